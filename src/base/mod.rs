@@ -1,0 +1,20 @@
+//! The words every other module speaks: time, labels, samples, ids.
+//!
+//! They stand at the bottom so that the scanner, the evaluator and the webhook body mean the same
+//! thing by the same word. Nothing here does I/O, reads a clock or knows a metric's name.
+
+mod change;
+mod hash;
+mod ids;
+mod labels;
+mod sample;
+mod suggest;
+mod time;
+
+pub use change::{Batch, Change, Receipt, Table};
+pub use hash::{HashMap, HashSet, fingerprint};
+pub use ids::{DeliveryId, RuleId, TargetId};
+pub use labels::{Labels, LabelsBuilder, METRIC_NAME, is_label_name, is_metric_name};
+pub use sample::{STALE_NAN, Sample, format_value, is_stale, parse_value};
+pub use suggest::closest;
+pub use time::{Now, Timestamp, format_duration, format_rfc3339, parse_duration, parse_rfc3339};

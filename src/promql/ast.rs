@@ -1,0 +1,329 @@
+//! The tree of a PromQL expression, every node with the bytes it was read from.
+//!
+//! Types are checked by the parser: an [`Expr`] it returns is well-typed, so the evaluator meets
+//! only data errors. Durations are signed milliseconds, as in the grammar.
+
+use std::sync::Arc;
+
+use crate::base::Timestamp;
+use crate::window::Selector;
+
+/// Byte offsets into the query text: `start..end`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Span {
+    /// First byte.
+    pub start: usize,
+    /// One past the last byte.
+    pub end: usize,
+}
+
+/// What an expression yields.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ValueType {
+    /// One number per step.
+    Scalar,
+    /// Series with at most one value per step.
+    Vector,
+    /// Series with a range of samples.
+    Matrix,
+    /// A text.
+    String,
+}
+
+/// A node and where it stands.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Expr {
+    /// What it is.
+    pub kind: ExprKind,
+    /// Where it stands in the query text.
+    pub span: Span,
+}
+
+/// What an expression is.
+#[derive(Clone, PartialEq, Debug)]
+pub enum ExprKind {
+    /// `1.5`, `0x1f`, `Inf`, and durations as numbers (`5m` is 300).
+    Number(f64),
+    /// `"text"`, unescaped.
+    String(String),
+    /// `up{job="x"} offset 5m @ 0`
+    Vector(VectorSelector),
+    /// `up[5m]`
+    Matrix(MatrixSelector),
+    /// `expr[1h:1m]`
+    Subquery(Box<Subquery>),
+    /// `rate(x[5m])`
+    Call(Call),
+    /// `sum by (a) (x)`
+    Aggregate(Box<Aggregate>),
+    /// `a / on(b) c`
+    Binary(Box<Binary>),
+    /// `-x` (`+x` is `x`).
+    Negate(Box<Expr>),
+    /// `(x)`
+    Paren(Box<Expr>),
+}
+
+/// `metric{matchers} offset o @ at`
+#[derive(Clone, PartialEq, Debug)]
+pub struct VectorSelector {
+    /// Name and matchers; the name is a matcher on `__name__`.
+    pub selector: Arc<Selector>,
+    /// How far back (or, negative, ahead).
+    pub offset: Offset,
+    /// `@` modifier.
+    pub at: Option<AtModifier>,
+}
+
+/// `selector[range]`; offset and `@` stand inside the selector.
+#[derive(Clone, PartialEq, Debug)]
+pub struct MatrixSelector {
+    /// What is selected.
+    pub vector: VectorSelector,
+    /// Where the inner selector stands.
+    pub vector_span: Span,
+    /// How long.
+    pub range: DurationExpr,
+}
+
+/// `expr[range:step] offset o @ at`
+#[derive(Clone, PartialEq, Debug)]
+pub struct Subquery {
+    /// What is evaluated at every step.
+    pub expr: Expr,
+    /// How long.
+    pub range: DurationExpr,
+    /// How far apart; absent: the engine's default step.
+    pub step: Option<DurationExpr>,
+    /// How far back.
+    pub offset: Offset,
+    /// `@` modifier.
+    pub at: Option<AtModifier>,
+}
+
+/// No offset, or an amount.
+pub type Offset = Option<DurationExpr>;
+
+/// A duration: usually a literal; since 3.14 also arithmetic on the step and range of the query.
+#[derive(Clone, PartialEq, Debug)]
+pub enum DurationExpr {
+    /// Signed milliseconds.
+    Millis(i64),
+    /// `step()`: the query's step in milliseconds (0 for an instant query).
+    Step,
+    /// `range()`: the query's `end - start`.
+    Range,
+    /// Negation.
+    Negate(Box<DurationExpr>),
+    /// `+ - * / % ^`, on seconds as floats.
+    Binary(DurationOp, Box<(DurationExpr, DurationExpr)>),
+    /// `min_of(a, b)`
+    MinOf(Box<(DurationExpr, DurationExpr)>),
+    /// `max_of(a, b)`
+    MaxOf(Box<(DurationExpr, DurationExpr)>),
+    /// A bare number inside duration arithmetic, in seconds.
+    Seconds(f64),
+}
+
+/// Arithmetic on durations.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum DurationOp {
+    /// `+`
+    Add,
+    /// `-`
+    Sub,
+    /// `*`
+    Mul,
+    /// `/`
+    Div,
+    /// `%`
+    Mod,
+    /// `^`
+    Pow,
+}
+
+/// `@ <time>`, `@ start()`, `@ end()`
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum AtModifier {
+    /// A fixed time.
+    Time(Timestamp),
+    /// The start of the query.
+    Start,
+    /// The end of the query.
+    End,
+}
+
+/// `func(args…)`
+#[derive(Clone, PartialEq, Debug)]
+pub struct Call {
+    /// Which function; its name in lower case is in [`super::functions`].
+    pub func: &'static super::functions::Function,
+    /// Its arguments, in number and type as the function asks.
+    pub args: Vec<Expr>,
+}
+
+/// An aggregation.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Aggregate {
+    /// Which.
+    pub op: AggregateOp,
+    /// What is aggregated.
+    pub expr: Expr,
+    /// `k`, φ, the ratio or the label, where the operator takes one.
+    pub param: Option<Expr>,
+    /// By which labels.
+    pub grouping: Grouping,
+}
+
+/// `by (…)` or `without (…)`; none is `by ()`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Grouping {
+    /// Keep only these.
+    By(Vec<String>),
+    /// Keep all but these (and the metric name).
+    Without(Vec<String>),
+}
+
+/// The aggregation operators.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[allow(missing_docs, reason = "the names are PromQL's own")]
+pub enum AggregateOp {
+    Sum,
+    Avg,
+    Min,
+    Max,
+    Count,
+    Group,
+    Stddev,
+    Stdvar,
+    Topk,
+    Bottomk,
+    Quantile,
+    CountValues,
+    Limitk,
+    LimitRatio,
+}
+
+/// `lhs op rhs`
+#[derive(Clone, PartialEq, Debug)]
+pub struct Binary {
+    /// Which operator.
+    pub op: BinaryOp,
+    /// Left side.
+    pub lhs: Expr,
+    /// Right side.
+    pub rhs: Expr,
+    /// `bool` on a comparison.
+    pub return_bool: bool,
+    /// How vectors are matched; meaningful only when both sides are vectors.
+    pub matching: Matching,
+}
+
+/// Binary operators.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[allow(missing_docs, reason = "the names are the operators")]
+pub enum BinaryOp {
+    Add,
+    Sub,
+    Mul,
+    Div,
+    Mod,
+    Pow,
+    Atan2,
+    Equal,
+    NotEqual,
+    Greater,
+    Less,
+    GreaterEqual,
+    LessEqual,
+    And,
+    Or,
+    Unless,
+}
+
+impl BinaryOp {
+    /// `== != > < >= <=`
+    pub fn is_comparison(self) -> bool {
+        use BinaryOp::{Equal, Greater, GreaterEqual, Less, LessEqual, NotEqual};
+        matches!(self, Equal | NotEqual | Greater | Less | GreaterEqual | LessEqual)
+    }
+
+    /// `and or unless`
+    pub fn is_set(self) -> bool {
+        matches!(self, BinaryOp::And | BinaryOp::Or | BinaryOp::Unless)
+    }
+}
+
+/// `on (…)`, `ignoring (…)`, `group_left (…)`, `group_right (…)`
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Matching {
+    /// True: `on`; false: `ignoring`.
+    pub on: bool,
+    /// The labels of `on` or `ignoring`.
+    pub labels: Vec<String>,
+    /// Which side may have many.
+    pub group: Group,
+    /// Labels copied from the "one" side.
+    pub include: Vec<String>,
+    /// `fill`, `fill_left`, `fill_right`: the value that stands in for a missing left side.
+    pub fill_left: Option<f64>,
+    /// The value that stands in for a missing right side.
+    pub fill_right: Option<f64>,
+}
+
+/// Which side of a vector match may have several series per group.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Group {
+    /// Neither.
+    #[default]
+    OneToOne,
+    /// `group_left`: many on the left.
+    ManyToOne,
+    /// `group_right`: many on the right.
+    OneToMany,
+    /// Set operators.
+    ManyToMany,
+}
+
+impl Expr {
+    /// What this expression yields.
+    pub fn value_type(&self) -> ValueType {
+        match &self.kind {
+            ExprKind::Number(_) => ValueType::Scalar,
+            ExprKind::String(_) => ValueType::String,
+            ExprKind::Vector(_) | ExprKind::Aggregate(_) => ValueType::Vector,
+            ExprKind::Matrix(_) | ExprKind::Subquery(_) => ValueType::Matrix,
+            ExprKind::Call(call) => call.func.returns,
+            ExprKind::Paren(inner) | ExprKind::Negate(inner) => inner.value_type(),
+            ExprKind::Binary(binary) => {
+                let scalars = binary.lhs.value_type() == ValueType::Scalar
+                    && binary.rhs.value_type() == ValueType::Scalar;
+                if scalars { ValueType::Scalar } else { ValueType::Vector }
+            }
+        }
+    }
+
+    /// Calls `visit` for every node, parents first.
+    pub fn walk<'a>(&'a self, visit: &mut dyn FnMut(&'a Expr)) {
+        visit(self);
+        match &self.kind {
+            ExprKind::Number(_)
+            | ExprKind::String(_)
+            | ExprKind::Vector(_)
+            | ExprKind::Matrix(_) => {}
+            ExprKind::Subquery(subquery) => subquery.expr.walk(visit),
+            ExprKind::Call(call) => call.args.iter().for_each(|arg| arg.walk(visit)),
+            ExprKind::Aggregate(aggregate) => {
+                aggregate.expr.walk(visit);
+                if let Some(param) = &aggregate.param {
+                    param.walk(visit);
+                }
+            }
+            ExprKind::Binary(binary) => {
+                binary.lhs.walk(visit);
+                binary.rhs.walk(visit);
+            }
+            ExprKind::Negate(inner) | ExprKind::Paren(inner) => inner.walk(visit),
+        }
+    }
+}

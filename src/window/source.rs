@@ -1,0 +1,28 @@
+//! What the evaluator reads from: something that can select series.
+
+use super::matcher::Selector;
+use crate::base::{Labels, Sample, Timestamp};
+
+/// The span of sample times a selector asks for: `after < at <= upto`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Span {
+    /// Exclusive lower end.
+    pub after: Timestamp,
+    /// Inclusive upper end.
+    pub upto: Timestamp,
+}
+
+/// One series of a selection.
+#[derive(Clone, Copy, Debug)]
+pub struct Selected<'a> {
+    /// The full label set, with `__name__`.
+    pub labels: &'a Labels,
+    /// Its samples within the span, oldest first, stale markers included. Never empty.
+    pub samples: &'a [Sample],
+}
+
+/// Series that can be selected: the window itself, or a copy of a part of it.
+pub trait Source {
+    /// Every series that matches and has a sample within the span, in a stable order.
+    fn select(&self, selector: &Selector, span: Span) -> Vec<Selected<'_>>;
+}
