@@ -109,6 +109,25 @@ impl Labels {
         builder.build()
     }
 
+    /// The packed text, for a checkpoint; [`Labels::from_packed`] reads it back.
+    pub fn as_packed(&self) -> &str {
+        &self.0
+    }
+
+    /// Reads [`Labels::as_packed`] back; `None` if the text is not a packed, sorted label set.
+    pub fn from_packed(packed: &str) -> Option<Labels> {
+        let mut rest = packed;
+        let mut pairs: Vec<(&str, &str)> = Vec::new();
+        while !rest.is_empty() {
+            let pair = (checked_part(&mut rest)?, checked_part(&mut rest)?);
+            if pair.1.is_empty() || pairs.last().is_some_and(|last| last.0 >= pair.0) {
+                return None;
+            }
+            pairs.push(pair);
+        }
+        Some(Labels(Arc::from(packed)))
+    }
+
     /// Bytes this set holds on the heap, for the window's byte cap.
     pub fn heap_bytes(&self) -> usize {
         self.0.len() + 2 * size_of::<usize>()
@@ -193,18 +212,30 @@ fn push_part(packed: &mut String, part: &str) {
 }
 
 fn take_part<'a>(rest: &mut &'a str) -> &'a str {
-    let mut length = 0;
-    let mut used = 0;
-    for byte in rest.bytes() {
-        length |= usize::from(byte & 0x3f) << (6 * used);
-        used += 1;
-        if byte & 0x40 == 0 {
-            break;
-        }
-    }
+    let (used, length) = part_length(rest);
     let (part, after) = rest[used..].split_at(length);
     *rest = after;
     part
+}
+
+/// As [`take_part`], for text that may be anything.
+fn checked_part<'a>(rest: &mut &'a str) -> Option<&'a str> {
+    let (used, length) = part_length(rest);
+    let (part, after) = rest.get(used..)?.split_at_checked(length)?;
+    *rest = after;
+    Some(part)
+}
+
+/// How many bytes the length takes, and the length. Five digits (1 GiB) are more than a label holds.
+fn part_length(text: &str) -> (usize, usize) {
+    let mut length = 0;
+    for (used, byte) in text.bytes().take(5).enumerate() {
+        length |= usize::from(byte & 0x3f) << (6 * used);
+        if byte & 0x40 == 0 {
+            return (used + 1, length);
+        }
+    }
+    (text.len() + 1, 0)
 }
 
 impl Ord for Labels {
@@ -325,8 +356,17 @@ mod tests {
             let back: Vec<(String, String)> =
                 labels.iter().map(|(n, v)| (n.to_owned(), v.to_owned())).collect();
             prop_assert_eq!(&back, &pairs);
+            prop_assert_eq!(Labels::from_packed(labels.as_packed()), Some(labels.clone()));
             prop_assert_eq!(serde_json::from_str::<Labels>(
                 &serde_json::to_string(&labels).expect("writes")).expect("reads"), labels);
+        }
+    }
+    proptest! {
+        #[test]
+        fn reading_packed_text_back_never_panics(text in ".{0,40}") {
+            if let Some(labels) = Labels::from_packed(&text) {
+                prop_assert_eq!(labels.iter().count(), labels.len());
+            }
         }
     }
 }

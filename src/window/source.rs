@@ -12,6 +12,21 @@ pub struct Span {
     pub upto: Timestamp,
 }
 
+impl Span {
+    /// The part of `samples` (oldest first) that lies within the span.
+    pub fn of<'a>(&self, samples: &'a [Sample]) -> &'a [Sample] {
+        let from = samples.partition_point(|sample| sample.at <= self.after);
+        let upto = samples.partition_point(|sample| sample.at <= self.upto);
+        // An empty span may be the wrong way round.
+        &samples[from.min(upto)..upto]
+    }
+
+    /// The smallest span that contains both.
+    pub fn union(self, other: Span) -> Span {
+        Span { after: self.after.min(other.after), upto: self.upto.max(other.upto) }
+    }
+}
+
 /// One series of a selection.
 #[derive(Clone, Copy, Debug)]
 pub struct Selected<'a> {

@@ -1,0 +1,153 @@
+//! The samples of one series, oldest first, in one contiguous piece.
+//!
+//! Range functions want a slice, so this is a vector with a moving head rather than a ring: old
+//! samples are cut off by advancing `head`, and the dead part is reclaimed when the vector would
+//! otherwise grow. Each sample is moved at most once per time it is kept.
+
+use crate::base::{Labels, STALE_NAN, Sample, Timestamp, is_stale};
+
+/// One series of the window.
+#[derive(Debug)]
+pub(super) struct Series {
+    pub labels: Labels,
+    samples: Vec<Sample>,
+    head: usize,
+    /// Milliseconds of samples kept behind the newest.
+    pub retention_ms: i64,
+}
+
+/// What became of an appended sample.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Appended {
+    /// It is the newest sample now.
+    Newest,
+    /// It has replaced the newest one, which had the same time.
+    Replaced,
+    /// It is the newest one repeated: same time, same value.
+    Repeated,
+    /// It is older than the newest one, and was dropped.
+    TooOld,
+}
+
+/// Dead samples are tolerated up to this share of the live ones before they are reclaimed, so that
+/// reclaiming costs less than appending did.
+const RECLAIM_SHARE: usize = 4;
+
+impl Series {
+    pub fn new(labels: Labels, retention_ms: i64) -> Series {
+        Series { labels, samples: Vec::new(), head: 0, retention_ms }
+    }
+
+    pub fn samples(&self) -> &[Sample] {
+        &self.samples[self.head..]
+    }
+
+    pub fn newest(&self) -> Option<Sample> {
+        self.samples().last().copied()
+    }
+
+    pub fn append(&mut self, sample: Sample) -> Appended {
+        if let Some(last) = self.samples[self.head..].last_mut() {
+            if sample.at < last.at {
+                return Appended::TooOld;
+            }
+            if sample.at == last.at {
+                let same = sample.value.to_bits() == last.value.to_bits();
+                last.value = sample.value;
+                return if same { Appended::Repeated } else { Appended::Replaced };
+            }
+        }
+        self.expire(Timestamp(sample.at.0 - self.retention_ms));
+        if self.samples.len() == self.samples.capacity() {
+            self.make_room();
+        }
+        self.samples.push(sample);
+        Appended::Newest
+    }
+
+    /// Ends the series one millisecond after its last sample. Nothing to do if it has ended.
+    pub fn end(&mut self) -> bool {
+        match self.newest() {
+            Some(last) if !is_stale(last.value) => {
+                let at = Timestamp(last.at.0 + 1);
+                self.append(Sample { at, value: STALE_NAN }) == Appended::Newest
+            }
+            _ => false,
+        }
+    }
+
+    /// Forgets samples at or before `upto`. Returns whether any are left.
+    pub fn expire(&mut self, upto: Timestamp) -> bool {
+        self.head += self.samples().partition_point(|sample| sample.at <= upto);
+        if self.head == self.samples.len() {
+            self.samples.clear();
+            self.head = 0;
+        }
+        !self.samples.is_empty()
+    }
+
+    /// Moves every sample in time by `by_ms`: the wall clock has stepped.
+    pub fn shift(&mut self, by_ms: i64) {
+        for sample in &mut self.samples {
+            sample.at = Timestamp(sample.at.0 + by_ms);
+        }
+    }
+
+    /// Bytes held on the heap, labels included.
+    pub fn heap_bytes(&self) -> usize {
+        self.samples.capacity() * size_of::<Sample>() + self.labels.heap_bytes()
+    }
+
+    fn make_room(&mut self) {
+        if self.head * RECLAIM_SHARE > self.samples.len() {
+            self.samples.drain(..self.head);
+            self.head = 0;
+        } else {
+            // By halves, not doubling: most series soon reach the length they keep.
+            self.samples.reserve_exact((self.samples.len() / 2).max(4));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn series(retention_ms: i64) -> Series {
+        Series::new(Labels::empty(), retention_ms)
+    }
+
+    fn at(ms: i64, value: f64) -> Sample {
+        Sample { at: Timestamp(ms), value }
+    }
+
+    #[test]
+    fn appends_replaces_and_refuses() {
+        let mut series = series(1000);
+        assert_eq!(series.append(at(10, 1.0)), Appended::Newest);
+        assert_eq!(series.append(at(10, 1.0)), Appended::Repeated);
+        assert_eq!(series.append(at(10, 2.0)), Appended::Replaced);
+        assert_eq!(series.append(at(9, 3.0)), Appended::TooOld);
+        assert_eq!(series.samples(), [at(10, 2.0)]);
+    }
+
+    #[test]
+    fn keeps_its_retention_and_bounded_memory() {
+        let mut series = series(60_000);
+        for n in 0..10_000 {
+            series.append(at(n * 5000, n as f64));
+        }
+        assert_eq!(series.samples().len(), 12, "left-open: the sample a minute back is out");
+        assert!(series.samples.capacity() <= 24, "capacity {}", series.samples.capacity());
+    }
+
+    #[test]
+    fn ends_once() {
+        let mut series = series(1000);
+        assert!(!series.end(), "an empty series has nothing to end");
+        series.append(at(10, 1.0));
+        assert!(series.end() && !series.end());
+        let last = series.newest().expect("has samples");
+        assert!(is_stale(last.value) && last.at == Timestamp(11));
+    }
+}
