@@ -1,0 +1,365 @@
+//! The life cycle of one rule's alerts, as a pure step from slot to slot.
+//!
+//! Semantics are those of Prometheus (`rules/alerting.go`), with *unknown* beside them. Time is
+//! counted in slots: whatever the clock does between two evaluations, `for: 1m` at an interval of
+//! 5 s means twelve slots. Nothing here sends, stores or renders.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::alert::{Alert, AlertState, Doubt, ResolveReason};
+use crate::base::{Labels, Timestamp};
+
+/// Resolved alerts are kept, and re-sent, this long (`rules/alerting.go` `resolvedRetention`).
+pub(super) const RESOLVED_RETENTION: Duration = Duration::from_secs(15 * 60);
+/// An incident nobody accepted is presented late up to this age, then forgotten.
+pub(super) const MISSED_RETENTION: Duration = Duration::from_secs(60 * 60);
+/// An unknown alert is said to be unknown after this many intervals.
+const UNKNOWN_TOLD_AFTER_INTERVALS: u32 = 2;
+
+/// How a rule times its alerts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Terms {
+    /// `for`
+    pub hold: Duration,
+    /// `keep_firing_for`
+    pub keep_firing: Duration,
+}
+
+/// A series of the rule's result, as the alert it would be.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Candidate {
+    /// The full label set.
+    pub labels: Labels,
+    /// The rendered annotations.
+    pub annotations: Labels,
+    /// The value.
+    pub value: f64,
+}
+
+/// One evaluation of one rule.
+pub struct Round<'a> {
+    /// The evaluation's slot.
+    pub slot: Timestamp,
+    /// The group's interval.
+    pub interval: Duration,
+    /// The rule's times.
+    pub terms: Terms,
+    /// How long an alert may stay unknown.
+    pub unknown_timeout: Duration,
+    /// Why the absence of this alert cannot be believed now, if it cannot.
+    pub doubt: &'a dyn Fn(&Alert) -> Option<Doubt>,
+    /// False while a rule that fires on absence has not seen its inputs since the start.
+    pub may_begin: bool,
+}
+
+/// What a round changed about an alert. Every change is written to the journal.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Change {
+    /// It is new and pending, or `for` was raised and it is pending again.
+    Pending,
+    /// It began to fire.
+    Firing,
+    /// It ended.
+    Resolved,
+    /// Its inputs have been missing for two intervals.
+    Unknown,
+    /// Its inputs are back.
+    Known,
+    /// Its clock was paused, or `keep_firing_for` began or stopped to hold it: nothing to tell.
+    Paused,
+    /// It was pending and its condition no longer holds, or its time after resolving is over: the
+    /// alert is no longer in the book.
+    Forgotten,
+}
+
+/// Takes one rule's alerts through one evaluation; returns what changed, in label order.
+pub fn advance(
+    alerts: &mut BTreeMap<Labels, Alert>,
+    candidates: Vec<Candidate>,
+    round: &Round<'_>,
+) -> Vec<(Labels, Change)> {
+    let mut changes = Vec::new();
+    let mut seen: BTreeMap<Labels, Candidate> =
+        candidates.into_iter().map(|candidate| (candidate.labels.clone(), candidate)).collect();
+
+    alerts.retain(|labels, alert| {
+        let change = match seen.remove(labels) {
+            Some(candidate) if alert.is_active() => refresh(alert, candidate, round),
+            Some(candidate) if round.may_begin => {
+                // A resolved alert that comes back is a new incident of the same label set.
+                *alert = Alert { revision: alert.revision, ..begin(candidate, round.slot) };
+                Some(fire_if_due(alert, round).unwrap_or(Change::Pending))
+            }
+            _ if alert.is_active() => absent(alert, round),
+            _ => is_over(alert, round.slot).then_some(Change::Forgotten),
+        };
+        changes.extend(change.map(|change| (labels.clone(), change)));
+        change != Some(Change::Forgotten)
+    });
+
+    for (labels, candidate) in seen {
+        if round.may_begin {
+            let mut alert = begin(candidate, round.slot);
+            let change = fire_if_due(&mut alert, round).unwrap_or(Change::Pending);
+            alerts.insert(labels.clone(), alert);
+            changes.push((labels, change));
+        }
+    }
+    changes.sort_by(|a, b| a.0.cmp(&b.0));
+    changes
+}
+
+/// Ends every active alert of a rule that no longer exists.
+pub fn end_all(alerts: &mut BTreeMap<Labels, Alert>, slot: Timestamp) -> Vec<(Labels, Change)> {
+    let mut changes = Vec::new();
+    alerts.retain(|labels, alert| {
+        let change = match alert.state {
+            AlertState::Pending => Change::Forgotten,
+            AlertState::Firing => resolve(alert, slot, ResolveReason::RuleGone),
+            AlertState::Resolved => return true,
+        };
+        changes.push((labels.clone(), change));
+        change != Change::Forgotten
+    });
+    changes
+}
+
+fn begin(candidate: Candidate, slot: Timestamp) -> Alert {
+    Alert {
+        labels: candidate.labels,
+        annotations: candidate.annotations,
+        value: candidate.value,
+        state: AlertState::Pending,
+        active_at: slot,
+        fired_at: None,
+        keep_firing_since: None,
+        resolved: None,
+        unknown: None,
+        unknown_told: false,
+        accepted_at: None,
+        revision: 0,
+    }
+}
+
+/// The condition holds.
+fn refresh(alert: &mut Alert, candidate: Candidate, round: &Round<'_>) -> Option<Change> {
+    alert.value = candidate.value;
+    alert.annotations = candidate.annotations;
+    let was_unknown = alert.unknown.take().is_some();
+    let was_told = std::mem::take(&mut alert.unknown_told);
+    let was_kept = alert.keep_firing_since.take().is_some();
+    let quiet = if was_unknown || was_kept { Some(Change::Paused) } else { None };
+    let known = if was_told { Some(Change::Known) } else { quiet };
+    fire_if_due(alert, round).or(known)
+}
+
+/// Fires a pending alert that has held long enough; sends a firing one back if `for` was raised.
+fn fire_if_due(alert: &mut Alert, round: &Round<'_>) -> Option<Change> {
+    let held = round.slot.since(alert.active_at) >= round.terms.hold;
+    match (alert.state, held) {
+        (AlertState::Pending, true) => {
+            alert.state = AlertState::Firing;
+            alert.fired_at = Some(round.slot);
+            Some(Change::Firing)
+        }
+        (AlertState::Firing, false) => {
+            alert.state = AlertState::Pending;
+            alert.fired_at = None;
+            Some(Change::Pending)
+        }
+        _ => None,
+    }
+}
+
+/// The condition is missing from the result of this round.
+fn absent(alert: &mut Alert, round: &Round<'_>) -> Option<Change> {
+    match (round.doubt)(alert) {
+        Some(doubt) => doubted(alert, doubt, round),
+        None => cleared(alert, round),
+    }
+}
+
+fn doubted(alert: &mut Alert, doubt: Doubt, round: &Round<'_>) -> Option<Change> {
+    let since = match &alert.unknown {
+        Some((since, _)) => *since,
+        None => round.slot,
+    };
+    let first = alert.unknown.is_none();
+    alert.unknown = Some((since, doubt));
+    // `for` and `keep_firing_for` pause: a time nobody watched counts for neither side.
+    if alert.state == AlertState::Pending {
+        alert.active_at = alert.active_at + round.interval;
+    }
+    alert.keep_firing_since = alert.keep_firing_since.map(|since| since + round.interval);
+    let unknown_for = round.slot.since(since);
+    if unknown_for >= round.unknown_timeout {
+        return Some(match alert.state {
+            AlertState::Firing => resolve(alert, round.slot, ResolveReason::UnknownTimeout),
+            _ => Change::Forgotten,
+        });
+    }
+    let due = unknown_for >= round.interval * UNKNOWN_TOLD_AFTER_INTERVALS;
+    if due && !alert.unknown_told && alert.state == AlertState::Firing {
+        alert.unknown_told = true;
+        return Some(Change::Unknown);
+    }
+    first.then_some(Change::Paused)
+}
+
+fn cleared(alert: &mut Alert, round: &Round<'_>) -> Option<Change> {
+    alert.unknown = None;
+    alert.unknown_told = false;
+    if alert.state == AlertState::Pending {
+        return Some(Change::Forgotten);
+    }
+    let since = alert.keep_firing_since.unwrap_or(round.slot);
+    if round.slot.since(since) < round.terms.keep_firing {
+        let first = alert.keep_firing_since.is_none();
+        alert.keep_firing_since = Some(since);
+        return first.then_some(Change::Paused);
+    }
+    Some(resolve(alert, round.slot, ResolveReason::ConditionCleared))
+}
+
+fn resolve(alert: &mut Alert, slot: Timestamp, reason: ResolveReason) -> Change {
+    alert.state = AlertState::Resolved;
+    alert.keep_firing_since = None;
+    alert.unknown = None;
+    alert.unknown_told = false;
+    alert.resolved = Some((slot, reason));
+    Change::Resolved
+}
+
+/// Whether a resolved alert has been kept long enough.
+fn is_over(alert: &Alert, slot: Timestamp) -> bool {
+    let Some((resolved_at, _)) = alert.resolved else { return false };
+    match alert.accepted_at {
+        // A late presentation is accepted after the end; its resolve needs its own 15 minutes.
+        Some(accepted_at) => slot.since(resolved_at.max(accepted_at)) > RESOLVED_RETENTION,
+        None => slot.since(resolved_at) > MISSED_RETENTION,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STEP: Duration = Duration::from_secs(5);
+
+    fn labels(name: &str) -> Labels {
+        Labels::from_pairs([("alertname", "A"), ("name", name)])
+    }
+
+    fn candidate(value: f64) -> Candidate {
+        Candidate { labels: labels("x"), annotations: Labels::empty(), value }
+    }
+
+    /// Plays one script: `1` the condition holds, `0` it does not, `?` it does not and the target
+    /// failed. Writes the state after each slot: `.` none, `p`, `F`, `r`, upper-case `U` for firing
+    /// and unknown, `u` for pending and unknown; `!` follows a slot that told something.
+    fn play(script: &str, hold_s: u64, keep_s: u64) -> String {
+        let mut alerts = BTreeMap::new();
+        let mut told = String::new();
+        for (n, input) in script.chars().enumerate() {
+            let doubted = input == '?';
+            let doubt = |_: &Alert| doubted.then_some(Doubt::InputStale);
+            let round = Round {
+                slot: Timestamp(5000 * n as i64),
+                interval: STEP,
+                terms: Terms {
+                    hold: Duration::from_secs(hold_s),
+                    keep_firing: Duration::from_secs(keep_s),
+                },
+                unknown_timeout: Duration::from_secs(40),
+                doubt: &doubt,
+                may_begin: input != '-',
+            };
+            let candidates = if "1-".contains(input) { vec![candidate(1.0)] } else { vec![] };
+            let changes = advance(&mut alerts, candidates, &round);
+            told.push(match alerts.values().next() {
+                None => '.',
+                Some(alert) => match (alert.state, alert.unknown.is_some()) {
+                    (AlertState::Pending, false) => 'p',
+                    (AlertState::Pending, true) => 'u',
+                    (AlertState::Firing, false) => 'F',
+                    (AlertState::Firing, true) => 'U',
+                    (AlertState::Resolved, _) => 'r',
+                },
+            });
+            let loud = [Change::Firing, Change::Resolved, Change::Unknown, Change::Known];
+            if changes.iter().any(|(_, change)| loud.contains(change)) {
+                told.push('!');
+            }
+        }
+        told
+    }
+
+    #[test]
+    fn life_cycle_by_script() {
+        let cases = [
+            // (what, script, for, keep_firing_for, states)
+            ("fires at once without for", "0110", 0, 0, ".F!Fr!"),
+            ("holds for 10 s = two slots", "1110", 10, 0, "ppF!r!"),
+            ("a gap starts for anew", "110111", 10, 0, "pp.ppF!"),
+            ("kept firing for 10 s", "100001", 0, 10, "F!FFr!rF!"),
+            ("a relapse while kept firing is one incident", "10100", 0, 10, "F!FFFF"),
+            ("unknown is not resolved, and is told after two intervals", "1???1", 0, 0, "F!UUU!F!"),
+            ("a short spell of unknown is not told", "1?10", 0, 0, "F!UFr!"),
+            ("for pauses while unknown", "1?11", 10, 0, "pupF!"),
+            ("unknown times out", "1??????????", 0, 0, "F!UUU!UUUUUr!r"),
+            ("a pending alert that stays unknown is forgotten", "1?????????", 20, 0, "puuuuuuuu."),
+            ("absence rules wait for their inputs", "--1", 0, 0, "..F!"),
+        ];
+        for (what, script, hold, keep, want) in cases {
+            assert_eq!(play(script, hold, keep), want, "{what}");
+        }
+    }
+
+    #[test]
+    fn resolved_alerts_are_kept_for_their_retention() {
+        let resolved = |accepted| {
+            let mut alert = begin(candidate(1.0), Timestamp(0));
+            alert.accepted_at = accepted;
+            resolve(&mut alert, Timestamp(1000), ResolveReason::ConditionCleared);
+            alert
+        };
+        let minute = 60_000;
+        assert!(!is_over(&resolved(Some(Timestamp(0))), Timestamp(15 * minute)));
+        assert!(is_over(&resolved(Some(Timestamp(0))), Timestamp(15 * minute + 1001)));
+        assert!(!is_over(&resolved(None), Timestamp(60 * minute)), "missed: an hour");
+        assert!(is_over(&resolved(None), Timestamp(60 * minute + 1001)));
+        let late = resolved(Some(Timestamp(50 * minute)));
+        assert!(!is_over(&late, Timestamp(64 * minute)), "15 minutes from its late presentation");
+    }
+
+    #[test]
+    fn a_removed_rule_resolves_what_fires() {
+        let mut firing = begin(candidate(1.0), Timestamp(0));
+        firing.state = AlertState::Firing;
+        let mut alerts = BTreeMap::from([
+            (labels("x"), firing),
+            (labels("y"), begin(candidate(1.0), Timestamp(0))),
+        ]);
+        let changes = end_all(&mut alerts, Timestamp(5000));
+        assert_eq!(changes, [(labels("x"), Change::Resolved), (labels("y"), Change::Forgotten)]);
+        assert_eq!(alerts.len(), 1);
+    }
+
+    #[test]
+    fn raising_for_sends_a_firing_alert_back_to_pending() {
+        let mut alerts = BTreeMap::new();
+        let no_doubt = |_: &Alert| None;
+        let round = |n: i64, hold_s| Round {
+            slot: Timestamp(5000 * n),
+            interval: STEP,
+            terms: Terms { hold: Duration::from_secs(hold_s), keep_firing: Duration::ZERO },
+            unknown_timeout: STEP,
+            doubt: &no_doubt,
+            may_begin: true,
+        };
+        advance(&mut alerts, vec![candidate(1.0)], &round(0, 0));
+        let changes = advance(&mut alerts, vec![candidate(1.0)], &round(1, 60));
+        assert_eq!(changes, [(labels("x"), Change::Pending)]);
+    }
+}

@@ -1,0 +1,13 @@
+//! Alerts: one rule's life cycle, the book of all of them, and their presentation to Alertmanager.
+//!
+//! The machine is Prometheus's (pending, firing, resolved), with one state beside it: *unknown*,
+//! for an alert whose inputs went missing. An absence that may be the target's fault is not good
+//! news, so such an alert neither resolves nor acts until its inputs are back.
+
+mod alert;
+mod life;
+mod present;
+
+pub use alert::{Alert, AlertState, Doubt, ResolveReason};
+pub use life::{Candidate, Change, Round, Terms, advance, end_all};
+pub use present::{Phase, Post, PostId, Presented, Presenter, PresenterConfig, Verdict};
