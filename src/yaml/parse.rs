@@ -19,12 +19,22 @@ const MAX_DEPTH: usize = 64;
 /// Reads one document. `None` when it cannot be read; an empty text is [`Kind::Null`]. `file` is
 /// the name to say in messages.
 pub fn parse(file: &str, text: &str, problems: &mut Problems) -> Option<Node> {
+    parse_within(MAX_WEIGHT, file, text, problems)
+}
+
+fn parse_within(
+    max_weight: usize,
+    file: &str,
+    text: &str,
+    problems: &mut Problems,
+) -> Option<Node> {
     let mut builder = Builder {
         events: Parser::new_from_str(text),
         text,
         file,
         anchors: HashMap::default(),
         weight: 0,
+        max_weight,
         problems,
     };
     match builder.document() {
@@ -52,6 +62,7 @@ struct Builder<'i, 'p> {
     /// Finished anchors; an alias inside its own anchor does not find it.
     anchors: HashMap<usize, Anchor>,
     weight: usize,
+    max_weight: usize,
     problems: &'p mut Problems,
 }
 
@@ -201,9 +212,9 @@ impl<'i> Builder<'i, '_> {
     /// Counts what is built; the budget is spent before the memory is.
     fn charge(&mut self, weight: usize, at: Position) -> Result<()> {
         self.weight += weight;
-        if self.weight > MAX_WEIGHT {
+        if self.weight > self.max_weight {
             let message = "the document grows too large here";
-            let hint = format!("at most {MAX_WEIGHT} values, aliases counted at each use");
+            let hint = format!("at most {} values, aliases counted at each use", self.max_weight);
             return Err(self.refuse(at, message).hint(hint).into());
         }
         Ok(())
@@ -409,11 +420,16 @@ mod tests {
     }
 
     #[test]
-    fn long_texts_count_too() {
-        let text = format!("a: &a '{}'\nb: [{}]\n", "x".repeat(64_000), "*a, ".repeat(1000));
-        let mut problems = Problems::default();
-        assert_eq!(parse("a.yml", &text, &mut problems), None);
-        assert!(problems.to_string().starts_with("a.yml:2:"), "{problems}");
+    fn every_way_to_grow_counts() {
+        let long_text = format!("a: &a '{}'\nb: [{}]\n", "x".repeat(6400), "*a, ".repeat(10));
+        let many_nodes = format!("a:\n  [{}]\n", "a,".repeat(1000));
+        let nested_anchors: String = (0..50).map(|level| format!("&a{level} [")).collect();
+        let nested_anchors = format!("a:\n  {nested_anchors}{}\n", "]".repeat(50));
+        for text in [long_text, many_nodes, nested_anchors] {
+            let mut problems = Problems::default();
+            assert_eq!(parse_within(1000, "a.yml", &text, &mut problems), None);
+            assert!(problems.to_string().starts_with("a.yml:2:"), "{problems}");
+        }
     }
 
     #[test]
@@ -423,7 +439,8 @@ mod tests {
         for level in 1..100 {
             writeln!(chain, "a{level}: &a{level} [*a{}]", level - 1).expect("writes to a string");
         }
-        for (text, place) in [(open, "1:"), (chain, "64:")] {
+        let closed = format!("a: {}{}", "[".repeat(70), "]".repeat(70));
+        for (text, place) in [(open, "1:"), (closed, "1:68:"), (chain, "64:")] {
             let mut problems = Problems::default();
             assert_eq!(parse("a.yml", &text, &mut problems), None);
             let shown = problems.to_string();
