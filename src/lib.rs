@@ -12,6 +12,7 @@
 pub mod base;
 pub mod regex;
 
+pub mod relabel;
 pub mod window;
 
 pub mod promql;
