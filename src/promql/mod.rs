@@ -5,4 +5,5 @@
 //! [`crate::window::Source`]. It never reads a clock and never loops without a bound.
 
 pub mod ast;
+pub mod eval;
 pub mod functions;
