@@ -7,6 +7,7 @@
 pub mod ast;
 mod check;
 mod durations;
+pub mod eval;
 pub mod functions;
 mod lexer;
 mod parser;

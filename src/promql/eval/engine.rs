@@ -1,0 +1,294 @@
+//! The walk over the tree: which node is evaluated when, at which steps, and within which bounds.
+
+use std::rc::Rc;
+
+use super::super::ast::{AtModifier, DurationExpr, DurationOp, Expr, ExprKind, Span, ValueType};
+use super::annotations::Annotations;
+use super::column::{Column, Grid, Vector};
+use super::error::EvalError;
+use super::{EvalOptions, millis};
+use crate::window::{self, Selected, Selector, Source};
+
+/// Functions that look at the evaluation time, so that fixed arguments do not make them constant.
+const TIME_DEPENDENT: &[&str] = &[
+    "days_in_month",
+    "day_of_month",
+    "day_of_week",
+    "day_of_year",
+    "hour",
+    "minute",
+    "month",
+    "predict_linear",
+    "time",
+    "timestamp",
+    "year",
+];
+
+/// One evaluation of one query.
+pub(super) struct Engine<'a> {
+    /// Where samples come from.
+    source: &'a dyn Source,
+    /// Limits and defaults.
+    pub options: &'a EvalOptions,
+    /// The steps of the whole query.
+    pub query: Grid,
+    /// What was said beside the result so far.
+    pub notes: Annotations,
+    /// Selections made so far: a selector that occurs twice is fetched once.
+    fetched: Vec<(&'a Selector, window::Span, Rc<[Selected<'a>]>)>,
+    /// Samples taken up so far.
+    samples: usize,
+}
+
+impl<'a> Engine<'a> {
+    /// An engine that has done nothing yet.
+    pub fn new(source: &'a dyn Source, options: &'a EvalOptions, query: Grid) -> Engine<'a> {
+        let notes = Annotations::default();
+        Engine { source, options, query, notes, fetched: Vec::new(), samples: 0 }
+    }
+
+    /// Evaluates a node at every step of `grid`. Nodes that cannot change from step to step are
+    /// evaluated once.
+    pub fn eval(&mut self, expr: &'a Expr, grid: Grid) -> Result<Column<'a>, EvalError> {
+        self.check_deadline()?;
+        if grid.count > 1 && is_invariant(expr) && !matches!(expr.kind, ExprKind::Number(_)) {
+            let once = self.eval_node(expr, Grid::point(grid.start))?;
+            return Ok(broadcast(once, grid.count));
+        }
+        self.eval_node(expr, grid)
+    }
+
+    fn eval_node(&mut self, expr: &'a Expr, grid: Grid) -> Result<Column<'a>, EvalError> {
+        match &expr.kind {
+            ExprKind::Number(value) => Ok(Column::Scalar(vec![*value; grid.count])),
+            ExprKind::String(text) => Ok(Column::Text(text)),
+            ExprKind::Vector(selector) => Ok(Column::Vector(self.select(selector, grid)?)),
+            ExprKind::Matrix(_) | ExprKind::Subquery(_) => {
+                Err(EvalError::execution("a range of samples cannot be used as an instant vector"))
+            }
+            ExprKind::Call(call) => self.call(call, expr.span, grid),
+            ExprKind::Aggregate(aggregate) => Ok(Column::Vector(self.aggregate(aggregate, grid)?)),
+            ExprKind::Binary(binary) => self.binary(binary, grid),
+            ExprKind::Negate(inner) => match self.eval(inner, grid)? {
+                Column::Scalar(values) => {
+                    Ok(Column::Scalar(values.into_iter().map(|value| -value).collect()))
+                }
+                Column::Vector(mut vector) => {
+                    vector.map(|value| -value);
+                    Ok(Column::Vector(self.drop_names_strictly(vector)?))
+                }
+                Column::Text(_) => Err(wrong_type(inner, "number")),
+            },
+            ExprKind::Paren(inner) => self.eval(inner, grid),
+        }
+    }
+
+    /// Evaluates a node that yields one number per step.
+    pub fn scalar(&mut self, expr: &'a Expr, grid: Grid) -> Result<Vec<f64>, EvalError> {
+        match self.eval(expr, grid)? {
+            Column::Scalar(values) => Ok(values),
+            _ => Err(wrong_type(expr, "scalar")),
+        }
+    }
+
+    /// Evaluates a node that yields series.
+    pub fn vector(&mut self, expr: &'a Expr, grid: Grid) -> Result<Vector, EvalError> {
+        match self.eval(expr, grid)? {
+            Column::Vector(vector) => Ok(vector),
+            _ => Err(wrong_type(expr, "vector")),
+        }
+    }
+
+    /// Evaluates a node that yields a text.
+    pub fn text(&mut self, expr: &'a Expr) -> Result<&'a str, EvalError> {
+        match self.eval(expr, Grid::point(self.query.start))? {
+            Column::Text(text) => Ok(text),
+            _ => Err(wrong_type(expr, "string")),
+        }
+    }
+
+    /// The series of a selector within a span of time.
+    pub fn fetch(
+        &mut self,
+        selector: &'a Selector,
+        span: window::Span,
+    ) -> Result<Rc<[Selected<'a>]>, EvalError> {
+        let known = self.fetched.iter().find(|(known, at, _)| *at == span && *known == selector);
+        if let Some((_, _, selected)) = known {
+            return Ok(Rc::clone(selected));
+        }
+        let selected: Rc<[Selected<'a>]> = self.source.select(selector, span).into();
+        self.fetched.push((selector, span, Rc::clone(&selected)));
+        Ok(selected)
+    }
+
+    /// Counts samples against the limit.
+    pub fn charge(&mut self, samples: usize) -> Result<(), EvalError> {
+        self.samples = self.samples.saturating_add(samples);
+        if self.samples > self.options.max_samples {
+            return Err(EvalError::too_many_samples());
+        }
+        self.check_deadline()
+    }
+
+    /// The times a selector refers to when it is evaluated at the steps of `grid`.
+    pub fn reference(
+        &self,
+        offset: &Option<DurationExpr>,
+        at: Option<AtModifier>,
+        grid: Grid,
+    ) -> Result<Grid, EvalError> {
+        let back = match offset {
+            Some(offset) => self.duration(offset)?,
+            None => 0,
+        };
+        let fixed = match at {
+            None => return Ok(grid.earlier(back)),
+            Some(AtModifier::Time(at)) => at.0,
+            Some(AtModifier::Start) => self.query.start,
+            Some(AtModifier::End) => self.query.end(),
+        };
+        Ok(Grid { start: fixed, step: 0, count: grid.count }.earlier(back))
+    }
+
+    /// A duration that has to be positive: a range or a step, in milliseconds.
+    pub fn positive_duration(&self, expr: &DurationExpr) -> Result<i64, EvalError> {
+        let millis = self.duration(expr)?;
+        if millis <= 0 {
+            return Err(EvalError::execution("duration must be greater than 0"));
+        }
+        Ok(millis)
+    }
+
+    /// A duration in milliseconds, of either sign.
+    fn duration(&self, expr: &DurationExpr) -> Result<i64, EvalError> {
+        if let DurationExpr::Millis(millis) = expr {
+            return Ok(*millis);
+        }
+        let millis = self.duration_seconds(expr)? * 1000.0;
+        // A quarter of the range of i64, so that adding it to a time cannot overflow.
+        if millis.is_nan() || millis.abs() > (i64::MAX / 4) as f64 {
+            return Err(EvalError::execution("duration is out of range"));
+        }
+        // Durations have whole milliseconds; rounding first takes back what `0.29 * 1000` loses.
+        Ok((millis * 1e3).round() as i64 / 1000)
+    }
+
+    fn duration_seconds(&self, expr: &DurationExpr) -> Result<f64, EvalError> {
+        Ok(match expr {
+            DurationExpr::Millis(millis) => *millis as f64 / 1000.0,
+            DurationExpr::Seconds(seconds) => *seconds,
+            DurationExpr::Step => self.query.step as f64 / 1000.0,
+            DurationExpr::Range => (self.query.end() - self.query.start) as f64 / 1000.0,
+            DurationExpr::Negate(inner) => -self.duration_seconds(inner)?,
+            DurationExpr::MinOf(sides) => {
+                self.duration_seconds(&sides.0)?.min(self.duration_seconds(&sides.1)?)
+            }
+            DurationExpr::MaxOf(sides) => {
+                self.duration_seconds(&sides.0)?.max(self.duration_seconds(&sides.1)?)
+            }
+            DurationExpr::Binary(op, sides) => {
+                let (a, b) = (self.duration_seconds(&sides.0)?, self.duration_seconds(&sides.1)?);
+                match op {
+                    DurationOp::Add => a + b,
+                    DurationOp::Sub => a - b,
+                    DurationOp::Mul => a * b,
+                    DurationOp::Div if b == 0.0 => {
+                        return Err(EvalError::execution("division by zero"));
+                    }
+                    DurationOp::Div => a / b,
+                    DurationOp::Mod if b == 0.0 => {
+                        return Err(EvalError::execution("modulo by zero"));
+                    }
+                    DurationOp::Mod => a % b,
+                    DurationOp::Pow => a.powf(b),
+                }
+            }
+        })
+    }
+
+    /// The steps of a subquery that serve every step of `reference`: the multiples of `step`
+    /// within `(first - range, last]`. `None` if there are none.
+    pub fn subquery_grid(
+        &self,
+        reference: Grid,
+        range: i64,
+        step: Option<&DurationExpr>,
+    ) -> Result<Option<Grid>, EvalError> {
+        let step = match step {
+            Some(step) => self.positive_duration(step)?,
+            None => millis(self.options.default_step).max(1),
+        };
+        let after = reference.start - range;
+        let mut start = step * (after / step);
+        if start <= after {
+            start += step;
+        }
+        let last = reference.end();
+        if start > last {
+            return Ok(None);
+        }
+        let count = usize::try_from((last - start) / step).unwrap_or(usize::MAX);
+        if count >= self.options.max_samples {
+            return Err(EvalError::too_many_samples());
+        }
+        Ok(Some(Grid { start, step, count: count + 1 }))
+    }
+
+    fn check_deadline(&self) -> Result<(), EvalError> {
+        match &self.options.expired {
+            Some(expired) if expired() => Err(EvalError::timeout()),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The parser lets only well-typed trees through; a tree built by hand may still be wrong.
+pub(super) fn wrong_type(expr: &Expr, wanted: &str) -> EvalError {
+    let Span { start, end } = expr.span;
+    let got = match expr.value_type() {
+        ValueType::Scalar => "scalar",
+        ValueType::Vector => "instant vector",
+        ValueType::Matrix => "range vector",
+        ValueType::String => "string",
+    };
+    EvalError::execution(format!("expected {wanted} at bytes {start}..{end}, got {got}"))
+}
+
+/// An expression without the parentheses around it.
+pub(super) fn unwrap_parens(mut expr: &Expr) -> &Expr {
+    while let ExprKind::Paren(inner) = &expr.kind {
+        expr = inner;
+    }
+    expr
+}
+
+/// Whether a node has the same value at every step.
+fn is_invariant(expr: &Expr) -> bool {
+    match &expr.kind {
+        ExprKind::Number(_) | ExprKind::String(_) => true,
+        ExprKind::Vector(selector) => selector.at.is_some(),
+        ExprKind::Matrix(matrix) => matrix.vector.at.is_some(),
+        ExprKind::Subquery(subquery) => subquery.at.is_some(),
+        ExprKind::Call(call) => {
+            !TIME_DEPENDENT.contains(&call.func.name) && call.args.iter().all(is_invariant)
+        }
+        ExprKind::Aggregate(aggregate) => {
+            is_invariant(&aggregate.expr) && aggregate.param.as_ref().is_none_or(is_invariant)
+        }
+        ExprKind::Binary(binary) => is_invariant(&binary.lhs) && is_invariant(&binary.rhs),
+        ExprKind::Negate(inner) | ExprKind::Paren(inner) => is_invariant(inner),
+    }
+}
+
+fn broadcast(once: Column<'_>, steps: usize) -> Column<'_> {
+    let repeat =
+        |values: Vec<f64>| values.into_iter().flat_map(|v| std::iter::repeat_n(v, steps)).collect();
+    match once {
+        Column::Scalar(values) => Column::Scalar(repeat(values)),
+        Column::Vector(vector) => {
+            Column::Vector(Vector { steps, values: repeat(vector.values), ..vector })
+        }
+        Column::Text(text) => Column::Text(text),
+    }
+}

@@ -1,0 +1,201 @@
+//! Functions of labels, and order: `label_replace`, `label_join`, `absent`, `sort*`.
+
+use std::cmp::Ordering;
+
+use super::super::ast::{Call, Expr, ExprKind};
+use super::column::{ABSENT, Grid, Head, Vector, is_present};
+use super::engine::{Engine, unwrap_parens};
+use super::error::EvalError;
+use super::float::nan_first;
+use super::names::{Collisions, settled, unique};
+use crate::base::{Labels, LabelsBuilder, METRIC_NAME};
+use crate::regex::Pattern;
+use crate::window::MatchOp;
+
+impl<'a> Engine<'a> {
+    /// `label_replace(v, dst, replacement, src, regex)`
+    pub fn label_replace(&mut self, call: &'a Call, grid: Grid) -> Result<Vector, EvalError> {
+        let [argument, dst, replacement, src, regex] = call.args.as_slice() else {
+            return Err(EvalError::execution("label_replace takes five arguments"));
+        };
+        let (dst, replacement) = (self.text(dst)?, self.text(replacement)?);
+        let (src, regex) = (self.text(src)?, self.text(regex)?);
+        let pattern = Pattern::new(regex).map_err(|_| {
+            EvalError::execution(format!("invalid regular expression in label_replace(): {regex}"))
+        })?;
+        if dst.is_empty() {
+            let text = format!("invalid destination label name in label_replace(): {dst}");
+            return Err(EvalError::execution(text));
+        }
+        let vector = self.vector(argument, grid)?;
+        self.relabel(vector, dst, |labels| {
+            pattern.expand(labels.get(src).unwrap_or(""), replacement)
+        })
+    }
+
+    /// `label_join(v, dst, separator, src…)`
+    pub fn label_join(&mut self, call: &'a Call, grid: Grid) -> Result<Vector, EvalError> {
+        let [argument, dst, separator, sources @ ..] = call.args.as_slice() else {
+            return Err(EvalError::execution("label_join takes at least three arguments"));
+        };
+        let (dst, separator) = (self.text(dst)?, self.text(separator)?);
+        let sources: Vec<&str> =
+            sources.iter().map(|source| self.text(source)).collect::<Result<_, _>>()?;
+        if sources.iter().any(|source| source.is_empty()) {
+            return Err(EvalError::execution("invalid source label name in label_join(): "));
+        }
+        if dst.is_empty() {
+            return Err(EvalError::execution("invalid destination label name in label_join(): "));
+        }
+        let vector = self.vector(argument, grid)?;
+        self.relabel(vector, dst, |labels| {
+            let values: Vec<&str> =
+                sources.iter().map(|source| labels.get(source).unwrap_or("")).collect();
+            Some(values.join(separator))
+        })
+    }
+
+    /// Sets one label of every series for which there is a new value.
+    fn relabel(
+        &mut self,
+        mut vector: Vector,
+        dst: &str,
+        value: impl Fn(&Labels) -> Option<String>,
+    ) -> Result<Vector, EvalError> {
+        let eager = self.eager();
+        for head in &mut vector.heads {
+            let labels = settled(head, eager);
+            if let Some(value) = value(&labels) {
+                let drop_name = head.drop_name && !eager && dst != METRIC_NAME;
+                *head = Head { labels: labels.with(dst, &value), drop_name };
+            }
+        }
+        let mut vector = unique(vector, eager, Collisions::Forbidden)?;
+        vector.distinct = false;
+        Ok(vector)
+    }
+
+    /// `absent`: 1 at every step without any value.
+    pub fn absent(&mut self, call: &'a Call, grid: Grid) -> Result<Vector, EvalError> {
+        let vector = self.vector(&call.args[0], grid)?;
+        let mut values = vec![1.0; grid.count];
+        for (_, row) in vector.rows() {
+            for (value, cell) in values.iter_mut().zip(row) {
+                if is_present(*cell) {
+                    *value = ABSENT;
+                }
+            }
+        }
+        Ok(absent_vector(&call.args[0], values))
+    }
+
+    /// `sort`, `sort_desc`, `sort_by_label`, `sort_by_label_desc`: order only what has an order.
+    pub fn sort(&mut self, call: &'a Call, grid: Grid) -> Result<Vector, EvalError> {
+        let name = call.func.name;
+        let by: Vec<&str> =
+            call.args[1..].iter().map(|label| self.text(label)).collect::<Result<_, _>>()?;
+        let mut vector = self.vector(&call.args[0], grid)?;
+        if self.query.count > 1 {
+            self.notes.warn(
+                call.args[0].span,
+                "sort is ineffective for range queries since results are always ordered by labels",
+            );
+        }
+        if grid.count > 1 {
+            return Ok(vector);
+        }
+        let mut order: Vec<usize> = (0..vector.heads.len()).collect();
+        if name.starts_with("sort_by_label") {
+            let labels: Vec<Labels> =
+                vector.heads.iter().map(|head| settled(head, self.eager())).collect();
+            order.sort_by(|a, b| by_labels(&labels[*a], &labels[*b], &by));
+            if name == "sort_by_label_desc" {
+                order.reverse();
+            }
+        } else {
+            let descending = name == "sort_desc";
+            order.sort_by(|a, b| {
+                let (a, b) = (vector.values[*a], vector.values[*b]);
+                let numbers = if descending { nan_first(b, a) } else { nan_first(a, b) };
+                a.is_nan().cmp(&b.is_nan()).then(numbers)
+            });
+        }
+        vector.heads = order.iter().map(|at| vector.heads[*at].clone()).collect();
+        vector.values = order.iter().map(|at| vector.values[*at]).collect();
+        Ok(vector)
+    }
+}
+
+/// The one series of `absent(expr)`: named by what the selector asks for by `=`.
+pub(super) fn absent_vector(expr: &Expr, values: Vec<f64>) -> Vector {
+    let mut vector = Vector::with_capacity(1, values.len());
+    vector.values = values;
+    vector.seal_row(|| Head { labels: absent_labels(expr), drop_name: false });
+    vector
+}
+
+fn absent_labels(expr: &Expr) -> Labels {
+    let selector = match &unwrap_parens(expr).kind {
+        ExprKind::Vector(vector) => &vector.selector,
+        ExprKind::Matrix(matrix) => &matrix.vector.selector,
+        _ => return Labels::empty(),
+    };
+    let mut labels = LabelsBuilder::default();
+    let mut seen: Vec<&str> = Vec::new();
+    for matcher in selector.matchers().iter().filter(|m| m.name != METRIC_NAME) {
+        if matcher.op == MatchOp::Equal && !seen.contains(&matcher.name.as_str()) {
+            labels.set(&matcher.name, &matcher.value);
+            seen.push(&matcher.name);
+        } else {
+            labels.remove(&matcher.name);
+        }
+    }
+    labels.build()
+}
+
+/// By these labels in natural order, then by all.
+fn by_labels(a: &Labels, b: &Labels, names: &[&str]) -> Ordering {
+    let value = |labels: &Labels, name: &str| labels.get(name).unwrap_or("").to_owned();
+    let named = names.iter().map(|name| natural(&value(a, name), &value(b, name)));
+    named.fold(Ordering::Equal, Ordering::then).then_with(|| a.cmp(b))
+}
+
+/// Orders texts so that runs of digits compare as numbers: `node-9` before `node-10`.
+fn natural(a: &str, b: &str) -> Ordering {
+    let (mut a, mut b) = (a, b);
+    loop {
+        let (digits_a, digits_b) = (digits(a), digits(b));
+        if digits_a > 0 && digits_b > 0 {
+            let number = |text: &str, end: usize| text[..end].trim_start_matches('0').to_owned();
+            let (x, y) = (number(a, digits_a), number(b, digits_b));
+            let order = x.len().cmp(&y.len()).then_with(|| x.cmp(&y));
+            if order != Ordering::Equal {
+                return order;
+            }
+            (a, b) = (&a[digits_a..], &b[digits_b..]);
+            continue;
+        }
+        let (mut rest_a, mut rest_b) = (a.chars(), b.chars());
+        match (rest_a.next(), rest_b.next()) {
+            (Some(x), Some(y)) if x == y => (a, b) = (rest_a.as_str(), rest_b.as_str()),
+            (x, y) => return x.cmp(&y),
+        }
+    }
+}
+
+/// How many digits a text starts with.
+fn digits(text: &str) -> usize {
+    text.bytes().take_while(u8::is_ascii_digit).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn natural_order_reads_numbers() {
+        let mut texts = ["node-10", "node-9", "node", "", "node-9a", "a1b10", "a1b9", "7"];
+        texts.sort_by(|a, b| natural(a, b));
+        assert_eq!(texts, ["", "7", "a1b9", "a1b10", "node", "node-9", "node-9a", "node-10"]);
+    }
+}

@@ -1,0 +1,333 @@
+//! Vector matching: arithmetic and comparisons between two vectors.
+//!
+//! Signatures are computed once per series; what can pair with what is then known for all steps,
+//! and each pair of series is one pass over two rows.
+
+use super::super::ast::{Binary, Group, Matching};
+use super::binary::apply;
+use super::column::{ABSENT, Head, Vector, is_present};
+use super::engine::Engine;
+use super::error::EvalError;
+use super::keys::{Numbering, Signature};
+use super::names::{is_metadata, merge_rows, settled, strip};
+use crate::base::LabelsBuilder;
+
+/// No further series in a chain.
+const END: u32 = u32::MAX;
+
+/// The two sides of a join, by how many series may share a signature.
+struct Join<'j> {
+    binary: &'j Binary,
+    signature: Signature<'j>,
+    /// The side with possibly many series per signature (one-to-one: the left).
+    many: &'j Vector,
+    /// The side with at most one per signature and step.
+    one: &'j Vector,
+    /// Whether `many` is the right operand.
+    swapped: bool,
+    /// For each signature, the first series of `one`, and for each of those the next.
+    first: Vec<u32>,
+    next: Vec<u32>,
+    /// The signature of each series of `many`, if `one` has it.
+    number: Vec<Option<u32>>,
+    /// Stands in for a missing series of `one`.
+    fill_one: Option<f64>,
+    /// Stands in for a missing series of `many`.
+    fill_many: Option<f64>,
+}
+
+/// The result of a join while it grows.
+struct Joined {
+    vector: Vector,
+    /// The signature behind each row.
+    number: Vec<u32>,
+    /// One-to-one: signatures that have a result, per step.
+    taken: Vec<bool>,
+    /// Signatures that have a series of `many`, per step; kept only for filling.
+    met: Vec<bool>,
+}
+
+impl<'a> Engine<'a> {
+    /// The signature of `on` or `ignoring`.
+    pub fn matching_signature<'m>(&self, matching: &'m Matching) -> Signature<'m> {
+        if matching.on {
+            Signature::of(&matching.labels, self.eager())
+        } else {
+            Signature::without(&matching.labels, self.eager())
+        }
+    }
+
+    /// Evaluates arithmetic or a comparison between two vectors.
+    pub fn join(
+        &mut self,
+        binary: &'a Binary,
+        lhs: &Vector,
+        rhs: &Vector,
+    ) -> Result<Vector, EvalError> {
+        let matching = &binary.matching;
+        let swapped = matching.group == Group::OneToMany;
+        let (many, one) = if swapped { (rhs, lhs) } else { (lhs, rhs) };
+        let (fill_many, fill_one) = if swapped {
+            (matching.fill_right, matching.fill_left)
+        } else {
+            (matching.fill_left, matching.fill_right)
+        };
+        let signature = self.matching_signature(matching);
+        let mut numbering = Numbering::default();
+        let mut first: Vec<u32> = Vec::new();
+        let mut next = vec![END; one.heads.len()];
+        for (series, head) in one.heads.iter().enumerate().rev() {
+            let number = numbering.number(&signature, head) as usize;
+            match first.get_mut(number) {
+                Some(first) => next[series] = std::mem::replace(first, series as u32),
+                None => first.push(series as u32),
+            }
+        }
+        let number = many.heads.iter().map(|head| numbering.find(&signature, head)).collect();
+        let join = Join {
+            binary,
+            signature,
+            many,
+            one,
+            swapped,
+            first,
+            next,
+            number,
+            fill_one,
+            fill_many,
+        };
+        join.check_one_side(self)?;
+        let joined = join.run(self)?;
+        join.finish(self, joined)
+    }
+}
+
+impl Join<'_> {
+    /// The series of `one` with a signature.
+    fn chain(&self, number: u32) -> impl Iterator<Item = usize> {
+        let start = self.first[number as usize];
+        std::iter::successors((start != END).then_some(start), |at| {
+            let next = self.next[*at as usize];
+            (next != END).then_some(next)
+        })
+        .map(|series| series as usize)
+    }
+
+    /// At no step may two series of `one` share a signature, unless there is nothing to match.
+    fn check_one_side(&self, engine: &Engine) -> Result<(), EvalError> {
+        for number in 0..self.first.len() as u32 {
+            if self.next[self.first[number as usize] as usize] == END {
+                continue;
+            }
+            for step in 0..self.one.steps {
+                let mut present =
+                    self.chain(number).filter(|series| is_present(self.one.row(*series)[step]));
+                let (Some(a), Some(b)) = (present.next(), present.next()) else {
+                    continue;
+                };
+                let fills = self.fill_one.is_some() || self.fill_many.is_some();
+                let met = |series| is_present(self.many.row(series)[step]);
+                if fills || (0..self.many.heads.len()).any(met) {
+                    return Err(self.duplicate(engine, a, b));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn duplicate(&self, engine: &Engine, a: usize, b: usize) -> EvalError {
+        let (a, b) = (&self.one.heads[a], &self.one.heads[b]);
+        let side = if self.swapped { "left" } else { "right" };
+        let group = self.signature.labels(a);
+        let mut both = [settled(a, engine.eager()), settled(b, engine.eager())];
+        both.sort();
+        EvalError::execution(format!(
+            "found duplicate series for the match group {group} on the {side} hand-side of the \
+             operation: [{}, {}];many-to-many matching not allowed: matching labels must be \
+             unique on one side",
+            both[0], both[1]
+        ))
+    }
+
+    fn run(&self, engine: &Engine) -> Result<Joined, EvalError> {
+        let steps = self.many.steps;
+        let cells = self.first.len() * steps;
+        let one_to_one = self.binary.matching.group == Group::OneToOne;
+        let mut joined = Joined {
+            vector: Vector::with_capacity(self.many.heads.len(), steps),
+            number: Vec::with_capacity(self.many.heads.len()),
+            taken: vec![false; if one_to_one { cells } else { 0 }],
+            met: vec![false; if self.fill_many.is_some() { cells } else { 0 }],
+        };
+        for (series, (head, row)) in self.many.rows().enumerate() {
+            let number = self.number[series];
+            if let Some(number) = number {
+                self.note_met(&mut joined, number, row);
+                for partner in self.chain(number) {
+                    let cells = row.iter().zip(self.one.row(partner));
+                    joined.vector.values.extend(cells.map(|(m, o)| self.cell(*m, *o)));
+                    let partner = &self.one.heads[partner];
+                    self.close(engine, &mut joined, number, (head, Some(partner)))?;
+                }
+            }
+            if let Some(fill) = self.fill_one {
+                joined.vector.values.extend(row.iter().enumerate().map(|(step, value)| {
+                    let met = number.is_some_and(|number| {
+                        self.chain(number).any(|one| is_present(self.one.row(one)[step]))
+                    });
+                    if met { ABSENT } else { self.cell(*value, fill) }
+                }));
+                let number = number.unwrap_or(END);
+                self.close(engine, &mut joined, number, (head, None))?;
+            }
+        }
+        if let Some(fill) = self.fill_many {
+            for number in 0..self.first.len() as u32 {
+                for one in self.chain(number) {
+                    let row = self.one.row(one).iter().enumerate();
+                    let met = &joined.met[number as usize * steps..][..steps];
+                    joined.vector.values.extend(row.map(|(step, value)| {
+                        if met[step] { ABSENT } else { self.cell(fill, *value) }
+                    }));
+                    let labels = self.signature.labels(&self.one.heads[one]);
+                    let stand_in = Head { labels, drop_name: false };
+                    let heads = (&stand_in, Some(&self.one.heads[one]));
+                    self.close(engine, &mut joined, number, heads)?;
+                }
+            }
+        }
+        Ok(joined)
+    }
+
+    fn note_met(&self, joined: &mut Joined, number: u32, row: &[f64]) {
+        if !joined.met.is_empty() {
+            let met = &mut joined.met[number as usize * row.len()..][..row.len()];
+            met.iter_mut().zip(row).for_each(|(met, value)| *met |= is_present(*value));
+        }
+    }
+
+    /// The result for one value of `many` and one of `one`.
+    fn cell(&self, many: f64, one: f64) -> f64 {
+        if !is_present(many) || !is_present(one) {
+            return ABSENT;
+        }
+        let (lhs, rhs) = if self.swapped { (one, many) } else { (many, one) };
+        let result = apply(self.binary.op, lhs, rhs);
+        if self.binary.op.is_comparison() && !self.binary.return_bool {
+            return if result == 1.0 { lhs } else { ABSENT };
+        }
+        result
+    }
+
+    /// Ends the row just appended: checks that its signature has no other result at the same
+    /// step, and gives it its labels.
+    fn close(
+        &self,
+        engine: &Engine,
+        joined: &mut Joined,
+        number: u32,
+        heads: (&Head, Option<&Head>),
+    ) -> Result<(), EvalError> {
+        let steps = self.many.steps;
+        let start = joined.vector.heads.len() * steps;
+        if !joined.taken.is_empty() && number != END {
+            let taken = &mut joined.taken[number as usize * steps..][..steps];
+            for (taken, value) in taken.iter_mut().zip(&joined.vector.values[start..]) {
+                if is_present(*value) && std::mem::replace(taken, true) {
+                    return Err(EvalError::execution(
+                        "multiple matches for labels: many-to-one matching must be explicit \
+                         (group_left/group_right)",
+                    ));
+                }
+            }
+        }
+        let before = joined.vector.heads.len();
+        joined.vector.seal_row(|| self.head(engine, heads.0, heads.1));
+        if joined.vector.heads.len() > before {
+            joined.number.push(number);
+        }
+        Ok(())
+    }
+
+    /// The identity of a result.
+    fn head(&self, engine: &Engine, many: &Head, one: Option<&Head>) -> Head {
+        let matching = &self.binary.matching;
+        let eager = engine.eager();
+        let arithmetic = !self.binary.op.is_comparison();
+        let one_to_one = matching.group == Group::OneToOne;
+        let drop_name = many.drop_name || self.binary.return_bool;
+        let reshaped = if one_to_one {
+            matching.on || !matching.labels.is_empty()
+        } else {
+            !matching.include.is_empty()
+        };
+        if !reshaped {
+            return match (arithmetic, eager) {
+                (true, true) => Head { labels: many.labels.clone(), drop_name: true },
+                (true, false) => Head { labels: strip(&many.labels), drop_name },
+                (false, _) => Head { labels: many.labels.clone(), drop_name },
+            };
+        }
+        let labels = settled(many, eager);
+        let labels =
+            if arithmetic || (eager && self.binary.return_bool) { strip(&labels) } else { labels };
+        let drop_name = drop_name && !eager;
+        if one_to_one {
+            let named = |name: &str| matching.labels.iter().any(|label| label == name);
+            let labels = labels.filtered(|name| named(name) == matching.on);
+            return Head { labels, drop_name };
+        }
+        let mut builder = LabelsBuilder::from(&labels);
+        for name in &matching.include {
+            let value = one.and_then(|one| {
+                let mut pairs = super::names::visible(one, eager);
+                pairs.find(|(label, _)| label == name).map(|(_, value)| value)
+            });
+            builder.set(name, value.unwrap_or(""));
+        }
+        Head { labels: builder.build(), drop_name }
+    }
+
+    /// Makes the result's series unique where it may not be so by construction.
+    fn finish(&self, engine: &Engine, joined: Joined) -> Result<Vector, EvalError> {
+        let Joined { mut vector, number, .. } = joined;
+        let matching = &self.binary.matching;
+        let one_to_one = matching.group == Group::OneToOne;
+        let arithmetic = !self.binary.op.is_comparison();
+        let drops = arithmetic || self.binary.return_bool;
+        let named = |names: &[String]| names.iter().any(|name| is_metadata(name));
+        vector.distinct = if one_to_one {
+            drops
+                || (!matching.on && self.many.distinct)
+                || (matching.on && !named(&matching.labels))
+        } else {
+            matching.include.is_empty() && (drops || self.many.distinct)
+        };
+        // One-to-one, the labels of a result are as unique as its signature, step by step.
+        let unique_by_construction = if one_to_one {
+            vector.steps == 1 && vector.distinct
+        } else {
+            matching.include.is_empty() && (self.many.distinct || !drops)
+        };
+        let filled = self.fill_many.is_some() || self.fill_one.is_some();
+        if unique_by_construction && !filled {
+            return Ok(vector);
+        }
+        merge_rows(vector, engine.eager(), |vector, first, second| {
+            let meet = vector
+                .row(first)
+                .iter()
+                .zip(vector.row(second))
+                .any(|(a, b)| is_present(*a) && is_present(*b));
+            if !meet {
+                return Ok(());
+            }
+            if !one_to_one && number[first] == number[second] {
+                return Err(EvalError::execution(
+                    "multiple matches for labels: grouping labels must ensure unique matches",
+                ));
+            }
+            Err(EvalError::same_labelset())
+        })
+    }
+}

@@ -1,0 +1,235 @@
+//! Evaluation: a tree, a source of samples and the steps, to values.
+//!
+//! Evaluation is column-wise (see [`column`]): every node yields its values for all steps at once.
+//! It never reads a clock: a caller that wants a deadline passes a question that is asked at every
+//! node. It never loops without a bound: samples and steps are limited by [`EvalOptions`].
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::ast::{Expr, ValueType};
+use crate::base::{Labels, Sample, Timestamp};
+use crate::window::Source;
+
+mod aggregate;
+mod annotations;
+mod binary;
+mod call;
+mod column;
+mod dates;
+mod engine;
+mod error;
+mod float;
+mod histogram;
+mod info;
+mod keys;
+mod labels;
+mod matching;
+mod math;
+mod names;
+mod over_time;
+mod pick;
+mod rate;
+mod select;
+
+pub use annotations::{Annotation, Annotations, Severity};
+pub use error::{EvalError, EvalErrorKind};
+
+use column::{Column, Grid, Vector, is_present};
+use engine::Engine;
+use names::{Collisions, settled, strip, unique};
+
+/// Limits and defaults of an evaluation.
+#[derive(Clone)]
+pub struct EvalOptions {
+    /// How old the newest sample of an instant selector may be (Prometheus: 5 minutes).
+    pub lookback: Duration,
+    /// The step of subqueries that name none (Prometheus: the global evaluation interval).
+    pub default_step: Duration,
+    /// How many samples a query may load before it fails.
+    pub max_samples: usize,
+    /// How many steps a range query may have (Prometheus's HTTP API: 11 000).
+    pub max_steps: usize,
+    /// Take metric names off at the end of a query instead of at once
+    /// (`--enable-feature=promql-delayed-name-removal`).
+    pub delayed_name_removal: bool,
+    /// Asked at every node; the evaluation ends with a timeout once it says yes.
+    pub expired: Option<Arc<dyn Fn() -> bool + Send + Sync>>,
+}
+
+impl Default for EvalOptions {
+    fn default() -> EvalOptions {
+        EvalOptions {
+            lookback: Duration::from_secs(5 * 60),
+            default_step: Duration::from_secs(60),
+            max_samples: 5_000_000,
+            max_steps: 11_000,
+            delayed_name_removal: false,
+            expired: None,
+        }
+    }
+}
+
+impl fmt::Debug for EvalOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EvalOptions")
+            .field("lookback", &self.lookback)
+            .field("default_step", &self.default_step)
+            .field("max_samples", &self.max_samples)
+            .field("max_steps", &self.max_steps)
+            .field("delayed_name_removal", &self.delayed_name_removal)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The steps of a range query: `start`, `start + step`, … up to `end`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Steps {
+    /// The first.
+    pub start: Timestamp,
+    /// No step is later.
+    pub end: Timestamp,
+    /// The distance; at least a millisecond.
+    pub step: Duration,
+}
+
+/// The value of a query.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Value {
+    /// A number.
+    Scalar(f64),
+    /// One value per series. In no particular order unless the query sorts.
+    Vector(Vec<(Labels, f64)>),
+    /// Samples per series, sorted by labels.
+    Matrix(Vec<(Labels, Vec<Sample>)>),
+    /// A text.
+    String(String),
+}
+
+/// What a query yields.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Evaluated {
+    /// Its value.
+    pub value: Value,
+    /// What was to be said about it.
+    pub annotations: Annotations,
+}
+
+/// Evaluates a query at one time.
+pub fn instant(
+    expr: &Expr,
+    source: &dyn Source,
+    at: Timestamp,
+    options: &EvalOptions,
+) -> Result<Evaluated, EvalError> {
+    let grid = Grid::point(at.0);
+    let mut engine = Engine::new(source, options, grid);
+    let value = if expr.value_type() == ValueType::Matrix {
+        samples(&mut engine, expr, grid)?
+    } else {
+        match engine.eval(expr, grid)? {
+            Column::Scalar(values) => Value::Scalar(values[0]),
+            Column::Text(text) => Value::String(text.to_owned()),
+            Column::Vector(vector) => {
+                let vector = finish(&engine, vector)?;
+                let heads = vector.heads.into_iter().map(|head| head.labels);
+                Value::Vector(heads.zip(vector.values).collect())
+            }
+        }
+    };
+    Ok(Evaluated { value, annotations: engine.notes })
+}
+
+/// Evaluates a query at every step of a range: always a [`Value::Matrix`].
+pub fn range(
+    expr: &Expr,
+    source: &dyn Source,
+    steps: Steps,
+    options: &EvalOptions,
+) -> Result<Evaluated, EvalError> {
+    let grid = grid_of(steps, options)?;
+    let mut engine = Engine::new(source, options, grid);
+    let kind = expr.value_type();
+    if kind != ValueType::Scalar && kind != ValueType::Vector {
+        let kind = if kind == ValueType::String { "string" } else { "range vector" };
+        return Err(EvalError::execution(format!(
+            "invalid expression type {kind:?} for range query, must be Scalar or instant Vector"
+        )));
+    }
+    let vector = match engine.eval(expr, grid)? {
+        Column::Scalar(values) => dates::one_series(values),
+        Column::Vector(vector) => finish(&engine, vector)?,
+        Column::Text(_) => return Err(engine::wrong_type(expr, "vector")),
+    };
+    let mut matrix: Vec<(Labels, Vec<Sample>)> = vector
+        .rows()
+        .map(|(head, row)| {
+            let cells = row.iter().enumerate().filter(|(_, value)| is_present(**value));
+            let sample = |(step, value): (usize, &f64)| Sample {
+                at: Timestamp(grid.at(step)),
+                value: *value,
+            };
+            (head.labels.clone(), cells.map(sample).collect())
+        })
+        .collect();
+    matrix.sort_by(|a, b| a.0.cmp(&b.0));
+    Ok(Evaluated { value: Value::Matrix(matrix), annotations: engine.notes })
+}
+
+fn grid_of(steps: Steps, options: &EvalOptions) -> Result<Grid, EvalError> {
+    let step = millis(steps.step);
+    if step == 0 {
+        return Err(EvalError::execution(
+            "zero or negative query resolution step widths are not accepted. Try a positive \
+             integer",
+        ));
+    }
+    let span = steps.end.0.saturating_sub(steps.start.0);
+    if span < 0 {
+        return Err(EvalError::execution("end timestamp must not be before start time"));
+    }
+    let count = usize::try_from(span / step).unwrap_or(usize::MAX);
+    if count >= options.max_steps {
+        return Err(EvalError {
+            kind: EvalErrorKind::Limit,
+            message: "exceeded maximum resolution of 11,000 points per timeseries. Try \
+                      decreasing the query resolution (?step=XX)"
+                .replace("11,000", &options.max_steps.to_string()),
+        });
+    }
+    Ok(Grid { start: steps.start.0, step, count: count + 1 })
+}
+
+/// An instant query for a range: the samples themselves.
+fn samples<'a>(engine: &mut Engine<'a>, expr: &'a Expr, grid: Grid) -> Result<Value, EvalError> {
+    let ranges = engine.ranges(expr, grid)?;
+    let eager = engine.eager();
+    let mut matrix: Vec<(Labels, Vec<Sample>)> = Vec::with_capacity(ranges.heads.len());
+    for (head, run) in ranges.heads.iter().zip(ranges.runs) {
+        if !run.is_empty() {
+            matrix.push((settled(head, eager || head.drop_name), run.into_owned()));
+        }
+    }
+    matrix.sort_by(|a, b| a.0.cmp(&b.0));
+    Ok(Value::Matrix(matrix))
+}
+
+/// Takes off the names that are to go, and sees that the series are still distinct.
+fn finish(engine: &Engine, mut vector: Vector) -> Result<Vector, EvalError> {
+    let mut dropped = false;
+    for head in vector.heads.iter_mut().filter(|head| head.drop_name) {
+        head.labels = strip(&head.labels);
+        dropped = true;
+    }
+    if !dropped || engine.eager() || vector.distinct {
+        return Ok(vector);
+    }
+    unique(vector, false, Collisions::Merged)
+}
+
+/// Milliseconds of a duration; the longest there are if it is longer.
+fn millis(duration: Duration) -> i64 {
+    // A quarter of the range, so that a lookback or range never overflows a time.
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX).min(i64::MAX / 4)
+}

@@ -1,0 +1,200 @@
+//! Aggregations that look at all values of a group together: `topk`, `bottomk`, `limitk`,
+//! `limit_ratio`, `quantile` and `count_values`.
+
+use super::super::ast::{Aggregate, AggregateOp, Grouping};
+use super::aggregate::Groups;
+use super::column::{ABSENT, Grid, Head, Vector, is_present};
+use super::engine::Engine;
+use super::error::EvalError;
+use super::float::{go_g, nan_first, quantile};
+use super::keys::Numbering;
+use super::names::settled;
+use crate::base::fingerprint;
+
+impl<'a> Engine<'a> {
+    /// Keeps some of each group's series, at every step anew.
+    pub fn pick(
+        &mut self,
+        aggregate: &'a Aggregate,
+        numbers: &[f64],
+        vector: Vector,
+    ) -> Result<Vector, EvalError> {
+        let numbers = self.check_numbers(aggregate, numbers)?;
+        let groups = self.groups(&vector, &aggregate.grouping);
+        let members = groups.members();
+        let mut picked = Vector { values: vec![ABSENT; vector.values.len()], ..vector.clone() };
+        let mut order = Vec::with_capacity(vector.heads.len());
+        let shares = self.shares(aggregate.op, &vector);
+        let mut candidates = Vec::new();
+        for step in 0..vector.steps {
+            let number = numbers[step];
+            for group in &members {
+                let value = |series: usize| vector.row(series)[step];
+                candidates.clear();
+                candidates.extend(group.iter().copied().filter(|s| is_present(value(*s))));
+                choose(aggregate.op, number, &mut candidates, &value, &shares);
+                for series in &candidates {
+                    picked.row_mut(*series)[step] = value(*series);
+                }
+                order.extend_from_slice(&candidates);
+            }
+        }
+        if vector.steps == 1 {
+            // An instant query shows the picked in the order they were picked in.
+            picked.heads = order.iter().map(|series| vector.heads[*series].clone()).collect();
+            picked.values = order.iter().map(|series| vector.values[*series]).collect();
+        } else {
+            picked.retain_present();
+        }
+        Ok(picked)
+    }
+
+    /// Each series' place in [0, 1), for `limit_ratio`: fixed by its labels alone.
+    fn shares(&self, op: AggregateOp, vector: &Vector) -> Vec<f64> {
+        if op != AggregateOp::LimitRatio {
+            return Vec::new();
+        }
+        let share = |head: &Head| {
+            // FNV mixes its last bytes poorly into the high bits; one multiplication spreads them.
+            let hash = fingerprint(&settled(head, self.eager())).rotate_left(29);
+            let mixed = (hash ^ (hash >> 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            (mixed >> 11) as f64 / (1_u64 << 53) as f64
+        };
+        vector.heads.iter().map(share).collect()
+    }
+
+    /// The parameter at every step, checked.
+    fn check_numbers(
+        &mut self,
+        aggregate: &Aggregate,
+        numbers: &[f64],
+    ) -> Result<Vec<f64>, EvalError> {
+        let mut checked = Vec::with_capacity(numbers.len());
+        let span = aggregate.param.as_ref().map_or(aggregate.expr.span, |param| param.span);
+        for number in numbers.iter().copied() {
+            if aggregate.op != AggregateOp::LimitRatio {
+                if number.is_nan() {
+                    return Err(EvalError::execution("Parameter value is NaN"));
+                }
+                if number >= i64::MAX as f64 || number <= i64::MIN as f64 {
+                    let flow = if number > 0.0 { "overflows" } else { "underflows" };
+                    let number = go_g(number);
+                    return Err(EvalError::execution(format!(
+                        "Scalar value {number} {flow} int64"
+                    )));
+                }
+                checked.push(number);
+                continue;
+            }
+            if number.is_nan() {
+                return Err(EvalError::execution("Ratio value is NaN"));
+            }
+            let capped = number.clamp(-1.0, 1.0);
+            if capped != number {
+                let (number, capped) = (go_g(number), go_g(capped));
+                self.notes.warn(
+                    span,
+                    &format!(
+                        "ratio value should be between -1 and 1, got {number}, \
+                         capping to {capped}"
+                    ),
+                );
+            }
+            checked.push(capped);
+        }
+        Ok(checked)
+    }
+
+    /// The φ-quantile of each group at each step.
+    pub fn quantiles(&self, aggregate: &Aggregate, phis: &[f64], vector: &Vector) -> Vector {
+        let groups = self.groups(vector, &aggregate.grouping);
+        let mut values = Vec::with_capacity(groups.heads.len() * vector.steps);
+        let mut present = Vec::new();
+        for members in groups.members() {
+            for (step, phi) in phis.iter().enumerate() {
+                present.clear();
+                let cells = members.iter().map(|series| vector.row(*series)[step]);
+                present.extend(cells.filter(|value| is_present(*value)));
+                values.push(if present.is_empty() { ABSENT } else { quantile(*phi, &mut present) });
+            }
+        }
+        self.grouped(groups.heads, values, vector.steps, &aggregate.grouping)
+    }
+
+    /// How often each value occurs in each group, the value as a label.
+    pub fn count_values(
+        &mut self,
+        aggregate: &'a Aggregate,
+        grid: Grid,
+    ) -> Result<Vector, EvalError> {
+        let label = match &aggregate.param {
+            Some(param) => self.text(param)?,
+            None => "",
+        };
+        // Any text is a label name under UTF-8 names, but for the empty one.
+        if label.is_empty() {
+            return Err(EvalError::execution(format!("invalid label name {label}")));
+        }
+        let vector = self.vector(&aggregate.expr, grid)?;
+        let mut grouping = aggregate.grouping.clone();
+        if let Grouping::By(names) = &mut grouping {
+            names.push(label.to_owned());
+        }
+        let signature = self.grouping_signature(&grouping);
+        let mut numbering = Numbering::default();
+        let mut groups = Groups { of: Vec::new(), heads: Vec::new() };
+        let mut values: Vec<f64> = Vec::new();
+        for (head, row) in vector.rows() {
+            let labels = settled(head, self.eager());
+            for (step, value) in row.iter().enumerate().filter(|(_, value)| is_present(**value)) {
+                let labels = labels.with(label, &go_fixed(*value));
+                let head = Head { labels, drop_name: false };
+                let group = numbering.number(&signature, &head) as usize;
+                if group == groups.heads.len() {
+                    let labels = signature.labels(&head);
+                    groups.heads.push(Head { labels, drop_name: false });
+                    values.resize(values.len() + grid.count, ABSENT);
+                }
+                let cell = &mut values[group * grid.count + step];
+                *cell = if is_present(*cell) { *cell + 1.0 } else { 1.0 };
+            }
+        }
+        Ok(self.grouped(groups.heads, values, grid.count, &grouping))
+    }
+}
+
+/// Cuts the candidates down to those the operator keeps, in the order it shows them in.
+fn choose(
+    op: AggregateOp,
+    number: f64,
+    candidates: &mut Vec<usize>,
+    value: &impl Fn(usize) -> f64,
+    shares: &[f64],
+) {
+    // NaN stands behind every number, at both ends.
+    let nan_last = |a: f64, b: f64| a.is_nan().cmp(&b.is_nan());
+    match op {
+        AggregateOp::Topk => candidates.sort_by(|a, b| {
+            let (a, b) = (value(*a), value(*b));
+            nan_last(a, b).then(nan_first(b, a))
+        }),
+        AggregateOp::Bottomk => candidates.sort_by(|a, b| {
+            let (a, b) = (value(*a), value(*b));
+            nan_last(a, b).then(nan_first(a, b))
+        }),
+        AggregateOp::LimitRatio => {
+            candidates.retain(|series| {
+                let share = shares[*series];
+                if number >= 0.0 { share < number } else { share >= 1.0 + number }
+            });
+            return;
+        }
+        _ => {}
+    }
+    candidates.truncate(if number < 1.0 { 0 } else { number as usize });
+}
+
+/// A float as `strconv.FormatFloat(f, 'f', -1, 64)` writes it: never with an exponent.
+fn go_fixed(value: f64) -> String {
+    if value.is_finite() { format!("{value}") } else { go_g(value) }
+}

@@ -1,0 +1,198 @@
+//! Selectors: the newest sample at every step, and windows of samples for range functions.
+
+use std::borrow::Cow;
+
+use super::super::ast::{Expr, ExprKind, MatrixSelector, Subquery, VectorSelector};
+use super::column::{ABSENT, Column, Grid, Head, Vector, is_present};
+use super::engine::{Engine, unwrap_parens, wrong_type};
+use super::error::EvalError;
+use super::millis;
+use super::names::is_metadata;
+use crate::base::{Labels, Sample, Timestamp, is_stale};
+use crate::window::{Selected, Span};
+
+/// Series with all samples that any step's window needs.
+pub(super) struct Ranges<'a> {
+    /// One per series.
+    pub heads: Vec<Head>,
+    /// The samples of each, oldest first, without stale markers.
+    pub runs: Vec<Cow<'a, [Sample]>>,
+    /// Where the window of each step ends.
+    pub ends: Grid,
+    /// How long a window is, in milliseconds.
+    pub range: i64,
+    /// As in [`Vector::distinct`].
+    pub distinct: bool,
+}
+
+/// The window of one step: samples with `start < at <= end`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Frame {
+    /// Which step of the query.
+    pub step: usize,
+    /// Exclusive start, in milliseconds.
+    pub start: i64,
+    /// Inclusive end, in milliseconds.
+    pub end: i64,
+}
+
+impl<'a> Engine<'a> {
+    /// The newest value at every step.
+    pub fn select(
+        &mut self,
+        selector: &'a VectorSelector,
+        grid: Grid,
+    ) -> Result<Vector, EvalError> {
+        self.select_with(selector, grid, |sample| sample.value)
+    }
+
+    /// What `read` makes of the newest sample at every step.
+    pub fn select_with(
+        &mut self,
+        selector: &'a VectorSelector,
+        grid: Grid,
+        read: impl Fn(&Sample) -> f64,
+    ) -> Result<Vector, EvalError> {
+        let reference = self.reference(&selector.offset, selector.at, grid)?;
+        let lookback = millis(self.options.lookback);
+        let span = span(reference, lookback);
+        let selected = self.fetch(&selector.selector, span)?;
+        let mut vector = Vector::with_capacity(selected.len(), grid.count);
+        let mut values = 0;
+        for series in selected.iter() {
+            let start = vector.values.len();
+            newest(series.samples, reference, lookback, &read, &mut vector.values);
+            values += vector.values[start..].iter().filter(|value| is_present(**value)).count();
+            vector.seal_row(|| Head { labels: series.labels.clone(), drop_name: false });
+        }
+        vector.distinct = one_metric(&selected);
+        self.charge(values)?;
+        Ok(vector)
+    }
+
+    /// The samples behind a range selector or subquery.
+    pub fn ranges(&mut self, expr: &'a Expr, grid: Grid) -> Result<Ranges<'a>, EvalError> {
+        match &unwrap_parens(expr).kind {
+            ExprKind::Matrix(matrix) => self.matrix(matrix, grid),
+            ExprKind::Subquery(subquery) => self.subquery(subquery, grid),
+            _ => Err(wrong_type(expr, "range vector")),
+        }
+    }
+
+    fn matrix(&mut self, matrix: &'a MatrixSelector, grid: Grid) -> Result<Ranges<'a>, EvalError> {
+        let ends = self.reference(&matrix.vector.offset, matrix.vector.at, grid)?;
+        let range = self.positive_duration(&matrix.range)?;
+        let selected = self.fetch(&matrix.vector.selector, span(ends, range))?;
+        let head = |series: &Selected| Head { labels: series.labels.clone(), drop_name: false };
+        self.charge(selected.iter().map(|series| series.samples.len()).sum())?;
+        Ok(Ranges {
+            heads: selected.iter().map(head).collect(),
+            runs: selected.iter().map(|series| without_stale(series.samples)).collect(),
+            ends,
+            range,
+            distinct: one_metric(&selected),
+        })
+    }
+
+    fn subquery(&mut self, subquery: &'a Subquery, grid: Grid) -> Result<Ranges<'a>, EvalError> {
+        let ends = self.reference(&subquery.offset, subquery.at, grid)?;
+        let range = self.positive_duration(&subquery.range)?;
+        let mut ranges =
+            Ranges { heads: Vec::new(), runs: Vec::new(), ends, range, distinct: true };
+        let Some(inner) = self.subquery_grid(ends, range, subquery.step.as_ref())? else {
+            return Ok(ranges);
+        };
+        let vector = match self.eval(&subquery.expr, inner)? {
+            Column::Vector(vector) => vector,
+            Column::Scalar(values) => {
+                let head = Head { labels: Labels::empty(), drop_name: false };
+                Vector { heads: vec![head], values, steps: inner.count, distinct: true }
+            }
+            Column::Text(_) => return Err(wrong_type(&subquery.expr, "instant vector")),
+        };
+        self.charge(vector.present())?;
+        for (_, row) in vector.rows() {
+            let samples = row.iter().enumerate().filter(|(_, value)| is_present(**value));
+            let run = samples
+                .map(|(step, value)| Sample { at: Timestamp(inner.at(step)), value: *value });
+            ranges.runs.push(Cow::Owned(run.collect()));
+        }
+        ranges.distinct = vector.distinct;
+        ranges.heads = vector.heads;
+        Ok(ranges)
+    }
+}
+
+impl Ranges<'_> {
+    /// Calls `visit` with every series' window at every step that has a sample in it. The window
+    /// moves forward with the steps: each sample is passed over once, however many steps there are.
+    pub fn each_window(&self, series: usize, mut visit: impl FnMut(Frame, &[Sample])) {
+        let run: &[Sample] = &self.runs[series];
+        let (mut low, mut high) = (0, 0);
+        for step in 0..self.ends.count {
+            let end = self.ends.at(step);
+            let start = end - self.range;
+            if self.ends.count == 1 {
+                // The samples were fetched for exactly this window.
+                high = run.len();
+            } else {
+                high += run[high..].iter().take_while(|sample| sample.at.0 <= end).count();
+                low += run[low..high].iter().take_while(|sample| sample.at.0 <= start).count();
+            }
+            if low < high {
+                visit(Frame { step, start, end }, &run[low..high]);
+            }
+        }
+    }
+}
+
+/// The span of sample times that windows of this length, ending at these times, can touch.
+fn span(ends: Grid, length: i64) -> Span {
+    Span { after: Timestamp(ends.start.saturating_sub(length)), upto: Timestamp(ends.end()) }
+}
+
+/// Appends one cell per step: the newest sample no older than `lookback`, unless it says that the
+/// series has ended.
+fn newest(
+    samples: &[Sample],
+    reference: Grid,
+    lookback: i64,
+    read: &impl Fn(&Sample) -> f64,
+    cells: &mut Vec<f64>,
+) {
+    let mut next = 0;
+    for step in 0..reference.count {
+        let at = reference.at(step);
+        if reference.count == 1 {
+            next = samples.len();
+        } else {
+            next += samples[next..].iter().take_while(|sample| sample.at.0 <= at).count();
+        }
+        cells.push(match samples[..next].last() {
+            Some(sample) if sample.at.0 > at - lookback && !is_stale(sample.value) => read(sample),
+            _ => ABSENT,
+        });
+    }
+}
+
+/// The samples without stale markers; copied only if there is one.
+fn without_stale(samples: &[Sample]) -> Cow<'_, [Sample]> {
+    if samples.iter().any(|sample| is_stale(sample.value)) {
+        Cow::Owned(samples.iter().filter(|sample| !is_stale(sample.value)).copied().collect())
+    } else {
+        Cow::Borrowed(samples)
+    }
+}
+
+/// Whether all series carry the same metadata labels, so that they stay distinct without them.
+fn one_metric(selected: &[Selected]) -> bool {
+    let Some(first) = selected.first() else {
+        return true;
+    };
+    let name = first.labels.metric_name();
+    selected.iter().all(|series| {
+        series.labels.iter().all(|(label, value)| {
+            !is_metadata(label) || (label == crate::base::METRIC_NAME && value == name)
+        }) && (name.is_empty() || !series.labels.metric_name().is_empty())
+    })
+}
