@@ -20,3 +20,6 @@ pub mod window;
 pub mod promql;
 
 pub mod alerts;
+pub mod outbox;
+
+pub mod send;

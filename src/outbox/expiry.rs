@@ -1,0 +1,58 @@
+//! An action request that was not acknowledged in time is withdrawn, and the receiver is told.
+//!
+//! A late "restart this container" is worse than none: the container it meant may be healthy again.
+//! The news of the withdrawal takes the request's place in its queue, under an id of its own,
+//! because one id has one meaning. It says what this side knows: that no acknowledgement was recorded.
+//! If the reply was lost in a crash, the receiver may hold the request all the same; its `dedup_key`
+//! tells.
+
+use super::delivery::{Delivery, Draft, Fact};
+use super::event::{Data, Event, EventType};
+use super::id::delivery_id;
+use super::{Outbox, Turn};
+use crate::base::{Batch, Now, Table};
+
+impl Outbox {
+    /// Replaces every request that is past its time. One in flight is left until it is answered:
+    /// it may be arriving.
+    pub(super) fn withdraw_expired(&mut self, now: Now, batch: Batch, turn: &mut Turn) {
+        let expired: Vec<u64> = self
+            .expiring
+            .iter()
+            .take_while(|(at, _)| *at <= now.monotonic)
+            .map(|(_, sequence)| *sequence)
+            .filter(|sequence| !self.in_flight.contains(sequence))
+            .collect();
+        for sequence in expired {
+            let request = Box::new(self.remove(sequence));
+            let notice = Delivery::new(notice(&request, now), sequence);
+            let replacement = notice.id.clone();
+            turn.changes.push(notice.put(Table::Outbox));
+            self.insert(notice, now, batch);
+            self.totals.expired += 1;
+            turn.facts.push(Fact::Expired { request, replacement });
+        }
+    }
+}
+
+/// The request's own data with the reason, as `action.expired`. Its id follows from the request's,
+/// so a crash between writing and sending cannot make two of them.
+fn notice(request: &Delivery, now: Now) -> Draft {
+    let mut data = request.event().map_or_else(Data::default, |event| event.data);
+    let tried = match request.attempts {
+        0 => "it was never tried".to_owned(),
+        attempts => format!("{attempts} attempts, the last: {}", last_error(request)),
+    };
+    data.reason = Some(format!(
+        "request {} expired before an acknowledgement was recorded; {tried}",
+        request.id
+    ));
+    Draft {
+        id: delivery_id(now.wall, &[&request.id.0, EventType::ActionExpired.name()]),
+        event: Event::new(EventType::ActionExpired, now.wall, data),
+    }
+}
+
+fn last_error(request: &Delivery) -> &str {
+    request.last_error.as_deref().unwrap_or("not answered")
+}

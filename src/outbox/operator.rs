@@ -1,0 +1,92 @@
+//! What an operator may do: look, retry now, revive or drop a dead letter.
+
+use std::time::Duration;
+
+use thiserror::Error;
+
+use super::delivery::Delivery;
+use super::{Outbox, Turn};
+use crate::base::{Batch, DeliveryId, Now, Table};
+
+/// Dead letters kept; beyond it the oldest goes (5 MB at the largest body).
+const DEAD_MAX: usize = 256;
+
+/// Why an operator's wish was not granted.
+#[derive(Clone, PartialEq, Eq, Debug, Error)]
+pub enum OperatorError {
+    /// Neither waiting nor dead.
+    #[error("no delivery `{0}` waits or is dead; it may have been delivered")]
+    Unknown(DeliveryId),
+    /// Being sent at this moment.
+    #[error("delivery `{0}` is in flight; try again when it is answered")]
+    InFlight(DeliveryId),
+}
+
+impl Outbox {
+    /// What waits, in order of arrival.
+    pub fn waiting(&self) -> impl Iterator<Item = &Delivery> {
+        self.waiting.values().map(|entry| &entry.delivery)
+    }
+
+    /// The dead letters, oldest first.
+    pub fn dead(&self) -> impl Iterator<Item = &Delivery> {
+        self.dead.values()
+    }
+
+    /// Tries a delivery as soon as its turn comes: ends a waiting one's pause, or puts a dead one
+    /// at the end of the queue under its old id (the receiver may have seen it).
+    pub fn retry(
+        &mut self,
+        id: &DeliveryId,
+        now: Now,
+        batch: Batch,
+    ) -> Result<Turn, OperatorError> {
+        let mut turn = Turn::default();
+        if let Some(&sequence) = self.by_id.get(id) {
+            if self.in_flight.contains(&sequence) {
+                return Err(OperatorError::InFlight(id.clone()));
+            }
+            self.entry(sequence).due = now.monotonic;
+            self.quiet_until = Duration::ZERO;
+            return Ok(turn);
+        }
+        let buried = self.take_dead(id)?;
+        turn.changes.push(buried.removal(Table::Dead));
+        let sequence = self.next_sequence(now);
+        let revived = Delivery { sequence, attempts: 0, refusals: 0, ..buried };
+        turn.changes.push(revived.put(Table::Outbox));
+        self.insert(revived, now, batch);
+        self.relieve(now, batch, &mut turn);
+        Ok(turn)
+    }
+
+    /// Forgets a delivery, waiting or dead. The receiver is not told: the operator decided.
+    pub fn drop_delivery(&mut self, id: &DeliveryId) -> Result<Turn, OperatorError> {
+        let mut turn = Turn::default();
+        let change = match self.by_id.get(id) {
+            Some(sequence) if self.in_flight.contains(sequence) => {
+                return Err(OperatorError::InFlight(id.clone()));
+            }
+            Some(&sequence) => self.remove(sequence).removal(Table::Outbox),
+            None => self.take_dead(id)?.removal(Table::Dead),
+        };
+        turn.changes.push(change);
+        Ok(turn)
+    }
+
+    /// Adds a dead letter; the oldest make room.
+    pub(super) fn bury(&mut self, delivery: Delivery, turn: &mut Turn) {
+        turn.changes.push(delivery.put(Table::Dead));
+        self.dead.insert(delivery.sequence, delivery);
+        while self.dead.len() > DEAD_MAX {
+            let (_, oldest) = self.dead.pop_first().expect("it holds more than its limit");
+            turn.changes.push(oldest.removal(Table::Dead));
+        }
+    }
+
+    fn take_dead(&mut self, id: &DeliveryId) -> Result<Delivery, OperatorError> {
+        let sequence = self.dead.values().find(|delivery| delivery.id == *id);
+        let sequence = sequence.ok_or_else(|| OperatorError::Unknown(id.clone()))?.sequence;
+        Ok(self.dead.remove(&sequence).expect("it was found a line above"))
+    }
+}

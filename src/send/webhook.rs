@@ -1,0 +1,295 @@
+//! One attempt at one webhook: sign, post, name the outcome.
+//!
+//! The bytes sent are the bytes frozen in the outbox. Redirects are not followed (a signed request
+//! belongs to the address it was meant for), everything ends within one timeout, and of the answer
+//! only 64 KiB are read and nothing is required. Addresses in errors are cut to their origin, since
+//! a path may hold a token.
+
+use std::error::Error;
+use std::fs;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, RETRY_AFTER, USER_AGENT};
+use reqwest::{Certificate, Client, Identity, Response, Url, redirect};
+use thiserror::Error as ThisError;
+
+use super::sign::{SecretError, Secrets};
+use crate::base::{Timestamp, parse_rfc3339};
+use crate::outbox::{Answer, Attempt, Outcome};
+
+/// Most of an answer that is read.
+const ANSWER_BYTES_MAX: usize = 64 * 1024;
+/// Most of a refusal's text that is kept.
+const WHY_CHARS_MAX: usize = 200;
+
+/// Where webhooks go and how to get in.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct WebhookConfig {
+    /// The Control Plane's address; plain http only to loopback.
+    pub url: String,
+    /// One or two `whsec_` lines.
+    pub secret_file: PathBuf,
+    /// A bearer token, read anew for each attempt because such tokens live for minutes.
+    pub bearer_file: Option<PathBuf>,
+    /// Client certificate chain and key, PEM in one file.
+    pub client_certificate_file: Option<PathBuf>,
+    /// Certificate authorities to trust instead of the system's, PEM.
+    pub ca_file: Option<PathBuf>,
+    /// For one attempt, from connecting to the last byte of the answer.
+    pub timeout: Duration,
+}
+
+impl WebhookConfig {
+    /// An address and a secret file; no other credentials, and 15 s (Standard Webhooks 1.0.0: 15
+    /// to 30 s).
+    pub fn new(url: &str, secret_file: &Path) -> WebhookConfig {
+        WebhookConfig {
+            url: url.to_owned(),
+            secret_file: secret_file.to_owned(),
+            bearer_file: None,
+            client_certificate_file: None,
+            ca_file: None,
+            timeout: Duration::from_secs(15),
+        }
+    }
+}
+
+/// Why no webhook can be sent with this configuration.
+#[derive(Debug, ThisError)]
+pub enum WebhookError {
+    /// Not an address.
+    #[error("control_plane.url is not a URL: {0}")]
+    Url(String),
+    /// Neither http nor https.
+    #[error("control_plane.url: scheme `{0}` is neither https nor http")]
+    Scheme(String),
+    /// Tenant data and signatures would go in the clear.
+    #[error("control_plane.url: plain http is for loopback only; use https for `{0}`")]
+    PlainHttp(String),
+    /// A named file cannot be read.
+    #[error("cannot read `{}`", path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The secret file's content.
+    #[error("`{}` {source}", path.display())]
+    Secret {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: SecretError,
+    },
+    /// A PEM file's content.
+    #[error("`{}` holds no usable PEM: {why}", path.display())]
+    Pem {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        why: String,
+    },
+    /// The client as a whole, usually the system's certificates.
+    #[error("cannot set up TLS: {0}")]
+    Tls(String),
+}
+
+/// The way to the Control Plane.
+#[derive(Debug)]
+pub struct Webhook {
+    client: Client,
+    url: Url,
+    secrets: Secrets,
+    bearer_file: Option<PathBuf>,
+}
+
+impl Webhook {
+    /// Reads the files and sets up the client; nothing is sent.
+    pub fn new(config: &WebhookConfig) -> Result<Webhook, WebhookError> {
+        let url = Url::parse(&config.url).map_err(|error| WebhookError::Url(error.to_string()))?;
+        let loopback = is_loopback(&url);
+        match url.scheme() {
+            "https" => {}
+            "http" if loopback => {}
+            "http" => return Err(WebhookError::PlainHttp(origin(&url))),
+            other => return Err(WebhookError::Scheme(other.to_owned())),
+        }
+        let path = &config.secret_file;
+        let text = String::from_utf8_lossy(&read(path)?).into_owned();
+        let secrets = Secrets::parse(&text)
+            .map_err(|source| WebhookError::Secret { path: path.clone(), source })?;
+        let client = client(config, &url, loopback)?;
+        Ok(Webhook { client, url, secrets, bearer_file: config.bearer_file.clone() })
+    }
+
+    /// The address without path, query and password, for logs.
+    pub fn origin(&self) -> String {
+        origin(&self.url)
+    }
+
+    /// Sends one attempt; `at` is its wall time.
+    pub async fn send(&self, attempt: &Attempt, at: Timestamp) -> Outcome {
+        let bearer = match self.bearer().await {
+            Ok(bearer) => bearer,
+            Err(why) => return Outcome::Misconfigured { why },
+        };
+        let (id, seconds) = (attempt.id.0.as_str(), at.as_millis().div_euclid(1000));
+        let mut request = self
+            .client
+            .post(self.url.clone())
+            .header(CONTENT_TYPE, "application/json")
+            .header(USER_AGENT, concat!("plimsoll/", env!("CARGO_PKG_VERSION")))
+            .header("webhook-id", id)
+            .header("webhook-timestamp", seconds)
+            .header("webhook-signature", self.secrets.sign(id, seconds, attempt.body.as_bytes()))
+            .body(attempt.body.as_bytes().to_vec());
+        if let Some(bearer) = &bearer {
+            request = request.header(AUTHORIZATION, bearer);
+        }
+        match request.send().await {
+            Ok(response) => outcome(response, at, &self.origin()).await,
+            Err(error) => Outcome::RetryLater {
+                after: None,
+                why: format!("{}: {}", self.origin(), causes(error)),
+            },
+        }
+    }
+
+    async fn bearer(&self) -> Result<Option<HeaderValue>, String> {
+        let Some(path) = &self.bearer_file else { return Ok(None) };
+        let token = tokio::fs::read_to_string(path)
+            .await
+            .map_err(|error| format!("cannot read bearer_file `{}`: {error}", path.display()))?;
+        let mut value = HeaderValue::from_str(&format!("Bearer {}", token.trim()))
+            .map_err(|_| format!("bearer_file `{}` holds no header value", path.display()))?;
+        value.set_sensitive(true);
+        Ok(Some(value))
+    }
+}
+
+fn client(config: &WebhookConfig, url: &Url, loopback: bool) -> Result<Client, WebhookError> {
+    // Fails only if another part of the program was first, with the same provider.
+    rustls::crypto::ring::default_provider().install_default().ok();
+    let mut builder =
+        Client::builder().timeout(config.timeout).redirect(redirect::Policy::none()).no_gzip();
+    if loopback {
+        // A proxy of the environment would carry loopback requests off this host.
+        builder = builder.no_proxy();
+    }
+    if url.scheme() == "http" {
+        // The system's certificates may be missing in a container and are not needed.
+        builder = builder.tls_certs_only([]);
+    } else if let Some(path) = &config.ca_file {
+        let roots = Certificate::from_pem_bundle(&read(path)?).map_err(|e| pem(path, e))?;
+        if roots.is_empty() {
+            let why = "no certificate in it".to_owned();
+            return Err(WebhookError::Pem { path: path.clone(), why });
+        }
+        builder = builder.tls_certs_only(roots);
+    }
+    if let Some(path) = &config.client_certificate_file {
+        let identity = Identity::from_pem(&read(path)?).map_err(|e| pem(path, e))?;
+        builder = builder.identity(identity);
+    }
+    builder.build().map_err(|error| WebhookError::Tls(causes(error)))
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, WebhookError> {
+    fs::read(path).map_err(|source| WebhookError::File { path: path.to_owned(), source })
+}
+
+fn pem(path: &Path, error: reqwest::Error) -> WebhookError {
+    WebhookError::Pem { path: path.to_owned(), why: causes(error) }
+}
+
+/// Names what to do next. A 2xx counts whatever follows it: the receiver has the delivery.
+async fn outcome(response: Response, at: Timestamp, origin: &str) -> Outcome {
+    let status = response.status();
+    let why = format!("{origin}: HTTP {status}");
+    match status.as_u16() {
+        200..=299 => Outcome::Accepted(
+            serde_json::from_slice::<Answer>(&answer(response).await).unwrap_or_default(),
+        ),
+        300..=399 => {
+            Outcome::RetryLater { after: None, why: format!("{why}; redirects are not followed") }
+        }
+        // Wrong address, method, credentials or proxy: no message would get through.
+        401 | 403..=405 | 407 | 410 => Outcome::Misconfigured { why },
+        // Too slow, too early, too many.
+        408 | 425 | 429 => Outcome::RetryLater { after: retry_after(&response, at), why },
+        400..=499 => Outcome::Refused { why: format!("{why}{}", said(&answer(response).await)) },
+        _ => Outcome::RetryLater { after: retry_after(&response, at), why },
+    }
+}
+
+/// The start of the body; an error or a timeout on the way ends it.
+async fn answer(mut response: Response) -> Vec<u8> {
+    let mut body = Vec::new();
+    while let Ok(Some(chunk)) = response.chunk().await {
+        let room = ANSWER_BYTES_MAX - body.len();
+        body.extend_from_slice(&chunk[..chunk.len().min(room)]);
+        if body.len() == ANSWER_BYTES_MAX {
+            break;
+        }
+    }
+    body
+}
+
+/// A refusal's own words, on one line.
+fn said(body: &[u8]) -> String {
+    let text: String = String::from_utf8_lossy(body)
+        .chars()
+        .take(WHY_CHARS_MAX)
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect();
+    let text = text.trim();
+    if text.is_empty() { String::new() } else { format!(": {text}") }
+}
+
+/// `Retry-After` in seconds or as an HTTP date.
+fn retry_after(response: &Response, at: Timestamp) -> Option<Duration> {
+    let text = response.headers().get(RETRY_AFTER)?.to_str().ok()?.trim();
+    match text.parse() {
+        Ok(seconds) => Some(Duration::from_secs(seconds)),
+        Err(_) => Some(http_date(text)?.since(at)),
+    }
+}
+
+/// Reads `Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110 §5.6.7; the obsolete forms are not read).
+fn http_date(text: &str) -> Option<Timestamp> {
+    const MONTHS: &str = "JanFebMarAprMayJunJulAugSepOctNovDec";
+    let mut parts = text.split_once(", ")?.1.split(' ');
+    let (day, month, year) = (parts.next()?, parts.next()?, parts.next()?);
+    let (clock, zone) = (parts.next()?, parts.next()?);
+    let month = MONTHS.find(month).filter(|at| month.len() == 3 && at % 3 == 0)? / 3 + 1;
+    (zone == "GMT").then(|| parse_rfc3339(&format!("{year}-{month:02}-{day}T{clock}Z")))?
+}
+
+fn is_loopback(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default();
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    address.map_or(host == "localhost", |address| address.is_loopback())
+}
+
+/// Scheme, host and port.
+fn origin(url: &Url) -> String {
+    url.origin().ascii_serialization()
+}
+
+/// An error with its causes, without the address (its path may hold a token).
+fn causes(error: reqwest::Error) -> String {
+    let error = error.without_url();
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,306 @@
+//! The webhook against real sockets on loopback. `../testdata` holds a throw-away CA with a server
+//! and a client certificate, made for these tests alone.
+
+use std::io::{Read, Write};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::http::{HeaderMap, Response as HttpResponse};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+
+use super::*;
+use crate::base::DeliveryId;
+use crate::outbox::EventType;
+
+const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+/// Sun, 22 Nov 2026 02:00:00 GMT.
+const AT: Timestamp = Timestamp(1_795_312_800_500);
+const TESTDATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/send/testdata");
+
+struct Fixture {
+    folder: tempfile::TempDir,
+    config: WebhookConfig,
+}
+
+fn fixture(url: &str) -> Fixture {
+    let folder = tempfile::tempdir().expect("a folder");
+    let secret = folder.path().join("secret");
+    fs::write(&secret, SECRET).expect("writes");
+    let config = WebhookConfig::new(url, &secret);
+    Fixture { folder, config }
+}
+
+fn attempt() -> Attempt {
+    Attempt {
+        id: DeliveryId("evt_1".to_owned()),
+        body: Arc::from(r#"{"type":"alert.firing"}"#),
+        event_type: EventType::AlertFiring,
+        number: 1,
+    }
+}
+
+async fn send(config: &WebhookConfig) -> Outcome {
+    Webhook::new(config).expect("configured").send(&attempt(), AT).await
+}
+
+/// A server that answers every request with the same bytes, then closes.
+async fn answering(answer: &str) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
+    let address = listener.local_addr().expect("bound");
+    let answer = answer.to_owned();
+    tokio::spawn(async move {
+        while let Ok((mut socket, _)) = listener.accept().await {
+            let mut request = [0; 4096];
+            let _ = socket.read(&mut request).await;
+            let _ = socket.write_all(answer.as_bytes()).await;
+        }
+    });
+    address
+}
+
+async fn outcome_of(answer: &str) -> Outcome {
+    let address = answering(answer).await;
+    send(&fixture(&format!("http://{address}/hook/TOKEN")).config).await
+}
+
+fn word(outcome: &Outcome) -> &'static str {
+    match outcome {
+        Outcome::Accepted(_) => "accepted",
+        Outcome::RetryLater { .. } => "later",
+        Outcome::Refused { .. } => "refused",
+        Outcome::Misconfigured { .. } => "misconfigured",
+    }
+}
+
+fn why(outcome: Outcome) -> String {
+    match outcome {
+        Outcome::Accepted(answer) => panic!("accepted: {answer:?}"),
+        Outcome::RetryLater { why, .. }
+        | Outcome::Refused { why }
+        | Outcome::Misconfigured { why } => why,
+    }
+}
+
+#[tokio::test]
+async fn every_status_says_what_to_do_next() {
+    let cases = [
+        ("accepted", &[200, 201, 202, 204, 299][..]),
+        ("later", &[300, 301, 302, 304, 307, 308, 408, 425, 429, 500, 502, 503, 504, 599]),
+        ("misconfigured", &[401, 403, 404, 405, 407, 410]),
+        ("refused", &[400, 402, 409, 413, 415, 422]),
+    ];
+    for (want, statuses) in cases {
+        for status in statuses {
+            let head =
+                format!("HTTP/1.1 {status} X\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+            let outcome = outcome_of(&head).await;
+            assert_eq!(word(&outcome), want, "{status}");
+            if want != "accepted" {
+                let why = why(outcome);
+                assert!(why.contains(&status.to_string()) && !why.contains("TOKEN"), "{why}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn redirects_are_not_followed() {
+    let (seen, mut requests) = mpsc::unbounded_channel();
+    let target = axum::serve(
+        TcpListener::bind("127.0.0.1:0").await.expect("binds"),
+        Router::new().fallback(async move || seen.send(()).expect("the test listens")),
+    );
+    let address = target.local_addr().expect("bound");
+    tokio::spawn(target.into_future());
+    let head = format!(
+        "HTTP/1.1 307 X\r\nlocation: http://{address}/\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+    );
+    assert_eq!(word(&outcome_of(&head).await), "later");
+    assert!(requests.try_recv().is_err(), "nobody followed");
+}
+
+#[tokio::test]
+async fn retry_after_is_read_in_both_forms() {
+    for (text, want) in [
+        ("120", Some(120_000)),
+        ("Sun, 22 Nov 2026 02:01:00 GMT", Some(59_500)),
+        ("Sun, 22 Nov 2026 01:00:00 GMT", Some(0)),
+        ("soon", None),
+        ("-1", None),
+        ("Sun, 22 ovD 2026 02:01:00 GMT", None),
+    ] {
+        let head = format!(
+            "HTTP/1.1 503 X\r\nretry-after: {text}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+        );
+        let Outcome::RetryLater { after, .. } = outcome_of(&head).await else { panic!("{text}") };
+        assert_eq!(after.map(|after| after.as_millis()), want, "{text}");
+    }
+}
+
+#[tokio::test]
+async fn answers_are_read_if_they_can_be() {
+    let answer = |body: &str| {
+        let length = body.len();
+        format!("HTTP/1.1 202 X\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}")
+    };
+    let good =
+        r#"{"decision":"accepted","change_id":"c7","verify_until":"2026-11-22T02:10:00Z","x":1}"#;
+    let Outcome::Accepted(read) = outcome_of(&answer(good)).await else { panic!("not accepted") };
+    assert_eq!(read.decision.as_deref(), Some("accepted"));
+    assert_eq!(read.change_id.as_deref(), Some("c7"));
+    let huge = format!("{{\"decision\":\"{}\"}}", "x".repeat(1 << 20));
+    let too_long = "HTTP/1.1 200 X\r\ncontent-length: 99\r\nconnection: close\r\n\r\n{";
+    for rubbish in
+        [&answer("ok"), &answer("[1"), &answer("{\"decision\":7}"), &answer(&huge), too_long]
+    {
+        let outcome = outcome_of(rubbish).await;
+        assert_eq!(outcome, Outcome::Accepted(Answer::default()), "{:.80}", rubbish);
+    }
+    assert_eq!(word(&outcome_of("220 smtp ready\r\n").await), "later");
+    let refusal = "HTTP/1.1 422 X\r\nconnection: close\r\n\r\ntenant\nunknown";
+    assert!(why(outcome_of(refusal).await).ends_with(": tenant unknown"));
+}
+
+#[tokio::test]
+async fn silence_ends_with_the_timeout() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
+    let address = listener.local_addr().expect("bound");
+    let mut fixture = fixture(&format!("http://{address}/"));
+    fixture.config.timeout = Duration::from_millis(200);
+    assert_eq!(word(&send(&fixture.config).await), "later", "it accepts and is silent");
+    let slow = "HTTP/1.1 200 X\r\ncontent-length: 99\r\n\r\n{";
+    tokio::spawn(async move {
+        let mut open = Vec::new();
+        while let Ok((mut socket, _)) = listener.accept().await {
+            let _ = socket.read(&mut [0; 4096]).await;
+            let _ = socket.write_all(slow.as_bytes()).await;
+            open.push(socket);
+        }
+    });
+    let outcome = send(&fixture.config).await;
+    assert_eq!(outcome, Outcome::Accepted(Answer::default()), "its status came, its body never");
+}
+
+#[tokio::test]
+async fn the_receiver_can_verify_what_arrives() {
+    let (seen, mut requests) = mpsc::unbounded_channel();
+    let receiver = async move |headers: HeaderMap, body: Bytes| {
+        seen.send((headers, body)).expect("the test listens");
+        HttpResponse::new("{}".to_owned())
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
+    let address = listener.local_addr().expect("bound");
+    tokio::spawn(axum::serve(listener, Router::new().fallback(receiver)).into_future());
+    let mut fixture = fixture(&format!("http://localhost:{}/hook", address.port()));
+    let bearer = fixture.folder.path().join("bearer");
+    fs::write(&bearer, "abc\n").expect("writes");
+    fixture.config.bearer_file = Some(bearer.clone());
+    assert_eq!(word(&send(&fixture.config).await), "accepted");
+    let (headers, body) = requests.recv().await.expect("one request");
+    let header = |name: &str| headers[name].to_str().expect("text").to_owned();
+    assert_eq!(header("authorization"), "Bearer abc");
+    assert_eq!(header("content-type"), "application/json");
+    assert_eq!(&body[..], attempt().body.as_bytes());
+    let seconds = header("webhook-timestamp").parse().expect("seconds");
+    let signed = (&*header("webhook-id"), seconds, &*header("webhook-signature"));
+    let secrets = Secrets::parse(SECRET).expect("a secret");
+    assert_eq!(secrets.verify(signed, &body, AT), Ok(()));
+    let webhook = Webhook::new(&fixture.config).expect("configured");
+    fs::remove_file(&bearer).expect("removes");
+    let outcome = webhook.send(&attempt(), AT).await;
+    assert_eq!(word(&outcome), "misconfigured", "a lost token is no reason to send without");
+}
+
+#[tokio::test]
+async fn an_unreachable_sink_is_retried_and_its_path_not_told() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
+    let address = listener.local_addr().expect("bound");
+    drop(listener);
+    let outcome = send(&fixture(&format!("http://u:PASS@{address}/TOKEN?k=KEY")).config).await;
+    assert_eq!(word(&outcome), "later");
+    let why = why(outcome);
+    assert!(why.contains(&address.to_string()), "{why}");
+    assert!(!why.contains("TOKEN") && !why.contains("PASS") && !why.contains("KEY"), "{why}");
+}
+
+#[test]
+fn bad_configurations_are_refused_at_once() {
+    let check = |url: &str, want: &str| {
+        let error = Webhook::new(&fixture(url).config).expect_err(url).to_string();
+        assert!(error.contains(want), "{url}: {error}");
+    };
+    check("nonsense", "not a URL");
+    check("ftp://127.0.0.1/", "neither https nor http");
+    check("http://cp.example.com/TOKEN", "use https for `http://cp.example.com`");
+    check("http://127.0.0.1.example.com/", "loopback only");
+    check("http://10.0.0.1/", "loopback only");
+    for url in ["http://[::1]:1/", "http://localhost/", "http://127.9.9.9/"] {
+        Webhook::new(&fixture(url).config).expect(url);
+    }
+    let mut bad = fixture("http://localhost/");
+    fs::write(&bad.config.secret_file, "hunter2").expect("writes");
+    let error = Webhook::new(&bad.config).expect_err("no secret").to_string();
+    assert!(error.contains("line 1") && !error.contains("hunter2"), "{error}");
+    bad.config.secret_file = bad.folder.path().join("absent");
+    assert!(matches!(Webhook::new(&bad.config), Err(WebhookError::File { .. })));
+    let mut bad = fixture("https://localhost/");
+    bad.config.ca_file = Some(bad.config.secret_file.clone());
+    assert!(matches!(Webhook::new(&bad.config), Err(WebhookError::Pem { .. })));
+    bad.config.ca_file = None;
+    bad.config.client_certificate_file = Some(bad.config.secret_file.clone());
+    assert!(matches!(Webhook::new(&bad.config), Err(WebhookError::Pem { .. })));
+}
+
+/// A TLS server on a thread of its own that wants a client certificate of the test CA.
+fn tls_server() -> SocketAddr {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let file = |name: &str| format!("{TESTDATA}/{name}");
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(file("ca.pem")).expect("reads")).expect("a CA");
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone());
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_client_cert_verifier(verifier.build().expect("a verifier"))
+        .with_single_cert(
+            vec![CertificateDer::from_pem_file(file("server.pem")).expect("reads")],
+            PrivateKeyDer::from_pem_file(file("server.pem")).expect("reads"),
+        )
+        .expect("a certificate");
+    let config = Arc::new(config);
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("binds");
+    let address = listener.local_addr().expect("bound");
+    std::thread::spawn(move || {
+        for socket in listener.incoming().flatten() {
+            let connection = ServerConnection::new(config.clone()).expect("a connection");
+            let mut stream = StreamOwned::new(connection, socket);
+            if stream.read(&mut [0; 4096]).is_ok() {
+                let _ = stream.write_all(b"HTTP/1.1 204 X\r\nconnection: close\r\n\r\n");
+                stream.conn.send_close_notify();
+                let _ = stream.flush();
+            }
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn mutual_tls_with_an_own_authority() {
+    let mut fixture = fixture(&format!("https://{}/", tls_server()));
+    fixture.config.ca_file = Some(PathBuf::from(format!("{TESTDATA}/client.pem")));
+    let stranger = send(&fixture.config).await;
+    assert_eq!(word(&stranger), "later", "not an authority that signed the server's certificate");
+    fixture.config.ca_file = Some(PathBuf::from(format!("{TESTDATA}/ca.pem")));
+    let nameless = send(&fixture.config).await;
+    assert_eq!(word(&nameless), "later", "the server wants a client certificate");
+    fixture.config.client_certificate_file = Some(PathBuf::from(format!("{TESTDATA}/client.pem")));
+    assert_eq!(word(&send(&fixture.config).await), "accepted");
+}
