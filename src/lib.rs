@@ -23,3 +23,4 @@ pub mod alerts;
 pub mod outbox;
 
 pub mod send;
+pub mod journal;
