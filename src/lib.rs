@@ -15,3 +15,5 @@ pub mod regex;
 pub mod window;
 
 pub mod promql;
+
+pub mod endpoint;
