@@ -17,3 +17,5 @@ pub mod window;
 pub mod promql;
 
 pub mod endpoint;
+
+pub mod scrape;

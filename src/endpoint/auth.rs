@@ -45,10 +45,11 @@ impl Secret {
     async fn read(&self) -> Result<String, String> {
         match self {
             Secret::Inline(text) => Ok(text.clone()),
-            Secret::File(path) => tokio::fs::read_to_string(path)
-                .await
-                .map(|text| text.trim().to_owned())
-                .map_err(|error| format!("cannot read the secret file {}: {error}", path.display())),
+            Secret::File(path) => {
+                tokio::fs::read_to_string(path).await.map(|text| text.trim().to_owned()).map_err(
+                    |error| format!("cannot read the secret file {}: {error}", path.display()),
+                )
+            }
         }
     }
 }
