@@ -11,6 +11,7 @@
 
 pub mod base;
 pub mod regex;
+pub mod yaml;
 
 pub mod window;
 
