@@ -3,23 +3,60 @@
 //!
 //! The crate `regex` descends from RE2 but differs where label matchers live: it rejects some
 //! patterns Go accepts and reads `[a&&b]` as a set operation. [`Pattern::new`] translates first.
-//! Matching is linear in the input, so a hostile pattern cannot hang an evaluation.
+//! Matching is linear in the input, so a hostile pattern cannot hang an evaluation. Most matchers
+//! people write are a literal, a list of literals or `.*`; those are compared, never compiled.
+
+mod template;
+mod translate;
 
 use std::fmt;
 
-/// A compiled, fully anchored pattern that remembers how it was written.
+use template::GroupRef;
+
+/// A compiled pattern that remembers how it was written.
 #[derive(Clone)]
 pub struct Pattern {
     source: String,
-    compiled: regex::Regex,
+    matcher: Matcher,
+}
+
+#[derive(Clone)]
+enum Matcher {
+    /// `.*`, perhaps in a group: everything.
+    Any(Group),
+    /// `.+`, perhaps in a group: everything but the empty text.
+    NonEmpty(Group),
+    /// `a|b|c`, perhaps in a group: the whole text is one of these, sorted.
+    OneOf(Vec<String>, Group),
+    /// Matches the whole text.
+    Anchored(regex::Regex),
+    /// Matches somewhere in the text.
+    Unanchored(regex::Regex),
+}
+
+/// Whether a pattern that needs no compiling stands in a capturing group, so that `$1` is the text.
+#[derive(Clone, Copy, PartialEq)]
+enum Group {
+    Captures,
+    None,
 }
 
 impl Pattern {
-    /// Compiles an RE2 pattern. The error is one line, ready to be put behind a position.
+    /// Compiles an RE2 pattern that must match the whole text; `.` matches newlines. The error is
+    /// one line, ready to be put behind a position.
     pub fn new(source: &str) -> Result<Pattern, String> {
-        let compiled = regex::Regex::new(&format!("^(?s:{source})$"))
-            .map_err(|error| format!("bad regular expression `{source}`: {error}"))?;
-        Ok(Pattern { source: source.to_owned(), compiled })
+        let matcher = match simple(source) {
+            Some(matcher) => matcher,
+            None => Matcher::Anchored(compile(source, |pattern| format!("^(?s:{pattern})$"))?),
+        };
+        Ok(Pattern { source: source.to_owned(), matcher })
+    }
+
+    /// Compiles an RE2 pattern that may match anywhere, as the template functions `match` and
+    /// `reReplaceAll` use it; `.` does not match a newline unless the pattern says `(?s)`.
+    pub fn unanchored(source: &str) -> Result<Pattern, String> {
+        let compiled = compile(source, |pattern| pattern)?;
+        Ok(Pattern { source: source.to_owned(), matcher: Matcher::Unanchored(compiled) })
     }
 
     /// The pattern as it was written.
@@ -27,29 +64,253 @@ impl Pattern {
         &self.source
     }
 
-    /// Whether the whole of `text` matches.
+    /// Whether the whole of `text` matches; of an unanchored pattern, any part of it.
     pub fn is_match(&self, text: &str) -> bool {
-        self.compiled.is_match(text)
+        match &self.matcher {
+            Matcher::Any(_) => true,
+            Matcher::NonEmpty(_) => !text.is_empty(),
+            Matcher::OneOf(words, _) => words.binary_search_by(|word| (**word).cmp(text)).is_ok(),
+            Matcher::Anchored(compiled) | Matcher::Unanchored(compiled) => compiled.is_match(text),
+        }
     }
 
-    /// If the whole of `text` matches: `template` with `$1`, `${1}`, `${name}` and `$$` expanded
-    /// from the groups, as Go's `Regexp.Expand` does.
+    /// If the text matches: `template` with `$1`, `${1}`, `${name}` and `$$` expanded from the
+    /// groups of the first match, as Go's `Regexp.Expand` does.
     pub fn expand(&self, text: &str, template: &str) -> Option<String> {
-        let captures = self.compiled.captures(text)?;
-        let mut expanded = String::new();
-        captures.expand(template, &mut expanded);
-        Some(expanded)
+        let mut out = String::new();
+        match &self.matcher {
+            Matcher::Any(group) | Matcher::NonEmpty(group) | Matcher::OneOf(_, group) => {
+                if !self.is_match(text) {
+                    return None;
+                }
+                template::expand(template, &mut out, |wanted| match wanted {
+                    GroupRef::Number(0) => Some(text),
+                    GroupRef::Number(1) if *group == Group::Captures => Some(text),
+                    _ => None,
+                });
+            }
+            Matcher::Anchored(compiled) | Matcher::Unanchored(compiled) => {
+                expand_captures(&compiled.captures(text)?, template, &mut out);
+            }
+        }
+        Some(out)
     }
+
+    /// `text` with every match replaced by the expanded template, as Go's `ReplaceAllString`.
+    pub fn replace_all(&self, text: &str, template: &str) -> String {
+        let (Matcher::Anchored(compiled) | Matcher::Unanchored(compiled)) = &self.matcher else {
+            return self.expand(text, template).unwrap_or_else(|| text.to_owned());
+        };
+        let replace = |captures: &regex::Captures<'_>| {
+            let mut out = String::new();
+            expand_captures(captures, template, &mut out);
+            out
+        };
+        compiled.replace_all(text, replace).into_owned()
+    }
+
+    fn is_anchored(&self) -> bool {
+        !matches!(self.matcher, Matcher::Unanchored(_))
+    }
+}
+
+fn compile(source: &str, wrap: impl FnOnce(String) -> String) -> Result<regex::Regex, String> {
+    let bad = |problem: &str| format!("bad regular expression `{source}`: {problem}");
+    let translated = translate::translate(source).map_err(|problem| bad(&problem))?;
+    regex::Regex::new(&wrap(translated)).map_err(|error| bad(&one_line(&error)))
+}
+
+/// The crate draws a picture over several lines; its last line is the problem in words.
+fn one_line(error: &regex::Error) -> String {
+    let text = error.to_string();
+    let last = text.lines().last().unwrap_or_default();
+    last.strip_prefix("error: ").unwrap_or(last).to_owned()
+}
+
+fn expand_captures(captures: &regex::Captures<'_>, template: &str, out: &mut String) {
+    template::expand(template, out, |group| {
+        let found = match group {
+            GroupRef::Number(number) => captures.get(number),
+            GroupRef::Name(name) => captures.name(name),
+        };
+        found.map(|found| found.as_str())
+    });
+}
+
+/// The matcher of a pattern that means no more than comparing texts.
+fn simple(source: &str) -> Option<Matcher> {
+    let in_group = source.strip_prefix('(').and_then(|rest| rest.strip_suffix(')'));
+    let (body, group) = match in_group {
+        Some(body) => match body.strip_prefix("?:") {
+            Some(body) => (body, Group::None),
+            None => (body, Group::Captures),
+        },
+        None => (source, Group::None),
+    };
+    match body {
+        ".*" => return Some(Matcher::Any(group)),
+        ".+" => return Some(Matcher::NonEmpty(group)),
+        _ => {}
+    }
+    if body.contains(|c| r"\.+*?()[]{}^$".contains(c)) {
+        return None;
+    }
+    let mut words: Vec<String> = body.split('|').map(str::to_owned).collect();
+    words.sort_unstable();
+    Some(Matcher::OneOf(words, group))
 }
 
 impl PartialEq for Pattern {
     fn eq(&self, other: &Pattern) -> bool {
-        self.source == other.source
+        self.source == other.source && self.is_anchored() == other.is_anchored()
     }
 }
 
 impl fmt::Debug for Pattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "/{}/", self.source)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What Go 1.22's `regexp` says of `^(?s:pattern)$`: texts that match and texts that do not.
+    /// The first rows are promql.md section 2.2.
+    const MATCHES: &[(&str, &[&str], &[&str])] = &[
+        ("[[]", &["["], &["", "[["]),
+        ("{", &["{"], &[""]),
+        ("a{", &["a{"], &["a", "aa"]),
+        ("{{", &["{{"], &["{"]),
+        ("x{1,2", &["x{1,2"], &["x", "xx"]),
+        ("a{,3}", &["a{,3}"], &["a", "aaa", ""]),
+        (r"\Qa.b\E", &["a.b"], &["axb"]),
+        (r"\Qa.b", &["a.b"], &["axb"]),
+        (r"\Q[x]\E+", &["[x]", "[x]]]"], &["[x", "xx"]),
+        ("[a&&b]", &["a", "b", "&"], &["", "c"]),
+        ("[a~~b]", &["a", "b", "~"], &["c"]),
+        ("[a-c-]", &["b", "-"], &["d"]),
+        ("[-a]", &["-", "a"], &["b"]),
+        ("[]a]", &["]", "a"], &["b"]),
+        ("[^]a]", &["b"], &["]", "a"]),
+        ("(?i)AbC", &["abc", "ABC"], &["ab"]),
+        ("a.c", &["a\nc", "abc", "a한c"], &["ac"]),
+        ("(?-s:a.c)", &["abc"], &["a\nc"]),
+        ("(?U)a+", &["aaa"], &["b"]),
+        (r"\pL", &["한", "x"], &["1"]),
+        (r"\p{^Greek}", &["x"], &["α"]),
+        ("[[:alpha:]]+", &["abc"], &["한", "1"]),
+        ("[[:^digit:]x]", &["a", "한"], &["1"]),
+        (r"a\z", &["a"], &["ab"]),
+        (r"\x{61}\x62\141", &["aba"], &["abb"]),
+        ("(?P<n>a)b", &["ab"], &["a"]),
+        ("(?<n>a)b", &["ab"], &["a"]),
+        // ASCII classes, as in RE2.
+        (r"\d+", &["12"], &["١٢", ""]),
+        (r"[\w.]+", &["a.b_1"], &["한"]),
+        (r"\W", &["한", " "], &["a"]),
+        (r"a\b.*", &["a", "a-b", "a한"], &["ab"]),
+        (r"a\B.*", &["ab"], &["a", "a-b"]),
+        // Escapes of punctuation are literal; `\<` is no word boundary.
+        (r"\<a\>", &["<a>"], &["a"]),
+        (r"a\-b\/c\_", &["a-b/c_"], &["a-b/c"]),
+        ("(?)a", &["a"], &[""]),
+        ("a|b)|(c", &[], &[]),
+        // What is compared and never compiled.
+        ("up", &["up"], &["upp", "", "u"]),
+        ("", &[""], &["a"]),
+        ("b|a|", &["a", "b", ""], &["a|b", "c"]),
+        ("(a|b)", &["a", "b"], &["ab", ""]),
+        ("(?:a|b)", &["a", "b"], &["?:a"]),
+        (".*", &["", "a\nb"], &[]),
+        (".+", &["a\nb"], &[""]),
+        ("(.*)", &["", "x"], &[]),
+        ("(a)|(b)", &["a", "b"], &["a)|(b"]),
+    ];
+
+    #[test]
+    fn patterns_mean_what_they_mean_in_go() {
+        for (source, matching, others) in MATCHES {
+            let Ok(pattern) = Pattern::new(source) else {
+                assert!(matching.is_empty() && others.is_empty(), "{source} must compile");
+                continue;
+            };
+            assert!(!matching.is_empty(), "{source} must be refused");
+            for text in *matching {
+                assert!(pattern.is_match(text), "{source} matches {text:?}");
+            }
+            for text in *others {
+                assert!(!pattern.is_match(text), "{source} does not match {text:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_go_refuses_is_refused_in_one_line() {
+        let refused = [
+            "[a--b]",
+            "a**",
+            "a+*",
+            r"\u0061",
+            "a{1001}",
+            "a{2,1}",
+            r"\C",
+            "a)(b",
+            "(",
+            "a)",
+            "[a",
+            "*a",
+            r"\",
+            r"\1",
+            r"\8",
+            "(?x)a",
+            "(?=a)",
+            "(?P<a-b>x)",
+            "[b-a]",
+            r"[\b]",
+            "[[:foo:]]",
+            r"\p{Nope}",
+            r"\x{110000}",
+            r"\xz",
+            "(?-)a",
+            r"\E",
+            r"\한",
+        ];
+        for source in refused {
+            let error = Pattern::new(source).expect_err(source);
+            assert!(error.contains(source) && !error.contains('\n'), "{error}");
+        }
+    }
+
+    #[test]
+    fn groups_expand_from_compiled_and_compared_patterns() {
+        let cases = [
+            ("(.*)", "x", "$1-$0", Some("x-x")),
+            (".*", "x", "[$1]", Some("[]")),
+            ("(a|b)", "b", "${1}c", Some("bc")),
+            ("(a|b)", "c", "$1", None),
+            (".+", "", "x", None),
+            ("([a-z]+)-(?P<no>[0-9]+)", "ab-12", "${no}:$1", Some("12:ab")),
+            ("(a)|(b)", "b", "<$1$2>", Some("<b>")),
+        ];
+        for (source, text, template, want) in cases {
+            let pattern = Pattern::new(source).expect(source);
+            assert_eq!(pattern.expand(text, template).as_deref(), want, "{source} on {text}");
+        }
+    }
+
+    #[test]
+    fn an_unanchored_pattern_searches_and_replaces() {
+        let pattern = Pattern::unanchored("b+").expect("compiles");
+        assert!(pattern.is_match("abba") && !pattern.is_match("aa"));
+        assert_eq!(pattern.replace_all("abba-b", "<$0>"), "a<bb>a-<b>");
+        let lines = Pattern::unanchored("a.b").expect("compiles");
+        assert!(!lines.is_match("a\nb"), "templates use bare Go patterns, without (?s)");
+        assert_ne!(pattern, Pattern::new("b+").expect("compiles"));
+        let empty = Pattern::unanchored("b*").expect("compiles");
+        assert_eq!(empty.replace_all("abc", "X"), "XaXcX");
+        let whole = Pattern::new("x(.*)").expect("compiles");
+        assert_eq!(whole.replace_all("xab", "$1"), "ab");
     }
 }
