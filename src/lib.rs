@@ -21,3 +21,4 @@ pub mod promql;
 pub mod endpoint;
 
 pub mod scrape;
+pub mod send;

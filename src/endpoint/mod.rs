@@ -7,10 +7,12 @@
 
 mod auth;
 mod client;
+pub mod read;
 mod tls;
 
 pub use auth::{Auth, Secret};
 pub use client::{Client, Pool, Route, explain, is_loopback, redact};
+pub use read::TargetGroup;
 pub use tls::TlsOptions;
 
 /// What `basic_auth`, `authorization` and `tls_config` say about one job or one Alertmanager.
