@@ -24,3 +24,7 @@ pub mod outbox;
 
 pub mod send;
 pub mod journal;
+pub mod endpoint;
+
+pub mod scrape;
+pub mod send;

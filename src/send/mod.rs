@@ -8,3 +8,6 @@ mod webhook;
 
 pub use sign::{SecretError, Secrets, TOLERANCE, VerifyError};
 pub use webhook::{Webhook, WebhookConfig, WebhookError};
+//! Sending: alerts to Alertmanager, signed edges to the Control Plane.
+
+pub mod alertmanager;

@@ -1,0 +1,398 @@
+//! One HTTP scrape: from the URL to the last byte of the body, within one deadline.
+//!
+//! The body goes to the caller chunk by chunk as it arrives; nothing here keeps it. A target can
+//! cost at most its `scrape_timeout` and `body_size_limit`, whatever it sends or withholds. No
+//! redirect is followed and no proxy used.
+
+use std::cell::Cell;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HOST, LOCATION};
+use reqwest::{Response, StatusCode, Url};
+
+use super::error::{ScrapeError, ScrapeErrorKind as Kind};
+use crate::base::format_duration;
+use crate::endpoint::{HttpOptions, Pool, explain, redact};
+
+/// The body limit where `body_size_limit` is 0 or absent: ten times the largest body measured
+/// (24 MB, M2 with 100 000 vhosts); an endless body ends here or at the timeout.
+pub const DEFAULT_BODY_LIMIT_BYTES: u64 = 256 * 1024 * 1024;
+
+/// Plain text first: the only format read.
+const ACCEPT_TEXT: &str = "text/plain;version=0.0.4,text/plain;q=0.5,*/*;q=0.1";
+
+/// Tells the exporter how long it has, in seconds, as Prometheus does.
+const TIMEOUT_HEADER: &str = "X-Prometheus-Scrape-Timeout-Seconds";
+
+/// What to fetch, and within which bounds.
+#[derive(Clone, Copy, Debug)]
+pub struct Ask<'a> {
+    /// The URL; with a socket, its host is only a name.
+    pub url: &'a Url,
+    /// Connect to this unix socket instead of the URL's host.
+    pub socket: Option<&'a PathBuf>,
+    /// Credentials and TLS.
+    pub http: &'a HttpOptions,
+    /// Everything must have arrived by then.
+    pub timeout: Duration,
+    /// Most bytes of (decompressed) body; 0 means [`DEFAULT_BODY_LIMIT_BYTES`].
+    pub body_limit_bytes: u64,
+    /// Whether a body of unknown content type is read as text
+    /// (`fallback_scrape_protocol`).
+    pub any_content_type: bool,
+}
+
+/// How far a scrape had come, for the message when time is up.
+#[derive(Clone, Copy)]
+enum Progress {
+    Headers,
+    Body(u64),
+}
+
+/// Fetches, handing each chunk to `sink`; an error of `sink` ends the scrape.
+pub async fn fetch(
+    pool: &Pool,
+    ask: Ask<'_>,
+    mut sink: impl FnMut(&[u8]) -> Result<(), ScrapeError>,
+) -> Result<(), ScrapeError> {
+    let progress = Cell::new(Progress::Headers);
+    let work = async {
+        let mut response = send(pool, ask).await?;
+        check_head(&response, ask)?;
+        progress.set(Progress::Body(0));
+        let limit = match ask.body_limit_bytes {
+            0 => DEFAULT_BODY_LIMIT_BYTES,
+            limit => limit,
+        };
+        // A body that says it is too long is not read at all.
+        if response.content_length().is_some_and(|length| length > limit) {
+            return Err(too_long(ask));
+        }
+        let mut received = 0;
+        while let Some(chunk) = response.chunk().await.map_err(broken_body)? {
+            received += chunk.len() as u64;
+            progress.set(Progress::Body(received));
+            if received > limit {
+                return Err(too_long(ask));
+            }
+            sink(&chunk)?;
+            // Decompression is always ready; without this a bomb would never let the timer look.
+            tokio::task::coop::consume_budget().await;
+        }
+        Ok(())
+    };
+    match tokio::time::timeout(ask.timeout, work).await {
+        Ok(result) => result,
+        Err(_) => Err(timed_out(ask.timeout, progress.get())),
+    }
+}
+
+/// Sends the request, and once more if a kept connection turned out to be closed: a GET may be
+/// repeated, and Go's client does the same.
+async fn send(pool: &Pool, ask: Ask<'_>) -> Result<Response, ScrapeError> {
+    let setup = |message| ScrapeError::new(Kind::Setup, message);
+    let client = pool.client(ask.url, ask.socket, ask.http).await.map_err(setup)?;
+    let mut request = client
+        .http
+        .get(client.url)
+        .header(ACCEPT, ACCEPT_TEXT)
+        .header(TIMEOUT_HEADER, ask.timeout.as_secs_f64().to_string());
+    if let Some(auth) = ask.http.auth.header().await.map_err(setup)? {
+        request = request.header(AUTHORIZATION, auth);
+    }
+    if let Some(host) = &client.host {
+        request = request.header(HOST, host);
+    }
+    let again = request.try_clone();
+    let connect = |error| ScrapeError::new(Kind::Connect, explain(error));
+    match (request.send().await, again) {
+        (Ok(response), _) => Ok(response),
+        (Err(error), Some(again)) if !error.is_connect() && !error.is_builder() => {
+            again.send().await.map_err(connect)
+        }
+        (Err(error), _) => Err(connect(error)),
+    }
+}
+
+/// Status, encoding and content type must be those of a metrics page.
+fn check_head(response: &Response, ask: Ask<'_>) -> Result<(), ScrapeError> {
+    let header = |name| response.headers().get(name).map(|v| String::from_utf8_lossy(v.as_bytes()));
+    let status = response.status();
+    if status.is_redirection() {
+        let to = header(LOCATION).map_or("nowhere".to_owned(), |to| match ask.url.join(&to) {
+            Ok(url) => redact(&url),
+            Err(_) => "an unreadable location".to_owned(),
+        });
+        let message = format!(
+            "the target redirects to {to} ({status}); redirects are not followed, scrape that address"
+        );
+        return Err(ScrapeError::new(Kind::Redirect, message));
+    }
+    if status != StatusCode::OK {
+        let hint = match status {
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+                "; see basic_auth and authorization"
+            }
+            StatusCode::NOT_FOUND => "; see metrics_path",
+            _ => "",
+        };
+        let message = format!("the target answered with HTTP status {status}{hint}");
+        return Err(ScrapeError::new(Kind::Status, message));
+    }
+    // The client removes this header from what it has decompressed.
+    if let Some(encoding) = header(CONTENT_ENCODING).filter(|e| e != "identity" && !e.is_empty()) {
+        let message = format!("the body is encoded as `{encoding}`, which was not asked for");
+        return Err(ScrapeError::new(Kind::Encoding, message));
+    }
+    match header(CONTENT_TYPE) {
+        Some(given) if !ask.any_content_type && !is_text(&given) => {
+            let message = format!(
+                "Content-Type `{given}` is not the text format; if it is text after all, set \
+                 fallback_scrape_protocol: PrometheusText0.0.4"
+            );
+            Err(ScrapeError::new(Kind::ContentType, message))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What is read as text: plain text, OpenMetrics (M2 calls its pages that, and the scanner is
+/// lenient), and a page that says nothing, which the scanner will judge.
+fn is_text(content_type: &str) -> bool {
+    let media_type = content_type.split(';').next().unwrap_or("").trim().to_ascii_lowercase();
+    ["", "text/plain", "application/openmetrics-text"].contains(&media_type.as_str())
+}
+
+fn too_long(ask: Ask<'_>) -> ScrapeError {
+    let message = match ask.body_limit_bytes {
+        0 => format!(
+            "the body is longer than the default limit of {DEFAULT_BODY_LIMIT_BYTES} bytes; raise \
+             body_size_limit if that is meant"
+        ),
+        limit => format!("the body is longer than body_size_limit ({limit} bytes)"),
+    };
+    ScrapeError::new(Kind::BodyLimit, message)
+}
+
+fn broken_body(error: reqwest::Error) -> ScrapeError {
+    ScrapeError::new(Kind::Body, format!("the body broke off: {}", explain(error)))
+}
+
+fn timed_out(timeout: Duration, progress: Progress) -> ScrapeError {
+    let timeout = format_duration(timeout);
+    let message = match progress {
+        Progress::Headers => format!("no answer within scrape_timeout ({timeout})"),
+        Progress::Body(bytes) => {
+            format!("the body had not ended after {bytes} bytes and scrape_timeout ({timeout})")
+        }
+    };
+    ScrapeError::new(Kind::Timeout, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{self, serve, url_of};
+    use super::*;
+    use crate::endpoint::{Auth, Secret};
+
+    /// What a fetch from a server that answers every connection with `answer` comes to.
+    async fn fetched(answer: &'static [u8], adjust: impl FnOnce(&mut Ask<'_>)) -> Outcome {
+        let address = serve(move |_| testing::Answer::Bytes(answer)).await;
+        fetch_from(&url_of(address), adjust).await
+    }
+
+    type Outcome = Result<String, (Kind, String)>;
+
+    async fn fetch_from(url: &Url, adjust: impl FnOnce(&mut Ask<'_>)) -> Outcome {
+        let http = HttpOptions::default();
+        let mut ask = Ask {
+            url,
+            socket: None,
+            http: &http,
+            timeout: Duration::from_millis(300),
+            body_limit_bytes: 0,
+            any_content_type: false,
+        };
+        adjust(&mut ask);
+        let (pool, mut body) = (Pool::default(), Vec::new());
+        let result = fetch(&pool, ask, |chunk| {
+            body.extend_from_slice(chunk);
+            Ok(())
+        });
+        match result.await {
+            Ok(()) => Ok(String::from_utf8(body).expect("text")),
+            Err(error) => Err((error.kind, error.message)),
+        }
+    }
+
+    fn assert_fails(outcome: Outcome, kind: Kind, words: &[&str]) {
+        let (got, message) = outcome.expect_err("the scrape must fail");
+        assert_eq!(got, kind, "{message}");
+        for word in words {
+            assert!(message.contains(word), "`{word}` in: {message}");
+        }
+    }
+
+    #[tokio::test]
+    async fn good_pages_arrive_whole() {
+        for answer in [
+            &b"HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4; escaping=underscores\r\nContent-Length: 4\r\n\r\na 1\n"[..],
+            b"HTTP/1.1 200 OK\r\nContent-Type: application/openmetrics-text; version=1.0.0\r\nTransfer-Encoding: chunked\r\n\r\n2\r\na \r\n2\r\n1\n\r\n0\r\n\r\n",
+            b"HTTP/1.0 200 OK\r\n\r\na 1\n",
+        ] {
+            assert_eq!(fetched(answer, |_| ()).await, Ok("a 1\n".to_owned()));
+        }
+    }
+
+    #[tokio::test]
+    async fn bad_answers_say_what_is_wrong() {
+        let cases: [(&'static [u8], Kind, &[&str]); 10] = [
+            (
+                b"HTTP/1.1 302 Found\r\nLocation: http://u:pw@other:9/x?token=t\r\nContent-Length: 0\r\n\r\n",
+                Kind::Redirect,
+                &["http://other:9/x?token=***", "302"],
+            ),
+            (b"HTTP/1.1 308 Moved\r\nContent-Length: 0\r\n\r\n", Kind::Redirect, &["nowhere"]),
+            (b"HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n", Kind::Status, &["500"]),
+            (b"HTTP/1.1 401 No\r\nContent-Length: 0\r\n\r\n", Kind::Status, &["basic_auth"]),
+            (
+                b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 6\r\n\r\n<html>",
+                Kind::ContentType,
+                &["text/html", "fallback_scrape_protocol"],
+            ),
+            (
+                b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}",
+                Kind::ContentType,
+                &["application/json"],
+            ),
+            (
+                b"HTTP/1.1 200 OK\r\nContent-Type: application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily\r\nContent-Length: 0\r\n\r\n",
+                Kind::ContentType,
+                &["protobuf"],
+            ),
+            (
+                b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 1\r\n\r\nx",
+                Kind::Encoding,
+                &["gzip"],
+            ),
+            (
+                b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\na 1\n",
+                Kind::Body,
+                &["broke off"],
+            ),
+            (b"SSH-2.0-OpenSSH_9\r\n", Kind::Connect, &["HTTP"]),
+        ];
+        for (answer, kind, words) in cases {
+            assert_fails(fetched(answer, |_| ()).await, kind, words);
+        }
+    }
+
+    #[tokio::test]
+    async fn an_unknown_content_type_can_be_declared_text() {
+        let answer = b"HTTP/1.1 200 OK\r\nContent-Type: foo/bar\r\nContent-Length: 4\r\n\r\na 1\n";
+        assert!(fetched(answer, |_| ()).await.is_err());
+        assert!(fetched(answer, |ask| ask.any_content_type = true).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn bodies_are_bounded_declared_or_not() {
+        let declared = b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n";
+        assert_fails(fetched(declared, |_| ()).await, Kind::BodyLimit, &["body_size_limit"]);
+        let limit = |ask: &mut Ask<'_>| ask.body_limit_bytes = 10;
+        let endless = serve(|_| testing::Answer::Endless).await;
+        let outcome = fetch_from(&url_of(endless), limit).await;
+        assert_fails(outcome, Kind::BodyLimit, &["body_size_limit (10 bytes)"]);
+        let exact = b"HTTP/1.0 200 OK\r\n\r\n0123456789";
+        assert!(fetched(exact, limit).await.is_ok(), "the limit itself is allowed");
+    }
+
+    #[tokio::test]
+    async fn slow_and_silent_targets_end_at_the_timeout() {
+        let started = tokio::time::Instant::now();
+        let silent = serve(|_| testing::Answer::Silence).await;
+        assert_fails(fetch_from(&url_of(silent), |_| ()).await, Kind::Timeout, &["300ms"]);
+        let slow = serve(|_| testing::Answer::Trickle).await;
+        let outcome = fetch_from(&url_of(slow), |_| ()).await;
+        assert_fails(outcome, Kind::Timeout, &["had not ended after", "scrape_timeout"]);
+        let endless = serve(|_| testing::Answer::Endless).await;
+        assert_fails(fetch_from(&url_of(endless), |_| ()).await, Kind::Timeout, &["bytes"]);
+        assert!(started.elapsed() < Duration::from_secs(3), "three timeouts of 0.3 s");
+    }
+
+    #[tokio::test]
+    async fn nobody_listening_is_a_connect_error() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("bound");
+        drop(listener);
+        let outcome = fetch_from(&url_of(address), |_| ()).await;
+        assert_fails(outcome, Kind::Connect, &["refused"]);
+    }
+
+    #[tokio::test]
+    async fn a_closed_kept_connection_is_tried_again() {
+        // Answers one request on each connection, says it keeps it, and closes it on the next.
+        let address = serve(|_| testing::Answer::OncePerConnection).await;
+        let (url, http, pool) = (url_of(address), HttpOptions::default(), Pool::default());
+        for round in 0..3 {
+            let ask = Ask {
+                url: &url,
+                socket: None,
+                http: &http,
+                timeout: Duration::from_secs(2),
+                body_limit_bytes: 0,
+                any_content_type: false,
+            };
+            fetch(&pool, ask, |_| Ok(())).await.unwrap_or_else(|e| panic!("round {round}: {e}"));
+        }
+    }
+
+    #[tokio::test]
+    async fn requests_carry_credentials_and_the_deadline_and_ask_for_no_compression_here() {
+        let (tell, heard) = std::sync::mpsc::channel();
+        let address = serve(move |head| {
+            tell.send(head.to_owned()).expect("the test listens");
+            testing::Answer::Bytes(b"HTTP/1.0 200 OK\r\n\r\n")
+        })
+        .await;
+        let auth = Auth::Basic {
+            username: Secret::Inline("Aladdin".to_owned()),
+            password: Some(Secret::Inline("open sesame".to_owned())),
+        };
+        let http = HttpOptions { auth, ..HttpOptions::default() };
+        let url = url_of(address);
+        let ask = Ask {
+            url: &url,
+            socket: None,
+            http: &http,
+            timeout: Duration::from_millis(2500),
+            body_limit_bytes: 0,
+            any_content_type: false,
+        };
+        fetch(&Pool::default(), ask, |_| Ok(())).await.expect("answered");
+        let head = heard.recv().expect("asked").to_ascii_lowercase();
+        for line in [
+            "get /metrics http/1.1",
+            "authorization: basic qwxhzgrpbjpvcgvuihnlc2ftzq==",
+            "x-prometheus-scrape-timeout-seconds: 2.5",
+            "accept: text/plain;version=0.0.4",
+            "user-agent: plimsoll/",
+        ] {
+            assert!(head.contains(line), "`{line}` in {head}");
+        }
+        assert!(!head.contains("accept-encoding"), "{head}");
+    }
+
+    #[tokio::test]
+    async fn unix_sockets_are_scraped() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("m.sock");
+        testing::serve_unix(&path, b"HTTP/1.0 200 OK\r\n\r\na 1\n");
+        let url = Url::parse("http://localhost/metrics").expect("a URL");
+        let outcome = fetch_from(&url, |ask| ask.socket = Some(Box::leak(Box::new(path)))).await;
+        assert_eq!(outcome, Ok("a 1\n".to_owned()));
+        let missing = dir.path().join("none.sock");
+        let outcome = fetch_from(&url, |ask| ask.socket = Some(Box::leak(Box::new(missing)))).await;
+        assert_fails(outcome, Kind::Connect, &["No such file"]);
+    }
+}

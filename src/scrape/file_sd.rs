@@ -1,0 +1,270 @@
+//! `file_sd_configs`: target lists in files that others write.
+//!
+//! Files are looked at every few seconds by size and time of change (no inotify, which misses
+//! network mounts and renamed directories), and read again after `refresh_interval` in any case. A
+//! file that cannot be read keeps the targets it had, and says so; one that is gone takes its
+//! targets with it. Nothing here is written.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use super::config::{FileSdConfig, file_groups};
+use crate::endpoint::TargetGroup;
+
+/// How often files are looked at: soon enough for a person to notice, cheap enough to forget.
+pub const POLL_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Larger files are not target lists.
+const MAX_FILE_BYTES: u64 = 16 * 1024 * 1024;
+
+/// The label that says which file a target comes from.
+const FILE_LABEL: &str = "__meta_filepath";
+
+/// A path whose last part may hold `*` and `?`, ending in `.json`, `.yml` or `.yaml`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct FilePattern {
+    directory: PathBuf,
+    name: String,
+}
+
+/// The files of one `file_sd_configs` entry, as they were last seen.
+#[derive(Debug)]
+pub struct FileSd {
+    config: FileSdConfig,
+    files: BTreeMap<PathBuf, Known>,
+}
+
+#[derive(Debug)]
+struct Known {
+    stamp: Stamp,
+    read_at: Duration,
+    groups: Vec<TargetGroup>,
+}
+
+/// Changes when a file does.
+type Stamp = Option<(SystemTime, u64)>;
+
+impl FilePattern {
+    /// A pattern for `path`. The error says what cannot be a pattern.
+    pub fn new(path: &Path) -> Result<FilePattern, String> {
+        let shown = path.display();
+        let (Some(directory), Some(name)) =
+            (path.parent(), path.file_name().and_then(|name| name.to_str()))
+        else {
+            return Err(format!("`{shown}` names no file"));
+        };
+        let extension = Path::new(name).extension().and_then(|e| e.to_str()).unwrap_or("");
+        if !["json", "yml", "yaml"].contains(&extension.to_ascii_lowercase().as_str()) {
+            return Err(format!("`{shown}` must end in .json, .yml or .yaml"));
+        }
+        if directory.to_string_lossy().contains('*') {
+            return Err(format!("`{shown}`: `*` may stand in the last part only"));
+        }
+        Ok(FilePattern { directory: directory.to_owned(), name: name.to_owned() })
+    }
+
+    /// The files that match now, in order of name.
+    fn files(&self) -> Vec<PathBuf> {
+        if !self.name.contains(['*', '?']) {
+            let path = self.directory.join(&self.name);
+            return if path.exists() { vec![path] } else { Vec::new() };
+        }
+        let Ok(entries) = fs::read_dir(&self.directory) else { return Vec::new() };
+        let mut found: Vec<PathBuf> = entries
+            .filter_map(|entry| entry.ok())
+            .filter(|e| e.file_name().to_str().is_some_and(|name| glob(&self.name, name)))
+            .map(|entry| entry.path())
+            .collect();
+        found.sort();
+        found
+    }
+}
+
+impl FileSd {
+    /// Knows no file yet.
+    pub fn new(config: FileSdConfig) -> FileSd {
+        FileSd { config, files: BTreeMap::new() }
+    }
+
+    /// Looks at the files at monotonic time `now`: whether the targets may have changed, and what
+    /// could not be read. Blocks on the file system.
+    pub fn refresh(&mut self, now: Duration) -> (bool, Vec<String>) {
+        let present: Vec<PathBuf> = self.config.files.iter().flat_map(|p| p.files()).collect();
+        let known = self.files.len();
+        self.files.retain(|path, _| present.contains(path));
+        let mut changed = self.files.len() != known;
+        let mut problems = Vec::new();
+        for path in present {
+            let stamp = stamp(&path);
+            let old = self.files.get_mut(&path);
+            if let Some(old) = &old
+                && old.stamp == stamp
+                && now.saturating_sub(old.read_at) < self.config.refresh_interval
+            {
+                continue;
+            }
+            match (read_groups(&path), old) {
+                (Ok(groups), Some(old)) => {
+                    changed |= old.groups != groups;
+                    *old = Known { stamp, read_at: now, groups };
+                }
+                (Ok(groups), None) => {
+                    changed = true;
+                    self.files.insert(path, Known { stamp, read_at: now, groups });
+                }
+                (Err(error), Some(old)) => {
+                    problems.push(format!("{error}; its last good targets are kept"));
+                    // Not again until it changes or the interval has passed.
+                    (old.stamp, old.read_at) = (stamp, now);
+                }
+                (Err(error), None) => {
+                    problems.push(format!("{error}; it has no targets yet"));
+                    self.files.insert(path, Known { stamp, read_at: now, groups: Vec::new() });
+                }
+            }
+        }
+        (changed, problems)
+    }
+
+    /// The groups of all files, in order of name.
+    pub fn groups(&self) -> impl Iterator<Item = &TargetGroup> {
+        self.files.values().flat_map(|known| &known.groups)
+    }
+}
+
+fn stamp(path: &Path) -> Stamp {
+    let metadata = fs::metadata(path).ok()?;
+    Some((metadata.modified().ok()?, metadata.len()))
+}
+
+fn read_groups(path: &Path) -> Result<Vec<TargetGroup>, String> {
+    let shown = path.display().to_string();
+    let bad = |error| format!("target file {shown}: {error}");
+    let length = fs::metadata(path).map_err(bad)?.len();
+    if length > MAX_FILE_BYTES {
+        return Err(format!("target file {shown}: longer than {MAX_FILE_BYTES} bytes"));
+    }
+    let text = fs::read_to_string(path).map_err(bad)?;
+    let mut groups = file_groups(&shown, &text).map_err(|error| format!("target file {error}"))?;
+    for group in &mut groups {
+        group.labels = group.labels.with(FILE_LABEL, &shown);
+    }
+    Ok(groups)
+}
+
+/// Whether `name` matches a pattern of `*` (any characters) and `?` (any one).
+fn glob(pattern: &str, name: &str) -> bool {
+    let mut rest = pattern.chars();
+    match rest.next() {
+        None => name.is_empty(),
+        Some('*') => {
+            let tail = rest.as_str();
+            name.char_indices().any(|(at, _)| glob(tail, &name[at..])) || glob(tail, "")
+        }
+        Some(wanted) => {
+            let mut letters = name.chars();
+            letters.next().is_some_and(|letter| wanted == '?' || wanted == letter)
+                && glob(rest.as_str(), letters.as_str())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn globs_match_names() {
+        for (pattern, name, want) in [
+            ("a.json", "a.json", true),
+            ("*.json", "a.json", true),
+            ("*.json", ".json", true),
+            ("*.json", "a.yml", false),
+            ("t-?.yml", "t-1.yml", true),
+            ("t-?.yml", "t-12.yml", false),
+            ("*-*.yml", "a-b-c.yml", true),
+            ("*é?.yml", "caféx.yml", true),
+        ] {
+            assert_eq!(glob(pattern, name), want, "{pattern} {name}");
+        }
+    }
+
+    #[test]
+    fn patterns_that_prometheus_refuses_are_refused() {
+        for (path, words) in
+            [("/a/b.txt", "must end in"), ("/a/*/b.json", "last part only"), ("/", "names no file")]
+        {
+            let error = FilePattern::new(Path::new(path)).expect_err(path);
+            assert!(error.contains(words), "{error}");
+        }
+    }
+
+    fn watcher(dir: &Path) -> FileSd {
+        FileSd::new(FileSdConfig {
+            files: vec![FilePattern::new(&dir.join("*.json")).expect("good")],
+            refresh_interval: Duration::from_secs(300),
+        })
+    }
+
+    fn targets(files: &FileSd) -> Vec<String> {
+        files.groups().flat_map(|group| group.targets.clone()).collect()
+    }
+
+    #[test]
+    fn files_come_change_break_and_go() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (a, b) = (dir.path().join("a.json"), dir.path().join("b.json"));
+        let mut files = watcher(dir.path());
+        let at = Duration::from_secs;
+        assert_eq!(files.refresh(at(0)), (false, vec![]), "an empty directory is no problem");
+
+        fs::write(&a, r#"[{"targets": ["h:1"], "labels": {"env": "prod"}}]"#).expect("written");
+        fs::write(&b, r#"[{"targets": ["h:2", "h:3"]}]"#).expect("written");
+        assert_eq!(files.refresh(at(5)), (true, vec![]));
+        assert_eq!(targets(&files), ["h:1", "h:2", "h:3"]);
+        let labels = &files.groups().next().expect("a group").labels;
+        assert_eq!(labels.get("env"), Some("prod"));
+        assert_eq!(labels.get(FILE_LABEL), a.to_str());
+        assert_eq!(files.refresh(at(10)), (false, vec![]), "nothing changed");
+
+        fs::write(&a, r#"[{"targets": ["h:1", "#).expect("written");
+        let (changed, problems) = files.refresh(at(15));
+        assert!(!changed, "a broken file keeps its targets");
+        assert_eq!(targets(&files), ["h:1", "h:2", "h:3"]);
+        let [problem] = &problems[..] else { panic!("one problem: {problems:?}") };
+        assert!(problem.contains("a.json:1:"), "names file and line: {problem}");
+        assert!(problem.contains("kept"), "{problem}");
+        assert_eq!(files.refresh(at(20)), (false, vec![]), "said once per change");
+
+        fs::write(&a, r#"[{"targets": ["h:9"]}]"#).expect("written");
+        fs::remove_file(&b).expect("removed");
+        assert_eq!(files.refresh(at(25)), (true, vec![]));
+        assert_eq!(targets(&files), ["h:9"]);
+    }
+
+    #[test]
+    fn files_are_read_again_after_the_interval_even_if_they_look_the_same() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("a.json");
+        fs::write(&path, r#"[{"targets": ["h:1"]}]"#).expect("written");
+        let mut files = watcher(dir.path());
+        files.refresh(Duration::ZERO);
+        let modified = fs::metadata(&path).expect("there").modified().expect("has a time");
+        fs::write(&path, r#"[{"targets": ["h:2"]}]"#).expect("written");
+        let file = fs::File::options().write(true).open(&path).expect("opens");
+        file.set_modified(modified).expect("the clock of the file is set back");
+        assert_eq!(files.refresh(Duration::from_secs(299)), (false, vec![]));
+        assert_eq!(files.refresh(Duration::from_secs(300)), (true, vec![]));
+        assert_eq!(targets(&files), ["h:2"]);
+    }
+
+    #[test]
+    fn unknown_keys_and_wrong_shapes_keep_the_old_targets() {
+        for text in ["{}", r#"[{"target": ["a"]}]"#, r#"["a"]"#, "\u{0}", "[{targets: [[a]]}]"] {
+            assert!(file_groups("f.yml", text).is_err(), "{text}");
+        }
+        assert_eq!(file_groups("f.yml", ""), Ok(vec![]), "an empty file is an empty list");
+    }
+}

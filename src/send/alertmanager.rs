@@ -1,0 +1,554 @@
+//! One Alertmanager: posting alerts, and reading how long its routes wait.
+//!
+//! Alertmanager stores the good alerts of a batch even when it answers 400 for a bad one (measured
+//! on 0.25), so a refused batch is sent again alert by alert and only those it refuses alone are
+//! given up. Everything that is not the alert's own fault may be tried again later; whether and
+//! when is not decided here. Every instance is posted to on its own: they do not pass alerts on.
+
+use std::path::Path;
+use std::time::Duration;
+
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HOST, LOCATION};
+use reqwest::{Method, Response, StatusCode, Url};
+
+use crate::base::{format_duration, parse_duration};
+use crate::endpoint::read::{http_options, relabel_rules, target_group};
+use crate::endpoint::{HttpOptions, Pool, TargetGroup, explain, redact};
+use crate::relabel::Rule;
+use crate::yaml::{Cursor, Fields, Node, Problems, parse, read};
+
+/// Alerts per post: Prometheus's own batch (`notifier.DefaultMaxBatchSize`).
+pub const MAX_BATCH_ALERTS: usize = 256;
+
+/// How long a post may take, unless the configuration says otherwise; Prometheus's default.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Alertmanager's defaults for a route that says nothing (`dispatch.DefaultRouteOpts`).
+const DEFAULT_GROUP_WAIT: Duration = Duration::from_secs(30);
+const DEFAULT_GROUP_INTERVAL: Duration = Duration::from_secs(300);
+
+/// Bytes of an answer that are read: a whole configuration fits, an endless body does not.
+const MAX_STATUS_BYTES: usize = 4 * 1024 * 1024;
+/// Bytes of a refusal that are shown.
+const MAX_REFUSAL_BYTES: usize = 300;
+
+/// The section `alerting`.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct AlertingConfig {
+    /// Every instance, each posted to on its own.
+    pub alertmanagers: Vec<AlertmanagerConfig>,
+    /// Applied to each alert before it is sent.
+    pub alert_relabel: Vec<Rule>,
+    /// How long a missed incident is presented, instead of what the routes say.
+    pub min_presentation: Option<Duration>,
+}
+
+/// One instance.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct AlertmanagerConfig {
+    /// Its base URL: scheme, address, `path_prefix`.
+    pub url: Url,
+    /// How long one request may take.
+    pub timeout: Duration,
+    /// Credentials and TLS.
+    pub http: HttpOptions,
+}
+
+/// What became of a post.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum PostOutcome {
+    /// Every alert was taken.
+    Accepted,
+    /// Nothing is wrong with the alerts; try again later.
+    Retry {
+        /// One line, without secrets.
+        why: String,
+    },
+    /// An alert of the batch is bad; the same batch will never be taken.
+    BadBatch {
+        /// What the instance said.
+        why: String,
+    },
+}
+
+/// What became of a list of alerts.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Posted {
+    /// Why some were not taken and may be tried again; `None` if that holds for none.
+    pub retry: Option<String>,
+    /// Those refused on their own, by index, with what the instance said. Not worth sending again.
+    pub refused: Vec<(usize, String)>,
+}
+
+/// The longest waits over all routes of an instance.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RouteTimings {
+    /// `group_wait`.
+    pub group_wait: Duration,
+    /// `group_interval`.
+    pub group_interval: Duration,
+}
+
+/// A client for one instance; keeps its connections.
+#[derive(Debug)]
+pub struct AlertmanagerClient {
+    config: AlertmanagerConfig,
+    pool: Pool,
+}
+
+impl AlertingConfig {
+    /// Reads the section `alerting`. Relative paths are relative to `base`.
+    pub fn read(at: Cursor<'_, '_>, base: &Path) -> Option<AlertingConfig> {
+        let mut fields = Fields::open(at)?;
+        let alertmanagers = fields.list("alertmanagers", |at| instances(at, base));
+        let alert_relabel =
+            fields.optional("alert_relabel_configs", relabel_rules).unwrap_or_default();
+        let min_presentation = fields.optional("min_presentation", read::positive_duration);
+        fields.finish();
+        Some(AlertingConfig {
+            alertmanagers: alertmanagers.into_iter().flatten().collect(),
+            alert_relabel,
+            min_presentation,
+        })
+    }
+}
+
+/// Keys of an `alertmanagers` entry that plimsoll lacks.
+const UNSUPPORTED: [(&str, &str); 9] = [
+    ("alert_relabel_configs", "write it under `alerting`, for all of them"),
+    ("relabel_configs", "the addresses are used as they are"),
+    ("sigv4", "requests go unsigned"),
+    ("file_sd_configs", "write the addresses under static_configs"),
+    ("http_sd_configs", "write the addresses under static_configs"),
+    ("dns_sd_configs", "write the addresses under static_configs"),
+    ("consul_sd_configs", "write the addresses under static_configs"),
+    ("docker_sd_configs", "write the addresses under static_configs"),
+    ("kubernetes_sd_configs", "write the addresses under static_configs"),
+];
+
+/// The instances of one entry of `alertmanagers`.
+fn instances(at: Cursor<'_, '_>, base: &Path) -> Option<Vec<AlertmanagerConfig>> {
+    let mut fields = Fields::open(at)?;
+    let schemes = [("http", "http"), ("https", "https")];
+    let scheme = fields.or("scheme", "http", |at| read::one_of(at, &schemes));
+    let prefix = fields.or("path_prefix", String::new(), read::string);
+    let timeout = fields.or("timeout", DEFAULT_TIMEOUT, read::positive_duration);
+    fields.optional("api_version", |mut at| {
+        if read::string(at.again())? != "v2" {
+            at.error_hint("Alertmanager has no other interface since 0.27", "write `v2`");
+        }
+        Some(())
+    });
+    let http = http_options(&mut fields, base);
+    let found = fields.list("static_configs", |mut at| {
+        let group = target_group(at.again())?;
+        Some(group_instances(&mut at, &group, |address| instance_url(scheme, address, &prefix)))
+    });
+    for (key, lost) in UNSUPPORTED {
+        fields.unsupported(key, lost);
+    }
+    fields.finish();
+    let config = |url| AlertmanagerConfig { url, timeout, http: http.clone() };
+    Some(found.into_iter().flatten().map(config).collect())
+}
+
+/// The URLs of a group's addresses; bad addresses are reported and left out.
+fn group_instances(
+    at: &mut Cursor<'_, '_>,
+    group: &TargetGroup,
+    url: impl Fn(&str) -> Result<Url, String>,
+) -> Vec<Url> {
+    let mut urls = Vec::new();
+    for address in &group.targets {
+        match url(address) {
+            Ok(url) => urls.push(url),
+            Err(error) => at.error(error),
+        }
+    }
+    urls
+}
+
+fn instance_url(scheme: &str, address: &str, prefix: &str) -> Result<Url, String> {
+    let bad = |why: &str| format!("`{address}` is not an address: {why}; write `host:port`");
+    if address.contains(['/', '?', '#', '@']) {
+        return Err(bad("scheme and path have keys of their own"));
+    }
+    let mut url =
+        Url::parse(&format!("{scheme}://{address}/")).map_err(|error| bad(&error.to_string()))?;
+    url.set_path(&format!("/{}", prefix.trim_matches('/')));
+    Ok(url)
+}
+
+impl AlertmanagerClient {
+    /// A client for one instance. Connects to nothing yet.
+    pub fn new(config: AlertmanagerConfig) -> AlertmanagerClient {
+        AlertmanagerClient { config, pool: Pool::default() }
+    }
+
+    /// The instance's base URL, for messages and metrics.
+    pub fn name(&self) -> String {
+        redact(&self.config.url)
+    }
+
+    /// Posts alerts, each one JSON object, in batches of [`MAX_BATCH_ALERTS`]. A refused batch is
+    /// taken apart; the first failure that is not the alerts' fault ends the attempt.
+    pub async fn post_alerts(&self, alerts: &[Vec<u8>]) -> Posted {
+        let mut posted = Posted::default();
+        for (batch_index, batch) in alerts.chunks(MAX_BATCH_ALERTS).enumerate() {
+            let first = batch_index * MAX_BATCH_ALERTS;
+            posted.retry = match self.post(&array(batch)).await {
+                PostOutcome::Accepted => None,
+                PostOutcome::Retry { why } => Some(why),
+                PostOutcome::BadBatch { why } if batch.len() == 1 => {
+                    posted.refused.push((first, why));
+                    None
+                }
+                PostOutcome::BadBatch { .. } => {
+                    self.post_singly(batch, first, &mut posted.refused).await
+                }
+            };
+            if posted.retry.is_some() {
+                break;
+            }
+        }
+        posted
+    }
+
+    /// Posts each alert on its own; why it had to stop, if it had to.
+    async fn post_singly(
+        &self,
+        batch: &[Vec<u8>],
+        first: usize,
+        refused: &mut Vec<(usize, String)>,
+    ) -> Option<String> {
+        for (index, alert) in batch.iter().enumerate() {
+            match self.post(&array(std::slice::from_ref(alert))).await {
+                PostOutcome::Accepted => {}
+                PostOutcome::BadBatch { why } => refused.push((first + index, why)),
+                PostOutcome::Retry { why } => return Some(why),
+            }
+        }
+        None
+    }
+
+    /// Posts one JSON array of alerts.
+    pub async fn post(&self, body: &[u8]) -> PostOutcome {
+        let work = async {
+            let mut response = self.send(Method::POST, "alerts", Some(body)).await?;
+            let status = response.status();
+            if status.is_success() {
+                return Ok(PostOutcome::Accepted);
+            }
+            let why = refusal(&mut response).await;
+            Ok(match status {
+                StatusCode::BAD_REQUEST
+                | StatusCode::UNPROCESSABLE_ENTITY
+                | StatusCode::PAYLOAD_TOO_LARGE => PostOutcome::BadBatch { why },
+                _ => PostOutcome::Retry { why },
+            })
+        };
+        match self.within(work).await {
+            Ok(outcome) => outcome,
+            Err(why) => PostOutcome::Retry { why },
+        }
+    }
+
+    /// Reads the longest waits over all routes from `GET /api/v2/status`.
+    pub async fn fetch_route_timings(&self) -> Result<RouteTimings, String> {
+        let status = self.within(async {
+            let mut response = self.send(Method::GET, "status", None).await?;
+            if response.status() != StatusCode::OK {
+                return Err(refusal(&mut response).await);
+            }
+            let mut body = Vec::new();
+            while let Some(chunk) = response.chunk().await.map_err(explain)? {
+                body.extend_from_slice(&chunk);
+                if body.len() > MAX_STATUS_BYTES {
+                    return Err(format!("its status is longer than {MAX_STATUS_BYTES} bytes"));
+                }
+            }
+            Ok(body)
+        });
+        let status: serde_json::Value = serde_json::from_slice(&status.await?)
+            .map_err(|error| format!("its status is not JSON: {error}"))?;
+        let original = status["config"]["original"]
+            .as_str()
+            .ok_or("its status has no config.original".to_owned())?;
+        route_timings(original)
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        endpoint: &str,
+        body: Option<&[u8]>,
+    ) -> Result<Response, String> {
+        let mut url = self.config.url.clone();
+        let prefix = url.path().trim_end_matches('/').to_owned();
+        url.set_path(&format!("{prefix}/api/v2/{endpoint}"));
+        let client = self.pool.client(&url, None, &self.config.http).await?;
+        let mut request = client.http.request(method, client.url);
+        if let Some(body) = body {
+            request = request.header(CONTENT_TYPE, "application/json").body(body.to_vec());
+        }
+        if let Some(auth) = self.config.http.auth.header().await? {
+            request = request.header(AUTHORIZATION, auth);
+        }
+        if let Some(host) = &client.host {
+            request = request.header(HOST, host);
+        }
+        request.send().await.map_err(explain)
+    }
+
+    async fn within<T>(&self, work: impl Future<Output = Result<T, String>>) -> Result<T, String> {
+        let timeout = self.config.timeout;
+        match tokio::time::timeout(timeout, work).await {
+            Ok(result) => result,
+            Err(_) => Err(format!("no complete answer within {}", format_duration(timeout))),
+        }
+    }
+}
+
+/// `[a,b,c]`.
+fn array(alerts: &[Vec<u8>]) -> Vec<u8> {
+    let mut body = vec![b'['];
+    body.extend(alerts.join(&b','));
+    body.push(b']');
+    body
+}
+
+/// What an answer other than 200 means, on one short line.
+async fn refusal(response: &mut Response) -> String {
+    let status = response.status();
+    if status.is_redirection() {
+        let to = response.headers().get(LOCATION).and_then(|to| to.to_str().ok());
+        let to = to
+            .and_then(|to| response.url().join(to).ok())
+            .map_or(String::new(), |url| format!(" to {}", redact(&url)));
+        return format!("it redirects{to} ({status}); redirects are not followed");
+    }
+    let mut said = Vec::new();
+    while said.len() < MAX_REFUSAL_BYTES {
+        match response.chunk().await {
+            Ok(Some(chunk)) => said.extend_from_slice(&chunk),
+            _ => break,
+        }
+    }
+    said.truncate(MAX_REFUSAL_BYTES);
+    let said = String::from_utf8_lossy(&said);
+    let said: String = said.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let colon = if said.is_empty() { "" } else { ": " };
+    format!("HTTP status {status}{colon}{said}")
+}
+
+/// The longest waits over all routes of an Alertmanager configuration. What a route does not say it
+/// has from its parent, so the written values and the root's are all there are.
+pub fn route_timings(config: &str) -> Result<RouteTimings, String> {
+    let mut problems = Problems::default();
+    let node = parse("config.original", config, &mut problems);
+    let route = node.as_ref().and_then(|node| node.get("route"));
+    let Some(route) = route.filter(|_| !problems.has_errors()) else {
+        return Err(format!("its configuration has no route that reads: {problems}"));
+    };
+    Ok(RouteTimings {
+        group_wait: longest(route, "group_wait", DEFAULT_GROUP_WAIT)?,
+        group_interval: longest(route, "group_interval", DEFAULT_GROUP_INTERVAL)?,
+    })
+}
+
+/// The longest value of `key` at or below `route`, which inherits `inherited`. Recursion ends
+/// where the YAML reader's own bound on depth does.
+fn longest(route: &Node, key: &str, inherited: Duration) -> Result<Duration, String> {
+    let own = match route.get(key).and_then(Node::text) {
+        Some(text) => parse_duration(text).map_err(|error| format!("{key}: {error}"))?,
+        None => inherited,
+    };
+    let mut longest_of_all = own;
+    if let Some(crate::yaml::Kind::Seq(children)) = route.get("routes").map(|node| &node.kind) {
+        for child in children {
+            longest_of_all = longest_of_all.max(longest(child, key, own)?);
+        }
+    }
+    Ok(longest_of_all)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use axum::Router;
+    use axum::body::Bytes;
+    use axum::http::{HeaderMap, StatusCode as Status};
+    use axum::routing::{get, post};
+
+    use super::*;
+
+    /// An Alertmanager that refuses alerts with `bad`, stores the others even so, and answers
+    /// `broken` with 503.
+    async fn instance(stored: Arc<Mutex<Vec<String>>>) -> AlertmanagerClient {
+        let take = move |headers: HeaderMap, body: Bytes| async move {
+            assert_eq!(headers["content-type"], "application/json");
+            let alerts: Vec<serde_json::Value> = serde_json::from_slice(&body).expect("an array");
+            let names: Vec<&str> = alerts.iter().filter_map(|alert| alert.as_str()).collect();
+            if names.contains(&"broken") {
+                return (Status::SERVICE_UNAVAILABLE, "not now");
+            }
+            if names.contains(&"forbidden") {
+                return (Status::FORBIDDEN, "");
+            }
+            let good = names.iter().filter(|name| **name != "bad").map(|name| (*name).to_owned());
+            stored.lock().expect("unpoisoned").extend(good);
+            match names.contains(&"bad") {
+                true => (Status::BAD_REQUEST, "invalid\nlabel set"),
+                false => (Status::OK, ""),
+            }
+        };
+        let status = || async {
+            let config = "route: {receiver: a, group_interval: 1m, routes: [{group_wait: 2m}]}";
+            serde_json::json!({"config": {"original": config}}).to_string()
+        };
+        let routes = Router::new()
+            .route("/am/api/v2/alerts", post(take))
+            .route("/am/api/v2/status", get(status));
+        client(routes, "/am/").await
+    }
+
+    async fn client(routes: Router, prefix: &str) -> AlertmanagerClient {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("bound").to_string();
+        tokio::spawn(async move { axum::serve(listener, routes).await });
+        AlertmanagerClient::new(AlertmanagerConfig {
+            url: instance_url("http", &address, prefix).expect("an address"),
+            timeout: Duration::from_millis(500),
+            http: HttpOptions::default(),
+        })
+    }
+
+    /// Posts alerts of these names: what is retried, which are refused, what was stored.
+    async fn posted(names: &[&str]) -> (Option<String>, Vec<usize>, Vec<String>) {
+        let stored = Arc::new(Mutex::new(Vec::new()));
+        let client = instance(Arc::clone(&stored)).await;
+        let alerts: Vec<Vec<u8>> =
+            names.iter().map(|name| serde_json::to_vec(name).expect("a string")).collect();
+        let posted = client.post_alerts(&alerts).await;
+        assert!(posted.refused.iter().all(|(_, why)| why.contains("400") && why.contains("label")));
+        let refused = posted.refused.iter().map(|(index, _)| *index).collect();
+        let mut stored = stored.lock().expect("unpoisoned").clone();
+        stored.dedup();
+        (posted.retry, refused, stored)
+    }
+
+    #[tokio::test]
+    async fn only_the_bad_alert_is_given_up() {
+        assert_eq!(posted(&["a", "b"]).await, (None, vec![], vec!["a".into(), "b".into()]));
+        assert_eq!(posted(&["bad"]).await, (None, vec![0], vec![]));
+        let (retry, refused, stored) = posted(&["a", "bad", "b"]).await;
+        assert_eq!((retry, refused), (None, vec![1]));
+        assert!(stored.contains(&"a".to_owned()) && stored.contains(&"b".to_owned()));
+        let many: Vec<&str> = (0..MAX_BATCH_ALERTS).map(|_| "x").chain(["y", "bad"]).collect();
+        let (_, refused, stored) = posted(&many).await;
+        assert_eq!(refused, [MAX_BATCH_ALERTS + 1], "the index counts over batches");
+        assert!(stored.contains(&"y".to_owned()));
+    }
+
+    #[tokio::test]
+    async fn what_is_not_the_alerts_fault_is_retried() {
+        let (retry, refused, _) = posted(&["a", "broken"]).await;
+        assert!(retry.expect("retried").contains("503 Service Unavailable: not now"));
+        assert_eq!(refused, Vec::<usize>::new());
+        let (retry, refused, _) = posted(&["forbidden"]).await;
+        assert!(retry.expect("retried").contains("403") && refused.is_empty());
+
+        let lost = client(Router::new(), "").await;
+        let PostOutcome::Retry { why } = lost.post(b"[]").await else { panic!("404 is retried") };
+        assert!(why.contains("404"), "{why}");
+        let silent = Router::new().route(
+            "/api/v2/alerts",
+            post(|| async { tokio::time::sleep(Duration::from_secs(60)).await }),
+        );
+        let outcome = client(silent, "").await.post(b"[]").await;
+        let PostOutcome::Retry { why } = outcome else { panic!("silence is retried") };
+        assert!(why.contains("500ms"), "{why}");
+        let away = Router::new().route(
+            "/api/v2/alerts",
+            post(|| async { (Status::FOUND, [("location", "http://u:pw@else:1/")]) }),
+        );
+        let outcome = client(away, "").await.post(b"[]").await;
+        let PostOutcome::Retry { why } = outcome else { panic!("a redirect is retried") };
+        assert!(why.contains("http://else:1/") && !why.contains("pw"), "{why}");
+    }
+
+    #[tokio::test]
+    async fn the_routes_are_read_from_the_instance() {
+        let client = instance(Arc::default()).await;
+        let timings = client.fetch_route_timings().await.expect("readable");
+        let secs = Duration::from_secs;
+        assert_eq!(timings, RouteTimings { group_wait: secs(120), group_interval: secs(60) });
+        let nothing = client_without_status().await.fetch_route_timings().await;
+        assert!(nothing.expect_err("no such page").contains("404"));
+    }
+
+    async fn client_without_status() -> AlertmanagerClient {
+        client(Router::new(), "").await
+    }
+
+    #[test]
+    fn waits_are_the_longest_of_all_routes() {
+        let cases = [
+            ("route: {receiver: a}", Some((30, 300))),
+            ("route: {group_wait: 10s, group_interval: 1m}", Some((10, 60))),
+            (
+                "route: {group_wait: 10s, routes: [{routes: [{group_wait: 1m}]}, {group_interval: 1h}]}",
+                Some((60, 3600)),
+            ),
+            ("global: {}", None),
+            ("route: {group_wait: x}", None),
+            ("route: [", None),
+        ];
+        for (text, want) in cases {
+            let got = route_timings(text).ok();
+            let got = got.map(|t| (t.group_wait.as_secs(), t.group_interval.as_secs()));
+            assert_eq!(got, want, "{text}");
+        }
+    }
+
+    /// The URLs of all instances, and the problems without the file's name.
+    fn check(text: &str, want: &[&str], want_problems: &[&str]) {
+        let mut problems = Problems::default();
+        let node = parse("a.yml", text, &mut problems).expect(text);
+        let config = AlertingConfig::read(
+            Cursor::root("a.yml", &node, &mut problems),
+            Path::new("/etc/plimsoll"),
+        );
+        let urls: Vec<String> = config
+            .iter()
+            .flat_map(|config| &config.alertmanagers)
+            .map(|instance| instance.url.to_string())
+            .collect();
+        assert_eq!(urls, want, "{text}");
+        let problems: Vec<String> = problems.iter().map(|p| p.to_string()).collect();
+        assert_eq!(problems.len(), want_problems.len(), "{problems:?}");
+        for (problem, want) in problems.iter().zip(want_problems) {
+            assert!(problem.contains(want), "`{want}` in: {problem}");
+        }
+    }
+
+    #[test]
+    fn the_section_is_read_as_prometheus_reads_it() {
+        check("{}", &[], &[]);
+        check(
+            "alertmanagers:
+- {scheme: https, path_prefix: am/, timeout: 5s, api_version: v2, static_configs: [{targets: ['a:9093', 'b']}]}
+- static_configs: [{targets: ['c:1']}]
+alert_relabel_configs: [{action: labeldrop, regex: tmp}]
+min_presentation: 6m",
+            &["https://a:9093/am", "https://b/am", "http://c:1/"],
+            &[],
+        );
+        check(
+            "alertmanagers: [{static_configs: [{targets: ['http://a/x', 'h:99999', 'ok:1']}], api_version: v1, sigv4: {}}]",
+            &["http://ok:1/"],
+            &["write `v2`", "write `host:port`", "write `host:port`", "`sigv4` is not supported"],
+        );
+    }
+}
