@@ -1,0 +1,14 @@
+# One static binary and the certificates it needs to trust a Control Plane; nothing else to patch. Build them first:
+#
+#   RUSTFLAGS='-C target-feature=+crt-static' cargo build --release --locked --target x86_64-unknown-linux-gnu
+#   install -D -m 0644 /etc/ssl/certs/ca-certificates.crt target/image/ca-certificates.crt
+#   docker build -t plimsoll:local .
+FROM scratch
+COPY target/image/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
+COPY target/x86_64-unknown-linux-gnu/release/plimsoll /plimsoll
+VOLUME /var/lib/plimsoll
+EXPOSE 9469
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=10s --timeout=3s --start-period=15s CMD ["/plimsoll", "healthcheck"]
+ENTRYPOINT ["/plimsoll"]
+CMD ["run", "--config", "/etc/plimsoll/plimsoll.yaml"]
