@@ -19,12 +19,12 @@ pub mod window;
 
 pub mod promql;
 
-pub mod alerts;
 pub mod outbox;
 
-pub mod send;
-pub mod journal;
+pub mod alerts;
+
 pub mod endpoint;
 
+pub mod journal;
 pub mod scrape;
 pub mod send;

@@ -1,13 +1,12 @@
-//! What leaves the house: signed webhooks to the Control Plane.
+//! What leaves the house: alerts to Alertmanager, signed webhooks to the Control Plane.
 //!
-//! Senders turn an attempt into an outcome and know nothing of queues, retries or order; no HTTP
-//! status is seen above this module. They never read a clock: the time of the attempt is passed in.
+//! Senders turn a post or an attempt into an outcome and know nothing of queues, retries or order;
+//! no HTTP status is seen above this module. They never read a clock: the time of an attempt is
+//! passed in.
 
+pub mod alertmanager;
 mod sign;
 mod webhook;
 
 pub use sign::{SecretError, Secrets, TOLERANCE, VerifyError};
 pub use webhook::{Webhook, WebhookConfig, WebhookError};
-//! Sending: alerts to Alertmanager, signed edges to the Control Plane.
-
-pub mod alertmanager;
