@@ -16,3 +16,5 @@ pub mod yaml;
 pub mod window;
 
 pub mod promql;
+
+pub mod rules;
