@@ -21,6 +21,8 @@ pub mod promql;
 
 pub mod outbox;
 
+pub mod rules;
+
 pub mod alerts;
 
 pub mod endpoint;
