@@ -13,6 +13,7 @@ pub mod base;
 pub mod regex;
 pub mod yaml;
 
+pub mod exposition;
 pub mod relabel;
 pub mod window;
 
