@@ -266,6 +266,15 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn endless_headers_are_refused() {
+        let head = [&b"HTTP/1.1 200 OK\r\nX: "[..], &vec![b'a'; 4_000_000]].concat();
+        let address = serve(move |_| testing::Answer::Owned(head.clone())).await;
+        let url = url_of(address);
+        let outcome = fetch_from(&url, |ask| ask.timeout = Duration::from_secs(5)).await;
+        assert_fails(outcome, Kind::Connect, &["too large"]);
+    }
+
+    #[tokio::test]
     async fn bodies_are_bounded_declared_or_not() {
         let declared = b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n";
         let limit = |ask: &mut Ask<'_>| ask.body_limit_bytes = 10;

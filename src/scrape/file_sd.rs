@@ -328,6 +328,31 @@ mod tests {
         assert_eq!(targets(&files), ["h:2"]);
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn changes_are_told_until_nobody_listens() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("a.json");
+        let config = watcher(dir.path()).config;
+        let discovery = Discovery { jobs: vec![("j".to_owned(), vec![FileSd::new(config)])] };
+        let (tell, mut heard) = mpsc::channel(1);
+        let watch = tokio::spawn(discovery.watch(tell));
+        for (text, want) in [
+            (r#"[{"targets": ["h:1"]}]"#, Some(1)),
+            ("[", None),
+            (r#"[{"targets": ["h:1", "h:2"]}]"#, Some(2)),
+        ] {
+            fs::write(&path, text).expect("written");
+            let refreshed = heard.recv().await.expect("told");
+            let found = refreshed.targets.map(|targets| targets["j"][0].targets.len());
+            assert_eq!(found, want, "{text}");
+            assert_eq!(refreshed.problems.len(), usize::from(want.is_none()), "{text}");
+        }
+        drop(heard);
+        watch.await.expect("ends");
+        let nobody = mpsc::channel(1).0;
+        Discovery::new(&[]).watch(nobody).await;
+    }
+
     #[test]
     fn unknown_keys_and_wrong_shapes_keep_the_old_targets() {
         for text in ["{}", r#"[{"target": ["a"]}]"#, r#"["a"]"#, "\u{0}", "[{targets: [[a]]}]"] {

@@ -413,6 +413,20 @@ mod tests {
         assert_eq!((fourth.epoch, fourth.new.len()), (third.epoch, 0));
     }
 
+    #[tokio::test]
+    async fn one_targets_new_epoch_is_no_others() {
+        let page = serve(|_| Answer::Bytes(b"HTTP/1.0 200 OK\r\n\r\na 1\n")).await;
+        let mut scraper = scraper(&format!(
+            "- {{job_name: j, static_configs: [{{targets: ['{page}', 'localhost:{}']}}]}}",
+            page.port()
+        ));
+        let before = batch(&scraper, TargetId(2)).await;
+        scraper.resync(TargetId(1));
+        scraper.discovered(FileTargets::new());
+        let after = batch(&scraper, TargetId(2)).await;
+        assert_eq!((after.epoch, after.new.len()), (before.epoch, 0));
+    }
+
     #[test]
     fn ids_follow_targets_and_are_never_given_again() {
         let group = |address: &str| {
