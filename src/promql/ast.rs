@@ -3,6 +3,7 @@
 //! Types are checked by the parser: an [`Expr`] it returns is well-typed, so the evaluator meets
 //! only data errors. Durations are signed milliseconds, as in the grammar.
 
+use std::fmt;
 use std::sync::Arc;
 
 use crate::base::Timestamp;
@@ -28,6 +29,18 @@ pub enum ValueType {
     Matrix,
     /// A text.
     String,
+}
+
+/// As Prometheus names types in errors.
+impl fmt::Display for ValueType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            ValueType::Scalar => "scalar",
+            ValueType::Vector => "instant vector",
+            ValueType::Matrix => "range vector",
+            ValueType::String => "string",
+        })
+    }
 }
 
 /// A node and where it stands.
@@ -204,6 +217,67 @@ pub enum AggregateOp {
     LimitRatio,
 }
 
+impl AggregateOp {
+    /// All of them, in alphabetical order of their names.
+    pub const ALL: [AggregateOp; 14] = {
+        use AggregateOp::*;
+        [
+            Avg,
+            Bottomk,
+            Count,
+            CountValues,
+            Group,
+            LimitRatio,
+            Limitk,
+            Max,
+            Min,
+            Quantile,
+            Stddev,
+            Stdvar,
+            Sum,
+            Topk,
+        ]
+    };
+
+    /// Its name, in lower case.
+    pub fn name(self) -> &'static str {
+        match self {
+            AggregateOp::Sum => "sum",
+            AggregateOp::Avg => "avg",
+            AggregateOp::Min => "min",
+            AggregateOp::Max => "max",
+            AggregateOp::Count => "count",
+            AggregateOp::Group => "group",
+            AggregateOp::Stddev => "stddev",
+            AggregateOp::Stdvar => "stdvar",
+            AggregateOp::Topk => "topk",
+            AggregateOp::Bottomk => "bottomk",
+            AggregateOp::Quantile => "quantile",
+            AggregateOp::CountValues => "count_values",
+            AggregateOp::Limitk => "limitk",
+            AggregateOp::LimitRatio => "limit_ratio",
+        }
+    }
+
+    /// The operator of that name, in any case.
+    pub fn find(name: &str) -> Option<AggregateOp> {
+        AggregateOp::ALL.into_iter().find(|op| op.name().eq_ignore_ascii_case(name))
+    }
+
+    /// The type of its parameter, if it takes one.
+    pub fn param_type(self) -> Option<ValueType> {
+        match self {
+            AggregateOp::Topk
+            | AggregateOp::Bottomk
+            | AggregateOp::Quantile
+            | AggregateOp::Limitk
+            | AggregateOp::LimitRatio => Some(ValueType::Scalar),
+            AggregateOp::CountValues => Some(ValueType::String),
+            _ => None,
+        }
+    }
+}
+
 /// `lhs op rhs`
 #[derive(Clone, PartialEq, Debug)]
 pub struct Binary {
@@ -242,6 +316,28 @@ pub enum BinaryOp {
 }
 
 impl BinaryOp {
+    /// As it is written.
+    pub fn symbol(self) -> &'static str {
+        match self {
+            BinaryOp::Add => "+",
+            BinaryOp::Sub => "-",
+            BinaryOp::Mul => "*",
+            BinaryOp::Div => "/",
+            BinaryOp::Mod => "%",
+            BinaryOp::Pow => "^",
+            BinaryOp::Atan2 => "atan2",
+            BinaryOp::Equal => "==",
+            BinaryOp::NotEqual => "!=",
+            BinaryOp::Greater => ">",
+            BinaryOp::Less => "<",
+            BinaryOp::GreaterEqual => ">=",
+            BinaryOp::LessEqual => "<=",
+            BinaryOp::And => "and",
+            BinaryOp::Or => "or",
+            BinaryOp::Unless => "unless",
+        }
+    }
+
     /// `== != > < >= <=`
     pub fn is_comparison(self) -> bool {
         use BinaryOp::{Equal, Greater, GreaterEqual, Less, LessEqual, NotEqual};

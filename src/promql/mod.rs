@@ -5,5 +5,16 @@
 //! [`crate::window::Source`]. It never reads a clock and never loops without a bound.
 
 pub mod ast;
+mod check;
+mod durations;
 pub mod eval;
 pub mod functions;
+mod lexer;
+mod parser;
+mod printer;
+mod quoting;
+mod reach;
+
+pub use durations::{QueryTimes, resolve, resolve_positive};
+pub use parser::{MAX_DEPTH, ParseError, ParseOptions, parse};
+pub use reach::{LOOKBACK, Reach, reach};

@@ -1,0 +1,404 @@
+//! Query text to a well-typed tree: a Pratt parser over the tokens of [`super::lexer`].
+//!
+//! The grammar and the error texts are those of Prometheus 3.14 (`promql/parser/
+//! generated_parser.y`, `parse.go`), the first error being the one reported. Deviations, all of
+//! them towards saying more or accepting more: a trailing comma is allowed in calls; the modifiers
+//! `anchored` and `smoothed` and the operators `</` and `>/` are refused by name; a constant range
+//! that is not above zero is refused here and not when it is evaluated.
+//!
+//! Recursion is bounded by [`MAX_DEPTH`], and so is the height of every tree returned, so that
+//! neither this parser nor whoever walks, prints, evaluates or drops the tree can run out of stack.
+
+mod call;
+mod duration;
+mod modifier;
+mod selector;
+
+use std::fmt;
+
+use super::ast::{Binary, BinaryOp, Expr, ExprKind, Span, ValueType};
+use super::check;
+use super::lexer::{Token, TokenKind, tokenise};
+
+/// How deep an expression may nest, and how high its tree may be: chains like `a or b or c` count
+/// one per operator. A debug build of the parser takes 12 KiB of stack per level, so that 100 fit
+/// the 2 MiB of a thread with room for its callers; rules in the field stay below 20.
+pub const MAX_DEPTH: usize = 100;
+
+/// What a query may use beyond the stable language.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct ParseOptions {
+    /// Experimental functions and aggregations, and the `fill` modifiers.
+    pub experimental_functions: bool,
+}
+
+/// Why a text is not a query, and where.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ParseError {
+    /// The bytes at fault.
+    pub span: Span,
+    /// Line of the first of them, from 1.
+    pub line: usize,
+    /// Its column in characters, from 1.
+    pub column: usize,
+    /// What is wrong, in Prometheus's words.
+    pub message: String,
+    /// A known name close to the one that is not known.
+    pub hint: Option<String>,
+}
+
+/// As Prometheus says it: `1:23: parse error: …`, plus the hint.
+impl fmt::Display for ParseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}: parse error: {}", self.line, self.column, self.message)?;
+        match &self.hint {
+            Some(hint) => write!(f, ", did you mean {hint:?}?"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for ParseError {}
+
+/// Reads a query. The tree is well-typed and its spans index `text`.
+pub fn parse(text: &str, options: &ParseOptions) -> Result<Expr, ParseError> {
+    let mut parser = Parser { text, tokens: tokenise(text), at: 0, depth: 0, options: *options };
+    parser.query().map_err(|fault| fault.located(text))
+}
+
+/// A problem at some bytes, before they are counted into line and column.
+#[derive(Debug)]
+pub(super) struct Fault {
+    pub(super) span: Span,
+    pub(super) message: String,
+    pub(super) hint: Option<String>,
+}
+
+impl Fault {
+    pub(super) fn new(span: Span, message: impl Into<String>) -> Fault {
+        Fault { span, message: message.into(), hint: None }
+    }
+
+    fn located(self, text: &str) -> ParseError {
+        let before = &text[..self.span.start];
+        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        ParseError {
+            span: self.span,
+            line: before.matches('\n').count() + 1,
+            column: before[line_start..].chars().count() + 1,
+            message: self.message,
+            hint: self.hint,
+        }
+    }
+}
+
+/// An expression with the height of its tree.
+struct Tree {
+    expr: Expr,
+    height: usize,
+}
+
+impl Tree {
+    fn leaf(kind: ExprKind, span: Span) -> Tree {
+        Tree { expr: Expr { kind, span }, height: 1 }
+    }
+}
+
+/// Binding powers, loosest first; `%` binds like `*`.
+const OR: u8 = 1;
+const AND: u8 = 2;
+const COMPARISON: u8 = 3;
+const SUM: u8 = 4;
+const PRODUCT: u8 = 5;
+const POWER: u8 = 6;
+
+impl BinaryOp {
+    /// How tightly it binds; `^` is the one that binds to the right.
+    fn precedence(self) -> u8 {
+        match self {
+            BinaryOp::Or => OR,
+            BinaryOp::And | BinaryOp::Unless => AND,
+            BinaryOp::Add | BinaryOp::Sub => SUM,
+            BinaryOp::Mul | BinaryOp::Div | BinaryOp::Mod | BinaryOp::Atan2 => PRODUCT,
+            BinaryOp::Pow => POWER,
+            _ => COMPARISON,
+        }
+    }
+
+    fn find(text: &str) -> Option<BinaryOp> {
+        use BinaryOp::*;
+        const ALL: [BinaryOp; 16] = [
+            Add,
+            Sub,
+            Mul,
+            Div,
+            Mod,
+            Pow,
+            Atan2,
+            Equal,
+            NotEqual,
+            Greater,
+            Less,
+            GreaterEqual,
+            LessEqual,
+            And,
+            Or,
+            Unless,
+        ];
+        ALL.into_iter().find(|op| op.symbol().eq_ignore_ascii_case(text))
+    }
+}
+
+struct Parser<'a> {
+    text: &'a str,
+    /// Ends with `End` or `Bad`, which is never passed.
+    tokens: Vec<Token<'a>>,
+    at: usize,
+    depth: usize,
+    options: ParseOptions,
+}
+
+/// Expressions: operators and what stands between them.
+impl Parser<'_> {
+    fn query(&mut self) -> Result<Expr, Fault> {
+        if *self.peek() == TokenKind::End {
+            return Err(Fault::new(self.span(), "no expression found in input"));
+        }
+        let tree = self.expression(OR)?;
+        if *self.peek() != TokenKind::End {
+            return Err(self.unexpected("", ""));
+        }
+        check::selectors(&tree.expr)?;
+        Ok(tree.expr)
+    }
+
+    /// An expression of operators that bind at least as tightly as `loosest`.
+    fn expression(&mut self, loosest: u8) -> Result<Tree, Fault> {
+        self.depth += 1;
+        self.bound(self.depth, self.span())?;
+        let mut lhs = self.unary()?;
+        while let Some(op) = self.binary_op().filter(|op| op.precedence() >= loosest) {
+            lhs = self.binary(lhs, op)?;
+        }
+        self.depth -= 1;
+        Ok(lhs)
+    }
+
+    fn binary(&mut self, lhs: Tree, op: BinaryOp) -> Result<Tree, Fault> {
+        let op_span = self.advance().span;
+        let (return_bool, matching) = self.matching()?;
+        let tightest = op.precedence() + u8::from(op != BinaryOp::Pow);
+        let rhs = self.expression(tightest)?;
+        let span = Span { start: lhs.expr.span.start, end: rhs.expr.span.end };
+        let height = 1 + lhs.height.max(rhs.height);
+        self.bound(height, op_span)?;
+        let mut binary = Binary { op, lhs: lhs.expr, rhs: rhs.expr, return_bool, matching };
+        check::binary(&mut binary, span, op_span)?;
+        Ok(Tree { expr: Expr { kind: ExprKind::Binary(Box::new(binary)), span }, height })
+    }
+
+    fn binary_op(&self) -> Option<BinaryOp> {
+        match self.peek() {
+            TokenKind::Symbol(text) | TokenKind::Word(text) => BinaryOp::find(text),
+            _ => None,
+        }
+    }
+
+    /// `-x` and `+x` bind looser than `^` and tighter than `*`.
+    fn unary(&mut self) -> Result<Tree, Fault> {
+        let negative = match self.peek() {
+            TokenKind::Symbol("-") => true,
+            TokenKind::Symbol("+") => false,
+            _ => return self.postfix(),
+        };
+        let start = self.advance().span.start;
+        let operand = self.expression(POWER)?;
+        let inner = operand.expr.span;
+        let span = Span { start, end: inner.end };
+        if !matches!(operand.expr.value_type(), ValueType::Scalar | ValueType::Vector) {
+            let got = operand.expr.value_type();
+            let message = format!(
+                "unary expression only allowed on expressions of type scalar or instant vector, \
+                 got \"{got}\""
+            );
+            return Err(Fault::new(span, message));
+        }
+        let (kind, height) = match (operand.expr.kind, negative) {
+            (ExprKind::Number(number), true) => (ExprKind::Number(-number), 1),
+            (kind, false) => (kind, operand.height),
+            (kind, true) => {
+                let expr = Expr { kind, span: inner };
+                (ExprKind::Negate(Box::new(expr)), operand.height + 1)
+            }
+        };
+        self.bound(height, span)?;
+        Ok(Tree { expr: Expr { kind, span }, height })
+    }
+
+    fn primary(&mut self) -> Result<Tree, Fault> {
+        let span = self.span();
+        match self.peek().clone() {
+            TokenKind::Number(number) => {
+                self.advance();
+                Ok(Tree::leaf(ExprKind::Number(number), span))
+            }
+            TokenKind::Duration(millis) => {
+                self.advance();
+                Ok(Tree::leaf(ExprKind::Number(millis as f64 / 1000.0), span))
+            }
+            TokenKind::String(text) => {
+                self.advance();
+                Ok(Tree::leaf(ExprKind::String(text), span))
+            }
+            TokenKind::Symbol("(") => self.parenthesised(),
+            TokenKind::Symbol("{") => self.vector_selector(None),
+            TokenKind::Word(word) => self.named(word),
+            _ => Err(self.unexpected("", "")),
+        }
+    }
+
+    fn parenthesised(&mut self) -> Result<Tree, Fault> {
+        let start = self.advance().span.start;
+        let inner = self.expression(OR)?;
+        let end = self.expect(")", "", "")?.end;
+        let height = inner.height + 1;
+        self.bound(height, inner.expr.span)?;
+        let kind = ExprKind::Paren(Box::new(inner.expr));
+        Ok(Tree { expr: Expr { kind, span: Span { start, end } }, height })
+    }
+}
+
+/// Tokens.
+impl<'a> Parser<'a> {
+    fn peek(&self) -> &TokenKind<'a> {
+        &self.tokens[self.at].kind
+    }
+
+    /// The token after the next one.
+    fn peek_second(&self) -> &TokenKind<'a> {
+        &self.tokens[(self.at + 1).min(self.tokens.len() - 1)].kind
+    }
+
+    fn span(&self) -> Span {
+        self.tokens[self.at].span
+    }
+
+    fn advance(&mut self) -> Token<'a> {
+        let token = self.tokens[self.at].clone();
+        self.at = (self.at + 1).min(self.tokens.len() - 1);
+        token
+    }
+
+    /// Takes the symbol if it is next.
+    fn eat(&mut self, symbol: &str) -> bool {
+        let found = matches!(self.peek(), TokenKind::Symbol(next) if *next == symbol);
+        if found {
+            self.advance();
+        }
+        found
+    }
+
+    /// Whether the keyword, in any case, is next.
+    fn at_word(&self, keyword: &str) -> bool {
+        matches!(self.peek(), TokenKind::Word(word) if word.eq_ignore_ascii_case(keyword))
+    }
+
+    /// Takes the keyword if it is next.
+    fn eat_word(&mut self, keyword: &str) -> bool {
+        let found = self.at_word(keyword);
+        if found {
+            self.advance();
+        }
+        found
+    }
+
+    fn expect(&mut self, symbol: &str, context: &str, expected: &str) -> Result<Span, Fault> {
+        let span = self.span();
+        if self.eat(symbol) { Ok(span) } else { Err(self.unexpected(context, expected)) }
+    }
+
+    /// The error that the next token does not belong here: `unexpected X in C, expected E`.
+    fn unexpected(&self, context: &str, expected: &str) -> Fault {
+        let Token { kind, span } = &self.tokens[self.at];
+        let text = &self.text[span.start..span.end];
+        let found = match kind {
+            TokenKind::Bad(message) => return Fault::new(*span, message.clone()),
+            TokenKind::End => "end of input".to_owned(),
+            TokenKind::Symbol(_) | TokenKind::Word(_) if BinaryOp::find(text).is_some() => {
+                format!("<op:{}>", text.to_lowercase())
+            }
+            TokenKind::Symbol(symbol) => format!("\"{symbol}\""),
+            TokenKind::Word(word) => match Keyword::find(word) {
+                Some(Keyword::Aggregation) => format!("<aggr:{}>", word.to_lowercase()),
+                Some(_) => format!("<{}>", word.to_lowercase()),
+                None => format!("identifier \"{word}\""),
+            },
+            TokenKind::Number(_) => format!("number \"{text}\""),
+            TokenKind::Duration(_) => format!("duration \"{text}\""),
+            TokenKind::String(_) => format!("string {text}"),
+        };
+        let context = if context.is_empty() { String::new() } else { format!(" in {context}") };
+        let expected =
+            if expected.is_empty() { String::new() } else { format!(", expected {expected}") };
+        Fault::new(*span, format!("unexpected {found}{context}{expected}"))
+    }
+
+    fn bound(&self, height: usize, span: Span) -> Result<(), Fault> {
+        if height <= MAX_DEPTH {
+            return Ok(());
+        }
+        let message = format!("expression is nested more than {MAX_DEPTH} levels deep");
+        Err(Fault::new(span, message))
+    }
+}
+
+/// What a word can mean to the grammar beyond being a name.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Keyword {
+    /// `sum` …: still a metric's name unless arguments follow.
+    Aggregation,
+    /// May name a metric where no keyword is expected.
+    Soft,
+    /// Never names a metric without quotes.
+    Reserved,
+}
+
+impl Keyword {
+    /// Case does not matter.
+    pub(super) fn find(word: &str) -> Option<Keyword> {
+        const SOFT: [&str; 17] = [
+            "by",
+            "without",
+            "offset",
+            "fill",
+            "fill_left",
+            "fill_right",
+            "and",
+            "or",
+            "unless",
+            "start",
+            "end",
+            "step",
+            "range",
+            "min_of",
+            "max_of",
+            "anchored",
+            "smoothed",
+        ];
+        const RESERVED: [&str; 8] =
+            ["bool", "on", "ignoring", "group_left", "group_right", "atan2", "inf", "nan"];
+        let among = |words: &[&str]| words.iter().any(|w| w.eq_ignore_ascii_case(word));
+        if super::ast::AggregateOp::find(word).is_some() {
+            Some(Keyword::Aggregation)
+        } else if among(&SOFT) {
+            Some(Keyword::Soft)
+        } else if among(&RESERVED) {
+            Some(Keyword::Reserved)
+        } else {
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

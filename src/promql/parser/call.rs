@@ -1,0 +1,115 @@
+//! What starts with a name: function calls, aggregations, metrics.
+
+use super::{Fault, OR, Parser, Tree};
+use crate::base::closest;
+use crate::promql::ast::{Aggregate, AggregateOp, Call, Expr, ExprKind, Grouping, Span};
+use crate::promql::check;
+use crate::promql::functions::{self, Function};
+use crate::promql::lexer::TokenKind;
+
+impl Parser<'_> {
+    pub(super) fn named(&mut self, word: &str) -> Result<Tree, Fault> {
+        let arguments = matches!(self.peek_second(), TokenKind::Symbol("("));
+        if let Some(op) = AggregateOp::find(word) {
+            let grouping = matches!(self.peek_second(), TokenKind::Word(next)
+                if next.eq_ignore_ascii_case("by") || next.eq_ignore_ascii_case("without"));
+            if arguments || grouping {
+                return self.aggregate(op);
+            }
+        }
+        if !Self::names_metric(word) {
+            return Err(self.unexpected("", ""));
+        }
+        if arguments && !word.contains(':') {
+            return self.call(word);
+        }
+        let span = self.advance().span;
+        self.vector_selector(Some((word, span)))
+    }
+
+    fn call(&mut self, word: &str) -> Result<Tree, Fault> {
+        let name_span = self.advance().span;
+        let func = self.function(word, name_span)?;
+        let (args, height) = self.arguments()?;
+        let span = Span { start: name_span.start, end: self.tokens[self.at - 1].span.end };
+        check::call(func, &args, self.text, span)?;
+        let kind = ExprKind::Call(Call { func, args });
+        Ok(Tree { expr: Expr { kind, span }, height: height + 1 })
+    }
+
+    fn function(&self, word: &str, span: Span) -> Result<&'static Function, Fault> {
+        // These words are keywords as well, and of keywords the case does not matter.
+        let keyword = ["start", "end", "step", "range", "min_of", "max_of"]
+            .into_iter()
+            .find(|keyword| keyword.eq_ignore_ascii_case(word));
+        let Some(func) = functions::find(keyword.unwrap_or(word)) else {
+            return Err(Fault {
+                span,
+                message: format!("unknown function with name {word:?}"),
+                hint: similar(word).map(str::to_owned),
+            });
+        };
+        if func.experimental && !self.options.experimental_functions {
+            return Err(Fault::new(span, format!("function {word:?} is not enabled")));
+        }
+        Ok(func)
+    }
+
+    /// `(a, b)`, a trailing comma allowed; the height of the highest argument.
+    fn arguments(&mut self) -> Result<(Vec<Expr>, usize), Fault> {
+        self.expect("(", "", "\"(\"")?;
+        let mut args = Vec::new();
+        let mut highest = 0;
+        while !matches!(self.peek(), TokenKind::Symbol(")")) {
+            let argument = self.expression(OR)?;
+            highest = highest.max(argument.height);
+            self.bound(highest + 1, argument.expr.span)?;
+            args.push(argument.expr);
+            if !self.eat(",") {
+                break;
+            }
+        }
+        self.expect(")", "function call args", "\",\" or \")\"")?;
+        Ok((args, highest))
+    }
+
+    fn aggregate(&mut self, op: AggregateOp) -> Result<Tree, Fault> {
+        let op_span = self.advance().span;
+        let experimental = matches!(op, AggregateOp::Limitk | AggregateOp::LimitRatio);
+        if experimental && !self.options.experimental_functions {
+            let message = format!("{}() is experimental and not enabled", op.name());
+            return Err(Fault::new(op_span, message));
+        }
+        let before = self.grouping()?;
+        let (args, height) = self.arguments()?;
+        let grouping = match before {
+            Some(grouping) => Some(grouping),
+            None => self.grouping()?,
+        };
+        let span = Span { start: op_span.start, end: self.tokens[self.at - 1].span.end };
+        let grouping = grouping.unwrap_or(Grouping::By(Vec::new()));
+        let (param, expr) = check::aggregate(op, args, span)?;
+        let aggregate = Aggregate { op, expr, param, grouping };
+        let kind = ExprKind::Aggregate(Box::new(aggregate));
+        Ok(Tree { expr: Expr { kind, span }, height: height + 1 })
+    }
+
+    fn grouping(&mut self) -> Result<Option<Grouping>, Fault> {
+        if self.eat_word("by") {
+            return self.grouping_labels().map(Grouping::By).map(Some);
+        }
+        if self.eat_word("without") {
+            return self.grouping_labels().map(Grouping::Without).map(Some);
+        }
+        Ok(None)
+    }
+}
+
+/// The closest function or aggregation; of equally close ones the one that begins most alike.
+fn similar(word: &str) -> Option<&'static str> {
+    let names = functions::FUNCTIONS.iter().map(|function| function.name);
+    let mut known: Vec<_> = names.chain(AggregateOp::ALL.map(AggregateOp::name)).collect();
+    let alike = |name: &str| name.bytes().zip(word.bytes()).take_while(|(a, b)| a == b).count();
+    known.sort_by_key(|name| std::cmp::Reverse(alike(name)));
+    closest(word, known)
+}

@@ -1,0 +1,199 @@
+//! What follows an operand or an operator: ranges, `offset`, `@`, and how vectors are matched.
+
+use super::{Fault, Parser, Tree};
+use crate::base::Timestamp;
+use crate::promql::ast::{
+    AtModifier, Expr, ExprKind, Group, Matching, MatrixSelector, Offset, Span, Subquery, ValueType,
+};
+use crate::promql::lexer::TokenKind;
+
+impl Parser<'_> {
+    /// An operand and its modifiers, which bind tighter than every operator.
+    pub(super) fn postfix(&mut self) -> Result<Tree, Fault> {
+        let mut tree = self.primary()?;
+        loop {
+            if self.eat("[") {
+                tree = self.bracket(tree)?;
+            } else if self.eat("@") {
+                self.at_modifier(&mut tree.expr)?;
+            } else if self.eat_word("offset") {
+                self.offset_modifier(&mut tree.expr)?;
+            } else if self.at_word("anchored") || self.at_word("smoothed") {
+                let token = self.advance();
+                let word = self.text[token.span.start..token.span.end].to_lowercase();
+                let message = format!("the modifier {word} is experimental and not supported");
+                return Err(Fault::new(token.span, message));
+            } else {
+                return Ok(tree);
+            }
+        }
+    }
+
+    /// `[range]` or `[range:step]`, behind its opening bracket.
+    fn bracket(&mut self, tree: Tree) -> Result<Tree, Fault> {
+        let range = self.range_duration()?;
+        let Tree { expr, height } = tree;
+        let inner = expr.span;
+        if self.eat(":") {
+            let last = matches!(self.peek(), TokenKind::Symbol("]"));
+            let step = if last { None } else { Some(self.range_duration()?) };
+            let end = self.expect("]", "subquery selector", "\"]\"")?.end;
+            let span = Span { start: inner.start, end };
+            if expr.value_type() != ValueType::Vector {
+                let got = expr.value_type();
+                let message =
+                    format!("subquery is only allowed on instant vector, got {got} instead");
+                return Err(Fault::new(span, message));
+            }
+            self.bound(height + 1, span)?;
+            let subquery = Subquery { expr, range, step, offset: None, at: None };
+            let kind = ExprKind::Subquery(Box::new(subquery));
+            return Ok(Tree { expr: Expr { kind, span }, height: height + 1 });
+        }
+        let end = self.expect("]", "subquery or range selector", "\":\" or \"]\"")?.end;
+        let span = Span { start: inner.start, end };
+        let ExprKind::Vector(vector) = expr.kind else {
+            return Err(Fault::new(span, "ranges only allowed for vector selectors"));
+        };
+        if vector.offset.is_some() {
+            return Err(Fault::new(span, "no offset modifiers allowed before range"));
+        }
+        if vector.at.is_some() {
+            return Err(Fault::new(span, "no @ modifiers allowed before range"));
+        }
+        let matrix = MatrixSelector { vector, vector_span: inner, range };
+        Ok(Tree::leaf(ExprKind::Matrix(matrix), span))
+    }
+
+    fn offset_modifier(&mut self, expr: &mut Expr) -> Result<(), Fault> {
+        let duration = self.offset_duration()?;
+        expr.span.end = self.tokens[self.at - 1].span.end;
+        let Some((offset, _)) = modifiers(&mut expr.kind) else {
+            return Err(misplaced(expr.span, "offset modifier"));
+        };
+        if offset.replace(duration).is_some() {
+            return Err(Fault::new(expr.span, "offset may not be set multiple times"));
+        }
+        Ok(())
+    }
+
+    fn at_modifier(&mut self, expr: &mut Expr) -> Result<(), Fault> {
+        let time = self.at_time()?;
+        expr.span.end = self.tokens[self.at - 1].span.end;
+        let Some((_, at)) = modifiers(&mut expr.kind) else {
+            return Err(misplaced(expr.span, "@ modifier"));
+        };
+        if at.replace(time).is_some() {
+            return Err(Fault::new(expr.span, "@ <timestamp> may not be set multiple times"));
+        }
+        Ok(())
+    }
+
+    fn at_time(&mut self) -> Result<AtModifier, Fault> {
+        for (word, modifier) in [("start", AtModifier::Start), ("end", AtModifier::End)] {
+            if self.eat_word(word) {
+                self.expect("(", "@", "\"(\"")?;
+                self.expect(")", "@", "\")\"")?;
+                return Ok(modifier);
+            }
+        }
+        let start = self.span().start;
+        let negative = self.eat("-");
+        if !negative {
+            self.eat("+");
+        }
+        let TokenKind::Number(number) = *self.peek() else {
+            return Err(self.unexpected("@", "timestamp"));
+        };
+        let span = Span { start, end: self.advance().span.end };
+        let seconds = if negative { -number } else { number };
+        // Milliseconds must fit into an i64.
+        if seconds.is_nan() || (seconds * 1000.0).abs() >= i64::MAX as f64 {
+            let message = format!("timestamp out of bounds for @ modifier: {seconds}");
+            return Err(Fault::new(span, message));
+        }
+        Ok(AtModifier::Time(Timestamp::from_seconds(seconds)))
+    }
+
+    /// `bool`, `on`, `ignoring`, `group_left`, `group_right` and `fill`, behind an operator.
+    pub(super) fn matching(&mut self) -> Result<(bool, Matching), Fault> {
+        let return_bool = self.eat_word("bool");
+        let mut matching = Matching::default();
+        if self.at_word("on") || self.at_word("ignoring") {
+            matching.on = self.at_word("on");
+            self.advance();
+            matching.labels = self.grouping_labels()?;
+            let groups = [("group_left", Group::ManyToOne), ("group_right", Group::OneToMany)];
+            if let Some((_, group)) = groups.into_iter().find(|(word, _)| self.eat_word(word)) {
+                matching.group = group;
+                if matches!(self.peek(), TokenKind::Symbol("(")) {
+                    matching.include = self.grouping_labels()?;
+                }
+            }
+        }
+        self.fill(&mut matching)?;
+        Ok((return_bool, matching))
+    }
+
+    /// `fill (v)`, or `fill_left (v)` and `fill_right (v)` in either order. Without a parenthesis
+    /// behind it the word is a metric's name.
+    fn fill(&mut self, matching: &mut Matching) -> Result<(), Fault> {
+        while matches!(self.peek_second(), TokenKind::Symbol("(")) {
+            let fresh_left = matching.fill_left.is_none();
+            let fresh_right = matching.fill_right.is_none();
+            let left = self.at_word("fill_left") && fresh_left;
+            let right = self.at_word("fill_right") && fresh_right;
+            let both = self.at_word("fill") && fresh_left && fresh_right;
+            if !(left || right || both) {
+                return Ok(());
+            }
+            let span = self.advance().span;
+            if !self.options.experimental_functions {
+                let message = "binop fill modifiers are experimental and not enabled";
+                return Err(Fault::new(span, message));
+            }
+            let value = self.fill_value()?;
+            if left || both {
+                matching.fill_left = Some(value);
+            }
+            if right || both {
+                matching.fill_right = Some(value);
+            }
+        }
+        Ok(())
+    }
+
+    fn fill_value(&mut self) -> Result<f64, Fault> {
+        self.expect("(", "fill", "\"(\"")?;
+        let negative = self.eat("-");
+        if !negative {
+            self.eat("+");
+        }
+        let value = match *self.peek() {
+            TokenKind::Number(number) => number,
+            TokenKind::Duration(millis) => millis as f64 / 1000.0,
+            _ => return Err(self.unexpected("fill", "number")),
+        };
+        self.advance();
+        self.expect(")", "fill", "\")\"")?;
+        Ok(if negative { -value } else { value })
+    }
+}
+
+/// Where an expression keeps its offset and its `@`, if it can have them.
+fn modifiers(kind: &mut ExprKind) -> Option<(&mut Offset, &mut Option<AtModifier>)> {
+    match kind {
+        ExprKind::Vector(vector) => Some((&mut vector.offset, &mut vector.at)),
+        ExprKind::Matrix(matrix) => Some((&mut matrix.vector.offset, &mut matrix.vector.at)),
+        ExprKind::Subquery(subquery) => Some((&mut subquery.offset, &mut subquery.at)),
+        _ => None,
+    }
+}
+
+fn misplaced(span: Span, what: &str) -> Fault {
+    let message = format!(
+        "{what} must be preceded by an instant vector selector or range vector selector or a \
+         subquery"
+    );
+    Fault::new(span, message)
+}
