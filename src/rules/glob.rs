@@ -136,6 +136,7 @@ mod tests {
             ("[^a-c]x", "bx", false),
             ("[^a-c]x", "dx", true),
             ("[^a]x", "/x", false),
+            ("[^a]*b", "/ab", false),
             ("[a\\]]", "]", true),
             ("\\*", "*", true),
             ("\\*", "a", false),

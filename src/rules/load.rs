@@ -1,8 +1,8 @@
 //! From rule files to typed groups, or to every problem in them.
 //!
 //! The checks and their words are those of Prometheus (`model/rulefmt/rulefmt.go`), plus our own
-//! on the label `action`. A group or rule with a problem is left out, so that the rest is checked
-//! all the same; whoever loads rules to run them first looks at [`Problems::has_errors`].
+//! on the label `action`. What has a problem is left out, so that the rest is checked all the same;
+//! whoever loads rules to run them first looks at [`Problems::has_errors`].
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

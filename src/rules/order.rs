@@ -163,7 +163,7 @@ mod tests {
 
     #[test]
     fn records_run_before_their_readers_and_circles_keep_the_files_order() {
-        let cases: [(&str, &[usize], &[usize]); 13] = [
+        let cases: [(&str, &[usize], &[usize]); 14] = [
             ("a=up b=up", &[0], &[0, 1]),
             ("a=b b=up", &[0], &[1, 0]),
             ("a=up | b=up | c=up", &[0, 1, 2], &[0]),
@@ -171,6 +171,7 @@ mod tests {
             ("a=up | b=d | c=up | d=up", &[0, 3, 1, 2], &[0]),
             ("x=b a=up | b=a", &[0, 1], &[0, 1]),
             ("x=c | a=b | b=a | c=b", &[1, 2, 3, 0], &[0]),
+            ("a=d+b b=up c=up d=up", &[0], &[1, 3, 0, 2]),
             ("a=a b=c+d c=b d=up", &[0], &[0, 3, 1, 2]),
             ("a=sum({__name__~\"b.*\"}) bc=up", &[0], &[1, 0]),
             ("a=sum({__name__~\"x.*\"}) bc=up", &[0], &[0, 1]),

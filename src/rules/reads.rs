@@ -78,7 +78,7 @@ mod tests {
 
     #[test]
     fn each_name_is_kept_as_long_as_its_longest_reader_asks() {
-        let exprs = ["rate(a[10m]) + b", "a offset 1h", "c @ 100", "max_over_time(b[1h:1m])"];
+        let exprs = ["rate(a[10m]) + b", "a offset 1h", "c @ 100", "max_over_time(b[1h:1m])", "a"];
         let shown = |reads: &Reads| -> Vec<String> {
             reads.names().map(|(name, back)| format!("{name} {}", back.as_secs() / 60)).collect()
         };
