@@ -18,4 +18,6 @@ pub mod promql;
 
 pub mod outbox;
 
+pub mod policy;
+
 pub mod send;
