@@ -25,6 +25,8 @@ pub mod rules;
 
 pub mod alerts;
 
+pub mod policy;
+
 pub mod endpoint;
 
 pub mod journal;
