@@ -294,9 +294,24 @@ mod tests {
         let slow = serve(|_| testing::Answer::Trickle).await;
         let outcome = fetch_from(&url_of(slow), |_| ()).await;
         assert_fails(outcome, Kind::Timeout, &["had not ended after", "scrape_timeout"]);
+        let stalled = serve(|_| testing::Answer::Stall).await;
+        assert_fails(fetch_from(&url_of(stalled), |_| ()).await, Kind::Timeout, &["after 0 bytes"]);
         let endless = serve(|_| testing::Answer::Endless).await;
         assert_fails(fetch_from(&url_of(endless), |_| ()).await, Kind::Timeout, &["bytes"]);
-        assert!(started.elapsed() < Duration::from_secs(3), "three timeouts of 0.3 s");
+        assert!(started.elapsed() < Duration::from_millis(2400), "four timeouts of 0.3 s");
+    }
+
+    #[tokio::test]
+    async fn bytes_that_are_ready_too_late_are_not_taken() {
+        let page = b"HTTP/1.0 200 OK\r\n\r\na 1\n";
+        let url = url_of(serve(|_| testing::Answer::Bytes(page)).await);
+        let (pool, http) = (Pool::default(), HttpOptions::default());
+        let timeout = Duration::from_millis(100);
+        let ask = Ask { url: &url, socket: None, http: &http, timeout, body_limit_bytes: 0 };
+        let mut page = open(&pool, ask).await.expect("answers at once");
+        tokio::time::sleep(timeout).await;
+        let error = page.next().await.map(|_| ()).expect_err("the time is up");
+        assert_eq!(error.kind, Kind::Timeout);
     }
 
     #[tokio::test]

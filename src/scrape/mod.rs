@@ -11,6 +11,5 @@ mod target;
 mod testing;
 
 pub use error::{ScrapeError, ScrapeErrorKind};
-pub use fetch::{Ask, Page, open};
 pub use pool::{ScrapeOutcome, Scraper, Settings};
-pub use target::{Target, targets};
+pub use target::Target;

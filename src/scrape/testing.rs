@@ -15,6 +15,8 @@ pub(super) enum Answer {
     Bytes(&'static [u8]),
     /// Sends this and closes.
     Owned(Vec<u8>),
+    /// Good headers, then nothing more.
+    Stall,
     /// Accepts, and never says a word.
     Silence,
     /// Good headers, then one byte every 20 ms, for ever.
@@ -45,6 +47,10 @@ async fn converse(mut stream: TcpStream, answer: &(dyn Fn(&str) -> Answer + Send
     match answer(&head) {
         Answer::Bytes(bytes) => stream.write_all(bytes).await.unwrap_or(()),
         Answer::Owned(bytes) => stream.write_all(&bytes).await.unwrap_or(()),
+        Answer::Stall => {
+            stream.write_all(b"HTTP/1.0 200 OK\r\n\r\n").await.unwrap_or(());
+            tokio::time::sleep(Duration::from_secs(60)).await;
+        }
         Answer::Silence => tokio::time::sleep(Duration::from_secs(60)).await,
         Answer::Trickle => {
             let head = b"HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\n\r\n";
