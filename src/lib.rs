@@ -19,6 +19,7 @@ pub mod window;
 
 pub mod promql;
 
+pub mod template;
 pub mod outbox;
 
 pub mod rules;
@@ -27,8 +28,12 @@ pub mod alerts;
 
 pub mod policy;
 
+pub mod engine;
+
 pub mod endpoint;
 
 pub mod journal;
 pub mod scrape;
 pub mod send;
+
+pub mod app;

@@ -1,4 +1,8 @@
 //! argv in, exit code out; everything else is in the library.
 #![forbid(unsafe_code)]
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    plimsoll::app::cli::main()
+}

@@ -100,6 +100,9 @@ pub struct Alert {
     pub unknown_told: bool,
     /// When an Alertmanager first accepted this incident.
     pub accepted_at: Option<Timestamp>,
+    /// Whether it was read from the journal and has not been seen since.
+    #[serde(skip)]
+    pub restored: bool,
     /// The revision of its last edge: grows over all incidents of a label set, so that a late
     /// retry cannot overwrite a newer state at the receiver.
     pub revision: u64,
@@ -119,6 +122,17 @@ impl Alert {
     /// When it began to fire; for a pending alert, when it became active.
     pub fn starts_at(&self) -> Timestamp {
         self.fired_at.unwrap_or(self.active_at)
+    }
+
+    /// Moves what is counted in wall time: the wall clock has stepped. What was published (when it
+    /// fired, when it ended) stays as it was.
+    pub fn rebase(&mut self, by_ms: i64) {
+        let shift = |at: Timestamp| Timestamp(at.0 + by_ms);
+        self.active_at = shift(self.active_at);
+        self.keep_firing_since = self.keep_firing_since.map(shift);
+        if let Some((since, _)) = &mut self.unknown {
+            *since = shift(*since);
+        }
     }
 
     /// The next revision: one more, and never behind the wall clock, so that it keeps growing

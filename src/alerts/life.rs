@@ -138,12 +138,14 @@ fn begin(candidate: Candidate, slot: Timestamp) -> Alert {
         unknown: None,
         unknown_told: false,
         accepted_at: None,
+        restored: false,
         revision: 0,
     }
 }
 
 /// The condition holds.
 fn refresh(alert: &mut Alert, candidate: Candidate, round: &Round<'_>) -> Option<Change> {
+    alert.restored = false;
     alert.value = candidate.value;
     alert.annotations = candidate.annotations;
     let was_unknown = alert.unknown.take().is_some();

@@ -58,6 +58,8 @@ pub enum Phase {
 pub struct Presented {
     /// The alert, as it was when the post was made.
     pub alert: Alert,
+    /// Its rule's expression; empty if the rule is gone.
+    pub expr: String,
     /// What it is presented as.
     pub phase: Phase,
     /// `endsAt` on the wire.
@@ -142,14 +144,14 @@ impl Presenter {
 
     /// The posts to start now: at most one for each instance that is neither busy nor backing off.
     ///
-    /// `at` is the slot after an evaluation, the wall time on a retry; `interval` the longest
+    /// `alerts` are all there are, each with its rule's expression; `at` is the slot after an evaluation, the wall time on a retry; `interval` the longest
     /// interval of an alerting group.
     pub fn due<'a>(
         &mut self,
         now: Now,
         at: Timestamp,
         interval: Duration,
-        alerts: impl Iterator<Item = &'a Alert> + Clone,
+        alerts: impl Iterator<Item = (&'a Alert, &'a str)> + Clone,
     ) -> Vec<Post> {
         let valid_until = at + interval.max(self.config.resend_delay) * VALID_FOR_RESENDS;
         let mut posts = Vec::new();
@@ -160,12 +162,13 @@ impl Presenter {
             }
             let presented: Vec<Presented> = alerts
                 .clone()
-                .filter_map(|alert| {
+                .filter_map(|(alert, expr)| {
                     let told = instance.told.get(&fingerprint(&alert.labels));
                     let phase = phase_due(alert, told, now, at, self.config.resend_delay)?;
                     let ended = matches!(phase, Phase::Resolved | Phase::LateResolved);
                     let ends_at = if ended { end_of(alert) } else { valid_until };
-                    Some(Presented { alert: alert.clone(), phase, ends_at })
+                    let expr = expr.to_owned();
+                    Some(Presented { alert: alert.clone(), expr, phase, ends_at })
                 })
                 .take(MAX_BATCH)
                 .collect();
@@ -185,17 +188,18 @@ impl Presenter {
         posts
     }
 
+    /// Which instance a post under way is for.
+    pub fn instance_of(&self, post: PostId) -> Option<usize> {
+        let is_it = |i: &Instance| i.in_flight.as_ref().is_some_and(|f| f.post == post);
+        self.instances.iter().position(is_it)
+    }
+
     /// Takes the verdict of a post. Returns the fingerprints and starts of the incidents that were
     /// accepted; an unknown or old post id returns nothing.
     pub fn settle(&mut self, id: PostId, verdict: Verdict, now: Now) -> Vec<(u64, Timestamp)> {
         let default_hold = self.config.hold;
-        let Some(instance) = self
-            .instances
-            .iter_mut()
-            .find(|instance| instance.in_flight.as_ref().is_some_and(|f| f.post == id))
-        else {
-            return Vec::new();
-        };
+        let Some(index) = self.instance_of(id) else { return Vec::new() };
+        let instance = &mut self.instances[index];
         let in_flight = instance.in_flight.take().expect("found by its post");
         if let Verdict::Failed(why) = verdict {
             let wait = RETRY_AFTER[instance.failures.min(RETRY_AFTER.len() - 1)];
@@ -221,6 +225,13 @@ impl Presenter {
             instance.told.insert(*key, told);
         }
         in_flight.alerts.into_iter().map(|(key, fired_at, _)| (key, fired_at)).collect()
+    }
+
+    /// Moves the times of what was told: the wall clock has stepped.
+    pub fn rebase(&mut self, by_ms: i64) {
+        for told in self.instances.iter_mut().flat_map(|instance| instance.told.values_mut()) {
+            told.at = Timestamp(told.at.0 + by_ms);
+        }
     }
 
     /// Drops what was told of alerts that are no longer in the book.
@@ -308,6 +319,7 @@ mod tests {
             unknown: None,
             unknown_told: false,
             accepted_at: None,
+            restored: false,
             revision: 0,
         }
     }
@@ -330,7 +342,7 @@ mod tests {
     /// Asks for posts at a second; answers them; writes the phase of the one alert, or `-`.
     fn ask(presenter: &mut Presenter, second: i64, alert: &mut Alert, up: bool) -> String {
         let now = at(second);
-        let posts = presenter.due(now, now.wall, INTERVAL, std::iter::once(&*alert));
+        let posts = presenter.due(now, now.wall, INTERVAL, std::iter::once((&*alert, "v > 0")));
         let Some(post) = posts.first() else { return "-".to_owned() };
         let verdict =
             if up { Verdict::Accepted } else { Verdict::Failed("connection refused".into()) };
@@ -360,12 +372,12 @@ mod tests {
     fn ends_at_is_four_resend_periods_ahead_and_true_when_resolved() {
         let mut presenter = Presenter::new(CONFIG, 1);
         let mut alert = firing(0);
-        let posts = presenter.due(at(0), at(0).wall, INTERVAL, std::iter::once(&alert));
+        let posts = presenter.due(at(0), at(0).wall, INTERVAL, std::iter::once((&alert, "v > 0")));
         assert_eq!(posts[0].alerts[0].ends_at, Timestamp(240_000));
         presenter.settle(posts[0].id, Verdict::Accepted, at(0));
         alert = ended(&alert, 50);
         alert.accepted_at = Some(Timestamp(0));
-        let posts = presenter.due(at(55), at(55).wall, INTERVAL, std::iter::once(&alert));
+        let posts = presenter.due(at(55), at(55).wall, INTERVAL, std::iter::once((&alert, "v > 0")));
         assert_eq!(posts[0].alerts[0].ends_at, Timestamp(50_000));
     }
 
@@ -413,12 +425,12 @@ mod tests {
     fn one_instance_down_does_not_hold_up_the_other() {
         let mut presenter = Presenter::new(CONFIG, 2);
         let alert = firing(0);
-        let posts = presenter.due(at(0), at(0).wall, INTERVAL, std::iter::once(&alert));
+        let posts = presenter.due(at(0), at(0).wall, INTERVAL, std::iter::once((&alert, "v > 0")));
         assert_eq!(posts.len(), 2);
         presenter.settle(posts[0].id, Verdict::Failed("down".into()), at(0));
         presenter.settle(posts[1].id, Verdict::Accepted, at(0));
         assert_eq!((presenter.trouble(0), presenter.trouble(1)), (Some("down"), None));
-        let posts = presenter.due(at(70), at(70).wall, INTERVAL, std::iter::once(&alert));
+        let posts = presenter.due(at(70), at(70).wall, INTERVAL, std::iter::once((&alert, "v > 0")));
         assert_eq!(posts.iter().map(|post| post.instance).collect::<Vec<_>>(), [0, 1]);
     }
 

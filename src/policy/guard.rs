@@ -120,6 +120,8 @@ pub struct PolicyConfig {
     pub limits: Limits,
     /// M2's virtual hosts.
     pub vhosts: Vec<Vhost>,
+    /// Memory of the machine M2 sizes itself by, where no exporter tells it.
+    pub m2_memory_bytes: Option<u64>,
 }
 
 impl Default for PolicyConfig {
@@ -130,6 +132,7 @@ impl Default for PolicyConfig {
             plans: Plans::default(),
             limits: Limits::default(),
             vhosts: Vec::new(),
+            m2_memory_bytes: None,
         }
     }
 }
@@ -143,7 +146,10 @@ impl PolicyConfig {
     /// Everything configuration contributes to the window, so that rules can join on it.
     pub fn series(&self, host: &str) -> Vec<(Labels, f64)> {
         let vhosts = self.vhosts.iter().flat_map(|vhost| vhost.series(host));
-        self.plans.series().into_iter().chain(vhosts).collect()
+        let memory = self.m2_memory_bytes.map(|bytes| {
+            super::series("plimsoll_m2_memory_bytes", [("host", host)], bytes as f64)
+        });
+        self.plans.series().into_iter().chain(vhosts).chain(memory).collect()
     }
 }
 

@@ -69,8 +69,6 @@ pub struct Identity {
     pub rules: Vec<TenantRule>,
     /// Whether containers may say themselves who they are.
     pub trust_labels: bool,
-    /// Labels under which M2 names its virtual host, the best first.
-    pub vhost_labels: Vec<String>,
 }
 
 impl Identity {
@@ -78,7 +76,6 @@ impl Identity {
     /// series brought; what the series brought (by relabelling) replaces what the container claims.
     pub fn enrich(&self, labels: &Labels) -> Labels {
         let mut built = LabelsBuilder::from(labels);
-        self.name_vhost(labels, &mut built);
         if built.get("host").is_empty() {
             built.set("host", &self.host);
         }
@@ -98,18 +95,6 @@ impl Identity {
         let service = service_of(&built);
         set_if_absent(&mut built, "service", &service);
         built.build()
-    }
-
-    /// M2 may name its virtual host `host`, which is the Docker host's label here.
-    fn name_vhost(&self, labels: &Labels, built: &mut LabelsBuilder) {
-        if !labels.metric_name().starts_with("m2_") {
-            return;
-        }
-        let found = self.vhost_labels.iter().find_map(|name| Some((name, labels.get(name)?)));
-        // Our own host's name was put there as a target label, not by M2.
-        if let Some((name, vhost)) = found.filter(|(_, vhost)| *vhost != self.host) {
-            built.remove(name).set("vhost", vhost);
-        }
     }
 }
 
@@ -153,7 +138,6 @@ mod tests {
                 rule(&[("name", "worker")], "", "", "worker"),
             ],
             trust_labels,
-            vhost_labels: vec!["vhost".to_owned(), "host".to_owned()],
         }
     }
 
@@ -211,19 +195,8 @@ mod tests {
     }
 
     #[test]
-    fn a_target_keeps_its_own_host_and_m2_its_vhost() {
+    fn a_target_keeps_its_own_host() {
         check(false, &[("host", "db-1")], "");
-        check(
-            false,
-            &[("__name__", "m2_pagefx_complete_total"), ("host", "example.com")],
-            "host=web-7 vhost=example.com",
-        );
-        check(false, &[("__name__", "m2_sys_uptime"), ("host", "web-7")], "");
-        check(
-            false,
-            &[("__name__", "m2_pagefx_complete_total"), ("host", "db-1"), ("vhost", "v")],
-            "",
-        );
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod printer;
 mod quoting;
 mod reach;
 
+pub use eval::{EvalError, EvalOptions, Evaluated, Steps, Value, instant, range};
 pub use durations::{QueryTimes, resolve, resolve_positive};
 pub use parser::{MAX_DEPTH, ParseError, ParseOptions, parse};
 pub use reach::{LOOKBACK, Reach, reach};

@@ -20,6 +20,8 @@ pub struct Reach {
     /// plus offset, plus those of the subqueries around. `None`: bound to a fixed time by `@`, so
     /// no retention is enough for ever.
     pub back: Option<Duration>,
+    /// The same without the lookback of an instant selector: how much history the value rests on.
+    pub history: Option<Duration>,
 }
 
 /// The reach of every selector, in the order of the text. `query` says what `step()` and
@@ -43,12 +45,11 @@ impl Finder {
         match &expr.kind {
             ExprKind::Number(_) | ExprKind::String(_) => {}
             ExprKind::Vector(vector) => {
-                let lookback = LOOKBACK.as_millis() as i64;
-                self.select(vector, lookback, back);
+                self.select(vector, None, back);
             }
             ExprKind::Matrix(matrix) => {
                 let range = self.millis(&matrix.range);
-                self.select(&matrix.vector, range, back);
+                self.select(&matrix.vector, Some(range), back);
             }
             ExprKind::Subquery(subquery) => {
                 let moved = self.moved(back, subquery.at, &subquery.offset);
@@ -82,15 +83,21 @@ impl Finder {
         call.args.iter().take(1).for_each(|arg| self.visit(arg, back));
         let selector = Arc::new(Selector::new(names));
         let vector = VectorSelector { selector, offset: None, at: None };
-        self.select(&vector, LOOKBACK.as_millis() as i64, back);
+        self.select(&vector, None, back);
     }
 
-    fn select(&mut self, vector: &VectorSelector, span: i64, back: Option<i64>) {
-        let back = self.moved(back, vector.at, &vector.offset).map(|back| {
-            let millis = back.saturating_add(span);
-            Duration::from_millis(u64::try_from(millis).unwrap_or(0))
+    /// `range` is that of a range selector; an instant one looks back instead.
+    fn select(&mut self, vector: &VectorSelector, range: Option<i64>, back: Option<i64>) {
+        let moved = self.moved(back, vector.at, &vector.offset);
+        let reaches = |span: i64| {
+            let millis = moved?.saturating_add(span);
+            Some(Duration::from_millis(u64::try_from(millis).unwrap_or(0)))
+        };
+        self.found.push(Reach {
+            selector: vector.selector.clone(),
+            back: reaches(range.unwrap_or(LOOKBACK.as_millis() as i64)),
+            history: reaches(range.unwrap_or(0)),
         });
-        self.found.push(Reach { selector: vector.selector.clone(), back });
     }
 
     /// Where `@` and `offset` put an evaluation that would happen `back` ago.

@@ -55,6 +55,11 @@ impl Reads {
         self.exact.iter().map(|(name, back)| (name.as_str(), *back))
     }
 
+    /// How far back selectors that do not name their metric look; `None` if there are none.
+    pub fn open_retention(&self) -> Option<Duration> {
+        self.open.iter().map(|(_, back)| *back).max()
+    }
+
     /// Whether some selector does not name its metric, so that every name has to be asked for with
     /// [`Reads::retention`].
     pub fn is_open(&self) -> bool {

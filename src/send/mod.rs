@@ -5,6 +5,7 @@
 //! passed in.
 
 pub mod alertmanager;
+pub mod level;
 mod sign;
 mod webhook;
 

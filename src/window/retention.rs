@@ -19,6 +19,11 @@ pub struct Retention {
 }
 
 impl Retention {
+    /// Whether samples of this name are taken in at all: a rule reads it, or it is kept.
+    pub fn keeps(&self, name: &str) -> bool {
+        self.by_name.contains_key(name) || self.kept.iter().any(|pattern| pattern.is_match(name))
+    }
+
     /// How long samples of this name are kept: the longest of all that ask for it.
     pub fn of(&self, name: &str) -> Duration {
         let ruled = self.by_name.get(name).copied().unwrap_or_default();

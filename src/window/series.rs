@@ -47,6 +47,9 @@ impl Series {
     }
 
     pub fn append(&mut self, sample: Sample) -> Appended {
+        if self.resumes(sample) {
+            self.samples.pop();
+        }
         if let Some(last) = self.samples[self.head..].last_mut() {
             if sample.at < last.at {
                 return Appended::TooOld;
@@ -63,6 +66,13 @@ impl Series {
         }
         self.samples.push(sample);
         Appended::Newest
+    }
+
+    /// Whether a sample that a target stamps itself comes again after the series was ended: its
+    /// scrape failed or it was away for a moment. Then it never ended, and the marker goes.
+    fn resumes(&self, sample: Sample) -> bool {
+        let [.., before, last] = self.samples() else { return false };
+        is_stale(last.value) && before.at == sample.at && last.at.0 == sample.at.0 + 1
     }
 
     /// Ends the series one millisecond after its last sample. Nothing to do if it has ended.
@@ -139,6 +149,19 @@ mod tests {
         }
         assert_eq!(series.samples().len(), 12, "left-open: the sample a minute back is out");
         assert!(series.samples.capacity() <= 24, "capacity {}", series.samples.capacity());
+    }
+
+    #[test]
+    fn a_repeated_timestamp_takes_the_end_back() {
+        let mut series = series(1000);
+        series.append(at(10, 1.0));
+        series.end();
+        assert_eq!(series.append(at(10, 1.0)), Appended::Repeated);
+        assert_eq!(series.samples(), [at(10, 1.0)], "the marker is gone");
+        series.end();
+        assert_eq!(series.append(at(9, 1.0)), Appended::TooOld);
+        assert_eq!(series.append(at(20, 1.0)), Appended::Newest);
+        assert_eq!(series.samples().len(), 3, "a later sample leaves the gap as it was");
     }
 
     #[test]

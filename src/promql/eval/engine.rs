@@ -50,6 +50,11 @@ impl<'a> Engine<'a> {
         Engine { source, options, query, notes, fetched: Vec::new(), samples: 0 }
     }
 
+    /// How many series the selectors have found.
+    pub fn series_fetched(&self) -> usize {
+        self.fetched.iter().map(|(_, _, series)| series.len()).sum()
+    }
+
     /// Evaluates a node at every step of `grid`. Nodes that cannot change from step to step are
     /// evaluated once.
     pub fn eval(&mut self, expr: &'a Expr, grid: Grid) -> Result<Column<'a>, EvalError> {

@@ -114,6 +114,8 @@ pub struct Evaluated {
     pub value: Value,
     /// What was to be said about it.
     pub annotations: Annotations,
+    /// Series that selectors found, each selector counted once.
+    pub series_fetched: usize,
 }
 
 /// Evaluates a query at one time.
@@ -138,7 +140,7 @@ pub fn instant(
             }
         }
     };
-    Ok(Evaluated { value, annotations: engine.notes })
+    Ok(Evaluated { value, series_fetched: engine.series_fetched(), annotations: engine.notes })
 }
 
 /// Evaluates a query at every step of a range: always a [`Value::Matrix`].
@@ -173,7 +175,8 @@ pub fn range(
         })
         .collect();
     matrix.sort_by(|a, b| a.0.cmp(&b.0));
-    Ok(Evaluated { value: Value::Matrix(matrix), annotations: engine.notes })
+    let series_fetched = engine.series_fetched();
+    Ok(Evaluated { value: Value::Matrix(matrix), series_fetched, annotations: engine.notes })
 }
 
 fn grid_of(steps: Steps, options: &EvalOptions) -> Result<Grid, EvalError> {

@@ -1,0 +1,166 @@
+//! The sections that say who is who and what may be done: host, mode, plans, tenants, m2, actions.
+
+use std::collections::BTreeMap;
+
+use crate::outbox::ActionKind;
+use crate::policy::{
+    Identity, Limits, Mode, Plan, Plans, PolicyConfig as Policy, TenantRule, Vhost,
+};
+use crate::regex::Pattern;
+use crate::yaml::{Cursor, Fields, read};
+
+/// Names M2 may give its virtual host, unless `m2.vhost_label` says otherwise.
+const VHOST_LABELS: [&str; 2] = ["vhost", "host"];
+
+/// Everything judgement needs, as it was written.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct PolicyConfig {
+    /// `host`; absent: the name of the machine.
+    pub host: Option<String>,
+    /// `tenants`; absent: series are not enriched for their sake.
+    pub tenants: Option<Vec<TenantRule>>,
+    /// `trust_labels`
+    pub trust_labels: bool,
+    /// `m2.vhost_label`
+    pub vhost_labels: Vec<String>,
+    /// Modes, plans, limits, M2's virtual hosts.
+    pub policy: Policy,
+}
+
+impl PolicyConfig {
+    /// Takes its sections from the top of the file.
+    pub(super) fn read(fields: &mut Fields<'_, '_>) -> PolicyConfig {
+        let mut policy = Policy::default();
+        if let Some(mode) = fields.optional("mode", mode) {
+            policy.mode = mode;
+        }
+        if let Some(plans) = fields.optional("plans", plans) {
+            policy.plans = plans;
+        }
+        fields.optional("actions", |at| actions(at, &mut policy));
+        let mut vhost_labels = VHOST_LABELS.map(str::to_owned).to_vec();
+        fields.optional("m2", |at| m2(at, &mut policy, &mut vhost_labels));
+        PolicyConfig {
+            host: fields.optional("host", read::string),
+            tenants: fields.optional("tenants", |mut at| at.each_item(tenant)),
+            trust_labels: fields.or("trust_labels", false, read::boolean),
+            vhost_labels,
+            policy,
+        }
+    }
+
+    /// How series are attributed; `None` unless something asks for it, so that a plain
+    /// Prometheus configuration sees the labels it would see in Prometheus.
+    pub fn identity(&self, host: &str) -> Option<Identity> {
+        let asked = self.host.is_some() || self.tenants.is_some() || self.trust_labels;
+        asked.then(|| Identity {
+            host: host.to_owned(),
+            rules: self.tenants.clone().unwrap_or_default(),
+            trust_labels: self.trust_labels,
+        })
+    }
+}
+
+fn mode(mut at: Cursor<'_, '_>) -> Option<Mode> {
+    let text = read::string(at.again())?;
+    let mode = Mode::parse(&text);
+    if mode.is_none() {
+        at.error_hint(format!("`{text}` is not a mode"), "write `observe`, `notify` or `act`");
+    }
+    mode
+}
+
+fn plans(mut at: Cursor<'_, '_>) -> Option<Plans> {
+    let mut order = 0;
+    let plans = at.each_entry(|key, at| {
+        order += 1;
+        let mut fields = Fields::open(at)?;
+        let plan = Plan {
+            name: key.text.clone(),
+            order: fields.or("order", order, read::integer),
+            mem_limit_bytes: fields.required("mem_limit", read::bytes).unwrap_or_default(),
+            mem_soft_bytes: fields.or("mem_soft", 0, read::bytes),
+            cpu_limit_cores: fields.required("cpu_limit", read::float).unwrap_or_default(),
+        };
+        fields.finish();
+        Some(plan)
+    })?;
+    Plans::new(plans)
+        .map_err(|problems| problems.iter().for_each(|problem| at.error(problem)))
+        .ok()
+}
+
+fn tenant(at: Cursor<'_, '_>) -> Option<TenantRule> {
+    let mut fields = Fields::open(at)?;
+    let matchers = fields.required("match", |mut at| {
+        at.each_entry(|key, mut at| {
+            let text = read::string(at.again())?;
+            let pattern = Pattern::new(&text).map_err(|error| at.error(error)).ok()?;
+            Some((key.text.clone(), pattern))
+        })
+    });
+    let mut text = |key| fields.optional(key, read::string);
+    let (tenant, plan, role) = (text("tenant"), text("plan"), text("role"));
+    let rule = TenantRule::new(matchers?, tenant, plan, role);
+    let rule = rule.map_err(|error| fields.cursor().error(error)).ok();
+    fields.finish();
+    rule
+}
+
+/// `actions`: a mode of its own for each kind, and the numbers that hold actions back.
+fn actions(at: Cursor<'_, '_>, policy: &mut Policy) -> Option<()> {
+    let mut fields = Fields::open(at)?;
+    let default = Limits::default();
+    let mut modes: BTreeMap<ActionKind, Mode> = BTreeMap::new();
+    for (key, kind) in [
+        ("restart", ActionKind::Restart),
+        ("nudge", ActionKind::Nudge),
+        ("advise", ActionKind::Advise),
+        ("rollback_advice", ActionKind::RollbackAdvice),
+    ] {
+        modes.extend(fields.optional(key, mode).map(|mode| (kind, mode)));
+    }
+    policy.modes.extend(modes);
+    let duration = read::positive_duration;
+    policy.limits = Limits {
+        restart_cool_down: fields.or("restart_cool_down", default.restart_cool_down, duration),
+        nudge_cool_down: fields.or("nudge_cool_down", default.nudge_cool_down, duration),
+        advise_cool_down: fields.or("advise_cool_down", default.advise_cool_down, duration),
+        restarts_per_tenant_day: fields.or(
+            "restarts_per_tenant_day",
+            default.restarts_per_tenant_day,
+            read::integer,
+        ),
+        restarts_at_once: fields.or("restarts_at_once", default.restarts_at_once, read::integer),
+        start_grace: fields.or("start_grace", default.start_grace, read::duration),
+        expiry: fields.or("expiry", default.expiry, duration),
+        nudge_episodes: fields.or("nudge_episodes", default.nudge_episodes, read::integer),
+        evidence_age: fields.or("evidence_age", default.evidence_age, duration),
+    };
+    fields.finish();
+    Some(())
+}
+
+fn m2(at: Cursor<'_, '_>, policy: &mut Policy, vhost_labels: &mut Vec<String>) -> Option<()> {
+    let mut fields = Fields::open(at)?;
+    policy.m2_memory_bytes = fields.optional("memory_bytes", read::bytes);
+    if let Some(labels) = fields.optional("vhost_label", read::strings) {
+        *vhost_labels = labels;
+    }
+    let vhosts = fields.optional("vhosts", |mut at| {
+        at.each_entry(|key, at| {
+            let mut fields = Fields::open(at)?;
+            let vhost = Vhost {
+                name: key.text.clone(),
+                fixed_count: fields.optional("fixed_count", read::integer),
+                ttl: fields.optional("ttl", read::duration),
+                cdn_ttl: fields.optional("cdn_ttl", read::duration),
+            };
+            fields.finish();
+            Some(vhost)
+        })
+    });
+    policy.vhosts = vhosts.unwrap_or_default();
+    fields.finish();
+    Some(())
+}

@@ -1,0 +1,142 @@
+//! The sections that belong to the program as a whole: storage, web, window, control_plane.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::endpoint::read::path;
+use crate::journal::StoreKind;
+use crate::regex::Pattern;
+use crate::send::WebhookConfig;
+use crate::window::Caps;
+use crate::yaml::{Cursor, Fields, read};
+
+/// `storage`
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct StorageConfig {
+    /// Where state lives; absent: `$STATE_DIRECTORY`, /var/lib/plimsoll, ./plimsoll-state.
+    pub path: Option<PathBuf>,
+    /// Which store; absent: redb.
+    pub kind: Option<StoreKind>,
+}
+
+impl StorageConfig {
+    pub(super) fn read(at: Cursor<'_, '_>) -> Option<StorageConfig> {
+        let mut fields = Fields::open(at)?;
+        let path = fields.optional("path", read::string).map(PathBuf::from);
+        let kinds = [
+            (StoreKind::Redb.name(), StoreKind::Redb),
+            #[cfg(feature = "sled")]
+            (StoreKind::Sled.name(), StoreKind::Sled),
+        ];
+        let kind = fields.optional("store", |at| read::one_of(at, &kinds));
+        for key in ["tsdb", "exemplars"] {
+            fields.unsupported(key, "plimsoll keeps no time series on disk");
+        }
+        fields.finish();
+        Some(StorageConfig { path, kind })
+    }
+}
+
+/// `web`
+#[derive(Clone, PartialEq, Debug)]
+pub struct WebConfig {
+    /// Address and port to listen on.
+    pub listen: SocketAddr,
+    /// Whether `POST /-/reload` works.
+    pub enable_lifecycle: bool,
+    /// Under which address people reach this, for links.
+    pub external_url: String,
+}
+
+impl Default for WebConfig {
+    /// Loopback only: the API has no authentication of its own.
+    fn default() -> WebConfig {
+        let listen = SocketAddr::from(([127, 0, 0, 1], 9469));
+        WebConfig { listen, enable_lifecycle: false, external_url: String::new() }
+    }
+}
+
+impl WebConfig {
+    pub(super) fn read(at: Cursor<'_, '_>) -> Option<WebConfig> {
+        let default = WebConfig::default();
+        let mut fields = Fields::open(at)?;
+        let listen = fields.or("listen", default.listen, |mut at| {
+            let text = read::string(at.again())?;
+            match text.parse() {
+                Ok(address) => Some(address),
+                Err(_) => {
+                    at.error_hint(
+                        format!("`{text}` is not an address and port"),
+                        "write for example `127.0.0.1:9469`",
+                    );
+                    None
+                }
+            }
+        });
+        let enable_lifecycle = fields.or("enable_lifecycle", false, read::boolean);
+        let external_url = fields.or("external_url", String::new(), read::url);
+        fields.finish();
+        Some(WebConfig { listen, enable_lifecycle, external_url })
+    }
+}
+
+/// `window`
+#[derive(Clone, PartialEq, Debug)]
+pub struct WindowConfig {
+    /// How long names in `keep` are kept.
+    pub retention: Duration,
+    /// Names kept for queries beside those that rules read.
+    pub keep: Vec<Pattern>,
+    /// Hard caps.
+    pub caps: Caps,
+}
+
+impl Default for WindowConfig {
+    /// An hour of what is asked for, nothing beyond what rules read, and caps that a host of 500
+    /// containers does not come near.
+    fn default() -> WindowConfig {
+        WindowConfig {
+            retention: Duration::from_secs(3600),
+            keep: Vec::new(),
+            caps: Caps { max_series: 200_000, max_bytes: 64 << 20 },
+        }
+    }
+}
+
+impl WindowConfig {
+    pub(super) fn read(at: Cursor<'_, '_>) -> Option<WindowConfig> {
+        let default = WindowConfig::default();
+        let mut fields = Fields::open(at)?;
+        let retention = fields.or("retention", default.retention, read::positive_duration);
+        let keep = fields.list("keep", |mut at| {
+            let text = read::string(at.again())?;
+            Pattern::new(&text).map_err(|error| at.error(error)).ok()
+        });
+        let max_series = fields.or("max_series", default.caps.max_series, read::integer);
+        let max_bytes = fields.or("max_bytes", default.caps.max_bytes as u64, read::bytes);
+        fields.finish();
+        let max_bytes = usize::try_from(max_bytes).unwrap_or(usize::MAX);
+        Some(WindowConfig { retention, keep, caps: Caps { max_series, max_bytes } })
+    }
+}
+
+/// `control_plane`
+pub(super) fn control_plane(at: Cursor<'_, '_>, base: &Path) -> Option<WebhookConfig> {
+    let mut fields = Fields::open(at)?;
+    let url = fields.required("url", read::url);
+    let secret = fields.required("secret_file", |at| path(at, base));
+    let bearer_file = fields.optional("bearer_token_file", |at| path(at, base));
+    let client_certificate_file = fields.optional("client_certificate_file", |at| path(at, base));
+    let ca_file = fields.optional("ca_file", |at| path(at, base));
+    let timeout = fields.optional("timeout", read::positive_duration);
+    fields.finish();
+    let default = WebhookConfig::new(&url?, &secret?);
+    Some(WebhookConfig {
+        bearer_file,
+        client_certificate_file,
+        ca_file,
+        timeout: timeout.unwrap_or(default.timeout),
+        ..default
+    })
+}

@@ -1,0 +1,13 @@
+//! The program: command line, configuration, clock, the loop that turns the crank.
+//!
+//! The only layer that knows everything below it. It wires, starts and stops; it decides nothing.
+
+pub mod cli;
+mod clock;
+pub mod config;
+mod files;
+mod run;
+mod setup;
+mod shell;
+
+pub use clock::Clock;

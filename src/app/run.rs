@@ -1,0 +1,179 @@
+//! The loop: wait for something to happen, hand it to the engine, do what it says.
+//!
+//! Everything plimsoll ever does starts on one of these lines. The loop owns the engine; the rest of
+//! the program reaches it only through the inbox.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::shell::Shell;
+use crate::engine::{Answer, Engine, Event, Fact, TargetInfo, View};
+use crate::journal::{Journal, Notice};
+use crate::scrape::file_sd::Refreshed;
+
+/// Events that wait at most; senders wait beyond it.
+pub const INBOX: usize = 1024;
+/// The window is written to disk this often.
+const CHECKPOINT_EVERY: Duration = Duration::from_secs(30);
+/// From the stop signal to the end of the process.
+const GRACE: Duration = Duration::from_secs(8);
+
+/// A question from a reader of the API.
+pub struct Question {
+    /// What is asked; `Event::Copy` gets its ticket here.
+    pub event: Event,
+    /// Where the answer goes.
+    pub answer: oneshot::Sender<Answer>,
+}
+
+/// Everything the loop turns.
+pub struct Crank {
+    /// The state machine.
+    pub engine: Engine,
+    /// Its hands.
+    pub shell: Shell,
+    /// Its memory.
+    pub journal: Journal,
+    /// What happened, from the shell's tasks.
+    pub inbox: mpsc::Receiver<Event>,
+    /// What the journal says.
+    pub notices: mpsc::UnboundedReceiver<Notice>,
+    /// What target files say.
+    pub discovery: mpsc::Receiver<Refreshed>,
+    /// What readers ask.
+    pub questions: mpsc::Receiver<Question>,
+    /// New configurations.
+    pub reloads: mpsc::Receiver<Box<super::setup::Parts>>,
+    /// What readers see.
+    pub views: watch::Sender<View>,
+    /// Who is told what happened.
+    pub tell: Box<dyn FnMut(&Fact)>,
+    /// The checkpoint's file, if the window is kept over restarts.
+    pub checkpoint: Option<PathBuf>,
+}
+
+impl Crank {
+    /// Turns until `stop`, then drains: no new work, what is decided is committed.
+    pub async fn turn(mut self, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
+        tokio::pin!(stop);
+        let clock = self.shell.clock;
+        let mut open: BTreeMap<u64, oneshot::Sender<Answer>> = BTreeMap::new();
+        let mut next_ticket = 0;
+        let mut next_checkpoint = clock.monotonic() + CHECKPOINT_EVERY;
+        self.handle(targets(&self.shell), &mut open);
+        loop {
+            let wakeup = self.engine.next_wakeup().min(next_checkpoint);
+            let event = tokio::select! {
+                biased;
+                () = &mut stop => break,
+                Some(notice) = self.notices.recv() => heard(notice),
+                Some(event) = self.inbox.recv() => event,
+                Some(Question { event, answer }) = self.questions.recv() => {
+                    next_ticket += 1;
+                    open.insert(next_ticket, answer);
+                    with_ticket(event, next_ticket)
+                }
+                Some(refreshed) = self.discovery.recv() => self.discovered(refreshed),
+                Some(parts) = self.reloads.recv() => self.take_parts(*parts, &mut open),
+                () = clock.sleep_until(wakeup) => Event::Tick,
+            };
+            self.handle(event, &mut open);
+            if clock.monotonic() >= next_checkpoint {
+                next_checkpoint = clock.monotonic() + CHECKPOINT_EVERY;
+                self.write_checkpoint();
+            }
+        }
+        self.write_checkpoint();
+        self.journal.close(GRACE).await?;
+        Ok(())
+    }
+
+    fn handle(&mut self, event: Event, open: &mut BTreeMap<u64, oneshot::Sender<Answer>>) {
+        let now = self.shell.clock.now();
+        let step = self.engine.handle(now, event);
+        for request in step.requests {
+            self.shell.start(request);
+        }
+        if let Some((batch, changes)) = step.changes {
+            // Over its bound the journal still takes what it is given; the engine is told that the
+            // disk fails, and the operator with it.
+            let _ = self.journal.submit(batch, changes);
+        }
+        for fact in &step.facts {
+            (self.tell)(fact);
+        }
+        for answer in step.answers {
+            if let Some(reader) = open.remove(&answer.ticket) {
+                reader.send(answer).ok();
+            }
+        }
+        if let Some(view) = self.engine.take_view(now) {
+            self.views.send_replace(view);
+        }
+    }
+
+    fn discovered(&mut self, refreshed: Refreshed) -> Event {
+        for problem in refreshed.problems {
+            tracing::warn!(problem, "target file");
+        }
+        let Some(found) = refreshed.targets else { return Event::Tick };
+        for problem in self.shell.scraper.discovered(found) {
+            tracing::warn!(problem, "target");
+        }
+        targets(&self.shell)
+    }
+
+    /// Takes a new configuration over, part by part; returns the event with the new targets.
+    fn take_parts(
+        &mut self,
+        parts: super::setup::Parts,
+        open: &mut BTreeMap<u64, oneshot::Sender<Answer>>,
+    ) -> Event {
+        for problem in self.shell.scraper.reload(parts.settings, parts.files) {
+            tracing::warn!(problem, "target");
+        }
+        self.shell.alertmanagers = parts.alertmanagers;
+        self.shell.dress = parts.dress;
+        self.shell.webhook = parts.webhook;
+        self.discovery = parts.discovery;
+        self.handle(Event::Reload(Box::new(parts.setup)), open);
+        targets(&self.shell)
+    }
+
+    fn write_checkpoint(&self) {
+        let Some(path) = &self.checkpoint else { return };
+        let written = super::files::replace(path, &self.engine.checkpoint());
+        if let Err(error) = written {
+            tracing::warn!(%error, path = %path.display(), "window checkpoint not written");
+        }
+    }
+}
+
+fn heard(notice: Notice) -> Event {
+    match notice {
+        Notice::Committed(receipt) => Event::Committed(receipt),
+        Notice::Failed { error, .. } => Event::JournalFailing(error.to_string()),
+    }
+}
+
+fn with_ticket(event: Event, ticket: u64) -> Event {
+    match event {
+        Event::Copy { wanted, max_samples, .. } => Event::Copy { ticket, wanted, max_samples },
+        other => other,
+    }
+}
+
+fn targets(shell: &Shell) -> Event {
+    let active = shell.scraper.targets().map(|(id, target)| TargetInfo {
+        id,
+        labels: target.labels.clone(),
+        discovered: target.discovered.clone(),
+        url: target.shown_url(),
+        interval: target.interval,
+        timeout: target.timeout,
+    });
+    Event::Targets { active: active.collect(), dropped: Vec::new() }
+}

@@ -1,0 +1,148 @@
+//! From a configuration to the parts that run it.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use super::config::Config;
+use crate::alerts::PresenterConfig;
+use crate::endpoint::redact;
+use crate::base::{Labels, fingerprint};
+use crate::engine::{Pace, Setup};
+use crate::outbox::OutboxConfig;
+use crate::promql::EvalOptions;
+use crate::scrape::Settings;
+use crate::scrape::file_sd::{Discovery, FileTargets, Refreshed};
+use crate::send::Webhook;
+use crate::send::alertmanager::{AlertmanagerClient, AlertmanagerConfig};
+use crate::send::level::Dress;
+
+/// Prometheus's `rules.alert.resend-delay`.
+const RESEND_DELAY: Duration = Duration::from_secs(60);
+/// Routes that cannot be read are taken to be slow: 1.2 × Alertmanager's default group_interval.
+const HOLD_UNREAD: Duration = Duration::from_secs(360);
+/// An alert whose inputs stay away is resolved after this long (design: 1 h).
+const UNKNOWN_TIMEOUT: Duration = Duration::from_secs(3600);
+/// Samples one rule may load: 5,000 containers × an hour at 5 s, and well below memory.
+const MAX_SAMPLES: usize = 5_000_000;
+
+/// What the engine runs on.
+fn engine_setup(config: &Config, host: &str) -> Setup {
+    let interval = config.global.evaluation_interval;
+    Setup {
+        groups: config.groups.clone(),
+        pace: Pace { evaluation_interval: interval, phase: phase(host) },
+        caps: config.window.caps,
+        keep: config.window.keep.clone(),
+        keep_for: config.window.retention,
+        eval: EvalOptions {
+            default_step: interval,
+            max_samples: MAX_SAMPLES,
+            ..EvalOptions::default()
+        },
+        external_labels: config.global.external_labels.clone(),
+        external_url: config.web.external_url.clone(),
+        alertmanagers: config
+            .alerting
+            .alertmanagers
+            .iter()
+            .map(|instance| redact(&instance.url))
+            .collect(),
+        presenter: PresenterConfig {
+            resend_delay: RESEND_DELAY,
+            hold: config.alerting.min_presentation.unwrap_or(HOLD_UNREAD),
+        },
+        outbox: config
+            .control_plane
+            .as_ref()
+            .map(|_| OutboxConfig { host: host.to_owned(), ..OutboxConfig::default() }),
+        host: host.to_owned(),
+        identity: config.policy.identity(host),
+        policy: config.policy.policy.clone(),
+        unknown_timeout: UNKNOWN_TIMEOUT,
+    }
+}
+
+/// A configuration as the parts that run it: everything that can fail has been tried.
+pub struct Parts {
+    /// For the engine.
+    pub setup: Setup,
+    /// For the scraper.
+    pub settings: Settings,
+    /// What target files hold now.
+    pub files: FileTargets,
+    /// What they will hold.
+    pub discovery: mpsc::Receiver<Refreshed>,
+    /// One client per instance.
+    pub alertmanagers: Vec<Arc<AlertmanagerClient>>,
+    /// What alerts carry.
+    pub dress: Arc<Dress>,
+    /// The way to the Control Plane.
+    pub webhook: Option<Arc<Webhook>>,
+}
+
+/// Builds every part of a configuration; must run inside the runtime, because target files are
+/// watched from here on.
+pub fn build(config: &Config, host: &str) -> anyhow::Result<Parts> {
+    let setup = engine_setup(config, host);
+    let settings = scrape_settings(config, &setup);
+    let mut watcher = Discovery::new(&settings.jobs);
+    let first = watcher.refresh(Duration::ZERO);
+    for problem in first.problems {
+        tracing::warn!(problem, "target file");
+    }
+    let (tell, discovery) = mpsc::channel(1);
+    tokio::spawn(watcher.watch(tell));
+    let client = |config: &AlertmanagerConfig| Arc::new(AlertmanagerClient::new(config.clone()));
+    let webhook = config.control_plane.as_ref().map(Webhook::new).transpose()?;
+    Ok(Parts {
+        setup,
+        settings,
+        files: first.targets.unwrap_or_default(),
+        discovery,
+        alertmanagers: config.alerting.alertmanagers.iter().map(client).collect(),
+        dress: Arc::new(dress(config)),
+        webhook: webhook.map(Arc::new),
+    })
+}
+
+/// Hosts of a fleet begin their slots at different moments, so that they do not all knock at the
+/// Control Plane at once; all slots of one host share a phase.
+fn phase(host: &str) -> Duration {
+    let spread = fingerprint(&Labels::from_pairs([("host", host)]));
+    Duration::from_millis(spread % 60_000)
+}
+
+/// What is scraped, and what of it is kept.
+fn scrape_settings(config: &Config, setup: &Setup) -> Settings {
+    Settings {
+        jobs: config.jobs.iter().cloned().map(Arc::new).collect(),
+        selection: Arc::new(setup.selection()),
+        vhost_labels: Arc::from(config.policy.vhost_labels.as_slice()),
+    }
+}
+
+/// What every alert carries on its way out.
+fn dress(config: &Config) -> Dress {
+    Dress {
+        external_labels: config.global.external_labels.clone(),
+        relabel: config.alerting.alert_relabel.clone(),
+        external_url: config.web.external_url.clone(),
+    }
+}
+
+/// Where state lives, and whether that was a last resort worth a warning.
+pub fn state_dir(config: &Config, state_directory: Option<&Path>) -> (PathBuf, bool) {
+    let default = Path::new("/var/lib/plimsoll");
+    if let Some(path) = &config.storage.path {
+        (path.clone(), false)
+    } else if let Some(path) = state_directory {
+        (path.to_owned(), false)
+    } else if default.is_dir() {
+        (default.to_owned(), false)
+    } else {
+        (PathBuf::from("plimsoll-state"), true)
+    }
+}

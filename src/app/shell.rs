@@ -1,0 +1,112 @@
+//! The hands of the engine: each request on a task of its own, its answer back as an event.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use super::clock::Clock;
+use crate::alerts::{Post, Verdict};
+use crate::engine::{Event, Request, Scraped};
+use crate::outbox::{Attempt, Outcome, Reply};
+use crate::scrape::Scraper;
+use crate::send::Webhook;
+use crate::send::alertmanager::AlertmanagerClient;
+use crate::send::level::{Dress, to_json};
+
+/// A late incident is shown this many times as long as a route may take to show it.
+const HOLD_FACTOR: f64 = 1.2;
+
+/// Everything a request can reach.
+pub struct Shell {
+    /// When attempts are made.
+    pub clock: Clock,
+    /// The targets.
+    pub scraper: Scraper,
+    /// The instances, in the order the engine knows them by.
+    pub alertmanagers: Vec<Arc<AlertmanagerClient>>,
+    /// What alerts carry on their way out.
+    pub dress: Arc<Dress>,
+    /// The way to the Control Plane.
+    pub webhook: Option<Arc<Webhook>>,
+    /// Where answers go. Closed only while the program stops.
+    pub inbox: mpsc::Sender<Event>,
+}
+
+impl Shell {
+    /// Starts a request; its one answer arrives in the inbox.
+    pub fn start(&mut self, request: Request) {
+        match request {
+            Request::Scrape { target, anew } => {
+                if anew {
+                    self.scraper.resync(target);
+                }
+                let scrape = self.scraper.scrape(target, self.clock.now().wall);
+                self.answer(async move {
+                    let outcome = scrape.await;
+                    let result = outcome.result.map_err(|error| error.to_string());
+                    Event::Scraped(Scraped { target, duration: outcome.duration, result })
+                });
+            }
+            Request::Post(post) => self.post(post),
+            Request::Deliver(attempt) => self.deliver(attempt),
+        }
+    }
+
+    fn answer(&self, work: impl Future<Output = Event> + Send + 'static) {
+        let inbox = self.inbox.clone();
+        tokio::spawn(async move {
+            let event = work.await;
+            inbox.send(event).await.ok();
+        });
+    }
+
+    fn post(&self, post: Post) {
+        let id = post.id;
+        let Some(client) = self.alertmanagers.get(post.instance).map(Arc::clone) else {
+            let verdict = Verdict::Failed("the instance is no longer configured".to_owned());
+            return self.answer(async move { Event::Posted { post: id, verdict } });
+        };
+        let instance = post.instance;
+        let dress = Arc::clone(&self.dress);
+        let inbox = self.inbox.clone();
+        self.answer(async move {
+            let alerts: Vec<Vec<u8>> =
+                post.alerts.iter().filter_map(|alert| to_json(alert, &dress)).collect();
+            // A late incident is held as long as this instance's routes ask; they may have changed
+            // since the last time, and this is rare.
+            let is_late = post.alerts.iter().any(|p| p.phase == crate::alerts::Phase::LateFiring);
+            if is_late && let Ok(timings) = client.fetch_route_timings().await {
+                let hold = hold_for(timings.group_wait, timings.group_interval);
+                inbox.send(Event::HoldRead { instance, hold }).await.ok();
+            }
+            let posted = client.post_alerts(&alerts).await;
+            for (index, why) in &posted.refused {
+                tracing::warn!(instance = client.name(), index, why, "alert refused for good");
+            }
+            let verdict = match posted.retry {
+                None => Verdict::Accepted,
+                Some(why) => Verdict::Failed(why),
+            };
+            Event::Posted { post: id, verdict }
+        });
+    }
+
+    fn deliver(&self, attempt: Attempt) {
+        let clock = self.clock;
+        let webhook = self.webhook.clone();
+        self.answer(async move {
+            let outcome = match webhook {
+                Some(webhook) => webhook.send(&attempt, clock.now().wall).await,
+                None => {
+                    Outcome::Misconfigured { why: "no control_plane is configured".to_owned() }
+                }
+            };
+            Event::Delivered(Reply { id: attempt.id, number: attempt.number, outcome })
+        });
+    }
+}
+
+fn hold_for(group_wait: Duration, group_interval: Duration) -> Duration {
+    group_wait.max(group_interval).mul_f64(HOLD_FACTOR)
+}

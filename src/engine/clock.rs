@@ -1,0 +1,56 @@
+//! The engine's sense of time: a wall clock that may step, beside one that never does.
+//!
+//! Slots lie on the wall clock, waits on the monotonic one. When the wall clock steps by more than
+//! an interval, everything counted in wall time is moved along, so that a step neither ages every
+//! sample at once nor freezes a `for`. Smaller differences are slewing and are followed silently.
+
+use std::time::Duration;
+
+use crate::base::{Now, Timestamp};
+
+/// Watches the two clocks against each other.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Clock {
+    last: Now,
+    tolerance: Duration,
+}
+
+impl Clock {
+    pub fn new(now: Now, tolerance: Duration) -> Clock {
+        Clock { last: now, tolerance }
+    }
+
+    /// Takes a reading. Returns by how many milliseconds the wall clock has stepped, if it has.
+    pub fn observe(&mut self, now: Now) -> Option<i64> {
+        let elapsed = now.monotonic.saturating_sub(self.last.monotonic);
+        let skew_ms = now.wall.0 - (self.last.wall + elapsed).0;
+        self.last = now;
+        (skew_ms.unsigned_abs() > self.tolerance.as_millis() as u64).then_some(skew_ms)
+    }
+
+    /// When, on the monotonic clock, the wall clock will show `wall`; now, if it is past.
+    pub fn when(&self, wall: Timestamp) -> Duration {
+        self.last.monotonic + wall.since(self.last.wall)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn now(monotonic_s: u64, wall_s: i64) -> Now {
+        Now { monotonic: Duration::from_secs(monotonic_s), wall: Timestamp(wall_s * 1000) }
+    }
+
+    #[test]
+    fn steps_are_seen_and_slewing_is_followed() {
+        let mut clock = Clock::new(now(0, 1000), Duration::from_secs(5));
+        assert_eq!(clock.observe(now(10, 1010)), None);
+        assert_eq!(clock.observe(now(20, 1024)), None, "4 s of slewing");
+        assert_eq!(clock.observe(now(30, 1034)), None, "are not counted twice");
+        assert_eq!(clock.observe(now(40, 4644)), Some(3_600_000), "an hour ahead");
+        assert_eq!(clock.observe(now(50, 1054)), Some(-3_600_000), "and back");
+        assert_eq!(clock.when(Timestamp(1_060_000)), Duration::from_secs(56));
+        assert_eq!(clock.when(Timestamp(0)), Duration::from_secs(50), "the past is now");
+    }
+}

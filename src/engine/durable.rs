@@ -1,0 +1,156 @@
+//! What the engine writes to the journal, and how it reads it back.
+//!
+//! Table `alerts`: one row per alert in the book, key `rule id` + 0x1f + fingerprint, JSON
+//! [`AlertRow`]. Table `meta`: `last_evaluation`, wall milliseconds of the newest evaluation, noted
+//! at most every 10 s, which tells after a restart how long nobody watched. A row that cannot be
+//! read is reported and left where it is; it never stops the start.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::alerts::{Alert, AlertState};
+use crate::base::{Change, Labels, RuleId, Table, Timestamp, fingerprint};
+
+/// The last evaluation is noted no more often than this.
+pub(super) const NOTE_EVERY: Duration = Duration::from_secs(10);
+const LAST_EVALUATION: &str = "last_evaluation";
+
+#[derive(Serialize)]
+struct AlertRowRef<'a> {
+    rule: &'a RuleId,
+    alert: &'a Alert,
+}
+
+#[derive(Deserialize)]
+struct AlertRow {
+    rule: RuleId,
+    alert: Alert,
+}
+
+/// What was read back.
+#[derive(Debug, Default)]
+pub(super) struct Restored {
+    /// Alerts by rule.
+    pub alerts: BTreeMap<RuleId, BTreeMap<Labels, Alert>>,
+    /// The newest evaluation that was noted.
+    pub last_evaluation: Option<Timestamp>,
+    /// Rows that could not be read.
+    pub problems: Vec<String>,
+}
+
+impl Restored {
+    /// How many alerts there are.
+    pub fn count(&self) -> usize {
+        self.alerts.values().map(BTreeMap::len).sum()
+    }
+}
+
+fn key(rule: &RuleId, labels: &Labels) -> String {
+    format!("{rule}\u{1f}{:016x}", fingerprint(labels))
+}
+
+/// The row of an alert as it stands.
+pub(super) fn put(rule: &RuleId, alert: &Alert) -> Change {
+    let row = serde_json::to_vec(&AlertRowRef { rule, alert })
+        .expect("an alert holds nothing that cannot be JSON");
+    Change { table: Table::Alerts, key: key(rule, &alert.labels), value: Some(row) }
+}
+
+/// The removal of an alert's row.
+pub(super) fn remove(rule: &RuleId, labels: &Labels) -> Change {
+    Change { table: Table::Alerts, key: key(rule, labels), value: None }
+}
+
+/// The note of the newest evaluation.
+pub(super) fn note(at: Timestamp) -> Change {
+    let value = Some(at.0.to_string().into_bytes());
+    Change { table: Table::Meta, key: LAST_EVALUATION.to_owned(), value }
+}
+
+/// Reads the engine's rows; those of other tables are skipped.
+pub(super) fn restore(rows: &[Change]) -> Restored {
+    let mut restored = Restored::default();
+    for row in rows {
+        let Some(value) = &row.value else { continue };
+        match row.table {
+            Table::Meta if row.key == LAST_EVALUATION => {
+                let text = str::from_utf8(value).ok();
+                let at = text.and_then(|text| text.parse().ok()).map(Timestamp);
+                restored.last_evaluation = at;
+            }
+            Table::Alerts => match serde_json::from_slice::<AlertRow>(value) {
+                Ok(AlertRow { rule, alert }) => {
+                    let alerts = restored.alerts.entry(rule).or_default();
+                    alerts.insert(alert.labels.clone(), alert);
+                }
+                Err(error) => {
+                    restored.problems.push(format!("row {:?} of alerts: {error}", row.key));
+                }
+            },
+            _ => {}
+        }
+    }
+    restored
+}
+
+/// Puts an alert's clock right after `down_for` during which nobody watched: the time before
+/// counts, the time between does not (`rules/manager.go` `RestoreForState`, for every `for`).
+pub(super) fn resume(alert: &mut Alert, down_for: Duration) {
+    alert.restored = true;
+    if alert.state == AlertState::Pending {
+        alert.active_at = alert.active_at + down_for;
+    }
+    alert.keep_firing_since = alert.keep_firing_since.map(|since| since + down_for);
+    if let Some((since, _)) = &mut alert.unknown {
+        *since = *since + down_for;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn alert(state: AlertState) -> Alert {
+        Alert {
+            labels: Labels::from_pairs([("alertname", "A"), ("name", "x")]),
+            annotations: Labels::from_pairs([("summary", "말")]),
+            value: f64::NAN,
+            state,
+            active_at: Timestamp(1000),
+            fired_at: None,
+            keep_firing_since: Some(Timestamp(2000)),
+            resolved: None,
+            unknown: None,
+            unknown_told: false,
+            accepted_at: None,
+            restored: false,
+            revision: 7,
+        }
+    }
+
+    #[test]
+    fn rows_round_trip_and_bad_rows_are_reported() {
+        let rule = RuleId("f;g;A;0".into());
+        let written = alert(AlertState::Pending);
+        let bad = Change { table: Table::Alerts, key: "x".into(), value: Some(b"{".to_vec()) };
+        let restored = restore(&[put(&rule, &written), bad, note(Timestamp(42))]);
+        let read = &restored.alerts[&rule][&written.labels];
+        assert!(read.value.is_nan(), "JSON has no NaN, the row does");
+        assert_eq!(Alert { value: 0.0, ..read.clone() }, Alert { value: 0.0, ..written });
+        assert_eq!(restored.last_evaluation, Some(Timestamp(42)));
+        assert_eq!((restored.count(), restored.problems.len()), (1, 1));
+    }
+
+    #[test]
+    fn the_time_nobody_watched_does_not_count() {
+        let mut pending = alert(AlertState::Pending);
+        resume(&mut pending, Duration::from_secs(20));
+        assert_eq!(pending.active_at, Timestamp(21_000));
+        let mut firing = alert(AlertState::Firing);
+        resume(&mut firing, Duration::from_secs(20));
+        assert_eq!(firing.active_at, Timestamp(1000));
+        assert_eq!(firing.keep_firing_since, Some(Timestamp(22_000)));
+    }
+}

@@ -1,0 +1,152 @@
+//! One evaluation of one rule: expression to series or alerts.
+//!
+//! What Prometheus does in `rules/recording.go` and `rules/alerting.go`: labels replaced, templates
+//! expanded, duplicates and limits refused. A rule that fails writes nothing and touches none of its
+//! alerts; the next rule goes on.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::group::RuleState;
+use crate::alerts::Candidate;
+use crate::base::{Labels, LabelsBuilder, METRIC_NAME, Sample, Timestamp};
+use crate::promql::{EvalOptions, ParseOptions, Value, ast::Expr, instant, parse};
+use crate::rules::Rule;
+use crate::template::{Template, TemplateData};
+use crate::window::{SeriesId, Source, Window};
+
+/// What every rule of a round is evaluated with.
+pub(super) struct Context<'a> {
+    pub options: &'a EvalOptions,
+    pub external_labels: &'a Labels,
+    pub external_url: &'a str,
+    /// The time selectors look at.
+    pub at: Timestamp,
+    /// The group's limit; 0 is none.
+    pub limit: usize,
+}
+
+/// A rule's result before it becomes series or alerts.
+pub(super) struct Evaluated {
+    pub vector: Vec<(Labels, f64)>,
+    pub series_fetched: usize,
+}
+
+/// Evaluates an expression; a scalar becomes one sample without labels.
+pub(super) fn evaluate(
+    expr: &Expr,
+    source: &dyn Source,
+    context: &Context<'_>,
+) -> Result<Evaluated, String> {
+    let evaluated = instant(expr, source, context.at, context.options)
+        .map_err(|error| error.to_string())?;
+    let vector = match evaluated.value {
+        Value::Vector(vector) => vector,
+        Value::Scalar(value) => vec![(Labels::empty(), value)],
+        Value::Matrix(_) | Value::String(_) => {
+            return Err("rule result is not a vector or scalar".to_owned());
+        }
+    };
+    if context.limit > 0 && vector.len() > context.limit {
+        return Err(format!(
+            "exceeded limit of {} with {} series",
+            context.limit,
+            vector.len()
+        ));
+    }
+    Ok(Evaluated { vector, series_fetched: evaluated.series_fetched })
+}
+
+/// Writes a recording rule's result; series it wrote last time and not now are ended. Returns how
+/// many series did not fit into the window.
+pub(super) fn record(
+    rule: &Rule,
+    state: &mut RuleState,
+    vector: Vec<(Labels, f64)>,
+    window: &mut Window,
+    at: Timestamp,
+) -> Result<u64, String> {
+    let mut written: BTreeMap<Labels, f64> = BTreeMap::new();
+    for (labels, value) in vector {
+        let mut builder = LabelsBuilder::from(&labels);
+        builder.set(METRIC_NAME, rule.name());
+        for (name, text) in &rule.labels {
+            builder.set(name, text);
+        }
+        if written.insert(builder.build(), value).is_some() {
+            return Err(
+                "vector contains metrics with the same labelset after applying rule labels".into()
+            );
+        }
+    }
+    let mut refused = 0;
+    let mut ids: BTreeSet<SeriesId> = BTreeSet::new();
+    for (labels, value) in written {
+        match window.series(&labels) {
+            Ok(id) => {
+                window.append(id, Sample { at, value });
+                ids.insert(id);
+            }
+            Err(_) => refused += 1,
+        }
+    }
+    state.written.difference(&ids).for_each(|id| window.end(*id));
+    state.written = ids;
+    Ok(refused)
+}
+
+/// Turns an alerting rule's result into the alerts it would be: labels and annotations rendered.
+pub(super) fn candidates(
+    rule: &Rule,
+    state: &RuleState,
+    vector: &[(Labels, f64)],
+    source: &dyn Source,
+    context: &Context<'_>,
+) -> Result<Vec<Candidate>, String> {
+    let mut seen = BTreeSet::new();
+    let mut candidates = Vec::with_capacity(vector.len());
+    for (series, value) in vector {
+        let data = TemplateData {
+            labels: series,
+            external_labels: context.external_labels,
+            external_url: context.external_url,
+            value: *value,
+        };
+        let expand = |template: &Template| expand(template, &data, source, context);
+        let mut labels = LabelsBuilder::from(&series.without_name());
+        for (name, template) in &state.labels {
+            labels.set(name, &expand(template));
+        }
+        labels.set("alertname", rule.name());
+        let labels = labels.build();
+        if !seen.insert(labels.clone()) {
+            return Err(
+                "vector contains metrics with the same labelset after applying alert labels".into()
+            );
+        }
+        let annotations = state.annotations.iter().map(|(name, t)| (name.as_str(), expand(t)));
+        candidates.push(Candidate {
+            labels,
+            annotations: Labels::from_pairs(annotations),
+            value: *value,
+        });
+    }
+    Ok(candidates)
+}
+
+/// A template that fails says so in its own text: the alert is sent all the same.
+fn expand(
+    template: &Template,
+    data: &TemplateData<'_>,
+    source: &dyn Source,
+    context: &Context<'_>,
+) -> String {
+    let mut query = |text: &str| -> Result<Vec<(Labels, f64)>, String> {
+        let expr =
+            parse(text, &ParseOptions::default()).map_err(|error| error.to_string())?;
+        let unlimited = Context { limit: 0, ..*context };
+        evaluate(&expr, source, &unlimited).map(|evaluated| evaluated.vector)
+    };
+    template
+        .expand(data, &mut query)
+        .unwrap_or_else(|error| format!("<error expanding template: {error}>"))
+}

@@ -1,0 +1,98 @@
+//! Everything that can happen to the engine. The set is closed: whoever reads it knows every cause
+//! of work.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::setup::Setup;
+use crate::alerts::{PostId, Verdict};
+use crate::base::{DeliveryId, Labels, Receipt, TargetId};
+use crate::exposition::Batch;
+use crate::outbox::Reply;
+use crate::window::{Selector, Span};
+
+/// One thing that happened.
+#[derive(Debug)]
+pub enum Event {
+    /// Time has passed; the engine asked to be woken.
+    Tick,
+    /// A scrape has ended, one way or the other.
+    Scraped(Scraped),
+    /// The set of targets is this from now on (start, reload, service discovery).
+    Targets {
+        /// Every target that is to be scraped.
+        active: Vec<TargetInfo>,
+        /// The discovered labels of targets that relabelling dropped.
+        dropped: Vec<Labels>,
+    },
+    /// An Alertmanager instance has answered a post, or has not.
+    Posted {
+        /// Which post.
+        post: PostId,
+        /// How it ended.
+        verdict: Verdict,
+    },
+    /// An instance's routes have been read: hold late incidents this long.
+    HoldRead {
+        /// Index of the instance.
+        instance: usize,
+        /// 1.2 × max(group_wait, group_interval) over its routes.
+        hold: Duration,
+    },
+    /// The Control Plane has answered a delivery, or has not.
+    Delivered(Reply),
+    /// Changes up to this batch are durable.
+    Committed(Receipt),
+    /// The journal cannot write; it goes on trying.
+    JournalFailing(String),
+    /// A reader asks for the samples a query needs.
+    Copy {
+        /// Given back with the answer.
+        ticket: u64,
+        /// What the query selects.
+        wanted: Vec<(Arc<Selector>, Span)>,
+        /// More samples than this is an error.
+        max_samples: usize,
+    },
+    /// The configuration is this from now on.
+    Reload(Box<Setup>),
+    /// Somebody works on the outbox (`plimsoll outbox retry|drop`).
+    Outbox(OutboxCommand),
+}
+
+/// An operator's command to the outbox.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum OutboxCommand {
+    /// Take a dead delivery back, or try a waiting one at once.
+    Retry(DeliveryId),
+    /// Give a delivery up for good.
+    Drop(DeliveryId),
+}
+
+/// How a scrape ended.
+#[derive(Debug)]
+pub struct Scraped {
+    /// Of which target.
+    pub target: TargetId,
+    /// From sending the request to the end of the body.
+    pub duration: Duration,
+    /// What it yielded, or why it failed.
+    pub result: Result<Batch, String>,
+}
+
+/// What the engine knows about a target.
+#[derive(Clone, PartialEq, Debug)]
+pub struct TargetInfo {
+    /// Its id: the same for the same target over reloads.
+    pub id: TargetId,
+    /// The labels its series carry (`job`, `instance`, …).
+    pub labels: Labels,
+    /// The labels it was found with, before relabelling.
+    pub discovered: Labels,
+    /// Where it is scraped, without secrets.
+    pub url: String,
+    /// How often.
+    pub interval: Duration,
+    /// How long one scrape may take.
+    pub timeout: Duration,
+}

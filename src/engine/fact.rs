@@ -1,0 +1,56 @@
+//! What happened, as values: `telemetry` makes the log line and the counter from the same one, and
+//! tests read the timeline.
+
+use std::time::Duration;
+
+use crate::alerts::{Doubt, ResolveReason};
+use crate::base::{Labels, RuleId, Timestamp};
+use crate::outbox;
+
+/// One thing worth telling. The set is closed.
+#[derive(Clone, PartialEq, Debug)]
+#[allow(missing_docs, reason = "the fields say what they are")]
+pub enum Fact {
+    /// A target's scrape failed; `first` if the one before had not.
+    ScrapeFailed { target: String, error: String, first: bool },
+    /// A target answers again.
+    ScrapeRecovered { target: String },
+    /// New series did not fit into the window.
+    SeriesRefused { target: String, count: u64 },
+    /// A rule could not be evaluated; `first` if the evaluation before had not failed.
+    RuleFailed { rule: RuleId, error: String, first: bool },
+    /// A group's slots passed without an evaluation.
+    SlotsMissed { group: String, missed: u64 },
+    /// An alert is pending.
+    AlertPending { labels: Labels, value: f64 },
+    /// An alert fires.
+    AlertFiring { labels: Labels, annotations: Labels, value: f64 },
+    /// An alert has ended.
+    AlertResolved { labels: Labels, started_at: Timestamp, reason: ResolveReason },
+    /// An alert's inputs are missing.
+    AlertUnknown { labels: Labels, doubt: Doubt },
+    /// They are back.
+    AlertKnown { labels: Labels },
+    /// An action was decided and handed to the edge lane.
+    Decided { labels: Labels, action: &'static str, dry_run: bool, service: String },
+    /// An action was decided and held.
+    Held { labels: Labels, action: &'static str, reason: String, lifted_by: String },
+    /// The edge lane moved.
+    Outbox(outbox::Fact),
+    /// An Alertmanager instance cannot be reached; `first` if it could be before.
+    AlertmanagerFailed { instance: String, error: String, first: bool },
+    /// It can again.
+    AlertmanagerRecovered { instance: String },
+    /// The journal cannot write.
+    JournalFailing { error: String },
+    /// It can again.
+    JournalRecovered,
+    /// The wall clock stepped.
+    ClockStepped { by_ms: i64 },
+    /// State was taken over from the journal.
+    Recovered { alerts: usize, deliveries: usize, down_for: Duration },
+    /// A row of the journal could not be read; it stays where it is.
+    RowUnreadable { problem: String },
+    /// The configuration was taken over.
+    Reloaded { groups: usize, rules: usize },
+}

@@ -1,0 +1,264 @@
+//! One rule group as the engine runs it: its slots, what it reads, how its rules are.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::view::{AlertingView, GroupView, Health, RuleView};
+use crate::alerts::{Alert, Terms};
+use crate::base::{Labels, Timestamp};
+use crate::promql::ast::{BinaryOp, Expr, ExprKind};
+use crate::promql::{QueryTimes, reach};
+use crate::rules::{Grid, Group, Rule, RuleKind};
+use crate::template::Template;
+use crate::window::SeriesId;
+
+/// A group waits for the targets that feed it at most this long …
+const MAX_WAIT: Duration = Duration::from_millis(500);
+/// … and at most this part of its interval.
+const MAX_WAIT_SHARE: u32 = 4;
+
+/// The state of one group.
+#[derive(Debug)]
+pub(super) struct GroupState {
+    pub group: Group,
+    pub interval: Duration,
+    pub grid: Grid,
+    pub rules: Vec<RuleState>,
+    /// Names its rules read, records followed back to what they read.
+    pub reads: Reads,
+    /// The next slot.
+    pub next_slot: Timestamp,
+    /// A slot that has come and waits for its targets, until this monotonic time.
+    pub waiting: Option<(Timestamp, Duration)>,
+    pub last_evaluation: Option<Timestamp>,
+    pub took: Duration,
+    pub missed: u64,
+}
+
+/// The state of one rule.
+#[derive(Debug, Default)]
+pub(super) struct RuleState {
+    /// Its alerts, by label set.
+    pub alerts: BTreeMap<Labels, Alert>,
+    /// The series its last evaluation wrote.
+    pub written: BTreeSet<SeriesId>,
+    pub health: Health,
+    pub last_error: Option<String>,
+    pub last_evaluation: Option<Timestamp>,
+    pub took: Duration,
+    pub series_fetched: usize,
+    /// Names it reads, records followed back.
+    pub reads: Reads,
+    /// How far its ranges and offsets reach back; zero for instant selectors.
+    pub range: Duration,
+    /// Whether it may yield a result because something is missing.
+    pub fires_on_absence: bool,
+    /// Templates of its labels, where it is an alert; by label name.
+    pub labels: Vec<(String, Template)>,
+    /// Templates of its annotations; by name.
+    pub annotations: Vec<(String, Template)>,
+}
+
+/// Which metric names an expression reads.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(super) struct Reads {
+    /// By name.
+    pub names: BTreeSet<Arc<str>>,
+    /// A selector without a fixed name: anything.
+    pub all: bool,
+}
+
+impl Reads {
+    /// Whether any of the names in `fed` is read.
+    pub fn any(&self, fed: &BTreeSet<Arc<str>>) -> bool {
+        self.all || self.names.iter().any(|name| fed.contains(name))
+    }
+
+    /// Whether nothing is read.
+    pub fn is_empty(&self) -> bool {
+        !self.all && self.names.is_empty()
+    }
+
+    fn add(&mut self, other: &Reads) {
+        self.all |= other.all;
+        self.names.extend(other.names.iter().cloned());
+    }
+}
+
+/// Groups in their initial state, the first slot of each after `now`.
+pub(super) fn build(groups: Vec<Group>, pace: &Pace, now: Timestamp) -> Vec<GroupState> {
+    let mut states: Vec<GroupState> = groups
+        .into_iter()
+        .map(|group| {
+            let interval = group.interval.unwrap_or(pace.evaluation_interval);
+            let grid = Grid::new(interval, pace.phase);
+            GroupState {
+                rules: group.rules.iter().map(rule_state).collect(),
+                group,
+                interval,
+                grid,
+                reads: Reads::default(),
+                next_slot: grid.next_slot(now),
+                waiting: None,
+                last_evaluation: None,
+                took: Duration::ZERO,
+                missed: 0,
+            }
+        })
+        .collect();
+    follow_records(&mut states);
+    states
+}
+
+/// How fast the groups go that do not say so themselves, and where all grids begin.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Pace {
+    /// `global.evaluation_interval`
+    pub evaluation_interval: Duration,
+    /// All slots of the host lie this far behind the multiples of their interval.
+    pub phase: Duration,
+}
+
+fn rule_state(rule: &Rule) -> RuleState {
+    let mut state = RuleState::default();
+    for reach in reach(&rule.expr, QueryTimes::default()) {
+        match reach.selector.metric_name() {
+            Some(name) => drop(state.reads.names.insert(Arc::from(name))),
+            None => state.reads.all = true,
+        }
+        state.range = state.range.max(reach.history.unwrap_or_default());
+    }
+    state.fires_on_absence = fires_on_absence(&rule.expr);
+    if let RuleKind::Alert(alert) = &rule.kind {
+        let compile = |(name, text): &(String, String)| {
+            let template = Template::parse(&format!("__alert_{}", alert.name), text);
+            Some((name.clone(), template.ok()?))
+        };
+        // Rule files are checked before they get here, so no template is lost.
+        state.labels = rule.labels.iter().filter_map(compile).collect();
+        state.annotations = alert.annotations.iter().filter_map(compile).collect();
+    }
+    state
+}
+
+fn fires_on_absence(expr: &Expr) -> bool {
+    let mut found = false;
+    expr.walk(&mut |expr| {
+        found |= match &expr.kind {
+            ExprKind::Call(call) => call.func.name.starts_with("absent"),
+            ExprKind::Binary(binary) => binary.op == BinaryOp::Unless,
+            _ => false,
+        };
+    });
+    found
+}
+
+/// A rule that reads a record is fed by whatever feeds the record.
+fn follow_records(states: &mut [GroupState]) {
+    let mut records: BTreeMap<Arc<str>, Reads> = BTreeMap::new();
+    let mut ranges: BTreeMap<Arc<str>, Duration> = BTreeMap::new();
+    // A chain of records is at most as long as there are rules; each pass follows one link.
+    let longest = states.iter().map(|state| state.rules.len()).sum::<usize>();
+    for _ in 0..=longest {
+        let mut changed = false;
+        for state in states.iter_mut() {
+            for (rule, own) in state.group.rules.iter().zip(&mut state.rules) {
+                let before = (own.reads.clone(), own.range);
+                for name in before.0.names.iter() {
+                    if let Some(behind) = records.get(name) {
+                        own.reads.add(behind);
+                    }
+                    let behind = ranges.get(name).copied().unwrap_or_default();
+                    own.range = own.range.max(behind);
+                }
+                changed |= before != (own.reads.clone(), own.range);
+                if let RuleKind::Record { name } = &rule.kind {
+                    let name: Arc<str> = Arc::from(name.as_str());
+                    records.entry(Arc::clone(&name)).or_default().add(&own.reads);
+                    let range = ranges.entry(name).or_default();
+                    *range = own.range.max(*range);
+                }
+            }
+        }
+        if !changed && !records.is_empty() || records.is_empty() {
+            break;
+        }
+    }
+    for state in states {
+        let mut reads = Reads::default();
+        state.rules.iter().for_each(|rule| reads.add(&rule.reads));
+        state.reads = reads;
+    }
+}
+
+impl GroupState {
+    /// Lets slots come that are due at `now`: the newest begins to wait for its targets, older ones
+    /// count as missed. Returns how many were missed.
+    pub fn arrive(&mut self, now: Timestamp, monotonic: Duration) -> u64 {
+        if now < self.next_slot {
+            return 0;
+        }
+        let slot = self.grid.slot_at_or_before(now);
+        let skipped = slot.since(self.next_slot).as_millis() / self.interval.as_millis().max(1);
+        let missed =
+            u64::try_from(skipped).unwrap_or(u64::MAX) + u64::from(self.waiting.is_some());
+        let patience = MAX_WAIT.min(self.interval / MAX_WAIT_SHARE);
+        self.waiting = Some((slot, monotonic + patience));
+        self.next_slot = self.grid.next_slot(now);
+        self.missed += missed;
+        missed
+    }
+
+    /// Moves everything counted in wall time: the wall clock has stepped.
+    pub fn rebase(&mut self, by_ms: i64, now: Timestamp) {
+        self.waiting = None;
+        self.next_slot = self.grid.next_slot(now);
+        for alert in self.rules.iter_mut().flat_map(|rule| rule.alerts.values_mut()) {
+            alert.rebase(by_ms);
+        }
+    }
+
+    pub fn view(&self) -> GroupView {
+        GroupView {
+            name: self.group.name.clone(),
+            file: self.group.file.clone(),
+            interval: self.interval,
+            limit: self.group.limit.unwrap_or(0),
+            last_evaluation: self.last_evaluation,
+            evaluation_time: self.took,
+            missed: self.missed,
+            rules: self.group.rules.iter().zip(&self.rules).map(rule_view).collect(),
+        }
+    }
+}
+
+fn rule_view((rule, state): (&Rule, &RuleState)) -> RuleView {
+    RuleView {
+        name: rule.name().to_owned(),
+        query: rule.expr.to_string(),
+        labels: rule.labels.clone(),
+        health: state.health,
+        last_error: state.last_error.clone(),
+        last_evaluation: state.last_evaluation,
+        evaluation_time: state.took,
+        series_fetched: state.series_fetched,
+        alerting: match &rule.kind {
+            RuleKind::Record { .. } => None,
+            RuleKind::Alert(alert) => Some(AlertingView {
+                hold: alert.for_,
+                keep_firing: alert.keep_firing_for,
+                annotations: alert.annotations.clone(),
+                alerts: state.alerts.values().cloned().collect(),
+            }),
+        },
+    }
+}
+
+/// `for` and `keep_firing_for` of a rule.
+pub(super) fn terms(rule: &Rule) -> Terms {
+    match &rule.kind {
+        RuleKind::Alert(alert) => Terms { hold: alert.for_, keep_firing: alert.keep_firing_for },
+        RuleKind::Record { .. } => Terms::default(),
+    }
+}

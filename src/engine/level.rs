@@ -1,0 +1,166 @@
+//! The level lane and the edge lane, as the engine drives them.
+
+use std::collections::BTreeMap;
+
+use super::fact::Fact;
+use super::round::longest_alerting_interval;
+use super::step::{Request, Step};
+use super::view::{AlertmanagerView, OutboxView};
+use super::{Engine, OutboxCommand, durable};
+use crate::alerts::{Alert, PostId, Verdict};
+use crate::base::{Labels, METRIC_NAME, Now, Timestamp, fingerprint};
+use crate::outbox::{Draft, Turn};
+
+impl Engine {
+    /// Starts the posts that are due: after an evaluation, on a retry, at the end of a hold.
+    pub(super) fn present(&mut self, now: Now, step: &mut Step) {
+        let evaluated = self.evaluated_at.take();
+        let woken = self.presenter.next_wakeup().is_some_and(|at| at <= now.monotonic);
+        let more = std::mem::take(&mut self.posts_waiting);
+        if evaluated.is_none() && !woken && !more {
+            return;
+        }
+        let interval = longest_alerting_interval(&self.groups);
+        let alerts = self
+            .groups
+            .iter()
+            .flat_map(|group| group.group.rules.iter().zip(&group.rules))
+            .flat_map(|(rule, state)| {
+                state.alerts.values().map(|alert| (alert, rule.expr_text.as_str()))
+            })
+            .chain(self.orphans.values().flat_map(BTreeMap::values).map(|alert| (alert, "")));
+        let at = evaluated.unwrap_or(now.wall);
+        let posts = self.presenter.due(now, at, interval, alerts);
+        step.requests.extend(posts.into_iter().map(Request::Post));
+    }
+
+    /// Takes an instance's verdict on a post. The first acceptance of an incident is written down,
+    /// because an incident nobody accepted is presented late.
+    pub(super) fn take_verdict(&mut self, now: Now, post: PostId, verdict: Verdict) {
+        let Some(instance) = self.presenter.instance_of(post) else { return };
+        let name = self.setup.alertmanagers.get(instance).cloned().unwrap_or_default();
+        let was_in_trouble = self.presenter.trouble(instance).is_some();
+        self.view_is_old = true;
+        match &verdict {
+            Verdict::Accepted => {
+                self.counters.posts_accepted += 1;
+                // There may be more than one batch to say.
+                self.posts_waiting = true;
+                if was_in_trouble {
+                    self.facts.push(Fact::AlertmanagerRecovered { instance: name });
+                }
+            }
+            Verdict::Failed(error) => {
+                self.counters.posts_failed += 1;
+                let (error, first) = (error.clone(), !was_in_trouble);
+                self.facts.push(Fact::AlertmanagerFailed { instance: name, error, first });
+            }
+        }
+        for (key, started_at) in self.presenter.settle(post, verdict, now) {
+            self.note_accepted(key, started_at, now.wall);
+        }
+    }
+
+    fn note_accepted(&mut self, key: u64, started_at: Timestamp, wall: Timestamp) {
+        let is_it = |alert: &Alert| {
+            alert.accepted_at.is_none()
+                && alert.starts_at() == started_at
+                && fingerprint(&alert.labels) == key
+        };
+        let of_rules = self.groups.iter_mut().flat_map(|group| {
+            group.group.rules.iter().map(|rule| &rule.id).zip(&mut group.rules)
+        });
+        let found = of_rules
+            .map(|(id, state)| (id, &mut state.alerts))
+            .chain(&mut self.orphans)
+            .flat_map(|(id, alerts)| alerts.values_mut().map(move |alert| (id, alert)))
+            .find(|(_, alert)| is_it(alert));
+        if let Some((rule, alert)) = found {
+            alert.accepted_at = Some(wall);
+            self.changes.push(durable::put(rule, alert));
+        }
+    }
+
+    /// Puts an event into the edge lane, within this step's batch.
+    pub(super) fn push_event(&mut self, now: Now, draft: Draft) {
+        let batch = self.batch();
+        let Some(outbox) = &mut self.outbox else { return };
+        let turn = outbox.push(draft, now, batch);
+        self.take_turn(turn);
+    }
+
+    /// Starts the deliveries that are due.
+    pub(super) fn work_outbox(&mut self, now: Now, step: &mut Step) {
+        let batch = self.batch();
+        let Some(outbox) = &mut self.outbox else { return };
+        let mut turn = outbox.due(now, batch);
+        let attempts = std::mem::take(&mut turn.attempts);
+        step.requests.extend(attempts.into_iter().map(Request::Deliver));
+        self.take_turn(turn);
+    }
+
+    pub(super) fn take_turn(&mut self, turn: Turn) {
+        debug_assert!(turn.attempts.is_empty(), "attempts start in one place");
+        if !turn.facts.is_empty() {
+            self.view_is_old = true;
+        }
+        self.changes.extend(turn.changes);
+        self.facts.extend(turn.facts.into_iter().map(Fact::Outbox));
+    }
+
+    pub(super) fn take_command(&mut self, now: Now, command: OutboxCommand) {
+        let batch = self.batch();
+        let Some(outbox) = &mut self.outbox else { return };
+        let turn = match command {
+            OutboxCommand::Retry(id) => outbox.retry(&id, now, batch),
+            OutboxCommand::Drop(id) => outbox.drop_delivery(&id),
+        };
+        if let Ok(turn) = turn {
+            self.take_turn(turn);
+        }
+    }
+
+    pub(super) fn alertmanager_views(&self) -> Vec<AlertmanagerView> {
+        let view = |(instance, url): (usize, &String)| AlertmanagerView {
+            url: url.clone(),
+            trouble: self.presenter.trouble(instance).map(str::to_owned),
+        };
+        self.setup.alertmanagers.iter().enumerate().map(view).collect()
+    }
+
+    pub(super) fn outbox_view(&self, now: Now) -> OutboxView {
+        let Some(outbox) = &self.outbox else { return OutboxView::default() };
+        let stats = outbox.stats(now);
+        OutboxView {
+            waiting: stats.waiting,
+            bytes: stats.waiting_bytes,
+            oldest: stats.oldest_age.unwrap_or_default(),
+            dead: stats.dead,
+            paused: stats.paused,
+            accepted: stats.totals.delivered,
+            failed: stats.totals.failures,
+            given_up: stats.totals.dead,
+        }
+    }
+
+    /// What the engine itself knows, as series: the policy's, and its own state.
+    pub(super) fn own_values(&self, now: Now) -> Vec<(Labels, f64)> {
+        let mut values = self.setup.policy.series(&self.setup.host);
+        let mut own = |name: &str, more: Option<(&str, &str)>, value: f64| {
+            let labels = [(METRIC_NAME, name)].into_iter().chain(more);
+            values.push((self.setup.enrich(&Labels::from_pairs(labels)), value));
+        };
+        let outbox = self.outbox_view(now);
+        own("plimsoll_outbox_waiting", None, outbox.waiting as f64);
+        own("plimsoll_outbox_oldest_seconds", None, outbox.oldest.as_secs_f64());
+        own("plimsoll_outbox_paused", None, f64::from(u8::from(outbox.paused.is_some())));
+        own("plimsoll_outbox_dead", None, outbox.dead as f64);
+        let failing = f64::from(u8::from(self.journal_failing.is_some()));
+        own("plimsoll_journal_failing", None, failing);
+        for instance in self.alertmanager_views() {
+            let up = f64::from(u8::from(instance.trouble.is_none()));
+            own("plimsoll_alertmanager_up", Some(("alertmanager", &instance.url)), up);
+        }
+        values
+    }
+}

@@ -1,0 +1,437 @@
+//! The engine: everything plimsoll knows and decides, as one pure state machine.
+//!
+//! [`Engine::handle`] takes the time and one event and returns what to do. It owns the window, the
+//! rules, the alerts, the policy and the outbox by value, reads no clock, awaits nothing, locks
+//! nothing and touches no socket, so the same code runs live, in the demo, in replays and under
+//! simulated crashes. Whatever is due at `now` is done on every event, so a busy inbox cannot
+//! starve a timer; [`Engine::next_wakeup`] says when time alone makes something due.
+//!
+//! Commit before acting: changes of a step carry a batch number, and an edge appears among the
+//! requests only after the journal's receipt for the batch that holds it.
+
+mod clock;
+mod durable;
+mod edge;
+mod evaluate;
+mod event;
+mod fact;
+mod group;
+mod level;
+mod round;
+mod setup;
+mod step;
+mod target;
+mod view;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use self::clock::Clock;
+use self::group::GroupState;
+use self::target::Target;
+use crate::alerts::{Alert, Presenter};
+use crate::base::{Batch, Change, Labels, Now, RuleId, Sample, TargetId, Timestamp};
+use crate::outbox::{Outbox, Reply};
+use crate::rules;
+use crate::window::{Selector, SeriesId, Span, Window};
+
+pub use event::{Event, OutboxCommand, Scraped, TargetInfo};
+pub use fact::Fact;
+pub use group::Pace;
+pub use setup::Setup;
+pub use step::{Answer, Request, Step};
+pub use view::{
+    AlertingView, AlertmanagerView, Counters, GroupView, Health, JournalView, OutboxView, RuleView,
+    TargetView, View,
+};
+
+/// Reads the monotonic clock, only to measure how long evaluations take; no decision depends on it.
+pub type Stopwatch = Box<dyn Fn() -> Duration + Send>;
+
+/// Expired samples are swept this often; appends trim their own series in between.
+const SWEEP_EVERY: Duration = Duration::from_secs(30);
+
+/// The whole state of a running plimsoll.
+pub struct Engine {
+    setup: Setup,
+    clock: Clock,
+    stopwatch: Stopwatch,
+    window: Window,
+    groups: Vec<GroupState>,
+    targets: BTreeMap<TargetId, Target>,
+    dropped_targets: Vec<Labels>,
+    presenter: Presenter,
+    outbox: Option<Outbox>,
+    /// The order in which groups of one round run: records before the rules that read them.
+    order: Vec<usize>,
+    /// Alerts whose rule is gone: they end, and are told.
+    orphans: BTreeMap<RuleId, BTreeMap<Labels, Alert>>,
+    /// Whether anything reads `ALERTS` or `ALERTS_FOR_STATE`.
+    writes_alert_series: bool,
+    /// The engine's own names that anything reads.
+    wanted_own: BTreeSet<String>,
+    own_written_at: Option<Timestamp>,
+    /// The slot of an evaluation that has not been presented yet.
+    evaluated_at: Option<Timestamp>,
+    /// Whether an instance took a post and may be due another.
+    posts_waiting: bool,
+    /// The newest sample of the round, which selectors may look at.
+    newest_sample: Timestamp,
+    /// Samples before this time were not seen.
+    covered_since: Timestamp,
+    noted_evaluation: Option<Timestamp>,
+    next_sweep: Duration,
+    durable: Batch,
+    last_batch: Batch,
+    journal_failing: Option<String>,
+    /// Series of the engine's own knowledge, by labels.
+    own_series: BTreeSet<SeriesId>,
+    counters: Counters,
+    /// Changes of the step under way.
+    changes: Vec<Change>,
+    facts: Vec<Fact>,
+    view_is_old: bool,
+}
+
+impl Engine {
+    /// An engine at its start: `rows` are what the journal held.
+    pub fn new(setup: Setup, rows: &[Change], now: Now, stopwatch: Stopwatch) -> Engine {
+        let mut restored = durable::restore(rows);
+        let mut facts: Vec<Fact> = restored
+            .problems
+            .drain(..)
+            .map(|problem| Fact::RowUnreadable { problem })
+            .collect();
+        let outbox = setup.outbox.clone().map(|config| {
+            let (outbox, problems) = Outbox::recover(config, rows.iter().cloned(), now);
+            facts.extend(problems.into_iter().map(|problem| Fact::RowUnreadable { problem }));
+            outbox
+        });
+        let down_for = restored.last_evaluation.map_or(Duration::ZERO, |at| now.wall.since(at));
+        for alert in restored.alerts.values_mut().flat_map(BTreeMap::values_mut) {
+            durable::resume(alert, down_for);
+        }
+        if restored.last_evaluation.is_some() {
+            let deliveries = outbox.as_ref().map_or(0, |outbox| outbox.stats(now).waiting);
+            facts.push(Fact::Recovered { alerts: restored.count(), deliveries, down_for });
+        }
+        let mut engine = Engine {
+            clock: Clock::new(now, setup.pace.evaluation_interval),
+            stopwatch,
+            window: Window::new(setup.caps, setup.retention()),
+            groups: Vec::new(),
+            targets: BTreeMap::new(),
+            dropped_targets: Vec::new(),
+            presenter: Presenter::new(setup.presenter, setup.alertmanagers.len()),
+            outbox,
+            order: Vec::new(),
+            orphans: restored.alerts,
+            writes_alert_series: false,
+            wanted_own: BTreeSet::new(),
+            own_written_at: None,
+            evaluated_at: None,
+            posts_waiting: false,
+            newest_sample: Timestamp(i64::MIN),
+            covered_since: now.wall,
+            noted_evaluation: None,
+            next_sweep: now.monotonic + SWEEP_EVERY,
+            durable: Batch(0),
+            last_batch: Batch(0),
+            journal_failing: None,
+            own_series: BTreeSet::new(),
+            counters: Counters::default(),
+            changes: Vec::new(),
+            facts,
+            view_is_old: true,
+            setup,
+        };
+        engine.load_groups(now);
+        engine.end_orphans(now);
+        engine
+    }
+
+    /// Fills the window from a checkpoint taken at its newest sample's time. Ranges count as
+    /// covered only if the gap is shorter than the lookback.
+    pub fn restore_window(
+        &mut self,
+        checkpoint: &[u8],
+        now: Now,
+    ) -> Result<(), crate::window::CheckpointError> {
+        let newest = self.window.restore_checkpoint(checkpoint)?;
+        if let Some(newest) = newest.filter(|at| now.wall.since(*at) < self.setup.eval.lookback) {
+            self.covered_since = newest - self.setup.keep_for;
+        }
+        self.window.forget_expired(now.wall);
+        Ok(())
+    }
+
+    /// The window as bytes, for [`Engine::restore_window`].
+    pub fn checkpoint(&self) -> Vec<u8> {
+        self.window.to_checkpoint()
+    }
+
+    /// Takes one event in and does whatever is due.
+    pub fn handle(&mut self, now: Now, event: Event) -> Step {
+        let mut step = Step::default();
+        self.observe_clock(now);
+        self.take(now, event, &mut step);
+        self.start_scrapes(now, &mut step);
+        self.run_groups(now);
+        self.present(now, &mut step);
+        self.work_outbox(now, &mut step);
+        self.sweep(now);
+        step.facts = std::mem::take(&mut self.facts);
+        if !self.changes.is_empty() {
+            self.last_batch = self.batch();
+            step.changes = Some((self.last_batch, std::mem::take(&mut self.changes)));
+        }
+        step
+    }
+
+    /// When, on the monotonic clock, the engine wants a [`Event::Tick`] at the latest.
+    pub fn next_wakeup(&self) -> Duration {
+        let scrapes = self.targets.values().map(|target| self.clock.when(target.next_slot));
+        let slots = self.groups.iter().map(|group| self.clock.when(group.next_slot));
+        let waits = self.groups.iter().filter_map(|group| group.waiting.map(|(_, until)| until));
+        let outbox = self.outbox.as_ref().and_then(Outbox::next_wakeup);
+        scrapes
+            .chain(slots)
+            .chain(waits)
+            .chain(outbox)
+            .chain(self.presenter.next_wakeup())
+            .fold(self.next_sweep, Duration::min)
+    }
+
+    /// A copy of what readers may see, if it has changed since the last one was taken.
+    pub fn take_view(&mut self, now: Now) -> Option<View> {
+        std::mem::take(&mut self.view_is_old).then(|| self.view(now))
+    }
+
+    /// The number of the batch this step's changes will be committed under.
+    fn batch(&self) -> Batch {
+        Batch(self.last_batch.0 + 1)
+    }
+
+    fn take(&mut self, now: Now, event: Event, step: &mut Step) {
+        match event {
+            Event::Tick => {}
+            Event::Scraped(scraped) => self.take_scrape(now, &scraped),
+            Event::Targets { active, dropped } => self.take_targets(now, active, dropped),
+            Event::Posted { post, verdict } => self.take_verdict(now, post, verdict),
+            Event::HoldRead { instance, hold } => self.presenter.set_hold(instance, hold),
+            Event::Delivered(reply) => self.take_reply(now, reply),
+            Event::Committed(receipt) => {
+                self.durable = receipt.upto();
+                if self.journal_failing.take().is_some() {
+                    self.facts.push(Fact::JournalRecovered);
+                    self.view_is_old = true;
+                }
+                if let Some(outbox) = &mut self.outbox {
+                    outbox.committed(receipt);
+                }
+            }
+            Event::JournalFailing(error) => {
+                self.view_is_old = true;
+                self.facts.push(Fact::JournalFailing { error: error.clone() });
+                self.journal_failing = Some(error);
+            }
+            Event::Copy { ticket, wanted, max_samples } => {
+                let copy = self.window.copy(&wanted, max_samples);
+                step.answers.push(Answer { ticket, copy, unkept: self.unkept(&wanted) });
+            }
+            Event::Reload(setup) => self.reload(now, *setup),
+            Event::Outbox(command) => self.take_command(now, command),
+        }
+    }
+
+    /// Moves everything counted in wall time when the wall clock steps.
+    fn observe_clock(&mut self, now: Now) {
+        let Some(by_ms) = self.clock.observe(now) else { return };
+        self.counters.clock_steps += 1;
+        self.facts.push(Fact::ClockStepped { by_ms });
+        self.window.rebase(by_ms);
+        self.presenter.rebase(by_ms);
+        self.newest_sample = Timestamp(self.newest_sample.0.saturating_add(by_ms));
+        self.covered_since = Timestamp(self.covered_since.0 + by_ms);
+        self.noted_evaluation = None;
+        for group in &mut self.groups {
+            group.rebase(by_ms, now.wall);
+        }
+        for target in self.targets.values_mut() {
+            target.rebase(by_ms, now.wall);
+        }
+    }
+
+    fn take_targets(&mut self, now: Now, active: Vec<TargetInfo>, dropped: Vec<Labels>) {
+        let mut before = std::mem::take(&mut self.targets);
+        for info in active {
+            let target = match before.remove(&info.id) {
+                Some(mut target) => {
+                    target.info = info;
+                    target
+                }
+                None => Target::new(info, self.setup.pace.phase, now.wall),
+            };
+            self.targets.insert(target.info.id, target);
+        }
+        for gone in before.values() {
+            gone.end_all(&mut self.window);
+        }
+        self.dropped_targets = dropped;
+        self.view_is_old = true;
+    }
+
+    fn start_scrapes(&mut self, now: Now, step: &mut Step) {
+        for (id, target) in &mut self.targets {
+            let Some((slot, skipped)) = target.due(now.wall) else { continue };
+            self.counters.scrapes_skipped += skipped;
+            if target.in_flight.is_some() {
+                self.counters.scrapes_skipped += 1;
+                continue;
+            }
+            target.in_flight = Some(slot);
+            step.requests.push(Request::Scrape { target: *id, anew: target.wants_epoch });
+        }
+    }
+
+    fn take_scrape(&mut self, now: Now, scraped: &Scraped) {
+        let Some(target) = self.targets.get_mut(&scraped.target) else { return };
+        let slot = target.in_flight.unwrap_or(now.wall);
+        let was_bad = target.health == Health::Bad;
+        target.note(slot, scraped.duration, &scraped.result);
+        let setup = &self.setup;
+        let enrich = |labels: &Labels| setup.enrich(labels);
+        match &scraped.result {
+            Ok(batch) => {
+                let taken = target.take(batch, slot, &mut self.window, &enrich);
+                self.counters.scrapes += 1;
+                self.counters.scraped_bytes += batch.stats.bytes;
+                self.counters.samples += taken.samples;
+                self.counters.samples_out_of_order += taken.out_of_order;
+                self.counters.samples_in_future += taken.in_future;
+                self.counters.series_refused += taken.refused;
+                let newest = taken.newest.unwrap_or(slot).min(now.wall);
+                self.newest_sample = self.newest_sample.max(newest);
+                if was_bad {
+                    self.facts.push(Fact::ScrapeRecovered { target: target.name() });
+                }
+                if taken.refused > 0 {
+                    let (target, count) = (target.name(), taken.refused);
+                    self.facts.push(Fact::SeriesRefused { target, count });
+                }
+            }
+            Err(error) => {
+                target.end_all(&mut self.window);
+                self.counters.scrape_failures += 1;
+                let (target, error) = (target.name(), error.clone());
+                self.facts.push(Fact::ScrapeFailed { target, error, first: !was_bad });
+            }
+        }
+        let report = self.targets[&scraped.target].report(&scraped.result);
+        for (labels, value) in report {
+            if let Ok(id) = self.window.series(&self.setup.enrich(&labels)) {
+                self.window.append(id, Sample { at: slot, value });
+            }
+        }
+    }
+
+    fn sweep(&mut self, now: Now) {
+        if now.monotonic < self.next_sweep {
+            return;
+        }
+        self.next_sweep = now.monotonic + SWEEP_EVERY;
+        let forgotten: BTreeSet<SeriesId> =
+            self.window.forget_expired(now.wall).into_iter().collect();
+        if forgotten.is_empty() {
+            return;
+        }
+        for target in self.targets.values_mut() {
+            target.forget(&forgotten);
+        }
+        for rule in self.groups.iter_mut().flat_map(|group| &mut group.rules) {
+            rule.written.retain(|id| !forgotten.contains(id));
+        }
+        self.own_series.retain(|id| !forgotten.contains(id));
+    }
+
+    /// Takes a checked configuration over. Rules that stand where they stood keep their alerts.
+    fn reload(&mut self, now: Now, setup: Setup) {
+        self.window.configure(setup.caps, setup.retention());
+        if setup.alertmanagers != self.setup.alertmanagers {
+            self.presenter = Presenter::new(setup.presenter, setup.alertmanagers.len());
+        }
+        if self.outbox.is_none() {
+            self.outbox = setup.outbox.clone().map(Outbox::new);
+        }
+        self.setup = setup;
+        let old = std::mem::take(&mut self.groups);
+        for group in old {
+            for (rule, state) in group.group.rules.iter().zip(group.rules) {
+                let alerts = self.orphans.entry(rule.id.clone()).or_default();
+                alerts.extend(state.alerts);
+            }
+        }
+        self.load_groups(now);
+        self.end_orphans(now);
+        let rules = self.groups.iter().map(|group| group.rules.len()).sum();
+        self.facts.push(Fact::Reloaded { groups: self.groups.len(), rules });
+        self.view_is_old = true;
+    }
+
+    /// Builds the groups of the setup and gives them the alerts their rules had.
+    fn load_groups(&mut self, now: Now) {
+        let groups: Vec<&rules::Group> = self.setup.groups.iter().collect();
+        self.order = rules::order(&groups);
+        self.groups = group::build(self.setup.groups.clone(), &self.setup.pace, now.wall);
+        for group in &mut self.groups {
+            for (rule, state) in group.group.rules.iter().zip(&mut group.rules) {
+                state.alerts = self.orphans.remove(&rule.id).unwrap_or_default();
+            }
+        }
+        let wants = |name: &str| {
+            let reads = |group: &GroupState| group.reads.all || group.reads.names.contains(name);
+            let kept = self.setup.keep.iter().any(|pattern| pattern.is_match(name));
+            kept || self.groups.iter().any(reads)
+        };
+        self.writes_alert_series = wants("ALERTS") || wants("ALERTS_FOR_STATE");
+        self.wanted_own = self
+            .own_values(now)
+            .into_iter()
+            .map(|(labels, _)| labels.metric_name().to_owned())
+            .filter(|name| wants(name))
+            .collect();
+    }
+
+    /// Names a query asks for that targets have but the window does not keep.
+    fn unkept(&self, wanted: &[(Arc<Selector>, Span)]) -> Vec<String> {
+        let retention = self.setup.retention();
+        let asked = wanted.iter().filter_map(|(selector, _)| selector.metric_name());
+        asked.filter(|name| !retention.keeps(name)).map(str::to_owned).collect()
+    }
+
+    fn take_reply(&mut self, now: Now, reply: Reply) {
+        let Some(outbox) = &mut self.outbox else { return };
+        let turn = outbox.settle(reply, now);
+        self.take_turn(turn);
+    }
+
+    fn view(&self, now: Now) -> View {
+        View {
+            at: now.wall,
+            ready: self.targets.values().all(|target| target.answered),
+            groups: self.groups.iter().map(|group| Arc::new(group.view())).collect(),
+            targets: self.targets.values().map(|target| Arc::new(target.view())).collect(),
+            dropped_targets: self.dropped_targets.clone(),
+            alertmanagers: self.alertmanager_views(),
+            outbox: self.outbox_view(now),
+            journal: JournalView {
+                uncommitted: self.last_batch.0 - self.durable.0,
+                failing: self.journal_failing.clone(),
+            },
+            counters: self.counters,
+            window_series: self.window.usage().series,
+            window_bytes: self.window.usage().bytes,
+        }
+    }
+}

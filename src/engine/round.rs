@@ -1,0 +1,345 @@
+//! The rounds: which groups are due, what they are evaluated against, what their alerts become.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::evaluate::{self, Context};
+use super::fact::Fact;
+use super::group::{GroupState, RuleState, terms};
+use super::target::Target;
+use super::view::Health;
+use super::{Engine, durable, edge};
+use crate::alerts::{self, Alert, AlertState, Change, Doubt, Round, advance};
+use crate::base::{Labels, LabelsBuilder, METRIC_NAME, Now, RuleId, Sample, TargetId, Timestamp};
+use crate::rules::{Rule, RuleKind};
+use crate::window::{SeriesId, Window};
+
+/// A target that has not been scraped for this many intervals is late.
+const LATE_AFTER_INTERVALS: u32 = 2;
+
+impl Engine {
+    /// Evaluates every group whose slot has come and whose targets have answered.
+    pub(super) fn run_groups(&mut self, now: Now) {
+        for group in &mut self.groups {
+            let missed = group.arrive(now.wall, now.monotonic);
+            if missed > 0 {
+                self.counters.slots_missed += missed;
+                self.facts.push(Fact::SlotsMissed { group: group.group.name.clone(), missed });
+            }
+        }
+        for index in 0..self.order.len() {
+            let index = self.order[index];
+            let group = &self.groups[index];
+            let Some((slot, until)) = group.waiting else { continue };
+            if now.monotonic >= until || !self.is_fed_by_a_running_scrape(group, slot) {
+                self.run_group(now, index, slot);
+            }
+        }
+    }
+
+    fn is_fed_by_a_running_scrape(&self, group: &GroupState, slot: Timestamp) -> bool {
+        self.targets.values().any(|target| {
+            let running = target.in_flight.is_some_and(|started| started <= slot);
+            // What a target feeds is not known before its first answer.
+            running && (!target.answered || group.reads.any(&target.feeds))
+        })
+    }
+
+    fn run_group(&mut self, now: Now, index: usize, slot: Timestamp) {
+        let at = slot.max(self.newest_sample.min(now.wall));
+        self.write_own_series(now, at);
+        let began = (self.stopwatch)();
+        for rule in 0..self.groups[index].rules.len() {
+            self.run_rule(now, (index, rule), slot, at);
+        }
+        let group = &mut self.groups[index];
+        group.waiting = None;
+        group.last_evaluation = Some(slot);
+        group.took = (self.stopwatch)().saturating_sub(began);
+        self.evaluated_at = Some(slot);
+        self.view_is_old = true;
+        let note_is_old =
+            self.noted_evaluation.is_none_or(|noted| now.wall.since(noted) >= durable::NOTE_EVERY);
+        if note_is_old {
+            self.noted_evaluation = Some(now.wall);
+            self.changes.push(durable::note(now.wall));
+        }
+    }
+
+    fn run_rule(
+        &mut self,
+        now: Now,
+        (group_index, rule_index): (usize, usize),
+        slot: Timestamp,
+        at: Timestamp,
+    ) {
+        let group = &mut self.groups[group_index];
+        let rule = &group.group.rules[rule_index];
+        let state = &mut group.rules[rule_index];
+        let began = (self.stopwatch)();
+        let context = Context {
+            options: &self.setup.eval,
+            external_labels: &self.setup.external_labels,
+            external_url: &self.setup.external_url,
+            at: at - group.group.query_offset.unwrap_or_default(),
+            limit: group.group.limit.unwrap_or(0),
+        };
+        let evaluated = evaluate::evaluate(&rule.expr, &self.window, &context);
+        let result = evaluated.and_then(|evaluated| {
+            state.series_fetched = evaluated.series_fetched;
+            match &rule.kind {
+                RuleKind::Record { .. } => {
+                    let vector = evaluated.vector;
+                    let refused =
+                        evaluate::record(rule, state, vector, &mut self.window, context.at)?;
+                    self.counters.series_refused += refused;
+                    Ok(Vec::new())
+                }
+                RuleKind::Alert(_) => {
+                    let vector = &evaluated.vector;
+                    let found =
+                        evaluate::candidates(rule, state, vector, &self.window, &context)?;
+                    let watch = Watch::new(state, &self.targets, slot, at, self.covered_since);
+                    let round = Round {
+                        slot,
+                        interval: group.interval,
+                        terms: terms(rule),
+                        unknown_timeout: self.setup.unknown_timeout,
+                        doubt: &|alert| watch.doubt(alert),
+                        may_begin: watch.may_begin,
+                    };
+                    Ok(advance(&mut state.alerts, found, &round))
+                }
+            }
+        });
+        state.last_evaluation = Some(slot);
+        state.took = (self.stopwatch)().saturating_sub(began);
+        self.counters.evaluations += 1;
+        match result {
+            Ok(changes) => {
+                state.health = Health::Good;
+                state.last_error = None;
+                if self.writes_alert_series && matches!(rule.kind, RuleKind::Alert(_)) {
+                    write_alert_series(state, &mut self.window, context.at);
+                }
+                self.take_changes(now, (group_index, rule_index), changes);
+            }
+            Err(error) => {
+                let first = state.health != Health::Bad;
+                state.health = Health::Bad;
+                state.last_error = Some(error.clone());
+                self.counters.evaluation_failures += 1;
+                self.facts.push(Fact::RuleFailed { rule: rule.id.clone(), error, first });
+            }
+        }
+    }
+
+    /// Makes what a round changed durable, and tells it.
+    fn take_changes(
+        &mut self,
+        now: Now,
+        (group_index, rule_index): (usize, usize),
+        changes: Vec<(Labels, Change)>,
+    ) {
+        for (labels, change) in changes {
+            let group = &self.groups[group_index];
+            let id = group.group.rules[rule_index].id.clone();
+            let alert = group.rules[rule_index].alerts.get(&labels).cloned();
+            self.settle_change(now, &id, labels, alert, change);
+        }
+    }
+
+    /// One change of one alert: its row, its event, its line in the log. The alert in the book gets
+    /// its new revision.
+    pub(super) fn settle_change(
+        &mut self,
+        now: Now,
+        rule: &RuleId,
+        labels: Labels,
+        alert: Option<Alert>,
+        change: Change,
+    ) {
+        let Some(mut alert) = alert else {
+            self.changes.push(durable::remove(rule, &labels));
+            self.presenter.forget(crate::base::fingerprint(&labels));
+            return;
+        };
+        self.tell(&alert, change);
+        let draft = edge::alert_event(&mut alert, change, &self.setup.host, now.wall);
+        if let (Some(draft), Some(_)) = (draft, &self.outbox) {
+            self.push_event(now, draft);
+        }
+        self.changes.push(durable::put(rule, &alert));
+        if let Some(held) = self.alert_mut(rule, &labels) {
+            held.revision = alert.revision;
+        }
+    }
+
+    fn tell(&mut self, alert: &Alert, change: Change) {
+        let labels = alert.labels.clone();
+        let fact = match change {
+            Change::Pending => Fact::AlertPending { labels, value: alert.value },
+            Change::Firing => {
+                self.counters.alerts_fired += 1;
+                let annotations = alert.annotations.clone();
+                Fact::AlertFiring { labels, annotations, value: alert.value }
+            }
+            Change::Resolved => {
+                self.counters.alerts_resolved += 1;
+                let Some((_, reason)) = alert.resolved else { return };
+                Fact::AlertResolved { labels, started_at: alert.starts_at(), reason }
+            }
+            Change::Unknown => {
+                self.counters.alerts_unknown += 1;
+                let Some((_, doubt)) = alert.unknown.clone() else { return };
+                Fact::AlertUnknown { labels, doubt }
+            }
+            Change::Known => Fact::AlertKnown { labels },
+            Change::Paused | Change::Forgotten => return,
+        };
+        self.facts.push(fact);
+    }
+
+    /// The alert of a rule, in its group or among those whose rule is gone.
+    pub(super) fn alert_mut(&mut self, rule: &RuleId, labels: &Labels) -> Option<&mut Alert> {
+        let loaded = self.groups.iter_mut().find_map(|group| {
+            let index = group.group.rules.iter().position(|known| known.id == *rule)?;
+            Some(&mut group.rules[index])
+        });
+        match loaded {
+            Some(state) => state.alerts.get_mut(labels),
+            None => self.orphans.get_mut(rule)?.get_mut(labels),
+        }
+    }
+
+    /// Ends alerts whose rule no longer exists, and forgets them when their time is over.
+    pub(super) fn end_orphans(&mut self, now: Now) {
+        let mut orphans = std::mem::take(&mut self.orphans);
+        let mut all = Vec::new();
+        for (rule, alerts) in &mut orphans {
+            for (labels, change) in alerts::end_all(alerts, now.wall) {
+                let alert = alerts.get(&labels).cloned();
+                all.push((rule.clone(), labels, alert, change));
+            }
+        }
+        orphans.retain(|_, alerts| !alerts.is_empty());
+        self.orphans = orphans;
+        for (rule, labels, alert, change) in all {
+            self.settle_change(now, &rule, labels, alert, change);
+        }
+    }
+
+    /// Writes what the engine itself knows (plans, configured budgets, its own state) as series that
+    /// rules can join on. Once a round.
+    fn write_own_series(&mut self, now: Now, at: Timestamp) {
+        if self.own_written_at == Some(at) {
+            return;
+        }
+        self.own_written_at = Some(at);
+        let mut written = BTreeSet::new();
+        for (labels, value) in self.own_values(now) {
+            if !self.wanted_own.contains(labels.metric_name()) {
+                continue;
+            }
+            if let Ok(id) = self.window.series(&labels) {
+                self.window.append(id, Sample { at, value });
+                written.insert(id);
+            }
+        }
+        self.own_series.difference(&written).for_each(|id| self.window.end(*id));
+        self.own_series = written;
+    }
+}
+
+/// `ALERTS` and `ALERTS_FOR_STATE` of a rule's active alerts (`rules/alerting.go`).
+fn write_alert_series(state: &mut RuleState, window: &mut Window, at: Timestamp) {
+    let mut ids: BTreeSet<SeriesId> = BTreeSet::new();
+    for alert in state.alerts.values().filter(|alert| alert.is_active()) {
+        let mut labels = LabelsBuilder::from(&alert.labels);
+        labels.set(METRIC_NAME, "ALERTS_FOR_STATE");
+        let for_state = (labels.build(), (alert.active_at.as_millis() / 1000) as f64);
+        let name = if alert.state == AlertState::Firing { "firing" } else { "pending" };
+        labels.set(METRIC_NAME, "ALERTS").set("alertstate", name);
+        for (labels, value) in [for_state, (labels.build(), 1.0)] {
+            if let Ok(id) = window.series(&labels) {
+                window.append(id, Sample { at, value });
+                ids.insert(id);
+            }
+        }
+    }
+    state.written.difference(&ids).for_each(|id| window.end(*id));
+    state.written = ids;
+}
+
+/// Whether the absence of an alert can be believed, for one rule in one round.
+struct Watch<'a> {
+    /// Targets that feed the rule, and those that have yet to show what they feed.
+    feeders: Vec<(&'a Target, Option<Doubt>)>,
+    strangers: Vec<(&'a Target, Option<Doubt>)>,
+    covered: bool,
+    may_begin: bool,
+}
+
+impl<'a> Watch<'a> {
+    fn new(
+        state: &RuleState,
+        targets: &'a BTreeMap<TargetId, Target>,
+        slot: Timestamp,
+        at: Timestamp,
+        covered_since: Timestamp,
+    ) -> Watch<'a> {
+        let mut feeders = Vec::new();
+        let mut strangers = Vec::new();
+        for target in targets.values() {
+            if state.reads.any(&target.feeds) {
+                feeders.push((target, doubt_of(target, slot)));
+            } else if target.feeds.is_empty() && !state.reads.is_empty() {
+                strangers.push((target, doubt_of(target, slot)));
+            }
+        }
+        let covered = state.range.is_zero() || at - state.range >= covered_since;
+        let all_answered = targets.values().all(|target| target.answered);
+        let may_begin = !state.fires_on_absence || (covered && all_answered);
+        Watch { feeders, strangers, covered, may_begin }
+    }
+
+    fn doubt(&self, alert: &Alert) -> Option<Doubt> {
+        if !self.covered {
+            return Some(Doubt::RangeNotCovered);
+        }
+        // An alert from before the start may have been fed by any target that has yet to answer.
+        let strangers = if alert.restored { self.strangers.as_slice() } else { &[] };
+        let all = || self.feeders.iter().chain(strangers);
+        let own: Vec<_> = all().filter(|(target, _)| is_of(alert, target)).collect();
+        let relevant = if own.is_empty() { all().collect() } else { own };
+        relevant.into_iter().find_map(|(_, doubt)| doubt.clone())
+    }
+}
+
+/// Whether an alert names this target as its source.
+fn is_of(alert: &Alert, target: &Target) -> bool {
+    let same = |label| {
+        let named = alert.labels.get(label);
+        named.is_some() && named == target.info.labels.get(label)
+    };
+    same("instance") && (same("job") || alert.labels.get("job").is_none())
+}
+
+fn doubt_of(target: &Target, slot: Timestamp) -> Option<Doubt> {
+    let late_before = slot - target.info.interval * LATE_AFTER_INTERVALS;
+    let name = || target.name();
+    match target.last_scrape {
+        None => Some(Doubt::NotAnsweredYet { target: name() }),
+        Some(_) if target.health == Health::Bad => Some(Doubt::TargetFailed { target: name() }),
+        Some(last) if last < late_before => Some(Doubt::TargetLate { target: name() }),
+        Some(_) => None,
+    }
+}
+
+/// The longest interval of a group with alerts, for `endsAt`.
+pub(super) fn longest_alerting_interval(groups: &[GroupState]) -> Duration {
+    let alerting = |group: &&GroupState| {
+        group.group.rules.iter().any(|rule: &Rule| matches!(rule.kind, RuleKind::Alert(_)))
+    };
+    groups.iter().filter(alerting).map(|group| group.interval).max().unwrap_or_default()
+}

@@ -1,0 +1,83 @@
+//! What a configuration comes to for the engine: everything read, checked and compiled.
+
+use std::time::Duration;
+
+use super::group::Pace;
+use crate::alerts::PresenterConfig;
+use crate::base::Labels;
+use crate::exposition::{Selection, m2};
+use crate::outbox::OutboxConfig;
+use crate::policy::{Identity, PolicyConfig};
+use crate::promql::EvalOptions;
+use crate::regex::Pattern;
+use crate::rules::{self, Group};
+use crate::window::{Caps, Retention};
+
+/// A complete configuration of the engine.
+#[derive(Debug)]
+pub struct Setup {
+    /// Rule groups, in the order of their files.
+    pub groups: Vec<Group>,
+    /// When groups run that do not say so.
+    pub pace: Pace,
+    /// Hard caps of the window.
+    pub caps: Caps,
+    /// `window.keep`: names kept for queries.
+    pub keep: Vec<Pattern>,
+    /// `window.retention`: how long those are kept.
+    pub keep_for: Duration,
+    /// How expressions are evaluated.
+    pub eval: EvalOptions,
+    /// Labels added to every alert that does not have them.
+    pub external_labels: Labels,
+    /// `web.external_url`, for templates and links.
+    pub external_url: String,
+    /// Addresses of the Alertmanager instances, without secrets.
+    pub alertmanagers: Vec<String>,
+    /// How alerts are presented to them.
+    pub presenter: PresenterConfig,
+    /// The edge lane, if a Control Plane is configured.
+    pub outbox: Option<OutboxConfig>,
+    /// The Docker host's name; `""` if it is not known.
+    pub host: String,
+    /// Who is who on this host; `None` leaves series as they are.
+    pub identity: Option<Identity>,
+    /// What may be done about an alert.
+    pub policy: PolicyConfig,
+    /// How long an alert may stay unknown.
+    pub unknown_timeout: Duration,
+}
+
+impl Setup {
+    /// How long each name must be kept so that every rule sees all it asks for.
+    pub fn retention(&self) -> Retention {
+        let reads = rules::reads(&self.groups);
+        let open = reads.open_retention().unwrap_or_default();
+        Retention {
+            by_name: reads.names().map(|(name, back)| (name.to_owned(), back)).collect(),
+            kept: self.keep.clone(),
+            kept_for: self.keep_for,
+            least: self.eval.lookback.max(open),
+        }
+    }
+
+    /// A series' labels with what is known about their owner.
+    pub fn enrich(&self, labels: &Labels) -> Labels {
+        match &self.identity {
+            Some(identity) => identity.enrich(labels),
+            None => labels.clone(),
+        }
+    }
+
+    /// The metric names that anything can read: what scrapes have to keep.
+    pub fn selection(&self) -> Selection {
+        let reads = rules::reads(&self.groups);
+        if reads.is_open() {
+            return Selection::all();
+        }
+        let names = reads
+            .names()
+            .flat_map(|(name, _)| m2::raw_names(name).into_iter().chain([name.to_owned()]));
+        Selection::only(names, self.keep.clone())
+    }
+}

@@ -1,0 +1,49 @@
+//! What the engine wants done after an event: requests, durable changes, facts, answers.
+
+use super::fact::Fact;
+use crate::alerts::Post;
+use crate::base::{Batch, Change, TargetId};
+use crate::outbox::Attempt;
+use crate::window::Detached;
+
+/// The outcome of one event. The shell starts the requests, hands the changes to the journal, tells
+/// the facts and delivers the answers; the order among the four does not matter, because an edge
+/// appears among the requests only after the receipt for its commit came in.
+#[derive(Debug, Default)]
+pub struct Step {
+    /// To start now.
+    pub requests: Vec<Request>,
+    /// To make durable, as one transaction, under this number.
+    pub changes: Option<(Batch, Vec<Change>)>,
+    /// To tell: log lines, counters, timeline.
+    pub facts: Vec<Fact>,
+    /// Copies that readers asked for.
+    pub answers: Vec<Answer>,
+}
+
+/// Work for the shell; every request ends in exactly one event.
+#[derive(Debug)]
+pub enum Request {
+    /// Scrape a target.
+    Scrape {
+        /// Which.
+        target: TargetId,
+        /// Announce every series anew, in a new epoch.
+        anew: bool,
+    },
+    /// Post alerts to an Alertmanager instance.
+    Post(Post),
+    /// Deliver to the Control Plane; durable by now.
+    Deliver(Attempt),
+}
+
+/// The copy a reader asked for.
+#[derive(Debug)]
+pub struct Answer {
+    /// As given in the question.
+    pub ticket: u64,
+    /// The samples; `None` if they are more than the reader allowed.
+    pub copy: Option<Detached>,
+    /// Names the query selects that are scraped but not kept.
+    pub unkept: Vec<String>,
+}

@@ -1,0 +1,237 @@
+//! One scrape target as the engine sees it: when it is due, which series it feeds, how it is.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::event::TargetInfo;
+use super::view::{Health, TargetView};
+use crate::base::{Labels, LabelsBuilder, METRIC_NAME, Sample, Timestamp};
+use crate::exposition::{Batch, Stats};
+use crate::rules::Grid;
+use crate::window::{SeriesId, Window};
+
+/// Samples stamped further ahead than this are refused (`scrape.maxAheadTime`).
+const MAX_AHEAD: Duration = Duration::from_secs(600);
+
+/// The state of one target.
+#[derive(Debug)]
+pub(super) struct Target {
+    pub info: TargetInfo,
+    /// The slot its next scrape is due at.
+    pub next_slot: Timestamp,
+    phase: Duration,
+    /// The slot of the scrape under way.
+    pub in_flight: Option<Timestamp>,
+    /// Whether a scrape has ended since the start, well or badly.
+    pub answered: bool,
+    pub health: Health,
+    pub last_error: Option<String>,
+    pub last_scrape: Option<Timestamp>,
+    last_duration: Duration,
+    last_samples: u64,
+    /// Local id of the scrape cache → series; `None` where the window refused it.
+    series: Vec<Option<SeriesId>>,
+    epoch: Option<u64>,
+    /// Whether the next scrape should announce every series anew.
+    pub wants_epoch: bool,
+    /// Metric names it has fed since the epoch began.
+    pub feeds: BTreeSet<Arc<str>>,
+}
+
+/// What taking a batch in did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct Taken {
+    pub samples: u64,
+    pub out_of_order: u64,
+    pub in_future: u64,
+    pub refused: u64,
+    /// Whether names were fed that were not before.
+    pub new_names: bool,
+    /// The newest sample time taken.
+    pub newest: Option<Timestamp>,
+}
+
+impl Target {
+    pub fn new(info: TargetInfo, phase: Duration, now: Timestamp) -> Target {
+        Target {
+            next_slot: Grid::new(info.interval, phase).next_slot(now),
+            phase,
+            info,
+            in_flight: None,
+            answered: false,
+            health: Health::Unknown,
+            last_error: None,
+            last_scrape: None,
+            last_duration: Duration::ZERO,
+            last_samples: 0,
+            series: Vec::new(),
+            epoch: None,
+            wants_epoch: false,
+            feeds: BTreeSet::new(),
+        }
+    }
+
+    /// `job/instance`, for people.
+    pub fn name(&self) -> String {
+        let of = |label| self.info.labels.get(label).unwrap_or("");
+        format!("{}/{}", of("job"), of("instance"))
+    }
+
+    /// The slot that is due, if one is, and how many passed unused before it.
+    pub fn due(&mut self, now: Timestamp) -> Option<(Timestamp, u64)> {
+        if now < self.next_slot {
+            return None;
+        }
+        let grid = Grid::new(self.info.interval, self.phase);
+        let slot = grid.slot_at_or_before(now);
+        let skipped = slot.since(self.next_slot).as_millis() / self.info.interval.as_millis().max(1);
+        self.next_slot = grid.next_slot(now);
+        Some((slot, u64::try_from(skipped).unwrap_or(u64::MAX)))
+    }
+
+    /// Moves what is counted in wall time: the wall clock has stepped.
+    pub fn rebase(&mut self, by_ms: i64, now: Timestamp) {
+        let shift = |at: Timestamp| Timestamp(at.0 + by_ms);
+        self.next_slot = Grid::new(self.info.interval, self.phase).next_slot(now);
+        self.in_flight = self.in_flight.map(shift);
+        self.last_scrape = self.last_scrape.map(shift);
+    }
+
+    /// Takes a successful scrape in. `enrich` adds the labels of the host's own knowledge.
+    pub fn take(
+        &mut self,
+        batch: &Batch,
+        slot: Timestamp,
+        window: &mut Window,
+        enrich: &dyn Fn(&Labels) -> Labels,
+    ) -> Taken {
+        let mut taken = Taken::default();
+        let before = (self.epoch != Some(batch.epoch)).then(|| self.begin_epoch(batch.epoch));
+        for (local, labels) in &batch.new {
+            taken.new_names |= self.admit(*local, &enrich(labels), window, &mut taken.refused);
+        }
+        let latest = slot + MAX_AHEAD;
+        for point in &batch.points {
+            let Some(Some(id)) = self.series.get(point.id as usize) else { continue };
+            let at = point.at.unwrap_or(slot);
+            if at > latest {
+                taken.in_future += 1;
+            } else if window.append(*id, Sample { at, value: point.value }) {
+                taken.samples += 1;
+                taken.newest = taken.newest.max(Some(at));
+            } else {
+                taken.out_of_order += 1;
+            }
+        }
+        if let Some(before) = before {
+            let now: BTreeSet<SeriesId> = self.series.iter().flatten().copied().collect();
+            before.difference(&now).for_each(|id| window.end(*id));
+        }
+        for local in &batch.vanished {
+            if let Some(Some(id)) = self.series.get(*local as usize) {
+                window.end(*id);
+            }
+        }
+        taken
+    }
+
+    /// Forgets every local id; returns the series they stood for.
+    fn begin_epoch(&mut self, epoch: u64) -> BTreeSet<SeriesId> {
+        self.epoch = Some(epoch);
+        self.feeds.clear();
+        self.wants_epoch = false;
+        std::mem::take(&mut self.series).into_iter().flatten().collect()
+    }
+
+    /// Binds a local id to a series; returns whether its name is new to this target.
+    fn admit(
+        &mut self,
+        local: u32,
+        labels: &Labels,
+        window: &mut Window,
+        refused: &mut u64,
+    ) -> bool {
+        let local = local as usize;
+        if self.series.len() <= local {
+            self.series.resize(local + 1, None);
+        }
+        self.series[local] = window.series(labels).ok();
+        *refused += u64::from(self.series[local].is_none());
+        let name = labels.metric_name();
+        !self.feeds.contains(name) && self.feeds.insert(Arc::from(name))
+    }
+
+    /// Ends every series this target feeds: its scrape failed, or it is gone.
+    pub fn end_all(&self, window: &mut Window) {
+        for id in self.series.iter().flatten() {
+            window.end(*id);
+        }
+    }
+
+    /// Drops ids the window has forgotten. The scrape cache may still hold them, so the next scrape
+    /// begins a new epoch with full labels.
+    pub fn forget(&mut self, forgotten: &BTreeSet<SeriesId>) {
+        for slot in &mut self.series {
+            if slot.is_some_and(|id| forgotten.contains(&id)) {
+                *slot = None;
+                self.wants_epoch = true;
+            }
+        }
+    }
+
+    /// Notes the end of a scrape.
+    pub fn note(&mut self, slot: Timestamp, duration: Duration, result: &Result<Batch, String>) {
+        self.in_flight = None;
+        self.answered = true;
+        self.last_scrape = Some(slot);
+        self.last_duration = duration;
+        match result {
+            Ok(batch) => {
+                self.health = Health::Good;
+                self.last_error = None;
+                self.last_samples = batch.points.len() as u64;
+            }
+            Err(error) => {
+                self.health = Health::Bad;
+                self.last_error = Some(error.clone());
+            }
+        }
+    }
+
+    /// The series every scrape makes about itself (`scrape/scrape.go` `report`).
+    pub fn report(&self, result: &Result<Batch, String>) -> Vec<(Labels, f64)> {
+        let stats = result.as_ref().ok().map(|batch| &batch.stats);
+        let count = |pick: fn(&Stats) -> u64| stats.map_or(0, pick) as f64;
+        [
+            ("up", f64::from(u8::from(result.is_ok()))),
+            ("scrape_duration_seconds", self.last_duration.as_secs_f64()),
+            ("scrape_samples_scraped", count(Stats::samples_scraped)),
+            ("scrape_samples_post_metric_relabeling", count(|s| s.samples_post_relabel)),
+            ("scrape_series_added", count(|s| s.series_added)),
+        ]
+        .into_iter()
+        .map(|(name, value)| {
+            let mut labels = LabelsBuilder::from(&self.info.labels);
+            labels.set(METRIC_NAME, name);
+            (labels.build(), value)
+        })
+        .collect()
+    }
+
+    pub fn view(&self) -> TargetView {
+        TargetView {
+            job: self.info.labels.get("job").unwrap_or("").to_owned(),
+            url: self.info.url.clone(),
+            discovered: self.info.discovered.clone(),
+            labels: self.info.labels.clone(),
+            interval: self.info.interval,
+            timeout: self.info.timeout,
+            health: self.health,
+            last_error: self.last_error.clone(),
+            last_scrape: self.last_scrape,
+            last_scrape_duration: self.last_duration,
+            samples: self.last_samples,
+        }
+    }
+}
