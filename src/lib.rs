@@ -20,6 +20,7 @@ pub mod window;
 pub mod promql;
 
 pub mod outbox;
+pub mod template;
 
 pub mod alerts;
 

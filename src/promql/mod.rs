@@ -17,4 +17,5 @@ mod reach;
 
 pub use durations::{QueryTimes, resolve, resolve_positive};
 pub use parser::{MAX_DEPTH, ParseError, ParseOptions, parse};
+pub(crate) use quoting::{quote, unquote};
 pub use reach::{LOOKBACK, Reach, reach};
