@@ -22,7 +22,11 @@ pub mod promql;
 pub mod outbox;
 pub mod template;
 
+pub mod rules;
+
 pub mod alerts;
+
+pub mod policy;
 
 pub mod endpoint;
 
