@@ -21,6 +21,7 @@ pub mod promql;
 
 pub mod template;
 pub mod outbox;
+pub mod template;
 
 pub mod rules;
 

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 
 /// Reads the quoted text that `text` starts with. Returns the value and the length in bytes of
 /// what was read, quotes included.
-pub(super) fn unquote(text: &str, quote: char) -> Result<(String, usize), String> {
+pub(crate) fn unquote(text: &str, quote: char) -> Result<(String, usize), String> {
     let mut rest = &text[quote.len_utf8()..];
     if quote == '`' {
         let length = rest.find('`').ok_or("unterminated raw string")?;
@@ -77,7 +77,7 @@ fn simple_escape(letter: char, quote: char) -> Result<u8, String> {
 
 /// Writes a text in double quotes, as Go's `strconv.Quote` does for text without exotic
 /// unprintables: control characters become escapes, all else stands as it is.
-pub(super) fn quote(text: &str) -> String {
+pub(crate) fn quote(text: &str) -> String {
     let mut quoted = String::with_capacity(text.len() + 2);
     quoted.push('"');
     for c in text.chars() {

@@ -1,0 +1,396 @@
+//! Running a template: a walk over its tree under a budget.
+//!
+//! Every node, call and iteration costs a step, calls on long texts and regular expressions cost
+//! more, and the output and every text on the way are capped. So a template ends, whatever it
+//! says; the worst is an error in the place of its text.
+
+use std::rc::Rc;
+
+use super::functions;
+use super::tree::{Branch, Command, Node, Operand, OperandKind, Pipe, Span};
+use super::value::Value;
+use super::{Limits, Query, Template, TemplateData};
+
+/// Templates calling templates; Go allows 100 000, which no stack of ours would bear.
+const MAX_DEPTH: usize = 50;
+
+/// Why a run ended early: what, and at which bytes of the template.
+#[derive(Debug)]
+pub(super) struct Failure {
+    pub(super) span: Span,
+    pub(super) message: String,
+}
+
+/// How a list of nodes ended.
+#[derive(Clone, Copy, PartialEq)]
+enum Flow {
+    Next,
+    Break,
+    Continue,
+}
+
+pub(super) struct Executor<'a> {
+    template: &'a Template,
+    pub(super) data: &'a TemplateData<'a>,
+    labels: Value,
+    external_labels: Value,
+    pub(super) query: &'a mut Query<'a>,
+    pub(super) limits: Limits,
+    steps: usize,
+    depth: usize,
+    variables: Vec<(String, Value)>,
+    pub(super) out: String,
+}
+
+impl<'a> Executor<'a> {
+    pub(super) fn new(
+        template: &'a Template,
+        data: &'a TemplateData<'a>,
+        query: &'a mut Query<'a>,
+        limits: Limits,
+    ) -> Executor<'a> {
+        let labels = Value::labels(data.labels);
+        let external_labels = Value::labels(data.external_labels);
+        let presets = [
+            ("$", Value::Root),
+            ("$labels", labels.clone()),
+            ("$externalLabels", external_labels.clone()),
+            ("$externalURL", Value::text(data.external_url)),
+            ("$value", Value::Float(data.value)),
+        ];
+        Executor {
+            template,
+            data,
+            labels,
+            external_labels,
+            query,
+            limits,
+            steps: 0,
+            depth: 0,
+            variables: presets.map(|(name, value)| (name.to_owned(), value)).to_vec(),
+            out: String::new(),
+        }
+    }
+
+    /// The text of the whole template.
+    pub(super) fn run(mut self) -> Result<String, Failure> {
+        let template = self.template;
+        self.list(&template.parsed.main, &Value::Root)?;
+        Ok(self.out)
+    }
+
+    /// Spends part of the budget.
+    pub(super) fn spend(&mut self, steps: usize) -> Result<(), String> {
+        self.steps = self.steps.saturating_add(steps);
+        if self.steps > self.limits.steps {
+            return Err(format!("the template takes more than {} steps", self.limits.steps));
+        }
+        Ok(())
+    }
+
+    fn list(&mut self, nodes: &'a [Node], dot: &Value) -> Result<Flow, Failure> {
+        for node in nodes {
+            let flow = self.node(node, dot)?;
+            if flow != Flow::Next {
+                return Ok(flow);
+            }
+        }
+        Ok(Flow::Next)
+    }
+
+    fn node(&mut self, node: &'a Node, dot: &Value) -> Result<Flow, Failure> {
+        match node {
+            Node::Text(text) => {
+                let nowhere = Span { start: 0, end: 0 };
+                self.write(nowhere, |out, _| out.push_str(text))?;
+            }
+            Node::Action(pipe) => {
+                let value = self.pipe(pipe, dot)?;
+                if pipe.variables.is_empty() {
+                    self.write(pipe.span(), |out, cap| value.print(out, cap))?;
+                }
+            }
+            Node::If(branch) | Node::With(branch) => {
+                let outside = self.variables.len();
+                let value = self.pipe(&branch.pipe, dot)?;
+                let with = matches!(node, Node::With(_));
+                let flow = match value.is_true() {
+                    true => self.list(&branch.body, if with { &value } else { dot }),
+                    false => self.list(&branch.otherwise, dot),
+                };
+                self.variables.truncate(outside);
+                return flow;
+            }
+            Node::Range(branch) => {
+                let outside = self.variables.len();
+                let flow = self.range(branch, dot);
+                self.variables.truncate(outside);
+                return flow;
+            }
+            Node::Template { name, pipe, span } => self.call(name, pipe.as_ref(), *span, dot)?,
+            Node::Break => return Ok(Flow::Break),
+            Node::Continue => return Ok(Flow::Continue),
+        }
+        Ok(Flow::Next)
+    }
+
+    fn range(&mut self, branch: &'a Branch, dot: &Value) -> Result<Flow, Failure> {
+        let span = branch.pipe.span();
+        let outside = self.variables.len();
+        // The variables are set for each element below, not to the whole.
+        let value = self.commands(&branch.pipe, dot)?;
+        let mut iterated = false;
+        let items: Box<dyn Iterator<Item = (Value, Value)>> = match &value {
+            Value::List(list) => {
+                let list = Rc::clone(list);
+                let length = list.len();
+                Box::new((0..length).map(move |at| (Value::Int(at as i64), list[at].clone())))
+            }
+            Value::Map(map) => {
+                let pairs = map.entries.iter();
+                Box::new(pairs.map(|(key, value)| (Value::text(key.as_str()), value.clone())))
+            }
+            Value::Int(count) => Box::new((0..*count).map(|at| (Value::Int(at), Value::Int(at)))),
+            Value::Nil => Box::new(std::iter::empty()),
+            other => {
+                let message = format!("range can't iterate over {}", self.shown(other));
+                return Err(Failure { span, message });
+            }
+        };
+        for (key, item) in items {
+            iterated = true;
+            self.spend(1).map_err(|message| Failure { span, message })?;
+            let values = match branch.pipe.variables.len() {
+                0 => Vec::new(),
+                1 => vec![item.clone()],
+                _ => vec![key, item.clone()],
+            };
+            for (name, value) in branch.pipe.variables.iter().zip(values) {
+                self.set(name, value, branch.pipe.assigns);
+            }
+            let flow = self.list(&branch.body, &item);
+            self.variables.truncate(outside);
+            if flow? == Flow::Break {
+                break;
+            }
+        }
+        if iterated { Ok(Flow::Next) } else { self.list(&branch.otherwise, dot) }
+    }
+
+    /// `{{template "name" pipeline}}`: the definition sees its argument and nothing else.
+    fn call(
+        &mut self,
+        name: &str,
+        pipe: Option<&'a Pipe>,
+        span: Span,
+        dot: &Value,
+    ) -> Result<(), Failure> {
+        let fail = |message: String| Err(Failure { span, message });
+        let argument = match pipe {
+            Some(pipe) => self.pipe(pipe, dot)?,
+            None => Value::Nil,
+        };
+        let Some(nodes) = self.template.parsed.defined.get(name) else {
+            return fail(format!("template {name:?} not defined"));
+        };
+        if self.depth >= MAX_DEPTH {
+            return fail(format!("exceeded maximum template depth ({MAX_DEPTH})"));
+        }
+        self.depth += 1;
+        let own = vec![("$".to_owned(), argument.clone())];
+        let outside = std::mem::replace(&mut self.variables, own);
+        let result = self.list(nodes, &argument);
+        self.variables = outside;
+        self.depth -= 1;
+        result.map(drop)
+    }
+
+    /// The value of a pipeline, after setting its variables.
+    fn pipe(&mut self, pipe: &'a Pipe, dot: &Value) -> Result<Value, Failure> {
+        let value = self.commands(pipe, dot)?;
+        for name in &pipe.variables {
+            self.set(name, value.clone(), pipe.assigns);
+        }
+        Ok(value)
+    }
+
+    fn set(&mut self, name: &str, value: Value, assigns: bool) {
+        match self.variables.iter_mut().rev().find(|(known, _)| assigns && known == name) {
+            Some((_, slot)) => *slot = value,
+            None => self.variables.push((name.to_owned(), value)),
+        }
+    }
+
+    fn commands(&mut self, pipe: &'a Pipe, dot: &Value) -> Result<Value, Failure> {
+        let mut last = None;
+        for command in &pipe.commands {
+            last = Some(self.command(command, dot, last)?);
+        }
+        Ok(last.expect("the parser refuses empty pipelines"))
+    }
+
+    /// One stage; `piped` is the value of the stage before, which becomes the last argument.
+    fn command(
+        &mut self,
+        command: &'a Command,
+        dot: &Value,
+        piped: Option<Value>,
+    ) -> Result<Value, Failure> {
+        let (first, rest) =
+            command.operands.split_first().expect("the parser refuses empty commands");
+        if let OperandKind::Function(name) = &first.kind {
+            return match name.as_str() {
+                "and" | "or" => self.decide(first, rest, dot, piped),
+                _ => self.function(first, rest, dot, piped),
+            };
+        }
+        if !rest.is_empty() || piped.is_some() {
+            let text = &self.template.text[first.span.start..first.span.end];
+            let message = match &first.kind {
+                OperandKind::Field(names) => {
+                    let name = names.last().map_or("", String::as_str);
+                    format!("{name} is not a method but has arguments")
+                }
+                OperandKind::Nil => "nil is not a command".to_owned(),
+                _ => format!("can't give argument to non-function {text}"),
+            };
+            return Err(Failure { span: first.span, message });
+        }
+        if first.kind == OperandKind::Nil {
+            let message = "nil is not a command".to_owned();
+            return Err(Failure { span: first.span, message });
+        }
+        self.operand(first, dot)
+    }
+
+    /// Calls the function `head` names.
+    fn function(
+        &mut self,
+        head: &'a Operand,
+        operands: &'a [Operand],
+        dot: &Value,
+        piped: Option<Value>,
+    ) -> Result<Value, Failure> {
+        let OperandKind::Function(name) = &head.kind else {
+            unreachable!("only functions are called");
+        };
+        let mut args = Vec::with_capacity(operands.len() + 1);
+        for operand in operands {
+            args.push(self.operand(operand, dot)?);
+        }
+        args.extend(piped);
+        let end = operands.last().map_or(head.span.end, |operand| operand.span.end);
+        let span = Span { start: head.span.start, end };
+        functions::call(self, name, args).map_err(|message| Failure { span, message })
+    }
+
+    /// `and` and `or` stop at the first argument that decides.
+    fn decide(
+        &mut self,
+        head: &'a Operand,
+        operands: &'a [Operand],
+        dot: &Value,
+        piped: Option<Value>,
+    ) -> Result<Value, Failure> {
+        let decisive = head.kind == OperandKind::Function("or".to_owned());
+        let mut last = None;
+        for operand in operands {
+            let value = self.operand(operand, dot)?;
+            if value.is_true() == decisive {
+                return Ok(value);
+            }
+            last = Some(value);
+        }
+        piped.or(last).ok_or_else(|| {
+            let name = if decisive { "or" } else { "and" };
+            let message = format!("wrong number of args for {name}: want at least 1 got 0");
+            Failure { span: head.span, message }
+        })
+    }
+
+    fn operand(&mut self, operand: &'a Operand, dot: &Value) -> Result<Value, Failure> {
+        let span = operand.span;
+        let in_place = |message: String| Failure { span, message };
+        self.spend(1).map_err(in_place)?;
+        match &operand.kind {
+            OperandKind::Dot => Ok(dot.clone()),
+            OperandKind::Nil => Ok(Value::Nil),
+            OperandKind::Bool(value) => Ok(Value::Bool(*value)),
+            OperandKind::Int(value) => Ok(Value::Int(*value)),
+            OperandKind::Float(value) => Ok(Value::Float(*value)),
+            OperandKind::String(text) => Ok(Value::text(text.as_str())),
+            OperandKind::Field(names) => self.fields(dot.clone(), names).map_err(in_place),
+            OperandKind::Variable(name, names) => {
+                let found = self.variables.iter().rev().find(|(known, _)| known == name);
+                let value = found.map(|(_, value)| value.clone());
+                let value = value.ok_or_else(|| in_place(format!("undefined variable: {name}")))?;
+                self.fields(value, names).map_err(in_place)
+            }
+            OperandKind::Function(_) => self.function(operand, &[], dot, None),
+            OperandKind::Pipe(pipe) => self.scoped(pipe, dot),
+            OperandKind::Chain(inner, names) => {
+                let value = self.operand(inner, dot)?;
+                self.fields(value, names).map_err(in_place)
+            }
+        }
+    }
+
+    /// A pipeline in parentheses; what it declares ends with it.
+    fn scoped(&mut self, pipe: &'a Pipe, dot: &Value) -> Result<Value, Failure> {
+        let outside = self.variables.len();
+        let value = self.pipe(pipe, dot)?;
+        self.variables.truncate(outside);
+        Ok(value)
+    }
+
+    fn fields(&self, mut value: Value, names: &[String]) -> Result<Value, String> {
+        for name in names {
+            value = match (&value, name.as_str()) {
+                (Value::Map(map), _) => map.entries.get(name).unwrap_or(&map.missing).clone(),
+                (Value::Root, "Labels") => self.labels.clone(),
+                (Value::Root, "ExternalLabels") => self.external_labels.clone(),
+                (Value::Root, "ExternalURL") => Value::text(self.data.external_url),
+                (Value::Root, "Value") => Value::Float(self.data.value),
+                (Value::Sample(sample), "Labels") => sample.labels.clone(),
+                (Value::Sample(sample), "Value") => Value::Float(sample.value),
+                (Value::Nil, _) => return Err(format!("nil data; no entry for key {name:?}")),
+                (other, _) => {
+                    let of = other.type_name();
+                    return Err(format!("can't evaluate field {name} in type {of}"));
+                }
+            };
+        }
+        Ok(value)
+    }
+
+    /// A value as it prints, cut to what an error may hold.
+    fn shown(&self, value: &Value) -> String {
+        let mut text = String::new();
+        value.print(&mut text, 100);
+        text.chars().take(100).collect()
+    }
+
+    fn write(
+        &mut self,
+        span: Span,
+        append: impl FnOnce(&mut String, usize),
+    ) -> Result<(), Failure> {
+        let cap = self.limits.output_bytes;
+        append(&mut self.out, cap);
+        let message = if self.out.len() > cap {
+            Err(format!("the text is longer than {cap} bytes"))
+        } else {
+            self.spend(1)
+        };
+        message.map_err(|message| Failure { span, message })
+    }
+}
+
+impl Pipe {
+    /// From the first operand to the last.
+    fn span(&self) -> Span {
+        let operands = || self.commands.iter().flat_map(|command| &command.operands);
+        let start = operands().next().map_or(0, |operand| operand.span.start);
+        Span { start, end: operands().last().map_or(start, |operand| operand.span.end) }
+    }
+}

@@ -1,0 +1,153 @@
+//! Floats as Go writes them: `%g`, `%e` and `%f` of `strconv.FormatFloat`.
+//!
+//! Rust never writes `1e+06` for a million; Go does, and alert texts and their hashes depend on it.
+
+/// Go's `%v`: the shortest digits that read back, with an exponent below 1e-4 and from 1e+06.
+pub(super) fn shortest(value: f64) -> String {
+    general(value, None)
+}
+
+/// Go's `%g`; `precision` counts significant digits, `None` is the shortest that reads back.
+pub(super) fn general(value: f64, precision: Option<usize>) -> String {
+    if let Some(text) = special(value) {
+        return text;
+    }
+    let scientific = match precision {
+        None => format!("{value:e}"),
+        Some(digits) => format!("{value:.*e}", digits.max(1) - 1),
+    };
+    let (mantissa, exponent) = scientific.split_once('e').expect("`{:e}` always writes an `e`");
+    let exponent: i32 = exponent.parse().expect("`{:e}` writes a whole exponent");
+    let (sign, mantissa) = match mantissa.strip_prefix('-') {
+        Some(mantissa) => ("-", mantissa),
+        None => ("", mantissa),
+    };
+    let digits: String = mantissa.chars().filter(|c| *c != '.').collect();
+    let digits = match digits.trim_end_matches('0') {
+        "" => "0",
+        digits => digits,
+    };
+    let whole_digits = exponent + 1;
+    let count = digits.len() as i32;
+    // `strconv`'s rule: digits that are all there need no exponent while the precision covers them.
+    let limit = match precision.map(|digits| digits.max(1) as i32) {
+        None => 6,
+        Some(wanted) if wanted > count && count >= whole_digits => count,
+        Some(wanted) => wanted,
+    };
+    let body = if value != 0.0 && (exponent < -4 || exponent >= limit) {
+        with_exponent(digits, exponent)
+    } else {
+        plain(digits, whole_digits)
+    };
+    format!("{sign}{body}")
+}
+
+/// Go's `%e` with so many digits behind the point.
+pub(super) fn exponential(value: f64, precision: usize) -> String {
+    special(value).unwrap_or_else(|| {
+        let text = format!("{value:.precision$e}");
+        let (mantissa, exponent) = text.split_once('e').expect("`{:e}` always writes an `e`");
+        let exponent: i32 = exponent.parse().expect("`{:e}` writes a whole exponent");
+        format!("{mantissa}{}", exponent_part(exponent))
+    })
+}
+
+/// Go's `%f` with so many digits behind the point.
+pub(super) fn fixed(value: f64, precision: usize) -> String {
+    special(value).unwrap_or_else(|| format!("{value:.precision$}"))
+}
+
+fn special(value: f64) -> Option<String> {
+    if value.is_nan() {
+        Some("NaN".to_owned())
+    } else if value.is_infinite() {
+        Some(if value > 0.0 { "+Inf" } else { "-Inf" }.to_owned())
+    } else {
+        None
+    }
+}
+
+fn exponent_part(exponent: i32) -> String {
+    let sign = if exponent < 0 { '-' } else { '+' };
+    format!("e{sign}{:02}", exponent.unsigned_abs())
+}
+
+fn with_exponent(digits: &str, exponent: i32) -> String {
+    let (first, rest) = digits.split_at(1);
+    let point = if rest.is_empty() { "" } else { "." };
+    format!("{first}{point}{rest}{}", exponent_part(exponent))
+}
+
+fn plain(digits: &str, whole_digits: i32) -> String {
+    let Ok(whole) = usize::try_from(whole_digits) else {
+        return format!("0.{}{digits}", "0".repeat(whole_digits.unsigned_abs() as usize));
+    };
+    match digits.len() {
+        length if length <= whole => format!("{digits}{}", "0".repeat(whole - length)),
+        _ if whole == 0 => format!("0.{digits}"),
+        _ => format!("{}.{}", &digits[..whole], &digits[whole..]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shortest_is_that_of_go() {
+        let cases = [
+            (0.0, "0"),
+            (-0.0, "-0"),
+            (1.0, "1"),
+            (-1.5, "-1.5"),
+            (100_000.0, "100000"),
+            (123_456.0, "123456"),
+            (1e6, "1e+06"),
+            (1_234_567.0, "1.234567e+06"),
+            (123_456_789.5, "1.234567895e+08"),
+            (1e21, "1e+21"),
+            (1e100, "1e+100"),
+            (0.0001, "0.0001"),
+            (0.000_012_5, "1.25e-05"),
+            (0.1, "0.1"),
+            (123.456, "123.456"),
+            (f64::INFINITY, "+Inf"),
+            (f64::NEG_INFINITY, "-Inf"),
+            (f64::NAN, "NaN"),
+            (5e-324, "5e-324"),
+        ];
+        for (value, want) in cases {
+            assert_eq!(shortest(value), want);
+        }
+    }
+
+    #[test]
+    fn four_digits_are_those_of_go() {
+        let cases = [
+            (0.0, "0"),
+            (1.0, "1"),
+            (100.0, "100"),
+            (999.95, "1000"),
+            (1234.5, "1234"),
+            (12_345.0, "1.234e+04"),
+            (12_355.0, "1.236e+04"),
+            (0.123_456, "0.1235"),
+            (0.000_012_345, "1.234e-05"),
+            (99.999, "100"),
+            (1e9, "1e+09"),
+            (-45.678_9, "-45.68"),
+        ];
+        for (value, want) in cases {
+            assert_eq!(general(value, Some(4)), want, "{value}");
+        }
+    }
+
+    #[test]
+    fn fixed_and_exponential() {
+        assert_eq!(fixed(2.345, 1), "2.3");
+        assert_eq!(fixed(1e6, 0), "1000000");
+        assert_eq!(exponential(123_456.0, 6), "1.234560e+05");
+        assert_eq!(exponential(0.0, 2), "0.00e+00");
+    }
+}

@@ -1,0 +1,489 @@
+//! Tokens to a tree, with the error texts of `text/template/parse`.
+//!
+//! Functions and variables are resolved while parsing, so a template that parses fails later only
+//! for what it is given. Blocks and parentheses nest at most [`MAX_NESTING`] deep.
+
+use std::collections::BTreeMap;
+
+use super::functions;
+use super::lexer::{Placed, Token, tokenise};
+use super::tree::{Branch, Command, Node, Operand, OperandKind, Pipe, Span};
+
+/// Far above what people write, low enough for any stack.
+const MAX_NESTING: usize = 50;
+
+/// The variables every rule template has (`rules/alerting.go`).
+pub(super) const PRESET: [&str; 5] = ["$", "$labels", "$externalLabels", "$externalURL", "$value"];
+
+/// What a template's text holds.
+#[derive(Clone, PartialEq, Debug)]
+pub(super) struct Parsed {
+    pub(super) main: Vec<Node>,
+    pub(super) defined: BTreeMap<String, Vec<Node>>,
+}
+
+/// What is wrong, and at which byte.
+#[derive(Debug)]
+pub(super) struct Problem {
+    pub(super) at: usize,
+    pub(super) message: String,
+}
+
+pub(super) fn parse(text: &str) -> Result<Parsed, Problem> {
+    let mut parser = Parser {
+        tokens: tokenise(text),
+        at: 0,
+        variables: PRESET.map(str::to_owned).to_vec(),
+        ranges: 0,
+        nesting: 0,
+        defined: BTreeMap::new(),
+    };
+    let (main, end) = parser.list()?;
+    match end {
+        Terminator::End => Err(parser.problem("unexpected {{end}}")),
+        Terminator::Else => Err(parser.problem("unexpected {{else}}")),
+        Terminator::Eof => Ok(Parsed { main, defined: parser.defined }),
+    }
+}
+
+/// What ended a list of nodes.
+#[derive(Clone, Copy, PartialEq)]
+enum Terminator {
+    /// `{{end}}`
+    End,
+    /// `{{else`, up to the word.
+    Else,
+    /// The end of the text.
+    Eof,
+}
+
+struct Parser<'a> {
+    tokens: Vec<Placed<'a>>,
+    at: usize,
+    /// Those in scope, innermost last.
+    variables: Vec<String>,
+    /// How many `range`s are open, for `break` and `continue`.
+    ranges: usize,
+    nesting: usize,
+    defined: BTreeMap<String, Vec<Node>>,
+}
+
+/// Text and blocks.
+impl<'a> Parser<'a> {
+    fn list(&mut self) -> Result<(Vec<Node>, Terminator), Problem> {
+        let mut nodes = Vec::new();
+        loop {
+            match self.next() {
+                Token::Text(text) => nodes.push(Node::Text(text.to_owned())),
+                Token::End => return Ok((nodes, Terminator::Eof)),
+                Token::Open => {
+                    self.skip_space();
+                    if self.eat_word("end") {
+                        self.close("end")?;
+                        return Ok((nodes, Terminator::End));
+                    }
+                    if self.eat_word("else") {
+                        return Ok((nodes, Terminator::Else));
+                    }
+                    nodes.extend(self.action()?);
+                }
+                _ => return Err(self.unexpected_last("input")),
+            }
+        }
+    }
+
+    /// One action behind its `{{`; a definition leaves no node.
+    fn action(&mut self) -> Result<Option<Node>, Problem> {
+        let word = match self.peek() {
+            Token::Word(word) => *word,
+            _ => "",
+        };
+        match word {
+            "if" | "with" | "range" => {
+                self.at += 1;
+                self.control(word).map(Some)
+            }
+            "break" | "continue" => {
+                self.at += 1;
+                if self.ranges == 0 {
+                    return Err(self.problem(&format!("{{{{{word}}}}} outside {{{{range}}}}")));
+                }
+                self.close(word)?;
+                Ok(Some(if word == "break" { Node::Break } else { Node::Continue }))
+            }
+            "define" => {
+                self.at += 1;
+                self.define().map(|()| None)
+            }
+            "block" => {
+                self.at += 1;
+                self.block().map(Some)
+            }
+            "template" => {
+                self.at += 1;
+                self.template().map(Some)
+            }
+            _ => {
+                let pipe = self.pipe("command", Token::Close)?;
+                Ok(Some(Node::Action(pipe)))
+            }
+        }
+    }
+
+    fn control(&mut self, word: &str) -> Result<Node, Problem> {
+        self.nest()?;
+        let outside = self.variables.len();
+        let pipe = self.pipe(word, Token::Close)?;
+        if word == "range" {
+            self.ranges += 1;
+        }
+        let (body, terminator) = self.list()?;
+        if word == "range" {
+            self.ranges -= 1;
+        }
+        let otherwise = match terminator {
+            Terminator::End => Vec::new(),
+            Terminator::Eof => return Err(self.problem("unexpected EOF")),
+            Terminator::Else => self.otherwise(word)?,
+        };
+        self.variables.truncate(outside);
+        self.nesting -= 1;
+        let branch = Branch { pipe, body, otherwise };
+        Ok(match word {
+            "if" => Node::If(branch),
+            "with" => Node::With(branch),
+            _ => Node::Range(branch),
+        })
+    }
+
+    /// What follows `{{else`: `}}` and a list, or `if …`/`with …`, which needs no end of its own.
+    fn otherwise(&mut self, word: &str) -> Result<Vec<Node>, Problem> {
+        self.skip_space();
+        if word != "range" && self.eat_word(word) {
+            return self.control(word).map(|node| vec![node]);
+        }
+        self.close("else")?;
+        let (nodes, terminator) = self.list()?;
+        match terminator {
+            Terminator::End => Ok(nodes),
+            Terminator::Else => Err(self.problem("expected end; found {{else}}")),
+            Terminator::Eof => Err(self.problem("unexpected EOF")),
+        }
+    }
+
+    fn define(&mut self) -> Result<(), Problem> {
+        if self.nesting > 0 {
+            return Err(self.problem("unexpected {{define}}"));
+        }
+        let name = self.name("define clause")?;
+        self.close("define clause")?;
+        self.body_of(name)
+    }
+
+    /// `{{block "name" pipeline}}…{{end}}` is a definition and its use.
+    fn block(&mut self) -> Result<Node, Problem> {
+        let start = self.tokens[self.at - 1].start;
+        let name = self.name("block clause")?;
+        let span = Span { start, end: self.last_end() };
+        let pipe = self.pipe("block clause", Token::Close)?;
+        self.body_of(name.clone())?;
+        Ok(Node::Template { name, pipe: Some(pipe), span })
+    }
+
+    /// The body of a definition sees no variables but `$`.
+    fn body_of(&mut self, name: String) -> Result<(), Problem> {
+        self.nest()?;
+        let outside = std::mem::replace(&mut self.variables, vec!["$".to_owned()]);
+        let ranges = std::mem::take(&mut self.ranges);
+        let (nodes, terminator) = self.list()?;
+        self.variables = outside;
+        self.ranges = ranges;
+        self.nesting -= 1;
+        match terminator {
+            Terminator::End => {}
+            Terminator::Else => return Err(self.problem("unexpected {{else}} in define clause")),
+            Terminator::Eof => return Err(self.problem("unexpected EOF")),
+        }
+        if self.defined.contains_key(&name) {
+            let message = format!("multiple definition of template {name:?}");
+            return Err(self.problem(&message));
+        }
+        self.defined.insert(name, nodes);
+        Ok(())
+    }
+
+    fn template(&mut self) -> Result<Node, Problem> {
+        let start = self.tokens[self.at - 1].start;
+        let name = self.name("template clause")?;
+        let span = Span { start, end: self.last_end() };
+        self.skip_space();
+        let pipe = if *self.peek() == Token::Close {
+            self.at += 1;
+            None
+        } else {
+            Some(self.pipe("template clause", Token::Close)?)
+        };
+        Ok(Node::Template { name, pipe, span })
+    }
+
+    fn name(&mut self, context: &str) -> Result<String, Problem> {
+        self.skip_space();
+        match self.next() {
+            Token::String(name) => Ok(name),
+            _ => Err(self.unexpected_last(context)),
+        }
+    }
+}
+
+/// Pipelines and operands.
+impl<'a> Parser<'a> {
+    /// A pipeline up to and over its end, `}}` or `)`.
+    fn pipe(&mut self, context: &str, end: Token<'a>) -> Result<Pipe, Problem> {
+        let (variables, assigns) = self.declarations(context)?;
+        let mut commands = Vec::new();
+        loop {
+            self.skip_space();
+            if *self.peek() == end {
+                self.at += 1;
+                break;
+            }
+            let (command, more) = self.command(&end)?;
+            self.check_stage(&command, commands.len() + 1)?;
+            commands.push(command);
+            self.skip_space();
+            if more && *self.peek() == end {
+                return Err(self.problem(&format!("missing value for {context}")));
+            }
+        }
+        if commands.is_empty() {
+            return Err(self.problem(&format!("missing value for {context}")));
+        }
+        // Declared only now: `{{$x := $x}}` means the outer one.
+        if !assigns {
+            self.variables.extend(variables.iter().cloned());
+        }
+        Ok(Pipe { variables, assigns, commands })
+    }
+
+    /// `$v :=`, `$v =` or, for `range`, `$k, $v :=`.
+    fn declarations(&mut self, context: &str) -> Result<(Vec<String>, bool), Problem> {
+        self.skip_space();
+        let start = self.at;
+        let mut variables = Vec::new();
+        while let Token::Variable(name) = *self.peek() {
+            self.at += 1;
+            self.skip_space();
+            variables.push(name.to_owned());
+            match self.peek() {
+                Token::Symbol(symbol @ (":=" | "=")) => {
+                    let assigns = *symbol == "=";
+                    self.at += 1;
+                    let undefined =
+                        variables.iter().find(|name| assigns && !self.variables.contains(name));
+                    if let Some(name) = undefined {
+                        return Err(self.problem(&format!("undefined variable {name:?}")));
+                    }
+                    return Ok((variables, assigns));
+                }
+                Token::Symbol(",") if context == "range" && variables.len() < 2 => {
+                    self.at += 1;
+                    self.skip_space();
+                }
+                Token::Symbol(",") => {
+                    let message = format!("too many declarations in {context}");
+                    return Err(self.problem(&message));
+                }
+                _ => break,
+            }
+        }
+        self.at = start;
+        Ok((Vec::new(), false))
+    }
+
+    /// One command, and whether a `|` came behind it.
+    fn command(&mut self, end: &Token<'a>) -> Result<(Command, bool), Problem> {
+        let mut operands = Vec::new();
+        loop {
+            self.skip_space();
+            if let Some(operand) = self.operand()? {
+                operands.push(operand);
+            }
+            let more = match self.peek() {
+                Token::Space => continue,
+                Token::Symbol("|") => true,
+                next if next == end => false,
+                _ => {
+                    self.at += 1;
+                    return Err(self.unexpected_last("operand"));
+                }
+            };
+            self.at += usize::from(more);
+            if operands.is_empty() {
+                return Err(self.problem("empty command"));
+            }
+            return Ok((Command { operands }, more));
+        }
+    }
+
+    /// A constant takes no value from the stage before it.
+    fn check_stage(&self, command: &Command, stage: usize) -> Result<(), Problem> {
+        use OperandKind::{Bool, Dot, Float, Int, Nil, String};
+        let first = &command.operands[0].kind;
+        let constant = matches!(first, Bool(_) | Dot | Nil | Int(_) | Float(_) | String(_));
+        if stage > 1 && constant {
+            let message = format!("non executable command in pipeline stage {stage}");
+            return Err(self.problem(&message));
+        }
+        Ok(())
+    }
+
+    fn operand(&mut self) -> Result<Option<Operand>, Problem> {
+        let start = self.tokens[self.at].start;
+        let Some(mut kind) = self.term()? else { return Ok(None) };
+        let mut fields = Vec::new();
+        while let Token::Field(name) = *self.peek() {
+            self.at += 1;
+            fields.push(name.to_owned());
+        }
+        let span = Span { start, end: self.last_end() };
+        if !fields.is_empty() {
+            kind = match kind {
+                OperandKind::Field(mut first) => {
+                    first.extend(fields);
+                    OperandKind::Field(first)
+                }
+                OperandKind::Variable(name, _) => OperandKind::Variable(name, fields),
+                OperandKind::Function(_) | OperandKind::Pipe(_) => {
+                    OperandKind::Chain(Box::new(Operand { kind, span }), fields)
+                }
+                _ => return Err(self.problem("unexpected . after term")),
+            };
+        }
+        Ok(Some(Operand { kind, span }))
+    }
+
+    fn term(&mut self) -> Result<Option<OperandKind>, Problem> {
+        let kind = match self.peek().clone() {
+            Token::Word("true") => OperandKind::Bool(true),
+            Token::Word("false") => OperandKind::Bool(false),
+            Token::Word("nil") => OperandKind::Nil,
+            Token::Word(name) => {
+                if KEYWORDS.contains(&name) {
+                    self.at += 1;
+                    return Err(self.unexpected_last("operand"));
+                }
+                if !functions::exists(name) {
+                    return Err(self.problem(&format!("function {name:?} not defined")));
+                }
+                OperandKind::Function(name.to_owned())
+            }
+            Token::Dot => OperandKind::Dot,
+            Token::Field(name) => OperandKind::Field(vec![name.to_owned()]),
+            Token::Variable(name) => {
+                if !self.variables.iter().any(|known| known == name) {
+                    return Err(self.problem(&format!("undefined variable {name:?}")));
+                }
+                OperandKind::Variable(name.to_owned(), Vec::new())
+            }
+            Token::String(text) => OperandKind::String(text),
+            Token::Int(number) => OperandKind::Int(number),
+            Token::Float(number) => OperandKind::Float(number),
+            Token::Symbol("(") => {
+                self.at += 1;
+                self.nest()?;
+                let pipe = self.pipe("parenthesized pipeline", Token::Symbol(")"))?;
+                self.nesting -= 1;
+                return Ok(Some(OperandKind::Pipe(Box::new(pipe))));
+            }
+            _ => return Ok(None),
+        };
+        self.at += 1;
+        Ok(Some(kind))
+    }
+}
+
+const KEYWORDS: [&str; 10] =
+    ["if", "else", "end", "with", "range", "break", "continue", "define", "block", "template"];
+
+/// Tokens.
+impl<'a> Parser<'a> {
+    fn peek(&self) -> &Token<'a> {
+        &self.tokens[self.at].token
+    }
+
+    /// Takes the next token; the last one stays.
+    fn next(&mut self) -> Token<'a> {
+        let token = self.peek().clone();
+        self.at = (self.at + 1).min(self.tokens.len() - 1);
+        token
+    }
+
+    fn skip_space(&mut self) {
+        while *self.peek() == Token::Space {
+            self.at += 1;
+        }
+    }
+
+    fn eat_word(&mut self, word: &str) -> bool {
+        let found = *self.peek() == Token::Word(word);
+        self.at += usize::from(found);
+        found
+    }
+
+    /// The `}}` of an action that takes nothing more.
+    fn close(&mut self, context: &str) -> Result<(), Problem> {
+        self.skip_space();
+        if *self.peek() != Token::Close {
+            self.next();
+            return Err(self.unexpected_last(context));
+        }
+        self.at += 1;
+        Ok(())
+    }
+
+    fn last_end(&self) -> usize {
+        self.tokens[self.at.saturating_sub(1)].end
+    }
+
+    fn nest(&mut self) -> Result<(), Problem> {
+        self.nesting += 1;
+        if self.nesting > MAX_NESTING {
+            return Err(self.problem(&format!("nested more than {MAX_NESTING} levels deep")));
+        }
+        Ok(())
+    }
+
+    fn problem(&self, message: &str) -> Problem {
+        // A bad character is why the parser stumbled.
+        if let Token::Bad(reason) = self.peek() {
+            return Problem { at: self.tokens[self.at].start, message: reason.clone() };
+        }
+        let at = self.tokens[self.at.saturating_sub(1)].start;
+        Problem { at, message: message.to_owned() }
+    }
+
+    /// The error that the token just taken does not belong here.
+    fn unexpected_last(&self, context: &str) -> Problem {
+        let last = self.tokens.len() - 1;
+        let at_end = self.at == last && matches!(self.tokens[last].token, Token::Bad(_));
+        let placed = &self.tokens[if at_end { last } else { self.at.saturating_sub(1) }];
+        let found = match &placed.token {
+            Token::Bad(message) => {
+                return Problem { at: placed.start, message: message.clone() };
+            }
+            Token::End => "EOF".to_owned(),
+            Token::Close => "\"}}\"".to_owned(),
+            Token::Open => "\"{{\"".to_owned(),
+            Token::Space => "\" \"".to_owned(),
+            Token::Word(word) if KEYWORDS.contains(word) => format!("<{word}>"),
+            Token::Text(text) | Token::Word(text) | Token::Variable(text) => format!("{text:?}"),
+            Token::Field(name) => format!("\".{name}\""),
+            Token::Dot => "<.>".to_owned(),
+            Token::String(text) => format!("{text:?}"),
+            Token::Int(number) => format!("\"{number}\""),
+            Token::Float(number) => format!("\"{number}\""),
+            Token::Symbol(symbol) => format!("\"{symbol}\""),
+        };
+        Problem { at: placed.start, message: format!("unexpected {found} in {context}") }
+    }
+}
