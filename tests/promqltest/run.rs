@@ -45,44 +45,53 @@ const AT_UNSAFE: &[&str] = &[
     "step",
 ];
 
+/// What evaluations run on.
+struct Bench<'b> {
+    store: &'b Store,
+    options: &'b EvalOptions,
+}
+
 enum Outcome {
     Passed,
     Failed(String),
     Skipped(&'static str),
 }
 
-/// Runs a file.
-pub fn file(text: &str) -> Tally {
+/// Runs a file. `delayed` says when metric names are taken off; upstream's files want it delayed.
+pub fn file(text: &str, delayed: bool) -> Tally {
     let mut store = Store::default();
+    let options = options(delayed);
     let mut tally = Tally::default();
     for command in read(text) {
         match command {
             Command::Clear => store.clear(),
             Command::Load { step, nhcb, series } => store.load(step, nhcb, &series),
-            Command::Eval(eval) => match evaluate(&store, &eval) {
-                Outcome::Passed => tally.passed += 1,
-                Outcome::Skipped(reason) => {
-                    *tally.skipped.entry(reason.to_owned()).or_default() += 1;
+            Command::Eval(eval) => {
+                match evaluate(&Bench { store: &store, options: &options }, &eval) {
+                    Outcome::Passed => tally.passed += 1,
+                    Outcome::Skipped(reason) => {
+                        *tally.skipped.entry(reason.to_owned()).or_default() += 1;
+                    }
+                    Outcome::Failed(why) => {
+                        tally.failures.push(format!("{}: {}: {why}", eval.line, eval.expr));
+                    }
                 }
-                Outcome::Failed(why) => {
-                    tally.failures.push(format!("{}: {}: {why}", eval.line, eval.expr));
-                }
-            },
+            }
         }
     }
     tally
 }
 
-fn options() -> EvalOptions {
+fn options(delayed_name_removal: bool) -> EvalOptions {
     EvalOptions {
         lookback: Duration::from_secs(300),
         default_step: Duration::from_secs(60),
-        delayed_name_removal: true,
+        delayed_name_removal,
         ..EvalOptions::default()
     }
 }
 
-fn evaluate(store: &Store, eval: &Eval) -> Outcome {
+fn evaluate(bench: &Bench, eval: &Eval) -> Outcome {
     let expr = match parse(&eval.expr, &ParseOptions { experimental_functions: true }) {
         Ok(expr) => expr,
         Err(error) => {
@@ -102,10 +111,10 @@ fn evaluate(store: &Store, eval: &Eval) -> Outcome {
             };
         }
     };
-    store.take_met_native();
-    let result = run_once(store, &expr, eval.when);
+    bench.store.take_met_native();
+    let result = run_once(bench, &expr, eval.when);
     let unsupported = matches!(&result, Err(error) if error.kind == EvalErrorKind::Unsupported);
-    if store.take_met_native() || unsupported {
+    if bench.store.take_met_native() || unsupported {
         if eval.expr.to_lowercase().contains("start_timestamp") {
             return Outcome::Skipped("start timestamp");
         }
@@ -115,32 +124,32 @@ fn evaluate(store: &Store, eval: &Eval) -> Outcome {
         return Outcome::Failed(why);
     }
     if let (When::Instant(at), Ok(_)) = (eval.when, &result) {
-        if let Err(why) = again_with_at(store, eval, &expr, at) {
+        if let Err(why) = again_with_at(bench, eval, &expr, at) {
             return Outcome::Failed(why);
         }
-        if let Err(why) = again_as_range(store, eval, &expr, at) {
+        if let Err(why) = again_as_range(bench, eval, &expr, at) {
             return Outcome::Failed(format!("as a range query: {why}"));
         }
     }
     Outcome::Passed
 }
 
-fn run_once(store: &Store, expr: &Expr, when: When) -> Result<Evaluated, EvalError> {
+fn run_once(bench: &Bench, expr: &Expr, when: When) -> Result<Evaluated, EvalError> {
     match when {
-        When::Instant(at) => instant(expr, store, Timestamp(at), &options()),
+        When::Instant(at) => instant(expr, bench.store, Timestamp(at), bench.options),
         When::Range { start, end, step } => {
             let steps = Steps {
                 start: Timestamp(start),
                 end: Timestamp(end),
                 step: Duration::from_millis(step.unsigned_abs()),
             };
-            range(expr, store, steps, &options())
+            range(expr, bench.store, steps, bench.options)
         }
     }
 }
 
 /// With every selector fixed to the time of evaluation, that time no longer matters.
-fn again_with_at(store: &Store, eval: &Eval, expr: &Expr, at: i64) -> Result<(), String> {
+fn again_with_at(bench: &Bench, eval: &Eval, expr: &Expr, at: i64) -> Result<(), String> {
     let mut fixed = expr.clone();
     let mut safe = true;
     fix(&mut fixed, Timestamp(at), &mut safe);
@@ -148,7 +157,7 @@ fn again_with_at(store: &Store, eval: &Eval, expr: &Expr, at: i64) -> Result<(),
         return Ok(());
     }
     for other in [-10 * at, 0, at / 5, at, 10 * at] {
-        let result = run_once(store, &fixed, When::Instant(other));
+        let result = run_once(bench, &fixed, When::Instant(other));
         check(eval, &result).map_err(|why| format!("with @ {at}, at {other}: {why}"))?;
     }
     Ok(())
@@ -200,7 +209,7 @@ fn is_unsafe(expr: &Expr) -> bool {
 }
 
 /// The middle of three steps equals the instant query.
-fn again_as_range(store: &Store, eval: &Eval, expr: &Expr, at: i64) -> Result<(), String> {
+fn again_as_range(bench: &Bench, eval: &Eval, expr: &Expr, at: i64) -> Result<(), String> {
     let depends = ["start()", "end()", "range()", "step()"];
     let lower = eval.expr.to_lowercase();
     let kind = expr.value_type();
@@ -211,7 +220,7 @@ fn again_as_range(store: &Store, eval: &Eval, expr: &Expr, at: i64) -> Result<()
         return Ok(());
     }
     let when = When::Range { start: at - 60_000, end: at + 60_000, step: 60_000 };
-    let result = run_once(store, expr, when).map_err(|error| error.to_string())?;
+    let result = run_once(bench, expr, when).map_err(|error| error.to_string())?;
     let Value::Matrix(matrix) = result.value else {
         return Err("a range query yields a matrix".to_owned());
     };

@@ -191,7 +191,7 @@ impl<'a> Engine<'a> {
             Some(step) => self.positive_duration(step)?,
             None => millis(self.options.default_step).max(1),
         };
-        let after = reference.start - range;
+        let after = reference.start.saturating_sub(range);
         let mut start = step * (after / step);
         if start <= after {
             start += step;

@@ -10,7 +10,7 @@ use super::engine::Engine;
 use super::error::EvalError;
 use super::keys::{Numbering, Signature};
 use super::names::{is_metadata, merge_rows, settled, strip};
-use crate::base::LabelsBuilder;
+use crate::base::{Labels, LabelsBuilder};
 
 /// No further series in a chain.
 const END: u32 = u32::MAX;
@@ -262,13 +262,15 @@ impl Join<'_> {
                 (false, _) => Head { labels: many.labels.clone(), drop_name },
             };
         }
-        let labels = settled(many, eager);
-        let labels =
-            if arithmetic || (eager && self.binary.return_bool) { strip(&labels) } else { labels };
+        let strips = arithmetic || (eager && self.binary.return_bool);
         let drop_name = drop_name && !eager;
+        let stays = |name: &str| {
+            let named = || matching.labels.iter().any(|label| label == name);
+            !(strips && is_metadata(name)) && (!one_to_one || named() == matching.on)
+        };
+        let pairs = super::names::visible(many, eager).filter(|(name, _)| stays(name));
+        let labels = Labels::from_sorted(pairs);
         if one_to_one {
-            let named = |name: &str| matching.labels.iter().any(|label| label == name);
-            let labels = labels.filtered(|name| named(name) == matching.on);
             return Head { labels, drop_name };
         }
         let mut builder = LabelsBuilder::from(&labels);

@@ -32,6 +32,8 @@ mod over_time;
 mod pick;
 mod rate;
 mod select;
+#[cfg(test)]
+mod tests;
 
 pub use annotations::{Annotation, Annotations, Severity};
 pub use error::{EvalError, EvalErrorKind};

@@ -10,14 +10,23 @@ use super::engine::Engine;
 use super::error::EvalError;
 use crate::base::{HashMap, Labels, METRIC_NAME};
 
+/// The metadata label that sorts last.
+const LAST_METADATA: &str = "__unit__";
+
 /// The labels that describe the metric rather than the series.
 pub(super) fn is_metadata(name: &str) -> bool {
-    name == METRIC_NAME || name == "__type__" || name == "__unit__"
+    name == METRIC_NAME || name == "__type__" || name == LAST_METADATA
+}
+
+/// The metadata labels of a set. Labels are sorted, so few of the others are looked at.
+pub(super) fn metadata(labels: &Labels) -> impl Iterator<Item = (&str, &str)> {
+    let near = labels.iter().take_while(|(name, _)| *name <= LAST_METADATA);
+    near.filter(|(name, _)| is_metadata(name))
 }
 
 /// A label set without the metadata labels; free of cost if it has none.
 pub(super) fn strip(labels: &Labels) -> Labels {
-    if labels.iter().any(|(name, _)| is_metadata(name)) {
+    if metadata(labels).next().is_some() {
         labels.filtered(|name| !is_metadata(name))
     } else {
         labels.clone()

@@ -7,8 +7,8 @@ use super::column::{ABSENT, Column, Grid, Head, Vector, is_present};
 use super::engine::{Engine, unwrap_parens, wrong_type};
 use super::error::EvalError;
 use super::millis;
-use super::names::is_metadata;
-use crate::base::{Labels, Sample, Timestamp, is_stale};
+use super::names::metadata;
+use crate::base::{Labels, METRIC_NAME, Sample, Timestamp, is_stale};
 use crate::window::{Selected, Span};
 
 /// Series with all samples that any step's window needs.
@@ -138,7 +138,7 @@ impl Ranges<'_> {
         let (mut low, mut high) = (0, 0);
         for step in 0..self.ends.count {
             let end = self.ends.at(step);
-            let start = end - self.range;
+            let start = end.saturating_sub(self.range);
             if self.ends.count == 1 {
                 // The samples were fetched for exactly this window.
                 high = run.len();
@@ -176,7 +176,11 @@ fn newest(
             next += samples[next..].iter().take_while(|sample| sample.at.0 <= at).count();
         }
         cells.push(match samples[..next].last() {
-            Some(sample) if sample.at.0 > at - lookback && !is_stale(sample.value) => read(sample),
+            Some(sample)
+                if sample.at.0 > at.saturating_sub(lookback) && !is_stale(sample.value) =>
+            {
+                read(sample)
+            }
             _ => ABSENT,
         });
     }
@@ -196,10 +200,11 @@ fn one_metric(selected: &[Selected]) -> bool {
     let Some(first) = selected.first() else {
         return true;
     };
-    let name = first.labels.metric_name();
-    selected.iter().all(|series| {
-        series.labels.iter().all(|(label, value)| {
-            !is_metadata(label) || (label == crate::base::METRIC_NAME && value == name)
-        }) && (name.is_empty() || !series.labels.metric_name().is_empty())
-    })
+    let mut of_first = metadata(first.labels);
+    match (of_first.next(), of_first.next()) {
+        (Some(name), None) if name.0 == METRIC_NAME => {
+            selected.iter().all(|series| metadata(series.labels).eq([name]))
+        }
+        _ => false,
+    }
 }

@@ -1,0 +1,154 @@
+//! What promqltest files cannot say: limits, deadlines, invalid steps, how often a source is asked.
+
+use std::cell::Cell;
+
+use super::*;
+use crate::promql::{ParseOptions, parse};
+use crate::window::{Selected, Selector, Span};
+
+/// Ten series `x{i="…"}` with the values 0, 1, … every 15 s for ten minutes.
+struct Ramp {
+    series: Vec<(Labels, Vec<Sample>)>,
+    asked: Cell<usize>,
+}
+
+impl Ramp {
+    fn new() -> Ramp {
+        let series = |i: i32| {
+            let labels = Labels::from_pairs([("__name__", "x"), ("i", &i.to_string())]);
+            let sample = |k: i64| Sample { at: Timestamp(k * 15_000), value: k as f64 };
+            (labels, (0..40).map(sample).collect())
+        };
+        Ramp { series: (0..10).map(series).collect(), asked: Cell::new(0) }
+    }
+}
+
+impl Source for Ramp {
+    fn select(&self, selector: &Selector, span: Span) -> Vec<Selected<'_>> {
+        self.asked.set(self.asked.get() + 1);
+        let mut selected = Vec::new();
+        for (labels, samples) in self.series.iter().filter(|(labels, _)| selector.matches(labels)) {
+            let start = samples.partition_point(|sample| sample.at <= span.after);
+            let end = samples.partition_point(|sample| sample.at <= span.upto);
+            if start < end {
+                selected.push(Selected { labels, samples: &samples[start..end] });
+            }
+        }
+        selected
+    }
+}
+
+fn expr(text: &str) -> Expr {
+    parse(text, &ParseOptions { experimental_functions: true }).expect(text)
+}
+
+fn at_five_minutes(text: &str, options: &EvalOptions) -> Result<Evaluated, EvalError> {
+    instant(&expr(text), &Ramp::new(), Timestamp(300_000), options)
+}
+
+fn steps(end_seconds: i64, step_millis: u64) -> Steps {
+    let end = Timestamp(end_seconds * 1000);
+    Steps { start: Timestamp(0), end, step: Duration::from_millis(step_millis) }
+}
+
+#[test]
+fn limits_and_deadlines_end_an_evaluation() {
+    let few = EvalOptions { max_samples: 100, ..EvalOptions::default() };
+    let late = EvalOptions { expired: Some(Arc::new(|| true)), ..EvalOptions::default() };
+    let fine = EvalOptions::default();
+    let cases = [
+        ("sum(x)", &few, None),
+        ("sum(rate(x[5m]))", &few, Some(EvalErrorKind::Limit)),
+        ("sum_over_time(x[1h:1s])", &few, Some(EvalErrorKind::Limit)),
+        // A subquery over a century is refused before anything is allocated for it.
+        ("sum_over_time(vector(1)[100y:1ms])", &fine, Some(EvalErrorKind::Limit)),
+        ("1 + 1", &late, Some(EvalErrorKind::Timeout)),
+        ("histogram_count(x)", &fine, Some(EvalErrorKind::Unsupported)),
+        ("x * on() x", &fine, Some(EvalErrorKind::Execution)),
+        ("x offset 100y", &fine, None),
+        ("x @ 9223372036854774", &fine, None),
+        ("x @ -9223372036854774", &fine, None),
+        ("rate(x[100y] @ -9223372036854774 offset 100y)", &fine, None),
+        ("rate(x[100y:1y] @ -9223372036854774 offset 100y)", &fine, None),
+    ];
+    for (text, options, want) in cases {
+        let got = at_five_minutes(text, options).err().map(|error| error.kind);
+        assert_eq!(got, want, "{text}");
+    }
+}
+
+#[test]
+fn ranges_have_a_step_an_order_and_a_bound() {
+    let options = EvalOptions { max_steps: 10, ..EvalOptions::default() };
+    let kind = |steps: Steps, text: &str| {
+        range(&expr(text), &Ramp::new(), steps, &options).err().map(|error| error.kind)
+    };
+    assert_eq!(kind(steps(9, 1000), "x"), None, "ten steps are ten steps");
+    assert_eq!(kind(steps(10, 1000), "x"), Some(EvalErrorKind::Limit));
+    assert_eq!(kind(steps(9, 0), "x"), Some(EvalErrorKind::Execution));
+    assert_eq!(kind(steps(-1, 1000), "x"), Some(EvalErrorKind::Execution));
+    assert_eq!(kind(steps(9, 1000), "x[1m]"), Some(EvalErrorKind::Execution));
+    assert_eq!(kind(steps(9, 1000), "\"text\""), Some(EvalErrorKind::Execution));
+}
+
+#[test]
+fn a_selector_is_fetched_once_per_query() {
+    let cases = [
+        ("x + x", 1),
+        ("x > 1 and x < 3 or x", 1),
+        ("x + x offset 1m", 2),
+        ("rate(x[1m]) / rate(x[2m])", 2),
+        ("sum_over_time(x[5m:15s])", 1),
+    ];
+    for (text, want) in cases {
+        let source = Ramp::new();
+        let options = EvalOptions::default();
+        range(&expr(text), &source, steps(300, 15_000), &options).expect(text);
+        assert_eq!(source.asked.get(), want, "{text}");
+    }
+}
+
+#[test]
+fn every_step_of_a_range_query_is_the_instant_query_at_that_time() {
+    let queries = [
+        "x",
+        "rate(x[1m])",
+        "sum by (i) (x) / on(i) group_left x",
+        "topk(2, x)",
+        "max_over_time(rate(x[1m])[2m:20s] offset 10s)",
+        "x > 10 unless on(i) x > 20",
+        "-x or absent(x)",
+        "label_replace(x, \"i\", \"$1\", \"i\", \"(1|2)\")",
+        "scalar(sum(x)) + x @ 60",
+        "count_values(\"v\", x)",
+        "quantile(0.3, x % 3)",
+    ];
+    for delayed_name_removal in [false, true] {
+        let options = EvalOptions { delayed_name_removal, ..EvalOptions::default() };
+        for text in queries {
+            check_steps(text, &options);
+        }
+    }
+}
+
+fn check_steps(text: &str, options: &EvalOptions) {
+    let (expr, source) = (expr(text), Ramp::new());
+    let all = range(&expr, &source, steps(1000, 25_000), options).expect(text).value;
+    let Value::Matrix(matrix) = all else {
+        panic!("{text}: not a matrix");
+    };
+    for at in (0..=1000).step_by(25).map(|seconds| Timestamp(seconds * 1000)) {
+        let mut now = match instant(&expr, &source, at, options).expect(text).value {
+            Value::Vector(vector) => vector,
+            other => panic!("{text}: {other:?}"),
+        };
+        now.sort_by(|a, b| a.0.cmp(&b.0));
+        let mut step = Vec::new();
+        for (labels, samples) in &matrix {
+            let sample = samples.iter().find(|sample| sample.at == at);
+            step.extend(sample.map(|sample| (labels.clone(), sample.value)));
+        }
+        // As text, in which NaN equals NaN.
+        assert_eq!(format!("{step:?}"), format!("{now:?}"), "{text} at {at}");
+    }
+}
