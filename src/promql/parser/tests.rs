@@ -355,6 +355,9 @@ fn depth_is_bounded_and_fits_the_stack() {
             Err(error) => assert!(error.message.starts_with("expected type"), "{error}"),
         }
     }
+    for text in nests(MAX_DEPTH).iter().take(6) {
+        assert!(parse(text, &ALL).is_err(), "one level too many: {text}");
+    }
     for text in nests(100_000) {
         let error = parse(&text, &ALL).expect_err("too deep").to_string();
         assert!(error.contains("nested more than 100 levels"), "{error}");
