@@ -19,7 +19,6 @@ pub mod window;
 
 pub mod promql;
 
-pub mod template;
 pub mod outbox;
 pub mod template;
 

@@ -377,7 +377,8 @@ mod tests {
         presenter.settle(posts[0].id, Verdict::Accepted, at(0));
         alert = ended(&alert, 50);
         alert.accepted_at = Some(Timestamp(0));
-        let posts = presenter.due(at(55), at(55).wall, INTERVAL, std::iter::once((&alert, "v > 0")));
+        let posts =
+            presenter.due(at(55), at(55).wall, INTERVAL, std::iter::once((&alert, "v > 0")));
         assert_eq!(posts[0].alerts[0].ends_at, Timestamp(50_000));
     }
 
@@ -430,7 +431,8 @@ mod tests {
         presenter.settle(posts[0].id, Verdict::Failed("down".into()), at(0));
         presenter.settle(posts[1].id, Verdict::Accepted, at(0));
         assert_eq!((presenter.trouble(0), presenter.trouble(1)), (Some("down"), None));
-        let posts = presenter.due(at(70), at(70).wall, INTERVAL, std::iter::once((&alert, "v > 0")));
+        let posts =
+            presenter.due(at(70), at(70).wall, INTERVAL, std::iter::once((&alert, "v > 0")));
         assert_eq!(posts.iter().map(|post| post.instance).collect::<Vec<_>>(), [0, 1]);
     }
 

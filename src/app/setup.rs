@@ -8,8 +8,8 @@ use tokio::sync::mpsc;
 
 use super::config::Config;
 use crate::alerts::PresenterConfig;
-use crate::endpoint::redact;
 use crate::base::{Labels, fingerprint};
+use crate::endpoint::redact;
 use crate::engine::{Pace, Setup};
 use crate::outbox::OutboxConfig;
 use crate::promql::EvalOptions;

@@ -98,9 +98,7 @@ impl Shell {
         self.answer(async move {
             let outcome = match webhook {
                 Some(webhook) => webhook.send(&attempt, clock.now().wall).await,
-                None => {
-                    Outcome::Misconfigured { why: "no control_plane is configured".to_owned() }
-                }
+                None => Outcome::Misconfigured { why: "no control_plane is configured".to_owned() },
             };
             Event::Delivered(Reply { id: attempt.id, number: attempt.number, outcome })
         });

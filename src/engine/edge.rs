@@ -6,7 +6,9 @@
 
 use crate::alerts::{Alert, Change, ResolveReason};
 use crate::base::{Timestamp, fingerprint, format_rfc3339};
-use crate::outbox::{Data, Draft, Event, EventType, Status, WireTime, delivery_id, text_map, trace_id};
+use crate::outbox::{
+    Data, Draft, Event, EventType, Status, WireTime, delivery_id, text_map, trace_id,
+};
 
 /// The labels that say whom an alert is about; they become fields of their own.
 const TENANT: &str = "tenant";
@@ -74,9 +76,7 @@ fn reason(alert: &Alert) -> Option<String> {
     Some(
         match reason {
             ResolveReason::ConditionCleared => "the condition no longer holds",
-            ResolveReason::UnknownTimeout => {
-                "its inputs stayed away for `unknown_timeout`"
-            }
+            ResolveReason::UnknownTimeout => "its inputs stayed away for `unknown_timeout`",
             ResolveReason::RuleGone => "its rule was removed or changed",
         }
         .to_owned(),

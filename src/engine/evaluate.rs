@@ -11,7 +11,7 @@ use crate::alerts::Candidate;
 use crate::base::{Labels, LabelsBuilder, METRIC_NAME, Sample, Timestamp};
 use crate::promql::{EvalOptions, ParseOptions, Value, ast::Expr, instant, parse};
 use crate::rules::Rule;
-use crate::template::{Template, TemplateData};
+use crate::template::{Limits, Template, TemplateData};
 use crate::window::{SeriesId, Source, Window};
 
 /// What every rule of a round is evaluated with.
@@ -37,8 +37,8 @@ pub(super) fn evaluate(
     source: &dyn Source,
     context: &Context<'_>,
 ) -> Result<Evaluated, String> {
-    let evaluated = instant(expr, source, context.at, context.options)
-        .map_err(|error| error.to_string())?;
+    let evaluated =
+        instant(expr, source, context.at, context.options).map_err(|error| error.to_string())?;
     let vector = match evaluated.value {
         Value::Vector(vector) => vector,
         Value::Scalar(value) => vec![(Labels::empty(), value)],
@@ -47,11 +47,7 @@ pub(super) fn evaluate(
         }
     };
     if context.limit > 0 && vector.len() > context.limit {
-        return Err(format!(
-            "exceeded limit of {} with {} series",
-            context.limit,
-            vector.len()
-        ));
+        return Err(format!("exceeded limit of {} with {} series", context.limit, vector.len()));
     }
     Ok(Evaluated { vector, series_fetched: evaluated.series_fetched })
 }
@@ -74,7 +70,7 @@ pub(super) fn record(
         }
         if written.insert(builder.build(), value).is_some() {
             return Err(
-                "vector contains metrics with the same labelset after applying rule labels".into()
+                "vector contains metrics with the same labelset after applying rule labels".into(),
             );
         }
     }
@@ -110,6 +106,7 @@ pub(super) fn candidates(
             external_labels: context.external_labels,
             external_url: context.external_url,
             value: *value,
+            at: context.at,
         };
         let expand = |template: &Template| expand(template, &data, source, context);
         let mut labels = LabelsBuilder::from(&series.without_name());
@@ -120,7 +117,7 @@ pub(super) fn candidates(
         let labels = labels.build();
         if !seen.insert(labels.clone()) {
             return Err(
-                "vector contains metrics with the same labelset after applying alert labels".into()
+                "vector contains metrics with the same labelset after applying alert labels".into(),
             );
         }
         let annotations = state.annotations.iter().map(|(name, t)| (name.as_str(), expand(t)));
@@ -141,12 +138,11 @@ fn expand(
     context: &Context<'_>,
 ) -> String {
     let mut query = |text: &str| -> Result<Vec<(Labels, f64)>, String> {
-        let expr =
-            parse(text, &ParseOptions::default()).map_err(|error| error.to_string())?;
+        let expr = parse(text, &ParseOptions::default()).map_err(|error| error.to_string())?;
         let unlimited = Context { limit: 0, ..*context };
         evaluate(&expr, source, &unlimited).map(|evaluated| evaluated.vector)
     };
     template
-        .expand(data, &mut query)
+        .expand(data, &mut query, Limits::default())
         .unwrap_or_else(|error| format!("<error expanding template: {error}>"))
 }

@@ -154,42 +154,42 @@ fn fires_on_absence(expr: &Expr) -> bool {
     found
 }
 
+/// What feeds a record, and how far that looks back.
+type Behind = BTreeMap<Arc<str>, (Reads, Duration)>;
+
 /// A rule that reads a record is fed by whatever feeds the record.
 fn follow_records(states: &mut [GroupState]) {
-    let mut records: BTreeMap<Arc<str>, Reads> = BTreeMap::new();
-    let mut ranges: BTreeMap<Arc<str>, Duration> = BTreeMap::new();
-    // A chain of records is at most as long as there are rules; each pass follows one link.
-    let longest = states.iter().map(|state| state.rules.len()).sum::<usize>();
-    for _ in 0..=longest {
+    let mut behind = Behind::new();
+    // Each pass follows one link of a chain of records; a chain is no longer than there are rules.
+    for _ in 0..=states.iter().map(|state| state.rules.len()).sum() {
         let mut changed = false;
         for state in states.iter_mut() {
             for (rule, own) in state.group.rules.iter().zip(&mut state.rules) {
-                let before = (own.reads.clone(), own.range);
-                for name in before.0.names.iter() {
-                    if let Some(behind) = records.get(name) {
-                        own.reads.add(behind);
-                    }
-                    let behind = ranges.get(name).copied().unwrap_or_default();
-                    own.range = own.range.max(behind);
-                }
-                changed |= before != (own.reads.clone(), own.range);
+                changed |= follow(own, &behind);
                 if let RuleKind::Record { name } = &rule.kind {
-                    let name: Arc<str> = Arc::from(name.as_str());
-                    records.entry(Arc::clone(&name)).or_default().add(&own.reads);
-                    let range = ranges.entry(name).or_default();
-                    *range = own.range.max(*range);
+                    let record = behind.entry(Arc::from(name.as_str())).or_default();
+                    record.0.add(&own.reads);
+                    record.1 = own.range.max(record.1);
                 }
             }
         }
-        if !changed && !records.is_empty() || records.is_empty() {
+        if !changed && !behind.is_empty() {
             break;
         }
     }
     for state in states {
-        let mut reads = Reads::default();
-        state.rules.iter().for_each(|rule| reads.add(&rule.reads));
-        state.reads = reads;
+        state.rules.iter().for_each(|rule| state.reads.add(&rule.reads));
     }
+}
+
+/// Adds to a rule what stands behind the records it reads; returns whether that was news.
+fn follow(own: &mut RuleState, behind: &Behind) -> bool {
+    let before = (own.reads.clone(), own.range);
+    for (reads, range) in before.0.names.iter().filter_map(|name| behind.get(name)) {
+        own.reads.add(reads);
+        own.range = own.range.max(*range);
+    }
+    before != (own.reads.clone(), own.range)
 }
 
 impl GroupState {
@@ -201,8 +201,7 @@ impl GroupState {
         }
         let slot = self.grid.slot_at_or_before(now);
         let skipped = slot.since(self.next_slot).as_millis() / self.interval.as_millis().max(1);
-        let missed =
-            u64::try_from(skipped).unwrap_or(u64::MAX) + u64::from(self.waiting.is_some());
+        let missed = u64::try_from(skipped).unwrap_or(u64::MAX) + u64::from(self.waiting.is_some());
         let patience = MAX_WAIT.min(self.interval / MAX_WAIT_SHARE);
         self.waiting = Some((slot, monotonic + patience));
         self.next_slot = self.grid.next_slot(now);

@@ -67,9 +67,10 @@ impl Engine {
                 && alert.starts_at() == started_at
                 && fingerprint(&alert.labels) == key
         };
-        let of_rules = self.groups.iter_mut().flat_map(|group| {
-            group.group.rules.iter().map(|rule| &rule.id).zip(&mut group.rules)
-        });
+        let of_rules = self
+            .groups
+            .iter_mut()
+            .flat_map(|group| group.group.rules.iter().map(|rule| &rule.id).zip(&mut group.rules));
         let found = of_rules
             .map(|(id, state)| (id, &mut state.alerts))
             .chain(&mut self.orphans)

@@ -98,11 +98,8 @@ impl Engine {
     /// An engine at its start: `rows` are what the journal held.
     pub fn new(setup: Setup, rows: &[Change], now: Now, stopwatch: Stopwatch) -> Engine {
         let mut restored = durable::restore(rows);
-        let mut facts: Vec<Fact> = restored
-            .problems
-            .drain(..)
-            .map(|problem| Fact::RowUnreadable { problem })
-            .collect();
+        let mut facts: Vec<Fact> =
+            restored.problems.drain(..).map(|problem| Fact::RowUnreadable { problem }).collect();
         let outbox = setup.outbox.clone().map(|config| {
             let (outbox, problems) = Outbox::recover(config, rows.iter().cloned(), now);
             facts.extend(problems.into_iter().map(|problem| Fact::RowUnreadable { problem }));

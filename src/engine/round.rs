@@ -97,8 +97,7 @@ impl Engine {
                 }
                 RuleKind::Alert(_) => {
                     let vector = &evaluated.vector;
-                    let found =
-                        evaluate::candidates(rule, state, vector, &self.window, &context)?;
+                    let found = evaluate::candidates(rule, state, vector, &self.window, &context)?;
                     let watch = Watch::new(state, &self.targets, slot, at, self.covered_since);
                     let round = Round {
                         slot,
@@ -145,7 +144,7 @@ impl Engine {
             let group = &self.groups[group_index];
             let id = group.group.rules[rule_index].id.clone();
             let alert = group.rules[rule_index].alerts.get(&labels).cloned();
-            self.settle_change(now, &id, labels, alert, change);
+            self.settle_change(now, &id, (labels, change), alert);
         }
     }
 
@@ -155,9 +154,8 @@ impl Engine {
         &mut self,
         now: Now,
         rule: &RuleId,
-        labels: Labels,
+        (labels, change): (Labels, Change),
         alert: Option<Alert>,
-        change: Change,
     ) {
         let Some(mut alert) = alert else {
             self.changes.push(durable::remove(rule, &labels));
@@ -225,7 +223,7 @@ impl Engine {
         orphans.retain(|_, alerts| !alerts.is_empty());
         self.orphans = orphans;
         for (rule, labels, alert, change) in all {
-            self.settle_change(now, &rule, labels, alert, change);
+            self.settle_change(now, &rule, (labels, change), alert);
         }
     }
 

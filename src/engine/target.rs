@@ -85,7 +85,8 @@ impl Target {
         }
         let grid = Grid::new(self.info.interval, self.phase);
         let slot = grid.slot_at_or_before(now);
-        let skipped = slot.since(self.next_slot).as_millis() / self.info.interval.as_millis().max(1);
+        let skipped =
+            slot.since(self.next_slot).as_millis() / self.info.interval.as_millis().max(1);
         self.next_slot = grid.next_slot(now);
         Some((slot, u64::try_from(skipped).unwrap_or(u64::MAX)))
     }

@@ -146,9 +146,9 @@ impl PolicyConfig {
     /// Everything configuration contributes to the window, so that rules can join on it.
     pub fn series(&self, host: &str) -> Vec<(Labels, f64)> {
         let vhosts = self.vhosts.iter().flat_map(|vhost| vhost.series(host));
-        let memory = self.m2_memory_bytes.map(|bytes| {
-            super::series("plimsoll_m2_memory_bytes", [("host", host)], bytes as f64)
-        });
+        let memory = self
+            .m2_memory_bytes
+            .map(|bytes| super::series("plimsoll_m2_memory_bytes", [("host", host)], bytes as f64));
         self.plans.series().into_iter().chain(vhosts).chain(memory).collect()
     }
 }

@@ -15,8 +15,8 @@ mod printer;
 mod quoting;
 mod reach;
 
-pub use eval::{EvalError, EvalOptions, Evaluated, Steps, Value, instant, range};
 pub use durations::{QueryTimes, resolve, resolve_positive};
+pub use eval::{EvalError, EvalOptions, Evaluated, Steps, Value, instant, range};
 pub use parser::{MAX_DEPTH, ParseError, ParseOptions, parse};
 pub(crate) use quoting::{quote, unquote};
 pub use reach::{LOOKBACK, Reach, reach};

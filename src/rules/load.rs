@@ -12,6 +12,7 @@ use super::model::{Action, Alert, Group, Rule, RuleKind};
 use crate::base::{HashMap, HashSet, METRIC_NAME, RuleId, closest, is_label_name, is_metric_name};
 use crate::promql::ast::Expr;
 use crate::promql::{ParseOptions, parse as parse_promql};
+use crate::template::Template;
 use crate::yaml::{Cursor, Fields, Position, Problem, Problems, parse, read};
 
 /// The rule label that says what policy may do.
@@ -50,7 +51,8 @@ fn group(at: Cursor<'_, '_>, names: &mut HashSet<String>) -> Option<Group> {
     let query_offset = fields.optional("query_offset", read::duration);
     let limit = fields.optional("limit", read::integer::<usize>).filter(|limit| *limit > 0);
     let context = format!("group {name:?}");
-    let labels = fields.optional("labels", |at| texts(at, &context, "label")).unwrap_or_default();
+    let labels =
+        fields.optional("labels", |at| texts(at, &context, "label", None)).unwrap_or_default();
     let mut reader =
         RuleReader { file, group: &name, labels: &labels, ordinals: HashMap::default(), read: 0 };
     let rules = fields.list("rules", |at| reader.rule(at));
@@ -94,11 +96,12 @@ impl RuleReader<'_> {
             complain(fields.cursor(), position, message);
         }
         let expr = fields.optional("expr", |at| expression(at, &context));
-        let own = fields.optional("labels", |at| texts(at, &context, "label"));
+        let templates_of = alert.as_deref();
+        let own = fields.optional("labels", |at| texts(at, &context, "label", templates_of));
         let mut labels: BTreeMap<String, String> = self.labels.iter().cloned().collect();
         labels.extend(own.unwrap_or_default());
         let action = labels.get(ACTION).and_then(|word| Action::of(word)).unwrap_or_default();
-        let alert_fields = AlertFields::read(&mut fields, &context);
+        let alert_fields = AlertFields::read(&mut fields, &context, alert.as_deref());
         let kind = match (record, alert) {
             (Some(name), None) => {
                 alert_fields.refuse(&mut fields, &context);
@@ -143,11 +146,12 @@ struct AlertFields {
 }
 
 impl AlertFields {
-    fn read(fields: &mut Fields<'_, '_>, context: &str) -> AlertFields {
+    fn read(fields: &mut Fields<'_, '_>, context: &str, alert: Option<&str>) -> AlertFields {
         let for_ = fields.optional("for", read::duration).unwrap_or_default();
         let keep_firing_for =
             fields.optional("keep_firing_for", read::duration).unwrap_or_default();
-        let annotations = fields.optional("annotations", |at| texts(at, context, "annotation"));
+        let annotations =
+            fields.optional("annotations", |at| texts(at, context, "annotation", alert));
         let mut annotations = annotations.unwrap_or_default();
         annotations.sort();
         AlertFields { for_, keep_firing_for, annotations }
@@ -204,8 +208,14 @@ fn expression(mut at: Cursor<'_, '_>, context: &str) -> Option<(Expr, String)> {
     }
 }
 
-/// Labels or annotations, in the order of the file. `what` is the word for messages.
-fn texts(mut at: Cursor<'_, '_>, context: &str, what: &str) -> Option<Vec<(String, String)>> {
+/// Labels or annotations, in the order of the file. `what` is the word for messages; the texts are
+/// templates where they belong to an alert.
+fn texts(
+    mut at: Cursor<'_, '_>,
+    context: &str,
+    what: &str,
+    templates_of: Option<&str>,
+) -> Option<Vec<(String, String)>> {
     at.each_entry(|key, mut at| {
         let name = &key.text;
         if !is_label_name(name) || (what == "label" && name == METRIC_NAME) {
@@ -213,6 +223,13 @@ fn texts(mut at: Cursor<'_, '_>, context: &str, what: &str) -> Option<Vec<(Strin
             return None;
         }
         let text = read::label_value(&mut at)?;
+        if let Some(alert) = templates_of
+            && let Err(error) = Template::parse(&format!("__alert_{alert}"), text)
+        {
+            let problem = bare(&at, at.node.at, format!("{context}: {what} {name:?}: {error}"));
+            at.push(problem);
+            return None;
+        }
         if what == "label" && name == ACTION {
             check_action(&mut at, text, context);
         }

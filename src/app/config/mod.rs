@@ -85,9 +85,8 @@ impl Config {
             .optional("scrape_configs", |at| scrape_configs(at, &global, base))
             .unwrap_or_default();
         let patterns = fields.optional("rule_files", read::strings);
-        let alerting = fields
-            .optional("alerting", |at| AlertingConfig::read(at, base))
-            .unwrap_or_default();
+        let alerting =
+            fields.optional("alerting", |at| AlertingConfig::read(at, base)).unwrap_or_default();
         let window = fields.optional("window", WindowConfig::read).unwrap_or_default();
         let storage = fields.optional("storage", StorageConfig::read).unwrap_or_default();
         let web = fields.optional("web", WebConfig::read).unwrap_or_default();
@@ -100,17 +99,7 @@ impl Config {
         let rules_at = fields.key_at("rule_files");
         fields.finish();
         let groups = read_rules(name, patterns.as_deref(), rules_at, base, problems);
-        Some(Config {
-            global,
-            jobs,
-            groups,
-            alerting,
-            storage,
-            web,
-            window,
-            policy,
-            control_plane,
-        })
+        Some(Config { global, jobs, groups, alerting, storage, web, window, policy, control_plane })
     }
 }
 

@@ -85,9 +85,7 @@ fn plans(mut at: Cursor<'_, '_>) -> Option<Plans> {
         fields.finish();
         Some(plan)
     })?;
-    Plans::new(plans)
-        .map_err(|problems| problems.iter().for_each(|problem| at.error(problem)))
-        .ok()
+    Plans::new(plans).map_err(|problems| problems.iter().for_each(|problem| at.error(problem))).ok()
 }
 
 fn tenant(at: Cursor<'_, '_>) -> Option<TenantRule> {
