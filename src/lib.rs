@@ -11,11 +11,11 @@
 
 pub mod base;
 pub mod regex;
-pub mod yaml;
 
 pub mod exposition;
 pub mod relabel;
 pub mod window;
+pub mod yaml;
 
 pub mod promql;
 

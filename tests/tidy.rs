@@ -9,15 +9,15 @@ use std::path::{Path, PathBuf};
 
 /// Modules by rank: a module imports only from lower ranks, never sideways (ARCHITECTURE.md).
 const RANKS: [(u8, &[&str]); 11] = [
-    (0, &["base", "regex", "yaml"]),
-    (1, &["relabel", "exposition", "window"]),
+    (0, &["base", "regex"]),
+    (1, &["yaml", "relabel", "exposition", "window"]),
     (2, &["promql"]),
     (3, &["template", "outbox"]),
     (4, &["rules"]),
     (5, &["alerts"]),
     (6, &["policy"]),
     (7, &["engine"]),
-    (8, &["telemetry", "ruletest"]),
+    (8, &["endpoint", "telemetry", "ruletest"]),
     (9, &["scrape", "collector", "docker", "journal", "send", "http"]),
     (10, &["app"]),
 ];
@@ -229,7 +229,9 @@ fn no_file_is_too_long_and_each_says_what_it_is() {
 
 /// Files among `sources` whose text has one of `words`, apart from those below `home`.
 fn outside(sources: &[Source], words: &[&str], home: &str, why: &str) -> Vec<String> {
-    let strangers = sources.iter().filter(|source| !source.path.starts_with(home));
+    let strangers = sources
+        .iter()
+        .filter(|source| !source.path.starts_with(home) && !source.path.ends_with("/tests.rs"));
     let mut faults = Vec::new();
     for source in strangers {
         let code = without_comments(shipped(&source.text));
@@ -260,13 +262,17 @@ fn only_the_journal_gives_receipts_and_only_the_clock_reads_time() {
         "src/journal/",
         "only a commit makes a receipt, else an edge could be sent before it is durable",
     );
-    let clock = outside(
-        &sources,
-        &["Instant::now(", "SystemTime::now(", ".elapsed()"],
+    // Sockets have deadlines: the layer that owns them may ask tokio's clock how long is left.
+    let timerless: Vec<Source> =
+        sources.iter().filter(|source| !source.path.starts_with("src/scrape/")).cloned().collect();
+    let monotonic = outside(
+        &timerless,
+        &["Instant::now(", ".elapsed()"],
         "src/app/clock.rs",
         "time is passed in",
     );
-    assert_none(&[receipt, clock].concat());
+    let wall = outside(&sources, &["SystemTime::now("], "src/app/clock.rs", "time is passed in");
+    assert_none(&[receipt, monotonic, wall].concat());
 }
 
 #[test]

@@ -4,17 +4,12 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use tokio::sync::{mpsc, watch};
 
 use super::clock::Clock;
 use super::config::Config;
-use super::run::{Crank, INBOX};
-use super::setup::{self, Parts};
-use super::shell::Shell;
-use crate::base::{Change, Now};
-use crate::engine::{Engine, View};
-use crate::journal::{self, Journal, Pace, StoreKind};
-use crate::scrape::Scraper;
+use super::live::{Start, wire};
+use super::setup;
+use crate::journal::{self, StoreKind};
 
 /// Stopped cleanly.
 const OK: u8 = 0;
@@ -74,53 +69,18 @@ fn run(path: &Path) -> u8 {
 }
 
 async fn live(config: Config) -> anyhow::Result<()> {
-    let clock = Clock::system();
     let host = config.policy.host.clone().unwrap_or_default();
-    let Parts { setup, settings, files, discovery, alertmanagers, dress, webhook } =
-        setup::build(&config, &host)?;
     let (dir, _) = setup::state_dir(&config, None);
-    let opened =
-        journal::open(config.storage.kind.unwrap_or(StoreKind::Redb), &dir.join("journal"))?;
-    let rows: Vec<Change> = opened
-        .rows
-        .into_iter()
-        .flat_map(|(table, rows)| {
-            rows.into_iter().map(move |(key, value)| Change { table, key, value: Some(value) })
-        })
-        .collect();
-    let (notify, notices) = mpsc::unbounded_channel();
-    let journal = Journal::start(opened.store, Pace::default(), move |notice| {
-        notify.send(notice).ok();
-    })?;
-    let (inbox, events) = mpsc::channel(INBOX);
-    let (scraper, problems) = Scraper::new(settings, files);
-    for problem in problems {
-        tracing::warn!(problem, "target");
-    }
-    let now: Now = clock.now();
-    let mut engine = Engine::new(setup, &rows, now, Box::new(move || clock.monotonic()));
-    let checkpoint = dir.join("window");
-    if let Ok(bytes) = std::fs::read(&checkpoint)
-        && let Err(error) = engine.restore_window(&bytes, now)
-    {
-        tracing::warn!(%error, "window checkpoint not used");
-    }
-    let (_questions, question_rx) = mpsc::channel(64);
-    let (_reloads, reload_rx) = mpsc::channel(1);
-    let (views, _view) = watch::channel(View::default());
-    let crank = Crank {
-        engine,
-        shell: Shell { clock, scraper, alertmanagers, dress, webhook, inbox },
-        journal,
-        inbox: events,
-        notices,
-        discovery,
-        questions: question_rx,
-        reloads: reload_rx,
-        views,
+    let kind = config.storage.kind.unwrap_or(StoreKind::Redb);
+    let opened = journal::open(kind, &dir.join("journal"))?;
+    let (crank, _handles) = wire(Start {
+        config,
+        host,
+        clock: Clock::system(),
+        opened,
+        checkpoint: Some(dir.join("window")),
         tell: Box::new(|fact| tracing::info!(?fact)),
-        checkpoint: Some(checkpoint),
-    };
+    })?;
     crank.turn(stop_signal()).await
 }
 

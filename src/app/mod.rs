@@ -6,6 +6,7 @@ pub mod cli;
 mod clock;
 pub mod config;
 mod files;
+mod live;
 mod run;
 mod setup;
 mod shell;
