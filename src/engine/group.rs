@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::view::{AlertingView, GroupView, Health, RuleView};
 use crate::alerts::{Alert, Terms};
 use crate::base::{Labels, Timestamp};
+use crate::policy::HoldReason;
 use crate::promql::ast::{BinaryOp, Expr, ExprKind};
 use crate::promql::{QueryTimes, reach};
 use crate::rules::{Grid, Group, Rule, RuleKind};
@@ -41,6 +42,8 @@ pub(super) struct GroupState {
 pub(super) struct RuleState {
     /// Its alerts, by label set.
     pub alerts: BTreeMap<Labels, Alert>,
+    /// Why the action each firing alert asks for is held.
+    pub held: BTreeMap<Labels, HoldReason>,
     /// The series its last evaluation wrote.
     pub written: BTreeSet<SeriesId>,
     pub health: Health,

@@ -16,6 +16,7 @@ mod evaluate;
 mod event;
 mod fact;
 mod group;
+mod judge;
 mod level;
 mod round;
 mod setup;
@@ -33,6 +34,7 @@ use self::target::Target;
 use crate::alerts::{Alert, Presenter};
 use crate::base::{Batch, Change, Labels, Now, RuleId, Sample, TargetId, Timestamp};
 use crate::outbox::{Outbox, Reply};
+use crate::policy::{Episodes, Guards};
 use crate::rules;
 use crate::window::{Selector, SeriesId, Span, Window};
 
@@ -63,6 +65,8 @@ pub struct Engine {
     dropped_targets: Vec<Labels>,
     presenter: Presenter,
     outbox: Option<Outbox>,
+    guards: Guards,
+    episodes: Episodes,
     /// The order in which groups of one round run: records before the rules that read them.
     order: Vec<usize>,
     /// Alerts whose rule is gone: they end, and are told.
@@ -105,6 +109,10 @@ impl Engine {
             facts.extend(problems.into_iter().map(|problem| Fact::RowUnreadable { problem }));
             outbox
         });
+        let (guards, problems) = Guards::recover(rows.iter().cloned(), now);
+        let (episodes, more) = Episodes::recover(rows.iter().cloned());
+        let unreadable = problems.into_iter().chain(more);
+        facts.extend(unreadable.map(|problem| Fact::RowUnreadable { problem }));
         let down_for = restored.last_evaluation.map_or(Duration::ZERO, |at| now.wall.since(at));
         for alert in restored.alerts.values_mut().flat_map(BTreeMap::values_mut) {
             durable::resume(alert, down_for);
@@ -122,6 +130,8 @@ impl Engine {
             dropped_targets: Vec::new(),
             presenter: Presenter::new(setup.presenter, setup.alertmanagers.len()),
             outbox,
+            guards,
+            episodes,
             order: Vec::new(),
             orphans: restored.alerts,
             writes_alert_series: false,

@@ -122,6 +122,7 @@ impl Engine {
                     write_alert_series(state, &mut self.window, context.at);
                 }
                 self.take_changes(now, (group_index, rule_index), changes);
+                self.judge(now, (group_index, rule_index), at);
             }
             Err(error) => {
                 let first = state.health != Health::Bad;
@@ -163,6 +164,7 @@ impl Engine {
             return;
         };
         self.tell(&alert, change);
+        self.note_episode(rule, &alert, change, now.wall);
         let draft = edge::alert_event(&mut alert, change, &self.setup.host, now.wall);
         if let (Some(draft), Some(_)) = (draft, &self.outbox) {
             self.push_event(now, draft);
@@ -170,6 +172,20 @@ impl Engine {
         self.changes.push(durable::put(rule, &alert));
         if let Some(held) = self.alert_mut(rule, &labels) {
             held.revision = alert.revision;
+        }
+    }
+
+    /// Counts an episode when an alert that asks for something begins; ends its actions with it.
+    fn note_episode(&mut self, rule: &RuleId, alert: &Alert, change: Change, wall: Timestamp) {
+        let asks = alert.labels.get("action").is_some_and(|word| word != "none");
+        match change {
+            Change::Firing if asks => {
+                let service = alert.labels.get("service");
+                let subject = service.unwrap_or_else(|| alert.name());
+                self.changes.push(self.episodes.record(subject, wall));
+            }
+            Change::Resolved if asks => self.close_actions(&rule.0, alert),
+            _ => {}
         }
     }
 
