@@ -25,6 +25,7 @@ pub mod alerts;
 
 pub mod endpoint;
 
+pub mod http;
 pub mod journal;
 pub mod scrape;
 pub mod send;

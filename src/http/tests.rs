@@ -1,0 +1,639 @@
+//! The server over real sockets, before a backend that answers from a script. Expected bodies are
+//! those of a Prometheus 2.42 that was asked the same.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+use super::view::{AlertingView, AlertmanagerView, GroupView, Health, RuleView, TargetView, View};
+use super::*;
+use crate::alerts::{Alert, AlertState, ResolveReason};
+use crate::base::{Labels, Sample, Timestamp, parse_rfc3339};
+use crate::promql::eval::{Steps, Value};
+
+const NOW: Timestamp = Timestamp(1_795_313_872_960);
+
+/// Answers queries by their text and remembers what it was asked.
+struct Scripted {
+    view: Mutex<Arc<View>>,
+    asked: Mutex<Vec<QueryRequest>>,
+    reloads: Mutex<Vec<Result<(), ApiError>>>,
+}
+
+fn v_labels() -> Labels {
+    Labels::from_pairs([
+        ("__name__", "v"),
+        ("instance", "127.0.0.1:19998"),
+        ("job", "x"),
+        ("tenant", "acme"),
+    ])
+}
+
+fn samples(points: &[(i64, f64)]) -> Vec<Sample> {
+    points.iter().map(|(at, value)| Sample { at: Timestamp(*at), value: *value }).collect()
+}
+
+fn scripted_value(request: &QueryRequest) -> Result<Value, ApiError> {
+    let vector = |value| Value::Vector(vec![(v_labels(), value)]);
+    Ok(match (request.text.as_str(), request.times) {
+        ("1", QueryTimes::Range(_)) => Value::Matrix(vec![(
+            Labels::empty(),
+            samples(&[(10_000, 1.0), (20_000, 1.0), (30_000, 1.0)]),
+        )]),
+        ("1+1", _) => Value::Scalar(2.0),
+        ("\"a\"", _) => Value::String("a".to_owned()),
+        ("v[6s]", _) => Value::Matrix(vec![(
+            v_labels(),
+            samples(&[(1_795_313_867_826, 7.0), (1_795_313_869_826, 7.0)]),
+        )]),
+        ("v", _) => vector(7.0),
+        ("big", _) => vector(1e21),
+        ("nanv", _) => vector(f64::NAN),
+        ("two", _) => Value::Vector(vec![(v_labels(), 1.0), (Labels::empty(), 2.0)]),
+        ("broken", _) => {
+            return Err(ApiError::new(ErrorKind::Execution, "multiple matches for labels"));
+        }
+        _ => Value::Vector(Vec::new()),
+    })
+}
+
+impl Backend for Scripted {
+    fn now(&self) -> Timestamp {
+        NOW
+    }
+
+    fn view(&self) -> Arc<View> {
+        Arc::clone(&self.view.lock().expect("not poisoned"))
+    }
+
+    fn query(&self, request: QueryRequest) -> Answering<'_, QueryAnswer> {
+        Box::pin(async move {
+            if request.text == "slow" {
+                tokio::time::sleep(Duration::from_secs(600)).await;
+            }
+            let value = scripted_value(&request)?;
+            let note = |of: &str| if request.text == of { vec!["note".to_owned()] } else { vec![] };
+            let (warnings, infos) = (note("warned"), note("informed"));
+            self.asked.lock().expect("not poisoned").push(request);
+            Ok(QueryAnswer { value, warnings, infos })
+        })
+    }
+
+    fn series(&self, request: SeriesRequest) -> Answering<'_, SeriesAnswer> {
+        let up = Labels::from_pairs([("__name__", "up"), ("job", "y")]);
+        let all = [v_labels(), up];
+        let series = all.into_iter().filter(|labels| {
+            request.start.is_none_or(|start| start <= NOW)
+                && (request.selectors.is_empty()
+                    || request.selectors.iter().any(|selector| selector.matches(labels)))
+        });
+        let series = series.collect();
+        Box::pin(async move { Ok(SeriesAnswer { series, warnings: Vec::new() }) })
+    }
+
+    fn metrics_text(&self) -> String {
+        "plimsoll_up 1\n".to_owned()
+    }
+
+    fn reload(&self) -> Answering<'_, ()> {
+        let next = self.reloads.lock().expect("not poisoned").pop();
+        Box::pin(async move { next.expect("a reload was scripted") })
+    }
+}
+
+fn scripted() -> Arc<Scripted> {
+    Arc::new(Scripted {
+        view: Mutex::new(Arc::new(view())),
+        asked: Mutex::default(),
+        reloads: Mutex::default(),
+    })
+}
+
+fn at(text: &str) -> Timestamp {
+    parse_rfc3339(text).expect("a time")
+}
+
+fn high(state: AlertState) -> Alert {
+    Alert {
+        labels: Labels::from_pairs([("alertname", "High"), ("severity", "warning")]),
+        annotations: Labels::from_pairs([("summary", "v=7 on acme")]),
+        value: 7.0,
+        state,
+        active_at: at("2026-11-22T02:17:22.730Z"),
+        fired_at: Some(at("2026-11-22T02:17:32.730Z")),
+        keep_firing_since: None,
+        resolved: (state == AlertState::Resolved).then_some((NOW, ResolveReason::ConditionCleared)),
+        unknown: None,
+        unknown_told: false,
+        accepted_at: None,
+        revision: 1,
+    }
+}
+
+fn view() -> View {
+    let rule = |name: &str, query: &str, alerting| RuleView {
+        name: name.to_owned(),
+        query: query.to_owned(),
+        labels: Vec::new(),
+        health: Health::Good,
+        last_error: None,
+        last_evaluation: Some(at("2026-11-22T02:17:52.731Z")),
+        evaluation_time: Duration::from_nanos(362_454),
+        series_fetched: 1,
+        alerting,
+    };
+    let alerting = AlertingView {
+        hold: Duration::from_secs(10),
+        keep_firing: Duration::ZERO,
+        annotations: vec![("summary".to_owned(), "v={{ $value }}".to_owned())],
+        alerts: vec![high(AlertState::Firing), high(AlertState::Resolved)],
+    };
+    let mut alert = rule("High", "v > 5", Some(alerting));
+    alert.labels = vec![("severity".to_owned(), "warning".to_owned())];
+    let group = |name: &str, rules| {
+        Arc::new(GroupView {
+            name: name.to_owned(),
+            file: "r.yml".to_owned(),
+            interval: Duration::from_secs(5),
+            limit: 0,
+            last_evaluation: None,
+            evaluation_time: Duration::from_millis(1),
+            missed: 0,
+            rules,
+        })
+    };
+    let target = TargetView {
+        job: "x".to_owned(),
+        url: "http://127.0.0.1:19998/metrics".to_owned(),
+        discovered: Labels::from_pairs([("__address__", "127.0.0.1:19998"), ("job", "x")]),
+        labels: Labels::from_pairs([("instance", "127.0.0.1:19998"), ("job", "x")]),
+        interval: Duration::from_secs(2),
+        timeout: Duration::from_secs(2),
+        health: Health::Bad,
+        last_error: Some("connection refused".to_owned()),
+        last_scrape: Some(at("2026-11-22T02:17:51.826Z")),
+        last_scrape_duration: Duration::from_micros(2917),
+        samples: 3,
+    };
+    View {
+        groups: vec![
+            group("g", vec![rule("job:v:sum", "sum by (job) (v)", None), alert]),
+            group("h", vec![rule("r", "v", None)]),
+        ],
+        targets: vec![Arc::new(target)],
+        dropped_targets: vec![Labels::from_pairs([("job", "gone")])],
+        alertmanagers: vec![AlertmanagerView {
+            url: "http://127.0.0.1:19999/api/v2/alerts".to_owned(),
+            trouble: None,
+        }],
+        ..View::default()
+    }
+}
+
+/// A server on a free port, for as long as the test's runtime lives.
+async fn start(backend: Arc<Scripted>, options: Options) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("bound");
+    tokio::spawn(serve(listener, backend, options, std::future::pending()));
+    address
+}
+
+struct Reply {
+    status: u16,
+    content_type: String,
+    body: String,
+}
+
+async fn ask(address: SocketAddr, method: &str, path: &str, form: Option<&str>) -> Reply {
+    let body = form.unwrap_or("");
+    let form_type = form.map_or("", |_| "Content-Type: application/x-www-form-urlencoded\r\n");
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{form_type}Content-Length: {}\r\n\r\n",
+        body.len()
+    );
+    let mut stream = TcpStream::connect(address).await.expect("connects");
+    // A refused body may close the connection before all of it is sent.
+    let _ = stream.write_all(format!("{head}{body}").as_bytes()).await;
+    let mut reply = Vec::new();
+    stream.read_to_end(&mut reply).await.expect("a reply");
+    let reply = String::from_utf8(reply).expect("text");
+    let (head, body) = reply.split_once("\r\n\r\n").expect("a head");
+    let header = |name: &str| {
+        let lines = head.lines().map(str::to_ascii_lowercase);
+        let mut of_name = lines.filter_map(|line| line.strip_prefix(name).map(str::to_owned));
+        of_name.next_back().unwrap_or_default()
+    };
+    Reply {
+        status: head.split(' ').nth(1).expect("a status").parse().expect("a number"),
+        content_type: header("content-type: "),
+        body: body.to_owned(),
+    }
+}
+
+/// Asks the API with GET and compares status and body, byte by byte.
+async fn check(cases: &[(&str, u16, &str)]) {
+    let address = start(scripted(), Options::default()).await;
+    for (path, status, body) in cases {
+        let reply = ask(address, "GET", &format!("/api/v1/{path}"), None).await;
+        assert_eq!((reply.status, reply.body.as_str()), (*status, *body), "{path}");
+        assert_eq!(reply.content_type, "application/json", "{path}");
+    }
+}
+
+const V: &str = r#"{"__name__":"v","instance":"127.0.0.1:19998","job":"x","tenant":"acme"}"#;
+
+fn ok(data: &str) -> String {
+    format!(r#"{{"status":"success","data":{data}}}"#)
+}
+
+fn bad(error: &str) -> String {
+    format!(r#"{{"error":{error:?},"errorType":"bad_data","status":"error"}}"#)
+}
+
+#[tokio::test]
+async fn queries_are_answered_in_prometheus_shapes() {
+    let result =
+        |kind: &str, result: &str| ok(&format!(r#"{{"resultType":"{kind}","result":{result}}}"#));
+    let vector = |value: &str| {
+        result("vector", &format!(r#"[{{"metric":{V},"value":[1795313872.960,"{value}"]}}]"#))
+    };
+    let points = r#"[[1795313867.826,"7"],[1795313869.826,"7"]]"#;
+    let matrix = result("matrix", &format!(r#"[{{"metric":{V},"values":{points}}}]"#));
+    let range = r#"[{"metric":{},"values":[[10,"1"],[20,"1"],[30,"1"]]}]"#;
+    let with = |what: &str| {
+        let empty = result("vector", "[]");
+        format!("{},\"{what}\":[\"note\"]}}", empty.strip_suffix('}').expect("an object"))
+    };
+    let cut = result("vector", &format!(r#"[{{"metric":{V},"value":[1,"1"]}}]"#));
+    let cut = format!(
+        "{},\"warnings\":[\"results truncated due to limit\"]}}",
+        cut.strip_suffix('}').expect("an object")
+    );
+    check(&[
+        ("query?query=1%2B1", 200, &result("scalar", r#"[1795313872.960,"2"]"#)),
+        ("query?query=%22a%22", 200, &result("string", r#"[1795313872.960,"a"]"#)),
+        ("query?query=v", 200, &vector("7")),
+        ("query?query=big", 200, &vector("1e+21")),
+        ("query?query=nanv", 200, &vector("NaN")),
+        ("query?query=nosuch", 200, &result("vector", "[]")),
+        ("query?query=v[6s]", 200, &matrix),
+        ("query_range?query=1&start=10&end=30&step=10", 200, &result("matrix", range)),
+        ("query?query=warned", 200, &with("warnings")),
+        ("query?query=informed", 200, &with("infos")),
+        ("query?query=two&time=1&limit=1", 200, &cut),
+        ("query_exemplars?query=test", 200, &ok("[]")),
+        ("format_query?query=sum(rate(v[5m]))by(a)", 200, &ok(r#""sum by (a) (rate(v[5m]))""#)),
+        (
+            "query?query=broken",
+            422,
+            r#"{"error":"multiple matches for labels","errorType":"execution","status":"error"}"#,
+        ),
+    ])
+    .await;
+}
+
+const BAD_PARAMETERS: &[(&str, &str)] = &[
+    (
+        "query?query=up%20%3D%3D",
+        r#"invalid parameter "query": 1:6: parse error: unexpected end of input"#,
+    ),
+    ("query", r#"invalid parameter "query": 1:1: parse error: no expression found in input"#),
+    (
+        "query?query=rate(v)",
+        r#"invalid parameter "query": 1:6: parse error: expected type range vector in call to function "rate", got instant vector"#,
+    ),
+    (
+        "query?query=v&time=abc",
+        r#"invalid parameter "time": Invalid time value for 'time': cannot parse "abc" to a valid timestamp"#,
+    ),
+    (
+        "query?query=v&timeout=x",
+        r#"invalid parameter "timeout": cannot parse "x" to a valid duration"#,
+    ),
+    (
+        "query?query=v&limit=x",
+        r#"invalid parameter "limit": strconv.Atoi: parsing "x": invalid syntax"#,
+    ),
+    ("query?query=v&limit=-1", r#"invalid parameter "limit": limit must be non-negative"#),
+    (
+        "query_range?query=v&start=1&end=2&step=0",
+        r#"invalid parameter "step": zero or negative query resolution step widths are not accepted. Try a positive integer"#,
+    ),
+    (
+        "query_range?query=v&start=1&end=2&step=0.0001",
+        r#"invalid parameter "step": zero or negative query resolution step widths are not accepted. Try a positive integer"#,
+    ),
+    (
+        "query_range?query=v&start=1&end=2",
+        r#"invalid parameter "step": cannot parse "" to a valid duration"#,
+    ),
+    (
+        "query_range?query=v&end=2&step=1",
+        r#"invalid parameter "start": cannot parse "" to a valid timestamp"#,
+    ),
+    (
+        "query_range?query=v&start=5&end=2&step=1",
+        r#"invalid parameter "end": end timestamp must not be before start time"#,
+    ),
+    (
+        "query_range?query=v&start=0&end=100000&step=1",
+        "exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query resolution (?step=XX)",
+    ),
+    ("label/bad-name/values", r#"invalid label name: "bad-name""#),
+    ("series", "no match[] parameter provided"),
+    (
+        "series?match[]={}",
+        r#"invalid parameter "match[]": match[] must contain at least one non-empty matcher"#,
+    ),
+    (
+        "series?match[]=v&start=x",
+        r#"invalid parameter "start": Invalid time value for 'start': cannot parse "x" to a valid timestamp"#,
+    ),
+    ("metadata?limit=x", "limit must be a number"),
+    ("rules?type=foo", r#"invalid parameter "type": not supported value "foo""#),
+    (
+        "rules?group_next_token=x",
+        r#"invalid parameter "group_limit": group_limit needs to be set in order to paginate over the groups"#,
+    ),
+    (
+        "rules?group_limit=1&group_next_token=x",
+        r#"invalid parameter "group_next_token": invalid group_next_token 'x'. were rule groups changed?"#,
+    ),
+];
+
+#[tokio::test]
+async fn bad_parameters_are_told_in_prometheus_words() {
+    let cases: Vec<(&str, String)> =
+        BAD_PARAMETERS.iter().map(|(path, text)| (*path, bad(text))).collect();
+    let cases: Vec<(&str, u16, &str)> =
+        cases.iter().map(|(path, body)| (*path, 400, body.as_str())).collect();
+    check(&cases).await;
+}
+
+#[tokio::test]
+async fn eleven_thousand_points_are_allowed() {
+    let backend = scripted();
+    let address = start(Arc::clone(&backend), Options::default()).await;
+    let path = "/api/v1/query_range?query=1&start=0&end=11000&step=1s";
+    assert_eq!(ask(address, "GET", path, None).await.status, 200);
+    let path = "/api/v1/query_range?query=1&start=0&end=11001&step=1s";
+    assert_eq!(ask(address, "GET", path, None).await.status, 400);
+}
+
+#[tokio::test]
+async fn labels_and_series_are_sorted_and_cut() {
+    let names = ok(r#"["__name__","instance","job","tenant"]"#);
+    let cut =
+        r#"{"status":"success","data":["__name__"],"warnings":["results truncated due to limit"]}"#;
+    check(&[
+        ("labels", 200, &names),
+        ("labels?limit=4", 200, &names),
+        ("labels?limit=0", 200, &names),
+        ("labels?limit=1", 200, cut),
+        ("labels?match[]=up", 200, &ok(r#"["__name__","job"]"#)),
+        ("label/__name__/values", 200, &ok(r#"["up","v"]"#)),
+        ("label/job/values?match[]=v", 200, &ok(r#"["x"]"#)),
+        ("label/tenant/values?start=2030-01-01T00:00:00Z", 200, &ok("[]")),
+        ("label/nosuch/values", 200, &ok("[]")),
+        ("series?match[]=v", 200, &ok(&format!("[{V}]"))),
+        (
+            "series?match[]=v&match[]={job=~%22y%22}",
+            200,
+            &ok(&format!(r#"[{{"__name__":"up","job":"y"}},{V}]"#)),
+        ),
+        ("metadata", 200, &ok("{}")),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn rules_alerts_and_targets_are_shown() {
+    let alert = r#"{"labels":{"alertname":"High","severity":"warning"},"annotations":{"summary":"v=7 on acme"},"state":"firing","activeAt":"2026-11-22T02:17:22.730Z","value":"7e+00"}"#;
+    let run =
+        r#""health":"ok","evaluationTime":0.000362454,"lastEvaluation":"2026-11-22T02:17:52.731Z""#;
+    let record = |name: &str, query: &str| {
+        format!(r#"{{"name":"{name}","query":"{query}",{run},"type":"recording"}}"#)
+    };
+    let high = |alerts: &str| {
+        format!(
+            r#"{{"state":"firing","name":"High","query":"v > 5","duration":10,"keepFiringFor":0,"labels":{{"severity":"warning"}},"annotations":{{"summary":"v={{{{ $value }}}}"}},"alerts":[{alerts}],{run},"type":"alerting"}}"#
+        )
+    };
+    let group = |name: &str, rules: &[String]| {
+        format!(
+            r#"{{"name":"{name}","file":"r.yml","rules":[{}],"interval":5,"limit":0,"evaluationTime":0.001,"lastEvaluation":"0001-01-01T00:00:00Z"}}"#,
+            rules.join(",")
+        )
+    };
+    let groups = |groups: &[String]| ok(&format!(r#"{{"groups":[{}]}}"#, groups.join(",")));
+    let sum = record("job:v:sum", "sum by (job) (v)");
+    let h = group("h", &[record("r", "v")]);
+    let page = ok(&format!(
+        r#"{{"groups":[{}],"groupNextToken":"r.yml;h"}}"#,
+        group("g", &[sum.clone(), high(alert)])
+    ));
+    let only_high = groups(&[group("g", &[high(alert)])]);
+    let target = r#"{"discoveredLabels":{"__address__":"127.0.0.1:19998","job":"x"},"labels":{"instance":"127.0.0.1:19998","job":"x"},"scrapePool":"x","scrapeUrl":"http://127.0.0.1:19998/metrics","globalUrl":"http://127.0.0.1:19998/metrics","lastError":"connection refused","lastScrape":"2026-11-22T02:17:51.826Z","lastScrapeDuration":0.002917,"health":"down","scrapeInterval":"2s","scrapeTimeout":"2s"}"#;
+    let dropped = r#"{"discoveredLabels":{"job":"gone"}}"#;
+    let targets = |active: &str, dropped: &str| {
+        ok(&format!(r#"{{"activeTargets":[{active}],"droppedTargets":[{dropped}]}}"#))
+    };
+    check(&[
+        ("rules", 200, &groups(&[group("g", &[sum.clone(), high(alert)]), h.clone()])),
+        ("rules?type=alert", 200, &only_high),
+        ("rules?type=record&rule_group[]=g", 200, &groups(&[group("g", std::slice::from_ref(&sum))])),
+        ("rules?rule_name[]=High&exclude_alerts=true", 200, &groups(&[group("g", &[high("")])])),
+        ("rules?match[]={severity=%22warning%22}", 200, &only_high),
+        ("rules?file[]=other.yml", 200, &groups(&[])),
+        ("rules?group_limit=1", 200, &page),
+        ("rules?group_limit=1&group_next_token=r.yml;h", 200, &groups(&[h])),
+        ("alerts", 200, &ok(&format!(r#"{{"alerts":[{alert}]}}"#))),
+        ("targets", 200, &targets(target, dropped)),
+        ("targets?state=active", 200, &targets(target, "")),
+        ("targets?state=dropped", 200, &targets("", dropped)),
+        ("targets?scrapePool=other", 200, &targets("", "")),
+        ("alertmanagers", 200, &ok(r#"{"activeAlertmanagers":[{"url":"http://127.0.0.1:19999/api/v2/alerts"}],"droppedAlertmanagers":[]}"#)),
+        ("status/buildinfo", 200, &ok(&format!(r#"{{"version":"3.14.0","revision":"plimsoll {}","branch":"plimsoll","buildUser":"","buildDate":"","goVersion":""}}"#, env!("CARGO_PKG_VERSION")))),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn a_form_is_read_and_wins_over_the_url() {
+    let backend = scripted();
+    let address = start(Arc::clone(&backend), Options::default()).await;
+    let form = "query=v+%2B+1&time=5&timeout=90s&lookback_delta=1m";
+    let reply = ask(address, "POST", "/api/v1/query?time=6", Some(form)).await;
+    assert_eq!(reply.status, 200, "{}", reply.body);
+    let form = "query=1&start=0&end=1&step=0.5&timeout=2";
+    let reply = ask(address, "POST", "/api/v1/query_range", Some(form)).await;
+    assert_eq!(reply.status, 200, "{}", reply.body);
+    let asked = backend.asked.lock().expect("not poisoned");
+    assert_eq!(asked[0].text, "v + 1");
+    assert_eq!(asked[0].times, QueryTimes::Instant(Timestamp(5000)));
+    assert_eq!(asked[0].timeout, QUERY_TIMEOUT, "a client cannot ask for more than the server's");
+    assert_eq!(asked[0].lookback, Some(Duration::from_secs(60)));
+    let steps =
+        Steps { start: Timestamp(0), end: Timestamp(1000), step: Duration::from_millis(500) };
+    assert_eq!(asked[1].times, QueryTimes::Range(steps));
+    assert_eq!(asked[1].timeout, Duration::from_secs(2));
+}
+
+#[tokio::test]
+async fn health_metrics_and_reload() {
+    let backend = scripted();
+    let closed = start(Arc::clone(&backend), Options::default()).await;
+    let options = Options { enable_lifecycle: true, ..Options::default() };
+    let open = start(Arc::clone(&backend), options).await;
+    let no = Err(ApiError::new(ErrorKind::Internal, "line 3: unknown key"));
+    *backend.reloads.lock().expect("not poisoned") = vec![no, Ok(())];
+    let not_ready =
+        "plimsoll is not ready: not every target has answered or timed out since the start.\n";
+    let cases = [
+        (closed, "GET", "/-/healthy", 200, "plimsoll is healthy.\n"),
+        (closed, "HEAD", "/-/healthy", 200, ""),
+        (closed, "GET", "/-/ready", 503, not_ready),
+        (closed, "GET", "/metrics", 200, "plimsoll_up 1\n"),
+        (closed, "POST", "/-/reload", 403, "Lifecycle API is not enabled."),
+        (closed, "PUT", "/-/reload", 403, "Lifecycle API is not enabled."),
+        (open, "GET", "/-/reload", 405, "Only POST or PUT requests allowed\n"),
+        (open, "POST", "/-/reload", 200, ""),
+        (open, "PUT", "/-/reload", 500, "failed to reload config: line 3: unknown key\n"),
+        (open, "GET", "/nosuch", 404, "404 page not found\n"),
+        (open, "GET", "/api/v1/nosuch", 404, "404 page not found\n"),
+        (open, "GET", "/api/v1/status/flags", 404, "404 page not found\n"),
+        (open, "POST", "/api/v1/rules", 405, ""),
+    ];
+    for (address, method, path, status, body) in cases {
+        let reply = ask(address, method, path, None).await;
+        assert_eq!((reply.status, reply.body.as_str()), (status, body), "{method} {path}");
+    }
+    let reply = ask(closed, "GET", "/metrics", None).await;
+    assert_eq!(reply.content_type, "text/plain; version=0.0.4; charset=utf-8");
+    let now_ready = View { ready: true, ..View::default() };
+    *backend.view.lock().expect("not poisoned") = Arc::new(now_ready);
+    assert_eq!(ask(closed, "GET", "/-/ready", None).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_slow_query_times_out() {
+    let address = start(scripted(), Options::default()).await;
+    let reply = ask(address, "GET", "/api/v1/query?query=slow&timeout=50ms", None).await;
+    assert_eq!(reply.status, 503);
+    assert!(reply.body.contains("query timed out in expression evaluation"), "{}", reply.body);
+    assert!(reply.body.contains(r#""errorType":"timeout""#));
+}
+
+#[tokio::test]
+async fn queries_wait_for_their_turn() {
+    let address = start(scripted(), Options::default()).await;
+    let slow = "/api/v1/query?query=slow&timeout=400ms";
+    let running: Vec<_> = (0..QUERIES_AT_ONCE)
+        .map(|_| tokio::spawn(async move { ask(address, "GET", slow, None).await }))
+        .collect();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let reply = ask(address, "GET", "/api/v1/query?query=1&timeout=50ms", None).await;
+    assert_eq!(reply.status, 503, "no turn in time");
+    assert_eq!(ask(address, "GET", "/api/v1/alerts", None).await.status, 200, "others go on");
+    for running in running {
+        assert_eq!(running.await.expect("ends").status, 503);
+    }
+    assert_eq!(ask(address, "GET", "/api/v1/query?query=1", None).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_large_body_is_refused() {
+    let address = start(scripted(), Options::default()).await;
+    let form = format!("query={}", "x".repeat(MAX_BODY_BYTES));
+    let mut stream = TcpStream::connect(address).await.expect("connects");
+    let head = format!(
+        "POST /api/v1/query HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n",
+        form.len()
+    );
+    stream.write_all(head.as_bytes()).await.expect("sends");
+    let _ = stream.write_all(form.as_bytes()).await;
+    let mut reply = vec![0; 200];
+    let length = stream.read(&mut reply).await.expect("a reply");
+    let reply = String::from_utf8_lossy(&reply[..length]).into_owned();
+    assert!(reply.starts_with("HTTP/1.1 400"), "{reply}");
+}
+
+/// A server with small limits.
+async fn start_limited(limits: listen::Limits) -> SocketAddr {
+    let inner = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = inner.local_addr().expect("bound");
+    let router = router(scripted(), Options::default());
+    let listener = listen::Listener::new(inner, limits);
+    tokio::spawn(serve_router(listener, router, std::future::pending()));
+    address
+}
+
+const LONG: Duration = Duration::from_secs(600);
+const SHORT: Duration = Duration::from_millis(100);
+
+#[tokio::test]
+async fn a_dripping_request_is_cut() {
+    let address =
+        start_limited(listen::Limits { connections: 8, request: SHORT, idle: LONG }).await;
+    for head in [
+        "GET / HTTP/1.1\r\n",
+        "POST /api/v1/query HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 9999\r\n\r\n",
+    ] {
+        let mut stream = TcpStream::connect(address).await.expect("connects");
+        stream.write_all(head.as_bytes()).await.expect("sends");
+        let dripping = async {
+            while stream.write_all(b"x").await.is_ok() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), dripping).await.expect("is cut");
+    }
+}
+
+#[tokio::test]
+async fn a_silent_connection_is_closed() {
+    let address =
+        start_limited(listen::Limits { connections: 8, request: LONG, idle: SHORT }).await;
+    let mut stream = TcpStream::connect(address).await.expect("connects");
+    let request = b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n";
+    let mut reply = Vec::new();
+    stream.write_all(request).await.expect("sends");
+    let closed = stream.read_to_end(&mut reply);
+    tokio::time::timeout(Duration::from_secs(10), closed).await.expect("is closed").expect("reads");
+    assert!(reply.starts_with(b"HTTP/1.1 200"));
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_is_cut_and_frees_its_place() {
+    let address =
+        start_limited(listen::Limits { connections: 1, request: LONG, idle: SHORT }).await;
+    let mut stream = TcpStream::connect(address).await.expect("connects");
+    // More answers than the sockets' buffers hold, and nobody reads them.
+    let requests = b"GET /api/v1/rules HTTP/1.1\r\nHost: x\r\n\r\n".repeat(1000);
+    let sending = async { while stream.write_all(&requests).await.is_ok() {} };
+    tokio::time::timeout(Duration::from_secs(20), sending).await.expect("is cut");
+    let next = ask(address, "GET", "/-/healthy", None);
+    let reply = tokio::time::timeout(Duration::from_secs(10), next).await.expect("a place is free");
+    assert_eq!(reply.status, 200);
+}
+
+#[tokio::test]
+async fn stopping_lets_requests_finish_and_takes_no_new_ones() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("bound");
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let shutdown = async move {
+        let _ = stopped.await;
+    };
+    let serving = tokio::spawn(serve(listener, scripted(), Options::default(), shutdown));
+    let path = "/api/v1/query?query=slow&timeout=300ms";
+    let running = tokio::spawn(async move { ask(address, "GET", path, None).await });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    stop.send(()).expect("the server listens for it");
+    assert_eq!(running.await.expect("ends").status, 503, "answered, not cut");
+    serving.await.expect("ends").expect("without an error");
+    assert!(TcpStream::connect(address).await.is_err());
+}
