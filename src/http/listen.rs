@@ -83,31 +83,24 @@ impl axum::serve::Listener for Listener {
 pub(super) struct Guarded {
     stream: TcpStream,
     limits: Limits,
-    phase: Phase,
-    /// Goes off when the phase has lasted too long.
+    /// Whether a request has begun to arrive and no byte of its answer has left.
+    in_request: bool,
+    /// Goes off when that, or its contrary, has lasted too long.
     alarm: Pin<Box<Sleep>>,
     _permit: OwnedSemaphorePermit,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Phase {
-    /// Nothing is under way, or an answer is leaving without delay.
-    Idle,
-    /// A request has begun to arrive and no byte of its answer has left.
-    Asking,
-    /// An answer waits for the client to read. What arrives meanwhile changes nothing.
-    Answering,
 }
 
 impl Guarded {
     fn new(stream: TcpStream, limits: Limits, permit: OwnedSemaphorePermit) -> Guarded {
         let alarm = Box::pin(tokio::time::sleep(limits.idle));
-        Guarded { stream, limits, phase: Phase::Idle, alarm, _permit: permit }
+        Guarded { stream, limits, in_request: false, alarm, _permit: permit }
     }
 
-    /// Enters a phase. The alarm is polled, so that it wakes the connection when nothing else does.
-    fn enter(&mut self, phase: Phase, limit: Duration, context: &mut Context<'_>) {
-        self.phase = phase;
+    /// Begins or ends a request. The alarm is polled, so that it wakes the connection when nothing
+    /// else does.
+    fn turn(&mut self, in_request: bool, context: &mut Context<'_>) {
+        self.in_request = in_request;
+        let limit = if in_request { self.limits.request } else { self.limits.idle };
         self.alarm.set(tokio::time::sleep(limit));
         let _ = self.alarm.as_mut().poll(context);
     }
@@ -123,10 +116,9 @@ impl Guarded {
         context: &mut Context<'_>,
     ) -> Poll<io::Result<usize>> {
         if written.is_pending() {
-            self.phase = Phase::Answering;
             return self.overdue(context);
         }
-        self.enter(Phase::Idle, self.limits.idle, context);
+        self.turn(false, context);
         written
     }
 }
@@ -140,9 +132,8 @@ impl AsyncRead for Guarded {
         if Pin::new(&mut self.stream).poll_read(context, buffer)?.is_pending() {
             return self.overdue(context);
         }
-        if self.phase == Phase::Idle {
-            let limit = self.limits.request;
-            self.enter(Phase::Asking, limit, context);
+        if !self.in_request {
+            self.turn(true, context);
         }
         Poll::Ready(Ok(()))
     }

@@ -84,12 +84,13 @@ pub async fn serve(
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
     let listener = listen::Listener::new(listener, listen::Limits::default());
-    serve_router(listener, router(backend, options), shutdown).await
+    serve_router(listener, router(backend, options), STOP_GRACE, shutdown).await
 }
 
 async fn serve_router(
     listener: listen::Listener,
     router: Router,
+    grace: Duration,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
     let (stopping, stopped) = tokio::sync::oneshot::channel();
@@ -98,14 +99,14 @@ async fn serve_router(
         let _ = stopping.send(());
     };
     let serving = axum::serve(listener, router).with_graceful_shutdown(signal);
-    let grace = async {
+    let overdue = async {
         // The sender cannot go away before it has sent: the server holds it.
         let _ = stopped.await;
-        tokio::time::sleep(STOP_GRACE).await;
+        tokio::time::sleep(grace).await;
     };
     tokio::select! {
         result = async { serving.await } => result,
-        () = grace => Ok(()),
+        () = overdue => Ok(()),
     }
 }
 

@@ -567,7 +567,7 @@ async fn start_limited(limits: listen::Limits) -> SocketAddr {
     let address = inner.local_addr().expect("bound");
     let router = router(scripted(), Options::default());
     let listener = listen::Listener::new(inner, limits);
-    tokio::spawn(serve_router(listener, router, std::future::pending()));
+    tokio::spawn(serve_router(listener, router, LONG, std::future::pending()));
     address
 }
 
@@ -636,4 +636,18 @@ async fn stopping_lets_requests_finish_and_takes_no_new_ones() {
     assert_eq!(running.await.expect("ends").status, 503, "answered, not cut");
     serving.await.expect("ends").expect("without an error");
     assert!(TcpStream::connect(address).await.is_err());
+}
+
+#[tokio::test]
+async fn stopping_does_not_wait_for_a_client_that_dawdles() {
+    let inner = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let mut stream =
+        TcpStream::connect(inner.local_addr().expect("bound")).await.expect("connects");
+    stream.write_all(b"GET / HTTP/1.1\r\n").await.expect("sends");
+    let router = router(scripted(), Options::default());
+    let listener = listen::Listener::new(inner, listen::Limits::default());
+    let soon = tokio::time::sleep(SHORT);
+    let serving = serve_router(listener, router, SHORT, soon);
+    let ended = tokio::time::timeout(Duration::from_secs(10), serving).await;
+    ended.expect("does not wait").expect("without an error");
 }
