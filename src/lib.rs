@@ -21,7 +21,11 @@ pub mod promql;
 
 pub mod outbox;
 
+pub mod rules;
+
 pub mod alerts;
+
+pub mod policy;
 
 pub mod endpoint;
 

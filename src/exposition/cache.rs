@@ -14,8 +14,8 @@ use super::metadata::Metadata;
 use super::scan::{Batch, Point, Stats};
 use crate::base::{HashMap, Labels};
 
-/// Scrapes after which a series that was not seen again is forgotten: as long as Prometheus keeps
-/// series in memory is far too long for a label that changes with each restart.
+/// Successful scrapes without a series after which it is forgotten: enough to outlast a container's
+/// restart, few enough that a label which changes with each restart costs no memory for long.
 const FORGOTTEN_AFTER: u64 = 10;
 /// Ids after which a cache of mostly dead ids starts a new epoch: what the engine maps by id is
 /// then at most a few hundred kilobytes.

@@ -60,9 +60,6 @@ impl Translator<'_> {
             after_repeat = false;
             self.atom(head)?;
         }
-        if self.depth > 0 {
-            return Err("missing closing )".to_owned());
-        }
         Ok(())
     }
 
@@ -173,8 +170,8 @@ impl Translator<'_> {
             if self.rest.starts_with('-') && !self.rest.starts_with("-]") && self.rest.len() > 1 {
                 self.copy(1);
                 match self.class_item()? {
-                    Escape::Literal(high) if high >= low => push_literal(&mut self.out, high),
-                    _ => return Err(format!("bad range in [ ] starting at `{low}-`")),
+                    Escape::Literal(high) => push_literal(&mut self.out, high),
+                    Escape::Text { .. } => return Err(format!("bad range in [ ], from `{low}-`")),
                 }
             }
         }

@@ -198,6 +198,8 @@ mod tests {
         let base = |action: &str, regex: &str| RuleSpec { regex: text(regex), ..spec(action) };
         check(base("labeldrop", "a|b"), Some(&[("c", "baz")]));
         check(base("labelkeep", "a|b"), Some(&[("a", "foo"), ("b", "bar")]));
+        let nameless = RuleSpec { replacement: text("$1"), ..base("labelmap", "(x?).*") };
+        check(nameless, Some(ALL));
         let map = RuleSpec { replacement: text("m_$1"), ..base("labelmap", "([ab])") };
         check(
             map,

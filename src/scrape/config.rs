@@ -10,6 +10,7 @@ use super::file_sd::FilePattern;
 use crate::base::{Labels, format_duration};
 use crate::endpoint::read::{http_options, path, relabel_rules, target_group};
 use crate::endpoint::{HttpOptions, TargetGroup};
+use crate::exposition::Limits;
 use crate::relabel::Rule;
 use crate::yaml::{Cursor, Fields, Problems, read};
 
@@ -26,21 +27,6 @@ pub struct GlobalConfig {
     pub external_labels: Labels,
     /// Limits of jobs that set none.
     pub limits: Limits,
-}
-
-/// Bounds on one scrape; 0 is no bound.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Limits {
-    /// `body_size_limit`, decompressed; for 0 see `DEFAULT_BODY_LIMIT_BYTES`.
-    pub body_bytes: u64,
-    /// `sample_limit`, after metric relabelling.
-    pub samples: u64,
-    /// `label_limit`: labels of one series.
-    pub labels: u64,
-    /// `label_name_length_limit`.
-    pub label_name_bytes: u64,
-    /// `label_value_length_limit`.
-    pub label_value_bytes: u64,
 }
 
 /// One entry of `file_sd_configs`.
@@ -135,7 +121,7 @@ const FORMATS: [(&str, &str); 10] = [
 ];
 
 impl Default for GlobalConfig {
-    /// Prometheus's defaults: 1 m, 10 s, 1 m, no limits.
+    /// Prometheus's defaults: 1 m, 10 s, 1 m; a body has an end.
     fn default() -> GlobalConfig {
         GlobalConfig {
             scrape_interval: Duration::from_secs(60),
@@ -156,7 +142,7 @@ impl GlobalConfig {
         let evaluation =
             fields.or("evaluation_interval", default.evaluation_interval, read::positive_duration);
         let labels = fields.optional("external_labels", read::labels).unwrap_or_default();
-        let limits = limits(&mut fields, default.limits);
+        let limits = limits(&mut fields, &default.limits);
         for (key, lost) in FORMATS {
             fields.unsupported(key, lost);
         }
@@ -224,7 +210,7 @@ impl ScrapeConfig {
                 .optional("fallback_scrape_protocol", fallback_is_text)
                 .unwrap_or(false),
             http: http_options(&mut fields, base),
-            limits: limits(&mut fields, global.limits),
+            limits: limits(&mut fields, &global.limits),
             relabel: fields.optional("relabel_configs", relabel_rules).unwrap_or_default(),
             metric_relabel: fields
                 .optional("metric_relabel_configs", relabel_rules)
@@ -265,21 +251,22 @@ fn timing(fields: &mut Fields<'_, '_>, default: &GlobalConfig) -> (Duration, Dur
     (interval, written.unwrap_or(default.scrape_timeout).min(interval))
 }
 
-fn limits(fields: &mut Fields<'_, '_>, default: Limits) -> Limits {
+fn limits(fields: &mut Fields<'_, '_>, default: &Limits) -> Limits {
     Limits {
-        body_bytes: fields.or("body_size_limit", default.body_bytes, read::bytes),
-        samples: fields.or("sample_limit", default.samples, read::integer),
-        labels: fields.or("label_limit", default.labels, read::integer),
-        label_name_bytes: fields.or(
+        body_size_limit: fields.or("body_size_limit", default.body_size_limit, read::bytes),
+        sample_limit: fields.or("sample_limit", default.sample_limit, read::integer),
+        label_limit: fields.or("label_limit", default.label_limit, read::integer),
+        label_name_length_limit: fields.or(
             "label_name_length_limit",
-            default.label_name_bytes,
+            default.label_name_length_limit,
             read::integer,
         ),
-        label_value_bytes: fields.or(
+        label_value_length_limit: fields.or(
             "label_value_length_limit",
-            default.label_value_bytes,
+            default.label_value_length_limit,
             read::integer,
         ),
+        ..default.clone()
     }
 }
 
@@ -402,14 +389,15 @@ scrape_configs:
         assert!(job.honor_labels && !job.honor_timestamps && job.any_content_type);
         assert!(!plain.honor_labels && plain.honor_timestamps && !plain.any_content_type);
         let limits = Limits {
-            body_bytes: 64 << 20,
-            samples: 7,
-            labels: 30,
-            label_name_bytes: 40,
-            label_value_bytes: 50,
+            body_size_limit: 64 << 20,
+            sample_limit: 7,
+            label_limit: 30,
+            label_name_length_limit: 40,
+            label_value_length_limit: 50,
+            ..Limits::default()
         };
         assert_eq!(job.limits, limits);
-        assert_eq!(plain.limits, Limits { samples: 1000, ..Limits::default() }, "from global");
+        assert_eq!(plain.limits, Limits { sample_limit: 1000, ..Limits::default() }, "from global");
         assert_eq!(job.http.tls.ca_file, Some(PathBuf::from("/c/ca.pem")));
         assert_eq!(job.static_groups[0].targets, ["a:1", "b:2"]);
         assert_eq!((job.file_sd[0].files.len(), job.file_sd[0].refresh_interval), (2, secs(60)));

@@ -1,23 +1,21 @@
 //! One HTTP scrape: from the URL to the last byte of the body, within one deadline.
 //!
-//! The body goes to the caller chunk by chunk as it arrives; nothing here keeps it. A target can
+//! The body goes to the caller piece by piece as it arrives; nothing here keeps it. A target can
 //! cost at most its `scrape_timeout` and `body_size_limit`, whatever it sends or withholds. No
 //! redirect is followed and no proxy used.
 
-use std::cell::Cell;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HOST, LOCATION};
+use reqwest::header::{
+    ACCEPT, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HOST, HeaderName, LOCATION,
+};
 use reqwest::{Response, StatusCode, Url};
+use tokio::time::Instant;
 
 use super::error::{ScrapeError, ScrapeErrorKind as Kind};
 use crate::base::format_duration;
 use crate::endpoint::{HttpOptions, Pool, explain, redact};
-
-/// The body limit where `body_size_limit` is 0 or absent: ten times the largest body measured
-/// (24 MB, M2 with 100 000 vhosts); an endless body ends here or at the timeout.
-pub const DEFAULT_BODY_LIMIT_BYTES: u64 = 256 * 1024 * 1024;
 
 /// Plain text first: the only format read.
 const ACCEPT_TEXT: &str = "text/plain;version=0.0.4,text/plain;q=0.5,*/*;q=0.1";
@@ -36,55 +34,84 @@ pub struct Ask<'a> {
     pub http: &'a HttpOptions,
     /// Everything must have arrived by then.
     pub timeout: Duration,
-    /// Most bytes of (decompressed) body; 0 means [`DEFAULT_BODY_LIMIT_BYTES`].
+    /// Most bytes of (decompressed) body; 0 is no limit.
     pub body_limit_bytes: u64,
-    /// Whether a body of unknown content type is read as text
-    /// (`fallback_scrape_protocol`).
-    pub any_content_type: bool,
 }
 
-/// How far a scrape had come, for the message when time is up.
-#[derive(Clone, Copy)]
-enum Progress {
-    Headers,
-    Body(u64),
+/// A page whose headers were good, read piece by piece until the scrape's deadline.
+#[derive(Debug)]
+pub struct Page {
+    response: Response,
+    timeout: Duration,
+    deadline: Instant,
+    body_limit_bytes: u64,
+    received_bytes: u64,
 }
 
-/// Fetches, handing each chunk to `sink`; an error of `sink` ends the scrape.
-pub async fn fetch(
-    pool: &Pool,
-    ask: Ask<'_>,
-    mut sink: impl FnMut(&[u8]) -> Result<(), ScrapeError>,
-) -> Result<(), ScrapeError> {
-    let progress = Cell::new(Progress::Headers);
-    let work = async {
-        let mut response = send(pool, ask).await?;
-        check_head(&response, ask)?;
-        progress.set(Progress::Body(0));
-        let limit = match ask.body_limit_bytes {
-            0 => DEFAULT_BODY_LIMIT_BYTES,
-            limit => limit,
-        };
-        // A body that says it is too long is not read at all.
-        if response.content_length().is_some_and(|length| length > limit) {
-            return Err(too_long(ask));
+/// Asks for a page and checks status and encoding. The deadline runs from here.
+pub async fn open(pool: &Pool, ask: Ask<'_>) -> Result<Page, ScrapeError> {
+    let deadline = Instant::now() + ask.timeout;
+    let response = match tokio::time::timeout_at(deadline, send(pool, ask)).await {
+        Ok(response) => response?,
+        Err(_) => {
+            let timeout = format_duration(ask.timeout);
+            let message = format!("no answer within scrape_timeout ({timeout})");
+            return Err(ScrapeError::new(Kind::Timeout, message));
         }
-        let mut received = 0;
-        while let Some(chunk) = response.chunk().await.map_err(broken_body)? {
-            received += chunk.len() as u64;
-            progress.set(Progress::Body(received));
-            if received > limit {
-                return Err(too_long(ask));
-            }
-            sink(&chunk)?;
-            // Decompression is always ready; without this a bomb would never let the timer look.
-            tokio::task::coop::consume_budget().await;
-        }
-        Ok(())
     };
-    match tokio::time::timeout(ask.timeout, work).await {
-        Ok(result) => result,
-        Err(_) => Err(timed_out(ask.timeout, progress.get())),
+    check_head(&response, ask)?;
+    let page = Page {
+        response,
+        timeout: ask.timeout,
+        deadline,
+        body_limit_bytes: ask.body_limit_bytes,
+        received_bytes: 0,
+    };
+    // A body that says it is too long is not read at all.
+    page.check_length(page.response.content_length().unwrap_or(0))?;
+    Ok(page)
+}
+
+impl Page {
+    /// The header `Content-Type`.
+    pub fn content_type(&self) -> Option<String> {
+        header(&self.response, &CONTENT_TYPE)
+    }
+
+    /// The next piece of the body; `None` at its end.
+    pub async fn next(&mut self) -> Result<Option<impl AsRef<[u8]> + use<>>, ScrapeError> {
+        // Decompression is always ready: without these two a bomb would starve the others, and
+        // never meet its deadline.
+        tokio::task::coop::consume_budget().await;
+        if Instant::now() >= self.deadline {
+            return Err(self.timed_out());
+        }
+        let chunk = match tokio::time::timeout_at(self.deadline, self.response.chunk()).await {
+            Ok(chunk) => chunk.map_err(|error| {
+                let message = format!("the body broke off: {}", explain(error));
+                ScrapeError::new(Kind::Body, message)
+            })?,
+            Err(_) => return Err(self.timed_out()),
+        };
+        self.received_bytes += chunk.as_ref().map_or(0, |chunk| chunk.len() as u64);
+        self.check_length(self.received_bytes)?;
+        Ok(chunk)
+    }
+
+    fn check_length(&self, length_bytes: u64) -> Result<(), ScrapeError> {
+        let limit = self.body_limit_bytes;
+        if limit == 0 || length_bytes <= limit {
+            return Ok(());
+        }
+        let message = format!("the body is longer than body_size_limit ({limit} bytes)");
+        Err(ScrapeError::new(Kind::BodyLimit, message))
+    }
+
+    fn timed_out(&self) -> ScrapeError {
+        let (bytes, timeout) = (self.received_bytes, format_duration(self.timeout));
+        let message =
+            format!("the body had not ended after {bytes} bytes and scrape_timeout ({timeout})");
+        ScrapeError::new(Kind::Timeout, message)
     }
 }
 
@@ -115,17 +142,18 @@ async fn send(pool: &Pool, ask: Ask<'_>) -> Result<Response, ScrapeError> {
     }
 }
 
-/// Status, encoding and content type must be those of a metrics page.
+/// Status and encoding must be those of a metrics page.
 fn check_head(response: &Response, ask: Ask<'_>) -> Result<(), ScrapeError> {
-    let header = |name| response.headers().get(name).map(|v| String::from_utf8_lossy(v.as_bytes()));
     let status = response.status();
     if status.is_redirection() {
-        let to = header(LOCATION).map_or("nowhere".to_owned(), |to| match ask.url.join(&to) {
-            Ok(url) => redact(&url),
-            Err(_) => "an unreadable location".to_owned(),
-        });
+        let to = match header(response, &LOCATION).map(|to| ask.url.join(&to)) {
+            Some(Ok(url)) => redact(&url),
+            Some(Err(_)) => "an unreadable location".to_owned(),
+            None => "nowhere".to_owned(),
+        };
         let message = format!(
-            "the target redirects to {to} ({status}); redirects are not followed, scrape that address"
+            "the target redirects to {to} ({status}); redirects are not followed, scrape that \
+             address"
         );
         return Err(ScrapeError::new(Kind::Redirect, message));
     }
@@ -141,53 +169,17 @@ fn check_head(response: &Response, ask: Ask<'_>) -> Result<(), ScrapeError> {
         return Err(ScrapeError::new(Kind::Status, message));
     }
     // The client removes this header from what it has decompressed.
-    if let Some(encoding) = header(CONTENT_ENCODING).filter(|e| e != "identity" && !e.is_empty()) {
-        let message = format!("the body is encoded as `{encoding}`, which was not asked for");
-        return Err(ScrapeError::new(Kind::Encoding, message));
-    }
-    match header(CONTENT_TYPE) {
-        Some(given) if !ask.any_content_type && !is_text(&given) => {
-            let message = format!(
-                "Content-Type `{given}` is not the text format; if it is text after all, set \
-                 fallback_scrape_protocol: PrometheusText0.0.4"
-            );
-            Err(ScrapeError::new(Kind::ContentType, message))
+    match header(response, &CONTENT_ENCODING).filter(|e| e != "identity" && !e.is_empty()) {
+        Some(encoding) => {
+            let message = format!("the body is encoded as `{encoding}`, which was not asked for");
+            Err(ScrapeError::new(Kind::Encoding, message))
         }
-        _ => Ok(()),
+        None => Ok(()),
     }
 }
 
-/// What is read as text: plain text, OpenMetrics (M2 calls its pages that, and the scanner is
-/// lenient), and a page that says nothing, which the scanner will judge.
-fn is_text(content_type: &str) -> bool {
-    let media_type = content_type.split(';').next().unwrap_or("").trim().to_ascii_lowercase();
-    ["", "text/plain", "application/openmetrics-text"].contains(&media_type.as_str())
-}
-
-fn too_long(ask: Ask<'_>) -> ScrapeError {
-    let message = match ask.body_limit_bytes {
-        0 => format!(
-            "the body is longer than the default limit of {DEFAULT_BODY_LIMIT_BYTES} bytes; raise \
-             body_size_limit if that is meant"
-        ),
-        limit => format!("the body is longer than body_size_limit ({limit} bytes)"),
-    };
-    ScrapeError::new(Kind::BodyLimit, message)
-}
-
-fn broken_body(error: reqwest::Error) -> ScrapeError {
-    ScrapeError::new(Kind::Body, format!("the body broke off: {}", explain(error)))
-}
-
-fn timed_out(timeout: Duration, progress: Progress) -> ScrapeError {
-    let timeout = format_duration(timeout);
-    let message = match progress {
-        Progress::Headers => format!("no answer within scrape_timeout ({timeout})"),
-        Progress::Body(bytes) => {
-            format!("the body had not ended after {bytes} bytes and scrape_timeout ({timeout})")
-        }
-    };
-    ScrapeError::new(Kind::Timeout, message)
+fn header(response: &Response, name: &HeaderName) -> Option<String> {
+    response.headers().get(name).map(|v| String::from_utf8_lossy(v.as_bytes()).into_owned())
 }
 
 #[cfg(test)]
@@ -212,18 +204,18 @@ mod tests {
             http: &http,
             timeout: Duration::from_millis(300),
             body_limit_bytes: 0,
-            any_content_type: false,
         };
         adjust(&mut ask);
-        let (pool, mut body) = (Pool::default(), Vec::new());
-        let result = fetch(&pool, ask, |chunk| {
-            body.extend_from_slice(chunk);
-            Ok(())
-        });
-        match result.await {
-            Ok(()) => Ok(String::from_utf8(body).expect("text")),
-            Err(error) => Err((error.kind, error.message)),
+        read_all(&Pool::default(), ask).await.map_err(|error| (error.kind, error.message))
+    }
+
+    async fn read_all(pool: &Pool, ask: Ask<'_>) -> Result<String, ScrapeError> {
+        let mut page = open(pool, ask).await?;
+        let mut body = Vec::new();
+        while let Some(chunk) = page.next().await? {
+            body.extend_from_slice(chunk.as_ref());
         }
+        Ok(String::from_utf8(body).expect("text"))
     }
 
     fn assert_fails(outcome: Outcome, kind: Kind, words: &[&str]) {
@@ -247,7 +239,7 @@ mod tests {
 
     #[tokio::test]
     async fn bad_answers_say_what_is_wrong() {
-        let cases: [(&'static [u8], Kind, &[&str]); 10] = [
+        let cases: [(&'static [u8], Kind, &[&str]); 7] = [
             (
                 b"HTTP/1.1 302 Found\r\nLocation: http://u:pw@other:9/x?token=t\r\nContent-Length: 0\r\n\r\n",
                 Kind::Redirect,
@@ -256,21 +248,6 @@ mod tests {
             (b"HTTP/1.1 308 Moved\r\nContent-Length: 0\r\n\r\n", Kind::Redirect, &["nowhere"]),
             (b"HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n", Kind::Status, &["500"]),
             (b"HTTP/1.1 401 No\r\nContent-Length: 0\r\n\r\n", Kind::Status, &["basic_auth"]),
-            (
-                b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 6\r\n\r\n<html>",
-                Kind::ContentType,
-                &["text/html", "fallback_scrape_protocol"],
-            ),
-            (
-                b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}",
-                Kind::ContentType,
-                &["application/json"],
-            ),
-            (
-                b"HTTP/1.1 200 OK\r\nContent-Type: application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily\r\nContent-Length: 0\r\n\r\n",
-                Kind::ContentType,
-                &["protobuf"],
-            ),
             (
                 b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 1\r\n\r\nx",
                 Kind::Encoding,
@@ -289,17 +266,19 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_unknown_content_type_can_be_declared_text() {
-        let answer = b"HTTP/1.1 200 OK\r\nContent-Type: foo/bar\r\nContent-Length: 4\r\n\r\na 1\n";
-        assert!(fetched(answer, |_| ()).await.is_err());
-        assert!(fetched(answer, |ask| ask.any_content_type = true).await.is_ok());
+    async fn endless_headers_are_refused() {
+        let head = [&b"HTTP/1.1 200 OK\r\nX: "[..], &vec![b'a'; 4_000_000]].concat();
+        let address = serve(move |_| testing::Answer::Owned(head.clone())).await;
+        let url = url_of(address);
+        let outcome = fetch_from(&url, |ask| ask.timeout = Duration::from_secs(5)).await;
+        assert_fails(outcome, Kind::Connect, &["too large"]);
     }
 
     #[tokio::test]
     async fn bodies_are_bounded_declared_or_not() {
         let declared = b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n";
-        assert_fails(fetched(declared, |_| ()).await, Kind::BodyLimit, &["body_size_limit"]);
         let limit = |ask: &mut Ask<'_>| ask.body_limit_bytes = 10;
+        assert_fails(fetched(declared, limit).await, Kind::BodyLimit, &["body_size_limit"]);
         let endless = serve(|_| testing::Answer::Endless).await;
         let outcome = fetch_from(&url_of(endless), limit).await;
         assert_fails(outcome, Kind::BodyLimit, &["body_size_limit (10 bytes)"]);
@@ -309,15 +288,30 @@ mod tests {
 
     #[tokio::test]
     async fn slow_and_silent_targets_end_at_the_timeout() {
-        let started = tokio::time::Instant::now();
+        let started = Instant::now();
         let silent = serve(|_| testing::Answer::Silence).await;
         assert_fails(fetch_from(&url_of(silent), |_| ()).await, Kind::Timeout, &["300ms"]);
         let slow = serve(|_| testing::Answer::Trickle).await;
         let outcome = fetch_from(&url_of(slow), |_| ()).await;
         assert_fails(outcome, Kind::Timeout, &["had not ended after", "scrape_timeout"]);
+        let stalled = serve(|_| testing::Answer::Stall).await;
+        assert_fails(fetch_from(&url_of(stalled), |_| ()).await, Kind::Timeout, &["after 0 bytes"]);
         let endless = serve(|_| testing::Answer::Endless).await;
         assert_fails(fetch_from(&url_of(endless), |_| ()).await, Kind::Timeout, &["bytes"]);
-        assert!(started.elapsed() < Duration::from_secs(3), "three timeouts of 0.3 s");
+        assert!(started.elapsed() < Duration::from_millis(2400), "four timeouts of 0.3 s");
+    }
+
+    #[tokio::test]
+    async fn bytes_that_are_ready_too_late_are_not_taken() {
+        let page = b"HTTP/1.0 200 OK\r\n\r\na 1\n";
+        let url = url_of(serve(|_| testing::Answer::Bytes(page)).await);
+        let (pool, http) = (Pool::default(), HttpOptions::default());
+        let timeout = Duration::from_millis(100);
+        let ask = Ask { url: &url, socket: None, http: &http, timeout, body_limit_bytes: 0 };
+        let mut page = open(&pool, ask).await.expect("answers at once");
+        tokio::time::sleep(timeout).await;
+        let error = page.next().await.map(|_| ()).expect_err("the time is up");
+        assert_eq!(error.kind, Kind::Timeout);
     }
 
     #[tokio::test]
@@ -341,9 +335,8 @@ mod tests {
                 http: &http,
                 timeout: Duration::from_secs(2),
                 body_limit_bytes: 0,
-                any_content_type: false,
             };
-            fetch(&pool, ask, |_| Ok(())).await.unwrap_or_else(|e| panic!("round {round}: {e}"));
+            read_all(&pool, ask).await.unwrap_or_else(|e| panic!("round {round}: {e}"));
         }
     }
 
@@ -367,9 +360,8 @@ mod tests {
             http: &http,
             timeout: Duration::from_millis(2500),
             body_limit_bytes: 0,
-            any_content_type: false,
         };
-        fetch(&Pool::default(), ask, |_| Ok(())).await.expect("answered");
+        read_all(&Pool::default(), ask).await.expect("answered");
         let head = heard.recv().expect("asked").to_ascii_lowercase();
         for line in [
             "get /metrics http/1.1",
@@ -381,6 +373,20 @@ mod tests {
             assert!(head.contains(line), "`{line}` in {head}");
         }
         assert!(!head.contains("accept-encoding"), "{head}");
+    }
+
+    /// Runs a good scrape in a process whose environment names proxies nobody listens on.
+    #[tokio::test]
+    async fn proxies_of_the_environment_are_not_used() {
+        let mut child =
+            tokio::process::Command::new(std::env::current_exe().expect("this test program"));
+        child.args(["--exact", "scrape::fetch::tests::good_pages_arrive_whole"]);
+        for name in ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"] {
+            child.env(name, "http://127.0.0.1:1");
+        }
+        let output = child.output().await.expect("runs");
+        let talk = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && talk.contains("1 passed"), "{talk}");
     }
 
     #[tokio::test]

@@ -8,9 +8,13 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use super::config::{FileSdConfig, file_groups};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use super::config::{FileSdConfig, ScrapeConfig, file_groups};
 use crate::endpoint::TargetGroup;
 
 /// How often files are looked at: soon enough for a person to notice, cheap enough to forget.
@@ -29,9 +33,27 @@ pub struct FilePattern {
     name: String,
 }
 
+/// The groups found in files, by job. Jobs without files are not in it.
+pub type FileTargets = BTreeMap<String, Vec<TargetGroup>>;
+
+/// What a look at the files found.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Refreshed {
+    /// Every group there is now, if any changed.
+    pub targets: Option<FileTargets>,
+    /// Files that could not be read, one line each.
+    pub problems: Vec<String>,
+}
+
+/// The files of every job.
+#[derive(Debug)]
+pub struct Discovery {
+    jobs: Vec<(String, Vec<FileSd>)>,
+}
+
 /// The files of one `file_sd_configs` entry, as they were last seen.
 #[derive(Debug)]
-pub struct FileSd {
+struct FileSd {
     config: FileSdConfig,
     files: BTreeMap<PathBuf, Known>,
 }
@@ -82,15 +104,61 @@ impl FilePattern {
     }
 }
 
+impl Discovery {
+    /// The files these jobs name. None has been looked at.
+    pub fn new(jobs: &[Arc<ScrapeConfig>]) -> Discovery {
+        let with_files = jobs.iter().filter(|job| !job.file_sd.is_empty());
+        let files = |job: &ScrapeConfig| job.file_sd.iter().cloned().map(FileSd::new).collect();
+        Discovery { jobs: with_files.map(|job| (job.job_name.clone(), files(job))).collect() }
+    }
+
+    /// Looks at every file at monotonic time `now`. Blocks on the file system.
+    pub fn refresh(&mut self, now: Duration) -> Refreshed {
+        let (mut changed, mut problems) = (false, Vec::new());
+        for (_, files) in &mut self.jobs {
+            for file in files {
+                let (one_changed, more) = file.refresh(now);
+                changed |= one_changed;
+                problems.extend(more);
+            }
+        }
+        let groups = |files: &[FileSd]| files.iter().flat_map(FileSd::groups).cloned().collect();
+        let all = || self.jobs.iter().map(|(job, files)| (job.clone(), groups(files))).collect();
+        Refreshed { targets: changed.then(all), problems }
+    }
+
+    /// Looks every [`POLL_INTERVAL`] and tells what changed, until nobody listens. Ends at once
+    /// if no job names a file.
+    pub async fn watch(mut self, tell: mpsc::Sender<Refreshed>) {
+        let started = Instant::now();
+        while !self.jobs.is_empty() {
+            tokio::select! {
+                () = tell.closed() => return,
+                () = tokio::time::sleep(POLL_INTERVAL) => {}
+            }
+            let look = tokio::task::spawn_blocking(move || {
+                let refreshed = self.refresh(started.elapsed());
+                (self, refreshed)
+            });
+            // Fails only if the look panicked or the runtime is stopping.
+            let Ok((discovery, refreshed)) = look.await else { return };
+            self = discovery;
+            if refreshed != Refreshed::default() && tell.send(refreshed).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
 impl FileSd {
     /// Knows no file yet.
-    pub fn new(config: FileSdConfig) -> FileSd {
+    fn new(config: FileSdConfig) -> FileSd {
         FileSd { config, files: BTreeMap::new() }
     }
 
     /// Looks at the files at monotonic time `now`: whether the targets may have changed, and what
     /// could not be read. Blocks on the file system.
-    pub fn refresh(&mut self, now: Duration) -> (bool, Vec<String>) {
+    fn refresh(&mut self, now: Duration) -> (bool, Vec<String>) {
         let present: Vec<PathBuf> = self.config.files.iter().flat_map(|p| p.files()).collect();
         let known = self.files.len();
         self.files.retain(|path, _| present.contains(path));
@@ -129,7 +197,7 @@ impl FileSd {
     }
 
     /// The groups of all files, in order of name.
-    pub fn groups(&self) -> impl Iterator<Item = &TargetGroup> {
+    fn groups(&self) -> impl Iterator<Item = &TargetGroup> {
         self.files.values().flat_map(|known| &known.groups)
     }
 }
@@ -258,6 +326,31 @@ mod tests {
         assert_eq!(files.refresh(Duration::from_secs(299)), (false, vec![]));
         assert_eq!(files.refresh(Duration::from_secs(300)), (true, vec![]));
         assert_eq!(targets(&files), ["h:2"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn changes_are_told_until_nobody_listens() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("a.json");
+        let config = watcher(dir.path()).config;
+        let discovery = Discovery { jobs: vec![("j".to_owned(), vec![FileSd::new(config)])] };
+        let (tell, mut heard) = mpsc::channel(1);
+        let watch = tokio::spawn(discovery.watch(tell));
+        for (text, want) in [
+            (r#"[{"targets": ["h:1"]}]"#, Some(1)),
+            ("[", None),
+            (r#"[{"targets": ["h:1", "h:2"]}]"#, Some(2)),
+        ] {
+            fs::write(&path, text).expect("written");
+            let refreshed = heard.recv().await.expect("told");
+            let found = refreshed.targets.map(|targets| targets["j"][0].targets.len());
+            assert_eq!(found, want, "{text}");
+            assert_eq!(refreshed.problems.len(), usize::from(want.is_none()), "{text}");
+        }
+        drop(heard);
+        watch.await.expect("ends");
+        let nobody = mpsc::channel(1).0;
+        Discovery::new(&[]).watch(nobody).await;
     }
 
     #[test]

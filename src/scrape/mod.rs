@@ -4,10 +4,12 @@ pub mod config;
 mod error;
 mod fetch;
 pub mod file_sd;
+mod pool;
+mod session;
 mod target;
 #[cfg(test)]
 mod testing;
 
 pub use error::{ScrapeError, ScrapeErrorKind};
-pub use fetch::{Ask, DEFAULT_BODY_LIMIT_BYTES, fetch};
-pub use target::{Target, targets};
+pub use pool::{ScrapeOutcome, Scraper, Settings};
+pub use target::Target;

@@ -13,6 +13,10 @@ use tokio::net::{TcpListener, TcpStream, UnixListener};
 pub(super) enum Answer {
     /// Sends this and closes.
     Bytes(&'static [u8]),
+    /// Sends this and closes.
+    Owned(Vec<u8>),
+    /// Good headers, then nothing more.
+    Stall,
     /// Accepts, and never says a word.
     Silence,
     /// Good headers, then one byte every 20 ms, for ever.
@@ -42,6 +46,11 @@ async fn converse(mut stream: TcpStream, answer: &(dyn Fn(&str) -> Answer + Send
     // A client that hangs up ends the loops below; that is what they are for.
     match answer(&head) {
         Answer::Bytes(bytes) => stream.write_all(bytes).await.unwrap_or(()),
+        Answer::Owned(bytes) => stream.write_all(&bytes).await.unwrap_or(()),
+        Answer::Stall => {
+            stream.write_all(b"HTTP/1.0 200 OK\r\n\r\n").await.unwrap_or(());
+            tokio::time::sleep(Duration::from_secs(60)).await;
+        }
         Answer::Silence => tokio::time::sleep(Duration::from_secs(60)).await,
         Answer::Trickle => {
             let head = b"HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\n\r\n";

@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// A place in a text file.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct Position {
     /// Line, from 1.
     pub line: usize,
@@ -96,6 +96,14 @@ impl Node {
         match &self.kind {
             Kind::Map(entries) => entries.iter().find(|(k, _)| k.text == key).map(|(_, node)| node),
             _ => None,
+        }
+    }
+
+    /// The items of a list; of anything else, none.
+    pub fn items(&self) -> &[Node] {
+        match &self.kind {
+            Kind::Seq(items) => items,
+            _ => &[],
         }
     }
 

@@ -64,7 +64,7 @@ impl<'a> Engine<'a> {
             Op::Stdvar => fold(&vector, &groups, variance_of, Variance::add, Variance::value),
             _ => unreachable!("every other operator returned above"),
         };
-        Ok(self.grouped(groups.heads, values, grid.count, &aggregate.grouping))
+        Ok(self.grouped(&vector, groups.heads, values, &aggregate.grouping))
     }
 
     /// The groups of a vector's series, in the order they are first seen.
@@ -98,13 +98,16 @@ impl<'a> Engine<'a> {
     /// The result of an aggregation: one row per group.
     pub fn grouped(
         &self,
+        vector: &Vector,
         heads: Vec<Head>,
         values: Vec<f64>,
-        steps: usize,
         grouping: &Grouping,
     ) -> Vector {
-        let distinct = !self.grouping_signature(grouping).contains_metadata();
-        Vector { heads, values, steps, distinct }
+        let distinct = match grouping {
+            Grouping::By(_) => !self.grouping_signature(grouping).contains_metadata(),
+            Grouping::Without(_) => vector.distinct,
+        };
+        Vector { heads, values, steps: vector.steps, distinct }
     }
 }
 

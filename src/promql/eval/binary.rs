@@ -116,9 +116,9 @@ impl<'a> Engine<'a> {
         };
         if op != BinaryOp::Or {
             for series in 0..lhs.heads.len() {
-                for (step, value) in lhs.row_mut(series).iter_mut().enumerate() {
-                    *value = if keep(series, step) { *value } else { ABSENT };
-                }
+                let cells = lhs.row_mut(series).iter_mut().enumerate();
+                let gone = cells.filter(|(step, _)| !keep(series, *step));
+                gone.for_each(|(_, value)| *value = ABSENT);
             }
             lhs.retain_present();
             return Ok(lhs);

@@ -39,7 +39,7 @@ impl<'a> Engine<'a> {
             "label_join" => series(self.label_join(call, grid)),
             "label_replace" => series(self.label_replace(call, grid)),
             "round" => series(self.round(call, grid)),
-            "scalar" => self.to_scalar(call, grid),
+            "scalar" => self.scalar_of(call, grid),
             "sort" | "sort_desc" | "sort_by_label" | "sort_by_label_desc" => {
                 series(self.sort(call, grid))
             }

@@ -1,7 +1,7 @@
 //! Time: now, when a sample was taken, and the parts of a UTC date.
 
 use super::super::ast::{Call, ExprKind};
-use super::column::{Column, Grid, Head, Vector};
+use super::column::{ABSENT, Column, Grid, Head, Vector, is_absent, is_present};
 use super::engine::{Engine, unwrap_parens};
 use super::error::EvalError;
 use crate::base::Labels;
@@ -117,18 +117,15 @@ impl<'a> Engine<'a> {
     }
 
     /// `scalar`: the value of the only series, NaN if there is none or more than one.
-    pub fn to_scalar(&mut self, call: &'a Call, grid: Grid) -> Result<Column<'a>, EvalError> {
+    pub fn scalar_of(&mut self, call: &'a Call, grid: Grid) -> Result<Column<'a>, EvalError> {
         let vector = self.vector(&call.args[0], grid)?;
-        let mut values = vec![super::column::ABSENT; grid.count];
+        let mut values = vec![ABSENT; grid.count];
         for (_, row) in vector.rows() {
-            for (value, cell) in values.iter_mut().zip(row) {
-                if super::column::is_present(*cell) {
-                    let alone = super::column::is_absent(*value);
-                    *value = if alone { *cell } else { f64::NAN };
-                }
+            for (value, cell) in values.iter_mut().zip(row).filter(|(_, cell)| is_present(**cell)) {
+                *value = if is_absent(*value) { *cell } else { f64::NAN };
             }
         }
-        let number = |value| if super::column::is_absent(value) { f64::NAN } else { value };
+        let number = |value| if is_absent(value) { f64::NAN } else { value };
         Ok(Column::Scalar(values.into_iter().map(number).collect()))
     }
 }

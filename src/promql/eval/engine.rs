@@ -2,7 +2,8 @@
 
 use std::rc::Rc;
 
-use super::super::ast::{AtModifier, DurationExpr, DurationOp, Expr, ExprKind, Span, ValueType};
+use super::super::ast::{AtModifier, DurationExpr, Expr, ExprKind, Span};
+use super::super::{QueryTimes, resolve, resolve_positive};
 use super::annotations::Annotations;
 use super::column::{Column, Grid, Vector};
 use super::error::EvalError;
@@ -16,6 +17,8 @@ const TIME_DEPENDENT: &[&str] = &[
     "day_of_week",
     "day_of_year",
     "hour",
+    // Reads info series at every step, whatever its argument.
+    "info",
     "minute",
     "month",
     "predict_linear",
@@ -35,7 +38,7 @@ pub(super) struct Engine<'a> {
     /// What was said beside the result so far.
     pub notes: Annotations,
     /// Selections made so far: a selector that occurs twice is fetched once.
-    fetched: Vec<(&'a Selector, window::Span, Rc<[Selected<'a>]>)>,
+    fetched: Vec<(&'a Selector, window::Span, Rc<Vec<Selected<'a>>>)>,
     /// Samples taken up so far.
     samples: usize,
 }
@@ -112,14 +115,19 @@ impl<'a> Engine<'a> {
         &mut self,
         selector: &'a Selector,
         span: window::Span,
-    ) -> Result<Rc<[Selected<'a>]>, EvalError> {
+    ) -> Result<Rc<Vec<Selected<'a>>>, EvalError> {
         let known = self.fetched.iter().find(|(known, at, _)| *at == span && *known == selector);
         if let Some((_, _, selected)) = known {
             return Ok(Rc::clone(selected));
         }
-        let selected: Rc<[Selected<'a>]> = self.source.select(selector, span).into();
+        let selected = Rc::new(self.fetch_once(selector, span));
         self.fetched.push((selector, span, Rc::clone(&selected)));
         Ok(selected)
+    }
+
+    /// As [`Engine::fetch`], for a selector made for the occasion.
+    pub fn fetch_once(&self, selector: &Selector, span: window::Span) -> Vec<Selected<'a>> {
+        self.source.select(selector, span)
     }
 
     /// Counts samples against the limit.
@@ -153,58 +161,17 @@ impl<'a> Engine<'a> {
 
     /// A duration that has to be positive: a range or a step, in milliseconds.
     pub fn positive_duration(&self, expr: &DurationExpr) -> Result<i64, EvalError> {
-        let millis = self.duration(expr)?;
-        if millis <= 0 {
-            return Err(EvalError::execution("duration must be greater than 0"));
-        }
-        Ok(millis)
+        resolve_positive(expr, self.query_times()).map_err(EvalError::execution)
     }
 
     /// A duration in milliseconds, of either sign.
     fn duration(&self, expr: &DurationExpr) -> Result<i64, EvalError> {
-        if let DurationExpr::Millis(millis) = expr {
-            return Ok(*millis);
-        }
-        let millis = self.duration_seconds(expr)? * 1000.0;
-        // A quarter of the range of i64, so that adding it to a time cannot overflow.
-        if millis.is_nan() || millis.abs() > (i64::MAX / 4) as f64 {
-            return Err(EvalError::execution("duration is out of range"));
-        }
-        // Durations have whole milliseconds; rounding first takes back what `0.29 * 1000` loses.
-        Ok((millis * 1e3).round() as i64 / 1000)
+        resolve(expr, self.query_times()).map_err(EvalError::execution)
     }
 
-    fn duration_seconds(&self, expr: &DurationExpr) -> Result<f64, EvalError> {
-        Ok(match expr {
-            DurationExpr::Millis(millis) => *millis as f64 / 1000.0,
-            DurationExpr::Seconds(seconds) => *seconds,
-            DurationExpr::Step => self.query.step as f64 / 1000.0,
-            DurationExpr::Range => (self.query.end() - self.query.start) as f64 / 1000.0,
-            DurationExpr::Negate(inner) => -self.duration_seconds(inner)?,
-            DurationExpr::MinOf(sides) => {
-                self.duration_seconds(&sides.0)?.min(self.duration_seconds(&sides.1)?)
-            }
-            DurationExpr::MaxOf(sides) => {
-                self.duration_seconds(&sides.0)?.max(self.duration_seconds(&sides.1)?)
-            }
-            DurationExpr::Binary(op, sides) => {
-                let (a, b) = (self.duration_seconds(&sides.0)?, self.duration_seconds(&sides.1)?);
-                match op {
-                    DurationOp::Add => a + b,
-                    DurationOp::Sub => a - b,
-                    DurationOp::Mul => a * b,
-                    DurationOp::Div if b == 0.0 => {
-                        return Err(EvalError::execution("division by zero"));
-                    }
-                    DurationOp::Div => a / b,
-                    DurationOp::Mod if b == 0.0 => {
-                        return Err(EvalError::execution("modulo by zero"));
-                    }
-                    DurationOp::Mod => a % b,
-                    DurationOp::Pow => a.powf(b),
-                }
-            }
-        })
+    fn query_times(&self) -> QueryTimes {
+        let Grid { start, step, .. } = self.query;
+        QueryTimes { step_millis: step, range_millis: self.query.end() - start }
     }
 
     /// The steps of a subquery that serve every step of `reference`: the multiples of `step`
@@ -246,12 +213,7 @@ impl<'a> Engine<'a> {
 /// The parser lets only well-typed trees through; a tree built by hand may still be wrong.
 pub(super) fn wrong_type(expr: &Expr, wanted: &str) -> EvalError {
     let Span { start, end } = expr.span;
-    let got = match expr.value_type() {
-        ValueType::Scalar => "scalar",
-        ValueType::Vector => "instant vector",
-        ValueType::Matrix => "range vector",
-        ValueType::String => "string",
-    };
+    let got = expr.value_type();
     EvalError::execution(format!("expected {wanted} at bytes {start}..{end}, got {got}"))
 }
 

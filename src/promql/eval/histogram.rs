@@ -275,7 +275,15 @@ fn bucket_fraction(lower: f64, upper: f64, buckets: &mut [Bucket]) -> f64 {
                 return rank;
             }
             if bucket.upper > value {
+                // The lowest bucket starts at 0 if it ends above. If it ends below, it has no width
+                // to interpolate in, and all of it counts as below `value`.
                 let from = if index == 0 && bucket.upper > 0.0 { 0.0 } else { from };
+                if from == f64::NEG_INFINITY {
+                    return bucket.count;
+                }
+                if value <= from {
+                    return rank;
+                }
                 return rank + (bucket.count - rank) * (value - from) / (bucket.upper - from);
             }
             rank = bucket.count;

@@ -5,7 +5,7 @@
 
 use super::column::Head;
 use super::names::{is_metadata, push_key, visible};
-use crate::base::{HashMap, Labels};
+use crate::base::{HashMap, Labels, METRIC_NAME};
 
 /// Which labels make a signature.
 pub(super) struct Signature<'a> {
@@ -20,12 +20,13 @@ impl<'a> Signature<'a> {
         Signature { names: sorted(names), keep: true, eager }
     }
 
-    /// `without (names)`, `ignoring (names)`: everything but these and the metadata labels.
+    /// `without (names)`, `ignoring (names)`: everything but these and the metric name. `__type__`
+    /// and `__unit__` do count: Prometheus hides only the name here.
     pub fn without(names: &'a [String], eager: bool) -> Signature<'a> {
         Signature { names: sorted(names), keep: false, eager }
     }
 
-    /// `without` that counts the metric name as any other label (histogram buckets).
+    /// Whether metadata labels are among those kept by name.
     pub fn contains_metadata(&self) -> bool {
         self.keep && self.names.iter().any(|name| is_metadata(name))
     }
@@ -36,7 +37,7 @@ impl<'a> Signature<'a> {
             [only] => *only == name,
             names => names.binary_search(&name).is_ok(),
         };
-        if self.keep { named } else { !named && !is_metadata(name) }
+        if self.keep { named } else { !named && name != METRIC_NAME }
     }
 
     /// Writes the signature of a series into `key`.

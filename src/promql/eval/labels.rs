@@ -70,7 +70,7 @@ impl<'a> Engine<'a> {
                 *head = Head { labels: labels.with(dst, &value), drop_name };
             }
         }
-        let mut vector = unique(vector, eager, Collisions::Forbidden)?;
+        let mut vector = unique(vector, eager, Collisions::Merged)?;
         vector.distinct = false;
         Ok(vector)
     }

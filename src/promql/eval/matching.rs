@@ -28,7 +28,7 @@ struct Join<'j> {
     /// For each signature, the first series of `one`, and for each of those the next.
     first: Vec<u32>,
     next: Vec<u32>,
-    /// The signature of each series of `many`, if `one` has it.
+    /// The signature of each series of `many`; none if `one` lacks it and is not filled.
     number: Vec<Option<u32>>,
     /// Stands in for a missing series of `one`.
     fill_one: Option<f64>,
@@ -41,10 +41,19 @@ struct Joined {
     vector: Vector,
     /// The signature behind each row.
     number: Vec<u32>,
-    /// One-to-one: signatures that have a result, per step.
-    taken: Vec<bool>,
-    /// Signatures that have a series of `many`, per step; kept only for filling.
+    /// Whether a signature has a series of `many`, per step.
     met: Vec<bool>,
+}
+
+impl Joined {
+    /// Ends the row just appended, and gives it its labels unless it is empty.
+    fn close(&mut self, number: u32, head: impl FnOnce() -> Head) {
+        let before = self.vector.heads.len();
+        self.vector.seal_row(head);
+        if self.vector.heads.len() > before {
+            self.number.push(number);
+        }
+    }
 }
 
 impl<'a> Engine<'a> {
@@ -67,11 +76,9 @@ impl<'a> Engine<'a> {
         let matching = &binary.matching;
         let swapped = matching.group == Group::OneToMany;
         let (many, one) = if swapped { (rhs, lhs) } else { (lhs, rhs) };
-        let (fill_many, fill_one) = if swapped {
-            (matching.fill_right, matching.fill_left)
-        } else {
-            (matching.fill_left, matching.fill_right)
-        };
+        // Under group_right Prometheus 3.14 swaps the operands but not the values that fill for
+        // them: fill_left fills the "many" side there too (fill-modifier.test).
+        let (fill_many, fill_one) = (matching.fill_left, matching.fill_right);
         let signature = self.matching_signature(matching);
         let mut numbering = Numbering::default();
         let mut first: Vec<u32> = Vec::new();
@@ -83,7 +90,12 @@ impl<'a> Engine<'a> {
                 None => first.push(series as u32),
             }
         }
-        let number = many.heads.iter().map(|head| numbering.find(&signature, head)).collect();
+        let number = if fill_one.is_some() {
+            many.heads.iter().map(|head| Some(numbering.number(&signature, head))).collect()
+        } else {
+            many.heads.iter().map(|head| numbering.find(&signature, head)).collect()
+        };
+        first.resize(numbering.len(), END);
         let join = Join {
             binary,
             signature,
@@ -116,7 +128,7 @@ impl Join<'_> {
     /// At no step may two series of `one` share a signature, unless there is nothing to match.
     fn check_one_side(&self, engine: &Engine) -> Result<(), EvalError> {
         for number in 0..self.first.len() as u32 {
-            if self.next[self.first[number as usize] as usize] == END {
+            if self.chain(number).nth(1).is_none() {
                 continue;
             }
             for step in 0..self.one.steps {
@@ -151,58 +163,70 @@ impl Join<'_> {
 
     fn run(&self, engine: &Engine) -> Result<Joined, EvalError> {
         let steps = self.many.steps;
-        let cells = self.first.len() * steps;
-        let one_to_one = self.binary.matching.group == Group::OneToOne;
         let mut joined = Joined {
             vector: Vector::with_capacity(self.many.heads.len(), steps),
             number: Vec::with_capacity(self.many.heads.len()),
-            taken: vec![false; if one_to_one { cells } else { 0 }],
-            met: vec![false; if self.fill_many.is_some() { cells } else { 0 }],
+            met: vec![false; self.first.len() * steps],
         };
         for (series, (head, row)) in self.many.rows().enumerate() {
-            let number = self.number[series];
-            if let Some(number) = number {
-                self.note_met(&mut joined, number, row);
-                for partner in self.chain(number) {
-                    let cells = row.iter().zip(self.one.row(partner));
-                    joined.vector.values.extend(cells.map(|(m, o)| self.cell(*m, *o)));
-                    let partner = &self.one.heads[partner];
-                    self.close(engine, &mut joined, number, (head, Some(partner)))?;
-                }
+            let Some(number) = self.number[series] else {
+                continue;
+            };
+            self.meet(&mut joined, number, row)?;
+            for partner in self.chain(number) {
+                let cells = row.iter().zip(self.one.row(partner));
+                joined.vector.values.extend(cells.map(|(m, o)| self.cell(*m, *o)));
+                joined.close(number, || self.head(engine, head, Some(&self.one.heads[partner])));
             }
             if let Some(fill) = self.fill_one {
-                joined.vector.values.extend(row.iter().enumerate().map(|(step, value)| {
-                    let met = number.is_some_and(|number| {
-                        self.chain(number).any(|one| is_present(self.one.row(one)[step]))
-                    });
-                    if met { ABSENT } else { self.cell(*value, fill) }
-                }));
-                let number = number.unwrap_or(END);
-                self.close(engine, &mut joined, number, (head, None))?;
+                let one = |step| if self.one_present(number, step) { ABSENT } else { fill };
+                let cells = row.iter().enumerate();
+                joined.vector.values.extend(cells.map(|(step, m)| self.cell(*m, one(step))));
+                joined.close(number, || self.head(engine, head, None));
             }
         }
         if let Some(fill) = self.fill_many {
-            for number in 0..self.first.len() as u32 {
-                for one in self.chain(number) {
-                    let row = self.one.row(one).iter().enumerate();
-                    let met = &joined.met[number as usize * steps..][..steps];
-                    joined.vector.values.extend(row.map(|(step, value)| {
-                        if met[step] { ABSENT } else { self.cell(fill, *value) }
-                    }));
-                    let labels = self.signature.labels(&self.one.heads[one]);
-                    let stand_in = Head { labels, drop_name: false };
-                    let heads = (&stand_in, Some(&self.one.heads[one]));
-                    self.close(engine, &mut joined, number, heads)?;
-                }
-            }
+            self.fill_missing_many(engine, &mut joined, fill);
         }
         Ok(joined)
     }
 
-    fn note_met(&self, joined: &mut Joined, number: u32, row: &[f64]) {
-        if !joined.met.is_empty() {
-            let met = &mut joined.met[number as usize * row.len()..][..row.len()];
-            met.iter_mut().zip(row).for_each(|(met, value)| *met |= is_present(*value));
+    /// One-to-one, a signature may have one match per step, whether or not a comparison lets it
+    /// through. Also remembers for filling which signatures have a series of `many`.
+    fn meet(&self, joined: &mut Joined, number: u32, row: &[f64]) -> Result<(), EvalError> {
+        let one_to_one = self.binary.matching.group == Group::OneToOne;
+        let met = &mut joined.met[number as usize * row.len()..][..row.len()];
+        for (step, _) in row.iter().enumerate().filter(|(_, value)| is_present(**value)) {
+            let again = std::mem::replace(&mut met[step], true);
+            if again && one_to_one && (self.fill_one.is_some() || self.one_present(number, step)) {
+                return Err(EvalError::execution(
+                    "multiple matches for labels: many-to-one matching must be explicit \
+                     (group_left/group_right)",
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether `one` has a value for a signature at a step.
+    fn one_present(&self, number: u32, step: usize) -> bool {
+        self.chain(number).any(|one| is_present(self.one.row(one)[step]))
+    }
+
+    /// Results for series of `one` that no series of `many` matches.
+    fn fill_missing_many(&self, engine: &Engine, joined: &mut Joined, fill: f64) {
+        let steps = self.many.steps;
+        for number in 0..self.first.len() as u32 {
+            for one in self.chain(number) {
+                let met = &joined.met[number as usize * steps..][..steps];
+                let cells = self.one.row(one).iter().zip(met);
+                let many = |met| if met { ABSENT } else { fill };
+                joined.vector.values.extend(cells.map(|(o, met)| self.cell(many(*met), *o)));
+                let head = &self.one.heads[one];
+                let labels = self.signature.labels(head);
+                let stand_in = Head { labels, drop_name: false };
+                joined.close(number, || self.head(engine, &stand_in, Some(head)));
+            }
         }
     }
 
@@ -217,36 +241,6 @@ impl Join<'_> {
             return if result == 1.0 { lhs } else { ABSENT };
         }
         result
-    }
-
-    /// Ends the row just appended: checks that its signature has no other result at the same
-    /// step, and gives it its labels.
-    fn close(
-        &self,
-        engine: &Engine,
-        joined: &mut Joined,
-        number: u32,
-        heads: (&Head, Option<&Head>),
-    ) -> Result<(), EvalError> {
-        let steps = self.many.steps;
-        let start = joined.vector.heads.len() * steps;
-        if !joined.taken.is_empty() && number != END {
-            let taken = &mut joined.taken[number as usize * steps..][..steps];
-            for (taken, value) in taken.iter_mut().zip(&joined.vector.values[start..]) {
-                if is_present(*value) && std::mem::replace(taken, true) {
-                    return Err(EvalError::execution(
-                        "multiple matches for labels: many-to-one matching must be explicit \
-                         (group_left/group_right)",
-                    ));
-                }
-            }
-        }
-        let before = joined.vector.heads.len();
-        joined.vector.seal_row(|| self.head(engine, heads.0, heads.1));
-        if joined.vector.heads.len() > before {
-            joined.number.push(number);
-        }
-        Ok(())
     }
 
     /// The identity of a result.
@@ -304,10 +298,12 @@ impl Join<'_> {
             matching.include.is_empty() && (drops || self.many.distinct)
         };
         // One-to-one, the labels of a result are as unique as its signature, step by step.
-        let unique_by_construction = if one_to_one {
-            vector.steps == 1 && vector.distinct
-        } else {
+        let unique_by_construction = if !one_to_one {
             matching.include.is_empty() && (self.many.distinct || !drops)
+        } else if matching.on {
+            vector.steps == 1 && !(drops && named(&matching.labels))
+        } else {
+            vector.steps == 1 && (self.many.distinct || !drops)
         };
         let filled = self.fill_many.is_some() || self.fill_one.is_some();
         if unique_by_construction && !filled {

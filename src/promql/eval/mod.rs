@@ -152,9 +152,8 @@ pub fn range(
     let mut engine = Engine::new(source, options, grid);
     let kind = expr.value_type();
     if kind != ValueType::Scalar && kind != ValueType::Vector {
-        let kind = if kind == ValueType::String { "string" } else { "range vector" };
         return Err(EvalError::execution(format!(
-            "invalid expression type {kind:?} for range query, must be Scalar or instant Vector"
+            "invalid expression type \"{kind}\" for range query, must be Scalar or instant Vector"
         )));
     }
     let vector = match engine.eval(expr, grid)? {

@@ -206,6 +206,9 @@ fn variance(window: &Window) -> f64 {
 
 fn median_absolute_deviation(window: &Window) -> f64 {
     let mut values: Vec<f64> = window.values().collect();
+    if values.iter().any(|value| value.is_nan()) {
+        return f64::NAN;
+    }
     let median = quantile(0.5, &mut values);
     values.iter_mut().for_each(|value| *value = (*value - median).abs());
     quantile(0.5, &mut values)

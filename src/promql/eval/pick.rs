@@ -26,8 +26,7 @@ impl<'a> Engine<'a> {
         let mut order = Vec::with_capacity(vector.heads.len());
         let shares = self.shares(aggregate.op, &vector);
         let mut candidates = Vec::new();
-        for step in 0..vector.steps {
-            let number = numbers[step];
+        for (step, number) in numbers.into_iter().enumerate() {
             for group in &members {
                 let value = |series: usize| vector.row(series)[step];
                 candidates.clear();
@@ -69,40 +68,28 @@ impl<'a> Engine<'a> {
         aggregate: &Aggregate,
         numbers: &[f64],
     ) -> Result<Vec<f64>, EvalError> {
-        let mut checked = Vec::with_capacity(numbers.len());
+        if aggregate.op != AggregateOp::LimitRatio {
+            numbers.iter().try_for_each(|number| check_count(*number))?;
+            return Ok(numbers.to_vec());
+        }
         let span = aggregate.param.as_ref().map_or(aggregate.expr.span, |param| param.span);
+        let mut ratios = Vec::with_capacity(numbers.len());
         for number in numbers.iter().copied() {
-            if aggregate.op != AggregateOp::LimitRatio {
-                if number.is_nan() {
-                    return Err(EvalError::execution("Parameter value is NaN"));
-                }
-                if number >= i64::MAX as f64 || number <= i64::MIN as f64 {
-                    let flow = if number > 0.0 { "overflows" } else { "underflows" };
-                    let number = go_g(number);
-                    return Err(EvalError::execution(format!(
-                        "Scalar value {number} {flow} int64"
-                    )));
-                }
-                checked.push(number);
-                continue;
-            }
             if number.is_nan() {
                 return Err(EvalError::execution("Ratio value is NaN"));
             }
             let capped = number.clamp(-1.0, 1.0);
             if capped != number {
-                let (number, capped) = (go_g(number), go_g(capped));
-                self.notes.warn(
-                    span,
-                    &format!(
-                        "ratio value should be between -1 and 1, got {number}, \
-                         capping to {capped}"
-                    ),
+                let text = format!(
+                    "ratio value should be between -1 and 1, got {}, capping to {}",
+                    go_g(number),
+                    go_g(capped)
                 );
+                self.notes.warn(span, &text);
             }
-            checked.push(capped);
+            ratios.push(capped);
         }
-        Ok(checked)
+        Ok(ratios)
     }
 
     /// The φ-quantile of each group at each step.
@@ -118,7 +105,7 @@ impl<'a> Engine<'a> {
                 values.push(if present.is_empty() { ABSENT } else { quantile(*phi, &mut present) });
             }
         }
-        self.grouped(groups.heads, values, vector.steps, &aggregate.grouping)
+        self.grouped(vector, groups.heads, values, &aggregate.grouping)
     }
 
     /// How often each value occurs in each group, the value as a label.
@@ -159,8 +146,20 @@ impl<'a> Engine<'a> {
                 *cell = if is_present(*cell) { *cell + 1.0 } else { 1.0 };
             }
         }
-        Ok(self.grouped(groups.heads, values, grid.count, &grouping))
+        Ok(self.grouped(&vector, groups.heads, values, &grouping))
     }
+}
+
+/// Whether a number can say how many: Prometheus makes an int64 of it.
+fn check_count(number: f64) -> Result<(), EvalError> {
+    if number.is_nan() {
+        return Err(EvalError::execution("Parameter value is NaN"));
+    }
+    if number > i64::MIN as f64 && number < i64::MAX as f64 {
+        return Ok(());
+    }
+    let flow = if number > 0.0 { "overflows" } else { "underflows" };
+    Err(EvalError::execution(format!("Scalar value {} {flow} int64", go_g(number))))
 }
 
 /// Cuts the candidates down to those the operator keeps, in the order it shows them in.

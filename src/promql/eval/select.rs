@@ -54,19 +54,26 @@ impl<'a> Engine<'a> {
         read: impl Fn(&Sample) -> f64,
     ) -> Result<Vector, EvalError> {
         let reference = self.reference(&selector.offset, selector.at, grid)?;
-        let lookback = millis(self.options.lookback);
-        let span = span(reference, lookback);
+        let span = span(reference, millis(self.options.lookback));
         let selected = self.fetch(&selector.selector, span)?;
-        let mut vector = Vector::with_capacity(selected.len(), grid.count);
-        let mut values = 0;
-        for series in selected.iter() {
-            let start = vector.values.len();
+        self.newest_rows(&selected, reference, read)
+    }
+
+    /// What `read` makes of the newest sample of each series at every step.
+    pub fn newest_rows(
+        &mut self,
+        selected: &[Selected<'a>],
+        reference: Grid,
+        read: impl Fn(&Sample) -> f64,
+    ) -> Result<Vector, EvalError> {
+        let lookback = millis(self.options.lookback);
+        let mut vector = Vector::with_capacity(selected.len(), reference.count);
+        for series in selected {
             newest(series.samples, reference, lookback, &read, &mut vector.values);
-            values += vector.values[start..].iter().filter(|value| is_present(**value)).count();
             vector.seal_row(|| Head { labels: series.labels.clone(), drop_name: false });
         }
-        vector.distinct = one_metric(&selected);
-        self.charge(values)?;
+        vector.distinct = one_metric(selected);
+        self.charge(vector.values.len())?;
         Ok(vector)
     }
 
@@ -147,7 +154,7 @@ impl Ranges<'_> {
 }
 
 /// The span of sample times that windows of this length, ending at these times, can touch.
-fn span(ends: Grid, length: i64) -> Span {
+pub(super) fn span(ends: Grid, length: i64) -> Span {
     Span { after: Timestamp(ends.start.saturating_sub(length)), upto: Timestamp(ends.end()) }
 }
 

@@ -1,0 +1,117 @@
+//! The memory of the guards: what it counts, and what survives a restart.
+
+use std::collections::BTreeSet;
+
+use super::*;
+use crate::outbox::{Action, ActionMode};
+
+const WALL: i64 = 1_795_312_800_000;
+
+fn at(seconds: u64) -> Now {
+    let monotonic = Duration::from_secs(seconds);
+    Now { monotonic, wall: Timestamp(WALL) + monotonic }
+}
+
+fn proposal(subject: &str, kind: ActionKind, key: &str) -> Proposal {
+    let action = Action {
+        kind,
+        mode: ActionMode::Request,
+        expires_at: WireTime(Timestamp(WALL)),
+        dedup_key: key.to_owned(),
+        params: BTreeMap::new(),
+    };
+    Proposal { subject: subject.to_owned(), tenant: "acme".to_owned(), action }
+}
+
+fn restarts(guards: &mut Guards, seconds: &[u64]) -> Vec<Change> {
+    let limits = Limits::default();
+    let record = |second: &u64| {
+        let proposal = proposal("acme/app", ActionKind::Restart, &format!("k{second}"));
+        guards.record(&proposal, at(*second), &limits)
+    };
+    seconds.iter().map(record).collect()
+}
+
+fn history(guards: &Guards, subject: &str, now: Now) -> History {
+    guards.history(subject, "acme", now, &Limits::default())
+}
+
+#[test]
+fn history_counts_what_is_recent() {
+    let mut guards = Guards::default();
+    let _ = restarts(&mut guards, &[0, 1000]);
+    let own = history(&guards, "acme/app", at(1500));
+    assert_eq!(own.since[&ActionKind::Restart], Duration::from_secs(500));
+    assert_eq!(own.asked, ["k0", "k1000"]);
+    assert_eq!((own.tenant_restarts_day, own.restarts_open), (2, 1), "k0's request has expired");
+    let other = history(&guards, "acme/worker", at(1500));
+    assert!(other.since.is_empty() && other.asked.is_empty());
+    assert_eq!((other.tenant_restarts_day, other.restarts_open), (2, 1), "budgets span services");
+    assert_eq!(guards.history("x", "other", at(1500), &Limits::default()).tenant_restarts_day, 0);
+    assert_eq!(history(&guards, "acme/app", at(1000 + 86_400)).tenant_restarts_day, 0);
+}
+
+#[test]
+fn an_outcome_frees_the_host_and_is_remembered() {
+    let mut guards = Guards::default();
+    let _ = restarts(&mut guards, &[0]);
+    assert!(guards.finish("unheard-of", "effective").is_none());
+    assert!(guards.finish("k0", "effective").is_some_and(|change| change.value.is_some()));
+    let history = history(&guards, "acme/app", at(1));
+    assert_eq!(history.restarts_open, 0);
+    assert_eq!(history.last.expect("there is one").result.as_deref(), Some("effective"));
+    assert_eq!(history.asked, ["k0"], "the episode stays asked");
+}
+
+#[test]
+fn a_restart_of_the_sidecar_forgets_nothing() {
+    let mut guards = Guards::default();
+    let rows = restarts(&mut guards, &[0, 5000]);
+    // Ten minutes later, a new process whose monotonic clock has just begun.
+    let reborn = Now { monotonic: Duration::from_secs(2), wall: at(5600).wall };
+    let last = rows.last().cloned();
+    let foreign = Change { key: "budget/x".to_owned(), ..rows[0].clone() };
+    let (after, problems) = Guards::recover(last.into_iter().chain([foreign]), reborn);
+    assert!(problems.is_empty());
+    let history = history(&after, "acme/app", reborn);
+    assert_eq!(history.since[&ActionKind::Restart], Duration::from_secs(600));
+    assert_eq!((history.tenant_restarts_day, history.restarts_open), (2, 1));
+    let bad = Change { value: Some(b"?".to_vec()), ..rows[0].clone() };
+    assert_eq!(Guards::recover([bad], reborn).1.len(), 1);
+}
+
+#[test]
+fn a_step_of_the_wall_clock_moves_no_guard() {
+    let mut guards = Guards::default();
+    let _ = restarts(&mut guards, &[0]);
+    for wall in [WALL - 86_400_000, WALL + 86_400_000_000] {
+        let stepped = Now { wall: Timestamp(wall), ..at(60) };
+        let history = history(&guards, "acme/app", stepped);
+        assert_eq!(history.since[&ActionKind::Restart], Duration::from_secs(60));
+    }
+}
+
+#[test]
+fn what_cannot_matter_is_forgotten() {
+    let limits = Limits::default();
+    let mut guards = Guards::default();
+    let _ = restarts(&mut guards, &[0]);
+    let memory = limits.memory().as_secs();
+    assert!(guards.prune(at(memory - 1), &limits).is_empty());
+    let [gone] = &guards.prune(at(memory), &limits)[..] else { panic!("one row") };
+    assert_eq!((gone.key.as_str(), &gone.value), ("actions/acme/app", &None));
+    assert_eq!(guards, Guards::default());
+}
+
+#[test]
+fn reasons_have_names_of_their_own() {
+    let names: BTreeSet<&str> = HoldReason::ALL.iter().map(|reason| reason.name()).collect();
+    assert_eq!(names.len(), HoldReason::ALL.len());
+}
+
+#[test]
+fn configuration_gives_series() {
+    let vhost = Vhost { name: "v".to_owned(), fixed_count: Some(1), ..Vhost::default() };
+    let config = PolicyConfig { vhosts: vec![vhost], ..PolicyConfig::default() };
+    assert_eq!(config.series("web-7").len(), 10, "three per plan, one of the vhost");
+}

@@ -1,0 +1,165 @@
+//! The plan catalogue: names, order and limits, as the Control Plane sells them.
+//!
+//! Names are free (`free`, `trial`, `starter` …), because every installation has its own; only the
+//! order says which plan is bigger.
+
+use crate::base::Labels;
+
+const MIB: u64 = 1024 * 1024;
+const GIB: u64 = 1024 * MIB;
+
+/// One plan: what its containers get.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Plan {
+    /// Its name, as the label `plan` carries it.
+    pub name: String,
+    /// Place in the ladder; a nudge goes to the next higher one.
+    pub order: u32,
+    /// Hard memory limit, bytes.
+    pub mem_limit_bytes: u64,
+    /// Memory reservation, bytes.
+    pub mem_soft_bytes: u64,
+    /// CPU limit, cores.
+    pub cpu_limit_cores: f64,
+}
+
+/// The plans, from small to big.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Plans(Vec<Plan>);
+
+impl Plans {
+    /// A catalogue, or everything that is wrong with it.
+    pub fn new(mut plans: Vec<Plan>) -> Result<Plans, Vec<String>> {
+        plans.sort_by(|a, b| a.order.cmp(&b.order).then_with(|| a.name.cmp(&b.name)));
+        let mut problems: Vec<String> = plans.iter().filter_map(problem).collect();
+        for (index, plan) in plans.iter().enumerate() {
+            for other in &plans[..index] {
+                if plan.name == other.name {
+                    problems.push(format!("plan `{}` is there twice", plan.name));
+                } else if plan.order == other.order {
+                    let (one, two, order) = (&other.name, &plan.name, plan.order);
+                    problems.push(format!("plans `{one}` and `{two}` both have order {order}"));
+                }
+            }
+        }
+        if problems.is_empty() { Ok(Plans(plans)) } else { Err(problems) }
+    }
+
+    /// The plan of that name.
+    pub fn get(&self, name: &str) -> Option<&Plan> {
+        self.0.iter().find(|plan| plan.name == name)
+    }
+
+    /// The next bigger plan.
+    pub fn next(&self, name: &str) -> Option<&Plan> {
+        let order = self.get(name)?.order;
+        self.0.iter().find(|plan| plan.order > order)
+    }
+
+    /// The plans, from small to big.
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Plan> {
+        self.0.iter()
+    }
+
+    /// `plimsoll_plan_*{plan}`: limits as series, so that rules find drift by joining on them.
+    pub fn series(&self) -> Vec<(Labels, f64)> {
+        let of = |plan: &Plan| {
+            let labels = [("plan", plan.name.as_str())];
+            [
+                super::series("plimsoll_plan_mem_limit_bytes", labels, plan.mem_limit_bytes as f64),
+                super::series("plimsoll_plan_mem_soft_bytes", labels, plan.mem_soft_bytes as f64),
+                super::series("plimsoll_plan_cpu_limit_cores", labels, plan.cpu_limit_cores),
+            ]
+        };
+        self.0.iter().flat_map(of).collect()
+    }
+}
+
+/// Free, Pro and Enterprise as the resource plan has them (document A §2.4), Free at its recommended
+/// minimum of 1 GiB.
+impl Default for Plans {
+    fn default() -> Plans {
+        let plan = |name: &str, order, mem_limit_bytes, cpu_limit_cores| Plan {
+            name: name.to_owned(),
+            order,
+            mem_limit_bytes,
+            // The document's soft limit is half the hard one, in every plan.
+            mem_soft_bytes: mem_limit_bytes / 2,
+            cpu_limit_cores,
+        };
+        Plans(vec![
+            plan("free", 1, GIB, 0.5),
+            plan("pro", 2, 2 * GIB, 1.5),
+            plan("enterprise", 3, 8 * GIB, 4.0),
+        ])
+    }
+}
+
+fn problem(plan: &Plan) -> Option<String> {
+    let name = &plan.name;
+    if name.is_empty() {
+        return Some("a plan needs a name".to_owned());
+    }
+    if plan.mem_limit_bytes == 0 {
+        return Some(format!("plan `{name}`: mem_limit must be above 0"));
+    }
+    if plan.mem_soft_bytes > plan.mem_limit_bytes {
+        return Some(format!("plan `{name}`: mem_soft is above mem_limit"));
+    }
+    let cores = plan.cpu_limit_cores;
+    (!cores.is_finite() || cores <= 0.0)
+        .then(|| format!("plan `{name}`: cpu_limit must be above 0 cores"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_are_the_documents_table() {
+        let plans = Plans::default();
+        let got: Vec<_> = plans
+            .iter()
+            .map(|p| (p.name.as_str(), p.mem_limit_bytes, p.mem_soft_bytes, p.cpu_limit_cores))
+            .collect();
+        assert_eq!(
+            got,
+            [
+                ("free", 1_073_741_824, 536_870_912, 0.5),
+                ("pro", 2_147_483_648, 1_073_741_824, 1.5),
+                ("enterprise", 8_589_934_592, 4_294_967_296, 4.0),
+            ]
+        );
+        assert_eq!(plans.next("free").map(|p| p.name.as_str()), Some("pro"));
+        assert_eq!(plans.next("pro").map(|p| p.name.as_str()), Some("enterprise"));
+        assert_eq!(plans.next("enterprise"), None);
+        assert_eq!(plans.next("unknown"), None);
+        let series = plans.series();
+        assert_eq!(series.len(), 9);
+        assert_eq!(series[2].0.to_string(), "plimsoll_plan_cpu_limit_cores{plan=\"free\"}");
+        assert_eq!(Plans::new(plans.iter().rev().cloned().collect()), Ok(plans), "sorted by order");
+    }
+
+    #[test]
+    fn every_problem_is_told() {
+        let plan = |name: &str, order, limit, soft, cores| Plan {
+            name: name.to_owned(),
+            order,
+            mem_limit_bytes: limit,
+            mem_soft_bytes: soft,
+            cpu_limit_cores: cores,
+        };
+        let problems = Plans::new(vec![
+            plan("", 0, 1, 1, 1.0),
+            plan("a", 1, 0, 0, 1.0),
+            plan("b", 1, 1, 2, 1.0),
+            plan("c", 2, 1, 1, 0.0),
+            plan("c", 3, 1, 1, f64::NAN),
+        ])
+        .expect_err("nothing is right here");
+        for word in ["name", "mem_limit", "mem_soft", "both have order 1", "`c` is there twice"] {
+            assert!(problems.iter().any(|p| p.contains(word)), "{word}: {problems:?}");
+        }
+        assert_eq!(problems.iter().filter(|p| p.contains("cpu_limit")).count(), 2);
+    }
+}

@@ -1,0 +1,22 @@
+//! Rules: Prometheus's rule files, checked and typed, and when and in which order they run.
+//!
+//! The files are Prometheus's own, so that `promtool` can check and test them too; a rule that
+//! promtool refuses is refused here with the same words, behind file, line and column. Groups,
+//! dependencies and schedule are plain values: evaluation belongs to the engine, and nothing here
+//! opens a file or reads a clock.
+
+mod glob;
+mod lint;
+mod load;
+mod model;
+mod order;
+mod reads;
+mod schedule;
+
+pub use glob::glob_matches;
+pub use lint::{LINTS, Lint, LintOptions, check, lint_names};
+pub use load::load;
+pub use model::{Action, Alert, Group, Rule, RuleKind};
+pub use order::{order, rule_order};
+pub use reads::{Reads, reads};
+pub use schedule::Grid;

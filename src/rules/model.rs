@@ -1,0 +1,125 @@
+//! Groups and rules, as the engine runs them.
+
+use std::time::Duration;
+
+use crate::base::RuleId;
+use crate::promql::ast::Expr;
+use crate::yaml::Position;
+
+/// Rules that are evaluated one after the other at one time.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Group {
+    /// Its name, unique in its file.
+    pub name: String,
+    /// The file as the user named it.
+    pub file: String,
+    /// Where it stands in the file.
+    pub position: Position,
+    /// How often it runs; absent: the global evaluation interval.
+    pub interval: Option<Duration>,
+    /// How far behind the slot it looks; absent: not at all.
+    pub query_offset: Option<Duration>,
+    /// How many series or alerts one rule may yield; absent: any number.
+    pub limit: Option<usize>,
+    /// Labels of every rule, as written; already merged into [`Rule::labels`].
+    pub labels: Vec<(String, String)>,
+    /// In the order of the file.
+    pub rules: Vec<Rule>,
+}
+
+/// One rule.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Rule {
+    /// `file;group;name;n`: the n-th rule of that name in its group, from 0, so that an edit of
+    /// other rules does not change it.
+    pub id: RuleId,
+    /// What it does with the result.
+    pub kind: RuleKind,
+    /// What it evaluates; its spans refer to `expr_text`.
+    pub expr: Expr,
+    /// The expression as written, without white space at its end.
+    pub expr_text: String,
+    /// Labels set on every result, sorted by name; the group's, overridden by the rule's own. An
+    /// empty value removes the label. Of an alert, values are templates.
+    pub labels: Vec<(String, String)>,
+    /// Where it stands in the file.
+    pub position: Position,
+}
+
+/// What a rule does with its result.
+#[derive(Clone, PartialEq, Debug)]
+pub enum RuleKind {
+    /// Writes series of this name.
+    Record {
+        /// The metric's name.
+        name: String,
+    },
+    /// Raises alerts.
+    Alert(Alert),
+}
+
+/// What an alerting rule adds to its expression.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Alert {
+    /// The alert's name.
+    pub name: String,
+    /// How long the condition must hold.
+    pub for_: Duration,
+    /// How long it goes on firing after the condition has ended.
+    pub keep_firing_for: Duration,
+    /// Templates, sorted by name.
+    pub annotations: Vec<(String, String)>,
+    /// What policy may do about it: the rule's label `action`.
+    pub action: Action,
+}
+
+/// The closed list of words for the rule label `action`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub enum Action {
+    /// Nothing; the alert is enough. Also when the label is absent.
+    #[default]
+    None,
+    /// Advice to the operator.
+    Advise,
+    /// Suggest a bigger plan.
+    Nudge,
+    /// Restart the container.
+    Restart,
+    /// Policy chooses between restart and nudge.
+    Decide,
+    /// Advise to take the latest change back.
+    RollbackAdvice,
+}
+
+impl Action {
+    /// Every word, in the order in which they are listed to people.
+    pub const WORDS: [(&'static str, Action); 6] = [
+        ("none", Action::None),
+        ("advise", Action::Advise),
+        ("nudge", Action::Nudge),
+        ("restart", Action::Restart),
+        ("decide", Action::Decide),
+        ("rollback_advice", Action::RollbackAdvice),
+    ];
+
+    /// The action a word stands for.
+    pub fn of(word: &str) -> Option<Action> {
+        Action::WORDS.iter().find(|(known, _)| *known == word).map(|(_, action)| *action)
+    }
+
+    /// Its word.
+    pub fn word(self) -> &'static str {
+        let word = Action::WORDS.iter().find(|(_, action)| *action == self);
+        word.map(|(word, _)| *word).expect("every action has its word")
+    }
+}
+
+impl Rule {
+    /// The name of the recorded metric or of the alert.
+    pub fn name(&self) -> &str {
+        match &self.kind {
+            RuleKind::Record { name } => name,
+            RuleKind::Alert(alert) => &alert.name,
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! One target's scrapes: the page streamed into the scanner, with the series cache between them.
+
+use std::sync::Arc;
+
+use super::error::{ScrapeError, ScrapeErrorKind as Kind};
+use super::fetch::{Ask, Page, open};
+use super::target::Target;
+use crate::base::{HashSet, Labels, LabelsBuilder};
+use crate::endpoint::Pool;
+use crate::exposition::{Batch, Format, Problem, Scan, ScanError, Selection, SeriesCache, m2};
+use crate::relabel;
+
+/// Put before a label of the page that the target has as well, until the name is free.
+const EXPORTED_PREFIX: &str = "exported_";
+
+/// How a target is scraped: what a reload may change.
+#[derive(Clone, Debug)]
+pub(super) struct Plan {
+    pub(super) target: Arc<Target>,
+    pub(super) pool: Arc<Pool>,
+    /// What is kept of its pages.
+    pub(super) selection: Arc<Selection>,
+    /// Names that M2 may give the virtual host.
+    pub(super) vhost_labels: Arc<[String]>,
+    /// Another number means that what is cached may be wrong.
+    pub(super) generation: u64,
+}
+
+/// What is known of a target's series between scrapes.
+#[derive(Debug, Default)]
+pub(super) struct Session {
+    cache: SeriesCache,
+    generation: u64,
+}
+
+impl Session {
+    /// Scrapes once. A failed scrape leaves the session as it was.
+    pub(super) async fn scrape(&mut self, plan: &Plan) -> Result<Batch, ScrapeError> {
+        if self.generation != plan.generation {
+            self.cache.reset();
+            self.generation = plan.generation;
+        }
+        let target = &plan.target;
+        let ask = Ask {
+            url: &target.url,
+            socket: target.socket.as_ref(),
+            http: &target.job.http,
+            timeout: target.timeout,
+            body_limit_bytes: target.job.limits.body_size_limit,
+        };
+        let page = open(&plan.pool, ask).await?;
+        self.read(page, plan).await
+    }
+
+    async fn read(&mut self, mut page: Page, plan: &Plan) -> Result<Batch, ScrapeError> {
+        let job = &plan.target.job;
+        let format = match Format::from_content_type(page.content_type().as_deref()) {
+            Ok(format) => format,
+            Err(_) if job.any_content_type => Format::Text,
+            Err(error) => {
+                let hint = "if it is text after all, set fallback_scrape_protocol: \
+                            PrometheusText0.0.4";
+                return Err(ScrapeError::new(Kind::ContentType, format!("{error}; {hint}")));
+            }
+        };
+        let mut admit = |labels: &mut LabelsBuilder| {
+            m2::normalise(labels, &plan.vhost_labels);
+            add_target_labels(labels, &plan.target.labels, job.honor_labels);
+            relabel::apply(&job.metric_relabel, labels)
+        };
+        let mut scan =
+            Scan::begin(&mut self.cache, &plan.selection, format, &job.limits, &mut admit);
+        while let Some(chunk) = page.next().await? {
+            scan.feed(chunk.as_ref()).map_err(scan_error)?;
+        }
+        let mut batch = scan.finish().map_err(scan_error)?;
+        if !job.honor_timestamps {
+            drop_timestamps(&mut batch);
+        }
+        Ok(batch)
+    }
+}
+
+/// Gives a series its target's labels (`scrape/scrape.go`, `mutateSampleLabels`): with
+/// `honor_labels` the page wins, else its own label moves to `exported_…`.
+fn add_target_labels(labels: &mut LabelsBuilder, target: &Labels, honor_labels: bool) {
+    let mut moved = Vec::new();
+    for (name, value) in target.iter() {
+        let own = labels.get(name);
+        if !own.is_empty() && honor_labels {
+            continue;
+        }
+        if !own.is_empty() {
+            moved.push((name, own.to_owned()));
+        }
+        labels.set(name, value);
+    }
+    // Shorter names first, so that who gets which name does not depend on the order of labels.
+    moved.sort_by_key(|(name, _)| name.len());
+    for (name, own) in moved {
+        let mut free = format!("{EXPORTED_PREFIX}{name}");
+        while !labels.get(&free).is_empty() {
+            free.insert_str(0, EXPORTED_PREFIX);
+        }
+        labels.set(&free, &own);
+    }
+}
+
+/// For `honor_timestamps: false`. Repeats with newer times were different samples; without times
+/// only the first of a series can stay.
+fn drop_timestamps(batch: &mut Batch) {
+    if batch.points.iter().all(|point| point.at.is_none()) {
+        return;
+    }
+    let mut seen = HashSet::default();
+    batch.points.retain_mut(|point| {
+        point.at = None;
+        seen.insert(point.id)
+    });
+}
+
+fn scan_error(error: ScanError) -> ScrapeError {
+    let kind = match error.problem {
+        Problem::BodySize(_) => Kind::BodyLimit,
+        Problem::SampleLimit(_) => Kind::SampleLimit,
+        Problem::LabelLimit(_) => Kind::LabelLimit,
+        _ => Kind::Malformed,
+    };
+    ScrapeError::new(kind, error.to_string())
+}

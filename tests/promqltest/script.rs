@@ -1,0 +1,325 @@
+//! The promqltest language: text to commands. The regular expressions are upstream's own
+//! (`promql/promqltest/test.go`), because which part is greedy matters.
+
+use std::sync::LazyLock;
+
+use plimsoll::base::{Labels, LabelsBuilder, METRIC_NAME, STALE_NAN, parse_duration};
+use regex::Regex;
+
+macro_rules! pattern {
+    ($name:ident, $text:expr) => {
+        static $name: LazyLock<Regex> = LazyLock::new(|| Regex::new($text).expect("compiles"));
+    };
+}
+
+pattern!(LOAD, r"^load(?:_(with_nhcb))?\s+(.+?)$");
+pattern!(INSTANT, r"^eval(?:_(fail|warn|ordered|info))?\s+instant\s+(?:at\s+(.+?))?\s+(.+)$");
+pattern!(
+    RANGE,
+    r"^eval(?:_(fail|warn|info))?\s+range\s+from\s+(.+)\s+to\s+(.+)\s+step\s+(.+?)\s+(.+)$"
+);
+pattern!(EXPECT, r"^expect\s+(ordered|fail|warn|no_warn|info|no_info)(?:\s+(regex|msg):(.+))?$");
+pattern!(EXPECT_RANGE, r"^expect range vector\s+from\s+(.+)\s+to\s+(.+)\s+step\s+(.+)$");
+pattern!(
+    VALUE,
+    r"^(?i)([+-]?(?:inf|nan|[0-9.]+(?:e[+-]?[0-9]+)?))(?:([+-](?:inf|nan|[0-9.]+(?:e[+-]?[0-9]+)?))?x([0-9]+))?$"
+);
+
+/// A value of a sequence.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum Cell {
+    /// `_`
+    Omitted,
+    /// A number, or the stale marker.
+    Float(f64),
+    /// `{{…}}`: a native histogram, which only says that it is one.
+    Native,
+}
+
+/// `series values…`
+#[derive(Clone, Debug)]
+pub struct Sequence {
+    pub labels: Labels,
+    pub cells: Vec<Cell>,
+}
+
+/// Which points in time an `eval` asks for, in milliseconds.
+#[derive(Clone, Copy, Debug)]
+pub enum When {
+    Instant(i64),
+    Range { start: i64, end: i64, step: i64 },
+}
+
+/// `expect fail|warn|info …`
+#[derive(Clone, Debug)]
+pub struct Note {
+    pub kind: String,
+    /// An exact text, a pattern, or neither.
+    pub msg: Option<String>,
+    pub regex: Option<Regex>,
+}
+
+impl Note {
+    pub fn matches(&self, text: &str) -> bool {
+        self.msg.as_ref().is_none_or(|msg| msg == text)
+            && self.regex.as_ref().is_none_or(|regex| regex.is_match(text))
+    }
+}
+
+/// An `eval` with everything that is expected of it.
+#[derive(Clone, Debug)]
+pub struct Eval {
+    pub line: usize,
+    pub when: When,
+    pub expr: String,
+    pub ordered: bool,
+    pub notes: Vec<Note>,
+    pub scalar: Option<f64>,
+    pub string: Option<String>,
+    /// Start and step of an expected range vector.
+    pub range_vector: Option<(i64, i64)>,
+    pub series: Vec<Sequence>,
+}
+
+/// One command.
+#[derive(Clone, Debug)]
+pub enum Command {
+    Clear,
+    Load { step: i64, nhcb: bool, series: Vec<Sequence> },
+    Eval(Box<Eval>),
+}
+
+/// Reads a file. Panics with the line on what it does not understand: a test that cannot be read
+/// is not a test that passes.
+pub fn read(text: &str) -> Vec<Command> {
+    let lines: Vec<&str> = text
+        .lines()
+        .map(str::trim)
+        .map(|line| if line.starts_with('#') { "" } else { line })
+        .collect();
+    let mut commands = Vec::new();
+    let mut at = 0;
+    while at < lines.len() {
+        let line = lines[at];
+        let body: Vec<&str> =
+            lines[at + 1..].iter().copied().take_while(|line| !line.is_empty()).collect();
+        let number = at + 1;
+        at += 1;
+        if line.is_empty() {
+            continue;
+        } else if line == "clear" {
+            commands.push(Command::Clear);
+            continue;
+        } else if let Some(found) = LOAD.captures(line) {
+            at += body.len();
+            let step = millis(&found[2]);
+            let plain = body.iter().filter(|line| !is_start_timestamps(line));
+            let series = plain.map(|line| sequence(line)).collect();
+            commands.push(Command::Load { step, nhcb: found.get(1).is_some(), series });
+        } else {
+            let (eval, used) = eval(number, line, &body);
+            at += used;
+            commands.push(Command::Eval(Box::new(eval)));
+        }
+    }
+    commands
+}
+
+/// `metric@st 1m 2m`: start timestamps, which only start_timestamp() reads.
+fn is_start_timestamps(line: &str) -> bool {
+    let series = line.split_once([' ', '\t']).map_or(line, |(series, _)| series);
+    series.ends_with("@st") || line.contains("}@st")
+}
+
+fn eval(line: usize, head: &str, body: &[&str]) -> (Eval, usize) {
+    let (kind, when, expr) = if let Some(found) = INSTANT.captures(head) {
+        let at = found.get(2).map_or(0, |at| millis(at.as_str()));
+        (found.get(1), When::Instant(at), found.get(3).expect("matched").as_str())
+    } else if let Some(found) = RANGE.captures(head) {
+        let (start, end, step) = (millis(&found[2]), millis(&found[3]), millis(&found[4]));
+        (found.get(1), When::Range { start, end, step }, found.get(5).expect("matched").as_str())
+    } else {
+        panic!("line {line}: {head:?} is not a command");
+    };
+    let kind = kind.map(|kind| kind.as_str().to_owned());
+    let mut eval = Eval {
+        line,
+        when,
+        expr: expr.to_owned(),
+        ordered: kind.as_deref() == Some("ordered"),
+        notes: Vec::new(),
+        scalar: None,
+        string: None,
+        range_vector: None,
+        series: Vec::new(),
+    };
+    if let Some(kind) = kind.filter(|kind| kind != "ordered") {
+        eval.notes.push(Note { kind, msg: None, regex: None });
+    }
+    for (used, line) in body.iter().enumerate() {
+        if expectation(&mut eval, line) {
+            continue;
+        }
+        if let Some(number) = float(line) {
+            eval.scalar = Some(number);
+            return (eval, used + 1);
+        }
+        eval.series.push(sequence(line));
+    }
+    (eval, body.len())
+}
+
+fn expectation(eval: &mut Eval, line: &str) -> bool {
+    if let Some(found) = EXPECT.captures(line) {
+        if &found[1] == "ordered" {
+            eval.ordered = true;
+            return true;
+        }
+        let text = found.get(3).map(|text| text.as_str().trim().to_owned());
+        let is_regex = found.get(2).is_some_and(|kind| kind.as_str() == "regex");
+        let (msg, regex) = match text {
+            Some(text) if is_regex => (None, Some(Regex::new(&text).expect("compiles"))),
+            text => (text, None),
+        };
+        eval.notes.push(Note { kind: found[1].to_owned(), msg, regex });
+    } else if let Some(found) = EXPECT_RANGE.captures(line) {
+        eval.range_vector = Some((millis(&found[1]), millis(&found[3])));
+    } else if let Some(text) = line.strip_prefix("expect string ") {
+        let text = text.trim();
+        eval.string = Some(quoted(text).0);
+    } else if let Some(text) = line.strip_prefix("expected_fail_message ") {
+        let msg = Some(text.trim().to_owned());
+        eval.notes.push(Note { kind: "fail".to_owned(), msg, regex: None });
+    } else if let Some(text) = line.strip_prefix("expected_fail_regexp ") {
+        let regex = Some(Regex::new(text.trim()).expect("compiles"));
+        eval.notes.push(Note { kind: "fail".to_owned(), msg: None, regex });
+    } else {
+        return false;
+    }
+    true
+}
+
+/// A duration or a number of seconds, possibly negative.
+fn millis(text: &str) -> i64 {
+    let (sign, text) = match text.trim().strip_prefix('-') {
+        Some(text) => (-1, text),
+        None => (1, text.trim()),
+    };
+    let duration = parse_duration(text).unwrap_or_else(|error| panic!("{text:?}: {error}"));
+    sign * i64::try_from(duration.as_millis()).expect("fits")
+}
+
+fn float(text: &str) -> Option<f64> {
+    if let Some(hex) = text.strip_prefix("0x") {
+        return i64::from_str_radix(hex, 16).ok().map(|value| value as f64);
+    }
+    text.parse().ok()
+}
+
+/// `name{a="b"} 1 2 3`
+fn sequence(line: &str) -> Sequence {
+    let (labels, rest) = series(line);
+    let mut cells = Vec::new();
+    let mut rest = rest.trim_start();
+    while !rest.is_empty() {
+        let end = token_end(rest);
+        push_cells(&rest[..end], &mut cells);
+        rest = rest[end..].trim_start();
+    }
+    Sequence { labels, cells }
+}
+
+/// Where the first token ends: at a blank outside of `{{…}}`.
+fn token_end(text: &str) -> usize {
+    let mut depth = 0_i32;
+    for (at, byte) in text.bytes().enumerate() {
+        match byte {
+            b'{' => depth += 1,
+            b'}' => depth -= 1,
+            b' ' | b'\t' if depth == 0 => return at,
+            _ => {}
+        }
+    }
+    text.len()
+}
+
+fn push_cells(token: &str, cells: &mut Vec<Cell>) {
+    let repeat = |text: &str| -> usize { text.parse().expect("a count") };
+    if token.starts_with("{{") {
+        let closed = token.rfind("}}").expect("closed");
+        let times = token[closed + 2..].strip_prefix('x').map_or(0, repeat);
+        cells.extend(std::iter::repeat_n(Cell::Native, times + 1));
+    } else if let Some(times) = token.strip_prefix("_x") {
+        cells.extend(std::iter::repeat_n(Cell::Omitted, repeat(times)));
+    } else if token == "_" {
+        cells.push(Cell::Omitted);
+    } else if token == "stale" {
+        cells.push(Cell::Float(STALE_NAN));
+    } else {
+        let found = VALUE.captures(token).unwrap_or_else(|| panic!("{token:?} is not a value"));
+        let mut value: f64 = found[1].parse().expect("matched");
+        let delta: f64 = found.get(2).map_or(0.0, |text| text.as_str().parse().expect("matched"));
+        let times = found.get(3).map_or(0, |text| repeat(text.as_str()));
+        for _ in 0..=times {
+            cells.push(Cell::Float(value));
+            value += delta;
+        }
+    }
+}
+
+/// `name{a="b", "quoted.name"="c"}` and what follows.
+fn series(line: &str) -> (Labels, &str) {
+    let name_end = line.find([' ', '\t', '{']).unwrap_or(line.len());
+    let mut labels = LabelsBuilder::default();
+    labels.set(METRIC_NAME, &line[..name_end]);
+    let mut rest = &line[name_end..];
+    if rest.trim_start().starts_with("{{") || !rest.trim_start().starts_with('{') {
+        return (labels.build(), rest);
+    }
+    rest = rest.trim_start()[1..].trim_start();
+    while !rest.starts_with('}') {
+        let (name, after) = if rest.starts_with(['"', '\'', '`']) {
+            let (name, used) = quoted(rest);
+            (name, rest[used..].trim_start())
+        } else {
+            let end = rest.find(|c: char| !c.is_alphanumeric() && c != '_' && c != ':');
+            let (name, after) = rest.split_at(end.expect("a label ends"));
+            (name.to_owned(), after.trim_start())
+        };
+        rest = after;
+        if let Some(after) = rest.strip_prefix('=') {
+            let after = after.trim_start();
+            let (value, used) = quoted(after);
+            labels.set(&name, &value);
+            rest = after[used..].trim_start();
+        } else {
+            labels.set(METRIC_NAME, &name);
+        }
+        rest = rest.strip_prefix(',').unwrap_or(rest).trim_start();
+    }
+    (labels.build(), &rest[1..])
+}
+
+/// A quoted Go string, and how many bytes it takes.
+fn quoted(text: &str) -> (String, usize) {
+    let quote = text.chars().next().expect("a quote");
+    let mut value = Vec::new();
+    let bytes = text.as_bytes();
+    let mut at = 1;
+    while bytes[at] != quote as u8 {
+        if bytes[at] != b'\\' || quote == '`' {
+            value.push(bytes[at]);
+            at += 1;
+            continue;
+        }
+        at += 2;
+        match bytes[at - 1] {
+            b'n' => value.push(b'\n'),
+            b't' => value.push(b'\t'),
+            b'r' => value.push(b'\r'),
+            other @ (b'\\' | b'"' | b'\'') => value.push(other),
+            other => panic!("escape \\{} in {text}", other as char),
+        }
+    }
+    (String::from_utf8(value).expect("test files are UTF-8"), at + 1)
+}
