@@ -17,6 +17,8 @@ mod listen;
 mod params;
 mod query_api;
 mod rule_api;
+#[cfg(test)]
+mod scripted;
 mod status_api;
 mod target_api;
 #[cfg(test)]
