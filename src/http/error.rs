@@ -87,3 +87,25 @@ impl IntoResponse for ApiError {
         (self.kind.status(), content_type, body.to_string()).into_response()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_have_prometheus_kinds_and_codes() {
+        let evaluated = |kind| ApiError::from(EvalError { kind, message: String::new() });
+        let cases = [
+            (evaluated(EvalErrorKind::Timeout), "timeout", 503),
+            (evaluated(EvalErrorKind::Execution), "execution", 422),
+            (evaluated(EvalErrorKind::Limit), "execution", 422),
+            (evaluated(EvalErrorKind::Unsupported), "execution", 422),
+            (ApiError::bad_data(""), "bad_data", 400),
+            (ApiError::new(ErrorKind::Unavailable, ""), "unavailable", 500),
+            (ApiError::new(ErrorKind::Internal, ""), "internal", 500),
+        ];
+        for (error, name, status) in cases {
+            assert_eq!((error.kind.name(), error.kind.status().as_u16()), (name, status));
+        }
+    }
+}

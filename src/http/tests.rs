@@ -308,6 +308,15 @@ async fn a_slow_query_times_out() {
     assert!(reply.body.contains(r#""errorType":"timeout""#));
 }
 
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_never_comes_is_an_error() {
+    let options = Options { enable_lifecycle: true, ..Options::default() };
+    let address = start(scripted(), options).await;
+    let reply = ask(address, "POST", "/-/reload", None).await;
+    assert_eq!(reply.status, 503);
+    assert!(reply.body.contains("the request was not answered in time"), "{}", reply.body);
+}
+
 #[tokio::test]
 async fn queries_wait_for_their_turn() {
     let address = start(scripted(), Options::default()).await;
