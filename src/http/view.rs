@@ -1,0 +1,215 @@
+//! What readers of the running engine see: alerts, rules, targets and counters, never samples.
+//!
+//! A view is an immutable copy made after each round, so that a slow reader of the API holds no
+//! part of the engine. Samples are not in it: a query asks for a copy of just what it selects.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::alerts::Alert;
+use crate::base::{Labels, Timestamp};
+
+/// The engine at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct View {
+    /// When it was taken.
+    pub at: Timestamp,
+    /// Whether every target has answered or timed out since the start.
+    pub ready: bool,
+    /// Rule groups, in the order of their files.
+    pub groups: Vec<Arc<GroupView>>,
+    /// Scrape targets, in the order of configuration.
+    pub targets: Vec<Arc<TargetView>>,
+    /// Targets that relabelling dropped.
+    pub dropped_targets: Vec<Labels>,
+    /// Alertmanager instances.
+    pub alertmanagers: Vec<AlertmanagerView>,
+    /// The edge lane.
+    pub outbox: OutboxView,
+    /// The durable journal.
+    pub journal: JournalView,
+    /// What has been counted since the start.
+    pub counters: Counters,
+    /// Series in the window.
+    pub window_series: usize,
+    /// Bytes in the window.
+    pub window_bytes: usize,
+}
+
+/// A rule group and how its last evaluation went.
+#[derive(Clone, Debug)]
+pub struct GroupView {
+    /// Its name.
+    pub name: String,
+    /// The file it stands in.
+    pub file: String,
+    /// How often it is evaluated.
+    pub interval: Duration,
+    /// Its `limit`; 0 is none.
+    pub limit: usize,
+    /// The slot of its last evaluation.
+    pub last_evaluation: Option<Timestamp>,
+    /// How long that took.
+    pub evaluation_time: Duration,
+    /// Slots that passed without an evaluation.
+    pub missed: u64,
+    /// Its rules.
+    pub rules: Vec<RuleView>,
+}
+
+/// How a rule is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Health {
+    /// Not evaluated yet.
+    #[default]
+    Unknown,
+    /// The last evaluation (or scrape) succeeded.
+    Good,
+    /// It failed.
+    Bad,
+}
+
+/// One rule.
+#[derive(Clone, Debug)]
+pub struct RuleView {
+    /// The record's or alert's name.
+    pub name: String,
+    /// The expression, in canonical form.
+    pub query: String,
+    /// The labels it sets.
+    pub labels: Vec<(String, String)>,
+    /// How its last evaluation went.
+    pub health: Health,
+    /// Why it failed.
+    pub last_error: Option<String>,
+    /// The slot of its last evaluation.
+    pub last_evaluation: Option<Timestamp>,
+    /// How long that took.
+    pub evaluation_time: Duration,
+    /// Series it selected in that evaluation.
+    pub series_fetched: usize,
+    /// For an alerting rule, what it has beyond a recording rule.
+    pub alerting: Option<AlertingView>,
+}
+
+/// The alerting half of a rule.
+#[derive(Clone, Debug)]
+pub struct AlertingView {
+    /// `for`
+    pub hold: Duration,
+    /// `keep_firing_for`
+    pub keep_firing: Duration,
+    /// Annotation templates as written.
+    pub annotations: Vec<(String, String)>,
+    /// Its alerts, resolved ones included.
+    pub alerts: Vec<Alert>,
+}
+
+/// One scrape target.
+#[derive(Clone, Debug)]
+pub struct TargetView {
+    /// The job.
+    pub job: String,
+    /// Where it is scraped, without secrets.
+    pub url: String,
+    /// The labels it was found with.
+    pub discovered: Labels,
+    /// The labels its series carry.
+    pub labels: Labels,
+    /// How often it is scraped.
+    pub interval: Duration,
+    /// How long one scrape may take.
+    pub timeout: Duration,
+    /// How its last scrape went.
+    pub health: Health,
+    /// Why it failed.
+    pub last_error: Option<String>,
+    /// When it was scraped last.
+    pub last_scrape: Option<Timestamp>,
+    /// How long that took.
+    pub last_scrape_duration: Duration,
+    /// Samples in the last successful scrape.
+    pub samples: u64,
+}
+
+/// One Alertmanager instance.
+#[derive(Clone, Debug)]
+pub struct AlertmanagerView {
+    /// Its address, without secrets.
+    pub url: String,
+    /// Why it cannot be reached, if it cannot.
+    pub trouble: Option<String>,
+}
+
+/// The edge lane.
+#[derive(Clone, Debug, Default)]
+pub struct OutboxView {
+    /// Deliveries waiting.
+    pub waiting: usize,
+    /// Bytes of their bodies.
+    pub bytes: usize,
+    /// Age of the oldest.
+    pub oldest: Duration,
+    /// Deliveries given up and kept.
+    pub dead: usize,
+    /// Why the Control Plane is not being tried, if it is not.
+    pub paused: Option<String>,
+    /// Deliveries it has accepted since the start.
+    pub accepted: u64,
+    /// Attempts that failed since the start.
+    pub failed: u64,
+    /// Deliveries given up since the start.
+    pub given_up: u64,
+}
+
+/// The durable journal.
+#[derive(Clone, Debug, Default)]
+pub struct JournalView {
+    /// Batches handed over and not yet committed.
+    pub uncommitted: u64,
+    /// Why the last commit failed, while it fails.
+    pub failing: Option<String>,
+}
+
+/// What has been counted since the start.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Counters {
+    /// Scrapes that succeeded.
+    pub scrapes: u64,
+    /// Scrapes that failed.
+    pub scrape_failures: u64,
+    /// Scrapes skipped because the last one of that target had not ended.
+    pub scrapes_skipped: u64,
+    /// Bytes of successful scrapes.
+    pub scraped_bytes: u64,
+    /// Samples taken into the window.
+    pub samples: u64,
+    /// Samples older than the newest of their series.
+    pub samples_out_of_order: u64,
+    /// Samples with a time too far ahead.
+    pub samples_in_future: u64,
+    /// New series refused by a cap of the window.
+    pub series_refused: u64,
+    /// Rule evaluations.
+    pub evaluations: u64,
+    /// Rule evaluations that failed.
+    pub evaluation_failures: u64,
+    /// Group slots that passed without an evaluation.
+    pub slots_missed: u64,
+    /// Steps of the wall clock.
+    pub clock_steps: u64,
+    /// Alerts that began to fire.
+    pub alerts_fired: u64,
+    /// Alerts that ended.
+    pub alerts_resolved: u64,
+    /// Alerts that became unknown.
+    pub alerts_unknown: u64,
+    /// Posts Alertmanager accepted.
+    pub posts_accepted: u64,
+    /// Posts that failed.
+    pub posts_failed: u64,
+    /// Actions decided and sent.
+    pub actions_sent: u64,
+    /// Actions decided and held.
+    pub actions_held: u64,
+}
