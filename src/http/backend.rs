@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::error::ApiError;
-use super::view::View;
 use crate::base::{Labels, Timestamp};
+use crate::engine::View;
 use crate::promql::ast::Expr;
 use crate::promql::eval::{Steps, Value};
 use crate::window::Selector;

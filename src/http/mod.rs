@@ -23,7 +23,6 @@ mod status_api;
 mod target_api;
 #[cfg(test)]
 mod tests;
-mod view;
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};

@@ -12,9 +12,9 @@ use super::Shared;
 use super::error::ApiError;
 use super::format::{self, Notes, exponent_form};
 use super::params::Params;
-use super::view::{AlertingView, GroupView, Health, RuleView};
 use crate::alerts::AlertState;
 use crate::base::{Labels, Timestamp};
+use crate::engine::{AlertingView, GroupView, Health, RuleView};
 use crate::window::Selector;
 
 #[derive(Serialize)]

@@ -7,10 +7,12 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::view::{AlertingView, AlertmanagerView, GroupView, Health, RuleView, TargetView, View};
 use super::*;
 use crate::alerts::{Alert, AlertState, ResolveReason};
 use crate::base::{Labels, Sample, Timestamp, parse_rfc3339};
+use crate::engine::{
+    AlertingView, AlertmanagerView, GroupView, Health, RuleView, TargetView, View,
+};
 use crate::promql::eval::Value;
 
 const NOW: Timestamp = Timestamp(1_795_313_872_960);
@@ -134,6 +136,7 @@ fn high(state: AlertState) -> Alert {
         unknown: None,
         unknown_told: false,
         accepted_at: None,
+        restored: false,
         revision: 1,
     }
 }

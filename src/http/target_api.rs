@@ -8,8 +8,8 @@ use super::Shared;
 use super::format::{self, Notes};
 use super::params::Params;
 use super::rule_api::{Seconds, Timed};
-use super::view::{Health, TargetView};
 use crate::base::{Labels, format_duration};
+use crate::engine::{Health, TargetView};
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]

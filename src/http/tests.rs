@@ -9,9 +9,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::scripted::{ask, scripted, start};
-use super::view::View;
 use super::*;
 use crate::base::Timestamp;
+use crate::engine::View;
 use crate::promql::eval::Steps;
 
 /// Asks the API with GET and compares status and body, byte by byte.

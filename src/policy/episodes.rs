@@ -72,8 +72,8 @@ mod tests {
         let (read, problems) = Episodes::recover([rows[8].clone(), bad]);
         assert_eq!(read.count("acme/app", Timestamp(8 * DAY)), 7);
         assert_eq!(problems.len(), 1);
-        let last = (0..300).map(|n| episodes.record("busy", Timestamp(n))).next_back();
-        let value = last.and_then(|row| row.value).expect("written");
+        let rows: Vec<Change> = (0..300).map(|n| episodes.record("busy", Timestamp(n))).collect();
+        let value = rows[299].value.clone().expect("written");
         let kept: Vec<Timestamp> = serde_json::from_slice(&value).expect("reads");
         assert_eq!((kept.len(), kept[99]), (MOST, Timestamp(299)));
     }
