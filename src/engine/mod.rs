@@ -73,8 +73,6 @@ pub struct Engine {
     orphans: BTreeMap<RuleId, BTreeMap<Labels, Alert>>,
     /// Whether anything reads `ALERTS` or `ALERTS_FOR_STATE`.
     writes_alert_series: bool,
-    /// The engine's own names that anything reads.
-    wanted_own: BTreeSet<String>,
     own_written_at: Option<Timestamp>,
     /// The slot of an evaluation that has not been presented yet.
     evaluated_at: Option<Timestamp>,
@@ -89,6 +87,7 @@ pub struct Engine {
     durable: Batch,
     last_batch: Batch,
     journal_failing: Option<String>,
+    reload_error: Option<String>,
     /// Series of the engine's own knowledge, by labels.
     own_series: BTreeSet<SeriesId>,
     counters: Counters,
@@ -135,7 +134,6 @@ impl Engine {
             order: Vec::new(),
             orphans: restored.alerts,
             writes_alert_series: false,
-            wanted_own: BTreeSet::new(),
             own_written_at: None,
             evaluated_at: None,
             posts_waiting: false,
@@ -146,6 +144,7 @@ impl Engine {
             durable: Batch(0),
             last_batch: Batch(0),
             journal_failing: None,
+            reload_error: None,
             own_series: BTreeSet::new(),
             counters: Counters::default(),
             changes: Vec::new(),
@@ -248,6 +247,11 @@ impl Engine {
                 step.answers.push(Answer { ticket, copy, unkept: self.unkept(&wanted) });
             }
             Event::Reload(setup) => self.reload(now, *setup),
+            Event::ReloadFailed(error) => {
+                self.facts.push(Fact::ReloadFailed { error: error.clone() });
+                self.reload_error = Some(error);
+                self.view_is_old = true;
+            }
             Event::Outbox(command) => self.take_command(now, command),
         }
     }
@@ -372,6 +376,7 @@ impl Engine {
             self.outbox = setup.outbox.clone().map(Outbox::new);
         }
         self.setup = setup;
+        self.reload_error = None;
         let old = std::mem::take(&mut self.groups);
         for group in old {
             for (rule, state) in group.group.rules.iter().zip(group.rules) {
@@ -402,12 +407,6 @@ impl Engine {
             kept || self.groups.iter().any(reads)
         };
         self.writes_alert_series = wants("ALERTS") || wants("ALERTS_FOR_STATE");
-        self.wanted_own = self
-            .own_values(now)
-            .into_iter()
-            .map(|(labels, _)| labels.metric_name().to_owned())
-            .filter(|name| wants(name))
-            .collect();
     }
 
     /// Names a query asks for that targets have but the window does not keep.
@@ -436,6 +435,7 @@ impl Engine {
                 uncommitted: self.last_batch.0 - self.durable.0,
                 failing: self.journal_failing.clone(),
             },
+            reload_error: self.reload_error.clone(),
             counters: self.counters,
             window_series: self.window.usage().series,
             window_bytes: self.window.usage().bytes,

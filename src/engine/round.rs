@@ -114,6 +114,8 @@ impl Engine {
         state.last_evaluation = Some(slot);
         state.took = (self.stopwatch)().saturating_sub(began);
         self.counters.evaluations += 1;
+        group.evaluations += 1;
+        group.failures += u64::from(result.is_err());
         match result {
             Ok(changes) => {
                 state.health = Health::Good;
@@ -252,9 +254,6 @@ impl Engine {
         self.own_written_at = Some(at);
         let mut written = BTreeSet::new();
         for (labels, value) in self.own_values(now) {
-            if !self.wanted_own.contains(labels.metric_name()) {
-                continue;
-            }
             if let Ok(id) = self.window.series(&labels) {
                 self.window.append(id, Sample { at, value });
                 written.insert(id);
