@@ -36,7 +36,7 @@ use crate::base::{Batch, Change, Labels, Now, RuleId, Sample, TargetId, Timestam
 use crate::outbox::{Outbox, Reply};
 use crate::policy::{Episodes, Guards};
 use crate::rules;
-use crate::window::{Selector, SeriesId, Span, Window};
+use crate::window::{CheckpointError, Selector, SeriesId, Span, Window};
 
 pub use event::{Event, OutboxCommand, Scraped, TargetInfo};
 pub use fact::Fact;
@@ -53,6 +53,8 @@ pub type Stopwatch = Box<dyn Fn() -> Duration + Send>;
 
 /// Expired samples are swept this often; appends trim their own series in between.
 const SWEEP_EVERY: Duration = Duration::from_secs(30);
+/// A restart that took no longer leaves no hole worth speaking of in a range of minutes.
+const GAP_TOLERATED: Duration = Duration::from_secs(60);
 
 /// The whole state of a running plimsoll.
 pub struct Engine {
@@ -157,24 +159,24 @@ impl Engine {
         engine
     }
 
-    /// Fills the window from a checkpoint taken at its newest sample's time. Ranges count as
-    /// covered only if the gap is shorter than the lookback.
-    pub fn restore_window(
-        &mut self,
-        checkpoint: &[u8],
-        now: Now,
-    ) -> Result<(), crate::window::CheckpointError> {
-        let newest = self.window.restore_checkpoint(checkpoint)?;
-        if let Some(newest) = newest.filter(|at| now.wall.since(*at) < self.setup.eval.lookback) {
-            self.covered_since = newest - self.setup.keep_for;
+    /// Fills the window from [`Engine::checkpoint`]. Ranges count as covered across the restart only
+    /// if it was short.
+    pub fn restore_window(&mut self, checkpoint: &[u8], now: Now) -> Result<(), CheckpointError> {
+        let (since, window) =
+            checkpoint.split_first_chunk::<8>().ok_or(CheckpointError::Damaged)?;
+        let newest = self.window.restore_checkpoint(window)?;
+        if newest.is_some_and(|at| now.wall.since(at) <= GAP_TOLERATED) {
+            self.covered_since = Timestamp(i64::from_le_bytes(*since)).min(now.wall);
         }
         self.window.forget_expired(now.wall);
         Ok(())
     }
 
-    /// The window as bytes, for [`Engine::restore_window`].
+    /// The window as bytes, with the time since which it has seen every sample.
     pub fn checkpoint(&self) -> Vec<u8> {
-        self.window.to_checkpoint()
+        let mut bytes = self.covered_since.0.to_le_bytes().to_vec();
+        bytes.extend(self.window.to_checkpoint());
+        bytes
     }
 
     /// Takes one event in and does whatever is due.
@@ -352,6 +354,7 @@ impl Engine {
             return;
         }
         self.next_sweep = now.monotonic + SWEEP_EVERY;
+        self.forget_orphans(now);
         let forgotten: BTreeSet<SeriesId> =
             self.window.forget_expired(now.wall).into_iter().collect();
         if forgotten.is_empty() {

@@ -10,7 +10,9 @@ use super::target::Target;
 use super::view::Health;
 use super::{Engine, durable, edge};
 use crate::alerts::{self, Alert, AlertState, Change, Doubt, Round, advance};
-use crate::base::{Labels, LabelsBuilder, METRIC_NAME, Now, RuleId, Sample, TargetId, Timestamp};
+use crate::base::{
+    Labels, LabelsBuilder, METRIC_NAME, Now, RuleId, Sample, TargetId, Timestamp, fingerprint,
+};
 use crate::rules::{Rule, RuleKind};
 use crate::window::{SeriesId, Window};
 
@@ -162,7 +164,7 @@ impl Engine {
     ) {
         let Some(mut alert) = alert else {
             self.changes.push(durable::remove(rule, &labels));
-            self.presenter.forget(crate::base::fingerprint(&labels));
+            self.presenter.forget(fingerprint(&labels));
             return;
         };
         self.tell(&alert, change);
@@ -243,6 +245,17 @@ impl Engine {
         for (rule, labels, alert, change) in all {
             self.settle_change(now, &rule, (labels, change), alert);
         }
+    }
+
+    /// Forgets alerts whose rule is gone and whose end everyone has heard of.
+    pub(super) fn forget_orphans(&mut self, now: Now) {
+        for (rule, alerts) in &mut self.orphans {
+            for labels in alerts::expire(alerts, now.wall) {
+                self.changes.push(durable::remove(rule, &labels));
+                self.presenter.forget(fingerprint(&labels));
+            }
+        }
+        self.orphans.retain(|_, alerts| !alerts.is_empty());
     }
 
     /// Writes what the engine itself knows (plans, configured budgets, its own state) as series that
