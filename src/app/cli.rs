@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand};
 
 use super::clock::Clock;
 use super::config::Config;
+use super::demo;
 use super::live::{Start, wire};
 use super::setup;
 use crate::journal::{self, StoreKind};
@@ -34,6 +35,8 @@ enum Command {
         #[arg(long, value_name = "FILE", default_value = "plimsoll.yaml")]
         config: PathBuf,
     },
+    /// Watch it work: a simulated host, everything else real, time sped up.
+    Demo(demo::Options),
 }
 
 /// Runs the program with the arguments of the process.
@@ -41,6 +44,7 @@ pub fn main() -> ExitCode {
     let args = Args::parse();
     let code = match args.command {
         Command::Run { config } => run(&config),
+        Command::Demo(options) => demo::main(&options),
     };
     ExitCode::from(code)
 }

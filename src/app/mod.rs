@@ -5,6 +5,7 @@
 pub mod cli;
 mod clock;
 pub mod config;
+mod demo;
 mod files;
 mod live;
 mod run;
