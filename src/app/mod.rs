@@ -13,3 +13,4 @@ mod setup;
 mod shell;
 
 pub use clock::Clock;
+pub use setup::engine_setup;
