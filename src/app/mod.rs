@@ -2,6 +2,7 @@
 //!
 //! The only layer that knows everything below it. It wires, starts and stops; it decides nothing.
 
+mod api;
 pub mod cli;
 mod clock;
 pub mod config;
@@ -9,6 +10,7 @@ mod demo;
 mod files;
 mod live;
 mod run;
+mod serve;
 mod setup;
 mod shell;
 
