@@ -86,9 +86,10 @@ impl StoreKind {
         }
     }
 
-    fn open(self, dir: &Path, lock: File) -> Result<Box<dyn Store>, JournalError> {
+    /// Opens the store in `dir`; `made` says that one was made there before.
+    fn open(self, dir: &Path, lock: File, made: bool) -> Result<Box<dyn Store>, JournalError> {
         Ok(match self {
-            StoreKind::Redb => Box::new(redb::RedbStore::open(dir, lock)?),
+            StoreKind::Redb => Box::new(redb::RedbStore::open(dir, lock, made)?),
             #[cfg(feature = "sled")]
             StoreKind::Sled => Box::new(sled::SledStore::open(dir, lock)?),
         })
@@ -109,7 +110,7 @@ pub fn open(kind: StoreKind, dir: &Path) -> Result<Opened, JournalError> {
     format::make_dir(dir)?;
     let lock = format::lock(dir)?;
     let made = format::read_mark(dir, kind)?;
-    let (mut store, mut rows) = open_and_load(kind, dir, lock)?;
+    let (mut store, mut rows) = open_and_load(kind, dir, lock, made)?;
     let damaged = |why: String| JournalError::Damaged { dir: dir.to_owned(), why };
     match take_schema(&mut rows).map_err(damaged)? {
         Some(SCHEMA) => {}
@@ -134,9 +135,10 @@ fn open_and_load(
     kind: StoreKind,
     dir: &Path,
     lock: File,
+    made: bool,
 ) -> Result<(Box<dyn Store>, Rows), JournalError> {
     catch_unwind(AssertUnwindSafe(|| {
-        let mut store = kind.open(dir, lock)?;
+        let mut store = kind.open(dir, lock, made)?;
         let rows = store.load()?;
         Ok((store, rows))
     }))
