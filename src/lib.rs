@@ -32,6 +32,7 @@ pub mod engine;
 
 pub mod endpoint;
 
+pub mod http;
 pub mod journal;
 pub mod scrape;
 pub mod send;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::view::{AlertingView, GroupView, Health, RuleView};
 use crate::alerts::{Alert, Terms};
 use crate::base::{Labels, Timestamp};
+use crate::policy::HoldReason;
 use crate::promql::ast::{BinaryOp, Expr, ExprKind};
 use crate::promql::{QueryTimes, reach};
 use crate::rules::{Grid, Group, Rule, RuleKind};
@@ -34,6 +35,9 @@ pub(super) struct GroupState {
     pub last_evaluation: Option<Timestamp>,
     pub took: Duration,
     pub missed: u64,
+    /// Rule evaluations, and those that failed.
+    pub evaluations: u64,
+    pub failures: u64,
 }
 
 /// The state of one rule.
@@ -41,6 +45,8 @@ pub(super) struct GroupState {
 pub(super) struct RuleState {
     /// Its alerts, by label set.
     pub alerts: BTreeMap<Labels, Alert>,
+    /// Why the action each firing alert asks for is held.
+    pub held: BTreeMap<Labels, HoldReason>,
     /// The series its last evaluation wrote.
     pub written: BTreeSet<SeriesId>,
     pub health: Health,
@@ -104,6 +110,8 @@ pub(super) fn build(groups: Vec<Group>, pace: &Pace, now: Timestamp) -> Vec<Grou
                 last_evaluation: None,
                 took: Duration::ZERO,
                 missed: 0,
+                evaluations: 0,
+                failures: 0,
             }
         })
         .collect();
@@ -227,6 +235,8 @@ impl GroupState {
             last_evaluation: self.last_evaluation,
             evaluation_time: self.took,
             missed: self.missed,
+            evaluations: self.evaluations,
+            failures: self.failures,
             rules: self.group.rules.iter().zip(&self.rules).map(rule_view).collect(),
         }
     }
