@@ -129,7 +129,8 @@ fn the_code_map_names_every_module() {
         .collect();
     let lib = text("src/lib.rs");
     let modules = lib.lines().filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';'));
-    assert_same(&named, &modules.map(str::to_owned).collect(), "ARCHITECTURE.md");
+    let missing: Vec<_> = modules.filter(|module| !named.contains(*module)).collect();
+    assert!(missing.is_empty(), "ARCHITECTURE.md leaves out {missing:?}");
 }
 
 /// Files below a folder, by their path from the root of the repository.
