@@ -178,6 +178,7 @@ fn setup(groups: Vec<rules::Group>) -> Setup {
         host: "bench".to_owned(),
         identity: None,
         policy: PolicyConfig::default(),
+        constants: Vec::new(),
         unknown_timeout: Duration::from_secs(3600),
     }
 }
