@@ -445,3 +445,6 @@ impl Engine {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
