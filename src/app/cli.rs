@@ -9,6 +9,7 @@ use clap::{Parser, Subcommand};
 use super::api::Api;
 use super::clock::Clock;
 use super::config::Config;
+use super::demo;
 use super::live::{Start, wire};
 use super::{serve, setup};
 use crate::journal::{self, StoreKind};
@@ -37,6 +38,8 @@ enum Command {
         #[arg(long, value_name = "FILE", default_value = "plimsoll.yaml")]
         config: PathBuf,
     },
+    /// Watch it work: a simulated host, everything else real, time sped up.
+    Demo(demo::Options),
 }
 
 /// Runs the program with the arguments of the process.
@@ -44,6 +47,7 @@ pub fn main() -> ExitCode {
     let args = Args::parse();
     let code = match args.command {
         Command::Run { config } => run(&config),
+        Command::Demo(options) => demo::main(&options),
     };
     ExitCode::from(code)
 }

@@ -6,6 +6,7 @@ mod api;
 pub mod cli;
 mod clock;
 pub mod config;
+mod demo;
 mod files;
 mod live;
 mod run;
@@ -14,3 +15,4 @@ mod setup;
 mod shell;
 
 pub use clock::Clock;
+pub use setup::engine_setup;

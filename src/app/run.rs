@@ -136,6 +136,7 @@ impl Crank {
             tracing::warn!(problem, "target");
         }
         self.shell.alertmanagers = parts.alertmanagers;
+        self.shell.reads_holds = parts.reads_holds;
         self.shell.dress = parts.dress;
         self.shell.webhook = parts.webhook;
         self.discovery = parts.discovery;

@@ -28,8 +28,8 @@ const UNKNOWN_TIMEOUT: Duration = Duration::from_secs(3600);
 /// Samples one rule may load: 5,000 containers × an hour at 5 s, and well below memory.
 const MAX_SAMPLES: usize = 5_000_000;
 
-/// What the engine runs on.
-fn engine_setup(config: &Config, host: &str) -> Setup {
+/// What the engine runs on; a replay needs no more than this of a configuration.
+pub fn engine_setup(config: &Config, host: &str) -> Setup {
     let interval = config.global.evaluation_interval;
     Setup {
         groups: config.groups.clone(),
@@ -61,6 +61,7 @@ fn engine_setup(config: &Config, host: &str) -> Setup {
         host: host.to_owned(),
         identity: config.policy.identity(host),
         policy: config.policy.policy.clone(),
+        constants: constants(host),
         unknown_timeout: UNKNOWN_TIMEOUT,
     }
 }
@@ -77,6 +78,8 @@ pub struct Parts {
     pub discovery: mpsc::Receiver<Refreshed>,
     /// One client per instance.
     pub alertmanagers: Vec<Arc<AlertmanagerClient>>,
+    /// Whether their routes are asked how long a late incident is shown.
+    pub reads_holds: bool,
     /// What alerts carry.
     pub dress: Arc<Dress>,
     /// The way to the Control Plane.
@@ -103,9 +106,17 @@ pub fn build(config: &Config, host: &str) -> anyhow::Result<Parts> {
         files: first.targets.unwrap_or_default(),
         discovery,
         alertmanagers: config.alerting.alertmanagers.iter().map(client).collect(),
+        reads_holds: config.alerting.min_presentation.is_none(),
         dress: Arc::new(dress(config)),
         webhook: webhook.map(Arc::new),
     })
+}
+
+/// What the host itself shows: which version of cgroups its limits are written in.
+fn constants(host: &str) -> Vec<(Labels, f64)> {
+    let unified = Path::new("/sys/fs/cgroup/cgroup.controllers").exists();
+    let labels = [("__name__", "plimsoll_host_cgroup_version"), ("host", host)];
+    vec![(Labels::from_pairs(labels), if unified { 2.0 } else { 1.0 })]
 }
 
 /// Hosts of a fleet begin their slots at different moments, so that they do not all knock at the

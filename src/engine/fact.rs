@@ -51,6 +51,8 @@ pub enum Fact {
     Recovered { alerts: usize, deliveries: usize, down_for: Duration },
     /// A row of the journal could not be read; it stays where it is.
     RowUnreadable { problem: String },
+    /// A new configuration was refused.
+    ReloadFailed { error: String },
     /// The configuration was taken over.
     Reloaded { groups: usize, rules: usize },
 }

@@ -10,7 +10,9 @@ use super::target::Target;
 use super::view::Health;
 use super::{Engine, durable, edge};
 use crate::alerts::{self, Alert, AlertState, Change, Doubt, Round, advance};
-use crate::base::{Labels, LabelsBuilder, METRIC_NAME, Now, RuleId, Sample, TargetId, Timestamp};
+use crate::base::{
+    Labels, LabelsBuilder, METRIC_NAME, Now, RuleId, Sample, TargetId, Timestamp, fingerprint,
+};
 use crate::rules::{Rule, RuleKind};
 use crate::window::{SeriesId, Window};
 
@@ -114,6 +116,8 @@ impl Engine {
         state.last_evaluation = Some(slot);
         state.took = (self.stopwatch)().saturating_sub(began);
         self.counters.evaluations += 1;
+        group.evaluations += 1;
+        group.failures += u64::from(result.is_err());
         match result {
             Ok(changes) => {
                 state.health = Health::Good;
@@ -160,7 +164,7 @@ impl Engine {
     ) {
         let Some(mut alert) = alert else {
             self.changes.push(durable::remove(rule, &labels));
-            self.presenter.forget(crate::base::fingerprint(&labels));
+            self.presenter.forget(fingerprint(&labels));
             return;
         };
         self.tell(&alert, change);
@@ -243,6 +247,17 @@ impl Engine {
         }
     }
 
+    /// Forgets alerts whose rule is gone and whose end everyone has heard of.
+    pub(super) fn forget_orphans(&mut self, now: Now) {
+        for (rule, alerts) in &mut self.orphans {
+            for labels in alerts::expire(alerts, now.wall) {
+                self.changes.push(durable::remove(rule, &labels));
+                self.presenter.forget(fingerprint(&labels));
+            }
+        }
+        self.orphans.retain(|_, alerts| !alerts.is_empty());
+    }
+
     /// Writes what the engine itself knows (plans, configured budgets, its own state) as series that
     /// rules can join on. Once a round.
     fn write_own_series(&mut self, now: Now, at: Timestamp) {
@@ -252,9 +267,6 @@ impl Engine {
         self.own_written_at = Some(at);
         let mut written = BTreeSet::new();
         for (labels, value) in self.own_values(now) {
-            if !self.wanted_own.contains(labels.metric_name()) {
-                continue;
-            }
             if let Ok(id) = self.window.series(&labels) {
                 self.window.append(id, Sample { at, value });
                 written.insert(id);

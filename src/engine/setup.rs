@@ -45,6 +45,8 @@ pub struct Setup {
     pub identity: Option<Identity>,
     /// What may be done about an alert.
     pub policy: PolicyConfig,
+    /// What is known about the host itself, as series rules can join on.
+    pub constants: Vec<(Labels, f64)>,
     /// How long an alert may stay unknown.
     pub unknown_timeout: Duration,
 }

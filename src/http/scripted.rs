@@ -170,6 +170,8 @@ fn view() -> View {
             last_evaluation: None,
             evaluation_time: Duration::from_millis(1),
             missed: 0,
+            evaluations: 0,
+            failures: 0,
             rules,
         })
     };
