@@ -161,8 +161,9 @@ const ONE_SIDED: &[(&str, &str)] = &[
     ("lastError", "Prometheus leaves it out of rules without one"),
 ];
 
-/// Names that only plimsoll has, where `window.keep` is `.*`: its own series and their label.
-const OWN: &[&str] = &["plimsoll_", "plan"];
+/// Names that only plimsoll has, where `window.keep` is `.*`: its own series, of which
+/// some go by Prometheus's names, and their labels.
+const OWN: &[&str] = &["plimsoll_", "prometheus_", "plan", "rule_group"];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn both_answer_the_same() {
