@@ -66,7 +66,10 @@ fn run(path: &Path) -> u8 {
             return FAILED;
         }
     };
-    match runtime.block_on(live(path, config)) {
+    let ended = runtime.block_on(live(path, config));
+    // A query still being evaluated has nobody left to answer.
+    runtime.shutdown_background();
+    match ended {
         Ok(()) => OK,
         Err(error) => {
             eprintln!("{error:#}");
