@@ -28,8 +28,8 @@ const UNKNOWN_TIMEOUT: Duration = Duration::from_secs(3600);
 /// Samples one rule may load: 5,000 containers × an hour at 5 s, and well below memory.
 const MAX_SAMPLES: usize = 5_000_000;
 
-/// What the engine runs on.
-fn engine_setup(config: &Config, host: &str) -> Setup {
+/// What the engine runs on; a replay needs no more than this of a configuration.
+pub fn engine_setup(config: &Config, host: &str) -> Setup {
     let interval = config.global.evaluation_interval;
     Setup {
         groups: config.groups.clone(),
