@@ -34,6 +34,9 @@ pub(super) struct GroupState {
     pub last_evaluation: Option<Timestamp>,
     pub took: Duration,
     pub missed: u64,
+    /// Rule evaluations, and how many of them failed.
+    pub evaluations: u64,
+    pub failures: u64,
 }
 
 /// The state of one rule.
@@ -104,6 +107,8 @@ pub(super) fn build(groups: Vec<Group>, pace: &Pace, now: Timestamp) -> Vec<Grou
                 last_evaluation: None,
                 took: Duration::ZERO,
                 missed: 0,
+                evaluations: 0,
+                failures: 0,
             }
         })
         .collect();
@@ -227,6 +232,8 @@ impl GroupState {
             last_evaluation: self.last_evaluation,
             evaluation_time: self.took,
             missed: self.missed,
+            evaluations: self.evaluations,
+            failures: self.failures,
             rules: self.group.rules.iter().zip(&self.rules).map(rule_view).collect(),
         }
     }

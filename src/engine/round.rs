@@ -56,6 +56,9 @@ impl Engine {
         group.waiting = None;
         group.last_evaluation = Some(slot);
         group.took = (self.stopwatch)().saturating_sub(began);
+        let failed = group.rules.iter().filter(|rule| rule.health == Health::Bad).count();
+        group.evaluations += group.rules.len() as u64;
+        group.failures += failed as u64;
         self.evaluated_at = Some(slot);
         self.view_is_old = true;
         let note_is_old =

@@ -53,6 +53,10 @@ pub struct GroupView {
     pub evaluation_time: Duration,
     /// Slots that passed without an evaluation.
     pub missed: u64,
+    /// Evaluations of its rules since it was loaded.
+    pub evaluations: u64,
+    /// How many of those failed.
+    pub failures: u64,
     /// Its rules.
     pub rules: Vec<RuleView>,
 }
