@@ -33,6 +33,7 @@ pub mod engine;
 pub mod endpoint;
 pub mod telemetry;
 
+pub mod http;
 pub mod journal;
 pub mod scrape;
 pub mod send;

@@ -39,10 +39,6 @@ pub enum Doubt {
     },
     /// The rule's ranges reach back to before the window's first sample.
     RangeNotCovered,
-    /// The newest sample is older than max(3 × interval, 2 m).
-    InputStale,
-    /// The rule itself could not be evaluated.
-    RuleFailed,
 }
 
 impl fmt::Display for Doubt {
@@ -56,8 +52,6 @@ impl fmt::Display for Doubt {
                 write!(f, "target {target} has not answered since the start")
             }
             Doubt::RangeNotCovered => f.write_str("the rule looks back to before the start"),
-            Doubt::InputStale => f.write_str("its newest sample is too old"),
-            Doubt::RuleFailed => f.write_str("the rule could not be evaluated"),
         }
     }
 }

@@ -125,6 +125,17 @@ pub fn end_all(alerts: &mut BTreeMap<Labels, Alert>, slot: Timestamp) -> Vec<(La
     changes
 }
 
+/// Forgets resolved alerts whose time is over, where no rule steps through them any more.
+pub fn expire(alerts: &mut BTreeMap<Labels, Alert>, slot: Timestamp) -> Vec<Labels> {
+    let over: Vec<Labels> = alerts
+        .iter()
+        .filter(|(_, alert)| is_over(alert, slot))
+        .map(|(labels, _)| labels.clone())
+        .collect();
+    alerts.retain(|labels, _| !over.contains(labels));
+    over
+}
+
 fn begin(candidate: Candidate, slot: Timestamp) -> Alert {
     Alert {
         labels: candidate.labels,
@@ -265,7 +276,7 @@ mod tests {
         let mut told = String::new();
         for (n, input) in script.chars().enumerate() {
             let doubted = input == '?';
-            let doubt = |_: &Alert| doubted.then_some(Doubt::InputStale);
+            let doubt = |_: &Alert| doubted.then_some(Doubt::RangeNotCovered);
             let round = Round {
                 slot: Timestamp(5000 * n as i64),
                 interval: STEP,
@@ -331,6 +342,10 @@ mod tests {
         assert!(is_over(&resolved(Some(Timestamp(0))), Timestamp(15 * minute + 1001)));
         assert!(!is_over(&resolved(None), Timestamp(60 * minute)), "missed: an hour");
         assert!(is_over(&resolved(None), Timestamp(60 * minute + 1001)));
+        let mut kept = BTreeMap::from([(labels("x"), resolved(None))]);
+        assert_eq!(expire(&mut kept, Timestamp(60 * minute)), []);
+        assert_eq!(expire(&mut kept, Timestamp(60 * minute + 1001)), [labels("x")]);
+        assert!(kept.is_empty());
         let late = resolved(Some(Timestamp(50 * minute)));
         assert!(!is_over(&late, Timestamp(64 * minute)), "15 minutes from its late presentation");
     }

@@ -9,5 +9,5 @@ mod life;
 mod present;
 
 pub use alert::{Alert, AlertState, Doubt, ResolveReason};
-pub use life::{Candidate, Change, Round, Terms, advance, end_all};
+pub use life::{Candidate, Change, Round, Terms, advance, end_all, expire};
 pub use present::{Phase, Post, PostId, Presented, Presenter, PresenterConfig, Verdict};

@@ -61,6 +61,7 @@ fn engine_setup(config: &Config, host: &str) -> Setup {
         host: host.to_owned(),
         identity: config.policy.identity(host),
         policy: config.policy.policy.clone(),
+        constants: constants(host),
         unknown_timeout: UNKNOWN_TIMEOUT,
     }
 }
@@ -106,6 +107,13 @@ pub fn build(config: &Config, host: &str) -> anyhow::Result<Parts> {
         dress: Arc::new(dress(config)),
         webhook: webhook.map(Arc::new),
     })
+}
+
+/// What the host itself shows: which version of cgroups its limits are written in.
+fn constants(host: &str) -> Vec<(Labels, f64)> {
+    let unified = Path::new("/sys/fs/cgroup/cgroup.controllers").exists();
+    let labels = [("__name__", "plimsoll_host_cgroup_version"), ("host", host)];
+    vec![(Labels::from_pairs(labels), if unified { 2.0 } else { 1.0 })]
 }
 
 /// Hosts of a fleet begin their slots at different moments, so that they do not all knock at the

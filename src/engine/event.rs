@@ -56,6 +56,8 @@ pub enum Event {
     },
     /// The configuration is this from now on.
     Reload(Box<Setup>),
+    /// A new configuration was refused; the old one stays.
+    ReloadFailed(String),
     /// Somebody works on the outbox (`plimsoll outbox retry|drop`).
     Outbox(OutboxCommand),
 }

@@ -32,9 +32,9 @@ pub enum Fact {
     /// They are back.
     AlertKnown { labels: Labels },
     /// An action was decided and handed to the edge lane.
-    Decided { labels: Labels, action: &'static str, dry_run: bool, service: String },
+    Decided { labels: Labels, action: &'static str, dry_run: bool, subject: String },
     /// An action was decided and held.
-    Held { labels: Labels, action: &'static str, reason: String, lifted_by: String },
+    Held { labels: Labels, action: &'static str, reason: &'static str },
     /// The edge lane moved.
     Outbox(outbox::Fact),
     /// An Alertmanager instance cannot be reached; `first` if it could be before.
@@ -51,6 +51,8 @@ pub enum Fact {
     Recovered { alerts: usize, deliveries: usize, down_for: Duration },
     /// A row of the journal could not be read; it stays where it is.
     RowUnreadable { problem: String },
+    /// A new configuration was refused.
+    ReloadFailed { error: String },
     /// The configuration was taken over.
     Reloaded { groups: usize, rules: usize },
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::view::{AlertingView, GroupView, Health, RuleView};
 use crate::alerts::{Alert, Terms};
 use crate::base::{Labels, Timestamp};
+use crate::policy::HoldReason;
 use crate::promql::ast::{BinaryOp, Expr, ExprKind};
 use crate::promql::{QueryTimes, reach};
 use crate::rules::{Grid, Group, Rule, RuleKind};
@@ -34,7 +35,7 @@ pub(super) struct GroupState {
     pub last_evaluation: Option<Timestamp>,
     pub took: Duration,
     pub missed: u64,
-    /// Rule evaluations, and how many of them failed.
+    /// Rule evaluations, and those that failed.
     pub evaluations: u64,
     pub failures: u64,
 }
@@ -44,6 +45,8 @@ pub(super) struct GroupState {
 pub(super) struct RuleState {
     /// Its alerts, by label set.
     pub alerts: BTreeMap<Labels, Alert>,
+    /// Why the action each firing alert asks for is held.
+    pub held: BTreeMap<Labels, HoldReason>,
     /// The series its last evaluation wrote.
     pub written: BTreeSet<SeriesId>,
     pub health: Health,

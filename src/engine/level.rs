@@ -147,20 +147,29 @@ impl Engine {
     /// What the engine itself knows, as series: the policy's, and its own state.
     pub(super) fn own_values(&self, now: Now) -> Vec<(Labels, f64)> {
         let mut values = self.setup.policy.series(&self.setup.host);
+        values.extend(self.setup.constants.iter().cloned());
         let mut own = |name: &str, more: Option<(&str, &str)>, value: f64| {
             let labels = [(METRIC_NAME, name)].into_iter().chain(more);
             values.push((self.setup.enrich(&Labels::from_pairs(labels)), value));
         };
-        let outbox = self.outbox_view(now);
-        own("plimsoll_outbox_waiting", None, outbox.waiting as f64);
-        own("plimsoll_outbox_oldest_seconds", None, outbox.oldest.as_secs_f64());
-        own("plimsoll_outbox_paused", None, f64::from(u8::from(outbox.paused.is_some())));
-        own("plimsoll_outbox_dead", None, outbox.dead as f64);
-        let failing = f64::from(u8::from(self.journal_failing.is_some()));
-        own("plimsoll_journal_failing", None, failing);
+        let is = |state: bool| f64::from(u8::from(state));
+        if self.outbox.is_some() {
+            let (outbox, sink) = (self.outbox_view(now), Some(("sink", "control_plane")));
+            own("plimsoll_outbox_waiting", sink, outbox.waiting as f64);
+            own("plimsoll_outbox_oldest_seconds", sink, outbox.oldest.as_secs_f64());
+            own("plimsoll_outbox_paused", sink, is(outbox.paused.is_some()));
+            own("plimsoll_outbox_dead_total", sink, outbox.given_up as f64);
+        }
+        own("plimsoll_journal_failing", None, is(self.journal_failing.is_some()));
+        own("prometheus_config_last_reload_successful", None, is(self.reload_error.is_none()));
         for instance in self.alertmanager_views() {
-            let up = f64::from(u8::from(instance.trouble.is_none()));
+            let up = is(instance.trouble.is_none());
             own("plimsoll_alertmanager_up", Some(("alertmanager", &instance.url)), up);
+        }
+        for group in &self.groups {
+            let id = format!("{};{}", group.group.file, group.group.name);
+            let label = Some(("rule_group", id.as_str()));
+            own("prometheus_rule_evaluation_failures_total", label, group.failures as f64);
         }
         values
     }

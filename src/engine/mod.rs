@@ -16,6 +16,7 @@ mod evaluate;
 mod event;
 mod fact;
 mod group;
+mod judge;
 mod level;
 mod round;
 mod setup;
@@ -33,8 +34,9 @@ use self::target::Target;
 use crate::alerts::{Alert, Presenter};
 use crate::base::{Batch, Change, Labels, Now, RuleId, Sample, TargetId, Timestamp};
 use crate::outbox::{Outbox, Reply};
+use crate::policy::{Episodes, Guards};
 use crate::rules;
-use crate::window::{Selector, SeriesId, Span, Window};
+use crate::window::{CheckpointError, Selector, SeriesId, Span, Window};
 
 pub use event::{Event, OutboxCommand, Scraped, TargetInfo};
 pub use fact::Fact;
@@ -51,6 +53,8 @@ pub type Stopwatch = Box<dyn Fn() -> Duration + Send>;
 
 /// Expired samples are swept this often; appends trim their own series in between.
 const SWEEP_EVERY: Duration = Duration::from_secs(30);
+/// A restart that took no longer leaves no hole worth speaking of in a range of minutes.
+const GAP_TOLERATED: Duration = Duration::from_secs(60);
 
 /// The whole state of a running plimsoll.
 pub struct Engine {
@@ -63,14 +67,14 @@ pub struct Engine {
     dropped_targets: Vec<Labels>,
     presenter: Presenter,
     outbox: Option<Outbox>,
+    guards: Guards,
+    episodes: Episodes,
     /// The order in which groups of one round run: records before the rules that read them.
     order: Vec<usize>,
     /// Alerts whose rule is gone: they end, and are told.
     orphans: BTreeMap<RuleId, BTreeMap<Labels, Alert>>,
     /// Whether anything reads `ALERTS` or `ALERTS_FOR_STATE`.
     writes_alert_series: bool,
-    /// The engine's own names that anything reads.
-    wanted_own: BTreeSet<String>,
     own_written_at: Option<Timestamp>,
     /// The slot of an evaluation that has not been presented yet.
     evaluated_at: Option<Timestamp>,
@@ -85,6 +89,7 @@ pub struct Engine {
     durable: Batch,
     last_batch: Batch,
     journal_failing: Option<String>,
+    reload_error: Option<String>,
     /// Series of the engine's own knowledge, by labels.
     own_series: BTreeSet<SeriesId>,
     counters: Counters,
@@ -105,6 +110,10 @@ impl Engine {
             facts.extend(problems.into_iter().map(|problem| Fact::RowUnreadable { problem }));
             outbox
         });
+        let (guards, problems) = Guards::recover(rows.iter().cloned(), now);
+        let (episodes, more) = Episodes::recover(rows.iter().cloned());
+        let unreadable = problems.into_iter().chain(more);
+        facts.extend(unreadable.map(|problem| Fact::RowUnreadable { problem }));
         let down_for = restored.last_evaluation.map_or(Duration::ZERO, |at| now.wall.since(at));
         for alert in restored.alerts.values_mut().flat_map(BTreeMap::values_mut) {
             durable::resume(alert, down_for);
@@ -122,10 +131,11 @@ impl Engine {
             dropped_targets: Vec::new(),
             presenter: Presenter::new(setup.presenter, setup.alertmanagers.len()),
             outbox,
+            guards,
+            episodes,
             order: Vec::new(),
             orphans: restored.alerts,
             writes_alert_series: false,
-            wanted_own: BTreeSet::new(),
             own_written_at: None,
             evaluated_at: None,
             posts_waiting: false,
@@ -136,6 +146,7 @@ impl Engine {
             durable: Batch(0),
             last_batch: Batch(0),
             journal_failing: None,
+            reload_error: None,
             own_series: BTreeSet::new(),
             counters: Counters::default(),
             changes: Vec::new(),
@@ -148,24 +159,24 @@ impl Engine {
         engine
     }
 
-    /// Fills the window from a checkpoint taken at its newest sample's time. Ranges count as
-    /// covered only if the gap is shorter than the lookback.
-    pub fn restore_window(
-        &mut self,
-        checkpoint: &[u8],
-        now: Now,
-    ) -> Result<(), crate::window::CheckpointError> {
-        let newest = self.window.restore_checkpoint(checkpoint)?;
-        if let Some(newest) = newest.filter(|at| now.wall.since(*at) < self.setup.eval.lookback) {
-            self.covered_since = newest - self.setup.keep_for;
+    /// Fills the window from [`Engine::checkpoint`]. Ranges count as covered across the restart only
+    /// if it was short.
+    pub fn restore_window(&mut self, checkpoint: &[u8], now: Now) -> Result<(), CheckpointError> {
+        let (since, window) =
+            checkpoint.split_first_chunk::<8>().ok_or(CheckpointError::Damaged)?;
+        let newest = self.window.restore_checkpoint(window)?;
+        if newest.is_some_and(|at| now.wall.since(at) <= GAP_TOLERATED) {
+            self.covered_since = Timestamp(i64::from_le_bytes(*since)).min(now.wall);
         }
         self.window.forget_expired(now.wall);
         Ok(())
     }
 
-    /// The window as bytes, for [`Engine::restore_window`].
+    /// The window as bytes, with the time since which it has seen every sample.
     pub fn checkpoint(&self) -> Vec<u8> {
-        self.window.to_checkpoint()
+        let mut bytes = self.covered_since.0.to_le_bytes().to_vec();
+        bytes.extend(self.window.to_checkpoint());
+        bytes
     }
 
     /// Takes one event in and does whatever is due.
@@ -238,6 +249,11 @@ impl Engine {
                 step.answers.push(Answer { ticket, copy, unkept: self.unkept(&wanted) });
             }
             Event::Reload(setup) => self.reload(now, *setup),
+            Event::ReloadFailed(error) => {
+                self.facts.push(Fact::ReloadFailed { error: error.clone() });
+                self.reload_error = Some(error);
+                self.view_is_old = true;
+            }
             Event::Outbox(command) => self.take_command(now, command),
         }
     }
@@ -338,6 +354,7 @@ impl Engine {
             return;
         }
         self.next_sweep = now.monotonic + SWEEP_EVERY;
+        self.forget_orphans(now);
         let forgotten: BTreeSet<SeriesId> =
             self.window.forget_expired(now.wall).into_iter().collect();
         if forgotten.is_empty() {
@@ -362,6 +379,7 @@ impl Engine {
             self.outbox = setup.outbox.clone().map(Outbox::new);
         }
         self.setup = setup;
+        self.reload_error = None;
         let old = std::mem::take(&mut self.groups);
         for group in old {
             for (rule, state) in group.group.rules.iter().zip(group.rules) {
@@ -392,12 +410,6 @@ impl Engine {
             kept || self.groups.iter().any(reads)
         };
         self.writes_alert_series = wants("ALERTS") || wants("ALERTS_FOR_STATE");
-        self.wanted_own = self
-            .own_values(now)
-            .into_iter()
-            .map(|(labels, _)| labels.metric_name().to_owned())
-            .filter(|name| wants(name))
-            .collect();
     }
 
     /// Names a query asks for that targets have but the window does not keep.
@@ -426,6 +438,7 @@ impl Engine {
                 uncommitted: self.last_batch.0 - self.durable.0,
                 failing: self.journal_failing.clone(),
             },
+            reload_error: self.reload_error.clone(),
             counters: self.counters,
             window_series: self.window.usage().series,
             window_bytes: self.window.usage().bytes,

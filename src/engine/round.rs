@@ -10,7 +10,9 @@ use super::target::Target;
 use super::view::Health;
 use super::{Engine, durable, edge};
 use crate::alerts::{self, Alert, AlertState, Change, Doubt, Round, advance};
-use crate::base::{Labels, LabelsBuilder, METRIC_NAME, Now, RuleId, Sample, TargetId, Timestamp};
+use crate::base::{
+    Labels, LabelsBuilder, METRIC_NAME, Now, RuleId, Sample, TargetId, Timestamp, fingerprint,
+};
 use crate::rules::{Rule, RuleKind};
 use crate::window::{SeriesId, Window};
 
@@ -56,9 +58,6 @@ impl Engine {
         group.waiting = None;
         group.last_evaluation = Some(slot);
         group.took = (self.stopwatch)().saturating_sub(began);
-        let failed = group.rules.iter().filter(|rule| rule.health == Health::Bad).count();
-        group.evaluations += group.rules.len() as u64;
-        group.failures += failed as u64;
         self.evaluated_at = Some(slot);
         self.view_is_old = true;
         let note_is_old =
@@ -117,6 +116,8 @@ impl Engine {
         state.last_evaluation = Some(slot);
         state.took = (self.stopwatch)().saturating_sub(began);
         self.counters.evaluations += 1;
+        group.evaluations += 1;
+        group.failures += u64::from(result.is_err());
         match result {
             Ok(changes) => {
                 state.health = Health::Good;
@@ -125,6 +126,7 @@ impl Engine {
                     write_alert_series(state, &mut self.window, context.at);
                 }
                 self.take_changes(now, (group_index, rule_index), changes);
+                self.judge(now, (group_index, rule_index), at);
             }
             Err(error) => {
                 let first = state.health != Health::Bad;
@@ -162,10 +164,11 @@ impl Engine {
     ) {
         let Some(mut alert) = alert else {
             self.changes.push(durable::remove(rule, &labels));
-            self.presenter.forget(crate::base::fingerprint(&labels));
+            self.presenter.forget(fingerprint(&labels));
             return;
         };
         self.tell(&alert, change);
+        self.note_episode(rule, &alert, change, now.wall);
         let draft = edge::alert_event(&mut alert, change, &self.setup.host, now.wall);
         if let (Some(draft), Some(_)) = (draft, &self.outbox) {
             self.push_event(now, draft);
@@ -173,6 +176,20 @@ impl Engine {
         self.changes.push(durable::put(rule, &alert));
         if let Some(held) = self.alert_mut(rule, &labels) {
             held.revision = alert.revision;
+        }
+    }
+
+    /// Counts an episode when an alert that asks for something begins; ends its actions with it.
+    fn note_episode(&mut self, rule: &RuleId, alert: &Alert, change: Change, wall: Timestamp) {
+        let asks = alert.labels.get("action").is_some_and(|word| word != "none");
+        match change {
+            Change::Firing if asks => {
+                let service = alert.labels.get("service");
+                let subject = service.unwrap_or_else(|| alert.name());
+                self.changes.push(self.episodes.record(subject, wall));
+            }
+            Change::Resolved if asks => self.close_actions(&rule.0, alert),
+            _ => {}
         }
     }
 
@@ -230,6 +247,17 @@ impl Engine {
         }
     }
 
+    /// Forgets alerts whose rule is gone and whose end everyone has heard of.
+    pub(super) fn forget_orphans(&mut self, now: Now) {
+        for (rule, alerts) in &mut self.orphans {
+            for labels in alerts::expire(alerts, now.wall) {
+                self.changes.push(durable::remove(rule, &labels));
+                self.presenter.forget(fingerprint(&labels));
+            }
+        }
+        self.orphans.retain(|_, alerts| !alerts.is_empty());
+    }
+
     /// Writes what the engine itself knows (plans, configured budgets, its own state) as series that
     /// rules can join on. Once a round.
     fn write_own_series(&mut self, now: Now, at: Timestamp) {
@@ -239,9 +267,6 @@ impl Engine {
         self.own_written_at = Some(at);
         let mut written = BTreeSet::new();
         for (labels, value) in self.own_values(now) {
-            if !self.wanted_own.contains(labels.metric_name()) {
-                continue;
-            }
             if let Ok(id) = self.window.series(&labels) {
                 self.window.append(id, Sample { at, value });
                 written.insert(id);

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::group::Pace;
+use super::judge::EVIDENCE_NAMES;
 use crate::alerts::PresenterConfig;
 use crate::base::Labels;
 use crate::exposition::{Selection, m2};
@@ -44,6 +45,8 @@ pub struct Setup {
     pub identity: Option<Identity>,
     /// What may be done about an alert.
     pub policy: PolicyConfig,
+    /// What is known about the host itself, as series rules can join on.
+    pub constants: Vec<(Labels, f64)>,
     /// How long an alert may stay unknown.
     pub unknown_timeout: Duration,
 }
@@ -75,9 +78,11 @@ impl Setup {
         if reads.is_open() {
             return Selection::all();
         }
+        let evidence = if self.outbox.is_some() { &EVIDENCE_NAMES[..] } else { &[] };
         let names = reads
             .names()
-            .flat_map(|(name, _)| m2::raw_names(name).into_iter().chain([name.to_owned()]));
+            .flat_map(|(name, _)| m2::raw_names(name).into_iter().chain([name.to_owned()]))
+            .chain(evidence.iter().map(|name| (*name).to_owned()));
         Selection::only(names, self.keep.clone())
     }
 }

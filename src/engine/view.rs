@@ -28,6 +28,8 @@ pub struct View {
     pub outbox: OutboxView,
     /// The durable journal.
     pub journal: JournalView,
+    /// Why the last reload failed, if it did.
+    pub reload_error: Option<String>,
     /// What has been counted since the start.
     pub counters: Counters,
     /// Series in the window.
@@ -53,9 +55,9 @@ pub struct GroupView {
     pub evaluation_time: Duration,
     /// Slots that passed without an evaluation.
     pub missed: u64,
-    /// Evaluations of its rules since it was loaded.
+    /// Evaluations of its rules since the start.
     pub evaluations: u64,
-    /// How many of those failed.
+    /// Those that failed.
     pub failures: u64,
     /// Its rules.
     pub rules: Vec<RuleView>,

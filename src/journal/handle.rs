@@ -176,7 +176,11 @@ impl Journal {
     /// Hands over a batch: numbers go up. It never blocks on the disk and refuses nothing.
     pub fn submit(&self, batch: Batch, changes: Vec<Change>) -> Pressure {
         let mut queue = self.shared.lock();
-        assert!(batch > queue.submitted, "batches are numbered upwards from 1");
+        if batch <= queue.submitted {
+            // Not under the lock: a poisoned queue would turn this panic into an abort.
+            drop(queue);
+            panic!("batches are numbered upwards from 1");
+        }
         queue.submitted = batch;
         queue.waiting.upto = batch;
         for change in changes {

@@ -109,7 +109,11 @@ pub fn open(kind: StoreKind, dir: &Path) -> Result<Opened, JournalError> {
     format::make_dir(dir)?;
     let lock = format::lock(dir)?;
     let made = format::read_mark(dir, kind)?;
-    let (mut store, mut rows) = open_and_load(kind, dir, lock)?;
+    let (mut store, mut rows) = panic_is_damage(dir, || {
+        let mut store = kind.open(dir, lock)?;
+        let rows = store.load()?;
+        Ok((store, rows))
+    })?;
     let damaged = |why: String| JournalError::Damaged { dir: dir.to_owned(), why };
     match take_schema(&mut rows).map_err(damaged)? {
         Some(SCHEMA) => {}
@@ -128,19 +132,13 @@ pub fn open(kind: StoreKind, dir: &Path) -> Result<Opened, JournalError> {
     Ok(Opened { store, rows })
 }
 
-/// Both stores are known to panic on some damaged files; to the operator that is damage like any
-/// other.
-fn open_and_load(
-    kind: StoreKind,
+/// Runs what reads the files. sled is known to panic on some damaged ones, and to the operator that
+/// is damage like any other.
+fn panic_is_damage<T>(
     dir: &Path,
-    lock: File,
-) -> Result<(Box<dyn Store>, Rows), JournalError> {
-    catch_unwind(AssertUnwindSafe(|| {
-        let mut store = kind.open(dir, lock)?;
-        let rows = store.load()?;
-        Ok((store, rows))
-    }))
-    .unwrap_or_else(|panic| {
+    read: impl FnOnce() -> Result<T, JournalError>,
+) -> Result<T, JournalError> {
+    catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|panic| {
         Err(JournalError::Damaged { dir: dir.to_owned(), why: error::panic_text(&*panic) })
     })
 }

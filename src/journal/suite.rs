@@ -148,6 +148,14 @@ fn a_lost_or_emptied_store_is_refused_and_left_alone() {
 }
 
 #[test]
+fn a_store_that_panics_on_its_files_is_damaged() {
+    let dir = Path::new("/state/journal");
+    let read = || -> Result<(), JournalError> { panic!("tried to serialize Uninitialized") };
+    let error = panic_is_damage(dir, read).expect_err("refused").to_string();
+    assert!(error.contains("/state/journal is damaged: the store panicked: tried to serialize"));
+}
+
+#[test]
 fn truncated_and_flipped_bytes_never_give_wrong_or_missing_rows() {
     for (kind, file) in files() {
         let dir = tempfile::tempdir().expect("a directory");
@@ -303,6 +311,14 @@ fn what_waits_is_one_transaction_and_the_last_word_wins() {
 }
 
 #[test]
+#[should_panic(expected = "batches are numbered upwards from 1")]
+fn a_batch_out_of_order_is_a_broken_invariant() {
+    let bench = bench(1000);
+    let _ = bench.submit(2, &[]);
+    let _ = bench.submit(2, &[]);
+}
+
+#[test]
 fn a_full_disk_is_told_and_outlived_in_order() {
     let bench = bench(1000);
     let _ = bench.submit(1, &[("a", "1"), ("b", "1")]);
@@ -381,8 +397,9 @@ async fn closing_ends_at_the_deadline() {
     let bench = bench(1000);
     let _ = bench.submit(1, &[("a", "1"), ("b", "1")]);
     bench.attempt();
-    let closed = bench.journal.close(Duration::from_millis(20)).await;
-    assert_eq!(closed, Err(Unsaved { rows: 2 }), "a disk that hangs holds nobody up");
+    let closing = bench.journal.close(Duration::from_millis(20));
+    let closed = tokio::time::timeout(Duration::from_secs(10), closing).await;
+    assert_eq!(closed.expect("a disk that hangs holds nobody up"), Err(Unsaved { rows: 2 }));
 }
 
 #[test]

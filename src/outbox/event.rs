@@ -263,6 +263,10 @@ pub enum ActionKind {
 }
 
 impl ActionKind {
+    /// Every kind.
+    pub const ALL: [ActionKind; 4] =
+        [ActionKind::Restart, ActionKind::Nudge, ActionKind::Advise, ActionKind::RollbackAdvice];
+
     /// The word on the wire and in rule labels.
     pub fn name(self) -> &'static str {
         match self {

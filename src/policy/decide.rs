@@ -14,6 +14,7 @@ use crate::base::{Labels, Now, Timestamp};
 use crate::outbox::{
     self, Action, ActionKind, ActionMode, Data, Event, WireTime, dedup_key, text_map, trace_id,
 };
+use crate::rules::Action as Asked;
 
 /// Roles whose containers may be restarted; all others, unknown ones too, may not.
 const RESTARTABLE: [&str; 2] = ["app", "worker"];
@@ -28,40 +29,6 @@ const FIT_RATIO: f64 = 0.9;
 const MEMORY_RATIO: f64 = 0.9;
 /// Share of throttled periods above which the CPU is the cause (kubernetes-mixin's 25 %).
 const THROTTLED_RATIO: f64 = 0.25;
-
-/// What a rule asks for in its label `action`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum RuleAction {
-    /// Nothing.
-    None,
-    /// Tell a human which setting to change.
-    Advise,
-    /// Offer a bigger plan.
-    Nudge,
-    /// Restart.
-    Restart,
-    /// Restart or nudge, as the evidence says.
-    Decide,
-    /// Tell a human to take a change back.
-    RollbackAdvice,
-}
-
-impl RuleAction {
-    /// Every word a rule may say.
-    pub const WORDS: [(&'static str, RuleAction); 6] = [
-        ("none", RuleAction::None),
-        ("advise", RuleAction::Advise),
-        ("nudge", RuleAction::Nudge),
-        ("restart", RuleAction::Restart),
-        ("decide", RuleAction::Decide),
-        ("rollback_advice", RuleAction::RollbackAdvice),
-    ];
-
-    /// Reads the label's value; `None` for a word that is not in the list.
-    pub fn parse(word: &str) -> Option<RuleAction> {
-        Self::WORDS.into_iter().find(|(known, _)| *known == word).map(|(_, action)| action)
-    }
-}
 
 /// An alert that fires, as judgement sees it.
 #[derive(Clone, PartialEq, Debug)]
@@ -81,7 +48,7 @@ pub struct Incident {
     /// Its annotations; `variable`, `current`, `recommended` and `why` become advice.
     pub annotations: BTreeMap<String, String>,
     /// What the rule asks for.
-    pub asks: RuleAction,
+    pub asks: Asked,
     /// Whether it cannot be judged at the moment.
     pub unknown: bool,
 }
@@ -90,8 +57,7 @@ impl Incident {
     /// Whose history counts: the service for what touches containers and customers, the alert
     /// itself for advice (one service may need several).
     pub fn subject(&self) -> String {
-        let touches =
-            matches!(self.asks, RuleAction::Restart | RuleAction::Nudge | RuleAction::Decide);
+        let touches = matches!(self.asks, Asked::Restart | Asked::Nudge | Asked::Decide);
         match self.labels.get("service") {
             Some(service) if touches => service.to_owned(),
             _ => format!("alert:{}", self.fingerprint),
@@ -200,7 +166,7 @@ fn choose(
     evidence: &Evidence,
     config: &PolicyConfig,
 ) -> Result<(ActionKind, BTreeMap<String, Value>), HoldReason> {
-    if incident.asks == RuleAction::None {
+    if incident.asks == Asked::None {
         return Err(HoldReason::NoneAsked);
     }
     if incident.unknown {
@@ -210,9 +176,9 @@ fn choose(
         return Err(HoldReason::StaleEvidence);
     }
     match incident.asks {
-        RuleAction::Restart => restart(incident, evidence, config),
-        RuleAction::Nudge => nudge(incident, evidence, config),
-        RuleAction::Decide => {
+        Asked::Restart => restart(incident, evidence, config),
+        Asked::Nudge => nudge(incident, evidence, config),
+        Asked::Decide => {
             let figures = &evidence.figures;
             let reaches = |value: Option<f64>, limit: f64| value.is_some_and(|v| v >= limit);
             if reaches(figures.ratio, MEMORY_RATIO) || reaches(figures.oom_events_10m, 1.0) {
@@ -223,8 +189,8 @@ fn choose(
                 Err(HoldReason::MissingEvidence)
             }
         }
-        RuleAction::RollbackAdvice => Ok((ActionKind::RollbackAdvice, annotated(incident))),
-        RuleAction::Advise | RuleAction::None => Ok((ActionKind::Advise, annotated(incident))),
+        Asked::RollbackAdvice => Ok((ActionKind::RollbackAdvice, annotated(incident))),
+        Asked::Advise | Asked::None => Ok((ActionKind::Advise, annotated(incident))),
     }
 }
 

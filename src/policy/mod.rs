@@ -6,12 +6,14 @@
 //! reads a clock or queries the window: evidence and history are passed in.
 
 mod decide;
+mod episodes;
 mod guard;
 mod m2;
 mod plan;
 mod tenant;
 
-pub use decide::{Decision, Evidence, Incident, Proposal, RuleAction, decide};
+pub use decide::{Decision, Evidence, Incident, Proposal, decide};
+pub use episodes::Episodes;
 pub use guard::{Guards, History, HoldReason, Limits, Mode, PolicyConfig};
 pub use m2::{Budget, Vhost, budget};
 pub use plan::{Plan, Plans};

@@ -33,6 +33,7 @@ pub fn record(fact: &Fact) {
         | Fact::ClockStepped { .. }
         | Fact::Recovered { .. }
         | Fact::RowUnreadable { .. }
+        | Fact::ReloadFailed { .. }
         | Fact::Reloaded { .. } => of_operation(fact),
     }
 }
@@ -81,11 +82,11 @@ fn of_judgement(fact: &Fact) {
             warn!(%labels, why = %doubt, "an alert is unknown: its inputs are missing");
         }
         Fact::AlertKnown { labels } => warn!(%labels, "the inputs of an alert are back"),
-        Fact::Decided { labels, action, dry_run, service } => {
-            info!(%labels, action, dry_run, service, "an action was decided");
+        Fact::Decided { labels, action, dry_run, subject } => {
+            info!(%labels, action, dry_run, subject, "an action was decided");
         }
-        Fact::Held { labels, action, reason, lifted_by } => {
-            info!(%labels, action, reason, lifted_by, "an action was decided and held");
+        Fact::Held { labels, action, reason } => {
+            info!(%labels, action, reason, "an action was decided and held");
         }
         _ => {}
     }
@@ -149,6 +150,9 @@ fn of_operation(fact: &Fact) {
         }
         Fact::RowUnreadable { problem } => {
             error!(problem, "a row of the journal cannot be read and is left where it is");
+        }
+        Fact::ReloadFailed { error } => {
+            error!(error, "a new configuration was refused: the old one stays");
         }
         Fact::Reloaded { groups, rules } => {
             info!(groups, rules, "the configuration was taken over");
@@ -248,6 +252,9 @@ mod tests {
         let fact = Fact::RowUnreadable { problem: "row 1".to_owned() };
         let message = "a row of the journal cannot be read and is left where it is";
         check(&fact, "ERROR", message, ("problem", "row 1"));
+        let fact = Fact::ReloadFailed { error: "a.yml:1:2: no".to_owned() };
+        let message = "a new configuration was refused: the old one stays";
+        check(&fact, "ERROR", message, ("error", "a.yml:1:2: no"));
         let fact = Fact::Reloaded { groups: 2, rules: 9 };
         check(&fact, "INFO", "the configuration was taken over", ("rules", "9"));
     }
@@ -267,12 +274,7 @@ mod tests {
         let fact = Fact::AlertUnknown { labels: labels.clone(), doubt: Doubt::RuleFailed };
         let message = "an alert is unknown: its inputs are missing";
         check(&fact, "WARN", message, ("why", "the rule could not be evaluated"));
-        let fact = Fact::Held {
-            labels,
-            action: "restart",
-            reason: "cool_down".to_owned(),
-            lifted_by: "10m".to_owned(),
-        };
+        let fact = Fact::Held { labels, action: "restart", reason: "cool_down" };
         check(&fact, "INFO", "an action was decided and held", ("reason", "cool_down"));
         let fact = Fact::Outbox(outbox::Fact::Retrying {
             id: DeliveryId("evt_1".to_owned()),

@@ -14,15 +14,6 @@ use crate::engine::{GroupView, Health, View};
 /// The one sink of the edge lane, as its label says it.
 const SINK: &str = "control_plane";
 
-/// How the last attempt to load a configuration went.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Reload {
-    /// Whether the configuration in force is the one in the file.
-    pub successful: bool,
-    /// When the configuration in force was taken over.
-    pub in_force_since: Timestamp,
-}
-
 /// What is known about the process itself. Absent where the system does not tell.
 #[derive(Clone, Copy, PartialEq, Debug, Default)]
 pub struct Process {
@@ -37,10 +28,15 @@ pub struct Process {
 }
 
 /// Everything there is to say about a running plimsoll, in the text exposition format.
-pub fn metrics_text(view: &View, reload: &Reload, process: &Process) -> String {
+pub fn metrics_text(view: &View, process: &Process) -> String {
     let mut page = Page::default();
     of_process(&mut page, process);
-    of_configuration(&mut page, reload);
+    let successful = flag(view.reload_error.is_none());
+    page.gauge(
+        "prometheus_config_last_reload_successful",
+        successful,
+        "Whether the configuration in force is the one in the file.",
+    );
     of_scraping(&mut page, view);
     of_window(&mut page, view);
     of_rules(&mut page, view);
@@ -67,19 +63,6 @@ fn of_process(page: &mut Page, process: &Process) {
     if let Some(count) = process.open_fds {
         page.gauge("process_open_fds", count as f64, "File descriptors that are open.");
     }
-}
-
-fn of_configuration(page: &mut Page, reload: &Reload) {
-    page.gauge(
-        "prometheus_config_last_reload_successful",
-        flag(reload.successful),
-        "Whether the configuration in force is the one in the file.",
-    );
-    page.gauge(
-        "prometheus_config_last_reload_success_timestamp_seconds",
-        seconds(reload.in_force_since),
-        "When the configuration in force was taken over, Unix time.",
-    );
 }
 
 fn of_scraping(page: &mut Page, view: &View) {
@@ -345,19 +328,19 @@ mod tests {
                 alertmanager("http://b:9093/", Some("refused")),
             ],
             outbox,
+            reload_error: Some("no".to_owned()),
             ..View::default()
         }
     }
 
     fn text() -> String {
-        let reload = Reload { successful: false, in_force_since: Timestamp(1_000_250) };
         let process = Process {
             started_at: Timestamp(1_000_000),
             cpu_seconds: Some(1.25),
             resident_bytes: Some(20 << 20),
             open_fds: Some(12),
         };
-        metrics_text(&view(), &reload, &process)
+        metrics_text(&view(), &process)
     }
 
     /// The names a scrape of the page yields.
@@ -378,11 +361,7 @@ mod tests {
     fn the_page_passes_our_own_scanner() {
         let names = scanned(&text());
         assert!(names.len() > 40, "{names:?}");
-        scanned(&metrics_text(
-            &View::default(),
-            &Reload { successful: true, in_force_since: Timestamp(0) },
-            &Process::default(),
-        ));
+        scanned(&metrics_text(&View::default(), &Process::default()));
     }
 
     #[test]
@@ -398,7 +377,6 @@ mod tests {
             "plimsoll_alertmanager_up{alertmanager=\"http://a:9093/\"} 1".to_owned(),
             "plimsoll_alertmanager_up{alertmanager=\"http://b:9093/\"} 0".to_owned(),
             "prometheus_config_last_reload_successful 0".to_owned(),
-            "prometheus_config_last_reload_success_timestamp_seconds 1000.25".to_owned(),
             format!("prometheus_rule_evaluations_total{{{group}}} 70"),
             format!("prometheus_rule_evaluation_failures_total{{{group}}} 7"),
             format!("prometheus_rule_group_iterations_missed_total{{{group}}} 4"),

@@ -9,4 +9,4 @@ mod metrics;
 mod page;
 
 pub use log::record;
-pub use metrics::{Process, Reload, metrics_text};
+pub use metrics::{Process, metrics_text};

@@ -27,7 +27,7 @@ fn now() -> Now {
     Now { monotonic: Duration::from_secs(7200), wall: Timestamp(1_795_312_800_000) }
 }
 
-fn case(asks: RuleAction) -> Case {
+fn case(asks: Asked) -> Case {
     let labels = [
         ("host", "web-7"),
         ("name", "acme-1"),
@@ -70,7 +70,7 @@ fn case(asks: RuleAction) -> Case {
 
 /// What is decided after one change, in words: `restart`, or the reason to hold.
 #[track_caller]
-fn check(asks: RuleAction, want: &str, change: impl FnOnce(&mut Case)) {
+fn check(asks: Asked, want: &str, change: impl FnOnce(&mut Case)) {
     let mut case = case(asks);
     change(&mut case);
     let got = match case.decide() {
@@ -87,20 +87,20 @@ fn throttled(case: &mut Case) {
 
 #[test]
 fn the_rule_asks_and_the_evidence_chooses() {
-    check(RuleAction::Restart, "restart", |_| {});
-    check(RuleAction::Nudge, "nudge", |_| {});
-    check(RuleAction::Advise, "advise", |_| {});
-    check(RuleAction::RollbackAdvice, "rollback_advice", |_| {});
-    check(RuleAction::None, "none_asked", |_| {});
-    check(RuleAction::Decide, "restart", |_| {});
-    check(RuleAction::Decide, "restart", |case| case.evidence.figures.ratio = Some(0.9));
-    check(RuleAction::Decide, "nudge", throttled);
-    check(RuleAction::Decide, "restart", |case| {
+    check(Asked::Restart, "restart", |_| {});
+    check(Asked::Nudge, "nudge", |_| {});
+    check(Asked::Advise, "advise", |_| {});
+    check(Asked::RollbackAdvice, "rollback_advice", |_| {});
+    check(Asked::None, "none_asked", |_| {});
+    check(Asked::Decide, "restart", |_| {});
+    check(Asked::Decide, "restart", |case| case.evidence.figures.ratio = Some(0.9));
+    check(Asked::Decide, "nudge", throttled);
+    check(Asked::Decide, "restart", |case| {
         throttled(case);
         case.evidence.figures.oom_events_10m = Some(1.0);
     });
-    check(RuleAction::Decide, "missing_evidence", |case| case.evidence.figures.ratio = None);
-    check(RuleAction::Decide, "missing_evidence", |case| {
+    check(Asked::Decide, "missing_evidence", |case| case.evidence.figures.ratio = None);
+    check(Asked::Decide, "missing_evidence", |case| {
         case.evidence.figures.ratio = Some(f64::NAN);
     });
 }
@@ -113,31 +113,31 @@ fn only_fresh_evidence_acts() {
             case.evidence.interval = Duration::from_secs(interval);
         }
     };
-    check(RuleAction::Restart, "restart", aged(120, 5));
-    check(RuleAction::Restart, "stale_evidence", aged(121, 5));
-    check(RuleAction::Restart, "restart", aged(180, 60));
-    check(RuleAction::Restart, "stale_evidence", aged(181, 60));
-    check(RuleAction::Advise, "stale_evidence", aged(181, 60));
-    check(RuleAction::Restart, "alert_unknown", |case| case.incident.unknown = true);
+    check(Asked::Restart, "restart", aged(120, 5));
+    check(Asked::Restart, "stale_evidence", aged(121, 5));
+    check(Asked::Restart, "restart", aged(180, 60));
+    check(Asked::Restart, "stale_evidence", aged(181, 60));
+    check(Asked::Advise, "stale_evidence", aged(181, 60));
+    check(Asked::Restart, "alert_unknown", |case| case.incident.unknown = true);
 }
 
 #[test]
 fn only_what_may_be_touched_is_touched() {
     for role in ["db", "redis", "m2", "edge", "", "postgres"] {
-        check(RuleAction::Restart, "role_forbids", |case| case.label("role", role));
-        check(RuleAction::Decide, "role_forbids", |case| case.label("role", role));
+        check(Asked::Restart, "role_forbids", |case| case.label("role", role));
+        check(Asked::Decide, "role_forbids", |case| case.label("role", role));
     }
-    check(RuleAction::Restart, "restart", |case| case.label("role", "worker"));
-    for asks in [RuleAction::Restart, RuleAction::Nudge] {
+    check(Asked::Restart, "restart", |case| case.label("role", "worker"));
+    for asks in [Asked::Restart, Asked::Nudge] {
         check(asks, "not_attributable", |case| case.label("role", "shared_app"));
         check(asks, "not_attributable", |case| case.label("service", ""));
     }
-    check(RuleAction::Nudge, "not_attributable", |case| case.label("tenant", ""));
-    check(RuleAction::Nudge, "missing_evidence", |case| case.label("plan", "unheard-of"));
-    check(RuleAction::Restart, "start_grace", |case| {
+    check(Asked::Nudge, "not_attributable", |case| case.label("tenant", ""));
+    check(Asked::Nudge, "missing_evidence", |case| case.label("plan", "unheard-of"));
+    check(Asked::Restart, "start_grace", |case| {
         case.evidence.container_age = Some(5 * MINUTE - Duration::from_secs(1));
     });
-    check(RuleAction::Restart, "restart", |case| case.evidence.container_age = Some(5 * MINUTE));
+    check(Asked::Restart, "restart", |case| case.evidence.container_age = Some(5 * MINUTE));
 }
 
 #[test]
@@ -145,17 +145,17 @@ fn history_holds_back() {
     let since =
         |kind, age| move |case: &mut Case| case.history.since = BTreeMap::from([(kind, age)]);
     let second = Duration::from_secs(1);
-    check(RuleAction::Restart, "cool_down", since(ActionKind::Restart, 15 * MINUTE - second));
-    check(RuleAction::Restart, "restart", since(ActionKind::Restart, 15 * MINUTE));
-    check(RuleAction::Restart, "restart", since(ActionKind::Nudge, second));
+    check(Asked::Restart, "cool_down", since(ActionKind::Restart, 15 * MINUTE - second));
+    check(Asked::Restart, "restart", since(ActionKind::Restart, 15 * MINUTE));
+    check(Asked::Restart, "restart", since(ActionKind::Nudge, second));
     let week = 7 * 24 * 60 * MINUTE;
-    check(RuleAction::Nudge, "cool_down", since(ActionKind::Nudge, week - second));
-    check(RuleAction::Nudge, "nudge", since(ActionKind::Nudge, week));
-    check(RuleAction::Restart, "tenant_budget", |case| case.history.tenant_restarts_day = 3);
-    check(RuleAction::Restart, "restart", |case| case.history.tenant_restarts_day = 2);
-    check(RuleAction::Restart, "host_busy", |case| case.history.restarts_open = 1);
-    check(RuleAction::Nudge, "nudge", |case| case.history.restarts_open = 1);
-    check(RuleAction::Restart, "already_asked", |case| {
+    check(Asked::Nudge, "cool_down", since(ActionKind::Nudge, week - second));
+    check(Asked::Nudge, "nudge", since(ActionKind::Nudge, week));
+    check(Asked::Restart, "tenant_budget", |case| case.history.tenant_restarts_day = 3);
+    check(Asked::Restart, "restart", |case| case.history.tenant_restarts_day = 2);
+    check(Asked::Restart, "host_busy", |case| case.history.restarts_open = 1);
+    check(Asked::Nudge, "nudge", |case| case.history.restarts_open = 1);
+    check(Asked::Restart, "already_asked", |case| {
         let Decision::Act(proposal) = case.decide() else { panic!("it acts") };
         case.history.asked.push(proposal.action.dedup_key);
     });
@@ -163,10 +163,10 @@ fn history_holds_back() {
 
 #[test]
 fn a_nudge_comes_after_everything_smaller() {
-    let nudge = RuleAction::Nudge;
+    let nudge = Asked::Nudge;
     check(nudge, "host_pressure", |case| case.evidence.host_pressure = true);
-    check(RuleAction::Restart, "restart", |case| case.evidence.host_pressure = true);
-    check(RuleAction::Restart, "gates_failing", |case| case.evidence.gates_failing = true);
+    check(Asked::Restart, "restart", |case| case.evidence.host_pressure = true);
+    check(Asked::Restart, "gates_failing", |case| case.evidence.gates_failing = true);
     check(nudge, "too_few_episodes", |case| case.evidence.figures.episodes_7d = Some(2));
     check(nudge, "too_few_episodes", |case| case.evidence.figures.episodes_7d = None);
     check(nudge, "nudge", |case| case.evidence.needed_bytes = Some(7.1 * GIB));
@@ -188,7 +188,7 @@ fn a_nudge_comes_after_everything_smaller() {
 
 #[test]
 fn modes_govern_what_leaves() {
-    let mut case = case(RuleAction::Restart);
+    let mut case = case(Asked::Restart);
     let mode = |decision: Decision| match decision {
         Decision::Act(proposal) => Some(proposal.action.mode),
         Decision::Hold { .. } => None,
@@ -216,7 +216,7 @@ fn modes_govern_what_leaves() {
 
 #[test]
 fn the_event_says_all_the_receiver_needs() {
-    let mut case = case(RuleAction::Nudge);
+    let mut case = case(Asked::Nudge);
     case.incident.annotations.insert("summary".to_owned(), "near its limit".to_owned());
     let Decision::Act(proposal) = case.decide() else { panic!("it acts") };
     let event = proposal.event(&case.incident, &case.evidence, now());
@@ -237,7 +237,7 @@ fn the_event_says_all_the_receiver_needs() {
 
 #[test]
 fn advice_carries_what_the_rule_wrote() {
-    let mut case = case(RuleAction::Advise);
+    let mut case = case(Asked::Advise);
     let annotations =
         [("variable", "maxmemory-policy"), ("recommended", "volatile-lru"), ("x", "y")];
     case.incident.annotations =
@@ -248,12 +248,4 @@ fn advice_carries_what_the_rule_wrote() {
     assert_eq!(params["recommended"], "volatile-lru");
     assert_eq!(proposal.subject, "alert:00000000000000aa", "each advice has its own cool-down");
     assert_eq!(Limits::default().cool_down(ActionKind::Advise), 24 * 60 * MINUTE);
-}
-
-#[test]
-fn words_of_rules_are_closed() {
-    for (word, action) in RuleAction::WORDS {
-        assert_eq!(RuleAction::parse(word), Some(action));
-    }
-    assert_eq!(RuleAction::parse("reboot"), None);
 }

@@ -1,0 +1,91 @@
+//! What the server asks of the rest of plimsoll.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::error::ApiError;
+use crate::base::{Labels, Timestamp};
+use crate::engine::View;
+use crate::promql::ast::Expr;
+use crate::promql::eval::{Steps, Value};
+use crate::window::Selector;
+
+/// An answer on its way.
+pub type Answering<'a, T> = Pin<Box<dyn Future<Output = Result<T, ApiError>> + Send + 'a>>;
+
+/// The server's only door to the engine, its window and its metrics.
+pub trait Backend: Send + Sync + 'static {
+    /// The wall clock: what a query without a time means.
+    fn now(&self) -> Timestamp;
+
+    /// The newest view of the engine.
+    fn view(&self) -> Arc<View>;
+
+    /// Evaluates a query. It must not occupy the thread it is called on.
+    fn query(&self, request: QueryRequest) -> Answering<'_, QueryAnswer>;
+
+    /// Finds series.
+    fn series(&self, request: SeriesRequest) -> Answering<'_, SeriesAnswer>;
+
+    /// plimsoll's own metrics, in the text format.
+    fn metrics_text(&self) -> String;
+
+    /// Reads the configuration again; the error says why the old one stays.
+    fn reload(&self) -> Answering<'_, ()>;
+}
+
+/// A query, parsed.
+#[derive(Clone, PartialEq, Debug)]
+pub struct QueryRequest {
+    /// As it was sent; the spans of `expr` index it.
+    pub text: String,
+    /// What it means.
+    pub expr: Expr,
+    /// At which times.
+    pub times: QueryTimes,
+    /// How far back an instant selector looks, if the client says so.
+    pub lookback: Option<Duration>,
+    /// The evaluation must end by itself after this long.
+    pub timeout: Duration,
+}
+
+/// When a query is evaluated.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum QueryTimes {
+    /// At one time; the answer has any type.
+    Instant(Timestamp),
+    /// At every step; the answer is a matrix.
+    Range(Steps),
+}
+
+/// What a query yields.
+#[derive(Clone, PartialEq, Debug)]
+pub struct QueryAnswer {
+    /// Its value. A matrix is sorted by labels.
+    pub value: Value,
+    /// Warnings, ready to be shown.
+    pub warnings: Vec<String>,
+    /// Infos, ready to be shown.
+    pub infos: Vec<String>,
+}
+
+/// Which series are asked for.
+#[derive(Clone, PartialEq, Debug)]
+pub struct SeriesRequest {
+    /// A series need match one of these; none: every series.
+    pub selectors: Vec<Arc<Selector>>,
+    /// Only series with a sample at or after this time.
+    pub start: Option<Timestamp>,
+    /// Only series with a sample at or before this time.
+    pub end: Option<Timestamp>,
+}
+
+/// Series that were found.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct SeriesAnswer {
+    /// Their labels, each set once, in any order.
+    pub series: Vec<Labels>,
+    /// Warnings, ready to be shown.
+    pub warnings: Vec<String>,
+}

@@ -1,0 +1,111 @@
+//! Errors of the API, with Prometheus's kinds, texts and status codes.
+
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+
+use crate::promql::eval::{EvalError, EvalErrorKind};
+
+/// What kind of error it is (`web/api/v1/api.go`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ErrorKind {
+    /// A parameter is wrong.
+    BadData,
+    /// The query cannot be evaluated on this data.
+    Execution,
+    /// It took too long.
+    Timeout,
+    /// It cannot be answered now, for example while stopping.
+    Unavailable,
+    /// Our own fault.
+    Internal,
+}
+
+impl ErrorKind {
+    fn name(self) -> &'static str {
+        match self {
+            ErrorKind::BadData => "bad_data",
+            ErrorKind::Execution => "execution",
+            ErrorKind::Timeout => "timeout",
+            ErrorKind::Unavailable => "unavailable",
+            ErrorKind::Internal => "internal",
+        }
+    }
+
+    fn status(self) -> StatusCode {
+        match self {
+            ErrorKind::BadData => StatusCode::BAD_REQUEST,
+            ErrorKind::Execution => StatusCode::UNPROCESSABLE_ENTITY,
+            ErrorKind::Timeout => StatusCode::SERVICE_UNAVAILABLE,
+            ErrorKind::Unavailable | ErrorKind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+}
+
+/// Why a request has no answer.
+#[derive(thiserror::Error, Clone, PartialEq, Eq, Debug)]
+#[error("{message}")]
+pub struct ApiError {
+    /// What kind of error it is.
+    pub kind: ErrorKind,
+    /// What is wrong, for whoever sent the request.
+    pub message: String,
+}
+
+impl ApiError {
+    /// An error of that kind.
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> ApiError {
+        ApiError { kind, message: message.into() }
+    }
+
+    pub(super) fn bad_data(message: impl Into<String>) -> ApiError {
+        ApiError::new(ErrorKind::BadData, message)
+    }
+
+    /// `invalid parameter "step": …`
+    pub(super) fn parameter(name: &str, why: impl std::fmt::Display) -> ApiError {
+        ApiError::bad_data(format!("invalid parameter \"{name}\": {why}"))
+    }
+}
+
+impl From<EvalError> for ApiError {
+    fn from(error: EvalError) -> ApiError {
+        let kind = match error.kind {
+            EvalErrorKind::Timeout => ErrorKind::Timeout,
+            EvalErrorKind::Execution | EvalErrorKind::Limit | EvalErrorKind::Unsupported => {
+                ErrorKind::Execution
+            }
+        };
+        ApiError::new(kind, error.message)
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let body = json!({"status": "error", "errorType": self.kind.name(), "error": self.message});
+        let content_type = [(header::CONTENT_TYPE, "application/json")];
+        (self.kind.status(), content_type, body.to_string()).into_response()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_have_prometheus_kinds_and_codes() {
+        let evaluated = |kind| ApiError::from(EvalError { kind, message: String::new() });
+        let cases = [
+            (evaluated(EvalErrorKind::Timeout), "timeout", 503),
+            (evaluated(EvalErrorKind::Execution), "execution", 422),
+            (evaluated(EvalErrorKind::Limit), "execution", 422),
+            (evaluated(EvalErrorKind::Unsupported), "execution", 422),
+            (ApiError::bad_data(""), "bad_data", 400),
+            (ApiError::new(ErrorKind::Unavailable, ""), "unavailable", 500),
+            (ApiError::new(ErrorKind::Internal, ""), "internal", 500),
+        ];
+        for (error, name, status) in cases {
+            assert_eq!((error.kind.name(), error.kind.status().as_u16()), (name, status));
+        }
+    }
+}

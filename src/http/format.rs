@@ -1,0 +1,208 @@
+//! Answers in Prometheus's JSON, written straight into bytes.
+//!
+//! A matrix can have millions of numbers: no tree of them is built, and labels are written from
+//! where they are. `resultType` comes before `result`, as Grafana's streaming reader expects.
+
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use super::error::{ApiError, ErrorKind};
+use crate::base::{Labels, Timestamp, format_value};
+use crate::promql::eval::Value;
+
+/// More than a panel can draw, and little enough that a few at once do no harm.
+const MAX_ANSWER_BYTES: usize = 64 << 20;
+
+/// Notes beside a result.
+#[derive(Clone, Default, Debug)]
+pub(super) struct Notes {
+    pub(super) warnings: Vec<String>,
+    pub(super) infos: Vec<String>,
+}
+
+impl Notes {
+    /// Only warnings.
+    pub(super) fn warnings(warnings: Vec<String>) -> Notes {
+        Notes { warnings, infos: Vec::new() }
+    }
+}
+
+/// `{"status":"success","data":…}`
+pub(super) fn success(data: &impl Serialize, notes: &Notes) -> Response {
+    let mut out = b"{\"status\":\"success\",\"data\":".to_vec();
+    write_json(&mut out, data);
+    end(out, notes)
+}
+
+/// The answer to a query. `at` is the time of an instant query.
+pub(super) fn query_result(
+    value: &Value,
+    at: Timestamp,
+    notes: &Notes,
+) -> Result<Response, ApiError> {
+    Ok(end(write_result(value, at, MAX_ANSWER_BYTES)?, notes))
+}
+
+fn write_result(value: &Value, at: Timestamp, max_bytes: usize) -> Result<Vec<u8>, ApiError> {
+    let mut out = b"{\"status\":\"success\",\"data\":{\"resultType\":".to_vec();
+    match value {
+        Value::Scalar(number) => {
+            out.extend_from_slice(b"\"scalar\",\"result\":");
+            write_point(&mut out, at, &format_value(*number));
+        }
+        Value::String(text) => {
+            out.extend_from_slice(b"\"string\",\"result\":");
+            write_point(&mut out, at, text);
+        }
+        Value::Vector(series) => {
+            out.extend_from_slice(b"\"vector\",\"result\":");
+            write_series(&mut out, series, max_bytes, |out, number| {
+                out.extend_from_slice(b"\"value\":");
+                write_point(out, at, &format_value(*number));
+            })?;
+        }
+        Value::Matrix(series) => {
+            out.extend_from_slice(b"\"matrix\",\"result\":");
+            write_series(&mut out, series, max_bytes, |out, samples| {
+                out.extend_from_slice(b"\"values\":");
+                write_list(out, samples, |out, sample| {
+                    write_point(out, sample.at, &format_value(sample.value));
+                });
+            })?;
+        }
+    }
+    out.push(b'}');
+    Ok(out)
+}
+
+fn end(mut out: Vec<u8>, notes: &Notes) -> Response {
+    for (name, texts) in [("warnings", &notes.warnings), ("infos", &notes.infos)] {
+        if !texts.is_empty() {
+            out.extend_from_slice(format!(",\"{name}\":").as_bytes());
+            write_json(&mut out, texts);
+        }
+    }
+    out.push(b'}');
+    ([(header::CONTENT_TYPE, "application/json")], out).into_response()
+}
+
+fn write_series<T>(
+    out: &mut Vec<u8>,
+    series: &[(Labels, T)],
+    max_bytes: usize,
+    mut write: impl FnMut(&mut Vec<u8>, &T),
+) -> Result<(), ApiError> {
+    let mut fits = true;
+    write_list(out, series, |out, (labels, points)| {
+        fits = fits && out.len() <= max_bytes;
+        if !fits {
+            return;
+        }
+        out.extend_from_slice(b"{\"metric\":");
+        write_json(out, labels);
+        out.push(b',');
+        write(out, points);
+        out.push(b'}');
+    });
+    if fits && out.len() <= max_bytes {
+        return Ok(());
+    }
+    let message = format!(
+        "the answer is larger than {max_bytes} bytes; select fewer series, a shorter range or a \
+         longer step"
+    );
+    Err(ApiError::new(ErrorKind::Execution, message))
+}
+
+fn write_list<T>(out: &mut Vec<u8>, items: &[T], mut write: impl FnMut(&mut Vec<u8>, &T)) {
+    out.push(b'[');
+    for (i, item) in items.iter().enumerate() {
+        if i > 0 {
+            out.push(b',');
+        }
+        write(out, item);
+    }
+    out.push(b']');
+}
+
+/// `[1795313872.960,"7"]`
+fn write_point(out: &mut Vec<u8>, at: Timestamp, value: &str) {
+    out.push(b'[');
+    out.extend_from_slice(seconds(at).as_bytes());
+    out.push(b',');
+    write_json(out, &value);
+    out.push(b']');
+}
+
+/// Seconds with three decimals, or none (`util/jsonutil.MarshalTimestamp`).
+fn seconds(at: Timestamp) -> String {
+    let millis = at.as_millis();
+    let sign = if millis < 0 { "-" } else { "" };
+    let (whole, part) = (millis.unsigned_abs() / 1000, millis.unsigned_abs() % 1000);
+    if part == 0 { format!("{sign}{whole}") } else { format!("{sign}{whole}.{part:03}") }
+}
+
+fn write_json(out: &mut Vec<u8>, value: &impl Serialize) {
+    serde_json::to_writer(out, value).expect("memory takes it, and every map has text keys");
+}
+
+/// Go's `FormatFloat(value, 'e', -1, 64)`: how `/alerts` writes values.
+pub(super) fn exponent_form(value: f64) -> String {
+    if !value.is_finite() {
+        return format_value(value);
+    }
+    let text = format!("{value:e}");
+    let (mantissa, exponent) = text.split_once('e').expect("`{:e}` always writes an `e`");
+    let (sign, digits) = match exponent.strip_prefix('-') {
+        Some(digits) => ('-', digits),
+        None => ('+', exponent),
+    };
+    format!("{mantissa}e{sign}{digits:0>2}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::Sample;
+
+    #[test]
+    fn seconds_have_three_decimals_or_none() {
+        let cases =
+            [(0, "0"), (10_000, "10"), (1_795_313_872_960, "1795313872.960"), (-1, "-0.001")];
+        for (millis, want) in cases {
+            assert_eq!(seconds(Timestamp(millis)), want);
+        }
+    }
+
+    #[test]
+    fn exponents_are_gos() {
+        let cases = [
+            (7.0, "7e+00"),
+            (0.0, "0e+00"),
+            (-1.5e-7, "-1.5e-07"),
+            (1e300, "1e+300"),
+            (f64::NAN, "NaN"),
+            (f64::NEG_INFINITY, "-Inf"),
+        ];
+        for (value, want) in cases {
+            assert_eq!(exponent_form(value), want);
+        }
+    }
+
+    #[test]
+    fn an_answer_that_is_too_large_is_an_error() {
+        let labels = Labels::from_pairs([("a", "x".repeat(1000))]);
+        let samples = vec![Sample { at: Timestamp(1), value: 1.0 }; 10];
+        let answer = |count| {
+            let matrix = Value::Matrix(vec![(labels.clone(), samples.clone()); count]);
+            write_result(&matrix, Timestamp(0), 10_000)
+        };
+        let length = |count| answer(count).map(|bytes| bytes.len());
+        assert!(length(8).is_ok_and(|length| (8000..10_001).contains(&length)));
+        for count in [9, 10, 1000] {
+            let error = answer(count).expect_err("too large");
+            assert!(error.message.contains("larger than 10000 bytes"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! Connections that cannot be held open at our cost: bounded in number, in silence, in slowness.
+//!
+//! The bounds sit in the stream itself, below the HTTP library, so they hold for every way a client
+//! can be slow: dripping a header, dripping a body, not reading the answer, or saying nothing.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Sleep;
+
+use super::ANSWER_TIMEOUT;
+
+/// How much a client may cost.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    /// Connections at once; more wait in the kernel's queue.
+    pub(super) connections: usize,
+    /// From the first byte of a request to the first byte of its answer.
+    pub(super) request: Duration,
+    /// Between two requests, and between two steps of an answer.
+    pub(super) idle: Duration,
+}
+
+impl Default for Limits {
+    /// A request may take what its answer may take and 10 s to arrive. An idle connection is kept
+    /// above the 90 s for which Go's clients keep theirs, so that it is they who close it.
+    fn default() -> Limits {
+        Limits {
+            connections: 128,
+            request: ANSWER_TIMEOUT + Duration::from_secs(10),
+            idle: Duration::from_secs(120),
+        }
+    }
+}
+
+/// After a failed accept (out of file descriptors, usually).
+const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
+
+/// Accepts guarded connections.
+pub(super) struct Listener {
+    inner: TcpListener,
+    free: Arc<Semaphore>,
+    limits: Limits,
+}
+
+impl Listener {
+    pub(super) fn new(inner: TcpListener, limits: Limits) -> Listener {
+        Listener { inner, free: Arc::new(Semaphore::new(limits.connections)), limits }
+    }
+}
+
+impl axum::serve::Listener for Listener {
+    type Io = Guarded;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Guarded, SocketAddr) {
+        let permit = Arc::clone(&self.free).acquire_owned().await;
+        let permit = permit.expect("nobody closes the semaphore");
+        loop {
+            match self.inner.accept().await {
+                Ok((stream, peer)) => return (Guarded::new(stream, self.limits, permit), peer),
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept a connection");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.inner.local_addr()
+    }
+}
+
+/// A connection under guard.
+pub(super) struct Guarded {
+    stream: TcpStream,
+    limits: Limits,
+    /// Whether a request has begun to arrive and no byte of its answer has left.
+    in_request: bool,
+    /// Goes off when that, or its contrary, has lasted too long.
+    alarm: Pin<Box<Sleep>>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Guarded {
+    fn new(stream: TcpStream, limits: Limits, permit: OwnedSemaphorePermit) -> Guarded {
+        let alarm = Box::pin(tokio::time::sleep(limits.idle));
+        Guarded { stream, limits, in_request: false, alarm, _permit: permit }
+    }
+
+    /// Begins or ends a request. The alarm is polled, so that it wakes the connection when nothing
+    /// else does.
+    fn turn(&mut self, in_request: bool, context: &mut Context<'_>) {
+        self.in_request = in_request;
+        let limit = if in_request { self.limits.request } else { self.limits.idle };
+        self.alarm.set(tokio::time::sleep(limit));
+        let _ = self.alarm.as_mut().poll(context);
+    }
+
+    /// What is pending must not stay so beyond the alarm.
+    fn overdue<T>(&mut self, context: &mut Context<'_>) -> Poll<io::Result<T>> {
+        self.alarm.as_mut().poll(context).map(|()| Err(io::ErrorKind::TimedOut.into()))
+    }
+
+    fn after_write(
+        &mut self,
+        written: Poll<io::Result<usize>>,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        if written.is_pending() {
+            return self.overdue(context);
+        }
+        self.turn(false, context);
+        written
+    }
+}
+
+impl AsyncRead for Guarded {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if Pin::new(&mut self.stream).poll_read(context, buffer)?.is_pending() {
+            return self.overdue(context);
+        }
+        if !self.in_request {
+            self.turn(true, context);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Guarded {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.after_write(written, context)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(context, parts);
+        self.after_write(written, context)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}

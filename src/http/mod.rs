@@ -1,0 +1,148 @@
+//! The HTTP server: Prometheus's API for Grafana and friends, `/metrics`, health and reload.
+//!
+//! Handlers read parameters, ask a [`Backend`] and write the answer in Prometheus's shapes and
+//! words, so that what works against Prometheus works here. Queries are parsed here, where their
+//! errors belong to a parameter; evaluating them is the backend's part, off this module's threads.
+//!
+//! Everything is bounded: connections, the time a request may take to arrive and to be answered,
+//! its body, queries at once, the size of an answer. It holds no lock, keeps no state between
+//! requests, never talks to the engine directly, and never answers `/api/v1/status/flags`, which
+//! Grafana would take for Thanos.
+
+mod backend;
+mod error;
+mod format;
+mod label_api;
+mod listen;
+mod params;
+mod query_api;
+mod rule_api;
+#[cfg(test)]
+mod scripted;
+mod status_api;
+mod target_api;
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+
+pub use self::backend::{
+    Answering, Backend, QueryAnswer, QueryRequest, QueryTimes, SeriesAnswer, SeriesRequest,
+};
+pub use self::error::{ApiError, ErrorKind};
+
+/// Where the server listens unless told otherwise: only this host can reach it.
+pub const DEFAULT_LISTEN: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9469);
+
+/// A form with a query of many kilobytes fits; nothing else has a body.
+const MAX_BODY_BYTES: usize = 1 << 20;
+/// Queries evaluated at once; more wait for their turn. Grafana opens a dashboard with a dozen, and
+/// the host's cores belong to its tenants.
+const QUERIES_AT_ONCE: usize = 4;
+/// The longest a query may take. The window is an hour of one host: what takes longer is a mistake.
+const QUERY_TIMEOUT: Duration = Duration::from_secs(30);
+/// The longest any answer may take, a reload included; a little above the query's own deadline, so
+/// that a query is told the precise reason.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(35);
+/// After the stop signal, requests under way may finish for this long.
+const STOP_GRACE: Duration = Duration::from_secs(3);
+
+/// What the operator decides.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    /// `web.enable_lifecycle`: whether `/-/reload` works.
+    pub enable_lifecycle: bool,
+    /// What queries may use beyond the stable language.
+    pub promql: crate::promql::ParseOptions,
+}
+
+/// What handlers share.
+struct Server {
+    backend: Arc<dyn Backend>,
+    options: Options,
+    queries: Semaphore,
+}
+
+type Shared = Arc<Server>;
+
+/// Serves until `shutdown` resolves, then lets requests under way finish for a moment.
+pub async fn serve(
+    listener: TcpListener,
+    backend: Arc<dyn Backend>,
+    options: Options,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> io::Result<()> {
+    let listener = listen::Listener::new(listener, listen::Limits::default());
+    serve_router(listener, router(backend, options), STOP_GRACE, shutdown).await
+}
+
+async fn serve_router(
+    listener: listen::Listener,
+    router: Router,
+    grace: Duration,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> io::Result<()> {
+    let (stopping, stopped) = tokio::sync::oneshot::channel();
+    let signal = async move {
+        shutdown.await;
+        let _ = stopping.send(());
+    };
+    let serving = axum::serve(listener, router).with_graceful_shutdown(signal);
+    let overdue = async {
+        // The sender cannot go away before it has sent: the server holds it.
+        let _ = stopped.await;
+        tokio::time::sleep(grace).await;
+    };
+    tokio::select! {
+        result = async { serving.await } => result,
+        () = overdue => Ok(()),
+    }
+}
+
+fn router(backend: Arc<dyn Backend>, options: Options) -> Router {
+    let api = Router::new()
+        .route("/query", get(query_api::query).post(query_api::query))
+        .route("/query_range", get(query_api::query_range).post(query_api::query_range))
+        .route("/query_exemplars", get(query_api::exemplars).post(query_api::exemplars))
+        .route("/format_query", get(query_api::format_query).post(query_api::format_query))
+        .route("/labels", get(label_api::labels).post(label_api::labels))
+        .route("/label/{name}/values", get(label_api::label_values))
+        .route("/series", get(label_api::series).post(label_api::series))
+        .route("/metadata", get(label_api::metadata))
+        .route("/rules", get(rule_api::rules))
+        .route("/alerts", get(rule_api::alerts))
+        .route("/targets", get(target_api::targets))
+        .route("/alertmanagers", get(target_api::alertmanagers))
+        .route("/status/buildinfo", get(status_api::build_info));
+    let reload = post(status_api::reload).put(status_api::reload).get(status_api::not_a_command);
+    Router::new()
+        .nest("/api/v1", api)
+        .route("/metrics", get(status_api::metrics))
+        .route("/-/healthy", get(status_api::healthy))
+        .route("/-/ready", get(status_api::ready))
+        .route("/-/reload", reload)
+        .fallback(status_api::not_found)
+        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .layer(middleware::from_fn(within_deadline))
+        .with_state(Arc::new(Server { backend, options, queries: Semaphore::new(QUERIES_AT_ONCE) }))
+}
+
+async fn within_deadline(request: Request, next: Next) -> Response {
+    match tokio::time::timeout(ANSWER_TIMEOUT, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => ApiError::new(ErrorKind::Timeout, "the request was not answered in time")
+            .into_response(),
+    }
+}

@@ -1,0 +1,213 @@
+//! Parameters of a request: from the URL and, for a POST, from the form in its body.
+//!
+//! Texts and order of precedence are Prometheus's (`web/api/v1/api.go`, Go's `Request.FormValue`):
+//! the form wins over the URL, an empty value is an absent one, times are seconds or RFC 3339,
+//! durations are seconds or `5m`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{Form, FromRequest, Query, Request};
+use axum::http::{HeaderMap, Method, header};
+
+use super::Server;
+use super::error::ApiError;
+use crate::base::{Timestamp, parse_duration, parse_rfc3339};
+use crate::promql::ast::{Expr, ExprKind};
+use crate::promql::{ParseOptions, parse};
+use crate::window::Selector;
+
+/// Times further from 1970 than this (some 73 million years) are refused, so that arithmetic on
+/// them stays in range.
+const MAX_SECONDS: f64 = (i64::MAX / 4 / 1000) as f64;
+
+type Pairs = Vec<(String, String)>;
+
+/// The parameters, in order, the form's before the URL's.
+pub(super) struct Params(Pairs);
+
+impl FromRequest<Arc<Server>> for Params {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, _: &Arc<Server>) -> Result<Params, ApiError> {
+        let bad = |error: &dyn std::fmt::Display| {
+            ApiError::bad_data(format!("error parsing form values: {error}"))
+        };
+        let Query(url) =
+            Query::<Pairs>::try_from_uri(request.uri()).map_err(|error| bad(&error))?;
+        if request.method() != Method::POST || !is_form(request.headers()) {
+            return Ok(Params(url));
+        }
+        let Form(mut pairs) =
+            Form::<Pairs>::from_request(request, &()).await.map_err(|error| bad(&error))?;
+        pairs.extend(url);
+        Ok(Params(pairs))
+    }
+}
+
+/// A body of another type is not looked at, as in Go.
+fn is_form(headers: &HeaderMap) -> bool {
+    headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .is_some_and(|value| value.starts_with("application/x-www-form-urlencoded"))
+}
+
+impl Params {
+    /// The first value of that name, or `""`.
+    pub(super) fn get(&self, name: &str) -> &str {
+        self.0.iter().find(|(n, _)| n == name).map_or("", |(_, value)| value)
+    }
+
+    /// Every value of that name.
+    pub(super) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        self.0.iter().filter(move |(n, _)| n == name).map(|(_, value)| value.as_str())
+    }
+
+    /// A time that must be there.
+    pub(super) fn time(&self, name: &str) -> Result<Timestamp, ApiError> {
+        parse_time(self.get(name)).map_err(|why| ApiError::parameter(name, why))
+    }
+
+    /// A time that may be absent.
+    pub(super) fn optional_time(&self, name: &str) -> Result<Option<Timestamp>, ApiError> {
+        match self.get(name) {
+            "" => Ok(None),
+            text => parse_time(text).map(Some).map_err(|why| {
+                ApiError::parameter(name, format!("Invalid time value for '{name}': {why}"))
+            }),
+        }
+    }
+
+    /// A signed duration in milliseconds that must be there.
+    pub(super) fn duration_millis(&self, name: &str) -> Result<i64, ApiError> {
+        parse_millis(self.get(name)).map_err(|why| ApiError::parameter(name, why))
+    }
+
+    /// A duration above zero that may be absent.
+    pub(super) fn optional_duration(&self, name: &str) -> Result<Option<Duration>, ApiError> {
+        if self.get(name).is_empty() {
+            return Ok(None);
+        }
+        match u64::try_from(self.duration_millis(name)?) {
+            Ok(millis) if millis > 0 => Ok(Some(Duration::from_millis(millis))),
+            _ => Err(ApiError::parameter(name, "the duration must be above zero")),
+        }
+    }
+
+    /// `limit`: how many results at most; absent or 0 is no limit.
+    pub(super) fn limit(&self, name: &str) -> Result<usize, ApiError> {
+        let text = self.get(name);
+        if text.is_empty() {
+            return Ok(usize::MAX);
+        }
+        let number: i64 = text.parse().map_err(|_| {
+            ApiError::parameter(name, format!("strconv.Atoi: parsing {text:?}: invalid syntax"))
+        })?;
+        match usize::try_from(number) {
+            Ok(0) => Ok(usize::MAX),
+            Ok(limit) => Ok(limit),
+            Err(_) => Err(ApiError::parameter(name, "limit must be non-negative")),
+        }
+    }
+
+    /// `query`, parsed.
+    pub(super) fn expr(&self, options: &ParseOptions) -> Result<Expr, ApiError> {
+        parse(self.get("query"), options).map_err(|error| ApiError::parameter("query", error))
+    }
+
+    /// Every `match[]`, parsed.
+    pub(super) fn selectors(&self) -> Result<Vec<Arc<Selector>>, ApiError> {
+        self.all("match[]")
+            .map(|text| parse_selector(text).map_err(|why| ApiError::parameter("match[]", why)))
+            .collect()
+    }
+}
+
+/// Seconds since the epoch, or RFC 3339.
+fn parse_time(text: &str) -> Result<Timestamp, String> {
+    let seconds = text.parse::<f64>().ok().filter(|seconds| seconds.abs() < MAX_SECONDS);
+    seconds
+        .map(Timestamp::from_seconds)
+        .or_else(|| parse_rfc3339(text))
+        .ok_or_else(|| format!("cannot parse {text:?} to a valid timestamp"))
+}
+
+/// Seconds, or Prometheus's notation; in milliseconds.
+fn parse_millis(text: &str) -> Result<i64, String> {
+    if let Ok(seconds) = text.parse::<f64>() {
+        if seconds.abs() < MAX_SECONDS {
+            return Ok(Timestamp::from_seconds(seconds).as_millis());
+        }
+        return Err(format!("cannot parse {text:?} to a valid duration. It overflows int64"));
+    }
+    let duration =
+        parse_duration(text).map_err(|_| format!("cannot parse {text:?} to a valid duration"))?;
+    Ok(i64::try_from(duration.as_millis()).expect("parse_duration keeps far below 2^63"))
+}
+
+/// A bare series selector.
+fn parse_selector(text: &str) -> Result<Arc<Selector>, String> {
+    const EMPTY: &str = "must contain at least one non-empty matcher";
+    let expr = parse(text, &ParseOptions::default()).map_err(|error| {
+        if error.message.ends_with(EMPTY) {
+            return format!("match[] {EMPTY}");
+        }
+        error.to_string()
+    })?;
+    match expr.kind {
+        ExprKind::Vector(vector) if vector.offset.is_none() && vector.at.is_none() => {
+            Ok(vector.selector)
+        }
+        _ => Err("1:1: parse error: expected a series selector like up{job=\"x\"}".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_seconds_or_rfc3339() {
+        let cases = [
+            ("0", Ok(0)),
+            ("1795313740.5", Ok(1_795_313_740_500)),
+            ("-1.0006", Ok(-1001)),
+            ("2026-11-22T02:00:00Z", Ok(1_795_312_800_000)),
+            ("1e400", Err(())),
+            ("NaN", Err(())),
+            ("1e18", Err(())),
+            ("", Err(())),
+            ("now", Err(())),
+        ];
+        for (text, want) in cases {
+            let got = parse_time(text).map(Timestamp::as_millis);
+            assert_eq!(got.clone().map_err(|_| ()), want, "{text}");
+            assert!(got.is_ok() || got.is_err_and(|why| why.contains("to a valid timestamp")));
+        }
+    }
+
+    #[test]
+    fn durations_are_seconds_or_units() {
+        let cases =
+            [("15", Ok(15_000)), ("0.25", Ok(250)), ("1m30s", Ok(90_000)), ("-3", Ok(-3000))];
+        for (text, want) in cases {
+            assert_eq!(parse_millis(text), want, "{text}");
+        }
+        assert_eq!(parse_millis("x"), Err("cannot parse \"x\" to a valid duration".to_owned()));
+        assert!(parse_millis("1e30").is_err_and(|why| why.contains("overflows")));
+        assert!(parse_millis("NaN").is_err());
+    }
+
+    #[test]
+    fn only_plain_selectors_select() {
+        assert!(parse_selector("up{job=~\"a.*\"}").is_ok());
+        for text in ["up offset 5m", "up @ 0", "up[5m]", "sum(up)", "1", ""] {
+            assert!(parse_selector(text).is_err(), "{text}");
+        }
+        assert_eq!(
+            parse_selector("{a=~\".*\"}").expect_err("selects everything"),
+            "match[] must contain at least one non-empty matcher"
+        );
+    }
+}

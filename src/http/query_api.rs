@@ -1,0 +1,125 @@
+//! `/api/v1/query`, `query_range`, `format_query`, `query_exemplars`.
+
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::response::Response;
+
+use super::backend::{QueryAnswer, QueryRequest, QueryTimes};
+use super::error::{ApiError, ErrorKind};
+use super::format::{self, Notes};
+use super::params::Params;
+use super::{QUERY_TIMEOUT, Server, Shared};
+use crate::base::Timestamp;
+use crate::promql::eval::{Steps, Value};
+
+/// Prometheus's bound on steps per series: enough for one point a minute over a week, or one per
+/// pixel of any screen.
+const MAX_STEPS: i64 = 11_000;
+
+pub(super) const TRUNCATED: &str = "results truncated due to limit";
+
+pub(super) async fn query(
+    State(server): State<Shared>,
+    params: Params,
+) -> Result<Response, ApiError> {
+    let limit = params.limit("limit")?;
+    let at = match params.optional_time("time")? {
+        Some(at) => at,
+        None => server.backend.now(),
+    };
+    let request = read_request(&server, &params, QueryTimes::Instant(at))?;
+    answer(&server, request, at, limit).await
+}
+
+pub(super) async fn query_range(
+    State(server): State<Shared>,
+    params: Params,
+) -> Result<Response, ApiError> {
+    let limit = params.limit("limit")?;
+    let steps = read_steps(&params)?;
+    let request = read_request(&server, &params, QueryTimes::Range(steps))?;
+    answer(&server, request, steps.end, limit).await
+}
+
+/// There are none, and Grafana asks.
+pub(super) async fn exemplars() -> Response {
+    format::success(&[(); 0], &Notes::default())
+}
+
+pub(super) async fn format_query(
+    State(server): State<Shared>,
+    params: Params,
+) -> Result<Response, ApiError> {
+    let expr = params.expr(&server.options.promql)?;
+    Ok(format::success(&expr.to_string(), &Notes::default()))
+}
+
+fn read_steps(params: &Params) -> Result<Steps, ApiError> {
+    let (start, end) = (params.time("start")?, params.time("end")?);
+    if end < start {
+        return Err(ApiError::parameter("end", "end timestamp must not be before start time"));
+    }
+    let step = params.duration_millis("step")?;
+    if step <= 0 {
+        return Err(ApiError::parameter(
+            "step",
+            "zero or negative query resolution step widths are not accepted. Try a positive integer",
+        ));
+    }
+    if (end.as_millis() - start.as_millis()) / step > MAX_STEPS {
+        return Err(ApiError::bad_data(
+            "exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the \
+             query resolution (?step=XX)",
+        ));
+    }
+    Ok(Steps { start, end, step: Duration::from_millis(step.unsigned_abs()) })
+}
+
+fn read_request(
+    server: &Server,
+    params: &Params,
+    times: QueryTimes,
+) -> Result<QueryRequest, ApiError> {
+    let timeout = params.optional_duration("timeout")?.unwrap_or(QUERY_TIMEOUT).min(QUERY_TIMEOUT);
+    let lookback = params.optional_duration("lookback_delta")?;
+    let expr = params.expr(&server.options.promql)?;
+    Ok(QueryRequest { text: params.get("query").to_owned(), expr, times, lookback, timeout })
+}
+
+async fn answer(
+    server: &Server,
+    request: QueryRequest,
+    at: Timestamp,
+    limit: usize,
+) -> Result<Response, ApiError> {
+    let timeout = request.timeout;
+    let evaluating = async {
+        let _turn = server.queries.acquire().await.expect("nobody closes the semaphore");
+        server.backend.query(request).await
+    };
+    let late = || ApiError::new(ErrorKind::Timeout, "query timed out in expression evaluation");
+    let QueryAnswer { mut value, warnings, infos } =
+        tokio::time::timeout(timeout, evaluating).await.map_err(|_| late())??;
+    let mut notes = Notes { warnings, infos };
+    if truncate(&mut value, limit) {
+        notes.warnings.push(TRUNCATED.to_owned());
+    }
+    // Millions of numbers take a while to write.
+    let writing = tokio::task::spawn_blocking(move || format::query_result(&value, at, &notes));
+    writing.await.map_err(|error| ApiError::new(ErrorKind::Internal, error.to_string()))?
+}
+
+fn truncate(value: &mut Value, limit: usize) -> bool {
+    let length = match value {
+        Value::Vector(series) => series.len(),
+        Value::Matrix(series) => series.len(),
+        Value::Scalar(_) | Value::String(_) => return false,
+    };
+    match value {
+        Value::Vector(series) => series.truncate(limit),
+        Value::Matrix(series) => series.truncate(limit),
+        Value::Scalar(_) | Value::String(_) => {}
+    }
+    length > limit
+}

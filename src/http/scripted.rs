@@ -1,0 +1,249 @@
+//! A backend that answers from a script, and a client that says exactly what it is told to.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+use super::*;
+use crate::alerts::{Alert, AlertState, ResolveReason};
+use crate::base::{Labels, Sample, Timestamp, parse_rfc3339};
+use crate::engine::{
+    AlertingView, AlertmanagerView, GroupView, Health, RuleView, TargetView, View,
+};
+use crate::promql::eval::Value;
+
+const NOW: Timestamp = Timestamp(1_795_313_872_960);
+
+/// Answers queries by their text and remembers what it was asked. A reload that was not scripted
+/// never ends.
+pub(super) struct Scripted {
+    pub(super) view: Mutex<Arc<View>>,
+    pub(super) asked: Mutex<Vec<QueryRequest>>,
+    pub(super) reloads: Mutex<Vec<Result<(), ApiError>>>,
+}
+
+fn v_labels() -> Labels {
+    Labels::from_pairs([
+        ("__name__", "v"),
+        ("instance", "127.0.0.1:19998"),
+        ("job", "x"),
+        ("tenant", "acme"),
+    ])
+}
+
+fn samples(points: &[(i64, f64)]) -> Vec<Sample> {
+    points.iter().map(|(at, value)| Sample { at: Timestamp(*at), value: *value }).collect()
+}
+
+fn scripted_value(request: &QueryRequest) -> Result<Value, ApiError> {
+    let vector = |value| Value::Vector(vec![(v_labels(), value)]);
+    Ok(match (request.text.as_str(), request.times) {
+        ("1", QueryTimes::Range(_)) => Value::Matrix(vec![(
+            Labels::empty(),
+            samples(&[(10_000, 1.0), (20_000, 1.0), (30_000, 1.0)]),
+        )]),
+        ("1+1", _) => Value::Scalar(2.0),
+        ("\"a\"", _) => Value::String("a".to_owned()),
+        ("v[6s]", _) => Value::Matrix(vec![(
+            v_labels(),
+            samples(&[(1_795_313_867_826, 7.0), (1_795_313_869_826, 7.0)]),
+        )]),
+        ("v", _) => vector(7.0),
+        ("big", _) => vector(1e21),
+        ("nanv", _) => vector(f64::NAN),
+        ("two", _) => Value::Vector(vec![(v_labels(), 1.0), (Labels::empty(), 2.0)]),
+        ("broken", _) => {
+            return Err(ApiError::new(ErrorKind::Execution, "multiple matches for labels"));
+        }
+        _ => Value::Vector(Vec::new()),
+    })
+}
+
+impl Backend for Scripted {
+    fn now(&self) -> Timestamp {
+        NOW
+    }
+
+    fn view(&self) -> Arc<View> {
+        Arc::clone(&self.view.lock().expect("not poisoned"))
+    }
+
+    fn query(&self, request: QueryRequest) -> Answering<'_, QueryAnswer> {
+        Box::pin(async move {
+            if request.text == "slow" {
+                tokio::time::sleep(Duration::from_secs(600)).await;
+            }
+            let value = scripted_value(&request)?;
+            let note = |of: &str| if request.text == of { vec!["note".to_owned()] } else { vec![] };
+            let (warnings, infos) = (note("warned"), note("informed"));
+            self.asked.lock().expect("not poisoned").push(request);
+            Ok(QueryAnswer { value, warnings, infos })
+        })
+    }
+
+    fn series(&self, request: SeriesRequest) -> Answering<'_, SeriesAnswer> {
+        let up = Labels::from_pairs([("__name__", "up"), ("job", "y")]);
+        let all = [v_labels(), up];
+        let series = all.into_iter().filter(|labels| {
+            request.start.is_none_or(|start| start <= NOW)
+                && (request.selectors.is_empty()
+                    || request.selectors.iter().any(|selector| selector.matches(labels)))
+        });
+        let series = series.collect();
+        Box::pin(async move { Ok(SeriesAnswer { series, warnings: Vec::new() }) })
+    }
+
+    fn metrics_text(&self) -> String {
+        "plimsoll_up 1\n".to_owned()
+    }
+
+    fn reload(&self) -> Answering<'_, ()> {
+        let next = self.reloads.lock().expect("not poisoned").pop();
+        Box::pin(async move {
+            match next {
+                Some(result) => result,
+                None => std::future::pending().await,
+            }
+        })
+    }
+}
+
+pub(super) fn scripted() -> Arc<Scripted> {
+    Arc::new(Scripted {
+        view: Mutex::new(Arc::new(view())),
+        asked: Mutex::default(),
+        reloads: Mutex::default(),
+    })
+}
+
+fn at(text: &str) -> Timestamp {
+    parse_rfc3339(text).expect("a time")
+}
+
+fn high(state: AlertState) -> Alert {
+    Alert {
+        labels: Labels::from_pairs([("alertname", "High"), ("severity", "warning")]),
+        annotations: Labels::from_pairs([("summary", "v=7 on acme")]),
+        value: 7.0,
+        state,
+        active_at: at("2026-11-22T02:17:22.730Z"),
+        fired_at: Some(at("2026-11-22T02:17:32.730Z")),
+        keep_firing_since: None,
+        resolved: (state == AlertState::Resolved).then_some((NOW, ResolveReason::ConditionCleared)),
+        unknown: None,
+        unknown_told: false,
+        accepted_at: None,
+        restored: false,
+        revision: 1,
+    }
+}
+
+fn view() -> View {
+    let rule = |name: &str, query: &str, alerting| RuleView {
+        name: name.to_owned(),
+        query: query.to_owned(),
+        labels: Vec::new(),
+        health: Health::Good,
+        last_error: None,
+        last_evaluation: Some(at("2026-11-22T02:17:52.731Z")),
+        evaluation_time: Duration::from_nanos(362_454),
+        series_fetched: 1,
+        alerting,
+    };
+    let alerting = AlertingView {
+        hold: Duration::from_secs(10),
+        keep_firing: Duration::ZERO,
+        annotations: vec![("summary".to_owned(), "v={{ $value }}".to_owned())],
+        alerts: vec![high(AlertState::Firing), high(AlertState::Resolved)],
+    };
+    let mut alert = rule("High", "v > 5", Some(alerting));
+    alert.labels = vec![("severity".to_owned(), "warning".to_owned())];
+    let group = |name: &str, rules| {
+        Arc::new(GroupView {
+            name: name.to_owned(),
+            file: "r.yml".to_owned(),
+            interval: Duration::from_secs(5),
+            limit: 0,
+            last_evaluation: None,
+            evaluation_time: Duration::from_millis(1),
+            missed: 0,
+            evaluations: 0,
+            failures: 0,
+            rules,
+        })
+    };
+    let target = TargetView {
+        job: "x".to_owned(),
+        url: "http://127.0.0.1:19998/metrics".to_owned(),
+        discovered: Labels::from_pairs([("__address__", "127.0.0.1:19998"), ("job", "x")]),
+        labels: Labels::from_pairs([("instance", "127.0.0.1:19998"), ("job", "x")]),
+        interval: Duration::from_secs(2),
+        timeout: Duration::from_secs(2),
+        health: Health::Bad,
+        last_error: Some("connection refused".to_owned()),
+        last_scrape: Some(at("2026-11-22T02:17:51.826Z")),
+        last_scrape_duration: Duration::from_micros(2917),
+        samples: 3,
+    };
+    View {
+        groups: vec![
+            group("g", vec![rule("job:v:sum", "sum by (job) (v)", None), alert]),
+            group("h", vec![rule("r", "v", None)]),
+        ],
+        targets: vec![Arc::new(target)],
+        dropped_targets: vec![Labels::from_pairs([("job", "gone")])],
+        alertmanagers: vec![AlertmanagerView {
+            url: "http://127.0.0.1:19999/api/v2/alerts".to_owned(),
+            trouble: None,
+        }],
+        ..View::default()
+    }
+}
+
+/// A server on a free port, for as long as the test's runtime lives.
+pub(super) async fn start(backend: Arc<Scripted>, options: Options) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("bound");
+    tokio::spawn(serve(listener, backend, options, std::future::pending()));
+    address
+}
+
+pub(super) struct Reply {
+    pub(super) status: u16,
+    pub(super) content_type: String,
+    pub(super) body: String,
+}
+
+pub(super) async fn ask(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    form: Option<&str>,
+) -> Reply {
+    let body = form.unwrap_or("");
+    let form_type = form.map_or("", |_| "Content-Type: application/x-www-form-urlencoded\r\n");
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{form_type}Content-Length: {}\r\n\r\n",
+        body.len()
+    );
+    let mut stream = TcpStream::connect(address).await.expect("connects");
+    // A refused body may close the connection before all of it is sent.
+    let _ = stream.write_all(format!("{head}{body}").as_bytes()).await;
+    let mut reply = Vec::new();
+    stream.read_to_end(&mut reply).await.expect("a reply");
+    let reply = String::from_utf8(reply).expect("text");
+    let (head, body) = reply.split_once("\r\n\r\n").expect("a head");
+    let header = |name: &str| {
+        let lines = head.lines().map(str::to_ascii_lowercase);
+        let mut of_name = lines.filter_map(|line| line.strip_prefix(name).map(str::to_owned));
+        of_name.next_back().unwrap_or_default()
+    };
+    Reply {
+        status: head.split(' ').nth(1).expect("a status").parse().expect("a number"),
+        content_type: header("content-type: "),
+        body: body.to_owned(),
+    }
+}

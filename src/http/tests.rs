@@ -1,0 +1,443 @@
+//! The server over real sockets, before a scripted backend. Expected bodies are those of a
+//! Prometheus 2.42 that was asked the same.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+use super::scripted::{ask, scripted, start};
+use super::*;
+use crate::base::Timestamp;
+use crate::engine::View;
+use crate::promql::eval::Steps;
+
+/// Asks the API with GET and compares status and body, byte by byte.
+async fn check(cases: &[(&str, u16, &str)]) {
+    let address = start(scripted(), Options::default()).await;
+    for (path, status, body) in cases {
+        let reply = ask(address, "GET", &format!("/api/v1/{path}"), None).await;
+        assert_eq!((reply.status, reply.body.as_str()), (*status, *body), "{path}");
+        assert_eq!(reply.content_type, "application/json", "{path}");
+    }
+}
+
+const V: &str = r#"{"__name__":"v","instance":"127.0.0.1:19998","job":"x","tenant":"acme"}"#;
+
+fn ok(data: &str) -> String {
+    format!(r#"{{"status":"success","data":{data}}}"#)
+}
+
+fn bad(error: &str) -> String {
+    format!(r#"{{"error":{error:?},"errorType":"bad_data","status":"error"}}"#)
+}
+
+#[tokio::test]
+async fn queries_are_answered_in_prometheus_shapes() {
+    let result =
+        |kind: &str, result: &str| ok(&format!(r#"{{"resultType":"{kind}","result":{result}}}"#));
+    let vector = |value: &str| {
+        result("vector", &format!(r#"[{{"metric":{V},"value":[1795313872.960,"{value}"]}}]"#))
+    };
+    let points = r#"[[1795313867.826,"7"],[1795313869.826,"7"]]"#;
+    let matrix = result("matrix", &format!(r#"[{{"metric":{V},"values":{points}}}]"#));
+    let range = r#"[{"metric":{},"values":[[10,"1"],[20,"1"],[30,"1"]]}]"#;
+    let with = |what: &str| {
+        let empty = result("vector", "[]");
+        format!("{},\"{what}\":[\"note\"]}}", empty.strip_suffix('}').expect("an object"))
+    };
+    let cut = result("vector", &format!(r#"[{{"metric":{V},"value":[1,"1"]}}]"#));
+    let cut = format!(
+        "{},\"warnings\":[\"results truncated due to limit\"]}}",
+        cut.strip_suffix('}').expect("an object")
+    );
+    check(&[
+        ("query?query=1%2B1", 200, &result("scalar", r#"[1795313872.960,"2"]"#)),
+        ("query?query=%22a%22", 200, &result("string", r#"[1795313872.960,"a"]"#)),
+        ("query?query=v", 200, &vector("7")),
+        ("query?query=big", 200, &vector("1e+21")),
+        ("query?query=nanv", 200, &vector("NaN")),
+        ("query?query=nosuch", 200, &result("vector", "[]")),
+        ("query?query=v[6s]", 200, &matrix),
+        ("query_range?query=1&start=10&end=30&step=10", 200, &result("matrix", range)),
+        ("query?query=warned", 200, &with("warnings")),
+        ("query?query=informed", 200, &with("infos")),
+        ("query?query=two&time=1&limit=1", 200, &cut),
+        ("query_exemplars?query=test", 200, &ok("[]")),
+        ("format_query?query=sum(rate(v[5m]))by(a)", 200, &ok(r#""sum by (a) (rate(v[5m]))""#)),
+        (
+            "query?query=broken",
+            422,
+            r#"{"error":"multiple matches for labels","errorType":"execution","status":"error"}"#,
+        ),
+    ])
+    .await;
+}
+
+const BAD_PARAMETERS: &[(&str, &str)] = &[
+    (
+        "query?query=up%20%3D%3D",
+        r#"invalid parameter "query": 1:6: parse error: unexpected end of input"#,
+    ),
+    ("query", r#"invalid parameter "query": 1:1: parse error: no expression found in input"#),
+    (
+        "query?query=rate(v)",
+        r#"invalid parameter "query": 1:6: parse error: expected type range vector in call to function "rate", got instant vector"#,
+    ),
+    (
+        "query?query=v&time=abc",
+        r#"invalid parameter "time": Invalid time value for 'time': cannot parse "abc" to a valid timestamp"#,
+    ),
+    (
+        "query?query=v&timeout=x",
+        r#"invalid parameter "timeout": cannot parse "x" to a valid duration"#,
+    ),
+    (
+        "query?query=v&limit=x",
+        r#"invalid parameter "limit": strconv.Atoi: parsing "x": invalid syntax"#,
+    ),
+    ("query?query=v&limit=-1", r#"invalid parameter "limit": limit must be non-negative"#),
+    (
+        "query_range?query=v&start=1&end=2&step=0",
+        r#"invalid parameter "step": zero or negative query resolution step widths are not accepted. Try a positive integer"#,
+    ),
+    (
+        "query_range?query=v&start=1&end=2&step=0.0001",
+        r#"invalid parameter "step": zero or negative query resolution step widths are not accepted. Try a positive integer"#,
+    ),
+    (
+        "query_range?query=v&start=1&end=2",
+        r#"invalid parameter "step": cannot parse "" to a valid duration"#,
+    ),
+    (
+        "query_range?query=v&end=2&step=1",
+        r#"invalid parameter "start": cannot parse "" to a valid timestamp"#,
+    ),
+    (
+        "query_range?query=v&start=5&end=2&step=1",
+        r#"invalid parameter "end": end timestamp must not be before start time"#,
+    ),
+    (
+        "query_range?query=v&start=0&end=100000&step=1",
+        "exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query resolution (?step=XX)",
+    ),
+    ("label/bad-name/values", r#"invalid label name: "bad-name""#),
+    ("series", "no match[] parameter provided"),
+    (
+        "series?match[]={}",
+        r#"invalid parameter "match[]": match[] must contain at least one non-empty matcher"#,
+    ),
+    (
+        "series?match[]=v&start=x",
+        r#"invalid parameter "start": Invalid time value for 'start': cannot parse "x" to a valid timestamp"#,
+    ),
+    ("metadata?limit=x", "limit must be a number"),
+    ("rules?type=foo", r#"invalid parameter "type": not supported value "foo""#),
+    (
+        "rules?group_next_token=x",
+        r#"invalid parameter "group_limit": group_limit needs to be set in order to paginate over the groups"#,
+    ),
+    (
+        "rules?group_limit=1&group_next_token=x",
+        r#"invalid parameter "group_next_token": invalid group_next_token 'x'. were rule groups changed?"#,
+    ),
+];
+
+#[tokio::test]
+async fn bad_parameters_are_told_in_prometheus_words() {
+    let cases: Vec<(&str, String)> =
+        BAD_PARAMETERS.iter().map(|(path, text)| (*path, bad(text))).collect();
+    let cases: Vec<(&str, u16, &str)> =
+        cases.iter().map(|(path, body)| (*path, 400, body.as_str())).collect();
+    check(&cases).await;
+}
+
+#[tokio::test]
+async fn eleven_thousand_points_are_allowed() {
+    let backend = scripted();
+    let address = start(Arc::clone(&backend), Options::default()).await;
+    let path = "/api/v1/query_range?query=1&start=0&end=11000&step=1s";
+    assert_eq!(ask(address, "GET", path, None).await.status, 200);
+    let path = "/api/v1/query_range?query=1&start=0&end=11001&step=1s";
+    assert_eq!(ask(address, "GET", path, None).await.status, 400);
+}
+
+#[tokio::test]
+async fn labels_and_series_are_sorted_and_cut() {
+    let names = ok(r#"["__name__","instance","job","tenant"]"#);
+    let cut =
+        r#"{"status":"success","data":["__name__"],"warnings":["results truncated due to limit"]}"#;
+    check(&[
+        ("labels", 200, &names),
+        ("labels?limit=4", 200, &names),
+        ("labels?limit=0", 200, &names),
+        ("labels?limit=1", 200, cut),
+        ("labels?match[]=up", 200, &ok(r#"["__name__","job"]"#)),
+        ("label/__name__/values", 200, &ok(r#"["up","v"]"#)),
+        ("label/job/values?match[]=v", 200, &ok(r#"["x"]"#)),
+        ("label/tenant/values?start=2030-01-01T00:00:00Z", 200, &ok("[]")),
+        ("label/nosuch/values", 200, &ok("[]")),
+        ("series?match[]=v", 200, &ok(&format!("[{V}]"))),
+        (
+            "series?match[]=v&match[]={job=~%22y%22}",
+            200,
+            &ok(&format!(r#"[{{"__name__":"up","job":"y"}},{V}]"#)),
+        ),
+        ("metadata", 200, &ok("{}")),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn rules_alerts_and_targets_are_shown() {
+    let alert = r#"{"labels":{"alertname":"High","severity":"warning"},"annotations":{"summary":"v=7 on acme"},"state":"firing","activeAt":"2026-11-22T02:17:22.730Z","value":"7e+00"}"#;
+    let run =
+        r#""health":"ok","evaluationTime":0.000362454,"lastEvaluation":"2026-11-22T02:17:52.731Z""#;
+    let record = |name: &str, query: &str| {
+        format!(r#"{{"name":"{name}","query":"{query}",{run},"type":"recording"}}"#)
+    };
+    let high = |alerts: &str| {
+        format!(
+            r#"{{"state":"firing","name":"High","query":"v > 5","duration":10,"keepFiringFor":0,"labels":{{"severity":"warning"}},"annotations":{{"summary":"v={{{{ $value }}}}"}},"alerts":[{alerts}],{run},"type":"alerting"}}"#
+        )
+    };
+    let group = |name: &str, rules: &[String]| {
+        format!(
+            r#"{{"name":"{name}","file":"r.yml","rules":[{}],"interval":5,"limit":0,"evaluationTime":0.001,"lastEvaluation":"0001-01-01T00:00:00Z"}}"#,
+            rules.join(",")
+        )
+    };
+    let groups = |groups: &[String]| ok(&format!(r#"{{"groups":[{}]}}"#, groups.join(",")));
+    let sum = record("job:v:sum", "sum by (job) (v)");
+    let h = group("h", &[record("r", "v")]);
+    let page = ok(&format!(
+        r#"{{"groups":[{}],"groupNextToken":"r.yml;h"}}"#,
+        group("g", &[sum.clone(), high(alert)])
+    ));
+    let only_high = groups(&[group("g", &[high(alert)])]);
+    let target = r#"{"discoveredLabels":{"__address__":"127.0.0.1:19998","job":"x"},"labels":{"instance":"127.0.0.1:19998","job":"x"},"scrapePool":"x","scrapeUrl":"http://127.0.0.1:19998/metrics","globalUrl":"http://127.0.0.1:19998/metrics","lastError":"connection refused","lastScrape":"2026-11-22T02:17:51.826Z","lastScrapeDuration":0.002917,"health":"down","scrapeInterval":"2s","scrapeTimeout":"2s"}"#;
+    let dropped = r#"{"discoveredLabels":{"job":"gone"}}"#;
+    let targets = |active: &str, dropped: &str| {
+        ok(&format!(r#"{{"activeTargets":[{active}],"droppedTargets":[{dropped}]}}"#))
+    };
+    check(&[
+        ("rules", 200, &groups(&[group("g", &[sum.clone(), high(alert)]), h.clone()])),
+        ("rules?type=alert", 200, &only_high),
+        ("rules?type=record&rule_group[]=g", 200, &groups(&[group("g", std::slice::from_ref(&sum))])),
+        ("rules?rule_name[]=High&exclude_alerts=true", 200, &groups(&[group("g", &[high("")])])),
+        ("rules?match[]={severity=%22warning%22}", 200, &only_high),
+        ("rules?file[]=other.yml", 200, &groups(&[])),
+        ("rules?group_limit=1", 200, &page),
+        ("rules?group_limit=1&group_next_token=r.yml;h", 200, &groups(&[h])),
+        ("alerts", 200, &ok(&format!(r#"{{"alerts":[{alert}]}}"#))),
+        ("targets", 200, &targets(target, dropped)),
+        ("targets?state=active", 200, &targets(target, "")),
+        ("targets?state=dropped", 200, &targets("", dropped)),
+        ("targets?scrapePool=other", 200, &targets("", "")),
+        ("alertmanagers", 200, &ok(r#"{"activeAlertmanagers":[{"url":"http://127.0.0.1:19999/api/v2/alerts"}],"droppedAlertmanagers":[]}"#)),
+        ("status/buildinfo", 200, &ok(&format!(r#"{{"version":"3.14.0","revision":"plimsoll {}","branch":"plimsoll","buildUser":"","buildDate":"","goVersion":""}}"#, env!("CARGO_PKG_VERSION")))),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn a_form_is_read_and_wins_over_the_url() {
+    let backend = scripted();
+    let address = start(Arc::clone(&backend), Options::default()).await;
+    let form = "query=v+%2B+1&time=5&timeout=90s&lookback_delta=1m";
+    let reply = ask(address, "POST", "/api/v1/query?time=6", Some(form)).await;
+    assert_eq!(reply.status, 200, "{}", reply.body);
+    let form = "query=1&start=0&end=1&step=0.5&timeout=2";
+    let reply = ask(address, "POST", "/api/v1/query_range", Some(form)).await;
+    assert_eq!(reply.status, 200, "{}", reply.body);
+    let asked = backend.asked.lock().expect("not poisoned");
+    assert_eq!(asked[0].text, "v + 1");
+    assert_eq!(asked[0].times, QueryTimes::Instant(Timestamp(5000)));
+    assert_eq!(asked[0].timeout, QUERY_TIMEOUT, "a client cannot ask for more than the server's");
+    assert_eq!(asked[0].lookback, Some(Duration::from_secs(60)));
+    let steps =
+        Steps { start: Timestamp(0), end: Timestamp(1000), step: Duration::from_millis(500) };
+    assert_eq!(asked[1].times, QueryTimes::Range(steps));
+    assert_eq!(asked[1].timeout, Duration::from_secs(2));
+}
+
+#[tokio::test]
+async fn health_metrics_and_reload() {
+    let backend = scripted();
+    let closed = start(Arc::clone(&backend), Options::default()).await;
+    let options = Options { enable_lifecycle: true, ..Options::default() };
+    let open = start(Arc::clone(&backend), options).await;
+    let no = Err(ApiError::new(ErrorKind::Internal, "line 3: unknown key"));
+    *backend.reloads.lock().expect("not poisoned") = vec![no, Ok(())];
+    let not_ready =
+        "plimsoll is not ready: not every target has answered or timed out since the start.\n";
+    let cases = [
+        (closed, "GET", "/-/healthy", 200, "plimsoll is healthy.\n"),
+        (closed, "HEAD", "/-/healthy", 200, ""),
+        (closed, "GET", "/-/ready", 503, not_ready),
+        (closed, "GET", "/metrics", 200, "plimsoll_up 1\n"),
+        (closed, "POST", "/-/reload", 403, "Lifecycle API is not enabled."),
+        (closed, "PUT", "/-/reload", 403, "Lifecycle API is not enabled."),
+        (open, "GET", "/-/reload", 405, "Only POST or PUT requests allowed\n"),
+        (open, "POST", "/-/reload", 200, ""),
+        (open, "PUT", "/-/reload", 500, "failed to reload config: line 3: unknown key\n"),
+        (open, "GET", "/nosuch", 404, "404 page not found\n"),
+        (open, "GET", "/api/v1/nosuch", 404, "404 page not found\n"),
+        (open, "GET", "/api/v1/status/flags", 404, "404 page not found\n"),
+        (open, "POST", "/api/v1/rules", 405, ""),
+    ];
+    for (address, method, path, status, body) in cases {
+        let reply = ask(address, method, path, None).await;
+        assert_eq!((reply.status, reply.body.as_str()), (status, body), "{method} {path}");
+    }
+    let reply = ask(closed, "GET", "/metrics", None).await;
+    assert_eq!(reply.content_type, "text/plain; version=0.0.4; charset=utf-8");
+    let now_ready = View { ready: true, ..View::default() };
+    *backend.view.lock().expect("not poisoned") = Arc::new(now_ready);
+    assert_eq!(ask(closed, "GET", "/-/ready", None).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_slow_query_times_out() {
+    let address = start(scripted(), Options::default()).await;
+    let reply = ask(address, "GET", "/api/v1/query?query=slow&timeout=50ms", None).await;
+    assert_eq!(reply.status, 503);
+    assert!(reply.body.contains("query timed out in expression evaluation"), "{}", reply.body);
+    assert!(reply.body.contains(r#""errorType":"timeout""#));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_never_comes_is_an_error() {
+    let options = Options { enable_lifecycle: true, ..Options::default() };
+    let address = start(scripted(), options).await;
+    let reply = ask(address, "POST", "/-/reload", None).await;
+    assert_eq!(reply.status, 503);
+    assert!(reply.body.contains("the request was not answered in time"), "{}", reply.body);
+}
+
+#[tokio::test]
+async fn queries_wait_for_their_turn() {
+    let address = start(scripted(), Options::default()).await;
+    let slow = "/api/v1/query?query=slow&timeout=400ms";
+    let running: Vec<_> = (0..QUERIES_AT_ONCE)
+        .map(|_| tokio::spawn(async move { ask(address, "GET", slow, None).await }))
+        .collect();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let reply = ask(address, "GET", "/api/v1/query?query=1&timeout=50ms", None).await;
+    assert_eq!(reply.status, 503, "no turn in time");
+    assert_eq!(ask(address, "GET", "/api/v1/alerts", None).await.status, 200, "others go on");
+    for running in running {
+        assert_eq!(running.await.expect("ends").status, 503);
+    }
+    assert_eq!(ask(address, "GET", "/api/v1/query?query=1", None).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_large_body_is_refused() {
+    let address = start(scripted(), Options::default()).await;
+    let form = format!("query={}", "x".repeat(MAX_BODY_BYTES));
+    let mut stream = TcpStream::connect(address).await.expect("connects");
+    let head = format!(
+        "POST /api/v1/query HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n",
+        form.len()
+    );
+    stream.write_all(head.as_bytes()).await.expect("sends");
+    let _ = stream.write_all(form.as_bytes()).await;
+    let mut reply = vec![0; 200];
+    let length = stream.read(&mut reply).await.expect("a reply");
+    let reply = String::from_utf8_lossy(&reply[..length]).into_owned();
+    assert!(reply.starts_with("HTTP/1.1 400"), "{reply}");
+}
+
+/// A server with small limits.
+async fn start_limited(limits: listen::Limits) -> SocketAddr {
+    let inner = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = inner.local_addr().expect("bound");
+    let router = router(scripted(), Options::default());
+    let listener = listen::Listener::new(inner, limits);
+    tokio::spawn(serve_router(listener, router, LONG, std::future::pending()));
+    address
+}
+
+const LONG: Duration = Duration::from_secs(600);
+const SHORT: Duration = Duration::from_millis(100);
+
+#[tokio::test]
+async fn a_dripping_request_is_cut() {
+    let address =
+        start_limited(listen::Limits { connections: 8, request: SHORT, idle: LONG }).await;
+    for head in [
+        "GET / HTTP/1.1\r\n",
+        "POST /api/v1/query HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 9999\r\n\r\n",
+    ] {
+        let mut stream = TcpStream::connect(address).await.expect("connects");
+        stream.write_all(head.as_bytes()).await.expect("sends");
+        let dripping = async {
+            while stream.write_all(b"x").await.is_ok() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), dripping).await.expect("is cut");
+    }
+}
+
+#[tokio::test]
+async fn a_silent_connection_is_closed() {
+    let address =
+        start_limited(listen::Limits { connections: 8, request: LONG, idle: SHORT }).await;
+    let mut stream = TcpStream::connect(address).await.expect("connects");
+    let request = b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n";
+    let mut reply = Vec::new();
+    stream.write_all(request).await.expect("sends");
+    let closed = stream.read_to_end(&mut reply);
+    tokio::time::timeout(Duration::from_secs(10), closed).await.expect("is closed").expect("reads");
+    assert!(reply.starts_with(b"HTTP/1.1 200"));
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_is_cut_and_frees_its_place() {
+    let address =
+        start_limited(listen::Limits { connections: 1, request: LONG, idle: SHORT }).await;
+    let mut stream = TcpStream::connect(address).await.expect("connects");
+    // More answers than the sockets' buffers hold, and nobody reads them.
+    let requests = b"GET /api/v1/rules HTTP/1.1\r\nHost: x\r\n\r\n".repeat(1000);
+    let sending = async { while stream.write_all(&requests).await.is_ok() {} };
+    tokio::time::timeout(Duration::from_secs(20), sending).await.expect("is cut");
+    let next = ask(address, "GET", "/-/healthy", None);
+    let reply = tokio::time::timeout(Duration::from_secs(10), next).await.expect("a place is free");
+    assert_eq!(reply.status, 200);
+}
+
+#[tokio::test]
+async fn stopping_lets_requests_finish_and_takes_no_new_ones() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("bound");
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let shutdown = async move {
+        let _ = stopped.await;
+    };
+    let serving = tokio::spawn(serve(listener, scripted(), Options::default(), shutdown));
+    let path = "/api/v1/query?query=slow&timeout=300ms";
+    let running = tokio::spawn(async move { ask(address, "GET", path, None).await });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    stop.send(()).expect("the server listens for it");
+    assert_eq!(running.await.expect("ends").status, 503, "answered, not cut");
+    serving.await.expect("ends").expect("without an error");
+    assert!(TcpStream::connect(address).await.is_err());
+}
+
+#[tokio::test]
+async fn stopping_does_not_wait_for_a_client_that_dawdles() {
+    let inner = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let mut stream =
+        TcpStream::connect(inner.local_addr().expect("bound")).await.expect("connects");
+    stream.write_all(b"GET / HTTP/1.1\r\n").await.expect("sends");
+    let router = router(scripted(), Options::default());
+    let listener = listen::Listener::new(inner, listen::Limits::default());
+    let soon = tokio::time::sleep(SHORT);
+    let serving = serve_router(listener, router, SHORT, soon);
+    let ended = tokio::time::timeout(Duration::from_secs(10), serving).await;
+    ended.expect("does not wait").expect("without an error");
+}
