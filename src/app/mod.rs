@@ -7,8 +7,17 @@ mod clock;
 pub mod config;
 mod files;
 mod live;
+mod process;
+mod reload;
 mod run;
 mod setup;
 mod shell;
 
 pub use clock::Clock;
+
+/// Logs a warning about a file that is in use all the same.
+fn warn(problem: &crate::yaml::Problem) {
+    let crate::yaml::Problem { file, line, column, message, hint, .. } = problem;
+    let hint = hint.as_deref().unwrap_or_default();
+    tracing::warn!(file, line, column, hint, "{message}");
+}

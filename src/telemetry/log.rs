@@ -271,9 +271,9 @@ mod tests {
         let reason = ResolveReason::ConditionCleared;
         let fact = Fact::AlertResolved { labels: labels.clone(), started_at: Timestamp(0), reason };
         check(&fact, "INFO", "an alert has ended", ("reason", "ConditionCleared"));
-        let fact = Fact::AlertUnknown { labels: labels.clone(), doubt: Doubt::RuleFailed };
+        let fact = Fact::AlertUnknown { labels: labels.clone(), doubt: Doubt::RangeNotCovered };
         let message = "an alert is unknown: its inputs are missing";
-        check(&fact, "WARN", message, ("why", "the rule could not be evaluated"));
+        check(&fact, "WARN", message, ("why", "the rule looks back to before the start"));
         let fact = Fact::Held { labels, action: "restart", reason: "cool_down" };
         check(&fact, "INFO", "an action was decided and held", ("reason", "cool_down"));
         let fact = Fact::Outbox(outbox::Fact::Retrying {
