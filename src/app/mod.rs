@@ -2,18 +2,22 @@
 //!
 //! The only layer that knows everything below it. It wires, starts and stops; it decides nothing.
 
+mod api;
 pub mod cli;
 mod clock;
 pub mod config;
+mod demo;
 mod files;
 mod live;
 mod process;
 mod reload;
 mod run;
+mod serve;
 mod setup;
 mod shell;
 
 pub use clock::Clock;
+pub use setup::engine_setup;
 
 /// Logs a warning about a file that is in use all the same.
 fn warn(problem: &crate::yaml::Problem) {

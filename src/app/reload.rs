@@ -42,14 +42,16 @@ impl Reloader {
         Reloader { shared: Arc::new(Shared { path, host, fixed, results: Mutex::new(results) }) }
     }
 
-    /// Reads the file and hands the result to the loop. The error is what is wrong with the file;
+    /// Reads the file and hands the result to the loop; done once it is taken. The error is what is wrong with the file;
     /// the loop hears it, too, and the old configuration stays.
     pub async fn reload(&self) -> Result<(), String> {
         let results = self.shared.results.lock().await;
         let built = self.build().await;
         let outcome = built.as_ref().map(|_| ()).map_err(Clone::clone);
-        let stopped = || "plimsoll is stopping".to_owned();
-        results.send(built.map(Box::new)).await.map_err(|_| stopped())?;
+        let stopping = || "plimsoll is stopping".to_owned();
+        results.send(built.map(Box::new)).await.map_err(|_| stopping())?;
+        // There is room for one: it is free again once the loop has taken these.
+        results.reserve().await.map(drop).map_err(|_| stopping())?;
         outcome
     }
 
@@ -93,15 +95,15 @@ mod tests {
         let (reloader, mut results) = reloader(&path);
 
         std::fs::write(&path, "host: a\nmode: obey\nwep: {}\n").expect("written");
-        let error = reloader.reload().await.expect_err("the file is bad");
+        let (reloaded, heard) = tokio::join!(reloader.reload(), results.recv());
+        let error = reloaded.expect_err("the file is bad");
         assert!(error.contains("plimsoll.yaml:2:7: ") && error.contains(":3:1: "), "{error}");
-        let heard = results.recv().await.expect("the loop hears of it");
-        assert_eq!(heard.err(), Some(error));
+        assert_eq!(heard.expect("the loop hears of it").err(), Some(error));
 
         std::fs::write(&path, "host: b\n").expect("written");
-        reloader.reload().await.expect("the file is good");
-        let parts = results.recv().await.expect("the loop gets it").expect("built");
-        assert_eq!(parts.setup.host, "b");
+        let (reloaded, heard) = tokio::join!(reloader.reload(), results.recv());
+        reloaded.expect("the file is good");
+        assert_eq!(heard.expect("the loop gets it").expect("built").setup.host, "b");
 
         drop(results);
         let error = reloader.reload().await.expect_err("nobody takes it");

@@ -28,8 +28,8 @@ const UNKNOWN_TIMEOUT: Duration = Duration::from_secs(3600);
 /// Samples one rule may load: 5,000 containers × an hour at 5 s, and well below memory.
 const MAX_SAMPLES: usize = 5_000_000;
 
-/// What the engine runs on.
-fn engine_setup(config: &Config, host: &str) -> Setup {
+/// What the engine runs on; a replay needs no more than this of a configuration.
+pub fn engine_setup(config: &Config, host: &str) -> Setup {
     let interval = config.global.evaluation_interval;
     Setup {
         groups: config.groups.clone(),
@@ -78,6 +78,8 @@ pub struct Parts {
     pub discovery: mpsc::Receiver<Refreshed>,
     /// One client per instance.
     pub alertmanagers: Vec<Arc<AlertmanagerClient>>,
+    /// Whether their routes are asked how long a late incident is shown.
+    pub reads_holds: bool,
     /// What alerts carry.
     pub dress: Arc<Dress>,
     /// The way to the Control Plane.
@@ -104,6 +106,7 @@ pub fn build(config: &Config, host: &str) -> anyhow::Result<Parts> {
         files: first.targets.unwrap_or_default(),
         discovery,
         alertmanagers: config.alerting.alertmanagers.iter().map(client).collect(),
+        reads_holds: config.alerting.min_presentation.is_none(),
         dress: Arc::new(dress(config)),
         webhook: webhook.map(Arc::new),
     })

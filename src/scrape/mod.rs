@@ -12,4 +12,5 @@ mod testing;
 
 pub use error::{ScrapeError, ScrapeErrorKind};
 pub use pool::{ScrapeOutcome, Scraper, Settings};
+pub use session::add_target_labels;
 pub use target::Target;

@@ -83,7 +83,7 @@ impl Session {
 
 /// Gives a series its target's labels (`scrape/scrape.go`, `mutateSampleLabels`): with
 /// `honor_labels` the page wins, else its own label moves to `exported_…`.
-fn add_target_labels(labels: &mut LabelsBuilder, target: &Labels, honor_labels: bool) {
+pub fn add_target_labels(labels: &mut LabelsBuilder, target: &Labels, honor_labels: bool) {
     let mut moved = Vec::new();
     for (name, value) in target.iter() {
         let own = labels.get(name);

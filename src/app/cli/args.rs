@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::{Args as Arguments, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+use super::super::demo;
+
 /// The load line for a Docker host that carries paying tenants.
 #[derive(Parser, Debug)]
 #[command(name = "plimsoll", version, about, propagate_version = true)]
@@ -20,6 +22,8 @@ pub struct Args {
 pub enum Command {
     /// Run: scrape, judge, alert, act.
     Run(RunArgs),
+    /// Watch it work: a simulated host, everything else real, time sped up.
+    Demo(demo::Options),
     /// Check files, and tell every problem at once.
     #[command(subcommand)]
     Check(Check),

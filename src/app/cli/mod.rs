@@ -22,9 +22,11 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser};
 use serde::Serialize;
 
-use self::args::{Args, Check, Command, Format};
+pub use self::args::Format;
+use self::args::{Args, Check, Command};
 use self::out::Out;
 use super::config::{Config, Environment};
+use super::demo;
 
 /// What a command ends with.
 mod exit {
@@ -44,7 +46,7 @@ mod exit {
 pub fn main() -> ExitCode {
     let environment = Environment::read();
     let mut out = Out {
-        data: &mut io::stdout().lock(),
+        data: &mut io::stdout(),
         talk: &mut io::stderr(),
         format: Format::Text,
         colours: (environment.colour_out, environment.colour_err),
@@ -77,6 +79,7 @@ fn execute(
     out.format = args.format;
     match args.command {
         Command::Run(args) => run::run(&args, environment, out),
+        Command::Demo(options) => demo::main(&options, out.format, out.colours.0),
         Command::Check(Check::Config(args)) => check::config(&args, out),
         Command::Check(Check::Rules(args)) => check::rules(&args, out),
         Command::Healthcheck(args) => health::healthcheck(&args, out),

@@ -1,21 +1,23 @@
 //! `run`: the real thing, until a signal ends it.
 
-use std::sync::mpsc;
+use std::path::PathBuf;
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::super::api::Api;
 use super::super::clock::Clock;
 use super::super::config::{Config, Environment, hostname};
 use super::super::live::{Start, wire};
 use super::super::reload::Reloader;
-use super::super::setup;
+use super::super::{process, serve, setup};
 use super::args::{Format, LogLevel, RunArgs};
 use super::out::Out;
 use super::{exit, finish, runtime};
 use crate::journal::{self, StoreKind};
-use crate::telemetry;
+use crate::{http, promql, telemetry};
 
 /// From the stop signal to the end of the process, whatever hangs: docker and systemd send SIGKILL
 /// after 10 s at the earliest.
@@ -60,11 +62,7 @@ enum News {
 }
 
 /// Works on a thread of its own, so that a disk that hangs cannot keep the process from ending.
-fn end_in_time(
-    path: std::path::PathBuf,
-    config: Config,
-    environment: Environment,
-) -> anyhow::Result<()> {
+fn end_in_time(path: PathBuf, config: Config, environment: Environment) -> anyhow::Result<()> {
     let (tell, news) = mpsc::channel();
     let stopping = tell.clone();
     thread::Builder::new().name("plimsoll".to_owned()).stack_size(STACK_BYTES).spawn(
@@ -97,29 +95,54 @@ fn end_in_time(
 }
 
 async fn live(
-    path: std::path::PathBuf,
+    path: PathBuf,
     config: Config,
     environment: &Environment,
     stop: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
+    let listener = serve::listen(&config.web).await?;
     let host = config.policy.host.clone().or_else(hostname).unwrap_or_default();
-    let (dir, is_last_resort) = setup::state_dir(&config, environment.state_directory.as_deref());
+    let dir = state_dir(&config, environment);
+    let kind = config.storage.kind.unwrap_or(StoreKind::Redb);
+    let opened = journal::open(kind, &dir.join("journal"))?;
+    let clock = Clock::system();
+    let (crank, handles) = wire(Start {
+        config: config.clone(),
+        host: host.clone(),
+        clock,
+        opened,
+        checkpoint: Some(dir.join("window")),
+        tell: Box::new(telemetry::record),
+    })?;
+    let reloader = Reloader::new(path, host, &config, handles.reloads);
+    tokio::spawn(reload_on_hangup(reloader.clone()));
+    let started_at = clock.now().wall;
+    let api = Api {
+        clock,
+        views: handles.views,
+        questions: handles.questions,
+        default_step: config.global.evaluation_interval,
+        metrics: Box::new(move |view| telemetry::metrics_text(view, &process::look(started_at))),
+        reload: Box::new(move || {
+            let reloader = reloader.clone();
+            Box::pin(async move { reloader.reload().await })
+        }),
+    };
+    let options = http::Options {
+        enable_lifecycle: config.web.enable_lifecycle,
+        promql: promql::ParseOptions::default(),
+    };
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), "plimsoll runs");
+    serve::turn_and_serve(crank, listener, Arc::new(api), options, stop).await
+}
+
+fn state_dir(config: &Config, environment: &Environment) -> PathBuf {
+    let (dir, is_last_resort) = setup::state_dir(config, environment.state_directory.as_deref());
     if is_last_resort {
         let hint = "set storage.path, or let systemd make StateDirectory=plimsoll";
         tracing::warn!(dir = %dir.display(), hint, "state is kept in the working directory");
     }
-    let kind = config.storage.kind.unwrap_or(StoreKind::Redb);
-    let opened = journal::open(kind, &dir.join("journal"))?;
-    let clock = Clock::system();
-    let checkpoint = Some(dir.join("window"));
-    let tell = Box::new(telemetry::record);
-    let start =
-        Start { config: config.clone(), host: host.clone(), clock, opened, checkpoint, tell };
-    let (crank, handles) = wire(start)?;
-    let reloader = Reloader::new(path, host, &config, handles.reloads.clone());
-    tokio::spawn(reload_on_hangup(reloader));
-    tracing::info!(version = env!("CARGO_PKG_VERSION"), "plimsoll runs");
-    crank.turn(stop).await
+    dir
 }
 
 /// The loop hears and tells how each reload ends.

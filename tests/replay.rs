@@ -1,0 +1,213 @@
+//! Replays of a real cAdvisor: recorded scrapes of real containers, at their own times, through the
+//! real scanner and the real engine with the shipped rules, against what truly happened.
+//!
+//! Reads `../shared/data` (its README has the ground truth), so it runs in `.ci/run live` only;
+//! `replay_synthetic` is its twin without files.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use plimsoll::base::Timestamp;
+use plimsoll::engine::Fact;
+use serde_json::Value;
+
+#[path = "support/cast.rs"]
+mod cast;
+#[path = "support/driver.rs"]
+mod driver;
+#[path = "replay/m2.rs"]
+mod m2;
+#[path = "support/mod.rs"]
+mod support;
+
+use driver::{Driver, Episode};
+
+const INTERVAL: Duration = Duration::from_secs(5);
+
+fn data(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/cadvisor").join(path)
+}
+
+/// The scrapes of a capture, by the time they were made.
+fn capture(name: &str) -> BTreeMap<Timestamp, Vec<u8>> {
+    let folder = data(name);
+    let listing =
+        std::fs::read_dir(&folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
+    let mut scrapes = BTreeMap::new();
+    for file in listing {
+        let path = file.expect("the folder can be listed").path();
+        let name = path.file_name().expect("a file has a name").to_string_lossy().into_owned();
+        let Some(millis) = name.strip_suffix(".txt.gz") else { continue };
+        let Ok(millis) = millis.parse() else { continue };
+        let mut body = Vec::new();
+        let packed = std::fs::File::open(&path).expect("the file can be read");
+        flate2::read::GzDecoder::new(packed).read_to_end(&mut body).expect("is gzip");
+        scrapes.insert(Timestamp(millis), body);
+    }
+    scrapes
+}
+
+/// When the kernel killed a process of that container.
+fn oom_kills(capture: &str, container: &str) -> Vec<Timestamp> {
+    let path = data(capture).join("docker-events.jsonl");
+    let text = std::fs::read_to_string(path).expect("the events were recorded");
+    let events = text.lines().map(|line| serde_json::from_str::<Value>(line).expect("is JSON"));
+    events
+        .filter(|event| {
+            event["Action"] == "oom" && event["Actor"]["Attributes"]["name"] == container
+        })
+        .map(|event| Timestamp(event["timeNano"].as_i64().expect("a time") / 1_000_000))
+        .collect()
+}
+
+/// The capture replayed, with every long `for` cut to `percent` of it.
+fn replay(name: &str, percent: u32) -> Driver {
+    let scrapes = capture(name);
+    let first = *scrapes.keys().next().expect("a capture has scrapes");
+    let last = *scrapes.keys().next_back().expect("a capture has scrapes");
+    let phase = Duration::from_millis((first.0 % 5000) as u64);
+    let start = first - Duration::from_secs(1);
+    let mut driver = Driver::new(cast::recorded_host(percent), phase, start);
+    let script = move |at: Timestamp| {
+        // The recorder was a few milliseconds late now and then; a slot's scrape is the next one.
+        let (made, body) = scrapes.range(at..).next()?;
+        assert!(made.since(at) < Duration::from_millis(100), "no scrape at {at}");
+        Some(body.clone())
+    };
+    driver.add_target("cadvisor", "127.0.0.1:8080", Box::new(script));
+    driver.run(INTERVAL, last + Duration::from_secs(1));
+    assert_eq!(driver.troubles(), Vec::<&Fact>::new());
+    driver
+}
+
+/// How many of the kills a warning preceded, after the kill before and before the kill itself.
+fn warned(kills: &[Timestamp], warnings: &[Episode]) -> usize {
+    let starts = [Timestamp(0)].into_iter().chain(kills.iter().copied());
+    let is_warned = |(before, kill): (Timestamp, &Timestamp)| {
+        warnings.iter().any(|warning| before < warning.from && warning.from < *kill)
+    };
+    starts.zip(kills).filter(|pair| is_warned(*pair)).count()
+}
+
+fn of(episodes: Vec<Episode>, container: &str) -> Vec<Episode> {
+    episodes.into_iter().filter(|episode| episode.of == container).collect()
+}
+
+#[test]
+fn memory_of_a_real_host() {
+    let mut driver = replay("trim", 100);
+    let t0 = Timestamp(1_795_312_441_005);
+    // The one critical decision: its working set passes 90 % at 365 s and stays.
+    let decided = driver.episodes("TenantMemoryWillOom", "name");
+    assert_eq!(decided.len(), 1, "{decided:?}");
+    assert_eq!((decided[0].of.as_str(), decided[0].to), ("acme-api", None));
+    let after = decided[0].from.since(t0).as_secs();
+    assert!((420..=435).contains(&after), "for: 1m after 365 s, fired at {after} s");
+    // Page cache tells and decides nothing.
+    assert_eq!(driver.fired("TenantMemoryNearLimit", "name"), ["acme-api", "piper-cache"]);
+
+    let kills = oom_kills("trim", "acme-worker");
+    assert_eq!(kills.len(), 9);
+    let warnings = driver.episodes("TenantMemoryExhaustionSoon", "name");
+    let count = warned(&kills, &of(warnings.clone(), "acme-worker"));
+    assert!(count >= 8, "{count} of 9 kills were warned of: {warnings:?}");
+    let truly = ["acme-api", "acme-worker", "aviato-spiky", "globex-forker"];
+    assert_eq!(
+        driver.fired("TenantMemoryExhaustionSoon", "name"),
+        truly,
+        "climbed to 94 % and more"
+    );
+
+    // Every kill is counted. The alert of a container that is killed every two minutes stays, and
+    // begins within seconds of the first kill. domoom-pid1 died before any scrape saw it.
+    let killed = driver.episodes("ContainerOomKilled", "name");
+    let names: Vec<&str> = killed.iter().map(|episode| episode.of.as_str()).collect();
+    assert_eq!(names, ["globex-forker", "acme-worker", "domoom-child"]);
+    for (container, count) in [("acme-worker", 9), ("globex-forker", 7)] {
+        let kills = oom_kills("trim", container);
+        assert_eq!(kills.len(), count, "{container}");
+        let query = format!("sum(container_oom_events_total{{name=\"{container}\"}})");
+        assert_eq!(driver.query(&query), Some(count as f64), "{container}");
+        let [episode] = &of(killed.clone(), container)[..] else { panic!("{killed:?}") };
+        assert!(episode.from.since(kills[0]) < Duration::from_secs(10), "{episode:?}");
+        assert_eq!(episode.to, None, "{container}");
+    }
+}
+
+#[test]
+fn nothing_else_is_wrong_with_a_real_host() {
+    let driver = replay("trim", 100);
+    let told = [
+        "TenantMemoryNearLimit",
+        "TenantMemoryWillOom",
+        "TenantMemoryExhaustionSoon",
+        "ContainerOomKilled",
+        "Watchdog",
+    ];
+    for (at, fact) in &driver.facts {
+        let Fact::AlertFiring { labels, .. } = fact else { continue };
+        let alert = labels.get("alertname").expect("an alert has a name");
+        assert!(told.contains(&alert), "{at}: {labels:?}");
+        assert_ne!(labels.get("name"), Some("legacy-cron"), "{labels:?}");
+        let known = labels.get("tenant").is_some();
+        assert!(known || ["Watchdog", "ContainerOomKilled"].contains(&alert), "{labels:?}");
+        assert_eq!(labels.get("host"), (alert != "Watchdog").then_some("web-7"), "{labels:?}");
+    }
+    // What was told inside is what both lanes carried out.
+    let firing = driver.facts.iter().filter(|(_, f)| matches!(f, Fact::AlertFiring { .. })).count();
+    let sent =
+        |name: &str| driver.delivered.iter().filter(|(_, e)| e.event_type.name() == name).count();
+    assert_eq!((sent("alert.firing"), sent("alert.unknown")), (firing, 0));
+    let mut heard: Vec<_> =
+        driver.heard.iter().map(|(_, p)| (&p.alert.labels, p.alert.starts_at())).collect();
+    heard.sort();
+    heard.dedup();
+    assert_eq!(heard.len(), firing, "Alertmanager heard of every incident");
+}
+
+#[test]
+fn saturation_is_told_from_bursts() {
+    let driver = replay("trim", 30);
+    // Throttled in every period with its quota used up; half the periods with a fifth of it.
+    let saturated = driver.fired("TenantCpuThrottled", "name");
+    let bursty = driver.fired("TenantCpuThrottledBursty", "name");
+    assert_eq!(saturated, ["initech-cruncher"]);
+    // initech-batch runs into its quota for 30 s of every 90 s.
+    assert_eq!(bursty, ["cyberdyne-svc", "initech-batch"]);
+}
+
+#[test]
+fn a_limit_changed_by_hand_is_drift() {
+    let driver = replay("trim", 10);
+    // `docker update` gave it the limits of pro at 600 s; its plan stayed free.
+    assert_eq!(driver.fired("PlanMemoryLimitDrift", "name"), ["hooli-app"]);
+    assert_eq!(driver.fired("PlanCpuLimitDrift", "name"), ["hooli-app"]);
+    // legacy-cron has no limit and belongs to nobody.
+    assert_eq!(driver.fired("TenantWithoutLimit", "name"), Vec::<String>::new());
+    assert_eq!(driver.fired("TenantWithoutCpuLimit", "name"), Vec::<String>::new());
+}
+
+#[test]
+fn five_minutes_with_the_recommended_flags() {
+    let mut driver = replay("recommended-flags", 100);
+    // acme-api still sits at 97 %; the leaking ones come and go faster than `for: 1m`.
+    assert_eq!(driver.fired("TenantMemoryWillOom", "name"), ["acme-api"]);
+    assert_eq!(driver.fired("ContainerOomKilled", "name"), ["acme-worker", "globex-forker"]);
+    for (container, count) in [("acme-worker", 7.0), ("globex-forker", 5.0)] {
+        let query = format!("sum(container_oom_events_total{{name=\"{container}\"}})");
+        assert_eq!(driver.query(&query), Some(count), "{container}");
+    }
+    let critical = driver.facts.iter().filter_map(|(_, fact)| match fact {
+        Fact::AlertFiring { labels, .. } if labels.get("severity") == Some("critical") => {
+            Some((labels.get("alertname")?, labels.get("name")?))
+        }
+        _ => None,
+    });
+    assert_eq!(critical.count(), 3, "one memory alert and two of kills that happened");
+    let kills = oom_kills("recommended-flags", "acme-worker");
+    let warnings = of(driver.episodes("TenantMemoryExhaustionSoon", "name"), "acme-worker");
+    // The first kill came 18 s after the first scrape, before a slope could be seen.
+    assert_eq!((kills.len(), warned(&kills, &warnings)), (3, 2), "{warnings:?}");
+}

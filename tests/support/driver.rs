@@ -1,0 +1,222 @@
+//! A well-behaved world around the pure engine: targets answer from a script, the journal commits,
+//! Alertmanager and the Control Plane take what they are given, and time jumps to what comes next.
+//!
+//! Nothing sleeps and nothing is random; a run of an hour takes as long as its scans and rules.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use plimsoll::alerts::{Presented, Verdict};
+use plimsoll::base::{Labels, Now, Receipt, TargetId, Timestamp};
+use plimsoll::engine::{Engine, Event, Fact, Request, Scraped, Setup, TargetInfo};
+use plimsoll::exposition::{Selection, SeriesCache};
+use plimsoll::outbox::{self, Answer, Outcome, Reply};
+use plimsoll::promql::{EvalOptions, ParseOptions, QueryTimes, Value, instant, parse, reach};
+use plimsoll::window::Span;
+
+use super::support::scan;
+
+/// Every answer but a scrape's takes this long.
+const REPLY_AFTER: Duration = Duration::from_millis(2);
+/// A scrape takes this long.
+pub const SCRAPE_TAKES: Duration = Duration::from_millis(20);
+
+/// What a target says when it is asked at that time; `None` if it does not answer.
+pub type Script = Box<dyn FnMut(Timestamp) -> Option<Vec<u8>>>;
+
+struct Target {
+    labels: Labels,
+    cache: SeriesCache,
+    script: Script,
+}
+
+/// The engine and the world around it.
+pub struct Driver {
+    engine: Engine,
+    selection: Selection,
+    targets: Vec<Target>,
+    now: Now,
+    /// By the time at which it arrives, then by order.
+    coming: BTreeMap<(Duration, u64), Event>,
+    sent: u64,
+    /// Everything the engine told, with its time.
+    pub facts: Vec<(Timestamp, Fact)>,
+    /// What Alertmanager heard.
+    pub heard: Vec<(Timestamp, Presented)>,
+    /// What the Control Plane got.
+    pub delivered: Vec<(Timestamp, outbox::Event)>,
+}
+
+impl Driver {
+    /// A run that starts at `start`. Slots lie `phase` after the multiples of their interval.
+    pub fn new(mut setup: Setup, phase: Duration, start: Timestamp) -> Driver {
+        setup.pace.phase = phase;
+        let selection = setup.selection();
+        let now = Now { monotonic: Duration::ZERO, wall: start };
+        Driver {
+            engine: Engine::new(setup, &[], now, Box::new(|| Duration::ZERO)),
+            selection,
+            targets: Vec::new(),
+            now,
+            coming: BTreeMap::new(),
+            sent: 0,
+            facts: Vec::new(),
+            heard: Vec::new(),
+            delivered: Vec::new(),
+        }
+    }
+
+    /// Adds a target, scraped every `interval`.
+    pub fn add_target(&mut self, job: &str, instance: &str, script: Script) {
+        let labels = Labels::from_pairs([("job", job), ("instance", instance)]);
+        self.targets.push(Target { labels, cache: SeriesCache::new(), script });
+    }
+
+    /// Runs until the wall clock shows `end`, scraping every `interval`.
+    pub fn run(&mut self, interval: Duration, end: Timestamp) {
+        let info = |(index, target): (usize, &Target)| TargetInfo {
+            id: TargetId(index as u32),
+            labels: target.labels.clone(),
+            discovered: target.labels.clone(),
+            url: String::new(),
+            interval,
+            timeout: interval,
+        };
+        let active = self.targets.iter().enumerate().map(info).collect();
+        self.handle(Event::Targets { active, dropped: Vec::new() });
+        while self.now.wall < end {
+            let wakeup = self.engine.next_wakeup();
+            let arrival = self.coming.first_key_value().map(|((at, _), _)| *at);
+            let next = arrival.map_or(wakeup, |at| at.min(wakeup));
+            assert!(next > self.now.monotonic || arrival == Some(next), "the engine spins");
+            let passed = next.saturating_sub(self.now.monotonic);
+            self.now = Now { monotonic: self.now.monotonic + passed, wall: self.now.wall + passed };
+            let event = if arrival == Some(next) {
+                self.coming.pop_first().expect("it was seen").1
+            } else {
+                Event::Tick
+            };
+            self.handle(event);
+        }
+    }
+
+    fn handle(&mut self, event: Event) {
+        let step = self.engine.handle(self.now, event);
+        if let Some((batch, _)) = step.changes {
+            self.later(REPLY_AFTER, Event::Committed(Receipt::of(batch)));
+        }
+        let at = self.now.wall;
+        self.facts.extend(step.facts.into_iter().map(|fact| (at, fact)));
+        for request in step.requests {
+            self.serve(request);
+        }
+    }
+
+    fn serve(&mut self, request: Request) {
+        let at = self.now.wall;
+        match request {
+            Request::Scrape { target, anew } => {
+                let Target { labels, cache, script } = &mut self.targets[target.0 as usize];
+                if anew {
+                    cache.reset();
+                }
+                let body = script(at).ok_or("connection refused".to_owned());
+                let result = body.and_then(|body| scan(cache, &self.selection, labels, &body));
+                let scraped = Scraped { target, duration: SCRAPE_TAKES, result };
+                self.later(SCRAPE_TAKES, Event::Scraped(scraped));
+            }
+            Request::Post(post) => {
+                self.heard.extend(post.alerts.into_iter().map(|alert| (at, alert)));
+                let event = Event::Posted { post: post.id, verdict: Verdict::Accepted };
+                self.later(REPLY_AFTER, event);
+            }
+            Request::Deliver(attempt) => {
+                let event = serde_json::from_str(&attempt.body).expect("a body is an event");
+                self.delivered.push((at, event));
+                let outcome = Outcome::Accepted(Answer::default());
+                let reply = Reply { id: attempt.id, number: attempt.number, outcome };
+                self.later(REPLY_AFTER, Event::Delivered(reply));
+            }
+        }
+    }
+
+    fn later(&mut self, after: Duration, event: Event) {
+        self.sent += 1;
+        self.coming.insert((self.now.monotonic + after, self.sent), event);
+    }
+
+    /// The value of a query now, asked as a reader of the API asks; one series at most.
+    pub fn query(&mut self, text: &str) -> Option<f64> {
+        let expr = parse(text, &ParseOptions::default()).expect(text);
+        let wanted = reach(&expr, QueryTimes::default()).into_iter().map(|reach| {
+            let after = self.now.wall - reach.back.expect("nothing here uses @");
+            (reach.selector, Span { after, upto: self.now.wall })
+        });
+        let wanted = wanted.collect();
+        let ask = Event::Copy { ticket: 1, wanted, max_samples: 1_000_000 };
+        let copy = self.engine.handle(self.now, ask).answers.pop()?.copy?;
+        let value = instant(&expr, &copy, self.now.wall, &EvalOptions::default()).expect(text);
+        let Value::Vector(vector) = value.value else { panic!("{text} is not a vector") };
+        assert!(vector.len() <= 1, "{text} has {} series", vector.len());
+        vector.first().map(|(_, value)| *value)
+    }
+
+    /// When each alert of that name fired and ended, by the value of its label `by`.
+    pub fn episodes(&self, alert: &str, by: &str) -> Vec<Episode> {
+        let mut episodes: Vec<Episode> = Vec::new();
+        for (at, fact) in &self.facts {
+            let (labels, fired) = match fact {
+                Fact::AlertFiring { labels, .. } => (labels, true),
+                Fact::AlertResolved { labels, .. } => (labels, false),
+                _ => continue,
+            };
+            if labels.get("alertname") != Some(alert) {
+                continue;
+            }
+            let of = labels.get(by).unwrap_or_default().to_owned();
+            if fired {
+                episodes.push(Episode { of, from: *at, to: None });
+            } else {
+                let open = episodes.iter_mut().find(|e| e.of == of && e.to.is_none());
+                open.expect("an alert fires before it ends").to = Some(*at);
+            }
+        }
+        episodes
+    }
+
+    /// Whose alert of that name fired, each once.
+    pub fn fired(&self, alert: &str, by: &str) -> Vec<String> {
+        let mut names: Vec<String> =
+            self.episodes(alert, by).into_iter().map(|episode| episode.of).collect();
+        names.sort();
+        names.dedup();
+        names
+    }
+
+    /// Rules that failed, targets that failed, series refused: what no good run has.
+    pub fn troubles(&self) -> Vec<&Fact> {
+        let is_trouble = |fact: &&Fact| {
+            matches!(
+                fact,
+                Fact::RuleFailed { .. }
+                    | Fact::ScrapeFailed { .. }
+                    | Fact::SeriesRefused { .. }
+                    | Fact::SlotsMissed { .. }
+                    | Fact::ClockStepped { .. }
+                    | Fact::JournalFailing { .. }
+            )
+        };
+        self.facts.iter().map(|(_, fact)| fact).filter(is_trouble).collect()
+    }
+}
+
+/// One time an alert fired.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Episode {
+    /// Whose it was.
+    pub of: String,
+    /// When it began to fire.
+    pub from: Timestamp,
+    /// When it ended, if it did.
+    pub to: Option<Timestamp>,
+}
