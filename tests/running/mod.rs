@@ -33,9 +33,7 @@ pub async fn exporter(body: String) -> u16 {
             let body = format!("{body}# TYPE counting_total counter\ncounting_total {count}\n");
             tokio::spawn(async move {
                 let mut request = [0; 4096];
-                if stream.read(&mut request).await.is_err() {
-                    return;
-                }
+                let Ok(1..) = stream.read(&mut request).await else { return };
                 let answer = format!(
                     "HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4\r\n\
                      Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
