@@ -4,7 +4,6 @@
 //! what a person would see: alerts at Alertmanager, webhooks at the Control Plane, the log.
 #![expect(
     clippy::disallowed_methods,
-    clippy::print_stderr,
     reason = "tests drive real processes, wait in real time and show the log of one that failed"
 )]
 

@@ -5,7 +5,6 @@
 //! `.ci/run` installs them. A peer that is missing fails its test: nothing is skipped.
 #![expect(
     clippy::disallowed_methods,
-    clippy::print_stderr,
     reason = "tests drive real processes, wait in real time and show the log of one that failed"
 )]
 
