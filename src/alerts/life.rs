@@ -150,6 +150,7 @@ fn begin(candidate: Candidate, slot: Timestamp) -> Alert {
         unknown_told: false,
         accepted_at: None,
         restored: false,
+        judged: false,
         revision: 0,
     }
 }

@@ -320,6 +320,7 @@ mod tests {
             unknown_told: false,
             accepted_at: None,
             restored: false,
+            judged: false,
             revision: 0,
         }
     }

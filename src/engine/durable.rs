@@ -126,6 +126,7 @@ mod tests {
             unknown_told: false,
             accepted_at: None,
             restored: false,
+            judged: false,
             revision: 7,
         }
     }

@@ -137,6 +137,7 @@ fn high(state: AlertState) -> Alert {
         unknown_told: false,
         accepted_at: None,
         restored: false,
+        judged: false,
         revision: 1,
     }
 }

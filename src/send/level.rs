@@ -138,6 +138,7 @@ mod tests {
             unknown_told: false,
             accepted_at: None,
             restored: false,
+            judged: false,
             revision: 1,
         };
         Presented { alert, expr: "v > 5".to_owned(), phase, ends_at: Timestamp(16_000) }

@@ -100,6 +100,11 @@ impl Server {
         self.send("GET", path, "").await.unwrap_or_else(|error| panic!("{path}: {error}"))
     }
 
+    /// A GET that may find the server gone.
+    pub async fn try_get(&self, path: &str) -> std::io::Result<Answer> {
+        self.send("GET", path, "").await
+    }
+
     pub async fn post(&self, path: &str, form: &str) -> Answer {
         self.send("POST", path, form).await.unwrap_or_else(|error| panic!("{path}: {error}"))
     }

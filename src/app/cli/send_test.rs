@@ -113,6 +113,7 @@ fn test_alert(config: &Config, now: Timestamp) -> Presented {
         unknown_told: false,
         accepted_at: None,
         restored: false,
+            judged: false,
         revision: 0,
         labels,
     };
