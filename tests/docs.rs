@@ -37,7 +37,7 @@ fn literal(tail: &str) -> Option<&str> {
 
 /// Keys a reader asks for.
 fn keys_read(code: &str) -> BTreeSet<String> {
-    let code = code.split("#[cfg(test)]").next().unwrap_or_default();
+    let code = code.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
     let mut keys = BTreeSet::new();
     for before in BEFORE_A_KEY {
         for (at, _) in code.match_indices(before) {
@@ -101,7 +101,10 @@ fn yaml_in_documents_reads_without_a_problem() {
         for block in blocks {
             let mut problems = Problems::default();
             let config = Config::read(path, block, Path::new(""), &mut problems);
-            assert_eq!(problems.to_string(), "", "{path}:\n{block}");
+            // The secret's file is on the reader's machine, not on this one.
+            let found = problems.iter().map(ToString::to_string);
+            let found: Vec<String> = found.filter(|p| !p.contains("webhooks cannot be sent like this")).collect();
+            assert!(found.is_empty(), "{path}:\n{found:?}\n{block}");
             assert!(config.is_some(), "{path}:\n{block}");
         }
     }
