@@ -116,6 +116,19 @@ struct Instance {
     why: Option<String>,
 }
 
+impl Instance {
+    /// Holds that are over and have no end to tell: the same alert is active again, so its late
+    /// incident has been overtaken. Left alone they would wake the engine for nothing, at once.
+    fn let_go_of_overtaken(&mut self, presented: &[Presented], now: Now) {
+        let is_over = |told: &Told| told.late_until.is_some_and(|until| until <= now.monotonic);
+        for (key, told) in self.told.iter_mut().filter(|(_, told)| !told.ended && is_over(told)) {
+            if !presented.iter().any(|p| fingerprint(&p.alert.labels) == *key) {
+                told.late_until = None;
+            }
+        }
+    }
+}
+
 /// What every configured instance has been told.
 pub struct Presenter {
     config: PresenterConfig,
@@ -172,6 +185,9 @@ impl Presenter {
                 })
                 .take(MAX_BATCH)
                 .collect();
+            if presented.len() < MAX_BATCH {
+                instance.let_go_of_overtaken(&presented, now);
+            }
             if presented.is_empty() {
                 instance.retry_at = None;
                 continue;
