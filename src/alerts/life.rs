@@ -66,7 +66,8 @@ pub enum Change {
     Unknown,
     /// Its inputs are back.
     Known,
-    /// Its clock was paused, or `keep_firing_for` began or stopped to hold it: nothing to tell.
+    /// Its clock was paused, `keep_firing_for` began or stopped to hold it, or it was pending and the
+    /// incident before it is back in its place: nothing to tell.
     Paused,
     /// It was pending and its condition no longer holds, or its time after resolving is over: the
     /// alert is no longer in the book.
@@ -88,7 +89,9 @@ pub fn advance(
             Some(candidate) if alert.is_active() => refresh(alert, candidate, round),
             Some(candidate) if round.may_begin => {
                 // A resolved alert that comes back is a new incident of the same label set.
-                *alert = Alert { revision: alert.revision, ..begin(candidate, round.slot) };
+                let begun = Alert { revision: alert.revision, ..begin(candidate, round.slot) };
+                let ended = std::mem::replace(alert, begun);
+                alert.previous = (!is_over(&ended, round.slot)).then(|| Box::new(ended));
                 Some(fire_if_due(alert, round).unwrap_or(Change::Pending))
             }
             _ if alert.is_active() => absent(alert, round),
@@ -115,7 +118,7 @@ pub fn end_all(alerts: &mut BTreeMap<Labels, Alert>, slot: Timestamp) -> Vec<(La
     let mut changes = Vec::new();
     alerts.retain(|labels, alert| {
         let change = match alert.state {
-            AlertState::Pending => Change::Forgotten,
+            AlertState::Pending => step_back(alert),
             AlertState::Firing => resolve(alert, slot, ResolveReason::RuleGone),
             AlertState::Resolved => return true,
         };
@@ -149,6 +152,7 @@ fn begin(candidate: Candidate, slot: Timestamp) -> Alert {
         unknown: None,
         unknown_told: false,
         accepted_at: None,
+        previous: None,
         restored: false,
         revision: 0,
     }
@@ -174,6 +178,7 @@ fn fire_if_due(alert: &mut Alert, round: &Round<'_>) -> Option<Change> {
         (AlertState::Pending, true) => {
             alert.state = AlertState::Firing;
             alert.fired_at = Some(round.slot);
+            alert.previous = None;
             Some(Change::Firing)
         }
         (AlertState::Firing, false) => {
@@ -209,7 +214,7 @@ fn doubted(alert: &mut Alert, doubt: Doubt, round: &Round<'_>) -> Option<Change>
     if unknown_for >= round.unknown_timeout {
         return Some(match alert.state {
             AlertState::Firing => resolve(alert, round.slot, ResolveReason::UnknownTimeout),
-            _ => Change::Forgotten,
+            _ => step_back(alert),
         });
     }
     let due = unknown_for >= round.interval * UNKNOWN_TOLD_AFTER_INTERVALS;
@@ -224,7 +229,7 @@ fn cleared(alert: &mut Alert, round: &Round<'_>) -> Option<Change> {
     alert.unknown = None;
     alert.unknown_told = false;
     if alert.state == AlertState::Pending {
-        return Some(Change::Forgotten);
+        return Some(step_back(alert));
     }
     let since = alert.keep_firing_since.unwrap_or(round.slot);
     if round.slot.since(since) < round.terms.keep_firing {
@@ -233,6 +238,13 @@ fn cleared(alert: &mut Alert, round: &Round<'_>) -> Option<Change> {
         return first.then_some(Change::Paused);
     }
     Some(resolve(alert, round.slot, ResolveReason::ConditionCleared))
+}
+
+/// A pending alert that never fired leaves no trace: the incident before it takes its place again.
+fn step_back(alert: &mut Alert) -> Change {
+    let Some(ended) = alert.previous.take() else { return Change::Forgotten };
+    *alert = Alert { revision: alert.revision, ..*ended };
+    Change::Paused
 }
 
 fn resolve(alert: &mut Alert, slot: Timestamp, reason: ResolveReason) -> Change {

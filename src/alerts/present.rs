@@ -176,6 +176,7 @@ impl Presenter {
             let presented: Vec<Presented> = alerts
                 .clone()
                 .filter_map(|(alert, expr)| {
+                    let alert = alert.presentable()?;
                     let told = instance.told.get(&fingerprint(&alert.labels));
                     let phase = phase_due(alert, told, now, at, self.config.resend_delay)?;
                     let ended = matches!(phase, Phase::Resolved | Phase::LateResolved);
@@ -335,6 +336,7 @@ mod tests {
             unknown: None,
             unknown_told: false,
             accepted_at: None,
+            previous: None,
             restored: false,
             revision: 0,
         }

@@ -2,14 +2,18 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{Parser, Subcommand};
 
+use super::api::Api;
 use super::clock::Clock;
 use super::config::Config;
+use super::demo;
 use super::live::{Start, wire};
-use super::setup;
+use super::{serve, setup};
 use crate::journal::{self, StoreKind};
+use crate::{http, promql};
 
 /// Stopped cleanly.
 const OK: u8 = 0;
@@ -34,6 +38,8 @@ enum Command {
         #[arg(long, value_name = "FILE", default_value = "plimsoll.yaml")]
         config: PathBuf,
     },
+    /// Watch it work: a simulated host, everything else real, time sped up.
+    Demo(demo::Options),
 }
 
 /// Runs the program with the arguments of the process.
@@ -41,6 +47,7 @@ pub fn main() -> ExitCode {
     let args = Args::parse();
     let code = match args.command {
         Command::Run { config } => run(&config),
+        Command::Demo(options) => demo::main(&options),
     };
     ExitCode::from(code)
 }
@@ -59,7 +66,7 @@ fn run(path: &Path) -> u8 {
             return FAILED;
         }
     };
-    match runtime.block_on(live(config)) {
+    match runtime.block_on(live(path, config)) {
         Ok(()) => OK,
         Err(error) => {
             eprintln!("{error:#}");
@@ -68,20 +75,35 @@ fn run(path: &Path) -> u8 {
     }
 }
 
-async fn live(config: Config) -> anyhow::Result<()> {
+async fn live(path: &Path, config: Config) -> anyhow::Result<()> {
     let host = config.policy.host.clone().unwrap_or_default();
+    let listener = serve::listen(&config.web).await?;
+    let options = http::Options {
+        enable_lifecycle: config.web.enable_lifecycle,
+        promql: promql::ParseOptions::default(),
+    };
     let (dir, _) = setup::state_dir(&config, None);
     let kind = config.storage.kind.unwrap_or(StoreKind::Redb);
     let opened = journal::open(kind, &dir.join("journal"))?;
-    let (crank, _handles) = wire(Start {
-        config,
+    let clock = Clock::system();
+    let default_step = config.global.evaluation_interval;
+    let (crank, handles) = wire(Start {
+        config: config.clone(),
         host,
-        clock: Clock::system(),
+        clock,
         opened,
         checkpoint: Some(dir.join("window")),
         tell: Box::new(|fact| tracing::info!(?fact)),
     })?;
-    crank.turn(stop_signal()).await
+    let api = Api {
+        clock,
+        views: handles.views,
+        questions: handles.questions,
+        default_step,
+        metrics: Box::new(|_| String::new()),
+        reload: serve::reloader(path.to_owned(), &config, handles.reloads),
+    };
+    serve::turn_and_serve(crank, listener, Arc::new(api), options, stop_signal()).await
 }
 
 async fn stop_signal() {

@@ -43,7 +43,7 @@ pub struct Handles {
 /// Wires everything; nothing happens before [`Crank::turn`]. Must run inside the runtime.
 pub fn wire(start: Start) -> anyhow::Result<(Crank, Handles)> {
     let Start { config, host, clock, opened, checkpoint, tell } = start;
-    let Parts { setup, settings, files, discovery, alertmanagers, dress, webhook } =
+    let Parts { setup, settings, files, discovery, alertmanagers, reads_holds, dress, webhook } =
         setup::build(&config, &host)?;
     let rows: Vec<Change> = opened
         .rows
@@ -73,7 +73,7 @@ pub fn wire(start: Start) -> anyhow::Result<(Crank, Handles)> {
     let (shown, views) = watch::channel(View::default());
     let crank = Crank {
         engine,
-        shell: Shell { clock, scraper, alertmanagers, dress, webhook, inbox },
+        shell: Shell { clock, scraper, alertmanagers, reads_holds, dress, webhook, inbox },
         journal,
         inbox: events,
         notices,

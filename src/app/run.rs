@@ -23,7 +23,7 @@ const GRACE: Duration = Duration::from_secs(8);
 
 /// A question from a reader of the API.
 pub struct Question {
-    /// What is asked; `Event::Copy` gets its ticket here.
+    /// What is asked; [`Event::Copy`] and [`Event::List`] get their tickets here.
     pub event: Event,
     /// Where the answer goes.
     pub answer: oneshot::Sender<Answer>,
@@ -136,6 +136,7 @@ impl Crank {
             tracing::warn!(problem, "target");
         }
         self.shell.alertmanagers = parts.alertmanagers;
+        self.shell.reads_holds = parts.reads_holds;
         self.shell.dress = parts.dress;
         self.shell.webhook = parts.webhook;
         self.discovery = parts.discovery;
@@ -162,6 +163,7 @@ fn heard(notice: Notice) -> Event {
 fn with_ticket(event: Event, ticket: u64) -> Event {
     match event {
         Event::Copy { wanted, max_samples, .. } => Event::Copy { ticket, wanted, max_samples },
+        Event::List { wanted, max_series, .. } => Event::List { ticket, wanted, max_series },
         other => other,
     }
 }

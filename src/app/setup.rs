@@ -78,6 +78,8 @@ pub struct Parts {
     pub discovery: mpsc::Receiver<Refreshed>,
     /// One client per instance.
     pub alertmanagers: Vec<Arc<AlertmanagerClient>>,
+    /// Whether their routes are asked how long a late incident is shown.
+    pub reads_holds: bool,
     /// What alerts carry.
     pub dress: Arc<Dress>,
     /// The way to the Control Plane.
@@ -104,6 +106,7 @@ pub fn build(config: &Config, host: &str) -> anyhow::Result<Parts> {
         files: first.targets.unwrap_or_default(),
         discovery,
         alertmanagers: config.alerting.alertmanagers.iter().map(client).collect(),
+        reads_holds: config.alerting.min_presentation.is_none(),
         dress: Arc::new(dress(config)),
         webhook: webhook.map(Arc::new),
     })

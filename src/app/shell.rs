@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use super::clock::Clock;
-use crate::alerts::{Post, Verdict};
+use crate::alerts::{Phase, Post, Verdict};
 use crate::engine::{Event, Request, Scraped};
 use crate::outbox::{Attempt, Outcome, Reply};
 use crate::scrape::Scraper;
@@ -25,6 +25,9 @@ pub struct Shell {
     pub scraper: Scraper,
     /// The instances, in the order the engine knows them by.
     pub alertmanagers: Vec<Arc<AlertmanagerClient>>,
+    /// Whether an instance's own routes say how long it takes to show a late incident; not if
+    /// `alerting.min_presentation` does.
+    pub reads_holds: bool,
     /// What alerts carry on their way out.
     pub dress: Arc<Dress>,
     /// The way to the Control Plane.
@@ -69,14 +72,17 @@ impl Shell {
         };
         let instance = post.instance;
         let dress = Arc::clone(&self.dress);
-        let inbox = self.inbox.clone();
+        let (inbox, reads_holds) = (self.inbox.clone(), self.reads_holds);
         self.answer(async move {
             let alerts: Vec<Vec<u8>> =
                 post.alerts.iter().filter_map(|alert| to_json(alert, &dress)).collect();
             // A late incident is held as long as this instance's routes ask; they may have changed
             // since the last time, and this is rare.
-            let is_late = post.alerts.iter().any(|p| p.phase == crate::alerts::Phase::LateFiring);
-            if is_late && let Ok(timings) = client.fetch_route_timings().await {
+            let is_late = post.alerts.iter().any(|p| p.phase == Phase::LateFiring);
+            if is_late
+                && reads_holds
+                && let Ok(timings) = client.fetch_route_timings().await
+            {
                 let hold = hold_for(timings.group_wait, timings.group_interval);
                 inbox.send(Event::HoldRead { instance, hold }).await.ok();
             }

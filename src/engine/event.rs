@@ -54,6 +54,15 @@ pub enum Event {
         /// More samples than this is an error.
         max_samples: usize,
     },
+    /// A reader asks which series there are: the answer holds the newest sample of each.
+    List {
+        /// Given back with the answer.
+        ticket: u64,
+        /// Series with a sample within the span.
+        wanted: Vec<(Arc<Selector>, Span)>,
+        /// More series than this is an error.
+        max_series: usize,
+    },
     /// The configuration is this from now on.
     Reload(Box<Setup>),
     /// A new configuration was refused; the old one stays.

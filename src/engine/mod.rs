@@ -248,6 +248,10 @@ impl Engine {
                 let copy = self.window.copy(&wanted, max_samples);
                 step.answers.push(Answer { ticket, copy, unkept: self.unkept(&wanted) });
             }
+            Event::List { ticket, wanted, max_series } => {
+                let copy = self.window.copy_newest(&wanted, max_series);
+                step.answers.push(Answer { ticket, copy, unkept: self.unkept(&wanted) });
+            }
             Event::Reload(setup) => self.reload(now, *setup),
             Event::ReloadFailed(error) => {
                 self.facts.push(Fact::ReloadFailed { error: error.clone() });
@@ -412,11 +416,16 @@ impl Engine {
         self.writes_alert_series = wants("ALERTS") || wants("ALERTS_FOR_STATE");
     }
 
-    /// Names a query asks for that targets have but the window does not keep.
+    /// Names a query asks for that the window does not hold, and would not if a target had them.
     fn unkept(&self, wanted: &[(Arc<Selector>, Span)]) -> Vec<String> {
-        let retention = self.setup.retention();
-        let asked = wanted.iter().filter_map(|(selector, _)| selector.metric_name());
-        asked.filter(|name| !retention.keeps(name)).map(str::to_owned).collect()
+        let asked: BTreeSet<&str> =
+            wanted.iter().filter_map(|(selector, _)| selector.metric_name()).collect();
+        let mut missing = asked.into_iter().filter(|name| !self.window.holds(name)).peekable();
+        if missing.peek().is_none() {
+            return Vec::new();
+        }
+        let selection = self.setup.selection();
+        missing.filter(|name| !selection.wants(name)).map(str::to_owned).collect()
     }
 
     fn take_reply(&mut self, now: Now, reply: Reply) {
@@ -445,3 +454,6 @@ impl Engine {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -35,6 +35,8 @@ pub(super) struct Target {
     epoch: Option<u64>,
     /// Whether the next scrape should announce every series anew.
     pub wants_epoch: bool,
+    /// Whether the window had no room for some of its series.
+    was_refused: bool,
     /// Metric names it has fed since the epoch began.
     pub feeds: BTreeSet<Arc<str>>,
 }
@@ -68,6 +70,7 @@ impl Target {
             series: Vec::new(),
             epoch: None,
             wants_epoch: false,
+            was_refused: false,
             feeds: BTreeSet::new(),
         }
     }
@@ -142,6 +145,7 @@ impl Target {
         self.epoch = Some(epoch);
         self.feeds.clear();
         self.wants_epoch = false;
+        self.was_refused = false;
         std::mem::take(&mut self.series).into_iter().flatten().collect()
     }
 
@@ -158,7 +162,10 @@ impl Target {
             self.series.resize(local + 1, None);
         }
         self.series[local] = window.series(labels).ok();
-        *refused += u64::from(self.series[local].is_none());
+        if self.series[local].is_none() {
+            self.was_refused = true;
+            *refused += 1;
+        }
         let name = labels.metric_name();
         !self.feeds.contains(name) && self.feeds.insert(Arc::from(name))
     }
@@ -171,8 +178,10 @@ impl Target {
     }
 
     /// Drops ids the window has forgotten. The scrape cache may still hold them, so the next scrape
-    /// begins a new epoch with full labels.
+    /// begins a new epoch with full labels; so it does if there may be room now for series that
+    /// were refused.
     pub fn forget(&mut self, forgotten: &BTreeSet<SeriesId>) {
+        self.wants_epoch |= self.was_refused && !forgotten.is_empty();
         for slot in &mut self.series {
             if slot.is_some_and(|id| forgotten.contains(&id)) {
                 *slot = None;
@@ -234,5 +243,37 @@ impl Target {
             last_scrape_duration: self.last_duration,
             samples: self.last_samples,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::TargetId;
+    use crate::exposition::Batch;
+    use crate::window::{Caps, Retention};
+
+    #[test]
+    fn series_that_found_no_room_are_asked_for_again_when_there_is_room() {
+        let caps = Caps { max_series: 1, max_bytes: 1 << 20 };
+        let mut window = Window::new(caps, Retention::default());
+        let other = window.series(&Labels::from_pairs([("a", "1")])).expect("there is room");
+        let info = TargetInfo {
+            id: TargetId(1),
+            labels: Labels::empty(),
+            discovered: Labels::empty(),
+            url: String::new(),
+            interval: Duration::from_secs(5),
+            timeout: Duration::from_secs(4),
+        };
+        let mut target = Target::new(info, Duration::ZERO, Timestamp(0));
+        let new = vec![(0, Labels::from_pairs([("b", "1")]))];
+        let batch = Batch { epoch: 1, new, ..Batch::default() };
+        let taken = target.take(&batch, Timestamp(5000), &mut window, &Labels::clone);
+        assert_eq!((taken.refused, target.wants_epoch), (1, false));
+        target.forget(&BTreeSet::new());
+        assert!(!target.wants_epoch, "nothing was forgotten, so there is no room");
+        target.forget(&BTreeSet::from([other]));
+        assert!(target.wants_epoch);
     }
 }

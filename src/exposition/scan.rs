@@ -17,7 +17,7 @@ use crate::base::{Labels, LabelsBuilder, METRIC_NAME, Timestamp, is_metric_name}
 pub type Admit<'a> = dyn FnMut(&mut LabelsBuilder) -> bool + Send + 'a;
 
 /// What a successful scrape says.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct Batch {
     /// Ids mean something within one epoch only. A batch with a new epoch announces every series
     /// it has in `new`; series of older epochs that are not among them have vanished.

@@ -86,9 +86,10 @@ impl StoreKind {
         }
     }
 
-    fn open(self, dir: &Path, lock: File) -> Result<Box<dyn Store>, JournalError> {
+    /// Opens the store in `dir`; `made` says that one was made there before.
+    fn open(self, dir: &Path, lock: File, made: bool) -> Result<Box<dyn Store>, JournalError> {
         Ok(match self {
-            StoreKind::Redb => Box::new(redb::RedbStore::open(dir, lock)?),
+            StoreKind::Redb => Box::new(redb::RedbStore::open(dir, lock, made)?),
             #[cfg(feature = "sled")]
             StoreKind::Sled => Box::new(sled::SledStore::open(dir, lock)?),
         })
@@ -110,7 +111,7 @@ pub fn open(kind: StoreKind, dir: &Path) -> Result<Opened, JournalError> {
     let lock = format::lock(dir)?;
     let made = format::read_mark(dir, kind)?;
     let (mut store, mut rows) = panic_is_damage(dir, || {
-        let mut store = kind.open(dir, lock)?;
+        let mut store = kind.open(dir, lock, made)?;
         let rows = store.load()?;
         Ok((store, rows))
     })?;

@@ -27,10 +27,16 @@ pub(super) struct RedbStore {
 }
 
 impl RedbStore {
-    /// Opens the file in `dir`, made if absent, every page verified.
-    pub(super) fn open(dir: &Path, lock: File) -> Result<RedbStore, JournalError> {
+    /// Opens the file in `dir`, every page verified. It is made only if none was before: a file
+    /// that is gone or empty stays so, for whoever looks into the loss.
+    pub(super) fn open(dir: &Path, lock: File, made: bool) -> Result<RedbStore, JournalError> {
         let path = dir.join(FILE);
-        let database = builder().create(&path).map_err(|error| explain(&path, error.into()))?;
+        if made && !path.exists() {
+            let why = format!("{FILE} is gone");
+            return Err(JournalError::Damaged { dir: dir.to_owned(), why });
+        }
+        let database = if made { builder().open(&path) } else { builder().create(&path) };
+        let database = database.map_err(|error| explain(&path, error.into()))?;
         Ok(RedbStore { path, database: Some(database), _lock: lock })
     }
 

@@ -215,6 +215,29 @@ impl Window {
         Some(copy)
     }
 
+    /// As [`Window::copy`], with the newest sample alone of each series.
+    pub fn copy_newest(
+        &self,
+        wanted: &[(Arc<Selector>, Span)],
+        max_series: usize,
+    ) -> Option<Detached> {
+        let mut copy = Detached::default();
+        for (selector, span) in wanted {
+            for Selected { labels, samples } in self.pick(&self.find(selector), *span) {
+                copy.add(labels, &samples[samples.len() - 1..]);
+                if copy.samples() > max_series {
+                    return None;
+                }
+            }
+        }
+        Some(copy)
+    }
+
+    /// Whether there is a series of that metric name.
+    pub fn holds(&self, name: &str) -> bool {
+        self.by_name.contains_key(name)
+    }
+
     fn find(&self, selector: &Selector) -> Arc<[SeriesId]> {
         let matches = |id: &SeriesId| {
             let series = self.series[id.0 as usize].as_ref();
@@ -353,5 +376,10 @@ mod tests {
         let copy = window.copy(&wanted, 6).expect("six samples");
         assert_eq!(copy.samples(), 6, "left-open, right-closed");
         assert!(window.copy(&wanted, 5).is_none());
+        let twice = [wanted[0].clone(), wanted[0].clone()];
+        let newest = window.copy_newest(&twice, 1).expect("one series, however often it is asked");
+        assert_eq!(newest.select(&wanted[0].0, span)[0].samples.len(), 1);
+        assert!(window.copy_newest(&twice, 0).is_none());
+        assert!(window.holds("up") && !window.holds("down"));
     }
 }

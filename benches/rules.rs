@@ -1,0 +1,244 @@
+//! What a cycle costs after the scan: samples taken in, rules evaluated, alerts advanced; and what a panel costs.
+//!
+//! The engine is the real one, driven as the run loop drives it: every five seconds a batch of samples of as many
+//! containers as the name of the bench says, one in a hundred over its load line. `samples` takes them in and evaluates
+//! nothing, so the difference to the others is what rules cost.
+
+use std::hint::black_box;
+use std::time::Duration;
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use plimsoll::alerts::PresenterConfig;
+use plimsoll::base::{Labels, METRIC_NAME, Now, Sample, TargetId, Timestamp};
+use plimsoll::engine::{Engine, Event, Pace, Request, Scraped, Setup, TargetInfo};
+use plimsoll::exposition::{Batch, Point, Stats};
+use plimsoll::policy::PolicyConfig;
+use plimsoll::promql::{self, EvalOptions, ParseOptions, Steps};
+use plimsoll::regex::Pattern;
+use plimsoll::rules;
+use plimsoll::window::{Caps, Retention, Window};
+
+const INTERVAL: Duration = Duration::from_secs(5);
+const START: Timestamp = Timestamp(1_772_000_000_000);
+/// Cycles before measuring: the longest range of the container rules is ten minutes.
+const WARM_CYCLES: usize = 130;
+const CONTAINERS: [usize; 2] = [500, 5_000];
+const CAPS: Caps = Caps { max_series: 1_000_000, max_bytes: 4 << 30 };
+const GIB: f64 = (1u64 << 30) as f64;
+
+/// The rules that `peers.py` gives to every peer, as far as they are about containers.
+const FEW: &str = r#"
+groups:
+  - name: load-line
+    rules:
+      - alert: ContainerMemoryNearLimit
+        expr: container_memory_working_set_bytes{name!=""} / (container_spec_memory_limit_bytes{name!=""} > 0) >= 0.9
+        labels: {severity: critical, action: restart}
+        annotations: {summary: "{{ $labels.name }} at {{ $value | humanizePercentage }} of its memory limit"}
+      - alert: ContainerCpuThrottled
+        expr: rate(container_cpu_cfs_throttled_periods_total{name!=""}[1m]) / rate(container_cpu_cfs_periods_total{name!=""}[1m]) > 0.25
+        for: 30s
+        labels: {severity: warning, action: nudge}
+      - alert: ContainerOomKilled
+        expr: increase(container_oom_events_total{name!=""}[5m]) > 0
+        labels: {severity: critical}
+"#;
+
+/// What the shipped rules read of cAdvisor: a value at the start, and what each cycle adds.
+const FAMILIES: [(&str, f64, f64); 15] = [
+    ("container_cpu_cfs_periods_total", 1000.0, 50.0),
+    ("container_cpu_cfs_throttled_periods_total", 100.0, 2.0),
+    ("container_cpu_cfs_throttled_seconds_total", 10.0, 0.1),
+    ("container_cpu_usage_seconds_total", 100.0, 1.5),
+    ("container_last_seen", 1_772_000_000.0, 5.0),
+    ("container_memory_usage_bytes", 0.7 * GIB, 0.0),
+    (WORKING_SET, 0.5 * GIB, 0.0),
+    ("container_oom_events_total", 0.0, 0.0),
+    ("container_spec_cpu_period", 100_000.0, 0.0),
+    ("container_spec_cpu_quota", 50_000.0, 0.0),
+    ("container_spec_memory_limit_bytes", GIB, 0.0),
+    ("container_spec_memory_reservation_limit_bytes", 0.5 * GIB, 0.0),
+    ("container_spec_memory_swap_limit_bytes", GIB, 0.0),
+    ("container_start_time_seconds", 1_771_000_000.0, 0.0),
+    ("machine_memory_bytes", 64.0 * GIB, 0.0),
+];
+const WORKING_SET: &str = "container_memory_working_set_bytes";
+
+fn labels(name: &str, container: usize) -> Labels {
+    Labels::from_pairs([
+        (METRIC_NAME, name),
+        ("id", &format!("/docker/{container:064x}")),
+        ("image", "registry.example.test/erpnext:v15"),
+        ("instance", "127.0.0.1:8080"),
+        ("job", "cadvisor"),
+        ("name", &format!("tenant-{container:05}-app-1")),
+        ("plan", "pro"),
+        ("role", "app"),
+        ("service", &format!("tenant-{container:05}/app")),
+        ("tenant", &format!("tenant-{container:05}")),
+    ])
+}
+
+/// A Docker host as the engine sees it.
+struct Host {
+    engine: Engine,
+    now: Now,
+    points: Vec<Point>,
+    /// What each point grows by in a cycle.
+    growth: Vec<f64>,
+}
+
+impl Host {
+    /// A host after ten minutes under these rule files.
+    fn new(containers: usize, files: &[&str]) -> Host {
+        let texts: Vec<(String, String)> =
+            files.iter().map(|text| ("rules.yml".to_owned(), (*text).to_owned())).collect();
+        let (groups, problems) = rules::load(&texts);
+        assert!(!problems.has_errors(), "{problems}");
+        let now = Now { monotonic: Duration::from_secs(1), wall: START };
+        let mut engine = Engine::new(setup(groups), &[], now, Box::new(|| Duration::ZERO));
+        engine.handle(now, Event::Targets { active: vec![target()], dropped: Vec::new() });
+        let (mut new, mut points, mut growth) = (Vec::new(), Vec::new(), Vec::new());
+        for (name, first, adds) in FAMILIES {
+            for container in 0..containers {
+                let is_high = name == WORKING_SET && container % 100 == 0;
+                let value = if is_high { 0.95 * GIB } else { first };
+                let id = u32::try_from(points.len()).expect("some thousands");
+                new.push((id, labels(name, container)));
+                points.push(Point { id, value, at: None });
+                growth.push(adds);
+            }
+        }
+        let mut host = Host { engine, now, points, growth };
+        host.cycle(new);
+        for _ in 0..WARM_CYCLES {
+            host.cycle(Vec::new());
+        }
+        host
+    }
+
+    /// Five seconds: one scrape comes in, what is due is done. Returns how many facts that made.
+    fn cycle(&mut self, new: Vec<(u32, Labels)>) -> usize {
+        self.now.monotonic += INTERVAL;
+        self.now.wall = self.now.wall + INTERVAL;
+        for (point, adds) in self.points.iter_mut().zip(&self.growth) {
+            point.value += adds;
+        }
+        let step = self.engine.handle(self.now, Event::Tick);
+        let mut facts = step.facts.len();
+        let scrapes = step.requests.iter().filter(|r| matches!(r, Request::Scrape { .. })).count();
+        assert_eq!(scrapes, 1, "the target is due in every cycle");
+        let batch = Batch {
+            epoch: 1,
+            new,
+            points: self.points.clone(),
+            vanished: Vec::new(),
+            stats: Stats::default(),
+            metadata: Vec::new(),
+        };
+        let scraped =
+            Scraped { target: TargetId(1), duration: Duration::from_millis(20), result: Ok(batch) };
+        facts += self.engine.handle(self.now, Event::Scraped(scraped)).facts.len();
+        facts
+    }
+
+    fn evaluations(&mut self) -> u64 {
+        self.engine.handle(self.now, Event::Reload(Box::new(setup(Vec::new()))));
+        self.engine.take_view(self.now).expect("a reload shows").counters.evaluations
+    }
+}
+
+fn target() -> TargetInfo {
+    TargetInfo {
+        id: TargetId(1),
+        labels: Labels::from_pairs([("instance", "127.0.0.1:8080"), ("job", "cadvisor")]),
+        discovered: Labels::empty(),
+        url: "http://127.0.0.1:8080/metrics".to_owned(),
+        interval: INTERVAL,
+        timeout: INTERVAL,
+    }
+}
+
+fn setup(groups: Vec<rules::Group>) -> Setup {
+    Setup {
+        groups,
+        pace: Pace { evaluation_interval: INTERVAL, phase: Duration::ZERO },
+        caps: CAPS,
+        keep: vec![Pattern::new("container_.*").expect("a pattern")],
+        keep_for: Duration::from_secs(600),
+        eval: EvalOptions { default_step: INTERVAL, ..EvalOptions::default() },
+        external_labels: Labels::empty(),
+        external_url: String::new(),
+        alertmanagers: Vec::new(),
+        presenter: PresenterConfig {
+            resend_delay: Duration::from_secs(60),
+            hold: Duration::from_secs(360),
+        },
+        outbox: None,
+        host: "bench".to_owned(),
+        identity: None,
+        policy: PolicyConfig::default(),
+        constants: Vec::new(),
+        unknown_timeout: Duration::from_secs(3600),
+    }
+}
+
+fn cycles(criterion: &mut Criterion) {
+    let shipped = [include_str!("../rules/containers.yml"), include_str!("../rules/plimsoll.yml")];
+    let sets: [(&str, &[&str]); 3] =
+        [("samples", &[]), ("few rules", &[FEW]), ("shipped rules", &shipped)];
+    let mut group = criterion.benchmark_group("cycle");
+    group.sample_size(20);
+    for containers in CONTAINERS {
+        for (name, files) in sets {
+            let mut host = Host::new(containers, files);
+            group.bench_function(format!("{name}, {containers} containers"), |b| {
+                b.iter(|| black_box(host.cycle(Vec::new())));
+            });
+            assert_eq!(
+                host.evaluations() > WARM_CYCLES as u64,
+                !files.is_empty(),
+                "rules were run"
+            );
+        }
+    }
+    group.finish();
+}
+
+/// An hour of one counter at five seconds.
+fn hour(containers: usize) -> Window {
+    let least = Duration::from_secs(3600);
+    let mut window = Window::new(CAPS, Retention { least, ..Retention::default() });
+    for container in 0..containers {
+        let id = window.series(&labels("container_cpu_usage_seconds_total", container));
+        let id = id.expect("below the caps");
+        for step in 0..720u32 {
+            let value = f64::from(step) * 1.5;
+            window.append(id, Sample { at: START + INTERVAL * step, value });
+        }
+    }
+    window
+}
+
+fn queries(criterion: &mut Criterion) {
+    let text = r#"sum by (tenant, name) (rate(container_cpu_usage_seconds_total{name!=""}[5m]))"#;
+    let expr = promql::parse(text, &ParseOptions::default()).expect("a query");
+    let options = EvalOptions { max_samples: usize::MAX, ..EvalOptions::default() };
+    let end = START + INTERVAL * 719;
+    let steps = Steps { start: START, end, step: Duration::from_secs(15) };
+    let mut group = criterion.benchmark_group("query");
+    group.sample_size(20);
+    for containers in CONTAINERS {
+        let window = hour(containers);
+        group.bench_function(format!("instant, {containers} containers"), |b| {
+            b.iter(|| promql::instant(black_box(&expr), &window, end, &options).expect("a value"));
+        });
+        group.bench_function(format!("panel of 1 h at 15 s, {containers} containers"), |b| {
+            b.iter(|| promql::range(black_box(&expr), &window, steps, &options).expect("a value"));
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, cycles, queries);
+criterion_main!(benches);

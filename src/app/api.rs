@@ -1,0 +1,293 @@
+//! The HTTP server's door to a running plimsoll.
+//!
+//! What the engine publishes is read from the newest view. What a query selects is copied out of
+//! the window by the engine, as one event among others and bounded in size; the query is then
+//! evaluated on a thread of its own, under a deadline. So the slowest query costs a scrape or an
+//! evaluation no more than the time of one copy.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::clock::Clock;
+use super::run::Question;
+use crate::base::Timestamp;
+use crate::engine::{Answer, Event, View};
+use crate::http::{
+    Answering, ApiError, Backend, ErrorKind, QueryAnswer, QueryRequest, QueryTimes, SeriesAnswer,
+    SeriesRequest,
+};
+use crate::promql::eval::Severity;
+use crate::promql::{self, EvalOptions, LOOKBACK};
+use crate::window::{Detached, Selector, Span};
+
+/// Samples one query may have copied: every series of 500 containers over an hour at 5 s, three
+/// times over. 16 MB, which the engine copies in some 10 ms.
+const MAX_COPIED: usize = 1_000_000;
+/// Series one listing may find: as many as `window.max_series` allows by default.
+const MAX_LISTED: usize = 200_000;
+/// Prometheus's words for a query over its bound.
+const TOO_MANY: &str =
+    "query processing would load too many samples into memory in query execution";
+
+/// Writes plimsoll's own metrics from a view, in the text format.
+pub type MetricsText = Box<dyn Fn(&View) -> String + Send + Sync>;
+/// Reads the configuration again; the error says why the old one stays.
+pub type Reload =
+    Box<dyn Fn() -> Pin<Box<dyn Future<Output = Result<(), String>> + Send>> + Send + Sync>;
+
+/// The door.
+pub struct Api {
+    /// What a query without a time means by now.
+    pub clock: Clock,
+    /// What the engine publishes.
+    pub views: watch::Receiver<View>,
+    /// Where samples are asked for.
+    pub questions: mpsc::Sender<Question>,
+    /// The step of subqueries that name none: `global.evaluation_interval` at the start.
+    pub default_step: Duration,
+    /// For `/metrics`.
+    pub metrics: MetricsText,
+    /// For `/-/reload`.
+    pub reload: Reload,
+}
+
+impl Api {
+    /// Puts a question to the engine. Its ticket is given by the loop.
+    async fn ask(&self, event: Event) -> Result<(Detached, Vec<String>), ApiError> {
+        let stopping = || ApiError::new(ErrorKind::Unavailable, "plimsoll is stopping");
+        let (answer, answered) = oneshot::channel();
+        self.questions.send(Question { event, answer }).await.map_err(|_| stopping())?;
+        let Answer { copy, unkept, .. } = answered.await.map_err(|_| stopping())?;
+        let copy = copy.ok_or_else(|| ApiError::new(ErrorKind::Execution, TOO_MANY))?;
+        Ok((copy, unkept.iter().map(|name| not_kept(name)).collect()))
+    }
+
+    async fn answer(&self, request: QueryRequest) -> Result<QueryAnswer, ApiError> {
+        // The deadline is the client's, in real seconds, however fast a demo's clock runs.
+        let stopwatch = Clock::system();
+        let timeout = request.timeout;
+        let options = EvalOptions {
+            lookback: request.lookback.unwrap_or(LOOKBACK),
+            default_step: self.default_step,
+            expired: Some(Arc::new(move || stopwatch.monotonic() >= timeout)),
+            ..EvalOptions::default()
+        };
+        let wanted = wanted(&request);
+        let asked = Event::Copy { ticket: 0, wanted, max_samples: MAX_COPIED };
+        let (copy, mut warnings) = self.ask(asked).await?;
+        let evaluating = tokio::task::spawn_blocking(move || {
+            let evaluated = match request.times {
+                QueryTimes::Instant(at) => promql::instant(&request.expr, &copy, at, &options),
+                QueryTimes::Range(steps) => promql::range(&request.expr, &copy, steps, &options),
+            };
+            (request.text, evaluated)
+        });
+        let (text, evaluated) = evaluating
+            .await
+            .map_err(|error| ApiError::new(ErrorKind::Internal, error.to_string()))?;
+        let evaluated = evaluated?;
+        warnings.extend(evaluated.annotations.render(Severity::Warning, &text));
+        let infos = evaluated.annotations.render(Severity::Info, &text);
+        Ok(QueryAnswer { value: evaluated.value, warnings, infos })
+    }
+}
+
+impl Backend for Api {
+    fn now(&self) -> Timestamp {
+        self.clock.now().wall
+    }
+
+    fn view(&self) -> Arc<View> {
+        Arc::new(self.views.borrow().clone())
+    }
+
+    fn query(&self, request: QueryRequest) -> Answering<'_, QueryAnswer> {
+        Box::pin(self.answer(request))
+    }
+
+    fn series(&self, request: SeriesRequest) -> Answering<'_, SeriesAnswer> {
+        Box::pin(async move {
+            let span = Span {
+                after: request
+                    .start
+                    .map_or(Timestamp(i64::MIN), |at| Timestamp(at.0.saturating_sub(1))),
+                upto: request.end.unwrap_or(Timestamp(i64::MAX)),
+            };
+            let mut selectors = request.selectors;
+            if selectors.is_empty() {
+                selectors.push(Arc::new(Selector::new(Vec::new())));
+            }
+            let wanted = selectors.into_iter().map(|selector| (selector, span)).collect();
+            let asked = Event::List { ticket: 0, wanted, max_series: MAX_LISTED };
+            let (copy, warnings) = self.ask(asked).await?;
+            Ok(SeriesAnswer { series: copy.labels().cloned().collect(), warnings })
+        })
+    }
+
+    fn metrics_text(&self) -> String {
+        (self.metrics)(&self.views.borrow())
+    }
+
+    fn reload(&self) -> Answering<'_, ()> {
+        Box::pin(async move {
+            (self.reload)().await.map_err(|why| ApiError::new(ErrorKind::Internal, why))
+        })
+    }
+}
+
+/// The selectors of a query, each with the span of samples its evaluation may look at.
+///
+/// The span is never shorter than that. It is longer where that costs little: it has no end, since
+/// `offset -5m` looks behind the time of the query and most queries end now, and `@` makes it the
+/// whole window, which is short.
+fn wanted(request: &QueryRequest) -> Vec<(Arc<Selector>, Span)> {
+    let (start, times) = match request.times {
+        QueryTimes::Instant(at) => (at, promql::QueryTimes::default()),
+        QueryTimes::Range(steps) => {
+            let step_millis = i64::try_from(steps.step.as_millis()).unwrap_or(i64::MAX);
+            let range_millis = steps.end.0.saturating_sub(steps.start.0);
+            (steps.start, promql::QueryTimes { step_millis, range_millis })
+        }
+    };
+    // A selector's reach counts with the usual lookback.
+    let further = request.lookback.unwrap_or(LOOKBACK).saturating_sub(LOOKBACK);
+    let span = |back: Option<Duration>| {
+        let back = back.map(|back| back.saturating_add(further));
+        let millis = back.and_then(|back| i64::try_from(back.as_millis()).ok());
+        let after = millis.map_or(i64::MIN, |millis| start.0.saturating_sub(millis));
+        Span { after: Timestamp(after), upto: Timestamp(i64::MAX) }
+    };
+    let reaches = promql::reach(&request.expr, times);
+    reaches.into_iter().map(|reach| (reach.selector, span(reach.back))).collect()
+}
+
+fn not_kept(name: &str) -> String {
+    format!(
+        "metric {name:?} is not read by a rule and not in window.keep, so it is not kept; add it \
+         to window.keep to query it"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::{Labels, METRIC_NAME, Sample};
+    use crate::promql::eval::{Steps, Value};
+    use crate::promql::{ParseOptions, parse};
+
+    const NOW: Timestamp = Timestamp(1_000_000);
+
+    fn request(text: &str, times: QueryTimes) -> QueryRequest {
+        let options = ParseOptions { experimental_functions: true };
+        QueryRequest {
+            text: text.to_owned(),
+            expr: parse(text, &options).expect(text),
+            times,
+            lookback: None,
+            timeout: Duration::from_secs(30),
+        }
+    }
+
+    /// A door with an engine behind it that answers every question with `copy`.
+    fn api(copy: Option<Detached>, unkept: &[&str]) -> Api {
+        let (questions, mut asked) = mpsc::channel::<Question>(1);
+        let unkept: Vec<String> = unkept.iter().map(|name| (*name).to_owned()).collect();
+        tokio::spawn(async move {
+            while let Some(Question { answer, .. }) = asked.recv().await {
+                let copy = copy.clone();
+                answer.send(Answer { ticket: 0, copy, unkept: unkept.clone() }).ok();
+            }
+        });
+        Api {
+            clock: Clock::system(),
+            views: watch::channel(View::default()).1,
+            questions,
+            default_step: Duration::from_secs(5),
+            metrics: Box::new(|view| format!("at {}\n", view.at.0)),
+            reload: Box::new(|| Box::pin(async { Err("no".to_owned()) })),
+        }
+    }
+
+    fn one_series() -> Detached {
+        let mut copy = Detached::default();
+        let labels = Labels::from_pairs([(METRIC_NAME, "a"), ("tenant", "acme")]);
+        let sample = |back: i64| Sample { at: Timestamp(NOW.0 - back), value: 7.0 };
+        copy.add(&labels, &[sample(30_000), sample(0)]);
+        copy
+    }
+
+    #[test]
+    fn a_copy_reaches_as_far_back_as_the_query_looks() {
+        let whole = i64::MIN;
+        let range = QueryTimes::Range(Steps {
+            start: Timestamp(NOW.0 - 60_000),
+            end: NOW,
+            step: Duration::from_secs(10),
+        });
+        let instant = QueryTimes::Instant(NOW);
+        // How many seconds before NOW the span begins.
+        let cases: [(&str, QueryTimes, &[i64]); 10] = [
+            ("1", instant, &[]),
+            ("a", instant, &[300]),
+            ("a", range, &[360]),
+            ("rate(a[1m])", instant, &[60]),
+            ("rate(a[1m] offset 1m)", range, &[180]),
+            ("a offset -1h", range, &[60]),
+            ("a @ 17", instant, &[whole]),
+            ("rate(a[1m] @ end())", range, &[120]),
+            ("rate(a[range()]) / b", range, &[120, 360]),
+            ("max_over_time(a[10m:1m])", instant, &[900]),
+        ];
+        for (text, times, want) in cases {
+            let found = wanted(&request(text, times));
+            let seconds = |after: Timestamp| match after.0 {
+                i64::MIN => whole,
+                after => (NOW.0 - after) / 1000,
+            };
+            let got: Vec<i64> = found.iter().map(|(_, span)| seconds(span.after)).collect();
+            assert_eq!(got, want, "{text}");
+            assert!(found.iter().all(|(_, span)| span.upto == Timestamp(i64::MAX)), "{text}");
+        }
+        let lookback = Some(Duration::from_secs(400));
+        let found = wanted(&QueryRequest { lookback, ..request("a", instant) });
+        assert_eq!(found[0].1.after, Timestamp(NOW.0 - 400_000), "the client looks back further");
+    }
+
+    #[tokio::test]
+    async fn queries_are_evaluated_on_the_copy() {
+        let api = api(Some(one_series()), &["b"]);
+        let answer = api.query(request("sum(a) + 1", QueryTimes::Instant(NOW))).await;
+        let answer = answer.expect("evaluated");
+        assert_eq!(answer.value, Value::Vector(vec![(Labels::empty(), 8.0)]));
+        assert_eq!(
+            answer.warnings,
+            ["metric \"b\" is not read by a rule and not in window.keep, so it is not kept; add \
+                 it to window.keep to query it"]
+        );
+        let answer = api.query(request("rate(a[5m])", QueryTimes::Instant(NOW))).await;
+        let infos = answer.expect("evaluated").infos;
+        assert!(infos[0].starts_with("PromQL info: metric might not be a counter"), "{infos:?}");
+        let listing = SeriesRequest { selectors: Vec::new(), start: None, end: None };
+        let series = api.series(listing).await.expect("listed").series;
+        assert_eq!(series.len(), 1);
+        assert_eq!(api.metrics_text(), "at 0\n");
+        assert_eq!(api.reload().await.expect_err("scripted").message, "no");
+    }
+
+    #[tokio::test]
+    async fn queries_over_a_bound_fail_with_prometheus_words() {
+        let now = QueryTimes::Instant(NOW);
+        let error = api(None, &[]).query(request("a", now)).await.expect_err("too many");
+        assert_eq!((error.kind, error.message.as_str()), (ErrorKind::Execution, TOO_MANY));
+        let late = QueryRequest { timeout: Duration::ZERO, ..request("a", now) };
+        let error = api(Some(one_series()), &[]).query(late).await.expect_err("late");
+        assert_eq!(error.kind, ErrorKind::Timeout);
+        assert_eq!(error.message, "query timed out in expression evaluation");
+        let stopped = Api { questions: mpsc::channel(1).0, ..api(None, &[]) };
+        let error = stopped.query(request("a", now)).await.expect_err("nobody answers");
+        assert_eq!(error.kind, ErrorKind::Unavailable);
+    }
+}

@@ -1,0 +1,173 @@
+//! The documents against the program: keys, events, modules and links named in prose exist, and none is left out.
+//!
+//! A reference that is nearly right costs more than none. Each check compares two sets of words, one read from a
+//! document and one from the code, so that it fails in both directions.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use plimsoll::app::config::Config;
+use plimsoll::outbox::EventType;
+use plimsoll::yaml::Problems;
+
+/// Where configuration is read, key by key.
+const READERS: [&str; 6] = [
+    "src/app/config/mod.rs",
+    "src/app/config/policy.rs",
+    "src/app/config/sections.rs",
+    "src/endpoint/read.rs",
+    "src/scrape/config.rs",
+    "src/send/alertmanager.rs",
+];
+
+/// What stands before a key in those files: calls of `Fields`, and the tables and helpers around them.
+const BEFORE_A_KEY: [&str; 7] =
+    [".optional(", ".required(", ".or(", ".list(", "(text(", ", text(", "secret(&mut fields,"];
+
+fn text(path: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The string literal that `tail` begins with.
+fn literal(tail: &str) -> Option<&str> {
+    tail.trim_start().strip_prefix('"')?.split('"').next()
+}
+
+/// Keys a reader asks for.
+fn keys_read(code: &str) -> BTreeSet<String> {
+    let code = code.split("#[cfg(test)]").next().unwrap_or_default();
+    let mut keys = BTreeSet::new();
+    for before in BEFORE_A_KEY {
+        for (at, _) in code.match_indices(before) {
+            let tail = &code[at + before.len()..];
+            keys.extend(literal(tail).map(str::to_owned));
+            if before.starts_with("secret") {
+                let second = tail.split(',').nth(1).and_then(literal);
+                keys.extend(second.map(str::to_owned));
+            }
+        }
+    }
+    let actions = code.match_indices("\", ActionKind::");
+    keys.extend(actions.filter_map(|(at, _)| code[..at].rsplit('"').next().map(str::to_owned)));
+    keys
+}
+
+/// First cells of a document's tables, without their backquotes.
+fn first_cells(document: &str) -> BTreeSet<String> {
+    let rows = document.lines().filter_map(|line| line.strip_prefix("| `"));
+    rows.filter_map(|row| row.split('`').next().map(str::to_owned)).collect()
+}
+
+fn assert_same(documented: &BTreeSet<String>, known: &BTreeSet<String>, what: &str) {
+    let unknown: Vec<_> = documented.difference(known).collect();
+    let missing: Vec<_> = known.difference(documented).collect();
+    assert!(
+        unknown.is_empty() && missing.is_empty(),
+        "{what}: documented but not in the code: {unknown:?}; in the code but not documented: {missing:?}"
+    );
+}
+
+#[test]
+fn every_configuration_key_is_documented_and_every_documented_one_is_read() {
+    let read: BTreeSet<String> = READERS.iter().flat_map(|path| keys_read(&text(path))).collect();
+    assert!(read.len() > 80, "the reader of keys sees only {read:?}");
+    assert_same(&first_cells(&text("docs/configuration.md")), &read, "docs/configuration.md");
+}
+
+#[test]
+fn no_other_file_reads_configuration() {
+    let folders =
+        ["src/app/config", "src/endpoint", "src/scrape", "src/send", "src/relabel", "src/policy"];
+    let paths = folders.iter().flat_map(|folder| files(folder));
+    let readers = paths.filter(|path| text(path).contains("Fields::open("));
+    let strangers: Vec<_> = readers.filter(|path| !READERS.contains(&path.as_str())).collect();
+    assert!(strangers.is_empty(), "add to READERS: {strangers:?}");
+}
+
+/// YAML on a page, block by block.
+fn yaml_blocks(document: &str) -> Vec<&str> {
+    let blocks = document.split("```yaml\n").skip(1);
+    blocks.filter_map(|block| block.split("```").next()).collect()
+}
+
+#[test]
+fn yaml_in_documents_reads_without_a_problem() {
+    for path in ["docs/configuration.md", "README.md"] {
+        let document = text(path);
+        let blocks = yaml_blocks(&document);
+        assert!(!blocks.is_empty(), "{path} shows no configuration");
+        for block in blocks {
+            let mut problems = Problems::default();
+            let config = Config::read(path, block, Path::new(""), &mut problems);
+            assert_eq!(problems.to_string(), "", "{path}:\n{block}");
+            assert!(config.is_some(), "{path}:\n{block}");
+        }
+    }
+}
+
+#[test]
+fn every_event_is_documented() {
+    let known = EventType::ALL.iter().map(|event_type| event_type.name().to_owned()).collect();
+    let document = text("docs/webhooks.md");
+    let table = document.split("## Events").nth(1).expect("a section on events");
+    let table = table.split("\n## ").next().expect("its text");
+    assert_same(&first_cells(table), &known, "docs/webhooks.md");
+}
+
+#[test]
+fn the_code_map_names_every_module() {
+    let map = text("ARCHITECTURE.md");
+    let map = map.split("## Code map").nth(1).expect("a code map");
+    let named: BTreeSet<String> = map
+        .split("\n## ")
+        .next()
+        .expect("its text")
+        .lines()
+        .filter_map(|line| line.strip_prefix("* `")?.split('`').next().map(str::to_owned))
+        .collect();
+    let lib = text("src/lib.rs");
+    let modules = lib.lines().filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';'));
+    let missing: Vec<_> = modules.filter(|module| !named.contains(*module)).collect();
+    assert!(missing.is_empty(), "ARCHITECTURE.md leaves out {missing:?}");
+}
+
+/// Files below a folder, by their path from the root of the repository.
+fn files(folder: &str) -> Vec<String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut found = Vec::new();
+    let mut open: Vec<PathBuf> = vec![root.join(folder)];
+    while let Some(folder) = open.pop() {
+        for entry in fs::read_dir(&folder).expect("a folder of the repository") {
+            let path = entry.expect("can be read").path();
+            if path.is_dir() {
+                open.push(path);
+            } else {
+                let below = path.strip_prefix(root).expect("below the root");
+                found.push(below.to_string_lossy().into_owned());
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn links_between_documents_lead_somewhere() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut documents: Vec<String> = files("docs");
+    documents.extend(["README.md", "ARCHITECTURE.md", "CHANGELOG.md"].map(str::to_owned));
+    let mut broken = Vec::new();
+    for path in documents.iter().filter(|path| path.ends_with(".md")) {
+        let document = text(path);
+        let targets = document.split("](").skip(1).filter_map(|tail| tail.split(')').next());
+        for target in targets.filter(|target| !target.contains("://") && !target.starts_with('#')) {
+            let file = target.split('#').next().expect("split gives one part");
+            let folder = Path::new(path).parent().expect("a file has a folder");
+            if !root.join(folder).join(file).exists() {
+                broken.push(format!("{path}: {target}"));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "{broken:?}");
+}

@@ -1,0 +1,14 @@
+//! The whole program against peers that misbehave, as a process on 127.0.0.1.
+//!
+//! Hermetic: every peer is a thread of the test, every port is the system's choice. What is seen is
+//! what a person would see: alerts at Alertmanager, webhooks at the Control Plane, the log.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "tests drive real processes and wait for them in real time"
+)]
+
+mod control_plane;
+mod limits;
+mod pages;
+mod storage;
+mod support;

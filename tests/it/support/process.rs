@@ -1,0 +1,175 @@
+//! plimsoll as a process, in a folder of its own.
+
+use std::fs::{self, File, OpenOptions};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+use tempfile::TempDir;
+
+use super::control_plane::SECRET;
+use super::{wait_for, wait_until};
+
+/// What a configuration is made of.
+#[derive(Default)]
+pub struct Plan {
+    /// Scrape jobs: name, address, further keys in YAML's flow style (`sample_limit: 1`).
+    pub jobs: Vec<(String, SocketAddr, String)>,
+    /// Rules of the one group, in YAML's flow style; empty: the file `rules.yml` is not used.
+    pub rules: String,
+    /// Where alerts go.
+    pub alertmanagers: Vec<SocketAddr>,
+    /// Where webhooks go.
+    pub control_plane: Option<SocketAddr>,
+    /// Further lines.
+    pub more: String,
+    /// Where state lives, if not in the folder.
+    pub state: Option<PathBuf>,
+}
+
+impl Plan {
+    /// Adds a job.
+    pub fn job(mut self, name: &str, address: SocketAddr, keys: &str) -> Plan {
+        self.jobs.push((name.to_owned(), address, keys.to_owned()));
+        self
+    }
+
+    fn config(&self, dir: &Path) -> String {
+        let mut text = String::from(
+            "global: {scrape_interval: 500ms, scrape_timeout: 400ms, evaluation_interval: 500ms}\n\
+             web: {listen: '127.0.0.1:0'}\nscrape_configs:\n",
+        );
+        for (name, address, keys) in &self.jobs {
+            let comma = if keys.is_empty() { "" } else { ", " };
+            text += &format!(
+                "- {{job_name: {name}, static_configs: [{{targets: ['{address}']}}]{comma}{keys}}}\n"
+            );
+        }
+        if !self.rules.is_empty() {
+            text += "rule_files: ['rules*.yml']\n";
+        }
+        text += "alerting:\n  alertmanagers:\n";
+        for address in &self.alertmanagers {
+            text += &format!("  - {{static_configs: [{{targets: ['{address}']}}], timeout: 2s}}\n");
+        }
+        let state = self.state.clone().unwrap_or_else(|| dir.join("state"));
+        text += &format!("storage: {{path: '{}'}}\n", state.display());
+        if let Some(address) = self.control_plane {
+            let secret = dir.join("secret");
+            text += &format!(
+                "control_plane: {{url: 'http://{address}/hook', secret_file: '{}', timeout: 1s}}\n",
+                secret.display()
+            );
+        }
+        text + &self.more
+    }
+}
+
+/// A folder with a configuration; may outlive many processes.
+pub struct Home {
+    dir: TempDir,
+}
+
+impl Home {
+    /// Writes the configuration.
+    pub fn new(plan: &Plan) -> Home {
+        let dir = tempfile::tempdir().expect("a folder");
+        let home = Home { dir };
+        home.write("secret", SECRET);
+        home.configure(plan);
+        home
+    }
+
+    /// Writes another configuration over it.
+    pub fn configure(&self, plan: &Plan) {
+        let rules = format!("groups: [{{name: g, rules: [{}]}}]\n", plan.rules);
+        self.write("rules.yml", &rules);
+        self.write("plimsoll.yaml", &plan.config(self.path()));
+    }
+
+    /// Writes a file.
+    pub fn write(&self, name: &str, text: &str) {
+        fs::write(self.path().join(name), text).expect("written");
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// What every process so far has said.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.path().join("log")).unwrap_or_default()
+    }
+
+    /// Waits until the log has these words.
+    pub fn wait_for_log(&self, words: &str, seconds: u64) {
+        wait_until(&format!("`{words}` in the log"), seconds, || self.log().contains(words));
+    }
+
+    /// Starts the program.
+    pub fn start(&self) -> Process {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_plimsoll"));
+        command.args(["run", "--config"]).arg(self.path().join("plimsoll.yaml"));
+        // A proxy nobody listens on: whatever goes to loopback must not take it.
+        command.env("NO_COLOR", "1").env("http_proxy", "http://127.0.0.1:1");
+        Process::start(command, &self.path().join("log"))
+    }
+}
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let log = self.log();
+            let tail = log.len().saturating_sub(6000);
+            let tail = (tail..log.len()).find(|at| log.is_char_boundary(*at)).unwrap_or(log.len());
+            eprintln!("the end of plimsoll's log:\n{}", &log[tail..]);
+        }
+    }
+}
+
+/// A child process; killed when dropped.
+pub struct Process {
+    child: Child,
+}
+
+impl Process {
+    /// Starts a command whose output is appended to a file.
+    pub fn start(mut command: Command, log: &Path) -> Process {
+        let open = || -> File {
+            OpenOptions::new().create(true).append(true).open(log).expect("a log file")
+        };
+        command.stdin(Stdio::null()).stdout(open()).stderr(open());
+        let child = command.spawn();
+        Process { child: child.unwrap_or_else(|error| panic!("{command:?}: {error}")) }
+    }
+
+    /// Sends a signal by its name.
+    pub fn signal(&self, name: &str) {
+        let status = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status();
+        assert!(status.expect("kill runs").success(), "signal {name}");
+    }
+
+    /// Kills it with SIGKILL and waits for its end.
+    pub fn kill(mut self) {
+        self.child.kill().expect("it runs");
+        self.child.wait().expect("it ends");
+    }
+
+    /// Waits until it has ended by itself.
+    pub fn wait(&mut self, seconds: u64) -> ExitStatus {
+        wait_for("the process ends", seconds, || self.child.try_wait().expect("can be asked"))
+    }
+
+    /// Whether it still runs.
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().expect("can be asked").is_none()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}

@@ -1,0 +1,17 @@
+//! The whole program beside real peers from Debian's packages, on loopback.
+//!
+//! `cargo test --features live`, as root (a small file system is mounted and filled). Needs
+//! prometheus-alertmanager, prometheus-node-exporter, redis-server and prometheus-redis-exporter;
+//! `.ci/run` installs them. A peer that is missing fails its test: nothing is skipped.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "tests drive real processes and wait for them in real time"
+)]
+
+mod alertmanager;
+mod disk;
+mod exporters;
+mod peers;
+#[allow(dead_code, unused_imports, reason = "shared with tests/it, which uses the rest")]
+#[path = "../it/support/mod.rs"]
+mod support;
