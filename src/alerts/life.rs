@@ -173,7 +173,10 @@ fn refresh(alert: &mut Alert, candidate: Candidate, round: &Round<'_>) -> Option
 
 /// Fires a pending alert that has held long enough; sends a firing one back if `for` was raised.
 fn fire_if_due(alert: &mut Alert, round: &Round<'_>) -> Option<Change> {
-    let held = round.slot.since(alert.active_at) >= round.terms.hold;
+    // What has fired by this `for` once goes on, even if the wall clock stepped back while nobody
+    // watched; only a `for` that was raised sends it back.
+    let now = alert.fired_at.map_or(round.slot, |fired_at| fired_at.max(round.slot));
+    let held = now.since(alert.active_at) >= round.terms.hold;
     match (alert.state, held) {
         (AlertState::Pending, true) => {
             alert.state = AlertState::Firing;
@@ -227,7 +230,7 @@ fn doubted(alert: &mut Alert, doubt: Doubt, round: &Round<'_>) -> Option<Change>
 
 fn cleared(alert: &mut Alert, round: &Round<'_>) -> Option<Change> {
     alert.unknown = None;
-    alert.unknown_told = false;
+    let was_told = std::mem::take(&mut alert.unknown_told);
     if alert.state == AlertState::Pending {
         return Some(step_back(alert));
     }
@@ -235,7 +238,8 @@ fn cleared(alert: &mut Alert, round: &Round<'_>) -> Option<Change> {
     if round.slot.since(since) < round.terms.keep_firing {
         let first = alert.keep_firing_since.is_none();
         alert.keep_firing_since = Some(since);
-        return first.then_some(Change::Paused);
+        // Whoever heard `unknown` hears that it is known again, though only kept firing.
+        return if was_told { Some(Change::Known) } else { first.then_some(Change::Paused) };
     }
     Some(resolve(alert, round.slot, ResolveReason::ConditionCleared))
 }

@@ -176,6 +176,9 @@ impl Level {
 
 fn truths<'a>(edges: impl Iterator<Item = &'a Edge>) -> BTreeMap<Incident, Truth<'a>> {
     let mut truths: BTreeMap<Incident, Truth<'a>> = BTreeMap::new();
+    // After a step back a second incident may begin at the very slot of the first: nobody can tell
+    // them apart.
+    let mut twins: BTreeSet<Incident> = BTreeSet::new();
     for edge in edges {
         let data = &edge.data;
         let (Some(status), Some(starts_at)) = (data.status, data.starts_at) else { continue };
@@ -186,10 +189,14 @@ fn truths<'a>(edges: impl Iterator<Item = &'a Edge>) -> BTreeMap<Incident, Truth
             fired: edge.decided,
             resolved: None,
         });
+        if status != Status::Resolved && truth.resolved.is_some() {
+            twins.insert((key, starts_at.0));
+        }
         if status == Status::Resolved {
             let ends_at = data.ends_at.expect("what is resolved has an end");
             truth.resolved = Some((edge.decided, ends_at.0));
         }
     }
+    truths.retain(|incident, _| !twins.contains(incident));
     truths
 }

@@ -19,7 +19,7 @@ mod run;
 use plan::WORLDS;
 
 /// Seeds for each world where nobody asks for more.
-const SEEDS: u64 = 4;
+const SEEDS: u64 = 1;
 
 #[expect(clippy::disallowed_methods, reason = "how far to look is the caller's choice")]
 fn asked(name: &str) -> Option<String> {
@@ -56,10 +56,10 @@ fn every_world_keeps_every_promise() {
 
 #[test]
 fn one_seed_is_one_run() {
-    for world in [WORLDS[0], WORLDS[WORLDS.len() - 1]] {
-        let (one, two) = (run::run(world, 3, true), run::run(world, 3, true));
-        assert!(one.script == two.script, "{}: two runs of one seed differ", world.name);
-        let other = run::run(world, 4, true);
-        assert!(one.script != other.script, "{}: the seed changes nothing", world.name);
-    }
+    let world = WORLDS[WORLDS.len() - 1];
+    let (one, two) = (run::run(world, 3, true), run::run(world, 3, true));
+    assert!(one.script == two.script, "two runs of one seed differ");
+    assert!(one.late > 0, "no incident was late: the world is too kind");
+    let other = run::run(world, 4, true);
+    assert!(one.script != other.script, "the seed changes nothing");
 }

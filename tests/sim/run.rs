@@ -163,12 +163,7 @@ impl Run {
             Coming::Post(post) => self.check.heard(self.now, &post),
             Coming::Commit(process) if process == self.process => self.commit(),
             Coming::Commit(_) => {}
-            Coming::Crash => {
-                if std::env::var_os("TRACE").is_some() {
-                    println!("{:?} CRASH", self.now.monotonic);
-                }
-                self.crash()
-            }
+            Coming::Crash => self.crash(),
             Coming::Start => self.start(),
             Coming::Step(by_ms) => self.now.wall = Timestamp(self.now.wall.0 + by_ms),
             Coming::Turn(number) => {
@@ -246,27 +241,6 @@ impl Run {
         if self.now.monotonic >= self.next_checkpoint {
             self.next_checkpoint = self.now.monotonic + Duration::from_secs(30);
             self.checkpoint = Some(engine.checkpoint());
-        }
-        if std::env::var_os("TRACE").is_some() {
-            for r in &step.requests {
-                if let Request::Post(p) = r {
-                    for a in &p.alerts {
-                        println!(
-                            "{:?} POST {} {:?} {:?} {:?} {} {}",
-                            self.now.monotonic,
-                            p.instance,
-                            a.phase,
-                            a.alert.name(),
-                            a.alert.labels.get("name"),
-                            a.alert.starts_at(),
-                            a.ends_at
-                        )
-                    }
-                }
-            }
-            for f in &step.facts {
-                println!("{:?} {} {f:?}", self.now.monotonic, self.now.wall)
-            }
         }
         if let Some(script) = &mut self.script {
             *script += &format!("{:?} {step:?}\n", self.now);
