@@ -339,6 +339,8 @@ mod tests {
             ("unknown times out", "1??????????", 0, 0, "F!UUU!UUUUUr!r"),
             ("a pending alert that stays unknown is forgotten", "1?????????", 20, 0, "puuuuuuuu."),
             ("absence rules wait for their inputs", "--1", 0, 0, "..F!"),
+            ("what ended is back when what came after it never fired", "11010", 5, 0, "pF!r!pr"),
+            ("known again, though only kept firing", "1???0?", 0, 20, "F!UUU!F!U"),
         ];
         for (what, script, hold, keep, want) in cases {
             assert_eq!(play(script, hold, keep), want, "{what}");
@@ -364,6 +366,25 @@ mod tests {
         assert!(kept.is_empty());
         let late = resolved(Some(Timestamp(50 * minute)));
         assert!(!is_over(&late, Timestamp(64 * minute)), "15 minutes from its late presentation");
+    }
+
+    #[test]
+    fn a_clock_that_stepped_back_does_not_unfire() {
+        let mut alert = begin(candidate(1.0), Timestamp(0));
+        let terms = Terms { hold: Duration::from_secs(10), keep_firing: Duration::ZERO };
+        let doubt = |_: &Alert| None;
+        let round = |slot_s: i64, terms| Round {
+            slot: Timestamp(slot_s * 1000),
+            interval: STEP,
+            terms,
+            unknown_timeout: Duration::from_secs(40),
+            doubt: &doubt,
+            may_begin: true,
+        };
+        assert_eq!(fire_if_due(&mut alert, &round(10, terms)), Some(Change::Firing));
+        assert_eq!(fire_if_due(&mut alert, &round(5, terms)), None, "it goes on");
+        let raised = Terms { hold: Duration::from_secs(60), ..terms };
+        assert_eq!(fire_if_due(&mut alert, &round(15, raised)), Some(Change::Pending));
     }
 
     #[test]

@@ -401,6 +401,28 @@ mod tests {
     }
 
     #[test]
+    fn an_overtaken_late_incident_wakes_nobody() {
+        let mut presenter = Presenter::new(CONFIG, 1);
+        let mut alert = ended(&firing(0), 15);
+        assert_eq!(ask(&mut presenter, 30, &mut alert, true), "LateFiring");
+        assert_eq!(presenter.next_wakeup(), Some(Duration::from_secs(36)));
+        let mut again = Alert { state: AlertState::Pending, fired_at: None, ..firing(35) };
+        assert_eq!(ask(&mut presenter, 36, &mut again, true), "-");
+        assert_eq!(presenter.next_wakeup(), None, "there is no end to tell");
+    }
+
+    #[test]
+    fn what_ended_is_told_while_it_is_pending_again() {
+        let mut presenter = Presenter::new(CONFIG, 1);
+        let mut alert = firing(0);
+        assert_eq!(ask(&mut presenter, 0, &mut alert, true), "Firing");
+        let previous = Some(Box::new(ended(&alert, 10)));
+        let state = AlertState::Pending;
+        let mut again = Alert { state, fired_at: None, previous, ..firing(15) };
+        assert_eq!(ask(&mut presenter, 15, &mut again, true), "Resolved");
+    }
+
+    #[test]
     fn a_missed_incident_is_presented_late_and_once() {
         let mut presenter = Presenter::new(CONFIG, 1);
         let mut alert = firing(0);

@@ -106,15 +106,6 @@ impl Host {
         (next < STORMY).then_some(next)
     }
 
-    /// The value of a series as its target shows it.
-    pub fn value(&self, number: usize) -> Option<f64> {
-        match self.series[number].mood {
-            Mood::Cool => Some(1.0),
-            Mood::Hot => Some(9.0),
-            Mood::Gone => None,
-        }
-    }
-
     /// What a target shows now. Counters of hot series run.
     pub fn page(&mut self, target: usize) -> String {
         let mut page = String::new();

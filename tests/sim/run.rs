@@ -83,8 +83,6 @@ pub struct Report {
     pub edges: usize,
     /// Incidents Alertmanager heard late.
     pub late: usize,
-    /// Events the engine handled.
-    pub events: u64,
 }
 
 /// Runs one world under one seed; panics where a checker finds a fault.
@@ -118,7 +116,7 @@ pub fn run(world: World, seed: u64, with_script: bool) -> Report {
     let moods = run.host.series.iter();
     let moods: Vec<_> = moods.map(|s| (s.name.clone(), s.mood)).collect();
     let (edges, late) = run.check.finish(run.now, &moods, &run.plan);
-    Report { script: run.script.unwrap_or_default(), edges, late, events: run.events }
+    Report { script: run.script.unwrap_or_default(), edges, late }
 }
 
 impl Run {
