@@ -45,7 +45,7 @@ groups:
 "#;
 
 /// What the shipped rules read of cAdvisor: a value at the start, and what each cycle adds.
-const FAMILIES: [(&str, f64, f64); 15] = [
+const FAMILIES: [(&str, f64, f64); 14] = [
     ("container_cpu_cfs_periods_total", 1000.0, 50.0),
     ("container_cpu_cfs_throttled_periods_total", 100.0, 2.0),
     ("container_cpu_cfs_throttled_seconds_total", 10.0, 0.1),
@@ -60,8 +60,9 @@ const FAMILIES: [(&str, f64, f64); 15] = [
     ("container_spec_memory_reservation_limit_bytes", 0.5 * GIB, 0.0),
     ("container_spec_memory_swap_limit_bytes", GIB, 0.0),
     ("container_start_time_seconds", 1_771_000_000.0, 0.0),
-    ("machine_memory_bytes", 64.0 * GIB, 0.0),
 ];
+/// The machine has one.
+const MACHINE: &str = "machine_memory_bytes";
 const WORKING_SET: &str = "container_memory_working_set_bytes";
 
 fn labels(name: &str, container: usize) -> Labels {
@@ -89,32 +90,43 @@ struct Host {
 }
 
 impl Host {
-    /// A host after ten minutes under these rule files.
+    /// A host whose window is ten minutes full, under these rule files. The rules come last, so that filling costs no
+    /// evaluation.
     fn new(containers: usize, files: &[&str]) -> Host {
-        let texts: Vec<(String, String)> =
-            files.iter().map(|text| ("rules.yml".to_owned(), (*text).to_owned())).collect();
-        let (groups, problems) = rules::load(&texts);
-        assert!(!problems.has_errors(), "{problems}");
         let now = Now { monotonic: Duration::from_secs(1), wall: START };
-        let mut engine = Engine::new(setup(groups), &[], now, Box::new(|| Duration::ZERO));
+        let mut engine = Engine::new(setup(Vec::new()), &[], now, Box::new(|| Duration::ZERO));
         engine.handle(now, Event::Targets { active: vec![target()], dropped: Vec::new() });
-        let (mut new, mut points, mut growth) = (Vec::new(), Vec::new(), Vec::new());
+        let mut host = Host { engine, now, points: Vec::new(), growth: Vec::new() };
+        let mut new = Vec::new();
         for (name, first, adds) in FAMILIES {
             for container in 0..containers {
                 let is_high = name == WORKING_SET && container % 100 == 0;
                 let value = if is_high { 0.95 * GIB } else { first };
-                let id = u32::try_from(points.len()).expect("some thousands");
-                new.push((id, labels(name, container)));
-                points.push(Point { id, value, at: None });
-                growth.push(adds);
+                new.push((host.point(value, adds), labels(name, container)));
             }
         }
-        let mut host = Host { engine, now, points, growth };
+        let of_machine =
+            [(METRIC_NAME, MACHINE), ("instance", "127.0.0.1:8080"), ("job", "cadvisor")];
+        new.push((host.point(64.0 * GIB, 0.0), Labels::from_pairs(of_machine)));
         host.cycle(new);
         for _ in 0..WARM_CYCLES {
             host.cycle(Vec::new());
         }
+        let texts: Vec<(String, String)> =
+            files.iter().map(|text| ("rules.yml".to_owned(), (*text).to_owned())).collect();
+        let (groups, problems) = rules::load(&texts);
+        assert!(!problems.has_errors(), "{problems}");
+        host.engine.handle(host.now, Event::Reload(Box::new(setup(groups))));
+        let rounds = host.cycle(Vec::new()) + host.cycle(Vec::new());
+        assert_eq!(rounds > 0, !files.is_empty(), "rules run, and some alerts begin");
         host
+    }
+
+    fn point(&mut self, value: f64, adds: f64) -> u32 {
+        let id = u32::try_from(self.points.len()).expect("some thousands");
+        self.points.push(Point { id, value, at: None });
+        self.growth.push(adds);
+        id
     }
 
     /// Five seconds: one scrape comes in, what is due is done. Returns how many facts that made.
@@ -141,11 +153,6 @@ impl Host {
         facts += self.engine.handle(self.now, Event::Scraped(scraped)).facts.len();
         facts
     }
-
-    fn evaluations(&mut self) -> u64 {
-        self.engine.handle(self.now, Event::Reload(Box::new(setup(Vec::new()))));
-        self.engine.take_view(self.now).expect("a reload shows").counters.evaluations
-    }
 }
 
 fn target() -> TargetInfo {
@@ -164,7 +171,7 @@ fn setup(groups: Vec<rules::Group>) -> Setup {
         groups,
         pace: Pace { evaluation_interval: INTERVAL, phase: Duration::ZERO },
         caps: CAPS,
-        keep: vec![Pattern::new("container_.*").expect("a pattern")],
+        keep: vec![Pattern::new("(container|machine)_.*").expect("a pattern")],
         keep_for: Duration::from_secs(600),
         eval: EvalOptions { default_step: INTERVAL, ..EvalOptions::default() },
         external_labels: Labels::empty(),
@@ -191,15 +198,12 @@ fn cycles(criterion: &mut Criterion) {
     group.sample_size(20);
     for containers in CONTAINERS {
         for (name, files) in sets {
-            let mut host = Host::new(containers, files);
+            // Built when it is measured, so that a filter on the command line saves the time.
+            let mut host = None;
             group.bench_function(format!("{name}, {containers} containers"), |b| {
+                let host = host.get_or_insert_with(|| Host::new(containers, files));
                 b.iter(|| black_box(host.cycle(Vec::new())));
             });
-            assert_eq!(
-                host.evaluations() > WARM_CYCLES as u64,
-                !files.is_empty(),
-                "rules were run"
-            );
         }
     }
     group.finish();

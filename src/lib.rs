@@ -31,6 +31,7 @@ pub mod policy;
 pub mod engine;
 
 pub mod endpoint;
+pub mod telemetry;
 
 pub mod http;
 pub mod journal;

@@ -101,6 +101,9 @@ pub struct Alert {
     /// Whether it was read from the journal and has not been seen since.
     #[serde(skip)]
     pub restored: bool,
+    /// Whether what its rule asks for has been decided for good in this incident.
+    #[serde(skip)]
+    pub judged: bool,
     /// The revision of its last edge: grows over all incidents of a label set, so that a late
     /// retry cannot overwrite a newer state at the receiver.
     pub revision: u64,

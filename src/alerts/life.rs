@@ -154,6 +154,7 @@ fn begin(candidate: Candidate, slot: Timestamp) -> Alert {
         accepted_at: None,
         previous: None,
         restored: false,
+        judged: false,
         revision: 0,
     }
 }

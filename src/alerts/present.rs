@@ -338,6 +338,7 @@ mod tests {
             accepted_at: None,
             previous: None,
             restored: false,
+            judged: false,
             revision: 0,
         }
     }

@@ -1,8 +1,60 @@
 //! Files the program reads by itself: rule files by pattern, and the rules it carries within.
 
+use std::fs::{self, File};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use crate::rules::glob_matches;
+use crate::yaml::{Position, Problem};
+
+/// The largest text that is read: a hundred times the largest rule file known, and small enough to
+/// refuse before it hurts.
+const MAX_BYTES: u64 = 16 << 20;
+
+/// Why a file cannot be read, and where in it, if that can be said.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Unreadable {
+    /// The first byte that is not text.
+    pub at: Option<Position>,
+    /// What is wrong, for people.
+    pub why: String,
+}
+
+impl Unreadable {
+    /// The same as a problem of that file.
+    pub fn problem(self, path: &Path) -> Problem {
+        let at = self.at.unwrap_or(Position { line: 1, column: 1 });
+        Problem::in_file(&path.display().to_string(), at, self.why)
+    }
+}
+
+/// Reads a text whole. Only regular files: a pipe or a device could keep the program waiting.
+pub fn read(path: &Path) -> Result<String, Unreadable> {
+    let bad = |why: String| Unreadable { at: None, why };
+    let refused = |error: std::io::Error| bad(format!("cannot be read: {error}"));
+    let about = fs::metadata(path).map_err(refused)?;
+    if about.is_dir() {
+        return Err(bad("is a directory, not a file".to_owned()));
+    }
+    if !about.is_file() {
+        return Err(bad("is not a regular file".to_owned()));
+    }
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(refused)?;
+    file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(refused)?;
+    if bytes.len() as u64 > MAX_BYTES {
+        return Err(bad(format!("is larger than {} MiB", MAX_BYTES >> 20)));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let good = error.utf8_error().valid_up_to();
+        let text = String::from_utf8_lossy(&error.as_bytes()[..good]).into_owned();
+        let line = text.rsplit('\n').next().unwrap_or_default();
+        let at =
+            Position { line: text.matches('\n').count() + 1, column: line.chars().count() + 1 };
+        let byte = error.as_bytes()[good];
+        Unreadable { at: Some(at), why: format!("is not UTF-8: byte 0x{byte:02x}") }
+    })
+}
 
 /// The rules that load when no `rule_files` are named, with the names they have in the source.
 pub fn built_in_rules() -> Vec<(String, String)> {
@@ -32,11 +84,9 @@ pub fn expand(base: &Path, pattern: &str) -> Result<Vec<PathBuf>, String> {
         }
         let folders = std::mem::take(&mut found);
         for folder in folders {
-            let Ok(entries) = std::fs::read_dir(if folder.as_os_str().is_empty() {
-                Path::new(".")
-            } else {
-                &folder
-            }) else {
+            let Ok(entries) =
+                fs::read_dir(if folder.as_os_str().is_empty() { Path::new(".") } else { &folder })
+            else {
                 continue;
             };
             for entry in entries.flatten() {
@@ -55,8 +105,8 @@ pub fn expand(base: &Path, pattern: &str) -> Result<Vec<PathBuf>, String> {
 /// Replaces a file whole: whoever opens it sees the old or the new one. Not durable by itself.
 pub fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let new = path.with_extension("new");
-    std::fs::write(&new, bytes)?;
-    std::fs::rename(new, path)
+    fs::write(&new, bytes)?;
+    fs::rename(new, path)
 }
 
 #[cfg(test)]
@@ -72,12 +122,29 @@ mod tests {
     }
 
     #[test]
+    fn what_cannot_be_read_says_why_and_where() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = |name: &str| dir.path().join(name);
+        let why = |name: &str| read(&path(name)).expect_err(name);
+        fs::write(path("latin1.yml"), b"a: 1\nb: \xc3\xa4\xe4\n").expect("written");
+        let at = Some(Position { line: 2, column: 5 });
+        assert_eq!(why("latin1.yml"), Unreadable { at, why: "is not UTF-8: byte 0xe4".to_owned() });
+        fs::create_dir(path("folder")).expect("made");
+        assert_eq!(why("folder").why, "is a directory, not a file");
+        assert_eq!(why("gone").why, "cannot be read: No such file or directory (os error 2)");
+        let large = File::create(path("large")).expect("made");
+        large.set_len(MAX_BYTES + 1).expect("sparse");
+        assert_eq!(why("large").why, "is larger than 16 MiB");
+        assert_eq!(read(Path::new("/dev/zero")).expect_err("endless").why, "is not a regular file");
+    }
+
+    #[test]
     fn patterns_expand_in_order() {
         let dir = tempfile::tempdir().expect("a folder");
         for name in ["b.yml", "a.yml", "c.yaml", "sub/d.yml"] {
             let path = dir.path().join(name);
-            std::fs::create_dir_all(path.parent().expect("has one")).expect("made");
-            std::fs::write(path, "").expect("written");
+            fs::create_dir_all(path.parent().expect("has one")).expect("made");
+            fs::write(path, "").expect("written");
         }
         let names = |pattern: &str| -> Vec<String> {
             let found = expand(dir.path(), pattern).expect(pattern);

@@ -6,6 +6,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::clock::Clock;
 use super::config::Config;
+use super::reload::Reloaded;
 use super::run::{Crank, INBOX, Question};
 use super::setup::{self, Parts};
 use super::shell::Shell;
@@ -36,8 +37,8 @@ pub struct Handles {
     pub views: watch::Receiver<View>,
     /// What readers ask.
     pub questions: mpsc::Sender<Question>,
-    /// New configurations, checked and built.
-    pub reloads: mpsc::Sender<Box<Parts>>,
+    /// New configurations, checked and built, or why there is none.
+    pub reloads: mpsc::Sender<Reloaded>,
 }
 
 /// Wires everything; nothing happens before [`Crank::turn`]. Must run inside the runtime.

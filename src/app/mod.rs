@@ -9,6 +9,8 @@ pub mod config;
 mod demo;
 mod files;
 mod live;
+mod process;
+mod reload;
 mod run;
 mod serve;
 mod setup;
@@ -16,3 +18,10 @@ mod shell;
 
 pub use clock::Clock;
 pub use setup::engine_setup;
+
+/// Logs a warning about a file that is in use all the same.
+fn warn(problem: &crate::yaml::Problem) {
+    let crate::yaml::Problem { file, line, column, message, hint, .. } = problem;
+    let hint = hint.as_deref().unwrap_or_default();
+    tracing::warn!(file, line, column, hint, "{message}");
+}

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::reload::Reloaded;
 use super::shell::Shell;
 use crate::engine::{Answer, Engine, Event, Fact, TargetInfo, View};
 use crate::journal::{Journal, Notice};
@@ -45,8 +46,8 @@ pub struct Crank {
     pub discovery: mpsc::Receiver<Refreshed>,
     /// What readers ask.
     pub questions: mpsc::Receiver<Question>,
-    /// New configurations.
-    pub reloads: mpsc::Receiver<Box<super::setup::Parts>>,
+    /// New configurations, or why there is none.
+    pub reloads: mpsc::Receiver<Reloaded>,
     /// What readers see.
     pub views: watch::Sender<View>,
     /// Who is told what happened.
@@ -77,7 +78,10 @@ impl Crank {
                     with_ticket(event, next_ticket)
                 }
                 Some(refreshed) = self.discovery.recv() => self.discovered(refreshed),
-                Some(parts) = self.reloads.recv() => self.take_parts(*parts, &mut open),
+                Some(reloaded) = self.reloads.recv() => match reloaded {
+                    Ok(parts) => self.take_parts(*parts, &mut open),
+                    Err(error) => Event::ReloadFailed(error),
+                },
                 () = clock.sleep_until(wakeup) => Event::Tick,
             };
             self.handle(event, &mut open);

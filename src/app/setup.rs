@@ -136,7 +136,7 @@ fn scrape_settings(config: &Config, setup: &Setup) -> Settings {
 }
 
 /// What every alert carries on its way out.
-fn dress(config: &Config) -> Dress {
+pub fn dress(config: &Config) -> Dress {
     Dress {
         external_labels: config.global.external_labels.clone(),
         relabel: config.alerting.alert_relabel.clone(),

@@ -28,11 +28,6 @@ impl Clock {
         (skew_ms.unsigned_abs() > self.tolerance.as_millis() as u64).then_some(skew_ms)
     }
 
-    /// The last reading.
-    pub fn last(&self) -> Now {
-        self.last
-    }
-
     /// When, on the monotonic clock, the wall clock will show `wall`; now, if it is past.
     pub fn when(&self, wall: Timestamp) -> Duration {
         self.last.monotonic + wall.since(self.last.wall)

@@ -127,6 +127,7 @@ mod tests {
             accepted_at: None,
             previous: None,
             restored: false,
+            judged: false,
             revision: 7,
         }
     }

@@ -15,7 +15,7 @@ use crate::base::{Now, Timestamp, fingerprint};
 use crate::outbox::{
     self, ActionKind, ActionMode, Container, Draft, WireTime, dedup_key, delivery_id,
 };
-use crate::policy::{Decision, Evidence, HoldReason, Incident, Proposal, decide};
+use crate::policy::{Decision, Evidence, History, HoldReason, Incident, Proposal, decide};
 use crate::promql::{EvalOptions, ParseOptions, Value, instant, parse};
 use crate::rules::{Action, Rule, RuleKind};
 use crate::window::{Matcher, Selector, Source, Span, Window};
@@ -88,36 +88,46 @@ pub(super) fn asks(rule: &Rule) -> Action {
 impl Engine {
     /// Judges the firing alerts of one rule that asks for something.
     pub(super) fn judge(&mut self, now: Now, (group, rule): (usize, usize), at: Timestamp) {
-        let state = &self.groups[group].rules[rule];
-        let rule_of = &self.groups[group].group.rules[rule];
-        if self.outbox.is_none() || asks(rule_of) == Action::None {
+        let (of, state) = (&self.groups[group].group.rules[rule], &self.groups[group].rules[rule]);
+        if self.outbox.is_none() || asks(of) == Action::None {
             return;
         }
-        let firing = state.alerts.values().filter(|alert| alert.state == AlertState::Firing);
-        for alert in firing.cloned().collect::<Vec<_>>() {
-            let rule_of = &self.groups[group].group.rules[rule];
-            let incident = incident(rule_of, &alert);
-            let tenant = alert.labels.get("tenant").unwrap_or_default();
-            let limits = &self.setup.policy.limits;
-            let history = self.guards.history(&incident.subject(), tenant, now, limits);
-            let asked = |kind: ActionKind| {
-                let key = key_of(&incident, kind);
-                history.asked.contains(&key)
-            };
+        let firing = state.alerts.values().filter(|a| a.state == AlertState::Firing && !a.judged);
+        let incidents: Vec<Incident> = firing.map(|alert| incident(of, alert)).collect();
+        for incident in incidents {
+            let history = self.history(&incident, now);
+            let asked = |kind| history.asked.contains(&key_of(&incident, kind));
             if ActionKind::ALL.into_iter().any(asked) {
+                // Asked for before our own restart.
+                self.note_judged((group, rule), &incident);
                 continue;
             }
-            let interval = self.groups[group].interval;
-            let evidence = self.evidence(&incident, interval, at, now.wall);
+            let evidence = self.evidence(&incident, self.groups[group].interval, at, now);
             let decision = decide(&incident, &evidence, &history, now, &self.setup.policy);
             self.settle_decision(now, (group, rule), (&incident, &evidence), decision);
         }
-        let alerts = &self.groups[group].rules[rule].alerts;
-        let gone = |labels: &_| alerts.get(labels).is_none_or(|a| a.state != AlertState::Firing);
-        let held = &self.groups[group].rules[rule].held;
-        let over: Vec<_> = held.keys().filter(|labels| gone(labels)).cloned().collect();
-        for labels in over {
-            self.groups[group].rules[rule].held.remove(&labels);
+        let state = &mut self.groups[group].rules[rule];
+        let alerts = &state.alerts;
+        state.held.retain(|labels, _| {
+            alerts.get(labels).is_some_and(|alert| alert.state == AlertState::Firing)
+        });
+    }
+
+    fn history(&self, incident: &Incident, now: Now) -> History {
+        let subject = incident.subject();
+        match incident.asks {
+            Action::Restart | Action::Decide => {
+                let tenant = incident.labels.get("tenant").unwrap_or_default();
+                self.guards.history(&subject, tenant, now, &self.setup.policy.limits)
+            }
+            _ => self.guards.own_history(&subject, now),
+        }
+    }
+
+    fn note_judged(&mut self, (group, rule): (usize, usize), incident: &Incident) {
+        let alerts = &mut self.groups[group].rules[rule].alerts;
+        if let Some(alert) = alerts.get_mut(&incident.labels) {
+            alert.judged = true;
         }
     }
 
@@ -128,6 +138,9 @@ impl Engine {
         (incident, evidence): (&Incident, &Evidence),
         decision: Decision,
     ) {
+        if decision.to_record().is_some() || is_final(&decision) {
+            self.note_judged((group, rule), incident);
+        }
         if let Some(proposal) = decision.to_record() {
             self.changes.push(self.guards.record(proposal, now, &self.setup.policy.limits));
         }
@@ -181,8 +194,9 @@ impl Engine {
         incident: &Incident,
         interval: Duration,
         at: Timestamp,
-        wall: Timestamp,
+        now: Now,
     ) -> Evidence {
+        let wall = now.wall;
         let selector = container(incident);
         let ask = |query: &str| {
             let text = query.replace("$$", selector.as_deref()?);
@@ -198,8 +212,7 @@ impl Engine {
         let eta = room.zip(slope.filter(|slope| *slope > 0.0)).map(|(room, slope)| room / slope);
         let started = get(Figure::Started);
         let subject = incident.subject();
-        let history =
-            self.guards.history(&subject, "", self.clock.last(), &self.setup.policy.limits);
+        let history = self.guards.own_history(&subject, now);
         let label = |name: &str| incident.labels.get(name).map(str::to_owned);
         let figures = outbox::Evidence {
             container: label("name").map(|name| Container {
@@ -251,6 +264,12 @@ impl Engine {
         let oldest = EVIDENCE_NAMES.iter().filter_map(|metric| newest(metric)).min();
         oldest.map_or(Duration::ZERO, |at| wall.since(at))
     }
+}
+
+/// Holds that nothing can lift while the alert lasts: they hang on its labels and its rule.
+fn is_final(decision: &Decision) -> bool {
+    let last = [HoldReason::NoneAsked, HoldReason::RoleForbids, HoldReason::NotAttributable];
+    matches!(decision, Decision::Hold { reason, .. } if last.contains(reason))
 }
 
 fn incident(rule: &Rule, alert: &Alert) -> Incident {

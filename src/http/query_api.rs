@@ -11,6 +11,7 @@ use super::format::{self, Notes};
 use super::params::Params;
 use super::{QUERY_TIMEOUT, Server, Shared};
 use crate::base::Timestamp;
+use crate::promql::ast::ValueType;
 use crate::promql::eval::{Steps, Value};
 
 /// Prometheus's bound on steps per series: enough for one point a minute over a week, or one per
@@ -39,6 +40,12 @@ pub(super) async fn query_range(
     let limit = params.limit("limit")?;
     let steps = read_steps(&params)?;
     let request = read_request(&server, &params, QueryTimes::Range(steps))?;
+    let kind = request.expr.value_type();
+    if !matches!(kind, ValueType::Scalar | ValueType::Vector) {
+        return Err(ApiError::bad_data(format!(
+            "invalid expression type \"{kind}\" for range query, must be Scalar or instant Vector"
+        )));
+    }
     answer(&server, request, steps.end, limit).await
 }
 

@@ -138,6 +138,7 @@ fn high(state: AlertState) -> Alert {
         accepted_at: None,
         previous: None,
         restored: false,
+        judged: false,
         revision: 1,
     }
 }

@@ -303,9 +303,24 @@ impl Guards {
     /// What is remembered about a subject ([`super::Incident::subject`]) and its tenant (`""` if
     /// none).
     pub fn history(&self, subject: &str, tenant: &str, now: Now, limits: &Limits) -> History {
-        let own = self.subjects.get(subject).map_or(&[][..], Vec::as_slice);
         let restarts =
             || self.subjects.values().flatten().filter(|done| done.kind == ActionKind::Restart);
+        History {
+            tenant_restarts_day: restarts()
+                .filter(|done| done.tenant == tenant && done.age(now) < DAY)
+                .count(),
+            // A request that expired is carried out by nobody, whatever became of its answer.
+            restarts_open: restarts()
+                .filter(|done| done.open && done.age(now) < limits.expiry)
+                .count(),
+            ..self.own_history(subject, now)
+        }
+    }
+
+    /// What is remembered about a subject alone, without the restarts of the host: enough to judge
+    /// what is no restart.
+    pub fn own_history(&self, subject: &str, now: Now) -> History {
+        let own = self.subjects.get(subject).map_or(&[][..], Vec::as_slice);
         let mut since = BTreeMap::new();
         for done in own {
             let age = done.age(now);
@@ -321,13 +336,7 @@ impl Guards {
             since,
             asked: own.iter().map(|done| done.dedup_key.clone()).collect(),
             last,
-            tenant_restarts_day: restarts()
-                .filter(|done| done.tenant == tenant && done.age(now) < DAY)
-                .count(),
-            // A request that expired is carried out by nobody, whatever became of its answer.
-            restarts_open: restarts()
-                .filter(|done| done.open && done.age(now) < limits.expiry)
-                .count(),
+            ..History::default()
         }
     }
 

@@ -139,6 +139,7 @@ mod tests {
             accepted_at: None,
             previous: None,
             restored: false,
+            judged: false,
             revision: 1,
         };
         Presented { alert, expr: "v > 5".to_owned(), phase, ends_at: Timestamp(16_000) }

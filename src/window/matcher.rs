@@ -91,6 +91,14 @@ impl Selector {
             .map(|m| m.value.as_str())
     }
 
+    /// A condition that fixes another label than the metric's name to one value, if there is one.
+    pub fn fixed_label(&self) -> Option<(&str, &str)> {
+        self.matchers
+            .iter()
+            .find(|m| m.name != METRIC_NAME && m.op == MatchOp::Equal && !m.value.is_empty())
+            .map(|m| (m.name.as_str(), m.value.as_str()))
+    }
+
     /// Whether a series meets every condition.
     pub fn matches(&self, labels: &Labels) -> bool {
         self.matchers.iter().all(|m| m.matches(labels.get(&m.name).unwrap_or("")))

@@ -59,7 +59,13 @@ pub struct Window {
     bytes: usize,
     /// Selections that rules made, until a series comes or goes. Ids only, so a hit costs a lookup.
     selections: RefCell<HashMap<String, Arc<[SeriesId]>>>,
+    /// Series of a metric by the value of one label, made when first asked for, until a series
+    /// comes or goes: evidence and annotations ask about one container at a time.
+    lookups: RefCell<HashMap<(String, String), Lookup>>,
 }
+
+/// Ids by label value.
+type Lookup = HashMap<String, Vec<SeriesId>>;
 
 /// Heap cost of a series beside its samples and labels: slot, two index entries, table slack.
 const SERIES_OVERHEAD_BYTES: usize = size_of::<Series>() + 64;
@@ -80,6 +86,7 @@ impl Window {
             by_name: HashMap::default(),
             bytes: 0,
             selections: RefCell::default(),
+            lookups: RefCell::default(),
         }
     }
 
@@ -121,7 +128,7 @@ impl Window {
             Some(ids) => ids.push(id),
             None => drop(self.by_name.insert(Arc::from(name), vec![id])),
         }
-        self.selections.get_mut().clear();
+        self.forget_selections();
         Ok(id)
     }
 
@@ -178,7 +185,7 @@ impl Window {
         if !forgotten.is_empty() {
             self.by_name.retain(|_, ids| !ids.is_empty());
             self.free.extend(forgotten.iter().rev());
-            self.selections.get_mut().clear();
+            self.forget_selections();
         }
         forgotten
     }
@@ -238,11 +245,35 @@ impl Window {
         self.by_name.contains_key(name)
     }
 
+    fn forget_selections(&mut self) {
+        self.selections.get_mut().clear();
+        self.lookups.get_mut().clear();
+    }
+
+    /// The series of a metric whose label has this value, by an index that is made on first use.
+    fn look_up(&self, name: &str, (label, value): (&str, &str)) -> Vec<SeriesId> {
+        let mut lookups = self.lookups.borrow_mut();
+        let lookup = lookups.entry((name.to_owned(), label.to_owned())).or_insert_with(|| {
+            let mut lookup = Lookup::default();
+            for id in self.by_name.get(name).into_iter().flatten() {
+                let series = self.series[id.0 as usize].as_ref();
+                if let Some(value) = series.and_then(|series| series.labels.get(label)) {
+                    lookup.entry(value.to_owned()).or_default().push(*id);
+                }
+            }
+            lookup
+        });
+        lookup.get(value).cloned().unwrap_or_default()
+    }
+
     fn find(&self, selector: &Selector) -> Arc<[SeriesId]> {
         let matches = |id: &SeriesId| {
             let series = self.series[id.0 as usize].as_ref();
             series.is_some_and(|series| selector.matches(&series.labels))
         };
+        if let (Some(name), Some(fixed)) = (selector.metric_name(), selector.fixed_label()) {
+            return self.look_up(name, fixed).into_iter().filter(matches).collect();
+        }
         match selector.metric_name() {
             Some(name) => match self.by_name.get(name) {
                 Some(ids) => ids.iter().copied().filter(matches).collect(),
@@ -267,6 +298,10 @@ impl Window {
 
 impl Source for Window {
     fn select(&self, selector: &Selector, span: Span) -> Vec<Selected<'_>> {
+        if selector.metric_name().is_some() && selector.fixed_label().is_some() {
+            // As quick as a remembered selection, and there may be one for each container.
+            return self.pick(&self.find(selector), span);
+        }
         let mut selections = self.selections.borrow_mut();
         if let Some(ids) = selections.get(selector.text()) {
             return self.pick(ids, span);
@@ -327,6 +362,24 @@ mod tests {
         let reused = put(&mut window, "up", 3, 80_000);
         assert!(forgotten.contains(&reused), "a forgotten id is given out again");
         assert_eq!(up(&window), [r#"up{n="2"}"#, r#"up{n="3"}"#]);
+    }
+
+    #[test]
+    fn a_fixed_label_finds_the_same_series_as_a_scan() {
+        let mut window = window(60);
+        let all = Span { after: Timestamp(i64::MIN), upto: Timestamp(i64::MAX) };
+        let of = |window: &Window, n: &str| -> Vec<String> {
+            let matchers = vec![Matcher::equal(METRIC_NAME, "up"), Matcher::equal("n", n)];
+            let selected = window.select(&Selector::new(matchers), all);
+            selected.iter().map(|s| s.labels.to_string()).collect()
+        };
+        put(&mut window, "up", 1, 0);
+        put(&mut window, "down", 2, 0);
+        assert_eq!((of(&window, "1"), of(&window, "2")), (vec![r#"up{n="1"}"#.to_owned()], vec![]));
+        put(&mut window, "up", 2, 50_000);
+        assert_eq!(of(&window, "2"), [r#"up{n="2"}"#], "the index follows");
+        window.forget_expired(Timestamp(80_000));
+        assert_eq!(of(&window, "1"), [""; 0]);
     }
 
     #[test]

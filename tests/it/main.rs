@@ -4,7 +4,7 @@
 //! what a person would see: alerts at Alertmanager, webhooks at the Control Plane, the log.
 #![expect(
     clippy::disallowed_methods,
-    reason = "tests drive real processes and wait for them in real time"
+    reason = "tests drive real processes, wait in real time and show the log of one that failed"
 )]
 
 mod control_plane;

@@ -50,14 +50,16 @@ fn a_damaged_journal_does_not_start_and_is_left_as_it_is() {
     assert!(!path.exists(), "a fresh one stands in its place");
     fs::write(&path, good).expect("restored from the backup");
     let _process = home.start();
-    home.wait_for_log("Recovered", 10);
+    home.wait_for_log("state was taken over from the journal", 10);
 }
 
 #[test]
 fn a_directory_has_one_owner() {
     let (_page, home) = used();
     let _first = home.start();
-    wait_until("the first one runs", 10, || home.log().matches("Recovered").count() == 1);
+    wait_until("the first one runs", 10, || {
+        home.log().matches("state was taken over").count() == 1
+    });
     assert_refuses(&home, &["in use by process", "storage.path"]);
 }
 

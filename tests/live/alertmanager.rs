@@ -1,7 +1,7 @@
 //! A real Alertmanager: what its receiver hears, whatever happens to us or to it.
 
 use crate::peers::{Alertmanager, Receiver};
-use crate::support::{Home, Page, Plan, pause, wait_until};
+use crate::support::{ControlPlane, Home, Page, Plan, Reply, pause, wait_until};
 
 const RULE: &str = "{alert: High, expr: 'load > 0.9', labels: {severity: critical}}";
 
@@ -19,7 +19,10 @@ fn an_alert_is_told_once_over_kills_and_resends_and_ends() {
     let receiver = Receiver::start();
     let alertmanager = Alertmanager::start(&receiver);
     let page = Page::new("load 0.95\n");
-    let home = Home::new(&plan(&page, &[&alertmanager]));
+    let control_plane = ControlPlane::start();
+    let plan =
+        Plan { control_plane: Some(control_plane.address()), ..plan(&page, &[&alertmanager]) };
+    let home = Home::new(&plan);
     let process = home.start();
     wait_until("firing", 15, || receiver.states("High") == ["firing"]);
     let first = alertmanager.alert("High").expect("Alertmanager knows it");
@@ -37,6 +40,17 @@ fn an_alert_is_told_once_over_kills_and_resends_and_ends() {
     let second = alertmanager.alert("High").expect("it still fires");
     wait_until("told again a minute later", 75, || updated(&second));
     assert_eq!(receiver.states("High"), ["firing"], "and yet the receiver heard it once");
+    assert_eq!(control_plane.kinds("High"), ["firing"], "as did the Control Plane");
+
+    // A target that is silent after the next kill is no reason to call it over.
+    process.kill();
+    page.answer(Reply::Hang(Vec::new()));
+    let process = home.start();
+    page.wait_for_scrapes(4);
+    page.set("load 0.95\n");
+    page.wait_for_scrapes(3);
+    pause(3000);
+    assert_eq!(receiver.states("High"), ["firing"], "silence is not the end");
 
     page.set("load 0.5\n");
     wait_until("resolved", 15, || receiver.states("High") == ["firing", "resolved"]);

@@ -5,7 +5,7 @@
 //! `.ci/run` installs them. A peer that is missing fails its test: nothing is skipped.
 #![expect(
     clippy::disallowed_methods,
-    reason = "tests drive real processes and wait for them in real time"
+    reason = "tests drive real processes, wait in real time and show the log of one that failed"
 )]
 
 mod alertmanager;

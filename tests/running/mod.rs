@@ -33,7 +33,7 @@ pub async fn exporter(body: String) -> u16 {
             let body = format!("{body}# TYPE counting_total counter\ncounting_total {count}\n");
             tokio::spawn(async move {
                 let mut request = [0; 4096];
-                stream.read(&mut request).await.ok();
+                let Ok(1..) = stream.read(&mut request).await else { return };
                 let answer = format!(
                     "HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4\r\n\
                      Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
@@ -98,6 +98,11 @@ impl Server {
 
     pub async fn get(&self, path: &str) -> Answer {
         self.send("GET", path, "").await.unwrap_or_else(|error| panic!("{path}: {error}"))
+    }
+
+    /// A GET that may find the server gone.
+    pub async fn try_get(&self, path: &str) -> std::io::Result<Answer> {
+        self.send("GET", path, "").await
     }
 
     pub async fn post(&self, path: &str, form: &str) -> Answer {

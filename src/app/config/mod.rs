@@ -4,8 +4,12 @@
 //! filled in and sections are checked against each other. Secrets are never in the file, only the
 //! paths of files that hold them.
 
+mod cross;
+mod environment;
 mod policy;
 mod sections;
+#[cfg(test)]
+mod tests;
 
 use std::path::{Path, PathBuf};
 
@@ -13,8 +17,9 @@ use crate::rules::{self, Group};
 use crate::scrape::config::{GlobalConfig, ScrapeConfig, scrape_configs};
 use crate::send::WebhookConfig;
 use crate::send::alertmanager::AlertingConfig;
-use crate::yaml::{Cursor, Fields, Position, Problem, Problems, parse, read};
+use crate::yaml::{Cursor, Fields, Problems, parse, read};
 
+pub use environment::{Environment, hostname};
 pub use policy::PolicyConfig;
 pub use sections::{StorageConfig, WebConfig, WindowConfig};
 
@@ -60,20 +65,18 @@ impl Config {
     pub fn load(path: &Path) -> (Option<Config>, Problems) {
         let name = path.display().to_string();
         let mut problems = Problems::default();
-        match std::fs::read_to_string(path) {
+        let config = match files::read(path) {
             Ok(text) => {
                 let base = path.parent().unwrap_or(Path::new(""));
-                let config = Config::read(&name, &text, base, &mut problems);
-                problems.sort();
-                let config = config.filter(|_| !problems.has_errors());
-                (config, problems)
+                Config::read(&name, &text, base, &mut problems)
             }
-            Err(error) => {
-                let at = Position { line: 1, column: 1 };
-                problems.push(Problem::in_file(&name, at, format!("cannot be read: {error}")));
-                (None, problems)
+            Err(unreadable) => {
+                problems.push(unreadable.problem(path));
+                None
             }
-        }
+        };
+        problems.sort();
+        (config.filter(|_| !problems.has_errors()), problems)
     }
 
     /// Reads a configuration from its text; `base` is the folder relative paths start from.
@@ -84,7 +87,7 @@ impl Config {
         let jobs = fields
             .optional("scrape_configs", |at| scrape_configs(at, &global, base))
             .unwrap_or_default();
-        let patterns = fields.optional("rule_files", read::strings);
+        let texts = fields.optional("rule_files", |at| Some(rule_files(at, base)));
         let alerting =
             fields.optional("alerting", |at| AlertingConfig::read(at, base)).unwrap_or_default();
         let window = fields.optional("window", WindowConfig::read).unwrap_or_default();
@@ -96,70 +99,39 @@ impl Config {
         for (key, lost) in UNSUPPORTED {
             fields.unsupported(key, lost);
         }
-        let rules_at = fields.key_at("rule_files");
         fields.finish();
-        let groups = read_rules(name, patterns.as_deref(), rules_at, base, problems);
-        Some(Config { global, jobs, groups, alerting, storage, web, window, policy, control_plane })
+        let texts = texts.unwrap_or_else(files::built_in_rules);
+        let (groups, _) = rules::load(&texts);
+        let config =
+            Config { global, jobs, groups, alerting, storage, web, window, policy, control_plane };
+        problems.extend(rules::check(&texts, &cross::lint_options(&config)));
+        cross::check(&config, name, &node, problems);
+        Some(config)
     }
 }
 
-/// The rules of the named files; without names, those built in.
-fn read_rules(
-    name: &str,
-    patterns: Option<&[String]>,
-    at: Option<Position>,
-    base: &Path,
-    problems: &mut Problems,
-) -> Vec<Group> {
-    let mut texts: Vec<(String, String)> = Vec::new();
-    let at = at.unwrap_or(Position { line: 1, column: 1 });
-    match patterns {
-        None => texts.extend(files::built_in_rules()),
-        Some(patterns) => {
-            for pattern in patterns {
-                let paths = expand(name, pattern, at, base, problems);
-                texts.extend(paths.iter().filter_map(|path| read_text(name, path, at, problems)));
+/// The texts of the files that `rule_files` names, each once, in the order they are named.
+fn rule_files(mut at: Cursor<'_, '_>, base: &Path) -> Vec<(String, String)> {
+    let mut paths: Vec<PathBuf> = Vec::new();
+    let texts = at.each_item(|mut at| {
+        let pattern = read::string(at.again())?;
+        let found = files::expand(base, &pattern).map_err(|error| at.error(error)).ok()?;
+        if found.is_empty() {
+            at.warning(format!("`{pattern}` matches no file"));
+        }
+        let mut texts = Vec::new();
+        for path in found {
+            if paths.contains(&path) {
+                continue;
             }
+            match files::read(&path) {
+                Ok(text) => texts.push((path.display().to_string(), text)),
+                Err(bad) if bad.at.is_some() => at.push(bad.problem(&path)),
+                Err(bad) => at.error(format!("`{}` {}", path.display(), bad.why)),
+            }
+            paths.push(path);
         }
-    }
-    let (groups, found) = rules::load(&texts);
-    problems.extend(found);
-    groups
-}
-
-fn expand(
-    name: &str,
-    pattern: &str,
-    at: Position,
-    base: &Path,
-    problems: &mut Problems,
-) -> Vec<PathBuf> {
-    match files::expand(base, pattern) {
-        Ok(paths) if paths.is_empty() => {
-            let message = format!("rule_files: `{pattern}` matches no file");
-            problems.push(Problem::in_file(name, at, message).warning());
-            paths
-        }
-        Ok(paths) => paths,
-        Err(error) => {
-            problems.push(Problem::in_file(name, at, format!("rule_files: {error}")));
-            Vec::new()
-        }
-    }
-}
-
-fn read_text(
-    name: &str,
-    path: &Path,
-    at: Position,
-    problems: &mut Problems,
-) -> Option<(String, String)> {
-    match std::fs::read_to_string(path) {
-        Ok(text) => Some((path.display().to_string(), text)),
-        Err(error) => {
-            let message = format!("rule file `{}`: {error}", path.display());
-            problems.push(Problem::in_file(name, at, message));
-            None
-        }
-    }
+        Some(texts)
+    });
+    texts.unwrap_or_default().into_iter().flatten().collect()
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::base::closest;
 use crate::outbox::ActionKind;
 use crate::policy::{
     Identity, Limits, Mode, Plan, Plans, PolicyConfig as Policy, TenantRule, Vhost,
@@ -42,7 +43,8 @@ impl PolicyConfig {
         fields.optional("m2", |at| m2(at, &mut policy, &mut vhost_labels));
         PolicyConfig {
             host: fields.optional("host", read::string),
-            tenants: fields.optional("tenants", |mut at| at.each_item(tenant)),
+            tenants: fields
+                .optional("tenants", |mut at| at.each_item(|at| tenant(at, &policy.plans))),
             trust_labels: fields.or("trust_labels", false, read::boolean),
             vhost_labels,
             policy,
@@ -75,12 +77,15 @@ fn plans(mut at: Cursor<'_, '_>) -> Option<Plans> {
     let plans = at.each_entry(|key, at| {
         order += 1;
         let mut fields = Fields::open(at)?;
+        let mem_limit = fields.required("mem_limit", read::bytes);
+        let cpu_limit = fields.required("cpu_limit", read::float);
+        // What does not read has been told; in its place stands what is not also out of range.
         let plan = Plan {
             name: key.text.clone(),
             order: fields.or("order", order, read::integer),
-            mem_limit_bytes: fields.required("mem_limit", read::bytes).unwrap_or_default(),
+            mem_limit_bytes: mem_limit.unwrap_or(u64::MAX),
             mem_soft_bytes: fields.or("mem_soft", 0, read::bytes),
-            cpu_limit_cores: fields.required("cpu_limit", read::float).unwrap_or_default(),
+            cpu_limit_cores: cpu_limit.unwrap_or(1.0),
         };
         fields.finish();
         Some(plan)
@@ -88,17 +93,30 @@ fn plans(mut at: Cursor<'_, '_>) -> Option<Plans> {
     Plans::new(plans).map_err(|problems| problems.iter().for_each(|problem| at.error(problem))).ok()
 }
 
-fn tenant(at: Cursor<'_, '_>) -> Option<TenantRule> {
+fn tenant(at: Cursor<'_, '_>, plans: &Plans) -> Option<TenantRule> {
     let mut fields = Fields::open(at)?;
     let matchers = fields.required("match", |mut at| {
-        at.each_entry(|key, mut at| {
-            let text = read::string(at.again())?;
-            let pattern = Pattern::new(&text).map_err(|error| at.error(error)).ok()?;
-            Some((key.text.clone(), pattern))
-        })
+        let matchers = at.each_entry(|key, mut at| {
+            // A matcher that does not read must not leave a rule that matches more.
+            let pattern = read::string(at.again())
+                .and_then(|text| Pattern::new(&text).map_err(|error| at.error(error)).ok());
+            Some(pattern.map(|pattern| (key.text.clone(), pattern)))
+        })?;
+        matchers.into_iter().collect::<Option<Vec<_>>>()
+    });
+    let plan = fields.optional("plan", |mut at| {
+        let plan = read::string(at.again())?;
+        if plans.get(&plan).is_none() {
+            let hint = match closest(&plan, plans.iter().map(|plan| plan.name.as_str())) {
+                Some(known) => format!("did you mean `{known}`?"),
+                None => "write it under `plans`".to_owned(),
+            };
+            at.error_hint(format!("`{plan}` is not a plan"), hint);
+        }
+        Some(plan)
     });
     let mut text = |key| fields.optional(key, read::string);
-    let (tenant, plan, role) = (text("tenant"), text("plan"), text("role"));
+    let (tenant, role) = (text("tenant"), text("role"));
     let rule = TenantRule::new(matchers?, tenant, plan, role);
     let rule = rule.map_err(|error| fields.cursor().error(error)).ok();
     fields.finish();

@@ -12,19 +12,20 @@ mod teller;
 mod world;
 
 use std::fs::{self, OpenOptions};
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use clap::{Args, ValueEnum};
+use clap::Args;
 use tokio::sync::mpsc;
 
 use self::fakes::{Addresses, Stage};
 use self::story::{Happening, Story};
 use self::teller::{Style, Teller};
+use super::cli::Format;
 use super::clock::Clock;
 use super::config::Config;
 use super::live::{Start, wire};
@@ -45,20 +46,16 @@ pub struct Options {
     /// How many times faster than life. The story takes 26 minutes of the host's life.
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=200))]
     speed: u32,
-    /// Lines for people, or one JSON object per line.
-    #[arg(long, value_enum, default_value_t = Format::Text)]
-    format: Format,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
-enum Format {
-    Text,
-    Json,
-}
-
-/// Plays the story; returns the exit code.
-pub fn main(options: &Options) -> u8 {
-    match play(options) {
+/// Plays the story, as lines for people or as one JSON object per line; returns the exit code.
+pub fn main(options: &Options, format: Format, colour: bool) -> u8 {
+    let style = match format {
+        Format::Json => Style::Json,
+        Format::Text if colour => Style::Coloured,
+        Format::Text => Style::Plain,
+    };
+    match play(options, style) {
         Ok(true) => OK,
         Ok(false) => FAILED,
         Err(error) => {
@@ -68,12 +65,12 @@ pub fn main(options: &Options) -> u8 {
     }
 }
 
-fn play(options: &Options) -> anyhow::Result<bool> {
+fn play(options: &Options, style: Style) -> anyhow::Result<bool> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(perform(options))
+    runtime.block_on(perform(options, style))
 }
 
-async fn perform(options: &Options) -> anyhow::Result<bool> {
+async fn perform(options: &Options, style: Style) -> anyhow::Result<bool> {
     let clock = Clock::fast(options.speed);
     let (tell, mut heard) = mpsc::unbounded_channel();
     let (see, mut seen) = mpsc::unbounded_channel();
@@ -96,7 +93,7 @@ async fn perform(options: &Options) -> anyhow::Result<bool> {
     })?;
     // It has been read.
     drop(secret);
-    let teller = Teller::new(io::stdout(), style(options.format), clock.now().wall);
+    let teller = Teller::new(io::stdout(), style, clock.now().wall);
     let mut story = Story::new(teller, clock.now().wall);
     story.open(options.speed);
     let deadline = clock.monotonic() + story::LONGEST;
@@ -134,19 +131,6 @@ fn config(addresses: &Addresses, secret_file: &Path) -> anyhow::Result<Config> {
             bail!("its configuration is wrong:\n{}", problems.join("\n"))
         }
     }
-}
-
-fn style(format: Format) -> Style {
-    match format {
-        Format::Json => Style::Json,
-        Format::Text if io::stdout().is_terminal() && no_colour().is_none() => Style::Coloured,
-        Format::Text => Style::Plain,
-    }
-}
-
-/// `NO_COLOR` with any text in it (<https://no-color.org>).
-fn no_colour() -> Option<std::ffi::OsString> {
-    std::env::var_os("NO_COLOR").filter(|text| !text.is_empty())
 }
 
 /// A fresh signing key in a file of this user's own, gone when dropped: secrets are read from

@@ -286,7 +286,7 @@ mod tests {
         }
         let started = sample(&later, "container_start_time_seconds", LEAKING);
         assert_eq!(started, after(700).as_seconds());
-        let id = |text: &str| text.split("id=\"").nth(1).map(str::to_owned);
+        let id = |text: &str| Some(text.split("id=\"").nth(1)?.split('"').next()?.to_owned());
         assert_eq!(id(&before), id(&later), "docker restart keeps the container");
     }
 

@@ -208,10 +208,12 @@ impl<'a> Engine<'a> {
     }
 
     fn check_deadline(&self) -> Result<(), EvalError> {
-        match &self.options.expired {
-            Some(expired) if expired() => Err(EvalError::timeout()),
-            _ => Ok(()),
-        }
+        if self.is_late() { Err(EvalError::timeout()) } else { Ok(()) }
+    }
+
+    /// Whether the caller's deadline has passed.
+    pub fn is_late(&self) -> bool {
+        self.options.expired.as_ref().is_some_and(|expired| expired())
     }
 }
 

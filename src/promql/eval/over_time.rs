@@ -11,6 +11,10 @@ use super::rate;
 use super::select::{Frame, Ranges};
 use crate::base::Sample;
 
+/// A range function looks at this many samples, some milliseconds' worth, before it asks about the
+/// deadline again.
+const SAMPLES_PER_CHECK: usize = 1 << 18;
+
 /// What a range function sees: never empty.
 pub(super) struct Window<'w> {
     /// The samples, oldest first.
@@ -90,13 +94,26 @@ impl<'a> Engine<'a> {
             let row = vector.values.len();
             vector.values.resize(row + grid.count, ABSENT);
             let cells = &mut vector.values[row..];
+            let (mut unchecked, mut late) = (0, false);
             ranges.each_window(series, |frame, samples| {
+                // One row may have thousands of steps over millions of samples each.
+                unchecked += samples.len();
+                if unchecked >= SAMPLES_PER_CHECK {
+                    unchecked = 0;
+                    late = late || self.is_late();
+                }
+                if late {
+                    return;
+                }
                 let number = |of: &Vec<f64>| of[frame.step];
                 let numbers =
                     [numbers.first().map_or(0.0, number), numbers.get(1).map_or(0.0, number)];
                 let at = grid.at(frame.step);
                 cells[frame.step] = function(&Window { samples, frame, at, numbers });
             });
+            if late {
+                return Err(EvalError::timeout());
+            }
             vector.seal_row(|| ranges.heads[series].clone());
         }
         vector.distinct = ranges.distinct;

@@ -1,6 +1,7 @@
 //! What promqltest files cannot say: limits, deadlines, invalid steps, how often a source is asked.
 
 use std::cell::Cell;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
 use crate::promql::{ParseOptions, parse};
@@ -75,6 +76,19 @@ fn limits_and_deadlines_end_an_evaluation() {
         let got = at_five_minutes(text, options).err().map(|error| error.kind);
         assert_eq!(got, want, "{text}");
     }
+}
+
+#[test]
+fn a_deadline_ends_even_a_single_row() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&asked);
+    // Not yet while the nodes are entered, but soon after.
+    let expired = move || count.fetch_add(1, Ordering::Relaxed) >= 8;
+    let options = EvalOptions { expired: Some(Arc::new(expired)), ..EvalOptions::default() };
+    let query = expr("max_over_time(vector(1)[1h:1s])");
+    let error = range(&query, &Ramp::new(), steps(1000, 1000), &options).expect_err("late");
+    assert_eq!(error.kind, EvalErrorKind::Timeout);
+    assert_eq!(asked.load(Ordering::Relaxed), 9, "it ends at once");
 }
 
 #[test]

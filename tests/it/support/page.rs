@@ -40,8 +40,12 @@ impl Page {
 
     /// From now on a good page with this text.
     pub fn set(&self, text: &str) {
-        self.shared.lock().expect("no panic holds it").reply =
-            answer("200 OK", TEXT, text.as_bytes());
+        self.answer(answer("200 OK", TEXT, text.as_bytes()));
+    }
+
+    /// From now on this, whatever it is.
+    pub fn answer(&self, reply: Reply) {
+        self.shared.lock().expect("no panic holds it").reply = reply;
     }
 
     /// `127.0.0.1:port`

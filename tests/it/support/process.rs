@@ -118,6 +118,7 @@ impl Home {
 }
 
 impl Drop for Home {
+    #[expect(clippy::print_stderr, reason = "the log of a test that failed, for people")]
     fn drop(&mut self) {
         if std::thread::panicking() {
             let log = self.log();

@@ -1,0 +1,155 @@
+//! What can be typed.
+
+use std::path::PathBuf;
+
+use clap::{Args as Arguments, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+use super::super::demo;
+
+/// The load line for a Docker host that carries paying tenants.
+#[derive(Parser, Debug)]
+#[command(name = "plimsoll", version, about, propagate_version = true)]
+pub struct Args {
+    /// How data is written to stdout.
+    #[arg(long, global = true, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Run: scrape, judge, alert, act.
+    Run(RunArgs),
+    /// Watch it work: a simulated host, everything else real, time sped up.
+    Demo(demo::Options),
+    /// Check files, and tell every problem at once.
+    #[command(subcommand)]
+    Check(Check),
+    /// Ask a running plimsoll whether it is healthy and ready (for Docker's HEALTHCHECK).
+    Healthcheck(HealthArgs),
+    /// Look at and work on webhooks that wait or were given up; plimsoll must be stopped.
+    #[command(subcommand)]
+    Outbox(OutboxCommand),
+    /// Send one clearly marked test, to see that it arrives.
+    SendTest(SendTestArgs),
+    /// Print the version.
+    Version,
+    /// Print the completions of a shell.
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+}
+
+/// How data is written to stdout.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum Format {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
+#[derive(Arguments, Debug)]
+pub struct ConfigFile {
+    /// The configuration file.
+    #[arg(long, value_name = "FILE", default_value = "plimsoll.yaml")]
+    pub config: PathBuf,
+}
+
+#[derive(Arguments, Debug)]
+pub struct RunArgs {
+    #[command(flatten)]
+    pub file: ConfigFile,
+    /// Which lines are logged: those of this level and above.
+    #[arg(long, value_enum, default_value_t = LogLevel::Info)]
+    pub log_level: LogLevel,
+    /// How lines are logged to stderr.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub log_format: Format,
+}
+
+/// error: someone must act; warn: trouble that is being dealt with; info: alerts and actions.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum LogLevel {
+    Error,
+    Warn,
+    Info,
+    Debug,
+}
+
+#[derive(Subcommand, Debug)]
+pub enum Check {
+    /// Check a configuration, the rule files it names, and how they fit together.
+    Config(CheckConfigArgs),
+    /// Check rule files, and lint them.
+    Rules(CheckRulesArgs),
+}
+
+#[derive(Arguments, Debug)]
+pub struct CheckConfigArgs {
+    /// The configuration file [default: plimsoll.yaml].
+    pub file: Option<PathBuf>,
+    /// The same, as `run` takes it.
+    #[arg(long, value_name = "FILE", conflicts_with = "file")]
+    pub config: Option<PathBuf>,
+}
+
+#[derive(Arguments, Debug)]
+pub struct CheckRulesArgs {
+    /// Rule files.
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Switch a lint off; may be given more than once.
+    #[arg(long, value_name = "LINT")]
+    pub disable: Vec<String>,
+    /// How often the targets that feed the rules are scraped.
+    #[arg(long, value_name = "DURATION", default_value = "5s")]
+    pub scrape_interval: String,
+}
+
+#[derive(Arguments, Debug)]
+pub struct HealthArgs {
+    /// Where it listens (`web.listen`).
+    #[arg(long, default_value = "http://127.0.0.1:9469")]
+    pub url: String,
+}
+
+#[derive(Subcommand, Debug)]
+pub enum OutboxCommand {
+    /// List webhooks that wait and webhooks that were given up.
+    List(ConfigFile),
+    /// Send webhooks that were given up once more, under their old ids.
+    Retry(OutboxIds),
+    /// Forget webhooks for good; the receiver is not told.
+    Drop(OutboxIds),
+}
+
+#[derive(Arguments, Debug)]
+pub struct OutboxIds {
+    /// Ids, as `outbox list` shows them.
+    #[arg(required = true, value_name = "ID")]
+    pub ids: Vec<String>,
+    #[command(flatten)]
+    pub file: ConfigFile,
+}
+
+#[derive(Arguments, Debug)]
+pub struct SendTestArgs {
+    /// To whom.
+    #[arg(value_enum)]
+    pub sink: Sink,
+    #[command(flatten)]
+    pub file: ConfigFile,
+}
+
+/// Who can be sent a test.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum Sink {
+    /// An alert `PlimsollTest` of five minutes, to every configured instance.
+    Alertmanager,
+    /// A signed `sidecar.heartbeat` with the reason `send_test`.
+    ControlPlane,
+}

@@ -1,0 +1,99 @@
+//! `check config` and `check rules`: every problem at once.
+
+use std::path::Path;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::super::config::Config;
+use super::super::files;
+use super::args::{CheckConfigArgs, CheckRulesArgs, Format};
+use super::exit;
+use super::out::Out;
+use crate::base::{closest, parse_duration};
+use crate::rules::{self, LintOptions};
+use crate::yaml::{Level, Problems};
+
+#[derive(Serialize)]
+struct Report<'a> {
+    problems: &'a Problems,
+    errors: usize,
+    warnings: usize,
+}
+
+pub fn config(args: &CheckConfigArgs, out: &mut Out<'_>) -> u8 {
+    let default = Path::new("plimsoll.yaml");
+    let path = args.file.as_deref().or(args.config.as_deref()).unwrap_or(default);
+    let (config, problems) = Config::load(path);
+    let holds = config.map(|config| {
+        let rules: usize = config.groups.iter().map(|group| group.rules.len()).sum();
+        format!("{} jobs, {} groups, {rules} rules", config.jobs.len(), config.groups.len())
+    });
+    report(&problems, &format!("{}: {}", path.display(), holds.unwrap_or_default()), out)
+}
+
+pub fn rules(args: &CheckRulesArgs, out: &mut Out<'_>) -> u8 {
+    let interval = match options(args) {
+        Ok(interval) => interval,
+        Err(why) => {
+            out.say(&why);
+            return exit::USAGE;
+        }
+    };
+    let mut problems = Problems::default();
+    let mut texts = Vec::new();
+    for path in &args.files {
+        match files::read(path) {
+            Ok(text) => texts.push((path.display().to_string(), text)),
+            Err(unreadable) => problems.push(unreadable.problem(path)),
+        }
+    }
+    problems.extend(rules::check(&texts, &interval));
+    report(&problems, &format!("{} rule files", args.files.len()), out)
+}
+
+fn options(args: &CheckRulesArgs) -> Result<LintOptions, String> {
+    for name in &args.disable {
+        if rules::lint_names().all(|lint| lint != name) {
+            let hint = match closest(name, rules::lint_names()) {
+                Some(lint) => format!("did you mean `{lint}`?"),
+                None => format!("lints: {}", rules::lint_names().collect::<Vec<_>>().join(", ")),
+            };
+            return Err(format!("--disable: `{name}` is not a lint; {hint}"));
+        }
+    }
+    let scrape_interval = parse_duration(&args.scrape_interval)
+        .map_err(|error| format!("--scrape-interval: {error}"))?;
+    Ok(LintOptions {
+        scrape_interval,
+        // The window keeps whatever the rules ask for.
+        longest_retention: Duration::MAX,
+        disabled: args.disable.clone(),
+    })
+}
+
+/// Shows the problems and the verdict.
+fn report(problems: &Problems, about: &str, out: &mut Out<'_>) -> u8 {
+    let errors = problems.iter().filter(|problem| problem.level == Level::Error).count();
+    let warnings = problems.len() - errors;
+    match out.format {
+        Format::Json => out.json(&Report { problems, errors, warnings }),
+        Format::Text => out.show_problems(problems),
+    }
+    let verdict = match (errors, warnings) {
+        (0, 0) => "good".to_owned(),
+        (0, warnings) => format!("good, with {}", counted(warnings, "warning")),
+        (errors, 0) => counted(errors, "error"),
+        (errors, warnings) => {
+            format!("{}, {}", counted(errors, "error"), counted(warnings, "warning"))
+        }
+    };
+    let about = about.trim_end_matches([':', ' ']);
+    out.say(&format!("{about}: {verdict}"));
+    if errors == 0 { exit::OK } else { exit::PROBLEMS }
+}
+
+fn counted(count: usize, noun: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {noun}{plural}")
+}

@@ -1,0 +1,117 @@
+//! Where words go: data to stdout, talk to stderr, colours only to a terminal.
+
+use std::io::{self, Write};
+
+use serde::Serialize;
+
+use super::args::Format;
+use crate::yaml::{Level, Problem};
+
+const RED: &str = "\x1b[1;31m";
+const YELLOW: &str = "\x1b[1;33m";
+const CYAN: &str = "\x1b[36m";
+const PLAIN: &str = "\x1b[0m";
+
+/// The two streams of a command.
+pub struct Out<'a> {
+    /// What was asked for.
+    pub data: &'a mut dyn Write,
+    /// Everything else.
+    pub talk: &'a mut dyn Write,
+    /// How data is written.
+    pub format: Format,
+    /// Whether each of the two is a terminal that wants colours.
+    pub colours: (bool, bool),
+}
+
+impl Out<'_> {
+    /// Writes a line of data.
+    pub fn line(&mut self, text: &str) {
+        write(self.data, &format!("{}\n", visible(text)));
+    }
+
+    /// Writes data as it is.
+    pub fn raw(&mut self, bytes: &[u8]) {
+        write(self.data, &String::from_utf8_lossy(bytes));
+    }
+
+    /// Writes one JSON document.
+    pub fn json(&mut self, value: &impl Serialize) {
+        let text = serde_json::to_string_pretty(value).expect("answers are plain data");
+        write(self.data, &format!("{text}\n"));
+    }
+
+    /// Says a line.
+    pub fn say(&mut self, text: &str) {
+        write(self.talk, &format!("{}\n", visible(text)));
+    }
+
+    /// Says what went wrong, with all its causes.
+    pub fn fail(&mut self, error: &anyhow::Error) {
+        let (red, plain) = if self.colours.1 { (RED, PLAIN) } else { ("", "") };
+        write(self.talk, &format!("{red}error{plain}: {}\n", visible(&format!("{error:#}"))));
+    }
+
+    /// Shows problems as data.
+    pub fn show_problems<'p>(&mut self, problems: impl IntoIterator<Item = &'p Problem>) {
+        problems.into_iter().for_each(|p| write(self.data, &shown(p, self.colours.0)));
+    }
+
+    /// Shows problems as talk.
+    pub fn say_problems<'p>(&mut self, problems: impl IntoIterator<Item = &'p Problem>) {
+        problems.into_iter().for_each(|p| write(self.talk, &shown(p, self.colours.1)));
+    }
+}
+
+/// A problem as editors and people read it.
+fn shown(problem: &Problem, colour: bool) -> String {
+    let paint = |code: &'static str| if colour { code } else { "" };
+    let (level, word) = match problem.level {
+        Level::Error => (paint(RED), "error"),
+        Level::Warning => (paint(YELLOW), "warning"),
+    };
+    let plain = paint(PLAIN);
+    let Problem { file, line, column, message, hint, .. } = problem;
+    let message = visible(message);
+    let mut text = format!("{file}:{line}:{column}: {level}{word}{plain}: {message}\n");
+    if let Some(hint) = hint {
+        text.push_str(&format!("  {}hint{plain}: {}\n", paint(CYAN), visible(hint)));
+    }
+    text
+}
+
+/// Text that others wrote may hold control characters; a terminal must not obey them.
+fn visible(text: &str) -> String {
+    let is_safe = |c: char| !c.is_control() || c == '\n' || c == '\t';
+    let mut safe = String::with_capacity(text.len());
+    for character in text.chars() {
+        if is_safe(character) {
+            safe.push(character);
+        } else {
+            safe.extend(character.escape_default());
+        }
+    }
+    safe
+}
+
+/// Whoever closed the pipe has read enough; nothing can be said to a stream that fails otherwise.
+fn write(stream: &mut dyn Write, text: &str) {
+    let _: io::Result<()> = stream.write_all(text.as_bytes()).and_then(|()| stream.flush());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::yaml::Position;
+
+    #[test]
+    fn problems_are_coloured_only_for_a_terminal() {
+        let at = Position { line: 4, column: 7 };
+        let error = Problem::in_file("a.yml", at, "bad \x1b[2J").hint("mend it");
+        assert_eq!(shown(&error, false), "a.yml:4:7: error: bad \\u{1b}[2J\n  hint: mend it\n");
+        assert_eq!(
+            shown(&error.warning(), true),
+            "a.yml:4:7: \x1b[1;33mwarning\x1b[0m: bad \\u{1b}[2J\n  \x1b[36mhint\x1b[0m: mend it\n"
+        );
+    }
+}

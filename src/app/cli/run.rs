@@ -1,0 +1,163 @@
+//! `run`: the real thing, until a signal ends it.
+
+use std::path::PathBuf;
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::super::api::Api;
+use super::super::clock::Clock;
+use super::super::config::{Config, Environment, hostname};
+use super::super::live::{Start, wire};
+use super::super::reload::Reloader;
+use super::super::{process, serve, setup};
+use super::args::{Format, LogLevel, RunArgs};
+use super::out::Out;
+use super::{exit, finish, runtime};
+use crate::journal::{self, StoreKind};
+use crate::{http, promql, telemetry};
+
+/// From the stop signal to the end of the process, whatever hangs: docker and systemd send SIGKILL
+/// after 10 s at the earliest.
+const END_WITHIN: Duration = Duration::from_millis(9500);
+/// As much as a main thread has: the stack that parsers' limits of nesting were chosen for.
+const STACK_BYTES: usize = 8 << 20;
+
+pub fn run(args: &RunArgs, environment: &Environment, out: &mut Out<'_>) -> u8 {
+    let (config, problems) = Config::load(&args.file.config);
+    let Some(config) = config else {
+        out.say_problems(&problems);
+        return exit::BAD_CONFIG;
+    };
+    start_log(args, environment.colour_err);
+    problems.iter().for_each(super::super::warn);
+    let outcome = end_in_time(args.file.config.clone(), config, environment.clone());
+    finish(outcome.map(|()| exit::OK), out)
+}
+
+fn start_log(args: &RunArgs, colour: bool) {
+    let level = match args.log_level {
+        LogLevel::Error => tracing::Level::ERROR,
+        LogLevel::Warn => tracing::Level::WARN,
+        LogLevel::Info => tracing::Level::INFO,
+        LogLevel::Debug => tracing::Level::DEBUG,
+    };
+    let log = tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_max_level(level)
+        .with_target(false)
+        .with_ansi(colour);
+    match args.log_format {
+        Format::Text => log.init(),
+        Format::Json => log.json().flatten_event(true).init(),
+    }
+}
+
+/// What the main thread hears from the one that works.
+enum News {
+    Stopping,
+    Ended(anyhow::Result<()>),
+}
+
+/// Works on a thread of its own, so that a disk that hangs cannot keep the process from ending.
+fn end_in_time(path: PathBuf, config: Config, environment: Environment) -> anyhow::Result<()> {
+    let (tell, news) = mpsc::channel();
+    let stopping = tell.clone();
+    thread::Builder::new().name("plimsoll".to_owned()).stack_size(STACK_BYTES).spawn(
+        move || {
+            let worked = runtime().and_then(|runtime| {
+                let stop = async move {
+                    stop_signal().await;
+                    stopping.send(News::Stopping).ok();
+                };
+                let worked = runtime.block_on(live(path, config, &environment, stop));
+                // What still blocks is left behind: everything that matters is committed.
+                runtime.shutdown_background();
+                worked
+            });
+            tell.send(News::Ended(worked)).ok();
+        },
+    )?;
+    let ended = match news.recv() {
+        Ok(News::Stopping) => news.recv_timeout(END_WITHIN).map_err(|error| match error {
+            mpsc::RecvTimeoutError::Timeout => "something hangs; ended without waiting for it",
+            mpsc::RecvTimeoutError::Disconnected => "the program panicked while it stopped",
+        }),
+        other => other.map_err(|_| "the program panicked"),
+    };
+    match ended {
+        Ok(News::Ended(worked)) => worked,
+        Ok(News::Stopping) => unreachable!("it stops once"),
+        Err(why) => anyhow::bail!(why),
+    }
+}
+
+async fn live(
+    path: PathBuf,
+    config: Config,
+    environment: &Environment,
+    stop: impl Future<Output = ()>,
+) -> anyhow::Result<()> {
+    let listener = serve::listen(&config.web).await?;
+    let host = config.policy.host.clone().or_else(hostname).unwrap_or_default();
+    let dir = state_dir(&config, environment);
+    let kind = config.storage.kind.unwrap_or(StoreKind::Redb);
+    let opened = journal::open(kind, &dir.join("journal"))?;
+    let clock = Clock::system();
+    let (crank, handles) = wire(Start {
+        config: config.clone(),
+        host: host.clone(),
+        clock,
+        opened,
+        checkpoint: Some(dir.join("window")),
+        tell: Box::new(telemetry::record),
+    })?;
+    let reloader = Reloader::new(path, host, &config, handles.reloads);
+    tokio::spawn(reload_on_hangup(reloader.clone()));
+    let started_at = clock.now().wall;
+    let api = Api {
+        clock,
+        views: handles.views,
+        questions: handles.questions,
+        default_step: config.global.evaluation_interval,
+        metrics: Box::new(move |view| telemetry::metrics_text(view, &process::look(started_at))),
+        reload: Box::new(move || {
+            let reloader = reloader.clone();
+            Box::pin(async move { reloader.reload().await })
+        }),
+    };
+    let options = http::Options {
+        enable_lifecycle: config.web.enable_lifecycle,
+        promql: promql::ParseOptions::default(),
+    };
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), "plimsoll runs");
+    serve::turn_and_serve(crank, listener, Arc::new(api), options, stop).await
+}
+
+fn state_dir(config: &Config, environment: &Environment) -> PathBuf {
+    let (dir, is_last_resort) = setup::state_dir(config, environment.state_directory.as_deref());
+    if is_last_resort {
+        let hint = "set storage.path, or let systemd make StateDirectory=plimsoll";
+        tracing::warn!(dir = %dir.display(), hint, "state is kept in the working directory");
+    }
+    dir
+}
+
+/// The loop hears and tells how each reload ends.
+async fn reload_on_hangup(reloader: Reloader) {
+    let Ok(mut hangup) = signal(SignalKind::hangup()) else { return };
+    while hangup.recv().await.is_some() {
+        reloader.reload().await.ok();
+    }
+}
+
+async fn stop_signal() {
+    let (Ok(mut term), Ok(mut int)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        return std::future::pending().await;
+    };
+    tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
+}

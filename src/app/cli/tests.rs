@@ -1,0 +1,275 @@
+//! Whole command lines: exit code, stdout, stderr.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::base::{Batch, Change, Labels, Now, Table, Timestamp};
+use crate::journal::StoreKind;
+use crate::outbox::{Data, Draft, Event, EventType, Outbox, OutboxConfig, delivery_id};
+
+struct Ran {
+    code: u8,
+    out: String,
+    err: String,
+}
+
+fn run(words: &[&str]) -> Ran {
+    let (mut data, mut talk) = (Vec::new(), Vec::new());
+    let mut out =
+        Out { data: &mut data, talk: &mut talk, format: Format::Text, colours: (false, false) };
+    let words = ["plimsoll"].iter().chain(words).map(OsString::from);
+    let code = execute(words, &Environment::default(), &mut out);
+    let text = |bytes| String::from_utf8(bytes).expect("text");
+    Ran { code, out: text(data), err: text(talk) }
+}
+
+fn folder() -> (TempDir, impl Fn(&str, &str) -> String) {
+    let dir = tempfile::tempdir().expect("a folder");
+    let base: PathBuf = dir.path().to_owned();
+    let write = move |name: &str, text: &str| {
+        let path = base.join(name);
+        fs::write(&path, text).expect("written");
+        path.display().to_string()
+    };
+    (dir, write)
+}
+
+#[test]
+fn help_is_data_and_nonsense_is_usage() {
+    let helped = run(&["--help"]);
+    assert_eq!((helped.code, helped.err.as_str()), (0, ""));
+    for command in ["run", "check", "healthcheck", "outbox", "send-test", "version", "completions"]
+    {
+        assert!(helped.out.contains(command), "{}", helped.out);
+    }
+    for words in [&["runn"][..], &["check", "rules"], &["outbox", "retry"], &[]] {
+        let ran = run(words);
+        assert_eq!((ran.code, ran.out.as_str()), (64, ""), "{words:?}");
+        assert!(ran.err.contains("Usage: "), "{words:?}: {}", ran.err);
+    }
+    assert!(run(&["runn"]).err.contains("similar subcommand exists: 'run'"));
+}
+
+#[test]
+fn the_version_is_said_to_people_and_programs() {
+    let version = env!("CARGO_PKG_VERSION");
+    assert_eq!(run(&["version"]).out, format!("plimsoll {version}\n"));
+    assert_eq!(run(&["--version"]).out, format!("plimsoll {version}\n"));
+    let json: serde_json::Value =
+        serde_json::from_str(&run(&["version", "--format", "json"]).out).expect("JSON");
+    assert_eq!(json["version"], version);
+    assert!(run(&["completions", "bash"]).out.contains("_plimsoll"));
+}
+
+#[test]
+fn check_config_tells_every_problem_and_its_verdict() {
+    let (_dir, write) = folder();
+    let good = concat!(env!("CARGO_MANIFEST_DIR"), "/plimsoll.example.yaml");
+    for words in [&["check", "config", good][..], &["check", "config", "--config", good]] {
+        let ran = run(words);
+        assert_eq!((ran.code, ran.out.as_str()), (0, ""), "{}", ran.err);
+        assert!(ran.err.contains("1 jobs, ") && ran.err.ends_with("rules: good\n"), "{}", ran.err);
+    }
+    let bad = write("bad.yml", "mode: obey\nwep: 1\nrule_files: []\n");
+    let ran = run(&["check", "config", &bad]);
+    assert_eq!(ran.code, 2);
+    assert!(
+        ran.out.contains("bad.yml:1:7: error: mode: `obey` is not a mode\n  hint: write `observe`")
+            && ran
+                .out
+                .contains("bad.yml:2:1: error: unknown key `wep`\n  hint: did you mean `web`?\n"),
+        "{}",
+        ran.out
+    );
+    assert!(ran.err.ends_with("bad.yml: 2 errors, 1 warning\n"), "{}", ran.err);
+    let ran = run(&["check", "config", &bad, "--format", "json"]);
+    let json: serde_json::Value = serde_json::from_str(&ran.out).expect("JSON");
+    assert_eq!((ran.code, &json["errors"]), (2, &2.into()));
+    assert_eq!(json["problems"][0]["line"], 1);
+    assert_eq!(run(&["run", "--config", &bad]).code, 78);
+    assert_eq!(run(&["run", "--config", "/nonexistent"]).code, 78);
+}
+
+#[test]
+fn check_rules_lints_and_lints_can_be_switched_off() {
+    let (dir, write) = folder();
+    let file =
+        write("a.yml", "groups: [{name: g, rules: [{alert: A, expr: 'rate(x[5s]) > 0'}]}]\n");
+    let ran = run(&["check", "rules", &file]);
+    assert_eq!(ran.code, 0);
+    assert!(ran.out.contains("hint: lint `short-range`"), "{}", ran.out);
+    assert_eq!(ran.err, "1 rule files: good, with 2 warnings\n");
+    let off = ["--disable", "short-range", "--disable", "alert-without-summary"];
+    let ran = run(&[&["check", "rules", &file], &off[..]].concat());
+    assert_eq!((ran.out.as_str(), ran.err.as_str()), ("", "1 rule files: good\n"));
+    let ran = run(&["check", "rules", &file, "--disable", "short-rang"]);
+    assert_eq!(ran.code, 64);
+    assert!(ran.err.contains("did you mean `short-range`?"), "{}", ran.err);
+    let bad = write("b.yml", "groups: [{name: g, rules: [{record: r, expr: 'up +'}]}]\n");
+    let folder = dir.path().display().to_string();
+    let ran = run(&["check", "rules", &bad, &folder, "/nonexistent.yml"]);
+    assert_eq!(ran.code, 2);
+    assert!(ran.out.contains("b.yml:1:5") && ran.out.contains("is a directory"), "{}", ran.out);
+    assert!(ran.err.contains("3 errors"), "{}", ran.err);
+}
+
+/// A configuration whose journal holds one waiting and one dead delivery; their ids.
+fn with_outbox(dir: &Path, write: &impl Fn(&str, &str) -> String) -> (String, [String; 2]) {
+    let state = dir.join("state");
+    let config =
+        write("p.yml", &format!("storage: {{path: '{}'}}\nrule_files: []\n", state.display()));
+    let mut opened = crate::journal::open(StoreKind::Redb, &state.join("journal")).expect("made");
+    let now = Now { monotonic: std::time::Duration::ZERO, wall: Timestamp(1_700_000_000_000) };
+    let mut outbox = Outbox::new(OutboxConfig::default());
+    let mut ids = Vec::new();
+    for tenant in ["acme", "globex"] {
+        let id = delivery_id(now.wall, &[tenant]);
+        let data = Data { tenant_id: Some(tenant.to_owned()), ..Data::default() };
+        let event = Event::new(EventType::AlertFiring, now.wall, data);
+        let turn = outbox.push(Draft { id: id.clone(), event }, now, Batch(1));
+        let bury = |change: Change| match tenant {
+            "acme" => change,
+            _ => Change { table: Table::Dead, ..change },
+        };
+        let changes: Vec<Change> = turn.changes.into_iter().map(bury).collect();
+        opened.store.commit(&changes).expect("durable");
+        ids.push(id.0);
+    }
+    assert_eq!(Labels::empty().to_string(), "{}");
+    (config, ids.try_into().expect("two"))
+}
+
+#[test]
+fn the_outbox_is_listed_retried_and_dropped_while_nobody_runs() {
+    let (dir, write) = folder();
+    let (config, [waiting, dead]) = with_outbox(dir.path(), &write);
+    let list = || {
+        let ran = run(&["outbox", "list", "--config", &config, "--format", "json"]);
+        let rows: serde_json::Value = serde_json::from_str(&ran.out).expect("JSON");
+        let rows = rows.as_array().expect("a list").clone();
+        let text = |row: &serde_json::Value, key: &str| row[key].as_str().expect(key).to_owned();
+        rows.iter().map(|row| (text(row, "id"), text(row, "state"))).collect::<Vec<_>>()
+    };
+    let of = |id: &String, state: &str| (id.clone(), state.to_owned());
+    assert_eq!(list(), [of(&waiting, "waiting"), of(&dead, "dead")]);
+    let shown = run(&["outbox", "list", "--config", &config]).out;
+    assert!(shown.starts_with("ID ") && shown.contains("globex"), "{shown}");
+
+    let ran = run(&["outbox", "retry", &dead, "--config", &config]);
+    assert_eq!((ran.code, ran.out), (0, format!("{dead}: will be sent\n")));
+    assert_eq!(list(), [of(&waiting, "waiting"), of(&dead, "waiting")]);
+
+    let ran = run(&["outbox", "drop", &waiting, "evt_none", "--config", &config]);
+    assert_eq!((ran.code, ran.out), (1, format!("{waiting}: dropped\n")));
+    assert!(ran.err.contains("no delivery `evt_none` waits or is dead"), "{}", ran.err);
+    assert_eq!(list(), [of(&dead, "waiting")]);
+}
+
+#[test]
+fn the_outbox_of_a_running_plimsoll_is_left_alone() {
+    let (dir, write) = folder();
+    let (config, _) = with_outbox(dir.path(), &write);
+    let _running = crate::journal::open(StoreKind::Redb, &dir.path().join("state/journal"));
+    let ran = run(&["outbox", "list", "--config", &config]);
+    assert_eq!(ran.code, 1);
+    assert!(ran.err.contains("in use by process") && ran.err.contains("stop"), "{}", ran.err);
+    let empty = dir.path().join("other");
+    let config =
+        write("q.yml", &format!("storage: {{path: '{}'}}\nrule_files: []\n", empty.display()));
+    let ran = run(&["outbox", "list", "--config", &config]);
+    assert_eq!((ran.code, empty.exists()), (1, false), "nothing is made by looking");
+}
+
+/// Answers each connection with the next status; gives back what was asked.
+fn answer(statuses: &'static [&'static str]) -> (String, std::thread::JoinHandle<Vec<String>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("bound").to_string();
+    let server = std::thread::spawn(move || {
+        let mut asked = Vec::new();
+        for status in statuses {
+            let (mut stream, _) = listener.accept().expect("a client");
+            let mut bytes = Vec::new();
+            let mut chunk = [0; 4096];
+            while !is_whole(&bytes) {
+                let read = stream.read(&mut chunk).expect("a request");
+                bytes.extend_from_slice(&chunk[..read]);
+            }
+            let answer =
+                format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+            stream.write_all(answer.as_bytes()).expect("written");
+            asked.push(String::from_utf8(bytes).expect("text"));
+        }
+        asked
+    });
+    (address, server)
+}
+
+fn is_whole(request: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(request);
+    let Some((head, body)) = text.split_once("\r\n\r\n") else { return false };
+    let length = head.lines().find_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse::<usize>().ok())?
+    });
+    body.len() >= length.unwrap_or(0)
+}
+
+#[test]
+fn healthcheck_asks_both_questions_and_answers_by_its_code() {
+    let (address, server) = answer(&["200 OK", "200 OK"]);
+    let ran = run(&["healthcheck", "--url", &format!("http://{address}")]);
+    assert_eq!((ran.code, ran.out.as_str()), (0, "ready\n"), "{}", ran.err);
+    let asked = server.join().expect("served");
+    assert!(asked[0].starts_with("GET /-/healthy ") && asked[1].starts_with("GET /-/ready "));
+
+    let (address, server) = answer(&["200 OK", "503 Service Unavailable"]);
+    let ran = run(&["healthcheck", "--url", &format!("http://{address}")]);
+    assert_eq!(ran.code, 1);
+    assert!(ran.err.contains("/-/ready answers 503"), "{}", ran.err);
+    server.join().expect("served");
+
+    // Nobody listens there any more.
+    let ran = run(&["healthcheck", "--url", &format!("http://{address}"), "--format", "json"]);
+    let json: serde_json::Value = serde_json::from_str(&ran.out).expect("JSON");
+    assert_eq!((ran.code, &json["ready"]), (1, &false.into()));
+    assert_eq!(run(&["healthcheck", "--url", "nonsense"]).code, 1);
+}
+
+#[test]
+fn tests_are_sent_marked_and_signed_and_the_answer_is_told() {
+    let (_dir, write) = folder();
+    let (address, server) = answer(&["200 OK"]);
+    let alerting = format!(
+        "alerting: {{alertmanagers: [{{static_configs: [{{targets: ['{address}']}}]}}]}}\nhost: web-7\n"
+    );
+    let config = write("p.yml", &alerting);
+    let ran = run(&["send-test", "alertmanager", "--config", &config]);
+    assert_eq!((ran.code, ran.out), (0, format!("http://{address}/: accepted\n")), "{}", ran.err);
+    let asked = server.join().expect("served").remove(0);
+    assert!(asked.starts_with("POST /api/v2/alerts ") && asked.contains("PlimsollTest"), "{asked}");
+    assert!(asked.contains("\"host\":\"web-7\"") && asked.contains("\"endsAt\""), "{asked}");
+
+    let secret = write("cp", "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=\n");
+    let (address, server) = answer(&["401 Unauthorized"]);
+    let config = write(
+        "q.yml",
+        &format!("control_plane: {{url: 'http://{address}/hook', secret_file: '{secret}'}}\n"),
+    );
+    let ran = run(&["send-test", "control-plane", "--config", &config]);
+    assert_eq!(ran.code, 1);
+    assert!(ran.out.contains("not accepted: ") && ran.out.contains("401"), "{}", ran.out);
+    let asked = server.join().expect("served").remove(0);
+    assert!(asked.contains("webhook-signature: v1,"), "{asked}");
+    assert!(
+        asked.contains("sidecar.heartbeat") && asked.contains("\"reason\":\"send_test\""),
+        "{asked}"
+    );
+
+    assert_eq!(run(&["send-test", "alertmanager", "--config", &config]).code, 78);
+    assert_eq!(run(&["send-test", "pager", "--config", &config]).code, 64);
+}

@@ -1,0 +1,133 @@
+//! Sections against each other: what each allows and both together do not mean.
+//!
+//! Nothing here is a matter of taste. A warning names two settings that together do not do what
+//! one of them says.
+
+use std::time::Duration;
+
+use super::Config;
+use crate::policy::Mode;
+use crate::rules::{LintOptions, RuleKind};
+use crate::send::Webhook;
+use crate::yaml::{Kind, Level, Node, Position, Problem, Problems};
+
+/// What a check found: the key it is about, how bad, what, and the way out.
+struct Finding {
+    key: &'static str,
+    level: Level,
+    message: String,
+    hint: String,
+}
+
+type Check = fn(&Config) -> Option<Finding>;
+
+const CHECKS: [Check; 6] = [
+    nothing_is_scraped,
+    alerts_reach_nobody,
+    an_instance_stands_twice,
+    nobody_is_asked_to_act,
+    the_control_plane_cannot_be_asked,
+    anyone_may_reload,
+];
+
+/// Checks a configuration whose sections are read; `node` is the document, for the places.
+pub(super) fn check(config: &Config, name: &str, node: &Node, problems: &mut Problems) {
+    for found in CHECKS.iter().filter_map(|check| check(config)) {
+        let problem = Problem::in_file(name, key_at(node, found.key), found.message);
+        let problem = problem.hint(found.hint);
+        problems.push(match found.level {
+            Level::Error => problem,
+            Level::Warning => problem.warning(),
+        });
+    }
+}
+
+/// What the rules are measured against. A range too short for the fastest job is too short for all.
+pub(super) fn lint_options(config: &Config) -> LintOptions {
+    let shortest = config.jobs.iter().map(|job| job.interval).min();
+    LintOptions {
+        scrape_interval: shortest.unwrap_or(config.global.scrape_interval),
+        // The window keeps whatever the rules ask for.
+        longest_retention: Duration::MAX,
+        // How rules are written is the business of `check rules`.
+        disabled: vec!["alert-without-summary".to_owned(), "duplicate-rule".to_owned()],
+    }
+}
+
+fn key_at(node: &Node, key: &str) -> Position {
+    let place = match &node.kind {
+        Kind::Map(entries) => entries.iter().find(|(k, _)| k.text == key).map(|(k, _)| k.at),
+        _ => None,
+    };
+    place.unwrap_or(Position { line: 1, column: 1 })
+}
+
+fn warning(key: &'static str, message: &str, hint: &str) -> Finding {
+    Finding { key, level: Level::Warning, message: message.to_owned(), hint: hint.to_owned() }
+}
+
+fn nothing_is_scraped(config: &Config) -> Option<Finding> {
+    let message = "nothing is scraped: every rule will be silent";
+    let hint = "name cAdvisor under `scrape_configs`";
+    config.jobs.is_empty().then(|| warning("scrape_configs", message, hint))
+}
+
+fn alerts_reach_nobody(config: &Config) -> Option<Finding> {
+    let mut rules = config.groups.iter().flat_map(|group| &group.rules);
+    let alerts = rules.any(|rule| matches!(rule.kind, RuleKind::Alert(_)));
+    let message = "there are alerting rules and no Alertmanager: alerts show in the API only";
+    let hint = "name one under `alerting.alertmanagers`";
+    let nobody = alerts && config.alerting.alertmanagers.is_empty();
+    nobody.then(|| warning("alerting", message, hint))
+}
+
+fn an_instance_stands_twice(config: &Config) -> Option<Finding> {
+    let instances = &config.alerting.alertmanagers;
+    let twice = instances.iter().enumerate().find(|(index, instance)| {
+        instances[..*index].iter().any(|other| other.url == instance.url)
+    })?;
+    Some(Finding {
+        key: "alerting",
+        level: Level::Error,
+        message: format!(
+            "alertmanagers: `{}` stands there twice",
+            crate::endpoint::redact(&twice.1.url)
+        ),
+        hint: "every instance gets every alert once".to_owned(),
+    })
+}
+
+fn nobody_is_asked_to_act(config: &Config) -> Option<Finding> {
+    if config.control_plane.is_some() {
+        return None;
+    }
+    let policy = &config.policy.policy;
+    let acts = |mode: &Mode| *mode != Mode::Observe;
+    let key = if acts(&policy.mode) {
+        "mode"
+    } else if policy.modes.values().any(acts) {
+        "actions"
+    } else {
+        return None;
+    };
+    let message = "actions are to be sent, and there is no one to send them to";
+    Some(warning(key, message, "write the section `control_plane`, or `mode: observe`"))
+}
+
+fn the_control_plane_cannot_be_asked(config: &Config) -> Option<Finding> {
+    let error = Webhook::new(config.control_plane.as_ref()?).err()?;
+    let message = format!("{:#}", anyhow::Error::new(error));
+    Some(Finding {
+        key: "control_plane",
+        level: Level::Error,
+        message,
+        hint: "webhooks cannot be sent like this".to_owned(),
+    })
+}
+
+fn anyone_may_reload(config: &Config) -> Option<Finding> {
+    let web = &config.web;
+    let open = web.enable_lifecycle && !web.listen.ip().is_loopback();
+    let message = "whoever reaches this address may reload the configuration: the API has no login";
+    open.then(|| warning("web", message, "listen on 127.0.0.1, or keep `enable_lifecycle: false`"))
+}

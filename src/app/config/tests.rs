@@ -1,0 +1,212 @@
+//! The configuration file against what operators write into it.
+
+use super::*;
+use crate::base::Labels;
+
+/// Every problem of a text, one a line, without the file's name.
+fn check(text: &str, want: &[&str]) -> Option<Config> {
+    let mut problems = Problems::default();
+    let config = Config::read("p.yml", text, Path::new(""), &mut problems);
+    problems.sort();
+    let shown = problems.to_string().replace("p.yml:", "");
+    assert_eq!(shown.lines().collect::<Vec<_>>(), want, "{text}");
+    config
+}
+
+/// A configuration that scrapes and tells, with `more` in front.
+fn with(more: &str) -> String {
+    format!(
+        "{more}\n{}",
+        concat!(
+            "scrape_configs: [{job_name: a, scrape_interval: 5s, scrape_timeout: 4s}]\n",
+            "alerting: {alertmanagers: [{static_configs: [{targets: ['am:9093']}]}]}\n",
+        )
+    )
+}
+
+#[test]
+fn the_example_is_good_without_a_warning() {
+    let text = include_str!("../../../plimsoll.example.yaml");
+    let config = check(text, &[]).expect("it reads");
+    assert_eq!(config.jobs.len(), 1);
+    assert_eq!(config.global.external_labels, Labels::from_pairs([("region", "sg")]));
+    assert_eq!(config.policy.tenants.as_ref().map(Vec::len), Some(3));
+    assert_eq!(config.storage.path.as_deref(), Some(Path::new("/var/lib/plimsoll")));
+    assert!(config.groups.len() > 3, "the built-in rules load");
+}
+
+/// Everything the example shows as a comment is what the program understands.
+#[test]
+fn the_examples_in_comments_are_good_too() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let secret = dir.path().join("cp");
+    std::fs::write(&secret, "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=\n")
+        .expect("written");
+    std::fs::create_dir(dir.path().join("rules")).expect("made");
+    std::fs::write(dir.path().join("rules/a.yml"), "groups: []\n").expect("written");
+    let text: String = include_str!("../../../plimsoll.example.yaml")
+        .lines()
+        .map(|line| {
+            let indent = line.len() - line.trim_start().len();
+            let spaces = |rest: &str| rest.len() - rest.trim_start().len();
+            let opened = line.trim_start().strip_prefix('#');
+            let opened = opened.filter(|rest| spaces(rest).is_multiple_of(2));
+            // An even number of spaces behind the sign: a setting that is switched off.
+            opened.map_or(line.to_owned(), |rest| format!("{}{rest}", " ".repeat(indent)))
+        })
+        .map(|line| line.replace("/run/secrets/cp", &secret.display().to_string()) + "\n")
+        .collect();
+    let mut problems = Problems::default();
+    let config = Config::read("p.yml", &text, dir.path(), &mut problems);
+    assert!(problems.is_empty(), "{problems}\n{text}");
+    let config = config.expect("it reads");
+    assert!(config.control_plane.is_some() && config.jobs.len() == 3);
+    assert_eq!(config.policy.policy.vhosts.len(), 1);
+    assert_eq!(config.policy.host.as_deref(), Some("web-7"));
+    assert!(config.groups.is_empty(), "named files replace the built-in rules");
+}
+
+#[test]
+fn all_problems_come_at_once_in_order_with_place_and_suggestion() {
+    check(
+        &with(
+            "mode: obey\nwep: {listen: x}\nweb: {listen: nine}\nplans: {pro: {mem_limit: 1x, cpu_limit: 1}}\n\
+             tenants: [{match: {name: '('}, tenant: a, plan: prro}]\nwindow: {max_series: -1}",
+        ),
+        &[
+            "1:7: mode: `obey` is not a mode; write `observe`, `notify` or `act`",
+            "2:1: unknown key `wep`; did you mean `web`?",
+            "3:15: web.listen: `nine` is not an address and port; write for example `127.0.0.1:9469`",
+            "4:26: plans.pro.mem_limit: `1x` is not a size; write for example `512m` or `64MiB` (units are powers of 1024)",
+            "5:26: tenants[0].match.name: bad regular expression `(`: unclosed group",
+            "5:49: tenants[0].plan: `prro` is not a plan; did you mean `pro`?",
+            "6:22: window.max_series: `-1` is not a whole number between 0 and 18446744073709551615",
+        ],
+    );
+}
+
+#[test]
+fn settings_that_do_not_go_together_are_told() {
+    let cases: [(&str, &[&str]); 6] = [
+        (
+            "mode: act",
+            &[
+                "1:1: warning: actions are to be sent, and there is no one to send them to; write the section `control_plane`, or `mode: observe`",
+            ],
+        ),
+        (
+            "actions: {restart: notify}",
+            &[
+                "1:1: warning: actions are to be sent, and there is no one to send them to; write the section `control_plane`, or `mode: observe`",
+            ],
+        ),
+        (
+            "web: {listen: '0.0.0.0:9469', enable_lifecycle: true}",
+            &[
+                "1:1: warning: whoever reaches this address may reload the configuration: the API has no login; listen on 127.0.0.1, or keep `enable_lifecycle: false`",
+            ],
+        ),
+        ("web: {listen: '0.0.0.0:9469'}", &[]),
+        (
+            "control_plane: {url: 'http://cp.example.com/', secret_file: /nonexistent}",
+            &[
+                "1:1: control_plane.url: plain http is for loopback only; use https for `http://cp.example.com`; webhooks cannot be sent like this",
+            ],
+        ),
+        (
+            "control_plane: {url: 'http://127.0.0.1/', secret_file: /nonexistent}",
+            &[
+                "1:1: cannot read `/nonexistent`: No such file or directory (os error 2); webhooks cannot be sent like this",
+            ],
+        ),
+    ];
+    for (more, want) in cases {
+        check(&with(more), want);
+    }
+    check(
+        "rule_files: []\n",
+        &[
+            "1:1: warning: nothing is scraped: every rule will be silent; name cAdvisor under `scrape_configs`",
+        ],
+    );
+    check(
+        "scrape_configs: [{job_name: a}]\nglobal: {scrape_interval: 5s, scrape_timeout: 5s}\n",
+        &[
+            "1:1: warning: there are alerting rules and no Alertmanager: alerts show in the API only; name one under `alerting.alertmanagers`",
+        ],
+    );
+    check(
+        "scrape_configs: [{job_name: a, scrape_interval: 5s, scrape_timeout: 5s}]\nalerting: {alertmanagers: [{static_configs: [{targets: ['am:1', 'am:1']}]}]}\n",
+        &[
+            "2:1: alertmanagers: `http://am:1/` stands there twice; every instance gets every alert once",
+        ],
+    );
+}
+
+#[test]
+fn a_fragment_of_prometheus_is_taken_and_what_is_lost_is_said() {
+    let text = "\
+global:
+  scrape_interval: 15s
+  evaluation_interval: 15s
+rule_files: []
+scrape_configs:
+  - job_name: node
+    static_configs: [{targets: ['localhost:9100']}]
+    relabel_configs: [{source_labels: [__address__], target_label: host}]
+alerting:
+  alertmanagers:
+    - static_configs: [{targets: ['localhost:9093']}]
+remote_write: [{url: 'http://mimir/api/v1/push'}]
+storage: {tsdb: {out_of_order_time_window: 30m}}
+";
+    let config = check(
+        text,
+        &[
+            "12:1: warning: `remote_write` is not supported: samples are not sent on",
+            "13:11: warning: storage: `tsdb` is not supported: plimsoll keeps no time series on disk",
+        ],
+    );
+    assert_eq!(config.expect("it reads").jobs[0].relabel.len(), 1);
+}
+
+#[test]
+fn rule_files_that_cannot_be_read_are_named_where_they_are_asked_for() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let write =
+        |name: &str, bytes: &[u8]| std::fs::write(dir.path().join(name), bytes).expect("written");
+    std::fs::create_dir(dir.path().join("folder")).expect("made");
+    write("latin1.yml", b"groups:\n- name: \xe4\n");
+    write("short.yml", b"groups: [{name: g, rules: [{record: r, expr: 'rate(a[6s])'}]}]\n");
+    let text = with(
+        "rule_files:\n- gone.yml\n- folder\n- latin1.yml\n- 'sh*.yml'\n- short.yml\n- 'no*.yml'\n- '['",
+    );
+    let path = dir.path().join("p.yml");
+    std::fs::write(&path, text).expect("written");
+    let (config, problems) = Config::load(&path);
+    assert!(config.is_none());
+    let base = format!("{}/", dir.path().display());
+    let shown = problems.to_string().replace(&base, "");
+    let want = [
+        "p.yml:2:3: rule_files[0]: `gone.yml` cannot be read: No such file or directory (os error 2)",
+        "p.yml:3:3: rule_files[1]: `folder` is a directory, not a file",
+        "p.yml:7:3: warning: rule_files[5]: `no*.yml` matches no file",
+        "p.yml:8:3: rule_files[6]: `[`: a `[` is not closed",
+        "latin1.yml:2:9: is not UTF-8: byte 0xe4",
+        "short.yml:1:52: warning: group \"g\", \"r\": `rate` over 6s needs two samples, and one comes every 5s; lint `short-range`",
+    ];
+    assert_eq!(shown.lines().collect::<Vec<_>>(), want);
+}
+
+#[test]
+fn a_configuration_that_is_no_file_is_an_error_at_its_start() {
+    for (path, why) in [
+        ("/nonexistent/p.yml", "cannot be read: No such file or directory (os error 2)"),
+        ("/", "is a directory, not a file"),
+        ("/dev/null", "is not a regular file"),
+    ] {
+        let (config, problems) = Config::load(Path::new(path));
+        assert!(config.is_none());
+        assert_eq!(problems.to_string(), format!("{path}:1:1: {why}\n"));
+    }
+}

@@ -1,0 +1,289 @@
+//! One fact, one log line.
+//!
+//! The level says whose duty it is: `error` – someone must act; `warn` – trouble that is being
+//! repeated, waited for or made up for by itself, and its end; `info` – an alert changed or an
+//! action was decided; `debug` – the same trouble again. Values are fields, the message is a
+//! sentence that never changes, so that lines can be counted by it.
+
+use tracing::{debug, error, info, warn};
+
+use crate::engine::Fact;
+use crate::outbox::{self, Delivery};
+
+/// Writes the log line of a fact.
+pub fn record(fact: &Fact) {
+    match fact {
+        Fact::ScrapeFailed { .. }
+        | Fact::ScrapeRecovered { .. }
+        | Fact::SeriesRefused { .. }
+        | Fact::RuleFailed { .. }
+        | Fact::SlotsMissed { .. } => of_measuring(fact),
+        Fact::AlertPending { .. }
+        | Fact::AlertFiring { .. }
+        | Fact::AlertResolved { .. }
+        | Fact::AlertUnknown { .. }
+        | Fact::AlertKnown { .. }
+        | Fact::Decided { .. }
+        | Fact::Held { .. } => of_judgement(fact),
+        Fact::Outbox(fact) => of_outbox(fact),
+        Fact::AlertmanagerFailed { .. }
+        | Fact::AlertmanagerRecovered { .. }
+        | Fact::JournalFailing { .. }
+        | Fact::JournalRecovered
+        | Fact::ClockStepped { .. }
+        | Fact::Recovered { .. }
+        | Fact::RowUnreadable { .. }
+        | Fact::ReloadFailed { .. }
+        | Fact::Reloaded { .. } => of_operation(fact),
+    }
+}
+
+fn of_measuring(fact: &Fact) {
+    match fact {
+        Fact::ScrapeFailed { target, error, first: true } => {
+            warn!(target_name = target, error, "a target does not answer");
+        }
+        Fact::ScrapeFailed { target, error, first: false } => {
+            debug!(target_name = target, error, "a target still does not answer");
+        }
+        Fact::ScrapeRecovered { target } => {
+            warn!(target_name = target, "a target answers again");
+        }
+        Fact::SeriesRefused { target, count } => error!(
+            target_name = target,
+            count,
+            hint = "raise window.max_series or window.max_bytes, or keep less",
+            "the window is full: new series were refused"
+        ),
+        Fact::RuleFailed { rule, error, first: true } => {
+            error!(%rule, error, "a rule cannot be evaluated");
+        }
+        Fact::RuleFailed { rule, error, first: false } => {
+            debug!(%rule, error, "a rule still cannot be evaluated");
+        }
+        Fact::SlotsMissed { group, missed } => {
+            warn!(group, missed, "a group was not evaluated in time");
+        }
+        _ => {}
+    }
+}
+
+fn of_judgement(fact: &Fact) {
+    match fact {
+        Fact::AlertPending { labels, value } => info!(%labels, value, "an alert is pending"),
+        Fact::AlertFiring { labels, annotations, value } => {
+            let summary = annotations.get("summary").unwrap_or_default();
+            info!(%labels, value, summary, "an alert fires");
+        }
+        Fact::AlertResolved { labels, started_at, reason } => {
+            info!(%labels, %started_at, ?reason, "an alert has ended");
+        }
+        Fact::AlertUnknown { labels, doubt } => {
+            warn!(%labels, why = %doubt, "an alert is unknown: its inputs are missing");
+        }
+        Fact::AlertKnown { labels } => warn!(%labels, "the inputs of an alert are back"),
+        Fact::Decided { labels, action, dry_run, subject } => {
+            info!(%labels, action, dry_run, subject, "an action was decided");
+        }
+        Fact::Held { labels, action, reason } => {
+            info!(%labels, action, reason, "an action was decided and held");
+        }
+        _ => {}
+    }
+}
+
+fn of_outbox(fact: &outbox::Fact) {
+    match fact {
+        outbox::Fact::Delivered { delivery, answer } => {
+            let Delivery { id, event_type, key, attempts, .. } = &**delivery;
+            let decision = answer.decision.as_deref().unwrap_or_default();
+            info!(%id, %event_type, tenant = key, attempts, decision, "a webhook was accepted");
+        }
+        outbox::Fact::Retrying { id, attempts, after, why } => {
+            warn!(%id, attempts, ?after, why, "a webhook failed and will be repeated");
+        }
+        outbox::Fact::DeadLettered { delivery } => {
+            let Delivery { id, event_type, key, last_error, .. } = &**delivery;
+            error!(
+                %id, %event_type, tenant = key, why = last_error.as_deref().unwrap_or_default(),
+                hint = "`plimsoll outbox list` shows it, `plimsoll outbox retry` sends it again",
+                "a webhook was refused for good"
+            );
+        }
+        outbox::Fact::Paused { why } => error!(
+            why,
+            hint = "mend control_plane.url or the secret, then reload; nothing is lost",
+            "the Control Plane refuses us: webhooks wait"
+        ),
+        outbox::Fact::Resumed => warn!("the Control Plane takes webhooks again"),
+        outbox::Fact::Expired { request, replacement } => {
+            let Delivery { id, event_type, key, .. } = &**request;
+            warn!(
+                %id, %event_type, tenant = key, %replacement,
+                "a request for an action expired undelivered and was withdrawn"
+            );
+        }
+        outbox::Fact::Overflowed { dropped, gap } => {
+            error!(dropped, %gap, "the outbox was full: the oldest webhooks were given up");
+        }
+    }
+}
+
+fn of_operation(fact: &Fact) {
+    match fact {
+        Fact::AlertmanagerFailed { instance, error, first: true } => {
+            error!(alertmanager = instance, error, "an Alertmanager takes no alerts");
+        }
+        Fact::AlertmanagerFailed { instance, error, first: false } => {
+            debug!(alertmanager = instance, error, "an Alertmanager still takes no alerts");
+        }
+        Fact::AlertmanagerRecovered { instance } => {
+            warn!(alertmanager = instance, "an Alertmanager takes alerts again");
+        }
+        Fact::JournalFailing { error } => {
+            error!(error, "the journal cannot be written: webhooks wait");
+        }
+        Fact::JournalRecovered => warn!("the journal can be written again"),
+        Fact::ClockStepped { by_ms } => warn!(by_ms, "the wall clock stepped"),
+        Fact::Recovered { alerts, deliveries, down_for } => {
+            info!(alerts, deliveries, ?down_for, "state was taken over from the journal");
+        }
+        Fact::RowUnreadable { problem } => {
+            error!(problem, "a row of the journal cannot be read and is left where it is");
+        }
+        Fact::ReloadFailed { error } => {
+            error!(error, "a new configuration was refused: the old one stays");
+        }
+        Fact::Reloaded { groups, rules } => {
+            info!(groups, rules, "the configuration was taken over");
+        }
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{self, Write};
+    use std::sync::{Arc, Mutex};
+
+    use serde_json::Value;
+    use tracing_subscriber::fmt::MakeWriter;
+
+    use super::*;
+    use crate::alerts::{Doubt, ResolveReason};
+    use crate::base::{DeliveryId, Labels, RuleId, Timestamp};
+
+    /// Collects what is written.
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().expect("no test panics while it writes").extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl<'a> MakeWriter<'a> for Lines {
+        type Writer = Lines;
+
+        fn make_writer(&'a self) -> Lines {
+            self.clone()
+        }
+    }
+
+    /// The one line a fact makes: its level, its message, one field that tells it apart.
+    fn check(fact: &Fact, level: &str, message: &str, (field, want): (&str, &str)) {
+        let lines = Lines::default();
+        let subscriber = tracing_subscriber::fmt()
+            .json()
+            .with_max_level(tracing::Level::DEBUG)
+            .with_writer(lines.clone())
+            .finish();
+        tracing::subscriber::with_default(subscriber, || record(fact));
+        let text = String::from_utf8(lines.0.lock().expect("written").clone()).expect("JSON");
+        assert_eq!(text.lines().count(), 1, "{fact:?}: {text}");
+        let line: Value = serde_json::from_str(&text).expect("JSON");
+        assert_eq!(line["level"], level, "{text}");
+        assert_eq!(line["fields"]["message"], message, "{text}");
+        let got = &line["fields"][field];
+        let shown = got.as_str().map_or_else(|| got.to_string(), str::to_owned);
+        assert_eq!(shown, want, "{text}");
+    }
+
+    #[test]
+    fn measuring_and_operation_tell_whose_duty_it_is() {
+        let (target, error) = ("cadvisor/a:1".to_owned(), "refused".to_owned());
+        let failed =
+            |first| Fact::ScrapeFailed { target: target.clone(), error: error.clone(), first };
+        let name = ("target_name", "cadvisor/a:1");
+        check(&failed(true), "WARN", "a target does not answer", name);
+        check(&failed(false), "DEBUG", "a target still does not answer", name);
+        let fact = Fact::ScrapeRecovered { target: target.clone() };
+        check(&fact, "WARN", "a target answers again", name);
+        let fact = Fact::SeriesRefused { target: target.clone(), count: 7 };
+        check(&fact, "ERROR", "the window is full: new series were refused", ("count", "7"));
+        let rule = RuleId(Arc::from("a.yml;g;r;0"));
+        let failed = |first| Fact::RuleFailed { rule: rule.clone(), error: error.clone(), first };
+        check(&failed(true), "ERROR", "a rule cannot be evaluated", ("rule", "a.yml;g;r;0"));
+        check(&failed(false), "DEBUG", "a rule still cannot be evaluated", ("error", "refused"));
+        let fact = Fact::SlotsMissed { group: "g".to_owned(), missed: 2 };
+        check(&fact, "WARN", "a group was not evaluated in time", ("missed", "2"));
+        let instance = "http://am:9093/".to_owned();
+        let failed = |first| Fact::AlertmanagerFailed {
+            instance: instance.clone(),
+            error: error.clone(),
+            first,
+        };
+        let name = ("alertmanager", "http://am:9093/");
+        check(&failed(true), "ERROR", "an Alertmanager takes no alerts", name);
+        check(&failed(false), "DEBUG", "an Alertmanager still takes no alerts", name);
+        let fact = Fact::AlertmanagerRecovered { instance };
+        check(&fact, "WARN", "an Alertmanager takes alerts again", name);
+        let fact = Fact::JournalFailing { error };
+        let message = "the journal cannot be written: webhooks wait";
+        check(&fact, "ERROR", message, ("error", "refused"));
+        let fact = Fact::ClockStepped { by_ms: -5000 };
+        check(&fact, "WARN", "the wall clock stepped", ("by_ms", "-5000"));
+        let fact = Fact::RowUnreadable { problem: "row 1".to_owned() };
+        let message = "a row of the journal cannot be read and is left where it is";
+        check(&fact, "ERROR", message, ("problem", "row 1"));
+        let fact = Fact::ReloadFailed { error: "a.yml:1:2: no".to_owned() };
+        let message = "a new configuration was refused: the old one stays";
+        check(&fact, "ERROR", message, ("error", "a.yml:1:2: no"));
+        let fact = Fact::Reloaded { groups: 2, rules: 9 };
+        check(&fact, "INFO", "the configuration was taken over", ("rules", "9"));
+    }
+
+    #[test]
+    fn alerts_actions_and_webhooks_carry_their_names() {
+        let labels = Labels::from_pairs([("alertname", "A"), ("tenant", "acme")]);
+        let shown = ("labels", "{alertname=\"A\", tenant=\"acme\"}");
+        let fact = Fact::AlertPending { labels: labels.clone(), value: 1.0 };
+        check(&fact, "INFO", "an alert is pending", shown);
+        let annotations = Labels::from_pairs([("summary", "acme is full")]);
+        let fact = Fact::AlertFiring { labels: labels.clone(), annotations, value: 0.95 };
+        check(&fact, "INFO", "an alert fires", ("summary", "acme is full"));
+        let reason = ResolveReason::ConditionCleared;
+        let fact = Fact::AlertResolved { labels: labels.clone(), started_at: Timestamp(0), reason };
+        check(&fact, "INFO", "an alert has ended", ("reason", "ConditionCleared"));
+        let fact = Fact::AlertUnknown { labels: labels.clone(), doubt: Doubt::RangeNotCovered };
+        let message = "an alert is unknown: its inputs are missing";
+        check(&fact, "WARN", message, ("why", "the rule looks back to before the start"));
+        let fact = Fact::Held { labels, action: "restart", reason: "cool_down" };
+        check(&fact, "INFO", "an action was decided and held", ("reason", "cool_down"));
+        let fact = Fact::Outbox(outbox::Fact::Retrying {
+            id: DeliveryId("evt_1".to_owned()),
+            attempts: 3,
+            after: std::time::Duration::from_secs(5),
+            why: "503".to_owned(),
+        });
+        check(&fact, "WARN", "a webhook failed and will be repeated", ("id", "evt_1"));
+        let fact = Fact::Outbox(outbox::Fact::Paused { why: "401".to_owned() });
+        check(&fact, "ERROR", "the Control Plane refuses us: webhooks wait", ("why", "401"));
+    }
+}

@@ -1,0 +1,299 @@
+//! plimsoll beside a real Prometheus: both scrape one exporter and load one rule file, then both are
+//! asked the same, and the answers are compared.
+//!
+//! Needs Debian's `prometheus` (2.42), so it stands behind the feature `live`. Values that depend on
+//! when each of the two scraped are compared by shape or within a bound; every other difference
+//! that is allowed is named here, with its reason.
+#![cfg(feature = "live")]
+
+mod running;
+
+use std::path::Path;
+
+use running::{Answer, Server, encoded, exporter, free_port};
+use serde_json::Value;
+
+/// Every kind of sample, as in the recorded answers of Prometheus 2.42.
+const METRICS: &str = r#"# TYPE v gauge
+v{tenant="acme"} 7
+v{tenant="globex"} 2.5
+# TYPE h histogram
+h_bucket{le="1"} 3
+h_bucket{le="5"} 4
+h_bucket{le="+Inf"} 4
+h_sum 5
+h_count 4
+big 1e21
+small 0.0000001
+third 0.3333333333333333
+nanv NaN
+infv +Inf
+neginf -Inf
+escaped{path="C:\\dir\n\"x\"",empty=""} 1
+"#;
+
+const RULES: &str = r#"groups:
+  - name: g
+    interval: 1s
+    rules:
+      - record: job:v:sum
+        expr: sum by (job) (v)
+      - alert: High
+        expr: v > 5
+        labels: {severity: warning}
+        annotations: {summary: 'v={{ $value }} on {{ $labels.tenant }}'}
+      - alert: Held
+        expr: v < 5
+        for: 1h
+        keep_firing_for: 5m
+      - alert: Silent
+        expr: v > 100
+"#;
+
+/// How two answers may differ.
+#[derive(Clone, Copy, PartialEq)]
+enum Compare {
+    /// Not at all, but for the times of samples in a range of raw ones.
+    Exactly,
+    /// Numbers by this share at most: they depend on when each of the two scraped.
+    Within(f64),
+    /// Same status and same kind of error; the words are those of Prometheus 3, or ours.
+    Error,
+    /// Same fields of the same types; lists as long and in the same order.
+    Shape,
+}
+
+use Compare::{Error, Exactly, Shape, Within};
+
+/// `{T}` is a time both have data for, `{S}` a minute before.
+const REQUESTS: &[(&str, Compare)] = &[
+    ("query?query=1%2B1&time={T}", Exactly),
+    ("query?query=1%2B1", Shape),
+    ("query?query=%22a%22&time={T}", Exactly),
+    ("query?query=time()&time={T}", Exactly),
+    ("query?query=vector(1)&time={T}", Exactly),
+    ("query?query=v&time={T}", Exactly),
+    ("query?query=v", Shape),
+    ("query?query=-v&time={T}", Exactly),
+    ("query?query=big&time={T}", Exactly),
+    ("query?query=small&time={T}", Exactly),
+    ("query?query=third&time={T}", Exactly),
+    ("query?query=nanv&time={T}", Exactly),
+    ("query?query=infv&time={T}", Exactly),
+    ("query?query=neginf&time={T}", Exactly),
+    ("query?query=escaped&time={T}", Exactly),
+    ("query?query=nosuch&time={T}", Exactly),
+    ("query?query=up&time={T}", Exactly),
+    ("query?query=scrape_samples_scraped&time={T}", Exactly),
+    ("query?query=scrape_samples_post_metric_relabeling&time={T}", Exactly),
+    ("query?query=scrape_series_added&time={T}", Exactly),
+    ("query?query=job:v:sum&time={T}", Exactly),
+    ("query?query=ALERTS&time={T}", Exactly),
+    ("query?query=ALERTS_FOR_STATE&time={T}", Within(0.01)),
+    ("query?query=sum%20by%20(job)%20(v)&time={T}", Exactly),
+    ("query?query=sort_desc(v)&time={T}", Exactly),
+    ("query?query=topk(1,v)&time={T}", Exactly),
+    ("query?query=count_values(%22n%22,v)&time={T}", Exactly),
+    ("query?query=quantile(0.3,v)&time={T}", Exactly),
+    ("query?query=histogram_quantile(0.9,h_bucket)&time={T}", Exactly),
+    ("query?query=v%20/%20on(instance)%20group_left%20h_sum&time={T}", Exactly),
+    ("query?query=v%20%3E%20bool%205&time={T}", Exactly),
+    ("query?query=v%20unless%20v%20%3E%205&time={T}", Exactly),
+    ("query?query=absent(nosuch%7Ba=%22b%22%7D)&time={T}", Exactly),
+    ("query?query=label_replace(v,%22x%22,%22$1%22,%22tenant%22,%22(.).*%22)&time={T}", Exactly),
+    ("query?query=max_over_time(v[5s])&time={T}", Exactly),
+    ("query?query=rate(counting_total[8s])&time={T}", Within(0.25)),
+    ("query?query=delta(v[8s])&time={T}", Exactly),
+    ("query?query=changes(v[8s])&time={T}", Exactly),
+    ("query?query=max_over_time(sum(v)[5s:1s])&time={T}", Exactly),
+    ("query?query=v%20@%20{T}&time=60", Exactly),
+    ("query?query=v%20offset%201s&time={T}", Exactly),
+    ("query?query=v%7Btenant=~%22a.*%22%7D&time={T}", Exactly),
+    ("query?query=v%7Btenant!~%22a.*%22%7D&time={T}", Exactly),
+    ("query?query=v&time=1", Exactly),
+    ("query?query=up%20%3D%3D", Error),
+    ("query", Error),
+    ("query?query=v&time=abc", Exactly),
+    ("query?query=rate(v)", Error),
+    ("query?query=nosuch(v)", Error),
+    ("query?query=v%20%2B%20on(job)%20group_left%20h_bucket&time={T}", Error),
+    ("query?query=label_replace(v,%22tenant%22,%22%22,%22%22,%22%22)&time={T}", Error),
+    ("query_range?query=v&start={T}&end={T}&step=1", Exactly),
+    ("query_range?query=rate(v)&start={S}&end={T}&step=5", Error),
+    ("query_range?query=%22a%22&start={S}&end={T}&step=5", Exactly),
+    ("query_range?query=job:v:sum&start={T}&end={T}&step=1", Exactly),
+    ("query_range?query=1&start=10&end=30&step=10", Exactly),
+    ("query_range?query=v&start=10&end=30&step=10", Exactly),
+    ("query_range?query=v&start=1&end=2&step=0", Exactly),
+    ("query_range?query=v&start=5&end=2&step=1", Exactly),
+    ("query_range?query=v&start=0&end=100000&step=1", Exactly),
+    ("query_range?query=v[5m]&start={S}&end={T}&step=5", Exactly),
+    ("query_exemplars?query=test&start=0&end=1", Exactly),
+    ("format_query?query=sum(rate(v[5m]))by(a)", Exactly),
+    ("labels", Exactly),
+    ("labels?match[]=h_bucket", Exactly),
+    ("label/__name__/values", Exactly),
+    ("label/tenant/values", Exactly),
+    ("label/tenant/values?match[]=v", Exactly),
+    ("label/tenant/values?start=2030-01-01T00:00:00Z", Exactly),
+    ("label/nosuch/values", Exactly),
+    ("label/bad-name/values", Exactly),
+    ("series?match[]=v", Exactly),
+    ("series?match[]=v&match[]=%7Ble=%221%22%7D", Exactly),
+    ("series", Exactly),
+    ("series?match[]=%7B%7D", Exactly),
+    ("rules", Shape),
+    ("rules?type=alert", Shape),
+    ("rules?type=record", Shape),
+    ("rules?type=foo", Exactly),
+    ("alerts", Shape),
+    ("targets?state=active", Shape),
+    ("targets?state=dropped", Exactly),
+    ("alertmanagers", Exactly),
+    ("status/buildinfo", Shape),
+    ("nosuch", Exactly),
+];
+
+/// Fields of one side alone, with the reason.
+const ONE_SIDED: &[(&str, &str)] = &[
+    ("keepFiringFor", "came with Prometheus 2.43"),
+    ("keepFiringSince", "came with Prometheus 2.43"),
+    ("lastError", "Prometheus leaves it out of rules without one"),
+];
+
+/// Names that only plimsoll has, where `window.keep` is `.*`: its own series, of which
+/// some go by Prometheus's names, and their labels.
+const OWN: &[&str] = &["plimsoll_", "prometheus_", "plan", "rule_group"];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn both_answer_the_same() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let exporter = exporter(METRICS.to_owned()).await;
+    let (prometheus, plimsoll) = start(dir.path(), exporter).await;
+    for server in [&prometheus, &plimsoll] {
+        let counted = encoded("count_over_time(job:v:sum[1m]) > 12");
+        let path = format!("/api/v1/query?query={counted}");
+        let enough =
+            |answer: &Answer| answer.status == 200 && answer.data()["result"][0].is_object();
+        server.until(&path, enough).await;
+    }
+    let now = prometheus.get("/api/v1/query?query=time()").await.data();
+    let time = now["result"][0].as_f64().expect("seconds") - 1.0;
+    let mut differences = Vec::new();
+    for (request, compare) in REQUESTS {
+        let path = request.replace("{T}", &time.to_string());
+        let path = format!("/api/v1/{}", path.replace("{S}", &(time - 60.0).to_string()));
+        let (theirs, ours) = (prometheus.get(&path).await, plimsoll.get(&path).await);
+        if let Err(why) = differ(*compare, &theirs, &ours) {
+            let (theirs, ours) = (theirs.body, ours.body);
+            differences.push(format!("{request}: {why}\n  theirs {theirs}\n  ours   {ours}"));
+        }
+    }
+    assert!(differences.is_empty(), "{}", differences.join("\n"));
+}
+
+async fn start(dir: &Path, exporter: u16) -> (Server, Server) {
+    std::fs::write(dir.join("rules.yml"), RULES).expect("written");
+    let common = format!(
+        "global: {{scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s}}\n\
+         scrape_configs:\n  - job_name: x\n    \
+         static_configs: [{{targets: ['127.0.0.1:{exporter}'], labels: {{region: sg}}}}]\n\
+         rule_files: ['rules.yml']\n"
+    );
+    let (their_port, our_port) = (free_port().await, free_port().await);
+    let theirs = dir.join("prometheus.yaml");
+    std::fs::write(&theirs, &common).expect("written");
+    let args = [
+        format!("--config.file={}", theirs.display()),
+        format!("--storage.tsdb.path={}", dir.join("tsdb").display()),
+        format!("--web.listen-address=127.0.0.1:{their_port}"),
+    ];
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let prometheus = Server::start(their_port, "prometheus", &args, &dir.join("prometheus.log"));
+    let ours = dir.join("plimsoll.yaml");
+    let state = dir.join("state").display().to_string();
+    let own = format!(
+        "storage: {{path: '{state}'}}\nwindow: {{keep: ['.*']}}\n\
+         web: {{listen: '127.0.0.1:{our_port}'}}\n"
+    );
+    std::fs::write(&ours, common + &own).expect("written");
+    let plimsoll = Server::plimsoll(our_port, &ours);
+    plimsoll.ready().await;
+    prometheus.ready().await;
+    (prometheus, plimsoll)
+}
+
+fn differ(compare: Compare, theirs: &Answer, ours: &Answer) -> Result<(), String> {
+    if theirs.status != ours.status {
+        return Err(format!("status {} and {}", theirs.status, ours.status));
+    }
+    if !theirs.body.starts_with('{') {
+        return (theirs.body == ours.body).then_some(()).ok_or("other bodies".to_owned());
+    }
+    let (mut theirs, mut ours) = (theirs.json(), ours.json());
+    if compare == Error {
+        let kinds = (&theirs["errorType"], &ours["errorType"]);
+        return match kinds.0.is_string() && kinds.0 == kinds.1 {
+            true => Ok(()),
+            false => Err(format!("error types {} and {}", kinds.0, kinds.1)),
+        };
+    }
+    if let Some(Value::Array(names)) = ours.get_mut("data") {
+        let own = |name: &str| OWN.iter().any(|own| name.starts_with(own));
+        names.retain(|name| !name.as_str().is_some_and(own));
+    }
+    ordered(&mut theirs);
+    ordered(&mut ours);
+    same(compare, "", &theirs, &ours)
+}
+
+/// Vectors, rows of alerts and series come in no particular order.
+fn ordered(node: &mut Value) {
+    match node {
+        Value::Array(items) => {
+            items.iter_mut().for_each(ordered);
+            if items.iter().all(Value::is_object) {
+                items.sort_by_key(|item| {
+                    let labels = item.get("metric").or(item.get("labels")).unwrap_or(item);
+                    labels.to_string()
+                });
+            }
+        }
+        Value::Object(fields) => fields.values_mut().for_each(ordered),
+        _ => {}
+    }
+}
+
+fn same(compare: Compare, at: &str, theirs: &Value, ours: &Value) -> Result<(), String> {
+    match (theirs, ours) {
+        (Value::Object(a), Value::Object(b)) => {
+            let keys: std::collections::BTreeSet<&String> = a.keys().chain(b.keys()).collect();
+            for key in keys {
+                let at = format!("{at}.{key}");
+                match (a.get(key), b.get(key)) {
+                    (Some(theirs), Some(ours)) => same(compare, &at, theirs, ours)?,
+                    _ if ONE_SIDED.iter().any(|(field, _)| field == key) => {}
+                    (theirs, ours) => return Err(format!("{at}: {theirs:?} and {ours:?}")),
+                }
+            }
+            Ok(())
+        }
+        (Value::Array(a), Value::Array(b)) if a.len() == b.len() => a
+            .iter()
+            .zip(b)
+            .enumerate()
+            .try_for_each(|(n, (a, b))| same(compare, &format!("{at}[{n}]"), a, b)),
+        (a, b) if a == b => Ok(()),
+        (a, b) if compare == Shape && std::mem::discriminant(a) == std::mem::discriminant(b) => {
+            Ok(())
+        }
+        (a, b) => match (compare, number(a), number(b)) {
+            (Within(share), Some(a), Some(b)) if (a - b).abs() <= share * a.abs() => Ok(()),
+            _ => Err(format!("{at}: {a} and {b}")),
+        },
+    }
+}
+
+fn number(value: &Value) -> Option<f64> {
+    value.as_f64().or_else(|| value.as_str()?.parse().ok())
+}
