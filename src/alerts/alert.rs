@@ -94,6 +94,10 @@ pub struct Alert {
     pub unknown_told: bool,
     /// When an Alertmanager first accepted this incident.
     pub accepted_at: Option<Timestamp>,
+    /// The incident before, of the same labels, while this one is pending: it has ended, and who is
+    /// still owed its end (or its late presentation) gets it unless this one fires.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous: Option<Box<Alert>>,
     /// Whether it was read from the journal and has not been seen since.
     #[serde(skip)]
     pub restored: bool,
@@ -114,6 +118,15 @@ impl Alert {
     /// The alert's name.
     pub fn name(&self) -> &str {
         self.labels.get("alertname").unwrap_or("")
+    }
+
+    /// What Alertmanager may hear of: the alert itself once it has fired; before that, the incident
+    /// that ended before it.
+    pub fn presentable(&self) -> Option<&Alert> {
+        match self.state {
+            AlertState::Pending => self.previous.as_deref(),
+            AlertState::Firing | AlertState::Resolved => Some(self),
+        }
     }
 
     /// When it began to fire; for a pending alert, when it became active.

@@ -66,7 +66,8 @@ pub enum Change {
     Unknown,
     /// Its inputs are back.
     Known,
-    /// Its clock was paused, or `keep_firing_for` began or stopped to hold it: nothing to tell.
+    /// Its clock was paused, `keep_firing_for` began or stopped to hold it, or it was pending and the
+    /// incident before it is back in its place: nothing to tell.
     Paused,
     /// It was pending and its condition no longer holds, or its time after resolving is over: the
     /// alert is no longer in the book.
@@ -88,7 +89,9 @@ pub fn advance(
             Some(candidate) if alert.is_active() => refresh(alert, candidate, round),
             Some(candidate) if round.may_begin => {
                 // A resolved alert that comes back is a new incident of the same label set.
-                *alert = Alert { revision: alert.revision, ..begin(candidate, round.slot) };
+                let begun = Alert { revision: alert.revision, ..begin(candidate, round.slot) };
+                let ended = std::mem::replace(alert, begun);
+                alert.previous = (!is_over(&ended, round.slot)).then(|| Box::new(ended));
                 Some(fire_if_due(alert, round).unwrap_or(Change::Pending))
             }
             _ if alert.is_active() => absent(alert, round),
@@ -115,7 +118,7 @@ pub fn end_all(alerts: &mut BTreeMap<Labels, Alert>, slot: Timestamp) -> Vec<(La
     let mut changes = Vec::new();
     alerts.retain(|labels, alert| {
         let change = match alert.state {
-            AlertState::Pending => Change::Forgotten,
+            AlertState::Pending => step_back(alert),
             AlertState::Firing => resolve(alert, slot, ResolveReason::RuleGone),
             AlertState::Resolved => return true,
         };
@@ -149,6 +152,7 @@ fn begin(candidate: Candidate, slot: Timestamp) -> Alert {
         unknown: None,
         unknown_told: false,
         accepted_at: None,
+        previous: None,
         restored: false,
         judged: false,
         revision: 0,
@@ -170,11 +174,15 @@ fn refresh(alert: &mut Alert, candidate: Candidate, round: &Round<'_>) -> Option
 
 /// Fires a pending alert that has held long enough; sends a firing one back if `for` was raised.
 fn fire_if_due(alert: &mut Alert, round: &Round<'_>) -> Option<Change> {
-    let held = round.slot.since(alert.active_at) >= round.terms.hold;
+    // What has fired by this `for` once goes on, even if the wall clock stepped back while nobody
+    // watched; only a `for` that was raised sends it back.
+    let now = alert.fired_at.map_or(round.slot, |fired_at| fired_at.max(round.slot));
+    let held = now.since(alert.active_at) >= round.terms.hold;
     match (alert.state, held) {
         (AlertState::Pending, true) => {
             alert.state = AlertState::Firing;
             alert.fired_at = Some(round.slot);
+            alert.previous = None;
             Some(Change::Firing)
         }
         (AlertState::Firing, false) => {
@@ -210,7 +218,7 @@ fn doubted(alert: &mut Alert, doubt: Doubt, round: &Round<'_>) -> Option<Change>
     if unknown_for >= round.unknown_timeout {
         return Some(match alert.state {
             AlertState::Firing => resolve(alert, round.slot, ResolveReason::UnknownTimeout),
-            _ => Change::Forgotten,
+            _ => step_back(alert),
         });
     }
     let due = unknown_for >= round.interval * UNKNOWN_TOLD_AFTER_INTERVALS;
@@ -223,17 +231,25 @@ fn doubted(alert: &mut Alert, doubt: Doubt, round: &Round<'_>) -> Option<Change>
 
 fn cleared(alert: &mut Alert, round: &Round<'_>) -> Option<Change> {
     alert.unknown = None;
-    alert.unknown_told = false;
+    let was_told = std::mem::take(&mut alert.unknown_told);
     if alert.state == AlertState::Pending {
-        return Some(Change::Forgotten);
+        return Some(step_back(alert));
     }
     let since = alert.keep_firing_since.unwrap_or(round.slot);
     if round.slot.since(since) < round.terms.keep_firing {
         let first = alert.keep_firing_since.is_none();
         alert.keep_firing_since = Some(since);
-        return first.then_some(Change::Paused);
+        // Whoever heard `unknown` hears that it is known again, though only kept firing.
+        return if was_told { Some(Change::Known) } else { first.then_some(Change::Paused) };
     }
     Some(resolve(alert, round.slot, ResolveReason::ConditionCleared))
+}
+
+/// A pending alert that never fired leaves no trace: the incident before it takes its place again.
+fn step_back(alert: &mut Alert) -> Change {
+    let Some(ended) = alert.previous.take() else { return Change::Forgotten };
+    *alert = Alert { revision: alert.revision, ..*ended };
+    Change::Paused
 }
 
 fn resolve(alert: &mut Alert, slot: Timestamp, reason: ResolveReason) -> Change {
@@ -324,6 +340,8 @@ mod tests {
             ("unknown times out", "1??????????", 0, 0, "F!UUU!UUUUUr!r"),
             ("a pending alert that stays unknown is forgotten", "1?????????", 20, 0, "puuuuuuuu."),
             ("absence rules wait for their inputs", "--1", 0, 0, "..F!"),
+            ("what ended is back when what came after it never fired", "11010", 5, 0, "pF!r!pr"),
+            ("known again, though only kept firing", "1???0?", 0, 20, "F!UUU!F!U"),
         ];
         for (what, script, hold, keep, want) in cases {
             assert_eq!(play(script, hold, keep), want, "{what}");
@@ -349,6 +367,25 @@ mod tests {
         assert!(kept.is_empty());
         let late = resolved(Some(Timestamp(50 * minute)));
         assert!(!is_over(&late, Timestamp(64 * minute)), "15 minutes from its late presentation");
+    }
+
+    #[test]
+    fn a_clock_that_stepped_back_does_not_unfire() {
+        let mut alert = begin(candidate(1.0), Timestamp(0));
+        let terms = Terms { hold: Duration::from_secs(10), keep_firing: Duration::ZERO };
+        let doubt = |_: &Alert| None;
+        let round = |slot_s: i64, terms| Round {
+            slot: Timestamp(slot_s * 1000),
+            interval: STEP,
+            terms,
+            unknown_timeout: Duration::from_secs(40),
+            doubt: &doubt,
+            may_begin: true,
+        };
+        assert_eq!(fire_if_due(&mut alert, &round(10, terms)), Some(Change::Firing));
+        assert_eq!(fire_if_due(&mut alert, &round(5, terms)), None, "it goes on");
+        let raised = Terms { hold: Duration::from_secs(60), ..terms };
+        assert_eq!(fire_if_due(&mut alert, &round(15, raised)), Some(Change::Pending));
     }
 
     #[test]

@@ -116,6 +116,19 @@ struct Instance {
     why: Option<String>,
 }
 
+impl Instance {
+    /// Holds that are over and have no end to tell: the same alert is active again, so its late
+    /// incident has been overtaken. Left alone they would wake the engine for nothing, at once.
+    fn let_go_of_overtaken(&mut self, presented: &[Presented], now: Now) {
+        let is_over = |told: &Told| told.late_until.is_some_and(|until| until <= now.monotonic);
+        for (key, told) in self.told.iter_mut().filter(|(_, told)| !told.ended && is_over(told)) {
+            if !presented.iter().any(|p| fingerprint(&p.alert.labels) == *key) {
+                told.late_until = None;
+            }
+        }
+    }
+}
+
 /// What every configured instance has been told.
 pub struct Presenter {
     config: PresenterConfig,
@@ -163,6 +176,7 @@ impl Presenter {
             let presented: Vec<Presented> = alerts
                 .clone()
                 .filter_map(|(alert, expr)| {
+                    let alert = alert.presentable()?;
                     let told = instance.told.get(&fingerprint(&alert.labels));
                     let phase = phase_due(alert, told, now, at, self.config.resend_delay)?;
                     let ended = matches!(phase, Phase::Resolved | Phase::LateResolved);
@@ -172,6 +186,9 @@ impl Presenter {
                 })
                 .take(MAX_BATCH)
                 .collect();
+            if presented.len() < MAX_BATCH {
+                instance.let_go_of_overtaken(&presented, now);
+            }
             if presented.is_empty() {
                 instance.retry_at = None;
                 continue;
@@ -319,6 +336,7 @@ mod tests {
             unknown: None,
             unknown_told: false,
             accepted_at: None,
+            previous: None,
             restored: false,
             judged: false,
             revision: 0,
@@ -381,6 +399,28 @@ mod tests {
         let posts =
             presenter.due(at(55), at(55).wall, INTERVAL, std::iter::once((&alert, "v > 0")));
         assert_eq!(posts[0].alerts[0].ends_at, Timestamp(50_000));
+    }
+
+    #[test]
+    fn an_overtaken_late_incident_wakes_nobody() {
+        let mut presenter = Presenter::new(CONFIG, 1);
+        let mut alert = ended(&firing(0), 15);
+        assert_eq!(ask(&mut presenter, 30, &mut alert, true), "LateFiring");
+        assert_eq!(presenter.next_wakeup(), Some(Duration::from_secs(36)));
+        let mut again = Alert { state: AlertState::Pending, fired_at: None, ..firing(35) };
+        assert_eq!(ask(&mut presenter, 36, &mut again, true), "-");
+        assert_eq!(presenter.next_wakeup(), None, "there is no end to tell");
+    }
+
+    #[test]
+    fn what_ended_is_told_while_it_is_pending_again() {
+        let mut presenter = Presenter::new(CONFIG, 1);
+        let mut alert = firing(0);
+        assert_eq!(ask(&mut presenter, 0, &mut alert, true), "Firing");
+        let previous = Some(Box::new(ended(&alert, 10)));
+        let state = AlertState::Pending;
+        let mut again = Alert { state, fired_at: None, previous, ..firing(15) };
+        assert_eq!(ask(&mut presenter, 15, &mut again, true), "Resolved");
     }
 
     #[test]

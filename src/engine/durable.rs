@@ -125,6 +125,7 @@ mod tests {
             unknown: None,
             unknown_told: false,
             accepted_at: None,
+            previous: None,
             restored: false,
             judged: false,
             revision: 7,

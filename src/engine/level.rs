@@ -75,9 +75,13 @@ impl Engine {
             .map(|(id, state)| (id, &mut state.alerts))
             .chain(&mut self.orphans)
             .flat_map(|(id, alerts)| alerts.values_mut().map(move |alert| (id, alert)))
-            .find(|(_, alert)| is_it(alert));
+            .find(|(_, alert)| alert.presentable().is_some_and(is_it));
         if let Some((rule, alert)) = found {
-            alert.accepted_at = Some(wall);
+            let incident = match alert.previous.as_deref_mut() {
+                Some(previous) => previous,
+                None => &mut *alert,
+            };
+            incident.accepted_at = Some(wall);
             self.changes.push(durable::put(rule, alert));
         }
     }

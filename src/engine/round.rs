@@ -333,11 +333,15 @@ impl<'a> Watch<'a> {
         if !self.covered {
             return Some(Doubt::RangeNotCovered);
         }
-        // An alert from before the start may have been fed by any target that has yet to answer.
-        let strangers = if alert.restored { self.strangers.as_slice() } else { &[] };
-        let all = || self.feeders.iter().chain(strangers);
+        // A target the alert names feeds it, even while the first page is yet to come.
+        let all = || self.feeders.iter().chain(&self.strangers);
         let own: Vec<_> = all().filter(|(target, _)| is_of(alert, target)).collect();
-        let relevant = if own.is_empty() { all().collect() } else { own };
+        // An alert from before the start may have been fed by any target that has yet to answer.
+        let relevant = match (own.is_empty(), alert.restored) {
+            (false, _) => own,
+            (true, true) => all().collect(),
+            (true, false) => self.feeders.iter().collect(),
+        };
         relevant.into_iter().find_map(|(_, doubt)| doubt.clone())
     }
 }

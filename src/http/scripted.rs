@@ -136,6 +136,7 @@ fn high(state: AlertState) -> Alert {
         unknown: None,
         unknown_told: false,
         accepted_at: None,
+        previous: None,
         restored: false,
         judged: false,
         revision: 1,

@@ -137,6 +137,7 @@ mod tests {
             unknown: None,
             unknown_told: false,
             accepted_at: None,
+            previous: None,
             restored: false,
             judged: false,
             revision: 1,

@@ -1,0 +1,202 @@
+//! What each Alertmanager instance heard, and whether that is every incident from its start to its
+//! end.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use plimsoll::alerts::{Phase, Post};
+use plimsoll::base::{Labels, Now, Timestamp, fingerprint};
+use plimsoll::outbox::Status;
+
+use super::check::Edge;
+use super::host::Mood;
+use super::plan::Plan;
+use super::run::HOLD;
+
+/// A clock that is set forward by more than this may end the time in which an end is repeated.
+const FAR: i64 = 300_000;
+
+/// An incident: whose, and when it began.
+type Incident = (u64, Timestamp);
+
+struct Said {
+    at: Duration,
+    phase: Phase,
+    ends_at: Timestamp,
+}
+
+impl Said {
+    fn is_start(&self) -> bool {
+        matches!(self.phase, Phase::Firing | Phase::LateFiring)
+    }
+}
+
+/// What an incident was, from the edge lane.
+struct Truth<'a> {
+    labels: &'a BTreeMap<String, String>,
+    fired: Duration,
+    resolved: Option<(Duration, Timestamp)>,
+}
+
+/// Everything heard.
+pub struct Level {
+    /// By instance.
+    said: Vec<BTreeMap<Incident, Vec<Said>>>,
+    /// By instance, the last word on each alert.
+    last: Vec<BTreeMap<Labels, (Phase, Timestamp)>>,
+    /// Alerts of which a crash lost a row that was not committed: they may repeat themselves.
+    lost: BTreeSet<u64>,
+}
+
+impl Level {
+    /// Nothing has been heard.
+    pub fn new(instances: usize) -> Level {
+        Level {
+            said: (0..instances).map(|_| BTreeMap::new()).collect(),
+            last: (0..instances).map(|_| BTreeMap::new()).collect(),
+            lost: BTreeSet::new(),
+        }
+    }
+
+    /// A crash has lost a row of this alert.
+    pub fn lost(&mut self, key: u64) {
+        self.lost.insert(key);
+    }
+
+    /// A post has reached its instance.
+    pub fn heard(&mut self, now: Now, post: &Post) {
+        for presented in &post.alerts {
+            let alert = &presented.alert;
+            let incident = (fingerprint(&alert.labels), alert.starts_at());
+            let (at, phase, ends_at) = (now.monotonic, presented.phase, presented.ends_at);
+            let said = Said { at, phase, ends_at };
+            self.said[post.instance].entry(incident).or_default().push(said);
+            self.last[post.instance].insert(alert.labels.clone(), (phase, ends_at));
+        }
+    }
+
+    /// Judges the run; `edges` are those committed, in order. Returns how many incidents were late.
+    pub fn finish<'a>(
+        &self,
+        edges: impl Iterator<Item = &'a Edge>,
+        now: Now,
+        moods: &[(String, Mood)],
+        plan: &Plan,
+    ) -> usize {
+        let truths = truths(edges);
+        for (incident, truth) in &truths {
+            let next = truths
+                .range((incident.0, Timestamp(i64::MIN))..=(incident.0, Timestamp(i64::MAX)))
+                .map(|(_, other)| other.fired)
+                .filter(|fired| *fired > truth.fired)
+                .min();
+            self.is_heard(*incident, truth, next, plan);
+        }
+        for (number, instance) in self.said.iter().enumerate() {
+            for (incident, said) in instance {
+                if let Some(truth) = truths.get(incident) {
+                    self.makes_sense(number, *incident, truth, said);
+                }
+            }
+        }
+        self.ends_right(now, moods);
+        let is_late = |said: &&Vec<Said>| said.iter().any(|s| s.phase == Phase::LateFiring);
+        self.said.iter().map(|instance| instance.values().filter(is_late).count()).sum()
+    }
+
+    /// Every incident is heard, and whoever heard its start hears its end, unless the same alert
+    /// fired again before that could be.
+    fn is_heard(&self, incident: Incident, truth: &Truth<'_>, next: Option<Duration>, plan: &Plan) {
+        let Truth { labels, fired, resolved } = truth;
+        let heard_by = |said: &BTreeMap<_, Vec<Said>>| {
+            said.get(&incident).is_some_and(|said| said.iter().any(Said::is_start))
+        };
+        let (ended, _) = resolved.unwrap_or((*fired, incident.1));
+        let was_away = |from, to| {
+            plan.dead.touch(from, to) || plan.alertmanagers.iter().any(|a| a.touch(from, to))
+        };
+        let overtaken = next.is_some_and(|next| {
+            next < ended + HOLD + Duration::from_secs(60) || was_away(*fired, next)
+        });
+        let heard = self.said.iter().any(heard_by);
+        assert!(heard || overtaken, "never heard: {labels:?} of {} ({fired:?})", incident.1);
+        let Some((ended, _)) = resolved else { return };
+        let far = plan.steps.iter().any(|(at, by)| at >= ended && *by > FAR);
+        for said in self.said.iter().filter(|said| heard_by(said)) {
+            let ends = said[&incident].iter().any(|said| !said.is_start());
+            let excused = overtaken || far;
+            assert!(ends || excused, "end never heard: {labels:?} of {} ({ended:?})", incident.1);
+        }
+    }
+
+    /// At one instance: a start first (there or elsewhere), then the true end, then nothing else.
+    fn makes_sense(&self, number: usize, incident: Incident, truth: &Truth<'_>, said: &[Said]) {
+        if self.lost.contains(&incident.0) {
+            return;
+        }
+        let labels = truth.labels;
+        let what = format!("instance {number}: {labels:?} of {}", incident.1);
+        if !said[0].is_start() {
+            let elsewhere = self.said.iter().any(|other| {
+                other.get(&incident).is_some_and(|o| o[0].is_start() && o[0].at < said[0].at)
+            });
+            assert!(elsewhere, "{what}: its end is heard before its start");
+        }
+        let end = said.iter().position(|said| !said.is_start());
+        let Some(end) = end else { return };
+        let (_, ends_at) = truth.resolved.expect("what has ended at an instance has ended");
+        for said in &said[end..] {
+            assert!(!said.is_start(), "{what}: it starts again after its end, at {:?}", said.at);
+            assert_eq!(said.ends_at, ends_at, "{what}: another end");
+        }
+        if let (Phase::LateFiring, Phase::LateResolved) = (said[0].phase, said[end].phase) {
+            let held = said[end].at - said[0].at;
+            assert!(held >= HOLD - Duration::from_secs(1), "{what}: shown for {held:?} only");
+        }
+    }
+
+    /// After the calm every instance believes what is so.
+    fn ends_right(&self, now: Now, moods: &[(String, Mood)]) {
+        for (number, instance) in self.last.iter().enumerate() {
+            for (name, mood) in moods {
+                let fires = instance.iter().any(|(labels, (phase, ends_at))| {
+                    let is_it =
+                        labels.get("alertname") == Some("Hot") && labels.get("name") == Some(name);
+                    is_it && *phase == Phase::Firing && *ends_at > now.wall
+                });
+                assert_eq!(
+                    fires,
+                    *mood == Mood::Hot,
+                    "{name}: at the end instance {number} is wrong"
+                );
+            }
+        }
+    }
+}
+
+fn truths<'a>(edges: impl Iterator<Item = &'a Edge>) -> BTreeMap<Incident, Truth<'a>> {
+    let mut truths: BTreeMap<Incident, Truth<'a>> = BTreeMap::new();
+    // After a step back a second incident may begin at the very slot of the first: nobody can tell
+    // them apart.
+    let mut twins: BTreeSet<Incident> = BTreeSet::new();
+    for edge in edges {
+        let data = &edge.data;
+        let (Some(status), Some(starts_at)) = (data.status, data.starts_at) else { continue };
+        let hex = data.fingerprint.as_deref().expect("an alert has a fingerprint");
+        let key = u64::from_str_radix(hex, 16).expect("which is a number");
+        let truth = truths.entry((key, starts_at.0)).or_insert_with(|| Truth {
+            labels: &data.labels,
+            fired: edge.decided,
+            resolved: None,
+        });
+        if status != Status::Resolved && truth.resolved.is_some() {
+            twins.insert((key, starts_at.0));
+        }
+        if status == Status::Resolved {
+            let ends_at = data.ends_at.expect("what is resolved has an end");
+            truth.resolved = Some((edge.decided, ends_at.0));
+        }
+    }
+    truths.retain(|incident, _| !twins.contains(incident));
+    truths
+}

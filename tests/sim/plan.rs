@@ -1,0 +1,134 @@
+//! What will go wrong, and when: drawn from the seed before the run begins.
+
+use std::time::Duration;
+
+use super::rng::Rng;
+
+/// Faults begin no later than this …
+pub const STORMY: Duration = Duration::from_secs(50 * 60);
+/// … and the run ends here, after a calm in which everything owed must arrive.
+pub const END: Duration = Duration::from_secs(75 * 60);
+
+/// Which kinds of fault a world has.
+#[derive(Clone, Copy, Debug)]
+pub struct World {
+    /// What to call it.
+    pub name: &'static str,
+    /// The process is killed and comes back.
+    pub crashes: bool,
+    /// The disk refuses for a while.
+    pub journal: bool,
+    /// The Control Plane fails in every way it can.
+    pub control_plane: bool,
+    /// Alertmanager instances are away.
+    pub alertmanager: bool,
+    /// The wall clock steps, both ways.
+    pub clock: bool,
+    /// Targets fail, hang or are slow.
+    pub targets: bool,
+}
+
+const CALM: World = World {
+    name: "calm",
+    crashes: false,
+    journal: false,
+    control_plane: false,
+    alertmanager: false,
+    clock: false,
+    targets: false,
+};
+
+/// One world for each kind of fault, and one with all of them.
+pub const WORLDS: [World; 9] = [
+    CALM,
+    World { name: "crashes", crashes: true, ..CALM },
+    World { name: "journal", journal: true, ..CALM },
+    World { name: "control-plane", control_plane: true, ..CALM },
+    World { name: "alertmanager", alertmanager: true, ..CALM },
+    World { name: "clock", clock: true, ..CALM },
+    World { name: "targets", targets: true, ..CALM },
+    World { name: "power", crashes: true, journal: true, alertmanager: true, ..CALM },
+    World {
+        name: "everything",
+        crashes: true,
+        journal: true,
+        control_plane: true,
+        alertmanager: true,
+        clock: true,
+        targets: true,
+    },
+];
+
+/// Times during which something is away.
+#[derive(Clone, Debug, Default)]
+pub struct Outages(Vec<(Duration, Duration)>);
+
+impl Outages {
+    fn draw(rng: &mut Rng, wanted: bool, (shortest, longest): (u64, u64)) -> Outages {
+        let mut outages = Vec::new();
+        let mut at = rng.seconds(20, 400);
+        while wanted && at < STORMY {
+            let until = (at + rng.seconds(shortest, longest)).min(STORMY);
+            outages.push((at, until));
+            at = until + rng.seconds(30, 600);
+        }
+        Outages(outages)
+    }
+
+    /// Whether it is away at `at`.
+    pub fn at(&self, at: Duration) -> bool {
+        self.0.iter().any(|(from, to)| *from <= at && at < *to)
+    }
+
+    /// Whether it is away at any time from `from` to `to`.
+    pub fn touch(&self, from: Duration, to: Duration) -> bool {
+        self.0.iter().any(|(begin, end)| *begin <= to && from < *end)
+    }
+
+    /// The times themselves.
+    pub fn iter(&self) -> impl Iterator<Item = &(Duration, Duration)> {
+        self.0.iter()
+    }
+}
+
+/// The whole plan of one run.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Times without a process.
+    pub dead: Outages,
+    /// Times at which no commit succeeds.
+    pub journal: Outages,
+    /// Times at which the Control Plane misbehaves.
+    pub control_plane: Outages,
+    /// Times without each Alertmanager instance.
+    pub alertmanagers: Vec<Outages>,
+    /// Times without each target.
+    pub targets: Vec<Outages>,
+    /// Steps of the wall clock, in milliseconds.
+    pub steps: Vec<(Duration, i64)>,
+}
+
+impl Plan {
+    /// What this seed has in store for that world.
+    pub fn draw(rng: &mut Rng, world: World, targets: usize) -> Plan {
+        let mut steps = Vec::new();
+        let mut at = rng.seconds(60, 600);
+        while world.clock && at < STORMY {
+            let far = if rng.chance(30) { 1_200_000 } else { 60_000 };
+            let by = rng.between(1, far) as i64;
+            steps.push((at, if rng.chance(50) { by } else { -by }));
+            at += rng.seconds(60, 900);
+        }
+        let instances = rng.between(1, 3);
+        Plan {
+            dead: Outages::draw(rng, world.crashes, (1, 90)),
+            journal: Outages::draw(rng, world.journal, (2, 240)),
+            control_plane: Outages::draw(rng, world.control_plane, (5, 400)),
+            alertmanagers: (0..instances)
+                .map(|_| Outages::draw(rng, world.alertmanager, (5, 500)))
+                .collect(),
+            targets: (0..targets).map(|_| Outages::draw(rng, world.targets, (3, 200))).collect(),
+            steps,
+        }
+    }
+}

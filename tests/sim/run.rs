@@ -1,0 +1,387 @@
+//! One run: the pure engine, everything around it, and time that jumps from one happening to the next.
+//!
+//! The world keeps what is true (moods, what is durable, what each receiver has) apart from what the
+//! engine says; `check` compares the two.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use plimsoll::alerts::{Post, Verdict};
+use plimsoll::base::{Batch, Change, Now, Receipt, Table, TargetId, Timestamp};
+use plimsoll::engine::{Engine, Event, Request, Scraped, Step, TargetInfo};
+use plimsoll::exposition::{Selection, SeriesCache};
+use plimsoll::outbox::{Answer, Attempt, Outcome, Reply};
+
+use super::check::Checker;
+use super::host::{self, Host, RULES, TARGETS};
+use super::plan::{END, Plan, World};
+use super::rng::Rng;
+use super::support;
+
+/// The wall clock at the start of every run.
+const EPOCH: Timestamp = Timestamp(1_795_312_440_000);
+const INTERVAL: Duration = Duration::from_secs(5);
+const SCRAPE_TIMEOUT: Duration = Duration::from_secs(4);
+const SEND_TIMEOUT: Duration = Duration::from_secs(15);
+/// A late incident is held this long.
+pub const HOLD: Duration = Duration::from_secs(90);
+/// More events than this in an hour is a loop that spins.
+const EVENTS_PER_HOUR_MAX: u64 = 60_000;
+const MILLISECOND: Duration = Duration::from_millis(1);
+
+/// Something that will happen.
+enum Coming {
+    /// To the process with this number; nobody else hears it.
+    Event(u32, Event),
+    /// A webhook reaches the Control Plane, whoever sent it.
+    Delivery(Attempt),
+    /// A post reaches an Alertmanager instance.
+    Post(Post),
+    /// The journal of the process with this number tries to commit.
+    Commit(u32),
+    /// The process dies.
+    Crash,
+    /// It starts again.
+    Start,
+    /// The wall clock steps.
+    Step(i64),
+    /// A series changes its mood.
+    Turn(usize),
+    /// Undisturbed for a while, the engine must have seen the mood of a series.
+    Look(usize, Duration),
+}
+
+/// A run under way.
+struct Run {
+    rng: Rng,
+    plan: Plan,
+    host: Host,
+    now: Now,
+    coming: BTreeMap<(Duration, u64), Coming>,
+    sent: u64,
+    process: u32,
+    engine: Option<Engine>,
+    caches: Vec<SeriesCache>,
+    selection: Selection,
+    /// What the disk holds.
+    durable: BTreeMap<(Table, String), Vec<u8>>,
+    submitted: VecDeque<(Batch, Vec<Change>)>,
+    commit_is_coming: bool,
+    checkpoint: Option<Vec<u8>>,
+    next_checkpoint: Duration,
+    check: Checker,
+    events: u64,
+    /// Every step in words, if two runs are to be compared.
+    script: Option<String>,
+}
+
+/// What a run came to.
+pub struct Report {
+    /// Every step, if it was asked for.
+    pub script: String,
+    /// Edges the Control Plane has.
+    pub edges: usize,
+    /// Incidents Alertmanager heard late.
+    pub late: usize,
+}
+
+/// Runs one world under one seed; panics where a checker finds a fault.
+pub fn run(world: World, seed: u64, with_script: bool) -> Report {
+    let mut rng = Rng::new(seed ^ 0x706c_696d_736f_6c6c);
+    let plan = Plan::draw(&mut rng, world, TARGETS);
+    let check = Checker::new(&plan);
+    let mut run = Run {
+        rng,
+        plan,
+        host: Host::new(),
+        now: Now { monotonic: Duration::ZERO, wall: EPOCH },
+        coming: BTreeMap::new(),
+        sent: 0,
+        process: 0,
+        engine: None,
+        caches: Vec::new(),
+        selection: Selection::all(),
+        durable: BTreeMap::new(),
+        submitted: VecDeque::new(),
+        commit_is_coming: false,
+        checkpoint: None,
+        next_checkpoint: Duration::ZERO,
+        check,
+        events: 0,
+        script: with_script.then(String::new),
+    };
+    run.prepare();
+    run.start();
+    while run.turn() {}
+    let moods = run.host.series.iter();
+    let moods: Vec<_> = moods.map(|s| (s.name.clone(), s.mood)).collect();
+    let (edges, late) = run.check.finish(run.now, &moods, &run.plan);
+    Report { script: run.script.unwrap_or_default(), edges, late }
+}
+
+impl Run {
+    fn prepare(&mut self) {
+        for (from, to) in self.plan.dead.clone().iter() {
+            self.at(*from, Coming::Crash);
+            self.at(*to, Coming::Start);
+        }
+        for (at, by_ms) in self.plan.steps.clone() {
+            self.at(at, Coming::Step(by_ms));
+        }
+        for number in 0..self.host.series.len() {
+            let at = self.rng.seconds(5, 200);
+            self.at(at, Coming::Turn(number));
+        }
+    }
+
+    /// Jumps to what comes next; false at the end of time.
+    fn turn(&mut self) -> bool {
+        let wakeup = self.engine.as_ref().map_or(END, Engine::next_wakeup);
+        let first = self.coming.first_key_value().map_or(END, |((at, _), _)| *at);
+        let next = wakeup.min(first).max(self.now.monotonic);
+        if next >= END {
+            return false;
+        }
+        let passed = next - self.now.monotonic;
+        self.now = Now { monotonic: next, wall: self.now.wall + passed };
+        if first <= next {
+            let (_, coming) = self.coming.pop_first().expect("it was seen");
+            self.take(coming);
+        } else {
+            self.handle(Event::Tick);
+        }
+        true
+    }
+
+    fn take(&mut self, coming: Coming) {
+        match coming {
+            Coming::Event(process, event) if process == self.process => self.handle(event),
+            Coming::Event(..) => {}
+            Coming::Delivery(attempt) => self.check.arrived(&attempt),
+            Coming::Post(post) => self.check.heard(self.now, &post),
+            Coming::Commit(process) if process == self.process => self.commit(),
+            Coming::Commit(_) => {}
+            Coming::Crash => self.crash(),
+            Coming::Start => self.start(),
+            Coming::Step(by_ms) => self.now.wall = Timestamp(self.now.wall.0 + by_ms),
+            Coming::Turn(number) => {
+                let now = self.now.monotonic;
+                if let Some(next) = self.host.turn(number, now, &mut self.rng) {
+                    self.at(next, Coming::Turn(number));
+                }
+                self.later(super::check::SEEN_WITHIN, Coming::Look(number, now));
+            }
+            Coming::Look(number, since) => {
+                let series = &self.host.series[number];
+                if series.since == since && self.engine.is_some() {
+                    self.check.look(series, self.now.monotonic, &self.plan);
+                }
+            }
+        }
+    }
+
+    fn start(&mut self) {
+        self.process += 1;
+        self.caches = (0..TARGETS).map(|_| SeriesCache::new()).collect();
+        let rules = [("rules/sim.yml".to_owned(), RULES.to_owned())];
+        let mut setup = support::setup(CONFIG, &rules);
+        setup.alertmanagers.truncate(self.plan.alertmanagers.len());
+        self.selection = setup.selection();
+        let rows: Vec<Change> = self
+            .durable
+            .iter()
+            .map(|((table, key), value)| Change {
+                table: *table,
+                key: key.clone(),
+                value: Some(value.clone()),
+            })
+            .collect();
+        let mut engine = Engine::new(setup, &rows, self.now, Box::new(|| Duration::ZERO));
+        if let Some(checkpoint) = self.checkpoint.take()
+            && self.rng.chance(50)
+        {
+            engine.restore_window(&checkpoint, self.now).expect("it was written whole");
+        }
+        self.engine = Some(engine);
+        self.check.started(&self.durable);
+        let info = |target: usize| TargetInfo {
+            id: TargetId(target as u32),
+            labels: host::labels(target),
+            discovered: host::labels(target),
+            url: String::new(),
+            interval: INTERVAL,
+            timeout: SCRAPE_TIMEOUT,
+        };
+        let active = (0..TARGETS).map(info).collect();
+        self.handle(Event::Targets { active, dropped: Vec::new() });
+    }
+
+    /// What was handed over and not committed is lost, and so is everything in memory.
+    fn crash(&mut self) {
+        self.engine = None;
+        self.process += 1;
+        self.commit_is_coming = false;
+        let lost = std::mem::take(&mut self.submitted);
+        self.check.crashed(lost.into_iter().flat_map(|(_, changes)| changes));
+    }
+
+    fn handle(&mut self, event: Event) {
+        let Some(engine) = &mut self.engine else { return };
+        if let Event::Scraped(scraped) = &event {
+            self.check.scraped(scraped);
+        }
+        let step = engine.handle(self.now, event);
+        let next = engine.next_wakeup();
+        assert!(next > self.now.monotonic, "{:?}: the engine spins, due {next:?}", self.now);
+        self.events += 1;
+        let hours = self.now.monotonic.as_secs() / 3600 + 1;
+        assert!(self.events < hours * EVENTS_PER_HOUR_MAX, "too many events: the engine spins");
+        if self.now.monotonic >= self.next_checkpoint {
+            self.next_checkpoint = self.now.monotonic + Duration::from_secs(30);
+            self.checkpoint = Some(engine.checkpoint());
+        }
+        if let Some(script) = &mut self.script {
+            *script += &format!("{:?} {step:?}\n", self.now);
+        }
+        self.obey(step);
+    }
+
+    fn obey(&mut self, step: Step) {
+        if let Some((batch, changes)) = step.changes {
+            self.check.decided(self.now, &changes);
+            self.submitted.push_back((batch, changes));
+            if !self.commit_is_coming {
+                self.commit_is_coming = true;
+                let takes = self.rng.millis(1, 60);
+                self.later(takes, Coming::Commit(self.process));
+            }
+        }
+        for request in step.requests {
+            match request {
+                Request::Scrape { target, anew } => self.scrape(target, anew),
+                Request::Post(post) => self.post(post),
+                Request::Deliver(attempt) => self.deliver(attempt),
+            }
+        }
+    }
+
+    /// All batches at once, or none: a disk that refuses is tried again every second.
+    fn commit(&mut self) {
+        if self.plan.journal.at(self.now.monotonic) {
+            self.tell(MILLISECOND, Event::JournalFailing("no space left on device".to_owned()));
+            self.later(Duration::from_secs(1), Coming::Commit(self.process));
+            return;
+        }
+        self.commit_is_coming = false;
+        let Some((last, _)) = self.submitted.back() else { return };
+        let last = *last;
+        for (_, changes) in std::mem::take(&mut self.submitted) {
+            self.check.committed(&changes);
+            for Change { table, key, value } in changes {
+                match value {
+                    Some(value) => drop(self.durable.insert((table, key), value)),
+                    None => drop(self.durable.remove(&(table, key))),
+                }
+            }
+        }
+        // A process killed within this millisecond has written and does not know it.
+        self.tell(MILLISECOND, Event::Committed(Receipt::of(last)));
+    }
+
+    fn scrape(&mut self, target: TargetId, anew: bool) {
+        let number = target.0 as usize;
+        if anew {
+            self.caches[number].reset();
+        }
+        let away = self.plan.targets[number].at(self.now.monotonic);
+        let (after, result) = if away && self.rng.chance(50) {
+            (SCRAPE_TIMEOUT, Err("timed out".to_owned()))
+        } else if away {
+            (MILLISECOND, Err("connection refused".to_owned()))
+        } else {
+            let page = self.host.page(number);
+            let labels = host::labels(number);
+            let cache = &mut self.caches[number];
+            let batch = support::scan(cache, &self.selection, &labels, page.as_bytes());
+            let is_slow = self.rng.chance(3);
+            (if is_slow { self.rng.millis(400, 3500) } else { self.rng.millis(3, 60) }, batch)
+        };
+        self.tell(after, Event::Scraped(Scraped { target, duration: after, result }));
+    }
+
+    fn deliver(&mut self, attempt: Attempt) {
+        self.check.sent(&attempt);
+        let retry = |why: &str| Outcome::RetryLater { after: None, why: why.to_owned() };
+        let is_bad = self.plan.control_plane.at(self.now.monotonic);
+        let way = self.rng.between(0, 100);
+        let quick = self.rng.millis(2, 200);
+        let accepted = Outcome::Accepted(Answer::default());
+        let (arrives, reply) = match (is_bad, way) {
+            (false, 0..90) => (Some(quick), Some((quick, accepted))),
+            (false, 90..95) => {
+                let slow = self.rng.seconds(1, 14);
+                (Some(slow), Some((slow, accepted)))
+            }
+            // It arrives, and the sender never knows.
+            (false, _) | (true, 0..30) => (Some(quick), Some((SEND_TIMEOUT, retry("timed out")))),
+            (true, 30..60) => (None, Some((quick, retry("503")))),
+            (true, 60..70) => {
+                let after = Some(self.rng.seconds(1, 60));
+                (None, Some((quick, Outcome::RetryLater { after, why: "429".to_owned() })))
+            }
+            (true, 70..80) => {
+                (None, Some((quick, Outcome::Misconfigured { why: "401".to_owned() })))
+            }
+            (true, 80..90) => (None, Some((SEND_TIMEOUT, retry("timed out")))),
+            // The sending task is lost; and it may arrive long after it was given up.
+            (true, _) => (Some(self.rng.seconds(1, 100)), None),
+        };
+        if let Some((after, outcome)) = reply {
+            let reply = Reply { id: attempt.id.clone(), number: attempt.number, outcome };
+            self.tell(after, Event::Delivered(reply));
+        }
+        if let Some(after) = arrives {
+            self.later(after, Coming::Delivery(attempt));
+        }
+    }
+
+    fn post(&mut self, post: Post) {
+        let id = post.id;
+        let is_away = self.plan.alertmanagers[post.instance].at(self.now.monotonic);
+        let quick = self.rng.millis(2, 100);
+        let failed = |why: &str| Verdict::Failed(why.to_owned());
+        let (arrives, after, verdict) = match (is_away, self.rng.between(0, 100)) {
+            (true, 0..50) => (false, MILLISECOND, failed("connection refused")),
+            (true, _) => (false, Duration::from_secs(10), failed("timed out")),
+            (false, 0..3) => (true, Duration::from_secs(10), failed("timed out")),
+            (false, 3..5) => (false, quick, failed("500")),
+            (false, _) => (true, quick, Verdict::Accepted),
+        };
+        if arrives {
+            self.later(quick.min(after), Coming::Post(post));
+        }
+        self.tell(after, Event::Posted { post: id, verdict });
+    }
+
+    fn tell(&mut self, after: Duration, event: Event) {
+        self.later(after, Coming::Event(self.process, event));
+    }
+
+    fn later(&mut self, after: Duration, coming: Coming) {
+        self.at(self.now.monotonic + after, coming);
+    }
+
+    fn at(&mut self, at: Duration, coming: Coming) {
+        self.sent += 1;
+        self.coming.insert((at, self.sent), coming);
+    }
+}
+
+const CONFIG: &str = "
+global: {scrape_interval: 5s, evaluation_interval: 5s}
+host: sim
+alerting:
+  min_presentation: 90s
+  alertmanagers: [{static_configs: [{targets: ['127.0.0.1:9093', '127.0.0.1:9094']}]}]
+control_plane: {url: 'https://cp.example', secret_file: /run/secrets/cp}
+";
