@@ -383,5 +383,4 @@ host: sim
 alerting:
   min_presentation: 90s
   alertmanagers: [{static_configs: [{targets: ['127.0.0.1:9093', '127.0.0.1:9094']}]}]
-control_plane: {url: 'https://cp.example', secret_file: /run/secrets/cp}
 ";

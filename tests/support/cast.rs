@@ -18,7 +18,6 @@ plans:
   pro: {mem_limit: 256MiB, mem_soft: 128MiB, cpu_limit: 0.1875}
   enterprise: {mem_limit: 1GiB, mem_soft: 512MiB, cpu_limit: 0.5}
 alerting: {alertmanagers: [{static_configs: [{targets: ['127.0.0.1:9093']}]}]}
-control_plane: {url: 'https://cp.example', secret_file: /run/secrets/cp}
 ";
 
 /// The shipped rules; every `for` of 10 minutes and more cut to `percent` of it, to fit a recording.

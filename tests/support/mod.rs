@@ -7,6 +7,7 @@ use plimsoll::app::engine_setup;
 use plimsoll::base::{Labels, LabelsBuilder};
 use plimsoll::engine::Setup;
 use plimsoll::exposition::{Batch, Format, Limits, Scan, Selection, SeriesCache, m2};
+use plimsoll::outbox::OutboxConfig;
 use plimsoll::rules;
 use plimsoll::scrape::add_target_labels;
 use plimsoll::yaml::Problems;
@@ -14,7 +15,8 @@ use plimsoll::yaml::Problems;
 /// The Docker host of every test.
 pub const HOST: &str = "web-7";
 
-/// The setup of a configuration, with these rule files (name, text) in place of its own.
+/// The setup of a configuration, with these rule files (name, text) in place of its own, and with an
+/// edge lane (a configured one would need its secret's file).
 pub fn setup(config: &str, rule_files: &[(String, String)]) -> Setup {
     let mut problems = Problems::default();
     let config = Config::read("plimsoll.yaml", config, Path::new("/"), &mut problems);
@@ -23,7 +25,8 @@ pub fn setup(config: &str, rule_files: &[(String, String)]) -> Setup {
     let (groups, problems) = rules::load(rule_files);
     assert!(!problems.has_errors(), "{problems}");
     config.groups = groups;
-    engine_setup(&config, HOST)
+    let outbox = OutboxConfig { host: HOST.to_owned(), ..OutboxConfig::default() };
+    Setup { outbox: Some(outbox), ..engine_setup(&config, HOST) }
 }
 
 /// Scans a page as the scraper does: the target's labels on every series, M2's quirks made even.

@@ -112,6 +112,7 @@ fn test_alert(config: &Config, now: Timestamp) -> Presented {
         unknown: None,
         unknown_told: false,
         accepted_at: None,
+        previous: None,
         restored: false,
         judged: false,
         revision: 0,
