@@ -103,7 +103,8 @@ fn yaml_in_documents_reads_without_a_problem() {
             let config = Config::read(path, block, Path::new(""), &mut problems);
             // The secret's file is on the reader's machine, not on this one.
             let found = problems.iter().map(ToString::to_string);
-            let found: Vec<String> = found.filter(|p| !p.contains("webhooks cannot be sent like this")).collect();
+            let found: Vec<String> =
+                found.filter(|p| !p.contains("webhooks cannot be sent like this")).collect();
             assert!(found.is_empty(), "{path}:\n{found:?}\n{block}");
             assert!(config.is_some(), "{path}:\n{block}");
         }
