@@ -61,7 +61,7 @@ pub fn engine_setup(config: &Config, host: &str) -> Setup {
         host: host.to_owned(),
         identity: config.policy.identity(host),
         policy: config.policy.policy.clone(),
-        constants: constants(host),
+        constants: constants(if config.policy.identity(host).is_some() { host } else { "" }),
         unknown_timeout: UNKNOWN_TIMEOUT,
     }
 }

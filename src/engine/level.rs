@@ -150,7 +150,9 @@ impl Engine {
 
     /// What the engine itself knows, as series: the policy's, and its own state.
     pub(super) fn own_values(&self, now: Now) -> Vec<(Labels, f64)> {
-        let mut values = self.setup.policy.series(&self.setup.host);
+        // Series of plain targets carry no host, and rules join on it.
+        let host = if self.setup.identity.is_some() { self.setup.host.as_str() } else { "" };
+        let mut values = self.setup.policy.series(host);
         values.extend(self.setup.constants.iter().cloned());
         let mut own = |name: &str, more: Option<(&str, &str)>, value: f64| {
             let labels = [(METRIC_NAME, name)].into_iter().chain(more);
