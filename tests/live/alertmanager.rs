@@ -85,13 +85,13 @@ fn an_incident_nobody_heard_of_is_shown_late_even_after_a_kill() {
     let page = Page::new("load 0.95\n");
     let home = Home::new(&plan(&page, &[&alertmanager]));
     let process = home.start();
-    home.wait_for_log("AlertFiring", 15);
+    home.wait_for_log("an alert fires", 15);
     page.set("load 0.5\n");
-    home.wait_for_log("AlertResolved", 15);
+    home.wait_for_log("an alert has ended", 15);
     pause(500);
     process.kill();
     let _process = home.start();
-    home.wait_for_log("Recovered", 10);
+    home.wait_for_log("state was taken over", 10);
     alertmanager.go_up();
     wait_until("shown late", 40, || receiver.states("High") == ["firing", "resolved"]);
     let heard = receiver.heard("High");

@@ -91,7 +91,7 @@ fn a_full_disk_holds_the_edges_alone_until_there_is_room() {
 
     disk.free();
     wait_until("every edge arrives", 40, || control_plane.heard("High").len() >= ALERTS);
-    home.wait_for_log("JournalRecovered", 10);
+    home.wait_for_log("the journal can be written again", 10);
     page.set(&page_text(0.5));
     wait_until("and every end", 40, || control_plane.heard("High").len() >= 2 * ALERTS);
     let heard = control_plane.heard("High");
