@@ -1,37 +1,10 @@
-//! The scanner on real bodies (`../shared/data`) and beside another parser.
+//! The scanner beside another parser, on the lines that one reads rightly.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io::Read;
-use std::path::{Path, PathBuf};
 
 use plimsoll::base::{Labels, LabelsBuilder};
-use plimsoll::exposition::{Batch, Format, Limits, Scan, ScanError, Selection, SeriesCache, m2};
+use plimsoll::exposition::{Batch, Format, Limits, Scan, ScanError, Selection, SeriesCache};
 use proptest::prelude::*;
-
-fn data(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data").join(path)
-}
-
-/// The bodies in a directory, by name: expositions, unpacked where they are packed.
-fn bodies(directory: &str) -> BTreeMap<String, Vec<u8>> {
-    let path = data(directory);
-    let listing = fs::read_dir(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    let mut bodies = BTreeMap::new();
-    for file in listing {
-        let file = file.expect("the directory can be listed").path();
-        let name = file.file_name().expect("a file has a name").to_string_lossy().into_owned();
-        let raw = fs::read(&file).expect("the file can be read");
-        if let Some(name) = name.strip_suffix(".txt.gz") {
-            let mut body = Vec::new();
-            flate2::read::GzDecoder::new(&*raw).read_to_end(&mut body).expect("is gzip");
-            bodies.insert(name.to_owned(), body);
-        } else if name.starts_with("prometheus_") {
-            bodies.insert(name, raw);
-        }
-    }
-    bodies
-}
 
 fn scrape(cache: &mut SeriesCache, selection: &Selection, body: &[u8]) -> Result<Batch, ScanError> {
     let limits = Limits::default();
@@ -41,94 +14,6 @@ fn scrape(cache: &mut SeriesCache, selection: &Selection, body: &[u8]) -> Result
         scan.feed(chunk)?;
     }
     scan.finish()
-}
-
-/// Lines that are neither blank nor comments.
-fn sample_lines(body: &[u8]) -> impl Iterator<Item = &str> {
-    let text = str::from_utf8(body).expect("the captures are UTF-8");
-    text.lines().filter(|line| !line.trim().is_empty() && !line.starts_with('#'))
-}
-
-#[test]
-fn real_bodies_are_read_whole() {
-    let mut read = 0;
-    for directory in
-        ["golden/v0.60.5", "golden/v0.49.2", "cadvisor/single", "exporters", "cadvisor/trim"]
-    {
-        for (name, body) in bodies(directory) {
-            // Datagrams of the statsd protocol, kept beside the expositions.
-            if name.contains("-raw-udp") {
-                continue;
-            }
-            let what = format!("{directory}/{name}");
-            let batch = scrape(&mut SeriesCache::new(), &Selection::all(), &body)
-                .unwrap_or_else(|error| panic!("{what}: {error}"));
-            let want = sample_lines(&body).count();
-            assert_eq!(batch.stats.samples_kept, want as u64, "{what}");
-            assert_eq!(batch.points.len() as u64 + batch.stats.duplicates, want as u64, "{what}");
-            let name_of = |line: &str| line.split(['{', ' ']).next().map(str::to_owned);
-            let some = sample_lines(&body).filter_map(name_of).nth(want / 2);
-            let some = some.expect("every capture has samples");
-            let wanted = sample_lines(&body).filter(|l| name_of(l).as_ref() == Some(&some)).count();
-            let selection = Selection::only([some], Vec::new());
-            let batch = scrape(&mut SeriesCache::new(), &selection, &body).expect("is good");
-            assert_eq!(batch.stats.samples_kept, wanted as u64, "{what}");
-            assert_eq!(batch.stats.samples_scraped(), want as u64, "{what}");
-            read += 1;
-        }
-    }
-    assert!(read >= 220, "only {read} bodies were found");
-}
-
-#[test]
-fn a_cache_over_real_scrapes_changes_nothing_but_the_ids() {
-    let mut cache = SeriesCache::new();
-    let mut known: BTreeMap<u32, Labels> = BTreeMap::new();
-    let mut before: Vec<Labels> = Vec::new();
-    let mut vanished = 0;
-    for (name, body) in bodies("cadvisor/recommended-flags") {
-        let fresh = scrape(&mut SeriesCache::new(), &Selection::all(), &body).expect("is good");
-        let fresh_labels: BTreeMap<u32, Labels> = fresh.new.into_iter().collect();
-        let batch = scrape(&mut cache, &Selection::all(), &body).expect("is good");
-        known.extend(batch.new);
-        assert_eq!(batch.points.len(), fresh.points.len(), "{name}");
-        for (cached, fresh) in batch.points.iter().zip(&fresh.points) {
-            assert_eq!(known[&cached.id], fresh_labels[&fresh.id], "{name}");
-            assert_eq!((cached.value.to_bits(), cached.at), (fresh.value.to_bits(), fresh.at));
-        }
-        let now: Vec<Labels> = fresh_labels.into_values().collect();
-        let mut gone: Vec<&Labels> = before.iter().filter(|old| !now.contains(old)).collect();
-        let mut told: Vec<&Labels> = batch.vanished.iter().map(|id| &known[id]).collect();
-        gone.sort();
-        told.sort();
-        assert_eq!(told, gone, "{name}");
-        vanished += told.len();
-        before = now;
-    }
-    assert!(vanished > 0, "containers stopped while this was recorded");
-}
-
-#[test]
-fn the_m2_sample_becomes_one_counter() {
-    let body = fs::read(data("m2-sample.prom")).expect("the sample is there");
-    let counter = "m2_cache_tcp_total";
-    let selection = Selection::only(m2::raw_names(counter), Vec::new());
-    let vhosts = ["vhost".to_owned(), "host".to_owned()];
-    let mut admit = |labels: &mut LabelsBuilder| {
-        m2::normalise(labels, &vhosts);
-        true
-    };
-    let limits = Limits::default();
-    let mut cache = SeriesCache::new();
-    let mut scan = Scan::begin(&mut cache, &selection, Format::Text, &limits, &mut admit);
-    scan.feed(&body).expect("is good");
-    let batch = scan.finish().expect("is good");
-    let hits =
-        Labels::from_pairs([("__name__", counter), ("result", "hit"), ("vhost", "example.com")]);
-    assert!(batch.new.iter().all(|(_, labels)| labels.metric_name() == counter));
-    let (id, _) = batch.new.iter().find(|(_, labels)| *labels == hits).expect("hits are there");
-    let point = batch.points.iter().find(|point| point.id == *id).expect("with a value");
-    assert_eq!(point.value, 129_254.0);
 }
 
 /// A sample that prometheus-parse reads rightly: no blank, `,`, `=`, `}`, `\` or `"` in a value, at
