@@ -19,6 +19,7 @@ pub mod yaml;
 
 pub mod promql;
 
+pub mod containers;
 pub mod outbox;
 pub mod template;
 

@@ -12,7 +12,7 @@ const RANKS: [(u8, &[&str]); 11] = [
     (0, &["base", "regex"]),
     (1, &["yaml", "relabel", "exposition", "window"]),
     (2, &["promql"]),
-    (3, &["template", "outbox"]),
+    (3, &["template", "containers", "outbox"]),
     (4, &["rules"]),
     (5, &["alerts"]),
     (6, &["policy"]),

@@ -1,0 +1,13 @@
+//! The containers of this host as Docker knows them: who they are, what limits they were given.
+//!
+//! Pure: [`Inventory`] is told what was listed, inspected or happened, and answers by id and by
+//! name. Ids are incarnations and never come back; a name outlives the container that bears it.
+//! Nothing here asks Docker (`docker` does), and nothing here reads a cgroup (`collector` does).
+
+mod container;
+mod inventory;
+
+pub use container::{
+    Container, ContainerId, Health, Limits, Restart, RestartPolicy, Status, id_in_cgroup,
+};
+pub use inventory::{Inventory, Novelty};
