@@ -16,7 +16,7 @@ mod quoting;
 mod reach;
 
 pub use durations::{QueryTimes, resolve, resolve_positive};
-pub use eval::{EvalError, EvalOptions, Evaluated, Steps, Value, instant, range};
+pub use eval::{EvalError, EvalOptions, Evaluated, Steps, Traced, Value, instant, range, trace};
 pub use parser::{MAX_DEPTH, ParseError, ParseOptions, parse};
 pub(crate) use quoting::{quote, unquote};
 pub use reach::{LOOKBACK, Reach, reach};

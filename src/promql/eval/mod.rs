@@ -34,9 +34,11 @@ mod rate;
 mod select;
 #[cfg(test)]
 mod tests;
+mod trace;
 
 pub use annotations::{Annotation, Annotations, Severity};
 pub use error::{EvalError, EvalErrorKind};
+pub use trace::{Traced, trace};
 
 use column::{Column, Grid, Vector, is_present};
 use engine::Engine;
