@@ -65,7 +65,7 @@ fn write(kind: StoreKind, dir: &Path, pause_millis: u64) {
     .expect("starts");
     let mut out = std::io::stdout().lock();
     for batch in 1.. {
-        let _ = journal.submit(Batch(batch), changes(batch));
+        journal.submit(Batch(batch), changes(batch));
         // Up to three batches wait together, so that grouped commits are cut as well.
         if batch % 3 != 0 {
             continue;
@@ -125,7 +125,7 @@ fn full_disk(kind: StoreKind) {
     let (tx, notices) = channel();
     let opened = journal::open(kind, &dir).expect("opens");
     const RETRY_AFTER: &[Duration] = &[Duration::from_millis(100)];
-    let pace = Pace { retry_after: RETRY_AFTER, ..Pace::default() };
+    let pace = Pace { retry_after: RETRY_AFTER };
     let journal = Journal::start(opened.store, pace, move |notice| {
         let _ = tx.send(notice);
     })
@@ -139,7 +139,7 @@ fn full_disk(kind: StoreKind) {
         .expect("dd runs");
     let body = vec![b'x'; 2 << 20];
     let row = Change { table: Table::Outbox, key: "row".to_owned(), value: Some(body.clone()) };
-    let _ = journal.submit(Batch(1), vec![row]);
+    journal.submit(Batch(1), vec![row]);
     for _ in 0..3 {
         match notices.recv().expect("a notice") {
             Notice::Failed { error, .. } => {

@@ -102,9 +102,7 @@ impl Crank {
             self.shell.start(request);
         }
         if let Some((batch, changes)) = step.changes {
-            // Over its bound the journal still takes what it is given; the engine is told that the
-            // disk fails, and the operator with it.
-            let _ = self.journal.submit(batch, changes);
+            self.journal.submit(batch, changes);
         }
         for fact in &step.facts {
             (self.tell)(fact);

@@ -4,8 +4,8 @@
 //! but the edge lane may wait for it. What waits is merged row by row, the newest word on a row
 //! winning, and committed as one transaction. So however long the disk is away, memory holds each
 //! row once: as much as the engine's own durable state and no more, and nothing is ever dropped.
-//! That is why a full queue refuses nothing; it says [`Pressure::Over`], and the engine stops
-//! opening new deliveries until the answer is [`Pressure::Within`] again.
+//! That is why it refuses nothing and has no bound of its own: what can grow, the deliveries that
+//! wait for the disk, is bounded where it is made, by the outbox's cap and its `sidecar.gap`.
 //!
 //! It never reads a clock, never gives up on a batch while it runs, and never reorders.
 
@@ -20,17 +20,14 @@ use super::error::panic_text;
 use super::{JournalError, Store};
 use crate::base::{Batch, Change, Receipt, Table};
 
-/// Bounds and delays.
+/// Delays.
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {
-    /// From this many bytes waiting, `submit` answers [`Pressure::Over`].
-    pub bound_bytes: usize,
     /// Delay before each next attempt on a failing disk; the last one repeats.
     pub retry_after: &'static [Duration],
 }
 
 impl Default for Pace {
-    /// 16 MiB: a thousand times what one host's alerts and deliveries come to, and no burden.
     /// 1, 2, 5, then every 10 s, as for every other retry to a peer that is down.
     fn default() -> Pace {
         const RETRY_AFTER: &[Duration] = &[
@@ -39,7 +36,7 @@ impl Default for Pace {
             Duration::from_secs(5),
             Duration::from_secs(10),
         ];
-        Pace { bound_bytes: 16 << 20, retry_after: RETRY_AFTER }
+        Pace { retry_after: RETRY_AFTER }
     }
 }
 
@@ -61,19 +58,6 @@ pub enum Notice {
     },
 }
 
-/// Whether the journal keeps up.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[must_use = "over the bound, no new delivery may be opened"]
-pub enum Pressure {
-    /// It does.
-    Within,
-    /// More waits than `Pace::bound_bytes`. The batch was taken nevertheless.
-    Over {
-        /// Bytes of rows that wait.
-        waiting_bytes: usize,
-    },
-}
-
 /// What was not durable when the journal was closed.
 #[derive(thiserror::Error, Clone, Copy, PartialEq, Eq, Debug)]
 #[error("{rows} rows of the journal could not be written in time; the newest states are lost")]
@@ -85,7 +69,6 @@ pub struct Unsaved {
 /// A running journal. Dropping it makes one last attempt in the background and waits for nothing.
 pub struct Journal {
     shared: Arc<Shared>,
-    pace: Pace,
     ended: oneshot::Receiver<()>,
 }
 
@@ -100,7 +83,6 @@ struct Queue {
     waiting: Group,
     /// What the store is writing now; merged back if it fails.
     writing_rows: usize,
-    writing_bytes: usize,
     /// The newest batch handed over.
     submitted: Batch,
     phase: Phase,
@@ -120,21 +102,13 @@ enum Phase {
 #[derive(Default)]
 struct Group {
     rows: BTreeMap<(Table, String), Option<Vec<u8>>>,
-    bytes: usize,
     /// The newest batch in it; zero if there is none.
     upto: Batch,
 }
 
 impl Group {
     fn absorb(&mut self, change: Change) {
-        let Change { table, key, value } = change;
-        let size = |value: &Option<Vec<u8>>| value.as_ref().map_or(0, Vec::len);
-        let (key_bytes, value_bytes) = (key.len(), size(&value));
-        match self.rows.insert((table, key), value) {
-            Some(older) => self.bytes -= size(&older),
-            None => self.bytes += key_bytes,
-        }
-        self.bytes += value_bytes;
+        self.rows.insert((change.table, change.key), change.value);
     }
 
     fn is_empty(&self) -> bool {
@@ -170,11 +144,11 @@ impl Journal {
                 path: "journal".into(),
                 why: format!("its thread did not start: {error}"),
             })?;
-        Ok(Journal { shared, pace, ended })
+        Ok(Journal { shared, ended })
     }
 
     /// Hands over a batch: numbers go up. It never blocks on the disk and refuses nothing.
-    pub fn submit(&self, batch: Batch, changes: Vec<Change>) -> Pressure {
+    pub fn submit(&self, batch: Batch, changes: Vec<Change>) {
         let mut queue = self.shared.lock();
         if batch <= queue.submitted {
             // Not under the lock: a poisoned queue would turn this panic into an abort.
@@ -187,17 +161,6 @@ impl Journal {
             queue.waiting.absorb(change);
         }
         self.shared.changed.notify_one();
-        let waiting_bytes = queue.waiting.bytes + queue.writing_bytes;
-        if waiting_bytes > self.pace.bound_bytes {
-            return Pressure::Over { waiting_bytes };
-        }
-        Pressure::Within
-    }
-
-    /// Bytes of rows that are not durable yet.
-    pub fn waiting_bytes(&self) -> usize {
-        let queue = self.shared.lock();
-        queue.waiting.bytes + queue.writing_bytes
     }
 
     /// Commits what waits and closes the store; after `deadline` it leaves what could not be saved.
@@ -242,7 +205,6 @@ impl Shared {
         }
         let group = std::mem::take(&mut queue.waiting);
         queue.writing_rows = group.rows.len();
-        queue.writing_bytes = group.bytes;
         Some(group)
     }
 
@@ -258,7 +220,7 @@ impl Shared {
     /// After a commit: `failed` are the changes that were not written, older than all that waits.
     fn settle(&self, failed: Option<(Batch, Vec<Change>)>) {
         let mut queue = self.lock();
-        (queue.writing_rows, queue.writing_bytes) = (0, 0);
+        queue.writing_rows = 0;
         let Some((upto, changes)) = failed else { return };
         let newer = std::mem::take(&mut queue.waiting);
         queue.waiting.upto = newer.upto.max(upto);

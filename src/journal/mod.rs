@@ -43,7 +43,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 pub use self::error::JournalError;
-pub use self::handle::{Journal, Notice, Pace, Pressure, Unsaved};
+pub use self::handle::{Journal, Notice, Pace, Unsaved};
 pub use self::memory::MemoryStore;
 use crate::base::{Change, Table};
 

@@ -15,7 +15,7 @@ mod tenant;
 pub use decide::{Decision, Evidence, Incident, Proposal, decide};
 pub use episodes::Episodes;
 pub use guard::{Guards, History, HoldReason, Limits, Mode, PolicyConfig};
-pub use m2::{Budget, Vhost, budget};
+pub use m2::Vhost;
 pub use plan::{Plan, Plans};
 pub use tenant::{Identity, TenantRule};
 
