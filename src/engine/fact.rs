@@ -15,8 +15,10 @@ pub enum Fact {
     ScrapeFailed { target: String, error: String, first: bool },
     /// A target answers again.
     ScrapeRecovered { target: String },
-    /// New series did not fit into the window.
-    SeriesRefused { target: String, count: u64 },
+    /// New series did not fit into the window; `first` if all had fit before.
+    SeriesRefused { target: String, count: u64, first: bool },
+    /// All series of a target fit into the window again.
+    SeriesFit { target: String },
     /// A rule could not be evaluated; `first` if the evaluation before had not failed.
     RuleFailed { rule: RuleId, error: String, first: bool },
     /// A group's slots passed without an evaluation.

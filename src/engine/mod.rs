@@ -18,6 +18,7 @@ mod fact;
 mod group;
 mod judge;
 mod level;
+mod restored;
 mod round;
 mod setup;
 mod step;
@@ -30,13 +31,14 @@ use std::time::Duration;
 
 use self::clock::Clock;
 use self::group::GroupState;
+use self::restored::Restored;
 use self::target::Target;
 use crate::alerts::{Alert, Presenter};
 use crate::base::{Batch, Change, Labels, Now, RuleId, Sample, TargetId, Timestamp};
 use crate::outbox::{Outbox, Reply};
 use crate::policy::{Episodes, Guards};
 use crate::rules;
-use crate::window::{CheckpointError, Selector, SeriesId, Span, Window};
+use crate::window::{Selector, SeriesId, Span, Window};
 
 pub use event::{Event, OutboxCommand, Scraped, TargetInfo};
 pub use fact::Fact;
@@ -92,6 +94,7 @@ pub struct Engine {
     reload_error: Option<String>,
     /// Series of the engine's own knowledge, by labels.
     own_series: BTreeSet<SeriesId>,
+    restored: Restored,
     counters: Counters,
     /// Changes of the step under way.
     changes: Vec<Change>,
@@ -148,6 +151,7 @@ impl Engine {
             journal_failing: None,
             reload_error: None,
             own_series: BTreeSet::new(),
+            restored: Restored::default(),
             counters: Counters::default(),
             changes: Vec::new(),
             facts,
@@ -157,26 +161,6 @@ impl Engine {
         engine.load_groups(now);
         engine.end_orphans(now);
         engine
-    }
-
-    /// Fills the window from [`Engine::checkpoint`]. Ranges count as covered across the restart only
-    /// if it was short.
-    pub fn restore_window(&mut self, checkpoint: &[u8], now: Now) -> Result<(), CheckpointError> {
-        let (since, window) =
-            checkpoint.split_first_chunk::<8>().ok_or(CheckpointError::Damaged)?;
-        let newest = self.window.restore_checkpoint(window)?;
-        if newest.is_some_and(|at| now.wall.since(at) <= GAP_TOLERATED) {
-            self.covered_since = Timestamp(i64::from_le_bytes(*since)).min(now.wall);
-        }
-        self.window.forget_expired(now.wall);
-        Ok(())
-    }
-
-    /// The window as bytes, with the time since which it has seen every sample.
-    pub fn checkpoint(&self) -> Vec<u8> {
-        let mut bytes = self.covered_since.0.to_le_bytes().to_vec();
-        bytes.extend(self.window.to_checkpoint());
-        bytes
     }
 
     /// Takes one event in and does whatever is due.
@@ -288,7 +272,10 @@ impl Engine {
                     target.info = info;
                     target
                 }
-                None => Target::new(info, self.setup.pace.phase, now.wall),
+                None => {
+                    let fed = self.restored.fed.remove(&info.labels);
+                    Target::new(info, self.setup.pace.phase, now.wall, fed)
+                }
             };
             self.targets.insert(target.info.id, target);
         }
@@ -316,6 +303,7 @@ impl Engine {
         let Some(target) = self.targets.get_mut(&scraped.target) else { return };
         let slot = target.in_flight.unwrap_or(now.wall);
         let was_bad = target.health == Health::Bad;
+        let is_first = !target.answered;
         target.note(slot, scraped.duration, &scraped.result);
         let setup = &self.setup;
         let enrich = |labels: &Labels| setup.enrich(labels);
@@ -333,10 +321,7 @@ impl Engine {
                 if was_bad {
                     self.facts.push(Fact::ScrapeRecovered { target: target.name() });
                 }
-                if taken.refused > 0 {
-                    let (target, count) = (target.name(), taken.refused);
-                    self.facts.push(Fact::SeriesRefused { target, count });
-                }
+                self.facts.extend(target.note_refused(taken.refused));
             }
             Err(error) => {
                 target.end_all(&mut self.window);
@@ -347,9 +332,13 @@ impl Engine {
         }
         let report = self.targets[&scraped.target].report(&scraped.result);
         for (labels, value) in report {
-            if let Ok(id) = self.window.series(&self.setup.enrich(&labels)) {
-                self.window.append(id, Sample { at: slot, value });
+            match self.window.series(&self.setup.enrich(&labels)) {
+                Ok(id) => drop(self.window.append(id, Sample { at: slot, value })),
+                Err(_) => self.counters.series_refused += 1,
             }
+        }
+        if is_first {
+            self.settle_restored(scraped.target, slot);
         }
     }
 
@@ -371,6 +360,7 @@ impl Engine {
             rule.written.retain(|id| !forgotten.contains(id));
         }
         self.own_series.retain(|id| !forgotten.contains(id));
+        self.restored.forget(&forgotten);
     }
 
     /// Takes a checked configuration over. Rules that stand where they stood keep their alerts.
@@ -385,13 +375,22 @@ impl Engine {
         self.setup = setup;
         self.reload_error = None;
         let old = std::mem::take(&mut self.groups);
+        let mut written = BTreeMap::new();
         for group in old {
             for (rule, state) in group.group.rules.iter().zip(group.rules) {
                 let alerts = self.orphans.entry(rule.id.clone()).or_default();
                 alerts.extend(state.alerts);
+                written.insert(rule.id.clone(), state.written);
             }
         }
         self.load_groups(now);
+        for group in &mut self.groups {
+            for (rule, state) in group.group.rules.iter().zip(&mut group.rules) {
+                state.written = written.remove(&rule.id).unwrap_or_default();
+            }
+        }
+        // What a rule wrote that is gone ends with it.
+        written.into_values().flatten().for_each(|id| self.window.end(id));
         self.end_orphans(now);
         let rules = self.groups.iter().map(|group| group.rules.len()).sum();
         self.facts.push(Fact::Reloaded { groups: self.groups.len(), rules });

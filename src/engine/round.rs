@@ -37,6 +37,7 @@ impl Engine {
                 self.run_group(now, index, slot);
             }
         }
+        self.end_unclaimed();
     }
 
     fn is_fed_by_a_running_scrape(&self, group: &GroupState, slot: Timestamp) -> bool {
@@ -267,9 +268,12 @@ impl Engine {
         self.own_written_at = Some(at);
         let mut written = BTreeSet::new();
         for (labels, value) in self.own_values(now) {
-            if let Ok(id) = self.window.series(&labels) {
-                self.window.append(id, Sample { at, value });
-                written.insert(id);
+            match self.window.series(&labels) {
+                Ok(id) => {
+                    self.window.append(id, Sample { at, value });
+                    written.insert(id);
+                }
+                Err(_) => self.counters.series_refused += 1,
             }
         }
         self.own_series.difference(&written).for_each(|id| self.window.end(*id));
@@ -319,7 +323,7 @@ impl<'a> Watch<'a> {
         for target in targets.values() {
             if state.reads.any(&target.feeds) {
                 feeders.push((target, doubt_of(target, slot)));
-            } else if target.feeds.is_empty() && !state.reads.is_empty() {
+            } else if !target.feeds_known && !state.reads.is_empty() {
                 strangers.push((target, doubt_of(target, slot)));
             }
         }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::event::TargetInfo;
+use super::fact::Fact;
 use super::view::{Health, TargetView};
 use crate::base::{Labels, LabelsBuilder, METRIC_NAME, Sample, Timestamp};
 use crate::exposition::{Batch, Stats};
@@ -37,8 +38,13 @@ pub(super) struct Target {
     pub wants_epoch: bool,
     /// Whether the window had no room for some of its series.
     was_refused: bool,
-    /// Metric names it has fed since the epoch began.
+    /// Whether that was so when its last scrape ended, and has been told.
+    refusing: bool,
+    /// Metric names it has fed since the epoch began; before the first, those it fed before the
+    /// restart.
     pub feeds: BTreeSet<Arc<str>>,
+    /// Whether it is known what it feeds.
+    pub feeds_known: bool,
 }
 
 /// What taking a batch in did.
@@ -55,7 +61,13 @@ pub(super) struct Taken {
 }
 
 impl Target {
-    pub fn new(info: TargetInfo, phase: Duration, now: Timestamp) -> Target {
+    /// A target that was just found. `fed`: the metric names it fed before the restart, if known.
+    pub fn new(
+        info: TargetInfo,
+        phase: Duration,
+        now: Timestamp,
+        fed: Option<BTreeSet<Arc<str>>>,
+    ) -> Target {
         Target {
             next_slot: Grid::new(info.interval, phase).next_slot(now),
             phase,
@@ -71,7 +83,9 @@ impl Target {
             epoch: None,
             wants_epoch: false,
             was_refused: false,
-            feeds: BTreeSet::new(),
+            refusing: false,
+            feeds_known: fed.is_some(),
+            feeds: fed.unwrap_or_default(),
         }
     }
 
@@ -129,8 +143,7 @@ impl Target {
             }
         }
         if let Some(before) = before {
-            let now: BTreeSet<SeriesId> = self.series.iter().flatten().copied().collect();
-            before.difference(&now).for_each(|id| window.end(*id));
+            before.difference(&self.series()).for_each(|id| window.end(*id));
         }
         for local in &batch.vanished {
             if let Some(Some(id)) = self.series.get(*local as usize) {
@@ -144,6 +157,7 @@ impl Target {
     fn begin_epoch(&mut self, epoch: u64) -> BTreeSet<SeriesId> {
         self.epoch = Some(epoch);
         self.feeds.clear();
+        self.feeds_known = true;
         self.wants_epoch = false;
         self.was_refused = false;
         std::mem::take(&mut self.series).into_iter().flatten().collect()
@@ -168,6 +182,28 @@ impl Target {
         }
         let name = labels.metric_name();
         !self.feeds.contains(name) && self.feeds.insert(Arc::from(name))
+    }
+
+    /// The series it feeds.
+    pub fn series(&self) -> BTreeSet<SeriesId> {
+        self.series.iter().flatten().copied().collect()
+    }
+
+    /// Whether a label set carries all of the target's labels.
+    pub fn is_named_by(&self, labels: &Labels) -> bool {
+        self.info.labels.iter().all(|(name, value)| labels.get(name) == Some(value))
+    }
+
+    /// What to tell after a scrape of which the window refused so many series: the beginning, what
+    /// goes on, and the end, when an epoch found room for all.
+    pub fn note_refused(&mut self, count: u64) -> Option<Fact> {
+        let was_refusing = self.refusing;
+        self.refusing = self.was_refused;
+        if count > 0 {
+            return Some(Fact::SeriesRefused { target: self.name(), count, first: !was_refusing });
+        }
+        let is_over = was_refusing && !self.refusing;
+        is_over.then(|| Fact::SeriesFit { target: self.name() })
     }
 
     /// Ends every series this target feeds: its scrape failed, or it is gone.
@@ -266,7 +302,7 @@ mod tests {
             interval: Duration::from_secs(5),
             timeout: Duration::from_secs(4),
         };
-        let mut target = Target::new(info, Duration::ZERO, Timestamp(0));
+        let mut target = Target::new(info, Duration::ZERO, Timestamp(0), None);
         let new = vec![(0, Labels::from_pairs([("b", "1")]))];
         let batch = Batch { epoch: 1, new, ..Batch::default() };
         let taken = target.take(&batch, Timestamp(5000), &mut window, &Labels::clone);

@@ -10,14 +10,16 @@ use crate::outbox::{Answer as Reply2xx, Attempt, OutboxConfig, Outcome, Reply};
 use crate::policy::{Identity, Mode, PolicyConfig, TenantRule};
 use crate::promql::EvalOptions;
 use crate::regex::Pattern;
-use crate::window::Caps;
+use crate::window::{Caps, Source};
 
 const STEP_S: i64 = 5;
 
-/// A small world: one target, one rule file, everything else answers at once and well.
+/// A small world: one rule file and one target, or two; everything else answers at once and well.
 struct World {
     engine: Engine,
     cache: SeriesCache,
+    /// Of the second target, and its page; without one it does not answer.
+    other: (SeriesCache, Option<String>),
     second: i64,
     skew_s: i64,
     commits: bool,
@@ -74,6 +76,7 @@ impl World {
         let mut world = World {
             engine,
             cache: SeriesCache::new(),
+            other: (SeriesCache::new(), None),
             second,
             skew_s: 0,
             commits: true,
@@ -81,16 +84,40 @@ impl World {
             events: Vec::new(),
             rows,
         };
-        let target = TargetInfo {
-            id: TargetId(1),
-            labels: Labels::from_pairs([("job", "j"), ("instance", "i")]),
+        world.find_targets(1);
+        world
+    }
+
+    /// As [`World::recovered`], with the window of the process before and this many targets.
+    fn restarted(setup: Setup, before: &World, targets: u32) -> World {
+        let checkpoint = before.engine.checkpoint();
+        let mut world = World::recovered(setup, latest(&before.rows), before.second + 20);
+        world.find_targets(0);
+        world.engine.restore_window(&checkpoint, at(world.second, 0)).expect("a good checkpoint");
+        world.find_targets(targets);
+        world
+    }
+
+    fn find_targets(&mut self, count: u32) {
+        let info = |n: u32| TargetInfo {
+            id: TargetId(n),
+            labels: labels_of(TargetId(n)),
             discovered: Labels::empty(),
             url: "http://i/metrics".to_owned(),
             interval: Duration::from_secs(5),
             timeout: Duration::from_secs(4),
         };
-        world.handle(Event::Targets { active: vec![target], dropped: Vec::new() }, None);
-        world
+        let active = (1..=count).map(info).collect();
+        self.handle(Event::Targets { active, dropped: Vec::new() }, None);
+    }
+
+    /// The series of a metric that have not ended, by their label `name`.
+    fn live(&self, metric: &str) -> Vec<String> {
+        let series = self.engine.window.live().filter(|(_, l)| l.metric_name() == metric);
+        let mut names: Vec<String> =
+            series.map(|(_, l)| l.get("name").unwrap_or_default().to_owned()).collect();
+        names.sort();
+        names
     }
 
     /// One slot: the target answers with `page`, or fails.
@@ -122,10 +149,14 @@ impl World {
     fn perform(&mut self, request: Request, page: Option<&str>) -> Event {
         match request {
             Request::Scrape { target, anew } => {
+                let (cache, page) = match target {
+                    TargetId(1) => (&mut self.cache, page),
+                    _ => (&mut self.other.0, self.other.1.as_deref()),
+                };
                 if anew {
-                    self.cache.reset();
+                    cache.reset();
                 }
-                let result = page.map(|page| scan(&mut self.cache, page));
+                let result = page.map(|page| scan(cache, &labels_of(target), page));
                 let result = result.ok_or_else(|| "connection refused".to_owned());
                 Event::Scraped(Scraped { target, duration: Duration::ZERO, result })
             }
@@ -150,9 +181,18 @@ fn at(second: i64, skew_s: i64) -> Now {
     }
 }
 
-fn scan(cache: &mut SeriesCache, page: &str) -> crate::exposition::Batch {
+fn labels_of(target: TargetId) -> Labels {
+    Labels::from_pairs([("job", "j"), ("instance", &format!("i{}", target.0 % 2))])
+}
+
+fn scan(cache: &mut SeriesCache, target: &Labels, page: &str) -> crate::exposition::Batch {
     let (selection, limits) = (crate::exposition::Selection::all(), Limits::default());
-    let mut admit = |_: &mut crate::base::LabelsBuilder| true;
+    let mut admit = |labels: &mut crate::base::LabelsBuilder| {
+        for (name, value) in target.iter() {
+            labels.set(name, value);
+        }
+        true
+    };
     let mut scan = Scan::begin(cache, &selection, Format::Text, &limits, &mut admit);
     scan.feed(page.as_bytes()).expect("a good page");
     scan.finish().expect("a whole page")
@@ -169,6 +209,8 @@ fn tell(fact: &Fact) -> Option<String> {
         Fact::Decided { action, dry_run, .. } => format!("decided {action} dry={dry_run}"),
         Fact::Held { action, reason, .. } => format!("held {action}: {reason}"),
         Fact::ClockStepped { by_ms } => format!("stepped {by_ms}"),
+        Fact::SeriesRefused { count, first, .. } => format!("refused {count} first={first}"),
+        Fact::SeriesFit { .. } => "fit".to_owned(),
         _ => return None,
     })
 }
@@ -297,4 +339,131 @@ fn latest(changes: &[Change]) -> Vec<Change> {
         rows.insert((change.table, change.key.clone()), change.clone());
     }
     rows.into_values().filter(|row| row.value.is_some()).collect()
+}
+
+/// A record, an alert on it, and an alert on the series itself.
+const GHOSTS: &str = "groups: [{name: g, rules: [{record: r, expr: 'max by (name) (x)'}, \
+                      {alert: Own, expr: 'x > 90'}, {alert: Recorded, expr: 'r > 90'}, \
+                      {alert: Listed, expr: 'ALERTS{alertname=\"Own\"}'}]}]";
+
+#[test]
+fn a_series_that_vanished_while_we_were_away_does_not_come_back_to_fire() {
+    let mut before = World::new(GHOSTS, acting());
+    let both = "x{name=\"gone\"} 95\nx{name=\"here\"} 10\n";
+    for _ in 0..3 {
+        before.slot(Some(both));
+    }
+    assert_eq!(before.live("ALERTS"), ["gone", "gone", "gone"]);
+    before.rows.clear();
+    let mut after = World::restarted(setup(GHOSTS, acting()), &before, 1);
+    assert_eq!(after.live("x"), ["gone", "here"], "until the target has answered");
+    assert_eq!(after.slot(Some("x{name=\"here\"} 10\n")), [""; 0], "nothing begins to fire");
+    for metric in ["x", "r"] {
+        assert_eq!(after.live(metric), ["here"], "{metric}");
+    }
+    assert_eq!(after.live("ALERTS"), [""; 0]);
+    assert_eq!(after.live("up").len(), 1);
+
+    let mut after = World::restarted(setup(GHOSTS, acting()), &before, 1);
+    assert_eq!(after.slot(None), [""; 0], "nor while the target does not answer");
+    assert_eq!(after.live("x"), [""; 0]);
+    let mut after = World::restarted(setup(GHOSTS, acting()), &before, 1);
+    assert!(after.slot(Some(both)).contains(&"firing".to_owned()), "what is still sent goes on");
+    assert_eq!(after.live("x"), ["gone", "here"]);
+}
+
+#[test]
+fn what_targets_sent_that_are_silent_or_gone_ends() {
+    let mut before = World::new(GHOSTS, acting());
+    before.find_targets(2);
+    before.other.1 = Some("x{name=\"other\"} 1\nalien 1\n".to_owned());
+    for _ in 0..2 {
+        before.slot(Some("x{name=\"own\"} 1\n"));
+    }
+    let mut after = World::restarted(setup(GHOSTS, acting()), &before, 2);
+    after.slot(Some("x{name=\"own\"} 1\n"));
+    assert_eq!(after.live("x"), ["own"], "the other does not answer: what it sent has ended");
+    let mut after = World::restarted(setup(GHOSTS, acting()), &before, 1);
+    after.slot(Some("x{name=\"own\"} 1\n"));
+    assert_eq!(after.live("x"), ["own"], "the other is not configured any more");
+    assert_eq!(after.live("alien"), [""; 0]);
+}
+
+#[test]
+fn a_series_that_two_targets_may_send_waits_for_both() {
+    let mut before = World::new(GHOSTS, acting());
+    before.slot(Some("x{name=\"own\"} 1\n"));
+    // The third has the labels of the first, and answers before it.
+    let mut after = World::restarted(setup(GHOSTS, acting()), &before, 3);
+    after.other.1 = Some("y 1\n".to_owned());
+    after.slot(Some("x{name=\"own\"} 1\n"));
+    let all = Span { after: Timestamp(i64::MIN), upto: Timestamp(i64::MAX) };
+    let mut series = after.engine.window.select(&Selector::new(vec![]), all);
+    series.retain(|series| series.labels.metric_name() == "x");
+    assert_eq!((series.len(), series[0].samples.len()), (1, 2), "no stale marker in between");
+}
+
+/// An alert without `instance`: it may rest on any target that reads so.
+#[test]
+fn a_target_that_never_answers_casts_doubt_only_on_what_it_fed() {
+    let (high, low) = (memory("acme-web", 95), memory("acme-web", 10));
+    let fired = |fed_by_other: bool| {
+        let mut world = World::new(HIGH, acting());
+        world.find_targets(2);
+        let (own, other) = if fed_by_other { ("y 1\n", high.as_str()) } else { (&*high, "y 1\n") };
+        world.other.1 = Some(other.to_owned());
+        let told: Vec<String> = (0..4).flat_map(|_| world.slot(Some(own))).collect();
+        assert!(told.contains(&"firing".to_owned()), "{told:?}");
+        world
+    };
+    let rounds = |world: &mut World, page: &str| -> Vec<String> {
+        (0..4).flat_map(|_| world.slot(Some(page))).collect()
+    };
+    let mut after = World::restarted(setup(HIGH, acting()), &fired(false), 2);
+    assert_eq!(rounds(&mut after, &low), ["resolved"], "the silent one never fed it");
+    let mut after = World::restarted(setup(HIGH, acting()), &fired(true), 2);
+    assert_eq!(rounds(&mut after, "y 1\n"), ["unknown"], "the silent one did");
+    let mut again = World::restarted(setup(HIGH, acting()), &after, 2);
+    assert_eq!(
+        rounds(&mut again, "y 1\n"),
+        [""; 0],
+        "still known, and told, after one more restart"
+    );
+
+    let before = fired(false);
+    let mut blind = World::recovered(setup(HIGH, acting()), latest(&before.rows), before.second);
+    blind.find_targets(2);
+    assert_eq!(rounds(&mut blind, &low), ["unknown"], "without a checkpoint any target may have");
+    blind.other.1 = Some("y 1\n".to_owned());
+    assert_eq!(rounds(&mut blind, &low), ["resolved"], "until it has answered");
+}
+
+#[test]
+fn a_full_window_is_told_once_and_counted_always() {
+    let mut setup = setup(HIGH, acting());
+    setup.caps.max_series = 40;
+    let mut world = World::recovered(setup, Vec::new(), 0);
+    let page = |from: u32, to: u32| -> String {
+        (from..to).map(|n| format!("x{{name=\"{n}\"}} 1\n")).collect()
+    };
+    let told = world.slot(Some(&page(0, 60)));
+    assert!(told.len() == 1 && told[0].ends_with("first=true"), "{told:?}");
+    let counted = world.engine.counters.series_refused;
+    assert!(counted >= 20, "{counted}");
+    assert_eq!(world.slot(Some(&page(0, 62))), ["refused 2 first=false"]);
+    assert!(world.engine.counters.series_refused >= counted + 2);
+    // The old ones expire; the sweep that forgets them asks for a new epoch, where all fit.
+    let told: Vec<String> = (0..150).flat_map(|_| world.slot(Some(&page(60, 62)))).collect();
+    assert_eq!(told, ["fit"]);
+}
+
+#[test]
+fn a_record_ends_with_its_rule() {
+    let mut world = World::new(GHOSTS, acting());
+    world.slot(Some("x{name=\"a\"} 1\n"));
+    assert_eq!(world.live("r"), ["a"]);
+    world.handle(Event::Reload(Box::new(setup(GHOSTS, acting()))), None);
+    assert_eq!(world.live("r"), ["a"], "the same rules go on");
+    world.handle(Event::Reload(Box::new(setup(HIGH, acting()))), None);
+    assert_eq!(world.live("r"), [""; 0]);
 }

@@ -16,6 +16,7 @@ pub fn record(fact: &Fact) {
         Fact::ScrapeFailed { .. }
         | Fact::ScrapeRecovered { .. }
         | Fact::SeriesRefused { .. }
+        | Fact::SeriesFit { .. }
         | Fact::RuleFailed { .. }
         | Fact::SlotsMissed { .. } => of_measuring(fact),
         Fact::AlertPending { .. }
@@ -49,12 +50,18 @@ fn of_measuring(fact: &Fact) {
         Fact::ScrapeRecovered { target } => {
             warn!(target_name = target, "a target answers again");
         }
-        Fact::SeriesRefused { target, count } => error!(
+        Fact::SeriesRefused { target, count, first: true } => error!(
             target_name = target,
             count,
             hint = "raise window.max_series or window.max_bytes, or keep less",
             "the window is full: new series were refused"
         ),
+        Fact::SeriesRefused { target, count, first: false } => {
+            debug!(target_name = target, count, "the window is still full");
+        }
+        Fact::SeriesFit { target } => {
+            warn!(target_name = target, "the window has room for all series of a target again");
+        }
         Fact::RuleFailed { rule, error, first: true } => {
             error!(%rule, error, "a rule cannot be evaluated");
         }
@@ -225,8 +232,12 @@ mod tests {
         check(&failed(false), "DEBUG", "a target still does not answer", name);
         let fact = Fact::ScrapeRecovered { target: target.clone() };
         check(&fact, "WARN", "a target answers again", name);
-        let fact = Fact::SeriesRefused { target: target.clone(), count: 7 };
-        check(&fact, "ERROR", "the window is full: new series were refused", ("count", "7"));
+        let refused = |first| Fact::SeriesRefused { target: target.clone(), count: 7, first };
+        let message = "the window is full: new series were refused";
+        check(&refused(true), "ERROR", message, ("count", "7"));
+        check(&refused(false), "DEBUG", "the window is still full", ("count", "7"));
+        let fact = Fact::SeriesFit { target: target.clone() };
+        check(&fact, "WARN", "the window has room for all series of a target again", name);
         let rule = RuleId(Arc::from("a.yml;g;r;0"));
         let failed = |first| Fact::RuleFailed { rule: rule.clone(), error: error.clone(), first };
         check(&failed(true), "ERROR", "a rule cannot be evaluated", ("rule", "a.yml;g;r;0"));

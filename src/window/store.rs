@@ -202,6 +202,16 @@ impl Window {
         names
     }
 
+    /// The series that have a sample and have not ended, in id order.
+    pub fn live(&self) -> impl Iterator<Item = (SeriesId, &Labels)> {
+        let of_slot = |(index, slot)| {
+            let series: &Series = Option::as_ref(slot)?;
+            let id = SeriesId(u32::try_from(index).expect("ids are u32"));
+            self.is_live(id).then_some((id, &series.labels))
+        };
+        self.series.iter().enumerate().filter_map(of_slot)
+    }
+
     /// Every series with its samples, in id order (for the checkpoint).
     pub(super) fn all(&self) -> impl Iterator<Item = (&Labels, &[Sample])> {
         self.series.iter().flatten().map(|series| (&series.labels, series.samples()))
