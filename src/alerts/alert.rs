@@ -110,6 +110,27 @@ pub struct Alert {
 }
 
 impl Alert {
+    /// An alert whose condition is first seen at `at`: pending, without annotations, told nobody.
+    pub fn pending(labels: Labels, value: f64, at: Timestamp) -> Alert {
+        Alert {
+            labels,
+            annotations: Labels::empty(),
+            value,
+            state: AlertState::Pending,
+            active_at: at,
+            fired_at: None,
+            keep_firing_since: None,
+            resolved: None,
+            unknown: None,
+            unknown_told: false,
+            accepted_at: None,
+            previous: None,
+            restored: false,
+            judged: false,
+            revision: 0,
+        }
+    }
+
     /// Pending or firing.
     pub fn is_active(&self) -> bool {
         self.state != AlertState::Resolved

@@ -140,23 +140,8 @@ pub fn expire(alerts: &mut BTreeMap<Labels, Alert>, slot: Timestamp) -> Vec<Labe
 }
 
 fn begin(candidate: Candidate, slot: Timestamp) -> Alert {
-    Alert {
-        labels: candidate.labels,
-        annotations: candidate.annotations,
-        value: candidate.value,
-        state: AlertState::Pending,
-        active_at: slot,
-        fired_at: None,
-        keep_firing_since: None,
-        resolved: None,
-        unknown: None,
-        unknown_told: false,
-        accepted_at: None,
-        previous: None,
-        restored: false,
-        judged: false,
-        revision: 0,
-    }
+    let Candidate { labels, annotations, value } = candidate;
+    Alert { annotations, ..Alert::pending(labels, value, slot) }
 }
 
 /// The condition holds.

@@ -324,23 +324,8 @@ mod tests {
 
     fn firing(at_s: i64) -> Alert {
         let at = Timestamp(at_s * 1000);
-        Alert {
-            labels: Labels::from_pairs([("alertname", "A")]),
-            annotations: Labels::empty(),
-            value: 1.0,
-            state: AlertState::Firing,
-            active_at: at,
-            fired_at: Some(at),
-            keep_firing_since: None,
-            resolved: None,
-            unknown: None,
-            unknown_told: false,
-            accepted_at: None,
-            previous: None,
-            restored: false,
-            judged: false,
-            revision: 0,
-        }
+        let labels = Labels::from_pairs([("alertname", "A")]);
+        Alert { state: AlertState::Firing, fired_at: Some(at), ..Alert::pending(labels, 1.0, at) }
     }
 
     fn ended(alert: &Alert, at_s: i64) -> Alert {

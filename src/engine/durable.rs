@@ -113,22 +113,13 @@ mod tests {
     use super::*;
 
     fn alert(state: AlertState) -> Alert {
+        let labels = Labels::from_pairs([("alertname", "A"), ("name", "x")]);
         Alert {
-            labels: Labels::from_pairs([("alertname", "A"), ("name", "x")]),
             annotations: Labels::from_pairs([("summary", "말")]),
-            value: f64::NAN,
             state,
-            active_at: Timestamp(1000),
-            fired_at: None,
             keep_firing_since: Some(Timestamp(2000)),
-            resolved: None,
-            unknown: None,
-            unknown_told: false,
-            accepted_at: None,
-            previous: None,
-            restored: false,
-            judged: false,
             revision: 7,
+            ..Alert::pending(labels, f64::NAN, Timestamp(1000))
         }
     }
 

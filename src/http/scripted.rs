@@ -124,22 +124,13 @@ fn at(text: &str) -> Timestamp {
 }
 
 fn high(state: AlertState) -> Alert {
+    let labels = Labels::from_pairs([("alertname", "High"), ("severity", "warning")]);
     Alert {
-        labels: Labels::from_pairs([("alertname", "High"), ("severity", "warning")]),
         annotations: Labels::from_pairs([("summary", "v=7 on acme")]),
-        value: 7.0,
         state,
-        active_at: at("2026-11-22T02:17:22.730Z"),
         fired_at: Some(at("2026-11-22T02:17:32.730Z")),
-        keep_firing_since: None,
         resolved: (state == AlertState::Resolved).then_some((NOW, ResolveReason::ConditionCleared)),
-        unknown: None,
-        unknown_told: false,
-        accepted_at: None,
-        previous: None,
-        restored: false,
-        judged: false,
-        revision: 1,
+        ..Alert::pending(labels, 7.0, at("2026-11-22T02:17:22.730Z"))
     }
 }
 

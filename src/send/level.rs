@@ -120,27 +120,13 @@ mod tests {
     use crate::alerts::{Alert, AlertState, ResolveReason};
 
     fn presented(phase: Phase) -> Presented {
+        let labels = [("alertname", "A"), ("region", "own"), ("a.b", "1"), ("9x", "2")];
         let alert = Alert {
-            labels: Labels::from_pairs([
-                ("alertname", "A"),
-                ("region", "own"),
-                ("a.b", "1"),
-                ("9x", "2"),
-            ]),
             annotations: Labels::from_pairs([("summary", "말 \"x\"")]),
-            value: 1.0,
             state: AlertState::Resolved,
-            active_at: Timestamp(0),
             fired_at: Some(Timestamp(1000)),
-            keep_firing_since: None,
             resolved: Some((Timestamp(16_000), ResolveReason::ConditionCleared)),
-            unknown: None,
-            unknown_told: false,
-            accepted_at: None,
-            previous: None,
-            restored: false,
-            judged: false,
-            revision: 1,
+            ..Alert::pending(Labels::from_pairs(labels), 1.0, Timestamp(0))
         };
         Presented { alert, expr: "v > 5".to_owned(), phase, ends_at: Timestamp(16_000) }
     }

@@ -103,20 +103,9 @@ fn test_alert(config: &Config, now: Timestamp) -> Presented {
     let summary = "A test from `plimsoll send-test`; nothing is wrong. It ends by itself.";
     let alert = Alert {
         annotations: Labels::from_pairs([("summary", summary)]),
-        value: 1.0,
         state: AlertState::Firing,
-        active_at: now,
         fired_at: Some(now),
-        keep_firing_since: None,
-        resolved: None,
-        unknown: None,
-        unknown_told: false,
-        accepted_at: None,
-        previous: None,
-        restored: false,
-        judged: false,
-        revision: 0,
-        labels,
+        ..Alert::pending(labels, 1.0, now)
     };
     Presented { alert, expr: String::new(), phase: Phase::Firing, ends_at: now + ALERT_LASTS }
 }
