@@ -1,10 +1,10 @@
 //! plimsoll beside a real Prometheus: both scrape one exporter and load one rule file, then both are
-//! asked the same, and the answers are compared.
+//! asked the same, and the answers are compared. And vmalert, whose data source is plimsoll alone.
 //!
-//! Needs Debian's `prometheus` (2.42), so it stands behind the feature `live`. Values that depend on
+//! Needs Debian's `prometheus` (2.42) and `victoria-metrics` (1.79, for `vmalert`), so it stands
+//! behind the feature `live`. Values that depend on
 //! when each of the two scraped are compared by shape or within a bound; every other difference
 //! that is allowed is named here, with its reason.
-#![cfg(feature = "live")]
 
 mod running;
 
@@ -12,9 +12,12 @@ use std::path::Path;
 
 use running::{Answer, Server, encoded, exporter, free_port};
 use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
 
 /// Every kind of sample, as in the recorded answers of Prometheus 2.42.
-const METRICS: &str = r#"# TYPE v gauge
+const METRICS: &str = r#"# HELP v test gauge
+# TYPE v gauge
 v{tenant="acme"} 7
 v{tenant="globex"} 2.5
 # TYPE h histogram
@@ -151,6 +154,21 @@ const REQUESTS: &[(&str, Compare)] = &[
     ("targets?state=dropped", Exactly),
     ("alertmanagers", Exactly),
     ("status/buildinfo", Shape),
+    ("metadata", Exactly),
+    ("metadata?metric=v", Exactly),
+    ("metadata?metric=nosuch", Exactly),
+    ("metadata?limit=0", Exactly),
+    ("metadata?limit=x", Exactly),
+    ("metadata?limit_per_metric=1", Exactly),
+    ("targets/metadata", Exactly),
+    ("targets/metadata?metric=v", Exactly),
+    ("targets/metadata?metric=v&match_target=%7Bjob=%22x%22%7D", Exactly),
+    ("targets/metadata?match_target=%7Bjob=%22y%22%7D", Exactly),
+    ("targets/metadata?match_target=%7B", Error),
+    ("targets/metadata?limit=x", Exactly),
+    ("scrape_pools", Exactly),
+    ("query_range?query=1&start=0&end=1&step=Inf", Exactly),
+    ("query_range?query=1&start=0&end=1e15&step=1", Exactly),
     ("nosuch", Exactly),
 ];
 
@@ -221,6 +239,64 @@ async fn start(dir: &Path, exporter: u16) -> (Server, Server) {
     plimsoll.ready().await;
     prometheus.ready().await;
     (prometheus, plimsoll)
+}
+
+/// An Alertmanager that takes every post and passes its body on.
+async fn notified() -> (u16, tokio::sync::mpsc::UnboundedReceiver<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has a port");
+    let port = listener.local_addr().expect("is bound").port();
+    let (heard, hearing) = tokio::sync::mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut request = Vec::new();
+            let mut chunk = [0; 4096];
+            while !request.ends_with(b"]") {
+                match stream.read(&mut chunk).await {
+                    Ok(read @ 1..) => request.extend_from_slice(&chunk[..read]),
+                    _ => break,
+                }
+            }
+            heard.send(String::from_utf8_lossy(&request).into_owned()).ok();
+            let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+            stream.write_all(answer).await.ok();
+        }
+    });
+    (port, hearing)
+}
+
+/// Rules evaluated by vmalert on nothing but plimsoll's API, and the alerts it sends.
+#[tokio::test(flavor = "multi_thread")]
+async fn vmalert_evaluates_rules_on_plimsoll() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let exporter = exporter(METRICS.to_owned()).await;
+    let (_prometheus, plimsoll) = start(dir.path(), exporter).await;
+    plimsoll.until("/api/v1/query?query=v", |a| a.data()["result"][0].is_object()).await;
+    let (notifier, mut heard) = notified().await;
+    let alerts = "groups:\n  - name: g\n    interval: 1s\n    rules:\n      \
+                  - alert: Grown\n        expr: sum by (tenant) (max_over_time(v[30s])) > 5\n        \
+                  for: 2s\n        annotations: {summary: 'v={{ $value }}'}\n";
+    let rules = dir.path().join("vmalert.yml");
+    std::fs::write(&rules, alerts).expect("written");
+    let port = free_port().await;
+    let args = [
+        format!("-rule={}", rules.display()),
+        format!("-datasource.url=http://127.0.0.1:{}", plimsoll.port),
+        format!("-notifier.url=http://127.0.0.1:{notifier}"),
+        format!("-httpListenAddr=127.0.0.1:{port}"),
+        "-evaluationInterval=1s".to_owned(),
+    ];
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let log = dir.path().join("vmalert.log");
+    let _vmalert = Server::start(port, "vmalert", &args, &log);
+    let sent = tokio::time::timeout(running::PATIENCE, heard.recv()).await;
+    let said = || std::fs::read_to_string(&log).unwrap_or_default();
+    let sent = sent.ok().flatten().unwrap_or_else(|| panic!("vmalert sent nothing: {}", said()));
+    let (_, body) = sent.split_once("\r\n\r\n").expect("a body");
+    let body: Value = serde_json::from_str(body).unwrap_or_else(|error| panic!("{error}: {sent}"));
+    assert_eq!(body.as_array().map(Vec::len), Some(1), "{body}");
+    assert_eq!(body[0]["labels"]["alertname"], "Grown", "{body}");
+    assert_eq!(body[0]["labels"]["tenant"], "acme", "{body}");
+    assert_eq!(body[0]["annotations"]["summary"], "v=7", "{body}");
 }
 
 fn differ(compare: Compare, theirs: &Answer, ours: &Answer) -> Result<(), String> {

@@ -7,6 +7,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
@@ -17,7 +18,7 @@ use crate::base::Timestamp;
 use crate::engine::{Answer, Event, View};
 use crate::http::{
     Answering, ApiError, Backend, ErrorKind, QueryAnswer, QueryRequest, QueryTimes, SeriesAnswer,
-    SeriesRequest,
+    SeriesRequest, Turn,
 };
 use crate::promql::eval::Severity;
 use crate::promql::{self, EvalOptions, LOOKBACK};
@@ -28,6 +29,9 @@ use crate::window::{Detached, Selector, Span};
 const MAX_COPIED: usize = 1_000_000;
 /// Series one listing may find: as many as `window.max_series` allows by default.
 const MAX_LISTED: usize = 200_000;
+/// Says how a listing over its bound can be made smaller.
+const TOO_MANY_SERIES: &str =
+    "more than 200000 series match; narrow match[], or the time range with start and end";
 /// Prometheus's words for a query over its bound.
 const TOO_MANY: &str =
     "query processing would load too many samples into memory in query execution";
@@ -54,35 +58,57 @@ pub struct Api {
     pub reload: Reload,
 }
 
+/// Somebody waits for an evaluation; when they no longer do, it ends.
+#[derive(Default)]
+struct Awaited {
+    abandoned: Arc<AtomicBool>,
+}
+
+impl Drop for Awaited {
+    fn drop(&mut self) {
+        self.abandoned.store(true, Ordering::Relaxed);
+    }
+}
+
 impl Api {
     /// Puts a question to the engine. Its ticket is given by the loop.
-    async fn ask(&self, event: Event) -> Result<(Detached, Vec<String>), ApiError> {
+    async fn ask(
+        &self,
+        event: Event,
+        too_many: &'static str,
+    ) -> Result<(Detached, Vec<String>), ApiError> {
         let stopping = || ApiError::new(ErrorKind::Unavailable, "plimsoll is stopping");
         let (answer, answered) = oneshot::channel();
         self.questions.send(Question { event, answer }).await.map_err(|_| stopping())?;
         let Answer { copy, unkept, .. } = answered.await.map_err(|_| stopping())?;
-        let copy = copy.ok_or_else(|| ApiError::new(ErrorKind::Execution, TOO_MANY))?;
+        let copy = copy.ok_or_else(|| ApiError::new(ErrorKind::Execution, too_many))?;
         Ok((copy, unkept.iter().map(|name| not_kept(name)).collect()))
     }
 
-    async fn answer(&self, request: QueryRequest) -> Result<QueryAnswer, ApiError> {
+    async fn answer(&self, request: QueryRequest, turn: Turn) -> Result<QueryAnswer, ApiError> {
         // The deadline is the client's, in real seconds, however fast a demo's clock runs.
         let stopwatch = Clock::system();
         let timeout = request.timeout;
+        let awaited = Awaited::default();
+        let abandoned = Arc::clone(&awaited.abandoned);
         let options = EvalOptions {
             lookback: request.lookback.unwrap_or(LOOKBACK),
             default_step: self.default_step,
-            expired: Some(Arc::new(move || stopwatch.monotonic() >= timeout)),
+            expired: Some(Arc::new(move || {
+                abandoned.load(Ordering::Relaxed) || stopwatch.monotonic() >= timeout
+            })),
             ..EvalOptions::default()
         };
         let wanted = wanted(&request);
         let asked = Event::Copy { ticket: 0, wanted, max_samples: MAX_COPIED };
-        let (copy, mut warnings) = self.ask(asked).await?;
+        let (copy, mut warnings) = self.ask(asked, TOO_MANY).await?;
         let evaluating = tokio::task::spawn_blocking(move || {
             let evaluated = match request.times {
                 QueryTimes::Instant(at) => promql::instant(&request.expr, &copy, at, &options),
                 QueryTimes::Range(steps) => promql::range(&request.expr, &copy, steps, &options),
             };
+            // The turn ends with the work, not with the patience of whoever asked.
+            drop(turn);
             (request.text, evaluated)
         });
         let (text, evaluated) = evaluating
@@ -104,8 +130,8 @@ impl Backend for Api {
         Arc::new(self.views.borrow().clone())
     }
 
-    fn query(&self, request: QueryRequest) -> Answering<'_, QueryAnswer> {
-        Box::pin(self.answer(request))
+    fn query(&self, request: QueryRequest, turn: Turn) -> Answering<'_, QueryAnswer> {
+        Box::pin(self.answer(request, turn))
     }
 
     fn series(&self, request: SeriesRequest) -> Answering<'_, SeriesAnswer> {
@@ -122,7 +148,7 @@ impl Backend for Api {
             }
             let wanted = selectors.into_iter().map(|selector| (selector, span)).collect();
             let asked = Event::List { ticket: 0, wanted, max_series: MAX_LISTED };
-            let (copy, warnings) = self.ask(asked).await?;
+            let (copy, warnings) = self.ask(asked, TOO_MANY_SERIES).await?;
             Ok(SeriesAnswer { series: copy.labels().cloned().collect(), warnings })
         })
     }
@@ -189,6 +215,11 @@ mod tests {
             lookback: None,
             timeout: Duration::from_secs(30),
         }
+    }
+
+    fn turn() -> Turn {
+        let permit = Arc::new(tokio::sync::Semaphore::new(1)).try_acquire_owned();
+        Turn::new(permit.expect("nobody else asks"))
     }
 
     /// A door with an engine behind it that answers every question with `copy`.
@@ -259,7 +290,7 @@ mod tests {
     #[tokio::test]
     async fn queries_are_evaluated_on_the_copy() {
         let api = api(Some(one_series()), &["b"]);
-        let answer = api.query(request("sum(a) + 1", QueryTimes::Instant(NOW))).await;
+        let answer = api.query(request("sum(a) + 1", QueryTimes::Instant(NOW)), turn()).await;
         let answer = answer.expect("evaluated");
         assert_eq!(answer.value, Value::Vector(vec![(Labels::empty(), 8.0)]));
         assert_eq!(
@@ -267,7 +298,7 @@ mod tests {
             ["metric \"b\" is not read by a rule and not in window.keep, so it is not kept; add \
                  it to window.keep to query it"]
         );
-        let answer = api.query(request("rate(a[5m])", QueryTimes::Instant(NOW))).await;
+        let answer = api.query(request("rate(a[5m])", QueryTimes::Instant(NOW)), turn()).await;
         let infos = answer.expect("evaluated").infos;
         assert!(infos[0].starts_with("PromQL info: metric might not be a counter"), "{infos:?}");
         let listing = SeriesRequest { selectors: Vec::new(), start: None, end: None };
@@ -277,17 +308,36 @@ mod tests {
         assert_eq!(api.reload().await.expect_err("scripted").message, "no");
     }
 
+    /// Else readers that come and go would fill the host's cores with work nobody waits for.
+    #[tokio::test]
+    async fn a_query_ends_when_its_reader_goes_away() {
+        let turns = Arc::new(tokio::sync::Semaphore::new(1));
+        let turn = Turn::new(Arc::clone(&turns).try_acquire_owned().expect("it is free"));
+        let api = api(Some(one_series()), &[]);
+        let steps = Steps {
+            start: NOW,
+            end: NOW + Duration::from_secs(10_000),
+            step: Duration::from_secs(1),
+        };
+        let heavy = "quantile_over_time(0.5, (vector(time()) % 7)[1h:1s])";
+        let asked = api.query(request(heavy, QueryTimes::Range(steps)), turn);
+        // Long enough to have begun; the reader would wait 30 s.
+        assert!(tokio::time::timeout(Duration::from_millis(200), asked).await.is_err());
+        let freed = tokio::time::timeout(Duration::from_secs(20), turns.acquire()).await;
+        assert!(freed.is_ok(), "the turn ends with the evaluation");
+    }
+
     #[tokio::test]
     async fn queries_over_a_bound_fail_with_prometheus_words() {
         let now = QueryTimes::Instant(NOW);
-        let error = api(None, &[]).query(request("a", now)).await.expect_err("too many");
+        let error = api(None, &[]).query(request("a", now), turn()).await.expect_err("too many");
         assert_eq!((error.kind, error.message.as_str()), (ErrorKind::Execution, TOO_MANY));
         let late = QueryRequest { timeout: Duration::ZERO, ..request("a", now) };
-        let error = api(Some(one_series()), &[]).query(late).await.expect_err("late");
+        let error = api(Some(one_series()), &[]).query(late, turn()).await.expect_err("late");
         assert_eq!(error.kind, ErrorKind::Timeout);
         assert_eq!(error.message, "query timed out in expression evaluation");
         let stopped = Api { questions: mpsc::channel(1).0, ..api(None, &[]) };
-        let error = stopped.query(request("a", now)).await.expect_err("nobody answers");
+        let error = stopped.query(request("a", now), turn()).await.expect_err("nobody answers");
         assert_eq!(error.kind, ErrorKind::Unavailable);
     }
 }

@@ -1,6 +1,6 @@
 //! One scrape target as the engine sees it: when it is due, which series it feeds, how it is.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,12 +8,15 @@ use super::event::TargetInfo;
 use super::fact::Fact;
 use super::view::{Health, TargetView};
 use crate::base::{Labels, LabelsBuilder, METRIC_NAME, Sample, Timestamp};
-use crate::exposition::{Batch, Stats};
+use crate::exposition::{Batch, Metadata, Stats};
 use crate::rules::Grid;
 use crate::window::{SeriesId, Window};
 
 /// Samples stamped further ahead than this are refused (`scrape.maxAheadTime`).
 const MAX_AHEAD: Duration = Duration::from_secs(600);
+/// Families of one target whose metadata is kept: five times those of the largest exporter known
+/// (node_exporter with every collector, some 2,000), against names that never end.
+const MAX_FAMILIES: usize = 10_000;
 
 /// The state of one target.
 #[derive(Debug)]
@@ -45,6 +48,8 @@ pub(super) struct Target {
     pub feeds: BTreeSet<Arc<str>>,
     /// Whether it is known what it feeds.
     pub feeds_known: bool,
+    /// What its kept families say about themselves, since the epoch began. Shared with views.
+    metadata: Arc<BTreeMap<String, Metadata>>,
 }
 
 /// What taking a batch in did.
@@ -86,6 +91,7 @@ impl Target {
             refusing: false,
             feeds_known: fed.is_some(),
             feeds: fed.unwrap_or_default(),
+            metadata: Arc::default(),
         }
     }
 
@@ -129,6 +135,7 @@ impl Target {
         for (local, labels) in &batch.new {
             taken.new_names |= self.admit(*local, &enrich(labels), window, &mut taken.refused);
         }
+        self.learn(&batch.metadata);
         let latest = slot + MAX_AHEAD;
         for point in &batch.points {
             let Some(Some(id)) = self.series.get(point.id as usize) else { continue };
@@ -158,9 +165,23 @@ impl Target {
         self.epoch = Some(epoch);
         self.feeds.clear();
         self.feeds_known = true;
+        self.metadata = Arc::default();
         self.wants_epoch = false;
         self.was_refused = false;
         std::mem::take(&mut self.series).into_iter().flatten().collect()
+    }
+
+    /// Notes what families say about themselves.
+    fn learn(&mut self, told: &[(String, Metadata)]) {
+        if told.is_empty() {
+            return;
+        }
+        let known = Arc::make_mut(&mut self.metadata);
+        for (family, metadata) in told {
+            if known.len() < MAX_FAMILIES || known.contains_key(family) {
+                known.insert(family.clone(), metadata.clone());
+            }
+        }
     }
 
     /// Binds a local id to a series; returns whether its name is new to this target.
@@ -278,6 +299,7 @@ impl Target {
             last_scrape: self.last_scrape,
             last_scrape_duration: self.last_duration,
             samples: self.last_samples,
+            metadata: Arc::clone(&self.metadata),
         }
     }
 }

@@ -3,11 +3,13 @@
 //! A view is an immutable copy made after each round, so that a slow reader of the API holds no
 //! part of the engine. Samples are not in it: a query asks for a copy of just what it selects.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::alerts::Alert;
 use crate::base::{Labels, Timestamp};
+use crate::exposition::Metadata;
 
 /// The engine at one moment.
 #[derive(Clone, Debug, Default)]
@@ -136,6 +138,8 @@ pub struct TargetView {
     pub last_scrape_duration: Duration,
     /// Samples in the last successful scrape.
     pub samples: u64,
+    /// What its kept families say about themselves, by family.
+    pub metadata: Arc<BTreeMap<String, Metadata>>,
 }
 
 /// One Alertmanager instance.

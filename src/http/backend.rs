@@ -4,6 +4,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::OwnedSemaphorePermit;
+
 use super::error::ApiError;
 use crate::base::{Labels, Timestamp};
 use crate::engine::View;
@@ -22,8 +24,9 @@ pub trait Backend: Send + Sync + 'static {
     /// The newest view of the engine.
     fn view(&self) -> Arc<View>;
 
-    /// Evaluates a query. It must not occupy the thread it is called on.
-    fn query(&self, request: QueryRequest) -> Answering<'_, QueryAnswer>;
+    /// Evaluates a query. It must not occupy the thread it is called on, must hold the turn until
+    /// the evaluation has ended, and must end it when the answer is no longer waited for.
+    fn query(&self, request: QueryRequest, turn: Turn) -> Answering<'_, QueryAnswer>;
 
     /// Finds series.
     fn series(&self, request: SeriesRequest) -> Answering<'_, SeriesAnswer>;
@@ -33,6 +36,20 @@ pub trait Backend: Send + Sync + 'static {
 
     /// Reads the configuration again; the error says why the old one stays.
     fn reload(&self) -> Answering<'_, ()>;
+}
+
+/// The right to evaluate one query: there are few, and a client that went away must not leave work
+/// behind that nobody counts.
+#[derive(Debug)]
+pub struct Turn {
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Turn {
+    /// A turn that ends when it is dropped.
+    pub fn new(permit: OwnedSemaphorePermit) -> Turn {
+        Turn { _permit: permit }
+    }
 }
 
 /// A query, parsed.

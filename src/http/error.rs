@@ -2,7 +2,7 @@
 
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde_json::json;
+use serde::Serialize;
 
 use crate::promql::eval::{EvalError, EvalErrorKind};
 
@@ -80,11 +80,21 @@ impl From<EvalError> for ApiError {
     }
 }
 
+/// In the order Prometheus writes it.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Body<'a> {
+    status: &'static str,
+    error_type: &'static str,
+    error: &'a str,
+}
+
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let body = json!({"status": "error", "errorType": self.kind.name(), "error": self.message});
+        let body = Body { status: "error", error_type: self.kind.name(), error: &self.message };
+        let body = serde_json::to_string(&body).expect("texts are plain data");
         let content_type = [(header::CONTENT_TYPE, "application/json")];
-        (self.kind.status(), content_type, body.to_string()).into_response()
+        (self.kind.status(), content_type, body).into_response()
     }
 }
 

@@ -1,6 +1,6 @@
-//! `/api/v1/labels`, `label/<name>/values`, `series`, `metadata`.
+//! `/api/v1/labels`, `label/<name>/values`, `series`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use axum::extract::{Path, State};
 use axum::response::Response;
@@ -30,9 +30,11 @@ pub(super) async fn label_values(
     Path(name): Path<String>,
     params: Params,
 ) -> Result<Response, ApiError> {
-    if !is_label_name(&name) {
-        return Err(ApiError::bad_data(format!("invalid label name: {name:?}")));
-    }
+    let name = match unescaped(&name) {
+        Some(name) => name,
+        None if is_label_name(&name) => name,
+        None => return Err(ApiError::bad_data(format!("invalid label name: {name:?}"))),
+    };
     let limit = params.limit("limit")?;
     let found = find(&server, &params).await?;
     let values: BTreeSet<&str> =
@@ -54,14 +56,25 @@ pub(super) async fn series(
     Ok(listed(sets, limit, &found))
 }
 
-/// Types and helps are not kept: what is asked of plimsoll does not need them.
-pub(super) async fn metadata(params: Params) -> Result<Response, ApiError> {
-    for name in ["limit", "limit_per_metric"] {
-        if !params.get(name).is_empty() && params.get(name).parse::<i64>().is_err() {
-            return Err(ApiError::bad_data(format!("{name} must be a number")));
+/// A name beyond the classic alphabet as Grafana writes it into a path, `U__a_2e_b` for `a.b`
+/// (`model.UnescapeName`): underscores are doubled, other characters stand in hexadecimal between
+/// two of them. `None`: not written so.
+fn unescaped(name: &str) -> Option<String> {
+    let mut rest = name.strip_prefix("U__")?;
+    let mut plain = String::new();
+    while let Some((before, after)) = rest.split_once('_') {
+        plain.push_str(before);
+        if let Some(after) = after.strip_prefix('_') {
+            plain.push('_');
+            rest = after;
+            continue;
         }
+        let (code, after) = after.split_once('_')?;
+        plain.push(char::from_u32(u32::from_str_radix(code, 16).ok()?)?);
+        rest = after;
     }
-    Ok(format::success(&BTreeMap::<&str, ()>::new(), &Notes::default()))
+    plain.push_str(rest);
+    Some(plain)
 }
 
 async fn find(server: &Server, params: &Params) -> Result<SeriesAnswer, ApiError> {
@@ -80,4 +93,26 @@ fn listed<T: Serialize>(mut items: Vec<T>, limit: usize, found: &SeriesAnswer) -
         notes.warnings.push(TRUNCATED.to_owned());
     }
     format::success(&items, &notes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_beyond_the_classic_alphabet_are_escaped_in_paths() {
+        let cases = [
+            ("U__a_2e_b", Some("a.b")),
+            ("U__a__b_20_c", Some("a_b c")),
+            ("U__plain", Some("plain")),
+            ("U___1f600_", Some("\u{1f600}")),
+            ("U__a_zz_b", None),
+            ("U__a_2e", None),
+            ("U__a_110000_", None),
+            ("job", None),
+        ];
+        for (name, want) in cases {
+            assert_eq!(unescaped(name).as_deref(), want, "{name}");
+        }
+    }
 }

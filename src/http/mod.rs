@@ -14,6 +14,7 @@ mod error;
 mod format;
 mod label_api;
 mod listen;
+mod metadata_api;
 mod params;
 mod query_api;
 mod rule_api;
@@ -23,6 +24,7 @@ mod status_api;
 mod target_api;
 #[cfg(test)]
 mod tests;
+mod tree;
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -38,7 +40,7 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
 pub use self::backend::{
-    Answering, Backend, QueryAnswer, QueryRequest, QueryTimes, SeriesAnswer, SeriesRequest,
+    Answering, Backend, QueryAnswer, QueryRequest, QueryTimes, SeriesAnswer, SeriesRequest, Turn,
 };
 pub use self::error::{ApiError, ErrorKind};
 
@@ -72,7 +74,7 @@ pub struct Options {
 struct Server {
     backend: Arc<dyn Backend>,
     options: Options,
-    queries: Semaphore,
+    queries: Arc<Semaphore>,
 }
 
 type Shared = Arc<Server>;
@@ -112,18 +114,22 @@ async fn serve_router(
 }
 
 fn router(backend: Arc<dyn Backend>, options: Options) -> Router {
+    let queries = Arc::new(Semaphore::new(QUERIES_AT_ONCE));
     let api = Router::new()
         .route("/query", get(query_api::query).post(query_api::query))
         .route("/query_range", get(query_api::query_range).post(query_api::query_range))
         .route("/query_exemplars", get(query_api::exemplars).post(query_api::exemplars))
         .route("/format_query", get(query_api::format_query).post(query_api::format_query))
+        .route("/parse_query", get(query_api::parse_query).post(query_api::parse_query))
         .route("/labels", get(label_api::labels).post(label_api::labels))
         .route("/label/{name}/values", get(label_api::label_values))
         .route("/series", get(label_api::series).post(label_api::series))
-        .route("/metadata", get(label_api::metadata))
+        .route("/metadata", get(metadata_api::metadata))
         .route("/rules", get(rule_api::rules))
         .route("/alerts", get(rule_api::alerts))
         .route("/targets", get(target_api::targets))
+        .route("/targets/metadata", get(metadata_api::of_targets))
+        .route("/scrape_pools", get(target_api::scrape_pools))
         .route("/alertmanagers", get(target_api::alertmanagers))
         .route("/status/buildinfo", get(status_api::build_info));
     let reload = post(status_api::reload).put(status_api::reload).get(status_api::not_a_command);
@@ -136,7 +142,7 @@ fn router(backend: Arc<dyn Backend>, options: Options) -> Router {
         .fallback(status_api::not_found)
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .layer(middleware::from_fn(within_deadline))
-        .with_state(Arc::new(Server { backend, options, queries: Semaphore::new(QUERIES_AT_ONCE) }))
+        .with_state(Arc::new(Server { backend, options, queries }))
 }
 
 async fn within_deadline(request: Request, next: Next) -> Response {

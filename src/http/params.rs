@@ -116,6 +116,17 @@ impl Params {
         parse(self.get("query"), options).map_err(|error| ApiError::parameter("query", error))
     }
 
+    /// A selector that may be absent. Unlike `match[]` it may select everything.
+    pub(super) fn optional_selector(&self, name: &str) -> Result<Option<Arc<Selector>>, ApiError> {
+        match self.get(name) {
+            "" | "{}" => Ok(None),
+            text => match parse_selector(text) {
+                Ok(selector) => Ok(Some(selector)),
+                Err(why) => Err(ApiError::parameter(name, why)),
+            },
+        }
+    }
+
     /// Every `match[]`, parsed.
     pub(super) fn selectors(&self) -> Result<Vec<Arc<Selector>>, ApiError> {
         self.all("match[]")

@@ -1,15 +1,16 @@
-//! `/api/v1/query`, `query_range`, `format_query`, `query_exemplars`.
+//! `/api/v1/query`, `query_range`, `format_query`, `parse_query`, `query_exemplars`.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::State;
 use axum::response::Response;
 
-use super::backend::{QueryAnswer, QueryRequest, QueryTimes};
+use super::backend::{QueryAnswer, QueryRequest, QueryTimes, Turn};
 use super::error::{ApiError, ErrorKind};
 use super::format::{self, Notes};
 use super::params::Params;
-use super::{QUERY_TIMEOUT, Server, Shared};
+use super::{QUERY_TIMEOUT, Server, Shared, tree};
 use crate::base::Timestamp;
 use crate::promql::ast::ValueType;
 use crate::promql::eval::{Steps, Value};
@@ -62,6 +63,14 @@ pub(super) async fn format_query(
     Ok(format::success(&expr.to_string(), &Notes::default()))
 }
 
+pub(super) async fn parse_query(
+    State(server): State<Shared>,
+    params: Params,
+) -> Result<Response, ApiError> {
+    let expr = params.expr(&server.options.promql)?;
+    Ok(format::success(&tree::of(&expr), &Notes::default()))
+}
+
 fn read_steps(params: &Params) -> Result<Steps, ApiError> {
     let (start, end) = (params.time("start")?, params.time("end")?);
     if end < start {
@@ -101,13 +110,19 @@ async fn answer(
     limit: usize,
 ) -> Result<Response, ApiError> {
     let timeout = request.timeout;
-    let evaluating = async {
-        let _turn = server.queries.acquire().await.expect("nobody closes the semaphore");
-        server.backend.query(request).await
+    let late =
+        |place: &str| ApiError::new(ErrorKind::Timeout, format!("query timed out in {place}"));
+    let deadline = tokio::time::sleep(timeout);
+    tokio::pin!(deadline);
+    let turn = tokio::select! {
+        turn = Arc::clone(&server.queries).acquire_owned() => turn,
+        () = &mut deadline => return Err(late("query queue")),
     };
-    let late = || ApiError::new(ErrorKind::Timeout, "query timed out in expression evaluation");
-    let QueryAnswer { mut value, warnings, infos } =
-        tokio::time::timeout(timeout, evaluating).await.map_err(|_| late())??;
+    let turn = Turn::new(turn.expect("nobody closes the semaphore"));
+    let QueryAnswer { mut value, warnings, infos } = tokio::select! {
+        answer = server.backend.query(request, turn) => answer?,
+        () = &mut deadline => return Err(late("expression evaluation")),
+    };
     let mut notes = Notes { warnings, infos };
     if truncate(&mut value, limit) {
         notes.warnings.push(TRUNCATED.to_owned());

@@ -1,5 +1,6 @@
 //! A backend that answers from a script, and a client that says exactly what it is told to.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -13,6 +14,7 @@ use crate::base::{Labels, Sample, Timestamp, parse_rfc3339};
 use crate::engine::{
     AlertingView, AlertmanagerView, GroupView, Health, RuleView, TargetView, View,
 };
+use crate::exposition::{Metadata, MetricKind};
 use crate::promql::eval::Value;
 
 const NOW: Timestamp = Timestamp(1_795_313_872_960);
@@ -71,8 +73,9 @@ impl Backend for Scripted {
         Arc::clone(&self.view.lock().expect("not poisoned"))
     }
 
-    fn query(&self, request: QueryRequest) -> Answering<'_, QueryAnswer> {
+    fn query(&self, request: QueryRequest, turn: Turn) -> Answering<'_, QueryAnswer> {
         Box::pin(async move {
+            let _held = turn;
             if request.text == "slow" {
                 tokio::time::sleep(Duration::from_secs(600)).await;
             }
@@ -134,6 +137,15 @@ fn high(state: AlertState) -> Alert {
     }
 }
 
+fn metadata() -> BTreeMap<String, Metadata> {
+    let of = |kind, help: &str| Metadata { kind, help: help.to_owned(), unit: String::new() };
+    BTreeMap::from([
+        ("c_total".to_owned(), of(MetricKind::Counter, "")),
+        ("h".to_owned(), of(MetricKind::Histogram, "")),
+        ("v".to_owned(), of(MetricKind::Gauge, "test gauge")),
+    ])
+}
+
 fn view() -> View {
     let rule = |name: &str, query: &str, alerting| RuleView {
         name: name.to_owned(),
@@ -180,6 +192,7 @@ fn view() -> View {
         last_scrape: Some(at("2026-11-22T02:17:51.826Z")),
         last_scrape_duration: Duration::from_micros(2917),
         samples: 3,
+        metadata: Arc::new(metadata()),
     };
     View {
         groups: vec![

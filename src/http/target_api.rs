@@ -1,4 +1,6 @@
-//! `/api/v1/targets` and `/api/v1/alertmanagers`.
+//! `/api/v1/targets`, `scrape_pools` and `alertmanagers`.
+
+use std::collections::BTreeSet;
 
 use axum::extract::State;
 use axum::response::Response;
@@ -75,6 +77,18 @@ pub(super) async fn targets(State(server): State<Shared>, params: Params) -> Res
             .collect(),
     };
     format::success(&targets, &Notes::default())
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ScrapePools<'a> {
+    scrape_pools: BTreeSet<&'a str>,
+}
+
+pub(super) async fn scrape_pools(State(server): State<Shared>) -> Response {
+    let view = server.backend.view();
+    let scrape_pools = view.targets.iter().map(|target| target.job.as_str()).collect();
+    format::success(&ScrapePools { scrape_pools }, &Notes::default())
 }
 
 pub(super) async fn alertmanagers(State(server): State<Shared>) -> Response {

@@ -31,7 +31,7 @@ fn ok(data: &str) -> String {
 }
 
 fn bad(error: &str) -> String {
-    format!(r#"{{"error":{error:?},"errorType":"bad_data","status":"error"}}"#)
+    format!(r#"{{"status":"error","errorType":"bad_data","error":{error:?}}}"#)
 }
 
 #[tokio::test]
@@ -70,7 +70,7 @@ async fn queries_are_answered_in_prometheus_shapes() {
         (
             "query?query=broken",
             422,
-            r#"{"error":"multiple matches for labels","errorType":"execution","status":"error"}"#,
+            r#"{"status":"error","errorType":"execution","error":"multiple matches for labels"}"#,
         ),
     ])
     .await;
@@ -185,7 +185,7 @@ async fn labels_and_series_are_sorted_and_cut() {
             200,
             &ok(&format!(r#"[{{"__name__":"up","job":"y"}},{V}]"#)),
         ),
-        ("metadata", 200, &ok("{}")),
+        ("label/U__te_6e_ant/values", 200, &ok(r#"["acme"]"#)),
     ])
     .await;
 }
@@ -236,10 +236,76 @@ async fn rules_alerts_and_targets_are_shown() {
         ("targets?state=active", 200, &targets(target, "")),
         ("targets?state=dropped", 200, &targets("", dropped)),
         ("targets?scrapePool=other", 200, &targets("", "")),
+        ("scrape_pools", 200, &ok(r#"{"scrapePools":["x"]}"#)),
         ("alertmanagers", 200, &ok(r#"{"activeAlertmanagers":[{"url":"http://127.0.0.1:19999/api/v2/alerts"}],"droppedAlertmanagers":[]}"#)),
         ("status/buildinfo", 200, &ok(&format!(r#"{{"version":"3.14.0","revision":"plimsoll {}","branch":"plimsoll","buildUser":"","buildDate":"","goVersion":""}}"#, env!("CARGO_PKG_VERSION")))),
     ])
     .await;
+}
+
+#[tokio::test]
+async fn metadata_is_shown_by_family_and_by_target() {
+    let of = |family: &str, kind: &str, help: &str| {
+        format!(r#""{family}":[{{"type":"{kind}","help":"{help}","unit":""}}]"#)
+    };
+    let (c, h) = (of("c_total", "counter", ""), of("h", "histogram", ""));
+    let v = of("v", "gauge", "test gauge");
+    let families = |all: &[&str]| ok(&format!("{{{}}}", all.join(",")));
+    let target = r#"{"target":{"instance":"127.0.0.1:19998","job":"x"},"#;
+    let counter = format!(r#"{target}"metric":"c_total","type":"counter","help":"","unit":""}}"#);
+    let gauge = format!(r#"{target}"type":"gauge","help":"test gauge","unit":""}}"#);
+    let unread = "invalid parameter \"match_target\": 1:1: parse error: expected a series selector like up{job=\"x\"}";
+    check(&[
+        ("metadata", 200, &families(&[&c, &h, &v])),
+        ("metadata?metric=v", 200, &families(&[&v])),
+        ("metadata?metric=nosuch", 200, &families(&[])),
+        ("metadata?limit=2", 200, &families(&[&c, &h])),
+        ("metadata?limit=0", 200, &families(&[])),
+        ("metadata?limit_per_metric=1&metric=v", 200, &families(&[&v])),
+        ("metadata?limit_per_metric=x", 400, &bad("limit_per_metric must be a number")),
+        ("targets/metadata?limit=1", 200, &ok(&format!("[{counter}]"))),
+        ("targets/metadata?metric=v", 200, &ok(&format!("[{gauge}]"))),
+        ("targets/metadata?metric=v&match_target={job=%22x%22}", 200, &ok(&format!("[{gauge}]"))),
+        ("targets/metadata?match_target={job=%22y%22}", 200, &ok("[]")),
+        ("targets/metadata?limit=x", 400, &bad("limit must be a number")),
+        ("targets/metadata?match_target=sum(up)", 400, &bad(unread)),
+    ])
+    .await;
+}
+
+/// What a client may get wrong beyond words: numbers that are none, times beyond all calendars,
+/// texts beyond all measure.
+#[tokio::test]
+async fn absurd_parameters_are_refused() {
+    let address = start(scripted(), Options::default()).await;
+    let parens = |count: usize| format!("{}1{}", "(".repeat(count), ")".repeat(count));
+    let long = "1%2B".repeat(240_000) + "1";
+    let cases: [(&str, String, u16, &str); 16] = [
+        ("query", "query=1&time=NaN".into(), 400, "cannot parse \\\"NaN\\\" to a valid timestamp"),
+        ("query", "query=1&time=-Inf".into(), 400, "to a valid timestamp"),
+        ("query", "query=1&time=1e300".into(), 400, "to a valid timestamp"),
+        ("query", "query=1&timeout=NaN".into(), 400, "to a valid duration"),
+        ("query", "query=1&timeout=0".into(), 400, "must be above zero"),
+        ("query", "query=1&lookback_delta=-5".into(), 400, "must be above zero"),
+        ("query_range", "query=1&start=NaN&end=1&step=1".into(), 400, "to a valid timestamp"),
+        ("query_range", "query=1&start=0&end=1&step=NaN".into(), 400, "to a valid duration"),
+        ("query_range", "query=1&start=0&end=1&step=Inf".into(), 400, "overflows int64"),
+        ("query_range", "query=1&start=0&end=1&step=-1".into(), 400, "zero or negative"),
+        ("query_range", "query=1&start=0&end=1e15&step=1".into(), 400, "exceeded maximum"),
+        ("query_range", "query=1&start=-9e14&end=9e14&step=1s".into(), 400, "exceeded maximum"),
+        ("query", format!("query={}", parens(10_000)), 400, "nest"),
+        ("query", format!("query={}", "(".repeat(10_000)), 400, "parse error"),
+        ("query", format!("query={long}"), 400, "parse error"),
+        ("query", "query=%ff".into(), 400, "invalid parameter \\\"query\\\": 1:1: parse error"),
+    ];
+    for (path, form, status, words) in cases {
+        let reply = ask(address, "POST", &format!("/api/v1/{path}"), Some(&form)).await;
+        let form = &form[..form.len().min(60)];
+        assert_eq!(reply.status, status, "{path} {form}: {}", reply.body);
+        assert!(reply.body.contains(r#""errorType":"bad_data""#), "{path} {form}: {}", reply.body);
+        assert!(reply.body.contains(words), "{path} {form}: {}", reply.body);
+        assert!(reply.body.len() < 1000, "{path} {form}: the error repeats what was sent");
+    }
 }
 
 #[tokio::test]
@@ -327,6 +393,7 @@ async fn queries_wait_for_their_turn() {
     tokio::time::sleep(Duration::from_millis(100)).await;
     let reply = ask(address, "GET", "/api/v1/query?query=1&timeout=50ms", None).await;
     assert_eq!(reply.status, 503, "no turn in time");
+    assert!(reply.body.contains("query timed out in query queue"), "{}", reply.body);
     assert_eq!(ask(address, "GET", "/api/v1/alerts", None).await.status, 200, "others go on");
     for running in running {
         assert_eq!(running.await.expect("ends").status, 503);
