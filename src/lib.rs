@@ -32,6 +32,7 @@ pub mod policy;
 pub mod engine;
 
 pub mod endpoint;
+pub mod ruletest;
 pub mod telemetry;
 
 pub mod http;

@@ -18,6 +18,7 @@ mod fact;
 mod group;
 mod judge;
 mod level;
+mod rehearsal;
 mod restored;
 mod round;
 mod setup;
@@ -43,6 +44,7 @@ use crate::window::{Selector, SeriesId, Span, Window};
 pub use event::{Event, OutboxCommand, Scraped, TargetInfo};
 pub use fact::Fact;
 pub use group::Pace;
+pub use rehearsal::{Rehearsal, Stage};
 pub use setup::Setup;
 pub use step::{Answer, Request, Step};
 pub use view::{

@@ -282,7 +282,7 @@ impl Engine {
 }
 
 /// `ALERTS` and `ALERTS_FOR_STATE` of a rule's active alerts (`rules/alerting.go`).
-fn write_alert_series(state: &mut RuleState, window: &mut Window, at: Timestamp) {
+pub(super) fn write_alert_series(state: &mut RuleState, window: &mut Window, at: Timestamp) {
     let mut ids: BTreeSet<SeriesId> = BTreeSet::new();
     for alert in state.alerts.values().filter(|alert| alert.is_active()) {
         let mut labels = LabelsBuilder::from(&alert.labels);

@@ -10,6 +10,7 @@ mod durations;
 pub mod eval;
 pub mod functions;
 mod lexer;
+mod notation;
 mod parser;
 mod printer;
 mod quoting;
@@ -17,6 +18,7 @@ mod reach;
 
 pub use durations::{QueryTimes, resolve, resolve_positive};
 pub use eval::{EvalError, EvalOptions, Evaluated, Steps, Traced, Value, instant, range, trace};
+pub use notation::{NotationError, SeriesValues, parse_series};
 pub use parser::{MAX_DEPTH, ParseError, ParseOptions, parse};
 pub(crate) use quoting::{quote, unquote};
 pub use reach::{LOOKBACK, Reach, reach};

@@ -27,6 +27,9 @@ pub enum Command {
     /// Check files, and tell every problem at once.
     #[command(subcommand)]
     Check(Check),
+    /// Run tests.
+    #[command(subcommand)]
+    Test(Test),
     /// Ask a running plimsoll whether it is healthy and ready (for Docker's HEALTHCHECK).
     Healthcheck(HealthArgs),
     /// Look at and work on webhooks that wait or were given up; plimsoll must be stopped.
@@ -108,6 +111,22 @@ pub struct CheckRulesArgs {
     /// How often the targets that feed the rules are scraped.
     #[arg(long, value_name = "DURATION", default_value = "5s")]
     pub scrape_interval: String,
+}
+
+#[derive(Subcommand, Debug)]
+pub enum Test {
+    /// Run unit tests of rules, in promtool's file format.
+    Rules(TestRulesArgs),
+}
+
+#[derive(Arguments, Debug)]
+pub struct TestRulesArgs {
+    /// Test files; wildcards are understood.
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<String>,
+    /// Run only tests whose name matches; may stand anywhere in the name.
+    #[arg(long, value_name = "REGEX")]
+    pub run: Option<String>,
 }
 
 #[derive(Arguments, Debug)]

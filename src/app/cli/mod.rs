@@ -10,6 +10,7 @@ mod out;
 mod outbox;
 mod run;
 mod send_test;
+mod test_rules;
 
 #[cfg(test)]
 mod tests;
@@ -23,7 +24,7 @@ use clap::{CommandFactory, Parser};
 use serde::Serialize;
 
 pub use self::args::Format;
-use self::args::{Args, Check, Command};
+use self::args::{Args, Check, Command, Test};
 use self::out::Out;
 use super::config::{Config, Environment};
 use super::demo;
@@ -82,6 +83,7 @@ fn execute(
         Command::Demo(options) => demo::main(&options, out.format, out.colours.0),
         Command::Check(Check::Config(args)) => check::config(&args, out),
         Command::Check(Check::Rules(args)) => check::rules(&args, out),
+        Command::Test(Test::Rules(args)) => test_rules::test_rules(&args, out),
         Command::Healthcheck(args) => health::healthcheck(&args, out),
         Command::Outbox(command) => outbox::outbox(command, environment, out),
         Command::SendTest(args) => send_test::send_test(&args, out),

@@ -9,8 +9,20 @@ use crate::yaml::{Level, Problem};
 
 const RED: &str = "\x1b[1;31m";
 const YELLOW: &str = "\x1b[1;33m";
+const GREEN: &str = "\x1b[32m";
 const CYAN: &str = "\x1b[36m";
 const PLAIN: &str = "\x1b[0m";
+
+/// What a coloured word means.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Ink {
+    /// Something is wrong.
+    Bad,
+    /// Something is as it should be.
+    Good,
+    /// Something to look at.
+    Note,
+}
 
 /// The two streams of a command.
 pub struct Out<'a> {
@@ -33,6 +45,22 @@ impl Out<'_> {
     /// Writes data as it is.
     pub fn raw(&mut self, bytes: &[u8]) {
         write(self.data, &String::from_utf8_lossy(bytes));
+    }
+
+    /// Text for [`Out::raw`], safe for a terminal, coloured if data goes to one.
+    pub fn inked(&self, ink: Ink, text: &str) -> String {
+        let code = match ink {
+            _ if !self.colours.0 => return visible(text),
+            Ink::Bad => RED,
+            Ink::Good => GREEN,
+            Ink::Note => CYAN,
+        };
+        format!("{code}{}{PLAIN}", visible(text))
+    }
+
+    /// Text for [`Out::raw`], safe for a terminal.
+    pub fn plain(text: &str) -> String {
+        visible(text)
     }
 
     /// Writes one JSON document.

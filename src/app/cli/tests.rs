@@ -43,7 +43,8 @@ fn folder() -> (TempDir, impl Fn(&str, &str) -> String) {
 fn help_is_data_and_nonsense_is_usage() {
     let helped = run(&["--help"]);
     assert_eq!((helped.code, helped.err.as_str()), (0, ""));
-    for command in ["run", "check", "healthcheck", "outbox", "send-test", "version", "completions"]
+    for command in
+        ["run", "check", "test", "healthcheck", "outbox", "send-test", "version", "completions"]
     {
         assert!(helped.out.contains(command), "{}", helped.out);
     }
@@ -116,6 +117,48 @@ fn check_rules_lints_and_lints_can_be_switched_off() {
     assert_eq!(ran.code, 2);
     assert!(ran.out.contains("b.yml:1:5") && ran.out.contains("is a directory"), "{}", ran.out);
     assert!(ran.err.contains("3 errors"), "{}", ran.err);
+}
+
+#[test]
+fn rule_tests_show_what_was_expected_beside_what_came() {
+    let (dir, write) = folder();
+    write("r.yml", "groups: [{name: g, rules: [{alert: A, expr: 'm / 2 > 1', labels: {s: x}}]}]");
+    let test = |name: &str, label: &str| {
+        format!(
+            "rule_files: ['r.y*']\ntests:\n- name: {name}\n  input_series: [{{series: 'm{{a=\"b\"}}', \
+             values: 4}}]\n  alert_rule_test:\n  - {{alertname: A, exp_alerts: [{{exp_labels: {{a: b, \
+             s: {label}}}}}]}}\n"
+        )
+    };
+    let (good, bad) =
+        (write("a_test.yml", &test("one", "x")), write("b_test.yml", &test("two", "y")));
+    let both = dir.path().join("*_test.yml").display().to_string();
+    let ran = run(&["test", "rules", &good]);
+    assert_eq!((ran.code, ran.err.as_str()), (0, "1 files, 1 tests, 1 checks: all hold\n"));
+    assert_eq!(ran.out, format!("{good}: ok, 1 tests, 1 checks\n"));
+    let ran = run(&["test", "rules", &both]);
+    assert_eq!(ran.code, 1, "{}", ran.out);
+    let want = format!(
+        "{good}: ok, 1 tests, 1 checks\n{bad}:6:5: FAILED: two: alert A at 0s\n  ~ {{a=\"b\", \
+         alertname=\"A\", s=\"x\"}}\n      - s=\"y\"\n      + s=\"x\"\n  values at 0s:\n    \
+         m / 2 > 1\n        {{a=\"b\"}} 2\n      m / 2\n          {{a=\"b\"}} 2\n        m\n            \
+         m{{a=\"b\"}} 4\n{bad}: FAILED, 1 of 1 tests\n"
+    );
+    assert_eq!(ran.out, want);
+    let json: serde_json::Value =
+        serde_json::from_str(&run(&["test", "rules", &bad, "--format", "json"]).out).expect("JSON");
+    let failure = &json[0]["tests"][0]["failures"][0];
+    assert_eq!(failure["differences"][0]["expected"]["labels"]["s"], "y");
+    assert_eq!(failure["parts"][2]["value"][0], "m{a=\"b\"} 4");
+    let ran = run(&["test", "rules", &both, "--run", "^one$"]);
+    assert_eq!(ran.code, 0, "{}", ran.out);
+    assert_eq!(run(&["test", "rules", &both, "--run", "("]).code, 64);
+    assert_eq!(run(&["test", "rules", "/nonexistent*"]).code, 2);
+    let unread = write("c.yml", "rule_files: [nosuch.yml]\ntest: []\n");
+    let ran = run(&["test", "rules", &unread]);
+    assert_eq!(ran.code, 2);
+    assert!(ran.out.contains("`nosuch.yml` matches no rule file"), "{}", ran.out);
+    assert!(ran.out.contains("hint: did you mean `tests`?"), "{}", ran.out);
 }
 
 /// A configuration whose journal holds one waiting and one dead delivery; their ids.

@@ -1,0 +1,206 @@
+//! Test files by their verdicts, and what is said about the ones that fail.
+
+use super::*;
+use crate::rules;
+
+const RULES: &str = "groups:
+- name: g
+  interval: 7m
+  rules:
+  - {record: 'r:m', expr: sum(m)}
+  - alert: High
+    expr: m > 5
+    for: 1m
+    labels: {sev: '{{ $labels.a }}!'}
+    annotations: {summary: 'at {{ $value }} of {{ $externalLabels.region }} {{ $externalURL }}'}
+  - {alert: Sum, expr: 'r:m > 10', keep_firing_for: 2m}
+  - {alert: Held, expr: 'ALERTS{alertname=\"High\",alertstate=\"pending\"}', labels: {alertname: x}}
+";
+
+/// Runs tests given as the entries of one test on `RULES`, every minute.
+fn play(entries: &str) -> Vec<Ran> {
+    let text = format!(
+        "evaluation_interval: 1m\ntests:\n- input_series:\n  - {{series: 'm{{a=\"x\"}}', values: \
+         '1+1x9 _x2 20 stale'}}\n  - {{series: 'm{{a=\"y\"}}', values: '0x20'}}\n  \
+         external_labels: {{region: sg}}\n  external_url: http://p\n{entries}"
+    );
+    let (file, problems) = read("t.yml", &text);
+    assert!(problems.is_empty(), "{problems}");
+    let (groups, problems) = rules::load(&[("r.yml".to_owned(), RULES.to_owned())]);
+    assert!(problems.is_empty(), "{problems}");
+    run(&file.expect("reads"), &groups, &|_| true)
+}
+
+/// `line: difference` of every failure.
+fn failures(entries: &str) -> Vec<String> {
+    let shown = |entry: &Entry| format!("{}{:?}", entry.title(), entry.annotations);
+    let difference = |difference: &Difference| match difference {
+        Difference::Missing(entry) => format!("-{}", shown(entry)),
+        Difference::Unexpected(entry) => format!("+{}", shown(entry)),
+        Difference::Changed { expected, got } => format!("-{}+{}", shown(expected), shown(got)),
+    };
+    let all = play(entries).into_iter().flat_map(|ran| ran.failures);
+    let said = |failure: Failure| {
+        let differences = failure.differences.iter().map(difference);
+        differences.chain(failure.notes).collect::<Vec<_>>().join(" ")
+    };
+    all.map(said).collect()
+}
+
+fn alert(time: &str, name: &str, alerts: &str) -> Vec<String> {
+    failures(&format!(
+        "  alert_rule_test:\n  - {{eval_time: {time}, alertname: {name}, exp_alerts: [{alerts}]}}\n"
+    ))
+}
+
+fn sample(time: &str, expr: &str, samples: &str) -> Vec<String> {
+    failures(&format!(
+        "  promql_expr_test:\n  - {{eval_time: {time}, expr: '{expr}', exp_samples: [{samples}]}}\n"
+    ))
+}
+
+#[test]
+fn what_holds_passes() {
+    let high = "{exp_labels: {a: x, sev: x!}, exp_annotations: {summary: 'at 7 of sg http://p'}}";
+    for (time, name, alerts) in [
+        ("4m59s", "High", ""),
+        // `for: 1m`: true since 5m.
+        ("5m30s", "High", ""),
+        ("6m", "High", high),
+        ("6m59s", "High", high),
+        ("9m", "Sum", ""),
+        ("13m", "Sum", "{}"),
+        ("14m", "Sum", "{}"),
+        ("15m", "Sum", ""),
+        ("4m", "Held", ""),
+        ("3m", "Unheard", ""),
+    ] {
+        assert_eq!(alert(time, name, alerts), [""; 0], "{name} at {time}");
+    }
+    for (time, expr, samples) in [
+        ("2m", "m", "{labels: 'm{a=\"y\"}', value: 0}, {labels: 'm{a=\"x\"}', value: 3}"),
+        ("2m", "r:m", "{labels: 'r:m', value: 3}"),
+        ("2m", "1 + 1", "{value: 2}"),
+        ("2m", "count(nothing)", ""),
+        ("2m", "0/0", "{value: .nan}"),
+        ("2m", "-1/0", "{value: -.inf}"),
+        (
+            "6m",
+            "ALERTS{alertstate=\"firing\"}",
+            "{labels: 'ALERTS{a=\"x\",alertname=\"High\",alertstate=\"firing\",sev=\"x!\"}', value: 1}",
+        ),
+        // The default step is the evaluation interval; ranges are left-open.
+        ("2m", "count_over_time(sum(m)[2m:])", "{value: 2}"),
+        // Samples are there up to the last slot.
+        ("2m30s", "timestamp(m{a=\"y\"})", "{labels: '{a=\"y\"}', value: 120}"),
+    ] {
+        assert_eq!(sample(time, expr, samples), [""; 0], "{expr} at {time}");
+    }
+}
+
+#[test]
+fn what_does_not_hold_is_paired_with_what_is_there() {
+    let cases = [
+        (
+            alert("6m", "High", "{exp_labels: {a: x, sev: y}}"),
+            "-{a=\"x\", alertname=\"High\", sev=\"y\"}{}+{a=\"x\", alertname=\"High\", \
+             sev=\"x!\"}{summary=\"at 7 of sg http://p\"}",
+        ),
+        (
+            alert("5m", "High", "{exp_labels: {a: x}}"),
+            "-{a=\"x\", alertname=\"High\"}{} {a=\"x\", alertname=\"High\", sev=\"x!\"} is \
+             pending: its condition has held for 0s",
+        ),
+        (alert("13m", "Sum", ""), "+{alertname=\"Sum\"}{}"),
+        (sample("2m", "r:m", ""), "+r:m 3{}"),
+        (sample("2m", "r:m", "{labels: 'r:m', value: 4}"), "-r:m 4{}+r:m 3{}"),
+        (sample("2m", "r:m", "{labels: x, value: 4}"), "-x 4{} +r:m 3{}"),
+        (sample("2m", "m[1m]", ""), "the result is neither a vector nor a number"),
+    ];
+    for (got, want) in cases {
+        assert_eq!(got, [want]);
+    }
+    let entries = "  alert_rule_test:\n  - {eval_time: 6m, alertname: High}\n";
+    let failure = &play(entries)[0].failures[0];
+    let parts: Vec<_> = failure.parts.iter().map(|part| part.expr.as_str()).collect();
+    assert_eq!(parts, ["m > 5", "m"], "the parts of the rule come with it");
+}
+
+#[test]
+fn an_alert_that_no_rule_has_is_warned_of() {
+    let ran = play("  alert_rule_test:\n  - {eval_time: 3m, alertname: Hihg}\n");
+    assert!(ran[0].failures.is_empty());
+    assert_eq!(ran[0].warnings[0].1, "no rule has the alert `Hihg`");
+}
+
+#[test]
+fn a_rule_that_fails_ends_the_test() {
+    let rules = "groups: [{name: g, rules: [{record: r, expr: 'm * on() m'}]}]".to_owned();
+    let (groups, _) = rules::load(&[("r.yml".to_owned(), rules)]);
+    let text = "tests: [{input_series: [{series: 'm{a=\"1\"}', values: 1}, {series: 'm{a=\"2\"}', \
+                values: 1}], promql_expr_test: [{expr: '1', exp_samples: [{value: 1}]}]}]";
+    let (file, problems) = read("t.yml", text);
+    assert!(problems.is_empty(), "{problems}");
+    let ran = run(&file.expect("reads"), &groups, &|_| true);
+    assert_eq!(ran[0].failures[0].kind, Kind::Rule("r.yml;g;r;0".to_owned()));
+    assert!(ran[0].failures[0].notes[0].contains("many-to-many"));
+    assert_eq!(ran[0].name, "test 1");
+}
+
+#[test]
+fn fuzzy_and_start_are_known_and_values_are_exact_otherwise() {
+    let cases = [
+        ("", "0.3", 1),
+        ("fuzzy_compare: true\n", "0.3", 0),
+        ("fuzzy_compare: true\n", "0.30001", 1),
+    ];
+    for (head, value, failures) in cases {
+        let text = format!(
+            "{head}tests: [{{start_timestamp: '2026-11-22T02:00:00Z', input_series: [{{series: m, \
+             values: 0.1+0.1x2}}], promql_expr_test: [{{expr: m, eval_time: 2m, exp_samples: \
+             [{{labels: m, value: {value}}}]}}, {{expr: 'hour()', exp_samples: [{{value: 2}}]}}]}}]"
+        );
+        let (file, problems) = read("t.yml", &text);
+        assert!(problems.is_empty(), "{problems}");
+        let ran = run(&file.expect("reads"), &[], &|_| true);
+        assert_eq!(ran[0].failures.len(), failures, "{head}{value}: {:?}", ran[0].failures);
+    }
+}
+
+#[test]
+fn what_does_not_read_is_said_with_its_place() {
+    let cases = [
+        ("test: []", "1:1: unknown key `test`; did you mean `tests`?"),
+        (
+            "tests: [{input_serie: []}]",
+            "1:10: tests[0]: unknown key `input_serie`; did you mean \
+          `input_series`?",
+        ),
+        (
+            "tests: [{input_series: [{series: 'm{a', values: 1}]}]",
+            "1:38: tests[0].input_series[0].series: unexpected end of input inside braces",
+        ),
+        (
+            "tests: [{input_series: [{series: m, values: '1 2+x'}]}]",
+            "1:48: tests[0].input_series[0].values: `2+x` is not a value; write a number, \
+             `a+bxn`, `axn`, `_`, `_xn` or `stale`",
+        ),
+        (
+            "tests: [{alert_rule_test: [{eval_time: 1m}]}]",
+            "1:28: tests[0].alert_rule_test[0]: `alertname` is missing",
+        ),
+        (
+            "tests: [{promql_expr_test: [{expr: 'up +'}]}]",
+            "1:41: tests[0].promql_expr_test[0].expr: could not parse: unexpected end of input",
+        ),
+        (
+            "evaluation_interval: 1ms\ntests: [{alert_rule_test: [{eval_time: 9y, alertname: a}]}]",
+            "2:9: tests[0]: asks for more than 10000000 evaluations; raise \
+             `evaluation_interval` or lower `eval_time`",
+        ),
+    ];
+    for (text, want) in cases {
+        let (_, problems) = read("t.yml", text);
+        assert_eq!(problems.to_string().trim_end().replace("t.yml:", ""), want, "{text}");
+    }
+}
