@@ -12,6 +12,7 @@ mod alertmanager;
 mod disk;
 mod exporters;
 mod peers;
+mod promtool;
 #[allow(dead_code, unused_imports, reason = "shared with tests/it, which uses the rest")]
 #[path = "../it/support/mod.rs"]
 mod support;
