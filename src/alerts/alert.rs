@@ -1,10 +1,18 @@
 //! One alert: what it says, where it is in its life, and what it lived through.
 
+use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::tally::Tally;
 use crate::base::{Labels, Timestamp};
+
+/// Resolved alerts are kept, and re-sent, this long (`rules/alerting.go` `resolvedRetention`).
+const RESOLVED_RETENTION: Duration = Duration::from_secs(15 * 60);
+/// An incident nobody accepted is presented late up to this age, then forgotten.
+const MISSED_RETENTION: Duration = Duration::from_secs(60 * 60);
 
 /// Where an alert is in Prometheus's life cycle.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -94,6 +102,12 @@ pub struct Alert {
     pub unknown_told: bool,
     /// When an Alertmanager first accepted this incident.
     pub accepted_at: Option<Timestamp>,
+    /// Until when it stays in the book after its end; moves with the wall clock's steps.
+    #[serde(default)]
+    pub kept_until: Option<Timestamp>,
+    /// By the name of each Alertmanager instance, its tally when it first accepted this incident.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tallies: BTreeMap<String, Tally>,
     /// The incident before, of the same labels, while this one is pending: it has ended, and who is
     /// still owed its end (or its late presentation) gets it unless this one fires.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -124,6 +138,8 @@ impl Alert {
             unknown: None,
             unknown_told: false,
             accepted_at: None,
+            kept_until: None,
+            tallies: BTreeMap::new(),
             previous: None,
             restored: false,
             judged: false,
@@ -155,12 +171,69 @@ impl Alert {
         self.fired_at.unwrap_or(self.active_at)
     }
 
+    /// When it ended, if it has.
+    pub fn ended_at(&self) -> Option<Timestamp> {
+        self.resolved.as_ref().map(|(at, _)| *at)
+    }
+
+    /// Ends it at this slot. It stays in the book until everyone must have heard.
+    pub(super) fn end(&mut self, slot: Timestamp, reason: ResolveReason) {
+        self.state = AlertState::Resolved;
+        self.keep_firing_since = None;
+        self.unknown = None;
+        self.unknown_told = false;
+        self.resolved = Some((slot, reason));
+        self.kept_until = Some(slot + self.retention());
+    }
+
+    /// Notes that an Alertmanager has accepted this incident for the first time. If it was
+    /// presented late, its end has 15 minutes of its own from now on.
+    pub fn accept(&mut self, wall: Timestamp) {
+        self.accepted_at = Some(wall);
+        if self.resolved.is_some() {
+            self.kept_until = Some(wall + self.retention());
+        }
+    }
+
+    /// Notes that its end is held back, for no longer than `max_hold`, and has 15 minutes of its own
+    /// from then on. Returns whether that is new.
+    pub fn hold_end(&mut self, max_hold: Duration) -> bool {
+        let until = self.ended_at().map(|at| at + max_hold + RESOLVED_RETENTION);
+        let is_new = self.kept_until < until;
+        if is_new {
+            self.kept_until = until;
+        }
+        is_new
+    }
+
+    /// Whether it has ended and been kept long enough.
+    pub fn is_over(&self, slot: Timestamp) -> bool {
+        self.kept_until.is_some_and(|until| slot > until)
+    }
+
+    /// Says until when it is kept, in a row written before that was a fact of its own.
+    pub fn complete(&mut self) {
+        if self.kept_until.is_none() {
+            let ended_at =
+                self.ended_at().max(self.accepted_at.filter(|_| self.resolved.is_some()));
+            self.kept_until = ended_at.map(|at| at + self.retention());
+        }
+    }
+
+    fn retention(&self) -> Duration {
+        if self.accepted_at.is_some() { RESOLVED_RETENTION } else { MISSED_RETENTION }
+    }
+
     /// Moves what is counted in wall time: the wall clock has stepped. What was published (when it
     /// fired, when it ended) stays as it was.
     pub fn rebase(&mut self, by_ms: i64) {
         let shift = |at: Timestamp| Timestamp(at.0 + by_ms);
         self.active_at = shift(self.active_at);
         self.keep_firing_since = self.keep_firing_since.map(shift);
+        self.kept_until = self.kept_until.map(shift);
+        if let Some(previous) = &mut self.previous {
+            previous.rebase(by_ms);
+        }
         if let Some((since, _)) = &mut self.unknown {
             *since = shift(*since);
         }

@@ -10,10 +10,6 @@ use std::time::Duration;
 use super::alert::{Alert, AlertState, Doubt, ResolveReason};
 use crate::base::{Labels, Timestamp};
 
-/// Resolved alerts are kept, and re-sent, this long (`rules/alerting.go` `resolvedRetention`).
-pub(super) const RESOLVED_RETENTION: Duration = Duration::from_secs(15 * 60);
-/// An incident nobody accepted is presented late up to this age, then forgotten.
-pub(super) const MISSED_RETENTION: Duration = Duration::from_secs(60 * 60);
 /// An unknown alert is said to be unknown after this many intervals.
 const UNKNOWN_TOLD_AFTER_INTERVALS: u32 = 2;
 
@@ -91,11 +87,11 @@ pub fn advance(
                 // A resolved alert that comes back is a new incident of the same label set.
                 let begun = Alert { revision: alert.revision, ..begin(candidate, round.slot) };
                 let ended = std::mem::replace(alert, begun);
-                alert.previous = (!is_over(&ended, round.slot)).then(|| Box::new(ended));
+                alert.previous = (!ended.is_over(round.slot)).then(|| Box::new(ended));
                 Some(fire_if_due(alert, round).unwrap_or(Change::Pending))
             }
             _ if alert.is_active() => absent(alert, round),
-            _ => is_over(alert, round.slot).then_some(Change::Forgotten),
+            _ => alert.is_over(round.slot).then_some(Change::Forgotten),
         };
         changes.extend(change.map(|change| (labels.clone(), change)));
         change != Some(Change::Forgotten)
@@ -132,7 +128,7 @@ pub fn end_all(alerts: &mut BTreeMap<Labels, Alert>, slot: Timestamp) -> Vec<(La
 pub fn expire(alerts: &mut BTreeMap<Labels, Alert>, slot: Timestamp) -> Vec<Labels> {
     let over: Vec<Labels> = alerts
         .iter()
-        .filter(|(_, alert)| is_over(alert, slot))
+        .filter(|(_, alert)| alert.is_over(slot))
         .map(|(labels, _)| labels.clone())
         .collect();
     alerts.retain(|labels, _| !over.contains(labels));
@@ -166,8 +162,12 @@ fn fire_if_due(alert: &mut Alert, round: &Round<'_>) -> Option<Change> {
     match (alert.state, held) {
         (AlertState::Pending, true) => {
             alert.state = AlertState::Firing;
-            alert.fired_at = Some(round.slot);
-            alert.previous = None;
+            // The wall clock may pass a slot twice. Two incidents of one alert never start at once,
+            // because that is what tells them apart.
+            let earlier = alert.previous.take().map(|ended| ended.starts_at());
+            let twin = earlier.filter(|at| (round.slot..round.slot + round.interval).contains(at));
+            let apart = |twin| twin + Duration::from_millis(1);
+            alert.fired_at = Some(twin.map_or(round.slot, apart));
             Some(Change::Firing)
         }
         (AlertState::Firing, false) => {
@@ -238,22 +238,8 @@ fn step_back(alert: &mut Alert) -> Change {
 }
 
 fn resolve(alert: &mut Alert, slot: Timestamp, reason: ResolveReason) -> Change {
-    alert.state = AlertState::Resolved;
-    alert.keep_firing_since = None;
-    alert.unknown = None;
-    alert.unknown_told = false;
-    alert.resolved = Some((slot, reason));
+    alert.end(slot, reason);
     Change::Resolved
-}
-
-/// Whether a resolved alert has been kept long enough.
-fn is_over(alert: &Alert, slot: Timestamp) -> bool {
-    let Some((resolved_at, _)) = alert.resolved else { return false };
-    match alert.accepted_at {
-        // A late presentation is accepted after the end; its resolve needs its own 15 minutes.
-        Some(accepted_at) => slot.since(resolved_at.max(accepted_at)) > RESOLVED_RETENTION,
-        None => slot.since(resolved_at) > MISSED_RETENTION,
-    }
 }
 
 #[cfg(test)]
@@ -335,23 +321,77 @@ mod tests {
 
     #[test]
     fn resolved_alerts_are_kept_for_their_retention() {
-        let resolved = |accepted| {
+        const MINUTE: i64 = 60_000;
+        let ended = |accepted: bool| {
             let mut alert = begin(candidate(1.0), Timestamp(0));
-            alert.accepted_at = accepted;
+            if accepted {
+                alert.accept(Timestamp(0));
+            }
             resolve(&mut alert, Timestamp(1000), ResolveReason::ConditionCleared);
             alert
         };
-        let minute = 60_000;
-        assert!(!is_over(&resolved(Some(Timestamp(0))), Timestamp(15 * minute)));
-        assert!(is_over(&resolved(Some(Timestamp(0))), Timestamp(15 * minute + 1001)));
-        assert!(!is_over(&resolved(None), Timestamp(60 * minute)), "missed: an hour");
-        assert!(is_over(&resolved(None), Timestamp(60 * minute + 1001)));
-        let mut kept = BTreeMap::from([(labels("x"), resolved(None))]);
-        assert_eq!(expire(&mut kept, Timestamp(60 * minute)), []);
-        assert_eq!(expire(&mut kept, Timestamp(60 * minute + 1001)), [labels("x")]);
-        assert!(kept.is_empty());
-        let late = resolved(Some(Timestamp(50 * minute)));
-        assert!(!is_over(&late, Timestamp(64 * minute)), "15 minutes from its late presentation");
+        let late = || {
+            let mut alert = ended(false);
+            alert.accept(Timestamp(50 * MINUTE + 1000));
+            alert
+        };
+        let held = || {
+            let mut alert = ended(true);
+            assert!(alert.hold_end(Duration::from_secs(3600)), "that is new");
+            assert!(!alert.hold_end(Duration::from_secs(3600)), "that is known");
+            alert
+        };
+        let moved = |minutes: i64| {
+            let mut alert = ended(true);
+            alert.rebase(minutes * MINUTE);
+            alert
+        };
+        let from_an_old_row = || {
+            let mut alert = Alert { kept_until: None, ..ended(true) };
+            alert.complete();
+            alert
+        };
+        let cases = [
+            ("heard of", ended(true), 15),
+            ("missed", ended(false), 60),
+            ("presented late: 15 minutes from then", late(), 65),
+            ("held: an hour, and 15 minutes", held(), 75),
+            ("the clock was set 20 minutes forward", moved(20), 35),
+            ("the clock was set 10 minutes back", moved(-10), 5),
+            ("from a row of an older version", from_an_old_row(), 15),
+        ];
+        for (what, alert, kept) in cases {
+            let last = Timestamp(kept * MINUTE + 1000);
+            assert!(!alert.is_over(last), "{what}");
+            assert!(alert.is_over(last + Duration::from_millis(1)), "{what}");
+            let mut book = BTreeMap::from([(labels("x"), alert)]);
+            assert_eq!(expire(&mut book, last), [], "{what}");
+            assert_eq!(expire(&mut book, last + STEP), [labels("x")], "{what}");
+            assert!(book.is_empty(), "{what}");
+        }
+    }
+
+    #[test]
+    fn two_incidents_never_start_at_once() {
+        let no_doubt = |_: &Alert| None;
+        let round = |slot_s: i64| Round {
+            slot: Timestamp(slot_s * 1000),
+            interval: STEP,
+            terms: Terms::default(),
+            unknown_timeout: STEP,
+            doubt: &no_doubt,
+            may_begin: true,
+        };
+        let mut alerts = BTreeMap::new();
+        let mut starts = Vec::new();
+        // Each incident lasts one slot; then the clock shows the second given again.
+        for slot in [100, 100, 100, 95, 200] {
+            advance(&mut alerts, vec![candidate(1.0)], &round(slot));
+            starts.push(alerts[&labels("x")].starts_at().0);
+            advance(&mut alerts, vec![], &round(slot + 5));
+            alerts.values_mut().for_each(|alert| alert.accept(Timestamp(slot * 1000)));
+        }
+        assert_eq!(starts, [100_000, 100_001, 100_002, 95_000, 200_000]);
     }
 
     #[test]

@@ -5,9 +5,15 @@
 //! news, so such an alert neither resolves nor acts until its inputs are back.
 
 mod alert;
+mod hold;
 mod life;
+mod post;
 mod present;
+mod tally;
+mod told;
 
 pub use alert::{Alert, AlertState, Doubt, ResolveReason};
 pub use life::{Candidate, Change, Round, Terms, advance, end_all, expire};
-pub use present::{Phase, Post, PostId, Presented, Presenter, PresenterConfig, Verdict};
+pub use post::{Phase, Post, PostId, Presented, Settled, Verdict};
+pub use present::{Due, Moment, Presenter, PresenterConfig};
+pub use tally::Tally;

@@ -2,17 +2,22 @@
 //!
 //! Alertmanager is told the whole level again and again (`rules/alerting.go` `needsSending`), each
 //! instance on its own, so a lost post heals by the next one. Beyond Prometheus: a failed post is
-//! retried after 1, 2, 5, then every 10 s instead of a minute later, and an incident that came and
-//! went while no instance listened is *presented late*, once: first as firing with its true start,
-//! held until the instance must have grouped it, then as resolved with its true end. Without that
-//! Alertmanager would file it as resolved before anyone heard of it.
+//! retried after 1, 2, 5, then every 10 s instead of a minute later. An incident that came and went
+//! while no instance listened is *presented late*, once: first as firing with its true start, held
+//! until the instance must have grouped it, then as resolved with its true end; without that
+//! Alertmanager would file it as resolved before anyone heard of it. And the end of an incident
+//! that Alertmanager took but could not pass on is *held* until it can (`hold.rs`).
 //!
 //! Pure: it decides, it does not send, and it forgets nothing it was not told is accepted.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::alert::{Alert, AlertState};
+use super::alert::Alert;
+use super::hold::{End, Gate, Holds};
+use super::post::{Phase, Post, PostId, Presented, Settled, Verdict};
+use super::tally::Tally;
+use super::told::{Told, held_phase_due, phase_due};
 use crate::base::{Now, Timestamp, fingerprint};
 
 /// Waits after the first, second, … failed post in a row; the last repeats.
@@ -34,81 +39,43 @@ pub struct PresenterConfig {
     pub resend_delay: Duration,
     /// How long a late incident is held firing where the instance's own timing is not known.
     pub hold: Duration,
+    /// How long after its end an incident is shown as firing at most, while Alertmanager cannot
+    /// deliver.
+    pub max_hold: Duration,
 }
 
-/// One post to one instance; given back with its verdict.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub struct PostId(pub u64);
+/// What to do now: posts to make, and instances whose tally to read.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Due {
+    /// At most one for each instance that is neither busy nor backing off.
+    pub posts: Vec<Post>,
+    /// Indices of instances; each answer comes back through [`Presenter::take_tally`].
+    pub asks: Vec<usize>,
+}
 
-/// What one alert is presented as.
+/// The time of a round.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Phase {
-    /// It fires (or is unknown, which Alertmanager knows as firing).
-    Firing,
-    /// It has ended.
-    Resolved,
-    /// It has ended unheard, and is first shown as firing.
-    LateFiring,
-    /// It was shown late, and ends now with its true end.
-    LateResolved,
-}
-
-/// An alert within a post.
-#[derive(Clone, PartialEq, Debug)]
-pub struct Presented {
-    /// The alert, as it was when the post was made.
-    pub alert: Alert,
-    /// Its rule's expression; empty if the rule is gone.
-    pub expr: String,
-    /// What it is presented as.
-    pub phase: Phase,
-    /// `endsAt` on the wire.
-    pub ends_at: Timestamp,
-}
-
-/// What to post to which instance.
-#[derive(Clone, PartialEq, Debug)]
-pub struct Post {
-    /// Its id.
-    pub id: PostId,
-    /// Index of the instance, in the order of configuration.
-    pub instance: usize,
-    /// The alerts, at most 256.
-    pub alerts: Vec<Presented>,
-}
-
-/// How a post ended.
-#[derive(Clone, PartialEq, Debug)]
-pub enum Verdict {
-    /// The instance has it. An alert it refused for good counts as had: it would be refused again.
-    Accepted,
-    /// It does not; the reason is for people.
-    Failed(String),
-}
-
-#[derive(Clone, Copy, PartialEq, Debug)]
-struct Told {
-    /// Which incident: the alert's start.
-    fired_at: Timestamp,
-    /// When it was told last.
-    at: Timestamp,
-    /// Whether that was its end.
-    ended: bool,
-    /// For a late incident: when (monotonic) its end may be told.
-    late_until: Option<Duration>,
+pub struct Moment {
+    /// The clocks.
+    pub now: Now,
+    /// The slot after an evaluation, the wall time on a retry.
+    pub at: Timestamp,
+    /// The longest interval of an alerting group.
+    pub interval: Duration,
 }
 
 struct InFlight {
     post: PostId,
     at: Timestamp,
-    /// Identity, incident and phase of each alert.
-    alerts: Vec<(u64, Timestamp, Phase)>,
+    alerts: Vec<Settled>,
 }
 
 #[derive(Default)]
 struct Instance {
+    name: String,
     /// By label fingerprint, as Alertmanager itself identifies alerts.
     told: BTreeMap<u64, Told>,
+    holds: Holds,
     in_flight: Option<InFlight>,
     failures: usize,
     retry_at: Option<Duration>,
@@ -117,14 +84,64 @@ struct Instance {
 }
 
 impl Instance {
-    /// Holds that are over and have no end to tell: the same alert is active again, so its late
-    /// incident has been overtaken. Left alone they would wake the engine for nothing, at once.
+    /// What this instance should hear of an alert now, if anything. Notes in `gated` an end it had
+    /// to think about.
+    fn phase(
+        &mut self,
+        alert: &Alert,
+        moment: Moment,
+        config: &PresenterConfig,
+        gated: &mut BTreeSet<u64>,
+    ) -> Option<Phase> {
+        let key = fingerprint(&alert.labels);
+        // An earlier incident of the same labels says nothing about this one.
+        let told = self.told.get(&key).filter(|told| told.fired_at == alert.starts_at());
+        let again = told.is_some_and(|told| moment.at > told.at + config.resend_delay);
+        let phase = phase_due(alert, told, moment.now, again)?;
+        let (Some(ended_at), Some(base)) = (alert.ended_at(), alert.tallies.get(&self.name)) else {
+            return Some(phase);
+        };
+        if !phase.is_end() || told.is_some_and(Told::ended) {
+            return Some(phase);
+        }
+        gated.insert(key);
+        let end = End {
+            key,
+            fired_at: alert.starts_at(),
+            base: *base,
+            left: config.max_hold.saturating_sub(moment.now.wall.since(ended_at)),
+            turn: self.hold.unwrap_or(config.hold),
+        };
+        match self.holds.gate(end, moment.now.monotonic) {
+            Gate::Open => Some(phase),
+            Gate::Asking => None,
+            Gate::Shut => held_phase_due(told, again),
+        }
+    }
+
+    /// Presentations that are over and have no end to tell: the same alert is active again, so its
+    /// late incident has been overtaken. Left alone they would wake the engine for nothing, at once.
     fn let_go_of_overtaken(&mut self, presented: &[Presented], now: Now) {
         let is_over = |told: &Told| told.late_until.is_some_and(|until| until <= now.monotonic);
-        for (key, told) in self.told.iter_mut().filter(|(_, told)| !told.ended && is_over(told)) {
-            if !presented.iter().any(|p| fingerprint(&p.alert.labels) == *key) {
+        for (key, told) in self.told.iter_mut().filter(|(_, told)| !told.ended() && is_over(told)) {
+            let is_told = presented.iter().any(|p| fingerprint(&p.alert.labels) == *key);
+            if !is_told && !self.holds.contains(*key) {
                 told.late_until = None;
             }
+        }
+    }
+
+    fn next_wakeup(&self) -> Option<Duration> {
+        if self.in_flight.is_some() {
+            return None;
+        }
+        let unfinished =
+            self.told.iter().filter(|(key, told)| !told.ended() && !self.holds.contains(**key));
+        let late = unfinished.filter_map(|(_, told)| told.late_until).min();
+        match (self.retry_at, late, self.holds.next_wakeup()) {
+            // An end is not worth a post before the back-off is over.
+            (Some(retry), ..) => Some(retry),
+            (None, late, held) => late.into_iter().chain(held).min(),
         }
     }
 }
@@ -137,10 +154,15 @@ pub struct Presenter {
 }
 
 impl Presenter {
-    /// A presenter for that many instances, none of which has been told anything.
-    pub fn new(config: PresenterConfig, instances: usize) -> Presenter {
-        let instances = (0..instances).map(|_| Instance::default()).collect();
-        Presenter { config, instances, next_post: 1 }
+    /// A presenter for the instances of these names, none of which has been told anything.
+    pub fn new(config: PresenterConfig, names: &[String]) -> Presenter {
+        let new = |name: &String| Instance { name: name.clone(), ..Instance::default() };
+        Presenter { config, instances: names.iter().map(new).collect(), next_post: 1 }
+    }
+
+    /// Takes new settings for the same instances.
+    pub fn configure(&mut self, config: PresenterConfig) {
+        self.config = config;
     }
 
     /// Sets how long a late incident is held at this instance, once its routes have been read.
@@ -150,43 +172,49 @@ impl Presenter {
         }
     }
 
+    /// Takes the tally an instance was asked for; `None` if it could not be read. Returns whether
+    /// [`Presenter::due`] should be asked now.
+    pub fn take_tally(&mut self, instance: usize, tally: Option<Tally>) -> bool {
+        self.instances.get_mut(instance).is_some_and(|instance| instance.holds.answered(tally))
+    }
+
     /// Why the instance cannot be reached now, if it cannot.
     pub fn trouble(&self, instance: usize) -> Option<&str> {
         self.instances.get(instance)?.why.as_deref()
     }
 
-    /// The posts to start now: at most one for each instance that is neither busy nor backing off.
-    ///
-    /// `alerts` are all there are, each with its rule's expression; `at` is the slot after an evaluation, the wall time on a retry; `interval` the longest
-    /// interval of an alerting group.
+    /// What to do now. `alerts` are all there are, each with its rule's expression.
     pub fn due<'a>(
         &mut self,
-        now: Now,
-        at: Timestamp,
-        interval: Duration,
+        moment: Moment,
         alerts: impl Iterator<Item = (&'a Alert, &'a str)> + Clone,
-    ) -> Vec<Post> {
+    ) -> Due {
+        let Moment { now, at, interval } = moment;
         let valid_until = at + interval.max(self.config.resend_delay) * VALID_FOR_RESENDS;
-        let mut posts = Vec::new();
+        let mut due = Due::default();
         for (index, instance) in self.instances.iter_mut().enumerate() {
             let backing_off = instance.retry_at.is_some_and(|retry| now.monotonic < retry);
             if instance.in_flight.is_some() || backing_off {
                 continue;
             }
+            let mut gated = BTreeSet::new();
             let presented: Vec<Presented> = alerts
                 .clone()
                 .filter_map(|(alert, expr)| {
                     let alert = alert.presentable()?;
-                    let told = instance.told.get(&fingerprint(&alert.labels));
-                    let phase = phase_due(alert, told, now, at, self.config.resend_delay)?;
-                    let ended = matches!(phase, Phase::Resolved | Phase::LateResolved);
-                    let ends_at = if ended { end_of(alert) } else { valid_until };
+                    let phase = instance.phase(alert, moment, &self.config, &mut gated)?;
+                    let end = alert.ended_at().filter(|_| phase.is_end());
+                    let ends_at = end.unwrap_or(valid_until);
                     let expr = expr.to_owned();
                     Some(Presented { alert: alert.clone(), expr, phase, ends_at })
                 })
                 .take(MAX_BATCH)
                 .collect();
-            if presented.len() < MAX_BATCH {
+            let saw_all = presented.len() < MAX_BATCH;
+            if instance.holds.close(saw_all.then_some(&gated), now.monotonic) {
+                due.asks.push(index);
+            }
+            if saw_all {
                 instance.let_go_of_overtaken(&presented, now);
             }
             if presented.is_empty() {
@@ -195,14 +223,18 @@ impl Presenter {
             }
             let id = PostId(self.next_post);
             self.next_post += 1;
-            let alerts = presented
-                .iter()
-                .map(|p| (fingerprint(&p.alert.labels), p.alert.starts_at(), p.phase))
-                .collect();
+            let settled = |p: &Presented| Settled {
+                key: fingerprint(&p.alert.labels),
+                started_at: p.alert.starts_at(),
+                phase: p.phase,
+            };
+            let is_new = |p: &Presented| !p.alert.tallies.contains_key(&instance.name);
+            let wants_tally = presented.iter().any(|p| !p.phase.is_end() && is_new(p));
+            let alerts = presented.iter().map(settled).collect();
             instance.in_flight = Some(InFlight { post: id, at, alerts });
-            posts.push(Post { id, instance: index, alerts: presented });
+            due.posts.push(Post { id, instance: index, alerts: presented, wants_tally });
         }
-        posts
+        due
     }
 
     /// Which instance a post under way is for.
@@ -211,9 +243,8 @@ impl Presenter {
         self.instances.iter().position(is_it)
     }
 
-    /// Takes the verdict of a post. Returns the fingerprints and starts of the incidents that were
-    /// accepted; an unknown or old post id returns nothing.
-    pub fn settle(&mut self, id: PostId, verdict: Verdict, now: Now) -> Vec<(u64, Timestamp)> {
+    /// Takes the verdict of a post. Returns what was accepted; nothing for an unknown or old post.
+    pub fn settle(&mut self, id: PostId, verdict: Verdict, now: Now) -> Vec<Settled> {
         let default_hold = self.config.hold;
         let Some(index) = self.instance_of(id) else { return Vec::new() };
         let instance = &mut self.instances[index];
@@ -229,19 +260,17 @@ impl Presenter {
         instance.retry_at = None;
         instance.why = None;
         let hold = instance.hold.unwrap_or(default_hold);
-        for (key, fired_at, phase) in &in_flight.alerts {
-            let before = instance.told.get(key).filter(|told| told.fired_at == *fired_at);
+        for Settled { key, started_at, phase } in &in_flight.alerts {
+            let before = instance.told.get(key).filter(|told| told.fired_at == *started_at);
+            let before = before.and_then(|told| told.late_until);
             let late_until = match phase {
-                Phase::LateFiring => {
-                    before.and_then(|told| told.late_until).or(Some(now.monotonic + hold))
-                }
-                _ => before.and_then(|told| told.late_until),
+                Phase::LateFiring => before.or(Some(now.monotonic + hold)),
+                _ => before,
             };
-            let ended = matches!(phase, Phase::Resolved | Phase::LateResolved);
-            let told = Told { fired_at: *fired_at, at: in_flight.at, ended, late_until };
-            instance.told.insert(*key, told);
+            let (fired_at, at) = (*started_at, in_flight.at);
+            instance.told.insert(*key, Told { fired_at, at, phase: *phase, late_until });
         }
-        in_flight.alerts.into_iter().map(|(key, fired_at, _)| (key, fired_at)).collect()
+        in_flight.alerts
     }
 
     /// Moves the times of what was told: the wall clock has stepped.
@@ -259,215 +288,11 @@ impl Presenter {
     }
 
     /// When, on the monotonic clock, [`Presenter::due`] should be asked again although no
-    /// evaluation has taken place: a retry is due, or a late incident has been held long enough.
+    /// evaluation has taken place: a retry is due, or an end has waited long enough.
     pub fn next_wakeup(&self) -> Option<Duration> {
-        let of = |instance: &Instance| {
-            if instance.in_flight.is_some() {
-                return None;
-            }
-            let unfinished = instance.told.values().filter(|told| !told.ended);
-            let held = unfinished.filter_map(|told| told.late_until).min();
-            match (instance.retry_at, held) {
-                // A late end is not worth a post before the back-off is over.
-                (Some(retry), _) => Some(retry),
-                (None, held) => held,
-            }
-        };
-        self.instances.iter().filter_map(of).min()
+        self.instances.iter().filter_map(Instance::next_wakeup).min()
     }
-}
-
-/// What this alert should be presented as now, if anything.
-fn phase_due(
-    alert: &Alert,
-    told: Option<&Told>,
-    now: Now,
-    at: Timestamp,
-    resend_delay: Duration,
-) -> Option<Phase> {
-    // An earlier incident of the same labels says nothing about this one.
-    let told = told.filter(|told| told.fired_at == alert.starts_at());
-    let again = told.is_some_and(|told| at > told.at + resend_delay);
-    match alert.state {
-        AlertState::Pending => None,
-        AlertState::Firing => (told.is_none() || again).then_some(Phase::Firing),
-        AlertState::Resolved => match told {
-            None if alert.accepted_at.is_none() => Some(Phase::LateFiring),
-            None => Some(Phase::Resolved),
-            Some(Told { ended: true, late_until, .. }) => {
-                let phase =
-                    if late_until.is_some() { Phase::LateResolved } else { Phase::Resolved };
-                again.then_some(phase)
-            }
-            Some(Told { late_until: Some(until), .. }) if now.monotonic < *until => {
-                again.then_some(Phase::LateFiring)
-            }
-            Some(Told { late_until: Some(_), .. }) => Some(Phase::LateResolved),
-            Some(_) => Some(Phase::Resolved),
-        },
-    }
-}
-
-fn end_of(alert: &Alert) -> Timestamp {
-    alert.resolved.as_ref().map_or(alert.active_at, |(at, _)| *at)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::ResolveReason;
-    use super::*;
-    use crate::base::Labels;
-
-    const CONFIG: PresenterConfig =
-        PresenterConfig { resend_delay: Duration::from_secs(60), hold: Duration::from_secs(6) };
-    const INTERVAL: Duration = Duration::from_secs(5);
-
-    fn firing(at_s: i64) -> Alert {
-        let at = Timestamp(at_s * 1000);
-        let labels = Labels::from_pairs([("alertname", "A")]);
-        Alert { state: AlertState::Firing, fired_at: Some(at), ..Alert::pending(labels, 1.0, at) }
-    }
-
-    fn ended(alert: &Alert, at_s: i64) -> Alert {
-        Alert {
-            state: AlertState::Resolved,
-            resolved: Some((Timestamp(at_s * 1000), ResolveReason::ConditionCleared)),
-            ..alert.clone()
-        }
-    }
-
-    fn at(second: i64) -> Now {
-        Now {
-            monotonic: Duration::from_secs(second.unsigned_abs()),
-            wall: Timestamp(second * 1000),
-        }
-    }
-
-    /// Asks for posts at a second; answers them; writes the phase of the one alert, or `-`.
-    fn ask(presenter: &mut Presenter, second: i64, alert: &mut Alert, up: bool) -> String {
-        let now = at(second);
-        let posts = presenter.due(now, now.wall, INTERVAL, std::iter::once((&*alert, "v > 0")));
-        let Some(post) = posts.first() else { return "-".to_owned() };
-        let verdict =
-            if up { Verdict::Accepted } else { Verdict::Failed("connection refused".into()) };
-        if !presenter.settle(post.id, verdict, now).is_empty() {
-            alert.accepted_at.get_or_insert(now.wall);
-        }
-        format!("{:?}", post.alerts[0].phase)
-    }
-
-    #[test]
-    fn level_is_repeated_as_prometheus_repeats_it() {
-        let mut presenter = Presenter::new(CONFIG, 1);
-        let mut alert = firing(0);
-        let mut sent = Vec::new();
-        for second in (0..=250).step_by(5) {
-            if second == 120 {
-                alert = ended(&alert, 120);
-            }
-            if ask(&mut presenter, second, &mut alert, true) != "-" {
-                sent.push(second);
-            }
-        }
-        assert_eq!(sent, [0, 65, 120, 185, 250], "as measured on Prometheus 2.42");
-    }
-
-    #[test]
-    fn ends_at_is_four_resend_periods_ahead_and_true_when_resolved() {
-        let mut presenter = Presenter::new(CONFIG, 1);
-        let mut alert = firing(0);
-        let posts = presenter.due(at(0), at(0).wall, INTERVAL, std::iter::once((&alert, "v > 0")));
-        assert_eq!(posts[0].alerts[0].ends_at, Timestamp(240_000));
-        presenter.settle(posts[0].id, Verdict::Accepted, at(0));
-        alert = ended(&alert, 50);
-        alert.accepted_at = Some(Timestamp(0));
-        let posts =
-            presenter.due(at(55), at(55).wall, INTERVAL, std::iter::once((&alert, "v > 0")));
-        assert_eq!(posts[0].alerts[0].ends_at, Timestamp(50_000));
-    }
-
-    #[test]
-    fn an_overtaken_late_incident_wakes_nobody() {
-        let mut presenter = Presenter::new(CONFIG, 1);
-        let mut alert = ended(&firing(0), 15);
-        assert_eq!(ask(&mut presenter, 30, &mut alert, true), "LateFiring");
-        assert_eq!(presenter.next_wakeup(), Some(Duration::from_secs(36)));
-        let mut again = Alert { state: AlertState::Pending, fired_at: None, ..firing(35) };
-        assert_eq!(ask(&mut presenter, 36, &mut again, true), "-");
-        assert_eq!(presenter.next_wakeup(), None, "there is no end to tell");
-    }
-
-    #[test]
-    fn what_ended_is_told_while_it_is_pending_again() {
-        let mut presenter = Presenter::new(CONFIG, 1);
-        let mut alert = firing(0);
-        assert_eq!(ask(&mut presenter, 0, &mut alert, true), "Firing");
-        let previous = Some(Box::new(ended(&alert, 10)));
-        let state = AlertState::Pending;
-        let mut again = Alert { state, fired_at: None, previous, ..firing(15) };
-        assert_eq!(ask(&mut presenter, 15, &mut again, true), "Resolved");
-    }
-
-    #[test]
-    fn a_missed_incident_is_presented_late_and_once() {
-        let mut presenter = Presenter::new(CONFIG, 1);
-        let mut alert = firing(0);
-        assert_eq!(ask(&mut presenter, 0, &mut alert, false), "Firing");
-        assert_eq!(presenter.next_wakeup(), Some(Duration::from_secs(1)), "first retry");
-        assert_eq!(ask(&mut presenter, 1, &mut alert, false), "Firing");
-        alert = ended(&alert, 15);
-        assert_eq!(ask(&mut presenter, 20, &mut alert, false), "LateFiring");
-        assert_eq!(ask(&mut presenter, 24, &mut alert, false), "-", "backing off for 5 s");
-        assert_eq!(ask(&mut presenter, 25, &mut alert, true), "LateFiring");
-        assert_eq!(presenter.next_wakeup(), Some(Duration::from_secs(31)), "held for 6 s");
-        assert_eq!(ask(&mut presenter, 30, &mut alert, true), "-");
-        assert_eq!(ask(&mut presenter, 31, &mut alert, true), "LateResolved");
-        assert_eq!(presenter.next_wakeup(), None);
-        assert_eq!(ask(&mut presenter, 91, &mut alert, true), "-");
-        assert_eq!(
-            ask(&mut presenter, 92, &mut alert, true),
-            "LateResolved",
-            "healed, as resolved"
-        );
-    }
-
-    #[test]
-    fn a_long_hold_keeps_the_late_alert_alive() {
-        let mut presenter = Presenter::new(CONFIG, 1);
-        presenter.set_hold(0, Duration::from_secs(360));
-        let mut alert = ended(&firing(0), 15);
-        let mut sent = Vec::new();
-        for second in (20..=440).step_by(5) {
-            let phase = ask(&mut presenter, second, &mut alert, true);
-            if phase != "-" {
-                sent.push((second, phase));
-            }
-        }
-        let late = sent.iter().filter(|(_, phase)| phase == "LateFiring").count();
-        assert_eq!(late, 6, "said again each 65 s, or it would end by itself: {sent:?}");
-        assert_eq!(sent[6], (380, "LateResolved".to_owned()));
-    }
-
-    #[test]
-    fn one_instance_down_does_not_hold_up_the_other() {
-        let mut presenter = Presenter::new(CONFIG, 2);
-        let alert = firing(0);
-        let posts = presenter.due(at(0), at(0).wall, INTERVAL, std::iter::once((&alert, "v > 0")));
-        assert_eq!(posts.len(), 2);
-        presenter.settle(posts[0].id, Verdict::Failed("down".into()), at(0));
-        presenter.settle(posts[1].id, Verdict::Accepted, at(0));
-        assert_eq!((presenter.trouble(0), presenter.trouble(1)), (Some("down"), None));
-        let posts =
-            presenter.due(at(70), at(70).wall, INTERVAL, std::iter::once((&alert, "v > 0")));
-        assert_eq!(posts.iter().map(|post| post.instance).collect::<Vec<_>>(), [0, 1]);
-    }
-
-    #[test]
-    fn a_new_incident_of_the_same_labels_starts_over() {
-        let mut presenter = Presenter::new(CONFIG, 1);
-        let mut alert = firing(0);
-        ask(&mut presenter, 0, &mut alert, true);
-        let mut next = firing(30);
-        assert_eq!(ask(&mut presenter, 30, &mut next, true), "Firing");
-    }
-}
+mod tests;

@@ -23,6 +23,8 @@ use crate::send::level::Dress;
 const RESEND_DELAY: Duration = Duration::from_secs(60);
 /// Routes that cannot be read are taken to be slow: 1.2 × Alertmanager's default group_interval.
 const HOLD_UNREAD: Duration = Duration::from_secs(360);
+/// What Alertmanager could not deliver for this long is no longer news (design: missed incidents).
+const MAX_HOLD: Duration = Duration::from_secs(3600);
 /// An alert whose inputs stay away is resolved after this long (design: 1 h).
 const UNKNOWN_TIMEOUT: Duration = Duration::from_secs(3600);
 /// Samples one rule may load: 5,000 containers × an hour at 5 s, and well below memory.
@@ -53,6 +55,7 @@ pub fn engine_setup(config: &Config, host: &str) -> Setup {
         presenter: PresenterConfig {
             resend_delay: RESEND_DELAY,
             hold: config.alerting.min_presentation.unwrap_or(HOLD_UNREAD),
+            max_hold: config.alerting.max_presentation.unwrap_or(MAX_HOLD),
         },
         outbox: config
             .control_plane

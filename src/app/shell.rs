@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use super::clock::Clock;
-use crate::alerts::{Phase, Post, Verdict};
+use crate::alerts::{Phase, Post, Tally, Verdict};
 use crate::engine::{Event, Request, Scraped};
 use crate::outbox::{Attempt, Outcome, Reply};
 use crate::scrape::Scraper;
@@ -52,6 +52,12 @@ impl Shell {
                 });
             }
             Request::Post(post) => self.post(post),
+            Request::Tally { instance } => {
+                let client = self.alertmanagers.get(instance).map(Arc::clone);
+                self.answer(async move {
+                    Event::TallyRead { instance, tally: read_tally(client.as_deref()).await }
+                });
+            }
             Request::Deliver(attempt) => self.deliver(attempt),
         }
     }
@@ -68,7 +74,7 @@ impl Shell {
         let id = post.id;
         let Some(client) = self.alertmanagers.get(post.instance).map(Arc::clone) else {
             let verdict = Verdict::Failed("the instance is no longer configured".to_owned());
-            return self.answer(async move { Event::Posted { post: id, verdict } });
+            return self.answer(async move { Event::Posted { post: id, verdict, tally: None } });
         };
         let instance = post.instance;
         let dress = Arc::clone(&self.dress);
@@ -78,7 +84,8 @@ impl Shell {
                 post.alerts.iter().filter_map(|alert| to_json(alert, &dress)).collect();
             // A late incident is held as long as this instance's routes ask; they may have changed
             // since the last time, and this is rare.
-            let is_late = post.alerts.iter().any(|p| p.phase == Phase::LateFiring);
+            let is_late =
+                post.alerts.iter().any(|p| matches!(p.phase, Phase::LateFiring | Phase::Held));
             if is_late
                 && reads_holds
                 && let Ok(timings) = client.fetch_route_timings().await
@@ -86,7 +93,8 @@ impl Shell {
                 let hold = hold_for(timings.group_wait, timings.group_interval);
                 inbox.send(Event::HoldRead { instance, hold }).await.ok();
             }
-            let posted = client.post_alerts(&alerts).await;
+            let wanted = post.wants_tally.then_some(&*client);
+            let (posted, tally) = tokio::join!(client.post_alerts(&alerts), read_tally(wanted));
             for (index, why) in &posted.refused {
                 tracing::warn!(instance = client.name(), index, why, "alert refused for good");
             }
@@ -94,7 +102,7 @@ impl Shell {
                 None => Verdict::Accepted,
                 Some(why) => Verdict::Failed(why),
             };
-            Event::Posted { post: id, verdict }
+            Event::Posted { post: id, verdict, tally }
         });
     }
 
@@ -109,6 +117,14 @@ impl Shell {
             Event::Delivered(Reply { id: attempt.id, number: attempt.number, outcome })
         });
     }
+}
+
+/// The counters of an instance, if there is one and they can be read.
+async fn read_tally(client: Option<&AlertmanagerClient>) -> Option<Tally> {
+    let client = client?;
+    let read = client.fetch_tally().await;
+    let unread = |why: &String| tracing::debug!(instance = client.name(), why, "counters not read");
+    read.inspect_err(unread).ok()
 }
 
 fn hold_for(group_wait: Duration, group_interval: Duration) -> Duration {

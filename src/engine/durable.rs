@@ -99,6 +99,7 @@ pub(super) fn restore(rows: &[Change]) -> Restored {
 /// counts, the time between does not (`rules/manager.go` `RestoreForState`, for every `for`).
 pub(super) fn resume(alert: &mut Alert, down_for: Duration) {
     alert.restored = true;
+    alert.complete();
     if alert.state == AlertState::Pending {
         alert.active_at = alert.active_at + down_for;
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::setup::Setup;
-use crate::alerts::{PostId, Verdict};
+use crate::alerts::{PostId, Tally, Verdict};
 use crate::base::{DeliveryId, Labels, Receipt, TargetId};
 use crate::exposition::Batch;
 use crate::outbox::Reply;
@@ -31,6 +31,15 @@ pub enum Event {
         post: PostId,
         /// How it ended.
         verdict: Verdict,
+        /// The instance's counters, if they were wanted and could be read.
+        tally: Option<Tally>,
+    },
+    /// An instance's counters were asked for; `None` if they could not be read.
+    TallyRead {
+        /// Index of the instance.
+        instance: usize,
+        /// What it has tried and delivered.
+        tally: Option<Tally>,
     },
     /// An instance's routes have been read: hold late incidents this long.
     HoldRead {

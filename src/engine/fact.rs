@@ -43,6 +43,8 @@ pub enum Fact {
     AlertmanagerFailed { instance: String, error: String, first: bool },
     /// It can again.
     AlertmanagerRecovered { instance: String },
+    /// An alert has ended, and is shown as firing until this instance can tell that it began.
+    EndHeld { labels: Labels, instance: String },
     /// The journal cannot write.
     JournalFailing { error: String },
     /// It can again.

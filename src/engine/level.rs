@@ -7,7 +7,7 @@ use super::round::longest_alerting_interval;
 use super::step::{Request, Step};
 use super::view::{AlertmanagerView, OutboxView};
 use super::{Engine, OutboxCommand, durable};
-use crate::alerts::{Alert, PostId, Verdict};
+use crate::alerts::{Alert, Moment, Phase, PostId, Settled, Tally, Verdict};
 use crate::base::{Labels, METRIC_NAME, Now, Timestamp, fingerprint};
 use crate::outbox::{Draft, Turn};
 
@@ -30,13 +30,21 @@ impl Engine {
             })
             .chain(self.orphans.values().flat_map(BTreeMap::values).map(|alert| (alert, "")));
         let at = evaluated.unwrap_or(now.wall);
-        let posts = self.presenter.due(now, at, interval, alerts);
-        step.requests.extend(posts.into_iter().map(Request::Post));
+        let due = self.presenter.due(Moment { now, at, interval }, alerts);
+        let asks = due.asks.into_iter().map(|instance| Request::Tally { instance });
+        step.requests.extend(asks.chain(due.posts.into_iter().map(Request::Post)));
     }
 
     /// Takes an instance's verdict on a post. The first acceptance of an incident is written down,
-    /// because an incident nobody accepted is presented late.
-    pub(super) fn take_verdict(&mut self, now: Now, post: PostId, verdict: Verdict) {
+    /// because an incident nobody accepted is presented late; and with it what the instance had
+    /// delivered until then, because one it could not pass on is held.
+    pub(super) fn take_verdict(
+        &mut self,
+        now: Now,
+        post: PostId,
+        verdict: Verdict,
+        tally: Option<Tally>,
+    ) {
         let Some(instance) = self.presenter.instance_of(post) else { return };
         let name = self.setup.alertmanagers.get(instance).cloned().unwrap_or_default();
         let was_in_trouble = self.presenter.trouble(instance).is_some();
@@ -47,25 +55,37 @@ impl Engine {
                 // There may be more than one batch to say.
                 self.posts_waiting = true;
                 if was_in_trouble {
-                    self.facts.push(Fact::AlertmanagerRecovered { instance: name });
+                    let instance = name.clone();
+                    self.facts.push(Fact::AlertmanagerRecovered { instance });
                 }
             }
             Verdict::Failed(error) => {
                 self.counters.posts_failed += 1;
                 let (error, first) = (error.clone(), !was_in_trouble);
-                self.facts.push(Fact::AlertmanagerFailed { instance: name, error, first });
+                let instance = name.clone();
+                self.facts.push(Fact::AlertmanagerFailed { instance, error, first });
             }
         }
-        for (key, started_at) in self.presenter.settle(post, verdict, now) {
-            self.note_accepted(key, started_at, now.wall);
+        for settled in self.presenter.settle(post, verdict, now) {
+            self.note_accepted(settled, &name, tally, now.wall);
         }
     }
 
-    fn note_accepted(&mut self, key: u64, started_at: Timestamp, wall: Timestamp) {
+    fn note_accepted(
+        &mut self,
+        settled: Settled,
+        instance: &str,
+        tally: Option<Tally>,
+        wall: Timestamp,
+    ) {
+        let Settled { key, started_at, phase } = settled;
+        // Most of what is accepted is repetition: that is seen before labels are hashed.
+        let is_news = |alert: &Alert| {
+            let has_base = alert.tallies.contains_key(instance) || tally.is_none();
+            alert.accepted_at.is_none() || phase == Phase::Held || !has_base
+        };
         let is_it = |alert: &Alert| {
-            alert.accepted_at.is_none()
-                && alert.starts_at() == started_at
-                && fingerprint(&alert.labels) == key
+            alert.starts_at() == started_at && is_news(alert) && fingerprint(&alert.labels) == key
         };
         let of_rules = self
             .groups
@@ -81,8 +101,24 @@ impl Engine {
                 Some(previous) => previous,
                 None => &mut *alert,
             };
-            incident.accepted_at = Some(wall);
-            self.changes.push(durable::put(rule, alert));
+            let mut changed = incident.accepted_at.is_none();
+            if changed {
+                incident.accept(wall);
+            }
+            if let Some(tally) = tally.filter(|_| !phase.is_end()) {
+                incident.tallies.entry(instance.to_owned()).or_insert_with(|| {
+                    changed = true;
+                    tally
+                });
+            }
+            if phase == Phase::Held && incident.hold_end(self.setup.presenter.max_hold) {
+                let (labels, instance) = (incident.labels.clone(), instance.to_owned());
+                self.facts.push(Fact::EndHeld { labels, instance });
+                changed = true;
+            }
+            if changed {
+                self.changes.push(durable::put(rule, alert));
+            }
         }
     }
 

@@ -134,7 +134,7 @@ impl Engine {
             groups: Vec::new(),
             targets: BTreeMap::new(),
             dropped_targets: Vec::new(),
-            presenter: Presenter::new(setup.presenter, setup.alertmanagers.len()),
+            presenter: Presenter::new(setup.presenter, &setup.alertmanagers),
             outbox,
             guards,
             episodes,
@@ -212,7 +212,10 @@ impl Engine {
             Event::Tick => {}
             Event::Scraped(scraped) => self.take_scrape(now, &scraped),
             Event::Targets { active, dropped } => self.take_targets(now, active, dropped),
-            Event::Posted { post, verdict } => self.take_verdict(now, post, verdict),
+            Event::Posted { post, verdict, tally } => self.take_verdict(now, post, verdict, tally),
+            Event::TallyRead { instance, tally } => {
+                self.posts_waiting |= self.presenter.take_tally(instance, tally);
+            }
             Event::HoldRead { instance, hold } => self.presenter.set_hold(instance, hold),
             Event::Delivered(reply) => self.take_reply(now, reply),
             Event::Committed(receipt) => {
@@ -260,6 +263,9 @@ impl Engine {
         self.noted_evaluation = None;
         for group in &mut self.groups {
             group.rebase(by_ms, now.wall);
+        }
+        for alert in self.orphans.values_mut().flat_map(BTreeMap::values_mut) {
+            alert.rebase(by_ms);
         }
         for target in self.targets.values_mut() {
             target.rebase(by_ms, now.wall);
@@ -369,8 +375,9 @@ impl Engine {
     fn reload(&mut self, now: Now, setup: Setup) {
         self.window.configure(setup.caps, setup.retention());
         if setup.alertmanagers != self.setup.alertmanagers {
-            self.presenter = Presenter::new(setup.presenter, setup.alertmanagers.len());
+            self.presenter = Presenter::new(setup.presenter, &setup.alertmanagers);
         }
+        self.presenter.configure(setup.presenter);
         if self.outbox.is_none() {
             self.outbox = setup.outbox.clone().map(Outbox::new);
         }

@@ -33,6 +33,11 @@ pub enum Request {
     },
     /// Post alerts to an Alertmanager instance.
     Post(Post),
+    /// Read an Alertmanager instance's counters.
+    Tally {
+        /// Index of the instance.
+        instance: usize,
+    },
     /// Deliver to the Control Plane; durable by now.
     Deliver(Attempt),
 }

@@ -45,7 +45,11 @@ fn setup(rules: &str, policy: PolicyConfig) -> Setup {
         external_labels: Labels::empty(),
         external_url: String::new(),
         alertmanagers: vec!["am".to_owned()],
-        presenter: PresenterConfig { resend_delay: seconds(60), hold: seconds(6) },
+        presenter: PresenterConfig {
+            resend_delay: seconds(60),
+            hold: seconds(6),
+            max_hold: seconds(3600),
+        },
         outbox: Some(OutboxConfig::default()),
         host: "web-7".to_owned(),
         identity: Some(Identity {
@@ -160,7 +164,10 @@ impl World {
                 let result = result.ok_or_else(|| "connection refused".to_owned());
                 Event::Scraped(Scraped { target, duration: Duration::ZERO, result })
             }
-            Request::Post(post) => Event::Posted { post: post.id, verdict: Verdict::Accepted },
+            Request::Post(post) => {
+                Event::Posted { post: post.id, verdict: Verdict::Accepted, tally: None }
+            }
+            Request::Tally { instance } => Event::TallyRead { instance, tally: None },
             Request::Deliver(Attempt { id, body, number, .. }) => {
                 self.events.push(serde_json::from_str(&body).expect("JSON"));
                 let outcome = Outcome::Accepted(Reply2xx::default());

@@ -27,8 +27,8 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 const DEFAULT_GROUP_WAIT: Duration = Duration::from_secs(30);
 const DEFAULT_GROUP_INTERVAL: Duration = Duration::from_secs(300);
 
-/// Bytes of an answer that are read: a whole configuration fits, an endless body does not.
-const MAX_STATUS_BYTES: usize = 4 * 1024 * 1024;
+/// Bytes of a page that are read: a whole configuration fits, an endless body does not.
+const MAX_PAGE_BYTES: usize = 4 * 1024 * 1024;
 /// Bytes of a refusal that are shown.
 const MAX_REFUSAL_BYTES: usize = 300;
 
@@ -41,6 +41,8 @@ pub struct AlertingConfig {
     pub alert_relabel: Vec<Rule>,
     /// How long a missed incident is presented, instead of what the routes say.
     pub min_presentation: Option<Duration>,
+    /// How long an incident is presented after its end, at most, while Alertmanager cannot deliver.
+    pub max_presentation: Option<Duration>,
 }
 
 /// One instance.
@@ -104,11 +106,13 @@ impl AlertingConfig {
         let alert_relabel =
             fields.optional("alert_relabel_configs", relabel_rules).unwrap_or_default();
         let min_presentation = fields.optional("min_presentation", read::positive_duration);
+        let max_presentation = fields.optional("max_presentation", read::positive_duration);
         fields.finish();
         Some(AlertingConfig {
             alertmanagers: alertmanagers.into_iter().flatten().collect(),
             alert_relabel,
             min_presentation,
+            max_presentation,
         })
     }
 }
@@ -234,7 +238,7 @@ impl AlertmanagerClient {
     /// Posts one JSON array of alerts.
     pub async fn post(&self, body: &[u8]) -> PostOutcome {
         let work = async {
-            let mut response = self.send(Method::POST, "alerts", Some(body)).await?;
+            let mut response = self.send(Method::POST, "api/v2/alerts", Some(body)).await?;
             let status = response.status();
             if status.is_success() {
                 return Ok(PostOutcome::Accepted);
@@ -247,7 +251,7 @@ impl AlertmanagerClient {
                 _ => PostOutcome::Retry { why },
             })
         };
-        match self.within(work).await {
+        match within(self.config.timeout, work).await {
             Ok(outcome) => outcome,
             Err(why) => PostOutcome::Retry { why },
         }
@@ -255,21 +259,8 @@ impl AlertmanagerClient {
 
     /// Reads the longest waits over all routes from `GET /api/v2/status`.
     pub async fn fetch_route_timings(&self) -> Result<RouteTimings, String> {
-        let status = self.within(async {
-            let mut response = self.send(Method::GET, "status", None).await?;
-            if response.status() != StatusCode::OK {
-                return Err(refusal(&mut response).await);
-            }
-            let mut body = Vec::new();
-            while let Some(chunk) = response.chunk().await.map_err(explain)? {
-                body.extend_from_slice(&chunk);
-                if body.len() > MAX_STATUS_BYTES {
-                    return Err(format!("its status is longer than {MAX_STATUS_BYTES} bytes"));
-                }
-            }
-            Ok(body)
-        });
-        let status: serde_json::Value = serde_json::from_slice(&status.await?)
+        let status = self.get("api/v2/status", self.config.timeout).await?;
+        let status: serde_json::Value = serde_json::from_slice(&status)
             .map_err(|error| format!("its status is not JSON: {error}"))?;
         let original = status["config"]["original"]
             .as_str()
@@ -277,15 +268,34 @@ impl AlertmanagerClient {
         route_timings(original)
     }
 
+    /// Reads a page of the instance whole, within its timeout and `patience`.
+    pub(super) async fn get(&self, path: &str, patience: Duration) -> Result<Vec<u8>, String> {
+        let read = async {
+            let mut response = self.send(Method::GET, path, None).await?;
+            if response.status() != StatusCode::OK {
+                return Err(refusal(&mut response).await);
+            }
+            let mut body = Vec::new();
+            while let Some(chunk) = response.chunk().await.map_err(explain)? {
+                body.extend_from_slice(&chunk);
+                if body.len() > MAX_PAGE_BYTES {
+                    return Err(format!("its {path} is longer than {MAX_PAGE_BYTES} bytes"));
+                }
+            }
+            Ok(body)
+        };
+        within(self.config.timeout.min(patience), read).await
+    }
+
     async fn send(
         &self,
         method: Method,
-        endpoint: &str,
+        path: &str,
         body: Option<&[u8]>,
     ) -> Result<Response, String> {
         let mut url = self.config.url.clone();
         let prefix = url.path().trim_end_matches('/').to_owned();
-        url.set_path(&format!("{prefix}/api/v2/{endpoint}"));
+        url.set_path(&format!("{prefix}/{path}"));
         let client = self.pool.client(&url, None, &self.config.http).await?;
         let mut request = client.http.request(method, client.url);
         if let Some(body) = body {
@@ -299,13 +309,15 @@ impl AlertmanagerClient {
         }
         request.send().await.map_err(explain)
     }
+}
 
-    async fn within<T>(&self, work: impl Future<Output = Result<T, String>>) -> Result<T, String> {
-        let timeout = self.config.timeout;
-        match tokio::time::timeout(timeout, work).await {
-            Ok(result) => result,
-            Err(_) => Err(format!("no complete answer within {}", format_duration(timeout))),
-        }
+async fn within<T>(
+    timeout: Duration,
+    work: impl Future<Output = Result<T, String>>,
+) -> Result<T, String> {
+    match tokio::time::timeout(timeout, work).await {
+        Ok(result) => result,
+        Err(_) => Err(format!("no complete answer within {}", format_duration(timeout))),
     }
 }
 
@@ -541,7 +553,8 @@ mod tests {
 - {scheme: https, path_prefix: am/, timeout: 5s, api_version: v2, static_configs: [{targets: ['a:9093', 'b']}]}
 - static_configs: [{targets: ['c:1']}]
 alert_relabel_configs: [{action: labeldrop, regex: tmp}]
-min_presentation: 6m",
+min_presentation: 6m
+max_presentation: 2h",
             &["https://a:9093/am", "https://b/am", "http://c:1/"],
             &[],
         );

@@ -8,7 +8,7 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 
 use crate::alerts::{Phase, Presented};
-use crate::base::{Labels, LabelsBuilder, Timestamp, format_rfc3339, is_label_name};
+use crate::base::{Labels, LabelsBuilder, format_rfc3339, is_label_name};
 use crate::relabel;
 
 /// What is added to every alert on its way out.
@@ -59,7 +59,9 @@ pub fn to_json(presented: &Presented, dress: &Dress) -> Option<Vec<u8>> {
     let wire = Wire {
         labels: sane(&labels),
         annotations,
-        starts_at: format_rfc3339(alert.starts_at()),
+        // Alertmanager refuses what ends before it starts. After a wall clock was set back, what
+        // was published as the start may lie ahead of what is now.
+        starts_at: format_rfc3339(alert.starts_at().min(presented.ends_at)),
         ends_at: format_rfc3339(presented.ends_at),
         generator_url: generator_url(&dress.external_url, &presented.expr),
     };
@@ -68,14 +70,14 @@ pub fn to_json(presented: &Presented, dress: &Dress) -> Option<Vec<u8>> {
 
 /// What is said of an incident that is presented after its end.
 fn late(presented: &Presented) -> Option<String> {
-    let is_late = matches!(presented.phase, Phase::LateFiring | Phase::LateResolved);
-    let (ended_at, _) = presented.alert.resolved.as_ref().filter(|_| is_late)?;
-    let span = |at: &Timestamp| format_rfc3339(*at);
-    Some(format!(
-        "this incident began {} and ended {} while no Alertmanager could be reached",
-        span(&presented.alert.starts_at()),
-        span(ended_at)
-    ))
+    let why = match presented.phase {
+        Phase::Firing | Phase::Resolved => return None,
+        Phase::LateFiring | Phase::LateResolved => "no Alertmanager could be reached",
+        Phase::Held => "Alertmanager could not deliver",
+    };
+    let (began, ended) = (presented.alert.starts_at(), presented.alert.ended_at()?);
+    let (began, ended) = (format_rfc3339(began), format_rfc3339(ended));
+    Some(format!("this incident began {began} and ended {ended} while {why}"))
 }
 
 /// Names Alertmanager takes; of two that become the same, the one that was right stays.
@@ -118,6 +120,7 @@ fn generator_url(external_url: &str, expr: &str) -> String {
 mod tests {
     use super::*;
     use crate::alerts::{Alert, AlertState, ResolveReason};
+    use crate::base::Timestamp;
 
     fn presented(phase: Phase) -> Presented {
         let labels = [("alertname", "A"), ("region", "own"), ("a.b", "1"), ("9x", "2")];
@@ -161,5 +164,18 @@ mod tests {
         let late = json(Phase::LateFiring);
         let said = late["annotations"]["late"].as_str().expect("is annotated");
         assert!(said.contains("00:00:01") && said.contains("00:00:16"), "{said}");
+        let held = json(Phase::Held);
+        let said = held["annotations"]["late"].as_str().expect("is annotated");
+        assert!(said.contains("could not deliver"), "{said}");
+    }
+
+    #[test]
+    fn nothing_ends_before_it_starts() {
+        let mut presented = presented(Phase::Resolved);
+        presented.ends_at = Timestamp(500);
+        let bytes = to_json(&presented, &Dress::default()).expect("kept");
+        let json: serde_json::Value = serde_json::from_slice(&bytes).expect("JSON");
+        assert_eq!(json["startsAt"], "1970-01-01T00:00:00.500Z");
+        assert_eq!(json["startsAt"], json["endsAt"]);
     }
 }

@@ -7,6 +7,7 @@
 pub mod alertmanager;
 pub mod level;
 mod sign;
+mod tally;
 mod webhook;
 
 pub use sign::{SecretError, Secrets, TOLERANCE, VerifyError};

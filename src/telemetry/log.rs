@@ -28,6 +28,7 @@ pub fn record(fact: &Fact) {
         | Fact::Held { .. } => of_judgement(fact),
         Fact::Outbox(fact) => of_outbox(fact),
         Fact::AlertmanagerFailed { .. }
+        | Fact::EndHeld { .. }
         | Fact::AlertmanagerRecovered { .. }
         | Fact::JournalFailing { .. }
         | Fact::JournalRecovered
@@ -147,6 +148,10 @@ fn of_operation(fact: &Fact) {
         Fact::AlertmanagerRecovered { instance } => {
             warn!(alertmanager = instance, "an Alertmanager takes alerts again");
         }
+        Fact::EndHeld { labels, instance } => warn!(
+            alertmanager = instance, %labels,
+            "an alert has ended, but Alertmanager cannot deliver: it stays firing there until it can"
+        ),
         Fact::JournalFailing { error } => {
             error!(error, "the journal cannot be written: webhooks wait");
         }

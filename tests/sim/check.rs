@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use plimsoll::alerts::{Alert, AlertState, Post};
+use plimsoll::alerts::{Alert, AlertState, Post, Tally};
 use plimsoll::base::{Change, DeliveryId, Labels, Now, Table};
 use plimsoll::engine::Scraped;
 use plimsoll::outbox::{Attempt, Data, Delivery, Event, Status};
@@ -76,7 +76,7 @@ impl Checker {
             has_arrived: BTreeSet::new(),
             book: BTreeMap::new(),
             targets: (0..TARGETS).map(|_| Target::default()).collect(),
-            level: Level::new(plan.alertmanagers.len()),
+            level: Level::new(plan),
         }
     }
 
@@ -246,8 +246,16 @@ impl Checker {
         rows.map(|(_, row)| serde_json::from_slice::<Row>(row).expect("a row is an alert").alert)
     }
 
+    /// What an Alertmanager instance has tried and delivered until now.
+    pub fn tally(&mut self, now: Now, instance: usize) -> Tally {
+        self.level.tally(now, instance)
+    }
+
     /// Judges the whole run; returns how many edges arrived and how many incidents were heard late.
-    pub fn finish(&self, now: Now, moods: &[(String, Mood)], plan: &Plan) -> (usize, usize) {
+    pub fn finish(&mut self, now: Now, moods: &[(String, Mood)], plan: &Plan) -> (usize, usize) {
+        for instance in 0..plan.alertmanagers.len() {
+            self.tally(now, instance);
+        }
         for id in &self.committed {
             let edge = &self.decided[id];
             assert!(self.has_arrived.contains(id), "{id} never arrived: {}", edge.body);

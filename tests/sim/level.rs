@@ -4,17 +4,22 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use plimsoll::alerts::{Phase, Post};
+use plimsoll::alerts::{Phase, Post, Tally};
 use plimsoll::base::{Labels, Now, Timestamp, fingerprint};
 use plimsoll::outbox::Status;
 
 use super::check::Edge;
 use super::host::Mood;
-use super::plan::Plan;
+use super::plan::{Outages, Plan};
+use super::receiver::Receiver;
 use super::run::HOLD;
 
-/// A clock that is set forward by more than this may end the time in which an end is repeated.
-const FAR: i64 = 300_000;
+/// A receiver that came back less than this before an incident ended may have heard of another one
+/// and not yet of this one; Alertmanager's counters do not tell them apart.
+const JUST_BACK: Duration = Duration::from_secs(20);
+
+/// What has ended stays in the book for 15 minutes.
+const REMEMBERED: Duration = Duration::from_secs(14 * 60);
 
 /// An incident: whose, and when it began.
 type Incident = (u64, Timestamp);
@@ -27,7 +32,7 @@ struct Said {
 
 impl Said {
     fn is_start(&self) -> bool {
-        matches!(self.phase, Phase::Firing | Phase::LateFiring)
+        !self.phase.is_end()
     }
 }
 
@@ -42,6 +47,8 @@ struct Truth<'a> {
 pub struct Level {
     /// By instance.
     said: Vec<BTreeMap<Incident, Vec<Said>>>,
+    /// By instance, what its receiver heard.
+    receivers: Vec<Receiver>,
     /// By instance, the last word on each alert.
     last: Vec<BTreeMap<Labels, (Phase, Timestamp)>>,
     /// Alerts of which a crash lost a row that was not committed: they may repeat themselves.
@@ -50,9 +57,11 @@ pub struct Level {
 
 impl Level {
     /// Nothing has been heard.
-    pub fn new(instances: usize) -> Level {
+    pub fn new(plan: &Plan) -> Level {
+        let instances = plan.alertmanagers.len();
         Level {
             said: (0..instances).map(|_| BTreeMap::new()).collect(),
+            receivers: plan.receivers.iter().cloned().map(Receiver::new).collect(),
             last: (0..instances).map(|_| BTreeMap::new()).collect(),
             lost: BTreeSet::new(),
         }
@@ -65,6 +74,7 @@ impl Level {
 
     /// A post has reached its instance.
     pub fn heard(&mut self, now: Now, post: &Post) {
+        self.receivers[post.instance].posted(now.monotonic, post);
         for presented in &post.alerts {
             let alert = &presented.alert;
             let incident = (fingerprint(&alert.labels), alert.starts_at());
@@ -75,6 +85,11 @@ impl Level {
         }
     }
 
+    /// What an instance counts now.
+    pub fn tally(&mut self, now: Now, instance: usize) -> Tally {
+        self.receivers[instance].tally(now.monotonic)
+    }
+
     /// Judges the run; `edges` are those committed, in order. Returns how many incidents were late.
     pub fn finish<'a>(
         &self,
@@ -83,7 +98,7 @@ impl Level {
         moods: &[(String, Mood)],
         plan: &Plan,
     ) -> usize {
-        let truths = truths(edges);
+        let truths = truths(edges, plan);
         for (incident, truth) in &truths {
             let next = truths
                 .range((incident.0, Timestamp(i64::MIN))..=(incident.0, Timestamp(i64::MAX)))
@@ -115,17 +130,27 @@ impl Level {
         let was_away = |from, to| {
             plan.dead.touch(from, to) || plan.alertmanagers.iter().any(|a| a.touch(from, to))
         };
+        let free = plan.receivers.iter().flat_map(Outages::iter);
+        let free = free.filter(|(from, to)| *from <= ended && ended < *to + JUST_BACK);
+        let free = free.map(|(_, to)| *to).fold(ended, Duration::max);
         let overtaken = next.is_some_and(|next| {
-            next < ended + HOLD + Duration::from_secs(60) || was_away(*fired, next)
+            next < free + HOLD + Duration::from_secs(60) || was_away(*fired, next)
         });
         let heard = self.said.iter().any(heard_by);
         assert!(heard || overtaken, "never heard: {labels:?} of {} ({fired:?})", incident.1);
         let Some((ended, _)) = resolved else { return };
-        let far = plan.steps.iter().any(|(at, by)| at >= ended && *by > FAR);
-        for said in self.said.iter().filter(|said| heard_by(said)) {
+        let what = format!("{labels:?} of {} ({fired:?} to {ended:?})", incident.1);
+        for (number, said) in self.said.iter().enumerate().filter(|(_, said)| heard_by(said)) {
             let ends = said[&incident].iter().any(|said| !said.is_start());
-            let excused = overtaken || far;
-            assert!(ends || excused, "end never heard: {labels:?} of {} ({ended:?})", incident.1);
+            assert!(ends || overtaken, "end never heard: {what}");
+            let away = &plan.receivers[number];
+            let just_back = !away.at(*ended) && away.touch(ended.saturating_sub(JUST_BACK), *ended);
+            if overtaken || just_back || self.lost.contains(&incident.0) {
+                continue;
+            }
+            let heard = self.receivers[number].heard(incident);
+            assert!(heard.firing > 0, "the receiver of {number} never heard of {what}");
+            assert!(heard.resolved > 0, "the receiver of {number} never heard the end of {what}");
         }
     }
 
@@ -174,11 +199,9 @@ impl Level {
     }
 }
 
-fn truths<'a>(edges: impl Iterator<Item = &'a Edge>) -> BTreeMap<Incident, Truth<'a>> {
+fn truths<'a>(edges: impl Iterator<Item = &'a Edge>, plan: &Plan) -> BTreeMap<Incident, Truth<'a>> {
     let mut truths: BTreeMap<Incident, Truth<'a>> = BTreeMap::new();
-    // After a step back a second incident may begin at the very slot of the first: nobody can tell
-    // them apart.
-    let mut twins: BTreeSet<Incident> = BTreeSet::new();
+    let (mut twins, mut newest) = (BTreeSet::new(), BTreeMap::new());
     for edge in edges {
         let data = &edge.data;
         let (Some(status), Some(starts_at)) = (data.status, data.starts_at) else { continue };
@@ -189,9 +212,17 @@ fn truths<'a>(edges: impl Iterator<Item = &'a Edge>) -> BTreeMap<Incident, Truth
             fired: edge.decided,
             resolved: None,
         });
-        if status != Status::Resolved && truth.resolved.is_some() {
+        let again = status != Status::Resolved && truth.resolved.is_some();
+        if again {
+            // Only a clock that was set back does that, either twice, with another incident in
+            // between, or after the earlier one was forgotten, or while nobody watched the clock.
+            let (start, heard) = newest[&key];
+            let is_known = start == starts_at.0 && edge.decided < heard + REMEMBERED;
+            let is_known = is_known && !plan.dead.touch(heard, edge.decided);
+            assert!(!is_known, "twins: {:?} of {}", truth.labels, starts_at.0);
             twins.insert((key, starts_at.0));
         }
+        newest.insert(key, (starts_at.0, edge.decided));
         if status == Status::Resolved {
             let ends_at = data.ends_at.expect("what is resolved has an end");
             truth.resolved = Some((edge.decided, ends_at.0));

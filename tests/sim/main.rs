@@ -13,6 +13,7 @@ mod check;
 mod host;
 mod level;
 mod plan;
+mod receiver;
 mod rng;
 mod run;
 

@@ -22,6 +22,8 @@ pub struct World {
     pub control_plane: bool,
     /// Alertmanager instances are away.
     pub alertmanager: bool,
+    /// Alertmanager's own receivers are away.
+    pub receiver: bool,
     /// The wall clock steps, both ways.
     pub clock: bool,
     /// Targets fail, hang or are slow.
@@ -34,17 +36,19 @@ const CALM: World = World {
     journal: false,
     control_plane: false,
     alertmanager: false,
+    receiver: false,
     clock: false,
     targets: false,
 };
 
 /// One world for each kind of fault, and one with all of them.
-pub const WORLDS: [World; 9] = [
+pub const WORLDS: [World; 10] = [
     CALM,
     World { name: "crashes", crashes: true, ..CALM },
     World { name: "journal", journal: true, ..CALM },
     World { name: "control-plane", control_plane: true, ..CALM },
     World { name: "alertmanager", alertmanager: true, ..CALM },
+    World { name: "receiver", crashes: true, receiver: true, ..CALM },
     World { name: "clock", clock: true, ..CALM },
     World { name: "targets", targets: true, ..CALM },
     World { name: "power", crashes: true, journal: true, alertmanager: true, ..CALM },
@@ -54,6 +58,7 @@ pub const WORLDS: [World; 9] = [
         journal: true,
         control_plane: true,
         alertmanager: true,
+        receiver: true,
         clock: true,
         targets: true,
     },
@@ -102,6 +107,8 @@ pub struct Plan {
     pub control_plane: Outages,
     /// Times without each Alertmanager instance.
     pub alertmanagers: Vec<Outages>,
+    /// Times at which the receiver behind each of them refuses.
+    pub receivers: Vec<Outages>,
     /// Times without each target.
     pub targets: Vec<Outages>,
     /// Steps of the wall clock, in milliseconds.
@@ -126,6 +133,9 @@ impl Plan {
             control_plane: Outages::draw(rng, world.control_plane, (5, 400)),
             alertmanagers: (0..instances)
                 .map(|_| Outages::draw(rng, world.alertmanager, (5, 500)))
+                .collect(),
+            receivers: (0..instances)
+                .map(|_| Outages::draw(rng, world.receiver, (20, 400)))
                 .collect(),
             targets: (0..targets).map(|_| Outages::draw(rng, world.targets, (3, 200))).collect(),
             steps,

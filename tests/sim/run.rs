@@ -260,6 +260,7 @@ impl Run {
             match request {
                 Request::Scrape { target, anew } => self.scrape(target, anew),
                 Request::Post(post) => self.post(post),
+                Request::Tally { instance } => self.read_tally(instance),
                 Request::Deliver(attempt) => self.deliver(attempt),
             }
         }
@@ -346,7 +347,7 @@ impl Run {
     }
 
     fn post(&mut self, post: Post) {
-        let id = post.id;
+        let Post { id, instance, wants_tally, .. } = post;
         let is_away = self.plan.alertmanagers[post.instance].at(self.now.monotonic);
         let quick = self.rng.millis(2, 100);
         let failed = |why: &str| Verdict::Failed(why.to_owned());
@@ -360,7 +361,16 @@ impl Run {
         if arrives {
             self.later(quick.min(after), Coming::Post(post));
         }
-        self.tell(after, Event::Posted { post: id, verdict });
+        let is_read = wants_tally && verdict == Verdict::Accepted;
+        let tally = is_read.then(|| self.check.tally(self.now, instance));
+        self.tell(after, Event::Posted { post: id, verdict, tally });
+    }
+
+    fn read_tally(&mut self, instance: usize) {
+        let is_away = self.plan.alertmanagers[instance].at(self.now.monotonic);
+        let takes = if is_away { Duration::from_secs(2) } else { self.rng.millis(2, 100) };
+        let tally = (!is_away).then(|| self.check.tally(self.now, instance));
+        self.tell(takes, Event::TallyRead { instance, tally });
     }
 
     fn tell(&mut self, after: Duration, event: Event) {

@@ -127,8 +127,12 @@ impl Driver {
             }
             Request::Post(post) => {
                 self.heard.extend(post.alerts.into_iter().map(|alert| (at, alert)));
-                let event = Event::Posted { post: post.id, verdict: Verdict::Accepted };
+                let event =
+                    Event::Posted { post: post.id, verdict: Verdict::Accepted, tally: None };
                 self.later(REPLY_AFTER, event);
+            }
+            Request::Tally { instance } => {
+                self.later(REPLY_AFTER, Event::TallyRead { instance, tally: None });
             }
             Request::Deliver(attempt) => {
                 let event = serde_json::from_str(&attempt.body).expect("a body is an event");

@@ -269,6 +269,7 @@ impl<W: Write> Story<W> {
             Fact::ScrapeFailed { .. }
             | Fact::RuleFailed { .. }
             | Fact::AlertmanagerFailed { .. }
+            | Fact::EndHeld { .. }
             | Fact::JournalFailing { .. }
             | Fact::Outbox(outbox::Fact::DeadLettered { .. } | outbox::Fact::Paused { .. }) => {
                 let trouble = format!("{fact:?}");
