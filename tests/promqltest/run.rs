@@ -19,8 +19,8 @@ pub struct Tally {
     pub passed: usize,
     /// `line: what is wrong`.
     pub failures: Vec<String>,
-    /// By reason.
-    pub skipped: BTreeMap<String, usize>,
+    /// Line and reason.
+    pub skipped: Vec<(usize, &'static str)>,
 }
 
 /// Relative difference that is taken for rounding (`promqltest` defaultEpsilon).
@@ -65,13 +65,12 @@ pub fn file(text: &str, delayed: bool) -> Tally {
     for command in read(text) {
         match command {
             Command::Clear => store.clear(),
-            Command::Load { step, nhcb, series } => store.load(step, nhcb, &series),
+            Command::Load(load) => store.load(&load),
+            Command::Unreadable { line, why } => tally.failures.push(format!("{line}: {why}")),
             Command::Eval(eval) => {
                 match evaluate(&Bench { store: &store, options: &options }, &eval) {
                     Outcome::Passed => tally.passed += 1,
-                    Outcome::Skipped(reason) => {
-                        *tally.skipped.entry(reason.to_owned()).or_default() += 1;
-                    }
+                    Outcome::Skipped(reason) => tally.skipped.push((eval.line, reason)),
                     Outcome::Failed(why) => {
                         tally.failures.push(format!("{}: {}: {why}", eval.line, eval.expr));
                     }
@@ -111,13 +110,14 @@ fn evaluate(bench: &Bench, eval: &Eval) -> Outcome {
             };
         }
     };
-    bench.store.take_met_native();
+    bench.store.take_met();
     let result = run_once(bench, &expr, eval.when);
+    let met = bench.store.take_met();
     let unsupported = matches!(&result, Err(error) if error.kind == EvalErrorKind::Unsupported);
-    if bench.store.take_met_native() || unsupported {
-        if eval.expr.to_lowercase().contains("start_timestamp") {
-            return Outcome::Skipped("start timestamp");
-        }
+    if met.started || eval.expr.to_lowercase().contains("start_timestamp") {
+        return Outcome::Skipped("start timestamp");
+    }
+    if unsupported || met.native && !drops_native(&expr) {
         return Outcome::Skipped("native histogram");
     }
     if let Err(why) = check(eval, &result) {
@@ -132,6 +132,76 @@ fn evaluate(bench: &Bench, eval: &Eval) -> Outcome {
         }
     }
     Outcome::Passed
+}
+
+/// Functions that pass over native histograms without a word, so that their result is that of the
+/// numbers alone.
+const DROPS_NATIVE: &[&str] = &[
+    "abs",
+    "acos",
+    "acosh",
+    "asin",
+    "asinh",
+    "atan",
+    "atanh",
+    "ceil",
+    "clamp",
+    "clamp_max",
+    "clamp_min",
+    "cos",
+    "cosh",
+    "day_of_month",
+    "day_of_week",
+    "day_of_year",
+    "days_in_month",
+    "deg",
+    "exp",
+    "floor",
+    "hour",
+    "ln",
+    "log10",
+    "log2",
+    "minute",
+    "month",
+    "rad",
+    "round",
+    "sgn",
+    "sin",
+    "sinh",
+    "sqrt",
+    "tan",
+    "tanh",
+    "year",
+];
+
+/// Whether every selector stands under one of them. Anything else that meets a native histogram
+/// needs it.
+fn drops_native(expr: &Expr) -> bool {
+    match &expr.kind {
+        ExprKind::Number(_) | ExprKind::String(_) => true,
+        ExprKind::Vector(_) | ExprKind::Matrix(_) => false,
+        ExprKind::Subquery(subquery) => drops_native(&subquery.expr),
+        ExprKind::Call(call) => {
+            let passes_over = DROPS_NATIVE.contains(&call.func.name);
+            let dropped = |arg: &Expr| {
+                passes_over && matches!(unwrapped(arg).kind, ExprKind::Vector(_))
+                    || drops_native(arg)
+            };
+            call.args.iter().all(dropped)
+        }
+        ExprKind::Aggregate(aggregate) => {
+            drops_native(&aggregate.expr) && aggregate.param.as_ref().is_none_or(drops_native)
+        }
+        ExprKind::Binary(binary) => drops_native(&binary.lhs) && drops_native(&binary.rhs),
+        ExprKind::Negate(inner) | ExprKind::Paren(inner) => drops_native(inner),
+    }
+}
+
+fn unwrapped(expr: &Expr) -> &Expr {
+    match &expr.kind {
+        ExprKind::Paren(inner) => unwrapped(inner),
+        _ => expr,
+    }
 }
 
 fn run_once(bench: &Bench, expr: &Expr, when: When) -> Result<Evaluated, EvalError> {

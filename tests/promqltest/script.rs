@@ -4,7 +4,7 @@
 use std::sync::LazyLock;
 
 use plimsoll::base::{Labels, LabelsBuilder, METRIC_NAME, STALE_NAN, parse_duration};
-use regex::Regex;
+use regex::{Captures, Regex};
 
 macro_rules! pattern {
     ($name:ident, $text:expr) => {
@@ -85,12 +85,31 @@ pub struct Eval {
 #[derive(Clone, Debug)]
 pub enum Command {
     Clear,
-    Load { step: i64, nhcb: bool, series: Vec<Sequence> },
+    Load(Load),
     Eval(Box<Eval>),
+    /// What this reader does not understand. A failure, never passed over: a test that cannot be
+    /// read is not a test that passes. The rest of the file still runs.
+    Unreadable {
+        line: usize,
+        why: String,
+    },
 }
 
-/// Reads a file. Panics with the line on what it does not understand: a test that cannot be read
-/// is not a test that passes.
+/// `load 5m` with its series.
+#[derive(Clone, Debug, Default)]
+pub struct Load {
+    pub step: i64,
+    /// `load_with_nhcb`: classic buckets are also stored as native histograms.
+    pub nhcb: bool,
+    pub series: Vec<Sequence>,
+    /// Series for which `name@st` gave start timestamps.
+    pub started: Vec<Labels>,
+}
+
+/// What was read, or why it cannot be.
+type Read<T> = Result<T, String>;
+
+/// Reads a file. What it does not understand becomes a command that says so.
 pub fn read(text: &str) -> Vec<Command> {
     let lines: Vec<&str> = text
         .lines()
@@ -101,45 +120,57 @@ pub fn read(text: &str) -> Vec<Command> {
     let mut at = 0;
     while at < lines.len() {
         let line = lines[at];
-        let body: Vec<&str> =
-            lines[at + 1..].iter().copied().take_while(|line| !line.is_empty()).collect();
-        let number = at + 1;
         at += 1;
         if line.is_empty() {
             continue;
-        } else if line == "clear" {
-            commands.push(Command::Clear);
-            continue;
-        } else if let Some(found) = LOAD.captures(line) {
-            at += body.len();
-            let step = millis(&found[2]);
-            let plain = body.iter().filter(|line| !is_start_timestamps(line));
-            let series = plain.map(|line| sequence(line)).collect();
-            commands.push(Command::Load { step, nhcb: found.get(1).is_some(), series });
-        } else {
-            let (eval, used) = eval(number, line, &body);
-            at += used;
-            commands.push(Command::Eval(Box::new(eval)));
         }
+        let body: Vec<&str> =
+            lines[at..].iter().copied().take_while(|line| !line.is_empty()).collect();
+        let (command, used) = match command(at, line, &body) {
+            Ok(read) => read,
+            Err(why) => (Command::Unreadable { line: at, why }, body.len()),
+        };
+        commands.push(command);
+        at += used;
     }
     commands
 }
 
-/// `metric@st 1m 2m`: start timestamps, which only start_timestamp() reads.
-fn is_start_timestamps(line: &str) -> bool {
-    let series = line.split_once([' ', '\t']).map_or(line, |(series, _)| series);
-    series.ends_with("@st") || line.contains("}@st")
+/// A command, and how many lines of its body it took.
+fn command(number: usize, head: &str, body: &[&str]) -> Read<(Command, usize)> {
+    if head == "clear" {
+        return Ok((Command::Clear, 0));
+    }
+    if let Some(found) = LOAD.captures(head) {
+        return Ok((Command::Load(load(&found, body)?), body.len()));
+    }
+    let (eval, used) = eval(number, head, body)?;
+    Ok((Command::Eval(Box::new(eval)), used))
 }
 
-fn eval(line: usize, head: &str, body: &[&str]) -> (Eval, usize) {
+fn load(head: &Captures, body: &[&str]) -> Read<Load> {
+    let mut load = Load { step: millis(&head[2])?, nhcb: head.get(1).is_some(), ..Load::default() };
+    for line in body {
+        // `metric@st 1m 2m`: which only start_timestamp() and the rate family read.
+        match line.split_once("@st") {
+            Some((name, rest)) if rest.starts_with([' ', '\t']) => {
+                load.started.push(series(name)?.0);
+            }
+            _ => load.series.push(sequence(line)?),
+        }
+    }
+    Ok(load)
+}
+
+fn eval(line: usize, head: &str, body: &[&str]) -> Read<(Eval, usize)> {
     let (kind, when, expr) = if let Some(found) = INSTANT.captures(head) {
-        let at = found.get(2).map_or(0, |at| millis(at.as_str()));
+        let at = found.get(2).map_or(Ok(0), |at| millis(at.as_str()))?;
         (found.get(1), When::Instant(at), found.get(3).expect("matched").as_str())
     } else if let Some(found) = RANGE.captures(head) {
-        let (start, end, step) = (millis(&found[2]), millis(&found[3]), millis(&found[4]));
+        let (start, end, step) = (millis(&found[2])?, millis(&found[3])?, millis(&found[4])?);
         (found.get(1), When::Range { start, end, step }, found.get(5).expect("matched").as_str())
     } else {
-        panic!("line {line}: {head:?} is not a command");
+        return Err(format!("{head:?} is no command that this runner knows"));
     };
     let kind = kind.map(|kind| kind.as_str().to_owned());
     let mut eval = Eval {
@@ -157,56 +188,63 @@ fn eval(line: usize, head: &str, body: &[&str]) -> (Eval, usize) {
         eval.notes.push(Note { kind, msg: None, regex: None });
     }
     for (used, line) in body.iter().enumerate() {
-        if expectation(&mut eval, line) {
+        if expectation(&mut eval, line)? {
             continue;
         }
         if let Some(number) = float(line) {
             eval.scalar = Some(number);
-            return (eval, used + 1);
+            return Ok((eval, used + 1));
         }
-        eval.series.push(sequence(line));
+        eval.series.push(sequence(line)?);
     }
-    (eval, body.len())
+    Ok((eval, body.len()))
 }
 
-fn expectation(eval: &mut Eval, line: &str) -> bool {
+/// Whether the line says what is expected, other than by values.
+fn expectation(eval: &mut Eval, line: &str) -> Read<bool> {
     if let Some(found) = EXPECT.captures(line) {
         if &found[1] == "ordered" {
             eval.ordered = true;
-            return true;
+            return Ok(true);
         }
         let text = found.get(3).map(|text| text.as_str().trim().to_owned());
         let is_regex = found.get(2).is_some_and(|kind| kind.as_str() == "regex");
         let (msg, regex) = match text {
-            Some(text) if is_regex => (None, Some(Regex::new(&text).expect("compiles"))),
+            Some(text) if is_regex => (None, Some(pattern_of(&text)?)),
             text => (text, None),
         };
         eval.notes.push(Note { kind: found[1].to_owned(), msg, regex });
     } else if let Some(found) = EXPECT_RANGE.captures(line) {
-        eval.range_vector = Some((millis(&found[1]), millis(&found[3])));
+        eval.range_vector = Some((millis(&found[1])?, millis(&found[3])?));
     } else if let Some(text) = line.strip_prefix("expect string ") {
         let text = text.trim();
-        eval.string = Some(quoted(text).0);
+        eval.string = Some(quoted(text)?.0);
     } else if let Some(text) = line.strip_prefix("expected_fail_message ") {
         let msg = Some(text.trim().to_owned());
         eval.notes.push(Note { kind: "fail".to_owned(), msg, regex: None });
     } else if let Some(text) = line.strip_prefix("expected_fail_regexp ") {
-        let regex = Some(Regex::new(text.trim()).expect("compiles"));
+        let regex = Some(pattern_of(text.trim())?);
         eval.notes.push(Note { kind: "fail".to_owned(), msg: None, regex });
+    } else if line.starts_with("expect ") {
+        return Err(format!("{line:?} is no expectation that this runner knows"));
     } else {
-        return false;
+        return Ok(false);
     }
-    true
+    Ok(true)
+}
+
+fn pattern_of(text: &str) -> Read<Regex> {
+    Regex::new(text).map_err(|error| error.to_string())
 }
 
 /// A duration or a number of seconds, possibly negative.
-fn millis(text: &str) -> i64 {
+fn millis(text: &str) -> Read<i64> {
     let (sign, text) = match text.trim().strip_prefix('-') {
         Some(text) => (-1, text),
         None => (1, text.trim()),
     };
-    let duration = parse_duration(text).unwrap_or_else(|error| panic!("{text:?}: {error}"));
-    sign * i64::try_from(duration.as_millis()).expect("fits")
+    let duration = parse_duration(text).map_err(|error| format!("{text:?}: {error}"))?;
+    Ok(sign * i64::try_from(duration.as_millis()).map_err(|error| error.to_string())?)
 }
 
 fn float(text: &str) -> Option<f64> {
@@ -217,16 +255,16 @@ fn float(text: &str) -> Option<f64> {
 }
 
 /// `name{a="b"} 1 2 3`
-fn sequence(line: &str) -> Sequence {
-    let (labels, rest) = series(line);
+fn sequence(line: &str) -> Read<Sequence> {
+    let (labels, rest) = series(line)?;
     let mut cells = Vec::new();
     let mut rest = rest.trim_start();
     while !rest.is_empty() {
         let end = token_end(rest);
-        push_cells(&rest[..end], &mut cells);
+        push_cells(&rest[..end], &mut cells)?;
         rest = rest[end..].trim_start();
     }
-    Sequence { labels, cells }
+    Ok(Sequence { labels, cells })
 }
 
 /// Where the first token ends: at a blank outside of `{{…}}`.
@@ -243,83 +281,90 @@ fn token_end(text: &str) -> usize {
     text.len()
 }
 
-fn push_cells(token: &str, cells: &mut Vec<Cell>) {
-    let repeat = |text: &str| -> usize { text.parse().expect("a count") };
+fn push_cells(token: &str, cells: &mut Vec<Cell>) -> Read<()> {
+    let no_value = || format!("{token:?} is not a value");
+    let repeat = |text: &str| -> Read<usize> { text.parse().map_err(|_| no_value()) };
     if token.starts_with("{{") {
-        let closed = token.rfind("}}").expect("closed");
-        let times = token[closed + 2..].strip_prefix('x').map_or(0, repeat);
+        let closed = token.rfind("}}").ok_or_else(no_value)?;
+        let times = token[closed + 2..].strip_prefix('x').map_or(Ok(0), repeat)?;
         cells.extend(std::iter::repeat_n(Cell::Native, times + 1));
     } else if let Some(times) = token.strip_prefix("_x") {
-        cells.extend(std::iter::repeat_n(Cell::Omitted, repeat(times)));
+        cells.extend(std::iter::repeat_n(Cell::Omitted, repeat(times)?));
     } else if token == "_" {
         cells.push(Cell::Omitted);
     } else if token == "stale" {
         cells.push(Cell::Float(STALE_NAN));
     } else {
-        let found = VALUE.captures(token).unwrap_or_else(|| panic!("{token:?} is not a value"));
-        let mut value: f64 = found[1].parse().expect("matched");
-        let delta: f64 = found.get(2).map_or(0.0, |text| text.as_str().parse().expect("matched"));
-        let times = found.get(3).map_or(0, |text| repeat(text.as_str()));
+        let found = VALUE.captures(token).ok_or_else(no_value)?;
+        let number = |text: &str| -> Read<f64> { text.parse().map_err(|_| no_value()) };
+        let mut value = number(&found[1])?;
+        let delta = found.get(2).map_or(Ok(0.0), |text| number(text.as_str()))?;
+        let times = found.get(3).map_or(Ok(0), |text| repeat(text.as_str()))?;
         for _ in 0..=times {
             cells.push(Cell::Float(value));
             value += delta;
         }
     }
+    Ok(())
 }
 
 /// `name{a="b", "quoted.name"="c"}` and what follows.
-fn series(line: &str) -> (Labels, &str) {
+fn series(line: &str) -> Read<(Labels, &str)> {
     let name_end = line.find([' ', '\t', '{']).unwrap_or(line.len());
     let mut labels = LabelsBuilder::default();
     labels.set(METRIC_NAME, &line[..name_end]);
     let mut rest = &line[name_end..];
     if rest.trim_start().starts_with("{{") || !rest.trim_start().starts_with('{') {
-        return (labels.build(), rest);
+        return Ok((labels.build(), rest));
     }
     rest = rest.trim_start()[1..].trim_start();
     while !rest.starts_with('}') {
         let (name, after) = if rest.starts_with(['"', '\'', '`']) {
-            let (name, used) = quoted(rest);
+            let (name, used) = quoted(rest)?;
             (name, rest[used..].trim_start())
         } else {
             let end = rest.find(|c: char| !c.is_alphanumeric() && c != '_' && c != ':');
-            let (name, after) = rest.split_at(end.expect("a label ends"));
+            let (name, after) = rest.split_at(end.ok_or("the braces are not closed")?);
             (name.to_owned(), after.trim_start())
         };
         rest = after;
         if let Some(after) = rest.strip_prefix('=') {
             let after = after.trim_start();
-            let (value, used) = quoted(after);
+            let (value, used) = quoted(after)?;
             labels.set(&name, &value);
             rest = after[used..].trim_start();
+        } else if name.is_empty() {
+            return Err(format!("{line:?} has no label where one is due"));
         } else {
             labels.set(METRIC_NAME, &name);
         }
         rest = rest.strip_prefix(',').unwrap_or(rest).trim_start();
     }
-    (labels.build(), &rest[1..])
+    Ok((labels.build(), &rest[1..]))
 }
 
 /// A quoted Go string, and how many bytes it takes.
-fn quoted(text: &str) -> (String, usize) {
-    let quote = text.chars().next().expect("a quote");
+fn quoted(text: &str) -> Read<(String, usize)> {
+    let unclosed = || format!("{text:?} is not a closed string");
+    let quote = text.chars().next().filter(|c| "\"'`".contains(*c)).ok_or_else(unclosed)?;
     let mut value = Vec::new();
-    let bytes = text.as_bytes();
-    let mut at = 1;
-    while bytes[at] != quote as u8 {
-        if bytes[at] != b'\\' || quote == '`' {
-            value.push(bytes[at]);
-            at += 1;
+    let mut bytes = text.bytes().enumerate().skip(1);
+    while let Some((at, byte)) = bytes.next() {
+        if byte == quote as u8 {
+            let value = String::from_utf8(value).map_err(|error| error.to_string())?;
+            return Ok((value, at + 1));
+        }
+        if byte != b'\\' || quote == '`' {
+            value.push(byte);
             continue;
         }
-        at += 2;
-        match bytes[at - 1] {
-            b'n' => value.push(b'\n'),
-            b't' => value.push(b'\t'),
-            b'r' => value.push(b'\r'),
-            other @ (b'\\' | b'"' | b'\'') => value.push(other),
-            other => panic!("escape \\{} in {text}", other as char),
-        }
+        value.push(match bytes.next().ok_or_else(unclosed)?.1 {
+            b'n' => b'\n',
+            b't' => b'\t',
+            b'r' => b'\r',
+            other @ (b'\\' | b'"' | b'\'') => other,
+            other => return Err(format!("escape \\{} in {text}", other as char)),
+        });
     }
-    (String::from_utf8(value).expect("test files are UTF-8"), at + 1)
+    Err(unclosed())
 }
