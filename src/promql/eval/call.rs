@@ -59,8 +59,8 @@ impl<'a> Engine<'a> {
             "time" => self.times(grid),
             "pi" => vec![std::f64::consts::PI; grid.count],
             "start" => seconds(self.query.start),
-            "end" => seconds(self.query.end()),
-            "range" => seconds(self.query.end() - self.query.start),
+            "end" => seconds(self.query.end),
+            "range" => seconds(self.query.end - self.query.start),
             "step" => seconds(self.query.step),
             "min_of" | "max_of" => {
                 let pick = if call.func.name == "min_of" { go_min } else { go_max };

@@ -27,14 +27,23 @@ const TIME_DEPENDENT: &[&str] = &[
     "year",
 ];
 
+/// The times a query was asked with, in milliseconds; its last step may fall before its end.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bounds {
+    pub start: i64,
+    pub end: i64,
+    /// 0: an instant query.
+    pub step: i64,
+}
+
 /// One evaluation of one query.
 pub(super) struct Engine<'a> {
     /// Where samples come from.
     source: &'a dyn Source,
     /// Limits and defaults.
     pub options: &'a EvalOptions,
-    /// The steps of the whole query.
-    pub query: Grid,
+    /// When the whole query is asked for.
+    pub query: Bounds,
     /// What was said beside the result so far.
     pub notes: Annotations,
     /// Selections made so far: a selector that occurs twice is fetched once.
@@ -45,7 +54,7 @@ pub(super) struct Engine<'a> {
 
 impl<'a> Engine<'a> {
     /// An engine that has done nothing yet.
-    pub fn new(source: &'a dyn Source, options: &'a EvalOptions, query: Grid) -> Engine<'a> {
+    pub fn new(source: &'a dyn Source, options: &'a EvalOptions, query: Bounds) -> Engine<'a> {
         let notes = Annotations::default();
         Engine { source, options, query, notes, fetched: Vec::new(), samples: 0 }
     }
@@ -159,7 +168,7 @@ impl<'a> Engine<'a> {
             None => return Ok(grid.earlier(back)),
             Some(AtModifier::Time(at)) => at.0,
             Some(AtModifier::Start) => self.query.start,
-            Some(AtModifier::End) => self.query.end(),
+            Some(AtModifier::End) => self.query.end,
         };
         Ok(Grid { start: fixed, step: 0, count: grid.count }.earlier(back))
     }
@@ -175,8 +184,8 @@ impl<'a> Engine<'a> {
     }
 
     fn query_times(&self) -> QueryTimes {
-        let Grid { start, step, .. } = self.query;
-        QueryTimes { step_millis: step, range_millis: self.query.end() - start }
+        let Bounds { start, end, step } = self.query;
+        QueryTimes { step_millis: step, range_millis: end - start }
     }
 
     /// The steps of a subquery that serve every step of `reference`: the multiples of `step`

@@ -95,7 +95,7 @@ impl<'a> Engine<'a> {
         let by: Vec<&str> =
             call.args[1..].iter().map(|label| self.text(label)).collect::<Result<_, _>>()?;
         let mut vector = self.vector(&call.args[0], grid)?;
-        if self.query.count > 1 {
+        if self.query.start != self.query.end {
             self.notes.warn(
                 call.args[0].span,
                 "sort is ineffective for range queries since results are always ordered by labels",

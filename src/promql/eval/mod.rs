@@ -41,7 +41,7 @@ pub use error::{EvalError, EvalErrorKind};
 pub use trace::{Traced, trace};
 
 use column::{Column, Grid, Vector, is_present};
-use engine::Engine;
+use engine::{Bounds, Engine};
 use names::{Collisions, settled, strip, unique};
 
 /// Limits and defaults of an evaluation.
@@ -130,7 +130,7 @@ pub fn instant(
     options: &EvalOptions,
 ) -> Result<Evaluated, EvalError> {
     let grid = Grid::point(at.0);
-    let mut engine = Engine::new(source, options, grid);
+    let mut engine = Engine::new(source, options, Bounds { start: at.0, end: at.0, step: 0 });
     let value = if expr.value_type() == ValueType::Matrix {
         samples(&mut engine, expr, grid)?
     } else {
@@ -155,7 +155,8 @@ pub fn range(
     options: &EvalOptions,
 ) -> Result<Evaluated, EvalError> {
     let grid = grid_of(steps, options)?;
-    let mut engine = Engine::new(source, options, grid);
+    let asked = Bounds { start: steps.start.0, end: steps.end.0, step: grid.step };
+    let mut engine = Engine::new(source, options, asked);
     let kind = expr.value_type();
     if kind != ValueType::Scalar && kind != ValueType::Vector {
         return Err(EvalError::execution(format!(
