@@ -125,9 +125,15 @@ fn expressions(files: &[(String, String)]) -> HashMap<(&str, Position), Node> {
     found
 }
 
+/// All lints, by name, each with the reason for it.
+pub fn lints() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let duplicate = "two rules of one name and the same labels write the same series or alert";
+    LINTS.iter().map(|lint| (lint.name, lint.explanation)).chain([(DUPLICATE_RULE, duplicate)])
+}
+
 /// The names of all lints, for messages about a name that is none.
 pub fn lint_names() -> impl Iterator<Item = &'static str> {
-    LINTS.iter().map(|lint| lint.name).chain([DUPLICATE_RULE])
+    lints().map(|(name, _)| name)
 }
 
 fn alert_without_summary(rule: &Rule, _: &LintOptions) -> Vec<Finding> {
@@ -318,7 +324,7 @@ mod tests {
         names.sort_unstable();
         names.dedup();
         assert_eq!(names.len(), count);
-        assert!(LINTS.iter().all(|lint| !lint.explanation.is_empty()));
+        assert!(lints().all(|(_, explanation)| !explanation.is_empty()));
     }
 
     #[test]

@@ -14,7 +14,7 @@ mod reads;
 mod schedule;
 
 pub use glob::glob_matches;
-pub use lint::{LINTS, Lint, LintOptions, check, lint_names};
+pub use lint::{LINTS, Lint, LintOptions, check, lint_names, lints};
 pub use load::load;
 pub use model::{Action, Alert, Group, Rule, RuleKind};
 pub use order::{order, rule_order};

@@ -103,11 +103,17 @@ pub struct CheckConfigArgs {
 #[derive(Arguments, Debug)]
 pub struct CheckRulesArgs {
     /// Rule files.
-    #[arg(required = true, value_name = "FILE")]
+    #[arg(required_unless_present = "lints", value_name = "FILE")]
     pub files: Vec<PathBuf>,
+    /// List the lints, each with the reason for it.
+    #[arg(long, conflicts_with = "files")]
+    pub lints: bool,
     /// Switch a lint off; may be given more than once.
-    #[arg(long, value_name = "LINT")]
+    #[arg(long, visible_alias = "allow", value_name = "LINT")]
     pub disable: Vec<String>,
+    /// Fail on warnings too.
+    #[arg(long)]
+    pub strict: bool,
     /// How often the targets that feed the rules are scraped.
     #[arg(long, value_name = "DURATION", default_value = "5s")]
     pub scrape_interval: String,

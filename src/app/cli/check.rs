@@ -32,7 +32,29 @@ pub fn config(args: &CheckConfigArgs, out: &mut Out<'_>) -> u8 {
     report(&problems, &format!("{}: {}", path.display(), holds.unwrap_or_default()), out)
 }
 
+#[derive(Serialize)]
+struct LintRow {
+    name: &'static str,
+    explanation: &'static str,
+}
+
+/// The table of lints.
+fn lints(out: &mut Out<'_>) -> u8 {
+    let rows: Vec<LintRow> =
+        rules::lints().map(|(name, explanation)| LintRow { name, explanation }).collect();
+    match out.format {
+        Format::Json => out.json(&rows),
+        Format::Text => {
+            rows.iter().for_each(|r| out.line(&format!("{}\n    {}", r.name, r.explanation)))
+        }
+    }
+    exit::OK
+}
+
 pub fn rules(args: &CheckRulesArgs, out: &mut Out<'_>) -> u8 {
+    if args.lints {
+        return lints(out);
+    }
     let interval = match options(args) {
         Ok(interval) => interval,
         Err(why) => {
@@ -49,7 +71,8 @@ pub fn rules(args: &CheckRulesArgs, out: &mut Out<'_>) -> u8 {
         }
     }
     problems.extend(rules::check(&texts, &interval));
-    report(&problems, &format!("{} rule files", args.files.len()), out)
+    let code = report(&problems, &format!("{} rule files", args.files.len()), out);
+    if args.strict && !problems.is_empty() { exit::PROBLEMS } else { code }
 }
 
 fn options(args: &CheckRulesArgs) -> Result<LintOptions, String> {

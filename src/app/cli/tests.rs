@@ -108,6 +108,12 @@ fn check_rules_lints_and_lints_can_be_switched_off() {
     let off = ["--disable", "short-range", "--disable", "alert-without-summary"];
     let ran = run(&[&["check", "rules", &file], &off[..]].concat());
     assert_eq!((ran.out.as_str(), ran.err.as_str()), ("", "1 rule files: good\n"));
+    assert_eq!(run(&["check", "rules", &file, "--strict"]).code, 2, "warnings fail");
+    let allowed = ["--strict", "--allow", "short-range", "--allow", "alert-without-summary"];
+    assert_eq!(run(&[&["check", "rules", &file], &allowed[..]].concat()).code, 0);
+    let table = run(&["check", "rules", "--lints"]);
+    assert!(table.out.contains("short-range\n    a rate needs two samples"), "{}", table.out);
+    assert!(table.out.contains("duplicate-rule\n"), "{}", table.out);
     let ran = run(&["check", "rules", &file, "--disable", "short-rang"]);
     assert_eq!(ran.code, 64);
     assert!(ran.err.contains("did you mean `short-range`?"), "{}", ran.err);
