@@ -5,9 +5,16 @@
 //! Nothing here asks Docker (`docker` does), and nothing here reads a cgroup (`collector` does).
 
 mod container;
+mod evidence;
+mod fate;
+mod happening;
 mod inventory;
+mod oom;
 
 pub use container::{
     Container, ContainerId, Health, Limits, Restart, RestartPolicy, Status, id_in_cgroup,
 };
+pub use fate::{Death, End, Fate, Fates};
+pub use happening::{Happening, Report, What};
 pub use inventory::{Inventory, Novelty};
+pub use oom::{CHILD_AFTER, Counts, OomLedger, Reading, Who};

@@ -1,0 +1,251 @@
+//! From what witnesses say to how many kills there were.
+//!
+//! Every witness (Docker's `oom` events, the flag `OOMKilled`, each counter that is scraped) says:
+//! so many kills, between then and then. One witness never speaks of one kill twice, two witnesses
+//! may. The count is the *smallest* number of kills that explains all that was said, so it does not
+//! hang on the order in which it was said, repeating changes nothing, one more statement never makes
+//! it smaller, and it is never above the truth as long as every statement is true.
+//!
+//! It is found by stabbing intervals from the left: by the end of their time, each statement uses
+//! kills already assumed within its time that its own witness has not spoken of yet, and assumes
+//! what is missing at its very end, where most later statements can share it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::Timestamp;
+
+/// Who speaks.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Witness {
+    /// Docker's event `oom`.
+    Event,
+    /// Docker's `State.OOMKilled`, once a run has ended.
+    Flag,
+    /// A counter, by the target it is scraped from.
+    Counter(u64),
+}
+
+/// One statement.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Evidence {
+    /// Who says it.
+    pub witness: Witness,
+    /// What tells two statements of one witness apart: the same key is the same statement again.
+    pub key: i64,
+    /// No earlier than this …
+    pub from: Timestamp,
+    /// … and no later.
+    pub to: Timestamp,
+    /// So many kills, at least one.
+    pub kills: u32,
+}
+
+impl Evidence {
+    /// By the end of their time; ties in a fixed order.
+    fn rank(&self) -> (Timestamp, Timestamp, Witness, i64) {
+        (self.to, self.from, self.witness, self.key)
+    }
+}
+
+/// Kills assumed at one time.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Kills {
+    /// No earlier than this …
+    pub from: Timestamp,
+    /// … and no later.
+    pub to: Timestamp,
+    /// How many.
+    pub count: u32,
+    /// Of how many each witness has spoken.
+    spoken: Vec<(Witness, u32)>,
+}
+
+impl Kills {
+    /// Lets a witness speak of as many as it has not spoken of, at most `wanted`; how many that was.
+    fn speak(&mut self, witness: Witness, wanted: u32) -> u32 {
+        let slot = match self.spoken.iter_mut().find(|(who, _)| *who == witness) {
+            Some((_, spoken)) => spoken,
+            None => {
+                self.spoken.push((witness, 0));
+                &mut self.spoken.last_mut().expect("pushed just now").1
+            }
+        };
+        let free = self.count.saturating_sub(*slot).min(wanted);
+        *slot += free;
+        free
+    }
+}
+
+/// Adds a statement, in order; false if it was made before.
+pub fn add(evidence: &mut Vec<Evidence>, new: Evidence) -> bool {
+    if evidence.iter().any(|old| (old.witness, old.key) == (new.witness, new.key)) {
+        return false;
+    }
+    let at = evidence.partition_point(|old| old.rank() < new.rank());
+    evidence.insert(at, new);
+    true
+}
+
+/// The fewest kills that explain everything said. `evidence` is in the order [`add`] keeps.
+pub fn explain(evidence: &[Evidence]) -> Vec<Kills> {
+    let mut found: Vec<Kills> = Vec::new();
+    for said in evidence {
+        let mut missing = said.kills;
+        for kills in found.iter_mut().filter(|kills| kills.to >= said.from) {
+            missing -= kills.speak(said.witness, missing);
+        }
+        if missing > 0 {
+            let spoken = vec![(said.witness, missing)];
+            found.push(Kills { from: said.from, to: said.to, count: missing, spoken });
+        }
+    }
+    found
+}
+
+/// How many statements at the front lie before `cutoff` and overlap nothing that follows: their
+/// explanation cannot change any more.
+pub fn settled(evidence: &[Evidence], cutoff: Timestamp) -> usize {
+    let mut settled = 0;
+    for at in 1..=evidence.len() {
+        if evidence[at - 1].to >= cutoff {
+            break;
+        }
+        let rest_from = evidence[at..].iter().map(|said| said.from).min();
+        if rest_from.is_none_or(|from| from > evidence[at - 1].to) {
+            settled = at;
+        }
+    }
+    settled
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn said(witness: Witness, from: i64, to: i64, kills: u32) -> Evidence {
+        Evidence { witness, key: to, from: Timestamp(from), to: Timestamp(to), kills }
+    }
+
+    fn count(all: &[Evidence]) -> u32 {
+        let mut evidence = Vec::new();
+        for one in all {
+            add(&mut evidence, *one);
+        }
+        explain(&evidence).iter().map(|kills| kills.count).sum()
+    }
+
+    #[test]
+    fn one_kill_counts_once_whoever_saw_it() {
+        use Witness::{Counter, Event, Flag};
+        let event = |at| said(Event, at - 10, at, 1);
+        for (all, want) in [
+            (vec![], 0),
+            (vec![event(100)], 1),
+            (vec![event(100), event(100)], 1),
+            (vec![event(100), said(Counter(1), 90, 105, 1)], 1),
+            (vec![said(Counter(1), 90, 105, 1), said(Counter(2), 60, 120, 1), event(100)], 1),
+            (vec![event(100), said(Flag, 0, 101, 1)], 1),
+            // A child was killed early in the run; its end is not another kill.
+            (vec![event(20), said(Flag, 0, 500, 1)], 1),
+            (vec![said(Flag, 0, 500, 1)], 1),
+            // Two of one witness are two, however close.
+            (vec![event(100), event(101)], 2),
+            (vec![event(100), event(101), said(Counter(1), 90, 105, 2)], 2),
+            // Each lost the kill the other saw.
+            (vec![event(100), said(Counter(1), 200, 205, 1)], 2),
+            (vec![said(Counter(1), 90, 105, 7), said(Counter(2), 60, 120, 9), event(100)], 9),
+        ] {
+            assert_eq!(count(&all), want, "{all:?}");
+        }
+    }
+
+    #[test]
+    fn only_what_nothing_overlaps_is_settled() {
+        use Witness::{Counter, Event};
+        let evidence = [
+            said(Event, 0, 10, 1),
+            said(Counter(1), 5, 15, 1),
+            said(Event, 20, 30, 1),
+            said(Event, 50, 60, 1),
+        ];
+        for (cutoff, want) in [(0, 0), (12, 0), (16, 2), (31, 3), (100, 4)] {
+            assert_eq!(settled(&evidence, Timestamp(cutoff)), want, "before {cutoff}");
+        }
+    }
+
+    /// What five witnesses say of true kills: three may miss some, two counters are read in turn.
+    fn witnesses() -> impl Strategy<Value = (usize, Vec<Evidence>)> {
+        let kill = (0..600_i64, any::<[bool; 3]>(), 0..5_i64);
+        let kills = proptest::collection::btree_map(0..600_i64, kill, 0..25);
+        (kills, any::<[bool; 2]>()).prop_map(|(kills, counters)| {
+            let mut all = Vec::new();
+            for (at, (_, seen, late)) in &kills {
+                if seen[0] {
+                    let event = said(Witness::Event, at - 10, at + late, 1);
+                    all.push(Evidence { key: *at, ..event });
+                }
+                if seen[1] && seen[2] {
+                    all.push(Evidence { key: *at, ..said(Witness::Flag, at - 60, at + late, 1) });
+                }
+            }
+            for (step, present) in [(5_i64, counters[0]), (30, counters[1])] {
+                for from in (0..600).step_by(step as usize).filter(|_| present) {
+                    let n = kills.range(from + 1..=from + step).count() as u32;
+                    if n > 0 {
+                        all.push(said(Witness::Counter(step as u64), from - 10, from + step, n));
+                    }
+                }
+            }
+            (kills.len(), all)
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn order_and_repetition_never_matter_and_the_truth_is_never_passed(
+            (truth, all) in witnesses(),
+            shuffled in any::<proptest::sample::Index>(),
+            repeats in proptest::collection::vec(any::<proptest::sample::Index>(), 0..10),
+        ) {
+            let got = count(&all) as usize;
+            let of = |witness| -> u32 {
+                all.iter().filter(|e| e.witness == witness).map(|e| e.kills).sum()
+            };
+            let most = all.iter().map(|e| of(e.witness)).max().unwrap_or(0) as usize;
+            prop_assert!(got <= truth, "{got} of {truth}");
+            prop_assert!(got >= most, "one witness alone saw {most}, counted {got}");
+            let mut other = all.clone();
+            other.extend(repeats.iter().filter(|_| !all.is_empty()).map(|i| *i.get(&all)));
+            if !other.is_empty() {
+                let by = shuffled.index(other.len());
+                other.rotate_left(by);
+                other.reverse();
+            }
+            prop_assert_eq!(count(&other) as usize, got);
+        }
+
+        #[test]
+        fn one_more_statement_never_makes_it_fewer((_, all) in witnesses()) {
+            let mut before = 0;
+            for upto in 0..=all.len() {
+                let now = count(&all[..upto]);
+                prop_assert!(now >= before);
+                before = now;
+            }
+        }
+
+        #[test]
+        fn settling_a_prefix_changes_nothing((_, all) in witnesses(), cutoff in 0..700_i64) {
+            let mut evidence = Vec::new();
+            for one in &all {
+                add(&mut evidence, *one);
+            }
+            let at = settled(&evidence, Timestamp(cutoff));
+            let parts = count(&evidence[..at]) + count(&evidence[at..]);
+            prop_assert_eq!(parts, count(&all));
+        }
+    }
+}

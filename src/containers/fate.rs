@@ -1,0 +1,349 @@
+//! How containers end, and which of them end again and again.
+//!
+//! An exit code alone does not say why: 137 is `docker kill`, `docker stop` on a deaf process, and
+//! the kernel's OOM killer alike. What was asked for before tells the first two, what the kernel
+//! said the third. A container that is started again after ends nobody asked for, three times
+//! within ten minutes, is in a crash loop; cAdvisor never shows one (cadvisor.md §4).
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use super::container::{ContainerId, Status};
+use super::happening::What;
+use crate::base::Timestamp;
+
+/// The kernel's kill and the end of the process are at most this far apart.
+const OOM_BEFORE_END: Duration = Duration::from_secs(10);
+/// Restarts after ends nobody asked for, within [`LOOP_SPAN`], that make a loop: Docker waits
+/// 0.1 s, 0.2 s, 0.4 s … up to a minute between them.
+const LOOP_RESTARTS: usize = 3;
+/// The span they are counted in, and how long a loop is over before it counts as over.
+pub const LOOP_SPAN: Duration = Duration::from_secs(600);
+/// How long the fate of a removed container is told.
+const TOLD_AFTER_REMOVAL: Duration = Duration::from_secs(3600);
+/// Names remembered at most; those of which nothing was heard for the longest go first.
+const MOST_NAMES: usize = 10_000;
+const SIGKILL: u8 = 9;
+/// Signals that ask a process to end: HUP and USR1 ask for something else.
+const ENDING: [u8; 4] = [2, 3, SIGKILL, 15];
+
+/// Why a container's first process ended.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum End {
+    /// The kernel killed it for lack of memory.
+    Oom,
+    /// By itself, with an exit code other than 0, or by a signal nobody sent through Docker.
+    Crash,
+    /// By itself, with exit code 0.
+    Exit,
+    /// `docker stop`, `docker restart` or another polite signal through Docker.
+    Stop,
+    /// `docker kill`, `docker rm -f`.
+    Kill,
+    /// Nobody saw: it was there, and at the next look it was not.
+    Vanished,
+}
+
+impl End {
+    /// Every end, in the order of its number.
+    pub const ALL: [End; 6] =
+        [End::Oom, End::Crash, End::Exit, End::Stop, End::Kill, End::Vanished];
+
+    /// The word in series, logs and the API.
+    pub fn name(self) -> &'static str {
+        match self {
+            End::Oom => "oom",
+            End::Crash => "crash",
+            End::Exit => "exit",
+            End::Stop => "stop",
+            End::Kill => "kill",
+            End::Vanished => "vanished",
+        }
+    }
+
+    /// Whether somebody asked for it.
+    pub fn is_asked_for(self) -> bool {
+        matches!(self, End::Stop | End::Kill)
+    }
+}
+
+/// One end of a first process.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Death {
+    /// When.
+    pub at: Timestamp,
+    /// Why.
+    pub end: End,
+    /// Docker's exit code; 0 if nobody saw it.
+    pub exit_code: i64,
+}
+
+/// What has become of the containers of one name.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Fate {
+    /// The last end.
+    pub last: Option<Death>,
+    /// Ends since we watch, by [`End::ALL`].
+    pub ends: [u64; 6],
+    /// Whether it is being started again and again.
+    pub is_looping: bool,
+    /// Starts after ends nobody asked for, newest last.
+    restarts: VecDeque<Timestamp>,
+    /// The incarnation and the signal that somebody asked it to end with, since it was started.
+    asked: Option<(ContainerId, u8)>,
+    /// When the kernel last killed in it since it was started.
+    oom_at: Option<Timestamp>,
+    heard_at: Timestamp,
+    removed_at: Option<Timestamp>,
+}
+
+impl Fate {
+    /// One word for the API: what it is doing, or how it ended.
+    pub fn word(&self, status: Option<Status>) -> &'static str {
+        match (self.is_looping, status, self.last) {
+            (true, ..) => "crash_loop",
+            (false, Some(status @ (Status::Running | Status::Paused)), _) => status.name(),
+            (false, _, Some(death)) => death.end.name(),
+            (false, Some(status), None) => status.name(),
+            (false, None, None) => "removed",
+        }
+    }
+
+    fn end(&self, id: &ContainerId, at: Timestamp, exit_code: i64, is_flagged: bool) -> End {
+        let asked = self.asked.as_ref().filter(|(who, _)| who == id).map(|(_, signal)| *signal);
+        let killed_by_kernel = match self.oom_at {
+            Some(oom) => at.since(oom) <= OOM_BEFORE_END,
+            // The flag of an earlier child's death stays set until the run ends.
+            None => is_flagged,
+        };
+        match asked {
+            Some(SIGKILL) if exit_code == 137 => End::Kill,
+            Some(_) => End::Stop,
+            None if exit_code == 137 && killed_by_kernel => End::Oom,
+            None if exit_code == 0 => End::Exit,
+            None => End::Crash,
+        }
+    }
+}
+
+/// The fates of a host's containers, by name.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Fates {
+    names: BTreeMap<String, Fate>,
+}
+
+impl Fates {
+    /// Something happened to a container that is known by `name`. `is_flagged`: Docker says
+    /// `OOMKilled` of the run that ends. Returns the end, if it is one.
+    pub fn take(
+        &mut self,
+        (id, name): (&ContainerId, &str),
+        at: Timestamp,
+        what: &What,
+        is_flagged: bool,
+    ) -> Option<Death> {
+        let fate = self.names.entry(name.to_owned()).or_default();
+        fate.heard_at = fate.heard_at.max(at);
+        match what {
+            What::Start => {
+                fate.removed_at = None;
+                fate.asked = None;
+                fate.oom_at = None;
+                if fate.last.is_some_and(|death| !death.end.is_asked_for()) {
+                    fate.restarts.push_back(at);
+                    while fate.restarts.len() > LOOP_RESTARTS {
+                        fate.restarts.pop_front();
+                    }
+                }
+            }
+            What::Oom => fate.oom_at = Some(at),
+            What::Kill { signal } if ENDING.contains(signal) => {
+                // `docker stop` on a deaf process: first the polite signal, then the other.
+                let polite = fate.asked.as_ref().is_some_and(|(who, _)| who == id);
+                if !polite {
+                    fate.asked = Some((id.clone(), *signal));
+                }
+            }
+            What::Die { exit_code } => {
+                let end = fate.end(id, at, *exit_code, is_flagged);
+                return Some(fate.note(Death { at, end, exit_code: *exit_code }));
+            }
+            What::Destroy => {
+                fate.removed_at = Some(at);
+                fate.restarts.clear();
+                fate.is_looping = false;
+            }
+            _ => {}
+        }
+        None
+    }
+
+    /// A container that was alive is not there any more, and nobody saw it end.
+    pub fn vanished(&mut self, name: &str, at: Timestamp) -> Death {
+        let fate = self.names.entry(name.to_owned()).or_default();
+        fate.removed_at = Some(at);
+        fate.heard_at = fate.heard_at.max(at);
+        fate.note(Death { at, end: End::Vanished, exit_code: 0 })
+    }
+
+    /// Finds the loops that began or ended by now, with the name of each, and forgets what is over.
+    pub fn settle(&mut self, now: Timestamp) -> Vec<(String, bool)> {
+        let mut changed = Vec::new();
+        for (name, fate) in &mut self.names {
+            while fate.restarts.front().is_some_and(|at| now.since(*at) > LOOP_SPAN) {
+                fate.restarts.pop_front();
+            }
+            let loops = match fate.is_looping {
+                true => !fate.restarts.is_empty(),
+                false => fate.restarts.len() >= LOOP_RESTARTS,
+            };
+            if loops != fate.is_looping {
+                fate.is_looping = loops;
+                changed.push((name.clone(), loops));
+            }
+        }
+        self.names
+            .retain(|_, fate| fate.removed_at.is_none_or(|at| now.since(at) <= TOLD_AFTER_REMOVAL));
+        while self.names.len() > MOST_NAMES {
+            let oldest = self.names.iter().min_by_key(|(_, fate)| fate.heard_at);
+            let Some(name) = oldest.map(|(name, _)| name.clone()) else { break };
+            self.names.remove(&name);
+        }
+        changed
+    }
+
+    /// The fate of a name.
+    pub fn get(&self, name: &str) -> Option<&Fate> {
+        self.names.get(name)
+    }
+
+    /// Every fate, by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Fate)> {
+        self.names.iter().map(|(name, fate)| (name.as_str(), fate))
+    }
+
+    /// The wall clock has stepped.
+    pub fn rebase(&mut self, by_ms: i64) {
+        let shift = |at: &mut Timestamp| *at = Timestamp(at.0.saturating_add(by_ms));
+        for fate in self.names.values_mut() {
+            fate.restarts.iter_mut().for_each(shift);
+            fate.last.iter_mut().for_each(|death| shift(&mut death.at));
+            fate.oom_at.iter_mut().chain(fate.removed_at.iter_mut()).for_each(shift);
+            shift(&mut fate.heard_at);
+        }
+    }
+}
+
+impl Fate {
+    fn note(&mut self, death: Death) -> Death {
+        self.last = Some(death);
+        self.ends[death.end as usize] += 1;
+        if death.end.is_asked_for() {
+            // Whoever stops it knows.
+            self.restarts.clear();
+        }
+        death
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id() -> ContainerId {
+        ContainerId::new(&"a".repeat(64)).expect("64 digits")
+    }
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp(second * 1000)
+    }
+
+    /// The ends of what happens to `web`, in seconds; the word at the end.
+    fn check(story: &[(i64, What)], is_flagged: bool, want: &[End], word: &str) {
+        let mut fates = Fates::default();
+        let mut ends = Vec::new();
+        let mut alive = false;
+        for (second, what) in story {
+            alive = matches!(what, What::Start) || (alive && !matches!(what, What::Die { .. }));
+            ends.extend(fates.take((&id(), "web"), at(*second), what, is_flagged));
+            fates.settle(at(*second));
+        }
+        let got: Vec<End> = ends.iter().map(|death| death.end).collect();
+        assert_eq!(got, want, "{story:?}");
+        let status = if alive { Status::Running } else { Status::Exited };
+        assert_eq!(fates.get("web").expect("heard of").word(Some(status)), word, "{story:?}");
+    }
+
+    #[test]
+    fn ends_are_told_apart() {
+        use What::{Kill, Oom, Restart, Start, Stop};
+        let die = |exit_code| What::Die { exit_code };
+        let kill = |signal| Kill { signal };
+        check(&[(0, Start), (9, Oom), (9, die(137))], false, &[End::Oom], "oom");
+        check(&[(0, Start), (9, die(137))], true, &[End::Oom], "oom");
+        check(&[(0, Start), (9, die(137))], false, &[End::Crash], "crash");
+        check(&[(0, Start), (9, die(1))], true, &[End::Crash], "crash");
+        check(&[(0, Start), (9, die(0))], false, &[End::Exit], "exit");
+        // A child was killed minutes ago; the flag is still set and says nothing about this end.
+        check(&[(0, Start), (9, Oom), (300, die(137))], true, &[End::Crash], "crash");
+        check(&[(0, Start), (9, kill(9)), (9, die(137))], false, &[End::Kill], "kill");
+        check(&[(0, Start), (9, Oom), (60, kill(9)), (60, die(137))], true, &[End::Kill], "kill");
+        check(&[(0, Start), (9, kill(15)), (9, die(0)), (9, Stop)], false, &[End::Stop], "stop");
+        let deaf = [(0, Start), (1, kill(15)), (4, kill(9)), (4, die(137)), (4, Stop), (5, Start)];
+        let deaf = [&deaf[..], &[(5, Restart)]].concat();
+        check(&deaf, false, &[End::Stop], "running");
+        // HUP is a request to read a file again: what follows is its own doing.
+        check(&[(0, Start), (9, kill(1)), (99, die(2))], false, &[End::Crash], "crash");
+        check(
+            &[(0, Start), (9, kill(9)), (9, die(137)), (10, Start), (20, die(1))],
+            false,
+            &[End::Kill, End::Crash],
+            "crash",
+        );
+    }
+
+    #[test]
+    fn a_loop_begins_with_the_third_restart_and_ends_with_quiet_or_by_hand() {
+        let mut fates = Fates::default();
+        let mut told = Vec::new();
+        let mut happen = |fates: &mut Fates, second: i64, what: What| {
+            fates.take((&id(), "web"), at(second), &what, false);
+            told.extend(fates.settle(at(second)).into_iter().map(|(_, on)| (second, on)));
+        };
+        for second in [0, 10, 20, 40] {
+            happen(&mut fates, second, What::Start);
+            happen(&mut fates, second + 1, What::Die { exit_code: 1 });
+        }
+        assert_eq!(fates.get("web").map(|f| f.word(Some(Status::Restarting))), Some("crash_loop"));
+        happen(&mut fates, 50, What::Start);
+        happen(&mut fates, 700, What::Pause);
+        for second in [701, 702, 703, 704] {
+            happen(&mut fates, second, What::Start);
+            happen(&mut fates, second, What::Die { exit_code: 0 });
+        }
+        happen(&mut fates, 710, What::Kill { signal: 15 });
+        happen(&mut fates, 710, What::Die { exit_code: 0 });
+        assert_eq!(told, [(40, true), (700, false), (703, true), (710, false)]);
+    }
+
+    #[test]
+    fn what_vanished_or_was_removed_is_told_for_an_hour() {
+        let mut fates = Fates::default();
+        assert_eq!(fates.vanished("web", at(10)).end, End::Vanished);
+        assert_eq!(fates.get("web").map(|f| f.word(None)), Some("vanished"));
+        fates.settle(at(3000));
+        assert!(fates.get("web").is_some());
+        fates.settle(at(4000));
+        assert!(fates.get("web").is_none());
+    }
+
+    #[test]
+    fn ten_thousand_names_are_the_most() {
+        let mut fates = Fates::default();
+        for n in 0..MOST_NAMES as i64 + 5 {
+            fates.take((&id(), &format!("n{n}")), at(n), &What::Create, false);
+        }
+        fates.settle(at(0));
+        assert_eq!((fates.iter().count(), fates.get("n4")), (MOST_NAMES, None));
+    }
+}

@@ -1,0 +1,624 @@
+//! One count of OOM kills per container, from everyone who saw some.
+//!
+//! A kill is seen by up to five witnesses: Docker's event, Docker's flag, the counters of cAdvisor
+//! and of our own collector, and, after a restart of ours, all of them again. [`evidence`] makes one
+//! number of it; here stands what each of them may say. The count belongs to the *name*: a container
+//! made anew goes on with it. It never falls, and lives in the journal.
+//!
+//! Which process was killed shows in what follows: if the container's first process ended by
+//! SIGKILL within seconds and nobody had asked for that, it was that one; else, after
+//! [`CHILD_AFTER`], it was a child.
+//!
+//! [`evidence`]: super::evidence
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::container::ContainerId;
+use super::evidence::{Evidence, Kills, Witness, add, explain, settled};
+use crate::base::{Change, Table, Timestamp};
+
+/// A report may be this late: events wait for a busy daemon, a counter for its reader.
+const LATE: Duration = Duration::from_secs(10);
+/// The clocks of Docker's reports and of scrapes are one host's; rounding and order is all that
+/// can differ.
+const SKEW: Duration = Duration::from_secs(1);
+/// A kill that no end of the first process followed within this time was a child's. Docker 20.10
+/// told the end 50 ms after the kill (measured); a host that kills for memory is a slow one.
+pub const CHILD_AFTER: Duration = Duration::from_secs(5);
+/// What was said is remembered this long before the newest that was said, to know it again.
+const REMEMBERED: Duration = Duration::from_secs(3600);
+/// Statements remembered per incarnation; a reading of a counter is one.
+const MOST_STATEMENTS: usize = 256;
+/// Incarnations per name whose statements are remembered.
+const MOST_LIVES: usize = 4;
+/// Names counted at most; those of which nothing was said for the longest go first.
+const MOST_NAMES: usize = 10_000;
+/// Kills one reading may tell of: a counter that jumps by more is broken.
+const MOST_KILLS: f64 = 10_000.0;
+const PREFIX: &str = "oom:";
+
+/// Kills so far.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Counts {
+    /// Of the container's first process: it went down with it.
+    pub pid1: u64,
+    /// Of another one.
+    pub child: u64,
+}
+
+impl Counts {
+    /// Both.
+    pub fn total(self) -> u64 {
+        self.pid1 + self.child
+    }
+}
+
+/// Of which container something is said.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Who<'a> {
+    /// The incarnation.
+    pub id: &'a ContainerId,
+    /// The name it was first known by.
+    pub name: &'a str,
+}
+
+/// What a counter showed.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Reading {
+    /// Which counter: the target it comes from.
+    pub source: u64,
+    /// When it was read.
+    pub at: Timestamp,
+    /// Its value.
+    pub value: f64,
+    /// When the container had been started, if the same source says so.
+    pub started_at: Option<Timestamp>,
+}
+
+/// The last reading of a counter.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+struct Last {
+    at: Timestamp,
+    value: f64,
+    started_at: Option<Timestamp>,
+}
+
+/// What is known of one incarnation.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+struct Life {
+    evidence: Vec<Evidence>,
+    /// Ends of the first process that nobody asked for, by SIGKILL.
+    deaths: Vec<Timestamp>,
+    /// Explained for good, and no longer remembered.
+    folded: Counts,
+    told: Counts,
+    counters: BTreeMap<u64, Last>,
+}
+
+/// A name and the incarnations that bore it.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+struct Tally {
+    /// Of incarnations no longer remembered.
+    before: Counts,
+    /// In the order of their first statement: incarnation and what is known of it.
+    lives: Vec<(ContainerId, Life)>,
+}
+
+/// The counts of a host.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct OomLedger {
+    names: BTreeMap<String, Tally>,
+    /// Names that something was said of since they were settled.
+    open: BTreeSet<String>,
+    /// Names with kills that wait for their scope.
+    waiting: BTreeSet<String>,
+    /// What ended before was seen, or not seen, by whoever watched then.
+    since: Timestamp,
+}
+
+impl OomLedger {
+    /// The ledger as its rows tell it, and which could not be read. Nothing is believed that ended
+    /// before `since`, when the last watch ended; other rows are skipped.
+    pub fn recover<'a>(
+        rows: impl IntoIterator<Item = &'a Change>,
+        since: Timestamp,
+    ) -> (OomLedger, Vec<String>) {
+        let mut ledger = OomLedger { since, ..OomLedger::default() };
+        let mut problems = Vec::new();
+        for Change { table, key, value } in rows {
+            let (Table::Guards, Some(value)) = (table, value) else { continue };
+            let Some(name) = key.strip_prefix(PREFIX) else { continue };
+            match serde_json::from_slice::<Tally>(value) {
+                Ok(tally) => {
+                    ledger.waiting.insert(name.to_owned());
+                    ledger.names.insert(name.to_owned(), tally);
+                }
+                Err(error) => problems.push(format!("row {key} of table guards: {error}")),
+            }
+        }
+        (ledger, problems)
+    }
+
+    /// Docker tells of a kill. `at_nanos` tells it from the next.
+    pub fn killed(&mut self, who: Who<'_>, at_nanos: i64) {
+        let at = Timestamp(at_nanos.div_euclid(1_000_000));
+        let (from, to) = (at - LATE, at + SKEW);
+        self.hear(who, Evidence { witness: Witness::Event, key: at_nanos, from, to, kills: 1 });
+    }
+
+    /// A run that lasted from `from` to `to` has ended with Docker's `OOMKilled`: there was at least
+    /// one kill in it. The flag stays set while the container lives on after a child's death, so
+    /// it says nothing about how the run ended.
+    pub fn flagged(&mut self, who: Who<'_>, from: Timestamp, to: Timestamp) {
+        let evidence = Evidence {
+            witness: Witness::Flag,
+            key: to.0,
+            from: from.min(to) - LATE,
+            to: to + SKEW,
+            kills: 1,
+        };
+        self.hear(who, evidence);
+    }
+
+    /// The first process has ended by SIGKILL, and nobody had asked for it.
+    pub fn died(&mut self, who: Who<'_>, at: Timestamp) {
+        if at <= self.since {
+            return;
+        }
+        let deaths = &mut self.life(who).deaths;
+        // A counter's restart and Docker's event are one death.
+        if deaths.iter().all(|other| at.since(*other).max(other.since(at)) > SKEW) {
+            deaths.push(at);
+            deaths.sort();
+            self.open.insert(who.name.to_owned());
+        }
+    }
+
+    /// A counter was read. Its first value is where it begins, unless the container began after the
+    /// watch did; a rise is that many kills since the reading before. A fall alone is a reader that
+    /// started again (cAdvisor reads old kernel messages anew, and fewer each time): no kill. With
+    /// another start of the container it is a new cgroup, and all its kills are new.
+    pub fn read(&mut self, who: Who<'_>, reading: Reading) {
+        let Reading { source, at, value, started_at } = reading;
+        if !(0.0..=f64::MAX).contains(&value) {
+            return;
+        }
+        let since = self.since;
+        let last = self.find(who).and_then(|life| life.counters.get(&source)).copied();
+        let began = |from: Timestamp| started_at.map_or(from, |start| start.max(from));
+        let (from, kills) = match last {
+            None => match started_at {
+                Some(start) if start > since => (start, value),
+                _ => (at, 0.0),
+            },
+            Some(last) if at <= last.at => return,
+            Some(last) if value >= last.value => (last.at, value - last.value),
+            Some(last) if is_later(started_at, last.started_at) => (began(last.at), value),
+            Some(last) => (last.at, 0.0),
+        };
+        let is_new = last.is_none_or(|last| (last.value, last.started_at) != (value, started_at));
+        let restarted = last.filter(|last| is_later(started_at, last.started_at)).is_some();
+        let now = Last { at, value, started_at };
+        // A container without kills costs its last readings and no row.
+        self.life(who).counters.insert(source, now);
+        if is_new && value > 0.0 {
+            self.open.insert(who.name.to_owned());
+        }
+        if kills > 0.0 {
+            let kills = kills.min(MOST_KILLS) as u32;
+            let witness = Witness::Counter(source);
+            let key = at.0;
+            self.hear(who, Evidence { witness, key, from: from - LATE, to: at, kills });
+        }
+        if let (true, Some(start)) = (restarted, started_at) {
+            self.restarted(who, start);
+        }
+    }
+
+    /// Without Docker's events a start time that changed is all there is to see of a death. One
+    /// close to a kill was by it.
+    fn restarted(&mut self, who: Who<'_>, start: Timestamp) {
+        let life = self.life(who);
+        let is_told =
+            life.deaths.iter().any(|death| start.since(*death) <= LATE && *death <= start);
+        if !is_told {
+            self.died(who, start);
+        }
+    }
+
+    /// An incarnation is gone for good. What it counted stays with the name.
+    pub fn gone(&mut self, who: Who<'_>) {
+        let is_empty = self.find(who).is_some_and(|life| life == &Life::quiet(life));
+        if is_empty && let Some(tally) = self.names.get_mut(who.name) {
+            tally.lives.retain(|(id, _)| id != who.id);
+            if *tally == Tally::default() {
+                self.names.remove(who.name);
+            }
+        }
+    }
+
+    /// Brings every count up to date; returns the rows that changed.
+    pub fn settle(&mut self, now: Timestamp) -> Vec<Change> {
+        let mut changes = Vec::new();
+        let said = std::mem::take(&mut self.open);
+        let waiting = std::mem::take(&mut self.waiting);
+        for name in said.union(&waiting) {
+            let Some(tally) = self.names.get_mut(name) else { continue };
+            let before = tally.counts();
+            let mut waits = false;
+            for (_, life) in &mut tally.lives {
+                waits |= life.settle(now);
+            }
+            tally.fold();
+            if said.contains(name) || tally.counts() != before {
+                changes.push(row(name, Some(tally)));
+            }
+            if waits {
+                self.waiting.insert(name.clone());
+            }
+        }
+        changes.extend(self.forget_most());
+        changes
+    }
+
+    /// The kills of a name.
+    pub fn counts(&self, name: &str) -> Counts {
+        self.names.get(name).map(Tally::counts).unwrap_or_default()
+    }
+
+    /// Every name that something was ever said of, with its kills.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, Counts)> {
+        self.names.iter().map(|(name, tally)| (name.as_str(), tally.counts()))
+    }
+
+    /// The name under which an incarnation is counted.
+    pub fn name_of(&self, id: &ContainerId) -> Option<&str> {
+        let bears = |tally: &Tally| tally.lives.iter().any(|(known, _)| known == id);
+        self.names.iter().find(|(_, tally)| bears(tally)).map(|(name, _)| name.as_str())
+    }
+
+    /// The wall clock has stepped.
+    pub fn rebase(&mut self, by_ms: i64) {
+        let shift = |at: &mut Timestamp| *at = Timestamp(at.0.saturating_add(by_ms));
+        shift(&mut self.since);
+        for (_, life) in self.names.values_mut().flat_map(|tally| &mut tally.lives) {
+            life.deaths.iter_mut().for_each(shift);
+            for said in &mut life.evidence {
+                shift(&mut said.from);
+                shift(&mut said.to);
+            }
+            for last in life.counters.values_mut() {
+                shift(&mut last.at);
+            }
+        }
+    }
+
+    fn hear(&mut self, who: Who<'_>, evidence: Evidence) {
+        if evidence.to <= self.since {
+            return;
+        }
+        let life = self.life(who);
+        // What is folded cannot be told from it any more.
+        let forgotten = life.evidence.last().map(|newest| newest.to - REMEMBERED);
+        let is_too_old = life.folded.total() > 0 && forgotten.is_some_and(|at| evidence.to < at);
+        if !is_too_old && add(&mut life.evidence, evidence) {
+            self.open.insert(who.name.to_owned());
+        }
+    }
+
+    fn find(&self, who: Who<'_>) -> Option<&Life> {
+        let lives = &self.names.get(who.name)?.lives;
+        lives.iter().find(|(id, _)| id == who.id).map(|(_, life)| life)
+    }
+
+    fn life(&mut self, who: Who<'_>) -> &mut Life {
+        if !self.names.contains_key(who.name) {
+            self.names.insert(who.name.to_owned(), Tally::default());
+        }
+        let lives = &mut self.names.get_mut(who.name).expect("there is one now").lives;
+        let at = lives.iter().position(|(id, _)| id == who.id).unwrap_or_else(|| {
+            lives.push((who.id.clone(), Life::default()));
+            lives.len() - 1
+        });
+        &mut lives[at].1
+    }
+
+    /// Keeps the number of names bounded: those of which nothing was said for the longest go.
+    fn forget_most(&mut self) -> Vec<Change> {
+        let mut changes = Vec::new();
+        while self.names.len() > MOST_NAMES {
+            let newest = |tally: &Tally| tally.lives.iter().map(|(_, life)| life.newest()).max();
+            let Some(name) = self
+                .names
+                .iter()
+                .min_by_key(|(_, tally)| newest(tally))
+                .map(|(name, _)| name.clone())
+            else {
+                break;
+            };
+            self.names.remove(&name);
+            changes.push(row(&name, None));
+        }
+        changes
+    }
+}
+
+impl Tally {
+    fn counts(&self) -> Counts {
+        self.lives.iter().fold(self.before, |sum, (_, life)| Counts {
+            pid1: sum.pid1 + life.told.pid1,
+            child: sum.child + life.told.child,
+        })
+    }
+
+    /// Forgets the oldest incarnations, and keeps what they counted.
+    fn fold(&mut self) {
+        while self.lives.len() > MOST_LIVES {
+            let (_, oldest) = self.lives.remove(0);
+            self.before.pid1 += oldest.told.pid1;
+            self.before.child += oldest.told.child;
+        }
+    }
+}
+
+impl Life {
+    /// One of which nothing but readings is known, with the readings of `other`.
+    fn quiet(other: &Life) -> Life {
+        Life { counters: other.counters.clone(), ..Life::default() }
+    }
+
+    /// When something was said last.
+    fn newest(&self) -> Timestamp {
+        let said = self.evidence.last().map(|said| said.to);
+        let read = self.counters.values().map(|last| last.at).max();
+        said.max(read).unwrap_or(Timestamp(i64::MIN))
+    }
+
+    /// Brings `told` up to date; true while a kill waits for its scope.
+    fn settle(&mut self, now: Timestamp) -> bool {
+        self.forget();
+        let kills = explain(&self.evidence);
+        let count: u64 = kills.iter().map(|kills| u64::from(kills.count)).sum();
+        let total = self.folded.total() + count;
+        let spare = spare(&kills, &self.deaths);
+        let waiting: u64 =
+            spare.iter().filter(|(to, _)| now < *to + CHILD_AFTER).map(|(_, count)| *count).sum();
+        let children = self.folded.child + spare.iter().map(|(_, count)| count).sum::<u64>();
+        // Neither ever falls, whatever is learnt later about who it was.
+        let child = self.told.child.max(children - waiting);
+        let child = child.min(total.saturating_sub(self.told.pid1));
+        let pid1 = self.told.pid1.max(total.saturating_sub(children));
+        let pid1 = pid1.min(total.saturating_sub(child));
+        self.told = Counts { pid1, child };
+        if waiting == 0 {
+            self.told.child = child.max(total.saturating_sub(pid1));
+        }
+        waiting > 0
+    }
+
+    /// Folds what is old, and what is too much to remember.
+    fn forget(&mut self) {
+        let Some(newest) = self.evidence.last().map(|said| said.to) else { return };
+        let too_many = self.evidence.len().saturating_sub(MOST_STATEMENTS);
+        let at = settled(&self.evidence, newest - REMEMBERED).max(too_many);
+        if at == 0 {
+            return;
+        }
+        let old: Vec<Evidence> = self.evidence.drain(..at).collect();
+        let kills = explain(&old);
+        let count: u64 = kills.iter().map(|kills| u64::from(kills.count)).sum();
+        let child: u64 = spare(&kills, &self.deaths).iter().map(|(_, count)| count).sum();
+        self.folded.child += child;
+        self.folded.pid1 += count - child;
+        let upto = old.last().map_or(newest, |said| said.to);
+        self.deaths.retain(|death| *death > upto + LATE);
+    }
+}
+
+/// Kills that no death of the first process belongs to: until when each may have happened, and how
+/// many. Each death is given to the earliest kill it can belong to.
+fn spare(kills: &[Kills], deaths: &[Timestamp]) -> Vec<(Timestamp, u64)> {
+    let mut spare: Vec<(Timestamp, u64)> =
+        kills.iter().map(|kills| (kills.to, u64::from(kills.count))).collect();
+    for death in deaths {
+        let fits = |kills: &Kills| kills.from <= *death + SKEW && *death - LATE <= kills.to;
+        let free = kills.iter().zip(&mut spare).find(|(kills, (_, free))| *free > 0 && fits(kills));
+        if let Some((_, (_, free))) = free {
+            *free -= 1;
+        }
+    }
+    spare.retain(|(_, count)| *count > 0);
+    spare
+}
+
+/// Whether a container was started again between two readings; a second is rounding.
+fn is_later(now: Option<Timestamp>, before: Option<Timestamp>) -> bool {
+    now.zip(before).is_some_and(|(now, before)| now.since(before) > SKEW)
+}
+
+fn row(name: &str, tally: Option<&mut Tally>) -> Change {
+    let value = tally.map(|tally| serde_json::to_vec(tally).expect("a tally always writes"));
+    Change { table: Table::Guards, key: format!("{PREFIX}{name}"), value }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const START_S: i64 = 1_000_000;
+
+    /// A ledger, its journal and a container `a` named `web`; times in seconds after the start.
+    struct Bench {
+        ledger: OomLedger,
+        rows: Vec<Change>,
+        now_s: f64,
+        id: ContainerId,
+    }
+
+    fn id(digit: char) -> ContainerId {
+        ContainerId::new(&digit.to_string().repeat(64)).expect("64 digits")
+    }
+
+    fn at(second: f64) -> Timestamp {
+        Timestamp(START_S * 1000 + (second * 1000.0).round() as i64)
+    }
+
+    impl Bench {
+        fn new() -> Bench {
+            let (ledger, _) = OomLedger::recover([], at(0.0));
+            Bench { ledger, rows: Vec::new(), now_s: 0.0, id: id('a') }
+        }
+
+        fn say(&mut self, what: impl FnOnce(&mut OomLedger, Who<'_>)) -> &mut Bench {
+            let id = self.id.clone();
+            what(&mut self.ledger, Who { id: &id, name: "web" });
+            self
+        }
+
+        fn oom(&mut self, second: f64) -> &mut Bench {
+            self.say(|ledger, who| ledger.killed(who, at(second).0 * 1_000_000))
+        }
+
+        fn die(&mut self, second: f64) -> &mut Bench {
+            self.say(|ledger, who| ledger.died(who, at(second)))
+        }
+
+        fn flag(&mut self, from: f64, to: f64) -> &mut Bench {
+            self.say(|ledger, who| ledger.flagged(who, at(from), at(to)))
+        }
+
+        fn read(&mut self, source: u64, second: f64, value: f64, start: f64) -> &mut Bench {
+            let started_at = (start != 0.0).then(|| at(start));
+            let reading = Reading { source, at: at(second), value, started_at };
+            self.say(|ledger, who| ledger.read(who, reading))
+        }
+
+        /// Kills as `pid1+child` at that time.
+        fn check(&mut self, second: f64, want: &str) -> &mut Bench {
+            assert!(second >= self.now_s, "time goes on");
+            self.now_s = second;
+            let before = self.ledger.counts("web");
+            self.rows.extend(self.ledger.settle(at(second)));
+            let counts = self.ledger.counts("web");
+            assert!(counts.pid1 >= before.pid1 && counts.child >= before.child, "{before:?}");
+            assert_eq!(format!("{}+{}", counts.pid1, counts.child), want, "at {second}");
+            self
+        }
+
+        /// Our own restart: nothing is left but the journal.
+        fn restart(&mut self, since: f64) -> &mut Bench {
+            let mut newest: BTreeMap<String, Change> = BTreeMap::new();
+            newest.extend(self.rows.iter().map(|row| (row.key.clone(), row.clone())));
+            let (ledger, problems) = OomLedger::recover(newest.values(), at(since));
+            assert_eq!(problems, Vec::<String>::new());
+            self.ledger = ledger;
+            self
+        }
+    }
+
+    #[test]
+    fn who_was_killed_shows_in_what_follows() {
+        Bench::new().oom(10.0).check(10.0, "0+0").die(10.05).check(10.1, "1+0").check(60.0, "1+0");
+        Bench::new().oom(10.0).check(15.0, "0+0").check(16.1, "0+1").check(60.0, "0+1");
+        // The event comes after the end: late, and still one kill of the first process.
+        Bench::new().die(10.0).check(10.0, "0+0").oom(10.4).check(10.5, "1+0");
+        // Too late to be told apart: the count stands, and never falls.
+        Bench::new().oom(10.0).check(17.0, "0+1").die(18.0).check(30.0, "0+1");
+        Bench::new().oom(10.0).oom(10.2).die(10.3).check(10.3, "1+0").check(20.0, "1+1");
+        Bench::new().die(10.0).check(60.0, "0+0");
+    }
+
+    #[test]
+    fn one_kill_is_one_whoever_tells_and_whenever() {
+        let mut bench = Bench::new();
+        bench.read(1, 5.0, 0.0, 1.0).read(2, 5.0, 4.0, 0.0).oom(12.0).die(12.1);
+        bench.read(1, 15.0, 1.0, 1.0).flag(1.0, 12.1).check(20.0, "1+0");
+        bench.read(2, 35.0, 5.0, 0.0).oom(12.0).flag(1.0, 12.1).check(60.0, "1+0");
+        bench.restart(55.0).oom(12.0).read(1, 65.0, 1.0, 1.0).check(90.0, "1+0");
+    }
+
+    #[test]
+    fn the_flag_tells_of_a_run_and_not_of_its_end() {
+        // A child died at 20; `docker kill` at 500 ends the run with the flag still set.
+        let mut bench = Bench::new();
+        bench.oom(20.0).check(40.0, "0+1").flag(1.0, 500.0).check(520.0, "0+1");
+        // Nobody told of a kill: then the flag does.
+        Bench::new().flag(1.0, 500.0).die(500.0).check(520.0, "1+0");
+        // A flag from before our time is old news.
+        Bench::new().flag(-900.0, -800.0).check(1.0, "0+0");
+    }
+
+    #[test]
+    fn counters_count_from_where_they_begin() {
+        let mut bench = Bench::new();
+        bench.read(1, 5.0, 9.0, -50.0).check(5.0, "0+0");
+        bench.read(1, 10.0, 10.0, -50.0).check(20.0, "0+1");
+        // cAdvisor started again and read fewer old messages: no kill, and a new beginning.
+        bench.read(1, 15.0, 5.0, -50.0).read(1, 20.0, 6.0, -50.0).check(40.0, "0+2");
+        // A new cgroup: what it counts is new.
+        bench.read(1, 45.0, 2.0, 44.0).check(60.0, "1+3");
+        // Made after we began to watch: its first reading is its count.
+        Bench::new().read(1, 30.0, 2.0, 20.0).check(40.0, "0+2");
+        Bench::new().read(1, 30.0, f64::NAN, 20.0).read(1, 31.0, -1.0, 20.0).check(40.0, "0+0");
+    }
+
+    #[test]
+    fn a_container_made_anew_and_a_restart_of_ours_go_on_with_the_count() {
+        let mut bench = Bench::new();
+        bench.oom(10.0).die(10.1).read(1, 12.0, 0.0, 11.0).check(20.0, "1+0");
+        bench.restart(20.0).check(21.0, "1+0");
+        bench.id = id('b');
+        bench.oom(30.0).check(40.0, "1+1").restart(40.0).oom(30.0).check(41.0, "1+1");
+        // Kills while we were away: Docker tells them, or the counter does, or both.
+        bench.read(1, 42.0, 1.0, 0.0).check(43.0, "1+1").restart(43.0);
+        bench.read(1, 300.0, 3.0, 0.0).oom(100.0).oom(200.0).check(310.0, "1+3");
+        for digit in ['c', 'd', 'e', 'f', '0'] {
+            bench.id = id(digit);
+            bench.oom(400.0);
+        }
+        bench.check(420.0, "1+8");
+        assert_eq!(bench.ledger.names["web"].lives.len(), MOST_LIVES);
+        assert_eq!(bench.ledger.name_of(&id('0')), Some("web"));
+    }
+
+    #[test]
+    fn hours_of_kills_keep_a_bounded_memory_and_their_count() {
+        let mut bench = Bench::new();
+        for n in 1..=2000 {
+            bench.oom(f64::from(n) * 20.0).die(f64::from(n) * 20.0 + 0.1);
+            bench.check(f64::from(n) * 20.0 + 10.0, &format!("{n}+0"));
+        }
+        let life = &bench.ledger.names["web"].lives[0].1;
+        assert!(life.evidence.len() <= MOST_STATEMENTS && life.deaths.len() <= MOST_STATEMENTS);
+        bench.oom(20.0).check(40_100.0, "2000+0");
+    }
+
+    #[test]
+    fn what_never_had_a_kill_leaves_nothing_behind() {
+        let mut bench = Bench::new();
+        bench.read(1, 5.0, 0.0, 1.0).read(1, 10.0, 0.0, 1.0).check(10.0, "0+0");
+        assert_eq!(bench.rows, Vec::new());
+        bench.say(OomLedger::gone);
+        assert_eq!(bench.ledger.iter().count(), 0);
+        bench.oom(20.0).check(30.0, "0+1").say(OomLedger::gone);
+        assert_eq!(bench.ledger.counts("web").total(), 1);
+    }
+
+    #[test]
+    fn rows_that_do_not_read_are_told() {
+        let bad = Change { table: Table::Guards, key: "oom:x".into(), value: Some(b"{".to_vec()) };
+        let other = Change { key: "episodes:x".into(), ..bad.clone() };
+        assert_eq!(OomLedger::recover([&bad, &other], at(0.0)).1.len(), 1);
+    }
+
+    #[test]
+    fn a_step_of_the_clock_makes_no_kill_twice() {
+        let mut bench = Bench::new();
+        bench.oom(10.0).die(10.1).check(20.0, "1+0");
+        bench.ledger.rebase(3_600_000);
+        bench.read(1, 3612.0, 0.0, 3611.0).flag(3601.0, 3610.1).check(3620.0, "1+0");
+    }
+}
