@@ -6,6 +6,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::clock::Clock;
 use super::config::Config;
+use super::docker::DockerWatch;
 use super::reload::Reloaded;
 use super::run::{Crank, INBOX, Question};
 use super::setup::{self, Parts};
@@ -44,8 +45,17 @@ pub struct Handles {
 /// Wires everything; nothing happens before [`Crank::turn`]. Must run inside the runtime.
 pub fn wire(start: Start) -> anyhow::Result<(Crank, Handles)> {
     let Start { config, host, clock, opened, checkpoint, tell } = start;
-    let Parts { setup, settings, files, discovery, alertmanagers, reads_holds, dress, webhook } =
-        setup::build(&config, &host)?;
+    let Parts {
+        setup,
+        settings,
+        files,
+        discovery,
+        alertmanagers,
+        reads_holds,
+        docker,
+        dress,
+        webhook,
+    } = setup::build(&config, &host)?;
     let rows: Vec<Change> = opened
         .rows
         .into_iter()
@@ -69,12 +79,15 @@ pub fn wire(start: Start) -> anyhow::Result<(Crank, Handles)> {
     {
         tracing::warn!(%error, "window checkpoint not used");
     }
+    let mut watch = DockerWatch::default();
+    watch.follow(docker, engine.docker_heard_until(), inbox.clone());
     let (questions, asked) = mpsc::channel(64);
     let (reloads, reloaded) = mpsc::channel(1);
     let (shown, views) = watch::channel(View::default());
     let crank = Crank {
         engine,
         shell: Shell { clock, scraper, alertmanagers, reads_holds, dress, webhook, inbox },
+        docker: watch,
         journal,
         inbox: events,
         notices,

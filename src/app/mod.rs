@@ -7,6 +7,7 @@ pub mod cli;
 mod clock;
 pub mod config;
 mod demo;
+mod docker;
 mod files;
 mod live;
 mod process;

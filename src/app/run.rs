@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::docker::DockerWatch;
 use super::reload::Reloaded;
 use super::shell::Shell;
 use crate::engine::{Answer, Engine, Event, Fact, TargetInfo, View};
@@ -36,6 +37,8 @@ pub struct Crank {
     pub engine: Engine,
     /// Its hands.
     pub shell: Shell,
+    /// Its eye on Docker.
+    pub docker: DockerWatch,
     /// Its memory.
     pub journal: Journal,
     /// What happened, from the shell's tasks.
@@ -137,6 +140,8 @@ impl Crank {
         for problem in self.shell.scraper.reload(parts.settings, parts.files) {
             tracing::warn!(problem, "target");
         }
+        let since = self.engine.docker_heard_until();
+        self.docker.follow(parts.docker, since, self.shell.inbox.clone());
         self.shell.alertmanagers = parts.alertmanagers;
         self.shell.reads_holds = parts.reads_holds;
         self.shell.dress = parts.dress;

@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 use super::config::Config;
 use crate::alerts::PresenterConfig;
 use crate::base::{Labels, fingerprint};
+use crate::docker::DockerConfig;
 use crate::endpoint::redact;
 use crate::engine::{Pace, Setup};
 use crate::outbox::OutboxConfig;
@@ -83,6 +84,8 @@ pub struct Parts {
     pub alertmanagers: Vec<Arc<AlertmanagerClient>>,
     /// Whether their routes are asked how long a late incident is shown.
     pub reads_holds: bool,
+    /// Where Docker listens, if it is asked.
+    pub docker: Option<DockerConfig>,
     /// What alerts carry.
     pub dress: Arc<Dress>,
     /// The way to the Control Plane.
@@ -110,6 +113,7 @@ pub fn build(config: &Config, host: &str) -> anyhow::Result<Parts> {
         discovery,
         alertmanagers: config.alerting.alertmanagers.iter().map(client).collect(),
         reads_holds: config.alerting.min_presentation.is_none(),
+        docker: config.docker.clone(),
         dress: Arc::new(dress(config)),
         webhook: webhook.map(Arc::new),
     })

@@ -142,7 +142,8 @@ fn secret(
     file.or(inline.map(Secret::Inline))
 }
 
-fn tls_config(at: Cursor<'_, '_>, base: &Path) -> Option<TlsOptions> {
+/// Reads `tls_config`.
+pub fn tls_config(at: Cursor<'_, '_>, base: &Path) -> Option<TlsOptions> {
     let mut fields = Fields::open(at)?;
     let options = TlsOptions {
         ca_file: fields.optional("ca_file", |at| path(at, base)),

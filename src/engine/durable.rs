@@ -2,7 +2,8 @@
 //!
 //! Table `alerts`: one row per alert in the book, key `rule id` + 0x1f + fingerprint, JSON
 //! [`AlertRow`]. Table `meta`: `last_evaluation`, wall milliseconds of the newest evaluation, noted
-//! at most every 10 s, which tells after a restart how long nobody watched. A row that cannot be
+//! at most every 10 s, which tells after a restart how long nobody watched; `docker_heard`, until when
+//! Docker's events were heard. A row that cannot be
 //! read is reported and left where it is; it never stops the start.
 
 use std::collections::BTreeMap;
@@ -16,6 +17,8 @@ use crate::base::{Change, Labels, RuleId, Table, Timestamp, fingerprint};
 /// The last evaluation is noted no more often than this.
 pub(super) const NOTE_EVERY: Duration = Duration::from_secs(10);
 const LAST_EVALUATION: &str = "last_evaluation";
+/// Until when Docker's events were heard.
+const DOCKER_HEARD: &str = "docker_heard";
 
 #[derive(Serialize)]
 struct AlertRowRef<'a> {
@@ -36,6 +39,8 @@ pub(super) struct Restored {
     pub alerts: BTreeMap<RuleId, BTreeMap<Labels, Alert>>,
     /// The newest evaluation that was noted.
     pub last_evaluation: Option<Timestamp>,
+    /// Until when Docker's events were heard.
+    pub docker_heard: Option<Timestamp>,
     /// Rows that could not be read.
     pub problems: Vec<String>,
 }
@@ -69,6 +74,12 @@ pub(super) fn note(at: Timestamp) -> Change {
     Change { table: Table::Meta, key: LAST_EVALUATION.to_owned(), value }
 }
 
+/// The note of how far Docker's events were heard.
+pub(super) fn note_docker(at: Timestamp) -> Change {
+    let value = Some(at.0.to_string().into_bytes());
+    Change { table: Table::Meta, key: DOCKER_HEARD.to_owned(), value }
+}
+
 /// Reads the engine's rows; those of other tables are skipped.
 pub(super) fn restore(rows: &[Change]) -> Restored {
     let mut restored = Restored::default();
@@ -76,10 +87,9 @@ pub(super) fn restore(rows: &[Change]) -> Restored {
         let Some(value) = &row.value else { continue };
         match row.table {
             Table::Meta if row.key == LAST_EVALUATION => {
-                let text = str::from_utf8(value).ok();
-                let at = text.and_then(|text| text.parse().ok()).map(Timestamp);
-                restored.last_evaluation = at;
+                restored.last_evaluation = time(value);
             }
+            Table::Meta if row.key == DOCKER_HEARD => restored.docker_heard = time(value),
             Table::Alerts => match serde_json::from_slice::<AlertRow>(value) {
                 Ok(AlertRow { rule, alert }) => {
                     let alerts = restored.alerts.entry(rule).or_default();
@@ -93,6 +103,10 @@ pub(super) fn restore(rows: &[Change]) -> Restored {
         }
     }
     restored
+}
+
+fn time(value: &[u8]) -> Option<Timestamp> {
+    str::from_utf8(value).ok()?.parse().ok().map(Timestamp)
 }
 
 /// Puts an alert's clock right after `down_for` during which nobody watched: the time before

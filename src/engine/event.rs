@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::setup::Setup;
 use crate::alerts::{PostId, Tally, Verdict};
 use crate::base::{DeliveryId, Labels, Receipt, TargetId};
+use crate::containers::Report;
 use crate::exposition::Batch;
 use crate::outbox::Reply;
 use crate::window::{Selector, Span};
@@ -50,6 +51,8 @@ pub enum Event {
     },
     /// The Control Plane has answered a delivery, or has not.
     Delivered(Reply),
+    /// Docker has told something.
+    Docker(Report),
     /// Changes up to this batch are durable.
     Committed(Receipt),
     /// The journal cannot write; it goes on trying.

@@ -49,6 +49,16 @@ pub enum Fact {
     JournalFailing { error: String },
     /// It can again.
     JournalRecovered,
+    /// Docker answers.
+    DockerConnected { version: String },
+    /// Docker does not; `first` if it did before.
+    DockerLost { error: String, first: bool },
+    /// A container's first process ended.
+    ContainerEnded { name: String, id: String, reason: &'static str, exit_code: i64 },
+    /// The kernel killed in a container for lack of memory.
+    OomKilled { name: String, scope: &'static str, kills: u64 },
+    /// A container is started again and again, or no longer.
+    CrashLoop { name: String, is_looping: bool },
     /// The wall clock stepped.
     ClockStepped { by_ms: i64 },
     /// State was taken over from the journal.

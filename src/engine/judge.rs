@@ -27,7 +27,10 @@ const FIGURES: [(Figure, &str); 10] = [
     (Figure::Usage, "max(container_memory_usage_bytes{$$})"),
     (Figure::WorkingSet, "max(container_memory_working_set_bytes{$$})"),
     (Figure::Slope, "max(deriv(container_memory_working_set_bytes{$$}[3m]))"),
-    (Figure::Oom, "sum(increase(container_oom_events_total{$$}[10m]))"),
+    (
+        Figure::Oom,
+        "sum(increase(plimsoll_oom_total{$$}[10m])) or sum(increase(container_oom_events_total{$$}[10m]))",
+    ),
     (
         Figure::Throttled,
         "sum(increase(container_cpu_cfs_throttled_periods_total{$$}[5m])) \

@@ -192,7 +192,7 @@ impl Engine {
         values.extend(self.setup.constants.iter().cloned());
         let mut own = |name: &str, more: Option<(&str, &str)>, value: f64| {
             let labels = [(METRIC_NAME, name)].into_iter().chain(more);
-            values.push((self.setup.enrich(&Labels::from_pairs(labels)), value));
+            values.push((self.enrich(&Labels::from_pairs(labels)), value));
         };
         let is = |state: bool| f64::from(u8::from(state));
         if self.outbox.is_some() {

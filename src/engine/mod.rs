@@ -10,6 +10,7 @@
 //! requests only after the journal's receipt for the batch that holds it.
 
 mod clock;
+mod containers;
 mod durable;
 mod edge;
 mod evaluate;
@@ -31,11 +32,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use self::clock::Clock;
+use self::containers::{Containers, OOM_TOTAL};
 use self::group::GroupState;
 use self::restored::Restored;
 use self::target::Target;
 use crate::alerts::{Alert, Presenter};
 use crate::base::{Batch, Change, Labels, Now, RuleId, Sample, TargetId, Timestamp};
+use crate::containers::Counts;
 use crate::outbox::{Outbox, Reply};
 use crate::policy::{Episodes, Guards};
 use crate::rules;
@@ -48,8 +51,8 @@ pub use rehearsal::{Rehearsal, Stage};
 pub use setup::Setup;
 pub use step::{Answer, Request, Step};
 pub use view::{
-    AlertingView, AlertmanagerView, Counters, GroupView, Health, JournalView, OutboxView, RuleView,
-    TargetView, View,
+    AlertingView, AlertmanagerView, ContainerView, Counters, GroupView, Health, JournalView,
+    OutboxView, RuleView, TargetView, View,
 };
 
 /// Reads the monotonic clock, only to measure how long evaluations take; no decision depends on it.
@@ -73,12 +76,17 @@ pub struct Engine {
     outbox: Option<Outbox>,
     guards: Guards,
     episodes: Episodes,
+    containers: Containers,
+    /// Kills that were told.
+    told_kills: BTreeMap<String, Counts>,
     /// The order in which groups of one round run: records before the rules that read them.
     order: Vec<usize>,
     /// Alerts whose rule is gone: they end, and are told.
     orphans: BTreeMap<RuleId, BTreeMap<Labels, Alert>>,
     /// Whether anything reads `ALERTS` or `ALERTS_FOR_STATE`.
     writes_alert_series: bool,
+    /// Whether anything reads the fused count of OOM kills.
+    writes_oom_series: bool,
     own_written_at: Option<Timestamp>,
     /// The slot of an evaluation that has not been presented yet.
     evaluated_at: Option<Timestamp>,
@@ -117,7 +125,10 @@ impl Engine {
         });
         let (guards, problems) = Guards::recover(rows.iter().cloned(), now);
         let (episodes, more) = Episodes::recover(rows.iter().cloned());
-        let unreadable = problems.into_iter().chain(more);
+        let watched_until = restored.last_evaluation.unwrap_or(now.wall);
+        let (mut containers, rest) = Containers::recover(rows, watched_until);
+        containers.restore_heard(restored.docker_heard);
+        let unreadable = problems.into_iter().chain(more).chain(rest);
         facts.extend(unreadable.map(|problem| Fact::RowUnreadable { problem }));
         let down_for = restored.last_evaluation.map_or(Duration::ZERO, |at| now.wall.since(at));
         for alert in restored.alerts.values_mut().flat_map(BTreeMap::values_mut) {
@@ -138,9 +149,12 @@ impl Engine {
             outbox,
             guards,
             episodes,
+            told_kills: containers.counts(),
+            containers,
             order: Vec::new(),
             orphans: restored.alerts,
             writes_alert_series: false,
+            writes_oom_series: false,
             own_written_at: None,
             evaluated_at: None,
             posts_waiting: false,
@@ -170,6 +184,7 @@ impl Engine {
         let mut step = Step::default();
         self.observe_clock(now);
         self.take(now, event, &mut step);
+        self.settle_containers(now);
         self.start_scrapes(now, &mut step);
         self.run_groups(now);
         self.present(now, &mut step);
@@ -247,6 +262,7 @@ impl Engine {
                 self.reload_error = Some(error);
                 self.view_is_old = true;
             }
+            Event::Docker(report) => self.take_docker(now, report),
             Event::Outbox(command) => self.take_command(now, command),
         }
     }
@@ -258,6 +274,7 @@ impl Engine {
         self.facts.push(Fact::ClockStepped { by_ms });
         self.window.rebase(by_ms);
         self.presenter.rebase(by_ms);
+        self.rebase_containers(by_ms);
         self.newest_sample = Timestamp(self.newest_sample.0.saturating_add(by_ms));
         self.covered_since = Timestamp(self.covered_since.0 + by_ms);
         self.noted_evaluation = None;
@@ -313,8 +330,8 @@ impl Engine {
         let was_bad = target.health == Health::Bad;
         let is_first = !target.answered;
         target.note(slot, scraped.duration, &scraped.result);
-        let setup = &self.setup;
-        let enrich = |labels: &Labels| setup.enrich(labels);
+        let (setup, containers) = (&self.setup, &self.containers);
+        let enrich = |labels: &Labels| setup::enrich(setup, containers, labels);
         match &scraped.result {
             Ok(batch) => {
                 let taken = target.take(batch, slot, &mut self.window, &enrich);
@@ -338,9 +355,10 @@ impl Engine {
                 self.facts.push(Fact::ScrapeFailed { target, error, first: !was_bad });
             }
         }
+        self.read_oom_counters(scraped.target, slot);
         let report = self.targets[&scraped.target].report(&scraped.result);
         for (labels, value) in report {
-            match self.window.series(&self.setup.enrich(&labels)) {
+            match self.window.series(&self.enrich(&labels)) {
                 Ok(id) => drop(self.window.append(id, Sample { at: slot, value })),
                 Err(_) => self.counters.series_refused += 1,
             }
@@ -382,6 +400,7 @@ impl Engine {
             self.outbox = setup.outbox.clone().map(Outbox::new);
         }
         self.setup = setup;
+        self.forget_owners();
         self.reload_error = None;
         let old = std::mem::take(&mut self.groups);
         let mut written = BTreeMap::new();
@@ -421,6 +440,7 @@ impl Engine {
             let kept = self.setup.keep.iter().any(|pattern| pattern.is_match(name));
             kept || self.groups.iter().any(reads)
         };
+        self.writes_oom_series = wants(OOM_TOTAL);
         self.writes_alert_series = wants("ALERTS") || wants("ALERTS_FOR_STATE");
     }
 
@@ -450,6 +470,8 @@ impl Engine {
             targets: self.targets.values().map(|target| Arc::new(target.view())).collect(),
             dropped_targets: self.dropped_targets.clone(),
             alertmanagers: self.alertmanager_views(),
+            containers: self.container_views(),
+            docker: self.containers.state(),
             outbox: self.outbox_view(now),
             journal: JournalView {
                 uncommitted: self.last_batch.0 - self.durable.0,

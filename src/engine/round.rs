@@ -66,6 +66,8 @@ impl Engine {
         if note_is_old {
             self.noted_evaluation = Some(now.wall);
             self.changes.push(durable::note(now.wall));
+            let heard = self.containers.heard_until(now.wall);
+            self.changes.extend(heard.map(durable::note_docker));
         }
     }
 
@@ -266,7 +268,7 @@ impl Engine {
             return;
         }
         self.own_written_at = Some(at);
-        let mut written = BTreeSet::new();
+        let mut written = self.write_container_series(at);
         for (labels, value) in self.own_values(now) {
             match self.window.series(&labels) {
                 Ok(id) => {

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use super::containers::{Containers, OOM_COUNTER, OOM_TOTAL, START_TIME};
 use super::group::Pace;
 use super::judge::EVIDENCE_NAMES;
 use crate::alerts::PresenterConfig;
 use crate::base::Labels;
+use crate::containers::id_in_cgroup;
 use crate::exposition::{Selection, m2};
 use crate::outbox::OutboxConfig;
 use crate::policy::{Identity, PolicyConfig};
@@ -64,14 +66,6 @@ impl Setup {
         }
     }
 
-    /// A series' labels with what is known about their owner.
-    pub fn enrich(&self, labels: &Labels) -> Labels {
-        match &self.identity {
-            Some(identity) => identity.enrich(labels),
-            None => labels.clone(),
-        }
-    }
-
     /// The metric names that anything can read: what scrapes have to keep.
     pub fn selection(&self) -> Selection {
         let reads = rules::reads(&self.groups);
@@ -79,10 +73,25 @@ impl Setup {
             return Selection::all();
         }
         let evidence = if self.outbox.is_some() { &EVIDENCE_NAMES[..] } else { &[] };
+        // The fused count is made of these, among others.
+        let fused = if self.reads_oom() { &[OOM_COUNTER, START_TIME][..] } else { &[] };
         let names = reads
             .names()
             .flat_map(|(name, _)| m2::raw_names(name).into_iter().chain([name.to_owned()]))
-            .chain(evidence.iter().map(|name| (*name).to_owned()));
+            .chain(evidence.iter().chain(fused).map(|name| (*name).to_owned()));
         Selection::only(names, self.keep.clone())
     }
+
+    fn reads_oom(&self) -> bool {
+        rules::reads(&self.groups).names().any(|(name, _)| name == OOM_TOTAL)
+    }
+}
+
+/// A series' labels with what is known about their owner. What Docker itself says of a container's
+/// labels stands above what a scrape says, where names of labels have collided.
+pub(super) fn enrich(setup: &Setup, containers: &Containers, labels: &Labels) -> Labels {
+    let Some(identity) = &setup.identity else { return labels.clone() };
+    let id = labels.get("id").and_then(id_in_cgroup);
+    let docker = id.and_then(|id| containers.docker_labels(&id));
+    identity.enrich(labels, docker)
 }

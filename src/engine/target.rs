@@ -4,10 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::containers::{OOM_COUNTER, START_TIME};
 use super::event::TargetInfo;
 use super::fact::Fact;
 use super::view::{Health, TargetView};
 use crate::base::{Labels, LabelsBuilder, METRIC_NAME, Sample, Timestamp};
+use crate::containers::{ContainerId, id_in_cgroup};
 use crate::exposition::{Batch, Metadata, Stats};
 use crate::rules::Grid;
 use crate::window::{SeriesId, Window};
@@ -50,6 +52,17 @@ pub(super) struct Target {
     pub feeds_known: bool,
     /// What its kept families say about themselves, since the epoch began. Shared with views.
     metadata: Arc<BTreeMap<String, Metadata>>,
+    /// The OOM counters it feeds.
+    pub counters: BTreeMap<ContainerId, OomCounter>,
+}
+
+/// The series that tell of one container's OOM kills.
+#[derive(Debug, Default)]
+pub(super) struct OomCounter {
+    pub name: String,
+    pub oom: Option<SeriesId>,
+    /// When it was started.
+    pub start: Option<SeriesId>,
 }
 
 /// What taking a batch in did.
@@ -92,6 +105,7 @@ impl Target {
             feeds_known: fed.is_some(),
             feeds: fed.unwrap_or_default(),
             metadata: Arc::default(),
+            counters: BTreeMap::new(),
         }
     }
 
@@ -166,6 +180,7 @@ impl Target {
         self.feeds.clear();
         self.feeds_known = true;
         self.metadata = Arc::default();
+        self.counters.clear();
         self.wants_epoch = false;
         self.was_refused = false;
         std::mem::take(&mut self.series).into_iter().flatten().collect()
@@ -202,6 +217,9 @@ impl Target {
             *refused += 1;
         }
         let name = labels.metric_name();
+        if name == OOM_COUNTER || name == START_TIME {
+            self.note_counter(labels, self.series[local]);
+        }
         !self.feeds.contains(name) && self.feeds.insert(Arc::from(name))
     }
 
@@ -227,6 +245,18 @@ impl Target {
         is_over.then(|| Fact::SeriesFit { target: self.name() })
     }
 
+    /// Remembers where a container's OOM kills are told. Without a name nobody could say whose.
+    fn note_counter(&mut self, labels: &Labels, series: Option<SeriesId>) {
+        let id = labels.get("id").and_then(id_in_cgroup);
+        let Some((id, name)) = id.zip(labels.get("name")) else { return };
+        let counter = self.counters.entry(id).or_default();
+        name.clone_into(&mut counter.name);
+        match labels.metric_name() {
+            OOM_COUNTER => counter.oom = series,
+            _ => counter.start = series,
+        }
+    }
+
     /// Ends every series this target feeds: its scrape failed, or it is gone.
     pub fn end_all(&self, window: &mut Window) {
         for id in self.series.iter().flatten() {
@@ -239,6 +269,12 @@ impl Target {
     /// were refused.
     pub fn forget(&mut self, forgotten: &BTreeSet<SeriesId>) {
         self.wants_epoch |= self.was_refused && !forgotten.is_empty();
+        for counter in self.counters.values_mut() {
+            for series in [&mut counter.oom, &mut counter.start] {
+                *series = series.filter(|id| !forgotten.contains(id));
+            }
+        }
+        self.counters.retain(|_, counter| counter.oom.is_some());
         for slot in &mut self.series {
             if slot.is_some_and(|id| forgotten.contains(&id)) {
                 *slot = None;

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::alerts::Alert;
 use crate::base::{Labels, Timestamp};
+use crate::containers::{Container, Counts, Death};
 use crate::exposition::Metadata;
 
 /// The engine at one moment.
@@ -26,6 +27,10 @@ pub struct View {
     pub dropped_targets: Vec<Labels>,
     /// Alertmanager instances.
     pub alertmanagers: Vec<AlertmanagerView>,
+    /// Containers, by name; empty without Docker.
+    pub containers: Vec<Arc<ContainerView>>,
+    /// Whether Docker answers; `None` if nobody asks it.
+    pub docker: Option<bool>,
     /// The edge lane.
     pub outbox: OutboxView,
     /// The durable journal.
@@ -140,6 +145,25 @@ pub struct TargetView {
     pub samples: u64,
     /// What its kept families say about themselves, by family.
     pub metadata: Arc<BTreeMap<String, Metadata>>,
+}
+
+/// One container.
+#[derive(Clone, Debug)]
+pub struct ContainerView {
+    /// As Docker describes it.
+    pub container: Container,
+    /// The name its series, counts and history go by: the one it was first known by.
+    pub known_as: String,
+    /// Whose it is, if that is known.
+    pub tenant: Option<String>,
+    /// The service it is an incarnation of.
+    pub service: Option<String>,
+    /// What it does, how it ended, or `crash_loop`.
+    pub state: &'static str,
+    /// How it ended last, since we watch.
+    pub last_end: Option<Death>,
+    /// Its OOM kills.
+    pub oom: Counts,
 }
 
 /// One Alertmanager instance.

@@ -4,17 +4,21 @@
 //! it. The mapping comes from configuration. A container's own `prego.*` labels are written by
 //! whoever starts the container, so they count only if the operator says that they may be trusted.
 
+use std::collections::BTreeMap;
+
 use crate::base::{Labels, LabelsBuilder};
 use crate::regex::Pattern;
 
-/// Docker labels `prego.<name>`, as cAdvisor exports them.
-const TRUSTED: [(&str, &str); 3] = [
-    ("tenant", "container_label_prego_tenant"),
-    ("plan", "container_label_prego_plan"),
-    ("role", "container_label_prego_role"),
+/// Labels, the Docker labels they come from, and how cAdvisor exports those.
+const TRUSTED: [(&str, &str, &str); 3] = [
+    ("tenant", "prego.tenant", "container_label_prego_tenant"),
+    ("plan", "prego.plan", "container_label_prego_plan"),
+    ("role", "prego.role", "container_label_prego_role"),
 ];
-const COMPOSE_PROJECT: &str = "container_label_com_docker_compose_project";
-const COMPOSE_SERVICE: &str = "container_label_com_docker_compose_service";
+const COMPOSE_PROJECT: (&str, &str) =
+    ("com.docker.compose.project", "container_label_com_docker_compose_project");
+const COMPOSE_SERVICE: (&str, &str) =
+    ("com.docker.compose.service", "container_label_com_docker_compose_service");
 
 /// One line of the mapping: if all labels match, these labels are set.
 #[derive(Clone, PartialEq, Debug)]
@@ -74,14 +78,21 @@ pub struct Identity {
 impl Identity {
     /// The labels with what is known about their owner. What the mapping says replaces what the
     /// series brought; what the series brought (by relabelling) replaces what the container claims.
-    pub fn enrich(&self, labels: &Labels) -> Labels {
+    ///
+    /// `docker` are the container's labels by Docker's own word, if it is known: cAdvisor writes
+    /// `prego.plan` and `prego-plan` as one label, and which it shows changes from scrape to scrape.
+    pub fn enrich(&self, labels: &Labels, docker: Option<&BTreeMap<String, String>>) -> Labels {
         let mut built = LabelsBuilder::from(labels);
         if built.get("host").is_empty() {
             built.set("host", &self.host);
         }
         if self.trust_labels {
-            for (name, source) in TRUSTED {
-                set_if_absent(&mut built, name, labels.get(source).unwrap_or_default());
+            for (name, key, source) in TRUSTED {
+                let said = match docker {
+                    Some(docker) => docker.get(key).map_or("", String::as_str),
+                    None => labels.get(source).unwrap_or_default(),
+                };
+                set_if_absent(&mut built, name, said);
             }
         }
         if let Some(rule) = self.rules.iter().find(|rule| rule.matches(&built)) {
@@ -92,22 +103,34 @@ impl Identity {
                 }
             }
         }
-        let service = service_of(&built);
+        let service = self.service_of(&built, docker);
         set_if_absent(&mut built, "service", &service);
         built.build()
     }
-}
 
-/// Tenant and role; else compose's project and service; else the container's name.
-fn service_of(labels: &LabelsBuilder) -> String {
-    let (tenant, role) = (labels.get("tenant"), labels.get("role"));
-    let (project, service) = (labels.get(COMPOSE_PROJECT), labels.get(COMPOSE_SERVICE));
-    for (first, second) in [(tenant, role), (project, service)] {
-        if !first.is_empty() && !second.is_empty() {
-            return format!("{first}/{second}");
+    /// Tenant and role; else compose's project and service; else the container's name. Compose's
+    /// labels are written by whoever starts a container, so one that belongs to somebody cannot
+    /// call itself another's service, and use up that one's budgets, unless labels are trusted.
+    fn service_of(
+        &self,
+        labels: &LabelsBuilder,
+        docker: Option<&BTreeMap<String, String>>,
+    ) -> String {
+        let (tenant, role) = (labels.get("tenant"), labels.get("role"));
+        if !tenant.is_empty() && !role.is_empty() {
+            return format!("{tenant}/{role}");
         }
+        let compose = |(key, source): (&str, &str)| match docker {
+            Some(docker) => docker.get(key).cloned().unwrap_or_default(),
+            None => labels.get(source).to_owned(),
+        };
+        let (project, service) = (compose(COMPOSE_PROJECT), compose(COMPOSE_SERVICE));
+        let believed = tenant.is_empty() || self.trust_labels;
+        if believed && !project.is_empty() && !service.is_empty() {
+            return format!("{project}/{service}");
+        }
+        labels.get("name").to_owned()
     }
-    labels.get("name").to_owned()
 }
 
 fn set_if_absent(labels: &mut LabelsBuilder, name: &str, value: &str) {
@@ -144,7 +167,7 @@ mod tests {
     /// What enrichment added or changed, as `name=value …`.
     fn check(trust: bool, pairs: &[(&str, &str)], want: &str) {
         let before = Labels::from_pairs(pairs.iter().copied());
-        let after = identity(trust).enrich(&before);
+        let after = identity(trust).enrich(&before, None);
         let new = after.iter().filter(|(name, value)| before.get(name) != Some(value));
         let got: Vec<String> = new.map(|(name, value)| format!("{name}={value}")).collect();
         assert_eq!(got.join(" "), want, "{before}");
@@ -172,7 +195,7 @@ mod tests {
         check(false, &[], "host=web-7");
         check(
             false,
-            &[("name", "shop-web-1"), (COMPOSE_PROJECT, "shop"), (COMPOSE_SERVICE, "web")],
+            &[("name", "shop-web-1"), (COMPOSE_PROJECT.1, "shop"), (COMPOSE_SERVICE.1, "web")],
             "host=web-7 service=shop/web",
         );
     }
@@ -192,6 +215,42 @@ mod tests {
         check(true, &mapped, "host=web-7 plan=pro role=app service=acme/app tenant=acme");
         let relabelled = [claims[1], ("tenant", "good"), ("name", "x")];
         check(true, &relabelled, "host=web-7 service=x");
+    }
+
+    #[test]
+    fn docker_s_own_word_stands_above_labels_that_collide() {
+        let docker = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
+            pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+        };
+        let says = docker(&[("prego.plan", "pro"), ("prego-plan", "enterprise")]);
+        for flapping in ["pro", "enterprise", "free"] {
+            let labels =
+                Labels::from_pairs([("name", "x"), ("container_label_prego_plan", flapping)]);
+            assert_eq!(identity(true).enrich(&labels, Some(&says)).get("plan"), Some("pro"));
+            assert_eq!(identity(false).enrich(&labels, Some(&says)).get("plan"), None);
+        }
+    }
+
+    #[test]
+    fn nobody_calls_himself_another_s_service() {
+        let forged = [("name", "bar"), (COMPOSE_PROJECT.1, "shop"), (COMPOSE_SERVICE.1, "web")];
+        let labels = Labels::from_pairs(forged);
+        let mapped = |trust_labels| Identity {
+            rules: vec![rule(&[("name", "bar")], "acme", "", "")],
+            ..identity(trust_labels)
+        };
+        assert_eq!(mapped(false).enrich(&labels, None).get("service"), Some("bar"));
+        assert_eq!(mapped(true).enrich(&labels, None).get("service"), Some("shop/web"));
+    }
+
+    #[test]
+    fn a_count_of_restarts_makes_no_other_service() {
+        let after = |count: &str| {
+            let pairs = [("name", "acme-1"), ("container_label_restartcount", count)];
+            let enriched = identity(true).enrich(&Labels::from_pairs(pairs), None);
+            ["tenant", "plan", "role", "service"].map(|l| enriched.get(l).map(str::to_owned))
+        };
+        assert_eq!(after("1"), after("2"));
     }
 
     #[test]

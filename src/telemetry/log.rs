@@ -26,12 +26,17 @@ pub fn record(fact: &Fact) {
         | Fact::AlertKnown { .. }
         | Fact::Decided { .. }
         | Fact::Held { .. } => of_judgement(fact),
+        Fact::ContainerEnded { .. } | Fact::OomKilled { .. } | Fact::CrashLoop { .. } => {
+            of_containers(fact);
+        }
         Fact::Outbox(fact) => of_outbox(fact),
         Fact::AlertmanagerFailed { .. }
         | Fact::EndHeld { .. }
         | Fact::AlertmanagerRecovered { .. }
         | Fact::JournalFailing { .. }
         | Fact::JournalRecovered
+        | Fact::DockerConnected { .. }
+        | Fact::DockerLost { .. }
         | Fact::ClockStepped { .. }
         | Fact::Recovered { .. }
         | Fact::RowUnreadable { .. }
@@ -100,6 +105,20 @@ fn of_judgement(fact: &Fact) {
     }
 }
 
+fn of_containers(fact: &Fact) {
+    match fact {
+        Fact::ContainerEnded { name, id, reason, exit_code } => {
+            info!(name, id, reason, exit_code, "a container ended");
+        }
+        Fact::OomKilled { name, scope, kills } => {
+            warn!(name, scope, kills, "the kernel killed in a container for lack of memory");
+        }
+        Fact::CrashLoop { name, is_looping: true } => warn!(name, "a container is in a crash loop"),
+        Fact::CrashLoop { name, is_looping: false } => info!(name, "a crash loop is over"),
+        _ => {}
+    }
+}
+
 fn of_outbox(fact: &outbox::Fact) {
     match fact {
         outbox::Fact::Delivered { delivery, answer } => {
@@ -156,6 +175,13 @@ fn of_operation(fact: &Fact) {
             error!(error, "the journal cannot be written: webhooks wait");
         }
         Fact::JournalRecovered => warn!("the journal can be written again"),
+        Fact::DockerConnected { version } => info!(version, "Docker answers"),
+        Fact::DockerLost { error, first: true } => warn!(
+            error,
+            hint = "containers' names, ends and events are not known until it answers",
+            "Docker does not answer"
+        ),
+        Fact::DockerLost { error, first: false } => debug!(error, "Docker still does not answer"),
         Fact::ClockStepped { by_ms } => warn!(by_ms, "the wall clock stepped"),
         Fact::Recovered { alerts, deliveries, down_for } => {
             info!(alerts, deliveries, ?down_for, "state was taken over from the journal");

@@ -13,6 +13,7 @@ mod tests;
 
 use std::path::{Path, PathBuf};
 
+use crate::docker::DockerConfig;
 use crate::rules::{self, Group};
 use crate::scrape::config::{GlobalConfig, ScrapeConfig, scrape_configs};
 use crate::send::WebhookConfig;
@@ -40,6 +41,8 @@ pub struct Config {
     pub storage: StorageConfig,
     /// The HTTP interface.
     pub web: WebConfig,
+    /// Where Docker listens, if it is asked.
+    pub docker: Option<DockerConfig>,
     /// What is remembered.
     pub window: WindowConfig,
     /// Who is who, and what may be done.
@@ -93,6 +96,7 @@ impl Config {
         let window = fields.optional("window", WindowConfig::read).unwrap_or_default();
         let storage = fields.optional("storage", StorageConfig::read).unwrap_or_default();
         let web = fields.optional("web", WebConfig::read).unwrap_or_default();
+        let docker = fields.optional("docker", |at| DockerConfig::read(at, base));
         let policy = PolicyConfig::read(&mut fields);
         let control_plane =
             fields.optional("control_plane", |at| sections::control_plane(at, base));
@@ -102,8 +106,18 @@ impl Config {
         fields.finish();
         let texts = texts.unwrap_or_else(files::built_in_rules);
         let (groups, _) = rules::load(&texts);
-        let config =
-            Config { global, jobs, groups, alerting, storage, web, window, policy, control_plane };
+        let config = Config {
+            global,
+            jobs,
+            groups,
+            alerting,
+            docker,
+            storage,
+            web,
+            window,
+            policy,
+            control_plane,
+        };
         problems.extend(rules::check(&texts, &cross::lint_options(&config)));
         cross::check(&config, name, &node, problems);
         Some(config)

@@ -1,0 +1,186 @@
+//! The few questions asked, each with a deadline and a bound on its answer.
+
+use reqwest::{Response, Url};
+
+use super::config::DockerConfig;
+use super::json;
+use crate::base::{Timestamp, parse_rfc3339};
+use crate::containers::{Container, ContainerId};
+use crate::endpoint::{Pool, explain};
+
+/// The newest API whose documentation was read; older ones have had every field since 1.25.
+const NEWEST: (u32, u32) = (1, 51);
+/// The list of ten thousand containers with long labels stays below it.
+const MOST_BYTES: usize = 64 << 20;
+
+/// A daemon that answered once.
+pub(super) struct Client {
+    config: DockerConfig,
+    pool: Pool,
+    /// `v1.41`, as the daemon and we both speak it.
+    api: String,
+    /// The daemon's version.
+    pub version: String,
+}
+
+impl Client {
+    /// Asks the daemon which versions it speaks.
+    pub async fn connect(config: &DockerConfig) -> Result<Client, String> {
+        let mut client = Client {
+            config: config.clone(),
+            pool: Pool::default(),
+            api: String::new(),
+            version: String::new(),
+        };
+        let body = client.get("version").await?;
+        let version: json::Version =
+            serde_json::from_slice(&body).map_err(|error| format!("version: {error}"))?;
+        client.api = negotiate(&version)?;
+        client.version = version.version;
+        Ok(client)
+    }
+
+    /// Whether it still answers.
+    pub async fn ping(&self) -> Result<(), String> {
+        self.get("version").await.map(drop)
+    }
+
+    /// The daemon's clock, where it may be asked (a socket proxy may forbid it).
+    pub async fn time(&self) -> Option<Timestamp> {
+        let body = self.get("info").await.ok()?;
+        let info: json::Info = serde_json::from_slice(&body).ok()?;
+        parse_rfc3339(&info.system_time)
+    }
+
+    /// Every container, running or not.
+    pub async fn list(&self) -> Result<Vec<ContainerId>, String> {
+        let body = self.get("containers/json?all=1").await?;
+        let listed: Vec<json::Listed> =
+            serde_json::from_slice(&body).map_err(|error| format!("containers: {error}"))?;
+        Ok(listed.iter().filter_map(|one| ContainerId::new(&one.id)).collect())
+    }
+
+    /// One container; `None` if it is gone.
+    pub async fn inspect(&self, id: &ContainerId) -> Result<Option<Container>, String> {
+        match self.ask(&format!("containers/{id}/json")).await? {
+            (404, _) => Ok(None),
+            (200, body) => json::container(&body).map(Some),
+            (status, body) => Err(refused(status, &body)),
+        }
+    }
+
+    /// The stream of events about containers, those after `since` (nanoseconds) first.
+    pub async fn events(&self, since: Option<i64>) -> Result<Response, String> {
+        let mut path = "events?filters=%7B%22type%22%3A%5B%22container%22%5D%7D".to_owned();
+        if let Some(nanos) = since {
+            let (seconds, rest) =
+                (nanos.div_euclid(1_000_000_000), nanos.rem_euclid(1_000_000_000));
+            path.push_str(&format!("&since={seconds}.{rest:09}"));
+        }
+        let response = self.send(&path).await?;
+        match response.status().as_u16() {
+            200 => Ok(response),
+            status => Err(refused(status, b"")),
+        }
+    }
+
+    async fn get(&self, path: &str) -> Result<Vec<u8>, String> {
+        match self.ask(path).await? {
+            (200, body) => Ok(body),
+            (status, body) => Err(format!("{path}: {}", refused(status, &body))),
+        }
+    }
+
+    /// Status and body, within the deadline.
+    async fn ask(&self, path: &str) -> Result<(u16, Vec<u8>), String> {
+        let whole = async {
+            let mut response = self.send(path).await?;
+            let mut body = Vec::new();
+            while let Some(chunk) = response.chunk().await.map_err(explain)? {
+                if body.len() + chunk.len() > MOST_BYTES {
+                    return Err(format!("{path}: an answer of more than {MOST_BYTES} bytes"));
+                }
+                body.extend_from_slice(&chunk);
+            }
+            Ok((response.status().as_u16(), body))
+        };
+        let late = || format!("{path}: no answer within {:?}", self.config.timeout);
+        tokio::time::timeout(self.config.timeout, whole).await.map_err(|_| late())?
+    }
+
+    /// Sends a request and waits, within the deadline, for the head of the answer.
+    async fn send(&self, path: &str) -> Result<Response, String> {
+        let url = self.url(path);
+        let DockerConfig { socket, http, timeout, .. } = &self.config;
+        let asked = async {
+            let client = self.pool.client(&url, socket.as_ref(), http).await?;
+            let mut request = client.http.get(client.url);
+            if let Some(host) = &client.host {
+                request = request.header("Host", host);
+            }
+            request.send().await.map_err(explain)
+        };
+        let late = || format!("{path}: no answer within {timeout:?}");
+        tokio::time::timeout(*timeout, asked).await.map_err(|_| late())?
+    }
+
+    fn url(&self, path: &str) -> Url {
+        let full = match self.api.as_str() {
+            "" => path.to_owned(),
+            api => format!("{api}/{path}"),
+        };
+        self.config.url.join(&full).expect("a path of ours joins any base")
+    }
+}
+
+/// The newest API both sides speak; the daemon's oldest one where it is newer than all we know,
+/// because what we read has never changed.
+fn negotiate(version: &json::Version) -> Result<String, String> {
+    let parse = |text: &str| {
+        let (major, minor) = text.split_once('.')?;
+        Some((major.parse::<u32>().ok()?, minor.parse::<u32>().ok()?))
+    };
+    let newest = parse(&version.api_version).ok_or_else(|| {
+        format!("version: `{}` is no version of Docker's API", version.api_version)
+    })?;
+    let oldest = parse(&version.min_api_version).unwrap_or((1, 24));
+    let (major, minor) = newest.min(NEWEST).max(oldest);
+    Ok(format!("v{major}.{minor}"))
+}
+
+/// Why the daemon did not answer with what was asked.
+fn refused(status: u16, body: &[u8]) -> String {
+    let text = String::from_utf8_lossy(body);
+    let text: String = text.trim().chars().take(200).collect();
+    match status {
+        403 => format!(
+            "refused (403): a socket proxy must allow version, containers and events {text}"
+        ),
+        _ => format!("status {status} {text}"),
+    }
+    .trim_end()
+    .to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_api_both_speak_is_spoken() {
+        for (newest, oldest, want) in [
+            ("1.41", "1.12", "v1.41"),
+            ("1.60", "1.44", "v1.51"),
+            ("1.70", "1.60", "v1.60"),
+            ("1.41", "", "v1.41"),
+        ] {
+            let version = json::Version {
+                api_version: newest.to_owned(),
+                min_api_version: oldest.to_owned(),
+                ..json::Version::default()
+            };
+            assert_eq!(negotiate(&version).as_deref(), Ok(want), "{newest} {oldest}");
+        }
+        assert!(negotiate(&json::Version::default()).is_err());
+    }
+}

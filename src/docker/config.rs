@@ -1,0 +1,128 @@
+//! The section `docker`: where the daemon listens.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use reqwest::Url;
+
+use crate::endpoint::HttpOptions;
+use crate::endpoint::read::tls_config;
+use crate::yaml::{Cursor, Fields, read};
+
+/// Where Docker listens unless somebody moved it.
+const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
+/// A daemon that needs longer for one answer hangs.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How the daemon is reached.
+#[derive(Clone, PartialEq, Debug)]
+pub struct DockerConfig {
+    /// As it was written, for people.
+    pub host: String,
+    /// The base of every URL.
+    pub(super) url: Url,
+    /// The unix socket, if it is one.
+    pub(super) socket: Option<PathBuf>,
+    /// Certificates, for TCP.
+    pub(super) http: HttpOptions,
+    /// One answer may take this long; the stream of events may be silent for ever.
+    pub timeout: Duration,
+}
+
+impl DockerConfig {
+    /// A daemon at a unix socket.
+    pub fn at_socket(path: &Path) -> DockerConfig {
+        DockerConfig {
+            host: format!("unix://{}", path.display()),
+            url: Url::parse("http://docker/").expect("a constant that parses"),
+            socket: Some(path.to_owned()),
+            http: HttpOptions::default(),
+            timeout: TIMEOUT,
+        }
+    }
+
+    /// Reads the section; `base` is the folder relative paths start from.
+    pub fn read(at: Cursor<'_, '_>, base: &Path) -> Option<DockerConfig> {
+        let mut fields = Fields::open(at)?;
+        let default = DockerConfig::at_socket(Path::new(DEFAULT_SOCKET));
+        let tls = fields.optional("tls_config", |at| tls_config(at, base));
+        let is_tls = tls.is_some();
+        let mut config = fields.or("host", default, |mut at| {
+            let text = read::string(at.again())?;
+            match parse_host(&text, is_tls) {
+                Ok(config) => Some(config),
+                Err(error) => {
+                    let hint = "write for example `unix:///var/run/docker.sock` or \
+                                `tcp://127.0.0.1:2375`";
+                    at.error_hint(error, hint);
+                    None
+                }
+            }
+        });
+        if let (Some(_), Some(socket)) = (&tls, &config.socket) {
+            let socket = socket.display().to_string();
+            fields.cursor().warning(format!("`tls_config` has no meaning at the socket {socket}"));
+        }
+        config.http.tls = tls.unwrap_or_default();
+        config.timeout = fields.or("timeout", config.timeout, read::positive_duration);
+        fields.finish();
+        Some(config)
+    }
+}
+
+/// `unix://path`, `tcp://host:port`, `http://…` or `https://…`, as `DOCKER_HOST` has them.
+fn parse_host(text: &str, is_tls: bool) -> Result<DockerConfig, String> {
+    if let Some(path) = text.strip_prefix("unix://") {
+        if !path.starts_with('/') {
+            return Err(format!("`{text}`: the path of a socket begins with `/`"));
+        }
+        return Ok(DockerConfig::at_socket(Path::new(path)));
+    }
+    let scheme = if is_tls { "https" } else { "http" };
+    let full = match text.strip_prefix("tcp://") {
+        Some(rest) => format!("{scheme}://{rest}"),
+        None => text.to_owned(),
+    };
+    let url = Url::parse(&full).map_err(|error| format!("`{text}` is not a host: {error}"))?;
+    if !["http", "https"].contains(&url.scheme()) || url.host_str().is_none() {
+        return Err(format!("`{text}` is not a host of Docker"));
+    }
+    let default = DockerConfig::at_socket(Path::new(DEFAULT_SOCKET));
+    Ok(DockerConfig { host: crate::endpoint::redact(&url), url, socket: None, ..default })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::yaml::{Problems, parse};
+
+    /// URL and socket of the section, or the problems.
+    fn check(text: &str, want: &str) {
+        let mut problems = Problems::default();
+        let node = parse("a.yml", text, &mut problems).expect(text);
+        let config = DockerConfig::read(
+            Cursor::root("a.yml", &node, &mut problems),
+            Path::new("/etc/plimsoll"),
+        );
+        let got = match (config, problems.to_string()) {
+            (Some(config), problems) if problems.is_empty() => {
+                let socket = config.socket.map(|path| path.display().to_string());
+                format!("{} {}", config.url, socket.unwrap_or_default())
+            }
+            (_, problems) => problems,
+        };
+        assert!(got.contains(want), "{text}: {got}");
+    }
+
+    #[test]
+    fn hosts_are_read_as_docker_has_them() {
+        check("{}", "http://docker/ /var/run/docker.sock");
+        check("host: unix:///run/user/1000/docker.sock", "/run/user/1000/docker.sock");
+        check("host: tcp://127.0.0.1:2375", "http://127.0.0.1:2375/ ");
+        check("host: tcp://db:2376\ntls_config: {ca_file: ca.pem}", "https://db:2376/ ");
+        check("host: unix://docker.sock", "begins with `/`");
+        check("host: npipe:////./pipe/docker", "is not a host");
+        check("tls_config: {ca_file: ca.pem}", "has no meaning at the socket");
+        check("hosts: x", "did you mean `host`?");
+    }
+}

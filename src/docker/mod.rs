@@ -1,0 +1,18 @@
+//! Docker's API, read only: which containers there are, and what happens to them.
+//!
+//! [`watch`] holds one connection for the stream of events and asks with others; what it learns
+//! becomes [`Event::Docker`](crate::engine::Event). Nothing but `GET` is ever sent. A daemon that is
+//! absent, hangs, restarts or talks nonsense costs nothing but its own news: every request has a
+//! deadline, every line a bound, and a lost stream is taken up where it broke.
+
+mod client;
+mod config;
+mod json;
+mod lines;
+mod watch;
+
+pub use config::DockerConfig;
+pub use watch::watch;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,226 @@
+//! The watch against a daemon that is a script: hangs, cuts, half lines, storms, huge lines.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::mpsc;
+
+use super::{DockerConfig, watch};
+use crate::base::Timestamp;
+use crate::containers::{Report, What};
+use crate::engine::Event;
+
+/// What the daemon does when it is asked for the stream, the nth time; the last one again and again.
+#[derive(Clone)]
+enum Script {
+    /// Says this and cuts the line.
+    Cut(String),
+    /// Says this and is silent.
+    Stay(String),
+    /// Never answers.
+    Hang,
+}
+
+/// A daemon and the watch over it.
+struct Bench {
+    _folder: tempfile::TempDir,
+    reports: mpsc::Receiver<Event>,
+    asked: Arc<Mutex<Vec<String>>>,
+}
+
+const ID: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+
+/// An event at that second.
+fn event(second: i64, action: &str) -> String {
+    format!(
+        "{{\"Type\":\"container\",\"Action\":\"{action}\",\"Actor\":{{\"ID\":\"{ID}\",\"Attributes\":\
+         {{\"name\":\"web\",\"exitCode\":\"137\"}}}},\"timeNano\":{second}000000000}}\n"
+    )
+}
+
+async fn answer(
+    mut stream: UnixStream,
+    scripts: Arc<Mutex<Vec<Script>>>,
+    asked: Arc<Mutex<Vec<String>>>,
+) {
+    let mut head = Vec::new();
+    loop {
+        head.clear();
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            match stream.read(&mut byte).await {
+                Ok(1) => head.push(byte[0]),
+                _ => return,
+            }
+        }
+        let line = String::from_utf8_lossy(&head).lines().next().unwrap_or("").to_owned();
+        assert!(line.starts_with("GET "), "read only: {line}");
+        asked.lock().expect("held briefly").push(line.clone());
+        let body = match line.split(' ').nth(1).unwrap_or("") {
+            "/version" => {
+                r#"{"Version":"20.10","ApiVersion":"1.41","MinAPIVersion":"1.12"}"#.to_owned()
+            }
+            path if path.ends_with("/version") => "{}".to_owned(),
+            path if path.ends_with("/info") => {
+                r#"{"SystemTime":"1970-01-01T00:01:40Z"}"#.to_owned()
+            }
+            path if path.contains("/containers/json") => format!(r#"[{{"Id":"{ID}"}}]"#),
+            path if path.contains("/containers/") => {
+                format!(r#"{{"Id":"{ID}","Name":"/web","State":{{"Status":"running"}}}}"#)
+            }
+            path => {
+                assert!(path.contains("/events"), "{path}");
+                return stream_events(stream, &scripts).await;
+            }
+        };
+        let text = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+        if stream.write_all(text.as_bytes()).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn stream_events(mut stream: UnixStream, scripts: &Mutex<Vec<Script>>) {
+    let script = {
+        let mut scripts = scripts.lock().expect("held briefly");
+        if scripts.len() > 1 { scripts.remove(0) } else { scripts[0].clone() }
+    };
+    let (text, stays) = match script {
+        Script::Hang => (None, true),
+        Script::Cut(text) => (Some(text), false),
+        Script::Stay(text) => (Some(text), true),
+    };
+    if let Some(text) = text {
+        stream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n").await.ok();
+        // In small pieces, so that lines are cut anywhere.
+        for piece in text.as_bytes().chunks(if text.len() > 10_000 { 60_000 } else { 7 }) {
+            let head = format!("{:x}\r\n", piece.len());
+            let whole = [head.as_bytes(), piece, b"\r\n"].concat();
+            if stream.write_all(&whole).await.is_err() {
+                return;
+            }
+        }
+    }
+    if stays {
+        // Until the other side hangs up.
+        stream.read(&mut [0]).await.ok();
+    }
+}
+
+impl Bench {
+    fn new(scripts: Vec<Script>, since: Option<Timestamp>) -> Bench {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("docker.sock");
+        let listener = UnixListener::bind(&path).expect("a socket");
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let (scripts, log) = (Arc::new(Mutex::new(scripts)), Arc::clone(&asked));
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(answer(stream, Arc::clone(&scripts), Arc::clone(&log)));
+            }
+        });
+        Bench { reports: follow(path, since), _folder: folder, asked }
+    }
+
+    /// The next reports as words, until one begins with `last`.
+    async fn until(&mut self, last: &str) -> Vec<String> {
+        let mut words = Vec::new();
+        loop {
+            let event = self.reports.recv().await.expect("the watch goes on");
+            let Event::Docker(report) = event else { panic!("{event:?}") };
+            words.push(match report {
+                Report::Connected { version } => format!("connected {version}"),
+                Report::Lost { why } => format!("lost {why}"),
+                Report::Listed(all) => format!("listed {}", all.len()),
+                Report::Inspected(one) => format!("inspected {}", one.name),
+                Report::Happened(happening) => {
+                    let second = happening.at_nanos / 1_000_000_000;
+                    match happening.what {
+                        What::Oom => format!("oom {second}"),
+                        What::Die { exit_code } => format!("die {second} {exit_code}"),
+                        what => format!("{what:?} {second}"),
+                    }
+                }
+            });
+            if words.last().is_some_and(|word| word.starts_with(last)) {
+                return words;
+            }
+        }
+    }
+
+    fn asked_since(&self) -> Vec<String> {
+        let asked = self.asked.lock().expect("held briefly");
+        let since = asked.iter().filter_map(|line| Some(line.split_once("since=")?.1.to_owned()));
+        since.map(|rest| rest.split(' ').next().unwrap_or("").to_owned()).collect()
+    }
+}
+
+fn follow(path: PathBuf, since: Option<Timestamp>) -> mpsc::Receiver<Event> {
+    let mut config = DockerConfig::at_socket(&path);
+    config.timeout = Duration::from_millis(300);
+    let (tell, reports) = mpsc::channel(64);
+    tokio::spawn(watch(config, since, tell));
+    reports
+}
+
+#[tokio::test]
+async fn a_cut_stream_is_taken_up_where_it_broke_and_told_once() {
+    let first = [event(200, "oom"), event(201, "die")].concat();
+    let half = &event(203, "start")[..40];
+    let again = [event(201, "die"), event(202, "oom"), event(203, "start")].concat();
+    let scripts = vec![Script::Cut(first + half), Script::Stay(again)];
+    let mut bench = Bench::new(scripts, Some(Timestamp(190_000)));
+    let told = bench.until("Start").await;
+    let news: Vec<&str> =
+        told.iter().map(String::as_str).filter(|w| !w.starts_with("inspected")).collect();
+    assert_eq!(news[..4], ["connected 20.10", "listed 1", "oom 200", "die 201 137"]);
+    assert!(news[4].starts_with("lost unix:///"), "{news:?}");
+    assert_eq!(news[5..], ["connected 20.10", "listed 1", "oom 202", "Start 203"]);
+    assert_eq!(bench.asked_since(), ["185.000000000", "196.000000000"]);
+    let looked = told.iter().position(|word| word.starts_with("inspected"));
+    assert!(looked < told.iter().position(|word| word.starts_with("die")), "{told:?}");
+}
+
+#[tokio::test]
+async fn a_first_watch_begins_with_the_daemon_s_clock() {
+    let mut bench = Bench::new(vec![Script::Stay(event(101, "oom"))], None);
+    bench.until("oom 101").await;
+    assert_eq!(bench.asked_since(), ["95.000000000"]);
+}
+
+#[tokio::test]
+async fn a_daemon_that_hangs_is_left_and_asked_again() {
+    let mut bench = Bench::new(vec![Script::Hang, Script::Stay(event(101, "oom"))], None);
+    let told = bench.until("oom 101").await;
+    assert!(told[0].contains("no answer within 300ms"), "{told:?}");
+}
+
+#[tokio::test]
+async fn nonsense_and_endless_lines_cost_themselves_alone() {
+    let huge = format!("{}\n", "x".repeat(3 << 20));
+    let text = [event(200, "oom"), "{\"Type\":\n".to_owned(), huge, event(201, "oom")].concat();
+    let mut bench = Bench::new(vec![Script::Stay(text)], None);
+    assert_eq!(bench.until("oom 201").await[2..], ["oom 200", "oom 201"]);
+}
+
+#[tokio::test]
+async fn a_storm_is_told_whole_and_asks_little() {
+    let storm: String = (0..5000).map(|n| event(1000 + n, "start")).collect();
+    let mut bench = Bench::new(vec![Script::Stay(storm)], None);
+    let told = bench.until("Start 5999").await;
+    assert_eq!(told.iter().filter(|word| word.starts_with("Start")).count(), 5000);
+    let inspected = told.iter().filter(|word| word.starts_with("inspected")).count();
+    assert!(inspected < 5000 / 2, "asked {inspected} times about one container");
+}
+
+#[tokio::test]
+async fn no_socket_is_told_with_its_path() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("no.sock");
+    let mut reports = follow(path.clone(), None);
+    let Some(Event::Docker(Report::Lost { why })) = reports.recv().await else { panic!("lost") };
+    assert!(why.contains(&path.display().to_string()), "{why}");
+}

@@ -1,0 +1,255 @@
+//! The watch: connect, listen, list, follow; and again from where it broke.
+//!
+//! The stream is opened *before* the list is asked for, so that nothing falls between the two. After
+//! a break it is opened a little before the newest event seen, and what was told already is told
+//! once. Docker keeps its last 256 events in memory: whatever a longer break lost shows in the list
+//! that follows, as a container that is new, gone or was flagged `OOMKilled`.
+
+use std::collections::{BTreeSet, HashSet, VecDeque};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use super::client::Client;
+use super::config::DockerConfig;
+use super::json;
+use super::lines::Lines;
+use crate::base::Timestamp;
+use crate::containers::{Container, ContainerId, Happening, Report, What};
+use crate::endpoint::explain;
+use crate::engine::Event;
+
+/// How long to wait after each failure in a row; the last one from then on.
+const RETRY_AFTER_S: [u64; 5] = [1, 2, 5, 10, 30];
+/// A silent stream may be a quiet host or a daemon that hangs: it is asked this often.
+const PING_EVERY: Duration = Duration::from_secs(30);
+/// Events are asked for again from this long before the newest: they are not stamped in order.
+const OVERLAP_NANOS: i64 = 5_000_000_000;
+/// Events remembered to know them again: more than fit into the overlap of any storm Docker keeps.
+const REMEMBERED: usize = 4096;
+/// Events read ahead while containers are asked about; then the stream waits.
+const READ_AHEAD: usize = 8192;
+/// Events handled together: what a storm says of one container is asked about once.
+const AT_ONCE: usize = 256;
+
+/// Watches the daemon until the receiver is gone. `since` is when the last watch ended: events after
+/// it are told first.
+pub async fn watch(config: DockerConfig, since: Option<Timestamp>, tell: mpsc::Sender<Event>) {
+    let mut watch = Watch {
+        tell: Tell(tell),
+        cursor: since.map(|at| at.0.saturating_mul(1_000_000)),
+        known: Known::default(),
+    };
+    let mut failures = 0;
+    loop {
+        let why = match watch.session(&config, &mut failures).await {
+            Ok(never) => match never {},
+            Err(End::NobodyListens) => return,
+            Err(End::Broken(why)) => why,
+        };
+        let why = format!("{}: {why}", config.host);
+        if watch.tell.say(Report::Lost { why }).await.is_err() {
+            return;
+        }
+        let wait = RETRY_AFTER_S[failures.min(RETRY_AFTER_S.len() - 1)];
+        failures += 1;
+        tokio::time::sleep(Duration::from_secs(wait)).await;
+    }
+}
+
+/// Why a session ended.
+enum End {
+    /// The program stops.
+    NobodyListens,
+    /// Something went wrong.
+    Broken(String),
+}
+
+impl From<String> for End {
+    fn from(why: String) -> End {
+        End::Broken(why)
+    }
+}
+
+/// Where reports go.
+struct Tell(mpsc::Sender<Event>);
+
+impl Tell {
+    async fn say(&self, report: Report) -> Result<(), End> {
+        self.0.send(Event::Docker(report)).await.map_err(|_| End::NobodyListens)
+    }
+}
+
+/// Events told lately.
+#[derive(Default)]
+struct Known {
+    order: VecDeque<(i64, ContainerId, &'static str)>,
+    all: HashSet<(i64, ContainerId, &'static str)>,
+}
+
+impl Known {
+    /// Remembers an event; false if it was known.
+    fn insert(&mut self, happening: &Happening) -> bool {
+        let key = (happening.at_nanos, happening.id.clone(), word(&happening.what));
+        if !self.all.insert(key.clone()) {
+            return false;
+        }
+        self.order.push_back(key);
+        if self.order.len() > REMEMBERED
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.all.remove(&oldest);
+        }
+        true
+    }
+}
+
+/// What stays over sessions.
+struct Watch {
+    tell: Tell,
+    /// The time of the newest event, in nanoseconds.
+    cursor: Option<i64>,
+    known: Known,
+}
+
+impl Watch {
+    /// One connection, from the first question to its end, which is always a failure.
+    async fn session(
+        &mut self,
+        config: &DockerConfig,
+        failures: &mut usize,
+    ) -> Result<std::convert::Infallible, End> {
+        let client = Client::connect(config).await?;
+        if self.cursor.is_none() {
+            self.cursor = client.time().await.map(|at| at.0.saturating_mul(1_000_000));
+        }
+        let since = self.cursor.map(|nanos| nanos.saturating_sub(OVERLAP_NANOS));
+        let mut stream = Stream::open(&client, since).await?;
+        let containers = everything(&client).await?;
+        *failures = 0;
+        self.tell.say(Report::Connected { version: client.version.clone() }).await?;
+        self.tell.say(Report::Listed(containers)).await?;
+        loop {
+            let mut batch = Vec::new();
+            tokio::select! {
+                count = stream.lines.recv_many(&mut batch, AT_ONCE) => {
+                    if count == 0 {
+                        return Err(End::Broken(stream.why().await));
+                    }
+                    self.take(&client, batch).await?;
+                }
+                () = tokio::time::sleep(PING_EVERY) => client.ping().await?,
+            }
+        }
+    }
+
+    async fn take(&mut self, client: &Client, batch: Vec<Happening>) -> Result<(), End> {
+        let new: Vec<Happening> =
+            batch.into_iter().filter(|happening| self.known.insert(happening)).collect();
+        let gone = |happening: &&Happening| happening.what == What::Destroy;
+        let gone: BTreeSet<&ContainerId> = new.iter().filter(gone).map(|h| &h.id).collect();
+        let asked: BTreeSet<&ContainerId> = new
+            .iter()
+            .filter(|happening| changes(&happening.what) && !gone.contains(&happening.id))
+            .map(|happening| &happening.id)
+            .collect();
+        // What it looks like now comes first: an end is judged with the flag that Docker set.
+        for id in asked {
+            match client.inspect(id).await {
+                Ok(Some(container)) => self.tell.say(Report::Inspected(container.into())).await?,
+                Ok(None) => {}
+                Err(why) => tracing::debug!(%id, why, "a container could not be inspected"),
+            }
+        }
+        for happening in new {
+            self.cursor = self.cursor.max(Some(happening.at_nanos));
+            self.tell.say(Report::Happened(happening)).await?;
+        }
+        Ok(())
+    }
+}
+
+/// The stream, read by a task of its own: Docker drops events for a reader that does not keep up.
+struct Stream {
+    lines: mpsc::Receiver<Happening>,
+    reader: JoinHandle<String>,
+}
+
+impl Stream {
+    async fn open(client: &Client, since: Option<i64>) -> Result<Stream, String> {
+        let response = client.events(since).await?;
+        let (sender, lines) = mpsc::channel(READ_AHEAD);
+        Ok(Stream { lines, reader: tokio::spawn(read(response, sender)) })
+    }
+
+    /// Why it ended.
+    async fn why(&mut self) -> String {
+        (&mut self.reader).await.unwrap_or_else(|error| error.to_string())
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.reader.abort();
+    }
+}
+
+/// Reads until the stream ends; returns why it did.
+async fn read(mut response: reqwest::Response, sender: mpsc::Sender<Happening>) -> String {
+    let mut lines = Lines::default();
+    loop {
+        let chunk = match response.chunk().await {
+            Ok(Some(chunk)) => chunk,
+            Ok(None) => return "the stream of events ended".to_owned(),
+            Err(error) => return format!("the stream of events broke: {}", explain(error)),
+        };
+        let dropped = lines.dropped;
+        let mut found = Vec::new();
+        lines.feed(&chunk, |line| match json::happening(line) {
+            Ok(happening) => found.extend(happening),
+            Err(why) => tracing::warn!(why, "a line of Docker's events does not read"),
+        });
+        if lines.dropped > dropped {
+            tracing::warn!("a line of Docker's events was too long and was dropped");
+        }
+        for happening in found {
+            if sender.send(happening).await.is_err() {
+                return String::new();
+            }
+        }
+    }
+}
+
+/// Every container, looked at one by one. What goes in between is left out.
+async fn everything(client: &Client) -> Result<Vec<Container>, String> {
+    let mut found = Vec::new();
+    for id in client.list().await? {
+        found.extend(client.inspect(&id).await?);
+    }
+    Ok(found)
+}
+
+/// Whether a container looks different afterwards.
+fn changes(what: &What) -> bool {
+    !matches!(what, What::Oom | What::Kill { .. } | What::Stop | What::Restart)
+}
+
+/// What tells events of one nanosecond apart.
+fn word(what: &What) -> &'static str {
+    match what {
+        What::Create => "create",
+        What::Start => "start",
+        What::Oom => "oom",
+        What::Die { .. } => "die",
+        What::Kill { .. } => "kill",
+        What::Stop => "stop",
+        What::Restart => "restart",
+        What::Pause => "pause",
+        What::Unpause => "unpause",
+        What::HealthStatus(_) => "health_status",
+        What::Update => "update",
+        What::Rename { .. } => "rename",
+        What::Destroy => "destroy",
+    }
+}
