@@ -12,10 +12,11 @@ use plimsoll::outbox::EventType;
 use plimsoll::yaml::Problems;
 
 /// Where configuration is read, key by key.
-const READERS: [&str; 6] = [
+const READERS: [&str; 7] = [
     "src/app/config/mod.rs",
     "src/app/config/policy.rs",
     "src/app/config/sections.rs",
+    "src/docker/config.rs",
     "src/endpoint/read.rs",
     "src/scrape/config.rs",
     "src/send/alertmanager.rs",

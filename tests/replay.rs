@@ -10,7 +10,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use plimsoll::base::Timestamp;
-use plimsoll::engine::Fact;
+use plimsoll::containers::{Happening, Report, What};
+use plimsoll::docker::read_event;
+use plimsoll::engine::{Event, Fact};
 use serde_json::Value;
 
 #[path = "support/cast.rs"]
@@ -134,6 +136,95 @@ fn memory_of_a_real_host() {
         assert!(episode.from.since(kills[0]) < Duration::from_secs(10), "{episode:?}");
         assert_eq!(episode.to, None, "{container}");
     }
+}
+
+/// Everything Docker told while a capture was made.
+fn happenings(path: &Path) -> Vec<Happening> {
+    let mut text = Vec::new();
+    let file = std::fs::File::open(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    if path.extension().is_some_and(|extension| extension == "gz") {
+        flate2::read::GzDecoder::new(file).read_to_end(&mut text).expect("is gzip");
+    } else {
+        std::io::BufReader::new(file).read_to_end(&mut text).expect("reads");
+    }
+    let lines = text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    lines.filter_map(|line| read_event(line).expect("an event reads")).collect()
+}
+
+/// Docker's events replayed, beside cAdvisor's scrapes if they are there, too.
+fn with_docker(events: &[Happening], scrapes: bool) -> Driver {
+    let captured = capture("trim");
+    let start = Timestamp(1_795_312_440_000);
+    let mut driver = Driver::new(cast::recorded_host(100), Duration::from_millis(1005), start);
+    if scrapes {
+        let script = move |at: Timestamp| Some(captured.range(at..).next()?.1.clone());
+        driver.add_target("cadvisor", "127.0.0.1:8080", Box::new(script));
+    }
+    for event in events {
+        driver.expect(event.at(), Event::Docker(Report::Happened(event.clone())));
+    }
+    driver.run(INTERVAL, Timestamp(1_795_313_401_000));
+    driver
+}
+
+#[test]
+fn a_kill_counts_once_whether_docker_cadvisor_or_both_saw_it() {
+    let events = happenings(&data("trim/docker-events.jsonl"));
+    let mut twice = [events.clone(), events.clone()].concat();
+    twice.sort_by_key(|happening| happening.at_nanos);
+    let blind: Vec<Happening> =
+        events.iter().filter(|happening| happening.what != What::Oom).cloned().collect();
+    for (name, mut driver) in [
+        ("Docker alone", with_docker(&events, false)),
+        ("both", with_docker(&events, true)),
+        ("everything Docker says twice", with_docker(&twice, true)),
+        ("cAdvisor, and Docker without its events oom", with_docker(&blind, true)),
+        ("cAdvisor alone", with_docker(&[], true)),
+    ] {
+        for (container, pid1, child) in
+            [("acme-worker", 9.0, 0.0), ("globex-forker", 0.0, 7.0), ("stark-web", 0.0, 0.0)]
+        {
+            for (scope, want) in [("pid1", pid1), ("child", child)] {
+                let query =
+                    format!("plimsoll_oom_total{{container=\"{container}\",scope=\"{scope}\"}}");
+                assert_eq!(driver.query(&query), Some(want), "{name}: {query}");
+            }
+        }
+    }
+}
+
+#[test]
+fn ends_are_told_apart_on_a_real_host() {
+    let driver = with_docker(&happenings(&data("trim/docker-events.jsonl")), true);
+    let mut ends: BTreeMap<(&str, &str), usize> = BTreeMap::new();
+    for (_, fact) in &driver.facts {
+        if let Fact::ContainerEnded { name, reason, .. } = fact {
+            *ends.entry((name, reason)).or_default() += 1;
+        }
+    }
+    let want = [
+        (("acme-worker", "oom"), 9),
+        (("cyberdyne-svc", "stop"), 1),
+        (("domchk-default", "kill"), 1),
+        (("domchk-eq", "kill"), 1),
+        (("domchk-nolimit", "kill"), 1),
+        (("domoom-child", "kill"), 1),
+        (("domoom-pid1", "oom"), 1),
+        (("stark-web", "stop"), 1),
+        (("wayne-app", "kill"), 1),
+    ];
+    assert_eq!(ends, BTreeMap::from(want));
+}
+
+#[test]
+fn the_record_of_two_kills() {
+    let path = data("../exporters/docker-events-oom.jsonl.gz");
+    let mut driver = with_docker(&happenings(&path), false);
+    let mut get = |container: &str, scope: &str| {
+        driver.query(&format!("plimsoll_oom_total{{container=\"{container}\",scope=\"{scope}\"}}"))
+    };
+    assert_eq!((get("domoom-pid1", "pid1"), get("domoom-pid1", "child")), (Some(1.0), Some(0.0)));
+    assert_eq!((get("domoom-child", "pid1"), get("domoom-child", "child")), (Some(0.0), Some(1.0)));
 }
 
 #[test]

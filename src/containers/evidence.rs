@@ -192,12 +192,11 @@ mod tests {
                 }
             }
             for (step, present) in [(5_i64, counters[0]), (30, counters[1])] {
-                for from in (0..600).step_by(step as usize).filter(|_| present) {
-                    let n = kills.range(from + 1..=from + step).count() as u32;
-                    if n > 0 {
-                        all.push(said(Witness::Counter(step as u64), from - 10, from + step, n));
-                    }
-                }
+                let slots = (0..600).step_by(step as usize).filter(|_| present);
+                let seen = |from: i64| kills.range(from + 1..=from + step).count() as u32;
+                all.extend(slots.map(|from| (from, seen(from))).filter(|(_, n)| *n > 0).map(
+                    |(from, n)| said(Witness::Counter(step as u64), from - 10, from + step, n),
+                ));
             }
             (kills.len(), all)
         })

@@ -163,7 +163,7 @@ struct Actor {
 }
 
 /// One line of `GET /events`; `None` if it is about something else.
-pub(super) fn happening(line: &[u8]) -> Result<Option<Happening>, String> {
+pub fn happening(line: &[u8]) -> Result<Option<Happening>, String> {
     let event: Event = serde_json::from_slice(line).map_err(|error| error.to_string())?;
     if event.kind != "container" {
         return Ok(None);

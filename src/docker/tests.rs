@@ -106,7 +106,7 @@ async fn stream_events(mut stream: UnixStream, scripts: &Mutex<Vec<Script>>) {
     }
     if stays {
         // Until the other side hangs up.
-        stream.read(&mut [0]).await.ok();
+        stream.read_exact(&mut [0]).await.ok();
     }
 }
 

@@ -144,6 +144,13 @@ impl Driver {
         }
     }
 
+    /// Something will happen at that time of the wall clock.
+    #[allow(dead_code, reason = "only the replay of a real host has Docker's events")]
+    pub fn expect(&mut self, at: Timestamp, event: Event) {
+        let after = at.since(self.now.wall);
+        self.later(after, event);
+    }
+
     fn later(&mut self, after: Duration, event: Event) {
         self.sent += 1;
         self.coming.insert((self.now.monotonic + after, self.sent), event);
