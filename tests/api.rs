@@ -259,6 +259,60 @@ async fn last_round(server: &Server) -> (Value, Value) {
     (last_scrape(&targets), last_evaluation(&rules))
 }
 
+/// The command line beside a running one: a query as a table, a rule with the value of each part.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_command_line_queries_and_explains() {
+    let scene = Scene::new("").await;
+    let firing = |answer: &running::Answer| answer.data()["alerts"][0]["state"] == "firing";
+    scene.server.until("/api/v1/alerts", firing).await;
+    let url = format!("http://127.0.0.1:{}", scene.server.port);
+    let run = async |words: &[&str]| {
+        let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_plimsoll"));
+        let ran = command.args(words).args(["--url", &url]).output().await.expect("runs");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (ran.status.code(), text(&ran.stdout), text(&ran.stderr))
+    };
+    let (code, out, err) = run(&["query", "sort_desc(sum by (tenant) (v))"]).await;
+    assert_eq!(
+        (code, out.as_str()),
+        (Some(0), "{tenant=\"acme\"}    7\n{tenant=\"globex\"}  2\n"),
+        "{err}"
+    );
+    let (code, out, err) = run(&["query", "skipped"]).await;
+    assert_eq!((code, out.as_str()), (Some(0), "no series\n"));
+    assert!(err.contains("window.keep"), "{err}");
+    let (code, _, err) = run(&["query", "v + on (x) v"]).await;
+    assert_eq!(code, Some(1));
+    assert!(err.contains("found duplicate series"), "{err}");
+    let (code, out, err) = run(&["explain", "High"]).await;
+    assert_eq!(code, Some(0), "{err}");
+    let labels = format!(
+        "{{__name__=\"v\", instance=\"127.0.0.1:{}\", job=\"x\", tenant=\"acme\"}}",
+        scene.exporter
+    );
+    for words in [
+        "High (alerting, group g in ",
+        "firing {",
+        "  v > 5  = ",
+        "    v  = 2 series",
+        &format!("{labels} 7"),
+    ] {
+        assert!(out.contains(words), "{words}: {out}");
+    }
+    let (code, out, err) = run(&["explain", "High", "--format", "json", "--limit", "3"]).await;
+    assert_eq!(code, Some(0), "{err}");
+    let told: Value = serde_json::from_str(&out).expect("is JSON");
+    let newest = &told["rules"][0]["evaluations"][0];
+    assert_eq!(
+        (&newest["results"], &newest["parts"][1]["results"]),
+        (&json!(1), &json!(2)),
+        "{out}"
+    );
+    let (code, _, err) = run(&["explain", "Hgh"]).await;
+    assert_eq!(code, Some(1));
+    assert!(err.contains("did you mean \"High\"?"), "{err}");
+}
+
 /// Every panel and variable of every dashboard, against the shipped rules and example.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_dashboard_query_is_answered() {

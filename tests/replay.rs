@@ -9,6 +9,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use plimsoll::app::capture::Capture;
 use plimsoll::base::Timestamp;
 use plimsoll::containers::{Happening, Report, What};
 use plimsoll::docker::read_event;
@@ -34,21 +35,9 @@ fn data(path: &str) -> PathBuf {
 
 /// The scrapes of a capture, by the time they were made.
 fn capture(name: &str) -> BTreeMap<Timestamp, Vec<u8>> {
-    let folder = data(name);
-    let listing =
-        std::fs::read_dir(&folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
-    let mut scrapes = BTreeMap::new();
-    for file in listing {
-        let path = file.expect("the folder can be listed").path();
-        let name = path.file_name().expect("a file has a name").to_string_lossy().into_owned();
-        let Some(millis) = name.strip_suffix(".txt.gz") else { continue };
-        let Ok(millis) = millis.parse() else { continue };
-        let mut body = Vec::new();
-        let packed = std::fs::File::open(&path).expect("the file can be read");
-        flate2::read::GzDecoder::new(packed).read_to_end(&mut body).expect("is gzip");
-        scrapes.insert(Timestamp(millis), body);
-    }
-    scrapes
+    let capture = Capture::open(&data(name)).expect("a capture");
+    let body = |at| (at, capture.body(at).expect("can be read"));
+    capture.times().map(body).collect()
 }
 
 /// When the kernel killed a process of that container.
@@ -301,4 +290,25 @@ fn five_minutes_with_the_recommended_flags() {
     let warnings = of(driver.episodes("TenantMemoryExhaustionSoon", "name"), "acme-worker");
     // The first kill came 18 s after the first scrape, before a slope could be seen.
     assert_eq!((kills.len(), warned(&kills, &warnings)), (3, 2), "{warnings:?}");
+}
+
+/// What `plimsoll query --dir` says is what the engine that lived through it says.
+#[test]
+#[expect(clippy::disallowed_methods, reason = "what is tested is the command line")]
+fn a_capture_is_queried_as_it_was_lived() {
+    let folder = data("trim").display().to_string();
+    let query = "sum by (name) (container_oom_events_total{name=~\"acme-worker|globex-forker\"})";
+    let ran = std::process::Command::new(env!("CARGO_BIN_EXE_plimsoll"))
+        .args(["query", query, "--dir", &folder, "--csv"])
+        .output()
+        .expect("runs");
+    let said = String::from_utf8_lossy(&ran.stdout).into_owned();
+    assert!(ran.status.success(), "{said} {}", String::from_utf8_lossy(&ran.stderr));
+    let mut lines: Vec<&str> = said.lines().skip(1).collect();
+    lines.sort_unstable();
+    let values: Vec<(&str, &str)> = lines
+        .iter()
+        .filter_map(|line| Some((line.split(',').next()?, line.rsplit(',').next()?)))
+        .collect();
+    assert_eq!(values, [("acme-worker", "9"), ("globex-forker", "7")], "{said}");
 }

@@ -20,7 +20,7 @@ use crate::http::{
     Answering, ApiError, Backend, ErrorKind, QueryAnswer, QueryRequest, QueryTimes, SeriesAnswer,
     SeriesRequest, Turn,
 };
-use crate::promql::eval::Severity;
+use crate::promql::eval::{EvalError, Severity, Traced};
 use crate::promql::{self, EvalOptions, LOOKBACK};
 use crate::window::{Detached, Selector, Span};
 
@@ -85,7 +85,14 @@ impl Api {
         Ok((copy, unkept.iter().map(|name| not_kept(name)).collect()))
     }
 
-    async fn answer(&self, request: QueryRequest, turn: Turn) -> Result<QueryAnswer, ApiError> {
+    /// Copies what a query selects and works on the copy on a thread of its own; gives what that
+    /// yields and the warnings of the copy.
+    async fn work<T: Send + 'static>(
+        &self,
+        request: QueryRequest,
+        turn: Turn,
+        work: impl FnOnce(&QueryRequest, &Detached, &EvalOptions) -> T + Send + 'static,
+    ) -> Result<(T, Vec<String>), ApiError> {
         // The deadline is the client's, in real seconds, however fast a demo's clock runs.
         let stopwatch = Clock::system();
         let timeout = request.timeout;
@@ -101,23 +108,43 @@ impl Api {
         };
         let wanted = wanted(&request);
         let asked = Event::Copy { ticket: 0, wanted, max_samples: MAX_COPIED };
-        let (copy, mut warnings) = self.ask(asked, TOO_MANY).await?;
-        let evaluating = tokio::task::spawn_blocking(move || {
-            let evaluated = match request.times {
-                QueryTimes::Instant(at) => promql::instant(&request.expr, &copy, at, &options),
-                QueryTimes::Range(steps) => promql::range(&request.expr, &copy, steps, &options),
-            };
+        let (copy, warnings) = self.ask(asked, TOO_MANY).await?;
+        let working = tokio::task::spawn_blocking(move || {
             // The turn ends with the work, not with the patience of whoever asked.
-            drop(turn);
-            (request.text, evaluated)
+            let _turn = turn;
+            work(&request, &copy, &options)
         });
-        let (text, evaluated) = evaluating
-            .await
-            .map_err(|error| ApiError::new(ErrorKind::Internal, error.to_string()))?;
-        let evaluated = evaluated?;
-        warnings.extend(evaluated.annotations.render(Severity::Warning, &text));
-        let infos = evaluated.annotations.render(Severity::Info, &text);
-        Ok(QueryAnswer { value: evaluated.value, warnings, infos })
+        let worked =
+            working.await.map_err(|error| ApiError::new(ErrorKind::Internal, error.to_string()))?;
+        Ok((worked, warnings))
+    }
+
+    async fn answer(&self, request: QueryRequest, turn: Turn) -> Result<QueryAnswer, ApiError> {
+        let evaluate = |request: &QueryRequest, copy: &Detached, options: &EvalOptions| {
+            let QueryRequest { text, expr, times, .. } = request;
+            let evaluated = match *times {
+                QueryTimes::Instant(at) => promql::instant(expr, copy, at, options)?,
+                QueryTimes::Range(steps) => promql::range(expr, copy, steps, options)?,
+            };
+            let warnings = evaluated.annotations.render(Severity::Warning, text);
+            let infos = evaluated.annotations.render(Severity::Info, text);
+            Ok::<_, EvalError>(QueryAnswer { value: evaluated.value, warnings, infos })
+        };
+        let (evaluated, mut warnings) = self.work(request, turn, evaluate).await?;
+        let mut answer = evaluated?;
+        warnings.append(&mut answer.warnings);
+        Ok(QueryAnswer { warnings, ..answer })
+    }
+
+    async fn parts(&self, request: QueryRequest, turn: Turn) -> Result<Vec<Traced>, ApiError> {
+        let trace = |request: &QueryRequest, copy: &Detached, options: &EvalOptions| {
+            let at = match request.times {
+                QueryTimes::Instant(at) => at,
+                QueryTimes::Range(steps) => steps.end,
+            };
+            promql::trace(&request.expr, copy, at, options)
+        };
+        Ok(self.work(request, turn, trace).await?.0)
     }
 }
 
@@ -132,6 +159,10 @@ impl Backend for Api {
 
     fn query(&self, request: QueryRequest, turn: Turn) -> Answering<'_, QueryAnswer> {
         Box::pin(self.answer(request, turn))
+    }
+
+    fn trace(&self, request: QueryRequest, turn: Turn) -> Answering<'_, Vec<Traced>> {
+        Box::pin(self.parts(request, turn))
     }
 
     fn series(&self, request: SeriesRequest) -> Answering<'_, SeriesAnswer> {

@@ -3,6 +3,7 @@
 //! The only layer that knows everything below it. It wires, starts and stops; it decides nothing.
 
 mod api;
+pub mod capture;
 pub mod cli;
 mod clock;
 pub mod config;

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::recent::Recent;
 use super::view::{AlertingView, GroupView, Health, RuleView};
 use crate::alerts::{Alert, Terms};
 use crate::base::{Labels, Timestamp};
@@ -54,6 +55,8 @@ pub(super) struct RuleState {
     pub last_evaluation: Option<Timestamp>,
     pub took: Duration,
     pub series_fetched: usize,
+    /// Its last evaluations.
+    pub recent: Recent,
     /// Names it reads, records followed back.
     pub reads: Reads,
     /// How far its ranges and offsets reach back; zero for instant selectors.
@@ -252,6 +255,7 @@ fn rule_view((rule, state): (&Rule, &RuleState)) -> RuleView {
         last_evaluation: state.last_evaluation,
         evaluation_time: state.took,
         series_fetched: state.series_fetched,
+        recent: state.recent.view(),
         alerting: match &rule.kind {
             RuleKind::Record { .. } => None,
             RuleKind::Alert(alert) => Some(AlertingView {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::evaluate::{self, Context};
 use super::fact::Fact;
 use super::group::{GroupState, RuleState, terms};
+use super::recent::Evaluation;
 use super::target::Target;
 use super::view::Health;
 use super::{Engine, durable, edge};
@@ -89,9 +90,11 @@ impl Engine {
             at: at - group.group.query_offset.unwrap_or_default(),
             limit: group.group.limit.unwrap_or(0),
         };
+        let mut note = Evaluation::begin(slot, context.at);
         let evaluated = evaluate::evaluate(&rule.expr, &self.window, &context);
         let result = evaluated.and_then(|evaluated| {
             state.series_fetched = evaluated.series_fetched;
+            note.yields(&evaluated.vector, evaluated.series_fetched);
             match &rule.kind {
                 RuleKind::Record { .. } => {
                     let vector = evaluated.vector;
@@ -118,6 +121,8 @@ impl Engine {
         });
         state.last_evaluation = Some(slot);
         state.took = (self.stopwatch)().saturating_sub(began);
+        note.ends(state.took, result.as_deref());
+        state.recent.push(note);
         self.counters.evaluations += 1;
         group.evaluations += 1;
         group.failures += u64::from(result.is_err());

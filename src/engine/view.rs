@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::recent::Evaluation;
 use crate::alerts::Alert;
 use crate::base::{Labels, Timestamp};
 use crate::containers::{Container, Counts, Death};
@@ -101,6 +102,8 @@ pub struct RuleView {
     pub evaluation_time: Duration,
     /// Series it selected in that evaluation.
     pub series_fetched: usize,
+    /// Its last evaluations, oldest first.
+    pub recent: Vec<Arc<Evaluation>>,
     /// For an alerting rule, what it has beyond a recording rule.
     pub alerting: Option<AlertingView>,
 }

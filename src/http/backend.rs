@@ -10,7 +10,7 @@ use super::error::ApiError;
 use crate::base::{Labels, Timestamp};
 use crate::engine::View;
 use crate::promql::ast::Expr;
-use crate::promql::eval::{Steps, Value};
+use crate::promql::eval::{Steps, Traced, Value};
 use crate::window::Selector;
 
 /// An answer on its way.
@@ -27,6 +27,9 @@ pub trait Backend: Send + Sync + 'static {
     /// Evaluates a query. It must not occupy the thread it is called on, must hold the turn until
     /// the evaluation has ended, and must end it when the answer is no longer waited for.
     fn query(&self, request: QueryRequest, turn: Turn) -> Answering<'_, QueryAnswer>;
+
+    /// Evaluates every part of a query at one time, with the duties of [`Backend::query`].
+    fn trace(&self, request: QueryRequest, turn: Turn) -> Answering<'_, Vec<Traced>>;
 
     /// Finds series.
     fn series(&self, request: SeriesRequest) -> Answering<'_, SeriesAnswer>;

@@ -13,6 +13,8 @@ pub enum ErrorKind {
     BadData,
     /// The query cannot be evaluated on this data.
     Execution,
+    /// What is asked for by name is not there.
+    NotFound,
     /// It took too long.
     Timeout,
     /// It cannot be answered now, for example while stopping.
@@ -26,6 +28,7 @@ impl ErrorKind {
         match self {
             ErrorKind::BadData => "bad_data",
             ErrorKind::Execution => "execution",
+            ErrorKind::NotFound => "not_found",
             ErrorKind::Timeout => "timeout",
             ErrorKind::Unavailable => "unavailable",
             ErrorKind::Internal => "internal",
@@ -36,6 +39,7 @@ impl ErrorKind {
         match self {
             ErrorKind::BadData => StatusCode::BAD_REQUEST,
             ErrorKind::Execution => StatusCode::UNPROCESSABLE_ENTITY,
+            ErrorKind::NotFound => StatusCode::NOT_FOUND,
             ErrorKind::Timeout => StatusCode::SERVICE_UNAVAILABLE,
             ErrorKind::Unavailable | ErrorKind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -111,6 +115,7 @@ mod tests {
             (evaluated(EvalErrorKind::Limit), "execution", 422),
             (evaluated(EvalErrorKind::Unsupported), "execution", 422),
             (ApiError::bad_data(""), "bad_data", 400),
+            (ApiError::new(ErrorKind::NotFound, ""), "not_found", 404),
             (ApiError::new(ErrorKind::Unavailable, ""), "unavailable", 500),
             (ApiError::new(ErrorKind::Internal, ""), "internal", 500),
         ];

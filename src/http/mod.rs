@@ -11,6 +11,7 @@
 
 mod backend;
 mod error;
+mod explain_api;
 mod format;
 mod label_api;
 mod listen;
@@ -130,6 +131,7 @@ fn router(backend: Arc<dyn Backend>, options: Options) -> Router {
         .route("/targets", get(target_api::targets))
         .route("/targets/metadata", get(metadata_api::of_targets))
         .route("/scrape_pools", get(target_api::scrape_pools))
+        .route("/plimsoll/explain", get(explain_api::explain).post(explain_api::explain))
         .route("/alertmanagers", get(target_api::alertmanagers))
         .route("/status/buildinfo", get(status_api::build_info));
     let reload = post(status_api::reload).put(status_api::reload).get(status_api::not_a_command);

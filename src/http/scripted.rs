@@ -9,13 +9,15 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
-use crate::alerts::{Alert, AlertState, ResolveReason};
+use crate::alerts::{Alert, AlertState, Change, ResolveReason};
 use crate::base::{Labels, Sample, Timestamp, parse_rfc3339};
 use crate::engine::{
-    AlertingView, AlertmanagerView, GroupView, Health, RuleView, TargetView, View,
+    AlertingView, AlertmanagerView, Evaluation, GroupView, Health, RuleView, TargetView, View,
 };
 use crate::exposition::{Metadata, MetricKind};
-use crate::promql::eval::Value;
+use crate::promql::eval::{Traced, Value};
+use crate::promql::{EvalOptions, trace};
+use crate::window::Detached;
 
 const NOW: Timestamp = Timestamp(1_795_313_872_960);
 
@@ -87,6 +89,17 @@ impl Backend for Scripted {
         })
     }
 
+    fn trace(&self, request: QueryRequest, _turn: Turn) -> Answering<'_, Vec<Traced>> {
+        Box::pin(async move {
+            let QueryTimes::Instant(at) = request.times else { panic!("one time is traced") };
+            let value = |value| Ok(Value::Vector(vec![(v_labels(), value)]));
+            Ok(trace(&request.expr, &Detached::default(), at, &EvalOptions::default())
+                .into_iter()
+                .map(|part| Traced { value: value(part.depth as f64), ..part })
+                .collect())
+        })
+    }
+
     fn series(&self, request: SeriesRequest) -> Answering<'_, SeriesAnswer> {
         let up = Labels::from_pairs([("__name__", "up"), ("job", "y")]);
         let all = [v_labels(), up];
@@ -146,6 +159,21 @@ fn metadata() -> BTreeMap<String, Metadata> {
     ])
 }
 
+fn evaluation(seconds: i64) -> Evaluation {
+    let labels = Labels::from_pairs([("job", "x")]);
+    Evaluation {
+        slot: Timestamp(seconds * 1000),
+        at: Timestamp(seconds * 1000 + 500),
+        took: Duration::from_millis(1),
+        series_fetched: 3,
+        error: None,
+        results: 9,
+        values: vec![(labels.clone(), 7.0)],
+        changed: 1,
+        changes: vec![(labels, Change::Firing)],
+    }
+}
+
 fn view() -> View {
     let rule = |name: &str, query: &str, alerting| RuleView {
         name: name.to_owned(),
@@ -156,6 +184,7 @@ fn view() -> View {
         last_evaluation: Some(at("2026-11-22T02:17:52.731Z")),
         evaluation_time: Duration::from_nanos(362_454),
         series_fetched: 1,
+        recent: vec![Arc::new(evaluation(1)), Arc::new(evaluation(2))],
         alerting,
     };
     let alerting = AlertingView {

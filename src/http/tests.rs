@@ -309,6 +309,51 @@ async fn absurd_parameters_are_refused() {
 }
 
 #[tokio::test]
+async fn a_rule_is_explained_by_its_evaluations_and_their_parts() {
+    let address = start(scripted(), Options::default()).await;
+    let explain = async |query: &str| {
+        let reply = ask(address, "GET", &format!("/api/v1/plimsoll/explain?{query}"), None).await;
+        let body: serde_json::Value = serde_json::from_str(&reply.body).expect("is JSON");
+        (reply.status, body)
+    };
+    let (status, body) = explain("rule=High&group=g").await;
+    assert_eq!(status, 200, "{body}");
+    let rule = &body["data"]["rules"][0];
+    assert_eq!((&rule["type"], &rule["for"]), (&"alerting".into(), &10.into()));
+    assert_eq!(rule["alerts"][1]["state"], "resolved");
+    let newest = &rule["evaluations"][0];
+    assert_eq!(newest["time"], "1970-01-01T00:00:02.000Z");
+    assert_eq!((&newest["results"], &newest["seriesFetched"]), (&9.into(), &3.into()));
+    assert_eq!(newest["values"][0]["value"], "7");
+    assert_eq!(newest["changes"][0]["change"], "firing");
+    let parts: Vec<(&str, &str)> = newest["parts"]
+        .as_array()
+        .expect("parts")
+        .iter()
+        .map(|part| (part["expr"].as_str(), part["values"][0]["value"].as_str()))
+        .map(|(expr, value)| (expr.expect("a text"), value.expect("a value")))
+        .collect();
+    assert_eq!(parts, [("v > 5", "0"), ("v", "1")]);
+    assert!(rule["evaluations"][1]["parts"].is_null(), "only the newest unless more are asked for");
+    let (_, body) = explain("rule=High&limit=2").await;
+    assert!(body["data"]["rules"][0]["evaluations"][1]["parts"].is_array(), "{body}");
+    let cases = [
+        ("rule=Hgh", 404, "no rule is called \"Hgh\", did you mean \"High\"?"),
+        ("rule=High&group=h", 404, "no rule is called \"High\" in group \"h\""),
+        ("", 400, "invalid parameter \"rule\": the name of an alert or record is needed"),
+        (
+            "rule=High&limit=x",
+            400,
+            "invalid parameter \"limit\": strconv.Atoi: parsing \"x\": invalid syntax",
+        ),
+    ];
+    for (query, code, words) in cases {
+        let (status, body) = explain(query).await;
+        assert_eq!((status, body["error"].as_str()), (code, Some(words)), "{query}");
+    }
+}
+
+#[tokio::test]
 async fn a_form_is_read_and_wins_over_the_url() {
     let backend = scripted();
     let address = start(Arc::clone(&backend), Options::default()).await;

@@ -297,6 +297,7 @@ mod tests {
             last_evaluation: None,
             evaluation_time: Duration::ZERO,
             series_fetched: 0,
+            recent: Vec::new(),
             alerting: None,
         };
         let group = GroupView {

@@ -30,6 +30,10 @@ pub enum Command {
     /// Run tests.
     #[command(subcommand)]
     Test(Test),
+    /// Evaluate a PromQL query: on a running plimsoll, or over recorded scrapes.
+    Query(QueryArgs),
+    /// Tell why a rule did, or did not, fire: its last evaluations, with the value of each part.
+    Explain(ExplainArgs),
     /// Ask a running plimsoll whether it is healthy and ready (for Docker's HEALTHCHECK).
     Healthcheck(HealthArgs),
     /// Look at and work on webhooks that wait or were given up; plimsoll must be stopped.
@@ -138,6 +142,47 @@ pub struct TestRulesArgs {
 #[derive(Arguments, Debug)]
 pub struct HealthArgs {
     /// Where it listens (`web.listen`).
+    #[arg(long, default_value = "http://127.0.0.1:9469")]
+    pub url: String,
+}
+
+#[derive(Arguments, Debug)]
+pub struct QueryArgs {
+    /// The query.
+    #[arg(value_name = "EXPR")]
+    pub expr: String,
+    /// When: unix seconds or RFC 3339 [default: now; of a capture, its last scrape].
+    #[arg(long, allow_hyphen_values = true)]
+    pub time: Option<String>,
+    /// Evaluate at every step of this long, up to the time.
+    #[arg(long, value_name = "DURATION")]
+    pub range: Option<String>,
+    /// The step of a range.
+    #[arg(long, value_name = "DURATION", default_value = "15s", requires = "range")]
+    pub step: String,
+    /// Where plimsoll listens (`web.listen`).
+    #[arg(long, default_value = "http://127.0.0.1:9469", conflicts_with = "dir")]
+    pub url: String,
+    /// A folder of recorded scrapes, named <unix milliseconds>.txt or .txt.gz.
+    #[arg(long, value_name = "FOLDER")]
+    pub dir: Option<PathBuf>,
+    /// Write comma-separated values.
+    #[arg(long)]
+    pub csv: bool,
+}
+
+#[derive(Arguments, Debug)]
+pub struct ExplainArgs {
+    /// The name of an alert or record.
+    #[arg(value_name = "RULE")]
+    pub rule: String,
+    /// Its group, where several have a rule of that name.
+    #[arg(long)]
+    pub group: Option<String>,
+    /// For how many of the last evaluations the parts are shown.
+    #[arg(long, default_value_t = 1)]
+    pub limit: u8,
+    /// Where plimsoll listens (`web.listen`).
     #[arg(long, default_value = "http://127.0.0.1:9469")]
     pub url: String,
 }

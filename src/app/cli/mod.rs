@@ -4,10 +4,13 @@
 //! stderr; nothing is asked.
 
 mod args;
+mod ask;
 mod check;
+mod explain;
 mod health;
 mod out;
 mod outbox;
+mod query;
 mod run;
 mod send_test;
 mod test_rules;
@@ -87,6 +90,8 @@ fn execute(
         Command::Healthcheck(args) => health::healthcheck(&args, out),
         Command::Outbox(command) => outbox::outbox(command, environment, out),
         Command::SendTest(args) => send_test::send_test(&args, out),
+        Command::Query(args) => query::query(&args, out),
+        Command::Explain(args) => explain::explain(&args, out),
         Command::Version => version(out),
         Command::Completions { shell } => {
             let mut script = Vec::new();

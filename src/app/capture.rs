@@ -1,0 +1,243 @@
+//! Recorded scrapes: a folder of bodies, each named by the unix milliseconds at which it was asked
+//! for, `1795312441005.txt` or, compressed, `1795312441005.txt.gz`. Other files are left alone.
+//!
+//! A capture is read as a target is scraped: the same scanner, samples at their own times or that
+//! of the scrape, stale markers where a series vanished. It never holds two bodies at once.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail, ensure};
+use flate2::read::GzDecoder;
+
+use crate::base::{HashMap, Labels, LabelsBuilder, STALE_NAN, Sample, Timestamp};
+use crate::exposition::{Batch, Format, Limits, Scan, Selection, SeriesCache, m2};
+use crate::scrape::add_target_labels;
+use crate::window::Detached;
+
+/// A compressed body may promise a few bytes and unpack for ever.
+const MAX_BODY_BYTES: u64 = 256 << 20;
+/// Some 320 MB: a day of 500 containers, when a query reads one family of them.
+const MAX_SAMPLES: usize = 20_000_000;
+/// What M2 calls its label of the virtual host, as `m2.vhost_label` has it by default.
+const VHOST_LABELS: [&str; 2] = ["vhost", "host"];
+
+/// The scrapes of one folder, oldest first.
+#[derive(Debug)]
+pub struct Capture {
+    scrapes: BTreeMap<Timestamp, PathBuf>,
+}
+
+impl Capture {
+    /// Lists the scrapes of a folder.
+    pub fn open(folder: &Path) -> anyhow::Result<Capture> {
+        let listing = fs::read_dir(folder).with_context(|| folder.display().to_string())?;
+        let mut scrapes = BTreeMap::new();
+        for file in listing {
+            let path = file.with_context(|| folder.display().to_string())?.path();
+            if let Some(at) = scraped_at(&path) {
+                scrapes.insert(at, path);
+            }
+        }
+        ensure!(
+            !scrapes.is_empty(),
+            "{}: no recorded scrape in it; they are named <unix milliseconds>.txt or .txt.gz",
+            folder.display()
+        );
+        Ok(Capture { scrapes })
+    }
+
+    /// When each scrape was made, oldest first.
+    pub fn times(&self) -> impl DoubleEndedIterator<Item = Timestamp> {
+        self.scrapes.keys().copied()
+    }
+
+    /// The body of the scrape made at that time.
+    pub fn body(&self, at: Timestamp) -> anyhow::Result<Vec<u8>> {
+        let path = self.scrapes.get(&at).with_context(|| format!("no scrape was made at {at}"))?;
+        let file = File::open(path).with_context(|| path.display().to_string())?;
+        let reader: Box<dyn Read> = match path.extension().is_some_and(|end| end == "gz") {
+            true => Box::new(GzDecoder::new(file)),
+            false => Box::new(file),
+        };
+        let mut body = Vec::new();
+        let read = reader.take(MAX_BODY_BYTES + 1).read_to_end(&mut body);
+        read.with_context(|| path.display().to_string())?;
+        if body.len() as u64 > MAX_BODY_BYTES {
+            bail!("{}: larger than {MAX_BODY_BYTES} bytes", path.display());
+        }
+        Ok(body)
+    }
+
+    /// Every selected series with its samples, as scraped from a target with these labels. The
+    /// second list says which scrapes could not be read, and why: they count as failed.
+    pub fn read(
+        &self,
+        selection: &Selection,
+        target: &Labels,
+    ) -> anyhow::Result<(Detached, Vec<String>)> {
+        let mut cache = SeriesCache::new();
+        let mut film = Film::default();
+        let mut problems = Vec::new();
+        for at in self.times() {
+            let body = self.body(at)?;
+            match scan(&mut cache, selection, target, &body) {
+                Ok(batch) => film.take(at, &batch),
+                Err(why) => {
+                    problems.push(format!("{}: {why}", self.scrapes[&at].display()));
+                    film.end_all();
+                }
+            }
+            ensure!(
+                film.samples <= MAX_SAMPLES,
+                "more than {MAX_SAMPLES} samples are read; name metrics in the query instead of \
+                 selecting them by pattern"
+            );
+        }
+        Ok((film.detach(), problems))
+    }
+}
+
+/// The time in a file's name.
+fn scraped_at(path: &Path) -> Option<Timestamp> {
+    let name = path.file_name()?.to_str()?;
+    let plain = name.strip_suffix(".gz").unwrap_or(name);
+    plain.strip_suffix(".txt")?.parse().ok().map(Timestamp)
+}
+
+fn scan(
+    cache: &mut SeriesCache,
+    selection: &Selection,
+    target: &Labels,
+    body: &[u8],
+) -> Result<Batch, String> {
+    let limits = Limits::default();
+    let vhosts = VHOST_LABELS.map(str::to_owned);
+    let mut admit = |labels: &mut LabelsBuilder| {
+        m2::normalise(labels, &vhosts);
+        add_target_labels(labels, target, false);
+        true
+    };
+    let mut scan = Scan::begin(cache, selection, Format::Text, &limits, &mut admit);
+    scan.feed(body).map_err(|error| error.to_string())?;
+    scan.finish().map_err(|error| error.to_string())
+}
+
+/// The samples of a capture while it is read.
+#[derive(Default)]
+struct Film {
+    epoch: u64,
+    /// By the scanner's ids, which mean something within one epoch.
+    live: HashMap<u32, usize>,
+    series: Vec<(Labels, Vec<Sample>)>,
+    samples: usize,
+}
+
+impl Film {
+    fn take(&mut self, at: Timestamp, batch: &Batch) {
+        if batch.epoch != self.epoch {
+            self.end_all();
+            self.live.clear();
+            self.epoch = batch.epoch;
+        }
+        for (id, labels) in &batch.new {
+            self.live.insert(*id, self.series.len());
+            self.series.push((labels.clone(), Vec::new()));
+        }
+        for point in &batch.points {
+            let Some(index) = self.live.get(&point.id) else { continue };
+            let samples = &mut self.series[*index].1;
+            let sample = Sample { at: point.at.unwrap_or(at), value: point.value };
+            // A time that is there already, or an older one, is no news.
+            if samples.last().is_none_or(|last| last.at < sample.at) {
+                samples.push(sample);
+                self.samples += 1;
+            }
+        }
+        for id in &batch.vanished {
+            if let Some(index) = self.live.get(id) {
+                end(&mut self.series[*index].1);
+            }
+        }
+    }
+
+    fn end_all(&mut self) {
+        let mut indexes: Vec<usize> = self.live.values().copied().collect();
+        indexes.sort_unstable();
+        indexes.into_iter().for_each(|index| end(&mut self.series[index].1));
+    }
+
+    fn detach(self) -> Detached {
+        let mut detached = Detached::default();
+        for (labels, samples) in &self.series {
+            detached.add(labels, samples);
+        }
+        detached
+    }
+}
+
+/// A stale marker a millisecond after the last sample, as in the window.
+fn end(samples: &mut Vec<Sample>) {
+    if let Some(last) = samples.last().copied()
+        && !crate::base::is_stale(last.value)
+    {
+        samples.push(Sample { at: Timestamp(last.at.0 + 1), value: STALE_NAN });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::window::{Selector, Source, Span};
+
+    fn pack(path: &Path, body: &str) {
+        use std::io::Write;
+        let file = File::create(path).expect("created");
+        let mut encoder = flate2::write::GzEncoder::new(file, flate2::Compression::fast());
+        encoder.write_all(body.as_bytes()).expect("written");
+        encoder.finish().expect("finished");
+    }
+
+    #[test]
+    fn scrapes_are_read_in_their_order_with_stale_markers() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = |name: &str| dir.path().join(name);
+        pack(&path("2000.txt.gz"), "a{x=\"1\"} 2\nb 7 1500\n");
+        fs::write(path("1000.txt"), "a{x=\"1\"} 1\nb 7 1500\nskipped 1\n").expect("written");
+        fs::write(path("3000.txt"), "b 8 2500\n").expect("written");
+        fs::write(path("4000.txt"), "b } 9\n").expect("written");
+        fs::write(path("README.md"), "not a scrape").expect("written");
+        let capture = Capture::open(dir.path()).expect("opens");
+        assert_eq!(capture.times().map(|at| at.0).collect::<Vec<_>>(), [1000, 2000, 3000, 4000]);
+        let only = Selection::only(["a".to_owned(), "b".to_owned()], Vec::new());
+        let target = Labels::from_pairs([("job", "capture")]);
+        let (read, problems) = capture.read(&only, &target).expect("reads");
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        assert!(problems[0].contains("4000.txt: "), "{problems:?}");
+        let all = Span { after: Timestamp(0), upto: Timestamp(9000) };
+        let found = read.select(&Selector::new(Vec::new()), all);
+        let shown: Vec<String> = found
+            .iter()
+            .map(|series| {
+                let points = series.samples.iter().map(|s| format!("{}={}", s.at.0, s.value));
+                format!("{} {}", series.labels, points.collect::<Vec<_>>().join(" "))
+            })
+            .collect();
+        assert_eq!(
+            shown,
+            [
+                "a{job=\"capture\", x=\"1\"} 1000=1 2000=2 2001=NaN",
+                "b{job=\"capture\"} 1500=7 2500=8 2501=NaN"
+            ]
+        );
+    }
+
+    #[test]
+    fn an_empty_folder_says_how_scrapes_are_named() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let error = Capture::open(dir.path()).expect_err("is empty").to_string();
+        assert!(error.contains("<unix milliseconds>.txt"), "{error}");
+    }
+}
