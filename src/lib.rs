@@ -35,6 +35,7 @@ pub mod endpoint;
 pub mod ruletest;
 pub mod telemetry;
 
+pub mod collector;
 pub mod docker;
 pub mod http;
 pub mod journal;

@@ -38,6 +38,10 @@ const TOO_MANY: &str =
 
 /// Writes plimsoll's own metrics from a view, in the text format.
 pub type MetricsText = Box<dyn Fn(&View) -> String + Send + Sync>;
+/// Writes every container's figures in the text format; the error says why it cannot.
+pub type ContainersText = Box<
+    dyn Fn(Timestamp) -> Pin<Box<dyn Future<Output = Result<String, String>> + Send>> + Send + Sync,
+>;
 /// Reads the configuration again; the error says why the old one stays.
 pub type Reload =
     Box<dyn Fn() -> Pin<Box<dyn Future<Output = Result<(), String>> + Send>> + Send + Sync>;
@@ -54,6 +58,8 @@ pub struct Api {
     pub default_step: Duration,
     /// For `/metrics`.
     pub metrics: MetricsText,
+    /// For `/metrics/containers`.
+    pub containers: ContainersText,
     /// For `/-/reload`.
     pub reload: Reload,
 }
@@ -188,6 +194,13 @@ impl Backend for Api {
         (self.metrics)(&self.views.borrow())
     }
 
+    fn containers_text(&self) -> Answering<'_, String> {
+        Box::pin(async {
+            let page = (self.containers)(self.clock.now().wall).await;
+            page.map_err(|why| ApiError::new(ErrorKind::Unavailable, why))
+        })
+    }
+
     fn reload(&self) -> Answering<'_, ()> {
         Box::pin(async move {
             (self.reload)().await.map_err(|why| ApiError::new(ErrorKind::Internal, why))
@@ -269,6 +282,7 @@ mod tests {
             questions,
             default_step: Duration::from_secs(5),
             metrics: Box::new(|view| format!("at {}\n", view.at.0)),
+            containers: Box::new(|_| Box::pin(async { Err("it is off".to_owned()) })),
             reload: Box::new(|| Box::pin(async { Err("no".to_owned()) })),
         }
     }

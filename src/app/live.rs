@@ -12,6 +12,7 @@ use super::run::{Crank, INBOX, Question};
 use super::setup::{self, Parts};
 use super::shell::Shell;
 use crate::base::Change;
+use crate::collector;
 use crate::engine::{Engine, Fact, View};
 use crate::journal::{Journal, Opened, Pace};
 use crate::scrape::Scraper;
@@ -40,22 +41,16 @@ pub struct Handles {
     pub questions: mpsc::Sender<Question>,
     /// New configurations, checked and built, or why there is none.
     pub reloads: mpsc::Sender<Reloaded>,
+    /// Our own eyes, for those who want to see through them.
+    pub collector: collector::Handle,
 }
 
 /// Wires everything; nothing happens before [`Crank::turn`]. Must run inside the runtime.
 pub fn wire(start: Start) -> anyhow::Result<(Crank, Handles)> {
     let Start { config, host, clock, opened, checkpoint, tell } = start;
-    let Parts {
-        setup,
-        settings,
-        files,
-        discovery,
-        alertmanagers,
-        reads_holds,
-        docker,
-        dress,
-        webhook,
-    } = setup::build(&config, &host)?;
+    let parts = setup::build(&config, &host)?;
+    let Parts { setup, settings, collector, files, discovery, docker, .. } = parts;
+    let Parts { alertmanagers, reads_holds, dress, webhook, .. } = parts;
     let rows: Vec<Change> = opened
         .rows
         .into_iter()
@@ -72,6 +67,7 @@ pub fn wire(start: Start) -> anyhow::Result<(Crank, Handles)> {
     for problem in problems {
         tracing::warn!(problem, "target");
     }
+    let eyes = collector::Handle::start(collector.clone())?;
     let now = clock.now();
     let mut engine = Engine::new(setup, &rows, now, Box::new(move || clock.monotonic()));
     if let Some(bytes) = checkpoint.as_ref().and_then(|path| std::fs::read(path).ok())
@@ -86,7 +82,17 @@ pub fn wire(start: Start) -> anyhow::Result<(Crank, Handles)> {
     let (shown, views) = watch::channel(View::default());
     let crank = Crank {
         engine,
-        shell: Shell { clock, scraper, alertmanagers, reads_holds, dress, webhook, inbox },
+        shell: Shell {
+            clock,
+            scraper,
+            collector: eyes.clone(),
+            collects: collector,
+            alertmanagers,
+            reads_holds,
+            dress,
+            webhook,
+            inbox,
+        },
         docker: watch,
         journal,
         inbox: events,
@@ -98,5 +104,5 @@ pub fn wire(start: Start) -> anyhow::Result<(Crank, Handles)> {
         tell,
         checkpoint,
     };
-    Ok((crank, Handles { views, questions, reloads }))
+    Ok((crank, Handles { views, questions, reloads, collector: eyes }))
 }

@@ -57,7 +57,7 @@ impl Reloader {
 
     async fn build(&self) -> Result<Parts, String> {
         let shared = Arc::clone(&self.shared);
-        let read = tokio::task::spawn_blocking(move || Config::load(&shared.path));
+        let read = tokio::task::spawn_blocking(move || Config::load_or_default(&shared.path));
         let (config, problems) = read.await.map_err(|error| format!("reading failed: {error}"))?;
         for problem in problems.iter().filter(|problem| problem.level == Level::Warning) {
             super::warn(problem);

@@ -115,6 +115,9 @@ impl Crank {
                 reader.send(answer).ok();
             }
         }
+        if let Some(inventory) = self.engine.take_inventory() {
+            self.shell.collector.know(inventory);
+        }
         if let Some(view) = self.engine.take_view(now) {
             self.views.send_replace(view);
         }
@@ -142,6 +145,8 @@ impl Crank {
         }
         let since = self.engine.docker_heard_until();
         self.docker.follow(parts.docker, since, self.shell.inbox.clone());
+        self.shell.collector.configure(parts.collector.clone());
+        self.shell.collects = parts.collector;
         self.shell.alertmanagers = parts.alertmanagers;
         self.shell.reads_holds = parts.reads_holds;
         self.shell.dress = parts.dress;
@@ -184,5 +189,6 @@ fn targets(shell: &Shell) -> Event {
         interval: target.interval,
         timeout: target.timeout,
     });
-    Event::Targets { active: active.collect(), dropped: Vec::new() }
+    let active = active.chain(shell.collector_target()).collect();
+    Event::Targets { active, dropped: Vec::new() }
 }

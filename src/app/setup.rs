@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 use super::config::Config;
 use crate::alerts::PresenterConfig;
 use crate::base::{Labels, fingerprint};
+use crate::collector;
 use crate::docker::DockerConfig;
 use crate::endpoint::redact;
 use crate::engine::{Pace, Setup};
@@ -63,9 +64,9 @@ pub fn engine_setup(config: &Config, host: &str) -> Setup {
             .as_ref()
             .map(|_| OutboxConfig { host: host.to_owned(), ..OutboxConfig::default() }),
         host: host.to_owned(),
-        identity: config.policy.identity(host),
+        identity: config.identity(host),
         policy: config.policy.policy.clone(),
-        constants: constants(if config.policy.identity(host).is_some() { host } else { "" }),
+        constants: constants(if config.identity(host).is_some() { host } else { "" }),
         unknown_timeout: UNKNOWN_TIMEOUT,
     }
 }
@@ -76,6 +77,8 @@ pub struct Parts {
     pub setup: Setup,
     /// For the scraper.
     pub settings: Settings,
+    /// For the collector, if it is on.
+    pub collector: Option<collector::Settings>,
     /// What target files hold now.
     pub files: FileTargets,
     /// What they will hold.
@@ -97,6 +100,7 @@ pub struct Parts {
 pub fn build(config: &Config, host: &str) -> anyhow::Result<Parts> {
     let setup = engine_setup(config, host);
     let settings = scrape_settings(config, &setup);
+    let collector = collector_settings(config, &settings, host);
     let mut watcher = Discovery::new(&settings.jobs);
     let first = watcher.refresh(Duration::ZERO);
     for problem in first.problems {
@@ -109,6 +113,7 @@ pub fn build(config: &Config, host: &str) -> anyhow::Result<Parts> {
     Ok(Parts {
         setup,
         settings,
+        collector,
         files: first.targets.unwrap_or_default(),
         discovery,
         alertmanagers: config.alerting.alertmanagers.iter().map(client).collect(),
@@ -140,6 +145,18 @@ fn scrape_settings(config: &Config, setup: &Setup) -> Settings {
         selection: Arc::new(setup.selection()),
         vhost_labels: Arc::from(config.policy.vhost_labels.as_slice()),
     }
+}
+
+/// How this host's containers are measured, and what of it is kept.
+fn collector_settings(
+    config: &Config,
+    scrape: &Settings,
+    host: &str,
+) -> Option<collector::Settings> {
+    let target = Labels::from_pairs([("job", "collector"), ("instance", host)]);
+    let selection = Arc::clone(&scrape.selection);
+    let config = config.collector.clone()?;
+    Some(collector::Settings { config, target, selection })
 }
 
 /// What every alert carries on its way out.

@@ -7,7 +7,9 @@ use tokio::sync::mpsc;
 
 use super::clock::Clock;
 use crate::alerts::{Phase, Post, Tally, Verdict};
-use crate::engine::{Event, Request, Scraped};
+use crate::base::{Labels, TargetId};
+use crate::collector;
+use crate::engine::{Event, Request, Scraped, TargetInfo};
 use crate::outbox::{Attempt, Outcome, Reply};
 use crate::scrape::Scraper;
 use crate::send::Webhook;
@@ -17,12 +19,19 @@ use crate::send::level::{Dress, to_json};
 /// A late incident is shown this many times as long as a route may take to show it.
 const HOLD_FACTOR: f64 = 1.2;
 
+/// The collector among the targets; the scraper counts its own from 1.
+const COLLECTOR: TargetId = TargetId(0);
+
 /// Everything a request can reach.
 pub struct Shell {
     /// When attempts are made.
     pub clock: Clock,
     /// The targets.
     pub scraper: Scraper,
+    /// Our own eyes.
+    pub collector: collector::Handle,
+    /// What they look at, if they are open.
+    pub collects: Option<collector::Settings>,
     /// The instances, in the order the engine knows them by.
     pub alertmanagers: Vec<Arc<AlertmanagerClient>>,
     /// Whether an instance's own routes say how long it takes to show a late incident; not if
@@ -40,6 +49,7 @@ impl Shell {
     /// Starts a request; its one answer arrives in the inbox.
     pub fn start(&mut self, request: Request) {
         match request {
+            Request::Scrape { target: COLLECTOR, anew } => self.collect(anew),
             Request::Scrape { target, anew } => {
                 if anew {
                     self.scraper.resync(target);
@@ -60,6 +70,34 @@ impl Shell {
             }
             Request::Deliver(attempt) => self.deliver(attempt),
         }
+    }
+
+    /// The collector as a target like the others; `None` while it is off.
+    pub fn collector_target(&self) -> Option<TargetInfo> {
+        let collector::Settings { config, target, .. } = self.collects.as_ref()?;
+        Some(TargetInfo {
+            id: COLLECTOR,
+            labels: target.clone(),
+            discovered: Labels::empty(),
+            url: format!("cgroup://{}", config.cgroup_root.display()),
+            interval: config.interval,
+            timeout: config.interval,
+        })
+    }
+
+    fn collect(&self, anew: bool) {
+        if anew {
+            self.collector.renew();
+        }
+        let (clock, collector) = (self.clock, self.collector.clone());
+        let within = self.collects.as_ref().map_or(Duration::ZERO, |on| on.config.interval);
+        self.answer(async move {
+            let began = clock.now();
+            let result = collector.collect(began.wall, within).await;
+            let duration = clock.monotonic().saturating_sub(began.monotonic);
+            let result = result.map_err(|error| error.to_string());
+            Event::Scraped(Scraped { target: COLLECTOR, duration, result })
+        });
     }
 
     fn answer(&self, work: impl Future<Output = Event> + Send + 'static) {

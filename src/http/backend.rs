@@ -37,6 +37,9 @@ pub trait Backend: Send + Sync + 'static {
     /// plimsoll's own metrics, in the text format.
     fn metrics_text(&self) -> String;
 
+    /// The figures of this host's containers, as cAdvisor would show them.
+    fn containers_text(&self) -> Answering<'_, String>;
+
     /// Reads the configuration again; the error says why the old one stays.
     fn reload(&self) -> Answering<'_, ()>;
 }

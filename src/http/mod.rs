@@ -138,6 +138,7 @@ fn router(backend: Arc<dyn Backend>, options: Options) -> Router {
     Router::new()
         .nest("/api/v1", api)
         .route("/metrics", get(status_api::metrics))
+        .route("/metrics/containers", get(status_api::containers))
         .route("/-/healthy", get(status_api::healthy))
         .route("/-/ready", get(status_api::ready))
         .route("/-/reload", reload)

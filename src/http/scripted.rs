@@ -116,6 +116,10 @@ impl Backend for Scripted {
         "plimsoll_up 1\n".to_owned()
     }
 
+    fn containers_text(&self) -> Answering<'_, String> {
+        Box::pin(async { Ok("container_last_seen 1\n".to_owned()) })
+    }
+
     fn reload(&self) -> Answering<'_, ()> {
         let next = self.reloads.lock().expect("not poisoned").pop();
         Box::pin(async move {

@@ -36,9 +36,20 @@ pub(super) async fn build_info() -> Response {
     format::success(&info, &Notes::default())
 }
 
+/// The text exposition format.
+const TEXT: [(header::HeaderName, &str); 1] =
+    [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
+
 pub(super) async fn metrics(State(server): State<Shared>) -> Response {
-    let content_type = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
-    (content_type, server.backend.metrics_text()).into_response()
+    (TEXT, server.backend.metrics_text()).into_response()
+}
+
+/// A drop-in for cAdvisor's page. What fails fails the scrape, in words.
+pub(super) async fn containers(State(server): State<Shared>) -> Response {
+    match server.backend.containers_text().await {
+        Ok(page) => (TEXT, page).into_response(),
+        Err(error) => (StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")).into_response(),
+    }
 }
 
 pub(super) async fn healthy() -> &'static str {

@@ -10,3 +10,4 @@ mod page;
 
 pub use log::record;
 pub use metrics::{Process, metrics_text};
+pub use page::{Family, Kind, Page};

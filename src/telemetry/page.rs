@@ -9,7 +9,7 @@ use crate::base::format_value;
 
 /// What a metric does over time.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Kind {
+pub enum Kind {
     /// It only rises, and starts at 0 with the process.
     Counter,
     /// It goes both ways.
@@ -18,12 +18,12 @@ pub(super) enum Kind {
 
 /// A page of metrics in the making.
 #[derive(Debug, Default)]
-pub(super) struct Page {
+pub struct Page {
     text: String,
 }
 
 /// One family, open for its samples.
-pub(super) struct Family<'a> {
+pub struct Family<'a> {
     text: &'a mut String,
     name: &'static str,
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args as Arguments, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+use super::super::config::DEFAULT_FILE;
 use super::super::demo;
 
 /// The load line for a Docker host that carries paying tenants.
@@ -62,7 +63,7 @@ pub enum Format {
 #[derive(Arguments, Debug)]
 pub struct ConfigFile {
     /// The configuration file.
-    #[arg(long, value_name = "FILE", default_value = "plimsoll.yaml")]
+    #[arg(long, value_name = "FILE", default_value = DEFAULT_FILE)]
     pub config: PathBuf,
 }
 

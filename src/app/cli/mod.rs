@@ -120,7 +120,7 @@ fn version(out: &mut Out<'_>) -> u8 {
 
 /// The configuration a command needs; says all that is wrong with it. `Err` is the exit code.
 fn load(path: &Path, out: &mut Out<'_>) -> Result<Config, u8> {
-    let (config, problems) = Config::load(path);
+    let (config, problems) = Config::load_or_default(path);
     config.ok_or_else(|| {
         out.say_problems(&problems);
         exit::BAD_CONFIG

@@ -26,7 +26,7 @@ const END_WITHIN: Duration = Duration::from_millis(9500);
 const STACK_BYTES: usize = 8 << 20;
 
 pub fn run(args: &RunArgs, environment: &Environment, out: &mut Out<'_>) -> u8 {
-    let (config, problems) = Config::load(&args.file.config);
+    let (config, problems) = Config::load_or_default(&args.file.config);
     let Some(config) = config else {
         out.say_problems(&problems);
         return exit::BAD_CONFIG;
@@ -123,6 +123,10 @@ async fn live(
         questions: handles.questions,
         default_step: config.global.evaluation_interval,
         metrics: Box::new(move |view| telemetry::metrics_text(view, &process::look(started_at))),
+        containers: Box::new(move |at| {
+            let collector = handles.collector.clone();
+            Box::pin(async move { collector.page(at).await.map_err(|error| error.to_string()) })
+        }),
         reload: Box::new(move || {
             let reloader = reloader.clone();
             Box::pin(async move { reloader.reload().await })

@@ -44,7 +44,8 @@ pub(super) fn check(config: &Config, name: &str, node: &Node, problems: &mut Pro
 
 /// What the rules are measured against. A range too short for the fastest job is too short for all.
 pub(super) fn lint_options(config: &Config) -> LintOptions {
-    let shortest = config.jobs.iter().map(|job| job.interval).min();
+    let own = config.collector.iter().map(|collector| collector.interval);
+    let shortest = config.jobs.iter().map(|job| job.interval).chain(own).min();
     LintOptions {
         scrape_interval: shortest.unwrap_or(config.global.scrape_interval),
         // The window keeps whatever the rules ask for.
@@ -68,8 +69,9 @@ fn warning(key: &'static str, message: &str, hint: &str) -> Finding {
 
 fn nothing_is_scraped(config: &Config) -> Option<Finding> {
     let message = "nothing is scraped: every rule will be silent";
-    let hint = "name cAdvisor under `scrape_configs`";
-    config.jobs.is_empty().then(|| warning("scrape_configs", message, hint))
+    let hint = "write the section `collector`, or name cAdvisor under `scrape_configs`";
+    (config.jobs.is_empty() && config.collector.is_none())
+        .then(|| warning("scrape_configs", message, hint))
 }
 
 fn alerts_reach_nobody(config: &Config) -> Option<Finding> {

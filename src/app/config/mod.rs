@@ -13,12 +13,14 @@ mod tests;
 
 use std::path::{Path, PathBuf};
 
+use crate::collector::CollectorConfig;
 use crate::docker::DockerConfig;
+use crate::policy::Identity;
 use crate::rules::{self, Group};
 use crate::scrape::config::{GlobalConfig, ScrapeConfig, scrape_configs};
 use crate::send::WebhookConfig;
 use crate::send::alertmanager::AlertingConfig;
-use crate::yaml::{Cursor, Fields, Problems, parse, read};
+use crate::yaml::{Cursor, Fields, Position, Problem, Problems, parse, read};
 
 pub use environment::{Environment, hostname};
 pub use policy::PolicyConfig;
@@ -33,6 +35,8 @@ pub struct Config {
     pub global: GlobalConfig,
     /// Jobs to scrape.
     pub jobs: Vec<ScrapeConfig>,
+    /// How this host's containers are measured; on unless only `scrape_configs` is written.
+    pub collector: Option<CollectorConfig>,
     /// Rules of the named files, or those built in.
     pub groups: Vec<Group>,
     /// Where alerts go.
@@ -51,15 +55,19 @@ pub struct Config {
     pub control_plane: Option<WebhookConfig>,
 }
 
+/// The file that is read when none is named.
+pub const DEFAULT_FILE: &str = "plimsoll.yaml";
+/// What stands in its place when it is not there.
+const DEFAULTS: &str = include_str!("default.yaml");
+
 /// Sections of a `prometheus.yml` that have no meaning here.
-const UNSUPPORTED: [(&str, &str); 7] = [
+const UNSUPPORTED: [(&str, &str); 6] = [
     ("remote_write", "samples are not sent on"),
     ("remote_read", "samples are not read from elsewhere"),
     ("scrape_config_files", "write the jobs under scrape_configs"),
     ("tracing", "there are no traces"),
     ("otlp", "OTLP is not received"),
     ("runtime", "it is about Go"),
-    ("collector", "plimsoll has no collector of its own yet; scrape cAdvisor"),
 ];
 
 impl Config {
@@ -82,14 +90,35 @@ impl Config {
         (config.filter(|_| !problems.has_errors()), problems)
     }
 
+    /// As [`Config::load`]; but where [`DEFAULT_FILE`] is asked for and there is none, the defaults
+    /// do, with a warning that says so.
+    pub fn load_or_default(path: &Path) -> (Option<Config>, Problems) {
+        if path != Path::new(DEFAULT_FILE) || path.exists() {
+            return Config::load(path);
+        }
+        let mut problems = Problems::default();
+        let why = "there is no such file: this host's containers are measured, and the built-in \
+                   rules watch them";
+        let start = Position { line: 1, column: 1 };
+        problems.push(Problem::in_file(DEFAULT_FILE, start, why).warning());
+        let config = Config::read(DEFAULT_FILE, DEFAULTS, Path::new(""), &mut problems);
+        (config, problems)
+    }
+
+    /// How series are attributed; `None` leaves them as they are.
+    pub fn identity(&self, host: &str) -> Option<Identity> {
+        self.policy.identity(host, self.collector.is_some())
+    }
+
     /// Reads a configuration from its text; `base` is the folder relative paths start from.
     pub fn read(name: &str, text: &str, base: &Path, problems: &mut Problems) -> Option<Config> {
         let node = parse(name, text, problems)?;
         let mut fields = Fields::open(Cursor::root(name, &node, problems))?;
         let global = fields.optional("global", GlobalConfig::read).unwrap_or_default();
-        let jobs = fields
-            .optional("scrape_configs", |at| scrape_configs(at, &global, base))
-            .unwrap_or_default();
+        let jobs = fields.optional("scrape_configs", |at| scrape_configs(at, &global, base));
+        let collector = fields.optional("collector", CollectorConfig::read);
+        let collector = collector.or_else(|| jobs.is_none().then(CollectorConfig::default));
+        let jobs = jobs.unwrap_or_default();
         let texts = fields.optional("rule_files", |at| Some(rule_files(at, base)));
         let alerting =
             fields.optional("alerting", |at| AlertingConfig::read(at, base)).unwrap_or_default();
@@ -109,6 +138,7 @@ impl Config {
         let config = Config {
             global,
             jobs,
+            collector,
             groups,
             alerting,
             docker,

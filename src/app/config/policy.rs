@@ -53,9 +53,9 @@ impl PolicyConfig {
 
     /// How series are attributed; `None` unless something asks for it, so that a plain
     /// Prometheus configuration sees the labels it would see in Prometheus.
-    pub fn identity(&self, host: &str) -> Option<Identity> {
-        let asked = self.host.is_some() || self.tenants.is_some() || self.trust_labels;
-        asked.then(|| Identity {
+    pub fn identity(&self, host: &str, collects: bool) -> Option<Identity> {
+        let said = self.host.is_some() || self.tenants.is_some() || self.trust_labels;
+        (said || collects).then(|| Identity {
             host: host.to_owned(),
             rules: self.tenants.clone().unwrap_or_default(),
             trust_labels: self.trust_labels,

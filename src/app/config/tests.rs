@@ -124,9 +124,9 @@ fn settings_that_do_not_go_together_are_told() {
         check(&with(more), want);
     }
     check(
-        "rule_files: []\n",
+        "rule_files: []\nscrape_configs: []\n",
         &[
-            "1:1: warning: nothing is scraped: every rule will be silent; name cAdvisor under `scrape_configs`",
+            "2:1: warning: nothing is scraped: every rule will be silent; write the section `collector`, or name cAdvisor under `scrape_configs`",
         ],
     );
     check(

@@ -1,0 +1,309 @@
+//! The collector: the containers of a host as a batch for the engine, or as a page for others.
+//!
+//! It is single-threaded and waits for nothing but files; a thread of its own runs it (`handle`).
+//! Time is passed in.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::columns::{COLUMNS, Column, Seen, Value};
+use super::config::CollectorConfig;
+use super::figures::Figures;
+use super::host::{CollectError, Host};
+use super::machine::Machine;
+use super::series::{Ids, Slots};
+use super::sources::Parts;
+use super::tracked::{Tracked, all_parts};
+use crate::base::{Labels, LabelsBuilder, METRIC_NAME, Timestamp};
+use crate::containers::Inventory;
+use crate::exposition::{Batch, Metadata, MetricKind, Selection};
+use crate::telemetry::{Kind, Page};
+
+/// What the machine itself shows.
+const MACHINE: [MachineColumn; 3] = [
+    MachineColumn("machine_cpu_cores", "Number of logical CPU cores.", |m| m.cores),
+    MachineColumn("machine_memory_bytes", "Amount of memory installed on the machine.", |m| {
+        m.memory
+    }),
+    MachineColumn("machine_swap_bytes", "Amount of swap memory available on the machine.", |m| {
+        m.swap
+    }),
+];
+
+struct MachineColumn(&'static str, &'static str, fn(&Machine) -> Option<f64>);
+
+/// What a collector works by.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where and how often.
+    pub config: CollectorConfig,
+    /// The labels of the target: `job` and `instance`.
+    pub target: Labels,
+    /// Which series anything can read.
+    pub selection: Arc<Selection>,
+}
+
+/// What a collector has to do, for benchmarks and tests.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Effort {
+    /// Containers that are followed.
+    pub containers: usize,
+    /// Handles that are kept open.
+    pub handles: usize,
+    /// System calls made for reading since the start; listings of folders are not counted.
+    pub calls: u64,
+}
+
+/// Follows the containers of a host.
+#[derive(Debug)]
+pub struct Collector {
+    settings: Settings,
+    /// Columns that anything can read, and the files they need.
+    wanted: Vec<usize>,
+    parts: Parts,
+    host: Host,
+    ids: Ids,
+    machine_slots: Slots,
+}
+
+/// One container as it is shown on the page.
+struct Shown {
+    labels: Labels,
+    /// By column: further labels and the value.
+    values: Vec<(usize, Further, f64)>,
+}
+
+/// Labels of one series that its siblings have other values of.
+type Further = Vec<(&'static str, String)>;
+
+impl Collector {
+    /// A collector that has not looked yet.
+    pub fn new(settings: Settings) -> Collector {
+        let host = Host::new(settings.config.clone(), settings.target.clone());
+        let (wanted, parts) = wanted(&settings.selection);
+        Collector {
+            settings,
+            wanted,
+            parts,
+            host,
+            ids: Ids::new(),
+            machine_slots: Slots::default(),
+        }
+    }
+
+    /// Works by new settings: peaks and counts go on, series are announced anew.
+    pub fn reconfigure(&mut self, settings: Settings) {
+        self.host.reconfigure(settings.config.clone(), settings.target.clone());
+        (self.wanted, self.parts) = wanted(&settings.selection);
+        self.settings = settings;
+        self.ids.renew();
+    }
+
+    /// How often memory is sampled between collections.
+    pub fn sample_interval(&self) -> Duration {
+        self.settings.config.sample_interval
+    }
+
+    /// Takes Docker's word for who the containers are.
+    pub fn know(&mut self, inventory: Arc<Inventory>) {
+        self.host.know(inventory);
+    }
+
+    /// Announces every series anew in the next batch: what was announced is lost.
+    pub fn renew(&mut self) {
+        self.ids.renew();
+    }
+
+    /// What could not be read in the last look: of how many containers, and the first such thing.
+    pub fn trouble(&self) -> Option<&(usize, String)> {
+        self.host.trouble.as_ref()
+    }
+
+    /// What it has to do.
+    pub fn effort(&self) -> Effort {
+        Effort {
+            containers: self.host.tracked.len(),
+            handles: self.host.reader.kept(),
+            calls: self.host.reader.calls,
+        }
+    }
+
+    /// Looks at the memory of every container, so that a peak between two collections is seen.
+    pub fn sample(&mut self) {
+        self.host.sample();
+    }
+
+    /// Collects what anything can read, as a scrape would have brought it.
+    pub fn collect(&mut self, at: Timestamp) -> Result<Batch, CollectError> {
+        let Collector { settings, wanted, parts, host, ids, machine_slots } = self;
+        ids.begin(host.tracked.len() * wanted.len());
+        let metadata = if ids.is_new() { metadata(&settings.selection) } else { Vec::new() };
+        let read = host.each(at, *parts, &mut |tracked, seen, machine| {
+            collect_one(wanted, tracked, seen, (machine, ids));
+        });
+        if let Err(error) = read {
+            // Series may have been announced in a batch that nobody gets.
+            ids.renew();
+            return Err(error);
+        }
+        host.ended.drain(..).for_each(|mut slots| slots.end(ids));
+        let before = machine_slots.begin(ids);
+        for (at, MachineColumn(name, _, value)) in MACHINE.iter().enumerate() {
+            if let (true, Some(value)) = (settings.selection.wants(name), value(&host.machine)) {
+                machine_slots.add(ids, at, value, || settings.target.with(METRIC_NAME, name));
+            }
+        }
+        machine_slots.finish(ids, before);
+        let mut batch = ids.finish();
+        batch.metadata = metadata;
+        Ok(batch)
+    }
+
+    /// Everything there is to know now, in the text format: what cAdvisor's `/metrics` would show.
+    /// Samples carry no time, so whoever scrapes this ends them when a container is gone.
+    pub fn page(&mut self, at: Timestamp) -> Result<String, CollectError> {
+        let parts = self.host.version().map_or(Parts::MAX, all_parts);
+        let mut containers: Vec<Shown> = Vec::new();
+        self.host.each(at, parts, &mut |tracked, seen, machine| {
+            let labels = tracked.labels.clone().unwrap_or_else(Labels::empty);
+            let mut values = Vec::new();
+            for (at, column) in COLUMNS.iter().enumerate() {
+                values_of(column, seen, machine, &mut |further, value| {
+                    values.push((at, further, value));
+                });
+            }
+            containers.push(Shown { labels, values });
+        })?;
+        let failed = self.host.trouble.is_some();
+        Ok(write_page(&containers, (&self.host.machine, failed), &self.settings.target))
+    }
+}
+
+fn wanted(selection: &Selection) -> (Vec<usize>, Parts) {
+    let wanted: Vec<usize> =
+        (0..COLUMNS.len()).filter(|at| selection.wants(COLUMNS[*at].name)).collect();
+    let parts = wanted.iter().fold(0, |parts, at| parts | COLUMNS[*at].parts);
+    (wanted, parts)
+}
+
+/// What the families that are kept say about themselves.
+fn metadata(selection: &Selection) -> Vec<(String, Metadata)> {
+    let kind = |kind| match kind {
+        Kind::Counter => MetricKind::Counter,
+        Kind::Gauge => MetricKind::Gauge,
+    };
+    let columns = COLUMNS.iter().map(|column| (column.name, kind(column.kind), column.help));
+    let machine = MACHINE.iter().map(|column| (column.0, MetricKind::Gauge, column.1));
+    let mut families: Vec<(String, Metadata)> = columns
+        .chain(machine)
+        .filter(|(name, ..)| selection.wants(name))
+        .map(|(name, kind, help)| {
+            (name.to_owned(), Metadata { kind, help: help.to_owned(), unit: String::new() })
+        })
+        .collect();
+    families.dedup_by(|a, b| a.0 == b.0);
+    families
+}
+
+/// Adds one container's samples to the batch.
+fn collect_one(
+    wanted: &[usize],
+    tracked: &mut Tracked,
+    seen: &Seen<'_>,
+    (machine, ids): (&Machine, &mut Ids),
+) {
+    let Tracked { slots, labels: Some(base), .. } = tracked else { return };
+    let before = slots.begin(ids);
+    for at in wanted {
+        let column = &COLUMNS[*at];
+        if let Value::One(value) = column.value {
+            if let Some(value) = value(seen) {
+                slots.add(ids, *at, value, || labels_of(base, column, &[]));
+            }
+            continue;
+        }
+        values_of(column, seen, machine, &mut |further, value| {
+            let key = further.first().map_or("", |(_, text)| text.as_str());
+            slots.add_more(ids, (*at, key), value, || labels_of(base, column, &further));
+        });
+    }
+    slots.finish(ids, before);
+    tracked.begin_peak(seen.figures);
+}
+
+/// The values of a column, each with its further labels.
+fn values_of(
+    column: &Column,
+    seen: &Seen<'_>,
+    machine: &Machine,
+    take: &mut dyn FnMut(Further, f64),
+) {
+    let Figures { devices, interfaces, .. } = seen.figures;
+    match column.value {
+        Value::One(value) => {
+            if let Some(value) = value(seen) {
+                take(Vec::new(), value);
+            }
+        }
+        Value::PerDevice(value) => devices.iter().for_each(|device| {
+            let (major, minor) = (device.major, device.minor);
+            let numbers = [("major", major.to_string()), ("minor", minor.to_string())];
+            let further = [("device", machine.device(major, minor))].into_iter().chain(numbers);
+            take(further.collect(), value(device));
+        }),
+        Value::PerDisk(value) => devices.iter().for_each(|device| {
+            take(vec![("device", machine.device(device.major, device.minor))], value(device));
+        }),
+        Value::PerInterface(value) => interfaces.iter().for_each(|interface| {
+            take(vec![("interface", interface.name.clone())], value(interface));
+        }),
+    }
+}
+
+fn labels_of(base: &Labels, column: &Column, further: &[(&'static str, String)]) -> Labels {
+    let mut labels = LabelsBuilder::from(base);
+    labels.set(METRIC_NAME, column.name);
+    for (name, value) in column.labels {
+        labels.set(name, value);
+    }
+    for (name, value) in further {
+        labels.set(name, value);
+    }
+    labels.build()
+}
+
+/// Family by family, as the format wants it. The target's labels are whoever scrapes this to add.
+fn write_page(
+    containers: &[Shown],
+    (machine, failed): (&Machine, bool),
+    target: &Labels,
+) -> String {
+    let mut page = Page::default();
+    let mut next = vec![0; containers.len()];
+    let mut at = 0;
+    while let Some(column) = COLUMNS.get(at) {
+        let end = at + COLUMNS[at..].iter().take_while(|c| c.name == column.name).count();
+        let mut family = page.family(column.name, column.kind, column.help);
+        for (container, next) in containers.iter().zip(&mut next) {
+            while let Some((column, further, value)) = container.values.get(*next)
+                && *column < end
+            {
+                let labels = labels_of(&container.labels, &COLUMNS[*column], further);
+                let own = |name: &str| name != METRIC_NAME && target.get(name).is_none();
+                let pairs: Vec<(&str, &str)> =
+                    labels.iter().filter(|(name, _)| own(name)).collect();
+                family.add(&pairs, *value);
+                *next += 1;
+            }
+        }
+        at = end;
+    }
+    let help = "1 if there was an error while getting container metrics, 0 otherwise";
+    page.gauge("container_scrape_error", f64::from(u8::from(failed)), help);
+    for MachineColumn(name, help, value) in &MACHINE {
+        if let Some(value) = value(machine) {
+            page.gauge(name, value, help);
+        }
+    }
+    page.finish()
+}

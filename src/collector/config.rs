@@ -1,0 +1,116 @@
+//! The section `collector`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::yaml::{Cursor, Fields, read};
+
+/// Docker labels that are always exported when a container has them: identity is made of them.
+const LABELS: [&str; 5] = [
+    "prego.tenant",
+    "prego.plan",
+    "prego.role",
+    "com.docker.compose.project",
+    "com.docker.compose.service",
+];
+
+/// How this host's containers are measured.
+#[derive(Clone, PartialEq, Debug)]
+pub struct CollectorConfig {
+    /// How often all figures are collected.
+    pub interval: Duration,
+    /// How often memory usage is looked at in between, for peaks.
+    pub sample_interval: Duration,
+    /// Where cgroups are mounted.
+    pub cgroup_root: PathBuf,
+    /// Where the host's `/proc` is.
+    pub proc_root: PathBuf,
+    /// Docker labels exported as `container_label_…`, by their exact keys.
+    pub labels: Vec<String>,
+}
+
+impl Default for CollectorConfig {
+    /// Five seconds see every climb that lasts a minute a dozen times; one second in between costs
+    /// one read per container.
+    fn default() -> CollectorConfig {
+        CollectorConfig {
+            interval: Duration::from_secs(5),
+            sample_interval: Duration::from_secs(1),
+            cgroup_root: PathBuf::from("/sys/fs/cgroup"),
+            proc_root: PathBuf::from("/proc"),
+            labels: LABELS.map(str::to_owned).to_vec(),
+        }
+    }
+}
+
+impl CollectorConfig {
+    /// Reads the section.
+    pub fn read(at: Cursor<'_, '_>) -> Option<CollectorConfig> {
+        let default = CollectorConfig::default();
+        let mut fields = Fields::open(at)?;
+        let interval = fields.or("interval", default.interval, read::positive_duration);
+        let sample_interval =
+            fields.or("sample_interval", default.sample_interval, read::positive_duration);
+        let path = |at: Cursor<'_, '_>| absolute(at);
+        let cgroup_root = fields.or("cgroup_root", default.cgroup_root, path);
+        let proc_root = fields.or("proc_root", default.proc_root, path);
+        let mut labels = default.labels;
+        for label in fields.optional("labels", read::strings).unwrap_or_default() {
+            if !labels.contains(&label) {
+                labels.push(label);
+            }
+        }
+        fields.finish();
+        Some(CollectorConfig { interval, sample_interval, cgroup_root, proc_root, labels })
+    }
+}
+
+fn absolute(mut at: Cursor<'_, '_>) -> Option<PathBuf> {
+    let path = PathBuf::from(read::string(at.again())?);
+    if !path.is_absolute() {
+        at.error(format!("`{}` is not an absolute path", path.display()));
+        return None;
+    }
+    Some(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::yaml::{Problems, parse};
+
+    fn read(text: &str) -> (Option<CollectorConfig>, String) {
+        let mut problems = Problems::default();
+        let node = parse("a.yml", text, &mut problems).expect(text);
+        let config = CollectorConfig::read(Cursor::root("a.yml", &node, &mut problems));
+        (config, problems.to_string())
+    }
+
+    #[test]
+    fn every_key_has_a_default_and_is_read() {
+        assert_eq!(read("{}"), (Some(CollectorConfig::default()), String::new()));
+        let text = "{interval: 10s, sample_interval: 2s, cgroup_root: /host/cgroup, \
+                    proc_root: /host/proc, labels: [team, prego.plan]}";
+        let (config, problems) = read(text);
+        assert_eq!(problems, "");
+        let config = config.expect("reads");
+        assert_eq!(config.interval, Duration::from_secs(10));
+        assert_eq!(config.sample_interval, Duration::from_secs(2));
+        assert_eq!(config.cgroup_root, PathBuf::from("/host/cgroup"));
+        assert_eq!(config.proc_root, PathBuf::from("/host/proc"));
+        assert_eq!(config.labels.len(), 6);
+        assert_eq!(config.labels[5], "team");
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_told() {
+        for (text, want) in [
+            ("{interval: 0s}", "interval"),
+            ("{cgroup_root: sys}", "not an absolute path"),
+            ("{cgroup_rot: /x}", "did you mean `cgroup_root`?"),
+        ] {
+            let (_, problems) = read(text);
+            assert!(problems.contains(want), "{text}: {problems}");
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! Reading small files of the kernel, again and again, cheaply.
+//!
+//! A handle that is kept open costs one `pread` a reading instead of open, read and close, and the
+//! kernel walks no path. Handles are kept while at most half of the process's file limit is in use
+//! by them; beyond that files are opened and closed each time. The kernel makes such a file's text
+//! when it is read from its start, so a kept handle never shows an old value; of a cgroup that is
+//! gone it shows `ENODEV`.
+
+use std::fs::File;
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+/// More than any file that is read here: `memory.stat` has some 2 kB, `/proc/stat` of 500 cores 100.
+const BUFFER_BYTES: usize = 256 << 10;
+/// `ENODEV`: what the kernel says of a file whose cgroup has been removed.
+const NO_DEVICE: i32 = 19;
+/// Handles kept when the limit cannot be read: half of the usual soft limit.
+const DEFAULT_KEPT: usize = 512;
+
+/// A file that is read in every cycle.
+#[derive(Debug, Default)]
+pub(super) enum Handle {
+    /// Not open.
+    #[default]
+    Closed,
+    /// Kept open.
+    Open(File),
+    /// There is no such file on this kernel; not asked for again while its cgroup lives.
+    Absent,
+}
+
+/// Reads files into one buffer and counts the handles that are kept.
+#[derive(Debug)]
+pub(super) struct Reader {
+    buffer: Vec<u8>,
+    path: PathBuf,
+    kept: usize,
+    kept_max: usize,
+    /// System calls made for reading, for the benchmark and for nothing else.
+    pub calls: u64,
+}
+
+impl Reader {
+    /// Keeps at most this many handles.
+    pub fn new(kept_max: usize) -> Reader {
+        let buffer = vec![0; BUFFER_BYTES];
+        Reader { buffer, path: PathBuf::new(), kept: 0, kept_max, calls: 0 }
+    }
+
+    /// Reads a file once. It is not kept open.
+    pub fn read_once(&mut self, path: &Path) -> io::Result<&[u8]> {
+        let file = File::open(path)?;
+        self.calls += 3;
+        self.fill(&file)
+    }
+
+    /// Reads the file `parts` make up, through its handle, which is kept open if `spare` more could
+    /// be. `Ok(None)`: there is no such file.
+    pub fn read(
+        &mut self,
+        handle: &mut Handle,
+        parts: &[&Path],
+        spare: usize,
+    ) -> io::Result<Option<&[u8]>> {
+        if let Handle::Open(file) = handle {
+            self.calls += 1;
+            return read_into(&mut self.buffer, file).map(Some);
+        }
+        if matches!(handle, Handle::Absent) {
+            return Ok(None);
+        }
+        self.path.clear();
+        self.path.extend(parts);
+        self.calls += 1;
+        let file = match File::open(&self.path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                *handle = Handle::Absent;
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        };
+        if self.kept + spare < self.kept_max {
+            self.kept += 1;
+            self.calls += 1;
+            let text = read_into(&mut self.buffer, &file)?;
+            *handle = Handle::Open(file);
+            return Ok(Some(text));
+        }
+        self.calls += 2;
+        self.fill(&file).map(Some)
+    }
+
+    /// Closes handles that are no longer needed.
+    pub fn close(&mut self, handles: &mut [Handle]) {
+        for handle in handles {
+            if let Handle::Open(_) = std::mem::take(handle) {
+                self.kept -= 1;
+            }
+        }
+    }
+
+    /// Handles that are open.
+    pub fn kept(&self) -> usize {
+        self.kept
+    }
+
+    fn fill(&mut self, file: &File) -> io::Result<&[u8]> {
+        read_into(&mut self.buffer, file)
+    }
+}
+
+/// One read is the whole file: the kernel makes the text of these files in one piece.
+fn read_into<'b>(buffer: &'b mut [u8], file: &File) -> io::Result<&'b [u8]> {
+    let length = file.read_at(buffer, 0)?;
+    if length == buffer.len() {
+        return Err(io::Error::new(ErrorKind::FileTooLarge, "is larger than any file of its kind"));
+    }
+    Ok(&buffer[..length])
+}
+
+/// Whether an error means that the cgroup, or the process, has gone away.
+pub(super) fn is_gone(error: &io::Error) -> bool {
+    error.kind() == ErrorKind::NotFound || error.raw_os_error() == Some(NO_DEVICE)
+}
+
+/// How many handles may be kept: half of this process's soft limit of open files.
+pub(super) fn handles_allowed() -> usize {
+    let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
+    soft_limit_of_files(&limits).map_or(DEFAULT_KEPT, |limit| limit / 2)
+}
+
+/// The line `Max open files  1024  524288  files`.
+fn soft_limit_of_files(limits: &str) -> Option<usize> {
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
+    line.split_whitespace().next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn handles_are_kept_up_to_the_limit_and_read_anew_each_time() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let write = |name: &str, text: &str| {
+            std::fs::write(dir.path().join(name), text).expect("written");
+        };
+        write("a", "1");
+        write("b", "2");
+        let mut reader = Reader::new(1);
+        let (mut a, mut b, mut c) = (Handle::Closed, Handle::Closed, Handle::Closed);
+        for round in 0..2 {
+            write("a", &format!("a{round}"));
+            write("b", &format!("b{round}"));
+            for (handle, name) in [(&mut a, "a"), (&mut b, "b")] {
+                let parts = [dir.path(), Path::new(name)];
+                let text = reader.read(handle, &parts, 0).expect("is there").expect("is there");
+                assert_eq!(text, format!("{name}{round}").as_bytes());
+            }
+            let parts = [dir.path(), Path::new("c")];
+            assert_eq!(reader.read(&mut c, &parts, 0).expect("no fault"), None);
+        }
+        assert!(matches!((&a, &b, &c), (Handle::Open(_), Handle::Closed, Handle::Absent)));
+        assert_eq!(reader.kept(), 1);
+        assert_eq!(reader.calls, 2 + 3 + 1 + 1 + 3, "open, read; open, read, close; open; ...");
+        reader.close(std::slice::from_mut(&mut a));
+        assert_eq!(reader.kept(), 0);
+    }
+
+    #[test]
+    fn the_limit_is_read_from_the_kernels_table() {
+        let table = "Limit                     Soft Limit           Hard Limit           Units     \n\
+                     Max processes             95000                95000                processes \n\
+                     Max open files            1024                 524288               files     \n";
+        assert_eq!(soft_limit_of_files(table), Some(1024));
+        assert_eq!(soft_limit_of_files("Max open files  unlimited unlimited files"), None);
+        assert!(handles_allowed() > 0);
+    }
+}

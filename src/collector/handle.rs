@@ -1,0 +1,144 @@
+//! The collector on a thread of its own, and the way to reach it.
+//!
+//! Reading files blocks, and a file system may hang; so one thread owns the collector, everyone
+//! else sends it commands and waits no longer than they want to. Between commands the thread looks
+//! at memory, for the peaks. Dropping every handle ends it.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::thread;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use super::collect::{Collector, Settings};
+use super::host::CollectError;
+use crate::base::Timestamp;
+use crate::containers::Inventory;
+use crate::exposition::Batch;
+
+/// Commands that wait: a collection, a page or two, and news. More means that it hangs.
+const WAITING: usize = 16;
+/// While the collector is off its thread only waits.
+const IDLE: Duration = Duration::from_secs(3600);
+/// Nobody waits longer for a page.
+const PAGE_WITHIN: Duration = Duration::from_secs(10);
+
+enum Command {
+    Configure(Option<Box<Settings>>),
+    Know(Arc<Inventory>),
+    Collect(Timestamp, oneshot::Sender<Result<Batch, CollectError>>),
+    Renew,
+    Page(Timestamp, oneshot::Sender<Result<String, CollectError>>),
+}
+
+/// The way to a collector.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    commands: SyncSender<Command>,
+}
+
+impl Handle {
+    /// Starts the thread; without settings the collector is off.
+    pub fn start(settings: Option<Settings>) -> io::Result<Handle> {
+        let (commands, inbox) = sync_channel(WAITING);
+        let collector = settings.map(Collector::new);
+        thread::Builder::new()
+            .name("collector".to_owned())
+            .spawn(move || work(collector, &inbox))?;
+        Ok(Handle { commands })
+    }
+
+    /// Works by new settings, or not at all.
+    pub fn configure(&self, settings: Option<Settings>) {
+        self.tell(Command::Configure(settings.map(Box::new)));
+    }
+
+    /// Tells who the containers are.
+    pub fn know(&self, inventory: Arc<Inventory>) {
+        self.tell(Command::Know(inventory));
+    }
+
+    /// Series are announced anew in the next batch.
+    pub fn renew(&self) {
+        self.tell(Command::Renew);
+    }
+
+    /// Collects once.
+    pub async fn collect(&self, at: Timestamp, within: Duration) -> Result<Batch, CollectError> {
+        self.ask(|reply| Command::Collect(at, reply), within).await
+    }
+
+    /// Everything there is, in the text format.
+    pub async fn page(&self, at: Timestamp) -> Result<String, CollectError> {
+        self.ask(|reply| Command::Page(at, reply), PAGE_WITHIN).await
+    }
+
+    async fn ask<T>(
+        &self,
+        command: impl FnOnce(oneshot::Sender<Result<T, CollectError>>) -> Command,
+        within: Duration,
+    ) -> Result<T, CollectError> {
+        let (reply, answer) = oneshot::channel();
+        self.commands.try_send(command(reply)).map_err(|_| CollectError::Busy)?;
+        match tokio::time::timeout(within, answer).await {
+            Ok(answered) => answered.unwrap_or(Err(CollectError::Off)),
+            Err(_) => Err(CollectError::TimedOut(within)),
+        }
+    }
+
+    /// News that finds no room is lost only while the thread hangs, and told again with the next.
+    fn tell(&self, command: Command) {
+        if self.commands.try_send(command).is_err() {
+            tracing::warn!("the collector hangs: it takes no news");
+        }
+    }
+}
+
+fn work(mut collector: Option<Collector>, inbox: &Receiver<Command>) {
+    let mut told = None;
+    loop {
+        let wait = collector.as_ref().map_or(IDLE, Collector::sample_interval);
+        match inbox.recv_timeout(wait) {
+            Ok(command) => obey(&mut collector, command),
+            Err(RecvTimeoutError::Timeout) => collector.iter_mut().for_each(Collector::sample),
+            Err(RecvTimeoutError::Disconnected) => return,
+        }
+        let trouble = collector.as_ref().and_then(Collector::trouble).map(|(count, _)| *count);
+        if trouble != told {
+            told = trouble;
+            tell_trouble(collector.as_ref().and_then(Collector::trouble));
+        }
+    }
+}
+
+fn obey(collector: &mut Option<Collector>, command: Command) {
+    match (command, collector.as_mut()) {
+        (Command::Configure(None), _) => *collector = None,
+        (Command::Configure(Some(settings)), Some(collector)) => collector.reconfigure(*settings),
+        (Command::Configure(Some(settings)), None) => *collector = Some(Collector::new(*settings)),
+        (Command::Collect(at, reply), Some(collector)) => {
+            // A batch that nobody takes has announced series to nobody.
+            if reply.send(collector.collect(at)).is_err() {
+                collector.renew();
+            }
+        }
+        (Command::Page(at, reply), Some(collector)) => {
+            reply.send(collector.page(at)).ok();
+        }
+        (Command::Know(inventory), Some(collector)) => collector.know(inventory),
+        (Command::Renew, Some(collector)) => collector.renew(),
+        // Whoever asked hears that it is off when the reply is dropped.
+        (_, None) => {}
+    }
+}
+
+fn tell_trouble(trouble: Option<&(usize, String)>) {
+    match trouble {
+        Some((containers, first)) => {
+            tracing::warn!(containers, first, "files of containers cannot be read");
+        }
+        None => tracing::info!("every file of every container can be read again"),
+    }
+}

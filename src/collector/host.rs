@@ -1,0 +1,338 @@
+//! The containers of a host, followed: found, named, read, and let go of.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::columns::Seen;
+use super::config::CollectorConfig;
+use super::files::{Reader, handles_allowed};
+use super::machine::Machine;
+use super::series::Slots;
+use super::sources::{EVENTS, NETWORK, Parts};
+use super::tracked::{Eyes, Tracked};
+use super::tree::{Found, Tree, Version};
+use crate::base::{HashMap, Labels, LabelsBuilder, Timestamp};
+use crate::containers::{Container, ContainerId, Inventory};
+
+/// The whole tree is walked this often: what lies outside the usual folders is found by then.
+const WALK_EVERY: Duration = Duration::from_secs(60);
+/// A container that Docker has not told of is held back this long, so that it does not appear under
+/// its id and then, a moment later, under its name.
+const NAME_GRACE: Duration = Duration::from_secs(5);
+/// OOM counts of containers that are gone are remembered for this many, in case they come back.
+const KILLS_REMEMBERED: usize = 4096;
+
+/// Why there is no collection.
+#[derive(thiserror::Error, Debug)]
+pub enum CollectError {
+    /// The cgroups cannot be listed at all.
+    #[error("cgroups at {} cannot be read: {source}; mount the host's /sys/fs/cgroup read-only, or set collector.cgroup_root", path.display())]
+    Root {
+        /// `collector.cgroup_root`
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// There are containers, and none of them can be read.
+    #[error("not one of {containers} containers can be read; the first: {first}")]
+    Unreadable {
+        /// How many there are.
+        containers: usize,
+        /// What is wrong with the first.
+        first: String,
+    },
+    /// A collection takes longer than its interval.
+    #[error("the last collection still runs")]
+    Busy,
+    /// A file system hangs.
+    #[error("no answer within {0:?}")]
+    TimedOut(Duration),
+    /// The configuration asks for none.
+    #[error("the collector is off: write the section `collector`")]
+    Off,
+}
+
+/// What becomes of each container that was read.
+pub(super) type Visit<'a> = dyn FnMut(&mut Tracked, &Seen<'_>, &Machine) + 'a;
+
+/// The containers of a host.
+#[derive(Debug)]
+pub(super) struct Host {
+    config: CollectorConfig,
+    /// Labels of the target, put on every series.
+    target: Labels,
+    pub reader: Reader,
+    tree: Option<Tree>,
+    pub tracked: BTreeMap<String, Tracked>,
+    inventory: Option<Arc<Inventory>>,
+    kills: HashMap<ContainerId, Kills>,
+    pub machine: Machine,
+    /// None before the first look.
+    next_walk: Option<Timestamp>,
+    /// Series whose container is gone, or has another name now.
+    pub ended: Vec<Slots>,
+    /// What could not be read in the last look: how many containers, and the first such thing.
+    pub trouble: Option<(usize, String)>,
+}
+
+/// The kernel's count of OOM kills begins at 0 with each cgroup; this one does not.
+#[derive(Clone, Copy, Debug, Default)]
+struct Kills {
+    carried: f64,
+    last: f64,
+}
+
+impl Host {
+    pub fn new(config: CollectorConfig, target: Labels) -> Host {
+        Host {
+            config,
+            target,
+            reader: Reader::new(handles_allowed()),
+            tree: None,
+            tracked: BTreeMap::new(),
+            inventory: None,
+            kills: HashMap::default(),
+            machine: Machine::default(),
+            next_walk: None,
+            ended: Vec::new(),
+            trouble: None,
+        }
+    }
+
+    /// Works by another configuration. Another place has other containers; else peaks and counts
+    /// go on.
+    pub fn reconfigure(&mut self, config: CollectorConfig, target: Labels) {
+        let old = std::mem::replace(self, Host::new(config, target));
+        (self.inventory, self.kills) = (old.inventory, old.kills);
+        if self.config.cgroup_root == old.config.cgroup_root {
+            (self.reader, self.tree, self.tracked) = (old.reader, old.tree, old.tracked);
+            self.next_walk = old.next_walk;
+            for tracked in self.tracked.values_mut() {
+                (tracked.labels, tracked.named) = (None, false);
+            }
+        }
+        self.machine = Machine::look(&mut self.reader, &self.config.proc_root);
+    }
+
+    pub fn know(&mut self, inventory: Arc<Inventory>) {
+        self.inventory = Some(inventory);
+    }
+
+    /// Which version of cgroups this host has, once it was looked at.
+    pub fn version(&self) -> Option<Version> {
+        self.tree.as_ref().map(Tree::version)
+    }
+
+    /// Reads the memory of every container, so that a peak between two collections is seen.
+    pub fn sample(&mut self) {
+        let (Some(mut eyes), tracked, ..) = self.eyes() else { return };
+        for (path, tracked) in tracked {
+            tracked.sample(&mut eyes, path);
+        }
+    }
+
+    /// Finds out who is there now, reads each, and hands it to `visit`. A container that vanishes
+    /// while it is read is not handed over at all.
+    pub fn each(
+        &mut self,
+        at: Timestamp,
+        parts: Parts,
+        visit: &mut Visit<'_>,
+    ) -> Result<(), CollectError> {
+        self.follow(at)?;
+        self.name_containers(at);
+        let mut gone: Vec<String> = Vec::new();
+        let (mut failures, mut first) = (0, None);
+        let mut is_blind = true;
+        let inventory = self.inventory.clone();
+        let (eyes, tracked, kills) = self.eyes();
+        let mut eyes = eyes.expect("the tree was opened to follow it");
+        for (path, tracked) in tracked.iter_mut().filter(|(_, tracked)| tracked.labels.is_some()) {
+            let container = inventory.as_ref().and_then(|known| known.get(&tracked.id));
+            let Ok(mut figures) = tracked.read(&mut eyes, path, parts) else {
+                gone.push(path.clone());
+                continue;
+            };
+            if parts & NETWORK != 0 {
+                let pid = container.and_then(|container| container.pid);
+                tracked.read_network(&mut eyes, (path, pid), &mut figures);
+            }
+            let started = container.and_then(|c| c.started_at).map(|at| at.0 as f64 / 1000.0);
+            let started_at = started.or_else(|| tracked.find_start(&mut eyes, path));
+            let peak = tracked.peak(&figures);
+            let oom_kills = (parts & EVENTS != 0)
+                .then(|| figures.oom_kills.map(|now| count(kills, &tracked.id, now)))
+                .flatten();
+            if let Some(failure) = &tracked.failure {
+                failures += 1;
+                first.get_or_insert_with(|| failure.clone());
+            }
+            let failed = tracked.failure.is_some();
+            is_blind &= failed && figures.usage.is_none();
+            let figures = &figures;
+            let seen = Seen { figures, container, at, peak, oom_kills, started_at, failed };
+            visit(tracked, &seen, eyes.machine);
+        }
+        gone.iter().for_each(|path| self.let_go(path));
+        self.trouble = first.map(|first| (failures, first));
+        match &self.trouble {
+            Some((containers, first)) if is_blind => {
+                Err(CollectError::Unreadable { containers: *containers, first: first.clone() })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The host's parts, borrowed apart.
+    fn eyes(
+        &mut self,
+    ) -> (Option<Eyes<'_>>, &mut BTreeMap<String, Tracked>, &mut HashMap<ContainerId, Kills>) {
+        let spare = self.tracked.len();
+        let eyes = self.tree.as_ref().map(|tree| Eyes {
+            reader: &mut self.reader,
+            tree,
+            machine: &self.machine,
+            proc_root: &self.config.proc_root,
+            spare,
+        });
+        (eyes, &mut self.tracked, &mut self.kills)
+    }
+
+    /// Looks who is there. At a walk, also at what changes rarely.
+    fn follow(&mut self, at: Timestamp) -> Result<(), CollectError> {
+        // A wall clock that was set back must not put the next walk off.
+        let soon = |next: Timestamp| at < next && next.since(at) <= WALK_EVERY;
+        let is_walk = !self.next_walk.is_some_and(soon);
+        let is_first = self.next_walk.is_none();
+        let found = self.find(is_walk).map_err(|source| {
+            (self.tree, self.next_walk) = (None, None);
+            CollectError::Root { path: self.config.cgroup_root.clone(), source }
+        })?;
+        if is_walk {
+            self.next_walk = Some(at + WALK_EVERY);
+            self.machine = Machine::look(&mut self.reader, &self.config.proc_root);
+            self.tracked.values_mut().for_each(Tracked::forget_absent);
+        }
+        let is_lost = |(path, tracked): &(&String, &Tracked)| found.get(*path) != Some(&tracked.id);
+        let lost: Vec<String> =
+            self.tracked.iter().filter(is_lost).map(|(p, _)| p.clone()).collect();
+        lost.iter().for_each(|path| self.let_go(path));
+        for (path, id) in found {
+            self.tracked.entry(path).or_insert_with(|| Tracked::new(id, at, !is_first));
+        }
+        Ok(())
+    }
+
+    fn find(&mut self, is_walk: bool) -> io::Result<Found> {
+        let tree = match &mut self.tree {
+            Some(tree) => tree,
+            none => none.insert(Tree::open(&self.config.cgroup_root)?),
+        };
+        if is_walk { tree.walk() } else { tree.list() }
+    }
+
+    fn let_go(&mut self, path: &str) {
+        let Some(mut tracked) = self.tracked.remove(path) else { return };
+        tracked.close(&mut self.reader);
+        self.ended.push(tracked.slots);
+        if self.kills.len() > KILLS_REMEMBERED {
+            let alive: Vec<&ContainerId> = self.tracked.values().map(|t| &t.id).collect();
+            self.kills.retain(|id, _| alive.contains(&id));
+        }
+    }
+
+    /// Gives labels to containers that have none yet, and Docker's name to those that went without.
+    /// A name that was given stays for the life of the cgroup, as in cAdvisor: a rename must not
+    /// end an alert.
+    fn name_containers(&mut self, at: Timestamp) {
+        for (path, tracked) in self.tracked.iter_mut().filter(|(_, tracked)| !tracked.named) {
+            let known = self.inventory.as_ref();
+            let container = known.and_then(|known| known.get(&tracked.id));
+            let waits = known.is_some() && at.since(tracked.since) < NAME_GRACE;
+            if container.is_none() && (tracked.labels.is_some() || waits) {
+                continue;
+            }
+            tracked.named = container.is_some();
+            self.ended.push(std::mem::take(&mut tracked.slots));
+            let labels = labels(path, &tracked.id, container, &self.config.labels);
+            tracked.labels = Some(with_target(&labels, &self.target));
+        }
+    }
+}
+
+/// The running count of a container's OOM kills.
+fn count(kills: &mut HashMap<ContainerId, Kills>, id: &ContainerId, now: f64) -> f64 {
+    let kills = kills.entry(id.clone()).or_default();
+    if now < kills.last {
+        kills.carried += kills.last;
+    }
+    kills.last = now;
+    kills.carried + now
+}
+
+/// The labels of a container's series, as cAdvisor writes them with `store_container_labels=false`
+/// and a whitelist. Without Docker the name is the id's first twelve digits.
+fn labels(path: &str, id: &ContainerId, container: Option<&Container>, keys: &[String]) -> Labels {
+    let mut labels = LabelsBuilder::from(&Labels::empty());
+    labels.set("id", path);
+    let Some(container) = container else {
+        return labels.set("name", id.short()).build();
+    };
+    labels.set("name", &container.name).set("image", &container.image);
+    // Of keys that become one label name the first that is configured wins, in every collection.
+    for key in keys.iter().rev() {
+        if let Some(value) = container.labels.get(key) {
+            labels.set(&label_name(key), value);
+        }
+    }
+    labels.build()
+}
+
+/// `com.docker.compose.project` as `container_label_com_docker_compose_project`.
+fn label_name(key: &str) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() || c == '_' { c } else { '_' };
+    format!("container_label_{}", key.chars().map(plain).collect::<String>())
+}
+
+fn with_target(labels: &Labels, target: &Labels) -> Labels {
+    let mut labels = LabelsBuilder::from(labels);
+    for (name, value) in target.iter() {
+        labels.set(name, value);
+    }
+    labels.build()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_are_cadvisors_and_colliding_keys_do_not_flap() {
+        let id = ContainerId::new(&"ab".repeat(32)).expect("an id");
+        let keys = ["prego.plan", "prego-plan", "team"].map(str::to_owned);
+        let path = format!("/docker/{id}");
+        let shown = |container| format!("{:?}", labels(&path, &id, container, &keys));
+        assert_eq!(shown(None), format!("{{id=\"{path}\", name=\"abababababab\"}}"));
+        let mut container = Container::new(id.clone(), "acme-api", Timestamp(0));
+        container.image = "prego/load:1.0".to_owned();
+        for (key, value) in [("prego-plan", "forged"), ("prego.plan", "free"), ("other", "x")] {
+            container.labels.insert(key.to_owned(), value.to_owned());
+        }
+        let want = format!(
+            "{{container_label_prego_plan=\"free\", id=\"{path}\", image=\"prego/load:1.0\", name=\"acme-api\"}}"
+        );
+        assert_eq!(shown(Some(&container)), want);
+    }
+
+    #[test]
+    fn a_count_of_kills_goes_on_over_restarts() {
+        let id = ContainerId::new(&"ab".repeat(32)).expect("an id");
+        let mut kills = HashMap::default();
+        let counts: Vec<f64> =
+            [0.0, 2.0, 0.0, 1.0, 1.0, 0.0].map(|now| count(&mut kills, &id, now)).to_vec();
+        assert_eq!(counts, [0.0, 2.0, 2.0, 3.0, 3.0, 3.0]);
+    }
+}

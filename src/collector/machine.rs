@@ -1,0 +1,131 @@
+//! What is asked of `/proc`: the machine's size, when a process started, names of block devices.
+//!
+//! Parsing is pure; the host's `/proc` may be mounted elsewhere.
+
+use std::path::Path;
+
+use super::files::Reader;
+use crate::base::HashMap;
+
+/// `starttime` in `/proc/<pid>/stat` counts in USER_HZ, which is 100 on every Linux.
+const TICKS_PER_SECOND: f64 = 100.0;
+
+/// The machine; it changes rarely, so it is looked at once a minute.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub(super) struct Machine {
+    /// Memory, bytes.
+    pub memory: Option<f64>,
+    /// Swap, bytes.
+    pub swap: Option<f64>,
+    /// Logical CPUs.
+    pub cores: Option<f64>,
+    /// When it was booted, seconds.
+    pub booted_at: Option<f64>,
+    /// Block devices by their numbers: `/dev/sda`.
+    pub devices: HashMap<(u32, u32), String>,
+    /// The host's network, as the kernel names it; containers in it have no network of their own.
+    pub network: Option<String>,
+}
+
+impl Machine {
+    /// Looks; what cannot be read is not known.
+    pub fn look(reader: &mut Reader, proc_root: &Path) -> Machine {
+        let mut machine = Machine::default();
+        let mut text = |name: &str| {
+            let bytes = reader.read_once(&proc_root.join(name)).ok()?;
+            Some(String::from_utf8_lossy(bytes).into_owned())
+        };
+        if let Some(text) = text("meminfo") {
+            machine.memory = kilobytes(&text, "MemTotal:");
+            machine.swap = kilobytes(&text, "SwapTotal:");
+        }
+        if let Some(text) = text("stat") {
+            (machine.cores, machine.booted_at) = cores_and_boot(&text);
+        }
+        machine.devices = devices(&text("diskstats").unwrap_or_default());
+        machine.network = network_of(proc_root, 1);
+        machine
+    }
+
+    /// When a process started, seconds.
+    pub fn started_at(&self, reader: &mut Reader, proc_root: &Path, pid: u32) -> Option<f64> {
+        let text = reader.read_once(&proc_root.join(pid.to_string()).join("stat")).ok()?;
+        Some(self.booted_at? + start_ticks(text)? / TICKS_PER_SECOND)
+    }
+
+    /// A device's name, or its numbers.
+    pub fn device(&self, major: u32, minor: u32) -> String {
+        self.devices.get(&(major, minor)).cloned().unwrap_or_else(|| format!("{major}:{minor}"))
+    }
+}
+
+/// The network a process is in, as the kernel names it; needs the right to look at the process.
+pub(super) fn network_of(proc_root: &Path, pid: u32) -> Option<String> {
+    let link = std::fs::read_link(proc_root.join(pid.to_string()).join("ns/net")).ok()?;
+    Some(link.to_string_lossy().into_owned())
+}
+
+/// The first process of a `cgroup.procs`. 0 is a process of another host's pid namespace.
+pub(super) fn first_pid(text: &[u8]) -> Option<u32> {
+    let line = text.split(|byte| *byte == b'\n').next()?;
+    std::str::from_utf8(line).ok()?.trim().parse().ok().filter(|pid| *pid > 0)
+}
+
+/// `MemTotal:       24587240 kB` in bytes.
+fn kilobytes(text: &str, key: &str) -> Option<f64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(key))?;
+    let number: f64 = line.split_whitespace().next()?.parse().ok()?;
+    Some(number * 1024.0)
+}
+
+/// Lines `cpu0 …` counted, and `btime N`.
+fn cores_and_boot(text: &str) -> (Option<f64>, Option<f64>) {
+    let is_core = |line: &&str| {
+        line.strip_prefix("cpu").is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+    };
+    let cores = text.lines().filter(is_core).count();
+    let boot = text.lines().find_map(|line| line.strip_prefix("btime ")?.trim().parse().ok());
+    ((cores > 0).then_some(cores as f64), boot)
+}
+
+/// Lines `   8       0 sda 1 2 3…`.
+fn devices(text: &str) -> HashMap<(u32, u32), String> {
+    let device = |line: &str| {
+        let mut words = line.split_whitespace();
+        let numbers = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
+        Some((numbers, format!("/dev/{}", words.next()?)))
+    };
+    text.lines().filter_map(device).collect()
+}
+
+/// Field 22 of `/proc/<pid>/stat`; the name in parentheses may hold anything.
+fn start_ticks(text: &[u8]) -> Option<f64> {
+    let after = memchr::memrchr(b')', text)?;
+    let rest = std::str::from_utf8(&text[after + 1..]).ok()?;
+    rest.split_whitespace().nth(19)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn proc_is_read_as_the_kernel_writes_it() {
+        let meminfo = "MemTotal:       24587240 kB\nMemFree: 1 kB\nSwapTotal:             0 kB\n";
+        assert_eq!(kilobytes(meminfo, "MemTotal:"), Some(24_587_240.0 * 1024.0));
+        assert_eq!(kilobytes(meminfo, "SwapTotal:"), Some(0.0));
+        assert_eq!(kilobytes(meminfo, "Nothing:"), None);
+        let stat = "cpu  1 2 3\ncpu0 1 2\ncpu1 1 2\nintr 5\nbtime 1795300000\n";
+        assert_eq!(cores_and_boot(stat), (Some(2.0), Some(1_795_300_000.0)));
+        assert_eq!(cores_and_boot("garbage"), (None, None));
+        let found = devices("   8       0 sda 1 2\n 254  16 vdb 3\nx\n");
+        assert_eq!(found.get(&(254, 16)).map(String::as_str), Some("/dev/vdb"));
+        assert_eq!(found.len(), 2);
+        let process = b"42 (a) b (c)) S 1 42 42 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 12345 99 1";
+        assert_eq!(start_ticks(process), Some(12_345.0));
+        assert_eq!(start_ticks(b"42 (cut"), None);
+        for (text, want) in [("17\n18\n", Some(17)), ("", None), ("0\n", None), ("x\n", None)] {
+            assert_eq!(first_pid(text.as_bytes()), want, "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! One container that is being followed: its handles, its series, and what has to be remembered of
+//! it between two collections.
+
+use std::path::Path;
+
+use super::figures::Figures;
+use super::files::{Handle, Reader, is_gone};
+use super::machine::{Machine, first_pid, network_of};
+use super::series::Slots;
+use super::sources::{NETWORK, Parts, Source, USAGE, V1, V2, network};
+use super::tree::{Tree, Version};
+use crate::base::{Labels, Timestamp};
+use crate::containers::ContainerId;
+
+/// A process is looked for this often; a cgroup whose processes are all in its children has none.
+const TRIES_FOR_START: u8 = 3;
+
+/// A container's cgroup is not there any more.
+pub(super) struct Gone;
+
+/// Where things are read, shared by all containers of a host.
+pub(super) struct Eyes<'a> {
+    pub reader: &'a mut Reader,
+    pub tree: &'a Tree,
+    pub machine: &'a Machine,
+    pub proc_root: &'a Path,
+    /// Handles that are held free for sampling.
+    pub spare: usize,
+}
+
+/// A container.
+#[derive(Debug)]
+pub(super) struct Tracked {
+    pub id: ContainerId,
+    /// When its cgroup was found.
+    pub since: Timestamp,
+    /// The labels all its series carry; none while its name is waited for.
+    pub labels: Option<Labels>,
+    /// Whether the name among them is Docker's.
+    pub named: bool,
+    pub slots: Slots,
+    handles: Vec<Handle>,
+    /// The most memory seen since the last collection, bytes.
+    sampled: Option<f64>,
+    /// The kernel's high-water mark at the last collection; none before the first, so that an old
+    /// peak is not taken for a new one.
+    high_water: Option<f64>,
+    /// When its first process started, seconds; for a container Docker does not tell of.
+    pub started_at: Option<f64>,
+    tries: u8,
+    /// What could not be read in the last reading.
+    pub failure: Option<String>,
+}
+
+/// The files of a version.
+pub(super) fn sources(version: Version) -> &'static [Source] {
+    match version {
+        Version::V1 => &V1,
+        Version::V2 => &V2,
+    }
+}
+
+impl Tracked {
+    /// A container found now; `is_new` if it was not there at the last look.
+    pub fn new(id: ContainerId, since: Timestamp, is_new: bool) -> Tracked {
+        Tracked {
+            id,
+            since,
+            labels: None,
+            named: false,
+            slots: Slots::default(),
+            handles: Vec::new(),
+            sampled: None,
+            high_water: is_new.then_some(0.0),
+            started_at: None,
+            tries: 0,
+            failure: None,
+        }
+    }
+
+    /// Reads what `parts` ask for. A container that was restarted under its id is read anew.
+    pub fn read(&mut self, eyes: &mut Eyes<'_>, path: &str, parts: Parts) -> Result<Figures, Gone> {
+        if let Ok(figures) = self.read_files(eyes, path, parts) {
+            return Ok(figures);
+        }
+        self.close(eyes.reader);
+        self.high_water = Some(0.0);
+        (self.started_at, self.tries) = (None, 0);
+        self.read_files(eyes, path, parts)
+    }
+
+    fn read_files(
+        &mut self,
+        eyes: &mut Eyes<'_>,
+        path: &str,
+        parts: Parts,
+    ) -> Result<Figures, Gone> {
+        let sources = sources(eyes.tree.version());
+        self.handles.resize_with(sources.len(), Handle::default);
+        self.failure = None;
+        let mut figures = Figures::default();
+        let path = path.trim_start_matches('/');
+        for (at, (source, handle)) in sources.iter().zip(&mut self.handles).enumerate() {
+            let Some(top) = eyes.tree.hierarchy(source.controller) else { continue };
+            if source.parts & parts == 0 {
+                continue;
+            }
+            let spare = if at == 0 { 0 } else { eyes.spare };
+            let place = [top, Path::new(path), Path::new(source.file)];
+            let failure = match eyes.reader.read(handle, &place, spare) {
+                Ok(Some(text)) => (source.read)(text, &mut figures).map_err(|bad| bad.to_string()),
+                Ok(None) if at == 0 && !top.join(path).exists() => return Err(Gone),
+                Ok(None) => Ok(()),
+                Err(error) if is_gone(&error) => return Err(Gone),
+                Err(error) => Err(error.to_string()),
+            };
+            if let Err(why) = failure {
+                let file = place.iter().collect::<std::path::PathBuf>();
+                self.failure.get_or_insert_with(|| format!("{}: {why}", file.display()));
+            }
+        }
+        if parts & USAGE != 0 {
+            self.sampled = larger(self.sampled, figures.usage);
+        }
+        Ok(figures)
+    }
+
+    /// Reads the counters of its network, if it has one of its own.
+    pub fn read_network(
+        &self,
+        eyes: &mut Eyes<'_>,
+        (path, pid): (&str, Option<u32>),
+        figures: &mut Figures,
+    ) {
+        let Some(pid) = pid.or_else(|| pid_in(eyes, path)) else { return };
+        let own = network_of(eyes.proc_root, pid);
+        // What cannot be told from the host's network is not shown as the container's.
+        if own.is_none() || eyes.machine.network.is_none() || own == eyes.machine.network {
+            return;
+        }
+        let file = eyes.proc_root.join(pid.to_string()).join("net/dev");
+        if let Ok(text) = eyes.reader.read_once(&file) {
+            // A process that ended meanwhile leaves half a file: then there is no network to tell of.
+            if network(text, figures).is_err() {
+                figures.interfaces.clear();
+            }
+        }
+    }
+
+    /// Looks at its memory alone, for the peak.
+    pub fn sample(&mut self, eyes: &mut Eyes<'_>, path: &str) {
+        // What fails here fails in the next collection, which tells.
+        let _ = self.read(eyes, path, USAGE);
+    }
+
+    /// The most memory it used since the last collection, of what was seen and what the kernel
+    /// marked.
+    pub fn peak(&self, figures: &Figures) -> Option<f64> {
+        let marked = figures.high_water.zip(self.high_water).filter(|(now, last)| now > last);
+        larger(self.sampled, marked.map(|(now, _)| now))
+    }
+
+    /// A collection is over: the next peak begins.
+    pub fn begin_peak(&mut self, figures: &Figures) {
+        self.sampled = None;
+        if figures.high_water.is_some() {
+            self.high_water = figures.high_water;
+        }
+    }
+
+    /// When its first process started, asked of `/proc` until it is known.
+    pub fn find_start(&mut self, eyes: &mut Eyes<'_>, path: &str) -> Option<f64> {
+        if self.started_at.is_none() && self.tries < TRIES_FOR_START {
+            self.tries += 1;
+            let pid = pid_in(eyes, path)?;
+            self.started_at = eyes.machine.started_at(eyes.reader, eyes.proc_root, pid);
+        }
+        self.started_at
+    }
+
+    /// Closes its handles; files that were absent may be there when they are opened again.
+    pub fn close(&mut self, reader: &mut Reader) {
+        reader.close(&mut self.handles);
+    }
+
+    /// Files that were absent are looked for again.
+    pub fn forget_absent(&mut self) {
+        let absent = self.handles.iter_mut().filter(|handle| matches!(handle, Handle::Absent));
+        absent.for_each(|handle| *handle = Handle::Closed);
+    }
+}
+
+fn larger(a: Option<f64>, b: Option<f64>) -> Option<f64> {
+    a.zip(b).map(|(a, b)| a.max(b)).or(a).or(b)
+}
+
+fn pid_in(eyes: &mut Eyes<'_>, path: &str) -> Option<u32> {
+    let top = eyes.tree.hierarchy("memory")?;
+    let file = top.join(path.trim_start_matches('/')).join("cgroup.procs");
+    first_pid(eyes.reader.read_once(&file).ok()?)
+}
+
+/// Everything there is, for a page.
+pub(super) fn all_parts(version: Version) -> Parts {
+    sources(version).iter().fold(NETWORK, |all, source| all | source.parts)
+}

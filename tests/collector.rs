@@ -1,0 +1,382 @@
+//! The collector over trees of cgroups: every layout, and everything that goes wrong.
+
+#[path = "support/cgroups.rs"]
+mod cgroups;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cgroups::{Cgroups, Layout, Load, id};
+use plimsoll::base::{Labels, LabelsBuilder, Timestamp};
+use plimsoll::collector::{CollectError, Collector, CollectorConfig, Settings};
+use plimsoll::containers::{Container, ContainerId, Inventory};
+use plimsoll::exposition::{Batch, Format, Limits, Scan, Selection, SeriesCache};
+
+const START: Timestamp = Timestamp(1_795_312_441_000);
+const MIB: f64 = 1024.0 * 1024.0;
+
+/// In memory where that can be had: thousands of small files are made.
+fn folder() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).expect("a folder")
+}
+
+fn collector(cgroups: &Cgroups, selection: Selection) -> Collector {
+    let config = CollectorConfig {
+        cgroup_root: cgroups.cgroup_root(),
+        proc_root: cgroups.proc_root(),
+        ..CollectorConfig::default()
+    };
+    let target = Labels::from_pairs([("job", "collector"), ("instance", "web-7")]);
+    Collector::new(Settings { config, target, selection: Arc::new(selection) })
+}
+
+/// What the engine would know after some batches.
+#[derive(Default)]
+struct Known {
+    epoch: u64,
+    labels: BTreeMap<u32, Labels>,
+    values: BTreeMap<u32, f64>,
+}
+
+impl Known {
+    fn take(&mut self, batch: &Batch) {
+        if self.epoch != batch.epoch {
+            *self = Known { epoch: batch.epoch, ..Known::default() };
+        }
+        for (id, labels) in &batch.new {
+            assert!(self.labels.insert(*id, labels.clone()).is_none(), "{id} is announced twice");
+        }
+        for id in &batch.vanished {
+            assert!(self.values.remove(id).is_some(), "{id} vanishes and was not there");
+        }
+        let before = self.values.len();
+        for point in &batch.points {
+            assert!(self.labels.contains_key(&point.id), "{} was never announced", point.id);
+            self.values.insert(point.id, point.value);
+        }
+        assert_eq!(self.values.len(), batch.points.len(), "of {before} some fell silent unsaid");
+    }
+
+    /// The values of a name, in the order of their labels, which are shown without the target's.
+    fn get(&self, name: &str) -> Vec<(String, f64)> {
+        let of_name = |id: &u32| self.labels[id].metric_name() == name;
+        let mut found: Vec<(String, f64)> = self
+            .values
+            .iter()
+            .filter(|(id, _)| of_name(id))
+            .map(|(id, value)| {
+                let own = self.labels[id].filtered(|label| {
+                    !["__name__", "id", "job", "instance", "name"].contains(&label)
+                });
+                (format!("{own:?}"), *value)
+            })
+            .collect();
+        found.sort_by(|a, b| a.0.cmp(&b.0));
+        found
+    }
+
+    fn value(&self, name: &str) -> Option<f64> {
+        match &self.get(name)[..] {
+            [] => None,
+            [(_, value)] => Some(*value),
+            more => panic!("{name}: {more:?}"),
+        }
+    }
+}
+
+#[test]
+fn every_layout_yields_the_same_figures() {
+    for layout in Layout::ALL {
+        let dir = folder();
+        let cgroups = Cgroups::new(dir.path(), layout);
+        cgroups.put(&id(1), Load { oom_kills: 2, ..Load::default() });
+        let mut collector = collector(&cgroups, Selection::all());
+        let batch = collector.collect(START).expect("collects");
+        let mut known = Known::default();
+        known.take(&batch);
+        for (name, want) in [
+            ("container_memory_usage_bytes", 50.0 * MIB),
+            ("container_memory_working_set_bytes", 40.0 * MIB),
+            ("container_memory_max_usage_bytes", 55.0 * MIB),
+            ("container_memory_rss", 30_000_000.0),
+            ("container_memory_cache", 10.0 * MIB + 184_320.0),
+            ("container_memory_mapped_file", 8192.0),
+            ("container_memory_swap", 0.0),
+            ("container_memory_kernel_usage", 471_040.0),
+            ("container_memory_total_active_file_bytes", 180_224.0),
+            ("container_memory_total_inactive_file_bytes", 10.0 * MIB),
+            ("plimsoll_container_memory_unreclaimable_bytes", 30_000_000.0 + 471_040.0 + 4096.0),
+            ("plimsoll_container_memory_peak_bytes", 50.0 * MIB),
+            ("container_spec_memory_limit_bytes", 64.0 * MIB),
+            ("container_spec_memory_reservation_limit_bytes", 32.0 * MIB),
+            ("container_spec_cpu_quota", 6250.0),
+            ("container_spec_cpu_period", 100_000.0),
+            ("container_cpu_usage_seconds_total", 28.363_645),
+            ("container_cpu_user_seconds_total", 12.0),
+            ("container_cpu_system_seconds_total", 1.0),
+            ("container_cpu_cfs_periods_total", 960.0),
+            ("container_cpu_cfs_throttled_periods_total", 95.0),
+            ("container_cpu_cfs_throttled_seconds_total", 1.724_314),
+            ("container_oom_events_total", 2.0),
+            ("container_last_seen", 1_795_312_441.0),
+            ("container_start_time_seconds", 1_795_300_042.0),
+            ("container_fs_reads_bytes_total", 4096.0),
+            ("container_fs_writes_total", 2.0),
+            ("machine_memory_bytes", 16384.0 * 1024.0),
+            ("machine_cpu_cores", 2.0),
+        ] {
+            let got = known.value(name).unwrap_or_else(|| panic!("{layout:?}: no {name}"));
+            assert!((got - want).abs() < 1e-6 * want.abs().max(1.0), "{layout:?} {name}: {got}");
+        }
+        let swap_limit = if layout.is_v1() { 64.0 * MIB } else { 0.0 };
+        assert_eq!(known.value("container_spec_memory_swap_limit_bytes"), Some(swap_limit));
+        let stalled = known.value("container_pressure_memory_stalled_seconds_total");
+        assert_eq!(stalled, (!layout.is_v1()).then_some(1.0), "{layout:?}");
+        let high = known.value("container_memory_failcnt");
+        assert_eq!(high, layout.is_v1().then_some(3.0), "{layout:?}");
+        assert_eq!(known.value("container_health_state"), None, "nobody told");
+        let cpu = known.get("container_cpu_usage_seconds_total");
+        assert_eq!(cpu[0].0, "{cpu=\"total\"}");
+        let devices = known.get("container_blkio_device_usage_total");
+        assert_eq!(
+            devices[0].0,
+            "{device=\"/dev/vda\", major=\"254\", minor=\"0\", operation=\"Read\"}"
+        );
+        let labels = &batch.new[0].1;
+        assert_eq!(labels.get("id"), Some(cgroups.path(&id(1)).as_str()));
+        assert_eq!(labels.get("name"), Some("000000000000"));
+        assert_eq!((labels.get("job"), labels.get("instance")), (Some("collector"), Some("web-7")));
+        assert!(collector.trouble().is_none(), "{:?}", collector.trouble());
+    }
+}
+
+#[test]
+fn without_limits_there_is_zero_and_no_quota() {
+    for layout in [Layout::V1Cgroupfs, Layout::V2Systemd] {
+        let dir = folder();
+        let cgroups = Cgroups::new(dir.path(), layout);
+        cgroups.put(&id(1), Load { limit: None, quota_us: None, ..Load::default() });
+        let mut known = Known::default();
+        known.take(&collector(&cgroups, Selection::all()).collect(START).expect("collects"));
+        for name in [
+            "container_spec_memory_limit_bytes",
+            "container_spec_memory_reservation_limit_bytes",
+            "container_spec_memory_swap_limit_bytes",
+        ] {
+            assert_eq!(known.value(name), Some(0.0), "{layout:?} {name}");
+        }
+        for name in ["container_spec_cpu_quota", "container_cpu_cfs_periods_total"] {
+            assert_eq!(known.value(name), None, "{layout:?} {name}");
+        }
+    }
+}
+
+#[test]
+fn only_what_is_read_is_collected() {
+    let dir = folder();
+    let cgroups = Cgroups::new(dir.path(), Layout::V2Systemd);
+    (0..10).for_each(|n| cgroups.put(&id(n), Load::default()));
+    let names = ["container_memory_usage_bytes", "container_spec_memory_limit_bytes"];
+    let selection = Selection::only(names.map(str::to_owned), Vec::new());
+    let mut collector = collector(&cgroups, selection);
+    let first = collector.collect(START).expect("collects");
+    assert_eq!((first.points.len(), first.new.len()), (20, 20));
+    assert_eq!(first.metadata.len(), 2);
+    let calls = collector.effort().calls;
+    let second = collector.collect(START + Duration::from_secs(5)).expect("collects");
+    assert_eq!((second.points.len(), second.new.len()), (20, 0));
+    // No process is found in the files of this tree beyond the first look.
+    assert_eq!(collector.effort().calls - calls, 20, "two reads for each container");
+    assert_eq!(collector.effort().handles, 20);
+}
+
+#[test]
+fn peaks_between_two_collections_are_kept() {
+    let dir = folder();
+    let cgroups = Cgroups::new(dir.path(), Layout::V1Cgroupfs);
+    let load =
+        |usage: u64, peak: u64| Load { usage: usage << 20, peak: peak << 20, ..Load::default() };
+    let mut collector = collector(&cgroups, Selection::all());
+    let mut known = Known::default();
+    let mut peak = |collector: &mut Collector, cycle: u64| {
+        known.take(&collector.collect(START + Duration::from_secs(5 * cycle)).expect("collects"));
+        known.value("plimsoll_container_memory_peak_bytes").expect("is there") / MIB
+    };
+    cgroups.put(&id(1), load(10, 60));
+    assert_eq!(peak(&mut collector, 0), 10.0, "the mark was there before we were");
+    cgroups.put(&id(1), load(40, 60));
+    collector.sample();
+    cgroups.put(&id(1), load(20, 60));
+    assert_eq!(peak(&mut collector, 1), 40.0, "sampled");
+    assert_eq!(peak(&mut collector, 2), 20.0, "a peak is of its interval alone");
+    cgroups.put(&id(1), load(20, 63));
+    assert_eq!(peak(&mut collector, 3), 63.0, "the kernel saw what no sample did");
+    assert_eq!(peak(&mut collector, 4), 20.0);
+}
+
+#[test]
+fn names_come_from_docker_late_and_once() {
+    let dir = folder();
+    let cgroups = Cgroups::new(dir.path(), Layout::V2Systemd);
+    cgroups.put(&id(1), Load::default());
+    let names = ["container_memory_usage_bytes".to_owned()];
+    let mut collector = collector(&cgroups, Selection::only(names, Vec::new()));
+    let mut at = START;
+    let mut shown = |collector: &mut Collector, known: &mut Known| {
+        at = at + Duration::from_secs(2);
+        known.take(&collector.collect(at).expect("collects"));
+        let of = |id: &u32| known.labels[id].get("name").unwrap_or_default().to_owned();
+        known.values.keys().map(of).collect::<Vec<_>>()
+    };
+    let mut known = Known::default();
+    assert_eq!(shown(&mut collector, &mut known), ["000000000000"], "nobody tells");
+    let inventory = |name: &str| {
+        let mut inventory = Inventory::new();
+        let id = ContainerId::new(&id(1)).expect("an id");
+        inventory.put(Container::new(id, name, START));
+        Arc::new(inventory)
+    };
+    collector.know(inventory("acme-api"));
+    assert_eq!(shown(&mut collector, &mut known), ["acme-api"]);
+    collector.know(inventory("renamed"));
+    assert_eq!(shown(&mut collector, &mut known), ["acme-api"], "a rename ends nothing");
+    cgroups.put(&id(2), Load::default());
+    assert_eq!(shown(&mut collector, &mut known), ["acme-api"], "the new one waits for its name");
+    assert_eq!(shown(&mut collector, &mut known).len(), 1);
+    assert_eq!(shown(&mut collector, &mut known).len(), 1);
+    assert_eq!(shown(&mut collector, &mut known), ["acme-api", "000000000000"], "but not for ever");
+}
+
+#[test]
+fn a_restart_under_the_same_id_is_noticed() {
+    let dir = folder();
+    let cgroups = Cgroups::new(dir.path(), Layout::V1Systemd);
+    cgroups.put(&id(1), Load { oom_kills: 2, ..Load::default() });
+    let mut collector = collector(&cgroups, Selection::all());
+    let mut known = Known::default();
+    known.take(&collector.collect(START).expect("collects"));
+    cgroups.remove(&id(1));
+    known.take(&collector.collect(START + Duration::from_secs(5)).expect("collects"));
+    assert_eq!(known.value("container_oom_events_total"), None);
+    assert_eq!(collector.effort().handles, 0);
+    let small = Load { oom_kills: 1, usage: 1 << 20, peak: 9 << 20, ..Load::default() };
+    cgroups.put(&id(1), small);
+    known.take(&collector.collect(START + Duration::from_secs(10)).expect("collects"));
+    assert_eq!(known.value("container_oom_events_total"), Some(3.0), "the count goes on");
+    let peak = known.value("plimsoll_container_memory_peak_bytes");
+    assert_eq!(peak, Some(9.0 * MIB), "all of its life lies within this interval");
+}
+
+#[test]
+fn what_cannot_be_read_is_told_and_costs_only_itself() {
+    for (layout, controller, file) in
+        [(Layout::V1Cgroupfs, "memory", "memory.stat"), (Layout::V2Cgroupfs, "", "memory.stat")]
+    {
+        let dir = folder();
+        let cgroups = Cgroups::new(dir.path(), layout);
+        cgroups.put(&id(1), Load::default());
+        cgroups.put(&id(2), Load::default());
+        std::fs::write(cgroups.file(&id(1), controller, file), "not what it was\n")
+            .expect("written");
+        let mut collector = collector(&cgroups, Selection::all());
+        let mut known = Known::default();
+        known.take(&collector.collect(START).expect("collects"));
+        assert_eq!(known.get("container_memory_usage_bytes").len(), 2);
+        assert_eq!(known.get("container_memory_rss").len(), 1, "no figure is made up");
+        assert_eq!(known.get("container_memory_working_set_bytes").len(), 1);
+        let failed: Vec<f64> =
+            known.get("plimsoll_container_read_failed").iter().map(|(_, v)| *v).collect();
+        assert_eq!(failed.iter().sum::<f64>(), 1.0);
+        let (count, first) = collector.trouble().expect("told").clone();
+        assert_eq!(count, 1);
+        assert!(first.contains(file) && first.contains("not what the kernel writes"), "{first}");
+        assert!(collector.page(START).expect("a page").contains("container_scrape_error 1\n"));
+
+        // A folder where a file should be: it opens, and cannot be read, as without permission.
+        std::fs::remove_file(cgroups.file(&id(1), controller, file)).expect("removed");
+        std::fs::create_dir(cgroups.file(&id(1), controller, file)).expect("made");
+        let mut blind = self::collector(&cgroups, Selection::all());
+        blind.collect(START).expect("the other one is read");
+        assert!(blind.trouble().expect("told").1.contains("directory"), "{:?}", blind.trouble());
+    }
+}
+
+#[test]
+fn when_nothing_can_be_read_the_target_is_down() {
+    let dir = folder();
+    let cgroups = Cgroups::new(dir.path(), Layout::V2Cgroupfs);
+    let mut unmounted = {
+        let config = CollectorConfig { cgroup_root: dir.path().join("none"), ..Default::default() };
+        let selection = Arc::new(Selection::all());
+        Collector::new(Settings { config, target: Labels::empty(), selection })
+    };
+    let error = unmounted.collect(START).expect_err("there is nothing").to_string();
+    assert!(error.contains("/none") && error.contains("collector.cgroup_root"), "{error}");
+    cgroups.put(&id(1), Load::default());
+    std::fs::write(cgroups.file(&id(1), "", "memory.current"), "garbage").expect("written");
+    let mut collector = collector(&cgroups, Selection::all());
+    let error = collector.collect(START).expect_err("the only container cannot be read");
+    assert!(matches!(error, CollectError::Unreadable { containers: 1, .. }), "{error}");
+    cgroups.put(&id(1), Load::default());
+    let mut known = Known::default();
+    known.take(&collector.collect(START + Duration::from_secs(5)).expect("it can again"));
+    assert_eq!(known.value("container_memory_usage_bytes"), Some(50.0 * MIB));
+}
+
+#[test]
+fn ten_thousand_containers_come_and_go() {
+    let dir = folder();
+    let cgroups = Cgroups::new(dir.path(), Layout::V2Systemd);
+    let names = ["container_memory_usage_bytes", "container_memory_working_set_bytes"];
+    let selection = Selection::only(names.map(str::to_owned), Vec::new());
+    let mut collector = collector(&cgroups, selection);
+    let mut known = Known::default();
+    let mut at = START;
+    for round in 0..20 {
+        let batch: Vec<String> = (0..500).map(|n| id(round * 500 + n)).collect();
+        batch.iter().for_each(|id| {
+            let folder = cgroups.file(id, "", "x");
+            std::fs::create_dir_all(folder.parent().expect("a folder")).expect("made");
+            std::fs::write(cgroups.file(id, "", "memory.current"), "4096\n").expect("written");
+            let stat = "anon 1\nfile 2\ninactive_file 1024\n";
+            std::fs::write(cgroups.file(id, "", "memory.stat"), stat).expect("written");
+        });
+        at = at + Duration::from_secs(3);
+        known.take(&collector.collect(at).expect("collects"));
+        assert_eq!(known.values.len(), 1000);
+        batch.iter().for_each(|id| cgroups.remove(id));
+    }
+    at = at + Duration::from_secs(3);
+    known.take(&collector.collect(at).expect("collects"));
+    let effort = collector.effort();
+    assert_eq!((known.values.len(), effort.containers, effort.handles), (0, 0, 0));
+}
+
+#[test]
+fn the_page_says_what_the_batch_says() {
+    let dir = folder();
+    let cgroups = Cgroups::new(dir.path(), Layout::V2Systemd);
+    (1..4).for_each(|n| cgroups.put(&id(n), Load::default()));
+    let mut collector = collector(&cgroups, Selection::all());
+    let batch = collector.collect(START).expect("collects");
+    let page = collector.page(START).expect("a page");
+    let (mut cache, limits, selection) = (SeriesCache::new(), Limits::default(), Selection::all());
+    let mut admit = |labels: &mut LabelsBuilder| {
+        if labels.get("__name__") != "container_scrape_error" {
+            labels.set("job", "collector").set("instance", "web-7");
+        }
+        true
+    };
+    let mut scan = Scan::begin(&mut cache, &selection, Format::Text, &limits, &mut admit);
+    scan.feed(page.as_bytes()).expect("is good");
+    let scanned = scan.finish().expect("is good");
+    let values = |batch: &Batch| -> BTreeMap<String, String> {
+        let labels: BTreeMap<u32, &Labels> = batch.new.iter().map(|(id, l)| (*id, l)).collect();
+        batch.points.iter().map(|p| (format!("{:?}", labels[&p.id]), p.value.to_string())).collect()
+    };
+    let (mut shown, collected) = (values(&scanned), values(&batch));
+    assert_eq!(shown.remove("container_scrape_error").as_deref(), Some("0"));
+    assert_eq!(shown, collected);
+    assert_eq!(scanned.metadata.len(), batch.metadata.len() + 1, "and every family is described");
+}
