@@ -114,8 +114,9 @@ fn memory_of_a_real_host() {
     // Every kill is counted. The alert of a container that is killed every two minutes stays, and
     // begins within seconds of the first kill. domoom-pid1 died before any scrape saw it.
     let killed = driver.episodes("ContainerOomKilled", "name");
-    let names: Vec<&str> = killed.iter().map(|episode| episode.of.as_str()).collect();
-    assert_eq!(names, ["globex-forker", "acme-worker", "domoom-child"]);
+    let mut names: Vec<&str> = killed.iter().map(|episode| episode.of.as_str()).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["acme-worker", "domoom-child", "globex-forker"]);
     for (container, count) in [("acme-worker", 9), ("globex-forker", 7)] {
         let kills = oom_kills("trim", container);
         assert_eq!(kills.len(), count, "{container}");
@@ -168,7 +169,6 @@ fn a_kill_counts_once_whether_docker_cadvisor_or_both_saw_it() {
         ("both", with_docker(&events, true)),
         ("everything Docker says twice", with_docker(&twice, true)),
         ("cAdvisor, and Docker without its events oom", with_docker(&blind, true)),
-        ("cAdvisor alone", with_docker(&[], true)),
     ] {
         for (container, pid1, child) in
             [("acme-worker", 9.0, 0.0), ("globex-forker", 0.0, 7.0), ("stark-web", 0.0, 0.0)]
@@ -179,6 +179,16 @@ fn a_kill_counts_once_whether_docker_cadvisor_or_both_saw_it() {
                 assert_eq!(driver.query(&query), Some(want), "{name}: {query}");
             }
         }
+    }
+}
+
+#[test]
+fn cadvisor_alone_gives_the_same_number() {
+    // Not always the scope: after one of acme-worker's kills a scrape met it without a start time.
+    let mut driver = with_docker(&[], true);
+    for (container, want) in [("acme-worker", 9.0), ("globex-forker", 7.0), ("stark-web", 0.0)] {
+        let query = format!("sum(plimsoll_oom_total{{container=\"{container}\"}})");
+        assert_eq!(driver.query(&query), Some(want), "{query}");
     }
 }
 
