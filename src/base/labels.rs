@@ -51,7 +51,8 @@ impl Labels {
 
     /// A set from pairs that are sorted by name, without repeats; empty values are dropped.
     pub fn from_sorted<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Labels {
-        let mut packed = String::new();
+        // A container's labels; growing step by step would cost more than the set itself.
+        let mut packed = String::with_capacity(256);
         let mut previous: Option<&str> = None;
         for (name, value) in pairs {
             debug_assert!(previous.is_none_or(|p| p < name), "pairs come sorted by name");
@@ -107,6 +108,11 @@ impl Labels {
         let mut builder = LabelsBuilder::from(self);
         builder.set(name, value);
         builder.build()
+    }
+
+    /// Where the set stands in memory: clones of one set stand in one place, other sets elsewhere.
+    pub fn address(&self) -> usize {
+        self.0.as_ptr().addr()
     }
 
     /// The packed text, for a checkpoint; [`Labels::from_packed`] reads it back.

@@ -4,12 +4,12 @@
 //! expanded, duplicates and limits refused. A rule that fails writes nothing and touches none of its
 //! alerts; the next rule goes on.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use super::group::RuleState;
 use crate::alerts::Candidate;
-use crate::base::{Labels, LabelsBuilder, METRIC_NAME, Sample, Timestamp};
-use crate::promql::{EvalOptions, ParseOptions, Value, ast::Expr, instant, parse};
+use crate::base::{Labels, LabelsBuilder, Sample, Timestamp};
+use crate::promql::{EvalOptions, Memo, ParseOptions, Value, ast::Expr, instant_with, parse};
 use crate::rules::Rule;
 use crate::template::{Limits, Template, TemplateData};
 use crate::window::{SeriesId, Source, Window};
@@ -17,6 +17,7 @@ use crate::window::{SeriesId, Source, Window};
 /// What every rule of a round is evaluated with.
 pub(super) struct Context<'a> {
     pub options: &'a EvalOptions,
+    pub memo: &'a Memo,
     pub external_labels: &'a Labels,
     pub external_url: &'a str,
     /// The time selectors look at.
@@ -37,8 +38,8 @@ pub(super) fn evaluate(
     source: &dyn Source,
     context: &Context<'_>,
 ) -> Result<Evaluated, String> {
-    let evaluated =
-        instant(expr, source, context.at, context.options).map_err(|error| error.to_string())?;
+    let evaluated = instant_with(context.memo, expr, source, context.at, context.options)
+        .map_err(|error| error.to_string())?;
     let vector = match evaluated.value {
         Value::Vector(vector) => vector,
         Value::Scalar(value) => vec![(Labels::empty(), value)],
@@ -57,36 +58,43 @@ pub(super) fn evaluate(
 pub(super) fn record(
     rule: &Rule,
     state: &mut RuleState,
-    vector: Vec<(Labels, f64)>,
+    vector: &[(Labels, f64)],
     window: &mut Window,
     at: Timestamp,
 ) -> Result<u64, String> {
-    let mut written: BTreeMap<Labels, f64> = BTreeMap::new();
+    let mut known: Vec<(SeriesId, f64)> = Vec::with_capacity(vector.len());
+    let mut new: Vec<(Labels, f64)> = Vec::new();
     for (labels, value) in vector {
-        let mut builder = LabelsBuilder::from(&labels);
-        builder.set(METRIC_NAME, rule.name());
-        for (name, text) in &rule.labels {
-            builder.set(name, text);
-        }
-        if written.insert(builder.build(), value).is_some() {
-            return Err(
-                "vector contains metrics with the same labelset after applying rule labels".into(),
-            );
+        let labels = state.record_labels(rule, labels);
+        match window.id(&labels) {
+            Some(id) => known.push((id, *value)),
+            None => new.push((labels, *value)),
         }
     }
+    new.sort_by(|a, b| a.0.cmp(&b.0));
+    let mut ids: Vec<SeriesId> = known.iter().map(|(id, _)| *id).collect();
+    ids.sort_unstable();
+    let repeats = ids.windows(2).any(|pair| pair[0] == pair[1])
+        || new.windows(2).any(|pair| pair[0].0 == pair[1].0);
+    if repeats {
+        return Err(
+            "vector contains metrics with the same labelset after applying rule labels".into()
+        );
+    }
     let mut refused = 0;
-    let mut ids: BTreeSet<SeriesId> = BTreeSet::new();
-    for (labels, value) in written {
+    for (labels, value) in new {
         match window.series(&labels) {
             Ok(id) => {
-                window.append(id, Sample { at, value });
-                ids.insert(id);
+                known.push((id, value));
+                ids.push(id);
             }
             Err(_) => refused += 1,
         }
     }
-    state.written.difference(&ids).for_each(|id| window.end(*id));
-    state.written = ids;
+    for (id, value) in known {
+        window.append(id, Sample { at, value });
+    }
+    state.take_written(ids, window);
     Ok(refused)
 }
 

@@ -7,13 +7,13 @@ use std::time::Duration;
 use super::recent::Recent;
 use super::view::{AlertingView, GroupView, Health, RuleView};
 use crate::alerts::{Alert, Terms};
-use crate::base::{Labels, Timestamp};
+use crate::base::{Labels, LabelsBuilder, METRIC_NAME, Remembered, Timestamp};
 use crate::policy::HoldReason;
 use crate::promql::ast::{BinaryOp, Expr, ExprKind};
 use crate::promql::{QueryTimes, reach};
 use crate::rules::{Grid, Group, Rule, RuleKind};
 use crate::template::Template;
-use crate::window::SeriesId;
+use crate::window::{SeriesId, Window};
 
 /// A group waits for the targets that feed it at most this long …
 const MAX_WAIT: Duration = Duration::from_millis(500);
@@ -48,8 +48,10 @@ pub(super) struct RuleState {
     pub alerts: BTreeMap<Labels, Alert>,
     /// Why the action each firing alert asks for is held.
     pub held: BTreeMap<Labels, HoldReason>,
-    /// The series its last evaluation wrote.
-    pub written: BTreeSet<SeriesId>,
+    /// The series its last evaluation wrote, in order.
+    pub written: Vec<SeriesId>,
+    /// The labels of a record, by those of the result they were made of.
+    pub named: Remembered<Labels>,
     pub health: Health,
     pub last_error: Option<String>,
     pub last_evaluation: Option<Timestamp>,
@@ -67,6 +69,33 @@ pub(super) struct RuleState {
     pub labels: Vec<(String, Template)>,
     /// Templates of its annotations; by name.
     pub annotations: Vec<(String, Template)>,
+}
+
+impl RuleState {
+    /// The labels under which a recording rule writes a series of its result.
+    pub fn record_labels(&mut self, rule: &Rule, labels: &Labels) -> Labels {
+        if let Some(named) = self.named.get(labels) {
+            return named.clone();
+        }
+        let mut builder = LabelsBuilder::from(labels);
+        builder.set(METRIC_NAME, rule.name());
+        for (name, text) in &rule.labels {
+            builder.set(name, text);
+        }
+        let named = builder.build();
+        self.named.insert(labels, named.clone());
+        named
+    }
+
+    /// Takes over which series this evaluation wrote, and ends those that only the last one did.
+    pub fn take_written(&mut self, mut ids: Vec<SeriesId>, window: &mut Window) {
+        ids.sort_unstable();
+        if ids != self.written {
+            let gone = self.written.iter().filter(|id| ids.binary_search(id).is_err());
+            gone.for_each(|id| window.end(*id));
+        }
+        self.written = ids;
+    }
 }
 
 /// Which metric names an expression reads.

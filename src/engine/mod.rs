@@ -42,6 +42,7 @@ use crate::base::{Batch, Change, Labels, Now, RuleId, Sample, TargetId, Timestam
 use crate::containers::Counts;
 use crate::outbox::{Outbox, Reply};
 use crate::policy::{Episodes, Guards};
+use crate::promql::Memo;
 use crate::rules;
 use crate::window::{Selector, SeriesId, Span, Window};
 
@@ -71,6 +72,7 @@ pub struct Engine {
     clock: Clock,
     stopwatch: Stopwatch,
     window: Window,
+    memo: Memo,
     groups: Vec<GroupState>,
     targets: BTreeMap<TargetId, Target>,
     dropped_targets: Vec<Labels>,
@@ -144,6 +146,7 @@ impl Engine {
             clock: Clock::new(now, setup.pace.evaluation_interval),
             stopwatch,
             window: Window::new(setup.caps, setup.retention()),
+            memo: Memo::default(),
             groups: Vec::new(),
             targets: BTreeMap::new(),
             dropped_targets: Vec::new(),
@@ -376,6 +379,10 @@ impl Engine {
         }
         self.next_sweep = now.monotonic + SWEEP_EVERY;
         self.forget_orphans(now);
+        self.memo.forget_unused();
+        for rule in self.groups.iter_mut().flat_map(|group| &mut group.rules) {
+            rule.named.forget_unused();
+        }
         let forgotten: BTreeSet<SeriesId> =
             self.window.forget_expired(now.wall).into_iter().collect();
         if forgotten.is_empty() {
@@ -403,6 +410,7 @@ impl Engine {
         }
         self.setup = setup;
         self.forget_owners();
+        self.memo = Memo::default();
         self.reload_error = None;
         let old = std::mem::take(&mut self.groups);
         let mut written = BTreeMap::new();

@@ -12,7 +12,7 @@ use super::group::{GroupState, Pace, build, terms};
 use super::round::write_alert_series;
 use crate::alerts::{Alert, Round, advance};
 use crate::base::{Labels, RuleId, Sample, Timestamp};
-use crate::promql::EvalOptions;
+use crate::promql::{EvalOptions, Memo};
 use crate::rules::{Group, RuleKind};
 use crate::window::{Caps, Refused, Retention, SeriesId, Source, Window};
 
@@ -36,6 +36,7 @@ pub struct Rehearsal {
     groups: Vec<GroupState>,
     stage: Stage,
     window: Window,
+    memo: Memo,
 }
 
 impl Rehearsal {
@@ -50,6 +51,7 @@ impl Rehearsal {
             groups: build(groups, &pace, Timestamp(0)),
             stage,
             window: Window::new(caps, retention),
+            memo: Memo::default(),
         }
     }
 
@@ -79,6 +81,7 @@ impl Rehearsal {
         let (rule, state) = (&group.group.rules[rule], &mut group.rules[rule]);
         let context = Context {
             options: &self.stage.eval,
+            memo: &self.memo,
             external_labels: &self.stage.external_labels,
             external_url: &self.stage.external_url,
             at: slot - group.group.query_offset.unwrap_or_default(),
@@ -86,7 +89,7 @@ impl Rehearsal {
         };
         let vector = evaluate::evaluate(&rule.expr, &self.window, &context)?.vector;
         if let RuleKind::Record { .. } = rule.kind {
-            evaluate::record(rule, state, vector, &mut self.window, context.at)?;
+            evaluate::record(rule, state, &vector, &mut self.window, context.at)?;
             return Ok(());
         }
         let found = evaluate::candidates(rule, state, &vector, &self.window, &context)?;

@@ -88,7 +88,7 @@ impl Engine {
             let mut writers = rules.filter(|(rule, _)| may_write(rule, labels));
             match (writers.next(), writers.next()) {
                 (None, _) => drop(self.restored.of_targets.insert(id, labels.clone())),
-                (Some((_, state)), None) => drop(state.written.insert(id)),
+                (Some((_, state)), None) => state.written.push(id),
                 (Some(_), Some(_)) => drop(self.restored.of_rules.insert(id)),
             }
         }

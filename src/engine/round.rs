@@ -1,6 +1,6 @@
 //! The rounds: which groups are due, what they are evaluated against, what their alerts become.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::evaluate::{self, Context};
@@ -85,6 +85,7 @@ impl Engine {
         let began = (self.stopwatch)();
         let context = Context {
             options: &self.setup.eval,
+            memo: &self.memo,
             external_labels: &self.setup.external_labels,
             external_url: &self.setup.external_url,
             at: at - group.group.query_offset.unwrap_or_default(),
@@ -97,7 +98,7 @@ impl Engine {
             note.yields(&evaluated.vector, evaluated.series_fetched);
             match &rule.kind {
                 RuleKind::Record { .. } => {
-                    let vector = evaluated.vector;
+                    let vector = &evaluated.vector;
                     let refused =
                         evaluate::record(rule, state, vector, &mut self.window, context.at)?;
                     self.counters.series_refused += refused;
@@ -290,7 +291,7 @@ impl Engine {
 
 /// `ALERTS` and `ALERTS_FOR_STATE` of a rule's active alerts (`rules/alerting.go`).
 pub(super) fn write_alert_series(state: &mut RuleState, window: &mut Window, at: Timestamp) {
-    let mut ids: BTreeSet<SeriesId> = BTreeSet::new();
+    let mut ids: Vec<SeriesId> = Vec::new();
     for alert in state.alerts.values().filter(|alert| alert.is_active()) {
         let mut labels = LabelsBuilder::from(&alert.labels);
         labels.set(METRIC_NAME, "ALERTS_FOR_STATE");
@@ -300,12 +301,11 @@ pub(super) fn write_alert_series(state: &mut RuleState, window: &mut Window, at:
         for (labels, value) in [for_state, (labels.build(), 1.0)] {
             if let Ok(id) = window.series(&labels) {
                 window.append(id, Sample { at, value });
-                ids.insert(id);
+                ids.push(id);
             }
         }
     }
-    state.written.difference(&ids).for_each(|id| window.end(*id));
-    state.written = ids;
+    state.take_written(ids, window);
 }
 
 /// Whether the absence of an alert can be believed, for one rule in one round.

@@ -17,7 +17,10 @@ mod quoting;
 mod reach;
 
 pub use durations::{QueryTimes, resolve, resolve_positive};
-pub use eval::{EvalError, EvalOptions, Evaluated, Steps, Traced, Value, instant, range, trace};
+pub use eval::{
+    EvalError, EvalOptions, Evaluated, Memo, Steps, Traced, Value, instant, instant_with, range,
+    trace,
+};
 pub use notation::{NotationError, SeriesValues, parse_series};
 pub use parser::{MAX_DEPTH, ParseError, ParseOptions, parse};
 pub(crate) use quoting::{quote, unquote};

@@ -25,7 +25,7 @@ use std::fmt;
 
 use crate::base::{Labels, Timestamp};
 use exec::Executor;
-use tree::Span;
+use tree::{Node, Span};
 
 /// A template that parsed.
 #[derive(Clone, PartialEq, Debug)]
@@ -113,6 +113,12 @@ impl Template {
         query: &mut Query<'_>,
         limits: Limits,
     ) -> Result<String, String> {
+        if let [Node::Text(text)] = self.parsed.main.as_slice()
+            && text.len() <= limits.output_bytes
+        {
+            // `severity: critical` is a template too, and most labels are such.
+            return Ok(text.clone());
+        }
         Executor::new(self, data, query, limits).run().map_err(|failure| {
             let Span { start, end } = failure.span;
             let before = &self.text[..start];

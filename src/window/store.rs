@@ -106,8 +106,8 @@ impl Window {
 
     /// The id of a series, made if it is new.
     pub fn series(&mut self, labels: &Labels) -> Result<SeriesId, Refused> {
-        if let Some(id) = self.by_labels.get(labels) {
-            return Ok(*id);
+        if let Some(id) = self.id(labels) {
+            return Ok(id);
         }
         if self.by_labels.len() >= self.caps.max_series {
             return Err(Refused::TooManySeries(self.caps.max_series));
@@ -130,6 +130,11 @@ impl Window {
         }
         self.forget_selections();
         Ok(id)
+    }
+
+    /// The id of a series, if there is one of these labels.
+    pub fn id(&self, labels: &Labels) -> Option<SeriesId> {
+        self.by_labels.get(labels).copied()
     }
 
     /// Adds a sample. Returns false if it is older than the newest one and was dropped; a sample of

@@ -69,17 +69,16 @@ impl<'a> Engine<'a> {
 
     /// The groups of a vector's series, in the order they are first seen.
     pub fn groups(&self, vector: &Vector, grouping: &Grouping) -> Groups {
-        let signature = self.grouping_signature(grouping);
-        let mut numbering = Numbering::default();
+        let mut numbering = Numbering::new(self.memo, self.grouping_signature(grouping));
         let mut groups = Groups { of: Vec::with_capacity(vector.heads.len()), heads: Vec::new() };
         for head in &vector.heads {
-            let group = numbering.number(&signature, head);
+            let group = numbering.number(head);
             groups.of.push(group);
             match groups.heads.get_mut(group as usize) {
                 // The name of a group goes only if it goes from every member.
                 Some(known) => known.drop_name &= head.drop_name,
                 None => groups.heads.push(Head {
-                    labels: signature.labels(head),
+                    labels: numbering.labels(group),
                     drop_name: head.drop_name && !self.eager(),
                 }),
             }

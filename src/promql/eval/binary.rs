@@ -5,6 +5,7 @@ use super::super::ast::{Binary, BinaryOp, Matching};
 use super::column::{ABSENT, Column, Grid, Vector, is_present};
 use super::engine::Engine;
 use super::error::EvalError;
+use super::keys::Numbering;
 use super::names::{Collisions, unique};
 
 /// What arithmetic or a comparison makes of two numbers; comparisons yield 1 or 0.
@@ -95,21 +96,20 @@ impl<'a> Engine<'a> {
         mut lhs: Vector,
         rhs: Vector,
     ) -> Result<Vector, EvalError> {
-        let signature = self.matching_signature(matching);
-        let mut numbering = super::keys::Numbering::default();
+        let mut numbering = Numbering::new(self.memo, self.matching_signature(matching));
         // For each signature and step: does the side that decides have a value there?
         let (deciding, decided) = if op == BinaryOp::Or { (&lhs, &rhs) } else { (&rhs, &lhs) };
         let steps = deciding.steps;
         let mut there: Vec<bool> = Vec::new();
         for (head, row) in deciding.rows() {
-            let number = numbering.number(&signature, head) as usize;
+            let number = numbering.number(head) as usize;
             there.resize(numbering.len() * steps, false);
             for (there, value) in there[number * steps..].iter_mut().zip(row) {
                 *there |= is_present(*value);
             }
         }
         let numbers: Vec<Option<u32>> =
-            decided.heads.iter().map(|head| numbering.find(&signature, head)).collect();
+            decided.heads.iter().map(|head| numbering.find(head)).collect();
         let wanted = op == BinaryOp::And;
         let keep = |series: usize, step: usize| {
             numbers[series].is_some_and(|number| there[number as usize * steps + step]) == wanted

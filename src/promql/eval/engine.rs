@@ -7,6 +7,7 @@ use super::super::{QueryTimes, resolve, resolve_positive};
 use super::annotations::Annotations;
 use super::column::{Column, Grid, Vector};
 use super::error::EvalError;
+use super::memo::Memo;
 use super::{EvalOptions, millis};
 use crate::window::{self, Selected, Selector, Source};
 
@@ -42,6 +43,8 @@ pub(super) struct Engine<'a> {
     source: &'a dyn Source,
     /// Limits and defaults.
     pub options: &'a EvalOptions,
+    /// What is known of labels already.
+    pub memo: &'a Memo,
     /// When the whole query is asked for.
     pub query: Bounds,
     /// What was said beside the result so far.
@@ -54,9 +57,14 @@ pub(super) struct Engine<'a> {
 
 impl<'a> Engine<'a> {
     /// An engine that has done nothing yet.
-    pub fn new(source: &'a dyn Source, options: &'a EvalOptions, query: Bounds) -> Engine<'a> {
+    pub fn new(
+        source: &'a dyn Source,
+        options: &'a EvalOptions,
+        memo: &'a Memo,
+        query: Bounds,
+    ) -> Engine<'a> {
         let notes = Annotations::default();
-        Engine { source, options, query, notes, fetched: Vec::new(), samples: 0 }
+        Engine { source, options, memo, query, notes, fetched: Vec::new(), samples: 0 }
     }
 
     /// How many series the selectors have found.

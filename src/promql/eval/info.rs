@@ -38,11 +38,11 @@ impl<'a> Engine<'a> {
         let (wanted, reference) = self.wanted(call, grid)?;
         let identifying = IDENTIFYING.map(str::to_owned);
         let signature = Signature::of(&identifying, self.eager());
-        let mut numbering = Numbering::default();
-        let info = self.info_series(&wanted, reference, &signature, &mut numbering)?;
+        let mut numbering = Numbering::new(self.memo, signature);
+        let info = self.info_series(&wanted, reference, &mut numbering)?;
         let mut result = Vector::with_capacity(base.heads.len(), grid.count);
         for (head, row) in base.rows() {
-            let number = numbering.find(&signature, head);
+            let number = numbering.find(head);
             let candidates = match number {
                 Some(number) if !wanted.is_info_metric(head) => &info.by_number[number as usize],
                 _ => &Vec::new(),
@@ -83,7 +83,6 @@ impl<'a> Engine<'a> {
         &mut self,
         wanted: &Wanted,
         reference: Grid,
-        signature: &Signature,
         numbering: &mut Numbering,
     ) -> Result<InfoSeries, EvalError> {
         let matchers = wanted.names.iter().chain(&wanted.data).cloned().collect();
@@ -92,7 +91,7 @@ impl<'a> Engine<'a> {
         let times = self.newest_rows(&selected, reference, |sample| sample.at.0 as f64)?;
         let mut by_number: Vec<Vec<usize>> = Vec::new();
         for (series, head) in times.heads.iter().enumerate() {
-            let number = numbering.number(signature, head) as usize;
+            let number = numbering.number(head) as usize;
             by_number.resize(numbering.len(), Vec::new());
             by_number[number].push(series);
         }

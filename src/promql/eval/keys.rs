@@ -1,15 +1,20 @@
 //! Signatures: the part of a label set by which series are grouped or matched.
 //!
-//! A signature is bytes in a buffer that is reused from series to series, looked up by content:
-//! no allocation per series, and no two label sets confused by a hash collision.
+//! A part is a label set of its own, made once for each label set it is taken from and numbered by
+//! content (see [`super::memo`]): no two label sets are confused by a hash collision, and grouping
+//! a series that was grouped before costs one look at its address.
+
+use std::borrow::Cow;
 
 use super::column::Head;
-use super::names::{is_metadata, push_key, visible};
-use crate::base::{HashMap, Labels, METRIC_NAME};
+use super::memo::Memo;
+use super::names::{METADATA, is_metadata, visible};
+use crate::base::{Labels, METRIC_NAME};
 
 /// Which labels make a signature.
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Signature<'a> {
-    names: Vec<&'a str>,
+    names: Vec<Cow<'a, str>>,
     keep: bool,
     eager: bool,
 }
@@ -26,32 +31,37 @@ impl<'a> Signature<'a> {
         Signature { names: sorted(names), keep: false, eager }
     }
 
+    /// The same labels but for the metadata labels.
+    pub fn stripped(mut self) -> Signature<'a> {
+        if self.keep {
+            self.names.retain(|name| !is_metadata(name));
+        } else {
+            self.names.extend(METADATA.map(Cow::Borrowed));
+            self.names.sort_unstable();
+            self.names.dedup();
+        }
+        self
+    }
+
+    /// The same signature, for keeps.
+    pub fn into_owned(self) -> Signature<'static> {
+        let names = self.names.into_iter().map(|name| Cow::Owned(name.into_owned())).collect();
+        Signature { names, ..self }
+    }
+
+    /// Whether it takes no label of any set.
+    pub fn is_empty(&self) -> bool {
+        self.keep && self.names.is_empty()
+    }
+
     /// Whether metadata labels are among those kept by name.
     pub fn contains_metadata(&self) -> bool {
         self.keep && self.names.iter().any(|name| is_metadata(name))
     }
 
     fn selects(&self, name: &str) -> bool {
-        let named = match self.names.as_slice() {
-            [] => false,
-            [only] => *only == name,
-            names => names.binary_search(&name).is_ok(),
-        };
+        let named = self.names.binary_search_by(|known| (**known).cmp(name)).is_ok();
         if self.keep { named } else { !named && name != METRIC_NAME }
-    }
-
-    /// Writes the signature of a series into `key`.
-    pub fn write(&self, head: &Head, key: &mut Vec<u8>) {
-        key.clear();
-        if self.keep && self.names.is_empty() {
-            return;
-        }
-        for (name, value) in visible(head, self.eager) {
-            if self.selects(name) {
-                push_key(key, name);
-                push_key(key, value);
-            }
-        }
     }
 
     /// The labels that make the signature of a series.
@@ -60,39 +70,64 @@ impl<'a> Signature<'a> {
     }
 }
 
-fn sorted(names: &[String]) -> Vec<&str> {
-    let mut names: Vec<&str> = names.iter().map(String::as_str).collect();
+fn sorted(names: &[String]) -> Vec<Cow<'_, str>> {
+    let mut names: Vec<Cow<str>> = names.iter().map(|name| Cow::Borrowed(&**name)).collect();
     names.sort_unstable();
     names
 }
 
-/// Dense numbers for signatures, in the order they are first seen.
-#[derive(Default)]
-pub(super) struct Numbering {
-    numbers: HashMap<Box<[u8]>, u32>,
-    key: Vec<u8>,
+/// Dense numbers for the signatures of one operation, in the order they are first seen.
+pub(super) struct Numbering<'m> {
+    memo: &'m Memo,
+    /// The signature, as the memo knows it.
+    signature: usize,
+    /// The dense number of each of the memo's, and the reverse.
+    dense: Vec<u32>,
+    known: Vec<u32>,
 }
 
-impl Numbering {
+/// Not seen in this operation.
+const UNSEEN: u32 = u32::MAX;
+
+impl<'m> Numbering<'m> {
+    /// Nothing seen yet.
+    pub fn new(memo: &'m Memo, signature: Signature) -> Numbering<'m> {
+        let signature = memo.find(signature);
+        Numbering { memo, signature, dense: Vec::new(), known: Vec::new() }
+    }
+
     /// The number of a series' signature, new if need be.
-    pub fn number(&mut self, signature: &Signature, head: &Head) -> u32 {
-        signature.write(head, &mut self.key);
-        if let Some(number) = self.numbers.get(self.key.as_slice()) {
-            return *number;
+    pub fn number(&mut self, head: &Head) -> u32 {
+        let known = self.memo.number(self.signature, head);
+        let at = known as usize;
+        if self.dense.len() <= at {
+            self.dense.resize((at + 1).max(self.memo.len(self.signature)), UNSEEN);
         }
-        let number = self.numbers.len() as u32;
-        self.numbers.insert(self.key.as_slice().into(), number);
-        number
+        if self.dense[at] == UNSEEN {
+            self.dense[at] = self.known.len() as u32;
+            self.known.push(known);
+        }
+        self.dense[at]
     }
 
     /// The number of a series' signature, if it was seen.
-    pub fn find(&mut self, signature: &Signature, head: &Head) -> Option<u32> {
-        signature.write(head, &mut self.key);
-        self.numbers.get(self.key.as_slice()).copied()
+    pub fn find(&self, head: &Head) -> Option<u32> {
+        let known = self.memo.number(self.signature, head);
+        self.dense.get(known as usize).copied().filter(|number| *number != UNSEEN)
+    }
+
+    /// The signature of a number, as labels.
+    pub fn labels(&self, number: u32) -> Labels {
+        self.memo.labels(self.signature, self.known[number as usize])
+    }
+
+    /// The signature of a series, as labels.
+    pub fn labels_of(&self, head: &Head) -> Labels {
+        self.memo.labels(self.signature, self.memo.number(self.signature, head))
     }
 
     /// How many signatures there are.
     pub fn len(&self) -> usize {
-        self.numbers.len()
+        self.known.len()
     }
 }

@@ -9,7 +9,7 @@ use super::column::{ABSENT, Head, Vector, is_present};
 use super::engine::Engine;
 use super::error::EvalError;
 use super::keys::{Numbering, Signature};
-use super::names::{is_metadata, merge_rows, settled, strip};
+use super::names::{is_metadata, merge_rows, settled, strip, visible};
 use crate::base::{Labels, LabelsBuilder};
 
 /// No further series in a chain.
@@ -18,7 +18,10 @@ const END: u32 = u32::MAX;
 /// The two sides of a join, by how many series may share a signature.
 struct Join<'j> {
     binary: &'j Binary,
-    signature: Signature<'j>,
+    /// The signatures of `one`, numbered.
+    numbering: Numbering<'j>,
+    /// What a result keeps of the labels of `many`, where that hangs on them alone.
+    shape: Option<Numbering<'j>>,
     /// The side with possibly many series per signature (one-to-one: the left).
     many: &'j Vector,
     /// The side with at most one per signature and step.
@@ -66,6 +69,15 @@ impl<'a> Engine<'a> {
         }
     }
 
+    /// What a one-to-one match on chosen labels keeps of its left side, if its metadata labels go.
+    fn result_shape(&self, binary: &Binary) -> Option<Numbering<'a>> {
+        let matching = &binary.matching;
+        let chosen = matching.on || !matching.labels.is_empty();
+        let strips = !binary.op.is_comparison() || (self.eager() && binary.return_bool);
+        (matching.group == Group::OneToOne && chosen && strips)
+            .then(|| Numbering::new(self.memo, self.matching_signature(matching).stripped()))
+    }
+
     /// Evaluates arithmetic or a comparison between two vectors.
     pub fn join(
         &mut self,
@@ -80,25 +92,26 @@ impl<'a> Engine<'a> {
         // them: fill_left fills the "many" side there too (fill-modifier.test).
         let (fill_many, fill_one) = (matching.fill_left, matching.fill_right);
         let signature = self.matching_signature(matching);
-        let mut numbering = Numbering::default();
+        let mut numbering = Numbering::new(self.memo, signature);
         let mut first: Vec<u32> = Vec::new();
         let mut next = vec![END; one.heads.len()];
         for (series, head) in one.heads.iter().enumerate().rev() {
-            let number = numbering.number(&signature, head) as usize;
+            let number = numbering.number(head) as usize;
             match first.get_mut(number) {
                 Some(first) => next[series] = std::mem::replace(first, series as u32),
                 None => first.push(series as u32),
             }
         }
         let number = if fill_one.is_some() {
-            many.heads.iter().map(|head| Some(numbering.number(&signature, head))).collect()
+            many.heads.iter().map(|head| Some(numbering.number(head))).collect()
         } else {
-            many.heads.iter().map(|head| numbering.find(&signature, head)).collect()
+            many.heads.iter().map(|head| numbering.find(head)).collect()
         };
         first.resize(numbering.len(), END);
         let join = Join {
             binary,
-            signature,
+            numbering,
+            shape: self.result_shape(binary),
             many,
             one,
             swapped,
@@ -150,7 +163,7 @@ impl Join<'_> {
     fn duplicate(&self, engine: &Engine, a: usize, b: usize) -> EvalError {
         let (a, b) = (&self.one.heads[a], &self.one.heads[b]);
         let side = if self.swapped { "left" } else { "right" };
-        let group = self.signature.labels(a);
+        let group = self.numbering.labels_of(a);
         let mut both = [settled(a, engine.eager()), settled(b, engine.eager())];
         both.sort();
         EvalError::execution(format!(
@@ -223,7 +236,7 @@ impl Join<'_> {
                 let many = |met| if met { ABSENT } else { fill };
                 joined.vector.values.extend(cells.map(|(o, met)| self.cell(many(*met), *o)));
                 let head = &self.one.heads[one];
-                let labels = self.signature.labels(head);
+                let labels = self.numbering.labels(number);
                 let stand_in = Head { labels, drop_name: false };
                 joined.close(number, || self.head(engine, &stand_in, Some(head)));
             }
@@ -268,15 +281,17 @@ impl Join<'_> {
             let named = || matching.labels.iter().any(|label| label == name);
             !(strips && is_metadata(name)) && (!one_to_one || named() == matching.on)
         };
-        let pairs = super::names::visible(many, eager).filter(|(name, _)| stays(name));
-        let labels = Labels::from_sorted(pairs);
+        let labels = match &self.shape {
+            Some(shape) => shape.labels_of(many),
+            None => Labels::from_sorted(visible(many, eager).filter(|(name, _)| stays(name))),
+        };
         if one_to_one {
             return Head { labels, drop_name };
         }
         let mut builder = LabelsBuilder::from(&labels);
         for name in &matching.include {
             let value = one.and_then(|one| {
-                let mut pairs = super::names::visible(one, eager);
+                let mut pairs = visible(one, eager);
                 pairs.find(|(label, _)| label == name).map(|(_, value)| value)
             });
             builder.set(name, value.unwrap_or(""));

@@ -27,6 +27,7 @@ mod keys;
 mod labels;
 mod matching;
 mod math;
+mod memo;
 mod names;
 mod over_time;
 mod pick;
@@ -38,11 +39,13 @@ mod trace;
 
 pub use annotations::{Annotation, Annotations, Severity};
 pub use error::{EvalError, EvalErrorKind};
+pub use memo::Memo;
 pub use trace::{Traced, trace};
 
 use column::{Column, Grid, Vector, is_present};
 use engine::{Bounds, Engine};
-use names::{Collisions, settled, strip, unique};
+use keys::{Numbering, Signature};
+use names::{Collisions, metadata, settled, unique};
 
 /// Limits and defaults of an evaluation.
 #[derive(Clone)]
@@ -129,8 +132,20 @@ pub fn instant(
     at: Timestamp,
     options: &EvalOptions,
 ) -> Result<Evaluated, EvalError> {
+    instant_with(&Memo::default(), expr, source, at, options)
+}
+
+/// As [`instant`], with what earlier evaluations have learned about labels.
+pub fn instant_with(
+    memo: &Memo,
+    expr: &Expr,
+    source: &dyn Source,
+    at: Timestamp,
+    options: &EvalOptions,
+) -> Result<Evaluated, EvalError> {
     let grid = Grid::point(at.0);
-    let mut engine = Engine::new(source, options, Bounds { start: at.0, end: at.0, step: 0 });
+    let asked = Bounds { start: at.0, end: at.0, step: 0 };
+    let mut engine = Engine::new(source, options, memo, asked);
     let value = if expr.value_type() == ValueType::Matrix {
         samples(&mut engine, expr, grid)?
     } else {
@@ -156,7 +171,8 @@ pub fn range(
 ) -> Result<Evaluated, EvalError> {
     let grid = grid_of(steps, options)?;
     let asked = Bounds { start: steps.start.0, end: steps.end.0, step: grid.step };
-    let mut engine = Engine::new(source, options, asked);
+    let memo = Memo::default();
+    let mut engine = Engine::new(source, options, &memo, asked);
     let kind = expr.value_type();
     if kind != ValueType::Scalar && kind != ValueType::Vector {
         return Err(EvalError::execution(format!(
@@ -225,8 +241,11 @@ fn samples<'a>(engine: &mut Engine<'a>, expr: &'a Expr, grid: Grid) -> Result<Va
 /// Takes off the names that are to go, and sees that the series are still distinct.
 fn finish(engine: &Engine, mut vector: Vector) -> Result<Vector, EvalError> {
     let mut dropped = false;
+    let stripped = Numbering::new(engine.memo, Signature::without(&[], engine.eager()).stripped());
     for head in vector.heads.iter_mut().filter(|head| head.drop_name) {
-        head.labels = strip(&head.labels);
+        if metadata(&head.labels).next().is_some() {
+            head.labels = stripped.labels_of(head);
+        }
         dropped = true;
     }
     if !dropped || engine.eager() || vector.distinct {

@@ -10,17 +10,17 @@ use super::engine::Engine;
 use super::error::EvalError;
 use crate::base::{HashMap, Labels, METRIC_NAME};
 
-/// The metadata label that sorts last.
-const LAST_METADATA: &str = "__unit__";
+/// The labels that describe the metric rather than the series, in order.
+pub(super) const METADATA: [&str; 3] = [METRIC_NAME, "__type__", "__unit__"];
 
-/// The labels that describe the metric rather than the series.
+/// Whether a label describes the metric rather than the series.
 pub(super) fn is_metadata(name: &str) -> bool {
-    name == METRIC_NAME || name == "__type__" || name == LAST_METADATA
+    METADATA.contains(&name)
 }
 
 /// The metadata labels of a set. Labels are sorted, so few of the others are looked at.
 pub(super) fn metadata(labels: &Labels) -> impl Iterator<Item = (&str, &str)> {
-    let near = labels.iter().take_while(|(name, _)| *name <= LAST_METADATA);
+    let near = labels.iter().take_while(|(name, _)| *name <= METADATA[2]);
     near.filter(|(name, _)| is_metadata(name))
 }
 

@@ -7,9 +7,8 @@ use super::column::{ABSENT, Grid, Head, Vector, is_present};
 use super::engine::Engine;
 use super::error::EvalError;
 use super::float::{go_g, nan_first, quantile};
-use super::keys::Numbering;
 use super::names::settled;
-use crate::base::fingerprint;
+use crate::base::{HashMap, Labels, fingerprint};
 
 impl<'a> Engine<'a> {
     /// Keeps some of each group's series, at every step anew.
@@ -128,20 +127,20 @@ impl<'a> Engine<'a> {
             names.push(label.to_owned());
         }
         let signature = self.grouping_signature(&grouping);
-        let mut numbering = Numbering::default();
+        // The counted label sets are new ones every time: not worth remembering.
+        let mut numbers: HashMap<Labels, usize> = HashMap::default();
         let mut groups = Groups { of: Vec::new(), heads: Vec::new() };
         let mut values: Vec<f64> = Vec::new();
         for (head, row) in vector.rows() {
             let labels = settled(head, self.eager());
             for (step, value) in row.iter().enumerate().filter(|(_, value)| is_present(**value)) {
                 let labels = labels.with(label, &go_fixed(*value));
-                let head = Head { labels, drop_name: false };
-                let group = numbering.number(&signature, &head) as usize;
-                if group == groups.heads.len() {
-                    let labels = signature.labels(&head);
-                    groups.heads.push(Head { labels, drop_name: false });
+                let labels = signature.labels(&Head { labels, drop_name: false });
+                let group = *numbers.entry(labels).or_insert_with_key(|labels| {
+                    groups.heads.push(Head { labels: labels.clone(), drop_name: false });
                     values.resize(values.len() + grid.count, ABSENT);
-                }
+                    groups.heads.len() - 1
+                });
                 let cell = &mut values[group * grid.count + step];
                 *cell = if is_present(*cell) { *cell + 1.0 } else { 1.0 };
             }

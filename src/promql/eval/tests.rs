@@ -166,3 +166,90 @@ fn check_steps(text: &str, options: &EvalOptions) {
         assert_eq!(format!("{step:?}"), format!("{now:?}"), "{text} at {at}");
     }
 }
+
+/// Series that come and go while one memo serves every evaluation: it must never show.
+mod with_a_memo {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::window::{Caps, Retention, Window};
+
+    const QUERIES: [&str; 16] = [
+        "sum by (a) (x)",
+        "max by (__name__, b) ({__name__=~\"x|y\"})",
+        "count without (b) (y)",
+        "count without (__type__) ({__name__=~\"x|y\", b!=\"1\"})",
+        "sum by () (x) / sum(x)",
+        "x / on (a, b) y",
+        "x * ignoring (c) y",
+        "x * ignoring (c, b) group_left () sum by (a) (y)",
+        "x > on (a, b) y",
+        "x == bool ignoring (c) y",
+        "x and on (a) y",
+        "y unless on () x",
+        "x or ignoring (c) y",
+        "rate(x[1m]) + rate(x[1m])",
+        "x + on (a) group_left (c) max by (a, c) (y)",
+        "x + on (a, b) fill_right (7) y",
+    ];
+
+    /// A series of one of two metrics, and the steps at which it has a sample.
+    fn series() -> impl Strategy<Value = (Labels, Vec<bool>)> {
+        let value = prop_oneof![Just(""), Just("1"), Just("2")];
+        let kind = prop_oneof![Just(""), Just(""), Just("counter")];
+        let labels =
+            (prop_oneof![Just("x"), Just("y")], kind, [value.clone(), value.clone(), value]);
+        let labels = labels.prop_map(|(name, kind, [a, b, c])| {
+            let pairs = [("__name__", name), ("__type__", kind), ("a", a), ("b", b), ("c", c)];
+            Labels::from_pairs(pairs)
+        });
+        (labels, prop::collection::vec(any::<bool>(), 8))
+    }
+
+    /// The result as text, in which NaN equals NaN; an error is a result too.
+    fn shown(result: Result<Evaluated, EvalError>) -> String {
+        match result {
+            Ok(evaluated) => format!("{:?} {:?}", evaluated.value, evaluated.annotations),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    proptest! {
+        // Each case is 256 evaluations, in a build that is not optimised.
+        #![proptest_config(ProptestConfig::with_cases(32))]
+        #[test]
+        fn results_are_those_of_an_empty_one(
+            all in prop::collection::vec(series(), 1..12),
+            forgets in prop::collection::vec(any::<bool>(), 8),
+            delayed_name_removal in any::<bool>(),
+        ) {
+            let options = EvalOptions {
+                lookback: Duration::from_secs(15),
+                delayed_name_removal,
+                ..EvalOptions::default()
+            };
+            let caps = Caps { max_series: 100, max_bytes: 1 << 20 };
+            let mut window = Window::new(caps, Retention::default());
+            let mut memo = Memo::default();
+            for (step, forget) in forgets.into_iter().enumerate() {
+                let at = Timestamp(step as i64 * 10_000);
+                for (n, (labels, there)) in all.iter().enumerate() {
+                    if there[step] {
+                        let id = window.series(labels).expect("below the caps");
+                        window.append(id, Sample { at, value: (n * 3 + step) as f64 });
+                    }
+                }
+                for text in QUERIES {
+                    let expr = expr(text);
+                    let with = shown(instant_with(&memo, &expr, &window, at, &options));
+                    let without = shown(instant(&expr, &window, at, &options));
+                    prop_assert_eq!(with, without, "{} at {}", text, at);
+                }
+                window.forget_expired(at);
+                if forget {
+                    memo.forget_unused();
+                }
+            }
+        }
+    }
+}
