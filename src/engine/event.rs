@@ -1,6 +1,7 @@
 //! Everything that can happen to the engine. The set is closed: whoever reads it knows every cause
 //! of work.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -79,8 +80,19 @@ pub enum Event {
     Reload(Box<Setup>),
     /// A new configuration was refused; the old one stays.
     ReloadFailed(String),
+    /// What an operator or the Control Plane has switched is this from now on.
+    Switches(Switches),
     /// Somebody works on the outbox (`plimsoll outbox retry|drop`).
     Outbox(OutboxCommand),
+}
+
+/// What holds actions from outside.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Switches {
+    /// The kill-switch file is there: no action of any kind.
+    pub kill: bool,
+    /// Services with a backup or a migration under way.
+    pub busy: BTreeSet<String>,
 }
 
 /// An operator's command to the outbox.

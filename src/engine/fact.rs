@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::alerts::{Doubt, ResolveReason};
 use crate::base::{Labels, RuleId, Timestamp};
 use crate::outbox;
+use crate::policy::HoldReason;
 
 /// One thing worth telling. The set is closed.
 #[derive(Clone, PartialEq, Debug)]
@@ -36,7 +37,11 @@ pub enum Fact {
     /// An action was decided and handed to the edge lane.
     Decided { labels: Labels, action: &'static str, dry_run: bool, subject: String },
     /// An action was decided and held.
-    Held { labels: Labels, action: &'static str, reason: &'static str },
+    Held { labels: Labels, action: &'static str, reason: HoldReason },
+    /// How a restart ended.
+    Outcome { subject: String, outcome: &'static str, why: String },
+    /// The host itself is the patient, or no longer.
+    HostIncident { started: bool, reason: String, tenants: Vec<String> },
     /// The edge lane moved.
     Outbox(outbox::Fact),
     /// An Alertmanager instance cannot be reached; `first` if it could be before.

@@ -127,7 +127,7 @@ impl Engine {
         let batch = self.batch();
         let Some(outbox) = &mut self.outbox else { return };
         let turn = outbox.push(draft, now, batch);
-        self.take_turn(turn);
+        self.take_turn(now, turn);
     }
 
     /// Starts the deliveries that are due.
@@ -137,16 +137,19 @@ impl Engine {
         let mut turn = outbox.due(now, batch);
         let attempts = std::mem::take(&mut turn.attempts);
         step.requests.extend(attempts.into_iter().map(Request::Deliver));
-        self.take_turn(turn);
+        self.take_turn(now, turn);
     }
 
-    pub(super) fn take_turn(&mut self, turn: Turn) {
+    pub(super) fn take_turn(&mut self, now: Now, turn: Turn) {
         debug_assert!(turn.attempts.is_empty(), "attempts start in one place");
         if !turn.facts.is_empty() {
             self.view_is_old = true;
         }
         self.changes.extend(turn.changes);
-        self.facts.extend(turn.facts.into_iter().map(Fact::Outbox));
+        for fact in turn.facts {
+            self.note_delivery(now, &fact);
+            self.facts.push(Fact::Outbox(fact));
+        }
     }
 
     pub(super) fn take_command(&mut self, now: Now, command: OutboxCommand) {
@@ -157,7 +160,7 @@ impl Engine {
             OutboxCommand::Drop(id) => outbox.drop_delivery(&id),
         };
         if let Ok(turn) = turn {
-            self.take_turn(turn);
+            self.take_turn(now, turn);
         }
     }
 

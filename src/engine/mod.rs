@@ -15,10 +15,13 @@ mod durable;
 mod edge;
 mod evaluate;
 mod event;
+mod evidence;
 mod fact;
 mod group;
+mod host;
 mod judge;
 mod level;
+mod outcome;
 mod recent;
 mod rehearsal;
 mod restored;
@@ -41,12 +44,12 @@ use crate::alerts::{Alert, Presenter};
 use crate::base::{Batch, Change, Labels, Now, RuleId, Sample, TargetId, Timestamp};
 use crate::containers::Counts;
 use crate::outbox::{Outbox, Reply};
-use crate::policy::{Episodes, Guards};
+use crate::policy::Memory;
 use crate::promql::Memo;
 use crate::rules;
 use crate::window::{Selector, SeriesId, Span, Window};
 
-pub use event::{Event, OutboxCommand, Scraped, TargetInfo};
+pub use event::{Event, OutboxCommand, Scraped, Switches, TargetInfo};
 pub use fact::Fact;
 pub use group::Pace;
 pub use recent::{Evaluation, RECENT};
@@ -78,11 +81,14 @@ pub struct Engine {
     dropped_targets: Vec<Labels>,
     presenter: Presenter,
     outbox: Option<Outbox>,
-    guards: Guards,
-    episodes: Episodes,
+    memory: Memory,
     containers: Containers,
     /// Kills that were told.
     told_kills: BTreeMap<String, Counts>,
+    usage_at: Option<Timestamp>,
+    switches: Switches,
+    /// Rules that ran in this round, with the time they looked at.
+    to_judge: Vec<((usize, usize), Timestamp)>,
     /// The order in which groups of one round run: records before the rules that read them.
     order: Vec<usize>,
     /// Alerts whose rule is gone: they end, and are told.
@@ -127,12 +133,11 @@ impl Engine {
             facts.extend(problems.into_iter().map(|problem| Fact::RowUnreadable { problem }));
             outbox
         });
-        let (guards, problems) = Guards::recover(rows.iter().cloned(), now);
-        let (episodes, more) = Episodes::recover(rows.iter().cloned());
+        let (memory, problems) = Memory::recover(rows, now);
         let watched_until = restored.last_evaluation.unwrap_or(now.wall);
         let (mut containers, rest) = Containers::recover(rows, watched_until);
         containers.restore_heard(restored.docker_heard);
-        let unreadable = problems.into_iter().chain(more).chain(rest);
+        let unreadable = problems.into_iter().chain(rest);
         facts.extend(unreadable.map(|problem| Fact::RowUnreadable { problem }));
         let down_for = restored.last_evaluation.map_or(Duration::ZERO, |at| now.wall.since(at));
         for alert in restored.alerts.values_mut().flat_map(BTreeMap::values_mut) {
@@ -152,10 +157,12 @@ impl Engine {
             dropped_targets: Vec::new(),
             presenter: Presenter::new(setup.presenter, &setup.alertmanagers),
             outbox,
-            guards,
-            episodes,
+            memory,
             told_kills: containers.counts(),
             containers,
+            usage_at: None,
+            switches: Switches::default(),
+            to_judge: Vec::new(),
             order: Vec::new(),
             orphans: restored.alerts,
             writes_alert_series: false,
@@ -268,6 +275,7 @@ impl Engine {
                 self.view_is_old = true;
             }
             Event::Docker(report) => self.take_docker(now, report),
+            Event::Switches(switches) => self.switches = switches,
             Event::Outbox(command) => self.take_command(now, command),
         }
     }
@@ -280,6 +288,7 @@ impl Engine {
         self.window.rebase(by_ms);
         self.presenter.rebase(by_ms);
         self.rebase_containers(by_ms);
+        self.memory.rebase(by_ms);
         self.newest_sample = Timestamp(self.newest_sample.0.saturating_add(by_ms));
         self.covered_since = Timestamp(self.covered_since.0 + by_ms);
         self.noted_evaluation = None;
@@ -469,7 +478,7 @@ impl Engine {
     fn take_reply(&mut self, now: Now, reply: Reply) {
         let Some(outbox) = &mut self.outbox else { return };
         let turn = outbox.settle(reply, now);
-        self.take_turn(turn);
+        self.take_turn(now, turn);
     }
 
     fn view(&self, now: Now) -> View {

@@ -39,6 +39,7 @@ impl Engine {
             }
         }
         self.end_unclaimed();
+        self.judge_round(now);
     }
 
     fn is_fed_by_a_running_scrape(&self, group: &GroupState, slot: Timestamp) -> bool {
@@ -135,7 +136,7 @@ impl Engine {
                     write_alert_series(state, &mut self.window, context.at);
                 }
                 self.take_changes(now, (group_index, rule_index), changes);
-                self.judge(now, (group_index, rule_index), at);
+                self.to_judge.push(((group_index, rule_index), at));
             }
             Err(error) => {
                 let first = state.health != Health::Bad;
@@ -195,7 +196,7 @@ impl Engine {
             Change::Firing if asks => {
                 let service = alert.labels.get("service");
                 let subject = service.unwrap_or_else(|| alert.name());
-                self.changes.push(self.episodes.record(subject, wall));
+                self.changes.push(self.memory.episodes.record(subject, wall));
             }
             Change::Resolved if asks => self.close_actions(&rule.0, alert),
             _ => {}

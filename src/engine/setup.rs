@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::containers::{Containers, OOM_COUNTER, OOM_TOTAL, START_TIME};
+use super::evidence::EVIDENCE_NAMES;
 use super::group::Pace;
-use super::judge::EVIDENCE_NAMES;
 use crate::alerts::PresenterConfig;
 use crate::base::Labels;
 use crate::containers::id_in_cgroup;

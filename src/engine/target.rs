@@ -34,6 +34,8 @@ pub(super) struct Target {
     pub health: Health,
     pub last_error: Option<String>,
     pub last_scrape: Option<Timestamp>,
+    /// The slot since which every scrape has failed.
+    pub failing_since: Option<Timestamp>,
     last_duration: Duration,
     last_samples: u64,
     /// Local id of the scrape cache → series; `None` where the window refused it.
@@ -95,6 +97,7 @@ impl Target {
             health: Health::Unknown,
             last_error: None,
             last_scrape: None,
+            failing_since: None,
             last_duration: Duration::ZERO,
             last_samples: 0,
             series: Vec::new(),
@@ -134,6 +137,7 @@ impl Target {
         self.next_slot = Grid::new(self.info.interval, self.phase).next_slot(now);
         self.in_flight = self.in_flight.map(shift);
         self.last_scrape = self.last_scrape.map(shift);
+        self.failing_since = self.failing_since.map(shift);
     }
 
     /// Takes a successful scrape in. `enrich` adds the labels of the host's own knowledge.
@@ -292,11 +296,13 @@ impl Target {
         match result {
             Ok(batch) => {
                 self.health = Health::Good;
+                self.failing_since = None;
                 self.last_error = None;
                 self.last_samples = batch.points.len() as u64;
             }
             Err(error) => {
                 self.health = Health::Bad;
+                self.failing_since.get_or_insert(slot);
                 self.last_error = Some(error.clone());
             }
         }

@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use super::*;
-use crate::alerts::AlertState;
-use crate::alerts::{PresenterConfig, Verdict};
+
+mod judgement;
+
+use crate::alerts::{AlertState, PresenterConfig, Verdict};
 use crate::base::{Receipt, TargetId};
 use crate::containers::{Container, ContainerId, Counts, Happening, Report, Status, What};
 use crate::exposition::{Format, Limits, Scan, SeriesCache};
@@ -216,7 +218,10 @@ fn tell(fact: &Fact) -> Option<String> {
         Fact::AlertUnknown { .. } => "unknown".to_owned(),
         Fact::AlertKnown { .. } => "known".to_owned(),
         Fact::Decided { action, dry_run, .. } => format!("decided {action} dry={dry_run}"),
-        Fact::Held { action, reason, .. } => format!("held {action}: {reason}"),
+        Fact::Held { action, reason, .. } => format!("held {action}: {}", reason.name()),
+        Fact::Outcome { outcome, .. } => format!("outcome {outcome}"),
+        Fact::HostIncident { started: true, .. } => "host incident".to_owned(),
+        Fact::HostIncident { started: false, .. } => "host incident over".to_owned(),
         Fact::ClockStepped { by_ms } => format!("stepped {by_ms}"),
         Fact::SeriesRefused { count, first, .. } => format!("refused {count} first={first}"),
         Fact::SeriesFit { .. } => "fit".to_owned(),

@@ -368,6 +368,10 @@ pub struct Evidence {
     /// CPU limit, cores.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cpu_limit_cores: Option<f64>,
+    /// What is wrong, in one word: `leak`, `undersized`, `traffic`, `memory`, `page_cache`,
+    /// `cpu_saturation`, `cpu_burst`, `cpu_starvation` or `unclear`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cause: Option<String>,
     /// Episodes of this kind in the last seven days.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub episodes_7d: Option<u64>,

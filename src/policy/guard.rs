@@ -1,238 +1,23 @@
-//! What holds an action back: modes, cool-downs, budgets, and the memory of what was done.
+//! The memory of what was done: cool-downs, budgets, and which requests are still open.
 //!
-//! The memory is durable (table `guards`, one row per subject) and written before the action is
-//! sent, so a restart of the sidecar cannot repeat an action. Spans are measured on the monotonic
-//! clock within a boot, so a step of the wall clock neither opens nor closes a guard; only the time
-//! the process was not running is taken from the wall.
+//! It is durable (table `guards`, one row per subject) and written before the action is sent, so a
+//! restart of the sidecar cannot repeat an action. Spans are measured on the monotonic clock within
+//! a boot, so a step of the wall clock neither opens nor closes a guard; only the time the process
+//! was not running is taken from the wall.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::decide::Proposal;
-use super::m2::Vhost;
-use super::plan::Plans;
-use crate::base::{Change, Labels, Now, Table, Timestamp};
+use super::config::{DAY, HOUR, Limits};
+use super::history::{History, is_failure};
+use super::incident::Proposal;
+use crate::base::{Change, Now, Table, Timestamp};
 use crate::outbox::{ActionKind, LastAction, WireTime};
 
-const HOUR: Duration = Duration::from_secs(3600);
-const DAY: Duration = Duration::from_secs(24 * 3600);
 /// Rows of this module in the table.
 const PREFIX: &str = "actions/";
-
-/// How far an action may go. Alerts and their events flow in every mode.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
-pub enum Mode {
-    /// Decide and record, send nothing.
-    #[default]
-    Observe,
-    /// Send, marked `dry_run`.
-    Notify,
-    /// Send as a request.
-    Act,
-}
-
-impl Mode {
-    /// Reads the word of the configuration.
-    pub fn parse(word: &str) -> Option<Mode> {
-        [Mode::Observe, Mode::Notify, Mode::Act].into_iter().find(|mode| mode.name() == word)
-    }
-
-    /// The word of the configuration.
-    pub fn name(self) -> &'static str {
-        match self {
-            Mode::Observe => "observe",
-            Mode::Notify => "notify",
-            Mode::Act => "act",
-        }
-    }
-}
-
-/// Numbers that hold actions back. All are ours (domain.md §8) and configurable.
-#[derive(Clone, PartialEq, Debug)]
-pub struct Limits {
-    /// Between two restarts of a service.
-    pub restart_cool_down: Duration,
-    /// Between two nudges of a service.
-    pub nudge_cool_down: Duration,
-    /// Between two pieces of the same advice.
-    pub advise_cool_down: Duration,
-    /// Restarts of one tenant's services in 24 hours.
-    pub restarts_per_tenant_day: usize,
-    /// Restarts open on the host at once.
-    pub restarts_at_once: usize,
-    /// A container younger than this is left to start.
-    pub start_grace: Duration,
-    /// After this long a request must not be carried out any more.
-    pub expiry: Duration,
-    /// Episodes within seven days before a nudge.
-    pub nudge_episodes: u64,
-    /// The oldest evidence that may act, unless three scrape intervals are longer.
-    pub evidence_age: Duration,
-}
-
-impl Default for Limits {
-    fn default() -> Limits {
-        Limits {
-            restart_cool_down: Duration::from_secs(15 * 60),
-            nudge_cool_down: 7 * DAY,
-            advise_cool_down: DAY,
-            restarts_per_tenant_day: 3,
-            restarts_at_once: 1,
-            // A worker of Gunicorn and a cold cache need some minutes (domain.md A§2.2).
-            start_grace: Duration::from_secs(5 * 60),
-            expiry: Duration::from_secs(15 * 60),
-            nudge_episodes: 3,
-            evidence_age: Duration::from_secs(120),
-        }
-    }
-}
-
-impl Limits {
-    pub(super) fn cool_down(&self, kind: ActionKind) -> Duration {
-        match kind {
-            ActionKind::Restart => self.restart_cool_down,
-            ActionKind::Nudge => self.nudge_cool_down,
-            ActionKind::Advise | ActionKind::RollbackAdvice => self.advise_cool_down,
-        }
-    }
-
-    /// How long something done can still matter.
-    fn memory(&self) -> Duration {
-        let spans = [self.restart_cool_down, self.nudge_cool_down, self.advise_cool_down];
-        // An hour more, so that nothing is forgotten at the very moment it is asked for.
-        spans.into_iter().max().unwrap_or(DAY).max(DAY).max(self.expiry) + HOUR
-    }
-}
-
-/// Everything that judgement needs from configuration.
-#[derive(Clone, PartialEq, Debug)]
-pub struct PolicyConfig {
-    /// For every action that has no mode of its own.
-    pub mode: Mode,
-    /// Modes of single actions. A nudge speaks to customers, so it is `observe` until someone
-    /// decides otherwise (document A §2.4: "business policy").
-    pub modes: BTreeMap<ActionKind, Mode>,
-    /// The catalogue.
-    pub plans: Plans,
-    /// Cool-downs and budgets.
-    pub limits: Limits,
-    /// M2's virtual hosts.
-    pub vhosts: Vec<Vhost>,
-    /// Memory of the machine M2 sizes itself by, where no exporter tells it.
-    pub m2_memory_bytes: Option<u64>,
-}
-
-impl Default for PolicyConfig {
-    fn default() -> PolicyConfig {
-        PolicyConfig {
-            mode: Mode::Observe,
-            modes: BTreeMap::from([(ActionKind::Nudge, Mode::Observe)]),
-            plans: Plans::default(),
-            limits: Limits::default(),
-            vhosts: Vec::new(),
-            m2_memory_bytes: None,
-        }
-    }
-}
-
-impl PolicyConfig {
-    /// The mode of an action.
-    pub fn mode_of(&self, kind: ActionKind) -> Mode {
-        self.modes.get(&kind).copied().unwrap_or(self.mode)
-    }
-
-    /// Everything configuration contributes to the window, so that rules can join on it.
-    pub fn series(&self, host: &str) -> Vec<(Labels, f64)> {
-        let vhosts = self.vhosts.iter().flat_map(|vhost| vhost.series(host));
-        let memory = self
-            .m2_memory_bytes
-            .map(|bytes| super::series("plimsoll_m2_memory_bytes", [("host", host)], bytes as f64));
-        self.plans.series().into_iter().chain(vhosts).chain(memory).collect()
-    }
-}
-
-/// Why an action was held. The name is the same in logs, metrics and the API.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub enum HoldReason {
-    /// The rule asks for none.
-    NoneAsked,
-    /// The alert cannot be judged at the moment.
-    AlertUnknown,
-    /// The newest sample is too old.
-    StaleEvidence,
-    /// A figure the decision rests on is missing.
-    MissingEvidence,
-    /// Nobody owns it, or many do.
-    NotAttributable,
-    /// Databases, Redis, M2, shared and unknown containers are never restarted.
-    RoleForbids,
-    /// It has only just started.
-    StartGrace,
-    /// Asked for already in this episode.
-    AlreadyAsked,
-    /// The last one was too recent.
-    CoolDown,
-    /// The tenant had its share of restarts today.
-    TenantBudget,
-    /// Another restart is under way on this host.
-    HostBusy,
-    /// The host itself is short of memory: the tenant is not to blame.
-    HostPressure,
-    /// Health checks fail already; a restart would hide why.
-    GatesFailing,
-    /// Not often enough yet.
-    TooFewEpisodes,
-    /// What the tenant needs does not fit the next plan either.
-    NextPlanTooSmall,
-    /// Decided and recorded, but the mode is `observe`.
-    Observe,
-}
-
-impl HoldReason {
-    /// Every reason, for metrics that start at zero.
-    pub const ALL: [HoldReason; 16] = [
-        HoldReason::NoneAsked,
-        HoldReason::AlertUnknown,
-        HoldReason::StaleEvidence,
-        HoldReason::MissingEvidence,
-        HoldReason::NotAttributable,
-        HoldReason::RoleForbids,
-        HoldReason::StartGrace,
-        HoldReason::AlreadyAsked,
-        HoldReason::CoolDown,
-        HoldReason::TenantBudget,
-        HoldReason::HostBusy,
-        HoldReason::HostPressure,
-        HoldReason::GatesFailing,
-        HoldReason::TooFewEpisodes,
-        HoldReason::NextPlanTooSmall,
-        HoldReason::Observe,
-    ];
-
-    /// The stable name.
-    pub fn name(self) -> &'static str {
-        match self {
-            HoldReason::NoneAsked => "none_asked",
-            HoldReason::AlertUnknown => "alert_unknown",
-            HoldReason::StaleEvidence => "stale_evidence",
-            HoldReason::MissingEvidence => "missing_evidence",
-            HoldReason::NotAttributable => "not_attributable",
-            HoldReason::RoleForbids => "role_forbids",
-            HoldReason::StartGrace => "start_grace",
-            HoldReason::AlreadyAsked => "already_asked",
-            HoldReason::CoolDown => "cool_down",
-            HoldReason::TenantBudget => "tenant_budget",
-            HoldReason::HostBusy => "host_busy",
-            HoldReason::HostPressure => "host_pressure",
-            HoldReason::GatesFailing => "gates_failing",
-            HoldReason::TooFewEpisodes => "too_few_episodes",
-            HoldReason::NextPlanTooSmall => "next_plan_too_small",
-            HoldReason::Observe => "observe",
-        }
-    }
-}
 
 /// One action on one subject. A row of the journal is a list of these.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -260,21 +45,6 @@ impl Done {
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Guards {
     subjects: BTreeMap<String, Vec<Done>>,
-}
-
-/// What was done before, as one decision needs it.
-#[derive(Clone, PartialEq, Debug, Default)]
-pub struct History {
-    /// Time since the last action of each kind on the subject.
-    pub since: BTreeMap<ActionKind, Duration>,
-    /// Keys of the episodes in which something was asked.
-    pub asked: Vec<String>,
-    /// The last action of any kind.
-    pub last: Option<LastAction>,
-    /// Restarts of the tenant's services in 24 hours; services without tenant share one count.
-    pub tenant_restarts_day: usize,
-    /// Restarts on this host without a known outcome.
-    pub restarts_open: usize,
 }
 
 impl Guards {
@@ -309,6 +79,7 @@ impl Guards {
             tenant_restarts_day: restarts()
                 .filter(|done| done.tenant == tenant && done.age(now) < DAY)
                 .count(),
+            host_restarts_hour: restarts().filter(|done| done.age(now) < HOUR).count(),
             // A request that expired is carried out by nobody, whatever became of its answer.
             restarts_open: restarts()
                 .filter(|done| done.open && done.age(now) < limits.expiry)
@@ -332,9 +103,12 @@ impl Guards {
             at: WireTime(done.at),
             result: done.result.clone(),
         });
+        let restarts = own.iter().rev().filter(|done| done.kind == ActionKind::Restart);
+        let failed = |done: &&Done| done.result.as_deref().is_some_and(is_failure);
         History {
             since,
-            asked: own.iter().map(|done| done.dedup_key.clone()).collect(),
+            restarts_without_effect: restarts.take_while(failed).count(),
+            asked: own.iter().map(|done| (done.dedup_key.clone(), done.result.clone())).collect(),
             last,
             ..History::default()
         }

@@ -5,19 +5,42 @@
 //! cool-downs and budgets. Everything held back says why ([`HoldReason`]). Nothing here sends,
 //! reads a clock or queries the window: evidence and history are passed in.
 
+mod config;
 mod decide;
+mod diagnose;
 mod episodes;
+mod fit;
 mod guard;
+mod histogram;
+mod history;
+mod hold;
+mod incident;
+mod interlock;
+mod ladder;
 mod m2;
+mod memory;
 mod plan;
 mod tenant;
+mod usage;
+mod verify;
 
-pub use decide::{Decision, Evidence, Incident, Proposal, decide};
+pub use config::{Limits, Mode, PolicyConfig};
+pub use decide::{Decision, decide};
+pub use diagnose::{Cause, Symptoms, diagnose};
 pub use episodes::Episodes;
-pub use guard::{Guards, History, HoldReason, Limits, Mode, PolicyConfig};
+pub use fit::{Direction, Fit, fit};
+pub use guard::Guards;
+pub use histogram::Histogram;
+pub use history::History;
+pub use hold::HoldReason;
+pub use incident::{Case, Circumstances, Evidence, Incident, Proposal};
+pub use interlock::{HostCause, HostEdge, HostIncident, HostSigns, Interlock, InterlockConfig};
 pub use m2::Vhost;
+pub use memory::Memory;
 pub use plan::{Plan, Plans};
 pub use tenant::{Identity, TenantRule};
+pub use usage::{Observation, Service, Trend, Usage};
+pub use verify::{Outcome, Request, Seen, Verdict, Verifier, VerifyConfig};
 
 use crate::base::{Labels, METRIC_NAME};
 

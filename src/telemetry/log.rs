@@ -25,7 +25,9 @@ pub fn record(fact: &Fact) {
         | Fact::AlertUnknown { .. }
         | Fact::AlertKnown { .. }
         | Fact::Decided { .. }
-        | Fact::Held { .. } => of_judgement(fact),
+        | Fact::Held { .. }
+        | Fact::Outcome { .. }
+        | Fact::HostIncident { .. } => of_judgement(fact),
         Fact::ContainerEnded { .. } | Fact::OomKilled { .. } | Fact::CrashLoop { .. } => {
             of_containers(fact);
         }
@@ -99,8 +101,16 @@ fn of_judgement(fact: &Fact) {
             info!(%labels, action, dry_run, subject, "an action was decided");
         }
         Fact::Held { labels, action, reason } => {
-            info!(%labels, action, reason, "an action was decided and held");
+            let (reason, lifted_by) = (reason.name(), reason.lifted_by());
+            info!(%labels, action, reason, lifted_by, "an action was decided and held");
         }
+        Fact::Outcome { subject, outcome, why } => {
+            info!(subject, outcome, why, "an action has an outcome");
+        }
+        Fact::HostIncident { started: true, reason, tenants } => {
+            error!(reason, ?tenants, "a host incident began: actions on tenants are frozen");
+        }
+        Fact::HostIncident { started: false, .. } => warn!("the host incident is over"),
         _ => {}
     }
 }
@@ -205,6 +215,8 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     use serde_json::Value;
+
+    use crate::policy::HoldReason;
     use tracing_subscriber::fmt::MakeWriter;
 
     use super::*;
@@ -316,7 +328,7 @@ mod tests {
         let fact = Fact::AlertUnknown { labels: labels.clone(), doubt: Doubt::RangeNotCovered };
         let message = "an alert is unknown: its inputs are missing";
         check(&fact, "WARN", message, ("why", "the rule looks back to before the start"));
-        let fact = Fact::Held { labels, action: "restart", reason: "cool_down" };
+        let fact = Fact::Held { labels, action: "restart", reason: HoldReason::CoolDown };
         check(&fact, "INFO", "an action was decided and held", ("reason", "cool_down"));
         let fact = Fact::Outbox(outbox::Fact::Retrying {
             id: DeliveryId("evt_1".to_owned()),

@@ -1,7 +1,15 @@
 //! Each case starts from an incident that leads to an action and changes one thing.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
 use super::*;
-use crate::policy::Limits;
+use crate::base::{Labels, Timestamp};
+use crate::outbox;
+use crate::policy::{
+    Case as Given, Circumstances, Direction, Evidence, Fit, History, Incident, Limits, Plan,
+    Symptoms,
+};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const GIB: f64 = 1_073_741_824.0;
@@ -10,12 +18,14 @@ struct Case {
     incident: Incident,
     evidence: Evidence,
     history: History,
+    circumstances: Circumstances,
     config: PolicyConfig,
 }
 
 impl Case {
     fn decide(&self) -> Decision {
-        decide(&self.incident, &self.evidence, &self.history, now(), &self.config)
+        let Case { incident, evidence, history, circumstances, config } = self;
+        decide(&Given { incident, evidence, history, circumstances }, now(), config)
     }
 
     fn label(&mut self, name: &str, value: &str) {
@@ -50,11 +60,9 @@ fn case(asks: Asked) -> Case {
             unknown: false,
         },
         evidence: Evidence {
-            figures: outbox::Evidence {
-                ratio: Some(0.93),
-                episodes_7d: Some(3),
-                ..outbox::Evidence::default()
-            },
+            figures: outbox::Evidence { episodes_7d: Some(3), ..outbox::Evidence::default() },
+            symptoms: Symptoms { working_set_ratio: Some(0.93), ..Symptoms::default() },
+            change_age: None,
             sample_age: Duration::from_secs(4),
             interval: Duration::from_secs(5),
             container_age: Some(60 * MINUTE),
@@ -62,8 +70,10 @@ fn case(asks: Asked) -> Case {
             gates_failing: false,
             limit_drift: false,
             needed_bytes: None,
+            fit: None,
         },
         history: History::default(),
+        circumstances: Circumstances::default(),
         config: PolicyConfig { mode: Mode::Act, modes: BTreeMap::new(), ..PolicyConfig::default() },
     }
 }
@@ -81,8 +91,8 @@ fn check(asks: Asked, want: &str, change: impl FnOnce(&mut Case)) {
 }
 
 fn throttled(case: &mut Case) {
-    case.evidence.figures.ratio = Some(0.4);
-    case.evidence.figures.throttled_ratio = Some(0.6);
+    case.evidence.symptoms.working_set_ratio = Some(0.4);
+    case.evidence.symptoms.throttled_ratio = Some(0.6);
 }
 
 #[test]
@@ -93,15 +103,17 @@ fn the_rule_asks_and_the_evidence_chooses() {
     check(Asked::RollbackAdvice, "rollback_advice", |_| {});
     check(Asked::None, "none_asked", |_| {});
     check(Asked::Decide, "restart", |_| {});
-    check(Asked::Decide, "restart", |case| case.evidence.figures.ratio = Some(0.9));
+    check(Asked::Decide, "restart", |case| case.evidence.symptoms.working_set_ratio = Some(0.9));
     check(Asked::Decide, "nudge", throttled);
     check(Asked::Decide, "restart", |case| {
         throttled(case);
-        case.evidence.figures.oom_events_10m = Some(1.0);
+        case.evidence.symptoms.oom_events = Some(1.0);
     });
-    check(Asked::Decide, "missing_evidence", |case| case.evidence.figures.ratio = None);
     check(Asked::Decide, "missing_evidence", |case| {
-        case.evidence.figures.ratio = Some(f64::NAN);
+        case.evidence.symptoms.working_set_ratio = None
+    });
+    check(Asked::Decide, "missing_evidence", |case| {
+        case.evidence.symptoms.working_set_ratio = Some(f64::NAN);
     });
 }
 
@@ -152,12 +164,14 @@ fn history_holds_back() {
     check(Asked::Nudge, "cool_down", since(ActionKind::Nudge, week - second));
     check(Asked::Nudge, "nudge", since(ActionKind::Nudge, week));
     check(Asked::Restart, "tenant_budget", |case| case.history.tenant_restarts_day = 3);
+    check(Asked::Restart, "host_budget", |case| case.history.host_restarts_hour = 6);
+    check(Asked::Restart, "restart", |case| case.history.host_restarts_hour = 5);
     check(Asked::Restart, "restart", |case| case.history.tenant_restarts_day = 2);
     check(Asked::Restart, "host_busy", |case| case.history.restarts_open = 1);
     check(Asked::Nudge, "nudge", |case| case.history.restarts_open = 1);
     check(Asked::Restart, "already_asked", |case| {
         let Decision::Act(proposal) = case.decide() else { panic!("it acts") };
-        case.history.asked.push(proposal.action.dedup_key);
+        case.history.asked.insert(proposal.action.dedup_key, None);
     });
 }
 
@@ -231,7 +245,7 @@ fn the_event_says_all_the_receiver_needs() {
     assert_eq!(data["action"]["params"]["to"], "enterprise");
     assert_eq!(data["action"]["expires_at"], "2026-11-22T02:15:00.000Z");
     assert_eq!(data["evidence"]["sample_age_seconds"], 4.0);
-    assert_eq!(data["evidence"]["ratio"], 0.93);
+    assert_eq!(data["evidence"]["cause"], "memory");
     assert!(data["status"].is_null(), "only alert events carry a status");
 }
 
@@ -248,4 +262,125 @@ fn advice_carries_what_the_rule_wrote() {
     assert_eq!(params["recommended"], "volatile-lru");
     assert_eq!(proposal.subject, "alert:00000000000000aa", "each advice has its own cool-down");
     assert_eq!(Limits::default().cool_down(ActionKind::Advise), 24 * 60 * MINUTE);
+}
+
+#[test]
+fn the_host_and_the_tenant_hold_back() {
+    let all = [Asked::Restart, Asked::Nudge, Asked::Advise];
+    for asks in all {
+        check(asks, "kill_switch", |case| case.circumstances.kill_switch = true);
+    }
+    for asks in [Asked::Restart, Asked::Nudge] {
+        check(asks, "host_incident", |case| case.circumstances.host_incident = true);
+        check(asks, "maintenance", |case| case.circumstances.maintenance = true);
+        check(asks, "tenant_not_active", |case| case.circumstances.tenant_active = false);
+        let none = Some(BTreeSet::from([ActionKind::Advise]));
+        check(asks, "not_opted_in", |case| case.circumstances.opted_in = none);
+        let second = Duration::from_secs(1);
+        check(asks, "recent_change", |case| case.evidence.change_age = Some(10 * MINUTE - second));
+    }
+    check(Asked::Restart, "restart", |case| case.evidence.change_age = Some(10 * MINUTE));
+    check(Asked::Restart, "restart", |case| {
+        case.circumstances.opted_in = Some(BTreeSet::from([ActionKind::Restart]));
+    });
+    check(Asked::Restart, "busy", |case| case.circumstances.busy = true);
+    check(Asked::Nudge, "nudge", |case| case.circumstances.busy = true);
+    check(Asked::Advise, "advise", |case| {
+        case.circumstances.host_incident = true;
+        case.circumstances.maintenance = true;
+    });
+}
+
+#[test]
+fn the_cause_chooses() {
+    let decide = Asked::Decide;
+    let cache = |case: &mut Case| {
+        case.evidence.symptoms.working_set_ratio = Some(0.3);
+        case.evidence.symptoms.usage_ratio = Some(0.99);
+    };
+    check(decide, "page_cache", cache);
+    check(Asked::Nudge, "page_cache", cache);
+    let flat = |case: &mut Case| {
+        case.evidence.symptoms.warm_ratio = Some(0.85);
+        case.evidence.symptoms.growth_per_hour = Some(0.0);
+    };
+    check(decide, "nudge", flat);
+    let growing = |case: &mut Case| case.evidence.symptoms.growth_per_hour = Some(0.4);
+    check(decide, "restart", growing);
+    check(decide, "nudge", |case| {
+        growing(case);
+        case.evidence.symptoms.traffic_factor = Some(2.0);
+    });
+    let bursts = |case: &mut Case| {
+        throttled(case);
+        case.evidence.symptoms.cpu_ratio = Some(0.2);
+    };
+    check(decide, "advise", bursts);
+    check(Asked::Nudge, "advise", bursts);
+    let starved = |case: &mut Case| {
+        case.evidence.symptoms.working_set_ratio = Some(0.2);
+        case.evidence.symptoms.cpu_waiting_ratio = Some(0.5);
+    };
+    check(decide, "neighbour", starved);
+    check(Asked::Restart, "neighbour", starved);
+}
+
+#[test]
+fn a_spent_rung_passes_on_and_a_human_hears_at_last() {
+    let decide = Asked::Decide;
+    let spent = |case: &mut Case| case.history.tenant_restarts_day = 3;
+    let useless = |case: &mut Case| case.history.restarts_without_effect = 2;
+    check(decide, "nudge", spent);
+    check(decide, "nudge", useless);
+    check(decide, "restart", |case| case.history.restarts_without_effect = 1);
+    for (result, want) in [
+        ("ineffective", "nudge"),
+        ("relapsed", "nudge"),
+        ("declined", "nudge"),
+        ("expired", "nudge"),
+        ("effective", "already_asked"),
+    ] {
+        check(decide, want, |case| {
+            let key = case.incident.dedup_key(ActionKind::Restart);
+            case.history.asked.insert(key, Some(result.to_owned()));
+        });
+    }
+    let human = |change: fn(&mut Case)| {
+        check(decide, "advise", |case| {
+            case.history.tenant_restarts_day = 3;
+            change(case);
+            let Decision::Act(proposal) = case.decide() else { panic!("it acts") };
+            assert_eq!(proposal.action.params["escalation"], "human");
+        });
+    };
+    human(|case| case.evidence.symptoms.growth_per_hour = Some(0.4));
+    human(|case| case.evidence.figures.episodes_7d = Some(2));
+    human(|case| case.evidence.host_pressure = true);
+    human(|case| case.evidence.needed_bytes = Some(100.0 * GIB));
+    human(|case| case.label("plan", "enterprise"));
+    human(|case| case.circumstances.opted_in = Some(BTreeSet::from([ActionKind::Restart])));
+    human(|case| case.history.since = BTreeMap::from([(ActionKind::Nudge, MINUTE)]));
+    check(Asked::Restart, "tenant_budget", spent);
+}
+
+#[test]
+fn a_nudge_offers_the_plan_that_would_have_fitted() {
+    let fit = |direction, plan: Option<&str>, confidence| Fit {
+        plan: plan.map(str::to_owned),
+        direction,
+        confidence,
+        sentence: "on it, 38 % less".to_owned(),
+    };
+    let to = |fit: Fit| {
+        let mut case = case(Asked::Nudge);
+        case.label("plan", "free");
+        case.evidence.fit = Some(fit);
+        let Decision::Act(proposal) = case.decide() else { panic!("it acts") };
+        let params = proposal.action.params;
+        params.get("to").or(params.get("why")).and_then(Value::as_str).unwrap_or("").to_owned()
+    };
+    assert_eq!(to(fit(Direction::Up, Some("enterprise"), 0.1)), "enterprise");
+    assert_eq!(to(fit(Direction::Up, Some("enterprise"), 0.09)), "pro", "seen too little");
+    assert_eq!(to(fit(Direction::Stay, Some("free"), 1.0)), "pro");
+    assert!(to(fit(Direction::NoneHelps, None, 1.0)).starts_with("no plan helps: on it"));
 }

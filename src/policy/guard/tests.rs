@@ -1,7 +1,5 @@
 //! The memory of the guards: what it counts, and what survives a restart.
 
-use std::collections::BTreeSet;
-
 use super::*;
 use crate::outbox::{Action, ActionMode};
 
@@ -42,7 +40,8 @@ fn history_counts_what_is_recent() {
     let _ = restarts(&mut guards, &[0, 1000]);
     let own = history(&guards, "acme/app", at(1500));
     assert_eq!(own.since[&ActionKind::Restart], Duration::from_secs(500));
-    assert_eq!(own.asked, ["k0", "k1000"]);
+    assert_eq!(own.asked.keys().collect::<Vec<_>>(), ["k0", "k1000"]);
+    assert_eq!(own.host_restarts_hour, 2);
     assert_eq!((own.tenant_restarts_day, own.restarts_open), (2, 1), "k0's request has expired");
     let other = history(&guards, "acme/worker", at(1500));
     assert!(other.since.is_empty() && other.asked.is_empty());
@@ -60,7 +59,7 @@ fn an_outcome_frees_the_host_and_is_remembered() {
     let history = history(&guards, "acme/app", at(1));
     assert_eq!(history.restarts_open, 0);
     assert_eq!(history.last.expect("there is one").result.as_deref(), Some("effective"));
-    assert_eq!(history.asked, ["k0"], "the episode stays asked");
+    assert_eq!(history.asked["k0"].as_deref(), Some("effective"), "the episode stays asked");
 }
 
 #[test]
@@ -104,14 +103,14 @@ fn what_cannot_matter_is_forgotten() {
 }
 
 #[test]
-fn reasons_have_names_of_their_own() {
-    let names: BTreeSet<&str> = HoldReason::ALL.iter().map(|reason| reason.name()).collect();
-    assert_eq!(names.len(), HoldReason::ALL.len());
-}
-
-#[test]
-fn configuration_gives_series() {
-    let vhost = Vhost { name: "v".to_owned(), fixed_count: Some(1), ..Vhost::default() };
-    let config = PolicyConfig { vhosts: vec![vhost], ..PolicyConfig::default() };
-    assert_eq!(config.series("web-7").len(), 10, "three per plan, one of the vhost");
+fn restarts_without_effect_are_counted_back_from_the_last() {
+    let mut guards = Guards::default();
+    let _ = restarts(&mut guards, &[0, 1000, 2000, 3000]);
+    for (key, result) in [("k0", "ineffective"), ("k1000", "effective"), ("k2000", "relapsed")] {
+        assert!(guards.finish(key, result).is_some());
+    }
+    let count = |guards: &Guards| guards.own_history("acme/app", at(3001)).restarts_without_effect;
+    assert_eq!(count(&guards), 0, "nobody knows yet how the last one ended");
+    assert!(guards.finish("k3000", "ineffective").is_some());
+    assert_eq!(count(&guards), 2);
 }

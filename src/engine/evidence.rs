@@ -1,0 +1,234 @@
+//! What is known about the container an alert names, at the moment of the decision.
+//!
+//! The figures are queries over the window, so that what a decision rests on can be asked for again by
+//! anyone; what no window holds (weeks of demand, the level after a start) comes from
+//! [`crate::policy::Usage`].
+
+use std::time::Duration;
+
+use super::Engine;
+use crate::base::{Labels, Now, Timestamp};
+use crate::outbox::{self, Container, WireTime};
+use crate::policy::{Evidence, Incident, Service, Symptoms, fit};
+use crate::promql::{EvalOptions, ParseOptions, Value, instant, parse};
+use crate::window::{Matcher, Selector, Source, Span, Window};
+
+/// The figures of a container, each a query over the series that match `$$`.
+const FIGURES: [(Figure, &str); 11] = [
+    (Figure::Limit, "max(container_spec_memory_limit_bytes{$$} > 0)"),
+    (Figure::Soft, "max(container_spec_memory_reservation_limit_bytes{$$} > 0)"),
+    (Figure::Usage, "max(container_memory_usage_bytes{$$})"),
+    (Figure::WorkingSet, "max(container_memory_working_set_bytes{$$})"),
+    (Figure::Slope, "max(deriv(container_memory_working_set_bytes{$$}[3m]))"),
+    (
+        Figure::Oom,
+        "sum(increase(plimsoll_oom_total{$$}[10m])) \
+         or sum(increase(container_oom_events_total{$$}[10m]))",
+    ),
+    (
+        Figure::Throttled,
+        "sum(increase(container_cpu_cfs_throttled_periods_total{$$}[5m])) \
+         / (sum(increase(container_cpu_cfs_periods_total{$$}[5m])) > 0)",
+    ),
+    (Figure::CpuWaiting, "max(rate(container_pressure_cpu_waiting_seconds_total{$$}[5m]))"),
+    (Figure::CpuUsed, "sum(rate(container_cpu_usage_seconds_total{$$}[5m]))"),
+    (
+        Figure::CpuLimit,
+        "max(container_spec_cpu_quota{$$} > 0) / max(container_spec_cpu_period{$$})",
+    ),
+    (Figure::Started, "max(container_start_time_seconds{$$})"),
+];
+/// The host is short of memory (domain.md §7, `SharedNodeMemoryPressure`).
+const HOST_PRESSURE: &str = "node_memory_MemAvailable_bytes / node_memory_MemTotal_bytes < 0.1";
+/// A gate of the tenant fails, or one that is nobody's in particular (domain.md A4).
+const GATES_FAILING: &str = "probe_success{gate=~\"health|login|api\",$$} == 0";
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Figure {
+    Limit,
+    Soft,
+    Usage,
+    WorkingSet,
+    Slope,
+    Oom,
+    Throttled,
+    CpuWaiting,
+    CpuUsed,
+    CpuLimit,
+    Started,
+}
+
+/// Metrics that evidence is made of: kept whenever an action could be asked for.
+pub(super) const EVIDENCE_NAMES: [&str; 14] = [
+    "container_spec_memory_limit_bytes",
+    "container_spec_memory_reservation_limit_bytes",
+    "container_memory_usage_bytes",
+    "container_memory_working_set_bytes",
+    "container_oom_events_total",
+    "container_cpu_cfs_throttled_periods_total",
+    "container_cpu_cfs_periods_total",
+    "container_cpu_cfs_throttled_seconds_total",
+    "container_cpu_usage_seconds_total",
+    "container_pressure_cpu_waiting_seconds_total",
+    "container_spec_cpu_quota",
+    "container_spec_cpu_period",
+    "container_start_time_seconds",
+    "node_memory_MemAvailable_bytes",
+];
+
+impl Engine {
+    /// Everything known about the container an alert names, at the time of the round.
+    pub(super) fn evidence(
+        &self,
+        incident: &Incident,
+        interval: Duration,
+        at: Timestamp,
+        now: Now,
+    ) -> Evidence {
+        let wall = now.wall;
+        let selector = container(incident);
+        let ask = |query: &str| {
+            let text = query.replace("$$", selector.as_deref()?);
+            value(&text, &self.window, at, &self.setup.eval)
+        };
+        let get = |wanted: Figure| {
+            let query = FIGURES.iter().find(|(figure, _)| *figure == wanted)?;
+            ask(query.1)
+        };
+        let (limit, working_set) = (get(Figure::Limit), get(Figure::WorkingSet));
+        let slope = get(Figure::Slope);
+        let room = limit.zip(working_set).map(|(limit, used)| limit - used);
+        let eta = room.zip(slope.filter(|slope| *slope > 0.0)).map(|(room, slope)| room / slope);
+        let started = get(Figure::Started);
+        let subject = incident.subject();
+        let service = incident.labels.get("service").and_then(|name| self.memory.usage.get(name));
+        let history = self.memory.guards.own_history(&subject, now);
+        let label = |name: &str| incident.labels.get(name).map(str::to_owned);
+        let figures = outbox::Evidence {
+            container: label("name").map(|name| Container {
+                name: Some(name),
+                role: label("role"),
+                started_at: started.map(|at| WireTime(Timestamp::from_seconds(at))),
+                ..Container::default()
+            }),
+            limit_bytes: limit,
+            soft_bytes: get(Figure::Soft),
+            usage_bytes: get(Figure::Usage),
+            working_set_bytes: working_set,
+            ratio: working_set.zip(limit).map(|(used, limit)| used / limit),
+            slope_bytes_per_second: slope,
+            eta_to_limit_seconds: eta,
+            oom_events_10m: get(Figure::Oom),
+            throttled_ratio: get(Figure::Throttled),
+            cpu_used_cores: get(Figure::CpuUsed),
+            cpu_limit_cores: get(Figure::CpuLimit),
+            episodes_7d: Some(self.memory.episodes.count(&subject, wall)),
+            last_action: history.last,
+            ..outbox::Evidence::default()
+        };
+        let plan = incident.labels.get("plan").and_then(|name| self.setup.policy.plans.get(name));
+        let drifts = plan.zip(limit).is_some_and(|(p, limit)| p.mem_limit_bytes as f64 != limit);
+        let symptoms = symptoms(&figures, service, get(Figure::CpuWaiting));
+        let tenant = incident.labels.get("tenant").unwrap_or_default();
+        let is_true = |query: &str| value(query, &self.window, at, &self.setup.eval).is_some();
+        Evidence {
+            figures,
+            symptoms,
+            change_age: service.and_then(Service::changed_at).map(|at| wall.since(at)),
+            sample_age: self.sample_age(incident, wall),
+            interval,
+            container_age: started.map(|at| wall.since(Timestamp::from_seconds(at))),
+            host_pressure: is_true(HOST_PRESSURE),
+            gates_failing: ["", tenant]
+                .iter()
+                .any(|tenant| is_true(&GATES_FAILING.replace("$$", &format!("tenant={tenant:?}")))),
+            limit_drift: drifts,
+            needed_bytes: service.and_then(Service::memory_p95),
+            fit: service
+                .zip(plan)
+                .and_then(|(service, plan)| fit(service, &self.setup.policy.plans, &plan.name)),
+        }
+    }
+
+    /// How old the evidence is: of each metric of the container its newest sample, of these the
+    /// oldest. An alert that names no container is as fresh as its round.
+    fn sample_age(&self, incident: &Incident, wall: Timestamp) -> Duration {
+        let Some(name) = incident.labels.get("name") else { return Duration::ZERO };
+        let all = Span { after: Timestamp(i64::MIN), upto: Timestamp(i64::MAX) };
+        let newest = |metric: &str| {
+            let matchers = vec![Matcher::equal("__name__", metric), Matcher::equal("name", name)];
+            let found = self.window.select(&Selector::new(matchers), all);
+            found.iter().filter_map(|series| series.samples.last()).map(|last| last.at).max()
+        };
+        let oldest = EVIDENCE_NAMES.iter().filter_map(|metric| newest(metric)).min();
+        oldest.map_or(Duration::ZERO, |at| wall.since(at))
+    }
+}
+
+/// What a diagnosis rests on: the figures as shares of their limits, and the last hour.
+fn symptoms(
+    figures: &outbox::Evidence,
+    service: Option<&Service>,
+    cpu_waiting_ratio: Option<f64>,
+) -> Symptoms {
+    let trend = service.map(Service::trend).unwrap_or_default();
+    let share = |part: Option<f64>, whole: Option<f64>| part.zip(whole).map(|(p, w)| p / w);
+    Symptoms {
+        usage_ratio: share(figures.usage_bytes, figures.limit_bytes),
+        working_set_ratio: figures.ratio,
+        oom_events: figures.oom_events_10m,
+        warm_ratio: share(trend.warm_bytes, figures.limit_bytes),
+        growth_per_hour: share(trend.bytes_per_hour, figures.limit_bytes),
+        traffic_factor: trend.traffic_factor,
+        throttled_ratio: figures.throttled_ratio,
+        cpu_ratio: share(figures.cpu_used_cores, figures.cpu_limit_cores),
+        cpu_waiting_ratio,
+    }
+}
+
+/// The matchers that find the container an alert is about.
+fn container(incident: &Incident) -> Option<String> {
+    let (label, text) = ["name", "service"]
+        .into_iter()
+        .find_map(|label| Some((label, incident.labels.get(label)?)))?;
+    Some(format!("{label}={text:?}"))
+}
+
+/// What a query yields, series by series.
+pub(super) fn vector(
+    text: &str,
+    window: &Window,
+    at: Timestamp,
+    options: &EvalOptions,
+) -> Vec<(Labels, f64)> {
+    let parsed = parse(text, &ParseOptions::default()).ok();
+    let found = parsed.and_then(|expr| instant(&expr, window, at, options).ok());
+    match found.map(|found| found.value) {
+        Some(Value::Vector(vector)) => vector,
+        _ => Vec::new(),
+    }
+}
+
+/// The first value a query yields.
+fn value(text: &str, window: &Window, at: Timestamp, options: &EvalOptions) -> Option<f64> {
+    let expr = parse(text, &ParseOptions::default()).ok()?;
+    match instant(&expr, window, at, options).ok()?.value {
+        Value::Vector(vector) => vector.first().map(|(_, value)| *value),
+        Value::Scalar(value) => Some(value),
+        Value::Matrix(_) | Value::String(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_query_parses() {
+        let all = FIGURES.iter().map(|(_, query)| *query);
+        for query in all.chain([HOST_PRESSURE, GATES_FAILING]) {
+            let text = query.replace("$$", "name=\"a\\\"b\"");
+            assert!(parse(&text, &ParseOptions::default()).is_ok(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! The host as a whole, in each round: what its services use, whether it is the patient, and what
+//! holds actions from outside.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::evidence::vector;
+use super::judge::asks;
+use super::{Engine, Fact, Health};
+use crate::alerts::AlertState;
+use crate::base::{Labels, Now, Timestamp, fingerprint};
+use crate::outbox::{self, Data, Draft, Event, EventType, delivery_id};
+use crate::policy::{
+    Circumstances, HostCause, HostEdge, HostIncident, HostSigns, Incident, Observation,
+};
+use crate::rules::Action;
+
+/// How often usage is looked at: the pace of [`crate::policy::Usage`]'s points.
+const USAGE_EVERY: Duration = Duration::from_secs(60);
+/// Tenants named in a host incident; the count tells the rest.
+const TENANTS_NAMED: usize = 20;
+/// Tenants with a container on this host.
+const TENANTS: &str = "count(count by (tenant) (container_memory_working_set_bytes{tenant!=\"\"}))";
+
+/// What is observed of each service, as queries by `service`.
+const OBSERVED: [(Observed, &str); 7] = [
+    (Observed::WorkingSet, "max by (service) (container_memory_working_set_bytes{service!=\"\"})"),
+    (Observed::Limit, "max by (service) (container_spec_memory_limit_bytes{service!=\"\"} > 0)"),
+    (
+        Observed::Cpu,
+        "sum by (service) (rate(container_cpu_usage_seconds_total{service!=\"\"}[2m]))",
+    ),
+    (
+        Observed::Throttled,
+        "sum by (service) (rate(container_cpu_cfs_throttled_seconds_total{service!=\"\"}[2m]))",
+    ),
+    (
+        Observed::Oom,
+        "sum by (service) (increase(plimsoll_oom_total{service!=\"\"}[1m])) > 0 \
+         or sum by (service) (increase(container_oom_events_total{service!=\"\"}[1m])) > 0",
+    ),
+    (Observed::Started, "max by (service) (container_start_time_seconds{service!=\"\"})"),
+    // A recording rule of this name, if somebody wrote one, tells the load of a service.
+    (Observed::Requests, "sum by (service) (service:requests:rate5m)"),
+];
+
+#[derive(Clone, Copy)]
+enum Observed {
+    WorkingSet,
+    Limit,
+    Cpu,
+    Throttled,
+    Oom,
+    Started,
+    Requests,
+}
+
+impl Engine {
+    /// Takes in what every service uses, once a minute.
+    pub(super) fn observe_usage(&mut self, now: Now, at: Timestamp) {
+        let due = self.usage_at.is_none_or(|last| at.since(last) >= USAGE_EVERY);
+        if self.outbox.is_none() || !due {
+            return;
+        }
+        self.usage_at = Some(at);
+        for (service, seen) in self.observations(at) {
+            let warm_up = self.setup.policy.limits.start_grace;
+            self.changes.extend(self.memory.usage.observe(&service, &seen, warm_up, now));
+        }
+    }
+
+    fn observations(&self, at: Timestamp) -> BTreeMap<String, Observation> {
+        let mut all: BTreeMap<String, Observation> = BTreeMap::new();
+        for (what, query) in OBSERVED {
+            for (labels, value) in vector(query, &self.window, at, &self.setup.eval) {
+                let Some(service) = labels.get("service") else { continue };
+                let seen = all.entry(service.to_owned()).or_default();
+                match what {
+                    Observed::WorkingSet => seen.working_set_bytes = Some(value),
+                    Observed::Limit => seen.limit_bytes = Some(value),
+                    Observed::Cpu => seen.cpu_cores = Some(value),
+                    Observed::Throttled => seen.throttled_cores = Some(value),
+                    Observed::Oom => seen.oom_kills = value,
+                    Observed::Started => seen.started_at = Some(Timestamp::from_seconds(value)),
+                    Observed::Requests => seen.requests = Some(value),
+                }
+            }
+        }
+        for (labels, hash) in self.incarnations(at) {
+            if let Some(seen) = all.get_mut(&labels) {
+                seen.incarnation = Some(hash);
+            }
+        }
+        all
+    }
+
+    /// What each service runs in: container, image and limit. Another one is a deploy.
+    fn incarnations(&self, at: Timestamp) -> BTreeMap<String, u64> {
+        const QUERY: &str = "container_spec_memory_limit_bytes{service!=\"\"}";
+        let mut all = BTreeMap::new();
+        for (labels, limit) in vector(QUERY, &self.window, at, &self.setup.eval) {
+            let Some(service) = labels.get("service") else { continue };
+            let parts = ["id", "image"].map(|name| (name, labels.get(name).unwrap_or_default()));
+            let limit = limit.to_string();
+            let hash =
+                fingerprint(&Labels::from_pairs(parts.into_iter().chain([("limit", &*limit)])));
+            // Of several containers of a service, any change is a change.
+            all.entry(service.to_owned()).and_modify(|all| *all ^= hash).or_insert(hash);
+        }
+        all
+    }
+
+    /// Looks for a host-wide incident, before anything is decided about single tenants.
+    pub(super) fn observe_host(&mut self, now: Now, at: Timestamp) {
+        if self.outbox.is_none() {
+            return;
+        }
+        let config = self.setup.policy.interlock;
+        let suffering = self.suffering();
+        let enough = suffering.len() >= config.tenants;
+        let signs = HostSigns {
+            tenants_total: if enough { self.tenants_total(at) } else { suffering.len() },
+            inputs_bad: self.inputs_bad(now, config.within),
+            suffering,
+        };
+        let Some((edge, change)) = self.memory.interlock.observe(&signs, now, &config) else {
+            return;
+        };
+        self.changes.push(change);
+        self.tell_host(now, edge);
+    }
+
+    /// Tenants with a firing alert that asks for something to be done to them, since when.
+    fn suffering(&self) -> BTreeMap<String, Timestamp> {
+        let mut all: BTreeMap<String, Timestamp> = BTreeMap::new();
+        let rules = self.groups.iter().flat_map(|group| group.group.rules.iter().zip(&group.rules));
+        let touching =
+            |rule| matches!(asks(rule), Action::Restart | Action::Nudge | Action::Decide);
+        let states = rules.filter(|(rule, _)| touching(rule)).map(|(_, state)| state);
+        let alerts = states.flat_map(|state| state.alerts.values());
+        for alert in alerts.filter(|alert| alert.state == AlertState::Firing) {
+            let tenant = alert.labels.get("tenant").filter(|tenant| !tenant.is_empty());
+            let Some((tenant, at)) = tenant.zip(alert.fired_at) else { continue };
+            let first = all.entry(tenant.to_owned()).or_insert(at);
+            *first = at.min(*first);
+        }
+        all
+    }
+
+    fn tenants_total(&self, at: Timestamp) -> usize {
+        let found = vector(TENANTS, &self.window, at, &self.setup.eval);
+        found.first().map_or(0, |(_, count)| *count as usize)
+    }
+
+    /// More than half of the targets have failed for a while.
+    fn inputs_bad(&self, now: Now, within: Duration) -> bool {
+        let failing = |since: Timestamp| now.wall.since(since) >= within;
+        let bad = self.targets.values().filter(|target| {
+            target.health == Health::Bad && target.failing_since.is_some_and(failing)
+        });
+        2 * bad.count() > self.targets.len()
+    }
+
+    fn tell_host(&mut self, now: Now, edge: HostEdge) {
+        let (event_type, incident) = match edge {
+            HostEdge::Started(incident) => (EventType::HostIncidentStarted, incident),
+            HostEdge::Ended(incident) => (EventType::HostIncidentEnded, incident),
+        };
+        let started = event_type == EventType::HostIncidentStarted;
+        let (reason, tenants) = (reason(&incident), incident.tenants.clone());
+        self.facts.push(Fact::HostIncident { started, reason: reason.clone(), tenants });
+        let began = incident.started_at.as_millis().to_string();
+        let id = delivery_id(now.wall, &["host.incident", &began, event_type.name()]);
+        let data = Data {
+            host: Some(self.setup.host.clone()).filter(|host| !host.is_empty()),
+            starts_at: Some(outbox::WireTime(incident.started_at)),
+            ends_at: (!started).then_some(outbox::WireTime(now.wall)),
+            reason: Some(reason),
+            incident: Some(outbox::Incident {
+                tenants_affected: incident.tenants.len() as u64,
+                tenants_total: incident.tenants_total as u64,
+                tenants: incident.tenants.into_iter().take(TENANTS_NAMED).collect(),
+            }),
+            ..Data::default()
+        };
+        self.push_event(now, Draft { id, event: Event::new(event_type, now.wall, data) });
+    }
+
+    /// What else bears on an action about this incident.
+    pub(super) fn circumstances(&self, incident: &Incident) -> Circumstances {
+        let service = incident.labels.get("service").unwrap_or_default();
+        Circumstances {
+            kill_switch: self.switches.kill,
+            host_incident: self.memory.interlock.incident().is_some(),
+            busy: self.switches.busy.contains(service),
+            ..Circumstances::default()
+        }
+    }
+}
+
+fn reason(incident: &HostIncident) -> String {
+    match incident.cause {
+        HostCause::Tenants => format!(
+            "{} of {} tenants fell ill within a minute",
+            incident.tenants.len(),
+            incident.tenants_total
+        ),
+        HostCause::Inputs => "more than half of the scrape targets fail".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::promql::{ParseOptions, parse};
+
+    #[test]
+    fn every_query_parses() {
+        for query in OBSERVED.iter().map(|(_, query)| *query).chain([TENANTS]) {
+            assert!(parse(query, &ParseOptions::default()).is_ok(), "{query}");
+        }
+    }
+}

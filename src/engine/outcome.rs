@@ -1,0 +1,178 @@
+//! From a request to its outcome: watched from the moment it was asked, told when it is known.
+//!
+//! What was seen of a container is gathered here; whether that means success is for
+//! [`crate::policy::Verifier`] to say. An outcome frees the host for the next restart, goes to the
+//! Control Plane as `action.verified` or `action.failed`, and lets the alert be judged again, so that
+//! the ladder is climbed.
+
+use std::time::Duration;
+
+use super::judge::asks;
+use super::{Engine, Fact};
+use crate::alerts::AlertState;
+use crate::base::{DeliveryId, Labels, Now, Timestamp, parse_rfc3339};
+use crate::outbox::{
+    self, ActionKind, ActionMode, Answer, Data, Delivery, Draft, Event, EventType, delivery_id,
+};
+use crate::policy::{Evidence, Incident, Outcome, Proposal, Request, Seen, Verdict};
+use crate::rules::Action;
+
+impl Engine {
+    /// Starts to watch a restart that was asked for in earnest.
+    pub(super) fn watch(
+        &mut self,
+        now: Now,
+        (proposal, id): (&Proposal, &DeliveryId),
+        incident: &Incident,
+        evidence: &Evidence,
+    ) {
+        let action = &proposal.action;
+        if action.kind != ActionKind::Restart || action.mode != ActionMode::Request {
+            return;
+        }
+        let label = |name: &str| incident.labels.get(name).unwrap_or_default().to_owned();
+        let container = evidence.figures.container.as_ref();
+        let request = Request {
+            dedup_key: action.dedup_key.clone(),
+            delivery_id: id.0.clone(),
+            subject: proposal.subject.clone(),
+            tenant: proposal.tenant.clone(),
+            name: label("name"),
+            host: label("host"),
+            alert: incident.alert.clone(),
+            fingerprint: incident.fingerprint.clone(),
+            started_before: container.and_then(|c| c.started_at).map(|at| at.0),
+            asked_at: now.wall,
+            expires_at: action.expires_at.0,
+        };
+        self.changes.push(self.memory.verifier.begin(request));
+    }
+
+    /// What the outbox learned about a request.
+    pub(super) fn note_delivery(&mut self, now: Now, fact: &outbox::Fact) {
+        match fact {
+            outbox::Fact::Delivered { delivery, answer }
+                if delivery.event_type == EventType::RestartRequested =>
+            {
+                self.take_answer(now, delivery, answer);
+            }
+            outbox::Fact::Expired { request, .. } => {
+                self.drop_request(now, &request.id, Outcome::Expired, "nobody took it in time");
+            }
+            outbox::Fact::DeadLettered { delivery } => {
+                let why = "the receiver refused the request again and again";
+                self.drop_request(now, &delivery.id, Outcome::Declined, why);
+            }
+            _ => {}
+        }
+    }
+
+    fn take_answer(&mut self, now: Now, delivery: &Delivery, answer: &Answer) {
+        if answer.decision.as_deref() == Some("declined") {
+            self.drop_request(now, &delivery.id, Outcome::Declined, "the receiver declined");
+            return;
+        }
+        let until = answer.verify_until.as_deref().and_then(parse_rfc3339);
+        let said = (answer.change_id.clone(), until);
+        let config = self.setup.policy.verify;
+        self.changes.extend(self.memory.verifier.accepted(&delivery.id.0, said, now, &config));
+    }
+
+    fn drop_request(&mut self, now: Now, id: &DeliveryId, outcome: Outcome, why: &str) {
+        if let Some((verdict, change)) = self.memory.verifier.dropped(&id.0, outcome, why) {
+            self.changes.push(change);
+            self.conclude(now, verdict);
+        }
+    }
+
+    /// Looks at every request whose outcome is not known yet.
+    pub(super) fn verify_actions(&mut self, now: Now, at: Timestamp) {
+        let requests: Vec<Request> = self.memory.verifier.requests().cloned().collect();
+        for request in requests {
+            let seen = self.seen(&request, at, now);
+            let config = self.setup.policy.verify;
+            let (verdict, change) =
+                self.memory.verifier.check(&request.dedup_key, &seen, now, &config);
+            self.changes.extend(change);
+            if let Some(verdict) = verdict {
+                self.conclude(now, verdict);
+            }
+        }
+    }
+
+    fn seen(&self, request: &Request, at: Timestamp, now: Now) -> Seen {
+        let labels =
+            [("name", &request.name), ("service", &request.subject), ("tenant", &request.tenant)];
+        let about = Incident {
+            rule: String::new(),
+            alert: request.alert.clone(),
+            fingerprint: request.fingerprint.clone(),
+            revision: 0,
+            starts_at: request.asked_at,
+            labels: Labels::from_pairs(labels.map(|(name, text)| (name, text.as_str()))),
+            annotations: std::collections::BTreeMap::new(),
+            asks: Action::None,
+            unknown: false,
+        };
+        let evidence = self.evidence(&about, Duration::ZERO, at, now);
+        let fresh = evidence.sample_age <= self.setup.policy.limits.evidence_age;
+        let container = evidence.figures.container.as_ref();
+        Seen {
+            started_at: container.and_then(|container| container.started_at).map(|at| at.0),
+            ratio: evidence.figures.ratio.filter(|_| fresh),
+            gates_failing: evidence.gates_failing,
+            alert_firing: self.is_firing(&request.subject),
+        }
+    }
+
+    /// Whether an alert that asks for something to be done to this service fires.
+    fn is_firing(&self, service: &str) -> bool {
+        self.groups.iter().any(|group| {
+            let rules = group.group.rules.iter().zip(&group.rules);
+            rules.filter(|(rule, _)| matches!(asks(rule), Action::Restart | Action::Decide)).any(
+                |(_, state)| {
+                    state.alerts.values().any(|alert| {
+                        alert.state == AlertState::Firing
+                            && alert.labels.get("service") == Some(service)
+                    })
+                },
+            )
+        })
+    }
+
+    fn conclude(&mut self, now: Now, verdict: Verdict) {
+        let Verdict { request, outcome, why, verification } = verdict;
+        self.changes.extend(self.memory.guards.finish(&request.dedup_key, outcome.name()));
+        self.judge_again(&request.subject);
+        let subject = request.subject.clone();
+        self.facts.push(Fact::Outcome { subject, outcome: outcome.name(), why: why.clone() });
+        let event_type = match outcome {
+            Outcome::Effective => EventType::ActionVerified,
+            Outcome::Ineffective | Outcome::Relapsed => EventType::ActionFailed,
+            // The receiver knows these, or hears of them from the outbox.
+            Outcome::Declined | Outcome::Expired => return,
+        };
+        let some = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
+        let data = Data {
+            alert: some(&request.alert),
+            fingerprint: some(&request.fingerprint),
+            host: some(&request.host).or_else(|| some(&self.setup.host)),
+            tenant_id: some(&request.tenant),
+            service: some(&request.subject),
+            verification: Some(verification),
+            reason: Some(why),
+            ..Data::default()
+        };
+        let id = delivery_id(now.wall, &[&request.dedup_key, outcome.name()]);
+        self.push_event(now, Draft { id, event: Event::new(event_type, now.wall, data) });
+    }
+
+    /// What was decided about a service no longer stands.
+    fn judge_again(&mut self, service: &str) {
+        for state in self.groups.iter_mut().flat_map(|group| &mut group.rules) {
+            let of =
+                |alert: &&mut crate::alerts::Alert| alert.labels.get("service") == Some(service);
+            state.alerts.values_mut().filter(of).for_each(|alert| alert.judged = false);
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! What is asked for, what holds it, and what becomes of it, over minutes of a host's life.
+
+use super::*;
+
+const RULES: &str = "
+groups:
+- name: g
+  interval: 5s
+  rules:
+  - alert: WillOom
+    expr: container_memory_working_set_bytes / container_spec_memory_limit_bytes >= 0.9
+    labels: {severity: critical, action: decide}
+";
+
+/// One container of a tenant: its working set in percent of its limit, and when it started.
+fn container(tenant: &str, percent: u32, started: i64) -> String {
+    let labels = format!("name=\"{tenant}-1\",tenant=\"{tenant}\",role=\"app\",plan=\"pro\"");
+    let started = 1_800_000_000 + started;
+    format!(
+        "container_memory_working_set_bytes{{{labels}}} {percent}\n\
+         container_spec_memory_limit_bytes{{{labels}}} 100\n\
+         container_start_time_seconds{{{labels}}} {started}\n"
+    )
+}
+
+fn world() -> World {
+    let mut policy = acting();
+    policy.limits.after_change = Duration::ZERO;
+    World::new(RULES, policy)
+}
+
+/// Slots of one page, until something is told that begins so.
+fn until(world: &mut World, page: &str, told: &str, slots: u32) -> Option<String> {
+    (0..slots).find_map(|_| world.slot(Some(page)).into_iter().find(|fact| fact.starts_with(told)))
+}
+
+#[test]
+fn a_restart_that_helped_is_verified_once() {
+    let mut world = world();
+    let high = container("acme", 95, -9000);
+    assert_eq!(
+        until(&mut world, &high, "decided", 3).as_deref(),
+        Some("decided restart dry=false")
+    );
+    let low = container("acme", 30, world.second);
+    assert_eq!(until(&mut world, &low, "outcome", 20).as_deref(), Some("outcome effective"));
+    assert_eq!(until(&mut world, &low, "outcome", 200), None);
+    let verified: Vec<_> =
+        world.events.iter().filter(|event| event["type"] == "action.verified").collect();
+    let [verified] = verified[..] else { panic!("{verified:?}") };
+    assert_eq!(verified["data"]["verification"]["result"], "effective");
+    assert_eq!(verified["data"]["service"], "acme/app");
+    let asked = world.events.iter().find(|e| e["type"] == "container.restart.requested");
+    let key = "container.restart.requested";
+    assert!(asked.is_some(), "{key}");
+}
+
+#[test]
+fn a_restart_that_did_not_help_reaches_a_human() {
+    let mut world = world();
+    let high = container("acme", 95, -9000);
+    assert!(until(&mut world, &high, "decided restart", 3).is_some());
+    assert_eq!(until(&mut world, &high, "outcome", 130).as_deref(), Some("outcome ineffective"));
+    assert_eq!(world.told.len(), 0);
+    assert_eq!(world.events.iter().filter(|event| event["type"] == "action.failed").count(), 1);
+    let advice = world.events.iter().find(|event| event["type"] == "advice.given");
+    let params = &advice.expect("somebody is told")["data"]["action"]["params"];
+    assert_eq!(params["escalation"], "human");
+    assert_eq!(until(&mut world, &high, "decided", 500), None, "and nothing is asked again");
+}
+
+#[test]
+fn trouble_that_comes_back_soon_is_a_relapse() {
+    let mut world = world();
+    assert!(until(&mut world, &container("acme", 95, -9000), "decided restart", 3).is_some());
+    let started = world.second;
+    assert!(until(&mut world, &container("acme", 30, started), "outcome effective", 20).is_some());
+    let again = container("acme", 95, started);
+    assert_eq!(until(&mut world, &again, "outcome", 3).as_deref(), Some("outcome relapsed"));
+}
+
+#[test]
+fn many_tenants_at_once_are_one_incident_of_the_host() {
+    let mut world = world();
+    let page = |percent| ["a", "b", "c", "d"].map(|t| container(t, percent, -9000)).concat();
+    assert_eq!(
+        until(&mut world, &page(95), "held", 3).as_deref(),
+        Some("held restart: host_incident")
+    );
+    assert_eq!(until(&mut world, &page(95), "decided", 100), None, "nobody is restarted");
+    let types = world.event_types();
+    assert_eq!(types.iter().filter(|kind| **kind == "host.incident.started").count(), 1);
+    assert!(until(&mut world, &page(30), "host incident over", 70).is_some());
+    let ended = world.events.iter().find(|event| event["type"] == "host.incident.ended");
+    assert_eq!(ended.expect("is told")["data"]["incident"]["tenants_total"], 4);
+}
+
+#[test]
+fn the_kill_switch_holds_everything_but_alerts() {
+    let mut world = world();
+    let kill = Switches { kill: true, ..Switches::default() };
+    world.handle(Event::Switches(kill), None);
+    let high = container("acme", 95, -9000);
+    assert_eq!(until(&mut world, &high, "held", 3).as_deref(), Some("held restart: kill_switch"));
+    assert_eq!(world.event_types(), ["alert.firing"]);
+    world.handle(Event::Switches(Switches::default()), None);
+    assert!(until(&mut world, &high, "decided restart", 2).is_some(), "the hold lifts by itself");
+}
+
+#[test]
+fn a_crash_forgets_no_open_question() {
+    let mut policy = acting();
+    policy.limits.after_change = Duration::ZERO;
+    let mut before = World::new(RULES, policy.clone());
+    let high = container("acme", 95, -9000);
+    assert!(until(&mut before, &high, "decided restart", 3).is_some());
+    let mut after = World::restarted(setup(RULES, policy), &before, 1);
+    assert_eq!(until(&mut after, &high, "outcome", 140).as_deref(), Some("outcome ineffective"));
+}

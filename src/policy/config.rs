@@ -1,0 +1,173 @@
+//! What configuration says to judgement: modes, numbers, plans, M2's virtual hosts.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::interlock::InterlockConfig;
+use super::m2::Vhost;
+use super::plan::Plans;
+use super::verify::VerifyConfig;
+use crate::base::Labels;
+use crate::outbox::ActionKind;
+
+pub(super) const HOUR: Duration = Duration::from_secs(3600);
+pub(super) const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// How far an action may go. Alerts and their events flow in every mode.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub enum Mode {
+    /// Decide and record, send nothing.
+    #[default]
+    Observe,
+    /// Send, marked `dry_run`.
+    Notify,
+    /// Send as a request.
+    Act,
+}
+
+impl Mode {
+    /// Reads the word of the configuration.
+    pub fn parse(word: &str) -> Option<Mode> {
+        [Mode::Observe, Mode::Notify, Mode::Act].into_iter().find(|mode| mode.name() == word)
+    }
+
+    /// The word of the configuration.
+    pub fn name(self) -> &'static str {
+        match self {
+            Mode::Observe => "observe",
+            Mode::Notify => "notify",
+            Mode::Act => "act",
+        }
+    }
+}
+
+/// Numbers that hold actions back. All are ours (domain.md §8) and configurable.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Limits {
+    /// Between two restarts of a service.
+    pub restart_cool_down: Duration,
+    /// Between two nudges of a service.
+    pub nudge_cool_down: Duration,
+    /// Between two pieces of the same advice.
+    pub advise_cool_down: Duration,
+    /// Restarts of one tenant's services in 24 hours.
+    pub restarts_per_tenant_day: usize,
+    /// Restarts on this host in an hour.
+    pub restarts_per_host_hour: usize,
+    /// So many restarts of a service without effect, one after the other, and the next rung is taken.
+    pub restarts_without_effect: usize,
+    /// Restarts open on the host at once.
+    pub restarts_at_once: usize,
+    /// A container younger than this is left to start.
+    pub start_grace: Duration,
+    /// A container that was deployed or changed less long ago is left alone (domain.md §8).
+    pub after_change: Duration,
+    /// After this long a request must not be carried out any more.
+    pub expiry: Duration,
+    /// Episodes within seven days before a nudge.
+    pub nudge_episodes: u64,
+    /// The oldest evidence that may act, unless three scrape intervals are longer.
+    pub evidence_age: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            restart_cool_down: Duration::from_secs(15 * 60),
+            nudge_cool_down: 7 * DAY,
+            advise_cool_down: DAY,
+            restarts_per_tenant_day: 3,
+            restarts_per_host_hour: 6,
+            restarts_without_effect: 2,
+            restarts_at_once: 1,
+            // A worker of Gunicorn and a cold cache need some minutes (domain.md A§2.2).
+            start_grace: Duration::from_secs(5 * 60),
+            after_change: Duration::from_secs(10 * 60),
+            expiry: Duration::from_secs(15 * 60),
+            nudge_episodes: 3,
+            evidence_age: Duration::from_secs(120),
+        }
+    }
+}
+
+impl Limits {
+    pub(super) fn cool_down(&self, kind: ActionKind) -> Duration {
+        match kind {
+            ActionKind::Restart => self.restart_cool_down,
+            ActionKind::Nudge => self.nudge_cool_down,
+            ActionKind::Advise | ActionKind::RollbackAdvice => self.advise_cool_down,
+        }
+    }
+
+    /// How long something done can still matter.
+    pub(super) fn memory(&self) -> Duration {
+        let spans = [self.restart_cool_down, self.nudge_cool_down, self.advise_cool_down];
+        // An hour more, so that nothing is forgotten at the very moment it is asked for.
+        spans.into_iter().max().unwrap_or(DAY).max(DAY).max(self.expiry) + HOUR
+    }
+}
+
+/// Everything that judgement needs from configuration.
+#[derive(Clone, PartialEq, Debug)]
+pub struct PolicyConfig {
+    /// For every action that has no mode of its own.
+    pub mode: Mode,
+    /// Modes of single actions. A nudge speaks to customers, so it is `observe` until someone
+    /// decides otherwise (document A §2.4: "business policy").
+    pub modes: BTreeMap<ActionKind, Mode>,
+    /// The catalogue.
+    pub plans: Plans,
+    /// Cool-downs and budgets.
+    pub limits: Limits,
+    /// When the host itself counts as ill.
+    pub interlock: InterlockConfig,
+    /// How long the effect of a restart is watched.
+    pub verify: VerifyConfig,
+    /// M2's virtual hosts.
+    pub vhosts: Vec<Vhost>,
+    /// Memory of the machine M2 sizes itself by, where no exporter tells it.
+    pub m2_memory_bytes: Option<u64>,
+}
+
+impl Default for PolicyConfig {
+    fn default() -> PolicyConfig {
+        PolicyConfig {
+            mode: Mode::Observe,
+            modes: BTreeMap::from([(ActionKind::Nudge, Mode::Observe)]),
+            plans: Plans::default(),
+            limits: Limits::default(),
+            interlock: InterlockConfig::default(),
+            verify: VerifyConfig::default(),
+            vhosts: Vec::new(),
+            m2_memory_bytes: None,
+        }
+    }
+}
+
+impl PolicyConfig {
+    /// The mode of an action.
+    pub fn mode_of(&self, kind: ActionKind) -> Mode {
+        self.modes.get(&kind).copied().unwrap_or(self.mode)
+    }
+
+    /// Everything configuration contributes to the window, so that rules can join on it.
+    pub fn series(&self, host: &str) -> Vec<(Labels, f64)> {
+        let vhosts = self.vhosts.iter().flat_map(|vhost| vhost.series(host));
+        let memory = self
+            .m2_memory_bytes
+            .map(|bytes| super::series("plimsoll_m2_memory_bytes", [("host", host)], bytes as f64));
+        self.plans.series().into_iter().chain(vhosts).chain(memory).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn configuration_gives_series() {
+        let vhost = Vhost { name: "v".to_owned(), fixed_count: Some(1), ..Vhost::default() };
+        let config = PolicyConfig { vhosts: vec![vhost], ..PolicyConfig::default() };
+        assert_eq!(config.series("web-7").len(), 10, "three per plan, one of the vhost");
+    }
+}

@@ -1,0 +1,177 @@
+//! What ails a container: the cause decides which action is legal.
+//!
+//! A leak is helped by a restart, a plan that is too small is not; page cache needs nothing; a
+//! throttled tenant that uses its quota may be offered more, one that only bursts may not, and one
+//! that starves below its quota is a victim. A pure function of figures; where they do not suffice
+//! it says [`Cause::Unclear`] and guesses nothing.
+
+/// Working set per limit from which memory is the trouble (document A §2.4; inclusive).
+const MEMORY_RATIO: f64 = 0.9;
+/// Share of throttled periods above which the CPU is (kubernetes-mixin's 25 %).
+const THROTTLED_RATIO: f64 = 0.25;
+/// Use per quota from which throttling is saturation (domain.md §7).
+const SATURATED_RATIO: f64 = 0.8;
+/// Share of its time a task waits for the CPU from which a container below its quota starves. Ours.
+const STARVED_RATIO: f64 = 0.25;
+/// Level after warm-up, per limit, from which the limit is too small for the program alone. Ours.
+const FULL_FROM_THE_START: f64 = 0.8;
+/// Growth per hour, per limit, below which a level is flat. Ours.
+const FLAT_PER_HOUR: f64 = 0.05;
+/// Growth of the requests, as a factor, from which they explain growing memory. Ours.
+const TRAFFIC_FACTOR: f64 = 1.5;
+
+/// The figures a diagnosis rests on. What is not known is `None`.
+#[derive(Clone, Copy, PartialEq, Debug, Default)]
+pub struct Symptoms {
+    /// Memory charged, with page cache, per limit.
+    pub usage_ratio: Option<f64>,
+    /// Working set per limit.
+    pub working_set_ratio: Option<f64>,
+    /// Out-of-memory kills in the last ten minutes.
+    pub oom_events: Option<f64>,
+    /// Working set per limit when the program had warmed up.
+    pub warm_ratio: Option<f64>,
+    /// Growth of the working set per hour, per limit.
+    pub growth_per_hour: Option<f64>,
+    /// Requests now per requests an hour ago.
+    pub traffic_factor: Option<f64>,
+    /// Share of CFS periods in which it was throttled.
+    pub throttled_ratio: Option<f64>,
+    /// CPU used per quota.
+    pub cpu_ratio: Option<f64>,
+    /// Share of the time in which a task waited for the CPU (PSI `some`).
+    pub cpu_waiting_ratio: Option<f64>,
+}
+
+/// What is wrong.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Cause {
+    /// Memory grows and nobody asked for it.
+    Leak,
+    /// The program needs most of the limit from its start on.
+    Undersized,
+    /// The limit is reached by page cache, which is no trouble.
+    PageCache,
+    /// Memory grows with the requests.
+    Traffic,
+    /// The quota is used up.
+    CpuSaturation,
+    /// Throttled in bursts, far from the quota on average.
+    CpuBurst,
+    /// Waits for the CPU without having used its quota: somebody else has it.
+    CpuStarvation,
+    /// Memory is short, and the figures do not say why.
+    MemoryUnclear,
+    /// Nothing is known to be wrong.
+    Unclear,
+}
+
+impl Cause {
+    /// The word on the wire and in the story.
+    pub fn name(self) -> &'static str {
+        match self {
+            Cause::Leak => "leak",
+            Cause::Undersized => "undersized",
+            Cause::PageCache => "page_cache",
+            Cause::Traffic => "traffic",
+            Cause::CpuSaturation => "cpu_saturation",
+            Cause::CpuBurst => "cpu_burst",
+            Cause::CpuStarvation => "cpu_starvation",
+            Cause::MemoryUnclear => "memory",
+            Cause::Unclear => "unclear",
+        }
+    }
+
+    /// Whether memory is what is short.
+    pub fn is_memory(self) -> bool {
+        matches!(self, Cause::Leak | Cause::Undersized | Cause::Traffic | Cause::MemoryUnclear)
+    }
+}
+
+/// The cause behind the symptoms. Memory comes first: it kills, throttling only slows.
+pub fn diagnose(symptoms: &Symptoms) -> Cause {
+    let reaches = |value: Option<f64>, limit: f64| value.is_some_and(|value| value >= limit);
+    if reaches(symptoms.working_set_ratio, MEMORY_RATIO) || reaches(symptoms.oom_events, 1.0) {
+        return memory(symptoms);
+    }
+    if symptoms.throttled_ratio.is_some_and(|ratio| ratio > THROTTLED_RATIO) {
+        return match symptoms.cpu_ratio {
+            Some(used) if used < SATURATED_RATIO => Cause::CpuBurst,
+            Some(_) | None => Cause::CpuSaturation,
+        };
+    }
+    if reaches(symptoms.cpu_waiting_ratio, STARVED_RATIO) {
+        return Cause::CpuStarvation;
+    }
+    if reaches(symptoms.usage_ratio, MEMORY_RATIO) && symptoms.working_set_ratio.is_some() {
+        return Cause::PageCache;
+    }
+    Cause::Unclear
+}
+
+fn memory(symptoms: &Symptoms) -> Cause {
+    let flat = symptoms.growth_per_hour.map(|growth| growth < FLAT_PER_HOUR);
+    let full = symptoms.warm_ratio.map(|ratio| ratio >= FULL_FROM_THE_START);
+    let busier = symptoms.traffic_factor.is_some_and(|factor| factor >= TRAFFIC_FACTOR);
+    match (full, flat) {
+        (Some(true), Some(true)) => Cause::Undersized,
+        (_, Some(false)) if busier => Cause::Traffic,
+        (_, Some(false)) => Cause::Leak,
+        _ => Cause::MemoryUnclear,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(want: Cause, symptoms: Symptoms) {
+        assert_eq!(diagnose(&symptoms), want, "{symptoms:?}");
+    }
+
+    #[test]
+    fn memory_is_told_apart() {
+        let full = Symptoms {
+            usage_ratio: Some(0.97),
+            working_set_ratio: Some(0.9),
+            warm_ratio: Some(0.4),
+            growth_per_hour: Some(0.3),
+            ..Symptoms::default()
+        };
+        check(Cause::Leak, full);
+        check(Cause::Leak, Symptoms { traffic_factor: Some(1.4), ..full });
+        check(Cause::Traffic, Symptoms { traffic_factor: Some(1.5), ..full });
+        let flat = Symptoms { growth_per_hour: Some(0.049), ..full };
+        check(Cause::MemoryUnclear, flat);
+        check(Cause::Undersized, Symptoms { warm_ratio: Some(0.8), ..flat });
+        check(Cause::Leak, Symptoms { warm_ratio: Some(0.8), ..full });
+        check(Cause::MemoryUnclear, Symptoms { growth_per_hour: None, ..full });
+        check(Cause::PageCache, Symptoms { working_set_ratio: Some(0.899), ..full });
+        let killed = Symptoms { oom_events: Some(1.0), ..Symptoms::default() };
+        check(Cause::MemoryUnclear, killed);
+        check(Cause::Unclear, Symptoms { usage_ratio: Some(0.99), ..Symptoms::default() });
+        check(
+            Cause::Unclear,
+            Symptoms { working_set_ratio: Some(f64::NAN), ..Symptoms::default() },
+        );
+    }
+
+    #[test]
+    fn throttling_is_told_apart() {
+        let throttled = Symptoms {
+            throttled_ratio: Some(0.26),
+            cpu_ratio: Some(0.8),
+            cpu_waiting_ratio: Some(0.9),
+            ..Symptoms::default()
+        };
+        check(Cause::CpuSaturation, throttled);
+        check(Cause::CpuSaturation, Symptoms { cpu_ratio: None, ..throttled });
+        check(Cause::CpuBurst, Symptoms { cpu_ratio: Some(0.79), ..throttled });
+        check(Cause::CpuStarvation, Symptoms { throttled_ratio: Some(0.25), ..throttled });
+        check(Cause::CpuStarvation, Symptoms { throttled_ratio: None, ..throttled });
+        let calm = Symptoms { cpu_waiting_ratio: Some(0.2), ..Symptoms::default() };
+        check(Cause::Unclear, calm);
+        check(Cause::MemoryUnclear, Symptoms { oom_events: Some(2.0), ..throttled });
+    }
+}

@@ -1,0 +1,32 @@
+//! What was done before, as one decision needs it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::verify::Outcome;
+use crate::outbox::{ActionKind, LastAction};
+
+/// What was done before, as one decision needs it.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct History {
+    /// Time since the last action of each kind on the subject.
+    pub since: BTreeMap<ActionKind, Duration>,
+    /// What was asked for lately, by its `dedup_key`, with how it ended if that is known.
+    pub asked: BTreeMap<String, Option<String>>,
+    /// The last action of any kind.
+    pub last: Option<LastAction>,
+    /// Restarts of the tenant's services in 24 hours; services without tenant share one count.
+    pub tenant_restarts_day: usize,
+    /// Restarts on this host in the last hour.
+    pub host_restarts_hour: usize,
+    /// Restarts of the service without effect, counted back from the last one.
+    pub restarts_without_effect: usize,
+    /// Restarts on this host without a known outcome.
+    pub restarts_open: usize,
+}
+
+/// Whether an outcome says that the action did not help, or was never carried out.
+pub(super) fn is_failure(result: &str) -> bool {
+    let failures = [Outcome::Ineffective, Outcome::Relapsed, Outcome::Declined, Outcome::Expired];
+    failures.iter().any(|outcome| outcome.name() == result)
+}

@@ -1,0 +1,129 @@
+//! Why an action was held, and what would lift the hold.
+//!
+//! One closed list, because a hold is shown in logs, metrics, the API and the story, and an operator
+//! must find the same word in all of them.
+
+/// Why an action was held. The name is the same in logs, metrics and the API.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum HoldReason {
+    /// The rule asks for none.
+    NoneAsked,
+    /// The alert cannot be judged at the moment.
+    AlertUnknown,
+    /// The newest sample is too old.
+    StaleEvidence,
+    /// A figure the decision rests on is missing.
+    MissingEvidence,
+    /// Nobody owns it, or many do.
+    NotAttributable,
+    /// Databases, Redis, M2, shared and unknown containers are never restarted.
+    RoleForbids,
+    /// The tenant is not in a state in which anything is done for it.
+    TenantNotActive,
+    /// The tenant did not agree to this action.
+    NotOptedIn,
+    /// An operator has stopped all actions on this host.
+    KillSwitch,
+    /// So much of the host suffers at once that the host is the patient.
+    HostIncident,
+    /// A maintenance window is open.
+    Maintenance,
+    /// A backup or a migration is under way.
+    Busy,
+    /// It has only just started.
+    StartGrace,
+    /// It was deployed or changed a moment ago: the change is the suspect.
+    RecentChange,
+    /// What fills the memory is page cache, which the kernel takes back by itself.
+    PageCache,
+    /// Asked for already in this episode.
+    AlreadyAsked,
+    /// The last one was too recent.
+    CoolDown,
+    /// The tenant had its share of restarts today.
+    TenantBudget,
+    /// The host had its share of restarts in this hour.
+    HostBudget,
+    /// Another restart is under way on this host.
+    HostBusy,
+    /// The host itself is short of memory or CPU: the tenant is not to blame.
+    HostPressure,
+    /// The tenant starves below its own quota: a neighbour is to blame.
+    Neighbour,
+    /// Health checks fail already; a restart would hide why.
+    GatesFailing,
+    /// Not often enough yet.
+    TooFewEpisodes,
+    /// What the tenant needs does not fit the next plan either.
+    NextPlanTooSmall,
+    /// Decided and recorded, but the mode is `observe`.
+    Observe,
+}
+
+/// Each reason, its stable name, and what lifts it.
+const TABLE: [(HoldReason, &str, &str); 26] = [
+    (HoldReason::NoneAsked, "none_asked", "a rule label `action` that asks for something"),
+    (HoldReason::AlertUnknown, "alert_unknown", "the alert's inputs coming back"),
+    (HoldReason::StaleEvidence, "stale_evidence", "a fresh sample of the container"),
+    (HoldReason::MissingEvidence, "missing_evidence", "the metrics the decision rests on"),
+    (HoldReason::NotAttributable, "not_attributable", "a tenant rule that names its owner"),
+    (HoldReason::RoleForbids, "role_forbids", "nothing: this role is never restarted"),
+    (HoldReason::TenantNotActive, "tenant_not_active", "the tenant becoming active"),
+    (HoldReason::NotOptedIn, "not_opted_in", "the tenant's consent (`opt_in`)"),
+    (HoldReason::KillSwitch, "kill_switch", "removing the kill-switch file"),
+    (HoldReason::HostIncident, "host_incident", "the end of the host incident"),
+    (HoldReason::Maintenance, "maintenance", "the end of the maintenance window"),
+    (HoldReason::Busy, "busy", "the end of the backup or migration"),
+    (HoldReason::StartGrace, "start_grace", "the container growing older than the start grace"),
+    (HoldReason::RecentChange, "recent_change", "the change growing older"),
+    (HoldReason::PageCache, "page_cache", "memory that cannot be reclaimed"),
+    (HoldReason::AlreadyAsked, "already_asked", "a new episode"),
+    (HoldReason::CoolDown, "cool_down", "the end of the cool-down"),
+    (HoldReason::TenantBudget, "tenant_budget", "a restart of today growing older than a day"),
+    (HoldReason::HostBudget, "host_budget", "a restart of this hour growing older than an hour"),
+    (HoldReason::HostBusy, "host_busy", "the outcome of the restart under way"),
+    (HoldReason::HostPressure, "host_pressure", "the end of the pressure on the host"),
+    (HoldReason::Neighbour, "neighbour", "the neighbour using less"),
+    (HoldReason::GatesFailing, "gates_failing", "health, login and API passing again"),
+    (HoldReason::TooFewEpisodes, "too_few_episodes", "more episodes within seven days"),
+    (HoldReason::NextPlanTooSmall, "next_plan_too_small", "a plan that fits"),
+    (HoldReason::Observe, "observe", "mode `notify` or `act`"),
+];
+
+impl HoldReason {
+    /// Every reason, for metrics that start at zero.
+    pub fn all() -> impl Iterator<Item = HoldReason> {
+        TABLE.iter().map(|(reason, ..)| *reason)
+    }
+
+    /// The stable name.
+    pub fn name(self) -> &'static str {
+        self.row().1
+    }
+
+    /// What would lift the hold, for people.
+    pub fn lifted_by(self) -> &'static str {
+        self.row().2
+    }
+
+    fn row(self) -> &'static (HoldReason, &'static str, &'static str) {
+        &TABLE[self as usize]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn the_table_is_in_the_order_of_the_list_and_names_are_their_own() {
+        for (index, (reason, ..)) in TABLE.iter().enumerate() {
+            assert_eq!(*reason as usize, index);
+        }
+        let names: BTreeSet<&str> = HoldReason::all().map(HoldReason::name).collect();
+        assert_eq!(names.len(), TABLE.len());
+        assert_eq!(HoldReason::Observe as usize + 1, TABLE.len(), "the last one is in the table");
+    }
+}

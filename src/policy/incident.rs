@@ -1,0 +1,178 @@
+//! What judgement is given and what it gives back: an incident, the evidence, a proposal.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::diagnose::{Symptoms, diagnose};
+use super::fit::Fit;
+use super::history::{History, is_failure};
+use crate::base::{Labels, Now, Timestamp};
+use crate::outbox::{
+    self, Action, ActionKind, Data, Event, WireTime, dedup_key, text_map, trace_id,
+};
+use crate::rules::Action as Asked;
+
+/// An alert that fires, as judgement sees it.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Incident {
+    /// The rule's id.
+    pub rule: String,
+    /// The alert's name.
+    pub alert: String,
+    /// 16 hex digits.
+    pub fingerprint: String,
+    /// Of the event that will be sent.
+    pub revision: u64,
+    /// When its condition became true.
+    pub starts_at: Timestamp,
+    /// Its labels, enriched.
+    pub labels: Labels,
+    /// Its annotations; `variable`, `current`, `recommended` and `why` become advice.
+    pub annotations: BTreeMap<String, String>,
+    /// What the rule asks for.
+    pub asks: Asked,
+    /// Whether it cannot be judged at the moment.
+    pub unknown: bool,
+}
+
+impl Incident {
+    /// Whose history counts: the service for what touches containers and customers, the alert
+    /// itself for advice (one service may need several).
+    pub fn subject(&self) -> String {
+        let touches = matches!(self.asks, Asked::Restart | Asked::Nudge | Asked::Decide);
+        match self.labels.get("service") {
+            Some(service) if touches => service.to_owned(),
+            _ => format!("alert:{}", self.fingerprint),
+        }
+    }
+
+    /// The key under which an action of this kind is asked for in this episode, once.
+    pub fn dedup_key(&self, kind: ActionKind) -> String {
+        dedup_key(&self.rule, &self.fingerprint, self.starts_at, kind.name())
+    }
+
+    /// Whether something was asked for in this episode that has not failed.
+    pub fn is_settled(&self, history: &History) -> bool {
+        let fine = |result: &Option<String>| !result.as_deref().is_some_and(is_failure);
+        let asked = |kind| history.asked.get(&self.dedup_key(kind)).is_some_and(fine);
+        ActionKind::ALL.into_iter().any(asked)
+    }
+
+    pub(super) fn label(&self, name: &str) -> &str {
+        self.labels.get(name).unwrap_or_default()
+    }
+}
+
+/// What is known at the moment of the decision.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Evidence {
+    /// The figures, as they are sent along.
+    pub figures: outbox::Evidence,
+    /// Age of the newest sample that fed the alert.
+    pub sample_age: Duration,
+    /// Scrape interval of that target.
+    pub interval: Duration,
+    /// Age of the container, if it is known.
+    pub container_age: Option<Duration>,
+    /// The figures a diagnosis rests on.
+    pub symptoms: Symptoms,
+    /// Age of the last change of the container that was not ours: a new image, new limits.
+    pub change_age: Option<Duration>,
+    /// The host is short of memory or CPU.
+    pub host_pressure: bool,
+    /// A health, login or API probe fails.
+    pub gates_failing: bool,
+    /// The container's limits are not its plan's.
+    pub limit_drift: bool,
+    /// What the tenant needs: the 95th percentile of its demand for memory, bytes.
+    pub needed_bytes: Option<f64>,
+    /// Which plan would have fitted the demand of the last weeks.
+    pub fit: Option<Fit>,
+}
+
+/// What else bears on an action, apart from the alert and its container.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Circumstances {
+    /// The kill-switch file is there.
+    pub kill_switch: bool,
+    /// A host-wide incident is going on.
+    pub host_incident: bool,
+    /// A maintenance window is open.
+    pub maintenance: bool,
+    /// A backup or a migration of this service is under way.
+    pub busy: bool,
+    /// The tenant is in a state in which things are done for it.
+    pub tenant_active: bool,
+    /// What the tenant agreed to; `None` for everything.
+    pub opted_in: Option<BTreeSet<ActionKind>>,
+}
+
+impl Default for Circumstances {
+    /// Nothing in the way.
+    fn default() -> Circumstances {
+        Circumstances {
+            kill_switch: false,
+            host_incident: false,
+            maintenance: false,
+            busy: false,
+            tenant_active: true,
+            opted_in: None,
+        }
+    }
+}
+
+/// Everything one decision is made from.
+#[derive(Clone, Copy, Debug)]
+pub struct Case<'a> {
+    /// The alert.
+    pub incident: &'a Incident,
+    /// What is known about its container.
+    pub evidence: &'a Evidence,
+    /// What was done before.
+    pub history: &'a History,
+    /// What else bears on it.
+    pub circumstances: &'a Circumstances,
+}
+
+/// An action worth asking for.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Proposal {
+    /// Whose guard it counts on.
+    pub subject: String,
+    /// The tenant, or `""`.
+    pub tenant: String,
+    /// What goes on the wire.
+    pub action: Action,
+}
+
+impl Proposal {
+    /// The event that asks for it.
+    pub fn event(&self, incident: &Incident, evidence: &Evidence, now: Now) -> Event {
+        let label = |name: &str| incident.labels.get(name).map(str::to_owned);
+        let figures = outbox::Evidence {
+            cause: Some(diagnose(&evidence.symptoms).name().to_owned()),
+            rule: Some(incident.rule.clone()),
+            sample_age_seconds: Some(evidence.sample_age.as_secs_f64()),
+            ..evidence.figures.clone()
+        };
+        let data = Data {
+            alert: Some(incident.alert.clone()),
+            fingerprint: Some(incident.fingerprint.clone()),
+            revision: Some(incident.revision),
+            starts_at: Some(WireTime(incident.starts_at)),
+            severity: label("severity"),
+            layer: label("layer"),
+            host: label("host"),
+            tenant_id: label("tenant"),
+            plan: label("plan"),
+            service: label("service"),
+            labels: text_map(&incident.labels),
+            annotations: incident.annotations.clone(),
+            action: Some(self.action.clone()),
+            evidence: Some(Box::new(figures)),
+            trace_id: Some(trace_id(&incident.fingerprint, incident.starts_at)),
+            ..Data::default()
+        };
+        Event::new(self.action.kind.event_type(), now.wall, data)
+    }
+}

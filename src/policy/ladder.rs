@@ -1,0 +1,209 @@
+//! What would help: from what the rule asks for, the cause, and what was tried before.
+//!
+//! The rungs are restart, nudge, human. A rung that is spent passes on to the next: restarts that
+//! did no good, or used the tenant's budget up, are not repeated for ever, and whatever cannot be
+//! solved by a machine reaches a person.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::config::PolicyConfig;
+use super::diagnose::{Cause, diagnose};
+use super::fit::{Direction, Fit};
+use super::history::is_failure;
+use super::hold::HoldReason;
+use super::incident::{Case, Incident};
+use super::plan::Plan;
+use crate::outbox::ActionKind;
+use crate::rules::Action as Asked;
+
+/// Roles whose containers may be restarted; all others, unknown ones too, may not.
+const RESTARTABLE: [&str; 2] = ["app", "worker"];
+/// The role of a container that many tenants share.
+const SHARED: &str = "shared_app";
+/// Below this hard limit a plan is raised before its tenants are asked to pay more (document A §4.4:
+/// recommended minimum for Free).
+const PLAN_FLOOR_BYTES: u64 = 1024 * 1024 * 1024;
+
+/// A need must stay below this share of the next plan's limit, or the nudge would not help.
+const FIT_RATIO: f64 = 0.9;
+
+/// A comparison of plans counts from this confidence on: two and a half hours. Ours.
+const FIT_CONFIDENCE: f64 = 0.1;
+
+/// What to ask for.
+#[derive(Clone, PartialEq, Debug)]
+pub(super) struct Choice {
+    /// What.
+    pub(super) kind: ActionKind,
+    /// Its parameters on the wire.
+    pub(super) params: BTreeMap<String, Value>,
+}
+
+type Chosen = Result<Choice, HoldReason>;
+
+/// Which action, if any, the evidence supports.
+pub(super) fn choose(case: &Case<'_>, config: &PolicyConfig) -> Chosen {
+    let incident = case.incident;
+    let cause = diagnose(&case.evidence.symptoms);
+    match incident.asks {
+        Asked::RollbackAdvice => Ok(annotated(incident, ActionKind::RollbackAdvice)),
+        Asked::Advise | Asked::None => Ok(annotated(incident, ActionKind::Advise)),
+        Asked::Restart => climb(case, config, cause),
+        Asked::Nudge => nudge_for(case, config, cause),
+        Asked::Decide => match cause {
+            Cause::Leak | Cause::MemoryUnclear => climb(case, config, cause),
+            Cause::PageCache => Err(HoldReason::PageCache),
+            Cause::Unclear => Err(HoldReason::MissingEvidence),
+            _ => nudge_for(case, config, cause),
+        },
+    }
+}
+
+/// Restart, unless that rung is spent.
+fn climb(case: &Case<'_>, config: &PolicyConfig, cause: Cause) -> Chosen {
+    let (history, limits) = (case.history, &config.limits);
+    attributable(case.incident)?;
+    if !RESTARTABLE.contains(&case.incident.label("role")) {
+        return Err(HoldReason::RoleForbids);
+    }
+    if case.incident.asks == Asked::Decide {
+        let asked = history.asked.get(&case.incident.dedup_key(ActionKind::Restart));
+        if let Some(Some(result)) = asked
+            && is_failure(result)
+        {
+            return next_rung(
+                case,
+                config,
+                cause,
+                &format!("the restart of this episode: {result}"),
+            );
+        }
+        if history.restarts_without_effect >= limits.restarts_without_effect {
+            return next_rung(case, config, cause, "restarts did not help");
+        }
+        if history.tenant_restarts_day >= limits.restarts_per_tenant_day {
+            return next_rung(case, config, cause, "the tenant's restarts of today are used up");
+        }
+    }
+    let incident = case.incident;
+    let params = [("service", incident.label("service")), ("name", incident.label("name"))];
+    let params = texts(params.into_iter().filter(|(_, text)| !text.is_empty()));
+    Ok(Choice { kind: ActionKind::Restart, params })
+}
+
+/// Nudge if that is due and fair, else a human. A leak is not cured by a bigger plan.
+fn next_rung(case: &Case<'_>, config: &PolicyConfig, cause: Cause, why: &str) -> Chosen {
+    let limits = &config.limits;
+    let since = case.history.since.get(&ActionKind::Nudge);
+    let nudged = since.is_some_and(|since| *since < limits.nudge_cool_down);
+    let asked = case.circumstances.opted_in.as_ref();
+    let agreed = asked.is_none_or(|kinds| kinds.contains(&ActionKind::Nudge));
+    let fair = cause != Cause::Leak && !case.evidence.host_pressure && agreed;
+    if fair && !nudged && often_enough(case, config) {
+        let next = config.plans.next(case.incident.label("plan"));
+        if next.is_some_and(|next| fits(case, next)) {
+            return nudge(case, config);
+        }
+    }
+    let mut params = texts([("escalation", "human"), ("why", why), ("cause", cause.name())]);
+    let service = case.incident.label("service");
+    params.insert("service".to_owned(), Value::from(service));
+    Ok(Choice { kind: ActionKind::Advise, params })
+}
+
+/// A nudge as far as the cause allows one.
+fn nudge_for(case: &Case<'_>, config: &PolicyConfig, cause: Cause) -> Chosen {
+    match cause {
+        Cause::PageCache => Err(HoldReason::PageCache),
+        Cause::CpuStarvation => Err(HoldReason::Neighbour),
+        Cause::CpuBurst => {
+            attributable(case.incident)?;
+            let why = "it is throttled in bursts, far from its quota on average; a longer CFS \
+                       period or a burst allowance helps, a bigger plan does not";
+            Ok(advice("cpu.cfs_burst_us", why))
+        }
+        _ => nudge(case, config),
+    }
+}
+
+/// A bigger plan, unless something smaller comes first.
+fn nudge(case: &Case<'_>, config: &PolicyConfig) -> Chosen {
+    let (incident, evidence) = (case.incident, case.evidence);
+    attributable(incident)?;
+    if incident.label("tenant").is_empty() {
+        return Err(HoldReason::NotAttributable);
+    }
+    let plan = config.plans.get(incident.label("plan")).ok_or(HoldReason::MissingEvidence)?;
+    if evidence.limit_drift {
+        let why = "its limits are not its plan's; redeploy with the plan's before offering another";
+        return Ok(advice(&format!("plan_limits.{}", plan.name), why));
+    }
+    let throttled = diagnose(&evidence.symptoms) == Cause::CpuSaturation;
+    if !throttled && plan.mem_limit_bytes < PLAN_FLOOR_BYTES {
+        return Ok(raise_the_floor(plan));
+    }
+    let variable = format!("plan_limits.{}", plan.name);
+    let Some(next) = config.plans.next(&plan.name) else {
+        return Ok(advice(&variable, "there is no bigger plan; review the capacity"));
+    };
+    let fit = evidence.fit.as_ref().filter(|fit| fit.confidence >= FIT_CONFIDENCE);
+    let to = match fit {
+        Some(fit) if fit.direction == Direction::NoneHelps => {
+            let why = format!("no plan helps: {}; review the capacity", fit.sentence);
+            return Ok(advice(&variable, &why));
+        }
+        Some(Fit { direction: Direction::Up, plan: Some(to), .. }) => to,
+        _ => &next.name,
+    };
+    let mut params = texts([("from", plan.name.as_str()), ("to", to.as_str())]);
+    if let Some(fit) = fit {
+        params.insert("fit".to_owned(), Value::from(fit.sentence.as_str()));
+        params.insert("confidence".to_owned(), Value::from(fit.confidence));
+    }
+    Ok(Choice { kind: ActionKind::Nudge, params })
+}
+
+/// Whether there were enough episodes lately for a nudge.
+pub(super) fn often_enough(case: &Case<'_>, config: &PolicyConfig) -> bool {
+    case.evidence.figures.episodes_7d.unwrap_or(0) >= config.limits.nudge_episodes
+}
+
+/// Whether what the tenant needs fits a plan.
+pub(super) fn fits(case: &Case<'_>, next: &Plan) -> bool {
+    let needed = case.evidence.needed_bytes.unwrap_or(0.0);
+    needed < FIT_RATIO * next.mem_limit_bytes as f64
+}
+
+fn raise_the_floor(plan: &Plan) -> Choice {
+    let variable = format!("plan_limits.{}.mem_limit", plan.name);
+    let mut choice = advice(&variable, "the plan is below the recommended minimum");
+    choice.params.insert("current".to_owned(), Value::from(plan.mem_limit_bytes));
+    choice.params.insert("recommended".to_owned(), Value::from(PLAN_FLOOR_BYTES));
+    choice
+}
+
+fn attributable(incident: &Incident) -> Result<(), HoldReason> {
+    if incident.label("service").is_empty() || incident.label("role") == SHARED {
+        return Err(HoldReason::NotAttributable);
+    }
+    Ok(())
+}
+
+/// Advice as the rule's annotations give it.
+fn annotated(incident: &Incident, kind: ActionKind) -> Choice {
+    let names = ["variable", "current", "recommended", "why", "change_id", "previous"];
+    let found = names
+        .into_iter()
+        .filter_map(|name| incident.annotations.get(name).map(|text| (name, text.as_str())));
+    Choice { kind, params: texts(found) }
+}
+
+fn advice(variable: &str, why: &str) -> Choice {
+    Choice { kind: ActionKind::Advise, params: texts([("variable", variable), ("why", why)]) }
+}
+
+fn texts<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> BTreeMap<String, Value> {
+    pairs.into_iter().map(|(name, text)| (name.to_owned(), Value::from(text))).collect()
+}

@@ -1,0 +1,43 @@
+//! Everything judgement remembers, in one place: recovered from the journal's rows together.
+
+use super::episodes::Episodes;
+use super::guard::Guards;
+use super::interlock::Interlock;
+use super::usage::Usage;
+use super::verify::Verifier;
+use crate::base::{Change, Now};
+
+/// What was done, what was suffered, what was used, and what is still open.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Memory {
+    /// Actions, for cool-downs and budgets.
+    pub guards: Guards,
+    /// How often each service was in trouble.
+    pub episodes: Episodes,
+    /// What each service needs.
+    pub usage: Usage,
+    /// Whether the host is the patient.
+    pub interlock: Interlock,
+    /// Actions whose outcome is not known.
+    pub verifier: Verifier,
+}
+
+impl Memory {
+    /// The memory as its rows tell it, and which could not be read. Other rows are skipped.
+    pub fn recover(rows: &[Change], now: Now) -> (Memory, Vec<String>) {
+        let all = || rows.iter().cloned();
+        let (guards, mut problems) = Guards::recover(all(), now);
+        let (episodes, of_episodes) = Episodes::recover(all());
+        let (usage, of_usage) = Usage::recover(all());
+        let (interlock, of_interlock) = Interlock::recover(all());
+        let (verifier, of_verifier) = Verifier::recover(all());
+        problems.extend([of_episodes, of_usage, of_interlock, of_verifier].into_iter().flatten());
+        (Memory { guards, episodes, usage, interlock, verifier }, problems)
+    }
+
+    /// Moves what is counted in wall time when the wall clock steps.
+    pub fn rebase(&mut self, by_ms: i64) {
+        self.usage.rebase(by_ms);
+        self.verifier.rebase(by_ms);
+    }
+}

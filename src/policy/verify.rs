@@ -1,0 +1,347 @@
+//! Did it help? Every restart is watched until that is known.
+//!
+//! A restart that was carried out is not a restart that worked. Each request carries the condition
+//! that shows its effect and a deadline; the outcome is *effective*, *ineffective* or *relapsed*, and
+//! decides the next rung of the ladder. Durable, one row per request, so that a crash forgets no open
+//! question. It asks nobody and reads no clock: what is seen of the container is passed in each round.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::{Change, Now, Table, Timestamp};
+use crate::outbox::{Verification, WireTime};
+
+/// Rows of this module in the table.
+const PREFIX: &str = "verify/";
+/// Working set per limit below which memory has fallen. Ours: clearly below what fired.
+pub const RELEASED_RATIO: f64 = 0.8;
+
+/// The condition, for people; [`good`] is its meaning.
+const CONDITION: &str =
+    "restarted, no alert on the service, gates pass, working set below 80 % of the limit";
+const HELD: &str = "the condition came true and held";
+
+/// How long to watch.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct VerifyConfig {
+    /// From the acceptance of a request to the verdict, unless the receiver names a time.
+    pub within: Duration,
+    /// The condition must hold this long.
+    pub settle: Duration,
+    /// The same trouble again within this time after an effective restart is a relapse.
+    pub relapse: Duration,
+}
+
+impl Default for VerifyConfig {
+    /// Ours: a Gunicorn worker is up in seconds, a cold cache in some minutes; a leak that needs a
+    /// restart every hour is not cured by restarts.
+    fn default() -> VerifyConfig {
+        let minutes = |n: u64| Duration::from_secs(n * 60);
+        VerifyConfig { within: minutes(10), settle: minutes(1), relapse: minutes(60) }
+    }
+}
+
+/// A request whose effect is to be watched.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct Request {
+    /// Of the action.
+    pub dedup_key: String,
+    /// The delivery that asked.
+    pub delivery_id: String,
+    /// Whose.
+    pub subject: String,
+    /// The tenant, or `""`.
+    pub tenant: String,
+    /// The container's name, or `""`.
+    pub name: String,
+    /// The host.
+    pub host: String,
+    /// The alert's name.
+    pub alert: String,
+    /// The alert's fingerprint, 16 hex digits.
+    pub fingerprint: String,
+    /// When the container had started that was to be restarted.
+    pub started_before: Option<Timestamp>,
+    /// When it was decided.
+    pub asked_at: Timestamp,
+    /// Nobody may carry it out after this.
+    pub expires_at: Timestamp,
+}
+
+/// A request and how far it has come.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+struct Watch {
+    request: Request,
+    state: State,
+}
+
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum State {
+    /// Nobody has said that it will be done.
+    Asked,
+    /// The receiver has it.
+    Accepted { deadline: Timestamp, change_id: Option<String>, good_since: Option<Timestamp> },
+    /// It helped; does it last?
+    Effective { until: Timestamp, deadline: Timestamp, change_id: Option<String> },
+}
+
+/// What is seen of the container in a round.
+#[derive(Clone, Copy, PartialEq, Debug, Default)]
+pub struct Seen {
+    /// When the container started that runs now.
+    pub started_at: Option<Timestamp>,
+    /// Working set per limit, from fresh samples only.
+    pub ratio: Option<f64>,
+    /// A health, login or API gate of the tenant fails.
+    pub gates_failing: bool,
+    /// An alert on the same service that asks for an action fires.
+    pub alert_firing: bool,
+}
+
+/// How an action ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// The condition came true in time and held.
+    Effective,
+    /// It did not.
+    Ineffective,
+    /// It did, and the trouble came back.
+    Relapsed,
+    /// The receiver will not do it.
+    Declined,
+    /// It ran out before anybody took it.
+    Expired,
+}
+
+impl Outcome {
+    /// The word on the wire, in the guards and in the story.
+    pub fn name(self) -> &'static str {
+        match self {
+            Outcome::Effective => "effective",
+            Outcome::Ineffective => "ineffective",
+            Outcome::Relapsed => "relapsed",
+            Outcome::Declined => "declined",
+            Outcome::Expired => "expired",
+        }
+    }
+}
+
+/// A verdict: what was watched, how it ended, and why.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Verdict {
+    /// What was watched.
+    pub request: Request,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Why, in one sentence.
+    pub why: String,
+    /// As the event carries it.
+    pub verification: Verification,
+}
+
+/// Every request that is being watched.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Verifier {
+    watches: BTreeMap<String, Watch>,
+}
+
+impl Verifier {
+    /// The watches as their rows tell them, and which could not be read. Other rows are skipped.
+    pub fn recover(rows: impl IntoIterator<Item = Change>) -> (Verifier, Vec<String>) {
+        let mut verifier = Verifier::default();
+        let mut problems = Vec::new();
+        for Change { table, key, value } in rows {
+            let (Table::Guards, Some(value)) = (table, value) else { continue };
+            if !key.starts_with(PREFIX) {
+                continue;
+            }
+            match serde_json::from_slice::<Watch>(&value) {
+                Ok(watch) => drop(verifier.watches.insert(watch.key().to_owned(), watch)),
+                Err(error) => problems.push(format!("row {key} of table guards: {error}")),
+            }
+        }
+        (verifier, problems)
+    }
+
+    /// Starts to watch; the row belongs to the batch of the request.
+    pub fn begin(&mut self, request: Request) -> Change {
+        let watch = Watch { request, state: State::Asked };
+        let change = put(&watch);
+        self.watches.insert(watch.key().to_owned(), watch);
+        change
+    }
+
+    /// Everything that is watched.
+    pub fn requests(&self) -> impl Iterator<Item = &Request> {
+        self.watches.values().map(|watch| &watch.request)
+    }
+
+    /// The receiver will do it; it may say until when the effect should be watched. A second word of
+    /// the same kind changes nothing.
+    pub fn accepted(
+        &mut self,
+        delivery_id: &str,
+        (change_id, until): (Option<String>, Option<Timestamp>),
+        now: Now,
+        config: &VerifyConfig,
+    ) -> Option<Change> {
+        let watch = self.watch_of(delivery_id)?;
+        if watch.state != State::Asked {
+            return None;
+        }
+        // A receiver's clock may be off: never less than our own span, never more than a day.
+        let least = now.wall + config.within;
+        let deadline = until.unwrap_or(least).max(least).min(now.wall + super::config::DAY);
+        watch.state = State::Accepted { deadline, change_id, good_since: None };
+        Some(put(watch))
+    }
+
+    /// The receiver will not do it, or it ran out before anybody took it.
+    pub fn dropped(
+        &mut self,
+        delivery_id: &str,
+        outcome: Outcome,
+        why: &str,
+    ) -> Option<(Verdict, Change)> {
+        let key = self.watch_of(delivery_id)?.key().to_owned();
+        let (verdict, change) = self.finish(&key, outcome, why);
+        verdict.zip(change)
+    }
+
+    /// Looks at one watch; returns a verdict if there is one, and the row if it changed.
+    pub fn check(
+        &mut self,
+        dedup_key: &str,
+        seen: &Seen,
+        now: Now,
+        config: &VerifyConfig,
+    ) -> (Option<Verdict>, Option<Change>) {
+        let Some(watch) = self.watches.get_mut(dedup_key) else { return (None, None) };
+        let good = good(&watch.request, seen);
+        match &mut watch.state {
+            // Its request expires in the outbox, which says so; this is for one that was lost.
+            State::Asked if now.wall > watch.request.expires_at + config.within => {
+                self.finish(dedup_key, Outcome::Expired, "no word about it ever came")
+            }
+            State::Asked => (None, None),
+            State::Accepted { deadline, change_id, good_since } => {
+                let deadline = *deadline;
+                match (good, *good_since) {
+                    (Ok(()), None) => *good_since = Some(now.wall),
+                    (Ok(()), Some(since)) if now.wall.since(since) >= config.settle => {
+                        let (until, change_id) = (now.wall + config.relapse, change_id.take());
+                        watch.state = State::Effective { until, deadline, change_id };
+                        let told = verdict(watch.clone(), Outcome::Effective, HELD.to_owned());
+                        return (Some(told), Some(put(watch)));
+                    }
+                    (Err(_), Some(_)) => *good_since = None,
+                    (Ok(()) | Err(_), _) => {}
+                }
+                match good {
+                    Err(why) if now.wall >= deadline => {
+                        self.finish(dedup_key, Outcome::Ineffective, why)
+                    }
+                    _ => (None, None),
+                }
+            }
+            State::Effective { until, .. } => {
+                if seen.alert_firing {
+                    return self.finish(dedup_key, Outcome::Relapsed, "the same trouble came back");
+                }
+                if now.wall < *until {
+                    return (None, None);
+                }
+                let gone = self.watches.remove(dedup_key).map(|watch| remove(&watch));
+                (None, gone)
+            }
+        }
+    }
+
+    /// Moves every time when the wall clock steps.
+    pub fn rebase(&mut self, by_ms: i64) {
+        let shift = |at: &mut Timestamp| at.0 = at.0.saturating_add(by_ms);
+        for watch in self.watches.values_mut() {
+            shift(&mut watch.request.expires_at);
+            match &mut watch.state {
+                State::Asked => {}
+                State::Accepted { deadline, good_since, .. } => {
+                    shift(deadline);
+                    good_since.iter_mut().for_each(shift);
+                }
+                State::Effective { until, deadline, .. } => {
+                    shift(until);
+                    shift(deadline);
+                }
+            }
+        }
+    }
+
+    fn watch_of(&mut self, delivery_id: &str) -> Option<&mut Watch> {
+        self.watches.values_mut().find(|watch| watch.request.delivery_id == delivery_id)
+    }
+
+    fn finish(
+        &mut self,
+        dedup_key: &str,
+        outcome: Outcome,
+        why: &str,
+    ) -> (Option<Verdict>, Option<Change>) {
+        let Some(watch) = self.watches.remove(dedup_key) else { return (None, None) };
+        let change = remove(&watch);
+        (Some(verdict(watch, outcome, why.to_owned())), Some(change))
+    }
+}
+
+/// Whether the condition holds, or what is missing.
+fn good(request: &Request, seen: &Seen) -> Result<(), &'static str> {
+    let restarted = match (request.started_before, seen.started_at) {
+        (Some(before), Some(now)) => now > before,
+        // Without start times the fall of the memory is the only sign.
+        _ => true,
+    };
+    let checks = [
+        (restarted, "the container was not restarted"),
+        (!seen.alert_firing, "an alert on the service still fires"),
+        (!seen.gates_failing, "a health, login or API gate fails"),
+        (seen.ratio.is_some(), "no fresh sample shows its memory"),
+        (seen.ratio.is_none_or(|ratio| ratio < RELEASED_RATIO), "its memory is still high"),
+    ];
+    checks.into_iter().find(|(holds, _)| !holds).map_or(Ok(()), |(_, why)| Err(why))
+}
+
+fn verdict(watch: Watch, outcome: Outcome, why: String) -> Verdict {
+    let (deadline, change_id) = match &watch.state {
+        State::Asked => (watch.request.expires_at, None),
+        State::Accepted { deadline, change_id, .. }
+        | State::Effective { deadline, change_id, .. } => (*deadline, change_id.clone()),
+    };
+    let verification = Verification {
+        result: outcome.name().to_owned(),
+        condition: CONDITION.to_owned(),
+        deadline: WireTime(deadline),
+        delivery_id: watch.request.delivery_id.clone(),
+        change_id,
+    };
+    Verdict { request: watch.request, outcome, why, verification }
+}
+
+fn put(watch: &Watch) -> Change {
+    let value = serde_json::to_vec(watch).expect("plain words and numbers always write");
+    Change { value: Some(value), ..remove(watch) }
+}
+
+fn remove(watch: &Watch) -> Change {
+    Change { table: Table::Guards, key: format!("{PREFIX}{}", watch.key()), value: None }
+}
+
+impl Watch {
+    fn key(&self) -> &str {
+        &self.request.dedup_key
+    }
+}
+
+#[cfg(test)]
+mod tests;

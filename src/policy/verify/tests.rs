@@ -1,0 +1,148 @@
+//! One request through its life, minute by minute.
+
+use super::*;
+
+const START: i64 = 1_795_312_800_000;
+const MINUTE: u64 = 60;
+
+fn at(seconds: u64) -> Now {
+    let monotonic = Duration::from_secs(seconds);
+    Now { monotonic, wall: Timestamp(START) + monotonic }
+}
+
+fn watching() -> Verifier {
+    let mut verifier = Verifier::default();
+    let _ = verifier.begin(Request {
+        dedup_key: "k".to_owned(),
+        delivery_id: "evt_1".to_owned(),
+        subject: "acme/app".to_owned(),
+        started_before: Some(Timestamp(0)),
+        asked_at: at(0).wall,
+        expires_at: at(15 * MINUTE).wall,
+        ..Request::default()
+    });
+    verifier
+}
+
+fn accepted() -> Verifier {
+    let mut verifier = watching();
+    let change = verifier.accepted("evt_1", (None, None), at(0), &VerifyConfig::default());
+    assert!(change.is_some());
+    verifier
+}
+
+const GOOD: Seen = Seen {
+    started_at: Some(Timestamp(START)),
+    ratio: Some(0.3),
+    gates_failing: false,
+    alert_firing: false,
+};
+
+/// What is told when this was seen at these seconds, as `second:outcome`.
+#[track_caller]
+fn check(mut verifier: Verifier, seen: &[(u64, Seen)], want: &[&str]) {
+    let config = VerifyConfig::default();
+    let told: Vec<String> = seen
+        .iter()
+        .filter_map(|(second, seen)| {
+            let (verdict, change) = verifier.check("k", seen, at(*second), &config);
+            assert!(verdict.is_none() || change.is_some(), "a verdict is durable");
+            verdict.map(|verdict| format!("{second}:{}", verdict.outcome.name()))
+        })
+        .collect();
+    assert_eq!(told, want);
+}
+
+#[test]
+fn it_helped_if_the_condition_held() {
+    check(accepted(), &[(60, GOOD), (119, GOOD), (120, GOOD), (180, GOOD)], &["120:effective"]);
+    let bad = Seen { ratio: Some(0.8), ..GOOD };
+    check(
+        accepted(),
+        &[(60, GOOD), (90, bad), (120, GOOD), (179, GOOD), (180, GOOD)],
+        &["180:effective"],
+    );
+    check(watching(), &[(60, GOOD), (600, GOOD)], &[]);
+}
+
+#[test]
+fn it_did_not_if_anything_is_missing_at_the_deadline() {
+    let unchanged = Seen { started_at: Some(Timestamp(0)), ..GOOD };
+    let failing = Seen { gates_failing: true, ..GOOD };
+    let firing = Seen { alert_firing: true, ..GOOD };
+    let blind = Seen { ratio: None, ..GOOD };
+    let high = Seen { ratio: Some(0.8), ..GOOD };
+    for (bad, why) in [
+        (unchanged, "not restarted"),
+        (failing, "gate"),
+        (firing, "still fires"),
+        (blind, "no fresh sample"),
+        (high, "still high"),
+    ] {
+        check(accepted(), &[(599, bad), (600, bad), (601, bad)], &["600:ineffective"]);
+        let (verdict, _) = accepted().check("k", &bad, at(600), &VerifyConfig::default());
+        let verdict = verdict.expect("the deadline is over");
+        assert!(verdict.why.contains(why), "{}", verdict.why);
+        assert_eq!(verdict.verification.result, "ineffective");
+    }
+    // Good at the deadline, but not yet for long enough: it is given that time.
+    check(accepted(), &[(590, GOOD), (600, GOOD), (650, GOOD)], &["650:effective"]);
+    let unknown_start = Seen { started_at: None, ..GOOD };
+    check(accepted(), &[(60, unknown_start), (120, unknown_start)], &["120:effective"]);
+}
+
+#[test]
+fn trouble_that_comes_back_is_a_relapse() {
+    let firing = Seen { alert_firing: true, ..GOOD };
+    check(accepted(), &[(0, GOOD), (60, GOOD), (3659, firing)], &["60:effective", "3659:relapsed"]);
+    check(accepted(), &[(0, GOOD), (60, GOOD), (3660, GOOD), (3661, firing)], &["60:effective"]);
+}
+
+#[test]
+fn the_receiver_has_a_say() {
+    let config = VerifyConfig::default();
+    let until = |seconds| Some(at(seconds).wall);
+    for (said, deadline) in
+        [(None, 600), (until(900), 900), (until(5), 600), (until(1 << 30), 86_400)]
+    {
+        let mut verifier = watching();
+        let change_id = Some("chg_7".to_owned());
+        let _ = verifier.accepted("evt_1", (change_id, said), at(0), &config);
+        assert!(verifier.accepted("evt_1", (None, None), at(9), &config).is_none(), "once");
+        let bad = Seen { ratio: Some(0.9), ..GOOD };
+        assert_eq!(verifier.check("k", &bad, at(deadline - 1), &config).0, None);
+        let verdict = verifier.check("k", &bad, at(deadline), &config).0.expect("is due");
+        assert_eq!(verdict.verification.change_id.as_deref(), Some("chg_7"));
+        assert_eq!(verdict.verification.deadline, WireTime(at(deadline).wall));
+    }
+    let mut verifier = watching();
+    assert!(verifier.accepted("evt_2", (None, None), at(0), &config).is_none(), "nobody asked");
+    assert!(verifier.dropped("evt_2", Outcome::Declined, "busy").is_none());
+    let (verdict, change) = verifier.dropped("evt_1", Outcome::Declined, "busy").expect("watched");
+    assert_eq!(
+        (verdict.outcome, verdict.why.as_str(), change.value),
+        (Outcome::Declined, "busy", None)
+    );
+    assert_eq!(verifier, Verifier::default());
+}
+
+#[test]
+fn a_request_nobody_ever_mentions_again_is_given_up() {
+    let end = 25 * MINUTE;
+    check(watching(), &[(end, GOOD), (end + 1, GOOD)], &["1501:expired"]);
+}
+
+#[test]
+fn a_crash_forgets_no_open_question_and_a_clock_step_none_either() {
+    let mut verifier = watching();
+    let row = verifier.accepted("evt_1", (None, None), at(0), &VerifyConfig::default());
+    let bad =
+        Change { key: format!("{PREFIX}x"), value: Some(b"?".to_vec()), table: Table::Guards };
+    let (recovered, problems) = Verifier::recover(row.into_iter().chain([bad]));
+    assert_eq!((problems.len(), &recovered), (1, &verifier));
+    let mut stepped = recovered;
+    stepped.rebase(-3_600_000);
+    let now = Now { wall: Timestamp(START - 3_600_000) + Duration::from_secs(599), ..at(599) };
+    let high = Seen { ratio: Some(0.95), started_at: None, ..GOOD };
+    assert_eq!(stepped.check("k", &high, now, &VerifyConfig::default()).0, None);
+}
