@@ -331,7 +331,7 @@ impl<'a> Watch<'a> {
         for target in targets.values() {
             if state.reads.any(&target.feeds) {
                 feeders.push((target, doubt_of(target, slot)));
-            } else if !target.feeds_known && !state.reads.is_empty() {
+            } else if target.is_stranger_to(&state.reads) {
                 strangers.push((target, doubt_of(target, slot)));
             }
         }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::containers::{OOM_COUNTER, START_TIME};
 use super::event::TargetInfo;
 use super::fact::Fact;
+use super::group::Reads;
 use super::view::{Health, TargetView};
 use crate::base::{Labels, LabelsBuilder, METRIC_NAME, Sample, Timestamp};
 use crate::containers::{ContainerId, id_in_cgroup};
@@ -79,6 +80,15 @@ pub(super) struct Taken {
     /// The newest sample time taken.
     pub newest: Option<Timestamp>,
 }
+
+/// What is said of every scrape, in the order of [`Target::report`].
+const REPORTED: [&str; 5] = [
+    "up",
+    "scrape_duration_seconds",
+    "scrape_samples_scraped",
+    "scrape_samples_post_metric_relabeling",
+    "scrape_series_added",
+];
 
 impl Target {
     /// A target that was just found. `fed`: the metric names it fed before the restart, if known.
@@ -227,6 +237,13 @@ impl Target {
         !self.feeds.contains(name) && self.feeds.insert(Arc::from(name))
     }
 
+    /// Whether it may yet turn out to feed what is read: before its first answer what it sends may
+    /// be unknown, and what is said of its scrapes is of the time before the restart.
+    pub fn is_stranger_to(&self, reads: &Reads) -> bool {
+        let reported = || REPORTED.iter().any(|name| reads.names.contains(*name));
+        !reads.is_empty() && (!self.feeds_known || (!self.answered && reported()))
+    }
+
     /// The series it feeds.
     pub fn series(&self) -> BTreeSet<SeriesId> {
         self.series.iter().flatten().copied().collect()
@@ -312,20 +329,22 @@ impl Target {
     pub fn report(&self, result: &Result<Batch, String>) -> Vec<(Labels, f64)> {
         let stats = result.as_ref().ok().map(|batch| &batch.stats);
         let count = |pick: fn(&Stats) -> u64| stats.map_or(0, pick) as f64;
-        [
-            ("up", f64::from(u8::from(result.is_ok()))),
-            ("scrape_duration_seconds", self.last_duration.as_secs_f64()),
-            ("scrape_samples_scraped", count(Stats::samples_scraped)),
-            ("scrape_samples_post_metric_relabeling", count(|s| s.samples_post_relabel)),
-            ("scrape_series_added", count(|s| s.series_added)),
-        ]
-        .into_iter()
-        .map(|(name, value)| {
-            let mut labels = LabelsBuilder::from(&self.info.labels);
-            labels.set(METRIC_NAME, name);
-            (labels.build(), value)
-        })
-        .collect()
+        let values = [
+            f64::from(u8::from(result.is_ok())),
+            self.last_duration.as_secs_f64(),
+            count(Stats::samples_scraped),
+            count(|s| s.samples_post_relabel),
+            count(|s| s.series_added),
+        ];
+        REPORTED
+            .into_iter()
+            .zip(values)
+            .map(|(name, value)| {
+                let mut labels = LabelsBuilder::from(&self.info.labels);
+                labels.set(METRIC_NAME, name);
+                (labels.build(), value)
+            })
+            .collect()
     }
 
     pub fn view(&self) -> TargetView {
