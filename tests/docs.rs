@@ -120,6 +120,32 @@ fn yaml_in_documents_reads_without_a_problem() {
     }
 }
 
+/// Names of metrics in string literals of a file, its tests left out.
+fn metrics_written(path: &str) -> BTreeSet<String> {
+    let code = text(path);
+    let code = code.split("#[cfg(test)]").next().unwrap_or_default();
+    let prefixes = ["plimsoll_", "prometheus_", "process_"];
+    let literals = code.split('"').skip(1).step_by(2);
+    let is_name = |word: &&str| word.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    let names =
+        literals.filter(is_name).filter(|word| prefixes.iter().any(|p| word.starts_with(p)));
+    names.map(str::to_owned).collect()
+}
+
+#[test]
+fn every_metric_is_documented() {
+    let document = text("docs/metrics.md");
+    let (page, series) = document.split_once("## Series for rules").expect("two sections");
+    let written = metrics_written("src/telemetry/metrics.rs");
+    assert!(written.len() > 40, "{written:?}");
+    assert_same(&first_cells(page), &written, "docs/metrics.md");
+    let code =
+        ["src/engine/level.rs", "src/policy/m2.rs", "src/policy/plan.rs", "src/policy/guard.rs"];
+    let code = code.into_iter().chain(["src/app/setup.rs", "src/engine/containers.rs"]);
+    let joined: BTreeSet<String> = code.flat_map(metrics_written).collect();
+    assert_same(&first_cells(series), &joined, "docs/metrics.md, series for rules");
+}
+
 #[test]
 fn every_event_is_documented() {
     let known = EventType::ALL.iter().map(|event_type| event_type.name().to_owned()).collect();

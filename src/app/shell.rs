@@ -9,7 +9,7 @@ use super::clock::Clock;
 use crate::alerts::{Phase, Post, Tally, Verdict};
 use crate::base::{Labels, TargetId};
 use crate::collector;
-use crate::engine::{Event, Request, Scraped, TargetInfo};
+use crate::engine::{Event, Request, ScrapeFailure, Scraped, TargetInfo};
 use crate::outbox::{Attempt, Outcome, Reply};
 use crate::scrape::Scraper;
 use crate::send::Webhook;
@@ -21,6 +21,8 @@ const HOLD_FACTOR: f64 = 1.2;
 
 /// The collector among the targets; the scraper counts its own from 1.
 const COLLECTOR: TargetId = TargetId(0);
+/// What its failures are counted under, beside the scraper's own reasons.
+const COLLECTING: &str = "collector";
 
 /// Everything a request can reach.
 pub struct Shell {
@@ -57,7 +59,10 @@ impl Shell {
                 let scrape = self.scraper.scrape(target, self.clock.now().wall);
                 self.answer(async move {
                     let outcome = scrape.await;
-                    let result = outcome.result.map_err(|error| error.to_string());
+                    let result = outcome.result.map_err(|error| ScrapeFailure {
+                        reason: error.kind.name(),
+                        message: error.message,
+                    });
                     Event::Scraped(Scraped { target, duration: outcome.duration, result })
                 });
             }
@@ -95,7 +100,8 @@ impl Shell {
             let began = clock.now();
             let result = collector.collect(began.wall, within).await;
             let duration = clock.monotonic().saturating_sub(began.monotonic);
-            let result = result.map_err(|error| error.to_string());
+            let failed = |message| ScrapeFailure { reason: COLLECTING, message };
+            let result = result.map_err(|error| failed(error.to_string()));
             Event::Scraped(Scraped { target: COLLECTOR, duration, result })
         });
     }

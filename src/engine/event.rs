@@ -112,7 +112,16 @@ pub struct Scraped {
     /// From sending the request to the end of the body.
     pub duration: Duration,
     /// What it yielded, or why it failed.
-    pub result: Result<Batch, String>,
+    pub result: Result<Batch, ScrapeFailure>,
+}
+
+/// Why a scrape failed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ScrapeFailure {
+    /// What to count it under: the label `reason` of `plimsoll_scrape_failures_total`.
+    pub reason: &'static str,
+    /// What to show: one line that names the line or setting at fault.
+    pub message: String,
 }
 
 /// What the engine knows about a target.

@@ -49,7 +49,7 @@ use crate::promql::Memo;
 use crate::rules;
 use crate::window::{Selector, SeriesId, Span, Window};
 
-pub use event::{Event, OutboxCommand, Scraped, Switches, TargetInfo};
+pub use event::{Event, OutboxCommand, ScrapeFailure, Scraped, Switches, TargetInfo};
 pub use fact::Fact;
 pub use group::Pace;
 pub use recent::{Evaluation, RECENT};
@@ -116,6 +116,8 @@ pub struct Engine {
     own_series: BTreeSet<SeriesId>,
     restored: Restored,
     counters: Counters,
+    /// Failed scrapes by reason.
+    scrape_failures: BTreeMap<&'static str, u64>,
     /// Changes of the step under way.
     changes: Vec<Change>,
     facts: Vec<Fact>,
@@ -139,6 +141,7 @@ impl Engine {
         containers.restore_heard(restored.docker_heard);
         let unreadable = problems.into_iter().chain(rest);
         facts.extend(unreadable.map(|problem| Fact::RowUnreadable { problem }));
+        let counters = Counters { rows_unreadable: facts.len() as u64, ..Counters::default() };
         let down_for = restored.last_evaluation.map_or(Duration::ZERO, |at| now.wall.since(at));
         for alert in restored.alerts.values_mut().flat_map(BTreeMap::values_mut) {
             durable::resume(alert, down_for);
@@ -180,7 +183,8 @@ impl Engine {
             reload_error: None,
             own_series: BTreeSet::new(),
             restored: Restored::default(),
-            counters: Counters::default(),
+            counters,
+            scrape_failures: BTreeMap::new(),
             changes: Vec::new(),
             facts,
             view_is_old: true,
@@ -257,6 +261,7 @@ impl Engine {
             }
             Event::JournalFailing(error) => {
                 self.view_is_old = true;
+                self.counters.journal_failures += 1;
                 self.facts.push(Fact::JournalFailing { error: error.clone() });
                 self.journal_failing = Some(error);
             }
@@ -364,8 +369,8 @@ impl Engine {
             }
             Err(error) => {
                 target.end_all(&mut self.window);
-                self.counters.scrape_failures += 1;
-                let (target, error) = (target.name(), error.clone());
+                *self.scrape_failures.entry(error.reason).or_default() += 1;
+                let (target, error) = (target.name(), error.message.clone());
                 self.facts.push(Fact::ScrapeFailed { target, error, first: !was_bad });
             }
         }
@@ -498,6 +503,7 @@ impl Engine {
             },
             reload_error: self.reload_error.clone(),
             counters: self.counters,
+            scrape_failures: self.scrape_failures.clone(),
             window_series: self.window.usage().series,
             window_bytes: self.window.usage().bytes,
         }

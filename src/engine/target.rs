@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::containers::{OOM_COUNTER, START_TIME};
-use super::event::TargetInfo;
+use super::event::{ScrapeFailure, TargetInfo};
 use super::fact::Fact;
 use super::group::Reads;
 use super::view::{Health, TargetView};
@@ -305,7 +305,12 @@ impl Target {
     }
 
     /// Notes the end of a scrape.
-    pub fn note(&mut self, slot: Timestamp, duration: Duration, result: &Result<Batch, String>) {
+    pub fn note(
+        &mut self,
+        slot: Timestamp,
+        duration: Duration,
+        result: &Result<Batch, ScrapeFailure>,
+    ) {
         self.in_flight = None;
         self.answered = true;
         self.last_scrape = Some(slot);
@@ -320,13 +325,13 @@ impl Target {
             Err(error) => {
                 self.health = Health::Bad;
                 self.failing_since.get_or_insert(slot);
-                self.last_error = Some(error.clone());
+                self.last_error = Some(error.message.clone());
             }
         }
     }
 
     /// The series every scrape makes about itself (`scrape/scrape.go` `report`).
-    pub fn report(&self, result: &Result<Batch, String>) -> Vec<(Labels, f64)> {
+    pub fn report(&self, result: &Result<Batch, ScrapeFailure>) -> Vec<(Labels, f64)> {
         let stats = result.as_ref().ok().map(|batch| &batch.stats);
         let count = |pick: fn(&Stats) -> u64| stats.map_or(0, pick) as f64;
         let values = [

@@ -165,7 +165,8 @@ impl World {
                     cache.reset();
                 }
                 let result = page.map(|page| scan(cache, &labels_of(target), page));
-                let result = result.ok_or_else(|| "connection refused".to_owned());
+                let message = "connection refused".to_owned();
+                let result = result.ok_or(ScrapeFailure { reason: "connect", message });
                 Event::Scraped(Scraped { target, duration: Duration::ZERO, result })
             }
             Request::Post(post) => {
@@ -329,6 +330,13 @@ fn a_step_of_the_clock_neither_fires_nor_forgets() {
         let told = world.slot(Some(&high));
         assert_eq!(told, [format!("stepped {}", step_s * 1000)]);
         assert!(world.slot(Some(&high)).contains(&"firing".to_owned()), "two slots held");
+        world.skew_s = 0;
+        world.slot(Some(&high));
+        world.slot(Some(&memory("acme-web", 10)));
+        world.slot(Some(&memory("acme-web", 10)));
+        assert_eq!(world.engine.counters.clock_steps, 2);
+        let types = world.event_types().into_iter().filter(|kind| kind.starts_with("alert."));
+        assert_eq!(types.collect::<Vec<_>>(), ["alert.firing", "alert.resolved"], "each edge once");
     }
 }
 

@@ -40,6 +40,8 @@ pub struct View {
     pub reload_error: Option<String>,
     /// What has been counted since the start.
     pub counters: Counters,
+    /// Scrapes that failed since the start, by reason.
+    pub scrape_failures: BTreeMap<&'static str, u64>,
     /// Series in the window.
     pub window_series: usize,
     /// Bytes in the window.
@@ -213,8 +215,6 @@ pub struct JournalView {
 pub struct Counters {
     /// Scrapes that succeeded.
     pub scrapes: u64,
-    /// Scrapes that failed.
-    pub scrape_failures: u64,
     /// Scrapes skipped because the last one of that target had not ended.
     pub scrapes_skipped: u64,
     /// Bytes of successful scrapes.
@@ -235,6 +235,10 @@ pub struct Counters {
     pub slots_missed: u64,
     /// Steps of the wall clock.
     pub clock_steps: u64,
+    /// Commits that failed.
+    pub journal_failures: u64,
+    /// Rows of the journal that could not be read at the start.
+    pub rows_unreadable: u64,
     /// Alerts that began to fire.
     pub alerts_fired: u64,
     /// Alerts that ended.

@@ -81,9 +81,8 @@ fn of_scraping(page: &mut Page, view: &View) {
     let mut down = page.family("plimsoll_targets_down", Kind::Gauge, help);
     jobs.iter().for_each(|(job, (_, bad))| down.add(&[("scrape_job", job)], *bad as f64));
     let counters = &view.counters;
-    let all: [(&'static str, u64, &str); 8] = [
+    let all: [(&'static str, u64, &str); 7] = [
         ("plimsoll_scrapes_total", counters.scrapes, "Scrapes that succeeded."),
-        ("plimsoll_scrape_failures_total", counters.scrape_failures, "Scrapes that failed."),
         (
             "plimsoll_scrapes_skipped_total",
             counters.scrapes_skipped,
@@ -108,6 +107,11 @@ fn of_scraping(page: &mut Page, view: &View) {
         ),
     ];
     all.into_iter().for_each(|(name, value, help)| page.counter(name, value, help));
+    let help = "Scrapes that failed, by what was wrong with the answer.";
+    let mut failures = page.family("plimsoll_scrape_failures_total", Kind::Counter, help);
+    for (reason, count) in &view.scrape_failures {
+        failures.add(&[("reason", reason)], *count as f64);
+    }
 }
 
 fn of_window(page: &mut Page, view: &View) {
@@ -265,6 +269,16 @@ fn of_journal(page: &mut Page, view: &View) {
         "plimsoll_journal_uncommitted_batches",
         view.journal.uncommitted as f64,
         "Batches handed to the journal that are not durable yet.",
+    );
+    page.counter(
+        "plimsoll_journal_failures_total",
+        view.counters.journal_failures,
+        "Commits that failed; what they held is tried again.",
+    );
+    page.counter(
+        "plimsoll_journal_unreadable_rows_total",
+        view.counters.rows_unreadable,
+        "Rows of the journal that could not be read at the start and were left where they are.",
     );
 }
 

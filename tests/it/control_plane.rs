@@ -60,6 +60,11 @@ fn check(case: &str, reply: Reply, takes: bool) {
     stage.incident();
     let tries = if takes { 2 } else { 1 };
     wait_until(case, 10, || stage.control_plane.attempts().len() >= tries);
+    if !takes {
+        let failures = "plimsoll_outbox_failures_total{sink=\"control_plane\"}";
+        wait_until("it is counted", 20, || stage.home.figure(failures) > 0.0);
+        stage.home.wait_for_log("a webhook failed and will be repeated", 5);
+    }
     stage.control_plane.answer(answer("204 No Content", "", b""), true);
     stage.expect_both_edges_once(case, 20);
 }
@@ -77,6 +82,15 @@ fn rubbish_loses_no_edge_and_repeats_none() {
         ("500 of 10 MB", answer("500 Internal Server Error", "", &vec![b'x'; 10 << 20]), false),
         ("reset", Reply::Reset, false),
         ("silence", Reply::Hang(Vec::new()), false),
+        (
+            "200 cut off",
+            Reply::Bytes(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{\"act".to_vec()),
+            true,
+        ),
+        ("half a head", Reply::Bytes(b"HTTP/1.1 200 OK\r\nContent-Le".to_vec()), false),
+        ("a status of words", Reply::Bytes(b"HTTP/1.1 fine thanks\r\n\r\n".to_vec()), false),
+        ("quiet for ever", answer("503 No", "Retry-After: for ever\r\n", b""), false),
+        ("quiet for less than nothing", answer("429 No", "Retry-After: -5\r\n", b""), false),
         ("not HTTP", Reply::Bytes(b"SSH-2.0-OpenSSH_9.2\r\n".to_vec()), false),
     ];
     std::thread::scope(|scope| {

@@ -1,6 +1,7 @@
 //! Pages that are wrong in every way we know: the target is down, the log names the line or the
 //! setting, nothing of the page is stored, and no other target notices.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::support::{
@@ -10,6 +11,21 @@ use crate::support::{
 /// `half` is what must never be seen of a page that is not good to its end.
 const RULES: &str = "{alert: Down, expr: 'up == 0', labels: {severity: critical}}, \
                      {alert: Half, expr: 'half', labels: {severity: critical}}";
+
+/// Every way in which these pages are counted.
+const REASONS: [&str; 11] = [
+    "body",
+    "body_limit",
+    "connect",
+    "content_type",
+    "encoding",
+    "label_limit",
+    "malformed",
+    "redirect",
+    "sample_limit",
+    "status",
+    "timeout",
+];
 
 const TEXT: &str = "Content-Type: text/plain\r\n";
 
@@ -209,10 +225,35 @@ fn a_bad_page_takes_its_target_down_and_nothing_else() {
     }
     assert!(log.contains("refused"), "nobody listens");
 
-    pages[0].set("half 1\n");
-    let is_back = || alertmanager.ended("Down", "job").contains(&cases[0].name.to_owned());
-    wait_until("a page that is good again brings its target up", 10, is_back);
-    wait_until("and its samples count", 10, || alertmanager.firing("Half", "job") == ["labels"]);
+    let shown = last_errors(&home);
+    for case in &cases {
+        let error = &shown[case.name];
+        assert!(case.words.iter().all(|word| error.contains(word)), "{}: {error}", case.name);
+    }
+    for reason in REASONS {
+        let series = format!("plimsoll_scrape_failures_total{{reason=\"{reason}\"}}");
+        assert!(home.figure(&series) > 0.0, "{series}: {}", home.get("/metrics"));
+    }
+
+    pages.iter().for_each(|page| page.set("half 1\n"));
+    let mut names: Vec<&str> = cases.iter().map(|case| case.name).collect();
+    names.sort_unstable();
+    let good_again = || {
+        let mut jobs = alertmanager.firing("Half", "job");
+        jobs.sort();
+        jobs == names
+    };
+    wait_until("the next good scrape of each counts", 30, good_again);
+    wait_until("and brings it up", 10, || alertmanager.ended("Down", "job").len() == names.len());
+}
+
+/// Why each job's last scrape failed, as the API shows it.
+fn last_errors(home: &Home) -> BTreeMap<String, String> {
+    let answer: serde_json::Value =
+        serde_json::from_str(&home.get("/api/v1/targets")).expect("JSON");
+    let targets = answer["data"]["activeTargets"].as_array().expect("targets").clone();
+    let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+    targets.iter().map(|target| (text(&target["scrapePool"]), text(&target["lastError"]))).collect()
 }
 
 /// A line of the log without the escapes of a quoted field.

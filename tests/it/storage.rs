@@ -54,6 +54,21 @@ fn a_damaged_journal_does_not_start_and_is_left_as_it_is() {
 }
 
 #[test]
+fn a_damaged_checkpoint_costs_the_window_and_nothing_else() {
+    let (_page, home) = used();
+    for bytes in [&b""[..], b"rubbish", &[0xff; 4096]] {
+        let before = home.log().matches("window checkpoint not used").count();
+        fs::write(home.path().join("state/window"), bytes).expect("written");
+        let process = home.start();
+        wait_until("it is said", 10, || {
+            home.log().matches("window checkpoint not used").count() > before
+        });
+        wait_until("it scrapes", 10, || home.figure("plimsoll_scrapes_total") > 0.0);
+        process.kill();
+    }
+}
+
+#[test]
 fn a_directory_has_one_owner() {
     let (_page, home) = used();
     let _first = home.start();

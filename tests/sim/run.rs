@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use plimsoll::alerts::{Post, Verdict};
 use plimsoll::base::{Batch, Change, Now, Receipt, Table, TargetId, Timestamp};
-use plimsoll::engine::{Engine, Event, Request, Scraped, Step, TargetInfo};
+use plimsoll::engine::{Engine, Event, Request, ScrapeFailure, Scraped, Step, TargetInfo};
 use plimsoll::exposition::{Selection, SeriesCache};
 use plimsoll::outbox::{Answer, Attempt, Outcome, Reply};
 
@@ -307,6 +307,7 @@ impl Run {
             let is_slow = self.rng.chance(3);
             (if is_slow { self.rng.millis(400, 3500) } else { self.rng.millis(3, 60) }, batch)
         };
+        let result = result.map_err(|message| ScrapeFailure { reason: "test", message });
         self.tell(after, Event::Scraped(Scraped { target, duration: after, result }));
     }
 

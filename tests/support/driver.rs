@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use plimsoll::alerts::{Presented, Verdict};
 use plimsoll::base::{Labels, Now, Receipt, TargetId, Timestamp};
-use plimsoll::engine::{Engine, Event, Fact, Request, Scraped, Setup, TargetInfo};
+use plimsoll::engine::{Engine, Event, Fact, Request, ScrapeFailure, Scraped, Setup, TargetInfo};
 use plimsoll::exposition::{Selection, SeriesCache};
 use plimsoll::outbox::{self, Answer, Outcome, Reply};
 use plimsoll::promql::{EvalOptions, ParseOptions, QueryTimes, Value, instant, parse, reach};
@@ -122,6 +122,7 @@ impl Driver {
                 }
                 let body = script(at).ok_or("connection refused".to_owned());
                 let result = body.and_then(|body| scan(cache, &self.selection, labels, &body));
+                let result = result.map_err(|message| ScrapeFailure { reason: "test", message });
                 let scraped = Scraped { target, duration: SCRAPE_TAKES, result };
                 self.later(SCRAPE_TAKES, Event::Scraped(scraped));
             }

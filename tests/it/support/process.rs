@@ -1,7 +1,8 @@
 //! plimsoll as a process, in a folder of its own.
 
 use std::fs::{self, File, OpenOptions};
-use std::net::SocketAddr;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
@@ -105,6 +106,28 @@ impl Home {
     /// Waits until the log has these words.
     pub fn wait_for_log(&self, words: &str, seconds: u64) {
         wait_until(&format!("`{words}` in the log"), seconds, || self.log().contains(words));
+    }
+
+    /// The body of an answer of the newest process's own HTTP interface.
+    pub fn get(&self, path: &str) -> String {
+        let address = wait_for("the address it listens on", 15, || {
+            let log = self.log();
+            let tail = log.rsplit_once("listening")?.1.split_once("address=")?.1;
+            Some(tail.split_whitespace().next()?.parse::<SocketAddr>().expect("an address"))
+        });
+        let mut stream = TcpStream::connect(address).expect("it listens");
+        let ask = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        stream.write_all(ask.as_bytes()).expect("it reads");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("it answers in text");
+        answer.split_once("\r\n\r\n").expect("a head").1.to_owned()
+    }
+
+    /// A figure of `/metrics`, by its name and labels as they are written; 0 if it is not there.
+    pub fn figure(&self, series: &str) -> f64 {
+        let page = self.get("/metrics");
+        let line = page.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        line.map_or(0.0, |value| value.parse().expect("a number"))
     }
 
     /// Starts the program.
