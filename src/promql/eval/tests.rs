@@ -174,9 +174,11 @@ mod with_a_memo {
     use super::*;
     use crate::window::{Caps, Retention, Window};
 
-    const QUERIES: [&str; 16] = [
+    const QUERIES: [&str; 17] = [
         "sum by (a) (x)",
         "max by (__name__, b) ({__name__=~\"x|y\"})",
+        // The same sets under the same signature, with their names hidden.
+        "max by (__name__, b) (-x)",
         "count without (b) (y)",
         "count without (__type__) ({__name__=~\"x|y\", b!=\"1\"})",
         "sum by () (x) / sum(x)",
