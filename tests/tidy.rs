@@ -337,6 +337,100 @@ fn dependencies_are_few_and_each_has_its_reason() {
     assert_eq!(manifest_faults(&many).len(), 1, "too many");
 }
 
+/// Test targets that run without the feature `live`, by path: every file right below tests/ and every directory there
+/// with a `main.rs`, unless Cargo.toml says that the target requires the feature.
+fn hermetic_targets(sources: &[Source], manifest: &str) -> Vec<String> {
+    let tables = manifest.split("\n[").filter_map(|table| table.strip_prefix("[test]]\n"));
+    let live: Vec<&str> = tables
+        .filter(|table| table.contains("\nrequired-features = [\"live\"]"))
+        .filter_map(|table| {
+            table.lines().find_map(|l| l.strip_prefix("name = \"")?.strip_suffix('"'))
+        })
+        .collect();
+    let target = |path: &str| {
+        let name = path.strip_prefix("tests/")?;
+        let name = name.strip_suffix("/main.rs").or(name.strip_suffix(".rs"))?;
+        (!name.contains('/') && !live.contains(&name)).then(|| path.to_owned())
+    };
+    sources.iter().filter_map(|source| target(&source.path)).collect()
+}
+
+/// The files a test target is made of: its root and, from `mod` and `#[path]`, what each of them includes.
+fn included(sources: &[Source], root: &str) -> Vec<Source> {
+    let (mut open, mut found) = (vec![PathBuf::from(root)], Vec::<Source>::new());
+    while let Some(path) = open.pop() {
+        let name = path.display().to_string();
+        let Some(source) = sources.iter().find(|source| source.path == name) else { continue };
+        if found.iter().any(|known| known.path == name) {
+            continue;
+        }
+        let here = path.parent().expect("a file stands in a directory");
+        let is_root = name == root || name.ends_with("/mod.rs");
+        let below = if is_root { here.to_owned() } else { path.with_extension("") };
+        let mut explicit: Option<&str> = None;
+        for line in source.text.lines().map(str::trim) {
+            let module = line.trim_start_matches("pub ").strip_prefix("mod ");
+            if let Some(path) = line.strip_prefix("#[path = \"").and_then(|l| l.strip_suffix("\"]"))
+            {
+                explicit = Some(path);
+            } else if let Some(module) = module.and_then(|module| module.strip_suffix(';')) {
+                match explicit.take() {
+                    Some(path) => open.push(flat(&here.join(path))),
+                    None => open.extend([
+                        below.join(format!("{module}.rs")),
+                        below.join(module).join("mod.rs"),
+                    ]),
+                }
+            }
+        }
+        found.push(source.clone());
+    }
+    found
+}
+
+/// A path without `..`.
+fn flat(path: &Path) -> PathBuf {
+    let mut parts = PathBuf::new();
+    for part in path.components() {
+        if part == std::path::Component::ParentDir {
+            parts.pop()
+        } else {
+            parts.push(part);
+            true
+        };
+    }
+    parts
+}
+
+/// Hermetic targets that reach beside the repository, where only our own machines have data.
+fn reaching_out(sources: &[Source], manifest: &str) -> Vec<String> {
+    let word = concat!("../sha", "red");
+    let mut faults = Vec::new();
+    for target in hermetic_targets(sources, manifest) {
+        for source in included(sources, &target) {
+            if without_comments(&source.text).contains(word) {
+                let path = source.path;
+                faults.push(format!("{target}: {path} reads {word} without `required-features`"));
+            }
+        }
+    }
+    faults
+}
+
+#[test]
+fn tests_without_live_stay_inside_the_repository() {
+    let sources = files("tests");
+    let manifest = fs::read_to_string(root().join("Cargo.toml")).expect("Cargo.toml");
+    assert_none(&reaching_out(&sources, &manifest));
+    let blind: Vec<_> =
+        hermetic_targets(&sources, "").iter().flat_map(|t| included(&sources, t)).collect();
+    let unread = sources.iter().filter(|s| s.path.ends_with(".rs"));
+    let unread = unread.filter(|s| !blind.iter().any(|read| read.path == s.path));
+    assert_none(&unread.map(|s| format!("{}: belongs to no target", s.path)).collect::<Vec<_>>());
+    let all = reaching_out(&sources, "");
+    assert!(all.len() >= 5, "without the manifest's word the live targets are seen too: {all:?}");
+}
+
 /// Whether `text` names a directory that only one machine has.
 fn names_a_machine(text: &str) -> bool {
     [concat!("/wo", "rk/"), concat!("/ro", "ot/")].iter().any(|word| {
