@@ -1,6 +1,7 @@
 //! A running plimsoll, from its parts to its end: wired once, for `run` and for `demo` alike.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use tokio::sync::{mpsc, watch};
 
@@ -68,6 +69,10 @@ pub fn wire(start: Start) -> anyhow::Result<(Crank, Handles)> {
         tracing::warn!(problem, "target");
     }
     let eyes = collector::Handle::start(collector.clone())?;
+    if docker.is_some() {
+        // Nobody yet, but they are asked for: containers are not to appear under their ids first.
+        eyes.know(Arc::default());
+    }
     let now = clock.now();
     let mut engine = Engine::new(setup, &rows, now, Box::new(move || clock.monotonic()));
     if let Some(bytes) = checkpoint.as_ref().and_then(|path| std::fs::read(path).ok())

@@ -98,10 +98,15 @@ impl Handle {
 
 fn work(mut collector: Option<Collector>, inbox: &Receiver<Command>) {
     let mut told = None;
+    let mut inventory = None;
     loop {
         let wait = collector.as_ref().map_or(IDLE, Collector::sample_interval);
         match inbox.recv_timeout(wait) {
-            Ok(command) => obey(&mut collector, command),
+            Ok(Command::Know(news)) => {
+                collector.iter_mut().for_each(|collector| collector.know(Arc::clone(&news)));
+                inventory = Some(news);
+            }
+            Ok(command) => obey(&mut collector, &inventory, command),
             Err(RecvTimeoutError::Timeout) => collector.iter_mut().for_each(Collector::sample),
             Err(RecvTimeoutError::Disconnected) => return,
         }
@@ -113,11 +118,15 @@ fn work(mut collector: Option<Collector>, inbox: &Receiver<Command>) {
     }
 }
 
-fn obey(collector: &mut Option<Collector>, command: Command) {
+/// `inventory` is the last that was told, for a collector that begins after it.
+fn obey(collector: &mut Option<Collector>, inventory: &Option<Arc<Inventory>>, command: Command) {
     match (command, collector.as_mut()) {
         (Command::Configure(None), _) => *collector = None,
         (Command::Configure(Some(settings)), Some(collector)) => collector.reconfigure(*settings),
-        (Command::Configure(Some(settings)), None) => *collector = Some(Collector::new(*settings)),
+        (Command::Configure(Some(settings)), None) => {
+            let begun = collector.insert(Collector::new(*settings));
+            inventory.iter().for_each(|inventory| begun.know(Arc::clone(inventory)));
+        }
         (Command::Collect(at, reply), Some(collector)) => {
             // A batch that nobody takes has announced series to nobody.
             if reply.send(collector.collect(at)).is_err() {
@@ -127,10 +136,9 @@ fn obey(collector: &mut Option<Collector>, command: Command) {
         (Command::Page(at, reply), Some(collector)) => {
             reply.send(collector.page(at)).ok();
         }
-        (Command::Know(inventory), Some(collector)) => collector.know(inventory),
         (Command::Renew, Some(collector)) => collector.renew(),
         // Whoever asked hears that it is off when the reply is dropped.
-        (_, None) => {}
+        (_, None) | (Command::Know(_), _) => {}
     }
 }
 

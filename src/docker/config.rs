@@ -29,6 +29,13 @@ pub struct DockerConfig {
     pub timeout: Duration,
 }
 
+impl Default for DockerConfig {
+    /// The daemon of this host, where it listens unless somebody moved it.
+    fn default() -> DockerConfig {
+        DockerConfig::at_socket(Path::new(DEFAULT_SOCKET))
+    }
+}
+
 impl DockerConfig {
     /// A daemon at a unix socket.
     pub fn at_socket(path: &Path) -> DockerConfig {
@@ -44,7 +51,7 @@ impl DockerConfig {
     /// Reads the section; `base` is the folder relative paths start from.
     pub fn read(at: Cursor<'_, '_>, base: &Path) -> Option<DockerConfig> {
         let mut fields = Fields::open(at)?;
-        let default = DockerConfig::at_socket(Path::new(DEFAULT_SOCKET));
+        let default = DockerConfig::default();
         let tls = fields.optional("tls_config", |at| tls_config(at, base));
         let is_tls = tls.is_some();
         let mut config = fields.or("host", default, |mut at| {
@@ -87,8 +94,8 @@ fn parse_host(text: &str, is_tls: bool) -> Result<DockerConfig, String> {
     if !["http", "https"].contains(&url.scheme()) || url.host_str().is_none() {
         return Err(format!("`{text}` is not a host of Docker"));
     }
-    let default = DockerConfig::at_socket(Path::new(DEFAULT_SOCKET));
-    Ok(DockerConfig { host: crate::endpoint::redact(&url), url, socket: None, ..default })
+    let host = crate::endpoint::redact(&url);
+    Ok(DockerConfig { host, url, socket: None, ..DockerConfig::default() })
 }
 
 #[cfg(test)]

@@ -7,8 +7,11 @@
     reason = "tests drive real processes, wait in real time and show the log of one that failed"
 )]
 
+#[path = "../support/cgroups.rs"]
+mod cgroups;
 mod control_plane;
 mod limits;
+mod own_eyes;
 mod pages;
 mod storage;
 mod support;

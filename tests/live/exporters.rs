@@ -1,6 +1,7 @@
 //! Real exporters: every line of their pages is read, and none twice.
 
-use crate::peers::{Exporter, get};
+use crate::peers::Exporter;
+use crate::support::client::get;
 use crate::support::{FakeAlertmanager, Home, Plan, wait_until};
 
 /// Names the rules below read.

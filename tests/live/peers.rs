@@ -1,7 +1,6 @@
 //! Real programs on free ports, each in a folder of its own, killed when dropped.
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
@@ -9,25 +8,9 @@ use std::sync::{Arc, Mutex};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::support::client::get;
 use crate::support::server::Server;
-use crate::support::{Process, answer, wait_until};
-
-/// A port that was free a moment ago.
-pub fn free_address() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.local_addr().expect("bound")
-}
-
-/// The body of a page, if it answers 200.
-pub fn get(address: SocketAddr, path: &str) -> Option<String> {
-    let mut stream = TcpStream::connect(address).ok()?;
-    stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n").as_bytes()).ok()?;
-    let mut text = String::new();
-    stream.read_to_string(&mut text).ok()?;
-    let (head, body) = text.split_once("\r\n\r\n")?;
-    head.split_whitespace().nth(1).filter(|status| *status == "200")?;
-    Some(body.to_owned())
-}
+use crate::support::{Process, answer, free_address, wait_until};
 
 /// Starts a program and waits until it answers at `path`.
 fn start(program: &str, args: &[&str], address: SocketAddr, path: &str, dir: &Path) -> Process {

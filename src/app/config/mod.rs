@@ -45,7 +45,7 @@ pub struct Config {
     pub storage: StorageConfig,
     /// The HTTP interface.
     pub web: WebConfig,
-    /// Where Docker listens, if it is asked.
+    /// Where Docker listens, if it is asked; without a section of its own, wherever the collector is on.
     pub docker: Option<DockerConfig>,
     /// What is remembered.
     pub window: WindowConfig,
@@ -126,6 +126,8 @@ impl Config {
         let storage = fields.optional("storage", StorageConfig::read).unwrap_or_default();
         let web = fields.optional("web", WebConfig::read).unwrap_or_default();
         let docker = fields.optional("docker", |at| DockerConfig::read(at, base));
+        // Who the containers are that the collector measures, Docker knows.
+        let docker = docker.or_else(|| collector.as_ref().map(|_| DockerConfig::default()));
         let policy = PolicyConfig::read(&mut fields);
         let control_plane =
             fields.optional("control_plane", |at| sections::control_plane(at, base));

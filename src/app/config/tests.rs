@@ -144,6 +144,21 @@ fn settings_that_do_not_go_together_are_told() {
 }
 
 #[test]
+fn docker_is_asked_where_the_collector_is_on() {
+    let mut problems = Problems::default();
+    for (text, want) in [
+        (DEFAULTS, Some("unix:///var/run/docker.sock")),
+        ("collector: {}", Some("unix:///var/run/docker.sock")),
+        ("docker: {host: 'unix:///run/podman.sock'}", Some("unix:///run/podman.sock")),
+        ("scrape_configs: [{job_name: a}]", None),
+        ("scrape_configs: [{job_name: a}]\ndocker: {}", Some("unix:///var/run/docker.sock")),
+    ] {
+        let config = Config::read("p.yml", text, Path::new(""), &mut problems).expect(text);
+        assert_eq!(config.docker.map(|docker| docker.host).as_deref(), want, "{text}");
+    }
+}
+
+#[test]
 fn a_fragment_of_prometheus_is_taken_and_what_is_lost_is_said() {
     let text = "\
 global:

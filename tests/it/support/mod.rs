@@ -4,12 +4,14 @@
 //! ends with the value that stands for it. Nothing here knows what a test is about.
 
 mod alertmanager;
+pub mod client;
 mod control_plane;
 mod page;
 mod process;
 pub mod server;
 
 pub use alertmanager::FakeAlertmanager;
+pub use client::{free_address, query};
 pub use control_plane::ControlPlane;
 pub use page::Page;
 pub use process::{Home, Plan, Process};
