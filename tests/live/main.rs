@@ -1,8 +1,8 @@
 //! The whole program beside real peers from Debian's packages, on loopback.
 //!
-//! `cargo test --features live`, as root (a small file system is mounted and filled). Needs
-//! prometheus-alertmanager, prometheus-node-exporter, redis-server and prometheus-redis-exporter;
-//! `.ci/run` installs them. A peer that is missing fails its test: nothing is skipped.
+//! `cargo test --features live`, as root (a small file system is mounted and filled, a Docker of its
+//! own runs). Needs prometheus-alertmanager, prometheus-node-exporter, redis-server,
+//! prometheus-redis-exporter and docker.io; `.ci/run` installs them. A peer that is missing fails its test: nothing is skipped.
 #![expect(
     clippy::disallowed_methods,
     reason = "tests drive real processes, wait in real time and show the log of one that failed"
@@ -10,6 +10,7 @@
 
 mod alertmanager;
 mod disk;
+mod docker;
 mod exporters;
 mod peers;
 mod promtool;

@@ -1,0 +1,217 @@
+//! A real Docker with real containers that climb, throttle, are killed and made anew: what the
+//! collector, the count of OOM kills and identity say of them, read from the running program.
+//!
+//! The daemon is this test's own: private socket and folders, no network, gone with the test.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::support::{Home, Plan, Process, free_address, query, wait_for, wait_until};
+
+/// Slow machines included.
+const SOON_S: u64 = 40;
+const MIB: f64 = (1 << 20) as f64;
+
+/// A daemon; its containers and itself are gone with this value.
+struct Daemon {
+    dir: TempDir,
+    process: Process,
+}
+
+impl Daemon {
+    /// Starts it and builds the image `load:1` from nothing but `load.rs`.
+    fn start() -> Daemon {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = |name: &str| dir.path().join(name).display().to_string();
+        let mut command = Command::new("dockerd");
+        command.args(["--host", &format!("unix://{}", path("docker.sock"))]);
+        command.args(["--data-root", &path("data"), "--exec-root", &path("exec")]);
+        command.args(["--pidfile", &path("pid"), "--storage-driver=vfs", "--bridge=none"]);
+        command.args(["--iptables=false", "--ip6tables=false"]);
+        let process = Process::start(command, &dir.path().join("log"));
+        let daemon = Daemon { dir, process };
+        wait_until("dockerd answers", SOON_S, || daemon.try_run(&["info"]).is_some());
+        let image = daemon.dir.path().join("image");
+        std::fs::create_dir(&image).expect("made");
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/live/load.rs");
+        let mut compiler = Command::new("rustc");
+        compiler.args([
+            "--edition",
+            "2024",
+            "-C",
+            "opt-level=1",
+            "-C",
+            "target-feature=+crt-static",
+        ]);
+        compiler.arg(source).arg("-o").arg(image.join("load"));
+        assert!(compiler.status().expect("rustc runs").success());
+        let recipe = "FROM scratch\nCOPY load /load\nENTRYPOINT [\"/load\"]\n";
+        std::fs::write(image.join("Dockerfile"), recipe).expect("written");
+        let image = image.display().to_string();
+        daemon.run(&["build", "--network", "none", "-q", "-t", "load:1", &image]);
+        daemon
+    }
+
+    fn socket(&self) -> String {
+        format!("unix://{}", self.dir.path().join("docker.sock").display())
+    }
+
+    /// What a command of Docker's prints, if it succeeds.
+    fn try_run(&self, args: &[&str]) -> Option<String> {
+        let mut command = Command::new("/usr/bin/docker");
+        command.env("DOCKER_BUILDKIT", "0").args(["--host", &self.socket()]).args(args);
+        let output = command.stderr(Stdio::null()).output().expect("docker runs");
+        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    }
+
+    fn run(&self, args: &[&str]) -> String {
+        self.try_run(args).unwrap_or_else(|| panic!("docker {args:?}"))
+    }
+
+    /// A container of the image.
+    fn load(&self, name: &str, options: &[&str], words: &[&str]) {
+        let begin = ["run", "--detach", "--network", "none", "--name", name];
+        self.run(&[&begin, options, &["load:1"], words].concat());
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let all = self.try_run(&["ps", "--all", "--quiet"]).unwrap_or_default();
+        let all: Vec<&str> = all.lines().collect();
+        self.try_run(&[&["rm", "--force"], all.as_slice()].concat());
+        // By SIGTERM it ends containerd, too.
+        self.process.signal("TERM");
+        wait_until("dockerd ends", SOON_S, || !self.process.is_running());
+    }
+}
+
+/// The program's API.
+struct Plimsoll(SocketAddr);
+
+impl Plimsoll {
+    /// The one series that a selector finds.
+    fn find(&self, selector: &str) -> Option<(Value, f64)> {
+        let mut found = query(self.0, selector);
+        assert!(found.len() < 2, "{selector}: {found:?}");
+        found.pop()
+    }
+
+    /// Waits until the one series has a value that will do.
+    fn until(&self, selector: &str, will_do: impl Fn(f64) -> bool) -> Value {
+        let found = || self.find(selector).filter(|(_, value)| will_do(*value));
+        wait_for(selector, SOON_S, found).0
+    }
+
+    fn is(&self, selector: &str, want: f64) {
+        self.until(selector, |value| (value - want).abs() < 0.5);
+    }
+
+    /// The kills that are counted, of the first process and of others.
+    fn kills(&self, container: &str, pid1: f64, child: f64) {
+        for (scope, want) in [("pid1", pid1), ("child", child)] {
+            self.is(
+                &format!("plimsoll_oom_total{{container=\"{container}\",scope=\"{scope}\"}}"),
+                want,
+            );
+        }
+    }
+}
+
+fn run_plimsoll(docker: &str) -> (Home, Process, Plimsoll) {
+    let web = free_address();
+    let home = Home::new(&Plan::default());
+    let state = home.path().join("state");
+    let config = format!(
+        "global: {{scrape_interval: 1s, scrape_timeout: 900ms, evaluation_interval: 1s}}\n\
+         collector: {{interval: 1s}}\ndocker: {{host: '{docker}'}}\nhost: dock\n\
+         web: {{listen: '{web}'}}\nstorage: {{path: '{}'}}\n\
+         window: {{keep: ['(container|plimsoll)_.*']}}\n\
+         tenants: [{{match: {{name: 'acme-.*'}}, tenant: acme, role: app}}]\n",
+        state.display()
+    );
+    home.write("plimsoll.yaml", &config);
+    let process = home.start();
+    home.wait_for_log("Docker answers", SOON_S);
+    (home, process, Plimsoll(web))
+}
+
+#[test]
+fn containers_of_a_real_docker_are_measured_counted_and_known() {
+    let docker = Daemon::start();
+    let (_home, mut process, plimsoll) = run_plimsoll(&docker.socket());
+    let memory = ["--memory", "64m", "--memory-swap", "64m", "--memory-reservation", "32m"];
+    docker.load("acme-web", &[&memory[..], &["--cpus", "0.2"]].concat(), &["burn", "20"]);
+    let small = ["--memory", "16m", "--memory-swap", "16m"];
+    docker.load("acme-oom", &small, &["climb"]);
+    docker.load("acme-forker", &small, &["parent"]);
+    docker.load("killed", &[], &[]);
+    docker.load("loop", &["--restart", "always"], &["exit", "3"]);
+    figures_are_the_kernel_s(&plimsoll);
+
+    docker.run(&["wait", "acme-oom"]);
+    docker.run(&["kill", "killed"]);
+    plimsoll.kills("acme-oom", 1.0, 0.0);
+    plimsoll.kills("acme-forker", 0.0, 1.0);
+    plimsoll.is("plimsoll_container_ends_total{container=\"acme-oom\",reason=\"oom\"}", 1.0);
+    plimsoll.is("plimsoll_container_ends_total{container=\"killed\",reason=\"kill\"}", 1.0);
+    plimsoll.kills("killed", 0.0, 0.0);
+    plimsoll.is("plimsoll_container_crash_loop{container=\"loop\"}", 1.0);
+
+    one_service_through_everything(&docker, &plimsoll);
+    // Once more under the old name: the count goes on.
+    docker.run(&["rm", "acme-oom"]);
+    docker.load("acme-oom", &small, &["climb"]);
+    plimsoll.kills("acme-oom", 2.0, 0.0);
+    plimsoll.kills("acme-forker", 0.0, 1.0);
+    plimsoll.kills("acme-web", 0.0, 0.0);
+    assert!(process.is_running());
+}
+
+/// Limits, working set, throttling: in cAdvisor's names, with Docker's names and our owner.
+fn figures_are_the_kernel_s(plimsoll: &Plimsoll) {
+    let of = |metric: &str| format!("{metric}{{name=\"acme-web\"}}");
+    let labels = plimsoll.until(&of("container_memory_working_set_bytes"), |bytes| {
+        (20.0 * MIB..64.0 * MIB).contains(&bytes)
+    });
+    for (label, want) in [
+        ("image", "load:1"),
+        ("tenant", "acme"),
+        ("service", "acme/app"),
+        ("host", "dock"),
+        ("job", "collector"),
+    ] {
+        assert_eq!(labels[label], want, "{labels}");
+    }
+    plimsoll.is(&of("container_spec_memory_limit_bytes"), 64.0 * MIB);
+    plimsoll.is(&of("container_spec_memory_swap_limit_bytes"), 64.0 * MIB);
+    plimsoll.is(&of("container_spec_memory_reservation_limit_bytes"), 32.0 * MIB);
+    plimsoll.is(&of("plimsoll_container_memory_limit_believed_bytes"), 64.0 * MIB);
+    plimsoll.is(&of("container_spec_cpu_quota"), 20_000.0);
+    plimsoll.until(&of("container_cpu_cfs_throttled_periods_total"), |periods| periods > 2.0);
+}
+
+/// Restarted, renamed, updated and made anew it is one service, and none of it is an OOM kill.
+fn one_service_through_everything(docker: &Daemon, plimsoll: &Plimsoll) {
+    let of = |metric: &str| format!("{metric}{{name=\"acme-web\"}}");
+    let started = plimsoll.find(&of("container_start_time_seconds")).expect("it runs").1;
+    docker.run(&["restart", "--time", "0", "acme-web"]);
+    plimsoll.until(&of("container_start_time_seconds"), |at| at > started);
+    docker.run(&["rename", "acme-web", "other"]);
+    docker.run(&["update", "--memory", "96m", "--memory-swap", "96m", "other"]);
+    // Under its first name, or a rename would resolve an alert and forget a cool-down.
+    plimsoll.is(&of("plimsoll_container_memory_limit_believed_bytes"), 96.0 * MIB);
+    plimsoll.is(&of("container_spec_memory_limit_bytes"), 96.0 * MIB);
+    docker.run(&["rm", "--force", "other"]);
+    wait_until("its series end", SOON_S, || {
+        plimsoll.find(&of("container_memory_usage_bytes")).is_none()
+    });
+    docker.load("acme-web", &["--memory", "48m"], &["burn", "8"]);
+    plimsoll.is(&of("container_spec_memory_limit_bytes"), 48.0 * MIB);
+    let labels = plimsoll.until(&of("container_memory_usage_bytes"), |bytes| bytes > 0.0);
+    assert_eq!(labels["service"], "acme/app", "{labels}");
+}
