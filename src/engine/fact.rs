@@ -22,6 +22,8 @@ pub enum Fact {
     SeriesFit { target: String },
     /// A rule could not be evaluated; `first` if the evaluation before had not failed.
     RuleFailed { rule: RuleId, error: String, first: bool },
+    /// A rule has selected no series for an hour: it cannot fire. Said once.
+    RuleNeverFires { rule: RuleId },
     /// A group's slots passed without an evaluation.
     SlotsMissed { group: String, missed: u64 },
     /// An alert is pending.

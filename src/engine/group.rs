@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::evaluate::Evaluated;
 use super::recent::Recent;
+use super::silence::Silence;
 use super::view::{AlertingView, GroupView, Health, RuleView};
 use crate::alerts::{Alert, Terms};
 use crate::base::{Labels, LabelsBuilder, METRIC_NAME, Remembered, Timestamp};
@@ -57,6 +59,10 @@ pub(super) struct RuleState {
     pub last_evaluation: Option<Timestamp>,
     pub took: Duration,
     pub series_fetched: usize,
+    /// How long it has selected nothing.
+    pub silence: Silence,
+    /// Whether it reads scraped series, and no record or alert: these may rightly be empty.
+    pub needs_series: bool,
     /// Its last evaluations.
     pub recent: Recent,
     /// Names it reads, records followed back.
@@ -72,6 +78,14 @@ pub(super) struct RuleState {
 }
 
 impl RuleState {
+    /// Notes how many series an evaluation fetched. True when the rule has now been without any for
+    /// so long that it has to be reported.
+    pub fn note_fetched(&mut self, evaluated: &Evaluated, monotonic: Duration) -> bool {
+        self.series_fetched = evaluated.series_fetched;
+        let found = evaluated.series_fetched > 0 || !evaluated.vector.is_empty();
+        self.silence.note(found || !self.needs_series, monotonic)
+    }
+
     /// The labels under which a recording rule writes a series of its result.
     pub fn record_labels(&mut self, rule: &Rule, labels: &Labels) -> Labels {
         if let Some(named) = self.named.get(labels) {
@@ -147,6 +161,7 @@ pub(super) fn build(groups: Vec<Group>, pace: &Pace, now: Timestamp) -> Vec<Grou
             }
         })
         .collect();
+    find_scraped(&mut states);
     follow_records(&mut states);
     states
 }
@@ -192,6 +207,18 @@ fn fires_on_absence(expr: &Expr) -> bool {
         };
     });
     found
+}
+
+/// Finds the rules that read scraped series and nothing that a rule writes.
+fn find_scraped(states: &mut [GroupState]) {
+    let rules = states.iter().flat_map(|state| &state.group.rules);
+    let records = rules.filter(|rule| matches!(rule.kind, RuleKind::Record { .. }));
+    let mut written: BTreeSet<String> = records.map(|rule| rule.name().to_owned()).collect();
+    written.extend(["ALERTS", "ALERTS_FOR_STATE"].map(str::to_owned));
+    for rule in states.iter_mut().flat_map(|state| &mut state.rules) {
+        let of_rules = rule.reads.names.iter().any(|name| written.contains(&**name));
+        rule.needs_series = !rule.reads.is_empty() && !of_rules;
+    }
 }
 
 /// What feeds a record, and how far that looks back.
@@ -284,6 +311,7 @@ fn rule_view((rule, state): (&Rule, &RuleState)) -> RuleView {
         last_evaluation: state.last_evaluation,
         evaluation_time: state.took,
         series_fetched: state.series_fetched,
+        never_fires: state.silence.is_reported(),
         recent: state.recent.view(),
         alerting: match &rule.kind {
             RuleKind::Record { .. } => None,

@@ -27,6 +27,7 @@ mod rehearsal;
 mod restored;
 mod round;
 mod setup;
+mod silence;
 mod step;
 mod target;
 mod view;
@@ -427,22 +428,22 @@ impl Engine {
         self.memo = Memo::default();
         self.reload_error = None;
         let old = std::mem::take(&mut self.groups);
-        let mut written = BTreeMap::new();
+        let mut kept = BTreeMap::new();
         for group in old {
             for (rule, state) in group.group.rules.iter().zip(group.rules) {
                 let alerts = self.orphans.entry(rule.id.clone()).or_default();
                 alerts.extend(state.alerts);
-                written.insert(rule.id.clone(), state.written);
+                kept.insert(rule.id.clone(), (state.written, state.silence));
             }
         }
         self.load_groups(now);
         for group in &mut self.groups {
             for (rule, state) in group.group.rules.iter().zip(&mut group.rules) {
-                state.written = written.remove(&rule.id).unwrap_or_default();
+                (state.written, state.silence) = kept.remove(&rule.id).unwrap_or_default();
             }
         }
         // What a rule wrote that is gone ends with it.
-        written.into_values().flatten().for_each(|id| self.window.end(id));
+        kept.into_values().flat_map(|(ids, _)| ids).for_each(|id| self.window.end(id));
         self.end_orphans(now);
         let rules = self.groups.iter().map(|group| group.rules.len()).sum();
         self.facts.push(Fact::Reloaded { groups: self.groups.len(), rules });

@@ -95,7 +95,9 @@ impl Engine {
         let mut note = Evaluation::begin(slot, context.at);
         let evaluated = evaluate::evaluate(&rule.expr, &self.window, &context);
         let result = evaluated.and_then(|evaluated| {
-            state.series_fetched = evaluated.series_fetched;
+            if state.note_fetched(&evaluated, now.monotonic) {
+                self.facts.push(Fact::RuleNeverFires { rule: rule.id.clone() });
+            }
             note.yields(&evaluated.vector, evaluated.series_fetched);
             match &rule.kind {
                 RuleKind::Record { .. } => {

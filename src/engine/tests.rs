@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::*;
 
 mod judgement;
+mod silence;
 
 use crate::alerts::{AlertState, PresenterConfig, Verdict};
 use crate::base::{Receipt, TargetId};
@@ -226,6 +227,7 @@ fn tell(fact: &Fact) -> Option<String> {
         Fact::ClockStepped { by_ms } => format!("stepped {by_ms}"),
         Fact::SeriesRefused { count, first, .. } => format!("refused {count} first={first}"),
         Fact::SeriesFit { .. } => "fit".to_owned(),
+        Fact::RuleNeverFires { rule } => format!("never fires: {rule}"),
         _ => return None,
     })
 }

@@ -104,6 +104,8 @@ pub struct RuleView {
     pub evaluation_time: Duration,
     /// Series it selected in that evaluation.
     pub series_fetched: usize,
+    /// Whether it has selected no series for an hour, so that it cannot fire.
+    pub never_fires: bool,
     /// Its last evaluations, oldest first.
     pub recent: Vec<Arc<Evaluation>>,
     /// For an alerting rule, what it has beyond a recording rule.

@@ -17,6 +17,9 @@ use crate::base::{Labels, Timestamp};
 use crate::engine::{AlertingView, GroupView, Health, RuleView};
 use crate::window::Selector;
 
+/// The warning of a rule that evaluates well and cannot fire.
+const NEVER_FIRES: &str = "has selected no series for an hour: it never fires";
+
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Groups<'a> {
@@ -78,6 +81,9 @@ struct Run<'a> {
     health: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     last_error: Option<&'a str>,
+    /// Ours: what is wrong with a rule that evaluates without an error.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    warning: Option<&'static str>,
     evaluation_time: Seconds,
     last_evaluation: Timed,
 }
@@ -270,6 +276,7 @@ fn show_rule(rule: &RuleView, exclude_alerts: bool) -> Rule<'_> {
             Health::Bad => "err",
         },
         last_error: rule.last_error.as_deref(),
+        warning: rule.never_fires.then_some(NEVER_FIRES),
         evaluation_time: Seconds(rule.evaluation_time),
         last_evaluation: Timed(rule.last_evaluation),
     };

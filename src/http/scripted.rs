@@ -188,6 +188,7 @@ fn view() -> View {
         last_evaluation: Some(at("2026-11-22T02:17:52.731Z")),
         evaluation_time: Duration::from_nanos(362_454),
         series_fetched: 1,
+        never_fires: false,
         recent: vec![Arc::new(evaluation(1)), Arc::new(evaluation(2))],
         alerting,
     };

@@ -18,6 +18,7 @@ pub fn record(fact: &Fact) {
         | Fact::SeriesRefused { .. }
         | Fact::SeriesFit { .. }
         | Fact::RuleFailed { .. }
+        | Fact::RuleNeverFires { .. }
         | Fact::SlotsMissed { .. } => of_measuring(fact),
         Fact::AlertPending { .. }
         | Fact::AlertFiring { .. }
@@ -76,6 +77,11 @@ fn of_measuring(fact: &Fact) {
         Fact::RuleFailed { rule, error, first: false } => {
             debug!(%rule, error, "a rule still cannot be evaluated");
         }
+        Fact::RuleNeverFires { rule } => warn!(
+            %rule,
+            hint = "is the exporter there, and does it still call the metric so?",
+            "a rule has found no series for an hour: it never fires"
+        ),
         Fact::SlotsMissed { group, missed } => {
             warn!(group, missed, "a group was not evaluated in time");
         }

@@ -126,7 +126,7 @@ fn of_window(page: &mut Page, view: &View) {
 
 fn of_rules(page: &mut Page, view: &View) {
     type Figure = fn(&GroupView) -> Option<f64>;
-    let figures: [(&'static str, Kind, &str, Figure); 8] = [
+    let figures: [(&'static str, Kind, &str, Figure); 9] = [
         ("prometheus_rule_evaluations_total", Kind::Counter, "Rule evaluations.", |group| {
             Some(group.evaluations as f64)
         }),
@@ -168,6 +168,12 @@ fn of_rules(page: &mut Page, view: &View) {
             Kind::Gauge,
             "Rules of a group whose last evaluation failed.",
             |group| Some(group.rules.iter().filter(|r| r.health == Health::Bad).count() as f64),
+        ),
+        (
+            "plimsoll_rule_group_rules_without_series",
+            Kind::Gauge,
+            "Rules of a group that have selected no series for an hour: they never fire.",
+            |group| Some(group.rules.iter().filter(|r| r.never_fires).count() as f64),
         ),
     ];
     for (name, kind, help, figure) in figures {
@@ -311,6 +317,7 @@ mod tests {
             last_evaluation: None,
             evaluation_time: Duration::ZERO,
             series_fetched: 0,
+            never_fires: true,
             recent: Vec::new(),
             alerting: None,
         };
@@ -397,6 +404,7 @@ mod tests {
             format!("prometheus_rule_group_iterations_missed_total{{{group}}} 4"),
             format!("prometheus_rule_group_last_duration_seconds{{{group}}} 0.003"),
             format!("prometheus_rule_group_interval_seconds{{{group}}} 5"),
+            format!("plimsoll_rule_group_rules_without_series{{{group}}} 1"),
             "process_cpu_seconds_total 1.25".to_owned(),
         ] {
             assert!(text.lines().any(|l| l == line), "{line}\n{text}");
