@@ -12,8 +12,9 @@ use plimsoll::outbox::EventType;
 use plimsoll::yaml::Problems;
 
 /// Where configuration is read, key by key.
-const READERS: [&str; 8] = [
+const READERS: [&str; 9] = [
     "src/app/config/mod.rs",
+    "src/app/config/actions.rs",
     "src/app/config/policy.rs",
     "src/app/config/sections.rs",
     "src/collector/config.rs",

@@ -12,6 +12,7 @@ use super::reload::Reloaded;
 use super::run::{Crank, INBOX, Question};
 use super::setup::{self, Parts};
 use super::shell::Shell;
+use super::switches::SwitchWatch;
 use crate::base::Change;
 use crate::collector;
 use crate::engine::{Engine, Fact, View};
@@ -50,7 +51,7 @@ pub struct Handles {
 pub fn wire(start: Start) -> anyhow::Result<(Crank, Handles)> {
     let Start { config, host, clock, opened, checkpoint, tell } = start;
     let parts = setup::build(&config, &host)?;
-    let Parts { setup, settings, collector, files, discovery, docker, .. } = parts;
+    let Parts { setup, settings, collector, files, discovery, docker, switches, .. } = parts;
     let Parts { alertmanagers, reads_holds, dress, webhook, .. } = parts;
     let rows: Vec<Change> = opened
         .rows
@@ -82,6 +83,8 @@ pub fn wire(start: Start) -> anyhow::Result<(Crank, Handles)> {
     }
     let mut watch = DockerWatch::default();
     watch.follow(docker, engine.docker_heard_until(), inbox.clone());
+    let mut switch_watch = SwitchWatch::default();
+    let switched = switch_watch.follow(switches, inbox.clone());
     let (questions, asked) = mpsc::channel(64);
     let (reloads, reloaded) = mpsc::channel(1);
     let (shown, views) = watch::channel(View::default());
@@ -99,6 +102,8 @@ pub fn wire(start: Start) -> anyhow::Result<(Crank, Handles)> {
             inbox,
         },
         docker: watch,
+        switches: switch_watch,
+        switched,
         journal,
         inbox: events,
         notices,

@@ -17,6 +17,7 @@ mod run;
 mod serve;
 mod setup;
 mod shell;
+mod switches;
 
 pub use clock::Clock;
 pub use setup::engine_setup;

@@ -12,7 +12,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::docker::DockerWatch;
 use super::reload::Reloaded;
 use super::shell::Shell;
-use crate::engine::{Answer, Engine, Event, Fact, TargetInfo, View};
+use super::switches::SwitchWatch;
+use crate::engine::{Answer, Engine, Event, Fact, Switches, TargetInfo, View};
 use crate::journal::{Journal, Notice};
 use crate::scrape::file_sd::Refreshed;
 
@@ -39,6 +40,10 @@ pub struct Crank {
     pub shell: Shell,
     /// Its eye on Docker.
     pub docker: DockerWatch,
+    /// Its eye on the files that hold actions.
+    pub switches: SwitchWatch,
+    /// What those files say at the start.
+    pub switched: Switches,
     /// Its memory.
     pub journal: Journal,
     /// What happened, from the shell's tasks.
@@ -67,6 +72,8 @@ impl Crank {
         let mut open: BTreeMap<u64, oneshot::Sender<Answer>> = BTreeMap::new();
         let mut next_ticket = 0;
         let mut next_checkpoint = clock.monotonic() + CHECKPOINT_EVERY;
+        // Before anything can be decided.
+        self.handle(Event::Switches(self.switched.clone()), &mut open);
         self.handle(targets(&self.shell), &mut open);
         loop {
             let wakeup = self.engine.next_wakeup().min(next_checkpoint);
@@ -152,6 +159,8 @@ impl Crank {
         self.shell.dress = parts.dress;
         self.shell.webhook = parts.webhook;
         self.discovery = parts.discovery;
+        let switched = self.switches.follow(parts.switches, self.shell.inbox.clone());
+        self.handle(Event::Switches(switched), open);
         self.handle(Event::Reload(Box::new(parts.setup)), open);
         targets(&self.shell)
     }

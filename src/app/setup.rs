@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use super::config::Config;
+use super::switches::SwitchFiles;
 use crate::alerts::PresenterConfig;
 use crate::base::{Labels, fingerprint};
 use crate::collector;
@@ -89,6 +90,8 @@ pub struct Parts {
     pub reads_holds: bool,
     /// Where Docker listens, if it is asked.
     pub docker: Option<DockerConfig>,
+    /// Files that hold actions.
+    pub switches: SwitchFiles,
     /// What alerts carry.
     pub dress: Arc<Dress>,
     /// The way to the Control Plane.
@@ -119,6 +122,7 @@ pub fn build(config: &Config, host: &str) -> anyhow::Result<Parts> {
         alertmanagers: config.alerting.alertmanagers.iter().map(client).collect(),
         reads_holds: config.alerting.min_presentation.is_none(),
         docker: config.docker.clone(),
+        switches: config.policy.switches.clone(),
         dress: Arc::new(dress(config)),
         webhook: webhook.map(Arc::new),
     })

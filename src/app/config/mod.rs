@@ -4,6 +4,7 @@
 //! filled in and sections are checked against each other. Secrets are never in the file, only the
 //! paths of files that hold them.
 
+mod actions;
 mod cross;
 mod environment;
 mod policy;
@@ -128,7 +129,7 @@ impl Config {
         let docker = fields.optional("docker", |at| DockerConfig::read(at, base));
         // Who the containers are that the collector measures, Docker knows.
         let docker = docker.or_else(|| collector.as_ref().map(|_| DockerConfig::default()));
-        let policy = PolicyConfig::read(&mut fields);
+        let policy = PolicyConfig::read(&mut fields, base);
         let control_plane =
             fields.optional("control_plane", |at| sections::control_plane(at, base));
         for (key, lost) in UNSUPPORTED {

@@ -1,12 +1,11 @@
 //! The sections that say who is who and what may be done: host, mode, plans, tenants, m2, actions.
 
-use std::collections::BTreeMap;
+use std::path::Path;
 
+use super::actions;
+use crate::app::switches::SwitchFiles;
 use crate::base::closest;
-use crate::outbox::ActionKind;
-use crate::policy::{
-    Identity, Limits, Mode, Plan, Plans, PolicyConfig as Policy, TenantRule, Vhost,
-};
+use crate::policy::{Identity, Plan, Plans, PolicyConfig as Policy, TenantRule, Vhost};
 use crate::regex::Pattern;
 use crate::yaml::{Cursor, Fields, read};
 
@@ -24,21 +23,24 @@ pub struct PolicyConfig {
     pub trust_labels: bool,
     /// `m2.vhost_label`
     pub vhost_labels: Vec<String>,
+    /// `actions.kill_switch_file`, `actions.busy_file`
+    pub switches: SwitchFiles,
     /// Modes, plans, limits, M2's virtual hosts.
     pub policy: Policy,
 }
 
 impl PolicyConfig {
     /// Takes its sections from the top of the file.
-    pub(super) fn read(fields: &mut Fields<'_, '_>) -> PolicyConfig {
+    pub(super) fn read(fields: &mut Fields<'_, '_>, base: &Path) -> PolicyConfig {
         let mut policy = Policy::default();
-        if let Some(mode) = fields.optional("mode", mode) {
+        if let Some(mode) = fields.optional("mode", actions::mode) {
             policy.mode = mode;
         }
         if let Some(plans) = fields.optional("plans", plans) {
             policy.plans = plans;
         }
-        fields.optional("actions", |at| actions(at, &mut policy));
+        let mut switches = SwitchFiles::default();
+        fields.optional("actions", |at| actions::read(at, base, (&mut policy, &mut switches)));
         let mut vhost_labels = VHOST_LABELS.map(str::to_owned).to_vec();
         fields.optional("m2", |at| m2(at, &mut policy, &mut vhost_labels));
         PolicyConfig {
@@ -47,6 +49,7 @@ impl PolicyConfig {
                 .optional("tenants", |mut at| at.each_item(|at| tenant(at, &policy.plans))),
             trust_labels: fields.or("trust_labels", false, read::boolean),
             vhost_labels,
+            switches,
             policy,
         }
     }
@@ -61,15 +64,6 @@ impl PolicyConfig {
             trust_labels: self.trust_labels,
         })
     }
-}
-
-fn mode(mut at: Cursor<'_, '_>) -> Option<Mode> {
-    let text = read::string(at.again())?;
-    let mode = Mode::parse(&text);
-    if mode.is_none() {
-        at.error_hint(format!("`{text}` is not a mode"), "write `observe`, `notify` or `act`");
-    }
-    mode
 }
 
 fn plans(mut at: Cursor<'_, '_>) -> Option<Plans> {
@@ -121,51 +115,6 @@ fn tenant(at: Cursor<'_, '_>, plans: &Plans) -> Option<TenantRule> {
     let rule = rule.map_err(|error| fields.cursor().error(error)).ok();
     fields.finish();
     rule
-}
-
-/// `actions`: a mode of its own for each kind, and the numbers that hold actions back.
-fn actions(at: Cursor<'_, '_>, policy: &mut Policy) -> Option<()> {
-    let mut fields = Fields::open(at)?;
-    let default = Limits::default();
-    let mut modes: BTreeMap<ActionKind, Mode> = BTreeMap::new();
-    for (key, kind) in [
-        ("restart", ActionKind::Restart),
-        ("nudge", ActionKind::Nudge),
-        ("advise", ActionKind::Advise),
-        ("rollback_advice", ActionKind::RollbackAdvice),
-    ] {
-        modes.extend(fields.optional(key, mode).map(|mode| (kind, mode)));
-    }
-    policy.modes.extend(modes);
-    let duration = read::positive_duration;
-    policy.limits = Limits {
-        restart_cool_down: fields.or("restart_cool_down", default.restart_cool_down, duration),
-        nudge_cool_down: fields.or("nudge_cool_down", default.nudge_cool_down, duration),
-        advise_cool_down: fields.or("advise_cool_down", default.advise_cool_down, duration),
-        restarts_per_tenant_day: fields.or(
-            "restarts_per_tenant_day",
-            default.restarts_per_tenant_day,
-            read::integer,
-        ),
-        restarts_per_host_hour: fields.or(
-            "restarts_per_host_hour",
-            default.restarts_per_host_hour,
-            read::integer,
-        ),
-        restarts_without_effect: fields.or(
-            "restarts_without_effect",
-            default.restarts_without_effect,
-            read::integer,
-        ),
-        restarts_at_once: fields.or("restarts_at_once", default.restarts_at_once, read::integer),
-        start_grace: fields.or("start_grace", default.start_grace, read::duration),
-        after_change: fields.or("after_change", default.after_change, read::duration),
-        expiry: fields.or("expiry", default.expiry, duration),
-        nudge_episodes: fields.or("nudge_episodes", default.nudge_episodes, read::integer),
-        evidence_age: fields.or("evidence_age", default.evidence_age, duration),
-    };
-    fields.finish();
-    Some(())
 }
 
 fn m2(at: Cursor<'_, '_>, policy: &mut Policy, vhost_labels: &mut Vec<String>) -> Option<()> {

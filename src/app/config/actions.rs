@@ -1,0 +1,107 @@
+//! `actions`: a mode for each kind, the numbers that hold actions back, and the files that do.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use crate::app::switches::SwitchFiles;
+use crate::endpoint::read::path;
+use crate::outbox::ActionKind;
+use crate::policy::{InterlockConfig, Limits, Mode, PolicyConfig, VerifyConfig};
+use crate::yaml::{Cursor, Fields, read};
+
+/// `actions`: a mode of its own for each kind, and the numbers that hold actions back.
+pub(super) fn read(
+    at: Cursor<'_, '_>,
+    base: &Path,
+    (policy, switches): (&mut PolicyConfig, &mut SwitchFiles),
+) -> Option<()> {
+    let mut fields = Fields::open(at)?;
+    let mut modes: BTreeMap<ActionKind, Mode> = BTreeMap::new();
+    for (key, kind) in [
+        ("restart", ActionKind::Restart),
+        ("nudge", ActionKind::Nudge),
+        ("advise", ActionKind::Advise),
+        ("rollback_advice", ActionKind::RollbackAdvice),
+    ] {
+        modes.extend(fields.optional(key, mode).map(|mode| (kind, mode)));
+    }
+    policy.modes.extend(modes);
+    policy.limits = limits(&mut fields);
+    switches.kill = fields.optional("kill_switch_file", |at| path(at, base));
+    switches.busy = fields.optional("busy_file", |at| path(at, base));
+    fields.optional("interlock", |at| interlock(at, &mut policy.interlock));
+    fields.optional("verify", |at| verify(at, &mut policy.verify));
+    fields.finish();
+    Some(())
+}
+
+/// `observe`, `notify` or `act`.
+pub(super) fn mode(mut at: Cursor<'_, '_>) -> Option<Mode> {
+    let text = read::string(at.again())?;
+    let mode = Mode::parse(&text);
+    if mode.is_none() {
+        at.error_hint(format!("`{text}` is not a mode"), "write `observe`, `notify` or `act`");
+    }
+    mode
+}
+
+fn limits(fields: &mut Fields<'_, '_>) -> Limits {
+    let default = Limits::default();
+    let duration = read::positive_duration;
+    Limits {
+        restart_cool_down: fields.or("restart_cool_down", default.restart_cool_down, duration),
+        nudge_cool_down: fields.or("nudge_cool_down", default.nudge_cool_down, duration),
+        advise_cool_down: fields.or("advise_cool_down", default.advise_cool_down, duration),
+        restarts_per_tenant_day: fields.or(
+            "restarts_per_tenant_day",
+            default.restarts_per_tenant_day,
+            read::integer,
+        ),
+        restarts_per_host_hour: fields.or(
+            "restarts_per_host_hour",
+            default.restarts_per_host_hour,
+            read::integer,
+        ),
+        restarts_without_effect: fields.or(
+            "restarts_without_effect",
+            default.restarts_without_effect,
+            read::integer,
+        ),
+        restarts_at_once: fields.or("restarts_at_once", default.restarts_at_once, read::integer),
+        start_grace: fields.or("start_grace", default.start_grace, read::duration),
+        after_change: fields.or("after_change", default.after_change, read::duration),
+        expiry: fields.or("expiry", default.expiry, duration),
+        nudge_episodes: fields.or("nudge_episodes", default.nudge_episodes, read::integer),
+        evidence_age: fields.or("evidence_age", default.evidence_age, duration),
+    }
+}
+
+/// When the host itself counts as ill.
+fn interlock(at: Cursor<'_, '_>, config: &mut InterlockConfig) -> Option<()> {
+    let mut fields = Fields::open(at)?;
+    config.tenants = fields.or("tenants", config.tenants, read::integer);
+    config.share = fields.or("share", config.share, share);
+    config.within = fields.or("within", config.within, read::positive_duration);
+    config.calm = fields.or("calm", config.calm, read::duration);
+    fields.finish();
+    Some(())
+}
+
+fn share(mut at: Cursor<'_, '_>) -> Option<f64> {
+    let value = read::float(at.again())?;
+    let good = (0.0..=1.0).contains(&value);
+    if !good {
+        at.error_hint(format!("{value} is not a share"), "write a number from 0 to 1");
+    }
+    good.then_some(value)
+}
+
+/// How long the effect of a restart is watched.
+fn verify(at: Cursor<'_, '_>, config: &mut VerifyConfig) -> Option<()> {
+    let mut fields = Fields::open(at)?;
+    config.within = fields.or("within", config.within, read::positive_duration);
+    config.settle = fields.or("settle", config.settle, read::duration);
+    config.relapse = fields.or("relapse", config.relapse, read::duration);
+    fields.finish();
+    Some(())
+}
