@@ -23,7 +23,7 @@ struct Daemon {
 }
 
 impl Daemon {
-    /// Starts it and builds the image `load:1` from nothing but `load.rs`.
+    /// Starts it and builds the image `load:1` from nothing but `examples/load.rs`.
     fn start() -> Daemon {
         let dir = tempfile::tempdir().expect("a folder");
         let path = |name: &str| dir.path().join(name).display().to_string();
@@ -37,7 +37,7 @@ impl Daemon {
         wait_until("dockerd answers", SOON_S, || daemon.try_run(&["info"]).is_some());
         let image = daemon.dir.path().join("image");
         std::fs::create_dir(&image).expect("made");
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/live/load.rs");
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/load.rs");
         let mut compiler = Command::new("rustc");
         compiler.args([
             "--edition",

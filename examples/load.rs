@@ -1,4 +1,4 @@
-//! What runs in the containers of `docker.rs`: one static program that misbehaves as it is told.
+//! What runs in the containers of `tests/live/docker.rs`: one static program that misbehaves as it is told.
 //!
 //! Compiled by the test itself with `rustc` and nothing but the standard library, because the image
 //! has no other file.
