@@ -1,9 +1,14 @@
-//! The parser and the printer agree: every expression of our own test files survives printing.
+//! The parser and the printer agree: every expression of our own test files and random ones of the
+//! whole language survive printing.
 //!
 //! Upstream's files are in `promql_upstream.rs`, which needs them on disk.
 
+#[expect(dead_code, reason = "the comparison with Prometheus uses the rest")]
+mod expressions;
 mod syntax;
 
+use expressions::{Dialect, query};
+use proptest::prelude::*;
 use syntax::{expressions, files, shape, survives_printing};
 
 #[test]
@@ -17,4 +22,24 @@ fn our_own_expressions_parse_and_round_trip() {
         }
     }
     assert!(parsed > 50, "only {parsed} expressions were found");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn random_expressions_round_trip(bytes in prop::collection::vec(any::<u8>(), 0..384)) {
+        let text = query(&bytes, Dialect::Whole);
+        if let Ok(shape) = shape(&text) {
+            survives_printing(&text, shape);
+        }
+    }
+}
+
+/// Without this the test above could pass by never reading anything.
+#[test]
+fn most_random_expressions_are_read() {
+    let texts = (0..1000).map(|seed| query(&expressions::bytes(seed), Dialect::Whole));
+    let read = texts.filter(|text| shape(text).is_ok()).count();
+    assert!(read > 900, "only {read} of 1000 parse");
 }

@@ -68,6 +68,10 @@ pub(super) async fn parse_query(
     params: Params,
 ) -> Result<Response, ApiError> {
     let expr = params.expr(&server.options.promql)?;
+    if expr.height() > tree::MAX_LEVELS {
+        let message = format!("a tree of more than {} levels is not shown", tree::MAX_LEVELS);
+        return Err(ApiError::parameter("query", message));
+    }
     Ok(format::success(&tree::of(&expr), &Notes::default()))
 }
 

@@ -76,6 +76,13 @@ async fn queries_are_answered_in_prometheus_shapes() {
     .await;
 }
 
+#[tokio::test]
+async fn a_tree_is_shown_as_deep_as_readers_of_json_go() {
+    let path = format!("parse_query?query=v{}", "%2Bv".repeat(100));
+    let why = r#"invalid parameter "query": a tree of more than 100 levels is not shown"#;
+    check(&[(&path, 400, &bad(why))]).await;
+}
+
 const BAD_PARAMETERS: &[(&str, &str)] = &[
     (
         "query?query=up%20%3D%3D",

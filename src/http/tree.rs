@@ -11,7 +11,11 @@ use crate::promql::ast::{
 };
 use crate::window::{MatchOp, Matcher};
 
-/// The tree of an expression. Its height is bounded by the parser.
+/// The most levels that are shown, each operator of a chain being one: this code recurses, and so do
+/// readers of JSON, of which many stop at 128.
+pub(super) const MAX_LEVELS: usize = 100;
+
+/// The tree of an expression, which the caller has found to be no higher than [`MAX_LEVELS`].
 pub(super) fn of(expr: &Expr) -> Value {
     match &expr.kind {
         ExprKind::Number(value) => json!({"type": "numberLiteral", "val": format_value(*value)}),

@@ -279,7 +279,10 @@ impl AggregateOp {
 }
 
 /// `lhs op rhs`
-#[derive(Clone, PartialEq, Debug)]
+///
+/// A chain of operators, `a or b or c`, is as deep on its left as it is long, and queries written by
+/// programs are thousands long. So whoever goes down an operator takes [`Binary::chain`] and a loop;
+/// copy, comparison, output and drop below do.
 pub struct Binary {
     /// Which operator.
     pub op: BinaryOp,
@@ -291,6 +294,83 @@ pub struct Binary {
     pub return_bool: bool,
     /// How vectors are matched; meaningful only when both sides are vectors.
     pub matching: Matching,
+    /// What it yields: a number if both sides are numbers.
+    pub yields: ValueType,
+}
+
+impl Binary {
+    /// This operator and those on its left, the one applied last first, and what they start from:
+    /// of `a + b - c` that is `- c`, `+ b` and a.
+    pub fn chain(&self) -> (Vec<&Binary>, &Expr) {
+        let (mut operators, mut first) = (vec![self], &self.lhs);
+        while let ExprKind::Binary(binary) = &first.kind {
+            operators.push(binary);
+            first = &binary.lhs;
+        }
+        (operators, first)
+    }
+
+    /// A copy with another left side.
+    fn after(&self, lhs: ExprKind) -> Binary {
+        Binary {
+            op: self.op,
+            lhs: Expr { kind: lhs, span: self.lhs.span },
+            rhs: self.rhs.clone(),
+            return_bool: self.return_bool,
+            matching: self.matching.clone(),
+            yields: self.yields,
+        }
+    }
+
+    /// All but the left side.
+    fn step(&self) -> (BinaryOp, bool, &Matching, &Expr) {
+        (self.op, self.return_bool, &self.matching, &self.rhs)
+    }
+}
+
+impl Clone for Binary {
+    fn clone(&self) -> Binary {
+        let (mut operators, first) = self.chain();
+        let innermost = operators.pop().expect("a chain holds at least its own operator");
+        let copy = innermost.after(first.kind.clone());
+        operators
+            .into_iter()
+            .rev()
+            .fold(copy, |copy, binary| binary.after(ExprKind::Binary(Box::new(copy))))
+    }
+}
+
+impl PartialEq for Binary {
+    fn eq(&self, other: &Binary) -> bool {
+        let ((ours, first), (theirs, their_first)) = (self.chain(), other.chain());
+        let same = |(a, b): (&&Binary, &&Binary)| a.step() == b.step() && a.lhs.span == b.lhs.span;
+        ours.len() == theirs.len() && first == their_first && ours.iter().zip(&theirs).all(same)
+    }
+}
+
+/// As a list: what the chain starts from, then each operator with its right side.
+impl fmt::Debug for Binary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (operators, first) = self.chain();
+        let steps = operators.iter().rev().map(|binary| binary.step());
+        f.debug_list().entry(first).entries(steps).finish()
+    }
+}
+
+impl Drop for Binary {
+    fn drop(&mut self) {
+        let mut left = self.lhs.kind.take();
+        while let ExprKind::Binary(mut binary) = left {
+            left = binary.lhs.kind.take();
+        }
+    }
+}
+
+impl ExprKind {
+    /// Leaves a number in its place.
+    fn take(&mut self) -> ExprKind {
+        std::mem::replace(self, ExprKind::Number(0.0))
+    }
 }
 
 /// Binary operators.
@@ -391,35 +471,43 @@ impl Expr {
             ExprKind::Matrix(_) | ExprKind::Subquery(_) => ValueType::Matrix,
             ExprKind::Call(call) => call.func.returns,
             ExprKind::Paren(inner) | ExprKind::Negate(inner) => inner.value_type(),
-            ExprKind::Binary(binary) => {
-                let scalars = binary.lhs.value_type() == ValueType::Scalar
-                    && binary.rhs.value_type() == ValueType::Scalar;
-                if scalars { ValueType::Scalar } else { ValueType::Vector }
+            ExprKind::Binary(binary) => binary.yields,
+        }
+    }
+
+    /// The nodes right below this one.
+    pub fn children(&self) -> Vec<&Expr> {
+        match &self.kind {
+            ExprKind::Number(_)
+            | ExprKind::String(_)
+            | ExprKind::Vector(_)
+            | ExprKind::Matrix(_) => Vec::new(),
+            ExprKind::Subquery(subquery) => vec![&subquery.expr],
+            ExprKind::Call(call) => call.args.iter().collect(),
+            ExprKind::Aggregate(aggregate) => {
+                std::iter::once(&aggregate.expr).chain(&aggregate.param).collect()
             }
+            ExprKind::Binary(binary) => vec![&binary.lhs, &binary.rhs],
+            ExprKind::Negate(inner) | ExprKind::Paren(inner) => vec![&**inner],
         }
     }
 
     /// Calls `visit` for every node, parents first.
     pub fn walk<'a>(&'a self, visit: &mut dyn FnMut(&'a Expr)) {
-        visit(self);
-        match &self.kind {
-            ExprKind::Number(_)
-            | ExprKind::String(_)
-            | ExprKind::Vector(_)
-            | ExprKind::Matrix(_) => {}
-            ExprKind::Subquery(subquery) => subquery.expr.walk(visit),
-            ExprKind::Call(call) => call.args.iter().for_each(|arg| arg.walk(visit)),
-            ExprKind::Aggregate(aggregate) => {
-                aggregate.expr.walk(visit);
-                if let Some(param) = &aggregate.param {
-                    param.walk(visit);
-                }
-            }
-            ExprKind::Binary(binary) => {
-                binary.lhs.walk(visit);
-                binary.rhs.walk(visit);
-            }
-            ExprKind::Negate(inner) | ExprKind::Paren(inner) => inner.walk(visit),
+        let mut open = vec![self];
+        while let Some(expr) = open.pop() {
+            visit(expr);
+            open.extend(expr.children().into_iter().rev());
         }
+    }
+
+    /// How many levels its tree has, each operator of a chain being one.
+    pub fn height(&self) -> usize {
+        let (mut open, mut height) = (vec![(self, 1)], 0);
+        while let Some((expr, level)) = open.pop() {
+            height = height.max(level);
+            open.extend(expr.children().into_iter().map(|child| (child, level + 1)));
+        }
+        height
     }
 }

@@ -77,12 +77,13 @@ pub(super) fn aggregate(
     Ok((param, expr))
 }
 
-/// The operands and modifiers of an operator. Makes set operators many-to-many, and clears a
-/// matching that has nothing to match.
+/// The operands and modifiers of an operator. Says what it yields, makes set operators many-to-many,
+/// and clears a matching that has nothing to match.
 pub(super) fn binary(binary: &mut Binary, span: Span, op_span: Span) -> Result<(), Fault> {
     let op = binary.op;
     let (left, right) = (binary.lhs.value_type(), binary.rhs.value_type());
     let scalars = left == ValueType::Scalar && right == ValueType::Scalar;
+    binary.yields = if scalars { ValueType::Scalar } else { ValueType::Vector };
     if binary.return_bool && !op.is_comparison() {
         let message = "bool modifier can only be used on comparison operators";
         return Err(Fault::new(op_span, message));

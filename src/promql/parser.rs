@@ -6,8 +6,9 @@
 //! `anchored` and `smoothed` and the operators `</` and `>/` are refused by name; a constant range
 //! that is not above zero is refused here and not when it is evaluated.
 //!
-//! Recursion is bounded by [`MAX_DEPTH`], and so is the height of every tree returned, so that
-//! neither this parser nor whoever walks, prints, evaluates or drops the tree can run out of stack.
+//! Nesting is bounded by [`MAX_DEPTH`], so that neither this parser nor whoever walks, prints,
+//! evaluates or drops the tree can run out of stack. Chains like `a or b or c` may be as
+//! long as [`MAX_OPERATORS`] lets them: they are read, and gone down, in a loop.
 
 mod call;
 mod duration;
@@ -20,10 +21,15 @@ use super::ast::{Binary, BinaryOp, Expr, ExprKind, Span, ValueType};
 use super::check;
 use super::lexer::{Token, TokenKind, tokenise};
 
-/// How deep an expression may nest, and how high its tree may be: chains like `a or b or c` count
-/// one per operator. A debug build of the parser takes 12 KiB of stack per level, so that 100 fit
-/// the 2 MiB of a thread with room for its callers; rules in the field stay below 20.
+/// How deep an expression may nest: in brackets, calls, signs, and operators on the right of another
+/// (`a ^ b ^ c`). A chain to the left, `a or b or c`, is one level, up to [`MAX_OPERATORS`]. A debug build of the
+/// parser takes 12 KiB of stack per level, so that 100 fit the 2 MiB of a thread with room for its
+/// callers; rules in the field stay below 20.
 pub const MAX_DEPTH: usize = 100;
+
+/// How many operators a query may have. An operator takes some 300 bytes and microseconds for each
+/// series, so that this bounds what a query of a megabyte can take before it has read one sample.
+pub const MAX_OPERATORS: usize = 20_000;
 
 /// What a query may use beyond the stable language.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -62,7 +68,8 @@ impl std::error::Error for ParseError {}
 
 /// Reads a query. The tree is well-typed and its spans index `text`.
 pub fn parse(text: &str, options: &ParseOptions) -> Result<Expr, ParseError> {
-    let mut parser = Parser { text, tokens: tokenise(text), at: 0, depth: 0, options: *options };
+    let mut parser =
+        Parser { text, tokens: tokenise(text), at: 0, depth: 0, operators: 0, options: *options };
     parser.query().map_err(|fault| fault.located(text))
 }
 
@@ -92,7 +99,7 @@ impl Fault {
     }
 }
 
-/// An expression with the height of its tree.
+/// An expression with the height of its tree, a chain of operators being one level.
 struct Tree {
     expr: Expr,
     height: usize,
@@ -155,6 +162,7 @@ struct Parser<'a> {
     tokens: Vec<Token<'a>>,
     at: usize,
     depth: usize,
+    operators: usize,
     options: ParseOptions,
 }
 
@@ -186,13 +194,22 @@ impl Parser<'_> {
 
     fn binary(&mut self, lhs: Tree, op: BinaryOp) -> Result<Tree, Fault> {
         let op_span = self.advance().span;
+        self.operators += 1;
+        if self.operators > MAX_OPERATORS {
+            let message = format!("expression has more than {MAX_OPERATORS} operators");
+            return Err(Fault::new(op_span, message));
+        }
         let (return_bool, matching) = self.matching()?;
         let tightest = op.precedence() + u8::from(op != BinaryOp::Pow);
         let rhs = self.expression(tightest)?;
         let span = Span { start: lhs.expr.span.start, end: rhs.expr.span.end };
-        let height = 1 + lhs.height.max(rhs.height);
+        let chained = matches!(lhs.expr.kind, ExprKind::Binary(_));
+        let left = if chained { lhs.height } else { 1 + lhs.height };
+        let height = left.max(1 + rhs.height);
         self.bound(height, op_span)?;
-        let mut binary = Binary { op, lhs: lhs.expr, rhs: rhs.expr, return_bool, matching };
+        let yields = ValueType::Vector;
+        let (lhs, rhs) = (lhs.expr, rhs.expr);
+        let mut binary = Binary { op, lhs, rhs, return_bool, matching, yields };
         check::binary(&mut binary, span, op_span)?;
         Ok(Tree { expr: Expr { kind: ExprKind::Binary(Box::new(binary)), span }, height })
     }

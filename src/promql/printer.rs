@@ -86,9 +86,14 @@ impl Display for Aggregate {
 
 impl Display for Binary {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let return_bool = if self.return_bool { " bool" } else { "" };
-        let (lhs, op, rhs) = (&self.lhs, self.op.symbol(), &self.rhs);
-        write!(f, "{lhs} {op}{return_bool}{} {rhs}", self.matching)
+        let (operators, first) = self.chain();
+        write!(f, "{first}")?;
+        for binary in operators.into_iter().rev() {
+            let return_bool = if binary.return_bool { " bool" } else { "" };
+            let (op, rhs) = (binary.op.symbol(), &binary.rhs);
+            write!(f, " {op}{return_bool}{} {rhs}", binary.matching)?;
+        }
+        Ok(())
     }
 }
 

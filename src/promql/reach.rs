@@ -63,8 +63,9 @@ impl Finder {
                 self.visit(&aggregate.expr, back);
             }
             ExprKind::Binary(binary) => {
-                self.visit(&binary.lhs, back);
-                self.visit(&binary.rhs, back);
+                let (operators, first) = binary.chain();
+                self.visit(first, back);
+                operators.iter().rev().for_each(|binary| self.visit(&binary.rhs, back));
             }
             ExprKind::Negate(inner) | ExprKind::Paren(inner) => self.visit(inner, back),
         }

@@ -31,10 +31,23 @@ pub(super) fn apply(op: BinaryOp, a: f64, b: f64) -> f64 {
 }
 
 impl<'a> Engine<'a> {
-    /// Evaluates a binary operator.
+    /// Evaluates a binary operator after those on its left.
     pub fn binary(&mut self, binary: &'a Binary, grid: Grid) -> Result<Column<'a>, EvalError> {
-        let lhs = self.eval(&binary.lhs, grid)?;
-        let rhs = self.eval(&binary.rhs, grid)?;
+        let (operators, first) = binary.chain();
+        let mut result = self.eval(first, grid)?;
+        for binary in operators.into_iter().rev() {
+            let rhs = self.eval(&binary.rhs, grid)?;
+            result = self.combine(binary, result, rhs)?;
+        }
+        Ok(result)
+    }
+
+    fn combine(
+        &mut self,
+        binary: &'a Binary,
+        lhs: Column<'a>,
+        rhs: Column<'a>,
+    ) -> Result<Column<'a>, EvalError> {
         let op = binary.op;
         match (lhs, rhs) {
             (Column::Scalar(mut lhs), Column::Scalar(rhs)) => {

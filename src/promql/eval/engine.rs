@@ -251,20 +251,24 @@ pub(super) fn unwrap_parens(mut expr: &Expr) -> &Expr {
 
 /// Whether a node has the same value at every step.
 fn is_invariant(expr: &Expr) -> bool {
-    match &expr.kind {
-        ExprKind::Number(_) | ExprKind::String(_) => true,
-        ExprKind::Vector(selector) => selector.at.is_some(),
-        ExprKind::Matrix(matrix) => matrix.vector.at.is_some(),
-        ExprKind::Subquery(subquery) => subquery.at.is_some(),
-        ExprKind::Call(call) => {
-            !TIME_DEPENDENT.contains(&call.func.name) && call.args.iter().all(is_invariant)
+    let mut open = vec![expr];
+    while let Some(expr) = open.pop() {
+        let varies = match &expr.kind {
+            ExprKind::Vector(selector) => selector.at.is_none(),
+            ExprKind::Matrix(matrix) => matrix.vector.at.is_none(),
+            ExprKind::Subquery(subquery) => subquery.at.is_none(),
+            ExprKind::Call(call) => TIME_DEPENDENT.contains(&call.func.name),
+            _ => false,
+        };
+        if varies {
+            return false;
         }
-        ExprKind::Aggregate(aggregate) => {
-            is_invariant(&aggregate.expr) && aggregate.param.as_ref().is_none_or(is_invariant)
+        // A fixed subquery is evaluated at fixed times, whatever stands in it.
+        if !matches!(expr.kind, ExprKind::Subquery(_)) {
+            open.extend(expr.children());
         }
-        ExprKind::Binary(binary) => is_invariant(&binary.lhs) && is_invariant(&binary.rhs),
-        ExprKind::Negate(inner) | ExprKind::Paren(inner) => is_invariant(inner),
     }
+    true
 }
 
 fn broadcast(once: Column<'_>, steps: usize) -> Column<'_> {

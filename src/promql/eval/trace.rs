@@ -2,8 +2,10 @@
 //!
 //! Each part is evaluated by itself, exactly as if it were the query, so a trace says what the
 //! evaluator does and not what a second evaluator would. It never descends into a subquery, whose
-//! parts are evaluated at times of their own: its samples tell what they gave.
+//! parts are evaluated at times of their own: its samples tell what they gave. Nor does it go deeper
+//! than [`MAX_DEPTH`] parts, which only chains of that many operators reach.
 
+use super::super::MAX_DEPTH;
 use super::super::ast::{Expr, ExprKind, Span};
 use super::{EvalError, EvalOptions, Value, instant};
 use crate::base::Timestamp;
@@ -47,6 +49,7 @@ pub fn trace(
 
 fn collect<'e>(expr: &'e Expr, depth: usize, parts: &mut Vec<(&'e Expr, usize)>) {
     match &expr.kind {
+        _ if depth > MAX_DEPTH => return,
         ExprKind::Number(_) | ExprKind::String(_) => return,
         ExprKind::Paren(inner) => return collect(inner, depth, parts),
         _ => parts.push((expr, depth)),
