@@ -45,7 +45,7 @@ impl Scene {
     async fn new(web: &str) -> Scene {
         let dir = tempfile::tempdir().expect("a folder");
         std::fs::write(dir.path().join("rules.yml"), RULES).expect("written");
-        let (exporter, port) = (exporter(METRICS.to_owned()).await, free_port().await);
+        let (exporter, port) = (exporter(METRICS.to_owned()).await, free_port());
         let config = write_config(dir.path(), exporter, port, web);
         let server = Server::plimsoll(port, &config);
         server.ready().await;
@@ -317,7 +317,7 @@ async fn the_command_line_queries_and_explains() {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_dashboard_query_is_answered() {
     let dir = tempfile::tempdir().expect("a folder");
-    let (exporter, port) = (exporter(METRICS.to_owned()).await, free_port().await);
+    let (exporter, port) = (exporter(METRICS.to_owned()).await, free_port());
     let example = include_str!("../plimsoll.example.yaml");
     let here = [
         ("127.0.0.1:8080", format!("127.0.0.1:{exporter}")),

@@ -9,6 +9,8 @@ mod exclusions;
 mod expressions;
 #[path = "differential/oracle.rs"]
 mod oracle;
+#[path = "support/port.rs"]
+mod port;
 #[path = "differential/values.rs"]
 mod values;
 

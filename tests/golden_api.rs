@@ -127,7 +127,7 @@ async fn recorded_requests_are_answered_alike() {
     let all = recorded();
     assert!(all.len() >= 40, "only {} requests were read", all.len());
     let dir = tempfile::tempdir().expect("a folder");
-    let (exporter, port) = (exporter(page(&all)).await, free_port().await);
+    let (exporter, port) = (exporter(page(&all)).await, free_port());
     std::fs::write(dir.path().join("r.yml"), rules(&all)).expect("written");
     let state = dir.path().join("state").display().to_string();
     let config = format!(

@@ -218,7 +218,7 @@ async fn start(dir: &Path, exporter: u16) -> (Server, Server) {
          static_configs: [{{targets: ['127.0.0.1:{exporter}'], labels: {{region: sg}}}}]\n\
          rule_files: ['rules.yml']\n"
     );
-    let (their_port, our_port) = (free_port().await, free_port().await);
+    let (their_port, our_port) = (free_port(), free_port());
     let theirs = dir.join("prometheus.yaml");
     std::fs::write(&theirs, &common).expect("written");
     let args = [
@@ -277,7 +277,7 @@ async fn vmalert_evaluates_rules_on_plimsoll() {
                   for: 2s\n        annotations: {summary: 'v={{ $value }}'}\n";
     let rules = dir.path().join("vmalert.yml");
     std::fs::write(&rules, alerts).expect("written");
-    let port = free_port().await;
+    let port = free_port();
     let args = [
         format!("-rule={}", rules.display()),
         format!("-datasource.url=http://127.0.0.1:{}", plimsoll.port),

@@ -2,7 +2,7 @@
 #![expect(clippy::disallowed_methods, reason = "runs a real program and waits until it is up")]
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -12,6 +12,7 @@ use tempfile::TempDir;
 
 use super::When;
 use super::expressions::series::Series;
+use super::port::free_port;
 use super::values::Answer;
 
 /// Killed when dropped.
@@ -36,9 +37,7 @@ impl Oracle {
             .output()
             .expect("promtool is installed");
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let address = listener.local_addr().expect("bound");
-        drop(listener);
+        let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
         let process = prometheus(address, dir.path());
         let oracle = Oracle { address, process, _dir: dir };
         let began = Instant::now();

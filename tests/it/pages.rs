@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::support::{
-    ControlPlane, FakeAlertmanager, Home, Page, Plan, Reply, answer, pause, wait_until,
+    ControlPlane, FakeAlertmanager, Home, Page, Plan, Reply, answer, free_address, pause,
+    wait_until,
 };
 
 /// `half` is what must never be seen of a page that is not good to its end.
@@ -191,9 +192,7 @@ fn a_bad_page_takes_its_target_down_and_nothing_else() {
     for (case, page) in cases.iter().zip(&pages) {
         plan = plan.job(case.name, page.address(), case.keys);
     }
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    let refused = nobody.local_addr().expect("bound");
-    drop(nobody);
+    let refused = free_address();
     let home = Home::new(&plan.job("good", good.address(), "").job("refused", refused, ""));
     let _process = home.start();
 

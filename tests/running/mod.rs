@@ -2,10 +2,14 @@
 //! client that hides nothing of the answer.
 #![allow(dead_code, reason = "each test binary uses its part")]
 
+#[path = "../support/port.rs"]
+mod port;
+
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
+pub use port::free_port;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -14,12 +18,6 @@ use tokio::time::{Instant, sleep, timeout};
 
 /// What takes longer than this does not happen. The machine may be busy with other tests.
 pub const PATIENCE: Duration = Duration::from_secs(60);
-
-/// A port that nobody listens on just now.
-pub async fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has a port");
-    listener.local_addr().expect("is bound").port()
-}
 
 /// Serves metrics on loopback for as long as the test runs; returns the port. `counting_total`
 /// grows by ten a second.

@@ -1,14 +1,15 @@
 //! Asking a program over HTTP, as plainly as it can be done.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 
 use serde_json::Value;
 
-/// A port that was free a moment ago.
+use super::port::free_port;
+
+/// Where a program can be told to listen, also again after it was killed.
 pub fn free_address() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.local_addr().expect("bound")
+    SocketAddr::from(([127, 0, 0, 1], free_port()))
 }
 
 /// The body of a page, if it answers 200.

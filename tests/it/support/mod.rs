@@ -7,6 +7,8 @@ mod alertmanager;
 pub mod client;
 mod control_plane;
 mod page;
+#[path = "../../support/port.rs"]
+mod port;
 mod process;
 pub mod server;
 
