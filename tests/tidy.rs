@@ -229,9 +229,9 @@ fn no_file_is_too_long_and_each_says_what_it_is() {
 
 /// Files among `sources` whose text has one of `words`, apart from those below `home`.
 fn outside(sources: &[Source], words: &[&str], home: &str, why: &str) -> Vec<String> {
-    let strangers = sources
-        .iter()
-        .filter(|source| !source.path.starts_with(home) && !source.path.ends_with("/tests.rs"));
+    let is_test = |path: &str| path.ends_with("/tests.rs") || path.contains("/tests/");
+    let strangers =
+        sources.iter().filter(|source| !source.path.starts_with(home) && !is_test(&source.path));
     let mut faults = Vec::new();
     for source in strangers {
         let code = without_comments(shipped(&source.text));

@@ -15,11 +15,12 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::clock::Clock;
 use super::run::Question;
 use crate::base::Timestamp;
-use crate::engine::{Answer, Event, View};
+use crate::engine::{Answer, Content, Event, OutboxCommand, View};
 use crate::http::{
     Answering, ApiError, Backend, ErrorKind, QueryAnswer, QueryRequest, QueryTimes, SeriesAnswer,
     SeriesRequest, Turn,
 };
+use crate::outbox::Listed;
 use crate::promql::eval::{EvalError, Severity, Traced};
 use crate::promql::{self, EvalOptions, LOOKBACK};
 use crate::window::{Detached, Selector, Span};
@@ -29,6 +30,8 @@ use crate::window::{Detached, Selector, Span};
 const MAX_COPIED: usize = 1_000_000;
 /// Series one listing may find: as many as `window.max_series` allows by default.
 const MAX_LISTED: usize = 200_000;
+/// How long whoever changes the outbox waits for the disk; well below the longest answer.
+const COMMIT_PATIENCE: Duration = Duration::from_secs(10);
 /// Says how a listing over its bound can be made smaller.
 const TOO_MANY_SERIES: &str =
     "more than 200000 series match; narrow match[], or the time range with start and end";
@@ -78,17 +81,54 @@ impl Drop for Awaited {
 
 impl Api {
     /// Puts a question to the engine. Its ticket is given by the loop.
-    async fn ask(
+    async fn ask(&self, event: Event) -> Result<Content, ApiError> {
+        let stopping = || ApiError::new(ErrorKind::Unavailable, "plimsoll is stopping");
+        let (answer, answered) = oneshot::channel();
+        self.questions.send(Question { event, answer }).await.map_err(|_| stopping())?;
+        let Answer { content, .. } = answered.await.map_err(|_| stopping())?;
+        Ok(content)
+    }
+
+    /// Asks for samples; gives them with warnings for names that are not kept.
+    async fn samples(
         &self,
         event: Event,
         too_many: &'static str,
     ) -> Result<(Detached, Vec<String>), ApiError> {
-        let stopping = || ApiError::new(ErrorKind::Unavailable, "plimsoll is stopping");
-        let (answer, answered) = oneshot::channel();
-        self.questions.send(Question { event, answer }).await.map_err(|_| stopping())?;
-        let Answer { copy, unkept, .. } = answered.await.map_err(|_| stopping())?;
+        let Content::Samples { copy, unkept } = self.ask(event).await? else {
+            return Err(amiss());
+        };
         let copy = copy.ok_or_else(|| ApiError::new(ErrorKind::Execution, too_many))?;
         Ok((copy, unkept.iter().map(|name| not_kept(name)).collect()))
+    }
+
+    async fn list_outbox(&self) -> Result<Vec<Listed>, ApiError> {
+        let command = OutboxCommand::List;
+        let Content::Outbox(held) = self.ask(Event::Outbox { ticket: 0, command }).await? else {
+            return Err(amiss());
+        };
+        let held = held?;
+        // Megabytes of bodies may be read here, which must not hold up the loop.
+        let listing = tokio::task::spawn_blocking(move || {
+            held.iter().map(|(state, delivery)| Listed::new(*state, delivery)).collect()
+        });
+        listing.await.map_err(|error| ApiError::new(ErrorKind::Internal, error.to_string()))
+    }
+
+    async fn work_on_outbox(&self, command: OutboxCommand) -> Result<(), ApiError> {
+        let asked = self.ask(Event::Outbox { ticket: 0, command });
+        match tokio::time::timeout(COMMIT_PATIENCE, asked).await {
+            Ok(content) => match content? {
+                Content::Changed(changed) => Ok(changed?),
+                _ => Err(amiss()),
+            },
+            Err(_) => {
+                let failing = self.views.borrow().journal.failing.clone();
+                let why = failing.unwrap_or_else(|| "it has not been written yet".to_owned());
+                let why = format!("it is done but not durable, so a crash would undo it: {why}");
+                Err(ApiError::new(ErrorKind::Timeout, why))
+            }
+        }
     }
 
     /// Copies what a query selects and works on the copy on a thread of its own; gives what that
@@ -114,7 +154,7 @@ impl Api {
         };
         let wanted = wanted(&request);
         let asked = Event::Copy { ticket: 0, wanted, max_samples: MAX_COPIED };
-        let (copy, warnings) = self.ask(asked, TOO_MANY).await?;
+        let (copy, warnings) = self.samples(asked, TOO_MANY).await?;
         let working = tokio::task::spawn_blocking(move || {
             // The turn ends with the work, not with the patience of whoever asked.
             let _turn = turn;
@@ -185,9 +225,17 @@ impl Backend for Api {
             }
             let wanted = selectors.into_iter().map(|selector| (selector, span)).collect();
             let asked = Event::List { ticket: 0, wanted, max_series: MAX_LISTED };
-            let (copy, warnings) = self.ask(asked, TOO_MANY_SERIES).await?;
+            let (copy, warnings) = self.samples(asked, TOO_MANY_SERIES).await?;
             Ok(SeriesAnswer { series: copy.labels().cloned().collect(), warnings })
         })
+    }
+
+    fn outbox(&self) -> Answering<'_, Vec<Listed>> {
+        Box::pin(self.list_outbox())
+    }
+
+    fn change_outbox(&self, command: OutboxCommand) -> Answering<'_, ()> {
+        Box::pin(self.work_on_outbox(command))
     }
 
     fn metrics_text(&self) -> String {
@@ -234,6 +282,11 @@ fn wanted(request: &QueryRequest) -> Vec<(Arc<Selector>, Span)> {
     reaches.into_iter().map(|reach| (reach.selector, span(reach.back))).collect()
 }
 
+/// Each question has its own kind of answer.
+fn amiss() -> ApiError {
+    ApiError::new(ErrorKind::Internal, "the engine answered another question")
+}
+
 fn not_kept(name: &str) -> String {
     format!(
         "metric {name:?} is not read by a rule and not in window.keep, so it is not kept; add it \
@@ -273,7 +326,8 @@ mod tests {
         tokio::spawn(async move {
             while let Some(Question { answer, .. }) = asked.recv().await {
                 let copy = copy.clone();
-                answer.send(Answer { ticket: 0, copy, unkept: unkept.clone() }).ok();
+                let content = Content::Samples { copy, unkept: unkept.clone() };
+                answer.send(Answer { ticket: 0, content }).ok();
             }
         });
         Api {

@@ -26,7 +26,7 @@ const GRACE: Duration = Duration::from_secs(8);
 
 /// A question from a reader of the API.
 pub struct Question {
-    /// What is asked; [`Event::Copy`] and [`Event::List`] get their tickets here.
+    /// What is asked; it gets its ticket here.
     pub event: Event,
     /// Where the answer goes.
     pub answer: oneshot::Sender<Answer>,
@@ -185,6 +185,7 @@ fn with_ticket(event: Event, ticket: u64) -> Event {
     match event {
         Event::Copy { wanted, max_samples, .. } => Event::Copy { ticket, wanted, max_samples },
         Event::List { wanted, max_series, .. } => Event::List { ticket, wanted, max_series },
+        Event::Outbox { command, .. } => Event::Outbox { ticket, command },
         other => other,
     }
 }

@@ -82,8 +82,13 @@ pub enum Event {
     ReloadFailed(String),
     /// What an operator or the Control Plane has switched is this from now on.
     Switches(Switches),
-    /// Somebody works on the outbox (`plimsoll outbox retry|drop`).
-    Outbox(OutboxCommand),
+    /// An operator looks at the outbox or works on it (`plimsoll outbox list|retry|drop`).
+    Outbox {
+        /// Given back with the answer, which comes once what was done is durable.
+        ticket: u64,
+        /// What is wanted.
+        command: OutboxCommand,
+    },
 }
 
 /// What holds actions from outside.
@@ -98,6 +103,8 @@ pub struct Switches {
 /// An operator's command to the outbox.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum OutboxCommand {
+    /// Tell what waits and what was given up.
+    List,
     /// Take a dead delivery back, or try a waiting one at once.
     Retry(DeliveryId),
     /// Give a delivery up for good.

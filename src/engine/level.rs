@@ -6,7 +6,7 @@ use super::fact::Fact;
 use super::round::longest_alerting_interval;
 use super::step::{Request, Step};
 use super::view::{AlertmanagerView, OutboxView};
-use super::{Engine, OutboxCommand, durable};
+use super::{Engine, durable};
 use crate::alerts::{Alert, Moment, Phase, PostId, Settled, Tally, Verdict};
 use crate::base::{Labels, METRIC_NAME, Now, Timestamp, fingerprint};
 use crate::outbox::{Draft, Turn};
@@ -149,18 +149,6 @@ impl Engine {
         for fact in turn.facts {
             self.note_delivery(now, &fact);
             self.facts.push(Fact::Outbox(fact));
-        }
-    }
-
-    pub(super) fn take_command(&mut self, now: Now, command: OutboxCommand) {
-        let batch = self.batch();
-        let Some(outbox) = &mut self.outbox else { return };
-        let turn = match command {
-            OutboxCommand::Retry(id) => outbox.retry(&id, now, batch),
-            OutboxCommand::Drop(id) => outbox.drop_delivery(&id),
-        };
-        if let Ok(turn) = turn {
-            self.take_turn(now, turn);
         }
     }
 

@@ -21,6 +21,7 @@ mod group;
 mod host;
 mod judge;
 mod level;
+mod operator;
 mod outcome;
 mod recent;
 mod rehearsal;
@@ -56,7 +57,7 @@ pub use group::Pace;
 pub use recent::{Evaluation, RECENT};
 pub use rehearsal::{Rehearsal, Stage};
 pub use setup::Setup;
-pub use step::{Answer, Request, Step};
+pub use step::{Answer, Content, Request, Step};
 pub use view::{
     AlertingView, AlertmanagerView, ContainerView, Counters, GroupView, Health, JournalView,
     OutboxView, RuleView, TargetView, View,
@@ -82,6 +83,8 @@ pub struct Engine {
     dropped_targets: Vec<Labels>,
     presenter: Presenter,
     outbox: Option<Outbox>,
+    /// Operators who wait for a batch to be durable, by ticket.
+    operators: Vec<(Batch, u64)>,
     memory: Memory,
     containers: Containers,
     /// Kills that were told.
@@ -161,6 +164,7 @@ impl Engine {
             dropped_targets: Vec::new(),
             presenter: Presenter::new(setup.presenter, &setup.alertmanagers),
             outbox,
+            operators: Vec::new(),
             memory,
             told_kills: containers.counts(),
             containers,
@@ -259,6 +263,7 @@ impl Engine {
                 if let Some(outbox) = &mut self.outbox {
                     outbox.committed(receipt);
                 }
+                self.answer_operators(step);
             }
             Event::JournalFailing(error) => {
                 self.view_is_old = true;
@@ -268,11 +273,13 @@ impl Engine {
             }
             Event::Copy { ticket, wanted, max_samples } => {
                 let copy = self.window.copy(&wanted, max_samples);
-                step.answers.push(Answer { ticket, copy, unkept: self.unkept(&wanted) });
+                let content = Content::Samples { copy, unkept: self.unkept(&wanted) };
+                step.answers.push(Answer { ticket, content });
             }
             Event::List { ticket, wanted, max_series } => {
                 let copy = self.window.copy_newest(&wanted, max_series);
-                step.answers.push(Answer { ticket, copy, unkept: self.unkept(&wanted) });
+                let content = Content::Samples { copy, unkept: self.unkept(&wanted) };
+                step.answers.push(Answer { ticket, content });
             }
             Event::Reload(setup) => self.reload(now, *setup),
             Event::ReloadFailed(error) => {
@@ -282,7 +289,7 @@ impl Engine {
             }
             Event::Docker(report) => self.take_docker(now, report),
             Event::Switches(switches) => self.switches = switches,
-            Event::Outbox(command) => self.take_command(now, command),
+            Event::Outbox { ticket, command } => self.take_command(now, ticket, &command, step),
         }
     }
 

@@ -63,6 +63,10 @@ impl Engine {
                 let why = "the receiver refused the request again and again";
                 self.drop_request(now, &delivery.id, Outcome::Declined, why);
             }
+            outbox::Fact::Dropped { delivery } => {
+                let why = "an operator dropped the request";
+                self.drop_request(now, &delivery.id, Outcome::Declined, why);
+            }
             _ => {}
         }
     }

@@ -3,7 +3,7 @@
 use super::fact::Fact;
 use crate::alerts::Post;
 use crate::base::{Batch, Change, TargetId};
-use crate::outbox::Attempt;
+use crate::outbox::{Attempt, Delivery, OperatorError, State};
 use crate::window::Detached;
 
 /// The outcome of one event. The shell starts the requests, hands the changes to the journal, tells
@@ -17,7 +17,7 @@ pub struct Step {
     pub changes: Option<(Batch, Vec<Change>)>,
     /// To tell: log lines, counters, timeline.
     pub facts: Vec<Fact>,
-    /// Copies that readers asked for.
+    /// What readers and operators asked for.
     pub answers: Vec<Answer>,
 }
 
@@ -42,13 +42,27 @@ pub enum Request {
     Deliver(Attempt),
 }
 
-/// The copy a reader asked for.
+/// What somebody asked for.
 #[derive(Debug)]
 pub struct Answer {
     /// As given in the question.
     pub ticket: u64,
-    /// The samples; `None` if they are more than the reader allowed.
-    pub copy: Option<Detached>,
-    /// Names the query selects that are scraped but not kept.
-    pub unkept: Vec<String>,
+    /// The answer itself.
+    pub content: Content,
+}
+
+/// What an answer holds, by what was asked.
+#[derive(Clone, Debug)]
+pub enum Content {
+    /// To [`super::Event::Copy`] and [`super::Event::List`].
+    Samples {
+        /// The samples; `None` if they are more than the reader allowed.
+        copy: Option<Detached>,
+        /// Names the query selects that are scraped but not kept.
+        unkept: Vec<String>,
+    },
+    /// To [`super::OutboxCommand::List`].
+    Outbox(Result<Vec<(State, Delivery)>, OperatorError>),
+    /// To the other commands: it is done and durable, or why it was not done.
+    Changed(Result<(), OperatorError>),
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::*;
 
+mod durable;
 mod judgement;
 mod silence;
 
@@ -307,19 +308,6 @@ fn absence_does_not_fire_before_the_inputs_were_seen() {
     let mut world = World::new(rules, acting());
     assert_eq!(world.slot(Some("x 1\n")), [""; 0]);
     assert_eq!(world.slot(Some("y 1\n")), ["firing"]);
-}
-
-#[test]
-fn nothing_is_delivered_before_it_is_durable() {
-    let mut world = World::new(HIGH, acting());
-    world.commits = false;
-    for _ in 0..5 {
-        world.slot(Some(&memory("acme-web", 95)));
-    }
-    assert_eq!(world.event_types(), [""; 0]);
-    let durable = world.engine.last_batch;
-    world.handle(Event::Committed(Receipt::of(durable)), None);
-    assert_eq!(world.event_types(), ["alert.firing", "container.restart.requested"]);
 }
 
 #[test]

@@ -8,7 +8,8 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::error::ApiError;
 use crate::base::{Labels, Timestamp};
-use crate::engine::View;
+use crate::engine::{OutboxCommand, View};
+use crate::outbox::Listed;
 use crate::promql::ast::Expr;
 use crate::promql::eval::{Steps, Traced, Value};
 use crate::window::Selector;
@@ -33,6 +34,12 @@ pub trait Backend: Send + Sync + 'static {
 
     /// Finds series.
     fn series(&self, request: SeriesRequest) -> Answering<'_, SeriesAnswer>;
+
+    /// What waits for the Control Plane and what was given up.
+    fn outbox(&self) -> Answering<'_, Vec<Listed>>;
+
+    /// Retries or drops a delivery; the answer comes once that is durable.
+    fn change_outbox(&self, command: OutboxCommand) -> Answering<'_, ()>;
 
     /// plimsoll's own metrics, in the text format.
     fn metrics_text(&self) -> String;

@@ -4,6 +4,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
+use crate::outbox::OperatorError;
 use crate::promql::eval::{EvalError, EvalErrorKind};
 
 /// What kind of error it is (`web/api/v1/api.go`).
@@ -15,6 +16,10 @@ pub enum ErrorKind {
     Execution,
     /// What is asked for by name is not there.
     NotFound,
+    /// The operator has not allowed it.
+    Forbidden,
+    /// It cannot be done in the state things are in.
+    Conflict,
     /// It took too long.
     Timeout,
     /// It cannot be answered now, for example while stopping.
@@ -29,6 +34,8 @@ impl ErrorKind {
             ErrorKind::BadData => "bad_data",
             ErrorKind::Execution => "execution",
             ErrorKind::NotFound => "not_found",
+            ErrorKind::Forbidden => "forbidden",
+            ErrorKind::Conflict => "conflict",
             ErrorKind::Timeout => "timeout",
             ErrorKind::Unavailable => "unavailable",
             ErrorKind::Internal => "internal",
@@ -40,6 +47,8 @@ impl ErrorKind {
             ErrorKind::BadData => StatusCode::BAD_REQUEST,
             ErrorKind::Execution => StatusCode::UNPROCESSABLE_ENTITY,
             ErrorKind::NotFound => StatusCode::NOT_FOUND,
+            ErrorKind::Forbidden => StatusCode::FORBIDDEN,
+            ErrorKind::Conflict => StatusCode::CONFLICT,
             ErrorKind::Timeout => StatusCode::SERVICE_UNAVAILABLE,
             ErrorKind::Unavailable | ErrorKind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -69,6 +78,16 @@ impl ApiError {
     /// `invalid parameter "step": …`
     pub(super) fn parameter(name: &str, why: impl std::fmt::Display) -> ApiError {
         ApiError::bad_data(format!("invalid parameter \"{name}\": {why}"))
+    }
+}
+
+impl From<OperatorError> for ApiError {
+    fn from(error: OperatorError) -> ApiError {
+        let kind = match error {
+            OperatorError::Unknown(_) | OperatorError::Off => ErrorKind::NotFound,
+            OperatorError::InFlight(_) => ErrorKind::Conflict,
+        };
+        ApiError::new(kind, error.to_string())
     }
 }
 
@@ -116,6 +135,8 @@ mod tests {
             (evaluated(EvalErrorKind::Unsupported), "execution", 422),
             (ApiError::bad_data(""), "bad_data", 400),
             (ApiError::new(ErrorKind::NotFound, ""), "not_found", 404),
+            (ApiError::new(ErrorKind::Forbidden, ""), "forbidden", 403),
+            (ApiError::new(ErrorKind::Conflict, ""), "conflict", 409),
             (ApiError::new(ErrorKind::Unavailable, ""), "unavailable", 500),
             (ApiError::new(ErrorKind::Internal, ""), "internal", 500),
         ];

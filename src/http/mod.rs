@@ -16,6 +16,7 @@ mod format;
 mod label_api;
 mod listen;
 mod metadata_api;
+mod outbox_api;
 mod params;
 mod query_api;
 mod rule_api;
@@ -65,7 +66,7 @@ const STOP_GRACE: Duration = Duration::from_secs(3);
 /// What the operator decides.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options {
-    /// `web.enable_lifecycle`: whether `/-/reload` works.
+    /// `web.enable_lifecycle`: whether `/-/reload` works, and the outbox can be changed.
     pub enable_lifecycle: bool,
     /// What queries may use beyond the stable language.
     pub promql: crate::promql::ParseOptions,
@@ -132,6 +133,9 @@ fn router(backend: Arc<dyn Backend>, options: Options) -> Router {
         .route("/targets/metadata", get(metadata_api::of_targets))
         .route("/scrape_pools", get(target_api::scrape_pools))
         .route("/plimsoll/explain", get(explain_api::explain).post(explain_api::explain))
+        .route("/plimsoll/outbox", get(outbox_api::list))
+        .route("/plimsoll/outbox/retry", post(outbox_api::retry))
+        .route("/plimsoll/outbox/drop", post(outbox_api::drop))
         .route("/alertmanagers", get(target_api::alertmanagers))
         .route("/status/buildinfo", get(status_api::build_info));
     let reload = post(status_api::reload).put(status_api::reload).get(status_api::not_a_command);

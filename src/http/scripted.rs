@@ -10,11 +10,13 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
 use crate::alerts::{Alert, AlertState, Change, ResolveReason};
-use crate::base::{Labels, Sample, Timestamp, parse_rfc3339};
+use crate::base::{Batch, DeliveryId, Labels, Now, Sample, Timestamp, parse_rfc3339};
 use crate::engine::{
-    AlertingView, AlertmanagerView, Evaluation, GroupView, Health, RuleView, TargetView, View,
+    AlertingView, AlertmanagerView, Evaluation, GroupView, Health, OutboxCommand, RuleView,
+    TargetView, View,
 };
 use crate::exposition::{Metadata, MetricKind};
+use crate::outbox::{Data, Draft, Event, EventType, Listed, OperatorError, Outbox, OutboxConfig};
 use crate::promql::eval::{Traced, Value};
 use crate::promql::{EvalOptions, trace};
 use crate::window::Detached;
@@ -110,6 +112,29 @@ impl Backend for Scripted {
         });
         let series = series.collect();
         Box::pin(async move { Ok(SeriesAnswer { series, warnings: Vec::new() }) })
+    }
+
+    fn outbox(&self) -> Answering<'_, Vec<Listed>> {
+        Box::pin(async {
+            let event = Event::new(EventType::AlertFiring, NOW, Data::default());
+            let mut outbox = Outbox::new(OutboxConfig::default());
+            let now = Now { monotonic: Duration::ZERO, wall: NOW };
+            let id = DeliveryId("evt_1".to_owned());
+            let _rows = outbox.push(Draft { id, event }, now, Batch(1));
+            Ok(outbox.list().map(|(state, delivery)| Listed::new(state, delivery)).collect())
+        })
+    }
+
+    fn change_outbox(&self, command: OutboxCommand) -> Answering<'_, ()> {
+        Box::pin(async move {
+            match command {
+                OutboxCommand::Retry(id) => Err(OperatorError::InFlight(id).into()),
+                OutboxCommand::Drop(id) if id.0 != "evt_1" => {
+                    Err(OperatorError::Unknown(id).into())
+                }
+                _ => Ok(()),
+            }
+        })
     }
 
     fn metrics_text(&self) -> String {

@@ -418,6 +418,33 @@ async fn health_metrics_and_reload() {
 }
 
 #[tokio::test]
+async fn the_outbox_is_read_freely_and_changed_with_permission() {
+    let closed = start(scripted(), Options::default()).await;
+    let options = Options { enable_lifecycle: true, ..Options::default() };
+    let open = start(scripted(), options).await;
+    let reply = ask(closed, "GET", "/api/v1/plimsoll/outbox", None).await;
+    let rows =
+        r#"{"status":"success","data":[{"id":"evt_1","state":"waiting","type":"alert.firing""#;
+    assert!(reply.status == 200 && reply.body.starts_with(rows), "{}", reply.body);
+    let cases = [
+        (closed, "POST", "retry?id=evt_1", 403, "set `web.enable_lifecycle: true`"),
+        (closed, "POST", "drop?id=evt_1", 403, "forbidden"),
+        (open, "GET", "drop?id=evt_1", 405, ""),
+        (open, "POST", "drop?id=evt_1", 200, r#""data":{"id":"evt_1"}"#),
+        (open, "POST", "drop?id=evt_2", 404, "no delivery `evt_2` waits or is dead"),
+        (open, "POST", "retry?id=evt_1", 409, "in flight; try again"),
+        (open, "POST", "drop", 400, "the id of one delivery is needed"),
+        (open, "POST", "drop?id=", 400, "invalid parameter"),
+        (open, "POST", "drop?id=evt_1&id=evt_2", 400, "the id of one delivery is needed"),
+    ];
+    for (address, method, path, status, words) in cases {
+        let reply = ask(address, method, &format!("/api/v1/plimsoll/outbox/{path}"), None).await;
+        assert_eq!(reply.status, status, "{method} {path}: {}", reply.body);
+        assert!(reply.body.contains(words), "{method} {path}: {}", reply.body);
+    }
+}
+
+#[tokio::test]
 async fn a_slow_query_times_out() {
     let address = start(scripted(), Options::default()).await;
     let reply = ask(address, "GET", "/api/v1/query?query=slow&timeout=50ms", None).await;

@@ -191,6 +191,16 @@ pub enum Fact {
         /// The event in its place.
         replacement: DeliveryId,
     },
+    /// An operator asked for another try.
+    Retried {
+        /// Which delivery.
+        id: DeliveryId,
+    },
+    /// An operator gave it up.
+    Dropped {
+        /// What was given up.
+        delivery: Box<Delivery>,
+    },
     /// The outbox was full: superseded or oldest deliveries were given up.
     Overflowed {
         /// How many.

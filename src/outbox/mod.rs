@@ -15,6 +15,7 @@ mod delivery;
 mod event;
 mod expiry;
 mod id;
+mod listed;
 mod operator;
 mod overflow;
 mod retry;
@@ -32,6 +33,7 @@ pub use event::{
     Gap, Heartbeat, Incident, LastAction, Status, Verification, WireTime, text_map,
 };
 pub use id::{dedup_key, delivery_id, trace_id};
+pub use listed::{Listed, State};
 pub use operator::OperatorError;
 
 /// What can be set.

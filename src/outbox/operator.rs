@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use super::delivery::Delivery;
+use super::delivery::{Delivery, Fact};
+use super::listed::State;
 use super::{Outbox, Turn};
 use crate::base::{Batch, DeliveryId, Now, Table};
 
@@ -20,17 +21,21 @@ pub enum OperatorError {
     /// Being sent at this moment.
     #[error("delivery `{0}` is in flight; try again when it is answered")]
     InFlight(DeliveryId),
+    /// There is no outbox.
+    #[error(
+        "no `control_plane` is configured, so there is no outbox; what waited stays in the journal"
+    )]
+    Off,
 }
 
 impl Outbox {
-    /// What waits, in order of arrival.
-    pub fn waiting(&self) -> impl Iterator<Item = &Delivery> {
-        self.waiting.values().map(|entry| &entry.delivery)
-    }
-
-    /// The dead letters, oldest first.
-    pub fn dead(&self) -> impl Iterator<Item = &Delivery> {
-        self.dead.values()
+    /// What waits, in order of arrival, then the dead letters, oldest first.
+    pub fn list(&self) -> impl Iterator<Item = (State, &Delivery)> {
+        let waiting = self.waiting.values().map(|entry| match entry.lease {
+            Some(_) => (State::InFlight, &entry.delivery),
+            None => (State::Waiting, &entry.delivery),
+        });
+        waiting.chain(self.dead.values().map(|delivery| (State::Dead, delivery)))
     }
 
     /// Tries a delivery as soon as its turn comes: ends a waiting one's pause, or puts a dead one
@@ -48,6 +53,7 @@ impl Outbox {
             }
             self.entry(sequence).due = now.monotonic;
             self.quiet_until = Duration::ZERO;
+            turn.facts.push(Fact::Retried { id: id.clone() });
             return Ok(turn);
         }
         let buried = self.take_dead(id)?;
@@ -56,6 +62,7 @@ impl Outbox {
         let revived = Delivery { sequence, attempts: 0, refusals: 0, ..buried };
         turn.changes.push(revived.put(Table::Outbox));
         self.insert(revived, now, batch);
+        turn.facts.push(Fact::Retried { id: id.clone() });
         self.relieve(now, batch, &mut turn);
         Ok(turn)
     }
@@ -63,14 +70,15 @@ impl Outbox {
     /// Forgets a delivery, waiting or dead. The receiver is not told: the operator decided.
     pub fn drop_delivery(&mut self, id: &DeliveryId) -> Result<Turn, OperatorError> {
         let mut turn = Turn::default();
-        let change = match self.by_id.get(id) {
+        let (table, delivery) = match self.by_id.get(id) {
             Some(sequence) if self.in_flight.contains(sequence) => {
                 return Err(OperatorError::InFlight(id.clone()));
             }
-            Some(&sequence) => self.remove(sequence).removal(Table::Outbox),
-            None => self.take_dead(id)?.removal(Table::Dead),
+            Some(&sequence) => (Table::Outbox, self.remove(sequence)),
+            None => (Table::Dead, self.take_dead(id)?),
         };
-        turn.changes.push(change);
+        turn.changes.push(delivery.removal(table));
+        turn.facts.push(Fact::Dropped { delivery: Box::new(delivery) });
         Ok(turn)
     }
 

@@ -171,7 +171,7 @@ fn a_refused_message_is_dead_after_three_tries_and_can_be_revived() {
     let turn = outbox.retry(&id, at(seconds), Batch(3)).expect("it is dead");
     assert_eq!(turn.changes.len(), 2, "out of one table, into the other");
     assert_eq!(
-        outbox.waiting().map(|d| d.id.0.as_str()).collect::<Vec<_>>(),
+        outbox.list().map(|(_, d)| d.id.0.as_str()).collect::<Vec<_>>(),
         ["evt_good", "evt_bad"]
     );
     let turn = outbox.drop_delivery(&id).expect("it waits");
@@ -251,7 +251,7 @@ fn a_full_outbox_keeps_the_latest_state_of_each_alert_and_says_what_is_missing()
     }
     assert!(gaps > 2, "it did overflow, and again");
     assert!(outbox.by_id.contains_key(&DeliveryId("evt_0".to_owned())), "in flight, so it stays");
-    let events: Vec<Event> = outbox.waiting().filter_map(Delivery::event).collect();
+    let events: Vec<Event> = outbox.list().filter_map(|(_, d)| d.event()).collect();
     for alert in 0..10 {
         let name = format!("alert-{alert}");
         let kept = events.iter().filter(|e| e.data.fingerprint.as_ref() == Some(&name));
@@ -271,7 +271,7 @@ fn when_latest_states_alone_are_too_many_the_oldest_go() {
     for i in 0..3000 {
         let _ = outbox.push(draft("acme", &format!("{i}")), at(0), Batch(1));
     }
-    let ids: Vec<&str> = outbox.waiting().map(|d| d.id.0.as_str()).collect();
+    let ids: Vec<&str> = outbox.list().map(|(_, d)| d.id.0.as_str()).collect();
     assert!(ids.contains(&"evt_2999") && !ids.contains(&"evt_0"));
 }
 
@@ -453,8 +453,8 @@ proptest! {
         }
         world.commit();
         // A request may be replaced by its notice, which has another id.
-        let lasting = world.outbox.waiting().filter(|delivery| delivery.expires_at.is_none());
-        let waiting: Vec<DeliveryId> = lasting.map(|delivery| delivery.id.clone()).collect();
+        let lasting = world.outbox.list().filter(|(_, delivery)| delivery.expires_at.is_none());
+        let waiting: Vec<DeliveryId> = lasting.map(|(_, delivery)| delivery.id.clone()).collect();
         world.drain();
         prop_assert_eq!(world.outbox.stats(at(world.seconds)).waiting, 0);
         prop_assert!(!world.rows.keys().any(|(table, _)| *table == Table::Outbox));

@@ -166,6 +166,11 @@ fn of_outbox(fact: &outbox::Fact) {
                 "a request for an action expired undelivered and was withdrawn"
             );
         }
+        outbox::Fact::Retried { id } => info!(%id, "an operator asked to send a webhook again"),
+        outbox::Fact::Dropped { delivery } => {
+            let Delivery { id, event_type, key, .. } = &**delivery;
+            warn!(%id, %event_type, tenant = key, "an operator dropped a webhook");
+        }
         outbox::Fact::Overflowed { dropped, gap } => {
             error!(dropped, %gap, "the outbox was full: the oldest webhooks were given up");
         }

@@ -11,6 +11,7 @@
 mod cgroups;
 mod control_plane;
 mod limits;
+mod operator;
 mod own_eyes;
 mod pages;
 mod storage;

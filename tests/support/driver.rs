@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use plimsoll::alerts::{Presented, Verdict};
 use plimsoll::base::{Labels, Now, Receipt, TargetId, Timestamp};
-use plimsoll::engine::{Engine, Event, Fact, Request, ScrapeFailure, Scraped, Setup, TargetInfo};
+use plimsoll::engine::{
+    Content, Engine, Event, Fact, Request, ScrapeFailure, Scraped, Setup, TargetInfo,
+};
 use plimsoll::exposition::{Selection, SeriesCache};
 use plimsoll::outbox::{self, Answer, Outcome, Reply};
 use plimsoll::promql::{EvalOptions, ParseOptions, QueryTimes, Value, instant, parse, reach};
@@ -166,7 +168,8 @@ impl Driver {
         });
         let wanted = wanted.collect();
         let ask = Event::Copy { ticket: 1, wanted, max_samples: 1_000_000 };
-        let copy = self.engine.handle(self.now, ask).answers.pop()?.copy?;
+        let answer = self.engine.handle(self.now, ask).answers.pop()?;
+        let Content::Samples { copy: Some(copy), .. } = answer.content else { return None };
         let value = instant(&expr, &copy, self.now.wall, &EvalOptions::default()).expect(text);
         let Value::Vector(vector) = value.value else { panic!("{text} is not a vector") };
         assert!(vector.len() <= 1, "{text} has {} series", vector.len());

@@ -37,7 +37,7 @@ pub enum Command {
     Explain(ExplainArgs),
     /// Ask a running plimsoll whether it is healthy and ready (for Docker's HEALTHCHECK).
     Healthcheck(HealthArgs),
-    /// Look at and work on webhooks that wait or were given up; plimsoll must be stopped.
+    /// Look at and work on webhooks that wait or were given up.
     #[command(subcommand)]
     Outbox(OutboxCommand),
     /// Send one clearly marked test, to see that it arrives.
@@ -191,7 +191,7 @@ pub struct ExplainArgs {
 #[derive(Subcommand, Debug)]
 pub enum OutboxCommand {
     /// List webhooks that wait and webhooks that were given up.
-    List(ConfigFile),
+    List(OutboxPlace),
     /// Send webhooks that were given up once more, under their old ids.
     Retry(OutboxIds),
     /// Forget webhooks for good; the receiver is not told.
@@ -204,7 +204,17 @@ pub struct OutboxIds {
     #[arg(required = true, value_name = "ID")]
     pub ids: Vec<String>,
     #[command(flatten)]
+    pub place: OutboxPlace,
+}
+
+/// Where the outbox is: in the journal of a stopped plimsoll, or with a running one.
+#[derive(Arguments, Debug)]
+pub struct OutboxPlace {
+    #[command(flatten)]
     pub file: ConfigFile,
+    /// Ask the plimsoll that listens here [default: the journal, or `web.listen` if it runs].
+    #[arg(long, conflicts_with = "config")]
+    pub url: Option<String>,
 }
 
 #[derive(Arguments, Debug)]

@@ -1,14 +1,28 @@
 //! Questions to a running plimsoll over its API, for the commands that have some.
 
 use anyhow::{Context, anyhow, bail};
-use reqwest::Url;
 use reqwest::header::CONTENT_TYPE;
+use reqwest::{Method, Url};
 use serde_json::Value;
 
 use crate::endpoint::{HttpOptions, Pool, explain};
 
 /// Asks with a form, as query texts may be long; gives the answer's `data` and its warnings.
 pub async fn ask(
+    base: &str,
+    path: &str,
+    params: &[(&str, &str)],
+) -> anyhow::Result<(Value, Vec<String>)> {
+    send(Method::POST, base, path, params).await
+}
+
+/// Asks for what is there; gives the answer's `data`.
+pub async fn get(base: &str, path: &str) -> anyhow::Result<Value> {
+    Ok(send(Method::GET, base, path, &[]).await?.0)
+}
+
+async fn send(
+    method: Method,
     base: &str,
     path: &str,
     params: &[(&str, &str)],
@@ -20,11 +34,11 @@ pub async fn ask(
     let pool = Pool::default();
     let client =
         pool.client(&url, None, &HttpOptions::default()).await.map_err(|why| anyhow!("{why}"))?;
-    let asked = client
-        .http
-        .post(client.url)
-        .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
-        .body(form.query().unwrap_or_default().to_owned());
+    let mut asked = client.http.request(method, client.url);
+    if !params.is_empty() {
+        let form = form.query().unwrap_or_default().to_owned();
+        asked = asked.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(form);
+    }
     let answer = asked.send().await.map_err(|error| anyhow!("{base}: {}", explain(error)))?;
     let status = answer.status();
     let text = answer.text().await.map_err(|error| anyhow!("{base}: {}", explain(error)))?;

@@ -88,7 +88,7 @@ fn execute(
         Command::Check(Check::Rules(args)) => check::rules(&args, out),
         Command::Test(Test::Rules(args)) => test_rules::test_rules(&args, out),
         Command::Healthcheck(args) => health::healthcheck(&args, out),
-        Command::Outbox(command) => outbox::outbox(command, environment, out),
+        Command::Outbox(command) => outbox::outbox(&command, environment, out),
         Command::SendTest(args) => send_test::send_test(&args, out),
         Command::Query(args) => query::query(&args, out),
         Command::Explain(args) => explain::explain(&args, out),

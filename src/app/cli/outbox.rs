@@ -1,156 +1,226 @@
-//! `outbox list|retry|drop`: an operator's hand on what waits, while plimsoll is stopped.
+//! `outbox list|retry|drop`: an operator's hand on what waits, whether plimsoll runs or not.
 //!
-//! The journal serves one process at a time. Opening it takes its lock, so a running plimsoll is
-//! never worked against: the command says who has it and changes nothing.
+//! The journal serves one process at a time, and opening it takes its lock. So a stopped plimsoll's
+//! journal is worked on directly, and a running one is asked over its API; it is never worked
+//! against. Which of the two it was is said on stderr.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
 
 use anyhow::{Context, bail};
-use serde::Serialize;
-use serde_json::Value;
+use tokio::runtime::Runtime;
 
 use super::super::clock::Clock;
 use super::super::config::{Config, Environment};
 use super::super::setup;
-use super::args::{Format, OutboxCommand, OutboxIds};
+use super::args::{Format, OutboxCommand};
+use super::ask::{ask, get};
 use super::out::Out;
-use super::{exit, finish, load};
-use crate::base::{Batch, Change, DeliveryId, Now, format_duration, format_rfc3339};
-use crate::journal::{self, Store, StoreKind};
-use crate::outbox::{Delivery, EventType, OperatorError, Outbox, OutboxConfig, Turn};
+use super::{exit, finish, load, runtime};
+use crate::base::{Batch, Change, DeliveryId, Now, format_duration};
+use crate::journal::{self, JournalError, Store, StoreKind};
+use crate::outbox::{Listed, Outbox, OutboxConfig};
 
-pub fn outbox(command: OutboxCommand, environment: &Environment, out: &mut Out<'_>) -> u8 {
-    let path = match &command {
-        OutboxCommand::List(file) => &file.config,
-        OutboxCommand::Retry(ids) | OutboxCommand::Drop(ids) => &ids.file.config,
+/// Where a running plimsoll answers for its outbox.
+const PATH: &str = "/api/v1/plimsoll/outbox";
+
+pub fn outbox(command: &OutboxCommand, environment: &Environment, out: &mut Out<'_>) -> u8 {
+    let place = match command {
+        OutboxCommand::List(place) => place,
+        OutboxCommand::Retry(ids) | OutboxCommand::Drop(ids) => &ids.place,
     };
-    let config = match load(path, out) {
-        Ok(config) => config,
-        Err(code) => return code,
+    let outcome = match &place.url {
+        Some(url) => Hand::over_http(url.clone()),
+        None => match load(&place.file.config, out) {
+            Ok(config) => Hand::find(&config, environment, out),
+            Err(code) => return code,
+        },
     };
-    let outcome = Opened::open(&config, environment, out).and_then(|mut opened| match command {
+    let outcome = outcome.and_then(|mut hand| match command {
         OutboxCommand::List(_) => {
-            opened.list(out);
+            list(&hand.list()?, out);
             Ok(exit::OK)
         }
-        OutboxCommand::Retry(ids) => opened
-            .change(&ids, out, "will be sent", |outbox, id, now| outbox.retry(id, now, Batch(1))),
-        OutboxCommand::Drop(ids) => {
-            opened.change(&ids, out, "dropped", |outbox, id, _| outbox.drop_delivery(id))
-        }
+        OutboxCommand::Retry(ids) => Ok(change(&mut hand, Wish::Retry, &ids.ids, out)),
+        OutboxCommand::Drop(ids) => Ok(change(&mut hand, Wish::Drop, &ids.ids, out)),
     });
     finish(outcome, out)
 }
 
-/// The outbox of a plimsoll that is not running.
-struct Opened {
-    store: Box<dyn Store>,
-    outbox: Outbox,
-    now: Now,
+/// What is to be done with a delivery.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wish {
+    Retry,
+    Drop,
 }
 
-/// A delivery, as it is listed.
-#[derive(Serialize)]
-struct Row<'a> {
-    id: &'a DeliveryId,
-    state: &'static str,
-    #[serde(rename = "type")]
-    event_type: EventType,
-    tenant: &'a str,
-    decided_at: String,
-    attempts: u32,
-    refusals: u32,
-    last_error: Option<&'a str>,
-    body: Value,
+impl Wish {
+    fn name(self) -> &'static str {
+        match self {
+            Wish::Retry => "retry",
+            Wish::Drop => "drop",
+        }
+    }
+
+    fn done(self) -> &'static str {
+        match self {
+            Wish::Retry => "will be sent",
+            Wish::Drop => "dropped",
+        }
+    }
 }
 
-impl Opened {
-    fn open(
-        config: &Config,
-        environment: &Environment,
-        out: &mut Out<'_>,
-    ) -> anyhow::Result<Opened> {
+/// The way to an outbox.
+enum Hand {
+    /// Nobody runs; we hold the journal.
+    Journal { store: Box<dyn Store>, outbox: Box<Outbox>, now: Now },
+    /// plimsoll runs and is asked here.
+    Running { url: String, runtime: Runtime },
+}
+
+impl Hand {
+    fn over_http(url: String) -> anyhow::Result<Hand> {
+        Ok(Hand::Running { url, runtime: runtime()? })
+    }
+
+    /// Takes the journal, or finds who has it.
+    fn find(config: &Config, environment: &Environment, out: &mut Out<'_>) -> anyhow::Result<Hand> {
         let (dir, _) = setup::state_dir(config, environment.state_directory.as_deref());
         let dir = dir.join("journal");
         if !dir.is_dir() {
             bail!("no journal in {}: plimsoll has not run with this configuration", dir.display());
         }
         let kind = config.storage.kind.unwrap_or(StoreKind::Redb);
-        let opened = journal::open(kind, &dir).context("the outbox cannot be opened")?;
+        let opened = match journal::open(kind, &dir) {
+            Ok(opened) => opened,
+            Err(JournalError::InUse { holder, .. }) => {
+                let Some(url) = address(config.web.listen) else {
+                    bail!(
+                        "process {holder} runs with this journal and `web.listen` leaves its port \
+                         to the system: tell with --url where it listens"
+                    );
+                };
+                out.say(&format!("process {holder} has the journal: asking {url}"));
+                return Hand::over_http(url);
+            }
+            Err(error) => return Err(error).context("the outbox cannot be opened"),
+        };
         let rows = opened.rows.into_iter().flat_map(|(table, rows)| {
             rows.into_iter().map(move |(key, value)| Change { table, key, value: Some(value) })
         });
         let now = Clock::system().now();
         let (outbox, problems) = Outbox::recover(OutboxConfig::default(), rows, now);
         problems.iter().for_each(|problem| out.say(problem));
-        Ok(Opened { store: opened.store, outbox, now })
+        out.say(&format!("plimsoll does not run: this is its journal in {}", dir.display()));
+        Ok(Hand::Journal { store: opened.store, outbox: Box::new(outbox), now })
     }
 
-    fn list(&self, out: &mut Out<'_>) {
-        let of = |state| move |delivery| (state, delivery);
-        let all: Vec<(&'static str, &Delivery)> =
-            self.outbox.waiting().map(of("waiting")).collect();
-        let dead = self.outbox.dead().map(of("dead"));
-        let all: Vec<(&'static str, &Delivery)> = all.into_iter().chain(dead).collect();
-        match out.format {
-            Format::Json => {
-                out.json(
-                    &all.iter().map(|(state, delivery)| row(state, delivery)).collect::<Vec<_>>(),
-                );
+    fn list(&self) -> anyhow::Result<Vec<Listed>> {
+        match self {
+            Hand::Journal { outbox, .. } => {
+                Ok(outbox.list().map(|(state, delivery)| Listed::new(state, delivery)).collect())
             }
-            Format::Text if all.is_empty() => out.say("nothing waits and nothing was given up"),
-            Format::Text => {
-                out.line(&format!(
-                    "{:<30} {:<8} {:<28} {:<16} {:>10} TRIES ERROR",
-                    "ID", "STATE", "TYPE", "TENANT", "AGE"
-                ));
-                all.iter().for_each(|(state, delivery)| out.line(&self.text(state, delivery)));
+            Hand::Running { url, runtime } => {
+                let data = runtime.block_on(get(url, PATH))?;
+                serde_json::from_value(data).context("the answer is not a list of deliveries")
             }
         }
     }
 
-    fn text(&self, state: &str, delivery: &Delivery) -> String {
-        let age = self.now.wall.since(delivery.decided_at).as_secs();
-        let age = format_duration(std::time::Duration::from_secs(age));
-        let (id, tries) = (&delivery.id.0, delivery.attempts);
-        let (kind, tenant) = (delivery.event_type.name(), &delivery.key);
-        let error = delivery.last_error.as_deref().unwrap_or("-");
-        format!("{id:<30} {state:<8} {kind:<28} {tenant:<16} {age:>10} {tries:>5} {error}")
-    }
-
-    /// Does one thing to each delivery; what succeeded is durable before it is said.
-    fn change(
-        &mut self,
-        ids: &OutboxIds,
-        out: &mut Out<'_>,
-        done: &str,
-        work: impl Fn(&mut Outbox, &DeliveryId, Now) -> Result<Turn, OperatorError>,
-    ) -> anyhow::Result<u8> {
-        let mut code = exit::OK;
-        for id in &ids.ids {
-            match work(&mut self.outbox, &DeliveryId(id.clone()), self.now) {
-                Ok(turn) => {
-                    self.store.commit(&turn.changes).context("nothing was changed")?;
-                    out.line(&format!("{id}: {done}"));
-                }
-                Err(error) => {
-                    code = exit::FAILED;
-                    out.fail(&error.into());
-                }
+    /// Does one thing to one delivery; it is durable when this returns.
+    fn change(&mut self, wish: Wish, id: &str) -> anyhow::Result<()> {
+        match self {
+            Hand::Journal { store, outbox, now } => {
+                let id = DeliveryId(id.to_owned());
+                let turn = match wish {
+                    Wish::Retry => outbox.retry(&id, *now, Batch(1))?,
+                    Wish::Drop => outbox.drop_delivery(&id)?,
+                };
+                store.commit(&turn.changes).context("nothing was changed")
+            }
+            Hand::Running { url, runtime } => {
+                let path = format!("{PATH}/{}", wish.name());
+                runtime.block_on(ask(url, &path, &[("id", id)])).map(drop)
             }
         }
-        Ok(code)
     }
 }
 
-fn row<'a>(state: &'static str, delivery: &'a Delivery) -> Row<'a> {
-    Row {
-        id: &delivery.id,
-        state,
-        event_type: delivery.event_type,
-        tenant: &delivery.key,
-        decided_at: format_rfc3339(delivery.decided_at),
-        attempts: delivery.attempts,
-        refusals: delivery.refusals,
-        last_error: delivery.last_error.as_deref(),
-        body: serde_json::from_str(&delivery.body).unwrap_or(Value::Null),
+/// Where a plimsoll of this configuration can be asked from this host; `None` if only the system
+/// knows its port.
+fn address(listen: SocketAddr) -> Option<String> {
+    let host = match listen.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    (listen.port() != 0).then(|| format!("http://{}", SocketAddr::new(host, listen.port())))
+}
+
+fn list(all: &[Listed], out: &mut Out<'_>) {
+    match out.format {
+        Format::Json => out.json(&all),
+        Format::Text if all.is_empty() => out.say("nothing waits and nothing was given up"),
+        Format::Text => {
+            out.line(&format!(
+                "{:<30} {:<9} {:<28} {:<16} {:>10} TRIES ERROR",
+                "ID", "STATE", "TYPE", "TENANT", "AGE"
+            ));
+            let now = Clock::system().now();
+            all.iter().for_each(|delivery| out.line(&text(delivery, now)));
+        }
+    }
+}
+
+fn text(delivery: &Listed, now: Now) -> String {
+    let Listed { id, state, event_type, tenant, attempts, last_error, .. } = delivery;
+    let age = Duration::from_secs(now.wall.since(delivery.decided_at.0).as_secs());
+    format!(
+        "{:<30} {:<9} {:<28} {tenant:<16} {:>10} {attempts:>5} {}",
+        id.0,
+        state.name(),
+        event_type.name(),
+        format_duration(age),
+        last_error.as_deref().unwrap_or("-")
+    )
+}
+
+/// Does one thing to each delivery; what succeeded is durable before it is said.
+fn change(hand: &mut Hand, wish: Wish, ids: &[String], out: &mut Out<'_>) -> u8 {
+    let mut code = exit::OK;
+    let mut changed = Vec::new();
+    for id in ids {
+        match hand.change(wish, id) {
+            Ok(()) if out.format == Format::Text => out.line(&format!("{id}: {}", wish.done())),
+            Ok(()) => changed.push(id),
+            Err(error) => {
+                code = exit::FAILED;
+                out.fail(&error.context(id.clone()));
+            }
+        }
+    }
+    if out.format == Format::Json {
+        let word = if wish == Wish::Retry { "retried" } else { "dropped" };
+        out.json(&std::collections::BTreeMap::from([(word, changed)]));
+    }
+    code
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_listens_everywhere_is_asked_on_loopback() {
+        for (listen, want) in [
+            ("127.0.0.1:9469", Some("http://127.0.0.1:9469")),
+            ("10.0.0.7:9469", Some("http://10.0.0.7:9469")),
+            ("0.0.0.0:9469", Some("http://127.0.0.1:9469")),
+            ("[::]:9469", Some("http://[::1]:9469")),
+            ("127.0.0.1:0", None),
+        ] {
+            let got = address(listen.parse().expect("an address"));
+            assert_eq!(got.as_deref(), want, "{listen}");
+        }
     }
 }

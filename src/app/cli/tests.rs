@@ -270,13 +270,23 @@ fn the_outbox_is_listed_retried_and_dropped_while_nobody_runs() {
 }
 
 #[test]
-fn the_outbox_of_a_running_plimsoll_is_left_alone() {
+fn the_outbox_of_a_running_plimsoll_is_asked_for_over_http() {
     let (dir, write) = folder();
     let (config, _) = with_outbox(dir.path(), &write);
     let _running = crate::journal::open(StoreKind::Redb, &dir.path().join("state/journal"));
     let ran = run(&["outbox", "list", "--config", &config]);
     assert_eq!(ran.code, 1);
-    assert!(ran.err.contains("in use by process") && ran.err.contains("stop"), "{}", ran.err);
+    assert!(ran.err.contains("has the journal: asking http://127.0.0.1:9469"), "{}", ran.err);
+    let config = write(
+        "r.yml",
+        &format!(
+            "{}web: {{listen: '127.0.0.1:0'}}\n",
+            fs::read_to_string(&config).expect("written")
+        ),
+    );
+    let ran = run(&["outbox", "list", "--config", &config]);
+    assert_eq!(ran.code, 1);
+    assert!(ran.err.contains("tell with --url where it listens"), "{}", ran.err);
     let empty = dir.path().join("other");
     let config =
         write("q.yml", &format!("storage: {{path: '{}'}}\nrule_files: []\n", empty.display()));

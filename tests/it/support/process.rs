@@ -22,6 +22,8 @@ pub struct Plan {
     pub alertmanagers: Vec<SocketAddr>,
     /// Where webhooks go.
     pub control_plane: Option<SocketAddr>,
+    /// The section `web`; empty: any port of the system's choice.
+    pub web: String,
     /// Further lines.
     pub more: String,
     /// Where state lives, if not in the folder.
@@ -36,9 +38,10 @@ impl Plan {
     }
 
     fn config(&self, dir: &Path) -> String {
-        let mut text = String::from(
-            "global: {scrape_interval: 500ms, scrape_timeout: 400ms, evaluation_interval: 500ms}\n\
-             web: {listen: '127.0.0.1:0'}\nscrape_configs:\n",
+        let web = if self.web.is_empty() { "listen: '127.0.0.1:0'" } else { &self.web };
+        let mut text = format!(
+            "global: {{scrape_interval: 500ms, scrape_timeout: 400ms, evaluation_interval: 500ms}}\n\
+             web: {{{web}}}\nscrape_configs:\n"
         );
         for (name, address, keys) in &self.jobs {
             let comma = if keys.is_empty() { "" } else { ", " };

@@ -1,0 +1,78 @@
+//! What waits for the disk: deliveries, and operators who work on the outbox of a running engine.
+
+use super::*;
+use crate::base::DeliveryId;
+use crate::outbox::OperatorError;
+
+fn ask(world: &mut World, command: OutboxCommand) -> Step {
+    let step = world.engine.handle(at(world.second, 0), Event::Outbox { ticket: 7, command });
+    assert!(step.answers.iter().all(|answer| answer.ticket == 7));
+    step
+}
+
+fn ids(world: &mut World) -> Vec<DeliveryId> {
+    let step = ask(world, OutboxCommand::List);
+    let [Answer { content: Content::Outbox(Ok(held)), .. }] = &step.answers[..] else {
+        panic!("{:?}", step.answers)
+    };
+    held.iter().map(|(_, delivery)| delivery.id.clone()).collect()
+}
+
+/// A world that has decided on a restart and not written it down yet: two deliveries wait.
+fn waiting() -> (World, DeliveryId) {
+    let mut world = World::new(HIGH, acting());
+    world.commits = false;
+    for _ in 0..3 {
+        world.slot(Some(&memory("acme-web", 95)));
+    }
+    let ids = ids(&mut world);
+    assert_eq!(ids.len(), 2, "the alert and the request");
+    (world, ids[1].clone())
+}
+
+#[test]
+fn a_change_is_answered_once_it_is_durable_and_not_before() {
+    let (mut world, request) = waiting();
+    let step = ask(&mut world, OutboxCommand::Drop(request.clone()));
+    assert!(step.answers.is_empty(), "answered before the commit");
+    let told: Vec<String> = step.facts.iter().filter_map(tell).collect();
+    assert_eq!(told, ["outcome declined"], "the host is free for another restart");
+    let (batch, changes) = step.changes.expect("the journal is told");
+    assert!(changes.iter().any(|change| change.value.is_none()), "a row goes");
+    let now = at(world.second, 0);
+    let before = Batch(batch.0 - 1);
+    let step = world.engine.handle(now, Event::Committed(Receipt::of(before)));
+    assert!(step.answers.is_empty(), "another batch is durable, not this one");
+    let step = world.engine.handle(now, Event::Committed(Receipt::of(batch)));
+    assert!(matches!(step.answers[..], [Answer { ticket: 7, content: Content::Changed(Ok(())) }]));
+    assert!(!ids(&mut world).contains(&request));
+}
+
+#[test]
+fn what_cannot_be_done_is_answered_at_once() {
+    let (mut world, request) = waiting();
+    let refused = |step: &Step| match &step.answers[..] {
+        [Answer { content: Content::Changed(Err(error)), .. }] => Some(error.clone()),
+        _ => None,
+    };
+    let none = DeliveryId("evt_none".to_owned());
+    let step = ask(&mut world, OutboxCommand::Retry(none.clone()));
+    assert_eq!(refused(&step), Some(OperatorError::Unknown(none)));
+    let step = ask(&mut world, OutboxCommand::Retry(request.clone()));
+    assert!(matches!(step.answers[..], [Answer { content: Content::Changed(Ok(())), .. }]));
+    world.engine.outbox = None;
+    assert_eq!(refused(&ask(&mut world, OutboxCommand::Drop(request))), Some(OperatorError::Off));
+}
+
+#[test]
+fn nothing_is_delivered_before_it_is_durable() {
+    let mut world = World::new(HIGH, acting());
+    world.commits = false;
+    for _ in 0..5 {
+        world.slot(Some(&memory("acme-web", 95)));
+    }
+    assert_eq!(world.event_types(), [""; 0]);
+    let durable = world.engine.last_batch;
+    world.handle(Event::Committed(Receipt::of(durable)), None);
+    assert_eq!(world.event_types(), ["alert.firing", "container.restart.requested"]);
+}
