@@ -8,13 +8,16 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, bail, ensure};
 use flate2::read::GzDecoder;
 
 use crate::base::{HashMap, Labels, LabelsBuilder, STALE_NAN, Sample, Timestamp};
 use crate::exposition::{Batch, Format, Limits, Scan, Selection, SeriesCache, m2};
-use crate::scrape::add_target_labels;
+use crate::relabel;
+use crate::scrape::config::ScrapeConfig;
+use crate::scrape::{add_target_labels, drop_timestamps};
 use crate::window::Detached;
 
 /// A compressed body may promise a few bytes and unpack for ever.
@@ -49,6 +52,20 @@ impl Capture {
         Ok(Capture { scrapes })
     }
 
+    /// Whether a folder holds recorded scrapes.
+    pub fn is_in(folder: &Path) -> anyhow::Result<bool> {
+        let listing = fs::read_dir(folder).with_context(|| folder.display().to_string())?;
+        Ok(listing.flatten().any(|file| scraped_at(&file.path()).is_some()))
+    }
+
+    /// The scrape made nearest to a time.
+    pub fn nearest(&self, to: Timestamp) -> Option<Timestamp> {
+        let before = self.scrapes.range(..=to).next_back();
+        let after = self.scrapes.range(to..).next();
+        let found = before.into_iter().chain(after).map(|(at, _)| *at);
+        found.min_by_key(|at| (at.0 - to.0).abs())
+    }
+
     /// When each scrape was made, oldest first.
     pub fn times(&self) -> impl DoubleEndedIterator<Item = Timestamp> {
         self.scrapes.keys().copied()
@@ -79,11 +96,12 @@ impl Capture {
         target: &Labels,
     ) -> anyhow::Result<(Detached, Vec<String>)> {
         let mut cache = SeriesCache::new();
+        let reader = PageReader::new(target.clone());
         let mut film = Film::default();
         let mut problems = Vec::new();
         for at in self.times() {
             let body = self.body(at)?;
-            match scan(&mut cache, selection, target, &body) {
+            match reader.read(&mut cache, selection, &body) {
                 Ok(batch) => film.take(at, &batch),
                 Err(why) => {
                     problems.push(format!("{}: {why}", self.scrapes[&at].display()));
@@ -100,29 +118,61 @@ impl Capture {
     }
 }
 
+/// Reads the pages of one target as the scraper would.
+#[derive(Clone, Debug)]
+pub struct PageReader {
+    labels: Labels,
+    vhost_labels: Vec<String>,
+    job: Option<Arc<ScrapeConfig>>,
+}
+
+impl PageReader {
+    /// A target with these labels, of no job in particular.
+    pub fn new(labels: Labels) -> PageReader {
+        PageReader { labels, vhost_labels: VHOST_LABELS.map(str::to_owned).to_vec(), job: None }
+    }
+
+    /// The same under the rules of a job, and with the names M2 may give its virtual host.
+    pub fn of_job(self, job: Option<Arc<ScrapeConfig>>, vhost_labels: &[String]) -> PageReader {
+        PageReader { job, vhost_labels: vhost_labels.to_vec(), ..self }
+    }
+
+    /// The labels of the target.
+    pub fn labels(&self) -> &Labels {
+        &self.labels
+    }
+
+    /// Scans a whole page against what the target sent before.
+    pub fn read(
+        &self,
+        cache: &mut SeriesCache,
+        selection: &Selection,
+        body: &[u8],
+    ) -> Result<Batch, String> {
+        let job = self.job.as_deref();
+        let limits = job.map_or_else(Limits::default, |job| job.limits.clone());
+        let honor = job.is_some_and(|job| job.honor_labels);
+        let rules = job.map_or(&[][..], |job| &job.metric_relabel);
+        let mut admit = |labels: &mut LabelsBuilder| {
+            m2::normalise(labels, &self.vhost_labels);
+            add_target_labels(labels, &self.labels, honor);
+            relabel::apply(rules, labels)
+        };
+        let mut scan = Scan::begin(cache, selection, Format::Text, &limits, &mut admit);
+        scan.feed(body).map_err(|error| error.to_string())?;
+        let mut batch = scan.finish().map_err(|error| error.to_string())?;
+        if job.is_some_and(|job| !job.honor_timestamps) {
+            drop_timestamps(&mut batch);
+        }
+        Ok(batch)
+    }
+}
+
 /// The time in a file's name.
 fn scraped_at(path: &Path) -> Option<Timestamp> {
     let name = path.file_name()?.to_str()?;
     let plain = name.strip_suffix(".gz").unwrap_or(name);
     plain.strip_suffix(".txt")?.parse().ok().map(Timestamp)
-}
-
-fn scan(
-    cache: &mut SeriesCache,
-    selection: &Selection,
-    target: &Labels,
-    body: &[u8],
-) -> Result<Batch, String> {
-    let limits = Limits::default();
-    let vhosts = VHOST_LABELS.map(str::to_owned);
-    let mut admit = |labels: &mut LabelsBuilder| {
-        m2::normalise(labels, &vhosts);
-        add_target_labels(labels, target, false);
-        true
-    };
-    let mut scan = Scan::begin(cache, selection, Format::Text, &limits, &mut admit);
-    scan.feed(body).map_err(|error| error.to_string())?;
-    scan.finish().map_err(|error| error.to_string())
 }
 
 /// The samples of a capture while it is read.

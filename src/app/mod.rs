@@ -13,6 +13,7 @@ mod files;
 mod live;
 mod process;
 mod reload;
+pub mod replay;
 mod run;
 mod serve;
 mod setup;

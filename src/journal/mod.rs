@@ -37,6 +37,7 @@ mod redb;
 mod sled;
 #[cfg(test)]
 mod suite;
+mod virtual_disk;
 
 use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -45,6 +46,7 @@ use std::path::Path;
 pub use self::error::JournalError;
 pub use self::handle::{Journal, Notice, Pace, Unsaved};
 pub use self::memory::MemoryStore;
+pub use self::virtual_disk::VirtualDisk;
 use crate::base::{Change, Table};
 
 /// The rows of every table, tables in the order of [`Table::ALL`], rows in the order of their keys.

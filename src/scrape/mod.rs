@@ -12,5 +12,5 @@ mod testing;
 
 pub use error::{ScrapeError, ScrapeErrorKind};
 pub use pool::{ScrapeOutcome, Scraper, Settings};
-pub use session::add_target_labels;
+pub use session::{add_target_labels, drop_timestamps};
 pub use target::Target;

@@ -108,7 +108,7 @@ pub fn add_target_labels(labels: &mut LabelsBuilder, target: &Labels, honor_labe
 
 /// For `honor_timestamps: false`. Repeats with newer times were different samples; without times
 /// only the first of a series can stay.
-fn drop_timestamps(batch: &mut Batch) {
+pub fn drop_timestamps(batch: &mut Batch) {
     if batch.points.iter().all(|point| point.at.is_none()) {
         return;
     }

@@ -33,6 +33,8 @@ pub enum Command {
     Test(Test),
     /// Evaluate a PromQL query: on a running plimsoll, or over recorded scrapes.
     Query(QueryArgs),
+    /// Run the real engine over recorded scrapes, in virtual time: what it would have told and done.
+    Replay(ReplayArgs),
     /// Tell why a rule did, or did not, fire: its last evaluations, with the value of each part.
     Explain(ExplainArgs),
     /// Ask a running plimsoll whether it is healthy and ready (for Docker's HEALTHCHECK).
@@ -170,6 +172,26 @@ pub struct QueryArgs {
     /// Write comma-separated values.
     #[arg(long)]
     pub csv: bool,
+}
+
+/// Ends with 0 if nothing differs or surprises, with 1 if something does, with 2 if the replay could
+/// not be made.
+#[derive(Arguments, Debug)]
+pub struct ReplayArgs {
+    /// A folder of recorded scrapes, or of such folders, one for each target.
+    #[arg(value_name = "FOLDER")]
+    pub folder: PathBuf,
+    /// Rule files in place of those of the configuration; wildcards are understood.
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    pub rules: Vec<PathBuf>,
+    /// Rule files to compare with: tells what differs.
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    pub against: Vec<PathBuf>,
+    /// As if this mode (observe, notify, act) held for every action.
+    #[arg(long, value_name = "MODE")]
+    pub mode: Option<String>,
+    #[command(flatten)]
+    pub file: ConfigFile,
 }
 
 #[derive(Arguments, Debug)]

@@ -11,6 +11,7 @@ mod health;
 mod out;
 mod outbox;
 mod query;
+mod replay;
 mod run;
 mod send_test;
 mod test_rules;
@@ -91,6 +92,7 @@ fn execute(
         Command::Outbox(command) => outbox::outbox(&command, environment, out),
         Command::SendTest(args) => send_test::send_test(&args, out),
         Command::Query(args) => query::query(&args, out),
+        Command::Replay(args) => replay::replay_command(&args, out),
         Command::Explain(args) => explain::explain(&args, out),
         Command::Version => version(out),
         Command::Completions { shell } => {

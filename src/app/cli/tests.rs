@@ -48,6 +48,7 @@ fn help_is_data_and_nonsense_is_usage() {
         "check",
         "test",
         "query",
+        "replay",
         "explain",
         "healthcheck",
         "outbox",
@@ -63,6 +64,100 @@ fn help_is_data_and_nonsense_is_usage() {
         assert!(ran.err.contains("Usage: "), "{words:?}: {}", ran.err);
     }
     assert!(run(&["runn"]).err.contains("similar subcommand exists: 'run'"));
+}
+
+/// Ten minutes of a host with one container that fills up from 50 % to 98 % of its limit.
+fn filling_host(write: &impl Fn(&str, &str) -> String) {
+    for round in 0..60_i64 {
+        let (at, fill) = (1_795_312_440 + round * 10, 500 + 8 * round);
+        let labels = "name=\"acme-app\",id=\"/docker/1\"";
+        let page = format!(
+            "container_spec_memory_limit_bytes{{{labels}}} 1000\n\
+             container_memory_usage_bytes{{{labels}}} {fill}\n\
+             container_memory_working_set_bytes{{{labels}}} {fill}\n\
+             container_start_time_seconds{{{labels}}} 1795300000\n"
+        );
+        write(&format!("{}.txt", at * 1000 + 250), &page);
+    }
+}
+
+fn memory_rules(of: &str) -> String {
+    format!(
+        "groups:\n- name: g\n  rules:\n  - alert: Full\n    expr: max by (tenant, role, plan, \
+         service, name) (container_memory_working_set_bytes / \
+         container_spec_memory_limit_bytes) > {of}\n    labels: {{severity: critical, action: decide}}\n"
+    )
+}
+
+#[test]
+fn a_recording_is_replayed_and_two_rule_sets_are_compared() {
+    let (dir, write) = folder();
+    filling_host(&write);
+    write("docker-events.jsonl", "");
+    let config = write(
+        "plimsoll.yaml",
+        "global: {scrape_interval: 10s, evaluation_interval: 10s}\nhost: h\nscrape_configs: []\n\
+         tenants: [{match: {name: 'acme-.*'}, tenant: acme, plan: pro, role: app}]\n",
+    );
+    let (early, late) =
+        (write("a.yml", &memory_rules("0.8")), write("b.yml", &memory_rules("0.9")));
+    let dir = dir.path().display().to_string();
+    let replay = |more: &[&str]| {
+        run(&[&["replay", &dir, "--config", &config, "--format", "json"], more].concat())
+    };
+    let read = |ran: &Ran| -> serde_json::Value {
+        serde_json::from_str(&ran.out).unwrap_or_else(|e| panic!("{e}: {} {}", ran.out, ran.err))
+    };
+    let alone = replay(&["--rules", &early]);
+    let said = read(&alone);
+    assert_eq!((alone.code, said["scrapes"].as_u64()), (0, Some(60)), "{}", alone.err);
+    let alerts = said["a"]["alerts"].as_array().expect("a list");
+    assert_eq!(alerts.len(), 1, "{said}");
+    // 804 of 1000 in the 39th scrape; a leak, so a restart that `observe` holds.
+    assert_eq!(alerts[0]["from"], "2026-11-22T02:00:20.270Z");
+    let action = &said["a"]["actions"][0];
+    assert_eq!((&action["action"], &action["how"]), (&"restart".into(), &"observed".into()));
+    assert_eq!(said["a"]["tenants"]["acme"]["restarts_day"], 1);
+    let act = read(&replay(&["--rules", &early, "--mode", "act"]));
+    assert_eq!(act["a"]["actions"][0]["how"], "requested");
+    assert_eq!(act["a"]["webhooks"]["container.restart.requested"], 1);
+
+    assert_eq!(replay(&["--rules", &early, "--against", &early]).code, 0, "one with itself");
+    let compared = replay(&["--rules", &early, "--against", &late]);
+    let differences = read(&compared)["differences"].clone();
+    assert_eq!(compared.code, 1);
+    let later = |what: &str| {
+        let all = differences.as_array().expect("a list");
+        all.iter().find(|d| d["what"] == what).map(|d| d["seconds_later"].clone())
+    };
+    assert_eq!(later("alert"), Some(130.0.into()), "{differences}");
+    // What it leaks shows in both after the same while; the rule is then the smaller part.
+    assert_eq!(later("restart"), Some(10.0.into()), "{differences}");
+}
+
+#[test]
+fn a_replay_that_cannot_be_made_ends_with_2() {
+    let (dir, write) = folder();
+    let config = write("plimsoll.yaml", "host: h\n");
+    let path = dir.path().display().to_string();
+    for (words, want) in [
+        (vec!["replay", &path, "--config", &config], "no recorded scrape"),
+        (vec!["replay", "/nowhere", "--config", &config], "/nowhere"),
+        (vec!["replay", &path, "--config", "/nowhere.yaml"], "cannot be read"),
+        (vec!["replay", &path, "--config", &config, "--mode", "ac"], "observe, notify, act"),
+    ] {
+        let ran = run(&words);
+        assert_eq!((ran.code, ran.out.as_str()), (2, ""), "{words:?}");
+        assert!(ran.err.contains(want), "{words:?}: {}", ran.err);
+    }
+    // One scrape is missing: told, and an exit code that says so.
+    for at in [0_i64, 10, 20, 40, 50] {
+        write(&format!("{}.txt", (1_795_312_440 + at) * 1000), "a 1\n");
+    }
+    let ran = run(&["replay", &path, "--config", &config]);
+    assert_eq!(ran.code, 1, "{}", ran.out);
+    let want = "no scrape was recorded at 2026-11-22T01:54:30.000Z";
+    assert!(ran.out.contains(want), "{}", ran.out);
 }
 
 #[test]
