@@ -45,8 +45,26 @@ pub enum Doubt {
         /// Its `job` and `instance`.
         target: String,
     },
+    /// A target that fed it answers, but with samples of long ago.
+    SamplesOld {
+        /// Its `job` and `instance`.
+        target: String,
+    },
     /// The rule's ranges reach back to before the window's first sample.
     RangeNotCovered,
+}
+
+impl Doubt {
+    /// `job/instance` of the target that is in doubt, if it is one.
+    pub fn target(&self) -> Option<&str> {
+        match self {
+            Doubt::TargetFailed { target }
+            | Doubt::TargetLate { target }
+            | Doubt::NotAnsweredYet { target }
+            | Doubt::SamplesOld { target } => Some(target),
+            Doubt::RangeNotCovered => None,
+        }
+    }
 }
 
 impl fmt::Display for Doubt {
@@ -58,6 +76,9 @@ impl fmt::Display for Doubt {
             }
             Doubt::NotAnsweredYet { target } => {
                 write!(f, "target {target} has not answered since the start")
+            }
+            Doubt::SamplesOld { target } => {
+                write!(f, "target {target} answers with samples that are too old")
             }
             Doubt::RangeNotCovered => f.write_str("the rule looks back to before the start"),
         }

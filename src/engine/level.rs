@@ -204,6 +204,7 @@ impl Engine {
             let label = Some(("rule_group", id.as_str()));
             own("prometheus_rule_evaluation_failures_total", label, group.failures as f64);
         }
+        values.extend(self.quality_values(now.wall));
         values
     }
 }

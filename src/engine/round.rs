@@ -376,6 +376,9 @@ fn doubt_of(target: &Target, slot: Timestamp) -> Option<Doubt> {
         None => Some(Doubt::NotAnsweredYet { target: name() }),
         Some(_) if target.health == Health::Bad => Some(Doubt::TargetFailed { target: name() }),
         Some(last) if last < late_before => Some(Doubt::TargetLate { target: name() }),
+        Some(_) if target.quality.is_stale(slot, target.info.interval) => {
+            Some(Doubt::SamplesOld { target: name() })
+        }
         Some(_) => None,
     }
 }

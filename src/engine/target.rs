@@ -8,12 +8,13 @@ use super::containers::{OOM_COUNTER, START_TIME};
 use super::event::{ScrapeFailure, TargetInfo};
 use super::fact::Fact;
 use super::group::Reads;
-use super::view::{Health, TargetView};
+use super::quality::{Meter, is_counter};
+use super::view::{Health, TargetView, target_name};
 use crate::base::{Labels, LabelsBuilder, METRIC_NAME, Sample, Timestamp};
 use crate::containers::{ContainerId, id_in_cgroup};
 use crate::exposition::{Batch, Metadata, Stats};
 use crate::rules::Grid;
-use crate::window::{SeriesId, Window};
+use crate::window::{Appended, SeriesId, Window};
 
 /// Samples stamped further ahead than this are refused (`scrape.maxAheadTime`).
 const MAX_AHEAD: Duration = Duration::from_secs(600);
@@ -39,8 +40,9 @@ pub(super) struct Target {
     pub failing_since: Option<Timestamp>,
     last_duration: Duration,
     last_samples: u64,
+    pub quality: Meter,
     /// Local id of the scrape cache → series; `None` where the window refused it.
-    series: Vec<Option<SeriesId>>,
+    series: Vec<Option<Fed>>,
     epoch: Option<u64>,
     /// Whether the next scrape should announce every series anew.
     pub wants_epoch: bool,
@@ -59,6 +61,14 @@ pub(super) struct Target {
     pub counters: BTreeMap<ContainerId, OomCounter>,
 }
 
+/// A series it feeds.
+#[derive(Clone, Copy, Debug)]
+struct Fed {
+    id: SeriesId,
+    /// Whether it only grows, until it begins anew.
+    is_counter: bool,
+}
+
 /// The series that tell of one container's OOM kills.
 #[derive(Debug, Default)]
 pub(super) struct OomCounter {
@@ -72,6 +82,13 @@ pub(super) struct OomCounter {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(super) struct Taken {
     pub samples: u64,
+    /// Of these, samples with the time of the one before.
+    pub repeated: u64,
+    /// Counters that began anew.
+    pub resets: u64,
+    /// Samples that the target stamped, and the oldest and newest of these times.
+    pub stamped: u64,
+    pub stamps: Option<(Timestamp, Timestamp)>,
     pub out_of_order: u64,
     pub in_future: u64,
     pub refused: u64,
@@ -79,6 +96,14 @@ pub(super) struct Taken {
     pub new_names: bool,
     /// The newest sample time taken.
     pub newest: Option<Timestamp>,
+}
+
+impl Taken {
+    fn note_stamp(&mut self, at: Timestamp) {
+        self.stamped += 1;
+        let (oldest, newest) = self.stamps.unwrap_or((at, at));
+        self.stamps = Some((oldest.min(at), newest.max(at)));
+    }
 }
 
 /// What is said of every scrape, in the order of [`Target::report`].
@@ -110,6 +135,7 @@ impl Target {
             failing_since: None,
             last_duration: Duration::ZERO,
             last_samples: 0,
+            quality: Meter::default(),
             series: Vec::new(),
             epoch: None,
             wants_epoch: false,
@@ -124,8 +150,7 @@ impl Target {
 
     /// `job/instance`, for people.
     pub fn name(&self) -> String {
-        let of = |label| self.info.labels.get(label).unwrap_or("");
-        format!("{}/{}", of("job"), of("instance"))
+        target_name(&self.info.labels)
     }
 
     /// The slot that is due, if one is, and how many passed unused before it.
@@ -148,6 +173,7 @@ impl Target {
         self.in_flight = self.in_flight.map(shift);
         self.last_scrape = self.last_scrape.map(shift);
         self.failing_since = self.failing_since.map(shift);
+        self.quality.rebase(by_ms);
     }
 
     /// Takes a successful scrape in. `enrich` adds the labels of the host's own knowledge.
@@ -166,23 +192,34 @@ impl Target {
         self.learn(&batch.metadata);
         let latest = slot + MAX_AHEAD;
         for point in &batch.points {
-            let Some(Some(id)) = self.series.get(point.id as usize) else { continue };
             let at = point.at.unwrap_or(slot);
+            // How old a page is does not hang on which of its series there was room for.
+            if point.at.is_some() {
+                taken.note_stamp(at);
+            }
+            let Some(Some(fed)) = self.series.get(point.id as usize) else { continue };
             if at > latest {
                 taken.in_future += 1;
-            } else if window.append(*id, Sample { at, value: point.value }) {
-                taken.samples += 1;
-                taken.newest = taken.newest.max(Some(at));
-            } else {
-                taken.out_of_order += 1;
+                continue;
             }
+            match window.take(fed.id, Sample { at, value: point.value }) {
+                Appended::TooOld => {
+                    taken.out_of_order += 1;
+                    continue;
+                }
+                Appended::Newest { fell } => taken.resets += u64::from(fell && fed.is_counter),
+                Appended::Replaced | Appended::Repeated => taken.repeated += 1,
+            }
+            taken.samples += 1;
+            taken.newest = taken.newest.max(Some(at));
         }
+        self.quality.take(slot, batch.points.len() as u64, &taken);
         if let Some(before) = before {
             before.difference(&self.series()).for_each(|id| window.end(*id));
         }
         for local in &batch.vanished {
-            if let Some(Some(id)) = self.series.get(*local as usize) {
-                window.end(*id);
+            if let Some(Some(fed)) = self.series.get(*local as usize) {
+                window.end(fed.id);
             }
         }
         taken
@@ -197,7 +234,7 @@ impl Target {
         self.counters.clear();
         self.wants_epoch = false;
         self.was_refused = false;
-        std::mem::take(&mut self.series).into_iter().flatten().collect()
+        std::mem::take(&mut self.series).into_iter().flatten().map(|fed| fed.id).collect()
     }
 
     /// Notes what families say about themselves.
@@ -225,14 +262,15 @@ impl Target {
         if self.series.len() <= local {
             self.series.resize(local + 1, None);
         }
-        self.series[local] = window.series(labels).ok();
-        if self.series[local].is_none() {
+        let name = labels.metric_name();
+        let id = window.series(labels).ok();
+        self.series[local] = id.map(|id| Fed { id, is_counter: is_counter(name) });
+        if id.is_none() {
             self.was_refused = true;
             *refused += 1;
         }
-        let name = labels.metric_name();
         if name == OOM_COUNTER || name == START_TIME {
-            self.note_counter(labels, self.series[local]);
+            self.note_counter(labels, id);
         }
         !self.feeds.contains(name) && self.feeds.insert(Arc::from(name))
     }
@@ -246,7 +284,7 @@ impl Target {
 
     /// The series it feeds.
     pub fn series(&self) -> BTreeSet<SeriesId> {
-        self.series.iter().flatten().copied().collect()
+        self.series.iter().flatten().map(|fed| fed.id).collect()
     }
 
     /// Whether a label set carries all of the target's labels.
@@ -280,8 +318,8 @@ impl Target {
 
     /// Ends every series this target feeds: its scrape failed, or it is gone.
     pub fn end_all(&self, window: &mut Window) {
-        for id in self.series.iter().flatten() {
-            window.end(*id);
+        for fed in self.series.iter().flatten() {
+            window.end(fed.id);
         }
     }
 
@@ -297,7 +335,7 @@ impl Target {
         }
         self.counters.retain(|_, counter| counter.oom.is_some());
         for slot in &mut self.series {
-            if slot.is_some_and(|id| forgotten.contains(&id)) {
+            if slot.is_some_and(|fed| forgotten.contains(&fed.id)) {
                 *slot = None;
                 self.wants_epoch = true;
             }
@@ -311,6 +349,11 @@ impl Target {
         duration: Duration,
         result: &Result<Batch, ScrapeFailure>,
     ) {
+        let passed = self
+            .last_scrape
+            .map_or(0, |last| slot.since(last).as_millis() / self.info.interval.as_millis().max(1));
+        let unused = usize::try_from(passed.saturating_sub(1)).unwrap_or(usize::MAX);
+        self.quality.miss(unused, self.last_samples);
         self.in_flight = None;
         self.answered = true;
         self.last_scrape = Some(slot);
@@ -324,6 +367,7 @@ impl Target {
             }
             Err(error) => {
                 self.health = Health::Bad;
+                self.quality.miss(1, self.last_samples);
                 self.failing_since.get_or_insert(slot);
                 self.last_error = Some(error.message.clone());
             }
@@ -363,6 +407,8 @@ impl Target {
             health: self.health,
             last_error: self.last_error.clone(),
             last_scrape: self.last_scrape,
+            failing_since: self.failing_since,
+            quality: self.quality.quality(),
             last_scrape_duration: self.last_duration,
             samples: self.last_samples,
             metadata: Arc::clone(&self.metadata),

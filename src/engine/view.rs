@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::quality::Quality;
 use super::recent::Evaluation;
 use crate::alerts::Alert;
 use crate::base::{Labels, Timestamp};
@@ -146,12 +147,29 @@ pub struct TargetView {
     pub last_error: Option<String>,
     /// When it was scraped last.
     pub last_scrape: Option<Timestamp>,
-    /// How long that took.
+    /// The slot since which every scrape has failed.
+    pub failing_since: Option<Timestamp>,
+    /// How good what it sends is.
+    pub quality: Quality,
+    /// How long its last scrape took.
     pub last_scrape_duration: Duration,
     /// Samples in the last successful scrape.
     pub samples: u64,
     /// What its kept families say about themselves, by family.
     pub metadata: Arc<BTreeMap<String, Metadata>>,
+}
+
+impl TargetView {
+    /// `job/instance`, as it is called where an alert is unknown because of it.
+    pub fn name(&self) -> String {
+        target_name(&self.labels)
+    }
+}
+
+/// `job/instance`, for people.
+pub(super) fn target_name(labels: &Labels) -> String {
+    let of = |label| labels.get(label).unwrap_or("");
+    format!("{}/{}", of("job"), of("instance"))
 }
 
 /// One container.

@@ -13,10 +13,11 @@ use serde::Serialize;
 use super::backend::{QueryRequest, QueryTimes, Turn};
 use super::error::{ApiError, ErrorKind};
 use super::format::{self, Notes};
+use super::input_api::{Row, row};
 use super::params::Params;
 use super::rule_api::{Seconds, Timed};
 use super::{QUERY_TIMEOUT, Server, Shared};
-use crate::alerts::{Alert, AlertState, Change};
+use crate::alerts::Change;
 use crate::base::{Labels, closest, format_value};
 use crate::engine::{Evaluation, GroupView, RuleView};
 use crate::promql::eval::{Traced, Value};
@@ -47,18 +48,6 @@ struct Rule<'a> {
     alerts: Vec<Row<'a>>,
     /// The newest first.
     evaluations: Vec<Shown<'a>>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Row<'a> {
-    labels: &'a Labels,
-    state: &'static str,
-    active_at: Timed,
-    value: String,
-    /// Why it is not known whether it still holds.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    unknown: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -114,7 +103,7 @@ pub(super) async fn explain(
     State(server): State<Shared>,
     params: Params,
 ) -> Result<Response, ApiError> {
-    let view = server.backend.view();
+    let (view, now) = (server.backend.view(), server.backend.now());
     let limit = if params.get("limit").is_empty() { 1 } else { params.limit("limit")? };
     let mut rules = Vec::new();
     for (group, rule) in wanted(&view.groups, &params)? {
@@ -127,6 +116,7 @@ pub(super) async fn explain(
             evaluations.push(show(evaluation, parts));
         }
         let alerting = rule.alerting.as_ref();
+        let alerts = alerting.iter().flat_map(|alerting| &alerting.alerts);
         rules.push(Rule {
             name: &rule.name,
             group: &group.name,
@@ -135,7 +125,7 @@ pub(super) async fn explain(
             query: &rule.query,
             r#for: alerting.map(|alerting| Seconds(alerting.hold)),
             keep_firing_for: alerting.map(|alerting| Seconds(alerting.keep_firing)),
-            alerts: alerting.iter().flat_map(|alerting| &alerting.alerts).map(row).collect(),
+            alerts: alerts.map(|alert| row(alert, &view, now)).collect(),
             evaluations,
         });
     }
@@ -257,20 +247,6 @@ fn show(evaluation: &Evaluation, parts: Option<Vec<Part>>) -> Shown<'_> {
             .map(|(labels, change)| Changed { labels, change: word(*change) })
             .collect(),
         parts,
-    }
-}
-
-fn row(alert: &Alert) -> Row<'_> {
-    Row {
-        labels: &alert.labels,
-        state: match alert.state {
-            AlertState::Pending => "pending",
-            AlertState::Firing => "firing",
-            AlertState::Resolved => "resolved",
-        },
-        active_at: Timed(Some(alert.active_at)),
-        value: format_value(alert.value),
-        unknown: alert.unknown.as_ref().map(|(_, doubt)| doubt.to_string()),
     }
 }
 

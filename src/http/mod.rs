@@ -13,6 +13,7 @@ mod backend;
 mod error;
 mod explain_api;
 mod format;
+mod input_api;
 mod label_api;
 mod listen;
 mod metadata_api;
@@ -136,6 +137,8 @@ fn router(backend: Arc<dyn Backend>, options: Options) -> Router {
         .route("/plimsoll/outbox", get(outbox_api::list))
         .route("/plimsoll/outbox/retry", post(outbox_api::retry))
         .route("/plimsoll/outbox/drop", post(outbox_api::drop))
+        .route("/plimsoll/inputs", get(input_api::inputs))
+        .route("/plimsoll/alerts", get(input_api::alerts))
         .route("/alertmanagers", get(target_api::alertmanagers))
         .route("/status/buildinfo", get(status_api::build_info));
     let reload = post(status_api::reload).put(status_api::reload).get(status_api::not_a_command);

@@ -310,19 +310,20 @@ fn worst(alerting: &AlertingView) -> &'static str {
 }
 
 fn active(alerting: &AlertingView) -> impl Iterator<Item = AlertRow<'_>> {
-    alerting.alerts.iter().filter_map(|alert| {
-        let state = match alert.state {
-            AlertState::Pending => "pending",
-            AlertState::Firing => "firing",
-            AlertState::Resolved => return None,
-        };
-        Some(AlertRow {
-            labels: &alert.labels,
-            annotations: &alert.annotations,
-            state,
-            active_at: Timed(Some(alert.active_at)),
-            keep_firing_since: alert.keep_firing_since.map(|at| Timed(Some(at))),
-            value: exponent_form(alert.value),
-        })
+    alerting.alerts.iter().filter(|alert| alert.is_active()).map(|alert| AlertRow {
+        labels: &alert.labels,
+        annotations: &alert.annotations,
+        state: state_name(alert.state),
+        active_at: Timed(Some(alert.active_at)),
+        keep_firing_since: alert.keep_firing_since.map(|at| Timed(Some(at))),
+        value: exponent_form(alert.value),
     })
+}
+
+pub(super) fn state_name(state: AlertState) -> &'static str {
+    match state {
+        AlertState::Pending => "pending",
+        AlertState::Firing => "firing",
+        AlertState::Resolved => "resolved",
+    }
 }

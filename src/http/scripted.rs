@@ -12,8 +12,8 @@ use super::*;
 use crate::alerts::{Alert, AlertState, Change, ResolveReason};
 use crate::base::{Batch, DeliveryId, Labels, Now, Sample, Timestamp, parse_rfc3339};
 use crate::engine::{
-    AlertingView, AlertmanagerView, Evaluation, GroupView, Health, OutboxCommand, RuleView,
-    TargetView, View,
+    AlertingView, AlertmanagerView, Evaluation, GroupView, Health, OutboxCommand, Quality,
+    RuleView, TargetView, View,
 };
 use crate::exposition::{Metadata, MetricKind};
 use crate::outbox::{Data, Draft, Event, EventType, Listed, OperatorError, Outbox, OutboxConfig};
@@ -188,6 +188,17 @@ fn metadata() -> BTreeMap<String, Metadata> {
     ])
 }
 
+fn quality() -> Quality {
+    Quality {
+        newest: Some(at("2026-11-22T02:17:37.826Z")),
+        lagging: Some(at("2026-11-22T02:17:30.826Z")),
+        expected: 36,
+        present: 18,
+        repeated: 2,
+        resets: 1,
+    }
+}
+
 fn evaluation(seconds: i64) -> Evaluation {
     let labels = Labels::from_pairs([("job", "x")]);
     Evaluation {
@@ -249,6 +260,8 @@ fn view() -> View {
         health: Health::Bad,
         last_error: Some("connection refused".to_owned()),
         last_scrape: Some(at("2026-11-22T02:17:51.826Z")),
+        failing_since: Some(at("2026-11-22T02:17:41.826Z")),
+        quality: quality(),
         last_scrape_duration: Duration::from_micros(2917),
         samples: 3,
         metadata: Arc::new(metadata()),

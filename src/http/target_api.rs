@@ -99,6 +99,14 @@ pub(super) async fn alertmanagers(State(server): State<Shared>) -> Response {
     format::success(&both, &Notes::default())
 }
 
+pub(super) fn health_name(health: Health) -> &'static str {
+    match health {
+        Health::Unknown => "unknown",
+        Health::Good => "up",
+        Health::Bad => "down",
+    }
+}
+
 fn show(target: &TargetView) -> Target<'_> {
     Target {
         discovered_labels: &target.discovered,
@@ -110,11 +118,7 @@ fn show(target: &TargetView) -> Target<'_> {
         last_error: target.last_error.as_deref().unwrap_or(""),
         last_scrape: Timed(target.last_scrape),
         last_scrape_duration: Seconds(target.last_scrape_duration),
-        health: match target.health {
-            Health::Unknown => "unknown",
-            Health::Good => "up",
-            Health::Bad => "down",
-        },
+        health: health_name(target.health),
         scrape_interval: format_duration(target.interval),
         scrape_timeout: format_duration(target.timeout),
     }

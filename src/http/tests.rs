@@ -14,6 +14,8 @@ use crate::base::Timestamp;
 use crate::engine::View;
 use crate::promql::eval::Steps;
 
+mod inputs;
+
 /// Asks the API with GET and compares status and body, byte by byte.
 async fn check(cases: &[(&str, u16, &str)]) {
     let address = start(scripted(), Options::default()).await;

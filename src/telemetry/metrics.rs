@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use super::page::{Kind, Page};
 use crate::alerts::AlertState;
 use crate::base::Timestamp;
-use crate::engine::{GroupView, Health, View};
+use crate::engine::{GroupView, Health, Quality, View};
 
 /// The one sink of the edge lane, as its label says it.
 const SINK: &str = "control_plane";
@@ -38,6 +38,7 @@ pub fn metrics_text(view: &View, process: &Process) -> String {
         "Whether the configuration in force is the one in the file.",
     );
     of_scraping(&mut page, view);
+    of_inputs(&mut page, view);
     of_window(&mut page, view);
     of_rules(&mut page, view);
     of_alerts(&mut page, view);
@@ -111,6 +112,21 @@ fn of_scraping(page: &mut Page, view: &View) {
     let mut failures = page.family("plimsoll_scrape_failures_total", Kind::Counter, help);
     for (reason, count) in &view.scrape_failures {
         failures.add(&[("reason", reason)], *count as f64);
+    }
+}
+
+fn of_inputs(page: &mut Page, view: &View) {
+    let all: Vec<_> =
+        view.targets.iter().map(|target| (target, target.quality.figures(view.at))).collect();
+    for (nth, (name, help, _)) in Quality::default().figures(view.at).into_iter().enumerate() {
+        let mut family = page.family(name, Kind::Gauge, help);
+        for (target, figures) in &all {
+            let instance = target.labels.get("instance").unwrap_or_default();
+            let labels = [("scrape_job", target.job.as_str()), ("scrape_instance", instance)];
+            if let (_, _, Some(value)) = figures[nth] {
+                family.add(&labels, value);
+            }
+        }
     }
 }
 

@@ -16,5 +16,6 @@ pub use checkpoint::CheckpointError;
 pub use detached::Detached;
 pub use matcher::{MatchOp, Matcher, Selector};
 pub use retention::Retention;
+pub use series::Appended;
 pub use source::{Selected, Source, Span};
 pub use store::{Caps, Refused, SeriesId, Usage, Window};

@@ -18,9 +18,12 @@ pub(super) struct Series {
 
 /// What became of an appended sample.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Appended {
+pub enum Appended {
     /// It is the newest sample now.
-    Newest,
+    Newest {
+        /// Whether its value is below that of the last sample before it.
+        fell: bool,
+    },
     /// It has replaced the newest one, which had the same time.
     Replaced,
     /// It is the newest one repeated: same time, same value.
@@ -60,12 +63,14 @@ impl Series {
                 return if same { Appended::Repeated } else { Appended::Replaced };
             }
         }
+        let mut values = self.samples().iter().rev().map(|before| before.value);
+        let fell = values.find(|value| !is_stale(*value)).is_some_and(|last| sample.value < last);
         self.expire(Timestamp(sample.at.0 - self.retention_ms));
         if self.samples.len() == self.samples.capacity() {
             self.make_room();
         }
         self.samples.push(sample);
-        Appended::Newest
+        Appended::Newest { fell }
     }
 
     /// Whether a sample that a target stamps itself comes again after the series was ended: its
@@ -80,7 +85,7 @@ impl Series {
         match self.newest() {
             Some(last) if !is_stale(last.value) => {
                 let at = Timestamp(last.at.0 + 1);
-                self.append(Sample { at, value: STALE_NAN }) == Appended::Newest
+                matches!(self.append(Sample { at, value: STALE_NAN }), Appended::Newest { .. })
             }
             _ => false,
         }
@@ -135,7 +140,7 @@ mod tests {
     #[test]
     fn appends_replaces_and_refuses() {
         let mut series = series(1000);
-        assert_eq!(series.append(at(10, 1.0)), Appended::Newest);
+        assert_eq!(series.append(at(10, 1.0)), Appended::Newest { fell: false });
         assert_eq!(series.append(at(10, 1.0)), Appended::Repeated);
         assert_eq!(series.append(at(10, 2.0)), Appended::Replaced);
         assert_eq!(series.append(at(9, 3.0)), Appended::TooOld);
@@ -161,8 +166,19 @@ mod tests {
         assert_eq!(series.samples(), [at(10, 1.0)], "the marker is gone");
         series.end();
         assert_eq!(series.append(at(9, 1.0)), Appended::TooOld);
-        assert_eq!(series.append(at(20, 1.0)), Appended::Newest);
+        assert_eq!(series.append(at(20, 1.0)), Appended::Newest { fell: false });
         assert_eq!(series.samples().len(), 3, "a later sample leaves the gap as it was");
+    }
+
+    #[test]
+    fn a_fall_is_seen_across_a_gap() {
+        let mut series = series(1000);
+        series.append(at(10, 5.0));
+        assert_eq!(series.append(at(20, 4.0)), Appended::Newest { fell: true });
+        series.end();
+        assert_eq!(series.append(at(30, 3.0)), Appended::Newest { fell: true });
+        series.end();
+        assert_eq!(series.append(at(40, 3.0)), Appended::Newest { fell: false });
     }
 
     #[test]

@@ -140,14 +140,19 @@ impl Window {
     /// Adds a sample. Returns false if it is older than the newest one and was dropped; a sample of
     /// the same time replaces the value.
     pub fn append(&mut self, id: SeriesId, sample: Sample) -> bool {
+        self.take(id, sample) != Appended::TooOld
+    }
+
+    /// As [`Window::append`]; says more of what became of the sample.
+    pub fn take(&mut self, id: SeriesId, sample: Sample) -> Appended {
         let Some(series) = self.series.get_mut(id.0 as usize).and_then(Option::as_mut) else {
             debug_assert!(false, "id {id:?} was forgotten, and its holder was told");
-            return false;
+            return Appended::TooOld;
         };
         let before = series.heap_bytes();
         let appended = series.append(sample);
         self.bytes = self.bytes + series.heap_bytes() - before;
-        appended != Appended::TooOld
+        appended
     }
 
     /// Writes the stale marker one millisecond after the series' last sample.

@@ -10,6 +10,7 @@
 #[path = "../support/cgroups.rs"]
 mod cgroups;
 mod control_plane;
+mod inputs;
 mod limits;
 mod operator;
 mod own_eyes;

@@ -58,8 +58,8 @@ fn told(rule: &Value, paint: &Paint) -> String {
     for alert in list(&rule["alerts"]) {
         let since = text(&alert["activeAt"]);
         told += &format!("  {} {} since {since}", text(&alert["state"]), labels(&alert["labels"]));
-        if let Some(why) = alert["unknown"].as_str() {
-            told += &format!(", {bad}unknown{plain}: {}", visible(why));
+        if alert["unknown"].is_object() {
+            told += &doubt(&alert["unknown"], paint);
         }
         told += "\n";
     }
@@ -91,6 +91,20 @@ fn told(rule: &Value, paint: &Paint) -> String {
             let expr = text(&blocker["expr"]);
             told += &format!("  {bad}here it ends:{plain} {expr} gave nothing\n");
         }
+    }
+    told
+}
+
+/// Since when an alert is unknown, why, and how old the last sample of the input at fault is.
+fn doubt(unknown: &Value, paint: &Paint) -> String {
+    let (since, reason) = (text(&unknown["since"]), text(&unknown["reason"]));
+    let mut told = format!(", {}unknown{} since {since}: {reason}", paint.bad, paint.plain);
+    let input = &unknown["input"];
+    if let Some(error) = input["lastError"].as_str() {
+        told += &format!(" ({})", visible(error));
+    }
+    if let Some(age) = input["age"].as_f64() {
+        told += &format!("; its newest sample is {age:.0} s old");
     }
     told
 }
@@ -176,7 +190,8 @@ mod tests {
         };
         let rule = json!({
             "name": "High", "type": "alerting", "group": "g", "file": "r.yml", "for": 10,
-            "alerts": [{"labels": {"t": "a"}, "state": "pending", "activeAt": "T0", "unknown": "late"}],
+            "alerts": [{"labels": {"t": "a"}, "state": "pending", "activeAt": "T0",
+                "unknown": {"since": "T1", "reason": "late", "input": {"lastError": "no", "age": 34.6}}}],
             "evaluations": [{
                 "time": "T1", "duration": 0.0015, "seriesFetched": 2, "results": 0,
                 "changes": [{"labels": {"t": "a"}, "change": "forgotten"}],
@@ -189,7 +204,8 @@ mod tests {
             }],
         });
         let want = "High (alerting, group g in r.yml)\n  must hold for 10 s\n  \
-                    pending {t=\"a\"} since T0, unknown: late\n\n\
+                    pending {t=\"a\"} since T0, unknown since T1: late (no); \
+                    its newest sample is 35 s old\n\n\
                     T1  0 results of 2 series in 1.500 ms\n  → forgotten {t=\"a\"}\n  \
                     v > 5 and w  = nothing\n    v > 5  = nothing\n      v  = 2 series\n          \
                     {t=\"a\"} 3\n          {t=\"b\\u{1b}\"} 4\n    w  = {t=\"a\"} 1\n  \

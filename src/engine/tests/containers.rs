@@ -1,0 +1,110 @@
+//! What Docker tells of containers: kills counted once, and who goes on being whom.
+
+use super::*;
+
+/// An id of 64 equal digits.
+fn container_id(digit: char) -> ContainerId {
+    ContainerId::new(&digit.to_string().repeat(64)).expect("64 digits")
+}
+
+impl World {
+    /// Docker tells of something, now.
+    fn docker(&mut self, digit: char, name: &str, what: What) {
+        let (id, name) = (container_id(digit), name.to_owned());
+        let at_nanos = at(self.second, self.skew_s).wall.0 * 1_000_000;
+        let happening = Happening { id, name, at_nanos, what };
+        self.handle(Event::Docker(Report::Happened(happening)), None);
+    }
+
+    fn docker_has(&mut self, digit: char, name: &str) {
+        let mut container = Container::new(container_id(digit), name, Timestamp(0));
+        container.status = Status::Running;
+        self.handle(Event::Docker(Report::Inspected(Box::new(container))), None);
+    }
+
+    /// The fused count, by name and scope.
+    fn kills(&self, name: &str) -> Counts {
+        let view = self.engine.view(at(self.second, self.skew_s));
+        view.containers.iter().find(|c| c.known_as == name).map(|c| c.oom).unwrap_or_default()
+    }
+}
+
+const OOM: &str = "
+groups:
+  - name: g
+    rules:
+      - alert: Oom
+        expr: sum by (service, name) (increase(plimsoll_oom_total[10m])) > 0
+";
+
+#[test]
+fn a_kill_fires_and_neither_a_rename_nor_a_recreation_resolves() {
+    let mut world = World::new(OOM, acting());
+    world.docker_has('a', "acme-web");
+    world.slot(Some(""));
+    world.docker('a', "acme-web", What::Oom);
+    world.docker('a', "acme-web", What::Die { exit_code: 137 });
+    world.slot(Some(""));
+    assert!(world.slot(Some("")).is_empty(), "it fires once");
+    let firing = |world: &World| {
+        let view = world.engine.view(at(world.second, 0));
+        let alerts = view.groups[0].rules[0].alerting.as_ref().expect("an alert").alerts.clone();
+        let active = alerts.iter().filter(|a| a.state == AlertState::Firing);
+        active.map(|a| a.labels.get("service").unwrap_or("").to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(firing(&world), ["acme/app"]);
+    world.docker('a', "other-name", What::Rename { from: "acme-web".to_owned() });
+    world.docker_has('a', "other-name");
+    assert_eq!(world.slot(Some("")), Vec::<String>::new());
+    assert_eq!(firing(&world), ["acme/app"]);
+    assert_eq!(world.kills("acme-web"), Counts { pid1: 1, child: 0 });
+    world.docker('a', "other-name", What::Destroy);
+    world.docker_has('b', "acme-web");
+    assert_eq!(world.slot(Some("")), Vec::<String>::new());
+    assert_eq!(firing(&world), ["acme/app"]);
+    world.docker('b', "acme-web", What::Oom);
+    for _ in 0..3 {
+        world.slot(Some(""));
+    }
+    assert_eq!(world.kills("acme-web"), Counts { pid1: 1, child: 1 });
+    // Our own restart: the journal has the count, and an event told again is the same event.
+    let (rows, second) = (world.rows.clone(), world.second);
+    let mut again = World::recovered(setup(OOM, acting()), rows, second);
+    again.docker_has('b', "acme-web");
+    again.slot(Some(""));
+    assert_eq!(again.kills("acme-web"), Counts { pid1: 1, child: 1 });
+    assert_eq!(again.slot(Some("")), Vec::<String>::new());
+}
+
+#[test]
+fn docker_kill_and_docker_restart_are_no_oom() {
+    let mut world = World::new(OOM, acting());
+    world.docker_has('a', "acme-web");
+    world.slot(Some(""));
+    for signal in [15, 9] {
+        world.docker('a', "acme-web", What::Kill { signal });
+    }
+    world.docker('a', "acme-web", What::Die { exit_code: 137 });
+    world.docker('a', "acme-web", What::Stop);
+    world.docker('a', "acme-web", What::Start);
+    world.docker('a', "acme-web", What::Restart);
+    for _ in 0..4 {
+        assert_eq!(world.slot(Some("")), Vec::<String>::new());
+    }
+    assert_eq!(world.kills("acme-web"), Counts::default());
+}
+
+#[test]
+fn what_is_missing_from_a_list_has_vanished() {
+    let mut world = World::new(OOM, acting());
+    world.docker_has('a', "acme-web");
+    world.handle(Event::Docker(Report::Listed(Vec::new())), None);
+    world.slot(Some(""));
+    let now = at(world.second, 0);
+    assert_eq!(world.engine.view(now).containers.len(), 0);
+    let query = Selector::new(vec![Matcher::equal("__name__", "plimsoll_container_ends_total")]);
+    let all = Span { after: Timestamp(i64::MIN), upto: Timestamp(i64::MAX) };
+    let ends = world.engine.window.select(&query, all);
+    let reasons: Vec<_> = ends.iter().filter_map(|series| series.labels.get("reason")).collect();
+    assert_eq!(reasons, ["vanished"]);
+}
