@@ -12,6 +12,7 @@
 pub mod base;
 pub mod regex;
 
+pub mod calendar;
 pub mod exposition;
 pub mod relabel;
 pub mod window;

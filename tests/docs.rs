@@ -9,12 +9,14 @@ use std::path::{Path, PathBuf};
 
 use plimsoll::app::config::Config;
 use plimsoll::outbox::EventType;
+use plimsoll::policy::HoldReason;
 use plimsoll::yaml::Problems;
 
 /// Where configuration is read, key by key.
-const READERS: [&str; 9] = [
+const READERS: [&str; 10] = [
     "src/app/config/mod.rs",
     "src/app/config/actions.rs",
+    "src/app/config/calendar.rs",
     "src/app/config/policy.rs",
     "src/app/config/sections.rs",
     "src/collector/config.rs",
@@ -144,7 +146,7 @@ fn every_metric_is_documented() {
     let code =
         ["src/engine/level.rs", "src/policy/m2.rs", "src/policy/plan.rs", "src/policy/config.rs"];
     let code = code.into_iter().chain(["src/app/setup.rs", "src/engine/containers.rs"]);
-    let code = code.chain(["src/engine/quality.rs"]);
+    let code = code.chain(["src/engine/quality.rs", "src/policy/calendar.rs"]);
     let joined: BTreeSet<String> = code.flat_map(metrics_written).collect();
     assert_same(&first_cells(series), &joined, "docs/metrics.md, series for rules");
 }
@@ -156,6 +158,20 @@ fn every_event_is_documented() {
     let table = document.split("## Events").nth(1).expect("a section on events");
     let table = table.split("\n## ").next().expect("its text");
     assert_same(&first_cells(table), &known, "docs/webhooks.md");
+}
+
+#[test]
+fn every_hold_is_documented_with_what_lifts_it() {
+    let document = text("docs/judgement.md");
+    let table = document.split("## Holds").nth(1).expect("a section on holds");
+    let rows = table.split("\n## ").next().expect("its text").lines();
+    let cells = rows.filter_map(|row| row.strip_prefix("| `")?.strip_suffix(" |"));
+    let documented: Vec<(&str, &str)> = cells
+        .map(|row| row.split_once("` |").expect("a name in backquotes"))
+        .map(|(name, rest)| (name, rest.rsplit(" | ").next().expect("a last cell")))
+        .collect();
+    let known: Vec<_> = HoldReason::all().map(|hold| (hold.name(), hold.lifted_by())).collect();
+    assert_eq!(documented, known);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 /// Modules by rank: a module imports only from lower ranks, never sideways (ARCHITECTURE.md).
 const RANKS: [(u8, &[&str]); 11] = [
     (0, &["base", "regex"]),
-    (1, &["yaml", "relabel", "exposition", "window"]),
+    (1, &["yaml", "relabel", "exposition", "window", "calendar"]),
     (2, &["promql"]),
     (3, &["template", "containers", "outbox"]),
     (4, &["rules"]),

@@ -175,7 +175,7 @@ fn offset_seconds(zone: &str) -> Option<i64> {
 
 /// Proleptic Gregorian date of a day count since 1970-01-01 (Howard Hinnant,
 /// "chrono-Compatible Low-Level Date Algorithms", `civil_from_days`).
-fn civil_from_days(day: i64) -> (i64, i64, i64) {
+pub fn civil_from_days(day: i64) -> (i64, i64, i64) {
     let z = day + 719_468;
     let era = z.div_euclid(146_097);
     let day_of_era = z.rem_euclid(146_097);
@@ -189,7 +189,7 @@ fn civil_from_days(day: i64) -> (i64, i64, i64) {
 }
 
 /// Day count since 1970-01-01 of a proleptic Gregorian date (same source, `days_from_civil`).
-fn days_from_civil(year: i64, month: i64, date: i64) -> i64 {
+pub fn days_from_civil(year: i64, month: i64, date: i64) -> i64 {
     let year = year - i64::from(month <= 2);
     let era = year.div_euclid(400);
     let year_of_era = year.rem_euclid(400);

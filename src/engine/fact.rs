@@ -39,7 +39,7 @@ pub enum Fact {
     /// An action was decided and handed to the edge lane.
     Decided { labels: Labels, action: &'static str, dry_run: bool, subject: String },
     /// An action was decided and held.
-    Held { labels: Labels, action: &'static str, reason: HoldReason },
+    Held { labels: Labels, action: &'static str, reason: HoldReason, lifted_by: String },
     /// How a restart ended.
     Outcome { subject: String, outcome: &'static str, why: String },
     /// The host itself is the patient, or no longer.

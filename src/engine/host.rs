@@ -11,7 +11,8 @@ use crate::alerts::AlertState;
 use crate::base::{Labels, Now, Timestamp, fingerprint};
 use crate::outbox::{self, Data, Draft, Event, EventType, delivery_id};
 use crate::policy::{
-    Circumstances, HostCause, HostEdge, HostIncident, HostSigns, Incident, Observation,
+    Circumstances, HostCause, HostEdge, HostIncident, HostSigns, Incident, Observation, Scope,
+    WindowKind,
 };
 use crate::rules::Action;
 
@@ -187,9 +188,14 @@ impl Engine {
     }
 
     /// What else bears on an action about this incident.
-    pub(super) fn circumstances(&self, incident: &Incident) -> Circumstances {
-        let service = incident.labels.get("service").unwrap_or_default();
+    pub(super) fn circumstances(&self, now: Now, incident: &Incident) -> Circumstances {
+        let label = |name| incident.labels.get(name).unwrap_or_default();
+        let (service, tenant) = (label("service"), label("tenant"));
+        let whom = Scope { host: &self.setup.host, tenant, plan: label("plan") };
+        let open = |kind| self.setup.policy.calendar.open(kind, whom, now.wall);
         Circumstances {
+            maintenance: open(WindowKind::Maintenance),
+            quiet_hours: open(WindowKind::QuietHours),
             kill_switch: self.switches.kill,
             host_incident: self.memory.interlock.incident().is_some(),
             busy: self.switches.busy.contains(service),

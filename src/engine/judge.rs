@@ -52,12 +52,12 @@ impl Engine {
                 continue;
             }
             let evidence = self.evidence(&incident, self.groups[group].interval, at, now);
-            let circumstances = self.circumstances(&incident);
+            let circumstances = self.circumstances(now, &incident);
             let (incident, evidence) = (&incident, &evidence);
             let case =
                 Case { incident, evidence, history: &history, circumstances: &circumstances };
             let decision = decide(&case, now, &self.setup.policy);
-            self.settle_decision(now, (group, rule), (incident, evidence), decision);
+            self.settle_decision(now, (group, rule), &case, decision);
         }
         let state = &mut self.groups[group].rules[rule];
         let alerts = &state.alerts;
@@ -88,9 +88,10 @@ impl Engine {
         &mut self,
         now: Now,
         (group, rule): (usize, usize),
-        (incident, evidence): (&Incident, &Evidence),
+        case: &Case<'_>,
         decision: Decision,
     ) {
+        let Case { incident, evidence, circumstances, .. } = *case;
         if decision.to_record().is_some() || is_final(&decision) {
             self.note_judged((group, rule), incident);
         }
@@ -106,7 +107,7 @@ impl Engine {
             Decision::Hold { reason, wanted } => {
                 if held.insert(incident.labels.clone(), reason) != Some(reason) {
                     let action = wanted.map(|proposal| proposal.action.kind.name());
-                    self.tell_hold(incident, action, reason);
+                    self.tell_hold(incident, action, (reason, circumstances.lifts(reason)));
                 }
             }
         }
@@ -126,11 +127,16 @@ impl Engine {
         self.push_event(now, Draft { id, event });
     }
 
-    fn tell_hold(&mut self, incident: &Incident, action: Option<&'static str>, why: HoldReason) {
+    fn tell_hold(
+        &mut self,
+        incident: &Incident,
+        action: Option<&'static str>,
+        (reason, lifted_by): (HoldReason, String),
+    ) {
         self.counters.actions_held += 1;
         let labels = incident.labels.clone();
         let action = action.unwrap_or(incident.asks.word());
-        self.facts.push(Fact::Held { labels, action, reason: why });
+        self.facts.push(Fact::Held { labels, action, reason, lifted_by });
     }
 
     /// The alert has ended: whatever was asked for it is over, and the host is free for the next.

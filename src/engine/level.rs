@@ -179,7 +179,7 @@ impl Engine {
     pub(super) fn own_values(&self, now: Now) -> Vec<(Labels, f64)> {
         // Series of plain targets carry no host, and rules join on it.
         let host = if self.setup.identity.is_some() { self.setup.host.as_str() } else { "" };
-        let mut values = self.setup.policy.series(host);
+        let mut values = self.setup.policy.series(host, now.wall);
         values.extend(self.setup.constants.iter().cloned());
         let mut own = |name: &str, more: Option<(&str, &str)>, value: f64| {
             let labels = [(METRIC_NAME, name)].into_iter().chain(more);

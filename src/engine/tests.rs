@@ -6,14 +6,17 @@ use super::*;
 
 mod containers;
 mod durable;
+mod holds;
 mod inputs;
 mod judgement;
+mod page;
 mod silence;
 
+use self::page::{labels_of, scan};
 use crate::alerts::{AlertState, PresenterConfig, Verdict};
 use crate::base::{Receipt, TargetId};
 use crate::containers::{Container, ContainerId, Counts, Happening, Report, Status, What};
-use crate::exposition::{Format, Limits, Scan, SeriesCache};
+use crate::exposition::SeriesCache;
 use crate::outbox::{Answer as Reply2xx, Attempt, OutboxConfig, Outcome, Reply};
 use crate::policy::{Identity, Mode, PolicyConfig, TenantRule};
 use crate::promql::EvalOptions;
@@ -32,6 +35,8 @@ struct World {
     skew_s: i64,
     commits: bool,
     told: Vec<String>,
+    /// Every hold told, and what lifts it.
+    holds: Vec<(&'static str, String)>,
     events: Vec<serde_json::Value>,
     rows: Vec<Change>,
 }
@@ -93,6 +98,7 @@ impl World {
             skew_s: 0,
             commits: true,
             told: Vec::new(),
+            holds: Vec::new(),
             events: Vec::new(),
             rows,
         };
@@ -146,6 +152,10 @@ impl World {
         while let Some(event) = inbox.pop() {
             let step = self.engine.handle(now, event);
             self.told.extend(step.facts.iter().filter_map(tell));
+            self.holds.extend(step.facts.iter().filter_map(|fact| match fact {
+                Fact::Held { reason, lifted_by, .. } => Some((reason.name(), lifted_by.clone())),
+                _ => None,
+            }));
             if let Some((batch, changes)) = step.changes {
                 self.rows.extend(changes);
                 if self.commits {
@@ -195,23 +205,6 @@ fn at(second: i64, skew_s: i64) -> Now {
         monotonic: Duration::from_secs(second.unsigned_abs()),
         wall: Timestamp((1_800_000_000 + second + skew_s) * 1000),
     }
-}
-
-fn labels_of(target: TargetId) -> Labels {
-    Labels::from_pairs([("job", "j"), ("instance", &format!("i{}", target.0 % 2))])
-}
-
-fn scan(cache: &mut SeriesCache, target: &Labels, page: &str) -> crate::exposition::Batch {
-    let (selection, limits) = (crate::exposition::Selection::all(), Limits::default());
-    let mut admit = |labels: &mut crate::base::LabelsBuilder| {
-        for (name, value) in target.iter() {
-            labels.set(name, value);
-        }
-        true
-    };
-    let mut scan = Scan::begin(cache, &selection, Format::Text, &limits, &mut admit);
-    scan.feed(page.as_bytes()).expect("a good page");
-    scan.finish().expect("a whole page")
 }
 
 /// The facts these tests look at, in a word or two.

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::calendar::Calendar;
 use super::interlock::InterlockConfig;
 use super::m2::Vhost;
 use super::plan::Plans;
 use super::verify::VerifyConfig;
-use crate::base::Labels;
+use crate::base::{Labels, Timestamp};
 use crate::outbox::ActionKind;
 
 pub(super) const HOUR: Duration = Duration::from_secs(3600);
@@ -123,6 +124,8 @@ pub struct PolicyConfig {
     pub interlock: InterlockConfig,
     /// How long the effect of a restart is watched.
     pub verify: VerifyConfig,
+    /// Maintenance and quiet hours.
+    pub calendar: Calendar,
     /// M2's virtual hosts.
     pub vhosts: Vec<Vhost>,
     /// Memory of the machine M2 sizes itself by, where no exporter tells it.
@@ -138,6 +141,7 @@ impl Default for PolicyConfig {
             limits: Limits::default(),
             interlock: InterlockConfig::default(),
             verify: VerifyConfig::default(),
+            calendar: Calendar::default(),
             vhosts: Vec::new(),
             m2_memory_bytes: None,
         }
@@ -151,12 +155,13 @@ impl PolicyConfig {
     }
 
     /// Everything configuration contributes to the window, so that rules can join on it.
-    pub fn series(&self, host: &str) -> Vec<(Labels, f64)> {
+    pub fn series(&self, host: &str, now: Timestamp) -> Vec<(Labels, f64)> {
         let vhosts = self.vhosts.iter().flat_map(|vhost| vhost.series(host));
         let memory = self
             .m2_memory_bytes
             .map(|bytes| super::series("plimsoll_m2_memory_bytes", [("host", host)], bytes as f64));
-        self.plans.series().into_iter().chain(vhosts).chain(memory).collect()
+        let calendar = self.calendar.series(host, now);
+        self.plans.series().into_iter().chain(calendar).chain(vhosts).chain(memory).collect()
     }
 }
 
@@ -168,6 +173,10 @@ mod tests {
     fn configuration_gives_series() {
         let vhost = Vhost { name: "v".to_owned(), fixed_count: Some(1), ..Vhost::default() };
         let config = PolicyConfig { vhosts: vec![vhost], ..PolicyConfig::default() };
-        assert_eq!(config.series("web-7").len(), 10, "three per plan, one of the vhost");
+        assert_eq!(
+            config.series("web-7", Timestamp(0)).len(),
+            10,
+            "three per plan, one of the vhost"
+        );
     }
 }

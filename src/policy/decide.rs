@@ -103,11 +103,12 @@ fn guarded(proposal: &Proposal, case: &Case<'_>, config: &PolicyConfig) -> Optio
     let host_spent = history.host_restarts_hour >= limits.restarts_per_host_hour;
     first(&[
         (circumstances.kill_switch, HoldReason::KillSwitch),
-        (touches && !circumstances.tenant_active, HoldReason::TenantNotActive),
+        (touches && circumstances.inactive.is_some(), HoldReason::TenantNotActive),
         (touches && !agreed, HoldReason::NotOptedIn),
         (history.asked.contains_key(&proposal.action.dedup_key), HoldReason::AlreadyAsked),
         (touches && circumstances.host_incident, HoldReason::HostIncident),
-        (touches && circumstances.maintenance, HoldReason::Maintenance),
+        (touches && circumstances.maintenance.is_some(), HoldReason::Maintenance),
+        (nudges && circumstances.quiet_hours.is_some(), HoldReason::QuietHours),
         (restarts && circumstances.busy, HoldReason::Busy),
         (restarts && younger(evidence.container_age, limits.start_grace), HoldReason::StartGrace),
         (touches && younger(evidence.change_age, limits.after_change), HoldReason::RecentChange),

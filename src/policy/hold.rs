@@ -28,6 +28,8 @@ pub enum HoldReason {
     HostIncident,
     /// A maintenance window is open.
     Maintenance,
+    /// It is an hour at which customers are not spoken to.
+    QuietHours,
     /// A backup or a migration is under way.
     Busy,
     /// It has only just started.
@@ -61,7 +63,7 @@ pub enum HoldReason {
 }
 
 /// Each reason, its stable name, and what lifts it.
-const TABLE: [(HoldReason, &str, &str); 26] = [
+const TABLE: [(HoldReason, &str, &str); 27] = [
     (HoldReason::NoneAsked, "none_asked", "a rule label `action` that asks for something"),
     (HoldReason::AlertUnknown, "alert_unknown", "the alert's inputs coming back"),
     (HoldReason::StaleEvidence, "stale_evidence", "a fresh sample of the container"),
@@ -73,6 +75,7 @@ const TABLE: [(HoldReason, &str, &str); 26] = [
     (HoldReason::KillSwitch, "kill_switch", "removing the kill-switch file"),
     (HoldReason::HostIncident, "host_incident", "the end of the host incident"),
     (HoldReason::Maintenance, "maintenance", "the end of the maintenance window"),
+    (HoldReason::QuietHours, "quiet_hours", "the end of the quiet hours"),
     (HoldReason::Busy, "busy", "the end of the backup or migration"),
     (HoldReason::StartGrace, "start_grace", "the container growing older than the start grace"),
     (HoldReason::RecentChange, "recent_change", "the change growing older"),
@@ -101,7 +104,7 @@ impl HoldReason {
         self.row().1
     }
 
-    /// What would lift the hold, for people.
+    /// What would lift the hold, for people. [`super::Circumstances::lifts`] says when, too.
     pub fn lifted_by(self) -> &'static str {
         self.row().2
     }

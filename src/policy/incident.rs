@@ -6,7 +6,9 @@ use std::time::Duration;
 use super::diagnose::{Symptoms, diagnose};
 use super::fit::Fit;
 use super::history::{History, is_failure};
+use super::hold::HoldReason;
 use crate::base::{Labels, Now, Timestamp};
+use crate::calendar::Open;
 use crate::outbox::{
     self, Action, ActionKind, Data, Event, WireTime, dedup_key, text_map, trace_id,
 };
@@ -90,34 +92,43 @@ pub struct Evidence {
     pub fit: Option<Fit>,
 }
 
-/// What else bears on an action, apart from the alert and its container.
-#[derive(Clone, PartialEq, Eq, Debug)]
+/// What else bears on an action, apart from the alert and its container. By default nothing is in
+/// the way.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Circumstances {
     /// The kill-switch file is there.
     pub kill_switch: bool,
     /// A host-wide incident is going on.
     pub host_incident: bool,
-    /// A maintenance window is open.
-    pub maintenance: bool,
+    /// A maintenance window that is open.
+    pub maintenance: Option<Open>,
+    /// Quiet hours that are going on.
+    pub quiet_hours: Option<Open>,
     /// A backup or a migration of this service is under way.
     pub busy: bool,
-    /// The tenant is in a state in which things are done for it.
-    pub tenant_active: bool,
+    /// Why nothing is done for the tenant, if so: its state, or that nobody knows it.
+    pub inactive: Option<String>,
     /// What the tenant agreed to; `None` for everything.
     pub opted_in: Option<BTreeSet<ActionKind>>,
 }
 
-impl Default for Circumstances {
-    /// Nothing in the way.
-    fn default() -> Circumstances {
-        Circumstances {
-            kill_switch: false,
-            host_incident: false,
-            maintenance: false,
-            busy: false,
-            tenant_active: true,
-            opted_in: None,
-        }
+impl Circumstances {
+    /// What lifts a hold of this case: as [`HoldReason::lifted_by`], with what is known besides.
+    pub fn lifts(&self, reason: HoldReason) -> String {
+        let plain = reason.lifted_by();
+        let of = |open: &Open| match open.until {
+            Some(until) => format!("{plain} `{}` at {until}", open.name),
+            None => format!("{plain} `{}`, which follows on itself", open.name),
+        };
+        let more = match reason {
+            HoldReason::Maintenance => self.maintenance.as_ref().map(of),
+            HoldReason::QuietHours => self.quiet_hours.as_ref().map(of),
+            HoldReason::TenantNotActive => {
+                self.inactive.as_ref().map(|why| format!("{plain}: {why}"))
+            }
+            _ => None,
+        };
+        more.unwrap_or_else(|| plain.to_owned())
     }
 }
 

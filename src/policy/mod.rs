@@ -5,6 +5,7 @@
 //! cool-downs and budgets. Everything held back says why ([`HoldReason`]). Nothing here sends,
 //! reads a clock or queries the window: evidence and history are passed in.
 
+mod calendar;
 mod config;
 mod decide;
 mod diagnose;
@@ -24,6 +25,7 @@ mod tenant;
 mod usage;
 mod verify;
 
+pub use calendar::{Calendar, CalendarEntry, Scope, WindowKind};
 pub use config::{Limits, Mode, PolicyConfig};
 pub use decide::{Decision, decide};
 pub use diagnose::{Cause, Symptoms, diagnose};

@@ -106,8 +106,8 @@ fn of_judgement(fact: &Fact) {
         Fact::Decided { labels, action, dry_run, subject } => {
             info!(%labels, action, dry_run, subject, "an action was decided");
         }
-        Fact::Held { labels, action, reason } => {
-            let (reason, lifted_by) = (reason.name(), reason.lifted_by());
+        Fact::Held { labels, action, reason, lifted_by } => {
+            let reason = reason.name();
             info!(%labels, action, reason, lifted_by, "an action was decided and held");
         }
         Fact::Outcome { subject, outcome, why } => {
@@ -339,7 +339,12 @@ mod tests {
         let fact = Fact::AlertUnknown { labels: labels.clone(), doubt: Doubt::RangeNotCovered };
         let message = "an alert is unknown: its inputs are missing";
         check(&fact, "WARN", message, ("why", "the rule looks back to before the start"));
-        let fact = Fact::Held { labels, action: "restart", reason: HoldReason::CoolDown };
+        let fact = Fact::Held {
+            labels,
+            action: "restart",
+            reason: HoldReason::CoolDown,
+            lifted_by: HoldReason::CoolDown.lifted_by().to_owned(),
+        };
         check(&fact, "INFO", "an action was decided and held", ("reason", "cool_down"));
         let fact = Fact::Outbox(outbox::Fact::Retrying {
             id: DeliveryId("evt_1".to_owned()),

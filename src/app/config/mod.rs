@@ -5,6 +5,7 @@
 //! paths of files that hold them.
 
 mod actions;
+mod calendar;
 mod cross;
 mod environment;
 mod policy;

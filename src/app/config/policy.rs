@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::actions;
+use super::{actions, calendar};
 use crate::app::switches::SwitchFiles;
 use crate::base::closest;
 use crate::policy::{Identity, Plan, Plans, PolicyConfig as Policy, TenantRule, Vhost};
@@ -41,6 +41,9 @@ impl PolicyConfig {
         }
         let mut switches = SwitchFiles::default();
         fields.optional("actions", |at| actions::read(at, base, (&mut policy, &mut switches)));
+        if let Some(calendar) = fields.optional("calendar", calendar::read) {
+            policy.calendar = calendar;
+        }
         let mut vhost_labels = VHOST_LABELS.map(str::to_owned).to_vec();
         fields.optional("m2", |at| m2(at, &mut policy, &mut vhost_labels));
         PolicyConfig {

@@ -294,7 +294,7 @@ fn actions(facts: &[Told<Fact>]) -> Vec<Action> {
                 let how = if *dry_run { How::DryRun } else { How::Requested };
                 add(told, labels, action, subject.clone(), how);
             }
-            Fact::Held { labels, action, reason: HoldReason::Observe } => {
+            Fact::Held { labels, action, reason: HoldReason::Observe, .. } => {
                 add(told, labels, action, subject(labels), How::Observed);
             }
             Fact::Outcome { subject, outcome, .. } => {

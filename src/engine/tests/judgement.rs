@@ -13,7 +13,7 @@ groups:
 ";
 
 /// One container of a tenant: its working set in percent of its limit, and when it started.
-fn container(tenant: &str, percent: u32, started: i64) -> String {
+pub(super) fn container(tenant: &str, percent: u32, started: i64) -> String {
     let labels = format!("name=\"{tenant}-1\",tenant=\"{tenant}\",role=\"app\",plan=\"pro\"");
     let started = 1_800_000_000 + started;
     format!(
@@ -30,7 +30,7 @@ fn world() -> World {
 }
 
 /// Slots of one page, until something is told that begins so.
-fn until(world: &mut World, page: &str, told: &str, slots: u32) -> Option<String> {
+pub(super) fn until(world: &mut World, page: &str, told: &str, slots: u32) -> Option<String> {
     (0..slots).find_map(|_| world.slot(Some(page)).into_iter().find(|fact| fact.starts_with(told)))
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::base::{Labels, Timestamp};
+use crate::calendar::Open;
 use crate::outbox;
 use crate::policy::{
     Case as Given, Circumstances, Direction, Evidence, Fit, History, Incident, Limits, Plan,
@@ -272,8 +273,9 @@ fn the_host_and_the_tenant_hold_back() {
     }
     for asks in [Asked::Restart, Asked::Nudge] {
         check(asks, "host_incident", |case| case.circumstances.host_incident = true);
-        check(asks, "maintenance", |case| case.circumstances.maintenance = true);
-        check(asks, "tenant_not_active", |case| case.circumstances.tenant_active = false);
+        check(asks, "maintenance", |case| case.circumstances.maintenance = window());
+        let inactive = Some("it is suspended".to_owned());
+        check(asks, "tenant_not_active", |case| case.circumstances.inactive = inactive);
         let none = Some(BTreeSet::from([ActionKind::Advise]));
         check(asks, "not_opted_in", |case| case.circumstances.opted_in = none);
         let second = Duration::from_secs(1);
@@ -283,12 +285,44 @@ fn the_host_and_the_tenant_hold_back() {
     check(Asked::Restart, "restart", |case| {
         case.circumstances.opted_in = Some(BTreeSet::from([ActionKind::Restart]));
     });
+    check(Asked::Nudge, "quiet_hours", |case| case.circumstances.quiet_hours = window());
+    check(Asked::Restart, "restart", |case| case.circumstances.quiet_hours = window());
     check(Asked::Restart, "busy", |case| case.circumstances.busy = true);
     check(Asked::Nudge, "nudge", |case| case.circumstances.busy = true);
     check(Asked::Advise, "advise", |case| {
         case.circumstances.host_incident = true;
-        case.circumstances.maintenance = true;
+        case.circumstances.maintenance = window();
+        case.circumstances.quiet_hours = window();
+        case.circumstances.inactive = Some(String::new());
     });
+}
+
+/// A window that is open until midnight.
+fn window() -> Option<Open> {
+    Some(Open { name: "patch day".to_owned(), until: Some(Timestamp(1_795_392_000_000)) })
+}
+
+#[test]
+fn what_lifts_a_hold_is_told_with_its_time() {
+    let circumstances = Circumstances {
+        maintenance: window(),
+        quiet_hours: Some(Open { name: "always".to_owned(), until: None }),
+        inactive: Some("it is suspended".to_owned()),
+        ..Circumstances::default()
+    };
+    for (reason, want) in [
+        (
+            HoldReason::Maintenance,
+            "the end of the maintenance window `patch day` at 2026-11-23T00:00:00.000Z",
+        ),
+        (HoldReason::QuietHours, "the end of the quiet hours `always`, which follows on itself"),
+        (HoldReason::TenantNotActive, "the tenant becoming active: it is suspended"),
+        (HoldReason::Busy, "the end of the backup or migration"),
+    ] {
+        assert_eq!(circumstances.lifts(reason), want);
+    }
+    let nothing = Circumstances::default();
+    assert!(HoldReason::all().all(|reason| nothing.lifts(reason) == reason.lifted_by()));
 }
 
 #[test]
