@@ -20,6 +20,7 @@ pub mod yaml;
 
 pub mod promql;
 
+pub mod audit;
 pub mod containers;
 pub mod outbox;
 pub mod template;
@@ -40,6 +41,7 @@ pub mod collector;
 pub mod docker;
 pub mod http;
 pub mod journal;
+pub mod ledger;
 pub mod scrape;
 pub mod send;
 

@@ -8,6 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use plimsoll::app::config::Config;
+use plimsoll::audit::Kind;
 use plimsoll::outbox::EventType;
 use plimsoll::policy::HoldReason;
 use plimsoll::yaml::Problems;
@@ -172,6 +173,15 @@ fn every_hold_is_documented_with_what_lifts_it() {
         .collect();
     let known: Vec<_> = HoldReason::all().map(|hold| (hold.name(), hold.lifted_by())).collect();
     assert_eq!(documented, known);
+}
+
+#[test]
+fn every_record_of_the_audit_is_documented() {
+    let known = Kind::ALL.iter().map(|kind| kind.name().to_owned()).collect();
+    let document = text("docs/audit.md");
+    let table = document.split("## Records").nth(1).expect("a section on records");
+    let told = first_cells(table).into_iter().filter(|cell| cell != "kind").collect();
+    assert_same(&told, &known, "docs/audit.md");
 }
 
 #[test]

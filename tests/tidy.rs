@@ -12,13 +12,13 @@ const RANKS: [(u8, &[&str]); 11] = [
     (0, &["base", "regex"]),
     (1, &["yaml", "relabel", "exposition", "window", "calendar"]),
     (2, &["promql"]),
-    (3, &["template", "containers", "outbox"]),
+    (3, &["audit", "template", "containers", "outbox"]),
     (4, &["rules"]),
     (5, &["alerts"]),
     (6, &["policy"]),
     (7, &["engine"]),
     (8, &["endpoint", "telemetry", "ruletest"]),
-    (9, &["scrape", "collector", "docker", "journal", "send", "http"]),
+    (9, &["scrape", "collector", "docker", "journal", "ledger", "send", "http"]),
     (10, &["app"]),
 ];
 /// Non-test lines: what to aim at, and what no file may pass.

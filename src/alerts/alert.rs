@@ -97,6 +97,17 @@ pub enum ResolveReason {
     RuleGone,
 }
 
+impl ResolveReason {
+    /// The reason, for people.
+    pub fn words(self) -> &'static str {
+        match self {
+            ResolveReason::ConditionCleared => "the condition no longer holds",
+            ResolveReason::UnknownTimeout => "its inputs stayed away for `unknown_timeout`",
+            ResolveReason::RuleGone => "its rule was removed or changed",
+        }
+    }
+}
+
 /// One alert of one rule.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Alert {

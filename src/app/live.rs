@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use anyhow::Context;
 use tokio::sync::{mpsc, watch};
 
 use super::clock::Clock;
@@ -13,10 +14,12 @@ use super::run::{Crank, INBOX, Question};
 use super::setup::{self, Parts};
 use super::shell::Shell;
 use super::switches::SwitchWatch;
-use crate::base::Change;
+use crate::audit::{Kind, Record};
+use crate::base::{Change, Timestamp};
 use crate::collector;
-use crate::engine::{Engine, Fact, View};
+use crate::engine::{Engine, Event, Fact, View};
 use crate::journal::{Journal, Opened, Pace};
+use crate::ledger::{self, Ledger, LedgerConfig};
 use crate::scrape::Scraper;
 
 /// What a run needs besides its configuration.
@@ -33,6 +36,8 @@ pub struct Start {
     pub checkpoint: Option<PathBuf>,
     /// Who is told what happened.
     pub tell: Box<dyn FnMut(&Fact)>,
+    /// Where the audit is kept, if it is.
+    pub audit: Option<LedgerConfig>,
 }
 
 /// How the rest of the program reaches a running one.
@@ -49,7 +54,7 @@ pub struct Handles {
 
 /// Wires everything; nothing happens before [`Crank::turn`]. Must run inside the runtime.
 pub fn wire(start: Start) -> anyhow::Result<(Crank, Handles)> {
-    let Start { config, host, clock, opened, checkpoint, tell } = start;
+    let Start { config, host, clock, opened, checkpoint, tell, audit } = start;
     let parts = setup::build(&config, &host)?;
     let Parts { setup, settings, collector, files, discovery, docker, switches, .. } = parts;
     let Parts { alertmanagers, reads_holds, dress, webhook, .. } = parts;
@@ -65,6 +70,8 @@ pub fn wire(start: Start) -> anyhow::Result<(Crank, Handles)> {
         notify.send(notice).ok();
     })?;
     let (inbox, events) = mpsc::channel(INBOX);
+    let now = clock.now();
+    let audit = audit.map(|config| open_audit(config, now.wall, inbox.clone())).transpose()?;
     let (scraper, problems) = Scraper::new(settings, files);
     for problem in problems {
         tracing::warn!(problem, "target");
@@ -74,7 +81,6 @@ pub fn wire(start: Start) -> anyhow::Result<(Crank, Handles)> {
         // Nobody yet, but they are asked for: containers are not to appear under their ids first.
         eyes.know(Arc::default());
     }
-    let now = clock.now();
     let mut engine = Engine::new(setup, &rows, now, Box::new(move || clock.monotonic()));
     if let Some(bytes) = checkpoint.as_ref().and_then(|path| std::fs::read(path).ok())
         && let Err(error) = engine.restore_window(&bytes, now)
@@ -113,6 +119,26 @@ pub fn wire(start: Start) -> anyhow::Result<(Crank, Handles)> {
         views: shown,
         tell,
         checkpoint,
+        audit,
     };
     Ok((crank, Handles { views, questions, reloads, collector: eyes }))
+}
+
+/// Opens the audit; what a crash has left of its end is told and becomes its next record.
+fn open_audit(
+    config: LedgerConfig,
+    at: Timestamp,
+    inbox: mpsc::Sender<Event>,
+) -> anyhow::Result<Ledger> {
+    let dir = config.dir.display().to_string();
+    let opened = ledger::Store::open(config);
+    let (store, resumed) = opened.with_context(|| format!("cannot open the audit in {dir}"))?;
+    // A full inbox loses this word; the next write says as much again.
+    let ledger = Ledger::start(store, move |state| drop(inbox.try_send(Event::Audited(state))))?;
+    if let Some(ledger::Resumed { cut_bytes, reason }) = resumed {
+        tracing::warn!(dir, cut_bytes, reason, "the end of the audit was not whole; it goes on");
+        let record = Record::new(at, Kind::AuditResumed);
+        ledger.submit(vec![Record { count: Some(cut_bytes), reason: Some(reason), ..record }]);
+    }
+    Ok(ledger)
 }

@@ -15,6 +15,7 @@ use super::shell::Shell;
 use super::switches::SwitchWatch;
 use crate::engine::{Answer, Engine, Event, Fact, Switches, TargetInfo, View};
 use crate::journal::{Journal, Notice};
+use crate::ledger::Ledger;
 use crate::scrape::file_sd::Refreshed;
 
 /// Events that wait at most; senders wait beyond it.
@@ -23,6 +24,8 @@ pub const INBOX: usize = 1024;
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(30);
 /// From the stop signal to the end of the process.
 const GRACE: Duration = Duration::from_secs(8);
+/// After the journal has used up what it may, this much is left for the audit.
+const AUDIT_GRACE: Duration = Duration::from_secs(1);
 
 /// A question from a reader of the API.
 pub struct Question {
@@ -60,6 +63,8 @@ pub struct Crank {
     pub views: watch::Sender<View>,
     /// Who is told what happened.
     pub tell: Box<dyn FnMut(&Fact)>,
+    /// Its conscience, if one is kept.
+    pub audit: Option<Ledger>,
     /// The checkpoint's file, if the window is kept over restarts.
     pub checkpoint: Option<PathBuf>,
 }
@@ -101,7 +106,15 @@ impl Crank {
             }
         }
         self.write_checkpoint();
-        self.journal.close(GRACE).await?;
+        let written = self.journal.close(GRACE).await;
+        let unwritten = match self.audit {
+            Some(audit) => audit.close(AUDIT_GRACE).await,
+            None => 0,
+        };
+        if unwritten > 0 {
+            tracing::error!(records = unwritten, "the newest records of the audit are lost");
+        }
+        written?;
         Ok(())
     }
 
@@ -110,6 +123,9 @@ impl Crank {
         let step = self.engine.handle(now, event);
         for request in step.requests {
             self.shell.start(request);
+        }
+        if let Some(audit) = &self.audit {
+            audit.submit(step.records);
         }
         if let Some((batch, changes)) = step.changes {
             self.journal.submit(batch, changes);

@@ -4,7 +4,7 @@
 //! done about it is for policy to decide. An event is made once, at the moment of the change, and
 //! frozen; nothing here knows about attempts or the wire.
 
-use crate::alerts::{Alert, Change, ResolveReason};
+use crate::alerts::{Alert, Change};
 use crate::base::{Timestamp, fingerprint, format_rfc3339};
 use crate::outbox::{
     Data, Draft, Event, EventType, Status, WireTime, delivery_id, text_map, trace_id,
@@ -73,12 +73,5 @@ fn reason(alert: &Alert) -> Option<String> {
         return Some(format!("unknown since {}: {doubt}", format_rfc3339(*since)));
     }
     let (_, reason) = alert.resolved.as_ref()?;
-    Some(
-        match reason {
-            ResolveReason::ConditionCleared => "the condition no longer holds",
-            ResolveReason::UnknownTimeout => "its inputs stayed away for `unknown_timeout`",
-            ResolveReason::RuleGone => "its rule was removed or changed",
-        }
-        .to_owned(),
-    )
+    Some(reason.words().to_owned())
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::setup::Setup;
 use crate::alerts::{PostId, Tally, Verdict};
+use crate::audit;
 use crate::base::{DeliveryId, Labels, Receipt, TargetId};
 use crate::containers::Report;
 use crate::exposition::Batch;
@@ -56,6 +57,8 @@ pub enum Event {
     Docker(Report),
     /// Changes up to this batch are durable.
     Committed(Receipt),
+    /// The audit is written this far, or cannot be.
+    Audited(audit::State),
     /// The journal cannot write; it goes on trying.
     JournalFailing(String),
     /// A reader asks for the samples a query needs.

@@ -4,9 +4,22 @@
 use std::time::Duration;
 
 use crate::alerts::{Doubt, ResolveReason};
-use crate::base::{Labels, RuleId, Timestamp};
+use crate::base::{DeliveryId, Labels, RuleId, Timestamp};
 use crate::outbox;
-use crate::policy::HoldReason;
+use crate::policy::{self, HoldReason};
+
+/// What a decision was made from, for the audit.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Judged {
+    /// When the alert began.
+    pub started_at: Timestamp,
+    /// What is wrong, by diagnosis.
+    pub cause: &'static str,
+    /// The figures.
+    pub evidence: outbox::Evidence,
+    /// The delivery that asks, if one does.
+    pub delivery: Option<DeliveryId>,
+}
 
 /// One thing worth telling. The set is closed.
 #[derive(Clone, PartialEq, Debug)]
@@ -29,19 +42,31 @@ pub enum Fact {
     /// An alert is pending.
     AlertPending { labels: Labels, value: f64 },
     /// An alert fires.
-    AlertFiring { labels: Labels, annotations: Labels, value: f64 },
+    AlertFiring { labels: Labels, annotations: Labels, value: f64, started_at: Timestamp },
     /// An alert has ended.
     AlertResolved { labels: Labels, started_at: Timestamp, reason: ResolveReason },
     /// An alert's inputs are missing.
-    AlertUnknown { labels: Labels, doubt: Doubt },
+    AlertUnknown { labels: Labels, started_at: Timestamp, doubt: Doubt },
     /// They are back.
-    AlertKnown { labels: Labels },
+    AlertKnown { labels: Labels, started_at: Timestamp },
     /// An action was decided and handed to the edge lane.
-    Decided { labels: Labels, action: &'static str, dry_run: bool, subject: String },
+    Decided {
+        labels: Labels,
+        action: &'static str,
+        dry_run: bool,
+        subject: String,
+        judged: Box<Judged>,
+    },
     /// An action was decided and held.
-    Held { labels: Labels, action: &'static str, reason: HoldReason, lifted_by: String },
+    Held {
+        labels: Labels,
+        action: &'static str,
+        reason: HoldReason,
+        lifted_by: String,
+        judged: Box<Judged>,
+    },
     /// How a restart ended.
-    Outcome { subject: String, outcome: &'static str, why: String },
+    Outcome { request: Box<policy::Request>, outcome: &'static str, why: String },
     /// The host itself is the patient, or no longer.
     HostIncident { started: bool, reason: String, tenants: Vec<String> },
     /// The edge lane moved.
@@ -56,6 +81,10 @@ pub enum Fact {
     JournalFailing { error: String },
     /// It can again.
     JournalRecovered,
+    /// The audit cannot be written; `first` if it could be before.
+    AuditFailing { error: String, first: bool },
+    /// It can again; so many records were given up meanwhile.
+    AuditRecovered { lost: u64 },
     /// Docker answers.
     DockerConnected { version: String },
     /// Docker does not; `first` if it did before.

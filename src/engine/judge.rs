@@ -8,11 +8,13 @@
 use std::collections::BTreeMap;
 
 use super::Engine;
-use super::fact::Fact;
+use super::fact::{Fact, Judged};
 use crate::alerts::{Alert, AlertState};
-use crate::base::{Now, Timestamp, fingerprint};
+use crate::base::{DeliveryId, Now, Timestamp, fingerprint};
 use crate::outbox::{ActionKind, ActionMode, Draft, dedup_key, delivery_id};
-use crate::policy::{Case, Decision, Evidence, History, HoldReason, Incident, Proposal, decide};
+use crate::policy::{
+    Case, Decision, Evidence, History, HoldReason, Incident, Proposal, decide, diagnose,
+};
 use crate::rules::{Action, Rule, RuleKind};
 
 /// What a rule asks for; nothing for a recording rule.
@@ -39,7 +41,7 @@ impl Engine {
     /// Judges the firing alerts of one rule that asks for something.
     fn judge(&mut self, now: Now, (group, rule): (usize, usize), at: Timestamp) {
         let (of, state) = (&self.groups[group].group.rules[rule], &self.groups[group].rules[rule]);
-        if self.outbox.is_none() || asks(of) == Action::None {
+        if asks(of) == Action::None {
             return;
         }
         let firing = state.alerts.values().filter(|a| a.state == AlertState::Firing && !a.judged);
@@ -107,7 +109,8 @@ impl Engine {
             Decision::Hold { reason, wanted } => {
                 if held.insert(incident.labels.clone(), reason) != Some(reason) {
                     let action = wanted.map(|proposal| proposal.action.kind.name());
-                    self.tell_hold(incident, action, (reason, circumstances.lifts(reason)));
+                    let about = (incident, evidence);
+                    self.tell_hold(about, action, (reason, circumstances.lifts(reason)));
                 }
             }
         }
@@ -122,6 +125,7 @@ impl Engine {
             action: proposal.action.kind.name(),
             dry_run: proposal.action.mode == ActionMode::DryRun,
             subject: proposal.subject.clone(),
+            judged: judged(incident, found, Some(&id)),
         });
         self.watch(now, (proposal, &id), incident, found);
         self.push_event(now, Draft { id, event });
@@ -129,14 +133,15 @@ impl Engine {
 
     fn tell_hold(
         &mut self,
-        incident: &Incident,
+        (incident, found): (&Incident, &Evidence),
         action: Option<&'static str>,
         (reason, lifted_by): (HoldReason, String),
     ) {
         self.counters.actions_held += 1;
         let labels = incident.labels.clone();
         let action = action.unwrap_or(incident.asks.word());
-        self.facts.push(Fact::Held { labels, action, reason, lifted_by });
+        let judged = judged(incident, found, None);
+        self.facts.push(Fact::Held { labels, action, reason, lifted_by, judged });
     }
 
     /// The alert has ended: whatever was asked for it is over, and the host is free for the next.
@@ -151,6 +156,15 @@ impl Engine {
             self.changes.extend(self.memory.guards.finish(&dedup_key, "resolved"));
         }
     }
+}
+
+fn judged(incident: &Incident, found: &Evidence, delivery: Option<&DeliveryId>) -> Box<Judged> {
+    Box::new(Judged {
+        started_at: incident.starts_at,
+        cause: diagnose(&found.symptoms).name(),
+        evidence: found.figures.clone(),
+        delivery: delivery.cloned(),
+    })
 }
 
 /// Holds that nothing can lift while the alert lasts: they hang on its labels and its rule.

@@ -194,6 +194,7 @@ impl Engine {
             own("plimsoll_outbox_dead_total", sink, outbox.given_up as f64);
         }
         own("plimsoll_journal_failing", None, is(self.journal_failing.is_some()));
+        own("plimsoll_audit_failing", None, is(self.audit.failing.is_some()));
         own("prometheus_config_last_reload_successful", None, is(self.reload_error.is_none()));
         for instance in self.alertmanager_views() {
             let up = is(instance.trouble.is_none());

@@ -25,6 +25,7 @@ mod operator;
 mod outcome;
 mod quality;
 mod recent;
+mod record;
 mod rehearsal;
 mod restored;
 mod round;
@@ -44,6 +45,7 @@ use self::group::GroupState;
 use self::restored::Restored;
 use self::target::Target;
 use crate::alerts::{Alert, Presenter};
+use crate::audit;
 use crate::base::{Batch, Change, Labels, Now, RuleId, Sample, TargetId, Timestamp};
 use crate::containers::Counts;
 use crate::outbox::{Outbox, Reply};
@@ -53,7 +55,7 @@ use crate::rules;
 use crate::window::{Selector, SeriesId, Span, Window};
 
 pub use event::{Event, OutboxCommand, ScrapeFailure, Scraped, Switches, TargetInfo};
-pub use fact::Fact;
+pub use fact::{Fact, Judged};
 pub use group::Pace;
 pub use quality::{Figure, Quality};
 pub use recent::{Evaluation, RECENT};
@@ -118,6 +120,8 @@ pub struct Engine {
     last_batch: Batch,
     journal_failing: Option<String>,
     reload_error: Option<String>,
+    /// How the audit fares, as its writer said last.
+    audit: audit::State,
     /// Series of the engine's own knowledge, by labels.
     own_series: BTreeSet<SeriesId>,
     restored: Restored,
@@ -133,6 +137,7 @@ pub struct Engine {
 impl Engine {
     /// An engine at its start: `rows` are what the journal held.
     pub fn new(setup: Setup, rows: &[Change], now: Now, stopwatch: Stopwatch) -> Engine {
+        let setup = setup.settled();
         let mut restored = durable::restore(rows);
         let mut facts: Vec<Fact> =
             restored.problems.drain(..).map(|problem| Fact::RowUnreadable { problem }).collect();
@@ -188,6 +193,7 @@ impl Engine {
             last_batch: Batch(0),
             journal_failing: None,
             reload_error: None,
+            audit: audit::State::default(),
             own_series: BTreeSet::new(),
             restored: Restored::default(),
             counters,
@@ -214,6 +220,7 @@ impl Engine {
         self.work_outbox(now, &mut step);
         self.sweep(now);
         step.facts = std::mem::take(&mut self.facts);
+        step.records = step.facts.iter().filter_map(|fact| record::of(fact, now.wall)).collect();
         if !self.changes.is_empty() {
             self.last_batch = self.batch();
             step.changes = Some((self.last_batch, std::mem::take(&mut self.changes)));
@@ -267,6 +274,7 @@ impl Engine {
                 }
                 self.answer_operators(step);
             }
+            Event::Audited(state) => self.take_audit(state),
             Event::JournalFailing(error) => {
                 self.view_is_old = true;
                 self.counters.journal_failures += 1;
@@ -424,6 +432,7 @@ impl Engine {
 
     /// Takes a checked configuration over. Rules that stand where they stood keep their alerts.
     fn reload(&mut self, now: Now, setup: Setup) {
+        let setup = setup.settled();
         self.window.configure(setup.caps, setup.retention());
         if setup.alertmanagers != self.setup.alertmanagers {
             self.presenter = Presenter::new(setup.presenter, &setup.alertmanagers);
@@ -512,6 +521,7 @@ impl Engine {
                 failing: self.journal_failing.clone(),
             },
             reload_error: self.reload_error.clone(),
+            audit: self.audit.clone(),
             counters: self.counters,
             scrape_failures: self.scrape_failures.clone(),
             window_series: self.window.usage().series,

@@ -13,6 +13,7 @@ use crate::alerts::AlertState;
 use crate::base::{DeliveryId, Labels, Now, Timestamp, parse_rfc3339};
 use crate::outbox::{
     self, ActionKind, ActionMode, Answer, Data, Delivery, Draft, Event, EventType, delivery_id,
+    trace_id,
 };
 use crate::policy::{Evidence, Incident, Outcome, Proposal, Request, Seen, Verdict};
 use crate::rules::Action;
@@ -41,6 +42,7 @@ impl Engine {
             host: label("host"),
             alert: incident.alert.clone(),
             fingerprint: incident.fingerprint.clone(),
+            trace_id: trace_id(&incident.fingerprint, incident.starts_at),
             started_before: container.and_then(|c| c.started_at).map(|at| at.0),
             asked_at: now.wall,
             expires_at: action.expires_at.0,
@@ -148,8 +150,9 @@ impl Engine {
         let Verdict { request, outcome, why, verification } = verdict;
         self.changes.extend(self.memory.guards.finish(&request.dedup_key, outcome.name()));
         self.judge_again(&request.subject);
-        let subject = request.subject.clone();
-        self.facts.push(Fact::Outcome { subject, outcome: outcome.name(), why: why.clone() });
+        let asked = Box::new(request.clone());
+        let told = Fact::Outcome { request: asked, outcome: outcome.name(), why: why.clone() };
+        self.facts.push(told);
         let event_type = match outcome {
             Outcome::Effective => EventType::ActionVerified,
             Outcome::Ineffective | Outcome::Relapsed => EventType::ActionFailed,
@@ -165,6 +168,7 @@ impl Engine {
             service: some(&request.subject),
             verification: Some(verification),
             reason: Some(why),
+            trace_id: some(&request.trace_id),
             ..Data::default()
         };
         let id = delivery_id(now.wall, &[&request.dedup_key, outcome.name()]);

@@ -212,7 +212,8 @@ impl Engine {
             Change::Firing => {
                 self.counters.alerts_fired += 1;
                 let annotations = alert.annotations.clone();
-                Fact::AlertFiring { labels, annotations, value: alert.value }
+                let started_at = alert.starts_at();
+                Fact::AlertFiring { labels, annotations, value: alert.value, started_at }
             }
             Change::Resolved => {
                 self.counters.alerts_resolved += 1;
@@ -222,9 +223,9 @@ impl Engine {
             Change::Unknown => {
                 self.counters.alerts_unknown += 1;
                 let Some((_, doubt)) = alert.unknown.clone() else { return };
-                Fact::AlertUnknown { labels, doubt }
+                Fact::AlertUnknown { labels, started_at: alert.starts_at(), doubt }
             }
-            Change::Known => Fact::AlertKnown { labels },
+            Change::Known => Fact::AlertKnown { labels, started_at: alert.starts_at() },
             Change::Paused | Change::Forgotten => return,
         };
         self.facts.push(fact);

@@ -5,15 +5,16 @@ use std::time::Duration;
 use super::containers::{Containers, OOM_COUNTER, OOM_TOTAL, START_TIME};
 use super::evidence::EVIDENCE_NAMES;
 use super::group::Pace;
+use super::judge::asks;
 use crate::alerts::PresenterConfig;
 use crate::base::Labels;
 use crate::containers::id_in_cgroup;
 use crate::exposition::{Selection, m2};
 use crate::outbox::OutboxConfig;
-use crate::policy::{Identity, PolicyConfig};
+use crate::policy::{Identity, Mode, PolicyConfig};
 use crate::promql::EvalOptions;
 use crate::regex::Pattern;
-use crate::rules::{self, Group};
+use crate::rules::{self, Action, Group};
 use crate::window::{Caps, Retention};
 
 /// A complete configuration of the engine.
@@ -54,6 +55,15 @@ pub struct Setup {
 }
 
 impl Setup {
+    /// With nobody to ask, everything that would be asked is only observed.
+    pub(super) fn settled(mut self) -> Setup {
+        if self.outbox.is_none() {
+            self.policy.mode = Mode::Observe;
+            self.policy.modes.clear();
+        }
+        self
+    }
+
     /// How long each name must be kept so that every rule sees all it asks for.
     pub fn retention(&self) -> Retention {
         let reads = rules::reads(&self.groups);
@@ -72,7 +82,7 @@ impl Setup {
         if reads.is_open() {
             return Selection::all();
         }
-        let evidence = if self.outbox.is_some() { &EVIDENCE_NAMES[..] } else { &[] };
+        let evidence = if self.judges() { &EVIDENCE_NAMES[..] } else { &[] };
         // The fused count is made of these, among others.
         let fused = if self.reads_oom() { &[OOM_COUNTER, START_TIME][..] } else { &[] };
         let names = reads
@@ -80,6 +90,11 @@ impl Setup {
             .flat_map(|(name, _)| m2::raw_names(name).into_iter().chain([name.to_owned()]))
             .chain(evidence.iter().chain(fused).map(|name| (*name).to_owned()));
         Selection::only(names, self.keep.clone())
+    }
+
+    /// Whether any rule asks for something to be done.
+    fn judges(&self) -> bool {
+        self.groups.iter().flat_map(|group| &group.rules).any(|rule| asks(rule) != Action::None)
     }
 
     fn reads_oom(&self) -> bool {

@@ -2,12 +2,13 @@
 
 use super::fact::Fact;
 use crate::alerts::Post;
+use crate::audit::Record;
 use crate::base::{Batch, Change, TargetId};
 use crate::outbox::{Attempt, Delivery, OperatorError, State};
 use crate::window::Detached;
 
 /// The outcome of one event. The shell starts the requests, hands the changes to the journal, tells
-/// the facts and delivers the answers; the order among the four does not matter, because an edge
+/// the facts, hands the records to the audit and delivers the answers; the order among these does not matter, because an edge
 /// appears among the requests only after the receipt for its commit came in.
 #[derive(Debug, Default)]
 pub struct Step {
@@ -17,6 +18,8 @@ pub struct Step {
     pub changes: Option<(Batch, Vec<Change>)>,
     /// To tell: log lines, counters, timeline.
     pub facts: Vec<Fact>,
+    /// To write down for good: what of the facts belongs into the audit.
+    pub records: Vec<Record>,
     /// What readers and operators asked for.
     pub answers: Vec<Answer>,
 }

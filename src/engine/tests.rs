@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::*;
 
+mod audit;
 mod containers;
 mod durable;
 mod holds;
@@ -39,6 +40,7 @@ struct World {
     holds: Vec<(&'static str, String)>,
     events: Vec<serde_json::Value>,
     rows: Vec<Change>,
+    records: Vec<crate::audit::Record>,
 }
 
 fn setup(rules: &str, policy: PolicyConfig) -> Setup {
@@ -101,6 +103,7 @@ impl World {
             holds: Vec::new(),
             events: Vec::new(),
             rows,
+            records: Vec::new(),
         };
         world.find_targets(1);
         world
@@ -156,6 +159,7 @@ impl World {
                 Fact::Held { reason, lifted_by, .. } => Some((reason.name(), lifted_by.clone())),
                 _ => None,
             }));
+            self.records.extend(step.records);
             if let Some((batch, changes)) = step.changes {
                 self.rows.extend(changes);
                 if self.commits {
@@ -237,29 +241,6 @@ fn memory(name: &str, bytes: u32) -> String {
         "container_memory_working_set_bytes{{name=\"{name}\"}} {bytes}\n\
          container_spec_memory_limit_bytes{{name=\"{name}\"}} 100\n"
     )
-}
-
-#[test]
-fn an_alert_becomes_one_restart_and_its_end_is_told() {
-    let mut world = World::new(HIGH, acting());
-    let high = memory("acme-web", 95);
-    assert_eq!(world.slot(Some(&high)), ["pending"]);
-    assert_eq!(world.slot(Some(&high)), [""; 0]);
-    assert_eq!(world.slot(Some(&high)), ["firing", "decided restart dry=false"]);
-    assert_eq!(world.slot(Some(&high)), [""; 0], "asked once per episode");
-    assert_eq!(world.slot(Some(&memory("acme-web", 10))), ["resolved"]);
-    let types = ["alert.firing", "container.restart.requested", "alert.resolved"];
-    assert_eq!(world.event_types(), types);
-    let action = &world.events[1]["data"];
-    assert_eq!(action["action"]["params"]["service"], "acme/app");
-    assert_eq!(action["evidence"]["ratio"], 0.95);
-    assert_eq!(action["tenant_id"], "acme");
-    for _ in 0..3 {
-        world.slot(Some(&high));
-    }
-    let held = world.slot(Some(&high));
-    assert_eq!(held, [""; 0]);
-    assert!(!world.event_types()[3..].contains(&"container.restart.requested"), "cool-down");
 }
 
 #[test]

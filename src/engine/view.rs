@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::quality::Quality;
 use super::recent::Evaluation;
 use crate::alerts::Alert;
+use crate::audit;
 use crate::base::{Labels, Timestamp};
 use crate::containers::{Container, Counts, Death};
 use crate::exposition::Metadata;
@@ -37,6 +38,8 @@ pub struct View {
     pub outbox: OutboxView,
     /// The durable journal.
     pub journal: JournalView,
+    /// How the audit fares.
+    pub audit: audit::State,
     /// Why the last reload failed, if it did.
     pub reload_error: Option<String>,
     /// What has been counted since the start.

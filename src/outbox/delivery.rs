@@ -163,10 +163,8 @@ pub enum Fact {
     },
     /// An attempt failed and will be repeated.
     Retrying {
-        /// Which delivery.
-        id: DeliveryId,
-        /// Failed attempts so far.
-        attempts: u32,
+        /// What is repeated; its attempts so far have failed.
+        delivery: Box<Delivery>,
         /// Earliest next try.
         after: Duration,
         /// Why it failed.

@@ -318,8 +318,8 @@ impl Outbox {
         let Delivery { id, attempts, last_error, .. } = &mut entry.delivery;
         let pause = retry::pause(id, *attempts);
         *last_error = Some(why.clone());
-        let fact =
-            Fact::Retrying { id: id.clone(), attempts: *attempts, after: pause.max(quiet), why };
+        let delivery = Box::new(entry.delivery.clone());
+        let fact = Fact::Retrying { delivery, after: pause.max(quiet), why };
         entry.due = now.monotonic + pause;
         turn.facts.push(fact);
     }

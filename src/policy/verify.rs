@@ -62,6 +62,9 @@ pub struct Request {
     pub alert: String,
     /// The alert's fingerprint, 16 hex digits.
     pub fingerprint: String,
+    /// Of the alert and its episode; `""` in rows that are older than this field.
+    #[serde(default)]
+    pub trace_id: String,
     /// When the container had started that was to be restarted.
     pub started_before: Option<Timestamp>,
     /// When it was decided.

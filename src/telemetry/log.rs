@@ -38,6 +38,8 @@ pub fn record(fact: &Fact) {
         | Fact::AlertmanagerRecovered { .. }
         | Fact::JournalFailing { .. }
         | Fact::JournalRecovered
+        | Fact::AuditFailing { .. }
+        | Fact::AuditRecovered { .. }
         | Fact::DockerConnected { .. }
         | Fact::DockerLost { .. }
         | Fact::ClockStepped { .. }
@@ -92,25 +94,26 @@ fn of_measuring(fact: &Fact) {
 fn of_judgement(fact: &Fact) {
     match fact {
         Fact::AlertPending { labels, value } => info!(%labels, value, "an alert is pending"),
-        Fact::AlertFiring { labels, annotations, value } => {
+        Fact::AlertFiring { labels, annotations, value, .. } => {
             let summary = annotations.get("summary").unwrap_or_default();
             info!(%labels, value, summary, "an alert fires");
         }
         Fact::AlertResolved { labels, started_at, reason } => {
             info!(%labels, %started_at, ?reason, "an alert has ended");
         }
-        Fact::AlertUnknown { labels, doubt } => {
+        Fact::AlertUnknown { labels, doubt, .. } => {
             warn!(%labels, why = %doubt, "an alert is unknown: its inputs are missing");
         }
-        Fact::AlertKnown { labels } => warn!(%labels, "the inputs of an alert are back"),
-        Fact::Decided { labels, action, dry_run, subject } => {
+        Fact::AlertKnown { labels, .. } => warn!(%labels, "the inputs of an alert are back"),
+        Fact::Decided { labels, action, dry_run, subject, .. } => {
             info!(%labels, action, dry_run, subject, "an action was decided");
         }
-        Fact::Held { labels, action, reason, lifted_by } => {
+        Fact::Held { labels, action, reason, lifted_by, .. } => {
             let reason = reason.name();
             info!(%labels, action, reason, lifted_by, "an action was decided and held");
         }
-        Fact::Outcome { subject, outcome, why } => {
+        Fact::Outcome { request, outcome, why } => {
+            let subject = &request.subject;
             info!(subject, outcome, why, "an action has an outcome");
         }
         Fact::HostIncident { started: true, reason, tenants } => {
@@ -142,7 +145,8 @@ fn of_outbox(fact: &outbox::Fact) {
             let decision = answer.decision.as_deref().unwrap_or_default();
             info!(%id, %event_type, tenant = key, attempts, decision, "a webhook was accepted");
         }
-        outbox::Fact::Retrying { id, attempts, after, why } => {
+        outbox::Fact::Retrying { delivery, after, why } => {
+            let Delivery { id, attempts, .. } = &**delivery;
             warn!(%id, attempts, ?after, why, "a webhook failed and will be repeated");
         }
         outbox::Fact::DeadLettered { delivery } => {
@@ -196,6 +200,16 @@ fn of_operation(fact: &Fact) {
             error!(error, "the journal cannot be written: webhooks wait");
         }
         Fact::JournalRecovered => warn!("the journal can be written again"),
+        Fact::AuditFailing { error, first: true } => {
+            error!(error, "the audit cannot be written: its records wait");
+        }
+        Fact::AuditFailing { error, first: false } => {
+            debug!(error, "the audit still cannot be written");
+        }
+        Fact::AuditRecovered { lost: 0 } => warn!("the audit can be written again"),
+        Fact::AuditRecovered { lost } => {
+            error!(lost, "the audit can be written again; records were given up meanwhile");
+        }
         Fact::DockerConnected { version } => info!(version, "Docker answers"),
         Fact::DockerLost { error, first: true } => warn!(
             error,
@@ -233,6 +247,7 @@ mod tests {
     use super::*;
     use crate::alerts::{Doubt, ResolveReason};
     use crate::base::{DeliveryId, Labels, RuleId, Timestamp};
+    use crate::engine::Judged;
 
     /// Collects what is written.
     #[derive(Clone, Default)]
@@ -331,24 +346,52 @@ mod tests {
         let fact = Fact::AlertPending { labels: labels.clone(), value: 1.0 };
         check(&fact, "INFO", "an alert is pending", shown);
         let annotations = Labels::from_pairs([("summary", "acme is full")]);
-        let fact = Fact::AlertFiring { labels: labels.clone(), annotations, value: 0.95 };
+        let started_at = Timestamp(0);
+        let labels_too = labels.clone();
+        let fact = Fact::AlertFiring { labels: labels_too, annotations, value: 0.95, started_at };
         check(&fact, "INFO", "an alert fires", ("summary", "acme is full"));
         let reason = ResolveReason::ConditionCleared;
         let fact = Fact::AlertResolved { labels: labels.clone(), started_at: Timestamp(0), reason };
         check(&fact, "INFO", "an alert has ended", ("reason", "ConditionCleared"));
-        let fact = Fact::AlertUnknown { labels: labels.clone(), doubt: Doubt::RangeNotCovered };
+        let doubt = Doubt::RangeNotCovered;
+        let fact = Fact::AlertUnknown { labels: labels.clone(), started_at, doubt };
         let message = "an alert is unknown: its inputs are missing";
         check(&fact, "WARN", message, ("why", "the rule looks back to before the start"));
+        let judged = Box::new(Judged {
+            started_at,
+            cause: "leak",
+            evidence: outbox::Evidence::default(),
+            delivery: None,
+        });
         let fact = Fact::Held {
             labels,
             action: "restart",
             reason: HoldReason::CoolDown,
             lifted_by: HoldReason::CoolDown.lifted_by().to_owned(),
+            judged,
         };
         check(&fact, "INFO", "an action was decided and held", ("reason", "cool_down"));
-        let fact = Fact::Outbox(outbox::Fact::Retrying {
+        let fact = Fact::AuditFailing { error: "full".to_owned(), first: true };
+        let message = "the audit cannot be written: its records wait";
+        check(&fact, "ERROR", message, ("error", "full"));
+        let fact = Fact::AuditRecovered { lost: 3 };
+        let message = "the audit can be written again; records were given up meanwhile";
+        check(&fact, "ERROR", message, ("lost", "3"));
+        let delivery = Delivery {
             id: DeliveryId("evt_1".to_owned()),
+            sequence: 1,
+            key: String::new(),
+            event_type: outbox::EventType::AlertFiring,
+            supersedes: String::new(),
+            body: Arc::from("{}"),
+            decided_at: started_at,
+            expires_at: None,
             attempts: 3,
+            refusals: 0,
+            last_error: None,
+        };
+        let fact = Fact::Outbox(outbox::Fact::Retrying {
+            delivery: Box::new(delivery),
             after: std::time::Duration::from_secs(5),
             why: "503".to_owned(),
         });

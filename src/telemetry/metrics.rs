@@ -45,6 +45,7 @@ pub fn metrics_text(view: &View, process: &Process) -> String {
     of_alertmanagers(&mut page, view);
     of_outbox(&mut page, view);
     of_journal(&mut page, view);
+    of_audit(&mut page, view);
     page.finish()
 }
 
@@ -302,6 +303,16 @@ fn of_journal(page: &mut Page, view: &View) {
         view.counters.rows_unreadable,
         "Rows of the journal that could not be read at the start and were left where they are.",
     );
+}
+
+fn of_audit(page: &mut Page, view: &View) {
+    let audit = &view.audit;
+    let failing = flag(audit.failing.is_some());
+    page.gauge("plimsoll_audit_failing", failing, "Whether the last write of the audit failed.");
+    let help = "The number of the newest record of the audit that is on disk.";
+    page.gauge("plimsoll_audit_sequence", audit.sequence as f64, help);
+    let help = "Records of the audit that were given up because the disk took none.";
+    page.counter("plimsoll_audit_lost_total", audit.lost, help);
 }
 
 fn seconds(at: Timestamp) -> f64 {

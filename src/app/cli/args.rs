@@ -42,6 +42,9 @@ pub enum Command {
     /// Look at and work on webhooks that wait or were given up.
     #[command(subcommand)]
     Outbox(OutboxCommand),
+    /// Read the audit: every edge, decision, hold, delivery and outcome, one line each.
+    #[command(subcommand)]
+    Audit(AuditCommand),
     /// Send one clearly marked test, to see that it arrives.
     SendTest(SendTestArgs),
     /// Print the version.
@@ -237,6 +240,38 @@ pub struct OutboxPlace {
     /// Ask the plimsoll that listens here [default: the journal, or `web.listen` if it runs].
     #[arg(long, conflicts_with = "config")]
     pub url: Option<String>,
+}
+
+#[derive(Subcommand, Debug)]
+pub enum AuditCommand {
+    /// Show records, oldest first.
+    Show(AuditShowArgs),
+    /// Check that no record was changed, removed, moved or added.
+    Verify(AuditVerifyArgs),
+}
+
+#[derive(Arguments, Debug)]
+pub struct AuditShowArgs {
+    #[command(flatten)]
+    pub file: ConfigFile,
+    /// How far back.
+    #[arg(long, value_name = "DURATION", default_value = "24h")]
+    pub since: String,
+    /// Only records about this tenant.
+    #[arg(long)]
+    pub tenant: Option<String>,
+}
+
+#[derive(Arguments, Debug)]
+pub struct AuditVerifyArgs {
+    /// Files in the order of their names; none: those of the configuration's state directory.
+    #[arg(value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    #[command(flatten)]
+    pub file: ConfigFile,
+    /// `audit_head` of a heartbeat: a record with this hash must be there, or the end was cut off.
+    #[arg(long, value_name = "HASH")]
+    pub head: Option<String>,
 }
 
 #[derive(Arguments, Debug)]

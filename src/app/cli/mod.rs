@@ -5,6 +5,7 @@
 
 mod args;
 mod ask;
+mod audit;
 mod check;
 mod explain;
 mod health;
@@ -90,6 +91,7 @@ fn execute(
         Command::Test(Test::Rules(args)) => test_rules::test_rules(&args, out),
         Command::Healthcheck(args) => health::healthcheck(&args, out),
         Command::Outbox(command) => outbox::outbox(&command, environment, out),
+        Command::Audit(command) => audit::audit(command, environment, out),
         Command::SendTest(args) => send_test::send_test(&args, out),
         Command::Query(args) => query::query(&args, out),
         Command::Replay(args) => replay::replay_command(&args, out),

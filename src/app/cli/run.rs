@@ -112,6 +112,7 @@ async fn live(
         clock,
         opened,
         checkpoint: Some(dir.join("window")),
+        audit: Some(setup::audit(&config, &dir)),
         tell: Box::new(telemetry::record),
     })?;
     let reloader = Reloader::new(path, host, &config, handles.reloads);

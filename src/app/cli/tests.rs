@@ -51,6 +51,7 @@ fn help_is_data_and_nonsense_is_usage() {
         "replay",
         "explain",
         "healthcheck",
+        "audit",
         "outbox",
         "send-test",
         "version",

@@ -11,6 +11,9 @@ use crate::send::WebhookConfig;
 use crate::window::Caps;
 use crate::yaml::{Cursor, Fields, read};
 
+/// Less would be turned over by one bad hour.
+const AUDIT_FILE_BYTES_MIN: u64 = 1 << 20;
+
 /// `storage`
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct StorageConfig {
@@ -18,6 +21,10 @@ pub struct StorageConfig {
     pub path: Option<PathBuf>,
     /// Which store; absent: redb.
     pub kind: Option<StoreKind>,
+    /// A file of the audit that has reached this size is followed by the next; absent: 16 MiB.
+    pub audit_file_bytes: Option<u64>,
+    /// Files of the audit that are kept; absent: 8.
+    pub audit_files: Option<u64>,
 }
 
 impl StorageConfig {
@@ -30,11 +37,25 @@ impl StorageConfig {
             (StoreKind::Sled.name(), StoreKind::Sled),
         ];
         let kind = fields.optional("store", |at| read::one_of(at, &kinds));
+        let audit_file_bytes = fields.optional("audit_file_size", |mut at| {
+            let bytes = read::bytes(at.again())?;
+            if bytes < AUDIT_FILE_BYTES_MIN {
+                at.error("a file of the audit needs at least 1MiB");
+            }
+            Some(bytes)
+        });
+        let audit_files = fields.optional("audit_files", |mut at| {
+            let files = read::integer(at.again())?;
+            if files < 2 {
+                at.error("at least two files: one is written to while the other is full");
+            }
+            Some(files)
+        });
         for key in ["tsdb", "exemplars"] {
             fields.unsupported(key, "plimsoll keeps no time series on disk");
         }
         fields.finish();
-        Some(StorageConfig { path, kind })
+        Some(StorageConfig { path, kind, audit_file_bytes, audit_files })
     }
 }
 

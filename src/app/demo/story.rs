@@ -260,7 +260,8 @@ impl<W: Write> Story<W> {
                 let text = format!("Decides to ask for an action about {about}: {action}.");
                 self.teller.say(at, Who::Plimsoll, &text);
             }
-            Fact::Outbox(outbox::Fact::Retrying { attempts, why, .. }) => {
+            Fact::Outbox(outbox::Fact::Retrying { delivery, why, .. }) => {
+                let attempts = delivery.attempts;
                 let text = format!(
                     "No answer it can rely on (attempt {attempts}, {why}): the same delivery goes again."
                 );
@@ -271,6 +272,7 @@ impl<W: Write> Story<W> {
             | Fact::AlertmanagerFailed { .. }
             | Fact::EndHeld { .. }
             | Fact::JournalFailing { .. }
+            | Fact::AuditFailing { .. }
             | Fact::Outbox(outbox::Fact::DeadLettered { .. } | outbox::Fact::Paused { .. }) => {
                 let trouble = format!("{fact:?}");
                 self.teller.say(at, Who::Demo, &format!("This should not happen: {trouble}"));

@@ -290,15 +290,15 @@ fn actions(facts: &[Told<Fact>]) -> Vec<Action> {
     let mut outcomes = Vec::new();
     for told in facts {
         match &told.what {
-            Fact::Decided { labels, action, dry_run, subject } => {
+            Fact::Decided { labels, action, dry_run, subject, .. } => {
                 let how = if *dry_run { How::DryRun } else { How::Requested };
                 add(told, labels, action, subject.clone(), how);
             }
             Fact::Held { labels, action, reason: HoldReason::Observe, .. } => {
                 add(told, labels, action, subject(labels), How::Observed);
             }
-            Fact::Outcome { subject, outcome, .. } => {
-                outcomes.push((told.after, subject, *outcome));
+            Fact::Outcome { request, outcome, .. } => {
+                outcomes.push((told.after, &request.subject, *outcome));
             }
             _ => {}
         }

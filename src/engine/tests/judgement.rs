@@ -117,3 +117,26 @@ fn a_crash_forgets_no_open_question() {
     let mut after = World::restarted(setup(RULES, policy), &before, 1);
     assert_eq!(until(&mut after, &high, "outcome", 140).as_deref(), Some("outcome ineffective"));
 }
+
+#[test]
+fn an_alert_becomes_one_restart_and_its_end_is_told() {
+    let mut world = World::new(HIGH, acting());
+    let high = memory("acme-web", 95);
+    assert_eq!(world.slot(Some(&high)), ["pending"]);
+    assert_eq!(world.slot(Some(&high)), [""; 0]);
+    assert_eq!(world.slot(Some(&high)), ["firing", "decided restart dry=false"]);
+    assert_eq!(world.slot(Some(&high)), [""; 0], "asked once per episode");
+    assert_eq!(world.slot(Some(&memory("acme-web", 10))), ["resolved"]);
+    let types = ["alert.firing", "container.restart.requested", "alert.resolved"];
+    assert_eq!(world.event_types(), types);
+    let action = &world.events[1]["data"];
+    assert_eq!(action["action"]["params"]["service"], "acme/app");
+    assert_eq!(action["evidence"]["ratio"], 0.95);
+    assert_eq!(action["tenant_id"], "acme");
+    for _ in 0..3 {
+        world.slot(Some(&high));
+    }
+    let held = world.slot(Some(&high));
+    assert_eq!(held, [""; 0]);
+    assert!(!world.event_types()[3..].contains(&"container.restart.requested"), "cool-down");
+}

@@ -1,0 +1,136 @@
+//! Whether a row of lines is a chain, and where it is not.
+//!
+//! After a break the check goes on from the line it stands on, so that one changed line is told as
+//! one break and not as one for each line behind it.
+
+use super::chain::{Chain, Link, LinkError};
+use crate::base::Timestamp;
+
+/// Where a chain is broken, and how.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Break {
+    /// The line is not what was written.
+    Line(LinkError),
+    /// The line is whole, and does not continue the one before.
+    Link {
+        /// What the line before asks for.
+        expected: Chain,
+        /// The number found.
+        n: u64,
+    },
+}
+
+impl std::fmt::Display for Break {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Break::Line(error) => error.fmt(f),
+            Break::Link { expected, n } if *n == expected.sequence + 1 => {
+                write!(f, "record {n} does not continue record {}: it was replaced", n - 1)
+            }
+            Break::Link { expected, n } if *n > expected.sequence => write!(
+                f,
+                "record {n} stands where record {} should: lines are missing",
+                expected.sequence + 1
+            ),
+            Break::Link { expected, n } => write!(
+                f,
+                "record {n} stands where record {} should: lines were repeated or moved",
+                expected.sequence + 1
+            ),
+        }
+    }
+}
+
+/// A check under way, line by line.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Check {
+    /// The first record's number; `None` before it.
+    pub first: Option<u64>,
+    /// Where the chain has got to; `None` before the first record.
+    pub chain: Option<Chain>,
+    /// Records that were believed.
+    pub records: u64,
+    /// The newest of them.
+    pub newest: Option<Timestamp>,
+    /// Set by a line that cannot be read: the next one has nothing to continue.
+    is_torn: bool,
+}
+
+impl Check {
+    /// Takes the next line, without its line break.
+    pub fn take(&mut self, line: &[u8]) -> Result<Link, Break> {
+        let link = match Link::read(line) {
+            Ok(link) => link,
+            Err(error) => {
+                self.is_torn = true;
+                return Err(Break::Line(error));
+            }
+        };
+        let expected = self.chain.replace(link.chain());
+        self.first.get_or_insert(link.n);
+        self.records += 1;
+        self.newest = Some(link.record.at);
+        let is_torn = std::mem::take(&mut self.is_torn);
+        match expected {
+            Some(expected)
+                if !is_torn && (link.n, &link.prev) != (expected.sequence + 1, &expected.head) =>
+            {
+                Err(Break::Link { expected, n: link.n })
+            }
+            _ => Ok(link),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::{Kind, Record};
+
+    fn lines(count: usize) -> Vec<String> {
+        let mut chain = Chain::default();
+        let record = |n: usize| Record {
+            count: Some(n as u64),
+            ..Record::new(Timestamp(n as i64), Kind::AuditGap)
+        };
+        (0..count).map(|n| chain.seal(&record(n))).collect()
+    }
+
+    /// The lines (from 1) at which it breaks, and how.
+    fn breaks(lines: &[String]) -> Vec<(usize, String)> {
+        let mut check = Check::default();
+        let told = lines.iter().enumerate().filter_map(|(index, line)| {
+            Some((index + 1, check.take(line.as_bytes()).err()?.to_string()))
+        });
+        told.collect()
+    }
+
+    #[test]
+    fn a_chain_breaks_where_it_was_touched_and_nowhere_else() {
+        let whole = lines(5);
+        assert_eq!(breaks(&whole), []);
+        assert_eq!(breaks(&whole[2..]), [], "the oldest files may be gone");
+        let check = |what: &dyn Fn(&mut Vec<String>), want: &[(usize, &str)]| {
+            let mut lines = whole.clone();
+            what(&mut lines);
+            let found = breaks(&lines);
+            assert_eq!(found.len(), want.len(), "{found:?}");
+            for ((line, said), (at, words)) in found.iter().zip(want) {
+                assert!(line == at && said.contains(words), "{found:?}");
+            }
+        };
+        let changed =
+            |lines: &mut Vec<String>| lines[2] = lines[2].replace("\"count\":2", "\"count\":9");
+        check(&changed, &[(3, "it was changed")]);
+        check(&|lines| drop(lines.remove(2)), &[(3, "lines are missing")]);
+        check(&|lines| lines.swap(1, 2), &[(2, "missing"), (3, "moved"), (4, "missing")]);
+        check(&|lines| lines.insert(2, lines[1].clone()), &[(3, "repeated")]);
+        check(&|lines| lines[4] = "{\"half".to_owned(), &[(5, "not a record")]);
+        let forged = |lines: &mut Vec<String>| {
+            let mut other = Chain { sequence: 2, head: "f".repeat(64) };
+            lines[2] = other.seal(&Record::new(Timestamp(0), Kind::AuditGap));
+        };
+        check(&forged, &[(3, "it was replaced"), (4, "it was replaced")]);
+        assert_eq!(breaks(&whole[..3]), [], "a cut end is whole: that is what the head is for");
+    }
+}

@@ -1,0 +1,126 @@
+//! A record as a sentence, for `plimsoll audit show`, the story and the API: the same everywhere.
+
+use super::record::{Kind, Record};
+
+/// What would be done, what would have been done, and what it is called.
+fn verbs(action: Option<&str>) -> (&'static str, &'static str, &'static str) {
+    match action {
+        Some("restart") => ("restart", "restarted", "restart"),
+        Some("nudge") => ("offer a bigger plan to", "offered a bigger plan to", "nudge"),
+        Some("advise") => ("advise about", "advised about", "advice"),
+        Some("rollback_advice") => ("roll back a change of", "rolled back a change of", "rollback"),
+        _ => ("act on", "acted on", "action"),
+    }
+}
+
+impl Record {
+    /// What happened, in one sentence without a time.
+    pub fn sentence(&self) -> String {
+        let text = |text: &Option<String>| text.clone().unwrap_or_default();
+        let because = |word: &str| match &self.reason {
+            Some(reason) => format!("{word}{reason}"),
+            None => String::new(),
+        };
+        let (alert, event, subject) = (text(&self.alert), text(&self.event), self.who());
+        let (verb, past, noun) = verbs(self.action.as_deref());
+        let count = self.count.unwrap_or_default();
+        match self.kind {
+            Kind::AlertFiring => match &self.summary {
+                Some(summary) => format!("{alert} fires: {summary}"),
+                None => format!("{alert} fires"),
+            },
+            Kind::AlertResolved => format!("{alert} is resolved{}", because(": ")),
+            Kind::AlertUnknown => format!("{alert} is unknown{}", because(": ")),
+            Kind::AlertKnown => format!("the inputs of {alert} are back, and it still fires"),
+            Kind::ActionDecided if self.mode.as_deref() == Some("dry_run") => {
+                format!("tells, as a dry run, to {verb} {subject}{}", self.diagnosis())
+            }
+            Kind::ActionDecided => format!("asks to {verb} {subject}{}", self.diagnosis()),
+            Kind::ActionHeld => format!(
+                "would have {past} {subject}{}, held: {}; lifted by {}",
+                self.diagnosis(),
+                text(&self.reason),
+                text(&self.lifted_by)
+            ),
+            Kind::ActionOutcome => {
+                format!("the {noun} of {subject}: {}{}", text(&self.outcome), because(": "))
+            }
+            Kind::DeliveryAccepted => match &self.decision {
+                Some(decision) => {
+                    format!("{event} delivered, answered {decision}{}", because(": "))
+                }
+                None => format!("{event} delivered"),
+            },
+            Kind::DeliveryFailed => {
+                let attempts = self.attempts.unwrap_or_default();
+                format!("attempt {attempts} at {event} failed{}", because(": "))
+            }
+            Kind::DeliveryRefused => format!("{event} was refused for good{}", because(": ")),
+            Kind::DeliveryExpired => format!("{event} expired before it was taken: withdrawn"),
+            Kind::DeliveryRetried => "an operator asked for another try".to_owned(),
+            Kind::DeliveryDropped => format!("an operator gave {event} up"),
+            Kind::DeliveryLost => format!("{count} deliveries were given up: too many waited"),
+            Kind::SinkPaused => format!("the Control Plane refuses us{}", because(": ")),
+            Kind::SinkResumed => "the Control Plane takes webhooks again".to_owned(),
+            Kind::HostIncidentStarted => format!(
+                "a host incident began, actions are frozen{} ({})",
+                because(": "),
+                self.tenants.join(", ")
+            ),
+            Kind::HostIncidentEnded => "the host incident is over".to_owned(),
+            Kind::SidecarStarted => format!(
+                "plimsoll started and took over {count} alert{}{}",
+                if count == 1 { "" } else { "s" },
+                because("; ")
+            ),
+            Kind::ConfigReloaded => format!("a configuration with {count} rules was taken over"),
+            Kind::ConfigRefused => format!("a configuration was refused{}", because(": ")),
+            Kind::AuditResumed => format!("the audit goes on{} ({count} bytes)", because(": ")),
+            Kind::AuditGap => format!("{count} records are missing here{}", because(": ")),
+        }
+    }
+
+    /// Whom it is about: the service, the tenant or whatever is known.
+    pub fn who(&self) -> String {
+        let named = self.subject.as_deref().or(self.tenant.as_deref());
+        named.unwrap_or("this host").to_owned()
+    }
+
+    fn diagnosis(&self) -> String {
+        match self.cause.as_deref() {
+            None | Some("unclear") => String::new(),
+            Some(cause) => format!(" ({})", cause.replace('_', " ")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::Timestamp;
+
+    #[test]
+    fn every_kind_has_words_and_holds_say_what_lifts_them() {
+        let some = |text: &str| Some(text.to_owned());
+        let record = |kind| Record {
+            alert: some("WillOom"),
+            tenant: some("acme"),
+            subject: some("acme/app"),
+            action: some("restart"),
+            cause: some("leak"),
+            reason: some("observe"),
+            lifted_by: some("mode `notify` or `act`"),
+            ..Record::new(Timestamp(0), kind)
+        };
+        let held = record(Kind::ActionHeld).sentence();
+        let want =
+            "would have restarted acme/app (leak), held: observe; lifted by mode `notify` or `act`";
+        assert_eq!(held, want);
+        let decided = Record { mode: some("request"), ..record(Kind::ActionDecided) };
+        assert_eq!(decided.sentence(), "asks to restart acme/app (leak)");
+        for kind in Kind::ALL {
+            assert!(!record(*kind).sentence().is_empty(), "{kind}");
+            assert!(!Record::new(Timestamp(0), *kind).sentence().is_empty(), "{kind}");
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! What of the facts belongs into the audit, and in which words.
+//!
+//! A record is made from the same fact as the log line and the counter, so the three cannot disagree.
+//! Signs of life (heartbeats) and measuring are no part of it, and of the failed attempts at one
+//! delivery only the 1st, 2nd, 4th, 8th and so on are: an outage must not wash the night away.
+
+use super::Engine;
+use super::fact::{Fact, Judged};
+use crate::audit::{Kind, Record, State};
+use crate::base::{Labels, Timestamp, fingerprint};
+use crate::outbox::{self, Delivery, EventType, trace_id};
+use crate::policy::Request;
+
+/// Labels that say what an alert is about, the best first.
+const SUBJECTS: [&str; 8] =
+    ["service", "name", "container", "vhost", "alertmanager", "sink", "instance", "host"];
+
+impl Engine {
+    /// What the audit's writer says.
+    pub(super) fn take_audit(&mut self, state: State) {
+        let before = std::mem::replace(&mut self.audit, state);
+        match (&before.failing, &self.audit.failing) {
+            (before, Some(error)) => {
+                let (error, first) = (error.clone(), before.is_none());
+                self.facts.push(Fact::AuditFailing { error, first });
+            }
+            (Some(_), None) => {
+                let lost = self.audit.lost - before.lost.min(self.audit.lost);
+                self.facts.push(Fact::AuditRecovered { lost });
+            }
+            (None, None) => {}
+        }
+        self.view_is_old = true;
+    }
+}
+
+/// The record of a fact, if it is one for the audit.
+pub(super) fn of(fact: &Fact, at: Timestamp) -> Option<Record> {
+    let record = match fact {
+        Fact::AlertFiring { labels, annotations, started_at, .. } => Record {
+            summary: annotations.get("summary").map(str::to_owned),
+            ..about((at, Kind::AlertFiring), labels, *started_at)
+        },
+        Fact::AlertResolved { labels, started_at, reason } => Record {
+            reason: Some(reason.words().to_owned()),
+            ..about((at, Kind::AlertResolved), labels, *started_at)
+        },
+        Fact::AlertUnknown { labels, started_at, doubt } => Record {
+            reason: Some(doubt.to_string()),
+            ..about((at, Kind::AlertUnknown), labels, *started_at)
+        },
+        Fact::AlertKnown { labels, started_at } => {
+            about((at, Kind::AlertKnown), labels, *started_at)
+        }
+        Fact::Decided { labels, action, dry_run, subject, judged } => Record {
+            action: Some((*action).to_owned()),
+            mode: Some(if *dry_run { "dry_run" } else { "request" }.to_owned()),
+            subject: Some(subject.clone()).filter(|subject| !subject.starts_with("alert:")),
+            ..weighed((at, Kind::ActionDecided), labels, judged)
+        },
+        Fact::Held { labels, action, reason, lifted_by, judged } => Record {
+            action: Some((*action).to_owned()),
+            reason: Some(reason.name().to_owned()),
+            lifted_by: Some(lifted_by.clone()),
+            ..weighed((at, Kind::ActionHeld), labels, judged)
+        },
+        Fact::Outcome { request, outcome, why } => Record {
+            outcome: Some((*outcome).to_owned()),
+            reason: Some(why.clone()),
+            ..requested((at, Kind::ActionOutcome), request)
+        },
+        Fact::HostIncident { started, reason, tenants } => Record {
+            reason: Some(reason.clone()),
+            tenants: tenants.clone(),
+            ..Record::new(
+                at,
+                if *started { Kind::HostIncidentStarted } else { Kind::HostIncidentEnded },
+            )
+        },
+        Fact::Outbox(fact) => return of_outbox(fact, at),
+        Fact::Recovered { alerts, down_for, .. } => Record {
+            count: Some(*alerts as u64),
+            reason: Some(format!("nobody watched for {} s", down_for.as_secs())),
+            ..Record::new(at, Kind::SidecarStarted)
+        },
+        Fact::Reloaded { rules, .. } => {
+            Record { count: Some(*rules as u64), ..Record::new(at, Kind::ConfigReloaded) }
+        }
+        Fact::ReloadFailed { error } => {
+            Record { reason: Some(error.clone()), ..Record::new(at, Kind::ConfigRefused) }
+        }
+        _ => return None,
+    };
+    Some(record)
+}
+
+fn of_outbox(fact: &outbox::Fact, at: Timestamp) -> Option<Record> {
+    let record = match fact {
+        outbox::Fact::Delivered { delivery, answer } => Record {
+            decision: answer.decision.clone(),
+            change_id: answer.change_id.clone(),
+            ..delivered((at, Kind::DeliveryAccepted), delivery)?
+        },
+        outbox::Fact::Retrying { delivery, why, .. } if delivery.attempts.is_power_of_two() => {
+            Record { reason: Some(why.clone()), ..delivered((at, Kind::DeliveryFailed), delivery)? }
+        }
+        outbox::Fact::Retrying { .. } => return None,
+        outbox::Fact::DeadLettered { delivery } => Record {
+            reason: delivery.last_error.clone(),
+            ..delivered((at, Kind::DeliveryRefused), delivery)?
+        },
+        outbox::Fact::Expired { request, .. } => {
+            let reason = request.last_error.clone();
+            Record { reason, ..delivered((at, Kind::DeliveryExpired), request)? }
+        }
+        outbox::Fact::Retried { id } => {
+            Record { delivery_id: Some(id.0.clone()), ..Record::new(at, Kind::DeliveryRetried) }
+        }
+        outbox::Fact::Dropped { delivery } => delivered((at, Kind::DeliveryDropped), delivery)?,
+        outbox::Fact::Overflowed { dropped, gap } => Record {
+            count: Some(*dropped),
+            delivery_id: Some(gap.0.clone()),
+            ..Record::new(at, Kind::DeliveryLost)
+        },
+        outbox::Fact::Paused { why } => {
+            Record { reason: Some(why.clone()), ..Record::new(at, Kind::SinkPaused) }
+        }
+        outbox::Fact::Resumed => Record::new(at, Kind::SinkResumed),
+    };
+    Some(record)
+}
+
+/// Who an alert is about.
+fn about((at, kind): (Timestamp, Kind), labels: &Labels, started_at: Timestamp) -> Record {
+    let label = |name: &str| labels.get(name).map(str::to_owned);
+    let fingerprint = format!("{:016x}", fingerprint(labels));
+    Record {
+        trace_id: Some(trace_id(&fingerprint, started_at)),
+        alert: label("alertname"),
+        severity: label("severity"),
+        tenant: label("tenant"),
+        subject: SUBJECTS.into_iter().find_map(label),
+        started_at: Some(started_at),
+        fingerprint: Some(fingerprint),
+        ..Record::new(at, kind)
+    }
+}
+
+/// What a decision was made from. The expression stands in the rule file.
+fn weighed(what: (Timestamp, Kind), labels: &Labels, judged: &Judged) -> Record {
+    let evidence = outbox::Evidence { expr: None, ..judged.evidence.clone() };
+    Record {
+        cause: Some(judged.cause.to_owned()),
+        evidence: serde_json::to_value(evidence).ok(),
+        delivery_id: judged.delivery.as_ref().map(|id| id.0.clone()),
+        ..about(what, labels, judged.started_at)
+    }
+}
+
+/// What a request was about whose outcome is known now. Only restarts are watched.
+fn requested((at, kind): (Timestamp, Kind), request: &Request) -> Record {
+    let some = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
+    Record {
+        trace_id: some(&request.trace_id),
+        alert: some(&request.alert),
+        fingerprint: some(&request.fingerprint),
+        tenant: some(&request.tenant),
+        subject: some(&request.subject),
+        action: Some("restart".to_owned()),
+        delivery_id: some(&request.delivery_id),
+        ..Record::new(at, kind)
+    }
+}
+
+/// What a delivery says; nothing of a heartbeat.
+fn delivered((at, kind): (Timestamp, Kind), delivery: &Delivery) -> Option<Record> {
+    if delivery.event_type == EventType::Heartbeat {
+        return None;
+    }
+    let data = delivery.event().map(|event| event.data).unwrap_or_default();
+    Some(Record {
+        trace_id: data.trace_id,
+        alert: data.alert,
+        fingerprint: data.fingerprint,
+        severity: data.severity,
+        tenant: data.tenant_id,
+        subject: data.service,
+        started_at: data.starts_at.map(|at| at.0),
+        action: data.action.map(|action| action.kind.name().to_owned()),
+        delivery_id: Some(delivery.id.0.clone()),
+        event: Some(delivery.event_type.name().to_owned()),
+        attempts: Some(u64::from(delivery.attempts)),
+        ..Record::new(at, kind)
+    })
+}
