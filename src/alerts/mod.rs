@@ -14,6 +14,6 @@ mod told;
 
 pub use alert::{Alert, AlertState, Doubt, ResolveReason};
 pub use life::{Candidate, Change, Round, Terms, advance, end_all, expire};
-pub use post::{Phase, Post, PostId, Presented, Settled, Verdict};
+pub use post::{Phase, Post, PostId, Presented, Refusal, Refused, Settled, Verdict};
 pub use present::{Due, Moment, Presenter, PresenterConfig};
 pub use tally::Tally;

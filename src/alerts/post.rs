@@ -1,7 +1,7 @@
 //! What an Alertmanager instance is to be told in one post, and how that ended.
 
 use super::alert::Alert;
-use crate::base::Timestamp;
+use crate::base::{Labels, Timestamp};
 
 /// One post to one instance; given back with its verdict.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -62,6 +62,39 @@ pub enum Verdict {
     Accepted,
     /// It does not; the reason is for people.
     Failed(String),
+}
+
+/// An alert the instance will never take as it is.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Refused {
+    /// The alert's own labels.
+    pub labels: Labels,
+    /// What it is counted under.
+    pub reason: Refusal,
+    /// What the instance said, on one line.
+    pub why: String,
+}
+
+/// Why an alert was refused for good.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Refusal {
+    /// 400 or 422: the instance finds fault with the alert.
+    BadAlert,
+    /// 413: the alert alone is more than the instance, or a proxy before it, takes.
+    TooLarge,
+}
+
+impl Refusal {
+    /// Every reason.
+    pub const ALL: [Refusal; 2] = [Refusal::BadAlert, Refusal::TooLarge];
+
+    /// The label `reason` of `plimsoll_alertmanager_alerts_refused_total`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Refusal::BadAlert => "bad_alert",
+            Refusal::TooLarge => "too_large",
+        }
+    }
 }
 
 /// An alert of a post that was accepted.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use super::clock::Clock;
-use crate::alerts::{Phase, Post, Tally, Verdict};
+use crate::alerts::{Alert, Phase, Post, Refused, Tally, Verdict};
 use crate::base::{Labels, TargetId};
 use crate::collector;
 use crate::engine::{Event, Request, ScrapeFailure, Scraped, TargetInfo};
@@ -118,14 +118,15 @@ impl Shell {
         let id = post.id;
         let Some(client) = self.alertmanagers.get(post.instance).map(Arc::clone) else {
             let verdict = Verdict::Failed("the instance is no longer configured".to_owned());
-            return self.answer(async move { Event::Posted { post: id, verdict, tally: None } });
+            let event = Event::Posted { post: id, verdict, tally: None, refused: Vec::new() };
+            return self.answer(async move { event });
         };
         let instance = post.instance;
         let dress = Arc::clone(&self.dress);
         let (inbox, reads_holds) = (self.inbox.clone(), self.reads_holds);
         self.answer(async move {
-            let alerts: Vec<Vec<u8>> =
-                post.alerts.iter().filter_map(|alert| to_json(alert, &dress)).collect();
+            let shown = post.alerts.iter().filter_map(|p| Some((&p.alert, to_json(p, &dress)?)));
+            let (shown, alerts): (Vec<&Alert>, Vec<Vec<u8>>) = shown.unzip();
             // A late incident is held as long as this instance's routes ask; they may have changed
             // since the last time, and this is rare.
             let is_late =
@@ -139,14 +140,16 @@ impl Shell {
             }
             let wanted = post.wants_tally.then_some(&*client);
             let (posted, tally) = tokio::join!(client.post_alerts(&alerts), read_tally(wanted));
-            for (index, why) in &posted.refused {
-                tracing::warn!(instance = client.name(), index, why, "alert refused for good");
-            }
+            let refused = posted.refused.into_iter().map(|(index, reason, why)| {
+                let labels = shown[index].labels.clone();
+                Refused { labels, reason, why }
+            });
+            let refused = refused.collect();
             let verdict = match posted.retry {
                 None => Verdict::Accepted,
                 Some(why) => Verdict::Failed(why),
             };
-            Event::Posted { post: id, verdict, tally }
+            Event::Posted { post: id, verdict, tally, refused }
         });
     }
 

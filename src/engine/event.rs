@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::setup::Setup;
-use crate::alerts::{PostId, Tally, Verdict};
+use crate::alerts::{PostId, Refused, Tally, Verdict};
 use crate::audit;
 use crate::base::{DeliveryId, Labels, Receipt, TargetId};
 use crate::containers::Report;
@@ -36,6 +36,8 @@ pub enum Event {
         verdict: Verdict,
         /// The instance's counters, if they were wanted and could be read.
         tally: Option<Tally>,
+        /// Alerts of the post that the instance will never take.
+        refused: Vec<Refused>,
     },
     /// An instance's counters were asked for; `None` if they could not be read.
     TallyRead {

@@ -71,6 +71,8 @@ pub enum Fact {
     HostIncident { started: bool, reason: String, tenants: Vec<String> },
     /// The edge lane moved.
     Outbox(outbox::Fact),
+    /// An Alertmanager instance will never take this alert as it is; once an hour for each.
+    AlertRefused { instance: String, labels: Labels, reason: &'static str, why: String },
     /// An Alertmanager instance cannot be reached; `first` if it could be before.
     AlertmanagerFailed { instance: String, error: String, first: bool },
     /// It can again.

@@ -7,7 +7,7 @@ use super::round::longest_alerting_interval;
 use super::step::{Request, Step};
 use super::view::{AlertmanagerView, OutboxView};
 use super::{Engine, durable};
-use crate::alerts::{Alert, Moment, Phase, PostId, Settled, Tally, Verdict};
+use crate::alerts::{Alert, Moment, Phase, PostId, Refusal, Refused, Settled, Tally, Verdict};
 use crate::base::{Labels, METRIC_NAME, Now, Timestamp, fingerprint};
 use crate::outbox::{Draft, Turn};
 
@@ -43,12 +43,13 @@ impl Engine {
         now: Now,
         post: PostId,
         verdict: Verdict,
-        tally: Option<Tally>,
+        (tally, refused): (Option<Tally>, Vec<Refused>),
     ) {
         let Some(instance) = self.presenter.instance_of(post) else { return };
         let name = self.setup.alertmanagers.get(instance).cloned().unwrap_or_default();
         let was_in_trouble = self.presenter.trouble(instance).is_some();
         self.view_is_old = true;
+        self.note_refused(now, &name, refused);
         match &verdict {
             Verdict::Accepted => {
                 self.counters.posts_accepted += 1;
@@ -156,6 +157,9 @@ impl Engine {
         let view = |(instance, url): (usize, &String)| AlertmanagerView {
             url: url.clone(),
             trouble: self.presenter.trouble(instance).map(str::to_owned),
+            refused: Refusal::ALL
+                .map(|reason| (reason.name(), self.refusals.count(url, reason)))
+                .to_vec(),
         };
         self.setup.alertmanagers.iter().enumerate().map(view).collect()
     }

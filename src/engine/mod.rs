@@ -26,6 +26,7 @@ mod outcome;
 mod quality;
 mod recent;
 mod record;
+mod refusals;
 mod rehearsal;
 mod restored;
 mod round;
@@ -42,6 +43,7 @@ use std::time::Duration;
 use self::clock::Clock;
 use self::containers::{Containers, OOM_TOTAL};
 use self::group::GroupState;
+use self::refusals::Refusals;
 use self::restored::Restored;
 use self::target::Target;
 use crate::alerts::{Alert, Presenter};
@@ -110,6 +112,7 @@ pub struct Engine {
     evaluated_at: Option<Timestamp>,
     /// Whether an instance took a post and may be due another.
     posts_waiting: bool,
+    refusals: Refusals,
     /// The newest sample of the round, which selectors may look at.
     newest_sample: Timestamp,
     /// Samples before this time were not seen.
@@ -185,6 +188,7 @@ impl Engine {
             own_written_at: None,
             evaluated_at: None,
             posts_waiting: false,
+            refusals: Refusals::default(),
             newest_sample: Timestamp(i64::MIN),
             covered_since: now.wall,
             noted_evaluation: None,
@@ -257,7 +261,9 @@ impl Engine {
             Event::Tick => {}
             Event::Scraped(scraped) => self.take_scrape(now, &scraped),
             Event::Targets { active, dropped } => self.take_targets(now, active, dropped),
-            Event::Posted { post, verdict, tally } => self.take_verdict(now, post, verdict, tally),
+            Event::Posted { post, verdict, tally, refused } => {
+                self.take_verdict(now, post, verdict, (tally, refused));
+            }
             Event::TallyRead { instance, tally } => {
                 self.posts_waiting |= self.presenter.take_tally(instance, tally);
             }

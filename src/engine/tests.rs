@@ -11,6 +11,7 @@ mod holds;
 mod inputs;
 mod judgement;
 mod page;
+mod refusals;
 mod silence;
 
 use self::page::{labels_of, scan};
@@ -35,6 +36,8 @@ struct World {
     second: i64,
     skew_s: i64,
     commits: bool,
+    /// Whether Alertmanager finds every alert too large.
+    refuses: bool,
     told: Vec<String>,
     /// Every hold told, and what lifts it.
     holds: Vec<(&'static str, String)>,
@@ -99,6 +102,7 @@ impl World {
             second,
             skew_s: 0,
             commits: true,
+            refuses: false,
             told: Vec::new(),
             holds: Vec::new(),
             events: Vec::new(),
@@ -188,7 +192,9 @@ impl World {
                 Event::Scraped(Scraped { target, duration: Duration::ZERO, result })
             }
             Request::Post(post) => {
-                Event::Posted { post: post.id, verdict: Verdict::Accepted, tally: None }
+                let refused = if self.refuses { refusals::all_of(&post) } else { Vec::new() };
+                let (post, verdict) = (post.id, Verdict::Accepted);
+                Event::Posted { post, verdict, tally: None, refused }
             }
             Request::Tally { instance } => Event::TallyRead { instance, tally: None },
             Request::Deliver(Attempt { id, body, number, .. }) => {
@@ -224,6 +230,7 @@ fn tell(fact: &Fact) -> Option<String> {
         Fact::Outcome { outcome, .. } => format!("outcome {outcome}"),
         Fact::HostIncident { started: true, .. } => "host incident".to_owned(),
         Fact::HostIncident { started: false, .. } => "host incident over".to_owned(),
+        Fact::AlertRefused { reason, .. } => format!("refused: {reason}"),
         Fact::ClockStepped { by_ms } => format!("stepped {by_ms}"),
         Fact::SeriesRefused { count, first, .. } => format!("refused {count} first={first}"),
         Fact::SeriesFit { .. } => "fit".to_owned(),

@@ -201,6 +201,8 @@ pub struct AlertmanagerView {
     pub url: String,
     /// Why it cannot be reached, if it cannot.
     pub trouble: Option<String>,
+    /// Alerts it refused for good, by reason.
+    pub refused: Vec<(&'static str, u64)>,
 }
 
 /// The edge lane.

@@ -276,6 +276,7 @@ fn view() -> View {
         alertmanagers: vec![AlertmanagerView {
             url: "http://127.0.0.1:19999/api/v2/alerts".to_owned(),
             trouble: None,
+            refused: Vec::new(),
         }],
         ..View::default()
     }

@@ -11,6 +11,7 @@ use std::time::Duration;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HOST, LOCATION};
 use reqwest::{Method, Response, StatusCode, Url};
 
+use crate::alerts::Refusal;
 use crate::base::{format_duration, parse_duration};
 use crate::endpoint::read::{http_options, relabel_rules, target_group};
 use crate::endpoint::{HttpOptions, Pool, TargetGroup, explain, redact};
@@ -68,6 +69,8 @@ pub enum PostOutcome {
     },
     /// An alert of the batch is bad; the same batch will never be taken.
     BadBatch {
+        /// What kind of fault it is.
+        reason: Refusal,
         /// What the instance said.
         why: String,
     },
@@ -78,8 +81,8 @@ pub enum PostOutcome {
 pub struct Posted {
     /// Why some were not taken and may be tried again; `None` if that holds for none.
     pub retry: Option<String>,
-    /// Those refused on their own, by index, with what the instance said. Not worth sending again.
-    pub refused: Vec<(usize, String)>,
+    /// Those refused on their own: by index, what is wrong, what the instance said.
+    pub refused: Vec<(usize, Refusal, String)>,
 }
 
 /// The longest waits over all routes of an instance.
@@ -203,8 +206,8 @@ impl AlertmanagerClient {
             posted.retry = match self.post(&array(batch)).await {
                 PostOutcome::Accepted => None,
                 PostOutcome::Retry { why } => Some(why),
-                PostOutcome::BadBatch { why } if batch.len() == 1 => {
-                    posted.refused.push((first, why));
+                PostOutcome::BadBatch { reason, why } if batch.len() == 1 => {
+                    posted.refused.push((first, reason, why));
                     None
                 }
                 PostOutcome::BadBatch { .. } => {
@@ -223,12 +226,12 @@ impl AlertmanagerClient {
         &self,
         batch: &[Vec<u8>],
         first: usize,
-        refused: &mut Vec<(usize, String)>,
+        refused: &mut Vec<(usize, Refusal, String)>,
     ) -> Option<String> {
         for (index, alert) in batch.iter().enumerate() {
             match self.post(&array(std::slice::from_ref(alert))).await {
                 PostOutcome::Accepted => {}
-                PostOutcome::BadBatch { why } => refused.push((first + index, why)),
+                PostOutcome::BadBatch { reason, why } => refused.push((first + index, reason, why)),
                 PostOutcome::Retry { why } => return Some(why),
             }
         }
@@ -245,9 +248,13 @@ impl AlertmanagerClient {
             }
             let why = refusal(&mut response).await;
             Ok(match status {
-                StatusCode::BAD_REQUEST
-                | StatusCode::UNPROCESSABLE_ENTITY
-                | StatusCode::PAYLOAD_TOO_LARGE => PostOutcome::BadBatch { why },
+                StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY => {
+                    PostOutcome::BadBatch { reason: Refusal::BadAlert, why }
+                }
+                StatusCode::PAYLOAD_TOO_LARGE => {
+                    PostOutcome::BadBatch { reason: Refusal::TooLarge, why }
+                }
+                // Others speak of the way in (credentials, path, method) or of the moment.
                 _ => PostOutcome::Retry { why },
             })
         };
@@ -443,8 +450,10 @@ mod tests {
         let alerts: Vec<Vec<u8>> =
             names.iter().map(|name| serde_json::to_vec(name).expect("a string")).collect();
         let posted = client.post_alerts(&alerts).await;
-        assert!(posted.refused.iter().all(|(_, why)| why.contains("400") && why.contains("label")));
-        let refused = posted.refused.iter().map(|(index, _)| *index).collect();
+        for (_, reason, why) in &posted.refused {
+            assert!(*reason == Refusal::BadAlert && why.contains("400") && why.contains("label"));
+        }
+        let refused = posted.refused.iter().map(|(index, ..)| *index).collect();
         let mut stored = stored.lock().expect("unpoisoned").clone();
         stored.dedup();
         (posted.retry, refused, stored)

@@ -34,6 +34,7 @@ pub fn record(fact: &Fact) {
         }
         Fact::Outbox(fact) => of_outbox(fact),
         Fact::AlertmanagerFailed { .. }
+        | Fact::AlertRefused { .. }
         | Fact::EndHeld { .. }
         | Fact::AlertmanagerRecovered { .. }
         | Fact::JournalFailing { .. }
@@ -189,6 +190,11 @@ fn of_operation(fact: &Fact) {
         Fact::AlertmanagerFailed { instance, error, first: false } => {
             debug!(alertmanager = instance, error, "an Alertmanager still takes no alerts");
         }
+        Fact::AlertRefused { instance, labels, reason, why } => error!(
+            alertmanager = instance, %labels, reason, why,
+            hint = "mend the rule's labels or annotations; the other alerts were taken",
+            "an Alertmanager refuses an alert for good"
+        ),
         Fact::AlertmanagerRecovered { instance } => {
             warn!(alertmanager = instance, "an Alertmanager takes alerts again");
         }
@@ -322,6 +328,13 @@ mod tests {
         let name = ("alertmanager", "http://am:9093/");
         check(&failed(true), "ERROR", "an Alertmanager takes no alerts", name);
         check(&failed(false), "DEBUG", "an Alertmanager still takes no alerts", name);
+        let fact = Fact::AlertRefused {
+            instance: instance.clone(),
+            labels: Labels::from_pairs([("alertname", "High")]),
+            reason: "bad_alert",
+            why: "400".to_owned(),
+        };
+        check(&fact, "ERROR", "an Alertmanager refuses an alert for good", ("reason", "bad_alert"));
         let fact = Fact::AlertmanagerRecovered { instance };
         check(&fact, "WARN", "an Alertmanager takes alerts again", name);
         let fact = Fact::JournalFailing { error };

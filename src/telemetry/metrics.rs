@@ -249,6 +249,14 @@ fn of_alertmanagers(page: &mut Page, view: &View) {
     for instance in &view.alertmanagers {
         up.add(&[("alertmanager", &instance.url)], flag(instance.trouble.is_none()));
     }
+    let help = "Alerts an Alertmanager refused for good, at each attempt.";
+    let name = "plimsoll_alertmanager_alerts_refused_total";
+    let mut refused = page.family(name, Kind::Counter, help);
+    for instance in &view.alertmanagers {
+        for (reason, count) in &instance.refused {
+            refused.add(&[("alertmanager", &instance.url), ("reason", reason)], *count as f64);
+        }
+    }
     let help = "Posts to Alertmanager, by what became of them.";
     let mut posts = page.family("plimsoll_alertmanager_posts_total", Kind::Counter, help);
     posts.add(&[("outcome", "accepted")], view.counters.posts_accepted as f64);
@@ -369,6 +377,7 @@ mod tests {
         let alertmanager = |url: &str, trouble: Option<&str>| AlertmanagerView {
             url: url.to_owned(),
             trouble: trouble.map(str::to_owned),
+            refused: vec![("bad_alert", 0), ("too_large", 7)],
         };
         View {
             groups: vec![Arc::new(group)],
@@ -425,6 +434,8 @@ mod tests {
             "plimsoll_journal_failing 0".to_owned(),
             "plimsoll_alertmanager_up{alertmanager=\"http://a:9093/\"} 1".to_owned(),
             "plimsoll_alertmanager_up{alertmanager=\"http://b:9093/\"} 0".to_owned(),
+            "plimsoll_alertmanager_alerts_refused_total{alertmanager=\"http://a:9093/\",reason=\"too_large\"} 7"
+                .to_owned(),
             "prometheus_config_last_reload_successful 0".to_owned(),
             format!("prometheus_rule_evaluations_total{{{group}}} 70"),
             format!("prometheus_rule_evaluation_failures_total{{{group}}} 7"),

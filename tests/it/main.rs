@@ -7,6 +7,7 @@
     reason = "tests drive real processes, wait in real time and show the log of one that failed"
 )]
 
+mod alertmanager;
 mod audit;
 #[path = "../support/cgroups.rs"]
 mod cgroups;

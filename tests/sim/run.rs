@@ -364,7 +364,7 @@ impl Run {
         }
         let is_read = wants_tally && verdict == Verdict::Accepted;
         let tally = is_read.then(|| self.check.tally(self.now, instance));
-        self.tell(after, Event::Posted { post: id, verdict, tally });
+        self.tell(after, Event::Posted { post: id, verdict, tally, refused: Vec::new() });
     }
 
     fn read_tally(&mut self, instance: usize) {

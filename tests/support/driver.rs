@@ -130,8 +130,12 @@ impl Driver {
             }
             Request::Post(post) => {
                 self.heard.extend(post.alerts.into_iter().map(|alert| (at, alert)));
-                let event =
-                    Event::Posted { post: post.id, verdict: Verdict::Accepted, tally: None };
+                let event = Event::Posted {
+                    post: post.id,
+                    verdict: Verdict::Accepted,
+                    tally: None,
+                    refused: Vec::new(),
+                };
                 self.later(REPLY_AFTER, event);
             }
             Request::Tally { instance } => {

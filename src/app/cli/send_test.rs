@@ -84,7 +84,7 @@ async fn to_alertmanagers(config: &Config) -> Vec<Tested> {
             None => Some("alerting.alert_relabel_configs drops the test alert".to_owned()),
             Some(body) => {
                 let posted = client.post_alerts(std::slice::from_ref(body)).await;
-                posted.retry.or_else(|| posted.refused.into_iter().next().map(|(_, why)| why))
+                posted.retry.or_else(|| posted.refused.into_iter().next().map(|(_, _, why)| why))
             }
         };
         tested.push(Tested { to: client.name(), accepted: why.is_none(), why });

@@ -243,7 +243,10 @@ impl<S: Surroundings> World<S> {
                     let told = post.alerts.into_iter().map(|what| Told { after, at, what });
                     self.heard.extend(told);
                 }
-                self.answer(REPLY_AFTER, Event::Posted { post: post.id, verdict, tally: None });
+                self.answer(
+                    REPLY_AFTER,
+                    Event::Posted { post: post.id, verdict, tally: None, refused: Vec::new() },
+                );
             }
             Request::Tally { instance } => {
                 self.answer(REPLY_AFTER, Event::TallyRead { instance, tally: None });
