@@ -24,7 +24,7 @@ mod trim;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use self::retry::{LEASE, LONGEST, REFUSALS_MAX};
+use self::retry::{LONGEST, REFUSALS_MAX};
 use crate::base::{Batch, Change, DeliveryId, HashMap, Now, Receipt, Table};
 
 pub use delivery::{Answer, Attempt, Delivery, Draft, Fact, Outcome, Reply, Stats, Totals};
@@ -35,6 +35,7 @@ pub use event::{
 pub use id::{dedup_key, delivery_id, trace_id};
 pub use listed::{Listed, State};
 pub use operator::OperatorError;
+pub use retry::LEASE;
 
 /// What can be set.
 #[derive(Clone, PartialEq, Eq, Debug)]

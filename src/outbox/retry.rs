@@ -18,9 +18,10 @@ pub(super) const LONGEST: Duration = Duration::from_secs(30);
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(600);
 /// A message refused this often is a dead letter, so that it no longer blocks its tenant.
 pub(super) const REFUSALS_MAX: u32 = 3;
-/// An attempt that has not been answered by then is lost with its task (the sender's own timeout
-/// is 15 s, so this fires only on a fault of ours).
-pub(super) const LEASE: Duration = Duration::from_secs(60);
+/// An attempt that has not been answered by then is lost with its task. The sender's own timeout is
+/// shorter (15 s, or what the configuration says, which must be less than this), so this fires only
+/// on a fault of ours.
+pub const LEASE: Duration = Duration::from_secs(60);
 
 /// The pause before the next try after `attempts` failed ones (at least 1): exponential, capped,
 /// then between half and all of it.

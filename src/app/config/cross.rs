@@ -130,6 +130,6 @@ fn the_control_plane_cannot_be_asked(config: &Config) -> Option<Finding> {
 fn anyone_may_reload(config: &Config) -> Option<Finding> {
     let web = &config.web;
     let open = web.enable_lifecycle && !web.listen.ip().is_loopback();
-    let message = "whoever reaches this address may reload the configuration: the API has no login";
+    let message = "whoever reaches this address may reload the configuration and drop webhooks: the API has no login";
     open.then(|| warning("web", message, "listen on 127.0.0.1, or keep `enable_lifecycle: false`"))
 }

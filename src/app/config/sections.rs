@@ -4,8 +4,10 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::base::format_duration;
 use crate::endpoint::read::path;
 use crate::journal::StoreKind;
+use crate::outbox::LEASE;
 use crate::regex::Pattern;
 use crate::send::WebhookConfig;
 use crate::window::Caps;
@@ -142,6 +144,20 @@ impl WindowConfig {
     }
 }
 
+/// An attempt that takes longer is given up for lost, so it must have ended by itself.
+fn attempt_timeout(mut at: Cursor<'_, '_>) -> Option<Duration> {
+    let timeout = read::positive_duration(at.again())?;
+    if timeout >= LEASE {
+        let longest = format_duration(LEASE);
+        at.error_hint(
+            format!("an attempt that has not ended after {longest} is given up for lost"),
+            format!("write less than {longest}; the default is 15s"),
+        );
+        return None;
+    }
+    Some(timeout)
+}
+
 /// `control_plane`
 pub(super) fn control_plane(at: Cursor<'_, '_>, base: &Path) -> Option<WebhookConfig> {
     let mut fields = Fields::open(at)?;
@@ -150,7 +166,7 @@ pub(super) fn control_plane(at: Cursor<'_, '_>, base: &Path) -> Option<WebhookCo
     let bearer_file = fields.optional("bearer_token_file", |at| path(at, base));
     let client_certificate_file = fields.optional("client_certificate_file", |at| path(at, base));
     let ca_file = fields.optional("ca_file", |at| path(at, base));
-    let timeout = fields.optional("timeout", read::positive_duration);
+    let timeout = fields.optional("timeout", attempt_timeout);
     fields.finish();
     let default = WebhookConfig::new(&url?, &secret?);
     Some(WebhookConfig {

@@ -87,7 +87,7 @@ fn all_problems_come_at_once_in_order_with_place_and_suggestion() {
 
 #[test]
 fn settings_that_do_not_go_together_are_told() {
-    let cases: [(&str, &[&str]); 6] = [
+    let cases: [(&str, &[&str]); 7] = [
         (
             "mode: act",
             &[
@@ -103,7 +103,7 @@ fn settings_that_do_not_go_together_are_told() {
         (
             "web: {listen: '0.0.0.0:9469', enable_lifecycle: true}",
             &[
-                "1:1: warning: whoever reaches this address may reload the configuration: the API has no login; listen on 127.0.0.1, or keep `enable_lifecycle: false`",
+                "1:1: warning: whoever reaches this address may reload the configuration and drop webhooks: the API has no login; listen on 127.0.0.1, or keep `enable_lifecycle: false`",
             ],
         ),
         ("web: {listen: '0.0.0.0:9469'}", &[]),
@@ -111,6 +111,13 @@ fn settings_that_do_not_go_together_are_told() {
             "control_plane: {url: 'http://cp.example.com/', secret_file: /nonexistent}",
             &[
                 "1:1: control_plane.url: plain http is for loopback only; use https for `http://cp.example.com`; webhooks cannot be sent like this",
+            ],
+        ),
+        (
+            "control_plane: {url: 'http://127.0.0.1/', secret_file: /x, timeout: 1m}",
+            &[
+                "1:1: cannot read `/x`: No such file or directory (os error 2); webhooks cannot be sent like this",
+                "1:69: control_plane.timeout: an attempt that has not ended after 1m is given up for lost; write less than 1m; the default is 15s",
             ],
         ),
         (

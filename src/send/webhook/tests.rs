@@ -16,6 +16,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
+mod table;
+
 use super::*;
 use crate::base::DeliveryId;
 use crate::outbox::EventType;
