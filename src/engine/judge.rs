@@ -173,6 +173,8 @@ fn is_final(decision: &Decision) -> bool {
         HoldReason::NoneAsked,
         HoldReason::RoleForbids,
         HoldReason::NotAttributable,
+        HoldReason::SharedContainer,
+        HoldReason::ForeignTenant,
         HoldReason::AlreadyAsked,
     ];
     matches!(decision, Decision::Hold { reason, .. } if last.contains(reason))

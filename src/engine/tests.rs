@@ -8,6 +8,7 @@ mod audit;
 mod containers;
 mod durable;
 mod holds;
+mod identity;
 mod inputs;
 mod judgement;
 mod page;
@@ -20,7 +21,7 @@ use crate::base::{Receipt, TargetId};
 use crate::containers::{Container, ContainerId, Counts, Happening, Report, Status, What};
 use crate::exposition::SeriesCache;
 use crate::outbox::{Answer as Reply2xx, Attempt, OutboxConfig, Outcome, Reply};
-use crate::policy::{Identity, Mode, PolicyConfig, TenantRule};
+use crate::policy::{Identity, Mode, PolicyConfig, Tenancy, TenantRule};
 use crate::promql::EvalOptions;
 use crate::regex::Pattern;
 use crate::window::{Caps, Matcher, Source};
@@ -74,6 +75,7 @@ fn setup(rules: &str, policy: PolicyConfig) -> Setup {
             host: "web-7".to_owned(),
             rules: vec![app],
             trust_labels: false,
+            tenancy: Tenancy::PerContainer,
         }),
         policy,
         constants: Vec::new(),

@@ -7,6 +7,7 @@ use super::calendar::Calendar;
 use super::interlock::InterlockConfig;
 use super::m2::Vhost;
 use super::plan::Plans;
+use super::tenant::Tenancy;
 use super::verify::VerifyConfig;
 use crate::base::{Labels, Timestamp};
 use crate::outbox::ActionKind;
@@ -120,6 +121,8 @@ pub struct PolicyConfig {
     pub plans: Plans,
     /// Cool-downs and budgets.
     pub limits: Limits,
+    /// To whom the containers of this host belong.
+    pub tenancy: Tenancy,
     /// When the host itself counts as ill.
     pub interlock: InterlockConfig,
     /// How long the effect of a restart is watched.
@@ -139,6 +142,7 @@ impl Default for PolicyConfig {
             modes: BTreeMap::from([(ActionKind::Nudge, Mode::Observe)]),
             plans: Plans::default(),
             limits: Limits::default(),
+            tenancy: Tenancy::default(),
             interlock: InterlockConfig::default(),
             verify: VerifyConfig::default(),
             calendar: Calendar::default(),

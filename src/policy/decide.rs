@@ -100,6 +100,8 @@ fn guarded(proposal: &Proposal, case: &Case<'_>, config: &PolicyConfig) -> Optio
     let recent = younger(history.since.get(&kind).copied(), limits.cool_down(kind));
     let starved = diagnose(&evidence.symptoms) == Cause::CpuStarvation;
     let tenant_spent = history.tenant_restarts_day >= limits.restarts_per_tenant_day;
+    // On a host of its own a tenant has nobody else to suffer from.
+    let alone = config.tenancy.owner().is_some();
     let host_spent = history.host_restarts_hour >= limits.restarts_per_host_hour;
     first(&[
         (circumstances.kill_switch, HoldReason::KillSwitch),
@@ -116,8 +118,8 @@ fn guarded(proposal: &Proposal, case: &Case<'_>, config: &PolicyConfig) -> Optio
         (restarts && tenant_spent, HoldReason::TenantBudget),
         (restarts && host_spent, HoldReason::HostBudget),
         (restarts && history.restarts_open >= limits.restarts_at_once, HoldReason::HostBusy),
-        (nudges && evidence.host_pressure, HoldReason::HostPressure),
-        (touches && starved, HoldReason::Neighbour),
+        (nudges && evidence.host_pressure && !alone, HoldReason::HostPressure),
+        (touches && starved && !alone, HoldReason::Neighbour),
         (restarts && evidence.gates_failing, HoldReason::GatesFailing),
         (nudges && !often_enough(case, config), HoldReason::TooFewEpisodes),
         (nudges && !next_plan_fits(proposal, case, config), HoldReason::NextPlanTooSmall),

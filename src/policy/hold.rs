@@ -18,6 +18,10 @@ pub enum HoldReason {
     NotAttributable,
     /// Databases, Redis, M2, shared and unknown containers are never restarted.
     RoleForbids,
+    /// Many tenants share the container: it is not restarted for one of them.
+    SharedContainer,
+    /// The host belongs to another tenant.
+    ForeignTenant,
     /// The tenant is not in a state in which anything is done for it.
     TenantNotActive,
     /// The tenant did not agree to this action.
@@ -63,13 +67,23 @@ pub enum HoldReason {
 }
 
 /// Each reason, its stable name, and what lifts it.
-const TABLE: [(HoldReason, &str, &str); 27] = [
+const TABLE: [(HoldReason, &str, &str); 29] = [
     (HoldReason::NoneAsked, "none_asked", "a rule label `action` that asks for something"),
     (HoldReason::AlertUnknown, "alert_unknown", "the alert's inputs coming back"),
     (HoldReason::StaleEvidence, "stale_evidence", "a fresh sample of the container"),
     (HoldReason::MissingEvidence, "missing_evidence", "the metrics the decision rests on"),
     (HoldReason::NotAttributable, "not_attributable", "a tenant rule that names its owner"),
     (HoldReason::RoleForbids, "role_forbids", "nothing: this role is never restarted"),
+    (
+        HoldReason::SharedContainer,
+        "shared_container",
+        "nothing: a restart would hit every tenant in it",
+    ),
+    (
+        HoldReason::ForeignTenant,
+        "foreign_tenant",
+        "a rule that names the tenant the host belongs to",
+    ),
     (HoldReason::TenantNotActive, "tenant_not_active", "the tenant becoming active"),
     (HoldReason::NotOptedIn, "not_opted_in", "the tenant's consent (`opt_in`)"),
     (HoldReason::KillSwitch, "kill_switch", "removing the kill-switch file"),

@@ -15,13 +15,12 @@ use super::history::is_failure;
 use super::hold::HoldReason;
 use super::incident::{Case, Incident};
 use super::plan::Plan;
+use super::tenant::{SHARED_ROLE, Tenancy};
 use crate::outbox::ActionKind;
 use crate::rules::Action as Asked;
 
 /// Roles whose containers may be restarted; all others, unknown ones too, may not.
 const RESTARTABLE: [&str; 2] = ["app", "worker"];
-/// The role of a container that many tenants share.
-const SHARED: &str = "shared_app";
 /// Below this hard limit a plan is raised before its tenants are asked to pay more (document A §4.4:
 /// recommended minimum for Free).
 const PLAN_FLOOR_BYTES: u64 = 1024 * 1024 * 1024;
@@ -47,6 +46,9 @@ type Chosen = Result<Choice, HoldReason>;
 pub(super) fn choose(case: &Case<'_>, config: &PolicyConfig) -> Chosen {
     let incident = case.incident;
     let cause = diagnose(&case.evidence.symptoms);
+    if touches(incident) && is_foreign(incident, config) {
+        return Err(HoldReason::ForeignTenant);
+    }
     match incident.asks {
         Asked::RollbackAdvice => Ok(annotated(incident, ActionKind::RollbackAdvice)),
         Asked::Advise | Asked::None => Ok(annotated(incident, ActionKind::Advise)),
@@ -64,6 +66,14 @@ pub(super) fn choose(case: &Case<'_>, config: &PolicyConfig) -> Chosen {
 /// Restart, unless that rung is spent.
 fn climb(case: &Case<'_>, config: &PolicyConfig, cause: Cause) -> Chosen {
     let (history, limits) = (case.history, &config.limits);
+    if config.tenancy == Tenancy::Shared || case.incident.label("role") == SHARED_ROLE {
+        return match case.incident.asks {
+            Asked::Decide => {
+                next_rung(case, config, cause, "a restart would hit every tenant in it")
+            }
+            _ => Err(HoldReason::SharedContainer),
+        };
+    }
     attributable(case.incident)?;
     if !RESTARTABLE.contains(&case.incident.label("role")) {
         return Err(HoldReason::RoleForbids);
@@ -100,7 +110,10 @@ fn next_rung(case: &Case<'_>, config: &PolicyConfig, cause: Cause, why: &str) ->
     let nudged = since.is_some_and(|since| *since < limits.nudge_cool_down);
     let asked = case.circumstances.opted_in.as_ref();
     let agreed = asked.is_none_or(|kinds| kinds.contains(&ActionKind::Nudge));
-    let fair = cause != Cause::Leak && !case.evidence.host_pressure && agreed;
+    let nudgeable =
+        attributable(case.incident).is_ok() && !case.incident.label("tenant").is_empty();
+    let pressed = case.evidence.host_pressure && config.tenancy.owner().is_none();
+    let fair = cause != Cause::Leak && !pressed && agreed && nudgeable;
     if fair && !nudged && often_enough(case, config) {
         let next = config.plans.next(case.incident.label("plan"));
         if next.is_some_and(|next| fits(case, next)) {
@@ -117,7 +130,8 @@ fn next_rung(case: &Case<'_>, config: &PolicyConfig, cause: Cause, why: &str) ->
 fn nudge_for(case: &Case<'_>, config: &PolicyConfig, cause: Cause) -> Chosen {
     match cause {
         Cause::PageCache => Err(HoldReason::PageCache),
-        Cause::CpuStarvation => Err(HoldReason::Neighbour),
+        // Where the whole host is the tenant's, the neighbours are its own.
+        Cause::CpuStarvation if config.tenancy.owner().is_none() => Err(HoldReason::Neighbour),
         Cause::CpuBurst => {
             attributable(case.incident)?;
             let why = "it is throttled in bursts, far from its quota on average; a longer CFS \
@@ -185,10 +199,22 @@ fn raise_the_floor(plan: &Plan) -> Choice {
 }
 
 fn attributable(incident: &Incident) -> Result<(), HoldReason> {
-    if incident.label("service").is_empty() || incident.label("role") == SHARED {
+    if incident.label("service").is_empty() || incident.label("role") == SHARED_ROLE {
         return Err(HoldReason::NotAttributable);
     }
     Ok(())
+}
+
+/// Whether it asks for something to be done to a container or a customer.
+fn touches(incident: &Incident) -> bool {
+    matches!(incident.asks, Asked::Restart | Asked::Nudge | Asked::Decide)
+}
+
+/// Whether it is about another tenant than the one the host belongs to: enrichment names no other,
+/// so it is a rule's label that does.
+fn is_foreign(incident: &Incident, config: &PolicyConfig) -> bool {
+    let tenant = incident.label("tenant");
+    !tenant.is_empty() && config.tenancy.owner().is_some_and(|owner| owner != tenant)
 }
 
 /// Advice as the rule's annotations give it.

@@ -40,7 +40,7 @@ pub use interlock::{HostCause, HostEdge, HostIncident, HostSigns, Interlock, Int
 pub use m2::Vhost;
 pub use memory::Memory;
 pub use plan::{Plan, Plans};
-pub use tenant::{Identity, TenantRule};
+pub use tenant::{Identity, Tenancy, TenantRule};
 pub use usage::{Observation, Service, Trend, Usage};
 pub use verify::{Outcome, Request, Seen, Verdict, Verifier, VerifyConfig};
 

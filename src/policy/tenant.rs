@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::base::{Labels, LabelsBuilder};
+use crate::base::{Labels, LabelsBuilder, METRIC_NAME};
 use crate::regex::Pattern;
 
 /// Labels, the Docker labels they come from, and how cAdvisor exports those.
@@ -64,6 +64,38 @@ impl TenantRule {
     }
 }
 
+/// The role of a container that many tenants share.
+pub(super) const SHARED_ROLE: &str = "shared_app";
+/// The role of what a tenant has in a shared container: a site.
+const SITE_ROLE: &str = "site";
+
+/// To whom the containers of this host belong (domain.md §9).
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub enum Tenancy {
+    /// Each container to a tenant of its own, as the mapping says.
+    #[default]
+    PerContainer,
+    /// All of them, and the host, to one tenant.
+    PerHost {
+        /// Which one.
+        tenant: String,
+        /// Its plan, if that is known.
+        plan: Option<String>,
+    },
+    /// Each of them to all tenants at once: tenants have sites in it.
+    Shared,
+}
+
+impl Tenancy {
+    /// The tenant the whole host belongs to.
+    pub fn owner(&self) -> Option<&str> {
+        match self {
+            Tenancy::PerHost { tenant, .. } => Some(tenant),
+            Tenancy::PerContainer | Tenancy::Shared => None,
+        }
+    }
+}
+
 /// How series are attributed.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Identity {
@@ -73,6 +105,8 @@ pub struct Identity {
     pub rules: Vec<TenantRule>,
     /// Whether containers may say themselves who they are.
     pub trust_labels: bool,
+    /// To whom containers belong.
+    pub tenancy: Tenancy,
 }
 
 impl Identity {
@@ -103,9 +137,31 @@ impl Identity {
                 }
             }
         }
+        self.settle_owner(&mut built);
         let service = self.service_of(&built, docker);
         set_if_absent(&mut built, "service", &service);
         built.build()
+    }
+
+    /// What neither the mapping nor the series may say otherwise: whose the host is, and that a
+    /// shared container is nobody's.
+    fn settle_owner(&self, built: &mut LabelsBuilder) {
+        match &self.tenancy {
+            Tenancy::PerHost { tenant, plan } if built.get("host") == self.host => {
+                built.set("tenant", tenant);
+                if let Some(plan) = plan {
+                    built.set("plan", plan);
+                }
+            }
+            Tenancy::Shared if is_container(built) => {
+                built.set("tenant", "").set("plan", "");
+                set_if_absent(built, "role", SHARED_ROLE);
+            }
+            Tenancy::Shared if !built.get("tenant").is_empty() => {
+                set_if_absent(built, "role", SITE_ROLE);
+            }
+            _ => {}
+        }
     }
 
     /// Tenant and role; else compose's project and service; else the container's name. Compose's
@@ -125,12 +181,20 @@ impl Identity {
             None => labels.get(source).to_owned(),
         };
         let (project, service) = (compose(COMPOSE_PROJECT), compose(COMPOSE_SERVICE));
-        let believed = tenant.is_empty() || self.trust_labels;
+        let alone = self.tenancy.owner().is_some();
+        let believed = tenant.is_empty() || self.trust_labels || alone;
         if believed && !project.is_empty() && !service.is_empty() {
             return format!("{project}/{service}");
         }
         labels.get("name").to_owned()
     }
+}
+
+/// Whether a series is about a container; other exporters use the label `name` too.
+fn is_container(labels: &LabelsBuilder) -> bool {
+    let metric = labels.get(METRIC_NAME);
+    let of_containers = metric.starts_with("container_") || metric.starts_with("plimsoll_");
+    !labels.get("name").is_empty() && (metric.is_empty() || of_containers)
 }
 
 fn set_if_absent(labels: &mut LabelsBuilder, name: &str, value: &str) {
@@ -161,6 +225,7 @@ mod tests {
                 rule(&[("name", "worker")], "", "", "worker"),
             ],
             trust_labels,
+            tenancy: Tenancy::PerContainer,
         }
     }
 
@@ -256,6 +321,53 @@ mod tests {
     #[test]
     fn a_target_keeps_its_own_host() {
         check(false, &[("host", "db-1")], "");
+    }
+
+    /// As [`check`], on a host that is not divided by containers.
+    fn check_host(tenancy: Tenancy, pairs: &[(&str, &str)], want: &str) {
+        let labels = Labels::from_pairs(pairs.iter().copied());
+        let enriched = Identity { tenancy, ..identity(true) }.enrich(&labels, None);
+        let names = ["plan", "role", "service", "tenant"];
+        let got: Vec<String> = names
+            .iter()
+            .filter_map(|name| Some(format!("{name}={}", enriched.get(name)?)))
+            .collect();
+        assert_eq!(got.join(" "), want, "{labels}");
+    }
+
+    #[test]
+    fn a_host_of_one_tenant_is_all_its_own() {
+        let check = |pairs: &[(&str, &str)], want: &str| {
+            let (tenant, plan) = ("solo".to_owned(), Some("pro".to_owned()));
+            check_host(Tenancy::PerHost { tenant, plan }, pairs, want);
+        };
+        check(&[("name", "x")], "plan=pro service=x tenant=solo");
+        check(&[("name", "worker")], "plan=pro role=worker service=solo/worker tenant=solo");
+        check(&[("name", "acme-1")], "plan=pro role=app service=solo/app tenant=solo");
+        let forged = [
+            ("name", "x"),
+            ("tenant", "other"),
+            ("container_label_prego_tenant", "evil"),
+            ("container_label_prego_plan", "enterprise"),
+        ];
+        check(&forged, "plan=pro service=x tenant=solo");
+        check(&[("__name__", "node_load1")], "plan=pro tenant=solo");
+        let compose = [("name", "x"), (COMPOSE_PROJECT.1, "shop"), (COMPOSE_SERVICE.1, "web")];
+        check(&compose, "plan=pro service=shop/web tenant=solo");
+        check(&[("host", "db-1"), ("name", "x")], "service=x");
+    }
+
+    #[test]
+    fn a_shared_container_is_nobody_s_and_a_site_its_tenant_s() {
+        let check = |pairs: &[(&str, &str)], want: &str| check_host(Tenancy::Shared, pairs, want);
+        for metric in ["container_memory_rss", "plimsoll_oom_total", ""] {
+            let series = |name| [("__name__", metric), ("name", name), ("tenant", "forged")];
+            check(&series("bench"), "role=shared_app service=bench");
+            check(&series("acme-1"), "role=app service=acme-1");
+        }
+        let site = [("__name__", "site_requests_total"), ("tenant", "acme")];
+        check(&site, "role=site service=acme/site tenant=acme");
+        check(&[("__name__", "node_load1")], "");
     }
 
     #[test]

@@ -67,6 +67,28 @@ fn the_examples_in_comments_are_good_too() {
 }
 
 #[test]
+fn a_host_is_divided_in_one_of_three_ways() {
+    for (line, place, want) in [
+        ("{mode: per_tenant}", "1:18: identity.mode", "is not an identity mode"),
+        ("{mode: per_host}", "identity", "needs the `tenant`"),
+        ("{mode: shared, tenant: acme}", "identity", "only `per_host` takes"),
+        ("{mode: per_host, tenant: a, plan: gold}", "identity.plan", "is not a plan"),
+        ("{mode: per_host, tenant: a}", "tenants[0]", "the host belongs to `a`"),
+        ("{mode: per_host, tenant: acme}", "", ""),
+        ("{mode: shared}", "", ""),
+    ] {
+        let text = with(&format!(
+            "identity: {line}\ntenants: [{{match: {{name: 'x-.*'}}, tenant: acme}}]"
+        ));
+        let mut problems = Problems::default();
+        Config::read("p.yml", &text, Path::new("."), &mut problems);
+        let told = problems.to_string();
+        assert_eq!(problems.is_empty(), want.is_empty(), "{line}: {told}");
+        assert!(told.contains(place) && told.contains(want), "{line}: {told}");
+    }
+}
+
+#[test]
 fn all_problems_come_at_once_in_order_with_place_and_suggestion() {
     check(
         &with(

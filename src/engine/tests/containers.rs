@@ -3,20 +3,20 @@
 use super::*;
 
 /// An id of 64 equal digits.
-fn container_id(digit: char) -> ContainerId {
+pub(super) fn container_id(digit: char) -> ContainerId {
     ContainerId::new(&digit.to_string().repeat(64)).expect("64 digits")
 }
 
 impl World {
     /// Docker tells of something, now.
-    fn docker(&mut self, digit: char, name: &str, what: What) {
+    pub(super) fn docker(&mut self, digit: char, name: &str, what: What) {
         let (id, name) = (container_id(digit), name.to_owned());
         let at_nanos = at(self.second, self.skew_s).wall.0 * 1_000_000;
         let happening = Happening { id, name, at_nanos, what };
         self.handle(Event::Docker(Report::Happened(happening)), None);
     }
 
-    fn docker_has(&mut self, digit: char, name: &str) {
+    pub(super) fn docker_has(&mut self, digit: char, name: &str) {
         let mut container = Container::new(container_id(digit), name, Timestamp(0));
         container.status = Status::Running;
         self.handle(Event::Docker(Report::Inspected(Box::new(container))), None);

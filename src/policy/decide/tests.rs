@@ -9,7 +9,7 @@ use crate::calendar::Open;
 use crate::outbox;
 use crate::policy::{
     Case as Given, Circumstances, Direction, Evidence, Fit, History, Incident, Limits, Plan,
-    Symptoms,
+    Symptoms, Tenancy,
 };
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -135,6 +135,56 @@ fn only_fresh_evidence_acts() {
 }
 
 #[test]
+fn a_shared_container_is_never_restarted_for_one_tenant() {
+    let by_mode = |case: &mut Case| case.config.tenancy = Tenancy::Shared;
+    let by_role = |case: &mut Case| case.label("role", "shared_app");
+    for share in [by_mode as fn(&mut Case), by_role] {
+        check(Asked::Restart, "shared_container", share);
+        check(Asked::Decide, "advise", |case| {
+            share(case);
+            case.label("tenant", "");
+        });
+        check(Asked::Advise, "advise", share);
+    }
+    // A nudge speaks to a tenant, not to a container.
+    check(Asked::Nudge, "nudge", by_mode);
+    check(Asked::Decide, "nudge", by_mode);
+    check(Asked::Decide, "nudge", |case| {
+        by_mode(case);
+        throttled(case);
+    });
+    let mut case = case(Asked::Decide);
+    by_role(&mut case);
+    let Decision::Act(proposal) = case.decide() else { panic!("{:?}", case.decide()) };
+    assert_eq!(proposal.action.params["escalation"], "human");
+    assert_eq!(proposal.action.params["why"], "a restart would hit every tenant in it");
+}
+
+#[test]
+fn a_host_of_one_tenant_has_no_neighbours_and_no_strangers() {
+    let of = |owner: &str| {
+        let owner = owner.to_owned();
+        move |case: &mut Case| {
+            case.config.tenancy = Tenancy::PerHost { tenant: owner.clone(), plan: None };
+        }
+    };
+    check(Asked::Restart, "restart", of("acme"));
+    for asks in [Asked::Restart, Asked::Nudge, Asked::Decide] {
+        check(asks, "foreign_tenant", of("globex"));
+    }
+    check(Asked::Advise, "advise", of("globex"));
+    check(Asked::Nudge, "nudge", |case| {
+        of("acme")(case);
+        case.evidence.host_pressure = true;
+    });
+    check(Asked::Restart, "restart", |case| {
+        of("acme")(case);
+        case.evidence.symptoms.working_set_ratio = Some(0.2);
+        case.evidence.symptoms.cpu_waiting_ratio = Some(0.5);
+    });
+}
+
+#[test]
 fn only_what_may_be_touched_is_touched() {
     for role in ["db", "redis", "m2", "edge", "", "postgres"] {
         check(Asked::Restart, "role_forbids", |case| case.label("role", role));
@@ -142,10 +192,10 @@ fn only_what_may_be_touched_is_touched() {
     }
     check(Asked::Restart, "restart", |case| case.label("role", "worker"));
     for asks in [Asked::Restart, Asked::Nudge] {
-        check(asks, "not_attributable", |case| case.label("role", "shared_app"));
         check(asks, "not_attributable", |case| case.label("service", ""));
     }
     check(Asked::Nudge, "not_attributable", |case| case.label("tenant", ""));
+    check(Asked::Nudge, "not_attributable", |case| case.label("role", "shared_app"));
     check(Asked::Nudge, "missing_evidence", |case| case.label("plan", "unheard-of"));
     check(Asked::Restart, "start_grace", |case| {
         case.evidence.container_age = Some(5 * MINUTE - Duration::from_secs(1));
