@@ -20,6 +20,8 @@ use serde_json::Value;
 mod cast;
 #[path = "support/driver.rs"]
 mod driver;
+#[path = "replay/early.rs"]
+mod early;
 #[path = "replay/m2.rs"]
 mod m2;
 #[path = "support/mod.rs"]
@@ -104,12 +106,9 @@ fn memory_of_a_real_host() {
     let warnings = driver.episodes("TenantMemoryExhaustionSoon", "name");
     let count = warned(&kills, &of(warnings.clone(), "acme-worker"));
     assert!(count >= 8, "{count} of 9 kills were warned of: {warnings:?}");
-    let truly = ["acme-api", "acme-worker", "aviato-spiky", "globex-forker"];
-    assert_eq!(
-        driver.fired("TenantMemoryExhaustionSoon", "name"),
-        truly,
-        "climbed to 94 % and more"
-    );
+    // What climbed to 90 % and more, and nothing else: not piper-cache, which is full of page cache.
+    let climbed = ["acme-api", "acme-worker", "aviato-spiky", "globex-forker", "hooli-app"];
+    assert_eq!(driver.fired("TenantMemoryExhaustionSoon", "name"), climbed);
 
     // Every kill is counted. The alert of a container that is killed every two minutes stays, and
     // begins within seconds of the first kill. domoom-pid1 died before any scrape saw it.

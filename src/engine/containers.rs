@@ -332,10 +332,11 @@ impl Engine {
         for (name, fate) in self.containers.fates.iter() {
             let ends = End::ALL.into_iter().zip(fate.ends).filter(|(_, count)| *count > 0);
             values.extend(ends.map(|(end, n)| (name.to_owned(), Some(end.name()), n)));
-            if fate.is_looping {
-                values.push((name.to_owned(), None, 1));
-            }
         }
+        // All of them, so that a rule finds its input on a good day too.
+        let names: BTreeSet<&String> = self.containers.first_names.values().collect();
+        let is_looping = |name: &str| self.containers.fates.get(name).is_some_and(|f| f.is_looping);
+        values.extend(names.into_iter().map(|n| (n.clone(), None, u64::from(is_looping(n)))));
         let mut written = Vec::new();
         for (name, reason, value) in values {
             let of = self.labels_of(&name);
@@ -363,6 +364,7 @@ impl Engine {
                 tenant: label("tenant"),
                 service: label("service"),
                 state: fate.map_or(container.status.name(), |f| f.word(Some(container.status))),
+                ends: fate.map_or([0; 6], |fate| fate.ends),
                 last_end: fate.and_then(|fate| fate.last),
                 oom: self.containers.ledger.counts(first),
             })

@@ -188,6 +188,8 @@ pub struct ContainerView {
     pub service: Option<String>,
     /// What it does, how it ended, or `crash_loop`.
     pub state: &'static str,
+    /// Ends of its first process since we watch, in the order of [`crate::containers::End::ALL`].
+    pub ends: [u64; 6],
     /// How it ended last, since we watch.
     pub last_end: Option<Death>,
     /// Its OOM kills.

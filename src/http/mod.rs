@@ -10,6 +10,7 @@
 //! Grafana would take for Thanos.
 
 mod backend;
+mod container_api;
 mod error;
 mod explain_api;
 mod format;
@@ -137,6 +138,7 @@ fn router(backend: Arc<dyn Backend>, options: Options) -> Router {
         .route("/plimsoll/outbox", get(outbox_api::list))
         .route("/plimsoll/outbox/retry", post(outbox_api::retry))
         .route("/plimsoll/outbox/drop", post(outbox_api::drop))
+        .route("/plimsoll/containers", get(container_api::containers))
         .route("/plimsoll/inputs", get(input_api::inputs))
         .route("/plimsoll/alerts", get(input_api::alerts))
         .route("/alertmanagers", get(target_api::alertmanagers))

@@ -61,6 +61,17 @@ fn scripted_value(request: &QueryRequest) -> Result<Value, ApiError> {
         ("big", _) => vector(1e21),
         ("nanv", _) => vector(f64::NAN),
         ("two", _) => Value::Vector(vec![(v_labels(), 1.0), (Labels::empty(), 2.0)]),
+        (text, _) if text.contains("container_spec_") => {
+            let of = |name: &str, value: f64| {
+                let id = format!("/docker/{}", "a".repeat(64));
+                (Labels::from_pairs([("__name__", name), ("id", &id)]), value)
+            };
+            Value::Vector(vec![
+                of("container_spec_cpu_period", 100_000.0),
+                of("container_spec_cpu_quota", 25_000.0),
+                of("container_spec_memory_limit_bytes", f64::from(256 << 20)),
+            ])
+        }
         ("broken", _) => {
             return Err(ApiError::new(ErrorKind::Execution, "multiple matches for labels"));
         }

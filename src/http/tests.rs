@@ -14,6 +14,7 @@ use crate::base::Timestamp;
 use crate::engine::View;
 use crate::promql::eval::Steps;
 
+mod containers;
 mod inputs;
 
 /// Asks the API with GET and compares status and body, byte by byte.
