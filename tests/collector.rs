@@ -187,8 +187,46 @@ fn only_what_is_read_is_collected() {
     let second = collector.collect(START + Duration::from_secs(5)).expect("collects");
     assert_eq!((second.points.len(), second.new.len()), (20, 0));
     // No process is found in the files of this tree beyond the first look.
-    assert_eq!(collector.effort().calls - calls, 20, "two reads for each container");
+    assert_eq!(collector.effort().calls - calls, 10, "its memory; the limit is known");
     assert_eq!(collector.effort().handles, 20);
+}
+
+#[test]
+fn limits_are_read_now_and_then_and_at_once_when_docker_tells_of_others() {
+    let dir = folder();
+    let cgroups = Cgroups::new(dir.path(), Layout::V2Systemd);
+    cgroups.put(&id(1), Load::default());
+    let limit = "container_spec_memory_limit_bytes";
+    let mut collector = collector(&cgroups, Selection::only([limit.to_owned()], Vec::new()));
+    let mut known = Known::default();
+    let (mut at, mut mebibytes) = (START, Vec::new());
+    for round in 0..30 {
+        at = at + Duration::from_secs(5);
+        let believed = |bytes| {
+            let id = ContainerId::new(&id(1)).expect("an id");
+            let mut container = Container::new(id, "acme-api", START);
+            container.limits.memory_bytes = bytes;
+            let mut inventory = Inventory::new();
+            inventory.put(container);
+            Arc::new(inventory)
+        };
+        let set = |mebibytes: u64| {
+            let file = cgroups.file(&id(1), "", "memory.max");
+            std::fs::write(file, format!("{}\n", mebibytes << 20)).expect("written");
+        };
+        match round {
+            10 => set(48),
+            // It was read at 20 and would be again at 24.
+            21 => set(32),
+            22 => collector.know(believed(Some(32 << 20))),
+            _ => {}
+        }
+        known.take(&collector.collect(at).expect("collects"));
+        mebibytes.push(known.value(limit).expect("a limit") / MIB);
+    }
+    let seen = |value: f64| mebibytes.iter().position(|seen| (seen - value).abs() < 0.1);
+    assert!((10..16).contains(&seen(48.0).expect("seen")), "{mebibytes:?}");
+    assert_eq!(seen(32.0), Some(22), "{mebibytes:?}");
 }
 
 #[test]

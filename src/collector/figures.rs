@@ -98,6 +98,16 @@ pub(super) struct Traffic {
 }
 
 impl Figures {
+    /// Takes the limits over from an earlier reading.
+    pub fn take_limits(&mut self, from: &Figures) {
+        self.limit = from.limit;
+        self.soft_limit = from.soft_limit;
+        self.swap_limit = from.swap_limit;
+        self.quota = from.quota;
+        self.period = from.period;
+        self.shares = from.shares;
+    }
+
     /// Usage without the page cache that is given back first (cAdvisor, `setMemoryStats`).
     pub fn working_set(&self) -> Option<f64> {
         Some((self.usage? - self.inactive_file?).max(0.0))

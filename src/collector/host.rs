@@ -152,6 +152,7 @@ impl Host {
         let mut eyes = eyes.expect("the tree was opened to follow it");
         for (path, tracked) in tracked.iter_mut().filter(|(_, tracked)| tracked.labels.is_some()) {
             let container = inventory.as_ref().and_then(|known| known.get(&tracked.id));
+            tracked.believe(container.map(|container| container.limits));
             let Ok(mut figures) = tracked.read(&mut eyes, path, parts) else {
                 gone.push(path.clone());
                 continue;

@@ -34,6 +34,8 @@ pub(super) const MEMORY_PRESSURE: Parts = 1 << 17;
 pub(super) const IO_PRESSURE: Parts = 1 << 18;
 pub(super) const BLOCK_BYTES: Parts = 1 << 19;
 pub(super) const BLOCK_COUNTS: Parts = 1 << 20;
+/// Limits: they change when somebody sets them, and Docker tells of most such changes.
+pub(super) const LIMITS: Parts = LIMIT | SOFT_LIMIT | SWAP_LIMIT | QUOTA | PERIOD | SHARES;
 /// Read from `/proc`, not from the cgroup.
 pub(super) const NETWORK: Parts = 1 << 21;
 

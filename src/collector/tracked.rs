@@ -7,11 +7,13 @@ use super::figures::Figures;
 use super::files::{Handle, Reader, is_gone};
 use super::machine::{Machine, first_pid, network_of};
 use super::series::Slots;
-use super::sources::{NETWORK, Parts, Source, USAGE, V1, V2, network};
+use super::sources::{LIMITS, NETWORK, Parts, Source, USAGE, V1, V2, network};
 use super::tree::{Tree, Version};
 use crate::base::{Labels, Timestamp};
-use crate::containers::ContainerId;
+use crate::containers::{ContainerId, Limits};
 
+/// Limits that nobody changed through Docker are read again after at most this many collections.
+const LIMITS_EVERY: u8 = 6;
 /// A process is looked for this often; a cgroup whose processes are all in its children has none.
 const TRIES_FOR_START: u8 = 3;
 
@@ -48,8 +50,37 @@ pub(super) struct Tracked {
     /// When its first process started, seconds; for a container Docker does not tell of.
     pub started_at: Option<f64>,
     tries: u8,
+    /// The limits as they were read last.
+    limits: Option<KeptLimits>,
+    /// What Docker last believed.
+    believed: Option<Limits>,
     /// What could not be read in the last reading.
     pub failure: Option<String>,
+}
+
+/// Limits that are not read again for a while.
+#[derive(Debug)]
+struct KeptLimits {
+    parts: Parts,
+    figures: Figures,
+    /// For how many collections they still do.
+    left: u8,
+}
+
+impl KeptLimits {
+    /// Limits that were just read. Not all containers are read again in the same collection.
+    fn new(parts: Parts, figures: &Figures, id: &ContainerId) -> KeptLimits {
+        let mut limits = Figures::default();
+        limits.take_limits(figures);
+        let digit = id.as_str().as_bytes()[0];
+        let left = LIMITS_EVERY / 2 + digit % (LIMITS_EVERY / 2);
+        KeptLimits { parts: parts & LIMITS, figures: limits, left }
+    }
+
+    /// Whether they have what is asked for, and are not too old.
+    fn will_do(&self, parts: Parts) -> bool {
+        self.left > 0 && parts & LIMITS & !self.parts == 0
+    }
 }
 
 /// The files of a version.
@@ -74,6 +105,8 @@ impl Tracked {
             high_water: is_new.then_some(0.0),
             started_at: None,
             tries: 0,
+            limits: None,
+            believed: None,
             failure: None,
         }
     }
@@ -84,9 +117,17 @@ impl Tracked {
             return Ok(figures);
         }
         self.close(eyes.reader);
+        self.limits = None;
         self.high_water = Some(0.0);
         (self.started_at, self.tries) = (None, 0);
         self.read_files(eyes, path, parts)
+    }
+
+    /// Docker's word on its limits. Another one than before, and they are read at once.
+    pub fn believe(&mut self, limits: Option<Limits>) {
+        if limits != self.believed {
+            (self.believed, self.limits) = (limits, None);
+        }
     }
 
     fn read_files(
@@ -100,12 +141,24 @@ impl Tracked {
         self.failure = None;
         let mut figures = Figures::default();
         let path = path.trim_start_matches('/');
+        let asked = parts & LIMITS != 0;
+        let kept = if asked { self.limits.take().filter(|kept| kept.will_do(parts)) } else { None };
+        let mut parts_now = parts;
+        if let Some(kept) = &kept {
+            parts_now &= !LIMITS;
+            figures.take_limits(&kept.figures);
+        }
         for (at, (source, handle)) in sources.iter().zip(&mut self.handles).enumerate() {
             let Some(top) = eyes.tree.hierarchy(source.controller) else { continue };
-            if source.parts & parts == 0 {
+            if source.parts & parts_now == 0 {
                 continue;
             }
-            let spare = if at == 0 { 0 } else { eyes.spare };
+            let spare = match at {
+                0 => 0,
+                // What is seldom read is kept open last.
+                _ if source.parts & LIMITS != 0 => eyes.spare.saturating_mul(sources.len()),
+                _ => eyes.spare,
+            };
             let place = [top, Path::new(path), Path::new(source.file)];
             let failure = match eyes.reader.read(handle, &place, spare) {
                 Ok(Some(text)) => (source.read)(text, &mut figures).map_err(|bad| bad.to_string()),
@@ -118,6 +171,12 @@ impl Tracked {
                 let file = place.iter().collect::<std::path::PathBuf>();
                 self.failure.get_or_insert_with(|| format!("{}: {why}", file.display()));
             }
+        }
+        if asked && self.failure.is_none() {
+            self.limits = Some(match kept {
+                Some(kept) => KeptLimits { left: kept.left - 1, ..kept },
+                None => KeptLimits::new(parts, &figures, &self.id),
+            });
         }
         if parts & USAGE != 0 {
             self.sampled = larger(self.sampled, figures.usage);
