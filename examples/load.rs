@@ -4,18 +4,25 @@
 //! has no other file.
 #![allow(clippy::disallowed_methods, reason = "a program of its own, which only waits")]
 
+use std::fs::OpenOptions;
+use std::io::Write;
 use std::process::{Command, exit};
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const STEP_BYTES: usize = 1 << 20;
 
 fn main() {
     let words: Vec<String> = std::env::args().collect();
-    let number = || words.get(2).and_then(|word| word.parse().ok()).unwrap_or(0);
+    let number_at = |at: usize| words.get(at).and_then(|word| word.parse().ok()).unwrap_or(0);
+    let number = || number_at(2);
     match words.get(1).map(String::as_str) {
         Some("exit") => exit(number()),
         Some("climb") => climb(usize::MAX),
+        // At a pace of so many MiB in so many seconds, after so many quiet ones.
+        Some("ramp") => ramp(number_at(2), number_at(3), number_at(4)),
+        // Page cache alone, at such a pace, read twice so that it counts as being used.
+        Some("cache") => cache(number_at(2), number_at(3)),
         // Its child is killed, it stays.
         Some("parent") => drop(Command::new(&words[0]).arg("climb").status()),
         // Holds so many MiB and uses all the CPU it gets.
@@ -38,5 +45,28 @@ fn climb(mebibytes: usize) {
         // Not zeros: those would cost no memory.
         std::mem::forget(std::hint::black_box(vec![1_u8; STEP_BYTES]));
         sleep(Duration::from_millis(2));
+    }
+}
+
+/// Climbs for ever at an even pace, whatever the machine is doing.
+fn ramp(mebibytes: i32, seconds: i32, quiet: i32) {
+    sleep(Duration::from_secs(quiet.unsigned_abs().into()));
+    let began = Instant::now();
+    let pause = Duration::from_secs(seconds.unsigned_abs().into()) / (4 * mebibytes.unsigned_abs());
+    for step in 1.. {
+        std::mem::forget(std::hint::black_box(vec![1_u8; STEP_BYTES / 4]));
+        sleep((pause * step).saturating_sub(began.elapsed()));
+    }
+}
+
+/// Writes a file that grows and reads all of it again after every MiB.
+fn cache(mebibytes: i32, seconds: i32) {
+    let pause = Duration::from_secs(seconds.unsigned_abs().into()) / mebibytes.unsigned_abs();
+    for _ in 0..mebibytes {
+        let file = OpenOptions::new().create(true).append(true).open("/file");
+        file.and_then(|mut file| file.write_all(&vec![1_u8; STEP_BYTES])).expect("there is room");
+        let mut file = std::fs::File::open("/file").expect("it is there");
+        std::io::copy(&mut file, &mut std::io::sink()).expect("it reads");
+        sleep(pause);
     }
 }

@@ -6,7 +6,9 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use plimsoll::base::parse_rfc3339;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -20,11 +22,17 @@ const MIB: f64 = (1 << 20) as f64;
 struct Daemon {
     dir: TempDir,
     process: Process,
+    _turn: MutexGuard<'static, ()>,
 }
+
+/// Every daemon puts its containers below the same cgroup, where the collector of each test would
+/// see those of the other.
+static TURN: Mutex<()> = Mutex::new(());
 
 impl Daemon {
     /// Starts it and builds the image `load:1` from nothing but `examples/load.rs`.
     fn start() -> Daemon {
+        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         let dir = tempfile::tempdir().expect("a folder");
         let path = |name: &str| dir.path().join(name).display().to_string();
         let mut command = Command::new("dockerd");
@@ -33,7 +41,7 @@ impl Daemon {
         command.args(["--pidfile", &path("pid"), "--storage-driver=vfs", "--bridge=none"]);
         command.args(["--iptables=false", "--ip6tables=false"]);
         let process = Process::start(command, &dir.path().join("log"));
-        let daemon = Daemon { dir, process };
+        let daemon = Daemon { dir, process, _turn: turn };
         wait_until("dockerd answers", SOON_S, || daemon.try_run(&["info"]).is_some());
         let image = daemon.dir.path().join("image");
         std::fs::create_dir(&image).expect("made");
@@ -130,7 +138,7 @@ fn run_plimsoll(docker: &str) -> (Home, Process, Plimsoll) {
         "global: {{scrape_interval: 1s, scrape_timeout: 900ms, evaluation_interval: 1s}}\n\
          collector: {{interval: 1s}}\ndocker: {{host: '{docker}'}}\nhost: dock\n\
          web: {{listen: '{web}'}}\nstorage: {{path: '{}'}}\n\
-         window: {{keep: ['(container|plimsoll)_.*']}}\n\
+         window: {{keep: ['(container|plimsoll)_.*', ALERTS]}}\n\
          tenants: [{{match: {{name: 'acme-.*'}}, tenant: acme, role: app}}]\n",
         state.display()
     );
@@ -214,4 +222,65 @@ fn one_service_through_everything(docker: &Daemon, plimsoll: &Plimsoll) {
     plimsoll.is(&of("container_spec_memory_limit_bytes"), 48.0 * MIB);
     let labels = plimsoll.until(&of("container_memory_usage_bytes"), |bytes| bytes > 0.0);
     assert_eq!(labels["service"], "acme/app", "{labels}");
+}
+
+/// Climbs to the limit of 64 MiB: seconds they last, and quiet seconds before them.
+const CLIMBS: [(u32, u32); 10] = [
+    (60, 0),
+    (60, 30),
+    (66, 0),
+    (72, 45),
+    (75, 0),
+    (80, 20),
+    (90, 0),
+    (90, 30),
+    (105, 0),
+    (120, 0),
+];
+/// So long before the kill a person has time to look.
+const AHEAD_S: f64 = 30.0;
+
+/// Of the kills whose climb lasts a minute or more, nine of ten are announced half a minute before;
+/// page cache is not announced at all.
+#[test]
+fn kills_are_announced_half_a_minute_before() {
+    let docker = Daemon::start();
+    let (_home, mut process, plimsoll) = run_plimsoll(&docker.socket());
+    // A rule with `unless` may not fire before the longest of its ranges, a minute, has been seen.
+    let rounds = || plimsoll.find("count_over_time(up{job=\"collector\"}[3m])");
+    wait_until("a minute has been seen", 150, || rounds().is_some_and(|(_, n)| n >= 65.0));
+    let memory = ["--memory", "64m", "--memory-swap", "64m"];
+    let name = |nth: usize| format!("acme-climb{nth}");
+    for (nth, (seconds, quiet)) in CLIMBS.into_iter().enumerate() {
+        let words = ["64".to_owned(), seconds.to_string(), quiet.to_string()];
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        docker.load(&name(nth), &memory, &[&["ramp"], words.as_slice()].concat());
+    }
+    docker.load("acme-cache", &memory, &["cache", "100", "80"]);
+    let mut leads = Vec::new();
+    for (nth, climb) in CLIMBS.into_iter().enumerate() {
+        docker.run(&["wait", &name(nth)]);
+        let state = "{{.State.OOMKilled}} {{.State.FinishedAt}}";
+        let state = docker.run(&["inspect", "--format", state, &name(nth)]);
+        let (killed, at) = state.split_once(' ').expect("two words");
+        assert_eq!(killed, "true", "{climb:?}");
+        let at = parse_rfc3339(at).expect("a time").as_millis() as f64 / 1000.0;
+        let first = format!(
+            "min_over_time(timestamp(ALERTS{{alertname=\"TenantMemoryExhaustionSoon\",\
+             alertstate=\"firing\",name=\"{}\"}})[10m:1s])",
+            name(nth)
+        );
+        let first = plimsoll.find(&first).map(|(_, at)| at);
+        leads.push((climb, first.map_or(0.0, |first| at - first)));
+    }
+    eprintln!("((seconds, quiet seconds), seconds ahead): {leads:?}");
+    let early = leads.iter().filter(|(_, lead)| *lead >= AHEAD_S).count();
+    assert!(10 * early >= 9 * leads.len(), "{early} of {}: {leads:?}", leads.len());
+    // It was full, and is still there.
+    let full = "container_memory_usage_bytes{name=\"acme-cache\"}";
+    plimsoll.until(full, |bytes| bytes > 60.0 * MIB);
+    let warned =
+        "max_over_time(ALERTS{alertname=\"TenantMemoryExhaustionSoon\",name=\"acme-cache\"}[10m])";
+    assert!(plimsoll.find(warned).is_none(), "page cache goes when room is needed");
+    assert!(process.is_running());
 }
