@@ -276,6 +276,21 @@ fn only_the_journal_gives_receipts_and_only_the_clock_reads_time() {
 }
 
 #[test]
+fn every_bad_input_has_the_test_that_is_named() {
+    let table = fs::read_to_string(root().join("tests/it/main.rs")).expect("it is there");
+    let rows = table.lines().filter_map(|line| line.strip_prefix("//! | "));
+    let named: Vec<&str> =
+        rows.filter_map(|row| row.rsplit('`').find(|word| word.contains(".rs::"))).collect();
+    assert!(named.len() > 12, "{named:?}");
+    let missing = named.into_iter().filter(|named| {
+        let (path, test) = named.split_once("::").expect("a test of a file");
+        let text = fs::read_to_string(root().join(path)).unwrap_or_default();
+        !text.contains(&format!("fn {test}("))
+    });
+    assert_none(&missing.map(str::to_owned).collect::<Vec<_>>());
+}
+
+#[test]
 fn no_test_is_skipped() {
     let word = concat!("#[ign", "ore");
     let sources = [files("src"), files("tests"), files("benches")].concat();

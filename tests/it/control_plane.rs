@@ -117,6 +117,8 @@ fn a_refusal_of_our_credentials_pauses_until_it_is_lifted() {
     pause(5000);
     assert_eq!(stage.control_plane.attempts().len(), 1, "knocking does not cure a 401");
     assert!(stage.home.log().contains("401"), "it is said why");
+    let paused = "plimsoll_outbox_paused{sink=\"control_plane\"}";
+    wait_until("it is shown", 10, || stage.home.figure(paused) == 1.0);
     stage.control_plane.answer(answer("200 OK", "", b"{}"), true);
     stage.expect_both_edges_once("401", 40);
 }

@@ -91,4 +91,8 @@ fn a_limit_that_is_none_raises_no_alarm() {
     page.wait_for_scrapes(4);
     assert_eq!(told(), expected);
     assert!(!home.log().contains("a rule cannot be evaluated"), "a rule failed on such a limit");
+    let page = home.get("/metrics");
+    let failures = |line: &&str| line.starts_with("prometheus_rule_evaluation_failures_total{");
+    assert!(page.lines().filter(failures).count() > 0, "failures are counted");
+    assert!(page.lines().filter(failures).all(|line| line.ends_with(" 0")), "{page}");
 }

@@ -2,6 +2,9 @@
 
 use std::fs;
 
+use plimsoll::base::{Change, Table};
+use plimsoll::journal::{self, StoreKind};
+
 use crate::support::{Home, Page, Plan, pause, wait_until};
 
 const RULE: &str = "{alert: High, expr: 'load > 0.9'}";
@@ -51,6 +54,36 @@ fn a_damaged_journal_does_not_start_and_is_left_as_it_is() {
     fs::write(&path, good).expect("restored from the backup");
     let _process = home.start();
     home.wait_for_log("state was taken over from the journal", 10);
+}
+
+#[test]
+fn a_row_that_cannot_be_read_is_counted_and_left_alone() {
+    let (_page, home) = used();
+    let dir = home.path().join("state/journal");
+    let rows = || {
+        let opened = journal::open(StoreKind::Redb, &dir).expect("nobody runs");
+        let of_alerts = opened.rows.into_iter().find(|(table, _)| *table == Table::Alerts);
+        (opened.store, of_alerts.expect("the table").1)
+    };
+    let (mut store, before) = rows();
+    assert_eq!(before.len(), 1, "the alert");
+    let bad = ("x".to_owned(), b"{\"rule\": 7".to_vec());
+    let value = Some(bad.1.clone());
+    let change = Change { table: Table::Alerts, key: bad.0.clone(), value };
+    store.commit(&[change]).expect("there is room");
+    drop(store);
+    let process = home.start();
+    home.wait_for_log("a row of the journal cannot be read and is left where it is", 10);
+    home.wait_for_log("state was taken over from the journal", 10);
+    wait_until("it is counted", 10, || {
+        home.figure("plimsoll_journal_unreadable_rows_total") == 1.0
+    });
+    let high = || home.get("/api/v1/alerts").contains("\"alertname\":\"High\"");
+    wait_until("the alert beside it is there", 10, high);
+    process.kill();
+    let (_store, after) = rows();
+    assert!(after.contains(&bad), "the row is gone");
+    assert!(after.iter().any(|(key, _)| *key == before[0].0), "the good row is gone");
 }
 
 #[test]

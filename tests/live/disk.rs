@@ -85,6 +85,8 @@ fn a_full_disk_holds_the_edges_alone_until_there_is_room() {
     page.set(&page_text(0.95));
     wait_until("Alertmanager hears of it", 15, || alertmanager.firing("High", "i").len() == ALERTS);
     home.wait_for_log("no room for the journal", 10);
+    wait_until("it is counted", 10, || home.figure("plimsoll_journal_failures_total") >= 1.0);
+    assert_eq!(home.figure("plimsoll_journal_failing"), 1.0);
     pause(3000);
     assert_eq!(control_plane.kinds("High"), [""; 0], "an edge went out before it was durable");
     page.wait_for_scrapes(2);
@@ -92,6 +94,7 @@ fn a_full_disk_holds_the_edges_alone_until_there_is_room() {
     disk.free();
     wait_until("every edge arrives", 40, || control_plane.heard("High").len() >= ALERTS);
     home.wait_for_log("the journal can be written again", 10);
+    wait_until("it is over", 10, || home.figure("plimsoll_journal_failing") == 0.0);
     page.set(&page_text(0.5));
     wait_until("and every end", 40, || control_plane.heard("High").len() >= 2 * ALERTS);
     let heard = control_plane.heard("High");
