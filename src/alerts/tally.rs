@@ -17,7 +17,10 @@
 //!
 //! So: something was tried and nothing arrived since the alert was accepted = it cannot deliver.
 //! Counters are added up over integrations and receivers. One that is broken for good must not hold
-//! back what the others tell, so any delivery counts.
+//! back what the others tell, so any delivery counts. The price: one of several receivers that is
+//! down while another delivers is not seen. To see it one would have to know which receivers an
+//! alert goes to and what each of them delivered; 0.25 labels its counters by `integration` alone, and
+//! newer ones by `receiver_name` only behind a feature flag, so two webhooks are one series.
 
 use serde::{Deserialize, Serialize};
 
