@@ -7,11 +7,11 @@
 use std::collections::BTreeSet;
 
 use super::group::RuleState;
+use super::texts::Said;
 use crate::alerts::Candidate;
-use crate::base::{Labels, LabelsBuilder, Sample, Timestamp};
-use crate::promql::{EvalOptions, Memo, ParseOptions, Value, ast::Expr, instant_with, parse};
+use crate::base::{Labels, Sample, Timestamp};
+use crate::promql::{EvalOptions, Memo, Value, ast::Expr, instant_with};
 use crate::rules::Rule;
-use crate::template::{Limits, Template, TemplateData};
 use crate::window::{SeriesId, Source, Window};
 
 /// What every rule of a round is evaluated with.
@@ -101,56 +101,23 @@ pub(super) fn record(
 /// Turns an alerting rule's result into the alerts it would be: labels and annotations rendered.
 pub(super) fn candidates(
     rule: &Rule,
-    state: &RuleState,
+    state: &mut RuleState,
     vector: &[(Labels, f64)],
     source: &dyn Source,
     context: &Context<'_>,
 ) -> Result<Vec<Candidate>, String> {
     let mut seen = BTreeSet::new();
     let mut candidates = Vec::with_capacity(vector.len());
+    state.texts.begin_round();
     for (series, value) in vector {
-        let data = TemplateData {
-            labels: series,
-            external_labels: context.external_labels,
-            external_url: context.external_url,
-            value: *value,
-            at: context.at,
-        };
-        let expand = |template: &Template| expand(template, &data, source, context);
-        let mut labels = LabelsBuilder::from(&series.without_name());
-        for (name, template) in &state.labels {
-            labels.set(name, &expand(template));
-        }
-        labels.set("alertname", rule.name());
-        let labels = labels.build();
+        let Said { labels, annotations } =
+            state.texts.say(rule.name(), (series, *value), source, context);
         if !seen.insert(labels.clone()) {
             return Err(
                 "vector contains metrics with the same labelset after applying alert labels".into(),
             );
         }
-        let annotations = state.annotations.iter().map(|(name, t)| (name.as_str(), expand(t)));
-        candidates.push(Candidate {
-            labels,
-            annotations: Labels::from_pairs(annotations),
-            value: *value,
-        });
+        candidates.push(Candidate { labels, annotations, value: *value });
     }
     Ok(candidates)
-}
-
-/// A template that fails says so in its own text: the alert is sent all the same.
-fn expand(
-    template: &Template,
-    data: &TemplateData<'_>,
-    source: &dyn Source,
-    context: &Context<'_>,
-) -> String {
-    let mut query = |text: &str| -> Result<Vec<(Labels, f64)>, String> {
-        let expr = parse(text, &ParseOptions::default()).map_err(|error| error.to_string())?;
-        let unlimited = Context { limit: 0, ..*context };
-        evaluate(&expr, source, &unlimited).map(|evaluated| evaluated.vector)
-    };
-    template
-        .expand(data, &mut query, Limits::default())
-        .unwrap_or_else(|error| format!("<error expanding template: {error}>"))
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::evaluate::Evaluated;
 use super::recent::Recent;
 use super::silence::Silence;
+use super::texts::Texts;
 use super::view::{AlertingView, GroupView, Health, RuleView};
 use crate::alerts::{Alert, Terms};
 use crate::base::{Labels, LabelsBuilder, METRIC_NAME, Remembered, Timestamp};
@@ -71,10 +72,8 @@ pub(super) struct RuleState {
     pub range: Duration,
     /// Whether it may yield a result because something is missing.
     pub fires_on_absence: bool,
-    /// Templates of its labels, where it is an alert; by label name.
-    pub labels: Vec<(String, Template)>,
-    /// Templates of its annotations; by name.
-    pub annotations: Vec<(String, Template)>,
+    /// What its alerts say, where it is an alert.
+    pub texts: Texts,
 }
 
 impl RuleState {
@@ -191,8 +190,8 @@ fn rule_state(rule: &Rule) -> RuleState {
             Some((name.clone(), template.ok()?))
         };
         // Rule files are checked before they get here, so no template is lost.
-        state.labels = rule.labels.iter().filter_map(compile).collect();
-        state.annotations = alert.annotations.iter().filter_map(compile).collect();
+        let labels = rule.labels.iter().filter_map(compile).collect();
+        state.texts = Texts::new(labels, alert.annotations.iter().filter_map(compile).collect());
     }
     state
 }

@@ -34,6 +34,7 @@ mod setup;
 mod silence;
 mod step;
 mod target;
+mod texts;
 mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -420,6 +421,7 @@ impl Engine {
         self.memo.forget_unused();
         for rule in self.groups.iter_mut().flat_map(|group| &mut group.rules) {
             rule.named.forget_unused();
+            rule.texts.forget_unused();
         }
         let forgotten: BTreeSet<SeriesId> =
             self.window.forget_expired(now.wall).into_iter().collect();

@@ -14,6 +14,7 @@ mod judgement;
 mod page;
 mod refusals;
 mod silence;
+mod texts;
 
 use self::page::{labels_of, scan};
 use crate::alerts::{AlertState, PresenterConfig, Verdict};

@@ -105,6 +105,11 @@ impl Template {
         }
     }
 
+    /// Whether its text depends on when it is read (`now`).
+    pub fn reads_clock(&self) -> bool {
+        self.parsed.reads_clock
+    }
+
     /// The text for one alert. The error is what Prometheus puts behind
     /// `<error expanding template: ` in its place.
     pub fn expand(

@@ -20,6 +20,8 @@ pub(super) const PRESET: [&str; 5] = ["$", "$labels", "$externalLabels", "$exter
 pub(super) struct Parsed {
     pub(super) main: Vec<Node>,
     pub(super) defined: BTreeMap<String, Vec<Node>>,
+    /// Whether `now` is anywhere in it.
+    pub(super) reads_clock: bool,
 }
 
 /// What is wrong, and at which byte.
@@ -37,12 +39,16 @@ pub(super) fn parse(text: &str) -> Result<Parsed, Problem> {
         ranges: 0,
         nesting: 0,
         defined: BTreeMap::new(),
+        reads_clock: false,
     };
     let (main, end) = parser.list()?;
     match end {
         Terminator::End => Err(parser.problem("unexpected {{end}}")),
         Terminator::Else => Err(parser.problem("unexpected {{else}}")),
-        Terminator::Eof => Ok(Parsed { main, defined: parser.defined }),
+        Terminator::Eof => {
+            let Parser { defined, reads_clock, .. } = parser;
+            Ok(Parsed { main, defined, reads_clock })
+        }
     }
 }
 
@@ -66,6 +72,7 @@ struct Parser<'a> {
     ranges: usize,
     nesting: usize,
     defined: BTreeMap<String, Vec<Node>>,
+    reads_clock: bool,
 }
 
 /// Text and blocks.
@@ -375,6 +382,7 @@ impl<'a> Parser<'a> {
                 if !functions::exists(name) {
                     return Err(self.problem(&format!("function {name:?} not defined")));
                 }
+                self.reads_clock |= name == "now";
                 OperandKind::Function(name.to_owned())
             }
             Token::Dot => OperandKind::Dot,
