@@ -13,12 +13,13 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::clock::Clock;
+use super::receipts::SecretsWatch;
 use super::run::Question;
 use crate::base::Timestamp;
 use crate::engine::{Answer, Content, Event, OutboxCommand, View};
 use crate::http::{
     Answering, ApiError, Backend, ErrorKind, QueryAnswer, QueryRequest, QueryTimes, SeriesAnswer,
-    SeriesRequest, Turn,
+    SeriesRequest, Signed, Turn,
 };
 use crate::outbox::Listed;
 use crate::promql::eval::{EvalError, Severity, Traced};
@@ -57,6 +58,8 @@ pub struct Api {
     pub views: watch::Receiver<View>,
     /// Where samples are asked for.
     pub questions: mpsc::Sender<Question>,
+    /// Who may send receipts.
+    pub secrets: SecretsWatch,
     /// The step of subqueries that name none: `global.evaluation_interval` at the start.
     pub default_step: Duration,
     /// For `/metrics`.
@@ -81,7 +84,7 @@ impl Drop for Awaited {
 
 impl Api {
     /// Puts a question to the engine. Its ticket is given by the loop.
-    async fn ask(&self, event: Event) -> Result<Content, ApiError> {
+    pub(super) async fn ask(&self, event: Event) -> Result<Content, ApiError> {
         let stopping = || ApiError::new(ErrorKind::Unavailable, "plimsoll is stopping");
         let (answer, answered) = oneshot::channel();
         self.questions.send(Question { event, answer }).await.map_err(|_| stopping())?;
@@ -115,19 +118,23 @@ impl Api {
         listing.await.map_err(|error| ApiError::new(ErrorKind::Internal, error.to_string()))
     }
 
-    async fn work_on_outbox(&self, command: OutboxCommand) -> Result<(), ApiError> {
-        let asked = self.ask(Event::Outbox { ticket: 0, command });
-        match tokio::time::timeout(COMMIT_PATIENCE, asked).await {
-            Ok(content) => match content? {
-                Content::Changed(changed) => Ok(changed?),
-                _ => Err(amiss()),
-            },
+    /// As [`Api::ask`], for what is answered once it is durable; says so if that takes too long.
+    pub(super) async fn ask_durably(&self, event: Event) -> Result<Content, ApiError> {
+        match tokio::time::timeout(COMMIT_PATIENCE, self.ask(event)).await {
+            Ok(content) => content,
             Err(_) => {
                 let failing = self.views.borrow().journal.failing.clone();
                 let why = failing.unwrap_or_else(|| "it has not been written yet".to_owned());
                 let why = format!("it is done but not durable, so a crash would undo it: {why}");
                 Err(ApiError::new(ErrorKind::Timeout, why))
             }
+        }
+    }
+
+    async fn work_on_outbox(&self, command: OutboxCommand) -> Result<(), ApiError> {
+        match self.ask_durably(Event::Outbox { ticket: 0, command }).await? {
+            Content::Changed(changed) => Ok(changed?),
+            _ => Err(amiss()),
         }
     }
 
@@ -238,6 +245,10 @@ impl Backend for Api {
         Box::pin(self.work_on_outbox(command))
     }
 
+    fn take_receipt(&self, signed: Signed) -> Answering<'_, ()> {
+        Box::pin(self.receipt(signed))
+    }
+
     fn metrics_text(&self) -> String {
         (self.metrics)(&self.views.borrow())
     }
@@ -283,7 +294,7 @@ fn wanted(request: &QueryRequest) -> Vec<(Arc<Selector>, Span)> {
 }
 
 /// Each question has its own kind of answer.
-fn amiss() -> ApiError {
+pub(super) fn amiss() -> ApiError {
     ApiError::new(ErrorKind::Internal, "the engine answered another question")
 }
 
@@ -331,6 +342,7 @@ mod tests {
             }
         });
         Api {
+            secrets: watch::channel(None).1,
             clock: Clock::system(),
             views: watch::channel(View::default()).1,
             questions,

@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, watch};
 use super::clock::Clock;
 use super::config::Config;
 use super::docker::DockerWatch;
+use super::receipts::SecretsWatch;
 use super::reload::Reloaded;
 use super::run::{Crank, INBOX, Question};
 use super::setup::{self, Parts};
@@ -48,6 +49,8 @@ pub struct Handles {
     pub questions: mpsc::Sender<Question>,
     /// New configurations, checked and built, or why there is none.
     pub reloads: mpsc::Sender<Reloaded>,
+    /// Who may send receipts.
+    pub secrets: SecretsWatch,
     /// Our own eyes, for those who want to see through them.
     pub collector: collector::Handle,
 }
@@ -93,6 +96,7 @@ pub fn wire(start: Start) -> anyhow::Result<(Crank, Handles)> {
     let switched = switch_watch.follow(switches, inbox.clone());
     let (questions, asked) = mpsc::channel(64);
     let (reloads, reloaded) = mpsc::channel(1);
+    let (secrets, known) = watch::channel(webhook.as_ref().map(|webhook| webhook.secrets()));
     let (shown, views) = watch::channel(View::default());
     let crank = Crank {
         engine,
@@ -120,8 +124,9 @@ pub fn wire(start: Start) -> anyhow::Result<(Crank, Handles)> {
         tell,
         checkpoint,
         audit,
+        secrets,
     };
-    Ok((crank, Handles { views, questions, reloads, collector: eyes }))
+    Ok((crank, Handles { views, questions, reloads, secrets: known, collector: eyes }))
 }
 
 /// Opens the audit; what a crash has left of its end is told and becomes its next record.

@@ -12,6 +12,7 @@ mod docker;
 mod files;
 mod live;
 mod process;
+mod receipts;
 mod reload;
 pub mod replay;
 mod run;

@@ -17,6 +17,7 @@ use crate::engine::{Answer, Engine, Event, Fact, Switches, TargetInfo, View};
 use crate::journal::{Journal, Notice};
 use crate::ledger::Ledger;
 use crate::scrape::file_sd::Refreshed;
+use crate::send::Secrets;
 
 /// Events that wait at most; senders wait beyond it.
 pub const INBOX: usize = 1024;
@@ -63,6 +64,8 @@ pub struct Crank {
     pub views: watch::Sender<View>,
     /// Who is told what happened.
     pub tell: Box<dyn FnMut(&Fact)>,
+    /// Who may send receipts.
+    pub secrets: watch::Sender<Option<Secrets>>,
     /// Its conscience, if one is kept.
     pub audit: Option<Ledger>,
     /// The checkpoint's file, if the window is kept over restarts.
@@ -173,6 +176,7 @@ impl Crank {
         self.shell.alertmanagers = parts.alertmanagers;
         self.shell.reads_holds = parts.reads_holds;
         self.shell.dress = parts.dress;
+        self.secrets.send_replace(parts.webhook.as_ref().map(|webhook| webhook.secrets()));
         self.shell.webhook = parts.webhook;
         self.discovery = parts.discovery;
         let switched = self.switches.follow(parts.switches, self.shell.inbox.clone());
@@ -202,6 +206,10 @@ fn with_ticket(event: Event, ticket: u64) -> Event {
         Event::Copy { wanted, max_samples, .. } => Event::Copy { ticket, wanted, max_samples },
         Event::List { wanted, max_series, .. } => Event::List { ticket, wanted, max_series },
         Event::Outbox { command, .. } => Event::Outbox { ticket, command },
+        Event::Statement { id, statement, .. } => Event::Statement { ticket, id, statement },
+        Event::StatementRefused { id, refusal, .. } => {
+            Event::StatementRefused { ticket, id, refusal }
+        }
         other => other,
     }
 }

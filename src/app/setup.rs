@@ -61,10 +61,11 @@ pub fn engine_setup(config: &Config, host: &str) -> Setup {
             hold: config.alerting.min_presentation.unwrap_or(HOLD_UNREAD),
             max_hold: config.alerting.max_presentation.unwrap_or(MAX_HOLD),
         },
-        outbox: config
-            .control_plane
-            .as_ref()
-            .map(|_| OutboxConfig { host: host.to_owned(), ..OutboxConfig::default() }),
+        outbox: config.control_plane.as_ref().map(|_| OutboxConfig {
+            host: host.to_owned(),
+            heartbeat: config.heartbeat,
+            ..OutboxConfig::default()
+        }),
         host: host.to_owned(),
         identity: config.identity(host),
         policy: config.policy.policy.clone(),

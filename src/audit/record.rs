@@ -69,6 +69,10 @@ kinds! {
     DeliveryDropped = "delivery.dropped",
     /// Deliveries were given up because too many waited.
     DeliveryLost = "delivery.lost",
+    /// The receiver said something about a request: `decision`, `outcome`, `reason`.
+    ReceiptTaken = "receipt.taken",
+    /// A receipt was not believed; `reason`.
+    ReceiptRefused = "receipt.refused",
     /// The receiver refuses us as such: deliveries wait.
     SinkPaused = "sink.paused",
     /// It takes them again.
@@ -166,6 +170,9 @@ pub struct Record {
     /// Who is affected.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tenants: Vec<String>,
+    /// The receipt it is about: its own `webhook-id`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub receipt_id: Option<String>,
     /// How many: records or deliveries lost, bytes cut off, alerts taken over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub count: Option<u64>,
@@ -198,6 +205,7 @@ impl Record {
             lifted_by: None,
             summary: None,
             tenants: Vec::new(),
+            receipt_id: None,
             count: None,
         }
     }
@@ -223,6 +231,7 @@ impl Record {
             &mut record.reason,
             &mut record.lifted_by,
             &mut record.summary,
+            &mut record.receipt_id,
         ];
         texts.into_iter().flatten().for_each(cut);
         record.tenants.truncate(TENANTS_MAX);

@@ -60,8 +60,30 @@ impl Record {
             Kind::DeliveryRetried => "an operator asked for another try".to_owned(),
             Kind::DeliveryDropped => format!("an operator gave {event} up"),
             Kind::DeliveryLost => format!("{count} deliveries were given up: too many waited"),
+            Kind::ReceiptTaken => {
+                let outcome =
+                    self.outcome.as_ref().map_or(String::new(), |word| format!(" ({word})"));
+                let decision = text(&self.decision);
+                let because = because(": ");
+                format!(
+                    "the Control Plane says of the {noun} of {subject}: {decision}{outcome}{because}"
+                )
+            }
+            Kind::ReceiptRefused => format!("a receipt was refused{}", because(": ")),
             Kind::SinkPaused => format!("the Control Plane refuses us{}", because(": ")),
             Kind::SinkResumed => "the Control Plane takes webhooks again".to_owned(),
+            _ => self.of_operation(),
+        }
+    }
+
+    /// What is about no alert.
+    fn of_operation(&self) -> String {
+        let because = |word: &str| match &self.reason {
+            Some(reason) => format!("{word}{reason}"),
+            None => String::new(),
+        };
+        let count = self.count.unwrap_or_default();
+        match self.kind {
             Kind::HostIncidentStarted => format!(
                 "a host incident began, actions are frozen{} ({})",
                 because(": "),
@@ -77,6 +99,7 @@ impl Record {
             Kind::ConfigRefused => format!("a configuration was refused{}", because(": ")),
             Kind::AuditResumed => format!("the audit goes on{} ({count} bytes)", because(": ")),
             Kind::AuditGap => format!("{count} records are missing here{}", because(": ")),
+            other => other.name().to_owned(),
         }
     }
 

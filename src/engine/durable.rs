@@ -46,6 +46,11 @@ pub(super) struct Restored {
 }
 
 impl Restored {
+    /// Puts the clocks of all alerts right.
+    pub fn resume(&mut self, down_for: Duration) {
+        self.alerts.values_mut().flat_map(BTreeMap::values_mut).for_each(|a| resume(a, down_for));
+    }
+
     /// How many alerts there are.
     pub fn count(&self) -> usize {
         self.alerts.values().map(BTreeMap::len).sum()

@@ -11,7 +11,7 @@ use crate::audit;
 use crate::base::{DeliveryId, Labels, Receipt, TargetId};
 use crate::containers::Report;
 use crate::exposition::Batch;
-use crate::outbox::Reply;
+use crate::outbox::{Refusal, Reply, Statement};
 use crate::window::{Selector, Span};
 
 /// One thing that happened.
@@ -59,6 +59,24 @@ pub enum Event {
     Docker(Report),
     /// Changes up to this batch are durable.
     Committed(Receipt),
+    /// The Control Plane says something about a request, and its signature is good.
+    Statement {
+        /// Given back with the answer.
+        ticket: u64,
+        /// The receipt's own id.
+        id: String,
+        /// What it says.
+        statement: Statement,
+    },
+    /// Somebody sent a receipt that is not to be believed.
+    StatementRefused {
+        /// Given back with the answer.
+        ticket: u64,
+        /// The id it gave itself.
+        id: String,
+        /// Why.
+        refusal: Refusal,
+    },
     /// The audit is written this far, or cannot be.
     Audited(audit::State),
     /// The journal cannot write; it goes on trying.

@@ -67,6 +67,15 @@ pub enum Fact {
     },
     /// How a restart ended.
     Outcome { request: Box<policy::Request>, outcome: &'static str, why: String },
+    /// The Control Plane said something about a request.
+    ReceiptTaken {
+        id: String,
+        delivery: DeliveryId,
+        asked: policy::Asked,
+        said: Box<outbox::Answer>,
+    },
+    /// A receipt was not believed.
+    ReceiptRefused { id: String, refusal: outbox::Refusal },
     /// The host itself is the patient, or no longer.
     HostIncident { started: bool, reason: String, tenants: Vec<String> },
     /// The edge lane moved.

@@ -11,7 +11,7 @@ use super::Engine;
 use super::fact::{Fact, Judged};
 use crate::alerts::{Alert, AlertState};
 use crate::base::{DeliveryId, Now, Timestamp, fingerprint};
-use crate::outbox::{ActionKind, ActionMode, Draft, dedup_key, delivery_id};
+use crate::outbox::{ActionKind, ActionMode, Draft, dedup_key};
 use crate::policy::{
     Case, Decision, Evidence, History, HoldReason, Incident, Proposal, decide, diagnose,
 };
@@ -118,7 +118,7 @@ impl Engine {
 
     fn ask_for(&mut self, now: Now, proposal: &Proposal, incident: &Incident, found: &Evidence) {
         let event = proposal.event(incident, found, now);
-        let id = delivery_id(now.wall, &[&proposal.action.dedup_key]);
+        let id = proposal.delivery_id(now);
         self.counters.actions_sent += 1;
         self.facts.push(Fact::Decided {
             labels: incident.labels.clone(),

@@ -18,12 +18,14 @@ mod event;
 mod evidence;
 mod fact;
 mod group;
+mod heartbeat;
 mod host;
 mod judge;
 mod level;
 mod operator;
 mod outcome;
 mod quality;
+mod receipt;
 mod recent;
 mod record;
 mod refusals;
@@ -67,7 +69,7 @@ pub use setup::Setup;
 pub use step::{Answer, Content, Request, Step};
 pub use view::{
     AlertingView, AlertmanagerView, ContainerView, Counters, GroupView, Health, JournalView,
-    OutboxView, RuleView, TargetView, View,
+    OutboxView, ReceiptsView, RuleView, TargetView, View,
 };
 
 /// Reads the monotonic clock, only to measure how long evaluations take; no decision depends on it.
@@ -126,6 +128,8 @@ pub struct Engine {
     reload_error: Option<String>,
     /// How the audit fares, as its writer said last.
     audit: audit::State,
+    pulse: heartbeat::Pulse,
+    receipts: receipt::Tally,
     /// Series of the engine's own knowledge, by labels.
     own_series: BTreeSet<SeriesId>,
     restored: Restored,
@@ -158,9 +162,7 @@ impl Engine {
         facts.extend(unreadable.map(|problem| Fact::RowUnreadable { problem }));
         let counters = Counters { rows_unreadable: facts.len() as u64, ..Counters::default() };
         let down_for = restored.last_evaluation.map_or(Duration::ZERO, |at| now.wall.since(at));
-        for alert in restored.alerts.values_mut().flat_map(BTreeMap::values_mut) {
-            durable::resume(alert, down_for);
-        }
+        restored.resume(down_for);
         if restored.last_evaluation.is_some() {
             let deliveries = outbox.as_ref().map_or(0, |outbox| outbox.stats(now).waiting);
             facts.push(Fact::Recovered { alerts: restored.count(), deliveries, down_for });
@@ -199,6 +201,8 @@ impl Engine {
             journal_failing: None,
             reload_error: None,
             audit: audit::State::default(),
+            pulse: heartbeat::Pulse::new(now),
+            receipts: receipt::Tally::default(),
             own_series: BTreeSet::new(),
             restored: Restored::default(),
             counters,
@@ -222,6 +226,7 @@ impl Engine {
         self.start_scrapes(now, &mut step);
         self.run_groups(now);
         self.present(now, &mut step);
+        self.beat(now);
         self.work_outbox(now, &mut step);
         self.sweep(now);
         step.facts = std::mem::take(&mut self.facts);
@@ -244,6 +249,7 @@ impl Engine {
             .chain(waits)
             .chain(outbox)
             .chain(self.presenter.next_wakeup())
+            .chain(self.next_beat())
             .fold(self.next_sweep, Duration::min)
     }
 
@@ -280,6 +286,12 @@ impl Engine {
                     outbox.committed(receipt);
                 }
                 self.answer_operators(step);
+            }
+            Event::Statement { ticket, id, statement } => {
+                self.take_statement(now, ticket, (id, statement), step);
+            }
+            Event::StatementRefused { ticket, id, refusal } => {
+                self.refuse_statement(now, ticket, (id, refusal), step);
             }
             Event::Audited(state) => self.take_audit(state),
             Event::JournalFailing(error) => {
@@ -530,6 +542,7 @@ impl Engine {
             },
             reload_error: self.reload_error.clone(),
             audit: self.audit.clone(),
+            receipts: self.receipts_view(),
             counters: self.counters,
             scrape_failures: self.scrape_failures.clone(),
             window_series: self.window.usage().series,

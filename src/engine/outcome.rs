@@ -12,8 +12,7 @@ use super::{Engine, Fact};
 use crate::alerts::AlertState;
 use crate::base::{DeliveryId, Labels, Now, Timestamp, parse_rfc3339};
 use crate::outbox::{
-    self, ActionKind, ActionMode, Answer, Data, Delivery, Draft, Event, EventType, delivery_id,
-    trace_id,
+    self, ActionKind, ActionMode, Answer, Data, Draft, Event, EventType, delivery_id, trace_id,
 };
 use crate::policy::{Evidence, Incident, Outcome, Proposal, Request, Seen, Verdict};
 use crate::rules::Action;
@@ -53,10 +52,8 @@ impl Engine {
     /// What the outbox learned about a request.
     pub(super) fn note_delivery(&mut self, now: Now, fact: &outbox::Fact) {
         match fact {
-            outbox::Fact::Delivered { delivery, answer }
-                if delivery.event_type == EventType::RestartRequested =>
-            {
-                self.take_answer(now, delivery, answer);
+            outbox::Fact::Delivered { delivery, answer } if delivery.event_type.is_request() => {
+                self.take_answer(now, &delivery.id, answer);
             }
             outbox::Fact::Expired { request, .. } => {
                 self.drop_request(now, &request.id, Outcome::Expired, "nobody took it in time");
@@ -73,15 +70,33 @@ impl Engine {
         }
     }
 
-    fn take_answer(&mut self, now: Now, delivery: &Delivery, answer: &Answer) {
-        if answer.decision.as_deref() == Some("declined") {
-            self.drop_request(now, &delivery.id, Outcome::Declined, "the receiver declined");
-            return;
+    /// What the receiver says of a request, in its answer or in a receipt.
+    pub(super) fn take_answer(&mut self, now: Now, delivery: &DeliveryId, answer: &Answer) {
+        if !self.memory.verifier.watches(&delivery.0) {
+            return self.settle_unwatched(delivery, answer);
         }
-        let until = answer.verify_until.as_deref().and_then(parse_rfc3339);
-        let said = (answer.change_id.clone(), until);
+        let because = |what: &str| match &answer.reason {
+            Some(reason) => format!("{what}: {reason}"),
+            None => what.to_owned(),
+        };
         let config = self.setup.policy.verify;
-        self.changes.extend(self.memory.verifier.accepted(&delivery.id.0, said, now, &config));
+        let change_id = answer.change_id.clone();
+        let change = match (answer.decision.as_deref(), answer.outcome.as_deref()) {
+            (Some("declined"), _) => {
+                let why = because("the receiver declined");
+                return self.drop_request(now, delivery, Outcome::Declined, &why);
+            }
+            (Some("done"), Some("failed")) => {
+                let why = because("the receiver could not do it");
+                return self.drop_request(now, delivery, Outcome::Ineffective, &why);
+            }
+            (Some("done"), _) => self.memory.verifier.done(&delivery.0, change_id, now, &config),
+            _ => {
+                let until = answer.verify_until.as_deref().and_then(parse_rfc3339);
+                self.memory.verifier.accepted(&delivery.0, (change_id, until), now, &config)
+            }
+        };
+        self.changes.extend(change);
     }
 
     fn drop_request(&mut self, now: Now, id: &DeliveryId, outcome: Outcome, why: &str) {
@@ -176,7 +191,7 @@ impl Engine {
     }
 
     /// What was decided about a service no longer stands.
-    fn judge_again(&mut self, service: &str) {
+    pub(super) fn judge_again(&mut self, service: &str) {
         for state in self.groups.iter_mut().flat_map(|group| &mut group.rules) {
             let of =
                 |alert: &&mut crate::alerts::Alert| alert.labels.get("service") == Some(service);

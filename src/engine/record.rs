@@ -69,6 +69,7 @@ pub(super) fn of(fact: &Fact, at: Timestamp) -> Option<Record> {
             reason: Some(why.clone()),
             ..requested((at, Kind::ActionOutcome), request)
         },
+        Fact::ReceiptTaken { .. } | Fact::ReceiptRefused { .. } => return of_receipt(fact, at),
         Fact::HostIncident { started, reason, tenants } => Record {
             reason: Some(reason.clone()),
             tenants: tenants.clone(),
@@ -94,10 +95,36 @@ pub(super) fn of(fact: &Fact, at: Timestamp) -> Option<Record> {
     Some(record)
 }
 
+fn of_receipt(fact: &Fact, at: Timestamp) -> Option<Record> {
+    let record = match fact {
+        Fact::ReceiptTaken { id, delivery, asked, said } => Record {
+            receipt_id: Some(id.clone()),
+            delivery_id: Some(delivery.0.clone()),
+            tenant: Some(asked.tenant.clone()).filter(|tenant| !tenant.is_empty()),
+            subject: Some(asked.subject.clone()).filter(|subject| !subject.starts_with("alert:")),
+            action: Some(asked.kind.name().to_owned()),
+            decision: said.decision.clone(),
+            outcome: said.outcome.clone(),
+            reason: said.reason.clone(),
+            change_id: said.change_id.clone(),
+            ..Record::new(at, Kind::ReceiptTaken)
+        },
+        Fact::ReceiptRefused { id, refusal } => Record {
+            receipt_id: Some(id.clone()),
+            reason: Some(refusal.name().to_owned()),
+            ..Record::new(at, Kind::ReceiptRefused)
+        },
+        _ => return None,
+    };
+    Some(record)
+}
+
 fn of_outbox(fact: &outbox::Fact, at: Timestamp) -> Option<Record> {
     let record = match fact {
         outbox::Fact::Delivered { delivery, answer } => Record {
             decision: answer.decision.clone(),
+            outcome: answer.outcome.clone(),
+            reason: answer.reason.clone(),
             change_id: answer.change_id.clone(),
             ..delivered((at, Kind::DeliveryAccepted), delivery)?
         },

@@ -4,7 +4,7 @@ use super::fact::Fact;
 use crate::alerts::Post;
 use crate::audit::Record;
 use crate::base::{Batch, Change, TargetId};
-use crate::outbox::{Attempt, Delivery, OperatorError, State};
+use crate::outbox::{Attempt, Delivery, OperatorError, Refusal, State};
 use crate::window::Detached;
 
 /// The outcome of one event. The shell starts the requests, hands the changes to the journal, tells
@@ -66,6 +66,8 @@ pub enum Content {
     },
     /// To [`super::OutboxCommand::List`].
     Outbox(Result<Vec<(State, Delivery)>, OperatorError>),
-    /// To the other commands: it is done and durable, or why it was not done.
+    /// To a receipt that is not taken.
+    Refused(Refusal),
+    /// To a receipt and to the other commands: it is done and durable, or why it was not done.
     Changed(Result<(), OperatorError>),
 }

@@ -38,6 +38,8 @@ pub struct View {
     pub outbox: OutboxView,
     /// The durable journal.
     pub journal: JournalView,
+    /// Receipts since the start.
+    pub receipts: ReceiptsView,
     /// How the audit fares.
     pub audit: audit::State,
     /// Why the last reload failed, if it did.
@@ -50,6 +52,15 @@ pub struct View {
     pub window_series: usize,
     /// Bytes in the window.
     pub window_bytes: usize,
+}
+
+/// Receipts of the Control Plane since the start.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct ReceiptsView {
+    /// Those taken, by what they say.
+    pub taken: BTreeMap<String, u64>,
+    /// Those refused, by reason.
+    pub refused: BTreeMap<&'static str, u64>,
 }
 
 /// A rule group and how its last evaluation went.

@@ -41,6 +41,9 @@ pub trait Backend: Send + Sync + 'static {
     /// Retries or drops a delivery; the answer comes once that is durable.
     fn change_outbox(&self, command: OutboxCommand) -> Answering<'_, ()>;
 
+    /// Takes a receipt, once it is believed and durable.
+    fn take_receipt(&self, signed: Signed) -> Answering<'_, ()>;
+
     /// plimsoll's own metrics, in the text format.
     fn metrics_text(&self) -> String;
 
@@ -63,6 +66,19 @@ impl Turn {
     pub fn new(permit: OwnedSemaphorePermit) -> Turn {
         Turn { _permit: permit }
     }
+}
+
+/// A signed message, as it came.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Signed {
+    /// `webhook-id`, or `""`.
+    pub id: String,
+    /// `webhook-timestamp`, or `""`.
+    pub timestamp: String,
+    /// `webhook-signature`, or `""`.
+    pub signature: String,
+    /// The raw body; `None` if it was too large to be read.
+    pub body: Option<Vec<u8>>,
 }
 
 /// A query, parsed.

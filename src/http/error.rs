@@ -4,7 +4,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-use crate::outbox::OperatorError;
+use crate::outbox::{OperatorError, Refusal};
 use crate::promql::eval::{EvalError, EvalErrorKind};
 
 /// What kind of error it is (`web/api/v1/api.go`).
@@ -18,6 +18,10 @@ pub enum ErrorKind {
     NotFound,
     /// The operator has not allowed it.
     Forbidden,
+    /// Who asks is not believed.
+    Unauthorized,
+    /// The body is larger than allowed.
+    TooLarge,
     /// It cannot be done in the state things are in.
     Conflict,
     /// It took too long.
@@ -35,6 +39,8 @@ impl ErrorKind {
             ErrorKind::Execution => "execution",
             ErrorKind::NotFound => "not_found",
             ErrorKind::Forbidden => "forbidden",
+            ErrorKind::Unauthorized => "unauthorized",
+            ErrorKind::TooLarge => "too_large",
             ErrorKind::Conflict => "conflict",
             ErrorKind::Timeout => "timeout",
             ErrorKind::Unavailable => "unavailable",
@@ -48,6 +54,8 @@ impl ErrorKind {
             ErrorKind::Execution => StatusCode::UNPROCESSABLE_ENTITY,
             ErrorKind::NotFound => StatusCode::NOT_FOUND,
             ErrorKind::Forbidden => StatusCode::FORBIDDEN,
+            ErrorKind::Unauthorized => StatusCode::UNAUTHORIZED,
+            ErrorKind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             ErrorKind::Conflict => StatusCode::CONFLICT,
             ErrorKind::Timeout => StatusCode::SERVICE_UNAVAILABLE,
             ErrorKind::Unavailable | ErrorKind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
@@ -88,6 +96,19 @@ impl From<OperatorError> for ApiError {
             OperatorError::InFlight(_) => ErrorKind::Conflict,
         };
         ApiError::new(kind, error.to_string())
+    }
+}
+
+impl From<Refusal> for ApiError {
+    fn from(refusal: Refusal) -> ApiError {
+        let kind = match refusal {
+            Refusal::TooLarge => ErrorKind::TooLarge,
+            Refusal::Malformed => ErrorKind::BadData,
+            Refusal::Signature | Refusal::Stale => ErrorKind::Unauthorized,
+            Refusal::Replayed => ErrorKind::Conflict,
+            Refusal::UnknownId => ErrorKind::NotFound,
+        };
+        ApiError::new(kind, refusal.words())
     }
 }
 
@@ -137,6 +158,12 @@ mod tests {
             (ApiError::new(ErrorKind::NotFound, ""), "not_found", 404),
             (ApiError::new(ErrorKind::Forbidden, ""), "forbidden", 403),
             (ApiError::new(ErrorKind::Conflict, ""), "conflict", 409),
+            (Refusal::Signature.into(), "unauthorized", 401),
+            (Refusal::Stale.into(), "unauthorized", 401),
+            (Refusal::Replayed.into(), "conflict", 409),
+            (Refusal::UnknownId.into(), "not_found", 404),
+            (Refusal::Malformed.into(), "bad_data", 400),
+            (Refusal::TooLarge.into(), "too_large", 413),
             (ApiError::new(ErrorKind::Unavailable, ""), "unavailable", 500),
             (ApiError::new(ErrorKind::Internal, ""), "internal", 500),
         ];

@@ -21,6 +21,7 @@ mod metadata_api;
 mod outbox_api;
 mod params;
 mod query_api;
+mod receipt_api;
 mod rule_api;
 #[cfg(test)]
 mod scripted;
@@ -44,7 +45,8 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
 pub use self::backend::{
-    Answering, Backend, QueryAnswer, QueryRequest, QueryTimes, SeriesAnswer, SeriesRequest, Turn,
+    Answering, Backend, QueryAnswer, QueryRequest, QueryTimes, SeriesAnswer, SeriesRequest, Signed,
+    Turn,
 };
 pub use self::error::{ApiError, ErrorKind};
 
@@ -139,6 +141,7 @@ fn router(backend: Arc<dyn Backend>, options: Options) -> Router {
         .route("/plimsoll/outbox/retry", post(outbox_api::retry))
         .route("/plimsoll/outbox/drop", post(outbox_api::drop))
         .route("/plimsoll/containers", get(container_api::containers))
+        .route("/plimsoll/receipts", post(receipt_api::take))
         .route("/plimsoll/inputs", get(input_api::inputs))
         .route("/plimsoll/alerts", get(input_api::alerts))
         .route("/alertmanagers", get(target_api::alertmanagers))

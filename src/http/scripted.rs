@@ -16,7 +16,9 @@ use crate::engine::{
     RuleView, TargetView, View,
 };
 use crate::exposition::{Metadata, MetricKind};
-use crate::outbox::{Data, Draft, Event, EventType, Listed, OperatorError, Outbox, OutboxConfig};
+use crate::outbox::{
+    Data, Draft, Event, EventType, Listed, OperatorError, Outbox, OutboxConfig, Refusal,
+};
 use crate::promql::eval::{Traced, Value};
 use crate::promql::{EvalOptions, trace};
 use crate::window::Detached;
@@ -144,6 +146,17 @@ impl Backend for Scripted {
                     Err(OperatorError::Unknown(id).into())
                 }
                 _ => Ok(()),
+            }
+        })
+    }
+
+    fn take_receipt(&self, signed: Signed) -> Answering<'_, ()> {
+        Box::pin(async move {
+            match signed.body {
+                None => Err(Refusal::TooLarge.into()),
+                Some(body) if body != b"{}" => Err(Refusal::Malformed.into()),
+                Some(_) if signed.signature != "v1,x" => Err(Refusal::Signature.into()),
+                Some(_) => Ok(()),
             }
         })
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::event::{Event, EventType};
+use super::statement::Answer;
 use crate::base::{Change, DeliveryId, Table, Timestamp};
 
 /// An event on its way into the outbox.
@@ -137,18 +138,6 @@ pub enum Outcome {
         /// One line.
         why: String,
     },
-}
-
-/// What the receiver said about it, if it said anything: the optional body of a 2xx response.
-#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Answer {
-    /// `accepted` or `declined`.
-    pub decision: Option<String>,
-    /// The Control Plane's own id of the change.
-    pub change_id: Option<String>,
-    /// Until when the effect should be watched, RFC 3339.
-    pub verify_until: Option<String>,
 }
 
 /// What happened in the outbox, for log, metrics, timeline and policy.

@@ -100,6 +100,11 @@ impl EventType {
         }
     }
 
+    /// Whether it asks for something to be done.
+    pub fn is_request(self) -> bool {
+        ActionKind::ALL.iter().any(|kind| kind.event_type() == self)
+    }
+
     /// Events of one class and one alert supersede each other when the outbox overflows.
     pub(super) fn class(self) -> &'static str {
         match self {
@@ -470,6 +475,12 @@ pub struct Heartbeat {
     /// Age of the last evaluation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_evaluation_age_seconds: Option<f64>,
+    /// The number of the newest record of the audit that is on disk.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audit_sequence: Option<u64>,
+    /// Its hash. Keep it: an audit without a record of this hash was cut off or changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audit_head: Option<String>,
 }
 
 /// Deliveries that were given up because the outbox was full.

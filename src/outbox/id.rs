@@ -37,6 +37,11 @@ pub fn trace_id(fingerprint: &str, starts_at: Timestamp) -> String {
     format!("trace_{}", hex(&digest(&[fingerprint, &starts_at.to_string()])[..16]))
 }
 
+/// A checksum of texts, for comparing what should be the same elsewhere: 64 hex digits.
+pub fn checksum(parts: &[&str]) -> String {
+    hex(&digest(parts))
+}
+
 fn digest(parts: &[&str]) -> [u8; 32] {
     let mut hasher = Sha256::new();
     for part in parts {

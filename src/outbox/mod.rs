@@ -19,6 +19,7 @@ mod listed;
 mod operator;
 mod overflow;
 mod retry;
+mod statement;
 mod trim;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,15 +28,16 @@ use std::time::Duration;
 use self::retry::{LONGEST, REFUSALS_MAX};
 use crate::base::{Batch, Change, DeliveryId, HashMap, Now, Receipt, Table};
 
-pub use delivery::{Answer, Attempt, Delivery, Draft, Fact, Outcome, Reply, Stats, Totals};
+pub use delivery::{Attempt, Delivery, Draft, Fact, Outcome, Reply, Stats, Totals};
 pub use event::{
     Action, ActionKind, ActionMode, BODY_BYTES_MAX, Container, Data, Event, EventType, Evidence,
     Gap, Heartbeat, Incident, LastAction, Status, Verification, WireTime, text_map,
 };
-pub use id::{dedup_key, delivery_id, trace_id};
+pub use id::{checksum, dedup_key, delivery_id, trace_id};
 pub use listed::{Listed, State};
 pub use operator::OperatorError;
 pub use retry::LEASE;
+pub use statement::{Answer, Refusal, Statement};
 
 /// What can be set.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -47,6 +49,8 @@ pub struct OutboxConfig {
     pub max_in_flight: usize,
     /// The Docker host, named in `sidecar.gap`.
     pub host: String,
+    /// How often a sign of life is due; `None` for never.
+    pub heartbeat: Option<Duration>,
 }
 
 impl OutboxConfig {
@@ -58,7 +62,12 @@ impl Default for OutboxConfig {
     fn default() -> OutboxConfig {
         // 8 MiB hold some 8000 events: days of a bad host. Eight at once drain them in minutes and
         // are no burden to the receiver.
-        OutboxConfig { max_bytes: 8 * 1024 * 1024, max_in_flight: 8, host: String::new() }
+        OutboxConfig {
+            max_bytes: 8 * 1024 * 1024,
+            max_in_flight: 8,
+            host: String::new(),
+            heartbeat: None,
+        }
     }
 }
 
@@ -241,6 +250,11 @@ impl Outbox {
             .filter(|_| self.has_room())
             .map(|(_, entry)| entry.due.max(self.quiet_until));
         leases.chain(expiry).chain(tries).min()
+    }
+
+    /// Whether a delivery of this type waits.
+    pub fn holds(&self, event_type: EventType) -> bool {
+        self.waiting.values().any(|entry| entry.delivery.event_type == event_type)
     }
 
     /// Figures for `/metrics`.

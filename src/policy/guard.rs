@@ -25,6 +25,9 @@ struct Done {
     kind: ActionKind,
     tenant: String,
     dedup_key: String,
+    /// The delivery that asked; `""` in rows that are older than this field.
+    #[serde(default)]
+    delivery_id: String,
     at: Timestamp,
     /// Milliseconds on this boot's monotonic clock; negative if it was before the boot.
     #[serde(skip)]
@@ -39,6 +42,19 @@ impl Done {
         let age = monotonic_ms(now).saturating_sub(self.monotonic_ms);
         Duration::from_millis(u64::try_from(age).unwrap_or(0))
     }
+}
+
+/// A request that was made.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Asked {
+    /// On whose guard it counts.
+    pub subject: String,
+    /// The tenant, or `""`.
+    pub tenant: String,
+    /// For what.
+    pub kind: ActionKind,
+    /// Of the action.
+    pub dedup_key: String,
 }
 
 /// What was done lately on this host.
@@ -123,6 +139,7 @@ impl Guards {
             kind: proposal.action.kind,
             tenant: proposal.tenant.clone(),
             dedup_key: proposal.action.dedup_key.clone(),
+            delivery_id: proposal.delivery_id(now).0,
             at: now.wall,
             monotonic_ms: monotonic_ms(now),
             open: true,
@@ -142,6 +159,20 @@ impl Guards {
             }
         }
         None
+    }
+
+    /// The request that a delivery made, if it is remembered.
+    pub fn asked(&self, delivery_id: &str) -> Option<Asked> {
+        let mut all =
+            self.subjects.iter().flat_map(|(subject, all)| all.iter().map(move |d| (subject, d)));
+        let (subject, done) =
+            all.find(|(_, done)| !delivery_id.is_empty() && done.delivery_id == delivery_id)?;
+        Some(Asked {
+            subject: subject.clone(),
+            tenant: done.tenant.clone(),
+            kind: done.kind,
+            dedup_key: done.dedup_key.clone(),
+        })
     }
 
     /// Forgets what can no longer matter; call it now and then.

@@ -7,10 +7,10 @@ use super::diagnose::{Symptoms, diagnose};
 use super::fit::Fit;
 use super::history::{History, is_failure};
 use super::hold::HoldReason;
-use crate::base::{Labels, Now, Timestamp};
+use crate::base::{DeliveryId, Labels, Now, Timestamp};
 use crate::calendar::Open;
 use crate::outbox::{
-    self, Action, ActionKind, Data, Event, WireTime, dedup_key, text_map, trace_id,
+    self, Action, ActionKind, Data, Event, WireTime, dedup_key, delivery_id, text_map, trace_id,
 };
 use crate::rules::Action as Asked;
 
@@ -157,6 +157,11 @@ pub struct Proposal {
 }
 
 impl Proposal {
+    /// The id of the delivery that asks for it, if it is asked for now.
+    pub fn delivery_id(&self, now: Now) -> DeliveryId {
+        delivery_id(now.wall, &[&self.action.dedup_key])
+    }
+
     /// The event that asks for it.
     pub fn event(&self, incident: &Incident, evidence: &Evidence, now: Now) -> Event {
         let label = |name: &str| incident.labels.get(name).map(str::to_owned);

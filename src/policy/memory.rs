@@ -3,6 +3,7 @@
 use super::episodes::Episodes;
 use super::guard::Guards;
 use super::interlock::Interlock;
+use super::receipts::Receipts;
 use super::usage::Usage;
 use super::verify::Verifier;
 use crate::base::{Change, Now};
@@ -20,6 +21,8 @@ pub struct Memory {
     pub interlock: Interlock,
     /// Actions whose outcome is not known.
     pub verifier: Verifier,
+    /// Receipts that were taken.
+    pub receipts: Receipts,
 }
 
 impl Memory {
@@ -31,8 +34,10 @@ impl Memory {
         let (usage, of_usage) = Usage::recover(all());
         let (interlock, of_interlock) = Interlock::recover(all());
         let (verifier, of_verifier) = Verifier::recover(all());
-        problems.extend([of_episodes, of_usage, of_interlock, of_verifier].into_iter().flatten());
-        (Memory { guards, episodes, usage, interlock, verifier }, problems)
+        let (receipts, of_receipts) = Receipts::recover(all());
+        let others = [of_episodes, of_usage, of_interlock, of_verifier, of_receipts];
+        problems.extend(others.into_iter().flatten());
+        (Memory { guards, episodes, usage, interlock, verifier, receipts }, problems)
     }
 
     /// Moves what is counted in wall time when the wall clock steps.

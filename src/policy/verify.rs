@@ -202,6 +202,33 @@ impl Verifier {
         Some(put(watch))
     }
 
+    /// The receiver has done it: whether it helped is watched from now on.
+    pub fn done(
+        &mut self,
+        delivery_id: &str,
+        change_id: Option<String>,
+        now: Now,
+        config: &VerifyConfig,
+    ) -> Option<Change> {
+        let watch = self.watch_of(delivery_id)?;
+        let least = now.wall + config.within;
+        let (deadline, known) = match &watch.state {
+            State::Asked => (least, None),
+            State::Accepted { deadline, change_id, .. } => {
+                (least.max(*deadline), change_id.clone())
+            }
+            State::Effective { .. } => return None,
+        };
+        watch.state =
+            State::Accepted { deadline, change_id: change_id.or(known), good_since: None };
+        Some(put(watch))
+    }
+
+    /// Whether a delivery's request is watched.
+    pub fn watches(&self, delivery_id: &str) -> bool {
+        self.requests().any(|request| request.delivery_id == delivery_id)
+    }
+
     /// The receiver will not do it, or it ran out before anybody took it.
     pub fn dropped(
         &mut self,

@@ -130,6 +130,11 @@ impl Webhook {
         origin(&self.url)
     }
 
+    /// The keys webhooks are signed with; receipts are, too.
+    pub fn secrets(&self) -> Secrets {
+        self.secrets.clone()
+    }
+
     /// Sends one attempt; `at` is its wall time.
     pub async fn send(&self, attempt: &Attempt, at: Timestamp) -> Outcome {
         let bearer = match self.bearer().await {

@@ -28,6 +28,8 @@ pub fn record(fact: &Fact) {
         | Fact::Decided { .. }
         | Fact::Held { .. }
         | Fact::Outcome { .. }
+        | Fact::ReceiptTaken { .. }
+        | Fact::ReceiptRefused { .. }
         | Fact::HostIncident { .. } => of_judgement(fact),
         Fact::ContainerEnded { .. } | Fact::OomKilled { .. } | Fact::CrashLoop { .. } => {
             of_containers(fact);
@@ -116,6 +118,14 @@ fn of_judgement(fact: &Fact) {
         Fact::Outcome { request, outcome, why } => {
             let subject = &request.subject;
             info!(subject, outcome, why, "an action has an outcome");
+        }
+        Fact::ReceiptTaken { id, delivery, asked, said } => {
+            let (decision, subject) =
+                (said.decision.as_deref().unwrap_or_default(), &asked.subject);
+            info!(id, %delivery, subject, decision, "a receipt was taken");
+        }
+        Fact::ReceiptRefused { id, refusal } => {
+            warn!(id, reason = refusal.name(), "a receipt was refused");
         }
         Fact::HostIncident { started: true, reason, tenants } => {
             error!(reason, ?tenants, "a host incident began: actions on tenants are frozen");

@@ -10,6 +10,7 @@ use super::page::{Kind, Page};
 use crate::alerts::AlertState;
 use crate::base::Timestamp;
 use crate::engine::{GroupView, Health, Quality, View};
+use crate::outbox::Refusal;
 
 /// The one sink of the edge lane, as its label says it.
 const SINK: &str = "control_plane";
@@ -45,6 +46,7 @@ pub fn metrics_text(view: &View, process: &Process) -> String {
     of_alertmanagers(&mut page, view);
     of_outbox(&mut page, view);
     of_journal(&mut page, view);
+    of_receipts(&mut page, view);
     of_audit(&mut page, view);
     page.finish()
 }
@@ -311,6 +313,21 @@ fn of_journal(page: &mut Page, view: &View) {
         view.counters.rows_unreadable,
         "Rows of the journal that could not be read at the start and were left where they are.",
     );
+}
+
+fn of_receipts(page: &mut Page, view: &View) {
+    let help = "Receipts of the Control Plane that were taken, by what they say.";
+    let mut taken = page.family("plimsoll_receipts_total", Kind::Counter, help);
+    for decision in ["accepted", "declined", "done"] {
+        let count = view.receipts.taken.get(decision).copied().unwrap_or_default();
+        taken.add(&[("decision", decision)], count as f64);
+    }
+    let help = "Receipts that were refused, by reason.";
+    let mut refused = page.family("plimsoll_receipts_refused_total", Kind::Counter, help);
+    for reason in Refusal::ALL.map(Refusal::name) {
+        let count = view.receipts.refused.get(reason).copied().unwrap_or_default();
+        refused.add(&[("reason", reason)], count as f64);
+    }
 }
 
 fn of_audit(page: &mut Page, view: &View) {

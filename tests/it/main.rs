@@ -42,5 +42,6 @@ mod limits;
 mod operator;
 mod own_eyes;
 mod pages;
+mod receipts;
 mod storage;
 mod support;

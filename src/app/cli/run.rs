@@ -122,6 +122,7 @@ async fn live(
         clock,
         views: handles.views,
         questions: handles.questions,
+        secrets: handles.secrets,
         default_step: config.global.evaluation_interval,
         metrics: Box::new(move |view| telemetry::metrics_text(view, &process::look(started_at))),
         containers: Box::new(move |at| {

@@ -122,6 +122,8 @@ async fn to_control_plane(config: &Config) -> anyhow::Result<Vec<Tested>> {
         alerts_firing: 0,
         outbox_waiting: 0,
         last_evaluation_age_seconds: None,
+        audit_sequence: None,
+        audit_head: None,
     };
     let data = Data {
         host: Some(host(config)),

@@ -14,6 +14,7 @@ mod sections;
 mod tests;
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::collector::CollectorConfig;
 use crate::docker::DockerConfig;
@@ -55,6 +56,8 @@ pub struct Config {
     pub policy: PolicyConfig,
     /// Where webhooks go.
     pub control_plane: Option<WebhookConfig>,
+    /// How often the Control Plane gets a sign of life, if it does.
+    pub heartbeat: Option<Duration>,
 }
 
 /// The file that is read when none is named.
@@ -133,6 +136,7 @@ impl Config {
         let policy = PolicyConfig::read(&mut fields, base);
         let control_plane =
             fields.optional("control_plane", |at| sections::control_plane(at, base));
+        let (control_plane, heartbeat) = control_plane.unzip();
         for (key, lost) in UNSUPPORTED {
             fields.unsupported(key, lost);
         }
@@ -151,6 +155,7 @@ impl Config {
             window,
             policy,
             control_plane,
+            heartbeat: heartbeat.flatten(),
         };
         problems.extend(rules::check(&texts, &cross::lint_options(&config)));
         cross::check(&config, name, &node, problems);

@@ -144,6 +144,9 @@ impl WindowConfig {
     }
 }
 
+/// Five of them fit into the time after which a waiting delivery is an alert (`PlimsollOutboxStuck`).
+const HEARTBEAT_EVERY: Duration = Duration::from_secs(60);
+
 /// An attempt that takes longer is given up for lost, so it must have ended by itself.
 fn attempt_timeout(mut at: Cursor<'_, '_>) -> Option<Duration> {
     let timeout = read::positive_duration(at.again())?;
@@ -158,8 +161,11 @@ fn attempt_timeout(mut at: Cursor<'_, '_>) -> Option<Duration> {
     Some(timeout)
 }
 
-/// `control_plane`
-pub(super) fn control_plane(at: Cursor<'_, '_>, base: &Path) -> Option<WebhookConfig> {
+/// `control_plane`, and how often it gets a sign of life.
+pub(super) fn control_plane(
+    at: Cursor<'_, '_>,
+    base: &Path,
+) -> Option<(WebhookConfig, Option<Duration>)> {
     let mut fields = Fields::open(at)?;
     let url = fields.required("url", read::url);
     let secret = fields.required("secret_file", |at| path(at, base));
@@ -167,13 +173,15 @@ pub(super) fn control_plane(at: Cursor<'_, '_>, base: &Path) -> Option<WebhookCo
     let client_certificate_file = fields.optional("client_certificate_file", |at| path(at, base));
     let ca_file = fields.optional("ca_file", |at| path(at, base));
     let timeout = fields.optional("timeout", attempt_timeout);
+    let heartbeat = fields.or("heartbeat_interval", HEARTBEAT_EVERY, read::duration);
     fields.finish();
     let default = WebhookConfig::new(&url?, &secret?);
-    Some(WebhookConfig {
+    let config = WebhookConfig {
         bearer_file,
         client_certificate_file,
         ca_file,
         timeout: timeout.unwrap_or(default.timeout),
         ..default
-    })
+    };
+    Some((config, Some(heartbeat).filter(|every| !every.is_zero())))
 }

@@ -14,7 +14,7 @@ pub mod server;
 
 pub use alertmanager::FakeAlertmanager;
 pub use client::{free_address, query};
-pub use control_plane::ControlPlane;
+pub use control_plane::{ControlPlane, SECRET};
 pub use page::Page;
 pub use process::{Home, Plan, Process};
 pub use server::{Reply, answer};

@@ -22,6 +22,8 @@ pub struct Plan {
     pub alertmanagers: Vec<SocketAddr>,
     /// Where webhooks go.
     pub control_plane: Option<SocketAddr>,
+    /// Further keys of it, each with a comma before it.
+    pub control_plane_keys: String,
     /// The section `web`; empty: any port of the system's choice.
     pub web: String,
     /// Further lines.
@@ -61,8 +63,9 @@ impl Plan {
         if let Some(address) = self.control_plane {
             let secret = dir.join("secret");
             text += &format!(
-                "control_plane: {{url: 'http://{address}/hook', secret_file: '{}', timeout: 1s}}\n",
-                secret.display()
+                "control_plane: {{url: 'http://{address}/hook', secret_file: '{}', timeout: 1s{}}}\n",
+                secret.display(),
+                self.control_plane_keys
             );
         }
         text + &self.more
@@ -113,17 +116,31 @@ impl Home {
 
     /// The body of an answer of the newest process's own HTTP interface.
     pub fn get(&self, path: &str) -> String {
+        let ask = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        self.ask(&ask).split_once("\r\n\r\n").expect("a head").1.to_owned()
+    }
+
+    /// A POST with further headers, each with its line break; the status of the answer and the answer.
+    pub fn post(&self, path: &str, headers: &str, body: &str) -> (u16, String) {
+        let length = body.len();
+        let answer = self.ask(&format!(
+            "POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}Content-Length: {length}\r\n\r\n{body}"
+        ));
+        let status = answer.split_whitespace().nth(1).and_then(|code| code.parse().ok());
+        (status.expect("a status"), answer)
+    }
+
+    fn ask(&self, request: &str) -> String {
         let address = wait_for("the address it listens on", 15, || {
             let log = self.log();
             let tail = log.rsplit_once("listening")?.1.split_once("address=")?.1;
             Some(tail.split_whitespace().next()?.parse::<SocketAddr>().expect("an address"))
         });
         let mut stream = TcpStream::connect(address).expect("it listens");
-        let ask = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
-        stream.write_all(ask.as_bytes()).expect("it reads");
+        stream.write_all(request.as_bytes()).expect("it reads");
         let mut answer = String::new();
         stream.read_to_string(&mut answer).expect("it answers in text");
-        answer.split_once("\r\n\r\n").expect("a head").1.to_owned()
+        answer
     }
 
     /// A figure of `/metrics`, by its name and labels as they are written; 0 if it is not there.

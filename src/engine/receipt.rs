@@ -1,0 +1,89 @@
+//! Receipts: what the Control Plane says about a request after its answer.
+//!
+//! The signature was checked at the door; here it is checked that the receipt is new and that the
+//! request was made. What is taken is answered only once it is durable, because whoever reads "taken"
+//! will not say it again. Receipts that are refused are counted all, and written down as many as fit.
+
+use std::time::Duration;
+
+use super::{Answer, Content, Engine, Fact, Step};
+use crate::base::{DeliveryId, Now};
+use crate::outbox::{self, Refusal, Statement};
+
+/// Refusals of this many receipts are written down in a minute: whoever reaches the address must not
+/// be able to fill the audit.
+const TOLD_PER_MINUTE: u32 = 10;
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// Receipts since the start, and refusals in the minute under way.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub(super) struct Tally {
+    counts: super::ReceiptsView,
+    minute: Duration,
+    told: u32,
+}
+
+impl Engine {
+    /// Takes a receipt whose signature is good.
+    pub(super) fn take_statement(
+        &mut self,
+        now: Now,
+        ticket: u64,
+        (id, statement): (String, Statement),
+        step: &mut Step,
+    ) {
+        let Some(asked) = self.memory.guards.asked(&statement.delivery_id) else {
+            return self.refuse_statement(now, ticket, (id, Refusal::UnknownId), step);
+        };
+        if self.memory.receipts.knows(&id) {
+            return self.refuse_statement(now, ticket, (id, Refusal::Replayed), step);
+        }
+        let delivery = DeliveryId(statement.delivery_id.clone());
+        let changes = self.memory.receipts.note(&id, now.wall);
+        self.changes.extend(changes);
+        let decision = statement.answer.decision.clone().unwrap_or_default();
+        *self.receipts.counts.taken.entry(decision).or_default() += 1;
+        let said = Box::new(statement.answer.clone());
+        self.facts.push(Fact::ReceiptTaken { id, delivery: delivery.clone(), asked, said });
+        self.take_answer(now, &delivery, &statement.answer);
+        self.operators.push((self.batch(), ticket));
+        self.view_is_old = true;
+    }
+
+    /// Says no, to whoever asked and to the audit.
+    pub(super) fn refuse_statement(
+        &mut self,
+        now: Now,
+        ticket: u64,
+        (id, refusal): (String, Refusal),
+        step: &mut Step,
+    ) {
+        *self.receipts.counts.refused.entry(refusal.name()).or_default() += 1;
+        if now.monotonic >= self.receipts.minute + MINUTE {
+            (self.receipts.minute, self.receipts.told) = (now.monotonic, 0);
+        }
+        self.receipts.told += 1;
+        if self.receipts.told <= TOLD_PER_MINUTE {
+            self.facts.push(Fact::ReceiptRefused { id, refusal });
+        }
+        step.answers.push(Answer { ticket, content: Content::Refused(refusal) });
+        self.view_is_old = true;
+    }
+
+    pub(super) fn receipts_view(&self) -> super::ReceiptsView {
+        self.receipts.counts.clone()
+    }
+
+    /// What an answer says of a request that nobody watches: advice, a nudge.
+    pub(super) fn settle_unwatched(&mut self, delivery: &DeliveryId, answer: &outbox::Answer) {
+        let Some(asked) = self.memory.guards.asked(&delivery.0) else { return };
+        let result = match (answer.decision.as_deref(), answer.outcome.as_deref()) {
+            (Some("declined"), _) => "declined",
+            (Some("done"), Some("failed")) => "ineffective",
+            (Some("done"), _) => "done",
+            _ => return,
+        };
+        self.changes.extend(self.memory.guards.finish(&asked.dedup_key, result));
+        self.judge_again(&asked.subject);
+    }
+}

@@ -1,0 +1,122 @@
+//! Receipts: each word has its effect, once; and what is not to be believed has none.
+
+use super::*;
+use crate::outbox::{Answer as Said, Refusal, Statement};
+
+/// A world in which one restart is asked for; its page, and the delivery that asked.
+fn asked() -> (World, String, String) {
+    let mut policy = acting();
+    policy.limits.after_change = Duration::ZERO;
+    let mut world = World::new(HIGH, policy);
+    let high = memory("acme-web", 95);
+    (0..3).for_each(|_| drop(world.slot(Some(&high))));
+    let decided = world.records.iter().find(|r| r.kind == crate::audit::Kind::ActionDecided);
+    let id = decided.and_then(|record| record.delivery_id.clone()).expect("one restart");
+    (world, high, id)
+}
+
+fn said(decision: &str, outcome: Option<&str>) -> Said {
+    Said {
+        decision: Some(decision.to_owned()),
+        outcome: outcome.map(str::to_owned),
+        reason: Some("because".to_owned()),
+        ..Said::default()
+    }
+}
+
+/// Sends a receipt; what it is answered, once the disk has it.
+fn send(world: &mut World, receipt: &str, delivery: &str, answer: Said) -> Result<(), Refusal> {
+    let now = at(world.second, 0);
+    let statement = Statement { delivery_id: delivery.to_owned(), answer };
+    let event = Event::Statement { ticket: 1, id: receipt.to_owned(), statement };
+    let step = world.engine.handle(now, event);
+    world.told.extend(step.facts.iter().filter_map(tell));
+    world.records.extend(step.records);
+    if let [Answer { content: Content::Refused(refusal), .. }] = step.answers[..] {
+        return Err(refusal);
+    }
+    assert!(step.answers.is_empty(), "answered only once it is durable");
+    let (batch, changes) = step.changes.expect("it is to be remembered");
+    world.rows.extend(changes);
+    let durable = world.engine.handle(now, Event::Committed(Receipt::of(batch)));
+    assert!(matches!(
+        durable.answers[..],
+        [Answer { ticket: 1, content: Content::Changed(Ok(())) }]
+    ));
+    for request in step.requests.into_iter().chain(durable.requests) {
+        let event = world.perform(request, Some(&memory("acme-web", 95)));
+        world.handle(event, None);
+    }
+    Ok(())
+}
+
+#[test]
+fn a_decline_ends_the_request_and_frees_the_host() {
+    let (mut world, high, id) = asked();
+    let now = at(world.second, 0);
+    let limits = PolicyConfig::default().limits;
+    let open =
+        |world: &World| world.engine.memory.guards.history("x", "", now, &limits).restarts_open;
+    assert_eq!(open(&world), 1);
+    assert_eq!(send(&mut world, "msg_1", &id, said("declined", None)), Ok(()));
+    assert_eq!(open(&world), 0);
+    assert!(world.told.contains(&"outcome declined".to_owned()), "{:?}", world.told);
+    let taken = world.records.iter().find(|r| r.kind == crate::audit::Kind::ReceiptTaken);
+    let sentence = taken.expect("it is written down").sentence();
+    assert_eq!(sentence, "the Control Plane says of the restart of acme/app: declined: because");
+    let again: Vec<String> = (0..3).flat_map(|_| world.slot(Some(&high))).collect();
+    assert!(!again.contains(&"decided restart dry=false".to_owned()), "not asked again: {again:?}");
+}
+
+#[test]
+fn what_is_done_is_verified_and_what_failed_is_passed_on() {
+    let (mut world, _, id) = asked();
+    assert_eq!(send(&mut world, "msg_1", &id, said("accepted", None)), Ok(()));
+    world.second += 300;
+    assert_eq!(send(&mut world, "msg_2", &id, said("done", Some("succeeded"))), Ok(()));
+    // Ten minutes from the deed, not from the promise.
+    let high = memory("acme-web", 95);
+    let outcome_at = (0..200).find_map(|_| {
+        let told = world.slot(Some(&high));
+        told.contains(&"outcome ineffective".to_owned()).then_some(world.second)
+    });
+    assert!(outcome_at.is_some_and(|second| (910..=930).contains(&second)), "{outcome_at:?}");
+
+    let (mut world, _, id) = asked();
+    assert_eq!(send(&mut world, "msg_1", &id, said("done", Some("failed"))), Ok(()));
+    assert!(world.told.contains(&"outcome ineffective".to_owned()), "{:?}", world.told);
+    assert!(world.event_types().contains(&"action.failed"), "{:?}", world.event_types());
+}
+
+#[test]
+fn none_counts_twice_and_none_is_for_nothing() {
+    let (mut world, _, id) = asked();
+    let accepted = || said("accepted", None);
+    assert_eq!(send(&mut world, "msg_0", "evt_other", accepted()), Err(Refusal::UnknownId));
+    assert_eq!(send(&mut world, "msg_1", "", accepted()), Err(Refusal::UnknownId));
+    assert_eq!(send(&mut world, "msg_1", &id, accepted()), Ok(()));
+    assert_eq!(send(&mut world, "msg_1", &id, accepted()), Err(Refusal::Replayed));
+    let mut policy = acting();
+    policy.limits.after_change = Duration::ZERO;
+    let mut after = World::restarted(setup(HIGH, policy), &world, 1);
+    assert_eq!(send(&mut after, "msg_1", &id, accepted()), Err(Refusal::Replayed), "after a crash");
+    assert_eq!(send(&mut after, "msg_2", &id, accepted()), Ok(()), "the request is known still");
+    let view = after.engine.receipts_view();
+    assert_eq!(view.refused.get("replayed"), Some(&1));
+    assert_eq!(view.taken.get("accepted"), Some(&1));
+}
+
+#[test]
+fn a_flood_of_refusals_is_counted_and_does_not_fill_the_audit() {
+    let (mut world, _, _) = asked();
+    world.records.clear();
+    for n in 0..50 {
+        let event =
+            Event::StatementRefused { ticket: n, id: "x".to_owned(), refusal: Refusal::Signature };
+        let step = world.engine.handle(at(world.second, 0), event);
+        world.records.extend(step.records);
+        assert_eq!(step.answers.len(), 1);
+    }
+    assert_eq!(world.records.len(), 10);
+    assert_eq!(world.engine.receipts_view().refused.get("signature"), Some(&50));
+}

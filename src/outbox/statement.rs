@@ -1,0 +1,130 @@
+//! What the receiver says about a request: in its answer, or later by a receipt.
+
+use serde::{Deserialize, Serialize};
+
+/// The optional body of a 2xx response, and the body of a receipt but for the delivery it is about.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Answer {
+    /// `accepted`, `declined` or `done`.
+    pub decision: Option<String>,
+    /// Why it was declined, or what failed.
+    pub reason: Option<String>,
+    /// Of `done`: `succeeded` or `failed`.
+    pub outcome: Option<String>,
+    /// The Control Plane's own id of the change.
+    pub change_id: Option<String>,
+    /// Until when the effect should be watched, RFC 3339.
+    pub verify_until: Option<String>,
+}
+
+/// The body of a receipt.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct Statement {
+    /// The request it is about: its `webhook-id`.
+    pub delivery_id: String,
+    /// What is said about it.
+    #[serde(flatten)]
+    pub answer: Answer,
+}
+
+impl Statement {
+    /// Reads a receipt; says what is wrong with it.
+    pub fn read(body: &[u8]) -> Result<Statement, String> {
+        let statement: Statement = serde_json::from_slice(body).map_err(|e| e.to_string())?;
+        let Answer { decision, outcome, .. } = &statement.answer;
+        match (decision.as_deref(), outcome.as_deref()) {
+            (Some("accepted" | "declined"), None)
+            | (Some("done"), Some("succeeded" | "failed")) => Ok(statement),
+            (Some("done"), _) => Err("`outcome` must be `succeeded` or `failed`".to_owned()),
+            (Some("accepted" | "declined"), Some(_)) => {
+                Err("`outcome` goes with `done` only".to_owned())
+            }
+            _ => Err("`decision` must be `accepted`, `declined` or `done`".to_owned()),
+        }
+    }
+}
+
+/// Why a receipt is not taken. The name is the same in metrics, the audit and the answer.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Refusal {
+    /// Its body is larger than any receipt.
+    TooLarge,
+    /// A header is missing, or the body is no receipt.
+    Malformed,
+    /// No signature matches.
+    Signature,
+    /// Its timestamp is too far from this clock.
+    Stale,
+    /// It was taken before.
+    Replayed,
+    /// No such request was made.
+    UnknownId,
+}
+
+impl Refusal {
+    /// Every reason, in a fixed order.
+    pub const ALL: [Refusal; 6] = [
+        Refusal::TooLarge,
+        Refusal::Malformed,
+        Refusal::Signature,
+        Refusal::Stale,
+        Refusal::Replayed,
+        Refusal::UnknownId,
+    ];
+
+    /// The stable name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Refusal::TooLarge => "too_large",
+            Refusal::Malformed => "malformed",
+            Refusal::Signature => "signature",
+            Refusal::Stale => "stale",
+            Refusal::Replayed => "replayed",
+            Refusal::UnknownId => "unknown_id",
+        }
+    }
+
+    /// For people.
+    pub fn words(self) -> &'static str {
+        match self {
+            Refusal::TooLarge => "the receipt is larger than 16 KiB",
+            Refusal::Malformed => "this is no receipt",
+            Refusal::Signature => "no signature matches",
+            Refusal::Stale => "the timestamp is more than five minutes from this clock",
+            Refusal::Replayed => "this receipt was taken before",
+            Refusal::UnknownId => "no request with this delivery_id is known here",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_receipt_says_one_of_three_words() {
+        let read = |body: &str| Statement::read(body.as_bytes()).map(|read| read.answer.decision);
+        let good = [
+            r#"{"delivery_id":"evt_1","decision":"accepted","change_id":"c","verify_until":"x"}"#,
+            r#"{"delivery_id":"evt_1","decision":"declined","reason":"suspended"}"#,
+            r#"{"delivery_id":"evt_1","decision":"done","outcome":"succeeded","more":1}"#,
+        ];
+        for body in good {
+            assert!(matches!(read(body), Ok(Some(_))), "{body}");
+        }
+        let bad = [
+            ("", "EOF"),
+            ("[]", "invalid"),
+            (r#"{"decision":"accepted"}"#, "delivery_id"),
+            (r#"{"delivery_id":"evt_1"}"#, "`decision` must be"),
+            (r#"{"delivery_id":"evt_1","decision":"maybe"}"#, "`decision` must be"),
+            (r#"{"delivery_id":"evt_1","decision":"done"}"#, "`outcome` must be"),
+            (r#"{"delivery_id":"evt_1","decision":"declined","outcome":"failed"}"#, "with `done`"),
+        ];
+        for (body, words) in bad {
+            let error = read(body).expect_err(body);
+            assert!(error.contains(words), "{body}: {error}");
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! Receipts over the real address: signed, fresh, new and about a request that was made, or refused.
+
+use std::process::Command;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::support::{ControlPlane, Home, Page, Plan, SECRET, wait_for, wait_until};
+
+const RULE: &str = "{alert: High, expr: 'max by (name, service, tenant, plan, role) \
+                    (container_memory_working_set_bytes) > 90', labels: {action: decide}}";
+const MORE: &str = "mode: act
+plans: {free: {mem_limit: 1g, cpu_limit: 0.5}}
+tenants: [{match: {name: 'acme-.*'}, tenant: acme, plan: free, role: app}]
+";
+const PATH: &str = "/api/v1/plimsoll/receipts";
+
+fn page(percent: u32) -> String {
+    format!(
+        "container_memory_working_set_bytes{{name=\"acme-web\"}} {percent}\n\
+         container_spec_memory_limit_bytes{{name=\"acme-web\"}} 100\n\
+         container_start_time_seconds{{name=\"acme-web\"}} 1700000000\n"
+    )
+}
+
+/// The headers of a receipt that is signed now.
+fn signed(id: &str, body: &str) -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
+    let webhook = standardwebhooks::Webhook::new(SECRET).expect("a good secret");
+    let seconds = i64::try_from(now).expect("before the end of time");
+    let signature = webhook.sign(id, seconds, body.as_bytes()).expect("signs");
+    format!("webhook-id: {id}\r\nwebhook-timestamp: {now}\r\nwebhook-signature: {signature}\r\n")
+}
+
+/// What `audit` says: exit code and stdout.
+fn audit(home: &Home, words: &[&str]) -> (i32, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_plimsoll"));
+    command.arg("audit").args(words).arg("--config").arg(home.path().join("plimsoll.yaml"));
+    let output = command.env("NO_COLOR", "1").output().expect("it runs");
+    let text = String::from_utf8(output.stdout).expect("text");
+    (output.status.code().expect("it ended by itself"), text)
+}
+
+#[test]
+fn what_is_believed_has_its_effect_once_and_the_rest_is_refused() {
+    let target = Page::new(&page(95));
+    let control_plane = ControlPlane::start();
+    let plan = Plan {
+        rules: RULE.to_owned(),
+        control_plane: Some(control_plane.address()),
+        control_plane_keys: ", heartbeat_interval: 2s".to_owned(),
+        more: MORE.to_owned(),
+        ..Plan::default()
+    };
+    let home = Home::new(&plan.job("t", target.address(), ""));
+    let _process = home.start();
+    let request = wait_for("a restart is asked for", 30, || {
+        let heard = control_plane.heard("High");
+        heard.into_iter().find(|heard| heard.kind == "container.restart.requested")
+    });
+    let decline = |id: &str| format!("{{\"delivery_id\":\"{id}\",\"decision\":\"declined\"}}");
+    let body = decline(&request.id);
+    let send = |headers: &str, body: &str| home.post(PATH, headers, body).0;
+    assert_eq!(send("", &body), 400, "unsigned");
+    assert_eq!(send(&signed("msg_1", "{}"), &body), 401, "signed for another body");
+    assert_eq!(send(&signed("msg_1", "{}"), "{}"), 400, "signed, and no receipt");
+    assert_eq!(send(&signed("msg_1", &decline("evt_x")), &decline("evt_x")), 404, "unknown");
+    let large = "x".repeat(20_000);
+    assert_eq!(send(&signed("msg_1", &large), &large), 413);
+    assert_eq!(send(&signed("msg_1", &body), &body), 200);
+    assert_eq!(send(&signed("msg_1", &body), &body), 409, "repeated");
+    let count =
+        |name: &str, label: &str| home.figure(&format!("plimsoll_receipts_{name}{{{label}}}"));
+    wait_until("it is counted", 10, || count("total", "decision=\"declined\"") == 1.0);
+    let refused = [
+        ("malformed", 2.0),
+        ("signature", 1.0),
+        ("unknown_id", 1.0),
+        ("too_large", 1.0),
+        ("replayed", 1.0),
+    ];
+    for (reason, want) in refused {
+        assert_eq!(count("refused_total", &format!("reason=\"{reason}\"")), want, "{reason}");
+    }
+    let written = || audit(&home, &["show"]).1;
+    let words = "the Control Plane says of the restart of acme/app: declined";
+    wait_until("it is written down", 10, || written().contains(words));
+    assert!(written().contains("the restart of acme/app: declined: the receiver declined"));
+    assert!(written().contains("a receipt was refused: replayed"), "{}", written());
+
+    // The head that a heartbeat told stands in the audit, and one that was not told does not.
+    let head = wait_for("a heartbeat with a head", 20, || {
+        let beats = control_plane.heard("");
+        beats.iter().find_map(|beat| {
+            beat.body["data"]["heartbeat"]["audit_head"].as_str().map(str::to_owned)
+        })
+    });
+    assert_eq!(audit(&home, &["verify", "--head", &head]).0, 0);
+    assert_eq!(audit(&home, &["verify", "--head", &"0".repeat(64)]).0, 2);
+}
+
+#[test]
+fn nobody_is_listened_to_where_there_is_no_secret() {
+    let target = Page::new(&page(10));
+    let plan = Plan { rules: RULE.to_owned(), ..Plan::default() };
+    let home = Home::new(&plan.job("t", target.address(), ""));
+    let _process = home.start();
+    let (status, said) = home.post(PATH, &signed("msg_1", "{}"), "{}");
+    assert_eq!(status, 404);
+    assert!(said.contains("control_plane"), "{said}");
+}
