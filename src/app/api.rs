@@ -5,6 +5,7 @@
 //! evaluated on a thread of its own, under a deadline. So the slowest query costs a scrape or an
 //! evaluation no more than the time of one copy.
 
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,12 +16,14 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::clock::Clock;
 use super::receipts::SecretsWatch;
 use super::run::Question;
+use crate::audit::Story;
 use crate::base::Timestamp;
 use crate::engine::{Answer, Content, Event, OutboxCommand, View};
 use crate::http::{
     Answering, ApiError, Backend, ErrorKind, QueryAnswer, QueryRequest, QueryTimes, SeriesAnswer,
     SeriesRequest, Signed, Turn,
 };
+use crate::ledger;
 use crate::outbox::Listed;
 use crate::promql::eval::{EvalError, Severity, Traced};
 use crate::promql::{self, EvalOptions, LOOKBACK};
@@ -58,6 +61,8 @@ pub struct Api {
     pub views: watch::Receiver<View>,
     /// Where samples are asked for.
     pub questions: mpsc::Sender<Question>,
+    /// Where the audit is kept.
+    pub audit: Option<PathBuf>,
     /// Who may send receipts.
     pub secrets: SecretsWatch,
     /// The step of subqueries that name none: `global.evaluation_interval` at the start.
@@ -245,6 +250,21 @@ impl Backend for Api {
         Box::pin(self.work_on_outbox(command))
     }
 
+    fn story(&self, since: Timestamp, tenant: Option<String>, turn: Turn) -> Answering<'_, Story> {
+        Box::pin(async move {
+            let Some(dir) = self.audit.clone() else { return Ok(Story::default()) };
+            let reading = tokio::task::spawn_blocking(move || {
+                let _turn = turn;
+                ledger::story(&dir, since, tenant)
+            });
+            let amiss = |error: &dyn std::fmt::Display| {
+                ApiError::new(ErrorKind::Internal, format!("the audit cannot be read: {error}"))
+            };
+            let read = reading.await.map_err(|error| amiss(&error))?;
+            Ok(read.map_err(|error| amiss(&error))?.0)
+        })
+    }
+
     fn take_receipt(&self, signed: Signed) -> Answering<'_, ()> {
         Box::pin(self.receipt(signed))
     }
@@ -342,6 +362,7 @@ mod tests {
             }
         });
         Api {
+            audit: None,
             secrets: watch::channel(None).1,
             clock: Clock::system(),
             views: watch::channel(View::default()).1,

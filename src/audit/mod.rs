@@ -17,11 +17,13 @@
 mod chain;
 mod check;
 mod record;
+mod story;
 mod words;
 
 pub use chain::{Chain, GENESIS, LINE_BYTES_MAX, Link, LinkError};
 pub use check::{Break, Check};
 pub use record::{Kind, Record};
+pub use story::{Incident, Moment, Standing, Story, Teller};
 
 /// How the audit fares, as its writer knows it.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]

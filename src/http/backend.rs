@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::error::ApiError;
+use crate::audit::Story;
 use crate::base::{Labels, Timestamp};
 use crate::engine::{OutboxCommand, View};
 use crate::outbox::Listed;
@@ -40,6 +41,10 @@ pub trait Backend: Send + Sync + 'static {
 
     /// Retries or drops a delivery; the answer comes once that is durable.
     fn change_outbox(&self, command: OutboxCommand) -> Answering<'_, ()>;
+
+    /// What happened from a time on, to one tenant if one is named. It must hold the turn until it is
+    /// done.
+    fn story(&self, since: Timestamp, tenant: Option<String>, turn: Turn) -> Answering<'_, Story>;
 
     /// Takes a receipt, once it is believed and durable.
     fn take_receipt(&self, signed: Signed) -> Answering<'_, ()>;

@@ -14,6 +14,7 @@ mod container_api;
 mod error;
 mod explain_api;
 mod format;
+mod incident_api;
 mod input_api;
 mod label_api;
 mod listen;
@@ -141,6 +142,7 @@ fn router(backend: Arc<dyn Backend>, options: Options) -> Router {
         .route("/plimsoll/outbox/retry", post(outbox_api::retry))
         .route("/plimsoll/outbox/drop", post(outbox_api::drop))
         .route("/plimsoll/containers", get(container_api::containers))
+        .route("/plimsoll/incidents", get(incident_api::incidents))
         .route("/plimsoll/receipts", post(receipt_api::take))
         .route("/plimsoll/inputs", get(input_api::inputs))
         .route("/plimsoll/alerts", get(input_api::alerts))

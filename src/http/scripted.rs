@@ -10,6 +10,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
 use crate::alerts::{Alert, AlertState, Change, ResolveReason};
+use crate::audit::{Kind, Record, Story, Teller};
 use crate::base::{Batch, DeliveryId, Labels, Now, Sample, Timestamp, parse_rfc3339};
 use crate::engine::{
     AlertingView, AlertmanagerView, Evaluation, GroupView, Health, OutboxCommand, Quality,
@@ -148,6 +149,20 @@ impl Backend for Scripted {
                 _ => Ok(()),
             }
         })
+    }
+
+    fn story(&self, since: Timestamp, tenant: Option<String>, _turn: Turn) -> Answering<'_, Story> {
+        let mut teller = Teller::new(since, tenant);
+        for (seconds, tenant) in [(7200, "acme"), (3600, "beta"), (60, "acme")] {
+            let at = NOW - Duration::from_secs(seconds);
+            teller.take(&Record {
+                trace_id: Some(format!("trace_{seconds}")),
+                tenant: Some(tenant.to_owned()),
+                alert: Some("A".to_owned()),
+                ..Record::new(at, Kind::AlertFiring)
+            });
+        }
+        Box::pin(async move { Ok(teller.finish()) })
     }
 
     fn take_receipt(&self, signed: Signed) -> Answering<'_, ()> {

@@ -25,7 +25,7 @@ use std::time::Duration;
 
 pub use files::{Resumed, Store, list};
 pub use handle::{Ledger, QUEUE_MAX};
-pub use read::{Line, Lines, since};
+pub use read::{Line, Lines, since, story};
 
 /// Where the audit lives and how much of it is kept.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -8,7 +8,7 @@ use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use super::files::list;
-use crate::audit::{Break, Check, LINE_BYTES_MAX, Link};
+use crate::audit::{Break, Check, LINE_BYTES_MAX, Link, Story, Teller};
 use crate::base::Timestamp;
 
 /// One line of a file.
@@ -87,6 +87,20 @@ pub fn since(dir: &Path, since: Timestamp) -> io::Result<Lines> {
     };
     let skipped = paths.iter().skip(1).take_while(|path| !begins_after(path)).count();
     Ok(Lines::of(paths[skipped.min(paths.len())..].to_vec()))
+}
+
+/// What happened from a time on, to one tenant if one is named; and at how many lines the chain is
+/// broken.
+pub fn story(dir: &Path, from: Timestamp, tenant: Option<String>) -> io::Result<(Story, u64)> {
+    let mut teller = Teller::new(from, tenant);
+    let mut broken = 0;
+    for line in since(dir, from)? {
+        match line?.found {
+            Ok(link) => teller.take(&link.record),
+            Err(_) => broken += 1,
+        }
+    }
+    Ok((teller.finish(), broken))
 }
 
 #[cfg(test)]

@@ -86,6 +86,21 @@ fn what_is_believed_has_its_effect_once_and_the_rest_is_refused() {
     assert!(written().contains("the restart of acme/app: declined: the receiver declined"));
     assert!(written().contains("a receipt was refused: replayed"), "{}", written());
 
+    // The same as a story, from the files and over the API.
+    let mut command = Command::new(env!("CARGO_BIN_EXE_plimsoll"));
+    command.args(["story", "--tenant", "acme", "--config"]).arg(home.path().join("plimsoll.yaml"));
+    let told = command.env("NO_COLOR", "1").output().expect("it runs");
+    let told = String::from_utf8(told.stdout).expect("text");
+    let lines = ["High fires", "asks to restart acme/app", "restart.requested delivered", words];
+    let places: Vec<Option<usize>> = lines.iter().map(|line| told.find(line)).collect();
+    assert!(places.iter().all(Option::is_some) && places[0] < places[1], "{told}");
+    assert!(places[1] < places[2] && places[2] < places[3], "{told}");
+    assert!(!told.contains('\u{1b}'), "no colours into a pipe");
+    let answer: serde_json::Value =
+        serde_json::from_str(&home.get("/api/v1/plimsoll/incidents?tenant=acme")).expect("JSON");
+    assert_eq!(answer["data"]["incidents"][0]["alert"], "High", "{answer}");
+    assert_eq!(answer["data"]["incidents"][0]["standing"], "firing", "{answer}");
+
     // The head that a heartbeat told stands in the audit, and one that was not told does not.
     let head = wait_for("a heartbeat with a head", 20, || {
         let beats = control_plane.heard("");

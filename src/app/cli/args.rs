@@ -42,6 +42,8 @@ pub enum Command {
     /// Look at and work on webhooks that wait or were given up.
     #[command(subcommand)]
     Outbox(OutboxCommand),
+    /// Tell what happened, incident by incident: edges, decisions, holds, deliveries, outcomes.
+    Story(StoryArgs),
     /// Read the audit: every edge, decision, hold, delivery and outcome, one line each.
     #[command(subcommand)]
     Audit(AuditCommand),
@@ -248,6 +250,18 @@ pub enum AuditCommand {
     Show(AuditShowArgs),
     /// Check that no record was changed, removed, moved or added.
     Verify(AuditVerifyArgs),
+}
+
+#[derive(Arguments, Debug)]
+pub struct StoryArgs {
+    #[command(flatten)]
+    pub file: ConfigFile,
+    /// How far back.
+    #[arg(long, value_name = "DURATION", default_value = "24h")]
+    pub since: String,
+    /// Only what happened to this tenant.
+    #[arg(long)]
+    pub tenant: Option<String>,
 }
 
 #[derive(Arguments, Debug)]

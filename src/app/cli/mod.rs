@@ -15,6 +15,7 @@ mod query;
 mod replay;
 mod run;
 mod send_test;
+mod story;
 mod test_rules;
 
 #[cfg(test)]
@@ -91,6 +92,7 @@ fn execute(
         Command::Test(Test::Rules(args)) => test_rules::test_rules(&args, out),
         Command::Healthcheck(args) => health::healthcheck(&args, out),
         Command::Outbox(command) => outbox::outbox(&command, environment, out),
+        Command::Story(args) => story::story(&args, environment, out),
         Command::Audit(command) => audit::audit(command, environment, out),
         Command::SendTest(args) => send_test::send_test(&args, out),
         Command::Query(args) => query::query(&args, out),

@@ -123,6 +123,7 @@ async fn live(
         views: handles.views,
         questions: handles.questions,
         secrets: handles.secrets,
+        audit: Some(dir.join("audit")),
         default_step: config.global.evaluation_interval,
         metrics: Box::new(move |view| telemetry::metrics_text(view, &process::look(started_at))),
         containers: Box::new(move |at| {

@@ -52,6 +52,7 @@ fn help_is_data_and_nonsense_is_usage() {
         "explain",
         "healthcheck",
         "audit",
+        "story",
         "outbox",
         "send-test",
         "version",

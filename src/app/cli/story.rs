@@ -1,0 +1,96 @@
+//! `story`: what happened last night, incident by incident, for people.
+
+use super::super::config::Environment;
+use super::args::{Format, StoryArgs};
+use super::audit::{folder, time_ago};
+use super::out::{Ink, Out};
+use super::{exit, finish};
+use crate::audit::{Incident, Kind, Moment, Standing, Story};
+use crate::ledger;
+
+pub fn story(args: &StoryArgs, environment: &Environment, out: &mut Out<'_>) -> u8 {
+    let outcome = tell(args, environment, out);
+    finish(outcome, out)
+}
+
+fn tell(args: &StoryArgs, environment: &Environment, out: &mut Out<'_>) -> anyhow::Result<u8> {
+    let since = time_ago(&args.since)?;
+    let dir = match folder(&args.file.config, environment, out) {
+        Ok(dir) => dir,
+        Err(code) => return Ok(code),
+    };
+    let (told, broken) = ledger::story(&dir, since, args.tenant.clone())?;
+    match out.format {
+        Format::Json => out.json(&told),
+        Format::Text => show(&told, &args.since, out),
+    }
+    if broken > 0 {
+        let advice = "`plimsoll audit verify` says where";
+        out.say(&format!("the audit's chain is broken at {broken} lines; {advice}"));
+        return Ok(exit::PROBLEMS);
+    }
+    Ok(exit::OK)
+}
+
+fn show(story: &Story, since: &str, out: &mut Out<'_>) {
+    if story.incidents.is_empty() {
+        return out.say(&format!("nothing happened within {since}"));
+    }
+    if story.left_out > 0 {
+        out.say(&format!("{} older incidents are left out; ask for less", story.left_out));
+    }
+    for (index, incident) in story.incidents.iter().enumerate() {
+        let gap = if index == 0 { "" } else { "\n" };
+        let head = head(incident, out);
+        out.raw(format!("{gap}{head}\n").as_bytes());
+        for moment in &incident.moments {
+            let line = line(moment, out);
+            out.raw(format!("{line}\n").as_bytes());
+        }
+        if incident.left_out > 0 {
+            out.raw(format!("  … and {} more\n", incident.left_out).as_bytes());
+        }
+    }
+}
+
+/// `2026-11-22 03:10:05  acme/app  WillOom, critical, of acme: resolved at 03:22:10`
+fn head(incident: &Incident, out: &Out<'_>) -> String {
+    let (ink, standing) = match incident.standing {
+        Standing::Firing => (Ink::Bad, "still firing".to_owned()),
+        Standing::Unknown => (Ink::Note, "unknown".to_owned()),
+        Standing::Resolved => {
+            let at = incident.ended_at.as_deref().map(clock).unwrap_or_default();
+            (Ink::Good, format!("resolved at {at}"))
+        }
+        Standing::Noted => (Ink::Note, String::new()),
+    };
+    let day = incident.started_at.get(..10).unwrap_or_default();
+    let mut about = vec![incident.subject.clone()];
+    about.extend(incident.alert.clone());
+    about.extend(incident.severity.clone());
+    about.extend(incident.tenant.as_ref().map(|tenant| format!("tenant {tenant}")));
+    let text = format!("{day} {}  {}", clock(&incident.started_at), about.join(" · "));
+    if standing.is_empty() {
+        return Out::plain(&text);
+    }
+    format!("{}  {}", Out::plain(&text), out.inked(ink, &standing))
+}
+
+fn line(moment: &Moment, out: &Out<'_>) -> String {
+    let text = moment.text.replace('\n', " ");
+    let ink = match moment.kind {
+        Kind::AlertFiring | Kind::HostIncidentStarted | Kind::DeliveryRefused | Kind::AuditGap => {
+            Some(Ink::Bad)
+        }
+        Kind::AlertResolved | Kind::HostIncidentEnded => Some(Ink::Good),
+        Kind::ActionDecided | Kind::ActionHeld | Kind::ActionOutcome => Some(Ink::Note),
+        _ => None,
+    };
+    let text = ink.map_or_else(|| Out::plain(&text), |ink| out.inked(ink, &text));
+    format!("  {}  {text}", clock(&moment.at))
+}
+
+/// The time of the day of an RFC 3339 time.
+fn clock(at: &str) -> String {
+    at.get(11..19).unwrap_or(at).to_owned()
+}
