@@ -53,6 +53,9 @@ fn a_series_ends_the_report_and_the_hour_begins_anew() {
     assert_eq!(reports(&mut world, "m 1\n", 2), 0);
     assert!(!is_marked(&world));
     assert_eq!(reports(&mut world, "x 1\n", HOUR), 0);
+    assert!(!is_marked(&world));
+    assert_eq!(reports(&mut world, "x 1\n", HOUR), 1, "a second time, and once");
+    assert!(is_marked(&world));
 }
 
 #[test]
