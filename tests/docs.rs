@@ -184,6 +184,30 @@ fn every_record_of_the_audit_is_documented() {
     assert_same(&told, &known, "docs/audit.md");
 }
 
+/// A warning about what is shipped would teach people to skip warnings.
+#[test]
+fn shipped_rules_set_off_no_lint() {
+    let files = ["rules/containers.yml", "rules/m2.yml", "rules/plimsoll.yml"];
+    let texts = files.map(|file| (file.to_owned(), text(file)));
+    let options = plimsoll::rules::LintOptions {
+        scrape_interval: std::time::Duration::from_secs(5),
+        window_bytes: 64 << 20,
+        exposed: None,
+        disabled: Vec::new(),
+    };
+    let problems = plimsoll::rules::check(&texts, &options);
+    assert!(problems.is_empty(), "{problems}");
+}
+
+#[test]
+fn every_lint_is_documented() {
+    let known = plimsoll::rules::lint_names().map(str::to_owned).collect();
+    let document = text("docs/rules.md");
+    let table = document.split("## Lints").nth(1).expect("a section on lints");
+    let table = table.split("\n## ").next().expect("its text");
+    assert_same(&first_cells(table), &known, "docs/rules.md");
+}
+
 #[test]
 fn the_code_map_names_every_module() {
     let map = text("ARCHITECTURE.md");

@@ -2,11 +2,13 @@
 //!
 //! Each lint is one function from a rule to what it found; the table says why it exists.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
+use super::allowed::Allowed;
 use super::load::load;
 use super::model::{Rule, RuleKind};
-use crate::base::{HashMap, HashSet, format_duration};
+use crate::base::{HashMap, HashSet, Sample, closest, format_duration};
 use crate::promql::ast::{BinaryOp, Expr, ExprKind, VectorSelector};
 use crate::promql::{QueryTimes, reach, resolve};
 use crate::yaml::{Node, Position, Problem, Problems, parse};
@@ -16,8 +18,10 @@ use crate::yaml::{Node, Position, Problem, Problems, parse};
 pub struct LintOptions {
     /// The longest scrape interval of the targets that feed the rules.
     pub scrape_interval: Duration,
-    /// The longest time the window may keep samples.
-    pub longest_retention: Duration,
+    /// `window.max_bytes`
+    pub window_bytes: usize,
+    /// The names of all metrics there are, where a running instance was asked.
+    pub exposed: Option<BTreeSet<String>>,
     /// Names of lints that are switched off.
     pub disabled: Vec<String>,
 }
@@ -46,16 +50,17 @@ pub static LINTS: &[Lint] = &[
         find: alert_without_summary,
     },
     Lint {
-        name: "kubernetes-label",
+        name: "label-never-set",
         explanation: "a Docker host's cAdvisor sets `name`, not `container`, `pod` or \
-                      `namespace`; a selector that needs one of these selects nothing, for ever",
-        find: kubernetes_label,
+                      `namespace`, and `cpu`, `device` or `interface` only where they mean \
+                      something; a selector that needs another selects nothing, for ever",
+        find: label_never_set,
     },
     Lint {
-        name: "unguarded-memory-limit",
-        explanation: "cAdvisor reports no memory limit as 0, so a ratio to it is +Inf and fires; \
-                      write `/ (container_spec_memory_limit_bytes > 0)`",
-        find: unguarded_memory_limit,
+        name: "zero-divisor",
+        explanation: "no limit and no quota are reported as 0, so a ratio to one is +Inf and \
+                      fires; write `/ (container_spec_memory_limit_bytes > 0)`",
+        find: zero_divisor,
     },
     Lint {
         name: "short-range",
@@ -65,8 +70,8 @@ pub static LINTS: &[Lint] = &[
     },
     Lint {
         name: "range-beyond-window",
-        explanation: "the window forgets what is older than its cap, so the rule never sees all \
-                      it asks for",
+        explanation: "the window keeps what rules ask for only up to `window.max_bytes`, and \
+                      then refuses new series: a range so long fills it with a few series",
         find: range_beyond_window,
     },
     Lint {
@@ -74,6 +79,12 @@ pub static LINTS: &[Lint] = &[
         explanation: "`@` with a time stays where it is while the window moves on: one day the \
                       samples are gone",
         find: fixed_time,
+    },
+    Lint {
+        name: "never-exposed-metric",
+        explanation: "nothing that is scraped has the metric, so the rule never fires; asked of a \
+                      running plimsoll with `--url`",
+        find: never_exposed_metric,
     },
 ];
 
@@ -84,7 +95,15 @@ const DUPLICATE_RULE: &str = "duplicate-rule";
 pub fn check(files: &[(String, String)], options: &LintOptions) -> Problems {
     let (groups, mut problems) = load(files);
     let expressions = expressions(files);
-    let enabled = |name: &str| options.disabled.iter().all(|disabled| disabled != name);
+    let mut options = options.clone();
+    if let Some(exposed) = &mut options.exposed {
+        // What rules write is there as soon as they run.
+        exposed.extend(["ALERTS", "ALERTS_FOR_STATE"].map(str::to_owned));
+        let rules = groups.iter().flat_map(|group| &group.rules);
+        exposed.extend(rules.map(|rule| rule.name().to_owned()));
+    }
+    let options = &options;
+    let allowed = Allowed::read(files, &mut problems);
     let mut seen = HashSet::default();
     for (group, rule) in groups.iter().flat_map(|group| group.rules.iter().map(move |r| (group, r)))
     {
@@ -95,6 +114,10 @@ pub fn check(files: &[(String, String)], options: &LintOptions) -> Problems {
             let problem =
                 Problem::in_file(&group.file, at.unwrap_or(rule.position), message).warning();
             problems.push(problem.hint(format!("lint `{lint}`")));
+        };
+        let enabled = |name: &str| {
+            options.disabled.iter().all(|disabled| disabled != name)
+                && !allowed.holds(&group.file, rule.position.line, name)
         };
         for lint in LINTS.iter().filter(|lint| enabled(lint.name)) {
             (lint.find)(rule, options).into_iter().for_each(|finding| warn(lint.name, finding));
@@ -149,60 +172,93 @@ fn alert_without_summary(rule: &Rule, _: &LintOptions) -> Vec<Finding> {
 /// Labels that only a kubelet's cAdvisor sets.
 const KUBERNETES_LABELS: [&str; 3] = ["container", "pod", "namespace"];
 
-fn kubernetes_label(rule: &Rule, _: &LintOptions) -> Vec<Finding> {
+/// Labels that cAdvisor v0.60.5 sets on some families only: the label, and how their names begin.
+const FAMILY_LABELS: [(&str, &[&str]); 9] = [
+    ("cpu", &["container_cpu_usage_seconds_total", "container_perf_"]),
+    ("device", &["container_fs_", "container_blkio_"]),
+    ("failure_type", &["container_memory_failures_total"]),
+    ("interface", &["container_network_receive_", "container_network_transmit_"]),
+    ("pagesize", &["container_hugetlb_"]),
+    ("state", &["container_tasks_state"]),
+    ("tcp_state", &["container_network_tcp", "container_network_advance_tcp"]),
+    ("udp_state", &["container_network_udp"]),
+    ("ulimit", &["container_ulimits_"]),
+];
+
+fn label_never_set(rule: &Rule, _: &LintOptions) -> Vec<Finding> {
     let mut found = Vec::new();
     rule.expr.walk(&mut |node| {
         let Some(vector) = selected(node) else { return };
-        if !vector.selector.metric_name().is_some_and(|name| name.starts_with("container_")) {
+        let Some(metric) = vector.selector.metric_name() else { return };
+        if !metric.starts_with("container_") {
             return;
         }
-        for matcher in vector.selector.matchers() {
-            if KUBERNETES_LABELS.contains(&matcher.name.as_str()) && !matcher.matches("") {
-                let message = format!(
-                    "`{matcher}` selects nothing: cAdvisor beside Docker has no \
-                                       label `{}`; use `name`",
-                    matcher.name
-                );
-                found.push(Finding { offset: Some(node.span.start), message });
-            }
+        for matcher in vector.selector.matchers().iter().filter(|m| !m.matches("")) {
+            let label = matcher.name.as_str();
+            let family = FAMILY_LABELS.iter().find(|(name, _)| *name == label);
+            let why = if KUBERNETES_LABELS.contains(&label) {
+                format!("cAdvisor beside Docker has no label `{label}`; use `name`")
+            } else if family.is_some_and(|(_, of)| of.iter().all(|p| !metric.starts_with(p))) {
+                format!("cAdvisor does not set `{label}` on `{metric}`")
+            } else {
+                continue;
+            };
+            let message = format!("`{matcher}` selects nothing: {why}");
+            found.push(Finding { offset: Some(node.span.start), message });
         }
     });
     found
 }
 
-const MEMORY_LIMIT: &str = "container_spec_memory_limit_bytes";
+/// Whether a metric is a limit that is 0 where there is none. Plans are written only where they say
+/// something, and records are guarded where they are made.
+fn may_be_zero(metric: &str) -> bool {
+    let is_limit = ["_limit_bytes", "_limit", "_quota"].iter().any(|end| metric.ends_with(end));
+    is_limit && !metric.contains(':') && !metric.starts_with("plimsoll_plan_")
+}
 
-fn unguarded_memory_limit(rule: &Rule, _: &LintOptions) -> Vec<Finding> {
-    let mut found = Vec::new();
-    let mut guarded = false;
+fn zero_divisor(rule: &Rule, _: &LintOptions) -> Vec<Finding> {
+    let mut divisors: Vec<(String, usize)> = Vec::new();
+    let mut guarded: HashSet<String> = HashSet::default();
     rule.expr.walk(&mut |node| {
         let ExprKind::Binary(binary) = &node.kind else { return };
         match binary.op {
             BinaryOp::Greater | BinaryOp::NotEqual => {
-                guarded |= limit_in(&binary.lhs).is_some();
+                guarded.extend(limits_in(&binary.lhs).into_iter().map(|(name, _)| name));
             }
-            BinaryOp::Div => {
-                let message = format!(
-                    "the divisor `{MEMORY_LIMIT}` is 0 where there is no limit; \
-                                       guard it with `> 0`"
-                );
-                let offset = limit_in(&binary.rhs);
-                found.extend(offset.map(|at| Finding { offset: Some(at), message }));
-            }
+            BinaryOp::Div => divisors.extend(limits_in(&binary.rhs)),
             _ => {}
         }
     });
-    if guarded { Vec::new() } else { found }
+    divisors.retain(|(name, _)| !guarded.contains(name));
+    let finding = |(name, at)| Finding {
+        offset: Some(at),
+        message: format!("the divisor `{name}` is 0 where there is no limit; guard it with `> 0`"),
+    };
+    divisors.into_iter().map(finding).collect()
 }
 
-/// Where the memory limit is selected in an expression, if it is.
-fn limit_in(expr: &Expr) -> Option<usize> {
-    let mut found = None;
+/// The limits selected in an expression, each with its place.
+fn limits_in(expr: &Expr) -> Vec<(String, usize)> {
+    let mut found = Vec::new();
     expr.walk(&mut |node| {
         let name = selected(node).and_then(|vector| vector.selector.metric_name());
-        if name == Some(MEMORY_LIMIT) {
-            found = found.or(Some(node.span.start));
-        }
+        let limit = name.filter(|name| may_be_zero(name));
+        found.extend(limit.map(|name| (name.to_owned(), node.span.start)));
+    });
+    found
+}
+
+fn never_exposed_metric(rule: &Rule, options: &LintOptions) -> Vec<Finding> {
+    let Some(exposed) = &options.exposed else { return Vec::new() };
+    let mut found = Vec::new();
+    rule.expr.walk(&mut |node| {
+        let name = selected(node).and_then(|vector| vector.selector.metric_name());
+        let Some(name) = name.filter(|name| !exposed.contains(*name)) else { return };
+        let near = closest(name, exposed.iter().map(String::as_str));
+        let hint = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+        let message = format!("no target exposes `{name}`{hint}");
+        found.push(Finding { offset: Some(node.span.start), message });
     });
     found
 }
@@ -231,15 +287,25 @@ fn short_range(rule: &Rule, options: &LintOptions) -> Vec<Finding> {
     found
 }
 
+/// A range that lets the window hold fewer series than this is taken for a mistake: a host has
+/// hundreds of containers.
+const FEW_SERIES: u128 = 100;
+
 fn range_beyond_window(rule: &Rule, options: &LintOptions) -> Vec<Finding> {
-    let longest = reach(&rule.expr, QueryTimes::default()).into_iter().filter_map(|r| r.back).max();
-    let Some(back) = longest.filter(|back| *back > options.longest_retention) else {
+    let reaches = reach(&rule.expr, QueryTimes::default());
+    let Some(back) = reaches.into_iter().filter_map(|reach| reach.back).max() else {
         return Vec::new();
     };
+    let samples = back.as_millis() / options.scrape_interval.as_millis().max(1);
+    let series = options.window_bytes as u128 / (samples.max(1) * size_of::<Sample>() as u128);
+    if series >= FEW_SERIES {
+        return Vec::new();
+    }
     let message = format!(
-        "looks back {}, and the window keeps at most {}",
+        "looks back {}: with a sample every {}, the window of {} MiB holds that for {series} series",
         format_duration(back),
-        format_duration(options.longest_retention)
+        format_duration(options.scrape_interval),
+        options.window_bytes >> 20
     );
     vec![Finding { offset: None, message }]
 }
@@ -262,10 +328,23 @@ fn selected(node: &Expr) -> Option<&VectorSelector> {
 mod tests {
     use super::*;
 
+    const EXPOSED: [&str; 9] = [
+        "a",
+        "b",
+        "b_quota",
+        "container_fs_usage_bytes",
+        "container_spec_memory_limit_bytes",
+        "container_x",
+        "kube_x",
+        "plimsoll_plan_mem_limit_bytes",
+        "x_limit",
+    ];
+
     fn options(disabled: &[&str]) -> LintOptions {
         LintOptions {
             scrape_interval: Duration::from_secs(15),
-            longest_retention: Duration::from_secs(3600),
+            window_bytes: 1 << 20,
+            exposed: Some(EXPOSED.iter().map(|name| (*name).to_owned()).collect()),
             disabled: disabled.iter().map(|name| (*name).to_owned()).collect(),
         }
     }
@@ -288,14 +367,21 @@ mod tests {
         let limit = "container_spec_memory_limit_bytes";
         let expr = |expr: &str| format!("record: r\n    expr: {expr}");
         let cases = [
-            ("alert: A\n    expr: up".to_owned(), "4:5 alert-without-summary"),
-            ("alert: A\n    expr: up\n    annotations: {summary: x}".to_owned(), ""),
-            (expr("sum(container_x{container!=\"\"})"), "5:15 kubernetes-label"),
-            (expr("rate(container_x{name!=\"\",pod=~\".+\"}[5m])"), "5:16 kubernetes-label"),
+            ("alert: A\n    expr: a".to_owned(), "4:5 alert-without-summary"),
+            ("alert: A\n    expr: a\n    annotations: {summary: x}".to_owned(), ""),
+            (expr("sum(container_x{container!=\"\"})"), "5:15 label-never-set"),
+            (expr("rate(container_x{name!=\"\",pod=~\".+\"}[5m])"), "5:16 label-never-set"),
             (expr("container_x{container=\"\"}"), ""),
             (expr("kube_x{container!=\"\"}"), ""),
-            (expr(&format!("a / {limit}")), "5:15 unguarded-memory-limit"),
-            (expr(&format!("a / max by (name) ({limit})")), "5:30 unguarded-memory-limit"),
+            (expr("container_x{interface=\"eth0\"}"), "5:11 label-never-set"),
+            (expr("container_fs_usage_bytes{device=~\".+\",env=\"prod\"}"), ""),
+            (expr("a / b_quota"), "5:15 zero-divisor"),
+            (expr("a / x_limit + b / (b_quota > 0)"), "5:15 zero-divisor"),
+            (expr("a / plimsoll_plan_mem_limit_bytes"), ""),
+            (expr("rate(gone[5m]) + a"), "5:16 never-exposed-metric"),
+            (expr("r:made\n  - record: r:made\n    expr: ALERTS or a"), ""),
+            (expr(&format!("a / {limit}")), "5:15 zero-divisor"),
+            (expr(&format!("a / max by (name) ({limit})")), "5:30 zero-divisor"),
             (expr(&format!("a / ({limit} > 0)")), ""),
             (expr(&format!("a / (max by (name) ({limit}) != 0)")), ""),
             (expr(&format!("a / {limit} and {limit} > 0")), ""),
@@ -303,8 +389,8 @@ mod tests {
             (expr("rate(a[29s])"), "5:16 short-range"),
             (expr("rate(a[30s])"), ""),
             (expr("max_over_time(a[15s])"), ""),
-            (expr("rate(a[1h])"), ""),
-            (expr("rate(a[1h] offset 1s)"), "4:5 range-beyond-window"),
+            (expr("rate(a[2h])"), ""),
+            (expr("rate(a[2h] offset 1h)"), "4:5 range-beyond-window"),
             (expr("a @ 100"), "4:5 fixed-time"),
             (expr("a\n  - record: r\n    expr: b"), "6:5 duplicate-rule"),
             (expr("a\n  - record: r\n    expr: b\n    labels: {x: y}"), ""),
@@ -325,6 +411,24 @@ mod tests {
         names.dedup();
         assert_eq!(names.len(), count);
         assert!(lints().all(|(_, explanation)| !explanation.is_empty()));
+    }
+
+    #[test]
+    fn a_comment_above_a_rule_allows_a_lint_there_and_nowhere_else() {
+        let rule = "  - record: r\n    expr: rate(a[1s])\n    labels: {n: ";
+        let text = format!(
+            "groups:\n- name: g\n  rules:\n{rule}'1'}}\n  # The exporter is fast.\n  # plimsoll: \
+             allow fixed-time, short-range\n  # And that is so.\n{rule}'2'}}\n{rule}'3'}}\n  # plimsoll: \
+             allow short-rage\n{rule}'4'}}\n"
+        );
+        let problems = check(&[("a.yml".to_owned(), text)], &options(&[]));
+        let shown: Vec<String> = problems
+            .iter()
+            .map(|p| format!("{}:{} {}", p.line, p.column, p.hint.as_deref().unwrap_or_default()))
+            .collect();
+        let short = |line| format!("{line}:16 lint `short-range`");
+        let typo = "16:21 did you mean `short-range`?".to_owned();
+        assert_eq!(shown, [short(5), short(14), typo, short(18)]);
     }
 
     #[test]

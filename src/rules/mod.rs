@@ -5,6 +5,7 @@
 //! dependencies and schedule are plain values: evaluation belongs to the engine, and nothing here
 //! opens a file or reads a clock.
 
+mod allowed;
 mod glob;
 mod lint;
 mod load;

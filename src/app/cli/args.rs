@@ -127,8 +127,14 @@ pub struct CheckRulesArgs {
     #[arg(long)]
     pub strict: bool,
     /// How often the targets that feed the rules are scraped.
-    #[arg(long, value_name = "DURATION", default_value = "5s")]
+    #[arg(long, value_name = "DURATION", default_value = "5s", conflicts_with = "config")]
     pub scrape_interval: String,
+    /// The configuration the rules will run with: its scrape intervals and the size of its window.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// A running plimsoll: warn of metrics that it does not see.
+    #[arg(long, value_name = "URL")]
+    pub url: Option<String>,
 }
 
 #[derive(Subcommand, Debug)]

@@ -1,17 +1,18 @@
 //! `check config` and `check rules`: every problem at once.
 
+use std::collections::BTreeSet;
 use std::path::Path;
-use std::time::Duration;
 
 use serde::Serialize;
 
-use super::super::config::Config;
+use super::super::config::{Config, WindowConfig};
 use super::super::files;
 use super::args::{CheckConfigArgs, CheckRulesArgs, Format};
-use super::exit;
+use super::exposed::exposed;
 use super::out::Out;
+use super::{exit, load, runtime};
 use crate::base::{closest, parse_duration};
-use crate::rules::{self, LintOptions};
+use crate::rules::{self, LintOptions, Rule};
 use crate::yaml::{Level, Problems};
 
 #[derive(Serialize)]
@@ -55,12 +56,9 @@ pub fn rules(args: &CheckRulesArgs, out: &mut Out<'_>) -> u8 {
     if args.lints {
         return lints(out);
     }
-    let interval = match options(args) {
-        Ok(interval) => interval,
-        Err(why) => {
-            out.say(&why);
-            return exit::USAGE;
-        }
+    let mut options = match options(args, out) {
+        Ok(options) => options,
+        Err(code) => return code,
     };
     let mut problems = Problems::default();
     let mut texts = Vec::new();
@@ -70,29 +68,64 @@ pub fn rules(args: &CheckRulesArgs, out: &mut Out<'_>) -> u8 {
             Err(unreadable) => problems.push(unreadable.problem(path)),
         }
     }
-    problems.extend(rules::check(&texts, &interval));
+    if let Some(url) = &args.url {
+        match seen(url, &texts, out) {
+            Ok(names) => options.exposed = Some(names),
+            Err(error) => {
+                out.fail(&error);
+                return exit::FAILED;
+            }
+        }
+    }
+    problems.extend(rules::check(&texts, &options));
     let code = report(&problems, &format!("{} rule files", args.files.len()), out);
     if args.strict && !problems.is_empty() { exit::PROBLEMS } else { code }
 }
 
-fn options(args: &CheckRulesArgs) -> Result<LintOptions, String> {
+/// The metrics a running instance sees; says which of those the rules read it cannot tell about.
+fn seen(
+    url: &str,
+    texts: &[(String, String)],
+    out: &mut Out<'_>,
+) -> anyhow::Result<BTreeSet<String>> {
+    let (groups, _) = rules::load(texts);
+    let written: BTreeSet<&str> = groups.iter().flat_map(|g| &g.rules).map(Rule::name).collect();
+    let reads = rules::reads(&groups);
+    let read = reads.names().map(|(name, _)| name).filter(|name| !written.contains(name));
+    let read = read.map(str::to_owned).collect();
+    let exposed = runtime()?.block_on(exposed(url, &read))?;
+    if !exposed.untold.is_empty() {
+        let names = exposed.untold.join(", ");
+        out.say(&format!(
+            "{url} keeps none of these, so it cannot tell whether they exist: {names}"
+        ));
+    }
+    Ok(exposed.names)
+}
+
+/// What the rules are measured against. `Err` is the exit code; why has been said.
+fn options(args: &CheckRulesArgs, out: &mut Out<'_>) -> Result<LintOptions, u8> {
     for name in &args.disable {
         if rules::lint_names().all(|lint| lint != name) {
             let hint = match closest(name, rules::lint_names()) {
                 Some(lint) => format!("did you mean `{lint}`?"),
                 None => format!("lints: {}", rules::lint_names().collect::<Vec<_>>().join(", ")),
             };
-            return Err(format!("--disable: `{name}` is not a lint; {hint}"));
+            out.say(&format!("--disable: `{name}` is not a lint; {hint}"));
+            return Err(exit::USAGE);
         }
     }
-    let scrape_interval = parse_duration(&args.scrape_interval)
-        .map_err(|error| format!("--scrape-interval: {error}"))?;
-    Ok(LintOptions {
-        scrape_interval,
-        // The window keeps whatever the rules ask for.
-        longest_retention: Duration::MAX,
-        disabled: args.disable.clone(),
-    })
+    let disabled = args.disable.clone();
+    if let Some(path) = &args.config {
+        let config = load(path, out)?;
+        return Ok(LintOptions { disabled, ..config.lint_options() });
+    }
+    let scrape_interval = parse_duration(&args.scrape_interval).map_err(|error| {
+        out.say(&format!("--scrape-interval: {error}"));
+        exit::USAGE
+    })?;
+    let window_bytes = WindowConfig::default().caps.max_bytes;
+    Ok(LintOptions { scrape_interval, window_bytes, exposed: None, disabled })
 }
 
 /// Shows the problems and the verdict.

@@ -8,6 +8,8 @@ mod ask;
 mod audit;
 mod check;
 mod explain;
+mod exposed;
+mod frame;
 mod health;
 mod out;
 mod outbox;

@@ -5,7 +5,8 @@ use std::io::{self, Write};
 use serde::Serialize;
 
 use super::args::Format;
-use crate::yaml::{Level, Problem};
+use super::frame::frames;
+use crate::yaml::{Level, Problem, Problems};
 
 const RED: &str = "\x1b[1;31m";
 const YELLOW: &str = "\x1b[1;33m";
@@ -80,19 +81,21 @@ impl Out<'_> {
         write(self.talk, &format!("{red}error{plain}: {}\n", visible(&format!("{error:#}"))));
     }
 
-    /// Shows problems as data.
-    pub fn show_problems<'p>(&mut self, problems: impl IntoIterator<Item = &'p Problem>) {
-        problems.into_iter().for_each(|p| write(self.data, &shown(p, self.colours.0)));
+    /// Shows problems as data, each with the line it is about.
+    pub fn show_problems(&mut self, problems: &Problems) {
+        for (problem, frame) in problems.iter().zip(frames(problems)) {
+            write(self.data, &shown(problem, &frame, self.colours.0));
+        }
     }
 
     /// Shows problems as talk.
     pub fn say_problems<'p>(&mut self, problems: impl IntoIterator<Item = &'p Problem>) {
-        problems.into_iter().for_each(|p| write(self.talk, &shown(p, self.colours.1)));
+        problems.into_iter().for_each(|p| write(self.talk, &shown(p, "", self.colours.1)));
     }
 }
 
 /// A problem as editors and people read it.
-fn shown(problem: &Problem, colour: bool) -> String {
+fn shown(problem: &Problem, frame: &str, colour: bool) -> String {
     let paint = |code: &'static str| if colour { code } else { "" };
     let (level, word) = match problem.level {
         Level::Error => (paint(RED), "error"),
@@ -102,6 +105,7 @@ fn shown(problem: &Problem, colour: bool) -> String {
     let Problem { file, line, column, message, hint, .. } = problem;
     let message = visible(message);
     let mut text = format!("{file}:{line}:{column}: {level}{word}{plain}: {message}\n");
+    text.push_str(&visible(frame));
     if let Some(hint) = hint {
         text.push_str(&format!("  {}hint{plain}: {}\n", paint(CYAN), visible(hint)));
     }
@@ -136,9 +140,9 @@ mod tests {
     fn problems_are_coloured_only_for_a_terminal() {
         let at = Position { line: 4, column: 7 };
         let error = Problem::in_file("a.yml", at, "bad \x1b[2J").hint("mend it");
-        assert_eq!(shown(&error, false), "a.yml:4:7: error: bad \\u{1b}[2J\n  hint: mend it\n");
+        assert_eq!(shown(&error, "", false), "a.yml:4:7: error: bad \\u{1b}[2J\n  hint: mend it\n");
         assert_eq!(
-            shown(&error.warning(), true),
+            shown(&error.warning(), "", true),
             "a.yml:4:7: \x1b[1;33mwarning\x1b[0m: bad \\u{1b}[2J\n  \x1b[36mhint\x1b[0m: mend it\n"
         );
     }

@@ -227,10 +227,13 @@ fn check_config_tells_every_problem_and_its_verdict() {
     let ran = run(&["check", "config", &bad]);
     assert_eq!(ran.code, 2);
     assert!(
-        ran.out.contains("bad.yml:1:7: error: mode: `obey` is not a mode\n  hint: write `observe`")
-            && ran
-                .out
-                .contains("bad.yml:2:1: error: unknown key `wep`\n  hint: did you mean `web`?\n"),
+        ran.out.contains(
+            "bad.yml:1:7: error: mode: `obey` is not a mode\n  1 | mode: obey\n    |       ^\n  hint: \
+             write `observe`"
+        ) && ran.out.contains(
+            "bad.yml:2:1: error: unknown key `wep`\n  2 | wep: 1\n    | ^\n  hint: did you mean \
+             `web`?\n"
+        ),
         "{}",
         ran.out
     );
@@ -270,6 +273,60 @@ fn check_rules_lints_and_lints_can_be_switched_off() {
     assert_eq!(ran.code, 2);
     assert!(ran.out.contains("b.yml:1:5") && ran.out.contains("is a directory"), "{}", ran.out);
     assert!(ran.err.contains("3 errors"), "{}", ran.err);
+}
+
+#[test]
+fn check_rules_measures_against_a_configuration_and_frames_what_it_finds() {
+    let (_dir, write) = folder();
+    let rules = "groups:\n- name: g\n  rules:\n  - record: r\n    expr: rate(x[29s]) + max_over_time(y[2h])\n";
+    let file = write("a.yml", rules);
+    let config = write(
+        "p.yml",
+        "global: {scrape_interval: 15s}\nscrape_configs: [{job_name: j, \
+        static_configs: [{targets: ['a:1']}]}]\nwindow: {max_bytes: 700KiB}\nrule_files: []\n",
+    );
+    assert_eq!(run(&["check", "rules", &file]).out, "");
+    let ran = run(&["check", "rules", &file, "--config", &config]);
+    let want = format!(
+        "{file}:4:5: warning: group \"g\", \"r\": looks back 2h: with a sample every 15s, the window of 0 \
+         MiB holds that for 93 series\n  4 |   - record: r\n    |     ^\n  hint: lint \
+         `range-beyond-window`\n{file}:5:16: warning: group \"g\", \"r\": `rate` over 29s needs two \
+         samples, and one comes every 15s\n  5 |     expr: rate(x[29s]) + max_over_time(y[2h])\n    \
+         |                ^\n  hint: lint `short-range`\n"
+    );
+    assert_eq!(ran.out, want);
+    assert_eq!(run(&["check", "rules", &file, "--config", "/nonexistent"]).code, 78);
+    let both = ["check", "rules", &file, "--config", &config, "--scrape-interval", "5s"];
+    assert_eq!(run(&both).code, 64);
+    let config = write("q.yml", "window: {max_bytes: 1MiB}\nrule_files: [a.yml]\n");
+    let ran = run(&["check", "config", &config]);
+    assert!(ran.out.contains("lint `range-beyond-window`"), "{}", ran.out);
+}
+
+#[test]
+fn check_rules_asks_a_running_instance_which_metrics_there_are() {
+    let (_dir, write) = folder();
+    let rules =
+        "groups: [{name: g, rules: [{record: r, expr: 'up + memory_byte + unkept + r'}]}]\n";
+    let file = write("a.yml", rules);
+    let all = r#"[{"metric":{"__name__":"up"},"value":[0,"1"]},{"metric":{"__name__":"memory_bytes"},"value":[0,"1"]}]"#;
+    let body = |result: &str, warnings: &str| {
+        format!("{{\"status\":\"success\",\"data\":{{\"result\":{result}}}{warnings}}}")
+    };
+    let answers = [body(all, ""), body("[]", ""), body("[]", ",\"warnings\":[\"not kept\"]")];
+    let (address, server) = serve(answers);
+    let ran = run(&["check", "rules", &file, "--url", &format!("http://{address}")]);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    let want = "1:52: warning: group \"g\", \"r\": no target exposes `memory_byte`; did you mean `memory_bytes`?";
+    assert!(
+        ran.out.contains(want) && ran.err.contains("cannot tell whether they exist: unkept"),
+        "{}{}",
+        ran.out,
+        ran.err
+    );
+    assert!(ran.err.contains("1 warning"), "{}", ran.err);
+    server.join().expect("served");
+    assert_eq!(run(&["check", "rules", &file, "--url", &format!("http://{address}")]).code, 1);
 }
 
 #[test]
@@ -411,6 +468,27 @@ fn answer(statuses: &'static [&'static str]) -> (String, std::thread::JoinHandle
             asked.push(String::from_utf8(bytes).expect("text"));
         }
         asked
+    });
+    (address, server)
+}
+
+/// Answers each connection with the next text.
+fn serve(bodies: [String; 3]) -> (String, std::thread::JoinHandle<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("bound").to_string();
+    let server = std::thread::spawn(move || {
+        for body in bodies {
+            let (mut stream, _) = listener.accept().expect("a client");
+            let mut bytes = Vec::new();
+            let mut chunk = [0; 4096];
+            while !is_whole(&bytes) {
+                let read = stream.read(&mut chunk).expect("a request");
+                bytes.extend_from_slice(&chunk[..read]);
+            }
+            let head = format!("Content-Length: {}\r\nConnection: close", body.len());
+            let answer = format!("HTTP/1.1 200 OK\r\n{head}\r\n\r\n{body}");
+            stream.write_all(answer.as_bytes()).expect("written");
+        }
     });
     (address, server)
 }

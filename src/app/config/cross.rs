@@ -3,8 +3,6 @@
 //! Nothing here is a matter of taste. A warning names two settings that together do not do what
 //! one of them says.
 
-use std::time::Duration;
-
 use super::Config;
 use crate::policy::Mode;
 use crate::rules::{LintOptions, RuleKind};
@@ -48,8 +46,8 @@ pub(super) fn lint_options(config: &Config) -> LintOptions {
     let shortest = config.jobs.iter().map(|job| job.interval).chain(own).min();
     LintOptions {
         scrape_interval: shortest.unwrap_or(config.global.scrape_interval),
-        // The window keeps whatever the rules ask for.
-        longest_retention: Duration::MAX,
+        window_bytes: config.window.caps.max_bytes,
+        exposed: None,
         // How rules are written is the business of `check rules`.
         disabled: vec!["alert-without-summary".to_owned(), "duplicate-rule".to_owned()],
     }

@@ -19,7 +19,7 @@ use std::time::Duration;
 use crate::collector::CollectorConfig;
 use crate::docker::DockerConfig;
 use crate::policy::Identity;
-use crate::rules::{self, Group};
+use crate::rules::{self, Group, LintOptions};
 use crate::scrape::config::{GlobalConfig, ScrapeConfig, scrape_configs};
 use crate::send::WebhookConfig;
 use crate::send::alertmanager::AlertingConfig;
@@ -110,6 +110,11 @@ impl Config {
         (config, problems)
     }
 
+    /// What rules are measured against that run with this.
+    pub fn lint_options(&self) -> LintOptions {
+        cross::lint_options(self)
+    }
+
     /// How series are attributed; `None` leaves them as they are.
     pub fn identity(&self, host: &str) -> Option<Identity> {
         self.policy.identity(host, self.collector.is_some())
@@ -157,7 +162,7 @@ impl Config {
             control_plane,
             heartbeat: heartbeat.flatten(),
         };
-        problems.extend(rules::check(&texts, &cross::lint_options(&config)));
+        problems.extend(rules::check(&texts, &config.lint_options()));
         cross::check(&config, name, &node, problems);
         Some(config)
     }
