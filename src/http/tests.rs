@@ -140,6 +140,10 @@ const BAD_PARAMETERS: &[(&str, &str)] = &[
         r#"invalid parameter "match[]": match[] must contain at least one non-empty matcher"#,
     ),
     (
+        "series?match[]={",
+        r#"invalid parameter "match[]": 1:2: parse error: unexpected end of input inside braces"#,
+    ),
+    (
         "series?match[]=v&start=x",
         r#"invalid parameter "start": Invalid time value for 'start': cannot parse "x" to a valid timestamp"#,
     ),

@@ -47,6 +47,7 @@ impl Parser<'_> {
         names: &mut Vec<String>,
     ) -> Result<(), Fault> {
         while !matches!(self.peek(), TokenKind::Symbol("}")) {
+            let at = self.at;
             let token = self.advance();
             match token.kind {
                 TokenKind::String(name) if matches!(self.peek(), TokenKind::Symbol("," | "}")) => {
@@ -57,7 +58,8 @@ impl Parser<'_> {
                     matchers.push(self.matcher(name.to_owned(), token.span)?);
                 }
                 _ => {
-                    self.at -= 1;
+                    // The last token is never passed, so one back might be one before it.
+                    self.at = at;
                     return Err(self.unexpected("label matching", "identifier or \"}\""));
                 }
             }

@@ -170,6 +170,8 @@ const ERRORS: &[(&str, &str)] = &[
         "x{a='b' c='d'}",
         "1:9: parse error: unexpected identifier \"c\" in label matching, expected \",\" or \"}\"",
     ),
+    ("{", "1:2: parse error: unexpected end of input inside braces"),
+    ("x{a=\"b\", ", "1:10: parse error: unexpected end of input inside braces"),
     ("x{,}", "1:3: parse error: unexpected \",\" in label matching, expected identifier or \"}\""),
     ("x{a=~'('}", "1:6: parse error: "),
     ("x{__name__='y'}", "1:1: parse error: metric name must not be set twice: \"x\" or \"y\""),
