@@ -68,7 +68,7 @@ fn what_cannot_be_read_fails_and_the_rest_still_runs() {
         [
             "4: \"frobnicate x\" is no command that this runner knows",
             "10: \"expect wonders\" is no expectation that this runner knows",
-            "21: \"1zz\" is not a value",
+            "21: `1zz` is not a value; write a number, `a+bxn`, `axn`, `_`, `_xn` or `stale`",
         ],
     );
     assert_eq!(tally.skipped, [(13, "native histogram")]);

@@ -3,7 +3,8 @@
 
 use std::sync::LazyLock;
 
-use plimsoll::base::{Labels, LabelsBuilder, METRIC_NAME, STALE_NAN, parse_duration};
+use plimsoll::base::{Labels, parse_duration};
+use plimsoll::promql::{SeriesValues, parse_series};
 use regex::{Captures, Regex};
 
 macro_rules! pattern {
@@ -20,10 +21,6 @@ pattern!(
 );
 pattern!(EXPECT, r"^expect\s+(ordered|fail|warn|no_warn|info|no_info)(?:\s+(regex|msg):(.+))?$");
 pattern!(EXPECT_RANGE, r"^expect range vector\s+from\s+(.+)\s+to\s+(.+)\s+step\s+(.+)$");
-pattern!(
-    VALUE,
-    r"^(?i)([+-]?(?:inf|nan|[0-9.]+(?:e[+-]?[0-9]+)?))(?:([+-](?:inf|nan|[0-9.]+(?:e[+-]?[0-9]+)?))?x([0-9]+))?$"
-);
 
 /// A value of a sequence.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -256,9 +253,8 @@ fn float(text: &str) -> Option<f64> {
 
 /// `name{a="b"} 1 2 3`
 fn sequence(line: &str) -> Read<Sequence> {
-    let (labels, rest) = series(line)?;
+    let (labels, mut rest) = series(line)?;
     let mut cells = Vec::new();
-    let mut rest = rest.trim_start();
     while !rest.is_empty() {
         let end = token_end(rest);
         push_cells(&rest[..end], &mut cells)?;
@@ -281,66 +277,44 @@ fn token_end(text: &str) -> usize {
     text.len()
 }
 
+/// Adds what a token stands for. Native histograms are this runner's own affair: the program has none.
 fn push_cells(token: &str, cells: &mut Vec<Cell>) -> Read<()> {
-    let no_value = || format!("{token:?} is not a value");
-    let repeat = |text: &str| -> Read<usize> { text.parse().map_err(|_| no_value()) };
-    if token.starts_with("{{") {
-        let closed = token.rfind("}}").ok_or_else(no_value)?;
-        let times = token[closed + 2..].strip_prefix('x').map_or(Ok(0), repeat)?;
-        cells.extend(std::iter::repeat_n(Cell::Native, times + 1));
-    } else if let Some(times) = token.strip_prefix("_x") {
-        cells.extend(std::iter::repeat_n(Cell::Omitted, repeat(times)?));
-    } else if token == "_" {
-        cells.push(Cell::Omitted);
-    } else if token == "stale" {
-        cells.push(Cell::Float(STALE_NAN));
-    } else {
-        let found = VALUE.captures(token).ok_or_else(no_value)?;
-        let number = |text: &str| -> Read<f64> { text.parse().map_err(|_| no_value()) };
-        let mut value = number(&found[1])?;
-        let delta = found.get(2).map_or(Ok(0.0), |text| number(text.as_str()))?;
-        let times = found.get(3).map_or(Ok(0), |text| repeat(text.as_str()))?;
-        for _ in 0..=times {
-            cells.push(Cell::Float(value));
-            value += delta;
-        }
+    if !token.starts_with("{{") {
+        let values = SeriesValues::parse(token).map_err(|error| error.message)?;
+        cells.extend(values.iter().map(|value| value.map_or(Cell::Omitted, Cell::Float)));
+        return Ok(());
     }
+    let not_closed = || format!("{token:?} is not a histogram");
+    let closed = token.rfind("}}").ok_or_else(not_closed)?;
+    let times = token[closed + 2..].strip_prefix('x').map_or(Ok(0), str::parse);
+    let times: usize = times.map_err(|_| not_closed())?;
+    cells.extend(std::iter::repeat_n(Cell::Native, times + 1));
     Ok(())
 }
 
 /// `name{a="b", "quoted.name"="c"}` and what follows.
 fn series(line: &str) -> Read<(Labels, &str)> {
-    let name_end = line.find([' ', '\t', '{']).unwrap_or(line.len());
-    let mut labels = LabelsBuilder::default();
-    labels.set(METRIC_NAME, &line[..name_end]);
-    let mut rest = &line[name_end..];
-    if rest.trim_start().starts_with("{{") || !rest.trim_start().starts_with('{') {
-        return Ok((labels.build(), rest));
-    }
-    rest = rest.trim_start()[1..].trim_start();
-    while !rest.starts_with('}') {
-        let (name, after) = if rest.starts_with(['"', '\'', '`']) {
-            let (name, used) = quoted(rest)?;
-            (name, rest[used..].trim_start())
-        } else {
-            let end = rest.find(|c: char| !c.is_alphanumeric() && c != '_' && c != ':');
-            let (name, after) = rest.split_at(end.ok_or("the braces are not closed")?);
-            (name.to_owned(), after.trim_start())
-        };
-        rest = after;
-        if let Some(after) = rest.strip_prefix('=') {
-            let after = after.trim_start();
-            let (value, used) = quoted(after)?;
-            labels.set(&name, &value);
-            rest = after[used..].trim_start();
-        } else if name.is_empty() {
-            return Err(format!("{line:?} has no label where one is due"));
-        } else {
-            labels.set(METRIC_NAME, &name);
+    let name = line.find([' ', '\t', '{']).unwrap_or(line.len());
+    let braces = line[name..].trim_start();
+    let end = match braces.starts_with('{') && !braces.starts_with("{{") {
+        true => line.len() - braces.len() + braces_end(braces)?,
+        false => name,
+    };
+    let labels = parse_series(&line[..end]).map_err(|error| error.message)?;
+    Ok((labels, line[end..].trim_start()))
+}
+
+/// How long `{…}` is.
+fn braces_end(text: &str) -> Read<usize> {
+    let mut at = 0;
+    while let Some(special) = text[at..].find(['}', '"', '\'', '`']) {
+        at += special;
+        if text[at..].starts_with('}') {
+            return Ok(at + 1);
         }
-        rest = rest.strip_prefix(',').unwrap_or(rest).trim_start();
+        at += quoted(&text[at..])?.1;
     }
-    Ok((labels.build(), &rest[1..]))
+    Err(format!("the braces of {text:?} are not closed"))
 }
 
 /// A quoted Go string, and how many bytes it takes.
