@@ -146,7 +146,14 @@ fn memory_rules_see_what_they_see_in_the_recording() {
     let kills = SECONDS / LIFE;
     assert_eq!(driver.query("sum(container_oom_events_total)"), Some(kills as f64));
     let warnings = driver.episodes("TenantMemoryExhaustionSoon", "name");
-    assert!(warnings.iter().all(|warning| warning.of == "acme-worker"), "{warnings:?}");
+    // acme-api climbs to 97 % and stays; piper-cache is full of page cache and is not warned of.
+    assert_eq!(
+        driver.fired("TenantMemoryExhaustionSoon", "name"),
+        ["acme-api", "acme-worker"],
+        "{warnings:?}"
+    );
+    let warnings = warnings.iter().filter(|warning| warning.of == "acme-worker");
+    let warnings: Vec<_> = warnings.collect();
     let kill = |number: u64| T0 + Duration::from_secs(number * LIFE);
     let warned = (1..=kills).filter(|number| {
         warnings.iter().any(|w| kill(number - 1) < w.from && w.from < kill(*number))
