@@ -74,7 +74,9 @@ fn same_at_every_step(expr: &Expr, steps: Steps, options: &EvalOptions) {
         match (&at_once, alone) {
             _ if !comparable => {}
             (Ok(at_once), Ok(alone)) => {
-                assert_eq!(step_of(at_once, at), step_of(&alone, at), "{printed} at {}", at.0);
+                let (at_once, alone) =
+                    (step_of(&printed, at_once, at), step_of(&printed, &alone, at));
+                assert_eq!(at_once, alone, "{printed} at {}", at.0);
             }
             // One step that fails lets the whole range fail, and a range loads more samples.
             (Err(_), Ok(_)) if !one_step => {}
@@ -114,7 +116,7 @@ fn order_shows(expr: &Expr) -> bool {
 }
 
 /// The bits of the values at one time by labels; NaN is NaN.
-fn step_of(evaluated: &Evaluated, at: Timestamp) -> BTreeMap<String, u64> {
+fn step_of(query: &str, evaluated: &Evaluated, at: Timestamp) -> BTreeMap<String, u64> {
     let bits = |value: f64| if value.is_nan() { f64::NAN.to_bits() } else { value.to_bits() };
     let all: Vec<(Labels, f64)> = match &evaluated.value {
         Value::Scalar(value) => vec![(Labels::empty(), *value)],
@@ -131,7 +133,7 @@ fn step_of(evaluated: &Evaluated, at: Timestamp) -> BTreeMap<String, u64> {
     let count = all.len();
     let step: BTreeMap<String, u64> =
         all.into_iter().map(|(labels, value)| (labels.to_string(), bits(value))).collect();
-    assert_eq!(step.len(), count, "two series of the same labels");
+    assert_eq!(step.len(), count, "two series of the same labels: {query} at {}", at.0);
     step
 }
 

@@ -307,12 +307,12 @@ impl Join<'_> {
         let arithmetic = !self.binary.op.is_comparison();
         let drops = arithmetic || self.binary.return_bool;
         let named = |names: &[String]| names.iter().any(|name| is_metadata(name));
+        // What stands in for a missing series has no name, and at another step that series has one.
+        let distinct = self.many.distinct && self.fill_many.is_none();
         vector.distinct = if one_to_one {
-            drops
-                || (!matching.on && self.many.distinct)
-                || (matching.on && !named(&matching.labels))
+            drops || (!matching.on && distinct) || (matching.on && !named(&matching.labels))
         } else {
-            matching.include.is_empty() && (drops || self.many.distinct)
+            matching.include.is_empty() && (drops || distinct)
         };
         // One-to-one, the labels of a result are as unique as its signature, step by step.
         let unique_by_construction = if !one_to_one {
