@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, watch};
 use super::clock::Clock;
 use super::config::Config;
 use super::docker::DockerWatch;
+use super::documents::DocumentWatch;
 use super::receipts::SecretsWatch;
 use super::reload::Reloaded;
 use super::run::{Crank, INBOX, Question};
@@ -16,10 +17,10 @@ use super::setup::{self, Parts};
 use super::shell::Shell;
 use super::switches::SwitchWatch;
 use crate::audit::{Kind, Record};
-use crate::base::{Change, Timestamp};
+use crate::base::{Change, Table, Timestamp};
 use crate::collector;
 use crate::engine::{Engine, Event, Fact, View};
-use crate::journal::{Journal, Opened, Pace};
+use crate::journal::{Journal, Opened, Pace, Rows};
 use crate::ledger::{self, Ledger, LedgerConfig};
 use crate::scrape::Scraper;
 
@@ -60,14 +61,8 @@ pub fn wire(start: Start) -> anyhow::Result<(Crank, Handles)> {
     let Start { config, host, clock, opened, checkpoint, tell, audit } = start;
     let parts = setup::build(&config, &host)?;
     let Parts { setup, settings, collector, files, discovery, docker, switches, .. } = parts;
-    let Parts { alertmanagers, reads_holds, dress, webhook, .. } = parts;
-    let rows: Vec<Change> = opened
-        .rows
-        .into_iter()
-        .flat_map(|(table, rows)| {
-            rows.into_iter().map(move |(key, value)| Change { table, key, value: Some(value) })
-        })
-        .collect();
+    let Parts { documents, alertmanagers, reads_holds, dress, webhook, .. } = parts;
+    let rows = remembered(opened.rows);
     let (notify, notices) = mpsc::unbounded_channel();
     let journal = Journal::start(opened.store, Pace::default(), move |notice| {
         notify.send(notice).ok();
@@ -94,6 +89,8 @@ pub fn wire(start: Start) -> anyhow::Result<(Crank, Handles)> {
     watch.follow(docker, engine.docker_heard_until(), inbox.clone());
     let mut switch_watch = SwitchWatch::default();
     let switched = switch_watch.follow(switches, inbox.clone());
+    let mut document_watch = DocumentWatch::default();
+    document_watch.follow(documents, &inbox);
     let (questions, asked) = mpsc::channel(64);
     let (reloads, reloaded) = mpsc::channel(1);
     let (secrets, known) = watch::channel(webhook.as_ref().map(|webhook| webhook.secrets()));
@@ -112,6 +109,7 @@ pub fn wire(start: Start) -> anyhow::Result<(Crank, Handles)> {
             inbox,
         },
         docker: watch,
+        documents: document_watch,
         switches: switch_watch,
         switched,
         journal,
@@ -127,6 +125,14 @@ pub fn wire(start: Start) -> anyhow::Result<(Crank, Handles)> {
         secrets,
     };
     Ok((crank, Handles { views, questions, reloads, secrets: known, collector: eyes }))
+}
+
+/// The rows of the journal as the changes that would make them.
+fn remembered(rows: Rows) -> Vec<Change> {
+    let of_table = |(table, rows): (Table, Vec<(String, Vec<u8>)>)| {
+        rows.into_iter().map(move |(key, value)| Change { table, key, value: Some(value) })
+    };
+    rows.into_iter().flat_map(of_table).collect()
 }
 
 /// Opens the audit; what a crash has left of its end is told and becomes its next record.

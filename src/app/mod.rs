@@ -9,6 +9,7 @@ mod clock;
 pub mod config;
 mod demo;
 mod docker;
+pub mod documents;
 mod files;
 mod live;
 mod process;

@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::docker::DockerWatch;
+use super::documents::DocumentWatch;
 use super::reload::Reloaded;
 use super::shell::Shell;
 use super::switches::SwitchWatch;
@@ -44,6 +45,8 @@ pub struct Crank {
     pub shell: Shell,
     /// Its eye on Docker.
     pub docker: DockerWatch,
+    /// Its eye on documents of plans and tenants.
+    pub documents: DocumentWatch,
     /// Its eye on the files that hold actions.
     pub switches: SwitchWatch,
     /// What those files say at the start.
@@ -179,6 +182,7 @@ impl Crank {
         self.secrets.send_replace(parts.webhook.as_ref().map(|webhook| webhook.secrets()));
         self.shell.webhook = parts.webhook;
         self.discovery = parts.discovery;
+        self.documents.follow(parts.documents, &self.shell.inbox);
         let switched = self.switches.follow(parts.switches, self.shell.inbox.clone());
         self.handle(Event::Switches(switched), open);
         self.handle(Event::Reload(Box::new(parts.setup)), open);

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use super::config::{Config, StorageConfig};
+use super::documents::Sources;
 use super::switches::SwitchFiles;
 use crate::alerts::PresenterConfig;
 use crate::base::{Labels, fingerprint};
@@ -94,6 +95,8 @@ pub struct Parts {
     pub docker: Option<DockerConfig>,
     /// Files that hold actions.
     pub switches: SwitchFiles,
+    /// Documents of plans and tenants.
+    pub documents: Sources,
     /// What alerts carry.
     pub dress: Arc<Dress>,
     /// The way to the Control Plane.
@@ -125,6 +128,10 @@ pub fn build(config: &Config, host: &str) -> anyhow::Result<Parts> {
         reads_holds: config.alerting.min_presentation.is_none(),
         docker: config.docker.clone(),
         switches: config.policy.switches.clone(),
+        documents: Sources {
+            plans: config.policy.plans_from.clone(),
+            tenants: config.policy.tenants_from.clone(),
+        },
         dress: Arc::new(dress(config)),
         webhook: webhook.map(Arc::new),
     })

@@ -87,6 +87,14 @@ kinds! {
     ConfigReloaded = "config.reloaded",
     /// A new configuration was refused.
     ConfigRefused = "config.refused",
+    /// A document of plans or tenants was taken over.
+    DocumentTaken = "document.taken",
+    /// One could not be read or was faulty: the one before stays.
+    DocumentRefused = "document.refused",
+    /// It can be read again.
+    DocumentRecovered = "document.recovered",
+    /// Somebody claims a container that is not theirs.
+    ClaimRefused = "claim.refused",
     /// The last record of the run before was half-written and was cut off.
     AuditResumed = "audit.resumed",
     /// Records were given up because the disk took none for too long.

@@ -97,6 +97,12 @@ impl Record {
             ),
             Kind::ConfigReloaded => format!("a configuration with {count} rules was taken over"),
             Kind::ConfigRefused => format!("a configuration was refused{}", because(": ")),
+            Kind::DocumentTaken => format!("{} were taken over from their document", self.who()),
+            Kind::DocumentRefused => {
+                format!("the document of {} was refused{}", self.who(), because(": "))
+            }
+            Kind::DocumentRecovered => format!("the document of {} can be read again", self.who()),
+            Kind::ClaimRefused => format!("a claim to {} was refused{}", self.who(), because(": ")),
             Kind::AuditResumed => format!("the audit goes on{} ({count} bytes)", because(": ")),
             Kind::AuditGap => format!("{count} records are missing here{}", because(": ")),
             other => other.name().to_owned(),

@@ -6,10 +6,11 @@ use std::time::Duration;
 use crate::yaml::{Cursor, Fields, read};
 
 /// Docker labels that are always exported when a container has them: identity is made of them.
-const LABELS: [&str; 5] = [
+const LABELS: [&str; 6] = [
     "prego.tenant",
     "prego.plan",
     "prego.role",
+    "prego.busy",
     "com.docker.compose.project",
     "com.docker.compose.service",
 ];
@@ -98,8 +99,8 @@ mod tests {
         assert_eq!(config.sample_interval, Duration::from_secs(2));
         assert_eq!(config.cgroup_root, PathBuf::from("/host/cgroup"));
         assert_eq!(config.proc_root, PathBuf::from("/host/proc"));
-        assert_eq!(config.labels.len(), 6);
-        assert_eq!(config.labels[5], "team");
+        assert_eq!(config.labels.len(), 7);
+        assert_eq!(config.labels[6], "team");
     }
 
     #[test]

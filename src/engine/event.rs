@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::owners::Told;
 use super::setup::Setup;
 use crate::alerts::{PostId, Refused, Tally, Verdict};
 use crate::audit;
@@ -12,6 +13,7 @@ use crate::base::{DeliveryId, Labels, Receipt, TargetId};
 use crate::containers::Report;
 use crate::exposition::Batch;
 use crate::outbox::{Refusal, Reply, Statement};
+use crate::policy::{Plans, Tenants};
 use crate::window::{Selector, Span};
 
 /// One thing that happened.
@@ -105,6 +107,10 @@ pub enum Event {
     ReloadFailed(String),
     /// What an operator or the Control Plane has switched is this from now on.
     Switches(Switches),
+    /// The plan catalogue was asked for, where it is not in the configuration.
+    Plans(Told<Plans>),
+    /// The list of tenants was asked for.
+    Tenants(Told<Tenants>),
     /// An operator looks at the outbox or works on it (`plimsoll outbox list|retry|drop`).
     Outbox {
         /// Given back with the answer, which comes once what was done is durable.

@@ -106,6 +106,14 @@ pub enum Fact {
     OomKilled { name: String, scope: &'static str, kills: u64 },
     /// A container is started again and again, or no longer.
     CrashLoop { name: String, is_looping: bool },
+    /// A document of plans or tenants was taken over; it says something new.
+    DocumentTaken { document: &'static str, count: usize },
+    /// One could not be read or was faulty: the one before stays; `first` of this error.
+    DocumentRefused { document: &'static str, error: String, first: bool, age: Option<Duration> },
+    /// It can be read again.
+    DocumentRecovered { document: &'static str },
+    /// A claim to a container was refused.
+    ClaimRefused { container: String, why: String },
     /// The wall clock stepped.
     ClockStepped { by_ms: i64 },
     /// State was taken over from the journal.

@@ -24,6 +24,7 @@ mod judge;
 mod level;
 mod operator;
 mod outcome;
+mod owners;
 mod quality;
 mod receipt;
 mod recent;
@@ -46,6 +47,7 @@ use std::time::Duration;
 use self::clock::Clock;
 use self::containers::{Containers, OOM_TOTAL};
 use self::group::GroupState;
+use self::owners::Owners;
 use self::refusals::Refusals;
 use self::restored::Restored;
 use self::target::Target;
@@ -62,14 +64,15 @@ use crate::window::{Selector, SeriesId, Span, Window};
 pub use event::{Event, OutboxCommand, ScrapeFailure, Scraped, Switches, TargetInfo};
 pub use fact::{Fact, Judged};
 pub use group::Pace;
+pub use owners::Told;
 pub use quality::{Figure, Quality};
 pub use recent::{Evaluation, RECENT};
 pub use rehearsal::{Rehearsal, Stage};
 pub use setup::Setup;
 pub use step::{Answer, Content, Request, Step};
 pub use view::{
-    AlertingView, AlertmanagerView, ContainerView, Counters, GroupView, Health, JournalView,
-    OutboxView, ReceiptsView, RuleView, TargetView, View,
+    AlertingView, AlertmanagerView, ContainerView, Counters, DocumentView, GroupView, Health,
+    JournalView, OutboxView, OwnersView, ReceiptsView, RuleView, TargetView, View,
 };
 
 /// Reads the monotonic clock, only to measure how long evaluations take; no decision depends on it.
@@ -100,6 +103,7 @@ pub struct Engine {
     told_kills: BTreeMap<String, Counts>,
     usage_at: Option<Timestamp>,
     switches: Switches,
+    owners: Owners,
     /// Rules that ran in this round, with the time they looked at.
     to_judge: Vec<((usize, usize), Timestamp)>,
     /// The order in which groups of one round run: records before the rules that read them.
@@ -183,6 +187,7 @@ impl Engine {
             containers,
             usage_at: None,
             switches: Switches::default(),
+            owners: Owners::default(),
             to_judge: Vec::new(),
             order: Vec::new(),
             orphans: restored.alerts,
@@ -212,9 +217,14 @@ impl Engine {
             view_is_old: true,
             setup,
         };
-        engine.load_groups(now);
-        engine.end_orphans(now);
+        engine.begin(now);
         engine
+    }
+
+    fn begin(&mut self, now: Now) {
+        self.load_groups(now);
+        self.end_orphans(now);
+        self.show_owners();
     }
 
     /// Takes one event in and does whatever is due.
@@ -318,6 +328,8 @@ impl Engine {
             }
             Event::Docker(report) => self.take_docker(now, report),
             Event::Switches(switches) => self.switches = switches,
+            Event::Plans(told) => self.take_plans(now, told),
+            Event::Tenants(told) => self.take_tenants(now, told),
             Event::Outbox { ticket, command } => self.take_command(now, ticket, &command, step),
         }
     }
@@ -403,6 +415,7 @@ impl Engine {
                     self.facts.push(Fact::ScrapeRecovered { target: target.name() });
                 }
                 self.facts.extend(target.note_refused(taken.refused));
+                self.check_claims(batch);
             }
             Err(error) => {
                 target.end_all(&mut self.window);
@@ -461,7 +474,8 @@ impl Engine {
         if self.outbox.is_none() {
             self.outbox = setup.outbox.clone().map(Outbox::new);
         }
-        self.setup = setup;
+        let before = std::mem::replace(&mut self.setup, setup);
+        self.keep_documents(before.identity.map(|identity| identity.directory).unwrap_or_default());
         self.forget_owners();
         self.memo = Memo::default();
         self.reload_error = None;
@@ -540,6 +554,8 @@ impl Engine {
                 uncommitted: self.last_batch.0 - self.durable.0,
                 failing: self.journal_failing.clone(),
             },
+            documents: self.document_views(now),
+            owners: self.owners_view(),
             reload_error: self.reload_error.clone(),
             audit: self.audit.clone(),
             receipts: self.receipts_view(),

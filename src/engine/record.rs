@@ -90,6 +90,10 @@ pub(super) fn of(fact: &Fact, at: Timestamp) -> Option<Record> {
         Fact::ReloadFailed { error } => {
             Record { reason: Some(error.clone()), ..Record::new(at, Kind::ConfigRefused) }
         }
+        Fact::DocumentTaken { .. }
+        | Fact::DocumentRefused { .. }
+        | Fact::DocumentRecovered { .. }
+        | Fact::ClaimRefused { .. } => return of_owners(fact, at),
         _ => return None,
     };
     Some(record)
@@ -117,6 +121,25 @@ fn of_receipt(fact: &Fact, at: Timestamp) -> Option<Record> {
         _ => return None,
     };
     Some(record)
+}
+
+/// What is known of owners, each thing once.
+fn of_owners(fact: &Fact, at: Timestamp) -> Option<Record> {
+    let about =
+        |kind, subject: &str| Record { subject: Some(subject.to_owned()), ..Record::new(at, kind) };
+    Some(match fact {
+        Fact::DocumentTaken { document, count } => {
+            Record { count: Some(*count as u64), ..about(Kind::DocumentTaken, document) }
+        }
+        Fact::DocumentRefused { document, error, first: true, .. } => {
+            Record { reason: Some(error.clone()), ..about(Kind::DocumentRefused, document) }
+        }
+        Fact::DocumentRecovered { document } => about(Kind::DocumentRecovered, document),
+        Fact::ClaimRefused { container, why } => {
+            Record { reason: Some(why.clone()), ..about(Kind::ClaimRefused, container) }
+        }
+        _ => return None,
+    })
 }
 
 fn of_outbox(fact: &outbox::Fact, at: Timestamp) -> Option<Record> {

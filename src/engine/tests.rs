@@ -24,7 +24,7 @@ use crate::base::{Receipt, TargetId};
 use crate::containers::{Container, ContainerId, Counts, Happening, Report, Status, What};
 use crate::exposition::SeriesCache;
 use crate::outbox::{Answer as Reply2xx, Attempt, OutboxConfig, Outcome, Reply};
-use crate::policy::{Identity, Mode, PolicyConfig, Tenancy, TenantRule};
+use crate::policy::{Identity, Mode, PolicyConfig, TenantRule};
 use crate::promql::EvalOptions;
 use crate::regex::Pattern;
 use crate::window::{Caps, Matcher, Source};
@@ -77,8 +77,7 @@ fn setup(rules: &str, policy: PolicyConfig) -> Setup {
         identity: Some(Identity {
             host: "web-7".to_owned(),
             rules: vec![app],
-            trust_labels: false,
-            tenancy: Tenancy::PerContainer,
+            ..Identity::default()
         }),
         policy,
         constants: Vec::new(),
@@ -239,6 +238,9 @@ fn tell(fact: &Fact) -> Option<String> {
         Fact::ClockStepped { by_ms } => format!("stepped {by_ms}"),
         Fact::SeriesRefused { count, first, .. } => format!("refused {count} first={first}"),
         Fact::SeriesFit { .. } => "fit".to_owned(),
+        Fact::DocumentRefused { error, first, .. } => format!("refused {error} first={first}"),
+        Fact::DocumentRecovered { document } => format!("recovered {document}"),
+        Fact::ClaimRefused { container, why } => format!("claim refused: {container}: {why}"),
         Fact::RuleNeverFires { rule } => format!("never fires: {rule}"),
         _ => return None,
     })

@@ -14,6 +14,7 @@ use crate::audit;
 use crate::base::{Labels, Timestamp};
 use crate::containers::{Container, Counts, Death};
 use crate::exposition::Metadata;
+use crate::policy::{Plans, Tenant};
 
 /// The engine at one moment.
 #[derive(Clone, Debug, Default)]
@@ -42,6 +43,10 @@ pub struct View {
     pub receipts: ReceiptsView,
     /// How the audit fares.
     pub audit: audit::State,
+    /// Documents of plans and tenants, those that are read from outside.
+    pub documents: Vec<DocumentView>,
+    /// Who is who.
+    pub owners: Arc<OwnersView>,
     /// Why the last reload failed, if it did.
     pub reload_error: Option<String>,
     /// What has been counted since the start.
@@ -61,6 +66,32 @@ pub struct ReceiptsView {
     pub taken: BTreeMap<String, u64>,
     /// Those refused, by reason.
     pub refused: BTreeMap<&'static str, u64>,
+}
+
+/// A document of plans or tenants.
+#[derive(Clone, Debug)]
+pub struct DocumentView {
+    /// `plans` or `tenants`.
+    pub name: &'static str,
+    /// How long ago what we have was what its source says; `None` if it was never read.
+    pub age: Option<Duration>,
+    /// Why it could not be read the last time.
+    pub error: Option<String>,
+    /// How often it could not since the start.
+    pub failures: u64,
+}
+
+/// Plans, tenants, and claims that were refused.
+#[derive(Clone, Debug, Default)]
+pub struct OwnersView {
+    /// The catalogue in force.
+    pub plans: Plans,
+    /// What is known of tenants.
+    pub tenants: BTreeMap<String, Tenant>,
+    /// The same as series.
+    pub series: Vec<(Labels, f64)>,
+    /// Why a claim to a container was refused, by its name.
+    pub refused: BTreeMap<String, String>,
 }
 
 /// A rule group and how its last evaluation went.

@@ -21,6 +21,7 @@ mod listen;
 mod metadata_api;
 mod outbox_api;
 mod params;
+mod plan_api;
 mod query_api;
 mod receipt_api;
 mod rule_api;
@@ -144,6 +145,7 @@ fn router(backend: Arc<dyn Backend>, options: Options) -> Router {
         .route("/plimsoll/containers", get(container_api::containers))
         .route("/plimsoll/incidents", get(incident_api::incidents))
         .route("/plimsoll/receipts", post(receipt_api::take))
+        .route("/plimsoll/plans", get(plan_api::plans).post(plan_api::plans))
         .route("/plimsoll/inputs", get(input_api::inputs))
         .route("/plimsoll/alerts", get(input_api::alerts))
         .route("/alertmanagers", get(target_api::alertmanagers))

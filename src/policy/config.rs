@@ -1,6 +1,6 @@
 //! What configuration says to judgement: modes, numbers, plans, M2's virtual hosts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::calendar::Calendar;
@@ -127,6 +127,10 @@ pub struct PolicyConfig {
     pub interlock: InterlockConfig,
     /// How long the effect of a restart is watched.
     pub verify: VerifyConfig,
+    /// Whether the catalogue is to be replaced by a document.
+    pub plans_expected: bool,
+    /// Actions a tenant agrees to that does not say otherwise; `None` for all.
+    pub opt_in: Option<BTreeSet<ActionKind>>,
     /// Maintenance and quiet hours.
     pub calendar: Calendar,
     /// M2's virtual hosts.
@@ -145,6 +149,8 @@ impl Default for PolicyConfig {
             tenancy: Tenancy::default(),
             interlock: InterlockConfig::default(),
             verify: VerifyConfig::default(),
+            plans_expected: false,
+            opt_in: None,
             calendar: Calendar::default(),
             vhosts: Vec::new(),
             m2_memory_bytes: None,

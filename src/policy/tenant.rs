@@ -5,7 +5,10 @@
 //! whoever starts the container, so they count only if the operator says that they may be trusted.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
+use super::directory::{Directory, Owner};
+use super::register::Tenant;
 use crate::base::{Labels, LabelsBuilder, METRIC_NAME};
 use crate::regex::Pattern;
 
@@ -19,6 +22,10 @@ const COMPOSE_PROJECT: (&str, &str) =
     ("com.docker.compose.project", "container_label_com_docker_compose_project");
 const COMPOSE_SERVICE: (&str, &str) =
     ("com.docker.compose.service", "container_label_com_docker_compose_service");
+
+/// What makes a pattern more than a name.
+const PATTERN_SIGNS: [char; 14] =
+    ['\\', '.', '+', '*', '?', '(', ')', '|', '[', ']', '{', '}', '^', '$'];
 
 /// One line of the mapping: if all labels match, these labels are set.
 #[derive(Clone, PartialEq, Debug)]
@@ -50,11 +57,34 @@ impl TenantRule {
         Ok(TenantRule { matchers, tenant, plan, role })
     }
 
-    fn matches(&self, labels: &LabelsBuilder) -> bool {
+    /// The tenant as it is written.
+    pub(super) fn tenant(&self) -> Option<&str> {
+        self.tenant.as_deref()
+    }
+
+    /// Whether the patterns are those of another rule.
+    pub(super) fn matches_alike(&self, other: &TenantRule) -> bool {
+        let same = |(a, b): (&(String, Pattern), &(String, Pattern))| {
+            a.0 == b.0 && a.1.source() == b.1.source()
+        };
+        self.matchers.len() == other.matchers.len()
+            && self.matchers.iter().zip(&other.matchers).all(same)
+    }
+
+    /// The only labels it matches, if its patterns are plain names.
+    pub(super) fn only_labels(&self) -> Option<LabelsBuilder> {
+        let plain = |text: &str| !text.is_empty() && !text.contains(PATTERN_SIGNS);
+        let names = self.matchers.iter().all(|(_, pattern)| plain(pattern.source()));
+        let pairs = self.matchers.iter().map(|(name, pattern)| (name.as_str(), pattern.source()));
+        names.then(|| LabelsBuilder::from(&Labels::from_pairs(pairs)))
+    }
+
+    pub(super) fn matches(&self, labels: &LabelsBuilder) -> bool {
         self.matchers.iter().all(|(name, pattern)| pattern.is_match(labels.get(name)))
     }
 
-    fn tenant_of(&self, labels: &LabelsBuilder) -> Option<String> {
+    /// The tenant that a container with these labels belongs to.
+    pub(super) fn tenant_of(&self, labels: &LabelsBuilder) -> Option<String> {
         let tenant = self.tenant.as_ref()?;
         let (name, pattern) = &self.matchers[0];
         if tenant.contains('$') {
@@ -96,6 +126,17 @@ impl Tenancy {
     }
 }
 
+/// As in a sentence: `{name="acme-1"}` is `acme`'s.
+impl fmt::Display for TenantRule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let matchers = self.matchers.iter();
+        let shown: Vec<String> =
+            matchers.map(|(name, pattern)| format!("{name}={:?}", pattern.source())).collect();
+        let owner = self.tenant.as_deref().unwrap_or("nobody");
+        write!(f, "{{{}}} is `{owner}`'s", shown.join(", "))
+    }
+}
+
 /// How series are attributed.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Identity {
@@ -107,6 +148,10 @@ pub struct Identity {
     pub trust_labels: bool,
     /// To whom containers belong.
     pub tenancy: Tenancy,
+    /// What configuration says of tenants, by name.
+    pub known: BTreeMap<String, Tenant>,
+    /// The document of tenants.
+    pub directory: Directory,
 }
 
 impl Identity {
@@ -129,14 +174,7 @@ impl Identity {
                 set_if_absent(&mut built, name, said);
             }
         }
-        if let Some(rule) = self.rules.iter().find(|rule| rule.matches(&built)) {
-            let tenant = rule.tenant_of(&built);
-            for (name, value) in [("tenant", &tenant), ("plan", &rule.plan), ("role", &rule.role)] {
-                if let Some(value) = value {
-                    built.set(name, value);
-                }
-            }
-        }
+        self.set_owner(&mut built);
         self.settle_owner(&mut built);
         let service = self.service_of(&built, docker);
         set_if_absent(&mut built, "service", &service);
@@ -149,8 +187,8 @@ impl Identity {
         match &self.tenancy {
             Tenancy::PerHost { tenant, plan } if built.get("host") == self.host => {
                 built.set("tenant", tenant);
-                if let Some(plan) = plan {
-                    built.set("plan", plan);
+                if let Some(plan) = plan.clone().or_else(|| self.tenant(tenant).plan) {
+                    built.set("plan", &plan);
                 }
             }
             Tenancy::Shared if is_container(built) => {
@@ -161,6 +199,44 @@ impl Identity {
                 set_if_absent(built, "role", SITE_ROLE);
             }
             _ => {}
+        }
+    }
+
+    /// Sets what the mapping says, and the plan the tenant is known to have.
+    fn set_owner(&self, built: &mut LabelsBuilder) {
+        let mut own_plan = None;
+        match self.owner(built) {
+            Owner::Nobody => {}
+            Owner::Disputed(..) => {
+                built.set("tenant", "");
+            }
+            Owner::Rule(rule) => {
+                let tenant = rule.tenant_of(built);
+                own_plan = rule.plan.as_ref();
+                for (name, value) in
+                    [("tenant", tenant.as_ref()), ("plan", own_plan), ("role", rule.role.as_ref())]
+                {
+                    if let Some(value) = value {
+                        built.set(name, value);
+                    }
+                }
+            }
+        }
+        let tenant = built.get("tenant");
+        if let Some(plan) = self.tenant(tenant).plan.filter(|_| own_plan.is_none()) {
+            built.set("plan", &plan);
+        }
+    }
+
+    /// The tenant a container claims by its label, believed or not; `""` for none.
+    pub(super) fn says_tenant<'a>(
+        labels: &'a Labels,
+        docker: Option<&'a BTreeMap<String, String>>,
+    ) -> &'a str {
+        let (_, key, source) = TRUSTED[0];
+        match docker {
+            Some(docker) => docker.get(key).map_or("", String::as_str),
+            None => labels.get(source).unwrap_or_default(),
         }
     }
 
@@ -225,7 +301,7 @@ mod tests {
                 rule(&[("name", "worker")], "", "", "worker"),
             ],
             trust_labels,
-            tenancy: Tenancy::PerContainer,
+            ..Identity::default()
         }
     }
 

@@ -31,6 +31,10 @@ pub fn record(fact: &Fact) {
         | Fact::ReceiptTaken { .. }
         | Fact::ReceiptRefused { .. }
         | Fact::HostIncident { .. } => of_judgement(fact),
+        Fact::DocumentTaken { .. }
+        | Fact::DocumentRefused { .. }
+        | Fact::DocumentRecovered { .. }
+        | Fact::ClaimRefused { .. } => of_owners(fact),
         Fact::ContainerEnded { .. } | Fact::OomKilled { .. } | Fact::CrashLoop { .. } => {
             of_containers(fact);
         }
@@ -131,6 +135,26 @@ fn of_judgement(fact: &Fact) {
             error!(reason, ?tenants, "a host incident began: actions on tenants are frozen");
         }
         Fact::HostIncident { started: false, .. } => warn!("the host incident is over"),
+        _ => {}
+    }
+}
+
+fn of_owners(fact: &Fact) {
+    match fact {
+        Fact::DocumentTaken { document, count } => {
+            info!(document, count, "a document was taken over");
+        }
+        Fact::DocumentRefused { document, error, first: true, age } => {
+            let age_seconds = age.map(|age| age.as_secs());
+            error!(document, error, age_seconds, "a document was refused: the last one stays");
+        }
+        Fact::DocumentRefused { document, error, first: false, .. } => {
+            debug!(document, error, "a document is still refused");
+        }
+        Fact::DocumentRecovered { document } => warn!(document, "a document can be read again"),
+        Fact::ClaimRefused { container, why } => {
+            warn!(container, why, "a claim to a container was refused");
+        }
         _ => {}
     }
 }

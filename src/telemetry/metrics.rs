@@ -48,7 +48,30 @@ pub fn metrics_text(view: &View, process: &Process) -> String {
     of_journal(&mut page, view);
     of_receipts(&mut page, view);
     of_audit(&mut page, view);
+    of_owners(&mut page, view);
     page.finish()
+}
+
+fn of_owners(page: &mut Page, view: &View) {
+    let help = "Seconds since a document was known to be what its source says.";
+    let mut ages = page.family("plimsoll_document_age_seconds", Kind::Gauge, help);
+    for document in &view.documents {
+        let age = document.age.map(|age| age.as_secs_f64());
+        age.into_iter().for_each(|age| ages.add(&[("document", document.name)], age));
+    }
+    let help = "Whether a document could not be read the last time.";
+    let mut failing = page.family("plimsoll_document_failing", Kind::Gauge, help);
+    for document in &view.documents {
+        failing.add(&[("document", document.name)], flag(document.error.is_some()));
+    }
+    let help = "Attempts to read a document that failed.";
+    let mut failures = page.family("plimsoll_document_failures_total", Kind::Counter, help);
+    for document in &view.documents {
+        failures.add(&[("document", document.name)], document.failures as f64);
+    }
+    let refused = view.owners.refused.len() as f64;
+    let help = "Containers that somebody claims whose claim is refused.";
+    page.gauge("plimsoll_claims_refused", refused, help);
 }
 
 fn of_process(page: &mut Page, process: &Process) {

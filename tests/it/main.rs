@@ -37,6 +37,7 @@ mod audit;
 #[path = "../support/cgroups.rs"]
 mod cgroups;
 mod control_plane;
+mod documents;
 mod inputs;
 mod limits;
 mod operator;

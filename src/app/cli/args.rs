@@ -37,6 +37,8 @@ pub enum Command {
     Replay(ReplayArgs),
     /// Tell why a rule did, or did not, fire: its last evaluations, with the value of each part.
     Explain(ExplainArgs),
+    /// Show what each tenant was promised, what is enforced, what it uses and what is left.
+    Plans(PlansArgs),
     /// Ask a running plimsoll whether it is healthy and ready (for Docker's HEALTHCHECK).
     Healthcheck(HealthArgs),
     /// Look at and work on webhooks that wait or were given up.
@@ -203,6 +205,13 @@ pub struct ReplayArgs {
     pub mode: Option<String>,
     #[command(flatten)]
     pub file: ConfigFile,
+}
+
+#[derive(Arguments, Debug)]
+pub struct PlansArgs {
+    /// Where plimsoll listens (`web.listen`).
+    #[arg(long, default_value = "http://127.0.0.1:9469")]
+    pub url: String,
 }
 
 #[derive(Arguments, Debug)]

@@ -13,6 +13,7 @@ mod frame;
 mod health;
 mod out;
 mod outbox;
+mod plans;
 mod query;
 mod replay;
 mod run;
@@ -99,6 +100,7 @@ fn execute(
         Command::SendTest(args) => send_test::send_test(&args, out),
         Command::Query(args) => query::query(&args, out),
         Command::Replay(args) => replay::replay_command(&args, out),
+        Command::Plans(args) => plans::plans(&args, out),
         Command::Explain(args) => explain::explain(&args, out),
         Command::Version => version(out),
         Command::Completions { shell } => {

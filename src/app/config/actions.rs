@@ -29,6 +29,7 @@ pub(super) fn read(
     policy.limits = limits(&mut fields);
     switches.kill = fields.optional("kill_switch_file", |at| path(at, base));
     switches.busy = fields.optional("busy_file", |at| path(at, base));
+    policy.opt_in = fields.optional("opt_in", super::owners::kinds);
     fields.optional("interlock", |at| interlock(at, &mut policy.interlock));
     fields.optional("verify", |at| verify(at, &mut policy.verify));
     fields.finish();

@@ -19,13 +19,14 @@ struct Finding {
 
 type Check = fn(&Config) -> Option<Finding>;
 
-const CHECKS: [Check; 6] = [
+const CHECKS: [Check; 7] = [
     nothing_is_scraped,
     alerts_reach_nobody,
     an_instance_stands_twice,
     nobody_is_asked_to_act,
     the_control_plane_cannot_be_asked,
     anyone_may_reload,
+    a_window_is_about_nobody,
 ];
 
 /// Checks a configuration whose sections are read; `node` is the document, for the places.
@@ -130,4 +131,18 @@ fn anyone_may_reload(config: &Config) -> Option<Finding> {
     let open = web.enable_lifecycle && !web.listen.ip().is_loopback();
     let message = "whoever reaches this address may reload the configuration and drop webhooks: the API has no login";
     open.then(|| warning("web", message, "listen on 127.0.0.1, or keep `enable_lifecycle: false`"))
+}
+
+fn a_window_is_about_nobody(config: &Config) -> Option<Finding> {
+    let policy = &config.policy.policy;
+    let named = policy.calendar.0.iter().flat_map(|entry| &entry.plans);
+    let unknown =
+        named.filter(|_| !policy.plans_expected).find(|p| policy.plans.get(p).is_none())?;
+    let known: Vec<&str> = policy.plans.iter().map(|plan| plan.name.as_str()).collect();
+    Some(Finding {
+        key: "calendar",
+        level: Level::Error,
+        message: format!("`{unknown}` is not a plan"),
+        hint: format!("known plans: {}", known.join(", ")),
+    })
 }

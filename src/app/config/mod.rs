@@ -8,6 +8,7 @@ mod actions;
 mod calendar;
 mod cross;
 mod environment;
+pub(super) mod owners;
 mod policy;
 mod sections;
 #[cfg(test)]

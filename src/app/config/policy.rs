@@ -2,11 +2,10 @@
 
 use std::path::Path;
 
-use super::{actions, calendar};
+use super::{actions, calendar, owners};
+use crate::app::documents::Source;
 use crate::app::switches::SwitchFiles;
-use crate::base::closest;
-use crate::policy::{Identity, Plan, Plans, PolicyConfig as Policy, Tenancy, TenantRule, Vhost};
-use crate::regex::Pattern;
+use crate::policy::{Directory, Identity, Plans, PolicyConfig as Policy, Tenancy, Tenants, Vhost};
 use crate::yaml::{Cursor, Fields, read};
 
 /// Names M2 may give its virtual host, unless `m2.vhost_label` says otherwise.
@@ -18,7 +17,11 @@ pub struct PolicyConfig {
     /// `host`; absent: the name of the machine.
     pub host: Option<String>,
     /// `tenants`; absent: series are not enriched for their sake.
-    pub tenants: Option<Vec<TenantRule>>,
+    pub tenants: Option<Tenants>,
+    /// `plans_from`: where the catalogue is read from.
+    pub plans_from: Option<Source>,
+    /// `tenants_from`: where tenants are read from.
+    pub tenants_from: Option<Source>,
     /// Whether `identity` is written.
     pub divided: bool,
     /// `trust_labels`
@@ -38,7 +41,10 @@ impl PolicyConfig {
         if let Some(mode) = fields.optional("mode", actions::mode) {
             policy.mode = mode;
         }
-        if let Some(plans) = fields.optional("plans", plans) {
+        let plans_from = fields.optional("plans_from", |at| owners::source(at, base));
+        let tenants_from = fields.optional("tenants_from", |at| owners::source(at, base));
+        policy.plans_expected = plans_from.is_some();
+        if let Some(plans) = owners::catalogue(fields) {
             policy.plans = plans;
         }
         let mut switches = SwitchFiles::default();
@@ -51,9 +57,14 @@ impl PolicyConfig {
         policy.tenancy = said.unwrap_or_default();
         let mut vhost_labels = VHOST_LABELS.map(str::to_owned).to_vec();
         fields.optional("m2", |at| m2(at, &mut policy, &mut vhost_labels));
+        // Which plans a document will name is not known yet.
+        let known_plans = (!policy.plans_expected).then_some(&policy.plans);
+        let expected = owners::Expected { plans: known_plans, owner: policy.tenancy.owner() };
         PolicyConfig {
             host: fields.optional("host", read::string),
-            tenants: fields.optional("tenants", |mut at| at.each_item(|at| tenant(at, &policy))),
+            tenants: fields.optional("tenants", |at| owners::tenants(at, expected)),
+            plans_from,
+            tenants_from,
             divided,
             trust_labels: fields.or("trust_labels", false, read::boolean),
             vhost_labels,
@@ -65,36 +76,19 @@ impl PolicyConfig {
     /// How series are attributed; `None` unless something asks for it, so that a plain
     /// Prometheus configuration sees the labels it would see in Prometheus.
     pub fn identity(&self, host: &str, collects: bool) -> Option<Identity> {
-        let said =
-            self.host.is_some() || self.tenants.is_some() || self.trust_labels || self.divided;
+        let mapped = self.tenants.is_some() || self.tenants_from.is_some() || self.trust_labels;
+        let said = self.host.is_some() || mapped || self.divided;
+        let Tenants { rules, known } = self.tenants.clone().unwrap_or_default();
+        let expected = self.tenants_from.is_some();
         (said || collects).then(|| Identity {
             host: host.to_owned(),
-            rules: self.tenants.clone().unwrap_or_default(),
+            rules,
+            known,
             trust_labels: self.trust_labels,
             tenancy: self.policy.tenancy.clone(),
+            directory: if expected { Directory::Unread } else { Directory::None },
         })
     }
-}
-
-fn plans(mut at: Cursor<'_, '_>) -> Option<Plans> {
-    let mut order = 0;
-    let plans = at.each_entry(|key, at| {
-        order += 1;
-        let mut fields = Fields::open(at)?;
-        let mem_limit = fields.required("mem_limit", read::bytes);
-        let cpu_limit = fields.required("cpu_limit", read::float);
-        // What does not read has been told; in its place stands what is not also out of range.
-        let plan = Plan {
-            name: key.text.clone(),
-            order: fields.or("order", order, read::integer),
-            mem_limit_bytes: mem_limit.unwrap_or(u64::MAX),
-            mem_soft_bytes: fields.or("mem_soft", 0, read::bytes),
-            cpu_limit_cores: cpu_limit.unwrap_or(1.0),
-        };
-        fields.finish();
-        Some(plan)
-    })?;
-    Plans::new(plans).map_err(|problems| problems.iter().for_each(|problem| at.error(problem))).ok()
 }
 
 /// `identity`: to whom the containers of this host belong.
@@ -110,7 +104,7 @@ fn tenancy(at: Cursor<'_, '_>, plans: &Plans) -> Option<Tenancy> {
         is_known.then_some(text)
     });
     let tenant = fields.optional("tenant", read::string);
-    let plan = fields.optional("plan", |at| known_plan(at, plans));
+    let plan = fields.optional("plan", |at| owners::known_plan(at, Some(plans)));
     let has_owner = mode.as_deref() == Some("per_host");
     if has_owner && tenant.is_none() {
         fields.cursor().error("`per_host` needs the `tenant` the host belongs to");
@@ -123,45 +117,6 @@ fn tenancy(at: Cursor<'_, '_>, plans: &Plans) -> Option<Tenancy> {
         ("shared", _) => Some(Tenancy::Shared),
         _ => Some(Tenancy::PerContainer),
     }
-}
-
-/// The name of a plan that is written under `plans`.
-fn known_plan(mut at: Cursor<'_, '_>, plans: &Plans) -> Option<String> {
-    let plan = read::string(at.again())?;
-    if plans.get(&plan).is_none() {
-        let hint = match closest(&plan, plans.iter().map(|plan| plan.name.as_str())) {
-            Some(known) => format!("did you mean `{known}`?"),
-            None => "write it under `plans`".to_owned(),
-        };
-        at.error_hint(format!("`{plan}` is not a plan"), hint);
-    }
-    Some(plan)
-}
-
-fn tenant(at: Cursor<'_, '_>, policy: &Policy) -> Option<TenantRule> {
-    let mut fields = Fields::open(at)?;
-    let matchers = fields.required("match", |mut at| {
-        let matchers = at.each_entry(|key, mut at| {
-            // A matcher that does not read must not leave a rule that matches more.
-            let pattern = read::string(at.again())
-                .and_then(|text| Pattern::new(&text).map_err(|error| at.error(error)).ok());
-            Some(pattern.map(|pattern| (key.text.clone(), pattern)))
-        })?;
-        matchers.into_iter().collect::<Option<Vec<_>>>()
-    });
-    let plan = fields.optional("plan", |at| known_plan(at, &policy.plans));
-    let mut text = |key| fields.optional(key, read::string);
-    let (tenant, role) = (text("tenant"), text("role"));
-    let owner = policy.tenancy.owner();
-    if let Some((owner, named)) = owner.zip(tenant.as_ref()).filter(|(owner, named)| owner != named)
-    {
-        let why = format!("the host belongs to `{owner}` (`identity`), so nothing is `{named}`'s");
-        fields.cursor().error(why);
-    }
-    let rule = TenantRule::new(matchers?, tenant, plan, role);
-    let rule = rule.map_err(|error| fields.cursor().error(error)).ok();
-    fields.finish();
-    rule
 }
 
 fn m2(at: Cursor<'_, '_>, policy: &mut Policy, vhost_labels: &mut Vec<String>) -> Option<()> {

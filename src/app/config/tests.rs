@@ -30,7 +30,7 @@ fn the_example_is_good_without_a_warning() {
     let config = check(text, &[]).expect("it reads");
     assert_eq!(config.jobs.len(), 1);
     assert_eq!(config.global.external_labels, Labels::from_pairs([("region", "sg")]));
-    assert_eq!(config.policy.tenants.as_ref().map(Vec::len), Some(3));
+    assert_eq!(config.policy.tenants.as_ref().map(|tenants| tenants.rules.len()), Some(3));
     assert_eq!(config.storage.path.as_deref(), Some(Path::new("/var/lib/plimsoll")));
     assert!(config.groups.len() > 3, "the built-in rules load");
 }

@@ -2,9 +2,12 @@
 
 use super::judgement::{container, until};
 use super::*;
+use crate::audit::Kind;
 use crate::calendar::{Schedule, Window, Zone};
 use crate::outbox::ActionKind;
-use crate::policy::{Calendar, CalendarEntry, WindowKind};
+use crate::policy::{
+    Calendar, CalendarEntry, Directory, Plan, Plans, Tenant, TenantState, Tenants, WindowKind,
+};
 
 fn rules(action: &str) -> String {
     format!(
@@ -53,6 +56,10 @@ fn maintenance_holds_its_tenants_until_its_end() {
     assert!(until(&mut world, &both, "held restart: maintenance", 2).is_some());
     let end = "the end of the maintenance window `patches` at 2027-01-15T09:00:00.000Z";
     assert_eq!(lifts(&world, "maintenance"), [end]);
+    let audited = world.records.iter().find(|record| record.kind == Kind::ActionHeld);
+    let audited = audited.expect("a hold is in the audit");
+    assert_eq!(audited.reason.as_deref(), Some("maintenance"));
+    assert_eq!(audited.lifted_by.as_deref(), Some(end));
     let asked = |world: &World, tenant: &str| {
         let requests = world.events.iter().filter(|e| e["type"] == "container.restart.requested");
         requests.filter(|event| event["data"]["tenant_id"] == tenant).count()
@@ -84,4 +91,152 @@ fn quiet_hours_hold_nudges_alone() {
         let told = until(&mut world, &full("acme"), want, 2);
         assert!(told.is_some(), "{action}: {:?}", world.holds);
     }
+}
+
+/// A world whose tenants stand in a document.
+fn with_document(action: &str) -> World {
+    let mut setup = setup(&rules(action), policy());
+    let identity = setup.identity.as_mut().expect("these setups have one");
+    (identity.directory, identity.trust_labels) = (Directory::Unread, true);
+    World::recovered(setup, Vec::new(), 0)
+}
+
+/// The document with one tenant.
+fn says(tenant: Tenant) -> Event {
+    let known = BTreeMap::from([("acme".to_owned(), tenant)]);
+    Event::Tenants(Told::Read(Tenants { rules: Vec::new(), known }))
+}
+
+#[test]
+fn nothing_is_done_for_a_tenant_nobody_has_spoken_of_yet() {
+    let mut world = with_document("restart");
+    let page = full("acme");
+    assert!(until(&mut world, &page, "held restart: tenant_not_active", 2).is_some());
+    let why = "the tenant becoming active: the document of tenants has not been read yet";
+    assert_eq!(lifts(&world, "tenant_not_active"), [why]);
+    world.handle(says(Tenant::default()), None);
+    assert!(until(&mut world, &page, "decided restart", 2).is_some(), "the document is there");
+}
+
+#[test]
+fn what_the_document_says_of_a_tenant_holds() {
+    let none = Tenant::default;
+    let state = |state| Tenant { state: Some(state), ..none() };
+    let agrees = |kind| Tenant { opt_in: Some(BTreeSet::from([kind])), ..none() };
+    let busy = Tenant { busy: Some(true), ..none() };
+    for (action, tenant, want, lifted_by) in [
+        (
+            "restart",
+            state(TenantState::Suspended),
+            "held restart: tenant_not_active",
+            "the tenant becoming active: it is `suspended`",
+        ),
+        (
+            "nudge",
+            state(TenantState::GracePeriod),
+            "held nudge: tenant_not_active",
+            "the tenant becoming active: it is `grace_period`",
+        ),
+        ("restart", state(TenantState::Active), "decided restart", ""),
+        (
+            "restart",
+            agrees(ActionKind::Nudge),
+            "held restart: not_opted_in",
+            "the tenant's consent (`opt_in`)",
+        ),
+        ("restart", agrees(ActionKind::Restart), "decided restart", ""),
+        ("restart", busy.clone(), "held restart: busy", "the end of the backup or migration"),
+        ("nudge", busy, "held nudge: too_few_episodes", "more episodes within seven days"),
+    ] {
+        let mut world = with_document(action);
+        world.handle(says(tenant.clone()), None);
+        let told = until(&mut world, &full("acme"), want, 2);
+        assert!(told.is_some(), "{action} {tenant:?}: {:?}", world.holds);
+        let lifts: Vec<&str> = world.holds.iter().map(|(_, lifts)| lifts.as_str()).collect();
+        assert_eq!(lifts.join(""), lifted_by, "{action} {tenant:?}");
+    }
+}
+
+#[test]
+fn a_trusted_label_says_that_a_tenant_is_busy() {
+    let page = full("acme");
+    let busy = page.replace("{", "{container_label_prego_busy=\"backup\",");
+    let mut world = with_document("restart");
+    world.handle(says(Tenant::default()), None);
+    assert!(until(&mut world, &busy, "held restart: busy", 2).is_some());
+    assert!(until(&mut world, &page, "decided restart", 2).is_some(), "the backup is over");
+}
+
+#[test]
+fn a_refused_document_changes_nothing_and_is_told_once() {
+    let mut world = with_document("restart");
+    world.handle(says(Tenant { state: Some(TenantState::Suspended), ..Tenant::default() }), None);
+    for first in [true, false] {
+        world.told.clear();
+        world.handle(Event::Tenants(Told::Refused("t.yml:3:1: x".to_owned())), None);
+        assert_eq!(world.told, [format!("refused t.yml:3:1: x first={first}")]);
+    }
+    assert!(until(&mut world, &full("acme"), "held restart: tenant_not_active", 2).is_some());
+    let shown = |world: &World| {
+        let view = world.engine.view(at(world.second, 0));
+        let document = view.documents[0].clone();
+        (document.failures, document.age.map(|age| age.as_secs()), document.error.is_some())
+    };
+    let age = u64::try_from(world.second).ok();
+    assert_eq!(shown(&world), (2, age, true));
+    world.told.clear();
+    let mut again = setup(&rules("restart"), policy());
+    again.identity.as_mut().expect("has one").directory = Directory::Unread;
+    world.handle(Event::Reload(Box::new(again)), None);
+    let known = world.engine.view(at(world.second, 0)).owners.tenants["acme"].state;
+    assert_eq!(known, Some(TenantState::Suspended), "the last one is kept over a reload");
+    world.handle(Event::Tenants(Told::Unchanged), None);
+    assert_eq!(world.told, ["recovered tenants"]);
+    assert_eq!(shown(&world), (2, Some(0), false));
+}
+
+#[test]
+fn a_new_plan_and_a_new_catalogue_reach_the_series() {
+    let mut world = with_document("restart");
+    let page = container("acme", 50, -9000);
+    world.slot(Some(&page));
+    let plans = |world: &World| -> BTreeSet<String> {
+        let live = world.engine.window.live();
+        let of = live.filter(|(_, labels)| labels.metric_name() == "container_start_time_seconds");
+        of.map(|(_, labels)| labels.get("plan").unwrap_or_default().to_owned()).collect()
+    };
+    assert_eq!(plans(&world), BTreeSet::from(["pro".to_owned()]));
+    let plan = Some("starter".to_owned());
+    world.handle(says(Tenant { plan, ..Tenant::default() }), None);
+    world.slot(Some(&page));
+    assert_eq!(plans(&world), BTreeSet::from(["starter".to_owned()]));
+    let starter = Plan {
+        name: "starter".to_owned(),
+        order: 1,
+        mem_limit_bytes: 1,
+        mem_soft_bytes: 1,
+        cpu_limit_cores: 1.0,
+    };
+    let catalogue = Plans::new(vec![starter]).expect("a catalogue");
+    world.handle(Event::Plans(Told::Read(catalogue.clone())), None);
+    assert_eq!(world.engine.view(at(world.second, 0)).owners.plans, catalogue);
+    let mut again = setup(&rules("restart"), policy());
+    again.policy.plans_expected = true;
+    world.handle(Event::Reload(Box::new(again)), None);
+    assert_eq!(world.engine.view(at(world.second, 0)).owners.plans, catalogue, "kept");
+    world.handle(Event::Reload(Box::new(setup(&rules("restart"), policy()))), None);
+    assert_eq!(world.engine.view(at(world.second, 0)).owners.plans, Plans::default(), "not asked");
+}
+
+#[test]
+fn a_forged_label_is_refused_with_a_reason_once() {
+    let mut world = with_document("restart");
+    let page = "container_memory_working_set_bytes{name=\"acme-web\",\
+                container_label_prego_tenant=\"evil\"} 1\n";
+    let why = "claim refused: acme-web: its label `prego.tenant` says `evil`, and it is `acme`'s";
+    assert_eq!(world.slot(Some(page)), [why]);
+    assert_eq!(world.slot(Some(page)), [""; 0]);
+    let audited = world.records.iter().filter(|record| record.kind == Kind::ClaimRefused);
+    assert_eq!(audited.count(), 1);
+    assert_eq!(world.engine.view(at(world.second, 0)).owners.refused.len(), 1);
 }

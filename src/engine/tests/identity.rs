@@ -2,6 +2,7 @@
 
 use super::containers::container_id;
 use super::*;
+use crate::policy::Tenancy;
 
 const RESTART: &str = "groups: [{name: g, rules: [{alert: High, expr: 'max by (name, service, tenant, \
                        plan, role) (container_memory_working_set_bytes) > 90', for: 10s, \

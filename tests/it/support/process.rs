@@ -130,12 +130,17 @@ impl Home {
         (status.expect("a status"), answer)
     }
 
-    fn ask(&self, request: &str) -> String {
-        let address = wait_for("the address it listens on", 15, || {
+    /// Where the newest process listens.
+    pub fn address(&self) -> SocketAddr {
+        wait_for("the address it listens on", 15, || {
             let log = self.log();
             let tail = log.rsplit_once("listening")?.1.split_once("address=")?.1;
             Some(tail.split_whitespace().next()?.parse::<SocketAddr>().expect("an address"))
-        });
+        })
+    }
+
+    fn ask(&self, request: &str) -> String {
+        let address = self.address();
         let mut stream = TcpStream::connect(address).expect("it listens");
         stream.write_all(request.as_bytes()).expect("it reads");
         let mut answer = String::new();

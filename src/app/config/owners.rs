@@ -1,0 +1,325 @@
+//! Plans and tenants, from the configuration or from a document of their own.
+//!
+//! A document may be a fragment of an Ansible inventory or an answer of the Control Plane, so what
+//! else it holds is none of our business. What it does say is taken whole or not at all: half a list
+//! of tenants is worse than the list of an hour ago.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::time::Duration;
+
+use crate::app::documents::{Place, Source};
+use crate::base::closest;
+use crate::endpoint::read::{http_options, path};
+use crate::outbox::ActionKind;
+use crate::policy::{Plan, Plans, Tenant, TenantRule, TenantState, Tenants, disputed};
+use crate::regex::Pattern;
+use crate::yaml::{Cursor, Fields, Kind, Level, Node, Problems, parse, read};
+
+/// How often a document is asked for unless the configuration says otherwise.
+const REFRESH: Duration = Duration::from_secs(60);
+
+/// A document that was read: what it says, and the keys that were stepped over.
+pub type Read<T> = Result<(T, Vec<String>), String>;
+
+/// `plans`, or `plan_limits` as Ansible has it.
+pub(super) fn catalogue(fields: &mut Fields<'_, '_>) -> Option<Plans> {
+    if fields.has("plans") && fields.has("plan_limits") {
+        fields.cursor().error("`plans` and `plan_limits` are two names of one section");
+    }
+    let own = fields.optional("plans", |at| plans(at, true));
+    fields.optional("plan_limits", |at| plans(at, true)).or(own)
+}
+
+/// `plans_from`, `tenants_from`.
+pub(super) fn source(at: Cursor<'_, '_>, base: &Path) -> Option<Source> {
+    let mut fields = Fields::open(at)?;
+    let file = fields.optional("file", |at| path(at, base)).map(Place::File);
+    let url = fields.optional("url", |mut at| {
+        let text = read::url(at.again())?;
+        text.parse().map_err(|error| at.error(format!("`{text}` is not a URL: {error}"))).ok()
+    });
+    if file.is_some() == url.is_some() {
+        fields.cursor().error_hint("names no document", "write either `file` or `url`");
+    }
+    let http = http_options(&mut fields, base);
+    let refresh = fields.or("refresh_interval", REFRESH, read::positive_duration);
+    fields.finish();
+    let place = file.or(url.map(|url| Place::Http { url, http: Box::new(http) }))?;
+    Some(Source { place, refresh })
+}
+
+/// Reads a document of plans: `plan_limits: {NAME: {mem_limit, mem_soft, cpu_limit, order}}`.
+pub fn plans_document(name: &str, text: &str) -> Read<Plans> {
+    document(name, text, "plan_limits", |at| plans(at, false))
+}
+
+/// Reads a document of tenants: `tenants: [{tenant, plan, state, opt_in, busy, match, role}]`.
+pub fn tenants_document(name: &str, text: &str) -> Read<Tenants> {
+    document(name, text, "tenants", |mut at| {
+        let tenants = tenants(at.again(), Expected::default())?;
+        let Some((one, other)) = disputed(&tenants.rules) else { return Some(tenants) };
+        let claims = |index: usize| tenants.rules[index].to_string();
+        at.error(format!("two tenants claim one container: {} and {}", claims(one), claims(other)));
+        None
+    })
+}
+
+/// Reads one key of a document; the error is every problem, a line each.
+fn document<T>(
+    name: &str,
+    text: &str,
+    key: &'static str,
+    read: impl FnOnce(Cursor<'_, '_>) -> Option<T>,
+) -> Read<T> {
+    let mut problems = Problems::default();
+    let node = parse(name, text, &mut problems);
+    let value = node.as_ref().and_then(|node| {
+        let mut fields = Fields::open(Cursor::root(name, node, &mut problems))?;
+        fields.required(key, read)
+    });
+    let errors = problems.iter().filter(|problem| problem.level == Level::Error);
+    let errors: Vec<String> = errors.map(ToString::to_string).collect();
+    match (value, node) {
+        (Some(value), Some(node)) if errors.is_empty() => Ok((value, other_keys(&node, key))),
+        _ => Err(errors.join("\n")),
+    }
+}
+
+fn other_keys(node: &Node, own: &str) -> Vec<String> {
+    let Kind::Map(entries) = &node.kind else { return Vec::new() };
+    let keys = entries.iter().map(|(key, _)| key.text.clone());
+    keys.filter(|key| key != own).collect()
+}
+
+/// Plans by name. `alone`: the section is ours, so a key we do not know is a mistake.
+fn plans(mut at: Cursor<'_, '_>, alone: bool) -> Option<Plans> {
+    let mut order = 0;
+    let plans = at.each_entry(|key, at| {
+        order += 1;
+        let mut fields = Fields::open(at)?;
+        let mem_limit = fields.required("mem_limit", read::bytes);
+        let cpu_limit = fields.required("cpu_limit", read::float);
+        // What does not read has been told; in its place stands what is not also out of range.
+        let plan = Plan {
+            name: key.text.clone(),
+            order: fields.or("order", order, read::integer),
+            mem_limit_bytes: mem_limit.unwrap_or(u64::MAX),
+            mem_soft_bytes: fields.or("mem_soft", 0, read::bytes),
+            cpu_limit_cores: cpu_limit.unwrap_or(1.0),
+        };
+        if alone {
+            fields.finish();
+        }
+        Some(plan)
+    })?;
+    if plans.is_empty() {
+        at.error("names no plan");
+    }
+    Plans::new(plans).map_err(|problems| problems.iter().for_each(|problem| at.error(problem))).ok()
+}
+
+/// What other sections say that tenants must agree with.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Expected<'a> {
+    /// The plans there are, if they are known.
+    pub plans: Option<&'a Plans>,
+    /// The tenant the whole host belongs to.
+    pub owner: Option<&'a str>,
+}
+
+/// Tenants and whose container is whose.
+pub(super) fn tenants(mut at: Cursor<'_, '_>, expected: Expected<'_>) -> Option<Tenants> {
+    let mut known: BTreeMap<String, Tenant> = BTreeMap::new();
+    let rules = at.each_item(|mut at| {
+        let (rule, tenant) = entry(at.again(), expected)?;
+        if let Some((name, said)) = tenant
+            && let Err(field) = known.entry(name.clone()).or_default().merge(&said)
+        {
+            at.error(format!("`{field}` of tenant `{name}` was said differently above"));
+        }
+        Some(rule)
+    })?;
+    Some(Tenants { rules: rules.into_iter().flatten().collect(), known })
+}
+
+type Entry = (Option<TenantRule>, Option<(String, Tenant)>);
+
+/// An entry says whose containers are, what is known of a tenant, or both.
+fn entry(at: Cursor<'_, '_>, expected: Expected<'_>) -> Option<Entry> {
+    let mut fields = Fields::open(at)?;
+    let matches = fields.has("match");
+    let matchers = fields.optional("match", matchers);
+    let plan = fields.optional("plan", |at| known_plan(at, expected.plans));
+    let tenant = fields.optional("tenant", read::string);
+    let role = fields.optional("role", read::string);
+    let said = Tenant {
+        plan: plan.clone().filter(|_| !matches),
+        state: fields.optional("state", state),
+        opt_in: fields.optional("opt_in", kinds),
+        busy: fields.optional("busy", read::boolean),
+    };
+    let strange = expected.owner.zip(tenant.as_ref()).filter(|(owner, named)| owner != named);
+    if let Some((owner, named)) = strange {
+        let why = format!("the host belongs to `{owner}` (`identity`), so nothing is `{named}`'s");
+        fields.cursor().error(why);
+    }
+    let is_pattern = tenant.as_ref().is_some_and(|name| name.contains('$'));
+    let is_said = said != Tenant::default();
+    if is_said && (is_pattern || tenant.is_none()) {
+        let what = "`state`, `opt_in` and `busy` are of one tenant";
+        fields.cursor().error_hint(what, "name it in `tenant`");
+    }
+    if !matches && (role.is_some() || tenant.is_none()) {
+        let hint = "write which containers it is about, as `match: {name: 'acme-.*'}`";
+        fields.cursor().error_hint("`match` is missing", hint);
+    }
+    let known = tenant.clone().filter(|_| is_said || !matches).map(|name| (name, said));
+    let rule = match (matches, matchers) {
+        (true, Some(matchers)) => TenantRule::new(matchers, tenant, plan, role)
+            .map_err(|error| fields.cursor().error(error))
+            .ok(),
+        _ => None,
+    };
+    fields.finish();
+    Some((rule, known))
+}
+
+fn matchers(mut at: Cursor<'_, '_>) -> Option<Vec<(String, Pattern)>> {
+    let matchers = at.each_entry(|key, mut at| {
+        // A matcher that does not read must not leave a rule that matches more.
+        let pattern = read::string(at.again())
+            .and_then(|text| Pattern::new(&text).map_err(|error| at.error(error)).ok());
+        Some(pattern.map(|pattern| (key.text.clone(), pattern)))
+    })?;
+    matchers.into_iter().collect()
+}
+
+/// The name of a plan that is written under `plans`, if that is all there is.
+pub(super) fn known_plan(mut at: Cursor<'_, '_>, plans: Option<&Plans>) -> Option<String> {
+    let plan = read::string(at.again())?;
+    if let Some(plans) = plans.filter(|plans| plans.get(&plan).is_none()) {
+        let hint = match closest(&plan, plans.iter().map(|plan| plan.name.as_str())) {
+            Some(known) => format!("did you mean `{known}`?"),
+            None => "write it under `plans`".to_owned(),
+        };
+        at.error_hint(format!("`{plan}` is not a plan"), hint);
+    }
+    Some(plan)
+}
+
+/// A state, in any case: some Control Planes write `Active`.
+fn state(mut at: Cursor<'_, '_>) -> Option<TenantState> {
+    let word = at.node.text().unwrap_or_default().to_ascii_lowercase();
+    let found = TenantState::ALL.iter().find(|(name, _)| *name == word);
+    if found.is_none() {
+        return read::one_of(at.again(), &TenantState::ALL);
+    }
+    found.map(|(_, state)| *state)
+}
+
+/// `true` for all, `false` for none, or a list of actions.
+pub(super) fn kinds(mut at: Cursor<'_, '_>) -> Option<BTreeSet<ActionKind>> {
+    if matches!(at.node.kind, Kind::Scalar(_)) {
+        let all = read::boolean(at)?;
+        return Some(ActionKind::ALL.into_iter().filter(|_| all).collect());
+    }
+    let words = ActionKind::ALL.map(|kind| (kind.name(), kind));
+    Some(at.each_item(|at| read::one_of(at, &words))?.into_iter().collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_ansible_fragment_is_a_catalogue() {
+        let text = "---\nuser_plan: pro\nplan_limits:\n  free: {mem_limit: 512m, mem_soft: 256m, \
+                    cpu_limit: \"0.5\", disk: 10g}\n  pro:\n    mem_limit: 2g\n    mem_soft: 1g\n    \
+                    cpu_limit: 1.5\ngreeting: \"{{ user_plan }}\"\n";
+        let (plans, others) = plans_document("all.yml", text).expect("reads");
+        let read: Vec<_> = plans.iter().map(|p| (&*p.name, p.order, p.mem_limit_bytes)).collect();
+        assert_eq!(read, [("free", 1, 512 << 20), ("pro", 2, 2 << 30)]);
+        assert_eq!(plans.get("free").map(|plan| plan.cpu_limit_cores), Some(0.5));
+        assert_eq!(others, ["user_plan", "greeting"]);
+        let json = r#"{"plan_limits":{"free":{"mem_limit":"1g","cpu_limit":0.5}}}"#;
+        assert!(plans_document("https://cp/plans", json).is_ok());
+    }
+
+    #[test]
+    fn a_faulty_catalogue_is_refused_whole() {
+        let plan = |limits: &str| format!("plan_limits:\n  free: {{{limits}}}\n");
+        let good = "\n  pro: {mem_limit: 2g, cpu_limit: 1}\n";
+        for (text, want) in [
+            (
+                plan("mem_limit: -512m, cpu_limit: 1"),
+                "p.yml:2:21: plan_limits.free.mem_limit: `-512m`",
+            ),
+            (plan("mem_limit: 1g, cpu_limit: -1"), "cpu_limit must be above 0"),
+            (plan("mem_limit: 0, cpu_limit: 1"), "mem_limit must be above 0"),
+            (plan("cpu_limit: 1"), "p.yml:2:9: plan_limits.free: `mem_limit` is missing"),
+            (plan("mem_limit: 1g") + good, "`cpu_limit` is missing"),
+            (plan("mem_limit: 1g, cpu_limit: 1, order: 2") + good, "both have order 2"),
+            ("plan_limits: {}\n".to_owned(), "names no plan"),
+            (
+                "plans: {free: {mem_limit: 1g, cpu_limit: 1}}\n".to_owned(),
+                "`plan_limits` is missing",
+            ),
+            ("plan_limits: {free: {mem_li".to_owned(), "p.yml:1:"),
+            ("<html>502</html>".to_owned(), "p.yml:1:1: must be a map"),
+            (String::new(), "p.yml:1:1: "),
+        ] {
+            let error = plans_document("p.yml", &text).expect_err(&text);
+            assert!(error.contains(want), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_document_of_tenants_is_read() {
+        let text = "version: 7\ntenants:\n\
+                    - {tenant: acme, plan: pro, state: Active, opt_in: [nudge]}\n\
+                    - {tenant: acme, match: {name: 'acme-.*'}, role: app, busy: true}\n\
+                    - {tenant: beta, state: suspended, opt_in: false, match: {name: beta-1}}\n\
+                    - {match: {name: '([a-z]+)-web'}, tenant: $1}\n";
+        let (Tenants { rules, known }, others) = tenants_document("t.yml", text).expect("reads");
+        assert_eq!((rules.len(), others), (3, vec!["version".to_owned()]));
+        let acme = Tenant {
+            plan: Some("pro".to_owned()),
+            state: Some(TenantState::Active),
+            opt_in: Some(BTreeSet::from([ActionKind::Nudge])),
+            busy: Some(true),
+        };
+        let beta = Tenant {
+            state: Some(TenantState::Suspended),
+            opt_in: Some(BTreeSet::new()),
+            ..Tenant::default()
+        };
+        let want = [("acme".to_owned(), acme), ("beta".to_owned(), beta)];
+        assert_eq!(known, BTreeMap::from(want));
+    }
+
+    #[test]
+    fn a_faulty_document_of_tenants_is_refused_whole() {
+        let good = "tenants:\n- {tenant: acme, match: {name: acme-1}}\n";
+        for (more, want) in [
+            ("- {tenant: beta, match: {name: acme-1}}", "two tenants claim one container: "),
+            ("- {tenant: beta, match: {name: 'acme-.*'}}", "two tenants claim one container: "),
+            ("- {tenant: beta, state: asleep}", "t.yml:3:25: tenants[1].state: `asleep`"),
+            ("- {tenant: beta, opt_in: [nuge]}", "did you mean `nudge`?"),
+            ("- {tenant: acme, state: active}\n- {tenant: acme, state: trial}", "said differently"),
+            ("- {tenant: $1, state: trial, match: {name: '(.*)'}}", "are of one tenant"),
+            ("- {plan: pro}", "`match` is missing"),
+            ("- {tenant: beta, match: {}}", "would match everything"),
+            ("- {tenant: beta, match: {name: '('}}", "t.yml:3:"),
+            ("- {tenant: beta, sate: trial}", "did you mean `state`?"),
+            ("- {tenant: be", "t.yml:3:"),
+        ] {
+            let error = tenants_document("t.yml", &format!("{good}{more}\n")).expect_err(more);
+            assert!(error.contains(want), "{more}: {error}");
+        }
+        let same = "- {tenant: acme, match: {name: 'acme-.*'}}\n";
+        assert!(tenants_document("t.yml", &format!("{good}{same}")).is_ok(), "one tenant, twice");
+        let empty = tenants_document("t.yml", "tenants: []").expect("nobody is here");
+        assert_eq!(empty.0, Tenants::default());
+    }
+}

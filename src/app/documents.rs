@@ -1,0 +1,227 @@
+//! The plan catalogue and the list of tenants, where others write them: a file, or the Control Plane.
+//!
+//! A file is looked at every two seconds, an address is asked at an interval and says by `ETag` that
+//! nothing has changed. What cannot be read, or has one fault, is refused whole: the engine keeps
+//! what it had, counts its age and says so once. Nothing here decides.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use reqwest::header::{ACCEPT, AUTHORIZATION, ETAG, HOST, IF_NONE_MATCH};
+use reqwest::{StatusCode, Url};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use super::config::owners::{Read, plans_document, tenants_document};
+use super::files;
+use crate::endpoint::{HttpOptions, Pool, explain, redact};
+use crate::engine::{Event, Told};
+
+/// How often a file is looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// From the request to the last byte of its answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// An endpoint that failed is asked again this soon, unless its interval is shorter.
+const RETRY_AFTER: Duration = Duration::from_secs(10);
+/// As much as is read of a file.
+const MAX_BYTES: usize = 16 << 20;
+
+/// Where a document is, and how often it is looked for.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Source {
+    /// Where.
+    pub place: Place,
+    /// How often it is asked for; a file is read again this often in any case.
+    pub refresh: Duration,
+}
+
+/// Where a document is.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Place {
+    /// In a file that others write.
+    File(PathBuf),
+    /// At an address.
+    Http {
+        /// Which one.
+        url: Url,
+        /// How it is reached.
+        http: Box<HttpOptions>,
+    },
+}
+
+/// The documents of a configuration.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Sources {
+    /// `plans_from`
+    pub plans: Option<Source>,
+    /// `tenants_from`
+    pub tenants: Option<Source>,
+}
+
+/// The tasks that read them.
+#[derive(Debug, Default)]
+pub struct DocumentWatch {
+    running: Vec<JoinHandle<()>>,
+}
+
+impl DocumentWatch {
+    /// Reads these from now on. What is in files is told at once.
+    pub fn follow(&mut self, sources: Sources, inbox: &mpsc::Sender<Event>) {
+        self.stop();
+        let Sources { plans, tenants } = sources;
+        self.running.extend(plans.map(|source| {
+            start(Reader { source, parse: plans_document, event: Event::Plans }, inbox)
+        }));
+        self.running.extend(tenants.map(|source| {
+            start(Reader { source, parse: tenants_document, event: Event::Tenants }, inbox)
+        }));
+    }
+
+    fn stop(&mut self) {
+        self.running.drain(..).for_each(|task| task.abort());
+    }
+}
+
+impl Drop for DocumentWatch {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// One document, and what becomes of it.
+#[derive(Clone)]
+struct Reader<T> {
+    source: Source,
+    parse: fn(&str, &str) -> Read<T>,
+    event: fn(Told<T>) -> Event,
+}
+
+fn start<T: Send + 'static>(reader: Reader<T>, inbox: &mpsc::Sender<Event>) -> JoinHandle<()> {
+    let mut told_others = false;
+    match reader.source.place.clone() {
+        Place::File(path) => {
+            let first = reader.take(&path.display().to_string(), read(&path), &mut told_others);
+            let stamp = stamp(&path);
+            // The inbox of a loop that has not begun, or is waiting for us, has room.
+            inbox.try_send((reader.event)(first)).ok();
+            tokio::spawn(reader.watch_file(path, stamp, inbox.clone()))
+        }
+        Place::Http { url, http } => tokio::spawn(reader.watch_url(url, *http, inbox.clone())),
+    }
+}
+
+impl<T: Send + 'static> Reader<T> {
+    /// Reads a text that was got, or says why there is none.
+    fn take(&self, name: &str, text: Result<String, String>, told_others: &mut bool) -> Told<T> {
+        match text.and_then(|text| (self.parse)(name, &text)) {
+            Ok((value, others)) => {
+                if !others.is_empty() && !std::mem::replace(told_others, true) {
+                    let (count, first) = (others.len(), &others[0]);
+                    tracing::info!(
+                        document = name,
+                        count,
+                        first,
+                        "keys of others are stepped over"
+                    );
+                }
+                Told::Read(value)
+            }
+            Err(why) => Told::Refused(why),
+        }
+    }
+
+    async fn watch_file(self, path: PathBuf, mut seen: Stamp, inbox: mpsc::Sender<Event>) {
+        let name = path.display().to_string();
+        let mut waited = Duration::ZERO;
+        loop {
+            tokio::time::sleep(LOOK_EVERY).await;
+            waited += LOOK_EVERY;
+            let now = stamp(&path);
+            if now == seen && waited < self.source.refresh {
+                continue;
+            }
+            (seen, waited) = (now, Duration::ZERO);
+            let text = read(&path);
+            let told = self.take(&name, text, &mut true);
+            if inbox.send((self.event)(told)).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    async fn watch_url(self, url: Url, http: HttpOptions, inbox: mpsc::Sender<Event>) {
+        let (name, pool) = (redact(&url), Pool::default());
+        let (mut tag, mut told_others) = (None, false);
+        loop {
+            let asked = ask(&pool, &url, &http, tag.as_deref());
+            let answer = tokio::time::timeout(PATIENCE, asked).await;
+            let late = || format!("no whole answer within {} s", PATIENCE.as_secs());
+            let told = match answer.unwrap_or_else(|_| Err(late())) {
+                Ok(None) => Told::Unchanged,
+                Ok(Some((text, new_tag))) => {
+                    let told = self.take(&name, Ok(text), &mut told_others);
+                    tag = new_tag.filter(|_| matches!(told, Told::Read(_)));
+                    told
+                }
+                Err(why) => Told::Refused(format!("{name}: {why}")),
+            };
+            let pause = match told {
+                Told::Refused(_) => self.source.refresh.min(RETRY_AFTER),
+                _ => self.source.refresh,
+            };
+            if inbox.send((self.event)(told)).await.is_err() {
+                return;
+            }
+            tokio::time::sleep(pause).await;
+        }
+    }
+}
+
+/// Changes when a file does.
+type Stamp = Option<(SystemTime, u64)>;
+
+fn stamp(path: &Path) -> Stamp {
+    let about = std::fs::metadata(path).ok()?;
+    Some((about.modified().ok()?, about.len()))
+}
+
+fn read(path: &Path) -> Result<String, String> {
+    files::read(path).map_err(|unreadable| unreadable.problem(path).to_string())
+}
+
+/// Asks for a document; `None` if it is the one with this tag.
+async fn ask(
+    pool: &Pool,
+    url: &Url,
+    http: &HttpOptions,
+    tag: Option<&str>,
+) -> Result<Option<(String, Option<String>)>, String> {
+    let client = pool.client(url, None, http).await?;
+    let mut request =
+        client.http.get(client.url).header(ACCEPT, "application/json, application/yaml");
+    if let Some(auth) = http.auth.header().await? {
+        request = request.header(AUTHORIZATION, auth);
+    }
+    if let Some(host) = &client.host {
+        request = request.header(HOST, host);
+    }
+    if let Some(tag) = tag {
+        request = request.header(IF_NONE_MATCH, tag);
+    }
+    let mut response = request.send().await.map_err(explain)?;
+    match response.status() {
+        StatusCode::OK => {}
+        StatusCode::NOT_MODIFIED if tag.is_some() => return Ok(None),
+        status => return Err(format!("answers {status}")),
+    }
+    let tag = response.headers().get(ETAG).and_then(|tag| tag.to_str().ok()).map(str::to_owned);
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(explain)? {
+        body.extend_from_slice(&chunk);
+        if body.len() > MAX_BYTES {
+            return Err(format!("its answer is longer than {} MiB", MAX_BYTES >> 20));
+        }
+    }
+    let text = String::from_utf8(body).map_err(|_| "its answer is not UTF-8".to_owned())?;
+    Ok(Some((text, tag)))
+}

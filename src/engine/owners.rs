@@ -1,0 +1,234 @@
+//! Who is who, as it changes while we run: the documents of plans and tenants, and claims refused.
+//!
+//! A document that was read takes the place of the one before. One that was not changes nothing but
+//! what is said of it: its age grows, and it is told once per reason.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Engine;
+use super::evidence::vector;
+use super::fact::Fact;
+use super::view::{DocumentView, OwnersView};
+use crate::base::{Labels, METRIC_NAME, Now};
+use crate::containers::id_in_cgroup;
+use crate::exposition::Batch;
+use crate::outbox::ActionKind;
+use crate::policy::{Directory, Plans, Tenants};
+
+/// What a source outside says.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Told<T> {
+    /// This.
+    Read(T),
+    /// What it said before.
+    Unchanged,
+    /// Nothing that can be used; with file, line and column where it has those.
+    Refused(String),
+}
+
+/// Containers that say of themselves that they back up, or move, what is their tenant's.
+const BUSY: &str =
+    "container_memory_working_set_bytes{container_label_prego_busy!~\"|false|no|0\",$$}";
+/// Containers whose refused claims are remembered.
+const MAX_REFUSED: usize = 1000;
+
+/// What is known of owners besides the setup.
+#[derive(Debug, Default)]
+pub(super) struct Owners {
+    documents: BTreeMap<&'static str, Document>,
+    /// The catalogue as it was read last: it survives a reload.
+    plans: Option<Plans>,
+    /// Why a claim to a container was refused, by its name.
+    refused: BTreeMap<String, String>,
+    /// As readers see it.
+    view: Arc<OwnersView>,
+}
+
+/// How a document is.
+#[derive(Debug, Default)]
+struct Document {
+    /// When it was last known to be what its source says, on the monotonic clock.
+    confirmed: Option<Duration>,
+    error: Option<String>,
+    failures: u64,
+}
+
+impl Engine {
+    /// The plan catalogue was asked for.
+    pub(super) fn take_plans(&mut self, now: Now, told: Told<Plans>) {
+        let Some(plans) = self.note_document(now, "plans", told) else { return };
+        self.owners.plans = Some(plans.clone());
+        if self.setup.policy.plans != plans {
+            let count = plans.iter().count();
+            self.setup.policy.plans = plans;
+            self.facts.push(Fact::DocumentTaken { document: "plans", count });
+        }
+        self.show_owners();
+    }
+
+    /// The list of tenants was asked for.
+    pub(super) fn take_tenants(&mut self, now: Now, told: Told<Tenants>) {
+        let Some(tenants) = self.note_document(now, "tenants", told) else { return };
+        let Some(identity) = &mut self.setup.identity else { return };
+        let before = std::mem::replace(&mut identity.directory, Directory::Read(tenants));
+        let Directory::Read(tenants) = &identity.directory else { return };
+        if before.tenants() != Some(tenants) {
+            let count = tenants.known.len().max(tenants.rules.len());
+            self.facts.push(Fact::DocumentTaken { document: "tenants", count });
+        }
+        if before.tenants().is_none_or(|before| !attribute_alike(before, tenants)) {
+            // Series were taken in under the labels of other owners.
+            self.owners.refused.clear();
+            self.forget_owners();
+            self.targets.values_mut().for_each(|target| target.wants_epoch = true);
+        }
+        self.show_owners();
+    }
+
+    /// Takes over from the setup before what only documents say.
+    pub(super) fn keep_documents(&mut self, before: Directory) {
+        let expected = self.setup.policy.plans_expected;
+        if let Some(plans) = self.owners.plans.clone().filter(|_| expected) {
+            self.setup.policy.plans = plans;
+        }
+        let mut kept: BTreeSet<&str> = expected.then_some("plans").into_iter().collect();
+        if let Some(identity) = &mut self.setup.identity
+            && identity.directory == Directory::Unread
+        {
+            kept.insert("tenants");
+            if before != Directory::None {
+                identity.directory = before;
+            }
+        }
+        self.owners.documents.retain(|name, _| kept.contains(name));
+        self.show_owners();
+    }
+
+    /// Looks at the containers a scrape has shown for the first time: whose claim to them is refused.
+    pub(super) fn check_claims(&mut self, batch: &Batch) {
+        let Some(identity) = &self.setup.identity else { return };
+        let mut seen: BTreeMap<&str, &Labels> = BTreeMap::new();
+        for (_, labels) in &batch.new {
+            let of_container = labels.get(METRIC_NAME).is_some_and(|n| n.starts_with("container_"));
+            if let Some(name) = labels.get("name").filter(|_| of_container) {
+                seen.entry(name).or_insert(labels);
+            }
+        }
+        let mut changed = false;
+        for (name, labels) in seen {
+            let id = labels.get("id").and_then(id_in_cgroup);
+            let docker = id.and_then(|id| self.containers.docker_labels(&id));
+            let refusal = identity.refusal(labels, docker);
+            if self.owners.refused.get(name) == refusal.as_ref() {
+                continue;
+            }
+            changed = true;
+            self.owners.refused.remove(name);
+            if let Some(why) = refusal
+                && self.owners.refused.len() < MAX_REFUSED
+            {
+                self.owners.refused.insert(name.to_owned(), why.clone());
+                self.facts.push(Fact::ClaimRefused { container: name.to_owned(), why });
+            }
+        }
+        if changed {
+            self.show_owners();
+        }
+    }
+
+    /// Whether a tenant agreed to actions, and to which; `None` for all.
+    pub(super) fn consent(&self, tenant: &str) -> Option<BTreeSet<ActionKind>> {
+        let said = self.setup.identity.as_ref().and_then(|identity| identity.tenant(tenant).opt_in);
+        said.or_else(|| self.setup.policy.opt_in.clone())
+    }
+
+    /// Whether the tenant must not be disturbed, by its own entry or by a label of one of its
+    /// containers, if labels are trusted.
+    pub(super) fn is_busy(&self, now: Now, tenant: &str) -> bool {
+        let Some(identity) = &self.setup.identity else { return false };
+        let labelled = || {
+            let query = BUSY.replace("$$", &format!("tenant={tenant:?}"));
+            !vector(&query, &self.window, now.wall, &self.setup.eval).is_empty()
+        };
+        identity.tenant(tenant).busy.unwrap_or_default()
+            || (identity.trust_labels && !tenant.is_empty() && labelled())
+    }
+
+    /// What is known of tenants and of the documents, as series.
+    pub(super) fn owner_values(&self, now: Now) -> Vec<(Labels, f64)> {
+        let mut values = self.owners.view.series.clone();
+        for view in self.document_views(now) {
+            let labels =
+                |name: &str| Labels::from_pairs([(METRIC_NAME, name), ("document", view.name)]);
+            let failing = f64::from(u8::from(view.error.is_some()));
+            values.push((labels("plimsoll_document_failing"), failing));
+            if let Some(age) = view.age {
+                values.push((labels("plimsoll_document_age_seconds"), age.as_secs_f64()));
+            }
+        }
+        values
+    }
+
+    /// The documents as readers see them.
+    pub(super) fn document_views(&self, now: Now) -> Vec<DocumentView> {
+        let documents = self.owners.documents.iter();
+        let view = |(name, document): (&&'static str, &Document)| DocumentView {
+            name,
+            age: document.confirmed.map(|at| now.monotonic.saturating_sub(at)),
+            error: document.error.clone(),
+            failures: document.failures,
+        };
+        documents.map(view).collect()
+    }
+
+    /// Plans, tenants and refused claims as readers see them.
+    pub(super) fn owners_view(&self) -> Arc<OwnersView> {
+        Arc::clone(&self.owners.view)
+    }
+
+    /// Makes the view of owners anew, after something has changed.
+    pub(super) fn show_owners(&mut self) {
+        let identity = self.setup.identity.as_ref();
+        let tenants = identity.map(|identity| identity.tenants()).unwrap_or_default();
+        self.owners.view = Arc::new(OwnersView {
+            plans: self.setup.policy.plans.clone(),
+            series: tenants.iter().flat_map(|(name, tenant)| tenant.series(name)).collect(),
+            tenants,
+            refused: self.owners.refused.clone(),
+        });
+        self.view_is_old = true;
+    }
+
+    /// Notes how a document is; returns what was read.
+    fn note_document<T>(&mut self, now: Now, name: &'static str, told: Told<T>) -> Option<T> {
+        let document = self.owners.documents.entry(name).or_default();
+        self.view_is_old = true;
+        if let Told::Refused(error) = told {
+            document.failures += 1;
+            let first = document.error.as_ref() != Some(&error);
+            document.error = Some(error.clone());
+            let age = document.confirmed.map(|at| now.monotonic.saturating_sub(at));
+            self.facts.push(Fact::DocumentRefused { document: name, error, first, age });
+            return None;
+        }
+        document.confirmed = Some(now.monotonic);
+        if document.error.take().is_some() {
+            self.facts.push(Fact::DocumentRecovered { document: name });
+        }
+        match told {
+            Told::Read(value) => Some(value),
+            Told::Unchanged | Told::Refused(_) => None,
+        }
+    }
+}
+
+/// Whether two lists give every container the same owner on the same plan.
+fn attribute_alike(a: &Tenants, b: &Tenants) -> bool {
+    let plans = |tenants: &Tenants| -> BTreeMap<String, String> {
+        let known = tenants.known.iter();
+        known.filter_map(|(name, tenant)| Some((name.clone(), tenant.plan.clone()?))).collect()
+    };
+    a.rules == b.rules && plans(a) == plans(b)
+}

@@ -1,0 +1,253 @@
+//! `/api/v1/plimsoll/plans`: what each tenant was promised, what is enforced, and what it uses.
+//!
+//! Promises are the catalogue in force; what is enforced and used is asked of the window, by queries
+//! anyone can repeat.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::response::Response;
+use serde::Serialize;
+
+use super::backend::{QueryAnswer, QueryRequest, QueryTimes, Turn};
+use super::error::{ApiError, ErrorKind};
+use super::format::{self, Notes};
+use super::{QUERY_TIMEOUT, Server, Shared};
+use crate::base::{Labels, Timestamp};
+use crate::engine::{OwnersView, View};
+use crate::policy::{Load, Plan, TenantState, standing};
+use crate::promql::eval::Value;
+use crate::promql::{ParseOptions, parse};
+
+/// Figures of containers that belong to somebody, each a query; `$$` groups and selects.
+const FIGURES: [(Figure, &str); 5] = [
+    (Figure::Used, "max $by (container_memory_working_set_bytes$$)"),
+    (Figure::Limit, "max $by (container_spec_memory_limit_bytes$$)"),
+    (Figure::Soft, "max $by (container_spec_memory_reservation_limit_bytes$$)"),
+    (Figure::Cores, "sum $by (rate(container_cpu_usage_seconds_total$$[2m]))"),
+    (
+        Figure::Quota,
+        "max $by (container_spec_cpu_quota$$ > 0) / max $by (container_spec_cpu_period$$)",
+    ),
+];
+const BY: &str = "by (name, tenant, plan, role, service)";
+const OWNED: &str = "{name!=\"\",tenant!=\"\"}";
+/// Roles whose containers get what the plan says (domain.md A§2.4).
+const BOUND: [&str; 2] = ["app", ""];
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Figure {
+    Used,
+    Limit,
+    Soft,
+    Cores,
+    Quota,
+}
+
+type Figures = BTreeMap<Labels, BTreeMap<Figure, f64>>;
+
+#[derive(Serialize)]
+struct Answer<'a> {
+    plans: Vec<Sold<'a>>,
+    containers: Vec<Row<'a>>,
+    documents: Vec<Document<'a>>,
+    refused: Vec<Refused<'a>>,
+}
+
+#[derive(Serialize)]
+struct Sold<'a> {
+    plan: &'a str,
+    order: u32,
+    #[serde(flatten)]
+    limits: Limits,
+}
+
+#[derive(Serialize)]
+struct Row<'a> {
+    tenant: &'a str,
+    plan: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    state: Option<&'static str>,
+    container: &'a str,
+    service: &'a str,
+    role: &'a str,
+    believed: Option<Limits>,
+    enforced: Limits,
+    used: Amount,
+    headroom: Amount,
+    verdict: &'static str,
+}
+
+#[derive(Clone, Copy, PartialEq, Debug, Serialize)]
+struct Limits {
+    mem_limit_bytes: Option<f64>,
+    mem_soft_bytes: Option<f64>,
+    cpu_limit_cores: Option<f64>,
+}
+
+#[derive(Clone, Copy, PartialEq, Debug, Serialize)]
+struct Amount {
+    memory_bytes: Option<f64>,
+    cpu_cores: Option<f64>,
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    name: &'a str,
+    age_seconds: Option<f64>,
+    error: Option<&'a str>,
+    failures: u64,
+}
+
+#[derive(Serialize)]
+struct Refused<'a> {
+    container: &'a str,
+    reason: &'a str,
+}
+
+pub(super) async fn plans(State(server): State<Shared>) -> Result<Response, ApiError> {
+    let (view, now) = (server.backend.view(), server.backend.now());
+    let (mut figures, mut notes) = (Figures::new(), Notes::default());
+    for (figure, query) in FIGURES {
+        let answer = ask(&server, query, now).await?;
+        notes.warnings.extend(answer.warnings);
+        let Value::Vector(found) = answer.value else { continue };
+        for (labels, value) in found {
+            figures.entry(labels).or_default().insert(figure, value);
+        }
+    }
+    notes.warnings.sort();
+    notes.warnings.dedup();
+    Ok(format::success(&answer(&view, &figures), &notes))
+}
+
+async fn ask(server: &Server, query: &str, at: Timestamp) -> Result<QueryAnswer, ApiError> {
+    let text = query.replace("$by", BY).replace("$$", OWNED);
+    let parsed = parse(&text, &ParseOptions::default());
+    let expr = parsed.map_err(|error| ApiError::new(ErrorKind::Internal, error.to_string()))?;
+    let times = QueryTimes::Instant(at);
+    let request = QueryRequest { text, expr, times, lookback: None, timeout: QUERY_TIMEOUT };
+    let late = |_| ApiError::new(ErrorKind::Timeout, "query timed out in query queue");
+    let turn = Arc::clone(&server.queries).acquire_owned();
+    let turn = tokio::time::timeout(QUERY_TIMEOUT, turn).await.map_err(late)?;
+    let turn = Turn::new(turn.expect("nobody closes the semaphore"));
+    server.backend.query(request, turn).await
+}
+
+fn answer<'a>(view: &'a View, figures: &'a Figures) -> Answer<'a> {
+    let owners = &*view.owners;
+    let mut containers: Vec<Row<'_>> =
+        figures.iter().map(|(labels, figures)| row(owners, labels, figures)).collect();
+    containers.sort_by_key(|row| (row.tenant, row.container));
+    let sold = |plan: &'a Plan| Sold { plan: &plan.name, order: plan.order, limits: promise(plan) };
+    let documents = view.documents.iter().map(|document| Document {
+        name: document.name,
+        age_seconds: document.age.map(|age| age.as_secs_f64()),
+        error: document.error.as_deref(),
+        failures: document.failures,
+    });
+    let refused = owners.refused.iter();
+    Answer {
+        plans: owners.plans.iter().map(sold).collect(),
+        containers,
+        documents: documents.collect(),
+        refused: refused.map(|(container, reason)| Refused { container, reason }).collect(),
+    }
+}
+
+fn row<'a>(owners: &'a OwnersView, labels: &'a Labels, figures: &BTreeMap<Figure, f64>) -> Row<'a> {
+    let label = |name| labels.get(name).unwrap_or_default();
+    let get = |figure| figures.get(&figure).copied();
+    let load = Load {
+        mem_limit_bytes: get(Figure::Limit),
+        cpu_limit_cores: get(Figure::Quota),
+        mem_used_bytes: get(Figure::Used),
+        cpu_used_cores: get(Figure::Cores),
+    };
+    let (tenant, plan) = (label("tenant"), label("plan"));
+    let promised = owners.plans.get(plan).filter(|_| BOUND.contains(&label("role")));
+    let room = |limit: Option<f64>, used: Option<f64>| {
+        limit.filter(|limit| *limit > 0.0).zip(used).map(|(limit, used)| limit - used)
+    };
+    Row {
+        tenant,
+        plan,
+        state: owners.tenants.get(tenant).and_then(|known| known.state).map(TenantState::name),
+        container: label("name"),
+        service: label("service"),
+        role: label("role"),
+        believed: promised.map(promise),
+        enforced: Limits {
+            mem_limit_bytes: load.mem_limit_bytes,
+            mem_soft_bytes: get(Figure::Soft),
+            cpu_limit_cores: load.cpu_limit_cores,
+        },
+        used: Amount { memory_bytes: load.mem_used_bytes, cpu_cores: load.cpu_used_cores },
+        headroom: Amount {
+            memory_bytes: room(load.mem_limit_bytes, load.mem_used_bytes),
+            cpu_cores: room(load.cpu_limit_cores, load.cpu_used_cores),
+        },
+        verdict: standing(&load, promised).name(),
+    }
+}
+
+fn promise(plan: &Plan) -> Limits {
+    Limits {
+        mem_limit_bytes: Some(plan.mem_limit_bytes as f64),
+        mem_soft_bytes: Some(plan.mem_soft_bytes as f64),
+        cpu_limit_cores: Some(plan.cpu_limit_cores),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::Tenant;
+
+    #[test]
+    fn every_query_parses() {
+        for (_, query) in FIGURES {
+            let text = query.replace("$by", BY).replace("$$", OWNED);
+            assert!(parse(&text, &ParseOptions::default()).is_ok(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_row_has_what_was_promised_what_is_enforced_and_what_is_left() {
+        let gib = 1_073_741_824.0;
+        let of = |name, plan, role| {
+            let pairs = [("name", name), ("tenant", "acme"), ("plan", plan), ("role", role)];
+            Labels::from_pairs(pairs)
+        };
+        let figures = BTreeMap::from([
+            (Figure::Used, 0.25 * gib),
+            (Figure::Limit, gib),
+            (Figure::Cores, 0.125),
+            (Figure::Quota, 0.5),
+        ]);
+        let suspended = Tenant { state: Some(TenantState::Suspended), ..Tenant::default() };
+        let owners = OwnersView {
+            tenants: BTreeMap::from([("acme".to_owned(), suspended)]),
+            ..OwnersView::default()
+        };
+        let view = View { owners: Arc::new(owners), ..View::default() };
+        let all = Figures::from([
+            (of("b", "free", "app"), figures.clone()),
+            (of("a", "pro", "app"), figures.clone()),
+            (of("c", "pro", "db"), figures),
+            (of("d", "unheard of", "app"), BTreeMap::from([(Figure::Used, gib)])),
+        ]);
+        let answer = answer(&view, &all);
+        assert_eq!(answer.plans.len(), 3);
+        let verdicts: Vec<_> = answer.containers.iter().map(|r| (r.container, r.verdict)).collect();
+        assert_eq!(
+            verdicts,
+            [("a", "limit differs"), ("b", "fits"), ("c", "fits"), ("d", "unknown")]
+        );
+        let b = &answer.containers[1];
+        assert_eq!(b.headroom, Amount { memory_bytes: Some(0.75 * gib), cpu_cores: Some(0.375) });
+        assert_eq!(b.believed.and_then(|limits| limits.mem_limit_bytes), Some(gib));
+        assert_eq!((b.state, answer.containers[2].believed), (Some("suspended"), None));
+    }
+}
