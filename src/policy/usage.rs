@@ -283,8 +283,11 @@ fn slope_per_hour(points: &[&Point]) -> Option<f64> {
 
 /// Requests of the newer half of the points per those of the older half.
 fn traffic(points: &[&Point]) -> Option<f64> {
-    let requests: Option<Vec<f64>> = points.iter().map(|point| point.requests).collect();
-    let requests = requests.filter(|all| all.len() >= POINTS_MIN)?;
+    // A rate is not there in the first minute; one point without it must not hide the others.
+    let requests: Vec<f64> = points.iter().filter_map(|point| point.requests).collect();
+    if requests.len() < POINTS_MIN {
+        return None;
+    }
     let (old, new) = requests.split_at(requests.len() / 2);
     let mean = |part: &[f64]| part.iter().sum::<f64>() / part.len() as f64;
     (mean(old) > 0.0).then(|| mean(new) / mean(old))

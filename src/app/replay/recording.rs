@@ -17,7 +17,7 @@ use super::report::Report;
 use super::world::{Surroundings, World};
 use crate::app::capture::{Capture, PageReader};
 use crate::app::config::Config;
-use crate::base::{Labels, TargetId, Timestamp, format_rfc3339};
+use crate::base::{Labels, Now, TargetId, Timestamp, format_rfc3339};
 use crate::containers::{Happening, Report as Told};
 use crate::docker::read_event;
 use crate::engine::{Event, Setup};
@@ -164,8 +164,8 @@ fn happenings(path: &Path) -> anyhow::Result<Vec<Happening>> {
 struct Recorded<'a>(&'a [Track]);
 
 impl Surroundings for Recorded<'_> {
-    fn page(&mut self, target: TargetId, at: Timestamp) -> Result<Vec<u8>, String> {
-        self.0[target.0 as usize].page(at)
+    fn page(&mut self, target: TargetId, now: Now) -> Result<Vec<u8>, String> {
+        self.0[target.0 as usize].page(now.wall)
     }
 }
 

@@ -61,8 +61,9 @@ pub struct Action {
     pub outcome: Option<String>,
     #[serde(skip)]
     pub(super) after: Duration,
+    /// The labels of that alert.
     #[serde(skip)]
-    pub(super) labels: Labels,
+    pub labels: Labels,
 }
 
 /// An action that was held.

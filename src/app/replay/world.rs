@@ -22,18 +22,18 @@ const SCRAPE_TAKES: Duration = Duration::from_millis(20);
 /// What a failed scrape is counted under.
 const FAILED: &str = "replay";
 
-/// What answers the engine. Times are those of the wall clock.
+/// What answers the engine.
 pub trait Surroundings {
-    /// What a target says when it is asked at that time, or why it says nothing.
-    fn page(&mut self, target: TargetId, at: Timestamp) -> Result<Vec<u8>, String>;
+    /// What a target says when it is asked, or why it says nothing.
+    fn page(&mut self, target: TargetId, now: Now) -> Result<Vec<u8>, String>;
 
     /// Whether an Alertmanager instance takes a post.
-    fn post(&mut self, _at: Timestamp, _post: &Post) -> Verdict {
+    fn post(&mut self, _now: Now, _post: &Post) -> Verdict {
         Verdict::Accepted
     }
 
     /// What the Control Plane answers to a webhook.
-    fn deliver(&mut self, _at: Timestamp, _event: &outbox::Event) -> Outcome {
+    fn deliver(&mut self, _now: Now, _event: &outbox::Event) -> Outcome {
         Outcome::Accepted(Answer::default())
     }
 }
@@ -238,7 +238,7 @@ impl<S: Surroundings> World<S> {
         match request {
             Request::Scrape { target, anew } => self.scrape(target, anew),
             Request::Post(post) => {
-                let verdict = self.surroundings.post(at, &post);
+                let verdict = self.surroundings.post(self.now, &post);
                 if verdict == Verdict::Accepted {
                     let told = post.alerts.into_iter().map(|what| Told { after, at, what });
                     self.heard.extend(told);
@@ -256,13 +256,12 @@ impl<S: Surroundings> World<S> {
     }
 
     fn scrape(&mut self, id: TargetId, anew: bool) {
-        let at = self.now.wall;
         let Some(target) = self.targets.get_mut(id.0 as usize) else { return };
         if anew {
             target.cache.reset();
         }
         let read = |body: Vec<u8>| target.reader.read(&mut target.cache, &self.selection, &body);
-        let result = self.surroundings.page(id, at).and_then(read);
+        let result = self.surroundings.page(id, self.now).and_then(read);
         let result = result.map_err(|message| ScrapeFailure { reason: FAILED, message });
         let scraped = Scraped { target: id, duration: SCRAPE_TAKES, result };
         self.answer(SCRAPE_TAKES, Event::Scraped(scraped));
@@ -272,7 +271,7 @@ impl<S: Surroundings> World<S> {
         let (after, at) = (self.now.monotonic, self.now.wall);
         let event: outbox::Event =
             serde_json::from_str(&attempt.body).expect("the engine made the body from an event");
-        let outcome = self.surroundings.deliver(at, &event);
+        let outcome = self.surroundings.deliver(self.now, &event);
         if matches!(outcome, Outcome::Accepted(_)) {
             self.delivered.push(Told { after, at, what: event });
         }

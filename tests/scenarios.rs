@@ -1,0 +1,247 @@
+//! Scenario files (docs/scenarios.md) under the real engine and the shipped rules, in virtual time:
+//! each says what happens on a host and what must and must not be done. `PLIMSOLL_SCENARIO_DIR` runs
+//! the files of another folder; `UPDATE_GOLDEN=1` writes docs/judgement-table.md.
+
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use plimsoll::app::capture::PageReader;
+use plimsoll::app::replay::{Report, World};
+use plimsoll::base::{Labels, Timestamp, format_duration};
+use plimsoll::containers::{ContainerId, Happening as Docker, Report as Told, What};
+use plimsoll::engine::{Event, Setup, Switches};
+
+#[path = "scenarios/file.rs"]
+mod file;
+#[path = "scenarios/host.rs"]
+mod host;
+#[path = "scenarios/shape.rs"]
+mod shape;
+#[expect(dead_code, reason = "pages are read by the replay's own reader")]
+#[path = "support/mod.rs"]
+mod support;
+#[path = "scenarios/verdict.rs"]
+mod verdict;
+
+use file::{Happening, Scenario};
+use host::{EPOCH, Host};
+use verdict::Verdict;
+
+/// How many scenarios the tree has at least.
+const LEAST: usize = 40;
+
+fn root(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+/// The engine's setup of a scenario.
+fn setup(scenario: &Scenario) -> Setup {
+    let mut rules = Vec::new();
+    for name in ["containers", "m2", "plimsoll"].iter().filter(|_| !scenario.rules_alone) {
+        let path = format!("rules/{name}.yml");
+        rules.push((path.clone(), std::fs::read_to_string(root(&path)).expect("shipped rules")));
+    }
+    if !scenario.rules.is_empty() {
+        rules.push(("scenario.yml".to_owned(), scenario.rules.clone()));
+    }
+    let mut setup = support::setup(&host::config(scenario), &rules);
+    // Not those of the machine that runs the test.
+    let cgroup = [("__name__", "plimsoll_host_cgroup_version"), ("host", "web-7")];
+    setup.constants = vec![(Labels::from_pairs(cgroup), 2.0)];
+    setup
+}
+
+/// Lives through a scenario.
+fn run(scenario: Scenario) -> Verdict {
+    let scenario = Rc::new(scenario);
+    let of = Rc::clone(&scenario);
+    let limits = setup(&scenario).policy.limits;
+    let mut world = World::new(move || setup(&of), EPOCH, Host::new(Rc::clone(&scenario)));
+    if !scenario.target.absent {
+        let labels = Labels::from_pairs([("job", "cadvisor"), ("instance", "127.0.0.1:8080")]);
+        world.add_target(PageReader::new(labels), scenario.interval);
+    }
+    let mut switches = Switches::default();
+    for (at, what) in &scenario.events {
+        match what {
+            Happening::Docker { name, what, exit_code } => {
+                world.at(*at, Event::Docker(Told::Happened(docker(name, what, *exit_code, *at))));
+            }
+            Happening::Kill(on) => {
+                switches.kill = *on;
+                world.at(*at, Event::Switches(switches.clone()));
+            }
+            Happening::Busy(services) => {
+                switches.busy = services.iter().cloned().collect();
+                world.at(*at, Event::Switches(switches.clone()));
+            }
+            Happening::Clock(seconds) => world.step_clock(*at, seconds * 1000),
+            Happening::Crash(down) => world.kill(*at, *at + *down),
+            Happening::Disk(works) => world.disk(*at, *works),
+            _ => {}
+        }
+    }
+    world.run(scenario.lasts, |_| {});
+    let report = Report::of(&world, &limits);
+    verdict::judge(&scenario, &world, &report)
+}
+
+fn docker(name: &str, what: &str, exit_code: i64, at: Duration) -> Docker {
+    let what = match what {
+        "start" => What::Start,
+        "oom" => What::Oom,
+        "die" => What::Die { exit_code },
+        "kill" => What::Kill { signal: 15 },
+        "stop" => What::Stop,
+        "restart" => What::Restart,
+        "destroy" => What::Destroy,
+        "create" => What::Create,
+        other => panic!("`{other}` is no event that scenarios know"),
+    };
+    let id = ContainerId::new(&host::id_of(name, 1)).expect("64 digits");
+    let at_nanos = (EPOCH + at).0 * 1_000_000;
+    Docker { id, name: name.to_owned(), at_nanos, what }
+}
+
+/// The scenario files of a folder, in order.
+fn files(folder: &Path) -> Vec<(String, String)> {
+    let listing = std::fs::read_dir(folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
+    let paths = listing.map(|entry| entry.expect("can be listed").path());
+    let mut paths: Vec<PathBuf> =
+        paths.filter(|path| path.extension().is_some_and(|end| end == "yml")).collect();
+    paths.sort();
+    let read = |path: &PathBuf| std::fs::read_to_string(path).expect("can be read");
+    paths.iter().map(|path| (path.display().to_string(), read(path))).collect()
+}
+
+/// Every scenario's title and verdict, a few at a time.
+fn run_all(files: &[(String, String)]) -> Vec<(String, Result<Verdict, String>)> {
+    let next = AtomicUsize::new(0);
+    let done = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(2, usize::from) {
+            scope.spawn(|| {
+                while let Some((name, text)) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let verdict = file::load(name, text).map(|scenario| {
+                        let title = scenario.title.clone();
+                        (title, run(scenario))
+                    });
+                    done.lock().expect("no thread panics with it").push((name.clone(), verdict));
+                }
+            });
+        }
+    });
+    let mut done = done.into_inner().expect("no thread panicked");
+    done.sort_by(|a, b| a.0.cmp(&b.0));
+    let shown = |(name, verdict): (String, Result<(String, Verdict), String>)| match verdict {
+        Ok((title, verdict)) => (format!("{name}\n{title}"), Ok(verdict)),
+        Err(error) => (name, Err(error)),
+    };
+    done.into_iter().map(shown).collect()
+}
+
+/// The table of docs/judgement-table.md.
+fn table(all: &[(String, Result<Verdict, String>)]) -> String {
+    let mut text = String::from(
+        "# Judgement over all scenarios\n\nMade by `tests/scenarios.rs` (`UPDATE_GOLDEN=1 cargo test --test scenarios`) \
+         from the files in `tests/scenarios/`, whose\nformat is in [scenarios.md](scenarios.md). Right: actions \
+         that a scenario demands and that came. Wrong: actions that happen today and\nthat its author holds to be \
+         wrong (`wrong: true`). Lead: from the first alert above `info` to the OOM kill that came, or that would \
+         have come if\nnothing had been done; the least of the containers.\n\nAn action that nobody expects, or one \
+         that does not come, fails the test: the table then stays as it was. So it tells how much is demanded\nand \
+         what is known to be wrong, by the judgement of those who wrote the scenarios; it is no measurement on \
+         hosts of others.\n\n         | scenario | what happens | right | wrong | missed | lead |\n|---|---|---|---|---|---|\n",
+    );
+    let (mut right, mut wrong, mut missed) = (0, 0, 0);
+    for (name, verdict) in all {
+        let Ok(verdict) = verdict else { continue };
+        let (path, title) = name.split_once('\n').unwrap_or((name, ""));
+        let file = Path::new(path).file_stem().unwrap_or_default().to_string_lossy();
+        let lead = verdict.lead.map_or("–".to_owned(), format_duration);
+        let Verdict { right: r, wrong: w, missed: m, .. } = verdict;
+        writeln!(text, "| `{file}` | {title} | {r} | {w} | {m} | {lead} |").expect("a string");
+        (right, wrong, missed) = (right + r, wrong + w, missed + m);
+    }
+    let share = |part: usize, rest: usize| 100.0 * part as f64 / (part + rest).max(1) as f64;
+    writeln!(
+        text,
+        "\n{} scenarios: {right} right actions, {wrong} wrong, {missed} missed; precision {:.1} %, recall {:.1} %.",
+        all.len(),
+        share(right, wrong),
+        share(right, missed),
+    )
+    .expect("a string");
+    text
+}
+
+fn failures(all: &[(String, Result<Verdict, String>)]) -> Vec<String> {
+    let told = |(name, verdict): &(String, Result<Verdict, String>)| {
+        let name = name.replace('\n', ": ");
+        match verdict {
+            Err(error) => vec![error.clone()],
+            Ok(verdict) => {
+                verdict.failures.iter().map(|why| format!("{name}\n    {why}")).collect()
+            }
+        }
+    };
+    all.iter().flat_map(told).collect()
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "a test asks its environment which files to run")]
+fn every_scenario_does_what_it_says() {
+    let other = std::env::var("PLIMSOLL_SCENARIO_DIR").ok();
+    let folder = other.as_ref().map_or(root("tests/scenarios"), PathBuf::from);
+    let files = files(&folder);
+    assert!(!files.is_empty(), "{}: no scenario in it", folder.display());
+    let all = run_all(&files);
+    let failures = failures(&all);
+    assert!(failures.is_empty(), "{} failures\n{}", failures.len(), failures.join("\n"));
+    if other.is_some() {
+        return;
+    }
+    assert!(files.len() >= LEAST, "{} scenarios", files.len());
+    let (path, table) = (root("docs/judgement-table.md"), table(&all));
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(&path, &table).expect("can be written");
+    }
+    let written = std::fs::read_to_string(&path).unwrap_or_default();
+    assert_eq!(written, table, "docs/judgement-table.md is old: run with UPDATE_GOLDEN=1");
+}
+
+/// A leak that is restarted once, told wrongly in each of these ways.
+#[test]
+fn what_is_expected_wrongly_is_seen() {
+    let scenario = |expect: &str| {
+        let text = format!(
+            "scenario: x\nlasts: 40m\ncontainers:\n  acme-app:\n    working_set: ['0.5..1 over 30m']\n    \
+             after_restart: 0.3\nexpect: {expect}\n"
+        );
+        run(file::load("x.yml", &text).unwrap_or_else(|e| panic!("{e}"))).failures.join("\n")
+    };
+    let alert = "alerts: [{alert: TenantMemoryWillOom}]";
+    assert_eq!(scenario(&format!("{{{alert}, actions: [{{action: restart, times: 1}}]}}")), "");
+    for (expect, why) in [
+        (format!("{{{alert}}}"), "nobody expected restart acme/app"),
+        ("{actions: [{action: restart}]}".to_owned(), "nobody expected TenantMemoryWillOom"),
+        (format!("{{{alert}, actions: [{{action: restart, times: 2}}]}}"), "1 times, not 2..2"),
+        (format!("{{{alert}, actions: [{{action: restart, at: 1m}}]}}"), "not in 0s..2m"),
+        (format!("{{{alert}, actions: [{{action: restart, of: {{tenant: b}}}}]}}"), "0 times"),
+        (
+            format!("{{{alert}, actions: [{{action: restart}}], holds: [{{reason: busy}}]}}"),
+            "hold busy",
+        ),
+    ] {
+        let said = scenario(&expect);
+        assert!(said.contains(why), "{expect}: {said}");
+    }
+}
+
+#[test]
+fn the_wall_clock_begins_where_slots_do() {
+    assert_eq!(EPOCH, Timestamp(EPOCH.0 / 60_000 * 60_000));
+}
