@@ -22,6 +22,8 @@ mod cast;
 mod driver;
 #[path = "replay/early.rs"]
 mod early;
+#[path = "replay/judged.rs"]
+mod judged;
 #[path = "replay/m2.rs"]
 mod m2;
 #[path = "support/mod.rs"]

@@ -118,34 +118,38 @@ fn files(folder: &Path) -> Vec<(String, String)> {
     paths.iter().map(|path| (path.display().to_string(), read(path))).collect()
 }
 
-/// Every scenario's title and verdict, a few at a time.
-fn run_all(files: &[(String, String)]) -> Vec<(String, Result<Verdict, String>)> {
+type Judged = (String, Result<Verdict, String>);
+
+/// One file's scenario: its name and title, and its verdict.
+fn judge((name, text): &(String, String)) -> Judged {
+    match file::load(name, text) {
+        Ok(scenario) => (format!("{name}\n{}", scenario.title), Ok(run(scenario))),
+        Err(error) => (name.clone(), Err(error)),
+    }
+}
+
+/// Every scenario, a few at a time, in the order of their files.
+fn run_all(files: &[(String, String)]) -> Vec<Judged> {
     let next = AtomicUsize::new(0);
     let done = Mutex::new(Vec::new());
+    let work = || {
+        while let Some(file) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let judged = judge(file);
+            done.lock().expect("no thread panics with it").push(judged);
+        }
+    };
     std::thread::scope(|scope| {
         for _ in 0..std::thread::available_parallelism().map_or(2, usize::from) {
-            scope.spawn(|| {
-                while let Some((name, text)) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let verdict = file::load(name, text).map(|scenario| {
-                        let title = scenario.title.clone();
-                        (title, run(scenario))
-                    });
-                    done.lock().expect("no thread panics with it").push((name.clone(), verdict));
-                }
-            });
+            scope.spawn(work);
         }
     });
     let mut done = done.into_inner().expect("no thread panicked");
     done.sort_by(|a, b| a.0.cmp(&b.0));
-    let shown = |(name, verdict): (String, Result<(String, Verdict), String>)| match verdict {
-        Ok((title, verdict)) => (format!("{name}\n{title}"), Ok(verdict)),
-        Err(error) => (name, Err(error)),
-    };
-    done.into_iter().map(shown).collect()
+    done
 }
 
 /// The table of docs/judgement-table.md.
-fn table(all: &[(String, Result<Verdict, String>)]) -> String {
+fn table(all: &[Judged]) -> String {
     let mut text = String::from(
         "# Judgement over all scenarios\n\nMade by `tests/scenarios.rs` (`UPDATE_GOLDEN=1 cargo test --test scenarios`) \
          from the files in `tests/scenarios/`, whose\nformat is in [scenarios.md](scenarios.md). Right: actions \
@@ -178,8 +182,8 @@ fn table(all: &[(String, Result<Verdict, String>)]) -> String {
     text
 }
 
-fn failures(all: &[(String, Result<Verdict, String>)]) -> Vec<String> {
-    let told = |(name, verdict): &(String, Result<Verdict, String>)| {
+fn failures(all: &[Judged]) -> Vec<String> {
+    let told = |(name, verdict): &Judged| {
         let name = name.replace('\n', ": ");
         match verdict {
             Err(error) => vec![error.clone()],

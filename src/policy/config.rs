@@ -66,6 +66,9 @@ pub struct Limits {
     pub after_change: Duration,
     /// After this long a request must not be carried out any more.
     pub expiry: Duration,
+    /// Below this memory limit a plan is raised before its tenants are asked to pay more (document
+    /// A §4.4: recommended minimum for Free).
+    pub plan_floor_bytes: u64,
     /// Episodes within seven days before a nudge.
     pub nudge_episodes: u64,
     /// The oldest evidence that may act, unless three scrape intervals are longer.
@@ -86,6 +89,7 @@ impl Default for Limits {
             start_grace: Duration::from_secs(5 * 60),
             after_change: Duration::from_secs(10 * 60),
             expiry: Duration::from_secs(15 * 60),
+            plan_floor_bytes: 1 << 30,
             nudge_episodes: 3,
             evidence_age: Duration::from_secs(120),
         }

@@ -21,10 +21,6 @@ use crate::rules::Action as Asked;
 
 /// Roles whose containers may be restarted; all others, unknown ones too, may not.
 const RESTARTABLE: [&str; 2] = ["app", "worker"];
-/// Below this hard limit a plan is raised before its tenants are asked to pay more (document A §4.4:
-/// recommended minimum for Free).
-const PLAN_FLOOR_BYTES: u64 = 1024 * 1024 * 1024;
-
 /// A need must stay below this share of the next plan's limit, or the nudge would not help.
 const FIT_RATIO: f64 = 0.9;
 
@@ -155,8 +151,9 @@ fn nudge(case: &Case<'_>, config: &PolicyConfig) -> Chosen {
         return Ok(advice(&format!("plan_limits.{}", plan.name), why));
     }
     let throttled = diagnose(&evidence.symptoms) == Cause::CpuSaturation;
-    if !throttled && plan.mem_limit_bytes < PLAN_FLOOR_BYTES {
-        return Ok(raise_the_floor(plan));
+    let floor = config.limits.plan_floor_bytes;
+    if !throttled && plan.mem_limit_bytes < floor {
+        return Ok(raise_the_floor(plan, floor));
     }
     let variable = format!("plan_limits.{}", plan.name);
     let Some(next) = config.plans.next(&plan.name) else {
@@ -190,11 +187,11 @@ pub(super) fn fits(case: &Case<'_>, next: &Plan) -> bool {
     needed < FIT_RATIO * next.mem_limit_bytes as f64
 }
 
-fn raise_the_floor(plan: &Plan) -> Choice {
+fn raise_the_floor(plan: &Plan, floor: u64) -> Choice {
     let variable = format!("plan_limits.{}.mem_limit", plan.name);
     let mut choice = advice(&variable, "the plan is below the recommended minimum");
     choice.params.insert("current".to_owned(), Value::from(plan.mem_limit_bytes));
-    choice.params.insert("recommended".to_owned(), Value::from(PLAN_FLOOR_BYTES));
+    choice.params.insert("recommended".to_owned(), Value::from(floor));
     choice
 }
 

@@ -197,8 +197,8 @@ fn events(delivered: &[Told<Event>]) -> Vec<Seen> {
 
 fn outcomes(facts: &[Told<Fact>]) -> Vec<Seen> {
     let seen = |told: &Told<Fact>| match &told.what {
-        Fact::Outcome { subject, outcome, .. } => {
-            let of = BTreeMap::from([("subject".to_owned(), subject.clone())]);
+        Fact::Outcome { request, outcome, .. } => {
+            let of = BTreeMap::from([("subject".to_owned(), request.subject.clone())]);
             Some(Seen { what: (*outcome).to_owned(), of, at: told.after, to: None })
         }
         _ => None,

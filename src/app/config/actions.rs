@@ -72,6 +72,7 @@ fn limits(fields: &mut Fields<'_, '_>) -> Limits {
         start_grace: fields.or("start_grace", default.start_grace, read::duration),
         after_change: fields.or("after_change", default.after_change, read::duration),
         expiry: fields.or("expiry", default.expiry, duration),
+        plan_floor_bytes: fields.or("plan_floor", default.plan_floor_bytes, read::bytes),
         nudge_episodes: fields.or("nudge_episodes", default.nudge_episodes, read::integer),
         evidence_age: fields.or("evidence_age", default.evidence_age, duration),
     }

@@ -1,0 +1,91 @@
+//! Judgement over the recorded host: every threshold scaled to its sixteen minutes, each container
+//! against what was truly done to it. Nobody carries restarts out in a recording, so those are
+//! ineffective and the next rung follows.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use plimsoll::app::config::Config;
+use plimsoll::app::replay::{Kill, Recording, Report, replay};
+use plimsoll::engine::Setup;
+use plimsoll::yaml::Problems;
+
+use super::{cast, data, support};
+
+/// Cool-downs and grace in a fifteenth of their time; the plans of the recording are an eighth of the
+/// real ones, so their floor is too. The plan of what the kernel kills is in the mapping, because only Docker
+/// knows the labels of a container that the fused count is about, and its inventory was not recorded.
+const CONFIG: &str = "
+global: {scrape_interval: 5s, evaluation_interval: 5s}
+host: web-7
+trust_labels: true
+scrape_configs: []
+mode: act
+actions:
+  nudge: act
+  restart_cool_down: 60s
+  restarts_at_once: 3
+  start_grace: 10s
+  after_change: 30s
+  nudge_episodes: 1
+  plan_floor: 64MiB
+tenants:
+  - {match: {name: 'acme-worker'}, tenant: acme, plan: free, role: worker}
+  - {match: {name: 'globex-forker'}, tenant: globex, plan: pro, role: app}
+  - match: {name: '(acme|globex|initech|cyberdyne|umbrella|stark|wayne|hooli|piper|aviato)-.*'}
+    tenant: '$1'
+    role: app
+plans:
+  free: {order: 1, mem_limit: 64MiB, mem_soft: 32MiB, cpu_limit: 0.0625}
+  pro: {order: 2, mem_limit: 256MiB, mem_soft: 128MiB, cpu_limit: 0.1875}
+  enterprise: {order: 3, mem_limit: 1GiB, mem_soft: 512MiB, cpu_limit: 0.5}
+";
+
+fn judged() -> Report {
+    let mut problems = Problems::default();
+    let config = Config::read("plimsoll.yaml", CONFIG, Path::new("/"), &mut problems);
+    assert!(!problems.has_errors(), "{problems}");
+    let config = config.expect("without errors there is a configuration");
+    let recording = Recording::open(&data("trim"), Some("cadvisor")).expect("a recording");
+    let setup = || -> Setup { support::setup(CONFIG, &cast::shipped_rules(10)) };
+    replay(&recording, &config, setup, |_| {})
+}
+
+#[test]
+fn every_container_gets_what_it_needs_and_no_more() {
+    let report = judged();
+    assert_eq!(report.problems, Vec::<String>::new());
+    // By container: what was asked for, apart from advice.
+    let mut touched: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    let mut advised: Vec<&str> = Vec::new();
+    for action in &report.actions {
+        let name = action.labels.get("name").unwrap_or_default();
+        match action.action.as_str() {
+            "advise" => advised.push(name),
+            kind => touched.entry(name).or_default().push(kind),
+        }
+    }
+    let want = BTreeMap::from([
+        // Its working set passes 90 % and stays.
+        ("acme-api", vec!["restart"]),
+        // The kernel kills it every 103 s: a restart does not help, a bigger plan is suggested.
+        ("acme-worker", vec!["restart", "nudge"]),
+        // The same by a child that grows, under pro.
+        ("globex-forker", vec!["restart", "nudge"]),
+        // Throttled in every period with its quota used up.
+        ("initech-cruncher", vec!["nudge"]),
+    ]);
+    assert_eq!(touched, want, "{:#?}", report.actions);
+    assert!(advised.contains(&"cyberdyne-svc"), "{advised:?}");
+    for quiet in ["piper-cache", "legacy-cron", "umbrella-idle", "stark-web", "wayne-app"] {
+        assert!(!advised.contains(&quiet), "{quiet}: {advised:?}");
+    }
+    // What truly happened stands beside it.
+    let kills = |name: &'static str| -> Vec<&Kill> {
+        report.kills.iter().filter(|k| k.name == name).collect()
+    };
+    assert_eq!((kills("acme-worker").len(), kills("globex-forker").len()), (9, 7));
+    for kill in kills("acme-worker") {
+        assert!(kill.warned_seconds >= Some(20.0), "{kill:?}");
+    }
+}
