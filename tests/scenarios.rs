@@ -158,7 +158,8 @@ fn table(all: &[Judged]) -> String {
          have come if\nnothing had been done; the least of the containers.\n\nAn action that nobody expects, or one \
          that does not come, fails the test: the table then stays as it was. So it tells how much is demanded\nand \
          what is known to be wrong, by the judgement of those who wrote the scenarios; it is no measurement on \
-         hosts of others.\n\n         | scenario | what happens | right | wrong | missed | lead |\n|---|---|---|---|---|---|\n",
+         hosts of others.\n\n\
+         | scenario | what happens | right | wrong | missed | lead |\n|---|---|---|---|---|---|\n",
     );
     let (mut right, mut wrong, mut missed) = (0, 0, 0);
     for (name, verdict) in all {

@@ -225,9 +225,11 @@ fn heard(world: &World<Host>) -> Vec<Seen> {
 
 /// Rules that failed and slots that were missed: what no run has.
 fn trouble(facts: &[Told<Fact>]) -> Vec<String> {
-    let bad = |fact: &Fact| match fact {
-        Fact::RuleFailed { .. } | Fact::SeriesRefused { .. } | Fact::RowUnreadable { .. } => true,
-        _ => false,
+    let bad = |fact: &Fact| {
+        matches!(
+            fact,
+            Fact::RuleFailed { .. } | Fact::SeriesRefused { .. } | Fact::RowUnreadable { .. }
+        )
     };
     facts.iter().filter(|told| bad(&told.what)).map(|told| format!("{:?}", told.what)).collect()
 }
