@@ -17,11 +17,21 @@ fn our_own_expressions_parse_and_round_trip() {
     for file in files("tests/promqltest") {
         let text = std::fs::read_to_string(&file).expect("the file can be read");
         for expr in expressions(&text) {
-            survives_printing(expr, shape(expr).unwrap_or_else(|error| panic!("{error}")));
+            match shape(expr) {
+                Ok(shape) => survives_printing(expr, shape),
+                // A duration that comes out below zero is refused where it is written.
+                Err(error) => assert!(fails_as_expected(&text, expr), "{error}"),
+            }
             parsed += 1;
         }
     }
     assert!(parsed > 50, "only {parsed} expressions were found");
+}
+
+/// Whether the file expects this expression to fail.
+fn fails_as_expected(text: &str, expr: &str) -> bool {
+    let after = text.split_once(&format!(" {expr}\n")).map(|(_, after)| after);
+    after.is_some_and(|after| after.trim_start().starts_with("expect fail"))
 }
 
 proptest! {
