@@ -18,7 +18,8 @@ fuzz_target!(|text: &str| {
     }
     let options = LintOptions {
         scrape_interval: Duration::from_secs(15),
-        longest_retention: Duration::from_secs(3600),
+        window_bytes: 64 << 20,
+        exposed: None,
         disabled: Vec::new(),
     };
     let linted = check(&files, &options);
