@@ -142,7 +142,7 @@ fn an_alert_that_alertmanager_refuses_costs_no_other() {
         wait_until(alert, 15, || receiver.states(alert) == ["firing"]);
     }
     assert_eq!(receiver.heard("Dashed")[0].body["labels"]["a_b_c"], "x");
-    home.wait_for_log("refused for good", 10);
+    home.wait_for_log("refuses an alert for good", 10);
     page.set("load 0.5\n");
     for alert in ["High", "Dashed"] {
         wait_until(alert, 15, || receiver.states(alert) == ["firing", "resolved"]);
