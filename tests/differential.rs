@@ -1,6 +1,6 @@
 //! Random queries over random series, asked of the evaluator and of a real Prometheus 2.42.
 //!
-//! Needs Debian's `prometheus` (with `promtool`), so it stands behind the feature `live`. Results
+//! Needs Debian's `prometheus` (with `promtool`), so plain `cargo test` leaves it out. Results
 //! agree to 1e-9 relative; each difference that is known is named in [`exclusions`], with its
 //! reason, and shown to be needed. `SEED=n QUERIES=m` runs elsewhere or longer.
 

@@ -2,7 +2,7 @@
 //! texts of errors are those of the recorded answers.
 //!
 //! What is scraped and which rules run is rebuilt from the answers themselves. Reads
-//! `../shared/data/prometheus-2.42-api.txt`, so it stands behind the feature `live`. Every
+//! `../shared/data/prometheus-2.42-api.txt`, so plain `cargo test` leaves it out. Every
 //! difference that is allowed is named in [`DIFFERENT`], with its reason.
 
 mod running;

@@ -1,9 +1,8 @@
 //! plimsoll beside a real Prometheus: both scrape one exporter and load one rule file, then both are
 //! asked the same, and the answers are compared. And vmalert, whose data source is plimsoll alone.
 //!
-//! Needs Debian's `prometheus` (2.42) and `victoria-metrics` (1.79, for `vmalert`), so it stands
-//! behind the feature `live`. Values that depend on
-//! when each of the two scraped are compared by shape or within a bound; every other difference
+//! Needs Debian's `prometheus` (2.42) and `victoria-metrics` (1.79, for `vmalert`), so
+//! plain `cargo test` leaves it out. Values that depend on when each of the two scraped are compared by shape or within a bound; every other difference
 //! that is allowed is named here, with its reason.
 
 mod running;

@@ -7,8 +7,8 @@
 //! The journal is opened from the copy and compared with what the child had acknowledged. A crash
 //! of the process alone would show nothing, since the page cache survives it.
 //!
-//! It needs root, so it stands behind the feature `live`, and it has a `main` of its own, because
-//! the same binary is the child: `cargo test --features live,sled --test powercut -- <cuts>`.
+//! It needs root, so plain `cargo test` leaves it out, and it has a `main` of its own, because
+//! the same binary is the child: `cargo test --features sled --test powercut -- <cuts>`.
 #![expect(
     clippy::disallowed_methods,
     clippy::print_stdout,

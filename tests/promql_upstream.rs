@@ -1,6 +1,6 @@
 //! Every expression of Prometheus's own test files parses and survives printing.
 //!
-//! Reads `../shared/data/promqltest/v3.14.0`, so it stands behind the feature `live`. Left out by
+//! Reads `../shared/data/promqltest/v3.14.0`, so plain `cargo test` leaves it out. Left out by
 //! name, never silently: the modifiers `anchored` and `smoothed`, which are refused by design, and
 //! one string that is not UTF-8.
 

@@ -352,12 +352,12 @@ fn dependencies_are_few_and_each_has_its_reason() {
     assert_eq!(manifest_faults(&many).len(), 1, "too many");
 }
 
-/// Test targets that run without the feature `live`, by path: every file right below tests/ and every directory there
-/// with a `main.rs`, unless Cargo.toml says that the target requires the feature.
+/// Test targets that plain `cargo test` runs, by path: every file right below tests/ and every directory there
+/// with a `main.rs`, unless Cargo.toml says `test = false`.
 fn hermetic_targets(sources: &[Source], manifest: &str) -> Vec<String> {
     let tables = manifest.split("\n[").filter_map(|table| table.strip_prefix("[test]]\n"));
     let live: Vec<&str> = tables
-        .filter(|table| table.contains("\nrequired-features = [\"live\"]"))
+        .filter(|table| table.contains("\ntest = false"))
         .filter_map(|table| {
             table.lines().find_map(|l| l.strip_prefix("name = \"")?.strip_suffix('"'))
         })
@@ -425,7 +425,7 @@ fn reaching_out(sources: &[Source], manifest: &str) -> Vec<String> {
         for source in included(sources, &target) {
             if without_comments(&source.text).contains(word) {
                 let path = source.path;
-                faults.push(format!("{target}: {path} reads {word} without `required-features`"));
+                faults.push(format!("{target}: {path} reads {word} without `test = false`"));
             }
         }
     }

@@ -76,6 +76,8 @@ pub struct Reading {
     pub value: f64,
     /// When the container had been started, if the same source says so.
     pub started_at: Option<Timestamp>,
+    /// Whether Docker knows the container, and so tells of each end itself.
+    pub is_watched: bool,
 }
 
 /// The last reading of a counter.
@@ -182,7 +184,7 @@ impl OomLedger {
     /// started again (cAdvisor reads old kernel messages anew, and fewer each time): no kill. With
     /// another start of the container it is a new cgroup, and all its kills are new.
     pub fn read(&mut self, who: Who<'_>, reading: Reading) {
-        let Reading { source, at, value, started_at } = reading;
+        let Reading { source, at, value, started_at, is_watched } = reading;
         if !(0.0..=f64::MAX).contains(&value) {
             return;
         }
@@ -213,7 +215,8 @@ impl OomLedger {
             let key = at.0;
             self.hear(who, Evidence { witness, key, from: from - LATE, to: at, kills });
         }
-        if let (true, Some(start)) = (restarted, started_at) {
+        // Before Docker is heard of a container its start is the process's, and may be a second off.
+        if let (true, false, Some(start)) = (restarted, is_watched, started_at) {
             self.restarted(who, start);
         }
     }
@@ -456,6 +459,7 @@ mod tests {
         rows: Vec<Change>,
         now_s: f64,
         id: ContainerId,
+        is_watched: bool,
     }
 
     fn id(digit: char) -> ContainerId {
@@ -469,7 +473,7 @@ mod tests {
     impl Bench {
         fn new() -> Bench {
             let (ledger, _) = OomLedger::recover([], at(0.0));
-            Bench { ledger, rows: Vec::new(), now_s: 0.0, id: id('a') }
+            Bench { ledger, rows: Vec::new(), now_s: 0.0, id: id('a'), is_watched: false }
         }
 
         fn say(&mut self, what: impl FnOnce(&mut OomLedger, Who<'_>)) -> &mut Bench {
@@ -492,7 +496,8 @@ mod tests {
 
         fn read(&mut self, source: u64, second: f64, value: f64, start: f64) -> &mut Bench {
             let started_at = (start != 0.0).then(|| at(start));
-            let reading = Reading { source, at: at(second), value, started_at };
+            let (at, is_watched) = (at(second), self.is_watched);
+            let reading = Reading { source, at, value, started_at, is_watched };
             self.say(|ledger, who| ledger.read(who, reading))
         }
 
@@ -563,6 +568,17 @@ mod tests {
         // Made after we began to watch: its first reading is its count.
         Bench::new().read(1, 30.0, 2.0, 20.0).check(40.0, "0+2");
         Bench::new().read(1, 30.0, f64::NAN, 20.0).read(1, 31.0, -1.0, 20.0).check(40.0, "0+0");
+    }
+
+    #[test]
+    fn a_start_that_docker_corrects_is_no_end() {
+        // The process's start, a second and a half early, until Docker tells of the container.
+        let mut bench = Bench::new();
+        bench.read(1, 11.0, 0.0, 9.0).oom(11.5);
+        bench.is_watched = true;
+        bench.read(1, 12.0, 1.0, 10.5).check(20.0, "0+1");
+        // With nobody to tell of its end, a later start is one.
+        Bench::new().read(1, 11.0, 0.0, 9.0).oom(11.5).read(1, 12.0, 1.0, 11.6).check(20.0, "1+0");
     }
 
     #[test]

@@ -239,7 +239,8 @@ impl Engine {
             let started_at =
                 newest(counter.start).filter(|s| *s > 0.0).map(Timestamp::from_seconds);
             let name = self.containers.first_name(id, &counter.name);
-            let reading = Reading { source, at, value, started_at };
+            let is_watched = self.containers.inventory.get(id).is_some();
+            let reading = Reading { source, at, value, started_at, is_watched };
             self.containers.ledger.read(Who { id, name: &name }, reading);
         }
     }

@@ -1,8 +1,11 @@
-//! Real exporters: every line of their pages is read, and none twice.
+//! Real exporters: every line of their pages is read, and none twice. And our own page, held to promtool's lints.
+
+use std::io::Write;
+use std::process::{Command, Stdio};
 
 use crate::peers::Exporter;
-use crate::support::client::get;
-use crate::support::{FakeAlertmanager, Home, Plan, wait_until};
+use crate::support::client::{free_address, get};
+use crate::support::{FakeAlertmanager, Home, Plan, wait_for, wait_until};
 
 /// Names the rules below read.
 const READ: [&str; 2] = ["node_cpu_seconds_total{", "redis_up "];
@@ -79,4 +82,25 @@ fn a_page_read_whole_has_as_many_samples_as_lines() {
 #[test]
 fn what_no_rule_reads_is_counted_and_not_kept() {
     check(false);
+}
+
+#[test]
+fn promtool_finds_nothing_to_lint_on_our_own_page() {
+    let web = free_address();
+    let home = Home::new(&Plan { web: format!("listen: '{web}'"), ..Plan::default() });
+    let _process = home.start();
+    let page = wait_for("a page of a full round", 20, || {
+        get(web, "/metrics").filter(|page| page.contains("plimsoll_rule_group_"))
+    });
+    let mut promtool = Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("promtool starts");
+    promtool.stdin.take().expect("piped").write_all(page.as_bytes()).expect("promtool reads");
+    let output = promtool.wait_with_output().expect("promtool ends");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.is_empty(), "{said}");
 }

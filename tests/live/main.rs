@@ -1,6 +1,6 @@
 //! The whole program beside real peers from Debian's packages, on loopback.
 //!
-//! `cargo test --features live`, as root (a small file system is mounted and filled, a Docker of its
+//! `cargo test --test live`, as root (a small file system is mounted and filled, a Docker of its
 //! own runs). Needs prometheus-alertmanager, prometheus-node-exporter, redis-server,
 //! prometheus-redis-exporter and docker.io; `.ci/run` installs them. A peer that is missing fails its test: nothing is skipped.
 #![expect(
