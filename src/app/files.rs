@@ -102,13 +102,6 @@ pub fn expand(base: &Path, pattern: &str) -> Result<Vec<PathBuf>, String> {
     Ok(found)
 }
 
-/// Replaces a file whole: whoever opens it sees the old or the new one. Not durable by itself.
-pub fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let new = path.with_extension("new");
-    fs::write(&new, bytes)?;
-    fs::rename(new, path)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

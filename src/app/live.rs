@@ -6,6 +6,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use tokio::sync::{mpsc, watch};
 
+use super::checkpoint::CheckpointWriter;
 use super::clock::Clock;
 use super::config::Config;
 use super::docker::DockerWatch;
@@ -85,6 +86,8 @@ pub fn wire(start: Start) -> anyhow::Result<(Crank, Handles)> {
     {
         tracing::warn!(%error, "window checkpoint not used");
     }
+    let checkpoint =
+        checkpoint.map(|path| CheckpointWriter::start(path, clock.monotonic())).transpose()?;
     let mut watch = DockerWatch::default();
     watch.follow(docker, engine.docker_heard_until(), inbox.clone());
     let mut switch_watch = SwitchWatch::default();

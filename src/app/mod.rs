@@ -4,6 +4,7 @@
 
 mod api;
 pub mod capture;
+mod checkpoint;
 pub mod cli;
 mod clock;
 pub mod config;

@@ -4,11 +4,11 @@
 //! the program reaches it only through the inbox.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::checkpoint::CheckpointWriter;
 use super::docker::DockerWatch;
 use super::documents::DocumentWatch;
 use super::reload::Reloaded;
@@ -22,10 +22,10 @@ use crate::send::Secrets;
 
 /// Events that wait at most; senders wait beyond it.
 pub const INBOX: usize = 1024;
-/// The window is written to disk this often.
-const CHECKPOINT_EVERY: Duration = Duration::from_secs(30);
 /// From the stop signal to the end of the process.
 const GRACE: Duration = Duration::from_secs(8);
+/// At most so much of it goes to the last checkpoint.
+const CHECKPOINT_GRACE: Duration = Duration::from_secs(3);
 /// After the journal has used up what it may, this much is left for the audit.
 const AUDIT_GRACE: Duration = Duration::from_secs(1);
 
@@ -71,8 +71,8 @@ pub struct Crank {
     pub secrets: watch::Sender<Option<Secrets>>,
     /// Its conscience, if one is kept.
     pub audit: Option<Ledger>,
-    /// The checkpoint's file, if the window is kept over restarts.
-    pub checkpoint: Option<PathBuf>,
+    /// Writes the window to disk, if it is kept over restarts.
+    pub checkpoint: Option<CheckpointWriter>,
 }
 
 impl Crank {
@@ -82,12 +82,12 @@ impl Crank {
         let clock = self.shell.clock;
         let mut open: BTreeMap<u64, oneshot::Sender<Answer>> = BTreeMap::new();
         let mut next_ticket = 0;
-        let mut next_checkpoint = clock.monotonic() + CHECKPOINT_EVERY;
         // Before anything can be decided.
         self.handle(Event::Switches(self.switched.clone()), &mut open);
         self.handle(targets(&self.shell), &mut open);
         loop {
-            let wakeup = self.engine.next_wakeup().min(next_checkpoint);
+            let due = self.checkpoint.as_ref().and_then(CheckpointWriter::due);
+            let wakeup = self.engine.next_wakeup().min(due.unwrap_or(Duration::MAX));
             let event = tokio::select! {
                 biased;
                 () = &mut stop => break,
@@ -104,15 +104,24 @@ impl Crank {
                     Err(error) => Event::ReloadFailed(error),
                 },
                 () = clock.sleep_until(wakeup) => Event::Tick,
+                Some(written) = written(self.checkpoint.as_mut()) => {
+                    if let Some(checkpoint) = &mut self.checkpoint {
+                        checkpoint.go_on(&self.engine, written);
+                    }
+                    continue;
+                }
             };
             self.handle(event, &mut open);
-            if clock.monotonic() >= next_checkpoint {
-                next_checkpoint = clock.monotonic() + CHECKPOINT_EVERY;
-                self.write_checkpoint();
+            if let Some(checkpoint) = &mut self.checkpoint {
+                checkpoint.begin(&self.engine, clock.monotonic());
             }
         }
-        self.write_checkpoint();
-        let written = self.journal.close(GRACE).await;
+        let stopped = clock.monotonic();
+        if let Some(checkpoint) = self.checkpoint {
+            checkpoint.finish(&self.engine, CHECKPOINT_GRACE).await;
+        }
+        let left = GRACE.saturating_sub(clock.monotonic().saturating_sub(stopped));
+        let written = self.journal.close(left).await;
         let unwritten = match self.audit {
             Some(audit) => audit.close(AUDIT_GRACE).await,
             None => 0,
@@ -188,14 +197,11 @@ impl Crank {
         self.handle(Event::Reload(Box::new(parts.setup)), open);
         targets(&self.shell)
     }
+}
 
-    fn write_checkpoint(&self) {
-        let Some(path) = &self.checkpoint else { return };
-        let written = super::files::replace(path, &self.engine.checkpoint());
-        if let Err(error) = written {
-            tracing::warn!(%error, path = %path.display(), "window checkpoint not written");
-        }
-    }
+/// What became of the part of a checkpoint that is being written, if there is a writer.
+async fn written(checkpoint: Option<&mut CheckpointWriter>) -> Option<std::io::Result<()>> {
+    Some(checkpoint?.written().await)
 }
 
 fn heard(notice: Notice) -> Event {

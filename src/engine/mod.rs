@@ -68,6 +68,7 @@ pub use owners::Told;
 pub use quality::{Figure, Quality};
 pub use recent::{Evaluation, RECENT};
 pub use rehearsal::{Rehearsal, Stage};
+pub use restored::Checkpoint;
 pub use setup::Setup;
 pub use step::{Answer, Content, Request, Step};
 pub use view::{

@@ -19,7 +19,7 @@ use super::target::Target;
 use super::{Engine, GAP_TOLERATED};
 use crate::base::{Labels, METRIC_NAME, Now, TargetId, Timestamp};
 use crate::rules::{Rule, RuleKind};
-use crate::window::{CheckpointError, SeriesId};
+use crate::window::{CheckpointError, CheckpointProgress, SeriesId};
 
 /// Series of the checkpoint that nobody has written since, and what targets fed before it.
 #[derive(Debug, Default)]
@@ -30,6 +30,13 @@ pub(super) struct Restored {
     of_rules: BTreeSet<SeriesId>,
     /// By a target's labels: the metric names it fed when it last answered.
     pub fed: BTreeMap<Labels, BTreeSet<Arc<str>>>,
+}
+
+/// How far a checkpoint has been written.
+#[derive(Debug, Default)]
+pub struct Checkpoint {
+    has_head: bool,
+    window: CheckpointProgress,
 }
 
 impl Restored {
@@ -45,7 +52,7 @@ impl Restored {
 }
 
 impl Engine {
-    /// Fills the window from [`Engine::checkpoint`], before the first event. Ranges count as covered
+    /// Fills the window from all parts of a checkpoint, before the first event. Ranges count as covered
     /// across the restart only if it was short.
     pub fn restore_window(&mut self, checkpoint: &[u8], now: Now) -> Result<(), CheckpointError> {
         let damaged = CheckpointError::Damaged;
@@ -65,9 +72,28 @@ impl Engine {
         Ok(())
     }
 
-    /// The window as bytes, with the time since which it has seen every sample and what each target
-    /// feeds.
+    /// The next part of the window as bytes, which begin with the time since which it has seen every
+    /// sample and with what each target feeds. The flag is false with the last part.
+    pub fn checkpoint_part(&self, checkpoint: &mut Checkpoint) -> (Vec<u8>, bool) {
+        let mut bytes = if checkpoint.has_head { Vec::new() } else { self.checkpoint_head() };
+        checkpoint.has_head = true;
+        let goes_on = self.window.checkpoint_part(&mut checkpoint.window, &mut bytes);
+        (bytes, goes_on)
+    }
+
+    /// All parts at once.
     pub fn checkpoint(&self) -> Vec<u8> {
+        let (mut checkpoint, mut bytes) = (Checkpoint::default(), Vec::new());
+        loop {
+            let (part, goes_on) = self.checkpoint_part(&mut checkpoint);
+            bytes.extend(part);
+            if !goes_on {
+                return bytes;
+            }
+        }
+    }
+
+    fn checkpoint_head(&self) -> Vec<u8> {
         let known = self.targets.values().filter(|target| target.feeds_known);
         let fed: Vec<_> = known.map(|target| (&target.info.labels, &target.feeds)).collect();
         let fed = serde_json::to_vec(&fed).expect("labels and names are JSON");
@@ -75,7 +101,6 @@ impl Engine {
         let mut bytes = self.covered_since.0.to_le_bytes().to_vec();
         bytes.extend(length.to_le_bytes());
         bytes.extend(fed);
-        bytes.extend(self.window.to_checkpoint());
         bytes
     }
 

@@ -12,7 +12,7 @@ mod series;
 mod source;
 mod store;
 
-pub use checkpoint::CheckpointError;
+pub use checkpoint::{CheckpointError, CheckpointProgress};
 pub use detached::Detached;
 pub use matcher::{MatchOp, Matcher, Selector};
 pub use retention::Retention;

@@ -222,9 +222,13 @@ impl Window {
         self.series.iter().enumerate().filter_map(of_slot)
     }
 
-    /// Every series with its samples, in id order (for the checkpoint).
-    pub(super) fn all(&self) -> impl Iterator<Item = (&Labels, &[Sample])> {
-        self.series.iter().flatten().map(|series| (&series.labels, series.samples()))
+    /// The slots from this one on, in the order of ids: labels and samples of each that is in use.
+    pub(super) fn slots_from(
+        &self,
+        first: usize,
+    ) -> impl Iterator<Item = Option<(&Labels, &[Sample])>> {
+        let slots = self.series.iter().skip(first);
+        slots.map(|slot| slot.as_ref().map(|series| (&series.labels, series.samples())))
     }
 
     /// A copy of what a query needs, so that it can be evaluated elsewhere. `None` if it would hold

@@ -1,6 +1,7 @@
 //! A state directory that cannot be used: plimsoll says which and what to do, and does not start.
 
 use std::fs;
+use std::process::Command;
 
 use plimsoll::base::{Change, Table};
 use plimsoll::journal::{self, StoreKind};
@@ -99,6 +100,22 @@ fn a_damaged_checkpoint_costs_the_window_and_nothing_else() {
         wait_until("it scrapes", 10, || home.figure("plimsoll_scrapes_total") > 0.0);
         process.kill();
     }
+}
+
+/// A pipe that nobody reads takes the checkpoint as a disk that hangs does: opening it never ends.
+#[test]
+fn a_checkpoint_that_hangs_holds_neither_the_loop_nor_the_stop() {
+    let (_page, home) = used();
+    let pipe = home.path().join("state/window.new");
+    assert!(Command::new("mkfifo").arg(&pipe).status().expect("mkfifo runs").success());
+    let before = home.log().len();
+    let mut process = home.start();
+    home.wait_for_log("state was taken over", 10);
+    wait_until("it scrapes", 10, || home.figure("plimsoll_scrapes_total") > 0.0);
+    process.signal("TERM");
+    assert!(process.wait(10).success());
+    let said = home.log().split_off(before);
+    assert!(said.contains("window checkpoint not written in time"), "{said}");
 }
 
 #[test]
