@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 
 use super::Engine;
+use super::blame::named;
 use super::fact::{Fact, Judged};
 use crate::alerts::{Alert, AlertState};
 use crate::base::{DeliveryId, Now, Timestamp, fingerprint};
@@ -71,7 +72,7 @@ impl Engine {
     fn history(&self, incident: &Incident, now: Now) -> History {
         let subject = incident.subject();
         match incident.asks {
-            Action::Restart | Action::Decide => {
+            Action::Restart | Action::Decide | Action::Nudge => {
                 let tenant = incident.labels.get("tenant").unwrap_or_default();
                 self.memory.guards.history(&subject, tenant, now, &self.setup.policy.limits)
             }
@@ -97,9 +98,8 @@ impl Engine {
         if decision.to_record().is_some() || is_final(&decision) {
             self.note_judged((group, rule), incident);
         }
-        if let Some(proposal) = decision.to_record() {
-            self.changes.push(self.memory.guards.record(proposal, now, &self.setup.policy.limits));
-        }
+        let limits = &self.setup.policy.limits;
+        self.changes.extend(self.memory.guards.record(&decision, now, limits));
         let held = &mut self.groups[group].rules[rule].held;
         match decision {
             Decision::Act(proposal) => {
@@ -109,8 +109,8 @@ impl Engine {
             Decision::Hold { reason, wanted } => {
                 if held.insert(incident.labels.clone(), reason) != Some(reason) {
                     let action = wanted.map(|proposal| proposal.action.kind.name());
-                    let about = (incident, evidence);
-                    self.tell_hold(about, action, (reason, circumstances.lifts(reason)));
+                    let lifted_by = circumstances.lifts(reason);
+                    self.tell_hold(now, (incident, evidence), action, (reason, lifted_by));
                 }
             }
         }
@@ -133,25 +133,32 @@ impl Engine {
 
     fn tell_hold(
         &mut self,
+        now: Now,
         (incident, found): (&Incident, &Evidence),
         action: Option<&'static str>,
-        (reason, lifted_by): (HoldReason, String),
+        (reason, mut lifted_by): (HoldReason, String),
     ) {
         self.counters.actions_held += 1;
         let labels = incident.labels.clone();
         let action = action.unwrap_or(incident.asks.word());
-        let judged = judged(incident, found, None);
+        let mut judged = judged(incident, found, None);
+        let victim = incident.labels.get("service").unwrap_or_default();
+        judged.evidence.offenders = self.offenders(reason, victim, now.wall);
+        lifted_by += &named(&judged.evidence.offenders);
         self.facts.push(Fact::Held { labels, action, reason, lifted_by, judged });
     }
 
     /// The alert has ended: whatever was asked for it is over, and the host is free for the next.
-    pub(super) fn close_actions(&mut self, rule: &str, alert: &Alert) {
+    pub(super) fn close_actions(&mut self, now: Now, rule: &str, alert: &Alert) {
         let key = format!("{:016x}", fingerprint(&alert.labels));
         for kind in ActionKind::ALL {
             let dedup_key = dedup_key(rule, &key, alert.starts_at(), kind.name());
             if self.memory.verifier.requests().any(|request| request.dedup_key == dedup_key) {
                 // Whether it helped is known only when it has lasted.
                 continue;
+            }
+            if kind == ActionKind::Nudge {
+                self.cancel_nudge(now, alert, &dedup_key);
             }
             self.changes.extend(self.memory.guards.finish(&dedup_key, "resolved"));
         }

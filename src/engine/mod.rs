@@ -9,6 +9,8 @@
 //! Commit before acting: changes of a step carry a batch number, and an edge appears among the
 //! requests only after the journal's receipt for the batch that holds it.
 
+mod blame;
+mod cancel;
 mod clock;
 mod containers;
 mod durable;

@@ -180,7 +180,7 @@ impl Engine {
             return;
         };
         self.tell(&alert, change);
-        self.note_episode(rule, &alert, change, now.wall);
+        self.note_episode(rule, &alert, change, now);
         let draft = edge::alert_event(&mut alert, change, &self.setup.host, now.wall);
         if let (Some(draft), Some(_)) = (draft, &self.outbox) {
             self.push_event(now, draft);
@@ -192,15 +192,15 @@ impl Engine {
     }
 
     /// Counts an episode when an alert that asks for something begins; ends its actions with it.
-    fn note_episode(&mut self, rule: &RuleId, alert: &Alert, change: Change, wall: Timestamp) {
+    fn note_episode(&mut self, rule: &RuleId, alert: &Alert, change: Change, now: Now) {
         let asks = alert.labels.get("action").is_some_and(|word| word != "none");
         match change {
             Change::Firing if asks => {
                 let service = alert.labels.get("service");
                 let subject = service.unwrap_or_else(|| alert.name());
-                self.changes.push(self.memory.episodes.record(subject, wall));
+                self.changes.push(self.memory.episodes.record(subject, now.wall));
             }
-            Change::Resolved if asks => self.close_actions(&rule.0, alert),
+            Change::Resolved if asks => self.close_actions(now, &rule.0, alert),
             _ => {}
         }
     }

@@ -12,6 +12,7 @@ mod holds;
 mod identity;
 mod inputs;
 mod judgement;
+mod nudges;
 mod page;
 mod receipts;
 mod refusals;

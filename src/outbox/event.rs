@@ -323,6 +323,21 @@ pub struct Action {
     pub params: BTreeMap<String, Value>,
 }
 
+/// A service that presses on the host.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Offender {
+    /// Which.
+    pub service: String,
+    /// Whose.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tenant_id: Option<String>,
+    /// Of what: `memory` or `cpu`.
+    pub resource: String,
+    /// Its share of what all services use, 0 to 1.
+    pub share: f64,
+}
+
 /// What a decision rests on. Bytes are bytes, ratios are 0 to 1, times are seconds.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -383,6 +398,9 @@ pub struct Evidence {
     /// The last action on this service.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_action: Option<LastAction>,
+    /// Who uses most of what the host is short of, most first, if the host or a neighbour is to blame.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub offenders: Vec<Offender>,
     /// Anything else, by name: Redis, M2, MariaDB, Gunicorn figures.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub more: BTreeMap<String, Value>,

@@ -1,4 +1,5 @@
-//! An action request that was not acknowledged in time is withdrawn, and the receiver is told.
+//! An action request that was not acknowledged in time, or is no longer called for, is withdrawn, and the
+//! receiver is told.
 //!
 //! A late "restart this container" is worse than none: the container it meant may be healthy again.
 //! The news of the withdrawal takes the request's place in its queue, under an id of its own,
@@ -10,7 +11,7 @@ use super::delivery::{Delivery, Draft, Fact};
 use super::event::{Data, Event, EventType};
 use super::id::delivery_id;
 use super::{Outbox, Turn};
-use crate::base::{Batch, Now, Table};
+use crate::base::{Batch, DeliveryId, Now, Table};
 
 impl Outbox {
     /// Replaces every request that is past its time. One in flight is left until it is answered:
@@ -24,31 +25,54 @@ impl Outbox {
             .filter(|sequence| !self.in_flight.contains(sequence))
             .collect();
         for sequence in expired {
-            let request = Box::new(self.remove(sequence));
-            let notice = Delivery::new(notice(&request, now), sequence);
-            let replacement = notice.id.clone();
-            turn.changes.push(notice.put(Table::Outbox));
-            self.insert(notice, now, batch);
-            self.totals.expired += 1;
-            turn.facts.push(Fact::Expired { request, replacement });
+            self.replace(
+                sequence,
+                "expired before an acknowledgement was recorded",
+                (now, batch),
+                turn,
+            );
         }
+    }
+
+    /// Withdraws a request that is not called for any more. `None` if it does not wait here: it was
+    /// delivered, or is on its way.
+    pub fn withdraw(&mut self, id: &DeliveryId, why: &str, now: Now, batch: Batch) -> Option<Turn> {
+        let sequence = *self.by_id.get(id)?;
+        if self.in_flight.contains(&sequence) {
+            return None;
+        }
+        let mut turn = Turn::default();
+        self.replace(sequence, &format!("was withdrawn: {why}"), (now, batch), &mut turn);
+        Some(turn)
+    }
+
+    fn replace(&mut self, sequence: u64, why: &str, (now, batch): (Now, Batch), turn: &mut Turn) {
+        let request = Box::new(self.remove(sequence));
+        let notice = Delivery::new(notice(&request, why, now), sequence);
+        let replacement = notice.id.clone();
+        turn.changes.push(notice.put(Table::Outbox));
+        self.insert(notice, now, batch);
+        self.totals.expired += 1;
+        turn.facts.push(Fact::Expired { request, replacement });
     }
 }
 
-/// The request's own data with the reason, as `action.expired`. Its id follows from the request's,
-/// so a crash between writing and sending cannot make two of them.
-fn notice(request: &Delivery, now: Now) -> Draft {
+/// The id of the news that a request is void. It follows from the request's, so that one request has
+/// one such news, whatever crashes between writing and sending.
+pub fn withdrawal_id(request: &DeliveryId, now: Now) -> DeliveryId {
+    delivery_id(now.wall, &[&request.0, EventType::ActionExpired.name()])
+}
+
+/// The request's own data with the reason, as `action.expired`.
+fn notice(request: &Delivery, why: &str, now: Now) -> Draft {
     let mut data = request.event().map_or_else(Data::default, |event| event.data);
     let tried = match request.attempts {
         0 => "it was never tried".to_owned(),
         attempts => format!("{attempts} attempts, the last: {}", last_error(request)),
     };
-    data.reason = Some(format!(
-        "request {} expired before an acknowledgement was recorded; {tried}",
-        request.id
-    ));
+    data.reason = Some(format!("request {} {why}; {tried}", request.id));
     Draft {
-        id: delivery_id(now.wall, &[&request.id.0, EventType::ActionExpired.name()]),
+        id: withdrawal_id(&request.id, now),
         event: Event::new(EventType::ActionExpired, now.wall, data),
     }
 }

@@ -97,7 +97,9 @@ fn guarded(proposal: &Proposal, case: &Case<'_>, config: &PolicyConfig) -> Optio
     let touches = restarts || nudges;
     let younger = |age: Option<_>, limit| age.is_some_and(|age| age < limit);
     let agreed = circumstances.opted_in.as_ref().is_none_or(|kinds| kinds.contains(&kind));
-    let recent = younger(history.since.get(&kind).copied(), limits.cool_down(kind));
+    let tenant_nudged = history.tenant_nudged.filter(|_| nudges);
+    let recent = younger(history.since.get(&kind).copied(), limits.cool_down(kind))
+        || younger(tenant_nudged, limits.cool_down(kind));
     let starved = diagnose(&evidence.symptoms) == Cause::CpuStarvation;
     let tenant_spent = history.tenant_restarts_day >= limits.restarts_per_tenant_day;
     // On a host of its own a tenant has nobody else to suffer from.

@@ -11,10 +11,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::config::{DAY, HOUR, Limits};
+use super::decide::Decision;
 use super::history::{History, is_failure};
-use super::incident::Proposal;
 use crate::base::{Change, Now, Table, Timestamp};
-use crate::outbox::{ActionKind, LastAction, WireTime};
+use crate::outbox::{ActionKind, ActionMode, LastAction, WireTime};
 
 /// Rows of this module in the table.
 const PREFIX: &str = "actions/";
@@ -32,6 +32,9 @@ struct Done {
     /// Milliseconds on this boot's monotonic clock; negative if it was before the boot.
     #[serde(skip)]
     monotonic_ms: i64,
+    /// How it was asked for; `None` if it was only observed, and in rows older than this field.
+    #[serde(default)]
+    mode: Option<ActionMode>,
     /// No outcome is known yet.
     open: bool,
     result: Option<String>,
@@ -55,6 +58,10 @@ pub struct Asked {
     pub kind: ActionKind,
     /// Of the action.
     pub dedup_key: String,
+    /// The delivery that asked.
+    pub delivery_id: String,
+    /// How it was asked for; `None` if it was only observed.
+    pub mode: Option<ActionMode>,
 }
 
 /// What was done lately on this host.
@@ -100,8 +107,17 @@ impl Guards {
             restarts_open: restarts()
                 .filter(|done| done.open && done.age(now) < limits.expiry)
                 .count(),
+            tenant_nudged: self.nudged(tenant, now),
             ..self.own_history(subject, now)
         }
+    }
+
+    /// Time since anybody last spoke to a tenant about a bigger plan, whatever the service and
+    /// whatever the cause.
+    fn nudged(&self, tenant: &str, now: Now) -> Option<Duration> {
+        let all = self.subjects.values().flatten().filter(|done| done.kind == ActionKind::Nudge);
+        let theirs = all.filter(|done| !tenant.is_empty() && done.tenant == tenant);
+        theirs.map(|done| done.age(now)).min()
     }
 
     /// What is remembered about a subject alone, without the restarts of the host: enough to judge
@@ -131,8 +147,9 @@ impl Guards {
     }
 
     /// Remembers an action that was decided, also in `observe`: a dry mode shows the pace of the
-    /// real one. The row belongs to the same batch as the delivery.
-    pub fn record(&mut self, proposal: &Proposal, now: Now, limits: &Limits) -> Change {
+    /// real one. The row belongs to the same batch as the delivery. `None` if nothing was decided.
+    pub fn record(&mut self, decision: &Decision, now: Now, limits: &Limits) -> Option<Change> {
+        let proposal = decision.to_record()?;
         let actions = self.subjects.entry(proposal.subject.clone()).or_default();
         actions.retain(|done| done.age(now) < limits.memory());
         actions.push(Done {
@@ -142,10 +159,16 @@ impl Guards {
             delivery_id: proposal.delivery_id(now).0,
             at: now.wall,
             monotonic_ms: monotonic_ms(now),
+            mode: matches!(decision, Decision::Act(_)).then_some(proposal.action.mode),
             open: true,
             result: None,
         });
-        row(&proposal.subject, actions)
+        Some(row(&proposal.subject, actions))
+    }
+
+    /// The request under this key, if no outcome of it is known.
+    pub fn open(&self, dedup_key: &str) -> Option<Asked> {
+        self.find(|done| done.open && done.dedup_key == dedup_key)
     }
 
     /// The action is over (`declined`, `expired`, `effective`, `ineffective`, `relapsed` …): the host
@@ -163,15 +186,20 @@ impl Guards {
 
     /// The request that a delivery made, if it is remembered.
     pub fn asked(&self, delivery_id: &str) -> Option<Asked> {
+        self.find(|done| !delivery_id.is_empty() && done.delivery_id == delivery_id)
+    }
+
+    fn find(&self, is_it: impl Fn(&Done) -> bool) -> Option<Asked> {
         let mut all =
             self.subjects.iter().flat_map(|(subject, all)| all.iter().map(move |d| (subject, d)));
-        let (subject, done) =
-            all.find(|(_, done)| !delivery_id.is_empty() && done.delivery_id == delivery_id)?;
+        let (subject, done) = all.find(|(_, done)| is_it(done))?;
         Some(Asked {
             subject: subject.clone(),
             tenant: done.tenant.clone(),
             kind: done.kind,
             dedup_key: done.dedup_key.clone(),
+            delivery_id: done.delivery_id.clone(),
+            mode: done.mode,
         })
     }
 

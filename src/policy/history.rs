@@ -17,6 +17,8 @@ pub struct History {
     pub last: Option<LastAction>,
     /// Restarts of the tenant's services in 24 hours; services without tenant share one count.
     pub tenant_restarts_day: usize,
+    /// Time since the tenant was last nudged, for any of its services and any cause.
+    pub tenant_nudged: Option<Duration>,
     /// Restarts on this host in the last hour.
     pub host_restarts_hour: usize,
     /// Restarts of the service without effect, counted back from the last one.

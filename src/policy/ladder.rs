@@ -102,8 +102,9 @@ fn climb(case: &Case<'_>, config: &PolicyConfig, cause: Cause) -> Chosen {
 /// Nudge if that is due and fair, else a human. A leak is not cured by a bigger plan.
 fn next_rung(case: &Case<'_>, config: &PolicyConfig, cause: Cause, why: &str) -> Chosen {
     let limits = &config.limits;
-    let since = case.history.since.get(&ActionKind::Nudge);
-    let nudged = since.is_some_and(|since| *since < limits.nudge_cool_down);
+    let since = case.history.since.get(&ActionKind::Nudge).copied();
+    let lately = |since: Option<_>| since.is_some_and(|since| since < limits.nudge_cool_down);
+    let nudged = lately(since) || lately(case.history.tenant_nudged);
     let asked = case.circumstances.opted_in.as_ref();
     let agreed = asked.is_none_or(|kinds| kinds.contains(&ActionKind::Nudge));
     let nudgeable =

@@ -1,5 +1,6 @@
 //! The memory of the guards: what it counts, and what survives a restart.
 
+use super::super::Proposal;
 use super::*;
 use crate::outbox::{Action, ActionMode};
 
@@ -25,7 +26,7 @@ fn restarts(guards: &mut Guards, seconds: &[u64]) -> Vec<Change> {
     let limits = Limits::default();
     let record = |second: &u64| {
         let proposal = proposal("acme/app", ActionKind::Restart, &format!("k{second}"));
-        guards.record(&proposal, at(*second), &limits)
+        guards.record(&Decision::Act(proposal), at(*second), &limits).expect("it was decided")
     };
     seconds.iter().map(record).collect()
 }
@@ -48,6 +49,23 @@ fn history_counts_what_is_recent() {
     assert_eq!((other.tenant_restarts_day, other.restarts_open), (2, 1), "budgets span services");
     assert_eq!(guards.history("x", "other", at(1500), &Limits::default()).tenant_restarts_day, 0);
     assert_eq!(history(&guards, "acme/app", at(1000 + 86_400)).tenant_restarts_day, 0);
+}
+
+#[test]
+fn a_tenant_is_spoken_to_as_one_whatever_the_service() {
+    let (mut guards, limits) = (Guards::default(), Limits::default());
+    let nudge = Decision::Act(proposal("acme/app", ActionKind::Nudge, "k"));
+    assert!(guards.record(&nudge, at(0), &limits).is_some());
+    let other = history(&guards, "acme/worker", at(60));
+    assert_eq!((other.since.len(), other.tenant_nudged), (0, Some(Duration::from_secs(60))));
+    assert_eq!(guards.history("x", "other", at(60), &limits).tenant_nudged, None);
+    assert_eq!(guards.open("k").and_then(|asked| asked.mode), Some(ActionMode::Request));
+    let observed = Decision::Hold {
+        reason: super::super::HoldReason::Observe,
+        wanted: Some(proposal("acme/web", ActionKind::Nudge, "o")),
+    };
+    assert!(guards.record(&observed, at(0), &limits).is_some());
+    assert_eq!(guards.open("o").map(|asked| asked.mode), Some(None), "nobody heard of it");
 }
 
 #[test]

@@ -1,0 +1,118 @@
+//! What becomes of a nudge, and who is named when somebody else is to blame.
+
+use super::judgement::{container, until};
+use super::*;
+use crate::outbox::{ActionKind, Answer as Said, Statement};
+
+const RULES: &str = "groups: [{name: g, interval: 5s, rules: [{alert: Full, labels: {action: nudge}, \
+    expr: container_memory_working_set_bytes / container_spec_memory_limit_bytes >= 0.9}]}]";
+
+fn policy(nudge: Mode) -> PolicyConfig {
+    let mut policy = acting();
+    policy.limits.after_change = Duration::ZERO;
+    policy.limits.nudge_episodes = 1;
+    policy.limits.plan_floor_bytes = 0;
+    policy.modes.insert(ActionKind::Nudge, nudge);
+    policy
+}
+
+/// A container of `acme` with the limits of its plan.
+fn page(percent: u64) -> String {
+    let page = container("acme", 1, -9000);
+    let limit = 2_147_483_648_u64;
+    let used = limit / 100 * percent;
+    page.replace(" 1\n", &format!(" {used}\n")).replace(" 100\n", &format!(" {limit}\n"))
+}
+
+/// A world in which a nudge was decided, and whose alert is then over.
+fn over(mode: Mode, commits: bool, between: impl FnOnce(&mut World)) -> World {
+    let mut world = World::new(RULES, policy(mode));
+    let told = if mode == Mode::Observe { "held nudge: observe" } else { "decided nudge" };
+    world.commits = commits;
+    assert!(until(&mut world, &page(95), told, 3).is_some(), "{:?}", world.holds);
+    between(&mut world);
+    assert!(until(&mut world, &page(20), "resolved", 5).is_some());
+    world
+}
+
+fn of_type<'a>(world: &'a World, kind: &str) -> Vec<&'a serde_json::Value> {
+    world.events.iter().filter(|event| event["type"] == kind).collect()
+}
+
+#[test]
+fn a_nudge_is_called_off_when_its_cause_ends() {
+    for (mode, word) in [(Mode::Act, "request"), (Mode::Notify, "dry_run")] {
+        let world = over(mode, true, |_| {});
+        let [asked] = of_type(&world, "tenant.upgrade.suggested")[..] else { panic!("one") };
+        let [off] = of_type(&world, "action.expired")[..] else { panic!("one") };
+        let (asked, off) = (&asked["data"], &off["data"]);
+        assert_eq!(off["action"]["dedup_key"], asked["action"]["dedup_key"]);
+        assert_eq!(off["action"]["mode"], word);
+        for key in ["tenant_id", "service", "fingerprint", "trace_id", "alert", "starts_at"] {
+            assert_eq!(off[key], asked[key], "{key}");
+        }
+        let reason = off["reason"].as_str().expect("a reason");
+        assert!(reason.ends_with("is void: its cause has ended, Full is resolved"), "{reason}");
+    }
+    let observed = over(Mode::Observe, true, |_| {});
+    assert!(of_type(&observed, "action.expired").is_empty(), "nobody had heard of it");
+}
+
+#[test]
+fn a_nudge_that_was_never_delivered_is_withdrawn() {
+    let mut world = over(Mode::Act, false, |_| {});
+    world.commits = true;
+    let batch = Batch(u64::MAX);
+    world.handle(Event::Committed(Receipt::of(batch)), None);
+    until(&mut world, &page(20), "never", 3);
+    assert!(of_type(&world, "tenant.upgrade.suggested").is_empty(), "{:?}", world.event_types());
+    let [off] = of_type(&world, "action.expired")[..] else { panic!("one") };
+    assert_eq!(off["data"]["action"]["kind"], "nudge");
+    assert!(off["data"]["reason"].as_str().expect("one").contains("was withdrawn"), "{off}");
+}
+
+#[test]
+fn a_customer_who_was_written_to_is_not_called_off() {
+    let world = over(Mode::Act, true, |world| {
+        let decided = world.records.iter().find_map(|record| record.delivery_id.clone());
+        let answer = Said {
+            decision: Some("done".to_owned()),
+            outcome: Some("succeeded".to_owned()),
+            ..Said::default()
+        };
+        let statement = Statement { delivery_id: decided.expect("one nudge"), answer };
+        world.handle(Event::Statement { ticket: 1, id: "msg_1".to_owned(), statement }, None);
+    });
+    assert_eq!(of_type(&world, "tenant.upgrade.suggested").len(), 1);
+    assert!(of_type(&world, "action.expired").is_empty(), "{:?}", world.event_types());
+}
+
+#[test]
+fn a_tenant_is_nudged_once_whatever_its_services_lack() {
+    let mut world = World::new(RULES, policy(Mode::Act));
+    let worker = page(95).replace("acme-1", "acme-2").replace("role=\"app\"", "role=\"worker\"");
+    let both = page(95) + &worker;
+    assert!(until(&mut world, &both, "decided nudge", 3).is_some());
+    (0..20).for_each(|_| drop(world.slot(Some(&both))));
+    assert_eq!(of_type(&world, "alert.firing").len(), 2, "{:?}", world.event_types());
+    assert_eq!(of_type(&world, "tenant.upgrade.suggested").len(), 1);
+    assert!(world.holds.iter().any(|(reason, _)| *reason == "cool_down"), "{:?}", world.holds);
+}
+
+#[test]
+fn a_hold_that_blames_the_host_names_who_presses_on_it() {
+    let mut world = World::new(RULES, policy(Mode::Act));
+    let neighbour = |tenant: &str, percent| page(percent).replace("acme", tenant);
+    let host = "node_memory_MemAvailable_bytes 1\nnode_memory_MemTotal_bytes 100\n";
+    let all =
+        [page(91), neighbour("globex", 70), neighbour("umbrella", 5), neighbour("initech", 34)];
+    let all = all.concat() + host;
+    assert!(until(&mut world, &all, "held nudge: host_pressure", 3).is_some(), "{:?}", world.holds);
+    let lifted_by = world.holds.iter().find(|(reason, _)| *reason == "host_pressure");
+    let want = "the end of the pressure on the host: globex/app has 35 % of the memory, \
+                initech/app 17 %";
+    assert_eq!(lifted_by.expect("held").1, want);
+    let held = world.records.iter().find(|r| r.kind == crate::audit::Kind::ActionHeld);
+    let held = serde_json::to_value(held.expect("in the audit")).expect("JSON");
+    assert_eq!(held["evidence"]["offenders"][0]["tenant_id"], "globex", "{held}");
+}
