@@ -31,7 +31,7 @@ use crate::base::{Batch, Change, DeliveryId, HashMap, Now, Receipt, Table};
 pub use delivery::{Attempt, Delivery, Draft, Fact, Outcome, Reply, Stats, Totals};
 pub use event::{
     Action, ActionKind, ActionMode, BODY_BYTES_MAX, Container, Data, Event, EventType, Evidence,
-    Gap, Heartbeat, Incident, LastAction, Status, Verification, WireTime, text_map,
+    Gap, GateResult, Heartbeat, Incident, LastAction, Status, Verification, WireTime, text_map,
 };
 pub use id::{checksum, dedup_key, delivery_id, trace_id};
 pub use listed::{Listed, State};
