@@ -42,6 +42,7 @@ pub mod docker;
 pub mod http;
 pub mod journal;
 pub mod ledger;
+pub mod probe;
 pub mod scrape;
 pub mod send;
 

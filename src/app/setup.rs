@@ -17,6 +17,7 @@ use crate::endpoint::redact;
 use crate::engine::{Pace, Setup};
 use crate::ledger::LedgerConfig;
 use crate::outbox::OutboxConfig;
+use crate::probe::Prober;
 use crate::promql::EvalOptions;
 use crate::scrape::Settings;
 use crate::scrape::file_sd::{Discovery, FileTargets, Refreshed};
@@ -99,6 +100,8 @@ pub struct Parts {
     pub documents: Sources,
     /// What alerts carry.
     pub dress: Arc<Dress>,
+    /// The ways to tenants' doors.
+    pub prober: Arc<Prober>,
     /// The way to the Control Plane.
     pub webhook: Option<Arc<Webhook>>,
 }
@@ -133,6 +136,7 @@ pub fn build(config: &Config, host: &str) -> anyhow::Result<Parts> {
             tenants: config.policy.tenants_from.clone(),
         },
         dress: Arc::new(dress(config)),
+        prober: Arc::new(Prober::new(&config.policy.gate_options)),
         webhook: webhook.map(Arc::new),
     })
 }

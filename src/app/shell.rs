@@ -11,6 +11,7 @@ use crate::base::{Labels, TargetId};
 use crate::collector;
 use crate::engine::{Event, Request, ScrapeFailure, Scraped, TargetInfo};
 use crate::outbox::{Attempt, Outcome, Reply};
+use crate::probe::Prober;
 use crate::scrape::Scraper;
 use crate::send::Webhook;
 use crate::send::alertmanager::AlertmanagerClient;
@@ -43,6 +44,8 @@ pub struct Shell {
     pub dress: Arc<Dress>,
     /// The way to the Control Plane.
     pub webhook: Option<Arc<Webhook>>,
+    /// The ways to tenants' doors.
+    pub prober: Arc<Prober>,
     /// Where answers go. Closed only while the program stops.
     pub inbox: mpsc::Sender<Event>,
 }
@@ -71,6 +74,13 @@ impl Shell {
                 let client = self.alertmanagers.get(instance).map(Arc::clone);
                 self.answer(async move {
                     Event::TallyRead { instance, tally: read_tally(client.as_deref()).await }
+                });
+            }
+            Request::Probe(probe) => {
+                let prober = Arc::clone(&self.prober);
+                self.answer(async move {
+                    let answer = prober.ask(&probe).await;
+                    Event::Probed { key: probe.key, number: probe.number, answer }
                 });
             }
             Request::Deliver(attempt) => self.deliver(attempt),

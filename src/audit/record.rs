@@ -55,6 +55,12 @@ kinds! {
     ActionHeld = "action.held",
     /// How an action ended.
     ActionOutcome = "action.outcome",
+    /// A tenant's gate has failed often enough to be believed; `outcome` is its name.
+    GateFailed = "gate.failed",
+    /// It passes again.
+    GatePassed = "gate.passed",
+    /// A gate failed after a change: it should be taken back.
+    ChangeFailed = "change.verification.failed",
     /// The receiver has a delivery; `decision` is what it answered.
     DeliveryAccepted = "delivery.accepted",
     /// The 1st, 2nd, 4th, 8th … attempt at a delivery failed.

@@ -8,6 +8,7 @@ fn verbs(action: Option<&str>) -> (&'static str, &'static str, &'static str) {
         Some("restart") => ("restart", "restarted", "restart"),
         Some("nudge") => ("offer a bigger plan to", "offered a bigger plan to", "nudge"),
         Some("advise") => ("advise about", "advised about", "advice"),
+        Some("deploy") => ("deploy", "deployed", "deploy"),
         Some("rollback_advice") => ("roll back a change of", "rolled back a change of", "rollback"),
         _ => ("act on", "acted on", "action"),
     }
@@ -72,6 +73,20 @@ impl Record {
             Kind::ReceiptRefused => format!("a receipt was refused{}", because(": ")),
             Kind::SinkPaused => format!("the Control Plane refuses us{}", because(": ")),
             Kind::SinkResumed => "the Control Plane takes webhooks again".to_owned(),
+            Kind::GateFailed => {
+                format!("the gate {} of {subject} fails{}", text(&self.outcome), because(": "))
+            }
+            Kind::GatePassed => {
+                format!(
+                    "the gate {} of {subject} passes again{}",
+                    text(&self.outcome),
+                    because(": ")
+                )
+            }
+            Kind::ChangeFailed => format!(
+                "after the {noun} of {subject} a gate fails{}; it should be taken back",
+                because(": ")
+            ),
             _ => self.of_operation(),
         }
     }

@@ -13,7 +13,7 @@ use crate::base::{DeliveryId, Labels, Receipt, TargetId};
 use crate::containers::Report;
 use crate::exposition::Batch;
 use crate::outbox::{Refusal, Reply, Statement};
-use crate::policy::{Plans, Tenants};
+use crate::policy::{GateKey, Miss, Page, Plans, Tenants};
 use crate::window::{Selector, Span};
 
 /// One thing that happened.
@@ -57,6 +57,15 @@ pub enum Event {
     },
     /// The Control Plane has answered a delivery, or has not.
     Delivered(Reply),
+    /// A door of a tenant was tried.
+    Probed {
+        /// Which.
+        key: GateKey,
+        /// As in the question.
+        number: u64,
+        /// What came back.
+        answer: Result<Page, Miss>,
+    },
     /// Docker has told something.
     Docker(Report),
     /// Changes up to this batch are durable.

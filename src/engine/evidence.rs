@@ -131,6 +131,9 @@ impl Engine {
         let symptoms = symptoms(&figures, service, get(Figure::CpuWaiting));
         let tenant = incident.labels.get("tenant").unwrap_or_default();
         let is_true = |query: &str| value(query, &self.window, at, &self.setup.eval).is_some();
+        let probes_failing = ["", tenant]
+            .iter()
+            .any(|tenant| is_true(&GATES_FAILING.replace("$$", &format!("tenant={tenant:?}"))));
         Evidence {
             figures,
             symptoms,
@@ -139,9 +142,8 @@ impl Engine {
             interval,
             container_age: started.map(|at| wall.since(Timestamp::from_seconds(at))),
             host_pressure: is_true(HOST_PRESSURE),
-            gates_failing: ["", tenant]
-                .iter()
-                .any(|tenant| is_true(&GATES_FAILING.replace("$$", &format!("tenant={tenant:?}")))),
+            gates_failing: probes_failing || self.gates.fails(tenant, &subject),
+            probes_failing,
             limit_drift: drifts,
             needed_bytes: service.and_then(Service::memory_p95),
             fit: service

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::alerts::{Doubt, ResolveReason};
 use crate::base::{DeliveryId, Labels, RuleId, Timestamp};
 use crate::outbox;
-use crate::policy::{self, HoldReason};
+use crate::policy::{self, GateKey, HoldReason};
 
 /// What a decision was made from, for the audit.
 #[derive(Clone, PartialEq, Debug)]
@@ -67,6 +67,23 @@ pub enum Fact {
     },
     /// How a restart ended.
     Outcome { request: Box<policy::Request>, outcome: &'static str, why: String },
+    /// A tenant's door has failed often enough to be believed.
+    GateFails { key: GateKey, previous: Option<String>, current: String },
+    /// It passes again.
+    GatePasses { key: GateKey, current: String },
+    /// It cannot be asked, for a reason of our own.
+    GateUnaskable { key: GateKey, why: String },
+    /// A door shut after a change: it should be taken back.
+    ChangeFailed {
+        request: Option<Box<policy::Request>>,
+        service: String,
+        tenant: String,
+        what: &'static str,
+        gate: String,
+        previous: String,
+        current: String,
+        held: Option<HoldReason>,
+    },
     /// The Control Plane said something about a request.
     ReceiptTaken {
         id: String,

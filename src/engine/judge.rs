@@ -33,6 +33,7 @@ impl Engine {
         let Some(at) = self.to_judge.first().map(|(_, at)| *at) else { return };
         self.observe_usage(now, at);
         self.observe_host(now, at);
+        self.observe_gates(now, at);
         self.verify_actions(now, at);
         for (index, at) in std::mem::take(&mut self.to_judge) {
             self.judge(now, index, at);

@@ -19,6 +19,7 @@ mod evaluate;
 mod event;
 mod evidence;
 mod fact;
+mod gates;
 mod group;
 mod heartbeat;
 mod host;
@@ -58,7 +59,7 @@ use crate::audit;
 use crate::base::{Batch, Change, Labels, Now, RuleId, Sample, TargetId, Timestamp};
 use crate::containers::Counts;
 use crate::outbox::{Outbox, Reply};
-use crate::policy::Memory;
+use crate::policy::{Gates, Memory};
 use crate::promql::Memo;
 use crate::rules;
 use crate::window::{Selector, SeriesId, Span, Window};
@@ -74,8 +75,8 @@ pub use restored::Checkpoint;
 pub use setup::Setup;
 pub use step::{Answer, Content, Request, Step};
 pub use view::{
-    AlertingView, AlertmanagerView, ContainerView, Counters, DocumentView, GroupView, Health,
-    JournalView, OutboxView, OwnersView, ReceiptsView, RuleView, TargetView, View,
+    AlertingView, AlertmanagerView, ContainerView, Counters, DocumentView, GateView, GroupView,
+    Health, JournalView, OutboxView, OwnersView, ReceiptsView, RuleView, TargetView, View,
 };
 
 /// Reads the monotonic clock, only to measure how long evaluations take; no decision depends on it.
@@ -101,6 +102,7 @@ pub struct Engine {
     /// Operators who wait for a batch to be durable, by ticket.
     operators: Vec<(Batch, u64)>,
     memory: Memory,
+    gates: Gates,
     containers: Containers,
     /// Kills that were told.
     told_kills: BTreeMap<String, Counts>,
@@ -186,6 +188,7 @@ impl Engine {
             outbox,
             operators: Vec::new(),
             memory,
+            gates: Gates::default(),
             told_kills: containers.counts(),
             containers,
             usage_at: None,
@@ -225,6 +228,7 @@ impl Engine {
     }
 
     fn begin(&mut self, now: Now) {
+        self.gates.configure(&self.setup.policy.gates);
         self.load_groups(now);
         self.end_orphans(now);
         self.show_owners();
@@ -238,6 +242,7 @@ impl Engine {
         self.settle_containers(now);
         self.start_scrapes(now, &mut step);
         self.run_groups(now);
+        self.try_gates(now, &mut step);
         self.present(now, &mut step);
         self.beat(now);
         self.work_outbox(now, &mut step);
@@ -263,6 +268,7 @@ impl Engine {
             .chain(outbox)
             .chain(self.presenter.next_wakeup())
             .chain(self.next_beat())
+            .chain(self.gates.next_wakeup())
             .fold(self.next_sweep, Duration::min)
     }
 
@@ -289,6 +295,7 @@ impl Engine {
             }
             Event::HoldRead { instance, hold } => self.presenter.set_hold(instance, hold),
             Event::Delivered(reply) => self.take_reply(now, reply),
+            Event::Probed { key, number, answer } => self.take_probe(now, (&key, number), answer),
             Event::Committed(receipt) => {
                 self.durable = receipt.upto();
                 if self.journal_failing.take().is_some() {
@@ -346,6 +353,7 @@ impl Engine {
         self.presenter.rebase(by_ms);
         self.rebase_containers(by_ms);
         self.memory.rebase(by_ms);
+        self.gates.rebase(by_ms);
         self.newest_sample = Timestamp(self.newest_sample.0.saturating_add(by_ms));
         self.covered_since = Timestamp(self.covered_since.0 + by_ms);
         self.noted_evaluation = None;
@@ -473,6 +481,7 @@ impl Engine {
         if setup.alertmanagers != self.setup.alertmanagers {
             self.presenter = Presenter::new(setup.presenter, &setup.alertmanagers);
         }
+        self.gates.configure(&setup.policy.gates);
         self.presenter.configure(setup.presenter);
         if self.outbox.is_none() {
             self.outbox = setup.outbox.clone().map(Outbox::new);
@@ -559,6 +568,8 @@ impl Engine {
             },
             documents: self.document_views(now),
             owners: self.owners_view(),
+            gates: self.gate_views(),
+            gates_unasked: self.gates.unasked(),
             reload_error: self.reload_error.clone(),
             audit: self.audit.clone(),
             receipts: self.receipts_view(),

@@ -45,6 +45,7 @@ impl Engine {
             started_before: container.and_then(|c| c.started_at).map(|at| at.0),
             asked_at: now.wall,
             expires_at: action.expires_at.0,
+            gates_before: self.gates_before(&proposal.tenant, &proposal.subject),
         };
         self.changes.push(self.memory.verifier.begin(request));
     }
@@ -138,10 +139,12 @@ impl Engine {
         let evidence = self.evidence(&about, Duration::ZERO, at, now);
         let fresh = evidence.sample_age <= self.setup.policy.limits.evidence_age;
         let container = evidence.figures.container.as_ref();
+        let started_at = container.and_then(|container| container.started_at).map(|at| at.0);
         Seen {
-            started_at: container.and_then(|container| container.started_at).map(|at| at.0),
+            started_at,
+            gates: self.gates_seen(&request.tenant, &request.subject, started_at),
             ratio: evidence.figures.ratio.filter(|_| fresh),
-            gates_failing: evidence.gates_failing,
+            gates_failing: evidence.probes_failing,
             alert_firing: self.is_firing(&request.subject),
         }
     }

@@ -9,7 +9,7 @@ use super::fact::{Fact, Judged};
 use crate::audit::{Kind, Record, State};
 use crate::base::{Labels, Timestamp, fingerprint};
 use crate::outbox::{self, Delivery, EventType, trace_id};
-use crate::policy::Request;
+use crate::policy::{GateKey, Request};
 
 /// Labels that say what an alert is about, the best first.
 const SUBJECTS: [&str; 8] =
@@ -70,6 +70,9 @@ pub(super) fn of(fact: &Fact, at: Timestamp) -> Option<Record> {
             ..requested((at, Kind::ActionOutcome), request)
         },
         Fact::ReceiptTaken { .. } | Fact::ReceiptRefused { .. } => return of_receipt(fact, at),
+        Fact::GateFails { .. } | Fact::GatePasses { .. } | Fact::ChangeFailed { .. } => {
+            return of_gates(fact, at);
+        }
         Fact::HostIncident { started, reason, tenants } => Record {
             reason: Some(reason.clone()),
             tenants: tenants.clone(),
@@ -121,6 +124,45 @@ fn of_receipt(fact: &Fact, at: Timestamp) -> Option<Record> {
         _ => return None,
     };
     Some(record)
+}
+
+/// Doors of tenants, and changes they did not outlive.
+fn of_gates(fact: &Fact, at: Timestamp) -> Option<Record> {
+    let some = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
+    let door = |key: &GateKey, kind| Record {
+        tenant: some(&key.tenant),
+        subject: some(&key.service).or_else(|| some(&key.tenant)),
+        outcome: Some(key.gate.clone()),
+        ..Record::new(at, kind)
+    };
+    let turned = |previous: &Option<String>, current: &String| match previous {
+        Some(previous) => format!("{current} (before: {previous})"),
+        None => current.clone(),
+    };
+    Some(match fact {
+        Fact::GateFails { key, previous, current } => {
+            Record { reason: Some(turned(previous, current)), ..door(key, Kind::GateFailed) }
+        }
+        Fact::GatePasses { key, current } => {
+            Record { reason: Some(current.clone()), ..door(key, Kind::GatePassed) }
+        }
+        Fact::ChangeFailed { request, service, tenant, what, gate, previous, current, held } => {
+            let base = match request {
+                Some(request) => requested((at, Kind::ChangeFailed), request),
+                None => Record::new(at, Kind::ChangeFailed),
+            };
+            let why = format!("{gate}: {}", turned(&Some(previous.clone()), current));
+            let held = held.map(|reason| format!(" (held: {})", reason.name())).unwrap_or_default();
+            Record {
+                tenant: some(tenant),
+                subject: some(service),
+                action: Some((*what).to_owned()),
+                reason: Some(why + &held),
+                ..base
+            }
+        }
+        _ => return None,
+    })
 }
 
 /// What is known of owners, each thing once.

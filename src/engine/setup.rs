@@ -94,7 +94,10 @@ impl Setup {
 
     /// Whether any rule asks for something to be done.
     fn judges(&self) -> bool {
-        self.groups.iter().flat_map(|group| &group.rules).any(|rule| asks(rule) != Action::None)
+        let asked = |rule| asks(rule) != Action::None;
+        // Whose doors there are is seen from containers, too.
+        !self.policy.gates.is_empty()
+            || self.groups.iter().flat_map(|group| &group.rules).any(asked)
     }
 
     fn reads_oom(&self) -> bool {

@@ -5,6 +5,7 @@ use crate::alerts::Post;
 use crate::audit::Record;
 use crate::base::{Batch, Change, TargetId};
 use crate::outbox::{Attempt, Delivery, OperatorError, Refusal, State};
+use crate::policy::Probe;
 use crate::window::Detached;
 
 /// The outcome of one event. The shell starts the requests, hands the changes to the journal, tells
@@ -41,6 +42,8 @@ pub enum Request {
         /// Index of the instance.
         instance: usize,
     },
+    /// Try a tenant's door.
+    Probe(Probe),
     /// Deliver to the Control Plane; durable by now.
     Deliver(Attempt),
 }

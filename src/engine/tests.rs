@@ -7,6 +7,7 @@ use super::*;
 mod audit;
 mod containers;
 mod durable;
+mod gates;
 mod heartbeat;
 mod holds;
 mod identity;
@@ -25,7 +26,7 @@ use crate::base::{Receipt, TargetId};
 use crate::containers::{Container, ContainerId, Counts, Happening, Report, Status, What};
 use crate::exposition::SeriesCache;
 use crate::outbox::{Answer as Reply2xx, Attempt, OutboxConfig, Outcome, Reply};
-use crate::policy::{Identity, Mode, PolicyConfig, TenantRule};
+use crate::policy::{Identity, Mode, Page, PolicyConfig, Probe, TenantRule};
 use crate::promql::EvalOptions;
 use crate::regex::Pattern;
 use crate::window::{Caps, Matcher, Source};
@@ -43,6 +44,8 @@ struct World {
     commits: bool,
     /// Whether Alertmanager finds every alert too large.
     refuses: bool,
+    /// What stands behind each gate, where it is not a good page.
+    doors: BTreeMap<String, &'static str>,
     told: Vec<String>,
     /// Every hold told, and what lifts it.
     holds: Vec<(&'static str, String)>,
@@ -108,6 +111,7 @@ impl World {
             skew_s: 0,
             commits: true,
             refuses: false,
+            doors: BTreeMap::new(),
             told: Vec::new(),
             holds: Vec::new(),
             events: Vec::new(),
@@ -202,6 +206,11 @@ impl World {
                 Event::Posted { post, verdict, tally: None, refused }
             }
             Request::Tally { instance } => Event::TallyRead { instance, tally: None },
+            Request::Probe(Probe { key, number, .. }) => {
+                let body = self.doors.get(&key.gate).copied().unwrap_or("welcome");
+                let page = Page { status: 200, body: body.as_bytes().to_vec(), is_whole: true };
+                Event::Probed { key, number, answer: Ok(page) }
+            }
             Request::Deliver(Attempt { id, body, number, .. }) => {
                 self.events.push(serde_json::from_str(&body).expect("JSON"));
                 let outcome = Outcome::Accepted(Reply2xx::default());
@@ -233,6 +242,12 @@ fn tell(fact: &Fact) -> Option<String> {
         Fact::Decided { action, dry_run, .. } => format!("decided {action} dry={dry_run}"),
         Fact::Held { action, reason, .. } => format!("held {action}: {}", reason.name()),
         Fact::Outcome { outcome, .. } => format!("outcome {outcome}"),
+        Fact::GateFails { key, .. } => format!("gate {} fails", key.gate),
+        Fact::GatePasses { key, .. } => format!("gate {} passes", key.gate),
+        Fact::ChangeFailed { what, gate, held, .. } => {
+            let held = held.map_or("", |reason| reason.name());
+            format!("change {what} failed at {gate} {held}").trim_end().to_owned()
+        }
         Fact::HostIncident { started: true, .. } => "host incident".to_owned(),
         Fact::HostIncident { started: false, .. } => "host incident over".to_owned(),
         Fact::AlertRefused { reason, .. } => format!("refused: {reason}"),

@@ -14,7 +14,7 @@ use crate::audit;
 use crate::base::{Labels, Timestamp};
 use crate::containers::{Container, Counts, Death};
 use crate::exposition::Metadata;
-use crate::policy::{Plans, Tenant};
+use crate::policy::{GateKey, Plans, Reading, Tenant};
 
 /// The engine at one moment.
 #[derive(Clone, Debug, Default)]
@@ -45,6 +45,10 @@ pub struct View {
     pub audit: audit::State,
     /// Documents of plans and tenants, those that are read from outside.
     pub documents: Vec<DocumentView>,
+    /// Doors of tenants that were tried.
+    pub gates: Vec<GateView>,
+    /// Doors that cannot be, for a reason of our own, or that found no room.
+    pub gates_unasked: usize,
     /// Who is who.
     pub owners: Arc<OwnersView>,
     /// Why the last reload failed, if it did.
@@ -79,6 +83,15 @@ pub struct DocumentView {
     pub error: Option<String>,
     /// How often it could not since the start.
     pub failures: u64,
+}
+
+/// A door of a tenant.
+#[derive(Clone, Debug)]
+pub struct GateView {
+    /// Which.
+    pub key: GateKey,
+    /// What is known of it.
+    pub reading: Reading,
 }
 
 /// Plans, tenants, and claims that were refused.

@@ -459,6 +459,26 @@ pub struct Verification {
     /// The Control Plane's own id of the change, if it gave one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub change_id: Option<String>,
+    /// The tenant's gates, if any are watched.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gates: Vec<GateResult>,
+}
+
+/// A gate after an action.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct GateResult {
+    /// `health`, `login`, `api` or another name.
+    pub gate: String,
+    /// Whether it passes; absent if it was not heard of since the container started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub passes: Option<bool>,
+    /// What it answered before the action, when it passed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous: Option<String>,
+    /// What it answers now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub current: Option<String>,
 }
 
 /// A host-wide incident.

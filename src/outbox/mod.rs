@@ -31,7 +31,8 @@ use crate::base::{Batch, Change, DeliveryId, HashMap, Now, Receipt, Table};
 pub use delivery::{Attempt, Delivery, Draft, Fact, Outcome, Reply, Stats, Totals};
 pub use event::{
     Action, ActionKind, ActionMode, BODY_BYTES_MAX, Container, Data, Event, EventType, Evidence,
-    Gap, Heartbeat, Incident, LastAction, Offender, Status, Verification, WireTime, text_map,
+    Gap, GateResult, Heartbeat, Incident, LastAction, Offender, Status, Verification, WireTime,
+    text_map,
 };
 pub use expiry::withdrawal_id;
 pub use id::{checksum, dedup_key, delivery_id, trace_id};

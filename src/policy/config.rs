@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::calendar::Calendar;
+use super::gates::Gate;
 use super::interlock::InterlockConfig;
 use super::m2::Vhost;
 use super::plan::Plans;
@@ -137,6 +138,8 @@ pub struct PolicyConfig {
     pub opt_in: Option<BTreeSet<ActionKind>>,
     /// Maintenance and quiet hours.
     pub calendar: Calendar,
+    /// Doors of tenants that are tried.
+    pub gates: Vec<Gate>,
     /// M2's virtual hosts.
     pub vhosts: Vec<Vhost>,
     /// Memory of the machine M2 sizes itself by, where no exporter tells it.
@@ -156,6 +159,7 @@ impl Default for PolicyConfig {
             plans_expected: false,
             opt_in: None,
             calendar: Calendar::default(),
+            gates: Vec::new(),
             vhosts: Vec::new(),
             m2_memory_bytes: None,
         }

@@ -82,8 +82,10 @@ pub struct Evidence {
     pub change_age: Option<Duration>,
     /// The host is short of memory or CPU.
     pub host_pressure: bool,
-    /// A health, login or API probe fails.
+    /// A health, login or API probe fails, ours or one of others.
     pub gates_failing: bool,
+    /// One of others fails.
+    pub probes_failing: bool,
     /// The container's limits are not its plan's.
     pub limit_drift: bool,
     /// What the tenant needs: the 95th percentile of its demand for memory, bytes.

@@ -12,6 +12,7 @@ mod diagnose;
 mod directory;
 mod episodes;
 mod fit;
+mod gates;
 mod guard;
 mod histogram;
 mod history;
@@ -36,6 +37,10 @@ pub use diagnose::{Cause, Symptoms, diagnose};
 pub use directory::{Directory, disputed};
 pub use episodes::Episodes;
 pub use fit::{Direction, Fit, fit};
+pub use gates::{
+    Gate, GateKey, Gates, Miss, PLACEHOLDERS, Page, Place, Probe, Reading, Turn,
+    unknown_placeholder,
+};
 pub use guard::{Asked, Guards};
 pub use histogram::Histogram;
 pub use history::History;
@@ -50,7 +55,7 @@ pub use register::{Tenant, TenantState, Tenants};
 pub use standing::{Load, Standing, standing};
 pub use tenant::{Identity, Tenancy, TenantRule};
 pub use usage::{Observation, Service, Trend, Usage};
-pub use verify::{Outcome, Request, Seen, Verdict, Verifier, VerifyConfig};
+pub use verify::{GateSeen, Outcome, Request, Seen, Underway, Verdict, Verifier, VerifyConfig};
 
 use crate::base::{Labels, METRIC_NAME};
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::base::{Change, Now, Table, Timestamp};
-use crate::outbox::{Verification, WireTime};
+use crate::outbox::{GateResult, Verification, WireTime};
 
 /// Rows of this module in the table.
 const PREFIX: &str = "verify/";
@@ -32,6 +32,8 @@ pub struct VerifyConfig {
     pub settle: Duration,
     /// The same trouble again within this time after an effective restart is a relapse.
     pub relapse: Duration,
+    /// A gate may fail this long after a change: what has just started needs a moment.
+    pub gate_grace: Duration,
 }
 
 impl Default for VerifyConfig {
@@ -39,7 +41,12 @@ impl Default for VerifyConfig {
     /// restart every hour is not cured by restarts.
     fn default() -> VerifyConfig {
         let minutes = |n: u64| Duration::from_secs(n * 60);
-        VerifyConfig { within: minutes(10), settle: minutes(1), relapse: minutes(60) }
+        VerifyConfig {
+            within: minutes(10),
+            settle: minutes(1),
+            relapse: minutes(60),
+            gate_grace: minutes(1),
+        }
     }
 }
 
@@ -71,6 +78,9 @@ pub struct Request {
     pub asked_at: Timestamp,
     /// Nobody may carry it out after this.
     pub expires_at: Timestamp,
+    /// What the gates said that passed before it was asked, by gate.
+    #[serde(default)]
+    pub gates_before: BTreeMap<String, String>,
 }
 
 /// A request and how far it has come.
@@ -78,6 +88,18 @@ pub struct Request {
 struct Watch {
     request: Request,
     state: State,
+    /// What the gates said last.
+    #[serde(skip)]
+    gates: Vec<GateResult>,
+}
+
+/// A request that is being carried out or was: a change that gates may not outlive.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Underway<'a> {
+    /// The request.
+    pub request: &'a Request,
+    /// The Control Plane's own id of it.
+    pub change_id: Option<&'a str>,
 }
 
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -91,15 +113,28 @@ enum State {
     Effective { until: Timestamp, deadline: Timestamp, change_id: Option<String> },
 }
 
+/// What a gate says after a restart.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct GateSeen {
+    /// Its name.
+    pub gate: String,
+    /// Whether it passes; `None` if it was not asked since the container started.
+    pub passes: Option<bool>,
+    /// What it answers.
+    pub value: String,
+}
+
 /// What is seen of the container in a round.
-#[derive(Clone, Copy, PartialEq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct Seen {
     /// When the container started that runs now.
     pub started_at: Option<Timestamp>,
     /// Working set per limit, from fresh samples only.
     pub ratio: Option<f64>,
-    /// A health, login or API gate of the tenant fails.
+    /// A health, login or API gate of the tenant fails that others probe.
     pub gates_failing: bool,
+    /// What our own gates say.
+    pub gates: Vec<GateSeen>,
     /// An alert on the same service that asks for an action fires.
     pub alert_firing: bool,
 }
@@ -171,7 +206,7 @@ impl Verifier {
 
     /// Starts to watch; the row belongs to the batch of the request.
     pub fn begin(&mut self, request: Request) -> Change {
-        let watch = Watch { request, state: State::Asked };
+        let watch = Watch { request, state: State::Asked, gates: Vec::new() };
         let change = put(&watch);
         self.watches.insert(watch.key().to_owned(), watch);
         change
@@ -180,6 +215,18 @@ impl Verifier {
     /// Everything that is watched.
     pub fn requests(&self) -> impl Iterator<Item = &Request> {
         self.watches.values().map(|watch| &watch.request)
+    }
+
+    /// Requests that somebody is carrying out or has carried out, until their deadline.
+    pub fn underway(&self, now: Now) -> impl Iterator<Item = Underway<'_>> {
+        let deadline = |watch: &Watch| match &watch.state {
+            State::Asked => None,
+            State::Accepted { deadline, .. } | State::Effective { deadline, .. } => Some(*deadline),
+        };
+        self.watches.values().filter_map(move |watch| {
+            deadline(watch).filter(|deadline| now.wall <= *deadline)?;
+            Some(Underway { request: &watch.request, change_id: watch.change_id() })
+        })
     }
 
     /// The receiver will do it; it may say until when the effect should be watched. A second word of
@@ -251,6 +298,7 @@ impl Verifier {
     ) -> (Option<Verdict>, Option<Change>) {
         let Some(watch) = self.watches.get_mut(dedup_key) else { return (None, None) };
         let good = good(&watch.request, seen);
+        watch.gates = watch.gates_of(seen);
         match &mut watch.state {
             // Its request expires in the outbox, which says so; this is for one that was lost.
             State::Asked if now.wall > watch.request.expires_at + config.within => {
@@ -259,12 +307,12 @@ impl Verifier {
             State::Asked => (None, None),
             State::Accepted { deadline, change_id, good_since } => {
                 let deadline = *deadline;
-                match (good, *good_since) {
+                match (&good, *good_since) {
                     (Ok(()), None) => *good_since = Some(now.wall),
                     (Ok(()), Some(since)) if now.wall.since(since) >= config.settle => {
                         let (until, change_id) = (now.wall + config.relapse, change_id.take());
                         watch.state = State::Effective { until, deadline, change_id };
-                        let told = verdict(watch.clone(), Outcome::Effective, HELD.to_owned());
+                        let told = verdict(watch.clone(), Outcome::Effective, held(seen));
                         return (Some(told), Some(put(watch)));
                     }
                     (Err(_), Some(_)) => *good_since = None,
@@ -272,7 +320,7 @@ impl Verifier {
                 }
                 match good {
                     Err(why) if now.wall >= deadline => {
-                        self.finish(dedup_key, Outcome::Ineffective, why)
+                        self.finish(dedup_key, Outcome::Ineffective, &why)
                     }
                     _ => (None, None),
                 }
@@ -326,7 +374,7 @@ impl Verifier {
 }
 
 /// Whether the condition holds, or what is missing.
-fn good(request: &Request, seen: &Seen) -> Result<(), &'static str> {
+fn good(request: &Request, seen: &Seen) -> Result<(), String> {
     let restarted = match (request.started_before, seen.started_at) {
         (Some(before), Some(now)) => now > before,
         // Without start times the fall of the memory is the only sign.
@@ -339,7 +387,24 @@ fn good(request: &Request, seen: &Seen) -> Result<(), &'static str> {
         (seen.ratio.is_some(), "no fresh sample shows its memory"),
         (seen.ratio.is_none_or(|ratio| ratio < RELEASED_RATIO), "its memory is still high"),
     ];
-    checks.into_iter().find(|(holds, _)| !holds).map_or(Ok(()), |(_, why)| Err(why))
+    if let Some((_, why)) = checks.into_iter().find(|(holds, _)| !holds) {
+        return Err(why.to_owned());
+    }
+    let fault = |gate: &GateSeen| match gate.passes {
+        Some(true) => None,
+        Some(false) => Some(format!("the gate {} fails: {}", gate.gate, gate.value)),
+        None => Some(format!("the gate {} was not heard of since the restart", gate.gate)),
+    };
+    seen.gates.iter().find_map(fault).map_or(Ok(()), Err)
+}
+
+/// What held, with the gates by name.
+fn held(seen: &Seen) -> String {
+    let names: Vec<&str> = seen.gates.iter().map(|gate| gate.gate.as_str()).collect();
+    match names.is_empty() {
+        true => HELD.to_owned(),
+        false => format!("{HELD}; gates passed: {}", names.join(", ")),
+    }
 }
 
 fn verdict(watch: Watch, outcome: Outcome, why: String) -> Verdict {
@@ -354,6 +419,7 @@ fn verdict(watch: Watch, outcome: Outcome, why: String) -> Verdict {
         deadline: WireTime(deadline),
         delivery_id: watch.request.delivery_id.clone(),
         change_id,
+        gates: watch.gates,
     };
     Verdict { request: watch.request, outcome, why, verification }
 }
@@ -370,6 +436,26 @@ fn remove(watch: &Watch) -> Change {
 impl Watch {
     fn key(&self) -> &str {
         &self.request.dedup_key
+    }
+
+    fn change_id(&self) -> Option<&str> {
+        match &self.state {
+            State::Asked => None,
+            State::Accepted { change_id, .. } | State::Effective { change_id, .. } => {
+                change_id.as_deref()
+            }
+        }
+    }
+
+    /// The gates as an event carries them.
+    fn gates_of(&self, seen: &Seen) -> Vec<GateResult> {
+        let result = |gate: &GateSeen| GateResult {
+            gate: gate.gate.clone(),
+            passes: gate.passes,
+            previous: self.request.gates_before.get(&gate.gate).cloned(),
+            current: Some(gate.value.clone()).filter(|value| !value.is_empty()),
+        };
+        seen.gates.iter().map(result).collect()
     }
 }
 

@@ -9,6 +9,7 @@ use tracing::{debug, error, info, warn};
 
 use crate::engine::Fact;
 use crate::outbox::{self, Delivery};
+use crate::policy::GateKey;
 
 /// Writes the log line of a fact.
 pub fn record(fact: &Fact) {
@@ -28,6 +29,10 @@ pub fn record(fact: &Fact) {
         | Fact::Decided { .. }
         | Fact::Held { .. }
         | Fact::Outcome { .. }
+        | Fact::GateFails { .. }
+        | Fact::GatePasses { .. }
+        | Fact::GateUnaskable { .. }
+        | Fact::ChangeFailed { .. }
         | Fact::ReceiptTaken { .. }
         | Fact::ReceiptRefused { .. }
         | Fact::HostIncident { .. } => of_judgement(fact),
@@ -122,6 +127,22 @@ fn of_judgement(fact: &Fact) {
         Fact::Outcome { request, outcome, why } => {
             let subject = &request.subject;
             info!(subject, outcome, why, "an action has an outcome");
+        }
+        Fact::GateFails { key, previous, current } => {
+            let GateKey { gate, tenant, service, name } = key;
+            warn!(gate, tenant, service, name, previous, current, "a tenant's gate fails");
+        }
+        Fact::GatePasses { key, current } => {
+            let GateKey { gate, tenant, service, name } = key;
+            warn!(gate, tenant, service, name, current, "a tenant's gate passes again");
+        }
+        Fact::GateUnaskable { key, why } => {
+            let GateKey { gate, tenant, service, name } = key;
+            error!(gate, tenant, service, name, why, "a gate cannot be asked");
+        }
+        Fact::ChangeFailed { service, what, gate, previous, current, held, .. } => {
+            let held = held.map(|reason| reason.name());
+            warn!(service, what, gate, previous, current, held, "a gate failed after a change");
         }
         Fact::ReceiptTaken { id, delivery, asked, said } => {
             let (decision, subject) =

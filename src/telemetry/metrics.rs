@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use super::page::{Kind, Page};
 use crate::alerts::AlertState;
 use crate::base::Timestamp;
-use crate::engine::{GroupView, Health, Quality, View};
+use crate::engine::{GateView, GroupView, Health, Quality, View};
 use crate::outbox::Refusal;
 
 /// The one sink of the edge lane, as its label says it.
@@ -49,7 +49,23 @@ pub fn metrics_text(view: &View, process: &Process) -> String {
     of_receipts(&mut page, view);
     of_audit(&mut page, view);
     of_owners(&mut page, view);
+    of_gates(&mut page, view);
     page.finish()
+}
+
+fn of_gates(page: &mut Page, view: &View) {
+    let help = "Whether a tenant's gate answered as expected the last time.";
+    let mut up = page.family("plimsoll_gate_up", Kind::Gauge, help);
+    for GateView { key, reading } in &view.gates {
+        up.add(&key.labels().collect::<Vec<_>>(), flag(reading.passes));
+    }
+    let help = "How long that answer took.";
+    let mut took = page.family("plimsoll_gate_duration_seconds", Kind::Gauge, help);
+    for GateView { key, reading } in &view.gates {
+        took.add(&key.labels().collect::<Vec<_>>(), reading.took.as_secs_f64());
+    }
+    let help = "Gates that cannot be asked for a reason of our own, or found no room.";
+    page.gauge("plimsoll_gates_unasked", view.gates_unasked as f64, help);
 }
 
 fn of_owners(page: &mut Page, view: &View) {

@@ -261,6 +261,7 @@ impl Run {
                 Request::Scrape { target, anew } => self.scrape(target, anew),
                 Request::Post(post) => self.post(post),
                 Request::Tally { instance } => self.read_tally(instance),
+                Request::Probe(_) => unreachable!("no world has gates"),
                 Request::Deliver(attempt) => self.deliver(attempt),
             }
         }

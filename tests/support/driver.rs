@@ -141,6 +141,7 @@ impl Driver {
             Request::Tally { instance } => {
                 self.later(REPLY_AFTER, Event::TallyRead { instance, tally: None });
             }
+            Request::Probe(_) => unreachable!("no setup has gates"),
             Request::Deliver(attempt) => {
                 let event = serde_json::from_str(&attempt.body).expect("a body is an event");
                 self.delivered.push((at, event));

@@ -104,6 +104,7 @@ fn verify(at: Cursor<'_, '_>, config: &mut VerifyConfig) -> Option<()> {
     config.within = fields.or("within", config.within, read::positive_duration);
     config.settle = fields.or("settle", config.settle, read::duration);
     config.relapse = fields.or("relapse", config.relapse, read::duration);
+    config.gate_grace = fields.or("gate_grace", config.gate_grace, read::duration);
     fields.finish();
     Some(())
 }

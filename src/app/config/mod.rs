@@ -8,6 +8,7 @@ mod actions;
 mod calendar;
 mod cross;
 mod environment;
+mod gates;
 pub(super) mod owners;
 mod policy;
 mod sections;

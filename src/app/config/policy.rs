@@ -1,10 +1,12 @@
 //! The sections that say who is who and what may be done: host, mode, plans, tenants, m2, actions.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::{actions, calendar, owners};
+use super::{actions, calendar, gates, owners};
 use crate::app::documents::Source;
 use crate::app::switches::SwitchFiles;
+use crate::endpoint::HttpOptions;
 use crate::policy::{Directory, Identity, Plans, PolicyConfig as Policy, Tenancy, Tenants, Vhost};
 use crate::yaml::{Cursor, Fields, read};
 
@@ -28,6 +30,8 @@ pub struct PolicyConfig {
     pub trust_labels: bool,
     /// `m2.vhost_label`
     pub vhost_labels: Vec<String>,
+    /// Credentials and certificates of `gates`, by name.
+    pub gate_options: BTreeMap<String, HttpOptions>,
     /// `actions.kill_switch_file`, `actions.busy_file`
     pub switches: SwitchFiles,
     /// Modes, plans, limits, M2's virtual hosts.
@@ -52,6 +56,10 @@ impl PolicyConfig {
         if let Some(calendar) = fields.optional("calendar", calendar::read) {
             policy.calendar = calendar;
         }
+        let mut gate_options = BTreeMap::new();
+        if let Some((read, options)) = fields.optional("gates", |at| gates::read(at, base)) {
+            (policy.gates, gate_options) = (read, options);
+        }
         let said = fields.optional("identity", |at| tenancy(at, &policy.plans));
         let divided = said.is_some();
         policy.tenancy = said.unwrap_or_default();
@@ -68,6 +76,7 @@ impl PolicyConfig {
             divided,
             trust_labels: fields.or("trust_labels", false, read::boolean),
             vhost_labels,
+            gate_options,
             switches,
             policy,
         }

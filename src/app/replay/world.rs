@@ -251,6 +251,8 @@ impl<S: Surroundings> World<S> {
             Request::Tally { instance } => {
                 self.answer(REPLY_AFTER, Event::TallyRead { instance, tally: None });
             }
+            // Nobody knows what a door would have said: a replay has no gates.
+            Request::Probe(_) => {}
             Request::Deliver(attempt) => self.deliver(&attempt),
         }
     }

@@ -69,6 +69,7 @@ fn case(asks: Asked) -> Case {
             container_age: Some(60 * MINUTE),
             host_pressure: false,
             gates_failing: false,
+            probes_failing: false,
             limit_drift: false,
             needed_bytes: None,
             fit: None,

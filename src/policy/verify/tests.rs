@@ -35,12 +35,13 @@ const GOOD: Seen = Seen {
     started_at: Some(Timestamp(START)),
     ratio: Some(0.3),
     gates_failing: false,
+    gates: Vec::new(),
     alert_firing: false,
 };
 
 /// What is told when this was seen at these seconds, as `second:outcome`.
 #[track_caller]
-fn check(mut verifier: Verifier, seen: &[(u64, Seen)], want: &[&str]) {
+fn check(mut verifier: Verifier, seen: &[(u64, &Seen)], want: &[&str]) {
     let config = VerifyConfig::default();
     let told: Vec<String> = seen
         .iter()
@@ -55,14 +56,14 @@ fn check(mut verifier: Verifier, seen: &[(u64, Seen)], want: &[&str]) {
 
 #[test]
 fn it_helped_if_the_condition_held() {
-    check(accepted(), &[(60, GOOD), (119, GOOD), (120, GOOD), (180, GOOD)], &["120:effective"]);
+    check(accepted(), &[(60, &GOOD), (119, &GOOD), (120, &GOOD), (180, &GOOD)], &["120:effective"]);
     let bad = Seen { ratio: Some(0.8), ..GOOD };
     check(
         accepted(),
-        &[(60, GOOD), (90, bad), (120, GOOD), (179, GOOD), (180, GOOD)],
+        &[(60, &GOOD), (90, &bad), (120, &GOOD), (179, &GOOD), (180, &GOOD)],
         &["180:effective"],
     );
-    check(watching(), &[(60, GOOD), (600, GOOD)], &[]);
+    check(watching(), &[(60, &GOOD), (600, &GOOD)], &[]);
 }
 
 #[test]
@@ -72,30 +73,46 @@ fn it_did_not_if_anything_is_missing_at_the_deadline() {
     let firing = Seen { alert_firing: true, ..GOOD };
     let blind = Seen { ratio: None, ..GOOD };
     let high = Seen { ratio: Some(0.8), ..GOOD };
+    let gate = |gate: &str, passes, value: &str| {
+        let (gate, value) = (gate.to_owned(), value.to_owned());
+        Seen { gates: vec![GateSeen { gate, passes, value }], ..GOOD }
+    };
+    let shut = gate("login", Some(false), "502");
+    let unasked = gate("api", None, "");
     for (bad, why) in [
         (unchanged, "not restarted"),
         (failing, "gate"),
         (firing, "still fires"),
         (blind, "no fresh sample"),
         (high, "still high"),
+        (shut, "the gate login fails: 502"),
+        (unasked, "the gate api was not heard of"),
     ] {
-        check(accepted(), &[(599, bad), (600, bad), (601, bad)], &["600:ineffective"]);
+        check(accepted(), &[(599, &bad), (600, &bad), (601, &bad)], &["600:ineffective"]);
         let (verdict, _) = accepted().check("k", &bad, at(600), &VerifyConfig::default());
         let verdict = verdict.expect("the deadline is over");
         assert!(verdict.why.contains(why), "{}", verdict.why);
         assert_eq!(verdict.verification.result, "ineffective");
     }
     // Good at the deadline, but not yet for long enough: it is given that time.
-    check(accepted(), &[(590, GOOD), (600, GOOD), (650, GOOD)], &["650:effective"]);
+    check(accepted(), &[(590, &GOOD), (600, &GOOD), (650, &GOOD)], &["650:effective"]);
     let unknown_start = Seen { started_at: None, ..GOOD };
-    check(accepted(), &[(60, unknown_start), (120, unknown_start)], &["120:effective"]);
+    check(accepted(), &[(60, &unknown_start), (120, &unknown_start)], &["120:effective"]);
 }
 
 #[test]
 fn trouble_that_comes_back_is_a_relapse() {
     let firing = Seen { alert_firing: true, ..GOOD };
-    check(accepted(), &[(0, GOOD), (60, GOOD), (3659, firing)], &["60:effective", "3659:relapsed"]);
-    check(accepted(), &[(0, GOOD), (60, GOOD), (3660, GOOD), (3661, firing)], &["60:effective"]);
+    check(
+        accepted(),
+        &[(0, &GOOD), (60, &GOOD), (3659, &firing)],
+        &["60:effective", "3659:relapsed"],
+    );
+    check(
+        accepted(),
+        &[(0, &GOOD), (60, &GOOD), (3660, &GOOD), (3661, &firing)],
+        &["60:effective"],
+    );
 }
 
 #[test]
@@ -129,7 +146,7 @@ fn the_receiver_has_a_say() {
 #[test]
 fn a_request_nobody_ever_mentions_again_is_given_up() {
     let end = 25 * MINUTE;
-    check(watching(), &[(end, GOOD), (end + 1, GOOD)], &["1501:expired"]);
+    check(watching(), &[(end, &GOOD), (end + 1, &GOOD)], &["1501:expired"]);
 }
 
 #[test]

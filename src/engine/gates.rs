@@ -1,0 +1,273 @@
+//! Doors of tenants in the engine: which are due, what their answers mean for alerts and actions.
+//!
+//! What is asked and how an answer is judged stands in [`crate::policy::Gates`]. Here the containers
+//! of the host become places, the state of every door becomes a series, and a door that shuts after a
+//! change (our own restart, somebody's deploy) becomes `change.verification.failed`, once for each
+//! change. Whether that is sent, shown or only written down is for the mode of `rollback_advice`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use super::evidence::vector;
+use super::view::GateView;
+use super::{Engine, Fact, Request, Step};
+use crate::base::{Labels, METRIC_NAME, Now, Timestamp};
+use crate::outbox::{
+    Action, ActionKind, ActionMode, Data, Draft, Event, WireTime, checksum, trace_id,
+};
+use crate::policy::{
+    GateKey, GateSeen, HoldReason, Miss, Mode, Page, Place, Proposal, Reading, Request as Asked,
+    Turn,
+};
+
+/// The containers of tenants, whoever measures them.
+const PLACES: &str = "group by (tenant, service, name, role, plan) \
+     (container_start_time_seconds{tenant!=\"\"} or container_memory_working_set_bytes{tenant!=\"\"})";
+
+/// A change after which doors have to stay open.
+struct Changed {
+    /// What makes it this change and no other.
+    id: String,
+    service: String,
+    tenant: String,
+    /// `restart` or `deploy`.
+    what: &'static str,
+    change_id: Option<String>,
+    /// When the container started that runs since.
+    since: Timestamp,
+    /// What doors said before.
+    before: BTreeMap<String, String>,
+    /// The request, if it was ours.
+    request: Option<Asked>,
+}
+
+impl Engine {
+    /// Asks at the doors that are due.
+    pub(super) fn try_gates(&mut self, now: Now, step: &mut Step) {
+        if self.gates.is_empty() {
+            return;
+        }
+        let underway = self.memory.verifier.underway(now);
+        let hurried: BTreeSet<String> =
+            underway.map(|change| change.request.tenant.clone()).collect();
+        let probes = self.gates.due(now, &self.setup.host, &hurried);
+        step.requests.extend(probes.into_iter().map(Request::Probe));
+    }
+
+    /// A door was tried.
+    pub(super) fn take_probe(
+        &mut self,
+        now: Now,
+        (key, number): (&GateKey, u64),
+        answer: Result<Page, Miss>,
+    ) {
+        let unaskable = match &answer {
+            Err(Miss::Unaskable(why)) => Some(why.clone()),
+            _ => None,
+        };
+        let news = unaskable.as_deref() != self.gates.unaskable(key);
+        if let Some(turn) = self.gates.take((key, number), answer, now) {
+            let Turn { key, passes, previous, current } = turn;
+            self.facts.push(match passes {
+                true => Fact::GatePasses { key, current },
+                false => Fact::GateFails { key, previous, current },
+            });
+        } else if let Some(why) = unaskable.filter(|_| news) {
+            self.facts.push(Fact::GateUnaskable { key: key.clone(), why });
+        }
+        self.view_is_old = true;
+    }
+
+    /// Looks at which containers there are, and at what became of doors after changes. Once a round.
+    pub(super) fn observe_gates(&mut self, now: Now, at: Timestamp) {
+        if self.gates.is_empty() {
+            return;
+        }
+        let found = vector(PLACES, &self.window, at, &self.setup.eval);
+        let place = |(labels, _): &(Labels, f64)| {
+            let label = |name| labels.get(name).unwrap_or_default().to_owned();
+            Place {
+                tenant: label("tenant"),
+                service: label("service"),
+                name: label("name"),
+                role: label("role"),
+                plan: label("plan"),
+            }
+        };
+        let places: Vec<Place> = found.iter().map(place).collect();
+        self.gates.show(now, &places);
+        for changed in self.changed(now, at, &places) {
+            self.hold_to_account(now, changed);
+        }
+    }
+
+    /// The changes whose effect is watched now.
+    fn changed(&self, now: Now, at: Timestamp, places: &[Place]) -> Vec<Changed> {
+        let config = self.setup.policy.verify;
+        let started = |name: &str| {
+            let query = format!("max(container_start_time_seconds{{name={name:?}}})");
+            let found = vector(&query, &self.window, at, &self.setup.eval);
+            found.first().map(|(_, seconds)| Timestamp::from_seconds(*seconds))
+        };
+        let ours = self.memory.verifier.underway(now).filter_map(|change| {
+            let request = change.request;
+            let start = started(&request.name);
+            let restarted = match (request.started_before, start) {
+                (Some(before), Some(start)) => start > before,
+                _ => true,
+            };
+            restarted.then(|| Changed {
+                id: request.dedup_key.clone(),
+                service: request.subject.clone(),
+                tenant: request.tenant.clone(),
+                what: "restart",
+                change_id: change.change_id.map(str::to_owned),
+                since: start.unwrap_or(request.asked_at),
+                before: request.gates_before.clone(),
+                request: Some(request.clone()),
+            })
+        });
+        let deployed = places.iter().filter_map(|place| {
+            let since = self.memory.usage.get(&place.service)?.changed_at()?;
+            (now.wall <= since + config.within).then(|| Changed {
+                id: format!("{}@{since}", place.service),
+                service: place.service.clone(),
+                tenant: place.tenant.clone(),
+                what: "deploy",
+                change_id: None,
+                since,
+                before: BTreeMap::new(),
+                request: None,
+            })
+        });
+        ours.chain(deployed).collect()
+    }
+
+    /// A door that shut after a change: tells it, once.
+    fn hold_to_account(&mut self, now: Now, changed: Changed) {
+        let earliest = changed.since + self.setup.policy.verify.gate_grace;
+        let shut = self.gates.of(&changed.tenant, &changed.service).find_map(|(key, reading)| {
+            let reading = reading.filter(|r| r.is_firm && r.asked_at >= earliest)?;
+            let before = changed.before.get(&key.gate).cloned().or_else(|| reading.good.clone());
+            // One that never passed says nothing about the change.
+            Some((key.gate.clone(), before?, reading.value.clone()))
+        });
+        let Some((gate, previous, current)) = shut else { return };
+        let dedup_key = checksum(&[&changed.id, ActionKind::RollbackAdvice.name()]);
+        let history = self.memory.guards.own_history(&changed.service, now);
+        if history.asked.contains_key(&dedup_key) {
+            return;
+        }
+        let mode = self.setup.policy.mode_of(ActionKind::RollbackAdvice);
+        let held = match (self.switches.kill, mode) {
+            (true, _) => Some(HoldReason::KillSwitch),
+            (false, Mode::Observe) => Some(HoldReason::Observe),
+            (false, _) => None,
+        };
+        let mut params = BTreeMap::from([
+            ("gate".to_owned(), Value::from(gate.as_str())),
+            ("variable".to_owned(), Value::from(changed.what)),
+            ("previous".to_owned(), Value::from(previous.as_str())),
+            ("current".to_owned(), Value::from(current.as_str())),
+            ("service".to_owned(), Value::from(changed.service.as_str())),
+        ]);
+        params
+            .extend(changed.change_id.clone().map(|id| ("change_id".to_owned(), Value::from(id))));
+        let proposal = Proposal {
+            subject: changed.service.clone(),
+            tenant: changed.tenant.clone(),
+            action: Action {
+                kind: ActionKind::RollbackAdvice,
+                mode: if mode == Mode::Act { ActionMode::Request } else { ActionMode::DryRun },
+                expires_at: WireTime(now.wall + self.setup.policy.limits.expiry),
+                dedup_key,
+                params,
+            },
+        };
+        self.changes.push(self.memory.guards.record(&proposal, now, &self.setup.policy.limits));
+        self.facts.push(Fact::ChangeFailed {
+            request: changed.request.clone().map(Box::new),
+            service: changed.service.clone(),
+            tenant: changed.tenant.clone(),
+            what: changed.what,
+            gate: gate.clone(),
+            previous: previous.clone(),
+            current: current.clone(),
+            held,
+        });
+        if held.is_none() {
+            self.send_rollback(now, &proposal, &changed, format!("the gate {gate}: {current}"));
+        }
+    }
+
+    fn send_rollback(&mut self, now: Now, proposal: &Proposal, changed: &Changed, why: String) {
+        let request = changed.request.as_ref();
+        let some = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
+        let data = Data {
+            alert: request.and_then(|request| some(&request.alert)),
+            fingerprint: request.and_then(|request| some(&request.fingerprint)),
+            host: some(&self.setup.host),
+            tenant_id: some(&changed.tenant),
+            service: some(&changed.service),
+            action: Some(proposal.action.clone()),
+            reason: Some(why),
+            trace_id: Some(match request {
+                Some(request) if !request.trace_id.is_empty() => request.trace_id.clone(),
+                _ => trace_id(&changed.id, changed.since),
+            }),
+            ..Data::default()
+        };
+        let id = proposal.delivery_id(now);
+        let event = Event::new(ActionKind::RollbackAdvice.event_type(), now.wall, data);
+        self.push_event(now, Draft { id, event });
+    }
+
+    /// What the doors of a service say about a container that started then.
+    pub(super) fn gates_seen(
+        &self,
+        tenant: &str,
+        service: &str,
+        started: Option<Timestamp>,
+    ) -> Vec<GateSeen> {
+        let doors = self.gates.of(tenant, service);
+        let seen = doors.map(|(key, reading)| {
+            let fresh = |reading: &&Reading| started.is_none_or(|at| reading.asked_at >= at);
+            let reading = reading.filter(fresh);
+            GateSeen {
+                gate: key.gate.clone(),
+                passes: reading.map(|reading| reading.passes),
+                value: reading.map(|reading| reading.value.clone()).unwrap_or_default(),
+            }
+        });
+        seen.collect()
+    }
+
+    /// What the doors of a service say that pass.
+    pub(super) fn gates_before(&self, tenant: &str, service: &str) -> BTreeMap<String, String> {
+        let passing = self.gates.of(tenant, service).filter_map(|(key, reading)| {
+            let reading = reading.filter(|reading| reading.passes)?;
+            Some((key.gate.clone(), reading.value.clone()))
+        });
+        passing.collect()
+    }
+
+    /// The state of every door, as series rules can read.
+    pub(super) fn gate_values(&self) -> Vec<(Labels, f64)> {
+        let values = self.gates.readings().map(|(key, reading)| {
+            let name = (METRIC_NAME, "plimsoll_gate_up");
+            let labels = Labels::from_pairs([name].into_iter().chain(key.labels()));
+            (self.enrich(&labels), f64::from(u8::from(reading.passes)))
+        });
+        values.collect()
+    }
+
+    /// The doors as readers see them.
+    pub(super) fn gate_views(&self) -> Vec<GateView> {
+        let view = |(key, reading): (&GateKey, &Reading)| GateView {
+            key: key.clone(),
+            reading: reading.clone(),
+        };
+        self.gates.readings().map(view).collect()
+    }
+}

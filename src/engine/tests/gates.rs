@@ -1,0 +1,168 @@
+//! Tenants' doors around a restart and a deploy: what is verified, what failed, what is taken back.
+
+use super::judgement::{container, until};
+use super::*;
+use crate::outbox::ActionKind;
+use crate::policy::Gate;
+
+const RULES: &str = "
+groups:
+- name: g
+  interval: 5s
+  rules:
+  - alert: WillOom
+    expr: container_memory_working_set_bytes / container_spec_memory_limit_bytes >= 0.9
+    labels: {severity: critical, action: decide}
+  - record: gates_down
+    expr: plimsoll_gate_up == 0
+";
+
+fn gate(name: &str) -> Gate {
+    let seconds = Duration::from_secs;
+    Gate {
+        name: name.to_owned(),
+        url: format!("http://{{tenant}}.example.com/{name}"),
+        host: None,
+        status: 200,
+        text: None,
+        pattern: None,
+        interval: seconds(10),
+        interval_after_action: seconds(5),
+        timeout: seconds(5),
+        failures: 2,
+        tenants: Vec::new(),
+        roles: Vec::new(),
+    }
+}
+
+fn guarded() -> PolicyConfig {
+    let mut policy = acting();
+    policy.limits.after_change = Duration::ZERO;
+    policy.gates = ["health", "login", "api"].map(gate).to_vec();
+    policy
+}
+
+/// A world in which every door has been seen open, and then a restart was asked for.
+fn restarted(policy: PolicyConfig) -> World {
+    let mut world = World::new(RULES, policy);
+    for _ in 0..4 {
+        world.slot(Some(&container("acme", 50, -9000)));
+    }
+    let high = container("acme", 95, -9000);
+    let asked = until(&mut world, &high, "decided", 4);
+    assert_eq!(asked.as_deref(), Some("decided restart dry=false"));
+    world
+}
+
+fn event<'a>(world: &'a World, kind: &str) -> &'a serde_json::Value {
+    let found: Vec<_> = world.events.iter().filter(|event| event["type"] == kind).collect();
+    let [event] = found[..] else { panic!("{kind}: {found:?}") };
+    &event["data"]
+}
+
+#[test]
+fn a_restart_is_verified_by_name_of_every_gate() {
+    let mut world = restarted(guarded());
+    let low = container("acme", 30, world.second);
+    assert_eq!(until(&mut world, &low, "outcome", 20).as_deref(), Some("outcome effective"));
+    let data = event(&world, "action.verified");
+    let gates = data["verification"]["gates"].as_array().expect("the gates");
+    let told: Vec<_> = gates
+        .iter()
+        .map(|gate| (gate["gate"].as_str(), gate["passes"].as_bool(), gate["previous"].as_str()))
+        .collect();
+    let passed = |name| (Some(name), Some(true), Some("200"));
+    assert_eq!(told, [passed("api"), passed("health"), passed("login")]);
+    let why = data["reason"].as_str().expect("a reason");
+    assert!(why.contains("gates passed: api, health, login"), "{why}");
+    assert!(!world.event_types().contains(&"change.verification.failed"));
+}
+
+#[test]
+fn a_page_that_turns_blank_is_a_failed_change_and_then_a_failed_action() {
+    let mut world = restarted(guarded());
+    world.doors.insert("login".to_owned(), " ");
+    let low = container("acme", 30, world.second);
+    let told = until(&mut world, &low, "change", 30);
+    assert_eq!(told.as_deref(), Some("change restart failed at login"));
+    let data = event(&world, "change.verification.failed");
+    let params = &data["action"]["params"];
+    let want = [("gate", "login"), ("previous", "200"), ("current", "200, a blank page")];
+    for (name, value) in want {
+        assert_eq!(params[name], value);
+    }
+    assert_eq!(
+        (data["action"]["mode"].as_str(), data["service"].as_str()),
+        (Some("request"), Some("acme/app"))
+    );
+    let trace = data["trace_id"].clone();
+    assert_eq!(until(&mut world, &low, "outcome", 140).as_deref(), Some("outcome ineffective"));
+    let failed = event(&world, "action.failed");
+    assert_eq!(failed["trace_id"], trace, "one story");
+    assert_eq!(failed["reason"], "the gate login fails: 200, a blank page");
+    let login = &failed["verification"]["gates"][2];
+    assert_eq!((login["passes"].as_bool(), login["previous"].as_str()), (Some(false), Some("200")));
+    assert_eq!(until(&mut world, &low, "change", 30), None, "told once");
+    let story: Vec<String> = world.records.iter().map(|record| record.sentence()).collect();
+    let words =
+        "after the restart of acme/app a gate fails: login: 200, a blank page (before: 200)";
+    assert!(story.iter().any(|line| line.starts_with(words)), "{story:?}");
+    assert!(story.iter().any(|line| line.starts_with("the gate login of acme fails")), "{story:?}");
+    world.doors.clear();
+    assert_eq!(until(&mut world, &low, "gate", 5).as_deref(), Some("gate login passes"));
+}
+
+#[test]
+fn a_start_has_its_moment_and_a_door_that_never_opened_is_nobodys_fault() {
+    let mut world = restarted(guarded());
+    world.doors.insert("login".to_owned(), "");
+    let low = container("acme", 30, world.second);
+    // Shut for 45 seconds, as what has just started may be.
+    for _ in 0..9 {
+        let told = world.slot(Some(&low));
+        assert!(!told.iter().any(|fact| fact.starts_with("change")), "{told:?}");
+    }
+    world.doors.clear();
+    assert_eq!(until(&mut world, &low, "outcome", 30).as_deref(), Some("outcome effective"));
+    assert!(!world.event_types().contains(&"change.verification.failed"));
+
+    let mut world = World::new(RULES, guarded());
+    world.doors.insert("api".to_owned(), "");
+    let high = container("acme", 95, -9000);
+    for _ in 0..3 {
+        world.slot(Some(&container("acme", 50, -9000)));
+    }
+    assert_eq!(until(&mut world, &high, "held", 4).as_deref(), Some("held restart: gates_failing"));
+    assert_eq!(world.live("gates_down").len(), 1, "rules read it, too");
+    world.doors.clear();
+    assert!(until(&mut world, &high, "decided restart", 4).is_some(), "the hold lifts by itself");
+}
+
+#[test]
+fn a_crash_in_the_window_forgets_neither_the_question_nor_that_it_was_told() {
+    let mut before = restarted(guarded());
+    let low = container("acme", 30, before.second);
+    before.slot(Some(&low));
+    before.doors.insert("login".to_owned(), "");
+    let mut after = World::restarted(setup(RULES, guarded()), &before, 1);
+    after.doors.insert("login".to_owned(), "");
+    // What it said before is remembered with the request, though no door was seen open since.
+    let told = until(&mut after, &low, "change", 30);
+    assert_eq!(told.as_deref(), Some("change restart failed at login"));
+    assert_eq!(event(&after, "change.verification.failed")["action"]["params"]["previous"], "200");
+    let mut again = World::restarted(setup(RULES, guarded()), &after, 1);
+    again.doors.insert("login".to_owned(), "");
+    assert_eq!(until(&mut again, &low, "change", 40), None);
+}
+
+#[test]
+fn what_is_only_observed_is_written_down_and_not_sent() {
+    let mut policy = guarded();
+    policy.modes.insert(ActionKind::RollbackAdvice, Mode::Observe);
+    let mut world = restarted(policy);
+    world.doors.insert("login".to_owned(), "");
+    let low = container("acme", 30, world.second);
+    let told = until(&mut world, &low, "change", 30);
+    assert_eq!(told.as_deref(), Some("change restart failed at login observe"));
+    assert!(!world.event_types().contains(&"change.verification.failed"));
+}
