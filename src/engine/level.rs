@@ -186,6 +186,7 @@ impl Engine {
         let mut values = self.setup.policy.series(host, now.wall);
         values.extend(self.setup.constants.iter().cloned());
         values.extend(self.owner_values(now));
+        values.extend(self.document_values(now));
         let mut own = |name: &str, more: Option<(&str, &str)>, value: f64| {
             let labels = [(METRIC_NAME, name)].into_iter().chain(more);
             values.push((self.enrich(&Labels::from_pairs(labels)), value));
