@@ -1,4 +1,5 @@
-//! The plan catalogue and the list of tenants, where others write them: a file, or the Control Plane.
+//! The plan catalogue and the list of tenants, where others write them (a file, or the Control Plane),
+//! and M2's `setting.json`.
 //!
 //! A file is looked at every two seconds, an address is asked at an interval and says by `ETag` that
 //! nothing has changed. What cannot be read, or has one fault, is refused whole: the engine keeps
@@ -14,6 +15,7 @@ use tokio::task::JoinHandle;
 
 use super::config::owners::{Read, plans_document, tenants_document};
 use super::files;
+use super::m2_setting::m2_setting_document;
 use crate::endpoint::{HttpOptions, Pool, explain, redact};
 use crate::engine::{Event, Told};
 
@@ -56,6 +58,8 @@ pub struct Sources {
     pub plans: Option<Source>,
     /// `tenants_from`
     pub tenants: Option<Source>,
+    /// `m2.setting_file`
+    pub m2_setting: Option<Source>,
 }
 
 /// The tasks that read them.
@@ -68,12 +72,15 @@ impl DocumentWatch {
     /// Reads these from now on. What is in files is told at once.
     pub fn follow(&mut self, sources: Sources, inbox: &mpsc::Sender<Event>) {
         self.stop();
-        let Sources { plans, tenants } = sources;
+        let Sources { plans, tenants, m2_setting } = sources;
         self.running.extend(plans.map(|source| {
             start(Reader { source, parse: plans_document, event: Event::Plans }, inbox)
         }));
         self.running.extend(tenants.map(|source| {
             start(Reader { source, parse: tenants_document, event: Event::Tenants }, inbox)
+        }));
+        self.running.extend(m2_setting.map(|source| {
+            start(Reader { source, parse: m2_setting_document, event: Event::M2Setting }, inbox)
         }));
     }
 

@@ -13,6 +13,7 @@ mod docker;
 pub mod documents;
 mod files;
 mod live;
+mod m2_setting;
 mod process;
 mod receipts;
 mod reload;

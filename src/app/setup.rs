@@ -134,6 +134,7 @@ pub fn build(config: &Config, host: &str) -> anyhow::Result<Parts> {
         documents: Sources {
             plans: config.policy.plans_from.clone(),
             tenants: config.policy.tenants_from.clone(),
+            m2_setting: config.policy.m2_setting_from.clone(),
         },
         dress: Arc::new(dress(config)),
         prober: Arc::new(Prober::new(&config.policy.gate_options)),

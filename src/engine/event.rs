@@ -13,7 +13,7 @@ use crate::base::{DeliveryId, Labels, Receipt, TargetId};
 use crate::containers::Report;
 use crate::exposition::Batch;
 use crate::outbox::{Refusal, Reply, Statement};
-use crate::policy::{GateKey, Miss, Page, Plans, Tenants};
+use crate::policy::{GateKey, M2Setting, Miss, Page, Plans, Tenants};
 use crate::window::{Selector, Span};
 
 /// One thing that happened.
@@ -120,6 +120,8 @@ pub enum Event {
     Plans(Told<Plans>),
     /// The list of tenants was asked for.
     Tenants(Told<Tenants>),
+    /// M2's `setting.json` was looked at.
+    M2Setting(Told<M2Setting>),
     /// An operator looks at the outbox or works on it (`plimsoll outbox list|retry|drop`).
     Outbox {
         /// Given back with the answer, which comes once what was done is durable.

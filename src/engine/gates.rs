@@ -185,7 +185,9 @@ impl Engine {
                 params,
             },
         };
-        self.changes.push(self.memory.guards.record(&proposal, now, &self.setup.policy.limits));
+        let sent = held.is_none().then_some(proposal.action.mode);
+        let limits = &self.setup.policy.limits;
+        self.changes.push(self.memory.guards.record(&proposal, sent, now, limits));
         self.facts.push(Fact::ChangeFailed {
             request: changed.request.clone().map(Box::new),
             service: changed.service.clone(),

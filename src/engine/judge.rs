@@ -99,8 +99,11 @@ impl Engine {
         if decision.to_record().is_some() || is_final(&decision) {
             self.note_judged((group, rule), incident);
         }
-        let limits = &self.setup.policy.limits;
-        self.changes.extend(self.memory.guards.record(&decision, now, limits));
+        if let Some(proposal) = decision.to_record() {
+            let limits = &self.setup.policy.limits;
+            let row = self.memory.guards.record(proposal, decision.sent(), now, limits);
+            self.changes.push(row);
+        }
         let held = &mut self.groups[group].rules[rule].held;
         match decision {
             Decision::Act(proposal) => {

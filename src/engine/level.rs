@@ -187,6 +187,7 @@ impl Engine {
         values.extend(self.setup.constants.iter().cloned());
         values.extend(self.owner_values(now));
         values.extend(self.gate_values());
+        values.extend(self.document_values(now));
         let mut own = |name: &str, more: Option<(&str, &str)>, value: f64| {
             let labels = [(METRIC_NAME, name)].into_iter().chain(more);
             values.push((self.enrich(&Labels::from_pairs(labels)), value));

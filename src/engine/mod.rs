@@ -28,6 +28,7 @@ mod level;
 mod operator;
 mod outcome;
 mod owners;
+mod pinned;
 mod quality;
 mod receipt;
 mod recent;
@@ -120,6 +121,9 @@ pub struct Engine {
     /// Whether anything reads the fused count of OOM kills.
     writes_oom_series: bool,
     own_written_at: Option<Timestamp>,
+    /// Whether anything reads the peaks of M2's documents, and when they were looked for last.
+    writes_peaks: bool,
+    peaks_at: Option<Duration>,
     /// The slot of an evaluation that has not been presented yet.
     evaluated_at: Option<Timestamp>,
     /// Whether an instance took a post and may be due another.
@@ -200,6 +204,8 @@ impl Engine {
             writes_alert_series: false,
             writes_oom_series: false,
             own_written_at: None,
+            writes_peaks: false,
+            peaks_at: None,
             evaluated_at: None,
             posts_waiting: false,
             refusals: Refusals::default(),
@@ -340,6 +346,7 @@ impl Engine {
             Event::Switches(switches) => self.switches = switches,
             Event::Plans(told) => self.take_plans(now, told),
             Event::Tenants(told) => self.take_tenants(now, told),
+            Event::M2Setting(told) => self.take_m2_setting(now, told),
             Event::Outbox { ticket, command } => self.take_command(now, ticket, &command, step),
         }
     }
@@ -487,6 +494,9 @@ impl Engine {
             self.outbox = setup.outbox.clone().map(Outbox::new);
         }
         let before = std::mem::replace(&mut self.setup, setup);
+        if self.setup.policy.m2_setting_expected {
+            self.setup.policy.m2_setting = before.policy.m2_setting;
+        }
         self.keep_documents(before.identity.map(|identity| identity.directory).unwrap_or_default());
         self.forget_owners();
         self.memo = Memo::default();
@@ -530,6 +540,7 @@ impl Engine {
             kept || self.groups.iter().any(reads)
         };
         self.writes_oom_series = wants(OOM_TOTAL);
+        self.writes_peaks = wants(pinned::DOCS_PEAK);
         self.writes_alert_series = wants("ALERTS") || wants("ALERTS_FOR_STATE");
     }
 

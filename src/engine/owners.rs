@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::Engine;
 use super::evidence::vector;
 use super::fact::Fact;
+use super::pinned::SETTING;
 use super::view::{DocumentView, OwnersView};
 use crate::base::{Labels, METRIC_NAME, Now};
 use crate::containers::id_in_cgroup;
@@ -94,6 +95,9 @@ impl Engine {
             self.setup.policy.plans = plans;
         }
         let mut kept: BTreeSet<&str> = expected.then_some("plans").into_iter().collect();
+        if self.setup.policy.m2_setting_expected {
+            kept.insert(SETTING);
+        }
         if let Some(identity) = &mut self.setup.identity
             && identity.directory == Directory::Unread
         {
@@ -202,7 +206,12 @@ impl Engine {
     }
 
     /// Notes how a document is; returns what was read.
-    fn note_document<T>(&mut self, now: Now, name: &'static str, told: Told<T>) -> Option<T> {
+    pub(super) fn note_document<T>(
+        &mut self,
+        now: Now,
+        name: &'static str,
+        told: Told<T>,
+    ) -> Option<T> {
         let document = self.owners.documents.entry(name).or_default();
         self.view_is_old = true;
         if let Told::Refused(error) = told {

@@ -278,6 +278,7 @@ impl Engine {
             return;
         }
         self.own_written_at = Some(at);
+        self.observe_documents(now, at);
         let mut written = self.write_container_series(at);
         for (labels, value) in self.own_values(now) {
             match self.window.series(&labels) {

@@ -6,8 +6,9 @@ use super::containers::{Containers, OOM_COUNTER, OOM_TOTAL, START_TIME};
 use super::evidence::EVIDENCE_NAMES;
 use super::group::Pace;
 use super::judge::asks;
+use super::pinned::{BYTES, DOCS, DOCS_PEAK, UPTIME};
 use crate::alerts::PresenterConfig;
-use crate::base::Labels;
+use crate::base::{HashMap, Labels};
 use crate::containers::id_in_cgroup;
 use crate::exposition::{Selection, m2};
 use crate::outbox::OutboxConfig;
@@ -68,8 +69,17 @@ impl Setup {
     pub fn retention(&self) -> Retention {
         let reads = rules::reads(&self.groups);
         let open = reads.open_retention().unwrap_or_default();
+        let mut by_name: HashMap<String, Duration> =
+            reads.names().map(|(name, back)| (name.to_owned(), back)).collect();
+        if by_name.contains_key(DOCS_PEAK) {
+            let back = self.documents_back() + self.eval.lookback;
+            for name in [DOCS, BYTES] {
+                let longest = by_name.entry(name.to_owned()).or_default();
+                *longest = back.max(*longest);
+            }
+        }
         Retention {
-            by_name: reads.names().map(|(name, back)| (name.to_owned(), back)).collect(),
+            by_name,
             kept: self.keep.clone(),
             kept_for: self.keep_for,
             least: self.eval.lookback.max(open),
@@ -85,10 +95,15 @@ impl Setup {
         let evidence = if self.judges() { &EVIDENCE_NAMES[..] } else { &[] };
         // The fused count is made of these, among others.
         let fused = if self.reads_oom() { &[OOM_COUNTER, START_TIME][..] } else { &[] };
+        let counted = if reads.names().any(|(name, _)| name == DOCS_PEAK) {
+            &[DOCS, BYTES, UPTIME][..]
+        } else {
+            &[]
+        };
         let names = reads
             .names()
             .flat_map(|(name, _)| m2::raw_names(name).into_iter().chain([name.to_owned()]))
-            .chain(evidence.iter().chain(fused).map(|name| (*name).to_owned()));
+            .chain(evidence.iter().chain(fused).chain(counted).map(|name| (*name).to_owned()));
         Selection::only(names, self.keep.clone())
     }
 

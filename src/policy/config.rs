@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::calendar::Calendar;
 use super::gates::Gate;
 use super::interlock::InterlockConfig;
-use super::m2::Vhost;
+use super::m2::{M2Setting, Vhost};
 use super::plan::Plans;
 use super::tenant::Tenancy;
 use super::verify::VerifyConfig;
@@ -142,6 +142,10 @@ pub struct PolicyConfig {
     pub gates: Vec<Gate>,
     /// M2's virtual hosts.
     pub vhosts: Vec<Vhost>,
+    /// What M2's `setting.json` says, once it was read.
+    pub m2_setting: Option<M2Setting>,
+    /// Whether it is to be read.
+    pub m2_setting_expected: bool,
     /// Memory of the machine M2 sizes itself by, where no exporter tells it.
     pub m2_memory_bytes: Option<u64>,
 }
@@ -161,6 +165,8 @@ impl Default for PolicyConfig {
             calendar: Calendar::default(),
             gates: Vec::new(),
             vhosts: Vec::new(),
+            m2_setting: None,
+            m2_setting_expected: false,
             m2_memory_bytes: None,
         }
     }
@@ -172,14 +178,33 @@ impl PolicyConfig {
         self.modes.get(&kind).copied().unwrap_or(self.mode)
     }
 
+    /// What is known of a virtual host, by name: configured, or as `setting.json` has them all.
+    pub fn vhost(&self, name: &str) -> Vhost {
+        let new = || Vhost { name: name.to_owned(), ..Vhost::default() };
+        let found = self.vhosts.iter().find(|vhost| vhost.name == name);
+        self.known(&found.cloned().unwrap_or_else(new))
+    }
+
+    fn known(&self, vhost: &Vhost) -> Vhost {
+        self.m2_setting.as_ref().map_or_else(|| vhost.clone(), |setting| vhost.under(setting))
+    }
+
     /// Everything configuration contributes to the window, so that rules can join on it.
     pub fn series(&self, host: &str, now: Timestamp) -> Vec<(Labels, f64)> {
-        let vhosts = self.vhosts.iter().flat_map(|vhost| vhost.series(host));
+        let vhosts = self.vhosts.iter().flat_map(|vhost| self.known(vhost).series(host));
+        let hidden = self.m2_setting.iter().flat_map(|setting| setting.series(host));
         let memory = self
             .m2_memory_bytes
             .map(|bytes| super::series("plimsoll_m2_memory_bytes", [("host", host)], bytes as f64));
         let calendar = self.calendar.series(host, now);
-        self.plans.series().into_iter().chain(calendar).chain(vhosts).chain(memory).collect()
+        self.plans
+            .series()
+            .into_iter()
+            .chain(calendar)
+            .chain(vhosts)
+            .chain(hidden)
+            .chain(memory)
+            .collect()
     }
 }
 
@@ -193,8 +218,8 @@ mod tests {
         let config = PolicyConfig { vhosts: vec![vhost], ..PolicyConfig::default() };
         assert_eq!(
             config.series("web-7", Timestamp(0)).len(),
-            10,
-            "three per plan, one of the vhost"
+            11,
+            "three per plan, two of the vhost"
         );
     }
 }

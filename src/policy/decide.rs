@@ -39,6 +39,14 @@ impl Decision {
             Decision::Hold { .. } => None,
         }
     }
+
+    /// How it is asked for, if it is.
+    pub fn sent(&self) -> Option<ActionMode> {
+        match self {
+            Decision::Act(proposal) => Some(proposal.action.mode),
+            Decision::Hold { .. } => None,
+        }
+    }
 }
 
 /// Judges one alert.

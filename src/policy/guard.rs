@@ -11,8 +11,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::config::{DAY, HOUR, Limits};
-use super::decide::Decision;
 use super::history::{History, is_failure};
+use super::incident::Proposal;
 use crate::base::{Change, Now, Table, Timestamp};
 use crate::outbox::{ActionKind, ActionMode, LastAction, WireTime};
 
@@ -147,9 +147,15 @@ impl Guards {
     }
 
     /// Remembers an action that was decided, also in `observe`: a dry mode shows the pace of the
-    /// real one. The row belongs to the same batch as the delivery. `None` if nothing was decided.
-    pub fn record(&mut self, decision: &Decision, now: Now, limits: &Limits) -> Option<Change> {
-        let proposal = decision.to_record()?;
+    /// real one. `sent` is how it was asked for, if it was. The row belongs to the same batch as the
+    /// delivery.
+    pub fn record(
+        &mut self,
+        proposal: &Proposal,
+        sent: Option<ActionMode>,
+        now: Now,
+        limits: &Limits,
+    ) -> Change {
         let actions = self.subjects.entry(proposal.subject.clone()).or_default();
         actions.retain(|done| done.age(now) < limits.memory());
         actions.push(Done {
@@ -159,11 +165,11 @@ impl Guards {
             delivery_id: proposal.delivery_id(now).0,
             at: now.wall,
             monotonic_ms: monotonic_ms(now),
-            mode: matches!(decision, Decision::Act(_)).then_some(proposal.action.mode),
+            mode: sent,
             open: true,
             result: None,
         });
-        Some(row(&proposal.subject, actions))
+        row(&proposal.subject, actions)
     }
 
     /// The request under this key, if no outcome of it is known.

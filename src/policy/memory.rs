@@ -3,6 +3,7 @@
 use super::episodes::Episodes;
 use super::guard::Guards;
 use super::interlock::Interlock;
+use super::peaks::Peaks;
 use super::receipts::Receipts;
 use super::usage::Usage;
 use super::verify::Verifier;
@@ -23,6 +24,8 @@ pub struct Memory {
     pub verifier: Verifier,
     /// Receipts that were taken.
     pub receipts: Receipts,
+    /// What M2 makes at the day's peak.
+    pub peaks: Peaks,
 }
 
 impl Memory {
@@ -35,14 +38,16 @@ impl Memory {
         let (interlock, of_interlock) = Interlock::recover(all());
         let (verifier, of_verifier) = Verifier::recover(all());
         let (receipts, of_receipts) = Receipts::recover(all());
-        let others = [of_episodes, of_usage, of_interlock, of_verifier, of_receipts];
+        let (peaks, of_peaks) = Peaks::recover(all());
+        let others = [of_episodes, of_usage, of_interlock, of_verifier, of_receipts, of_peaks];
         problems.extend(others.into_iter().flatten());
-        (Memory { guards, episodes, usage, interlock, verifier, receipts }, problems)
+        (Memory { guards, episodes, usage, interlock, verifier, receipts, peaks }, problems)
     }
 
     /// Moves what is counted in wall time when the wall clock steps.
     pub fn rebase(&mut self, by_ms: i64) {
         self.usage.rebase(by_ms);
         self.verifier.rebase(by_ms);
+        self.peaks.rebase(by_ms);
     }
 }

@@ -2,16 +2,23 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
 use super::{actions, calendar, gates, owners};
-use crate::app::documents::Source;
+use crate::app::documents::{Place, Source};
 use crate::app::switches::SwitchFiles;
 use crate::endpoint::HttpOptions;
-use crate::policy::{Directory, Identity, Plans, PolicyConfig as Policy, Tenancy, Tenants, Vhost};
+use crate::endpoint::read::path;
+use crate::policy::{
+    Directory, FIXED_COUNT_MAX, Identity, Plans, PolicyConfig as Policy, Tenancy, Tenants, Vhost,
+};
 use crate::yaml::{Cursor, Fields, read};
 
 /// Names M2 may give its virtual host, unless `m2.vhost_label` says otherwise.
 const VHOST_LABELS: [&str; 2] = ["vhost", "host"];
+
+/// `setting.json` is read again this often, whether it changed or not.
+const SETTING_REFRESH: Duration = Duration::from_secs(60);
 
 /// Everything judgement needs, as it was written.
 #[derive(Clone, PartialEq, Debug, Default)]
@@ -24,6 +31,8 @@ pub struct PolicyConfig {
     pub plans_from: Option<Source>,
     /// `tenants_from`: where tenants are read from.
     pub tenants_from: Option<Source>,
+    /// `m2.setting_file`: where M2 keeps its settings.
+    pub m2_setting_from: Option<Source>,
     /// Whether `identity` is written.
     pub divided: bool,
     /// `trust_labels`
@@ -64,7 +73,8 @@ impl PolicyConfig {
         let divided = said.is_some();
         policy.tenancy = said.unwrap_or_default();
         let mut vhost_labels = VHOST_LABELS.map(str::to_owned).to_vec();
-        fields.optional("m2", |at| m2(at, &mut policy, &mut vhost_labels));
+        let m2_setting_from =
+            fields.optional("m2", |at| m2(at, base, &mut policy, &mut vhost_labels)).flatten();
         // Which plans a document will name is not known yet.
         let known_plans = (!policy.plans_expected).then_some(&policy.plans);
         let expected = owners::Expected { plans: known_plans, owner: policy.tenancy.owner() };
@@ -73,6 +83,7 @@ impl PolicyConfig {
             tenants: fields.optional("tenants", |at| owners::tenants(at, expected)),
             plans_from,
             tenants_from,
+            m2_setting_from,
             divided,
             trust_labels: fields.or("trust_labels", false, read::boolean),
             vhost_labels,
@@ -128,26 +139,45 @@ fn tenancy(at: Cursor<'_, '_>, plans: &Plans) -> Option<Tenancy> {
     }
 }
 
-fn m2(at: Cursor<'_, '_>, policy: &mut Policy, vhost_labels: &mut Vec<String>) -> Option<()> {
+/// `m2`; returns where its `setting.json` is.
+fn m2(
+    at: Cursor<'_, '_>,
+    base: &Path,
+    policy: &mut Policy,
+    vhost_labels: &mut Vec<String>,
+) -> Option<Option<Source>> {
     let mut fields = Fields::open(at)?;
     policy.m2_memory_bytes = fields.optional("memory_bytes", read::bytes);
     if let Some(labels) = fields.optional("vhost_label", read::strings) {
         *vhost_labels = labels;
     }
-    let vhosts = fields.optional("vhosts", |mut at| {
-        at.each_entry(|key, at| {
-            let mut fields = Fields::open(at)?;
-            let vhost = Vhost {
-                name: key.text.clone(),
-                fixed_count: fields.optional("fixed_count", read::integer),
-                ttl: fields.optional("ttl", read::duration),
-                cdn_ttl: fields.optional("cdn_ttl", read::duration),
-            };
-            fields.finish();
-            Some(vhost)
-        })
-    });
+    let vhosts = fields.optional("vhosts", |mut at| at.each_entry(|key, at| vhost(&key.text, at)));
     policy.vhosts = vhosts.unwrap_or_default();
+    let setting = fields.optional("setting_file", |at| path(at, base));
+    policy.m2_setting_expected = setting.is_some();
     fields.finish();
-    Some(())
+    Some(setting.map(|file| Source { place: Place::File(file), refresh: SETTING_REFRESH }))
+}
+
+fn vhost(name: &str, at: Cursor<'_, '_>) -> Option<Vhost> {
+    let mut fields = Fields::open(at)?;
+    let vhost = Vhost {
+        name: name.to_owned(),
+        fixed_count: fields.optional("fixed_count", fixed_count),
+        ttl: fields.optional("ttl", read::duration),
+        cdn_ttl: fields.optional("cdn_ttl", read::duration),
+        phantom: fields.optional("phantom", read::boolean),
+        refresh: fields.optional("refresh", read::duration),
+        indexing_limit: fields.optional("indexing_limit_count", read::integer),
+    };
+    fields.finish();
+    Some(vhost)
+}
+
+fn fixed_count(mut at: Cursor<'_, '_>) -> Option<u64> {
+    let count = read::integer(at.again())?;
+    if count > FIXED_COUNT_MAX {
+        at.error("is more than M2 takes, 1000000");
+    }
+    Some(count)
 }

@@ -1,6 +1,5 @@
 //! The memory of the guards: what it counts, and what survives a restart.
 
-use super::super::Proposal;
 use super::*;
 use crate::outbox::{Action, ActionMode};
 
@@ -26,7 +25,7 @@ fn restarts(guards: &mut Guards, seconds: &[u64]) -> Vec<Change> {
     let limits = Limits::default();
     let record = |second: &u64| {
         let proposal = proposal("acme/app", ActionKind::Restart, &format!("k{second}"));
-        guards.record(&Decision::Act(proposal), at(*second), &limits).expect("it was decided")
+        guards.record(&proposal, Some(ActionMode::Request), at(*second), &limits)
     };
     seconds.iter().map(record).collect()
 }
@@ -54,17 +53,14 @@ fn history_counts_what_is_recent() {
 #[test]
 fn a_tenant_is_spoken_to_as_one_whatever_the_service() {
     let (mut guards, limits) = (Guards::default(), Limits::default());
-    let nudge = Decision::Act(proposal("acme/app", ActionKind::Nudge, "k"));
-    assert!(guards.record(&nudge, at(0), &limits).is_some());
+    let nudge = proposal("acme/app", ActionKind::Nudge, "k");
+    let _ = guards.record(&nudge, Some(ActionMode::Request), at(0), &limits);
     let other = history(&guards, "acme/worker", at(60));
     assert_eq!((other.since.len(), other.tenant_nudged), (0, Some(Duration::from_secs(60))));
     assert_eq!(guards.history("x", "other", at(60), &limits).tenant_nudged, None);
     assert_eq!(guards.open("k").and_then(|asked| asked.mode), Some(ActionMode::Request));
-    let observed = Decision::Hold {
-        reason: super::super::HoldReason::Observe,
-        wanted: Some(proposal("acme/web", ActionKind::Nudge, "o")),
-    };
-    assert!(guards.record(&observed, at(0), &limits).is_some());
+    let observed = proposal("acme/web", ActionKind::Nudge, "o");
+    let _ = guards.record(&observed, None, at(0), &limits);
     assert_eq!(guards.open("o").map(|asked| asked.mode), Some(None), "nobody heard of it");
 }
 

@@ -1,0 +1,225 @@
+//! How many documents each of M2's virtual hosts makes at the day's peak.
+//!
+//! What may be pinned is reckoned at the peak: at night nobody builds documents, and advice that
+//! resolves every night is no advice. So the highest count of the last 24 hours is kept in the
+//! journal, with the bytes of the same window, and lives through restarts. Bounded: of falling
+//! counts at most one an hour can ever become the peak.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use serde::{Deserialize, Serialize};
+
+use super::config::{DAY, HOUR};
+use crate::base::{Change, Labels, Table, Timestamp, fingerprint};
+
+/// Rows of this module in the table.
+const PREFIX: &str = "m2_peak/";
+/// Fewer documents make no average worth multiplying by forty thousand (as in `rules/m2.yml`).
+const DOCUMENTS_MIN: f64 = 100.0;
+/// Virtual hosts that are remembered; an M2 with more is a label gone wrong.
+const MAX_VHOSTS: usize = 1000;
+
+/// What was made within one window.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Made {
+    /// Documents.
+    pub docs: f64,
+    /// Their bytes.
+    pub bytes: f64,
+}
+
+impl Made {
+    fn counts(self) -> bool {
+        self.docs >= DOCUMENTS_MIN && self.docs.is_finite() && self.bytes.is_finite()
+    }
+}
+
+/// The high-water marks of all virtual hosts.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Peaks {
+    marks: BTreeMap<Labels, Mark>,
+}
+
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+struct Mark {
+    labels: Labels,
+    /// Oldest first, each higher than all after it; the first is the peak.
+    highs: VecDeque<(Timestamp, Made)>,
+    /// When its counters were there last.
+    #[serde(skip)]
+    seen: Option<Timestamp>,
+}
+
+impl Peaks {
+    /// The marks as their rows tell them, and which could not be read. Other rows are skipped.
+    pub fn recover(rows: impl IntoIterator<Item = Change>) -> (Peaks, Vec<String>) {
+        let mut peaks = Peaks::default();
+        let mut problems = Vec::new();
+        for Change { table, key, value } in rows {
+            let (Table::Guards, Some(value)) = (table, value) else { continue };
+            if !key.starts_with(PREFIX) {
+                continue;
+            }
+            match serde_json::from_slice::<Mark>(&value) {
+                Ok(mark) => drop(peaks.marks.insert(mark.labels.clone(), mark)),
+                Err(error) => problems.push(format!("row {key} of table guards: {error}")),
+            }
+        }
+        (peaks, problems)
+    }
+
+    /// Takes in what a virtual host made within its window. Returns its row if that has changed.
+    /// `labels` are `host`, `instance` and `vhost`.
+    pub fn observe(&mut self, labels: &Labels, made: Made, at: Timestamp) -> Option<Change> {
+        let is_new = !self.marks.contains_key(labels);
+        if is_new && (!made.counts() || self.marks.len() >= MAX_VHOSTS) {
+            return None;
+        }
+        let new = || Mark { labels: labels.clone(), highs: VecDeque::new(), seen: None };
+        let mark = self.marks.entry(labels.clone()).or_insert_with(new);
+        mark.seen = Some(at);
+        let changed = mark.take(made, at);
+        changed.then(|| row(labels, Some(mark)))
+    }
+
+    /// Forgets what is over; returns the rows that go with it.
+    pub fn prune(&mut self, at: Timestamp) -> Vec<Change> {
+        let mut changes = Vec::new();
+        self.marks.retain(|labels, mark| {
+            let known = mark.highs.len();
+            mark.expire(at);
+            if mark.highs.is_empty() {
+                changes.push(row(labels, None));
+            } else if mark.highs.len() < known {
+                changes.push(row(labels, Some(mark)));
+            }
+            !mark.highs.is_empty()
+        });
+        changes
+    }
+
+    /// The peak of each virtual host whose counters were there within the last hour: another
+    /// instance's pages would else count twice for a day.
+    pub fn iter(&self, at: Timestamp) -> impl Iterator<Item = (&Labels, Made)> {
+        let current = move |mark: &&Mark| mark.seen.is_none_or(|seen| at.since(seen) < HOUR);
+        let peak = |mark: &'_ Mark| mark.highs.front().map(|(_, made)| *made);
+        self.marks.values().filter(current).filter_map(move |m| Some((&m.labels, peak(m)?)))
+    }
+
+    /// Moves the marks when the wall clock steps.
+    pub fn rebase(&mut self, by_ms: i64) {
+        let moved = |at: Timestamp| Timestamp(at.0.saturating_add(by_ms));
+        for mark in self.marks.values_mut() {
+            mark.seen = mark.seen.map(moved);
+            mark.highs.iter_mut().for_each(|(at, _)| *at = moved(*at));
+        }
+    }
+}
+
+impl Mark {
+    fn take(&mut self, made: Made, at: Timestamp) -> bool {
+        let known = self.highs.len();
+        self.expire(at);
+        let expired = self.highs.len() < known;
+        let is_covered = |(last, high): &(Timestamp, Made)| {
+            *high == made || (high.docs >= made.docs && at.since(*last) < HOUR)
+        };
+        if !made.counts() || self.highs.back().is_some_and(is_covered) {
+            return expired;
+        }
+        while self.highs.back().is_some_and(|(_, high)| high.docs <= made.docs) {
+            self.highs.pop_back();
+        }
+        self.highs.push_back((at, made));
+        true
+    }
+
+    fn expire(&mut self, at: Timestamp) {
+        while self.highs.front().is_some_and(|(high, _)| at.since(*high) >= DAY) {
+            self.highs.pop_front();
+        }
+    }
+}
+
+fn row(labels: &Labels, mark: Option<&Mark>) -> Change {
+    let write = |mark| serde_json::to_vec(mark).expect("plain numbers always write");
+    let key = format!("{PREFIX}{:016x}", fingerprint(labels));
+    Change { table: Table::Guards, key, value: mark.map(write) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    const START: Timestamp = Timestamp(1_795_312_800_000);
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    fn at(minutes: u32) -> Timestamp {
+        START + MINUTE * minutes
+    }
+
+    fn made(docs: f64) -> Made {
+        Made { docs, bytes: docs * 10_000.0 }
+    }
+
+    fn vhost() -> Labels {
+        Labels::from_pairs([("host", "web-7"), ("instance", "m2"), ("vhost", "example.com")])
+    }
+
+    fn peak(peaks: &Peaks, minutes: u32) -> Option<f64> {
+        peaks.iter(at(minutes)).next().map(|(_, made)| made.docs)
+    }
+
+    #[test]
+    fn the_peak_holds_over_the_night_and_decays_after_a_day() {
+        let mut peaks = Peaks::default();
+        let mut rows = Vec::new();
+        for minute in 0..=24 * 60 {
+            // Up to the peak within an hour, then nobody is there; and a small peak in the morning.
+            let docs = match minute {
+                0..=60 => 100.0 + f64::from(minute) * 600.0,
+                1200 => 20_000.0,
+                _ => 0.0,
+            };
+            rows.extend(peaks.observe(&vhost(), made(docs), at(minute)));
+        }
+        assert_eq!(peak(&peaks, 24 * 60), Some(36_100.0));
+        assert!(rows.len() < 70, "an idle night writes nothing: {}", rows.len());
+        let (mut back, problems) = Peaks::recover(rows.into_iter().chain([Change {
+            table: Table::Guards,
+            key: format!("{PREFIX}x"),
+            value: Some(b"?".to_vec()),
+        }]));
+        assert_eq!((peak(&back, 24 * 60), problems.len()), (Some(36_100.0), 1), "over a restart");
+        let row = back.observe(&vhost(), made(0.0), at(60 + 24 * 60));
+        assert!(row.is_some(), "what has decayed has decayed in the journal too");
+        assert_eq!(peak(&back, 60 + 24 * 60), Some(20_000.0));
+        let gone = back.prune(at(1200 + 24 * 60));
+        assert!(gone.len() == 1 && gone[0].value.is_none(), "{gone:?}");
+        assert_eq!(peak(&back, 1200 + 24 * 60), None);
+    }
+
+    #[test]
+    fn a_falling_day_is_bounded_and_a_vanished_instance_counts_no_more() {
+        let mut peaks = Peaks::default();
+        for minute in 0..24 * 60 {
+            let _ = peaks.observe(&vhost(), made(90_000.0 - f64::from(minute)), at(minute));
+        }
+        assert!(peaks.marks[&vhost()].highs.len() <= 24, "{}", peaks.marks[&vhost()].highs.len());
+        assert_eq!(peak(&peaks, 24 * 60 + 30), Some(90_000.0));
+        assert_eq!(peak(&peaks, 25 * 60), None, "its counters are gone for an hour");
+        let _ = peaks.observe(&vhost(), made(f64::NAN), at(24 * 60));
+        let _ = peaks.observe(&vhost(), made(99.0), at(24 * 60));
+        assert!(peak(&peaks, 24 * 60).is_some_and(|docs| docs > 80_000.0));
+    }
+
+    #[test]
+    fn the_peak_moves_with_a_clock_that_steps() {
+        let mut peaks = Peaks::default();
+        let _ = peaks.observe(&vhost(), made(5000.0), at(0));
+        peaks.rebase(30 * 3_600_000);
+        assert_eq!(peak(&peaks, 30 * 60), Some(5000.0));
+    }
+}
