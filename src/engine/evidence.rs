@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::Engine;
 use crate::base::{Labels, Now, Timestamp};
+use crate::containers::id_in_cgroup;
 use crate::outbox::{self, Container, WireTime};
 use crate::policy::{Evidence, Incident, Service, Symptoms, fit};
 use crate::promql::{EvalOptions, ParseOptions, Value, instant, parse};
@@ -38,6 +39,8 @@ const FIGURES: [(Figure, &str); 11] = [
     ),
     (Figure::Started, "max(container_start_time_seconds{$$})"),
 ];
+/// Whose label `id` tells the incarnation: everything that measures containers has it.
+const MEASURED: &str = "container_memory_working_set_bytes";
 /// The host is short of memory (domain.md §7, `SharedNodeMemoryPressure`).
 const HOST_PRESSURE: &str = "node_memory_MemAvailable_bytes / node_memory_MemTotal_bytes < 0.1";
 /// A gate of the tenant fails, or one that is nobody's in particular (domain.md A4).
@@ -109,7 +112,7 @@ impl Engine {
                 name: Some(name),
                 role: label("role"),
                 started_at: started.map(|at| WireTime(Timestamp::from_seconds(at))),
-                ..Container::default()
+                ..selector.as_deref().map(|of| self.incarnation(of, at)).unwrap_or_default()
             }),
             limit_bytes: limit,
             soft_bytes: get(Figure::Soft),
@@ -149,6 +152,24 @@ impl Engine {
             fit: service
                 .zip(plan)
                 .and_then(|(service, plan)| fit(service, &self.setup.policy.plans, &plan.name)),
+        }
+    }
+
+    /// Which incarnation was measured: the one container that the newest samples come from. Two at
+    /// once, as in the minutes in which cAdvisor still shows the old one, are as good as none.
+    fn incarnation(&self, selector: &str, at: Timestamp) -> Container {
+        let query = format!("{MEASURED}{{{selector}}}");
+        let found = vector(&query, &self.window, at, &self.setup.eval);
+        let mut ids = found.iter().filter_map(|(labels, _)| id_in_cgroup(labels.get("id")?));
+        let id = ids.next();
+        if ids.any(|other| Some(&other) != id.as_ref()) {
+            return Container::default();
+        }
+        let image = found.iter().find_map(|(labels, _)| labels.get("image"));
+        Container {
+            id: id.map(|id| id.as_str().to_owned()),
+            image: image.filter(|image| !image.is_empty()).map(str::to_owned),
+            ..Container::default()
         }
     }
 

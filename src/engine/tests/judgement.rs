@@ -55,6 +55,28 @@ fn a_restart_that_helped_is_verified_once() {
     assert!(asked.is_some(), "{key}");
 }
 
+/// Who restarts must know which incarnation was meant: names are given again.
+#[test]
+fn a_request_names_the_container_that_was_measured() {
+    let (one, two) = ("1".repeat(64), "2".repeat(64));
+    let with = |id: &str| {
+        let page = container("acme", 95, -9000);
+        page.replace("{name", &format!("{{id=\"/docker/{id}\",image=\"web:7\",name"))
+    };
+    let asked = |page: &str| {
+        let mut world = world();
+        assert!(until(&mut world, page, "decided restart", 3).is_some());
+        let asked = world.events.iter().find(|e| e["type"] == "container.restart.requested");
+        asked.expect("it is sent")["data"]["evidence"]["container"].clone()
+    };
+    let measured = asked(&with(&one));
+    assert_eq!((measured["id"].as_str(), measured["image"].as_str()), (Some(&*one), Some("web:7")));
+    assert_eq!(measured["name"], "acme-1");
+    let both = asked(&[with(&one), with(&two)].concat());
+    assert_eq!((both.get("id"), &both["name"]), (None, &"acme-1".into()), "which of the two?");
+    assert_eq!(asked(&container("acme", 95, -9000)).get("id"), None, "an exporter without ids");
+}
+
 #[test]
 fn a_restart_that_did_not_help_reaches_a_human() {
     let mut world = world();
