@@ -13,6 +13,7 @@ mod identity;
 mod inputs;
 mod judgement;
 mod page;
+mod pinned;
 mod receipts;
 mod refusals;
 mod silence;

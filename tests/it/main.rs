@@ -40,6 +40,7 @@ mod control_plane;
 mod documents;
 mod inputs;
 mod limits;
+mod m2;
 mod operator;
 mod own_eyes;
 mod pages;
