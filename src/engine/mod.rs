@@ -73,7 +73,7 @@ pub use setup::Setup;
 pub use step::{Answer, Content, Request, Step};
 pub use view::{
     AlertingView, AlertmanagerView, ContainerView, Counters, DocumentView, GroupView, Health,
-    JournalView, OutboxView, OwnersView, ReceiptsView, RuleView, TargetView, View,
+    JournalView, OutboxView, OwnersView, ReceiptsView, RecorderState, RuleView, TargetView, View,
 };
 
 /// Reads the monotonic clock, only to measure how long evaluations take; no decision depends on it.
@@ -136,6 +136,7 @@ pub struct Engine {
     reload_error: Option<String>,
     /// How the audit fares, as its writer said last.
     audit: audit::State,
+    recorder: Option<RecorderState>,
     pulse: heartbeat::Pulse,
     receipts: receipt::Tally,
     /// Series of the engine's own knowledge, by labels.
@@ -212,6 +213,7 @@ impl Engine {
             journal_failing: None,
             reload_error: None,
             audit: audit::State::default(),
+            recorder: None,
             pulse: heartbeat::Pulse::new(now),
             receipts: receipt::Tally::default(),
             own_series: BTreeSet::new(),
@@ -310,6 +312,10 @@ impl Engine {
                 self.refuse_statement(now, ticket, (id, refusal), step);
             }
             Event::Audited(state) => self.take_audit(state),
+            Event::Recorded(state) => {
+                self.recorder = state;
+                self.view_is_old = true;
+            }
             Event::JournalFailing(error) => {
                 self.view_is_old = true;
                 self.counters.journal_failures += 1;
@@ -569,6 +575,7 @@ impl Engine {
             owners: self.owners_view(),
             reload_error: self.reload_error.clone(),
             audit: self.audit.clone(),
+            recorder: self.recorder.clone(),
             receipts: self.receipts_view(),
             counters: self.counters,
             scrape_failures: self.scrape_failures.clone(),

@@ -45,5 +45,6 @@ mod operator;
 mod own_eyes;
 mod pages;
 mod receipts;
+mod recorder;
 mod storage;
 mod support;
