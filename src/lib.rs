@@ -14,6 +14,7 @@ pub mod regex;
 
 pub mod calendar;
 pub mod exposition;
+pub mod recorder;
 pub mod relabel;
 pub mod window;
 pub mod yaml;

@@ -18,7 +18,20 @@ const RANKS: [(u8, &[&str]); 11] = [
     (6, &["policy"]),
     (7, &["engine"]),
     (8, &["endpoint", "telemetry", "ruletest"]),
-    (9, &["scrape", "collector", "docker", "journal", "ledger", "probe", "send", "http"]),
+    (
+        9,
+        &[
+            "scrape",
+            "collector",
+            "docker",
+            "journal",
+            "ledger",
+            "probe",
+            "recorder",
+            "send",
+            "http",
+        ],
+    ),
     (10, &["app"]),
 ];
 /// Non-test lines: what to aim at, and what no file may pass.

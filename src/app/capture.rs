@@ -1,5 +1,6 @@
 //! Recorded scrapes: a folder of bodies, each named by the unix milliseconds at which it was asked
-//! for, `1795312441005.txt` or, compressed, `1795312441005.txt.gz`. Other files are left alone.
+//! for, `1795312441005.txt` or, compressed, `1795312441005.txt.gz`; or of groups of them, as the
+//! flight recorder writes them, `1795312441005.scrapes.gz`. Other files are left alone.
 //!
 //! A capture is read as a target is scraped: the same scanner, samples at their own times or that
 //! of the scrape, stale markers where a series vanished. It never holds two bodies at once.
@@ -8,13 +9,15 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, anyhow, bail, ensure};
 use flate2::read::GzDecoder;
 
 use crate::base::{HashMap, Labels, LabelsBuilder, STALE_NAN, Sample, Timestamp};
 use crate::exposition::{Batch, Format, Limits, Scan, Selection, SeriesCache, m2};
+use crate::recorder::group::{self, Group};
+use crate::recorder::is_unfinished;
 use crate::relabel;
 use crate::scrape::config::ScrapeConfig;
 use crate::scrape::{add_target_labels, drop_timestamps};
@@ -30,7 +33,28 @@ const VHOST_LABELS: [&str; 2] = ["vhost", "host"];
 /// The scrapes of one folder, oldest first.
 #[derive(Debug)]
 pub struct Capture {
-    scrapes: BTreeMap<Timestamp, PathBuf>,
+    scrapes: BTreeMap<Timestamp, Place>,
+    problems: Vec<String>,
+    /// The group that was read last: scrapes are asked for in their order.
+    open: Mutex<Option<(Arc<Path>, Arc<Group>)>>,
+}
+
+/// Where a scrape is.
+#[derive(Clone, Debug)]
+enum Place {
+    /// In a file of its own.
+    File(PathBuf),
+    /// In a group, at this place.
+    Group(Arc<Path>, usize),
+}
+
+impl Place {
+    fn path(&self) -> &Path {
+        match self {
+            Place::File(path) => path,
+            Place::Group(path, _) => path,
+        }
+    }
 }
 
 impl Capture {
@@ -38,24 +62,46 @@ impl Capture {
     pub fn open(folder: &Path) -> anyhow::Result<Capture> {
         let listing = fs::read_dir(folder).with_context(|| folder.display().to_string())?;
         let mut scrapes = BTreeMap::new();
+        let mut problems = Vec::new();
         for file in listing {
             let path = file.with_context(|| folder.display().to_string())?.path();
             if let Some(at) = scraped_at(&path) {
-                scrapes.insert(at, path);
+                scrapes.insert(at, Place::File(path));
+            } else if is_group(&path) {
+                match File::open(&path).map_err(|e| e.to_string()).and_then(group::times) {
+                    Ok(times) => {
+                        let path: Arc<Path> = path.into();
+                        let place = |index| Place::Group(Arc::clone(&path), index);
+                        let placed = times.into_iter().enumerate();
+                        scrapes.extend(placed.map(|(index, at)| (at, place(index))));
+                    }
+                    Err(why) => problems.push(format!("{}: {why}; left out", path.display())),
+                }
+            } else if is_unfinished(&path) {
+                problems.push(format!("{}: was never finished; left out", path.display()));
             }
         }
+        problems.sort();
         ensure!(
             !scrapes.is_empty(),
-            "{}: no recorded scrape in it; they are named <unix milliseconds>.txt or .txt.gz",
-            folder.display()
+            "{}: no recorded scrape in it; they are named <unix milliseconds>.txt, .txt.gz or \
+             .scrapes.gz{}",
+            folder.display(),
+            problems.iter().map(|problem| format!("; {problem}")).collect::<String>()
         );
-        Ok(Capture { scrapes })
+        Ok(Capture { scrapes, problems, open: Mutex::new(None) })
+    }
+
+    /// Files that were left out, and why.
+    pub fn problems(&self) -> &[String] {
+        &self.problems
     }
 
     /// Whether a folder holds recorded scrapes.
     pub fn is_in(folder: &Path) -> anyhow::Result<bool> {
         let listing = fs::read_dir(folder).with_context(|| folder.display().to_string())?;
-        Ok(listing.flatten().any(|file| scraped_at(&file.path()).is_some()))
+        let is_one = |path: &Path| scraped_at(path).is_some() || is_group(path);
+        Ok(listing.flatten().any(|file| is_one(&file.path())))
     }
 
     /// The scrape made nearest to a time.
@@ -73,7 +119,11 @@ impl Capture {
 
     /// The body of the scrape made at that time.
     pub fn body(&self, at: Timestamp) -> anyhow::Result<Vec<u8>> {
-        let path = self.scrapes.get(&at).with_context(|| format!("no scrape was made at {at}"))?;
+        let place = self.scrapes.get(&at).with_context(|| format!("no scrape was made at {at}"))?;
+        let path = match place {
+            Place::File(path) => path,
+            Place::Group(path, index) => return Ok(self.group(path)?.page(*index)),
+        };
         let file = File::open(path).with_context(|| path.display().to_string())?;
         let reader: Box<dyn Read> = match path.extension().is_some_and(|end| end == "gz") {
             true => Box::new(GzDecoder::new(file)),
@@ -88,6 +138,20 @@ impl Capture {
         Ok(body)
     }
 
+    fn group(&self, path: &Arc<Path>) -> anyhow::Result<Arc<Group>> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((known, group)) = &*open
+            && known == path
+        {
+            return Ok(Arc::clone(group));
+        }
+        let file = File::open(path).with_context(|| path.display().to_string())?;
+        let group = Group::read(file).map_err(|why| anyhow!("{}: {why}", path.display()))?;
+        let group = Arc::new(group);
+        *open = Some((Arc::clone(path), Arc::clone(&group)));
+        Ok(group)
+    }
+
     /// Every selected series with its samples, as scraped from a target with these labels. The
     /// second list says which scrapes could not be read, and why: they count as failed.
     pub fn read(
@@ -98,13 +162,13 @@ impl Capture {
         let mut cache = SeriesCache::new();
         let reader = PageReader::new(target.clone());
         let mut film = Film::default();
-        let mut problems = Vec::new();
+        let mut problems = self.problems.clone();
         for at in self.times() {
             let body = self.body(at)?;
             match reader.read(&mut cache, selection, &body) {
                 Ok(batch) => film.take(at, &batch),
                 Err(why) => {
-                    problems.push(format!("{}: {why}", self.scrapes[&at].display()));
+                    problems.push(format!("{}: {why}", self.scrapes[&at].path().display()));
                     film.end_all();
                 }
             }
@@ -166,6 +230,11 @@ impl PageReader {
         }
         Ok(batch)
     }
+}
+
+/// Whether the flight recorder wrote it.
+fn is_group(path: &Path) -> bool {
+    path.to_str().is_some_and(|path| path.ends_with(".scrapes.gz"))
 }
 
 /// The time in a file's name.
@@ -282,6 +351,32 @@ mod tests {
                 "b{job=\"capture\"} 1500=7 2500=8 2501=NaN"
             ]
         );
+    }
+
+    #[test]
+    fn groups_and_single_scrapes_are_one_capture_and_half_a_group_is_named() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = |name: &str| dir.path().join(name);
+        let mut writer = group::GroupWriter::default();
+        for (at, page) in [(2000, "a 2\n"), (3000, "a 3\nb 1 2500\n")] {
+            writer.add_page(Timestamp(at), page.as_bytes(), &Selection::all());
+        }
+        let file = writer.finish().expect("in memory");
+        fs::write(path("1000.txt"), "a 1\n").expect("written");
+        fs::write(path("2000.scrapes.gz"), &file).expect("written");
+        fs::write(path("4000.scrapes.gz"), &file[..file.len() / 2]).expect("written");
+        fs::write(path("5000.scrapes.gz.part"), &file).expect("written");
+        assert!(Capture::is_in(dir.path()).expect("listed"));
+        let capture = Capture::open(dir.path()).expect("opens");
+        assert_eq!(capture.times().map(|at| at.0).collect::<Vec<_>>(), [1000, 2000, 3000]);
+        assert_eq!(capture.body(Timestamp(3000)).expect("reads"), b"a 3\nb 1 2500\n");
+        let [half, never] = capture.problems() else { panic!("{:?}", capture.problems()) };
+        assert!(half.contains("4000.scrapes.gz: is not whole"), "{half}");
+        assert!(never.contains("5000.scrapes.gz.part: was never finished"), "{never}");
+        fs::remove_file(path("1000.txt")).expect("gone");
+        fs::remove_file(path("2000.scrapes.gz")).expect("gone");
+        let error = Capture::open(dir.path()).expect_err("nothing is left").to_string();
+        assert!(error.contains("4000.scrapes.gz: is not whole"), "{error}");
     }
 
     #[test]

@@ -12,6 +12,7 @@ use super::config::Config;
 use super::docker::DockerWatch;
 use super::documents::DocumentWatch;
 use super::receipts::SecretsWatch;
+use super::recording;
 use super::reload::Reloaded;
 use super::run::{Crank, INBOX, Question};
 use super::setup::{self, Parts};
@@ -62,7 +63,8 @@ pub fn wire(start: Start) -> anyhow::Result<(Crank, Handles)> {
     let Start { config, host, clock, opened, checkpoint, tell, audit } = start;
     let parts = setup::build(&config, &host)?;
     let Parts { setup, settings, collector, files, discovery, docker, switches, .. } = parts;
-    let Parts { documents, alertmanagers, reads_holds, dress, webhook, prober, .. } = parts;
+    let Parts { documents, alertmanagers, reads_holds, recorder, dress, webhook, prober, .. } =
+        parts;
     let rows = remembered(opened.rows);
     let (notify, notices) = mpsc::unbounded_channel();
     let journal = Journal::start(opened.store, Pace::default(), move |notice| {
@@ -94,6 +96,7 @@ pub fn wire(start: Start) -> anyhow::Result<(Crank, Handles)> {
     let switched = switch_watch.follow(switches, inbox.clone());
     let mut document_watch = DocumentWatch::default();
     document_watch.follow(documents, &inbox);
+    let recorder = recorder.and_then(|config| recording::start(Some(config), &inbox));
     let (questions, asked) = mpsc::channel(64);
     let (reloads, reloaded) = mpsc::channel(1);
     let (secrets, known) = watch::channel(webhook.as_ref().map(|webhook| webhook.secrets()));
@@ -107,6 +110,7 @@ pub fn wire(start: Start) -> anyhow::Result<(Crank, Handles)> {
             collects: collector,
             alertmanagers,
             reads_holds,
+            recorder,
             dress,
             webhook,
             prober,

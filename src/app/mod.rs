@@ -16,6 +16,7 @@ mod live;
 mod m2_setting;
 mod process;
 mod receipts;
+mod recording;
 mod reload;
 pub mod replay;
 mod run;

@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::checkpoint::CheckpointWriter;
 use super::docker::DockerWatch;
 use super::documents::DocumentWatch;
+use super::recording;
 use super::reload::Reloaded;
 use super::shell::Shell;
 use super::switches::SwitchWatch;
@@ -26,6 +27,8 @@ pub const INBOX: usize = 1024;
 const GRACE: Duration = Duration::from_secs(8);
 /// At most so much of it goes to the last checkpoint.
 const CHECKPOINT_GRACE: Duration = Duration::from_secs(3);
+/// What the recorder has in memory is written in far less.
+const RECORDER_GRACE: Duration = Duration::from_millis(500);
 /// After the journal has used up what it may, this much is left for the audit.
 const AUDIT_GRACE: Duration = Duration::from_secs(1);
 
@@ -122,6 +125,9 @@ impl Crank {
         }
         let left = GRACE.saturating_sub(clock.monotonic().saturating_sub(stopped));
         let written = self.journal.close(left).await;
+        if let Some(recorder) = &self.shell.recorder {
+            recorder.close(RECORDER_GRACE).await;
+        }
         let unwritten = match self.audit {
             Some(audit) => audit.close(AUDIT_GRACE).await,
             None => 0,
@@ -135,6 +141,7 @@ impl Crank {
 
     fn handle(&mut self, event: Event, open: &mut BTreeMap<u64, oneshot::Sender<Answer>>) {
         let now = self.shell.clock.now();
+        self.shell.note_docker(&event);
         let step = self.engine.handle(now, event);
         for request in step.requests {
             self.shell.start(request);
@@ -183,6 +190,9 @@ impl Crank {
         }
         let since = self.engine.docker_heard_until();
         self.docker.follow(parts.docker, since, self.shell.inbox.clone());
+        let running = self.shell.recorder.take();
+        self.shell.recorder = recording::renew(running, parts.recorder, &self.shell.inbox);
+        // A recorder that begins has to hear the series announced.
         self.shell.collector.configure(parts.collector.clone());
         self.shell.collects = parts.collector;
         self.shell.alertmanagers = parts.alertmanagers;

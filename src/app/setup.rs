@@ -19,6 +19,7 @@ use crate::ledger::LedgerConfig;
 use crate::outbox::OutboxConfig;
 use crate::probe::Prober;
 use crate::promql::EvalOptions;
+use crate::recorder::RecorderConfig;
 use crate::scrape::Settings;
 use crate::scrape::file_sd::{Discovery, FileTargets, Refreshed};
 use crate::send::Webhook;
@@ -98,6 +99,8 @@ pub struct Parts {
     pub switches: SwitchFiles,
     /// Documents of plans and tenants.
     pub documents: Sources,
+    /// What is recorded, if anything is.
+    pub recorder: Option<RecorderConfig>,
     /// What alerts carry.
     pub dress: Arc<Dress>,
     /// The ways to tenants' doors.
@@ -136,6 +139,7 @@ pub fn build(config: &Config, host: &str) -> anyhow::Result<Parts> {
             tenants: config.policy.tenants_from.clone(),
             m2_setting: config.policy.m2_setting_from.clone(),
         },
+        recorder: config.recorder.clone(),
         dress: Arc::new(dress(config)),
         prober: Arc::new(Prober::new(&config.policy.gate_options)),
         webhook: webhook.map(Arc::new),
@@ -161,6 +165,7 @@ fn scrape_settings(config: &Config, setup: &Setup) -> Settings {
     Settings {
         jobs: config.jobs.iter().cloned().map(Arc::new).collect(),
         selection: Arc::new(setup.selection()),
+        keep_pages: config.recorder.is_some(),
         vhost_labels: Arc::from(config.policy.vhost_labels.as_slice()),
     }
 }

@@ -9,10 +9,13 @@ use super::clock::Clock;
 use crate::alerts::{Alert, Phase, Post, Refused, Tally, Verdict};
 use crate::base::{Labels, TargetId};
 use crate::collector;
+use crate::containers::Report;
+use crate::docker::event_line;
 use crate::engine::{Event, Request, ScrapeFailure, Scraped, TargetInfo};
 use crate::outbox::{Attempt, Outcome, Reply};
 use crate::probe::Prober;
-use crate::scrape::Scraper;
+use crate::recorder::{Entry, Recorder};
+use crate::scrape::{KeptPage, Scraper};
 use crate::send::Webhook;
 use crate::send::alertmanager::AlertmanagerClient;
 use crate::send::level::{Dress, to_json};
@@ -40,6 +43,8 @@ pub struct Shell {
     /// Whether an instance's own routes say how long it takes to show a late incident; not if
     /// `alerting.min_presentation` does.
     pub reads_holds: bool,
+    /// Who keeps what was seen, if anyone does.
+    pub recorder: Option<Arc<Recorder>>,
     /// What alerts carry on their way out.
     pub dress: Arc<Dress>,
     /// The way to the Control Plane.
@@ -60,8 +65,14 @@ impl Shell {
                     self.scraper.resync(target);
                 }
                 let scrape = self.scraper.scrape(target, self.clock.now().wall);
+                let recorder = self.recorder.clone();
                 self.answer(async move {
                     let outcome = scrape.await;
+                    if let (Some(recorder), Some(page)) = (recorder, outcome.page) {
+                        let KeptPage { target, bytes: page, selection } = page;
+                        let at = outcome.started_at;
+                        recorder.record(Entry::Page { target, at, page, selection });
+                    }
                     let result = outcome.result.map_err(|error| ScrapeFailure {
                         reason: error.kind.name(),
                         message: error.message,
@@ -100,15 +111,32 @@ impl Shell {
         })
     }
 
+    /// Keeps what Docker has told.
+    pub fn note_docker(&self, event: &Event) {
+        let (Some(recorder), Event::Docker(Report::Happened(happening))) = (&self.recorder, event)
+        else {
+            return;
+        };
+        recorder.record(Entry::Docker { at: happening.at(), line: event_line(happening) });
+    }
+
     fn collect(&self, anew: bool) {
         if anew {
             self.collector.renew();
         }
         let (clock, collector) = (self.clock, self.collector.clone());
         let within = self.collects.as_ref().map_or(Duration::ZERO, |on| on.config.interval);
+        let seen = self.recorder.clone().zip(self.collects.as_ref().map(|on| on.target.clone()));
         self.answer(async move {
             let began = clock.now();
             let result = collector.collect(began.wall, within).await;
+            if let (Some((recorder, target)), Ok(batch)) = (seen, &result) {
+                let entry = Entry::Batch { target, at: began.wall, batch: batch.clone() };
+                if !recorder.record(entry) {
+                    // It may have announced series that the recorder will not know otherwise.
+                    collector.renew();
+                }
+            }
             let duration = clock.monotonic().saturating_sub(began.monotonic);
             let failed = |message| ScrapeFailure { reason: COLLECTING, message };
             let result = result.map_err(|error| failed(error.to_string()));

@@ -196,6 +196,45 @@ pub fn happening(line: &[u8]) -> Result<Option<Happening>, String> {
     Ok(Some(Happening { id, name, at_nanos: event.time_nano, what }))
 }
 
+/// The line of `docker events --format '{{json .}}'` that [`happening`] reads like this.
+pub fn event_line(happening: &Happening) -> String {
+    let mut attributes = BTreeMap::from([("name", happening.name.clone())]);
+    let action = match &happening.what {
+        What::Create => "create",
+        What::Start => "start",
+        What::Oom => "oom",
+        What::Die { exit_code } => {
+            attributes.insert("exitCode", exit_code.to_string());
+            "die"
+        }
+        What::Kill { signal } => {
+            attributes.insert("signal", signal.to_string());
+            "kill"
+        }
+        What::Stop => "stop",
+        What::Restart => "restart",
+        What::Pause => "pause",
+        What::Unpause => "unpause",
+        What::HealthStatus(Health::Healthy) => "health_status: healthy",
+        What::HealthStatus(Health::Unhealthy) => "health_status: unhealthy",
+        What::HealthStatus(Health::Starting) => "health_status: starting",
+        What::HealthStatus(Health::None) => "health_status: none",
+        What::Update => "update",
+        What::Rename { from } => {
+            attributes.insert("oldName", from.clone());
+            "rename"
+        }
+        What::Destroy => "destroy",
+    };
+    let line = serde_json::json!({
+        "Type": "container",
+        "Action": action,
+        "Actor": {"ID": happening.id.as_str(), "Attributes": attributes},
+        "timeNano": happening.at_nanos,
+    });
+    line.to_string()
+}
+
 /// `9`, `SIGKILL` or `KILL`.
 fn signal(text: &str) -> u8 {
     let word = text.strip_prefix("SIG").unwrap_or(text);
@@ -254,7 +293,9 @@ mod tests {
             "a".repeat(64)
         );
         let got = happening(line.as_bytes()).expect(action);
-        assert_eq!(got.map(|happening| happening.what), want, "{action}");
+        assert_eq!(got.as_ref().map(|happening| happening.what.clone()), want, "{action}");
+        let again = got.as_ref().map(|told| happening(event_line(told).as_bytes()));
+        assert_eq!(again.transpose().expect(action).flatten(), got, "{action}, written and read");
     }
 
     #[test]

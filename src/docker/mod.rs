@@ -12,7 +12,7 @@ mod lines;
 mod watch;
 
 pub use config::DockerConfig;
-pub use json::happening as read_event;
+pub use json::{event_line, happening as read_event};
 pub use watch::watch;
 
 #[cfg(test)]

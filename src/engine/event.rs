@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::owners::Told;
 use super::setup::Setup;
+use super::view::RecorderState;
 use crate::alerts::{PostId, Refused, Tally, Verdict};
 use crate::audit;
 use crate::base::{DeliveryId, Labels, Receipt, TargetId};
@@ -90,6 +91,8 @@ pub enum Event {
     },
     /// The audit is written this far, or cannot be.
     Audited(audit::State),
+    /// The flight recorder has written, or could not; `None` once there is none.
+    Recorded(Option<RecorderState>),
     /// The journal cannot write; it goes on trying.
     JournalFailing(String),
     /// A reader asks for the samples a query needs.

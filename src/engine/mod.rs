@@ -77,7 +77,8 @@ pub use setup::Setup;
 pub use step::{Answer, Content, Request, Step};
 pub use view::{
     AlertingView, AlertmanagerView, ContainerView, Counters, DocumentView, GateView, GroupView,
-    Health, JournalView, OutboxView, OwnersView, ReceiptsView, RuleView, TargetView, View,
+    Health, JournalView, OutboxView, OwnersView, ReceiptsView, RecorderState, RuleView, TargetView,
+    View,
 };
 
 /// Reads the monotonic clock, only to measure how long evaluations take; no decision depends on it.
@@ -141,6 +142,7 @@ pub struct Engine {
     reload_error: Option<String>,
     /// How the audit fares, as its writer said last.
     audit: audit::State,
+    recorder: Option<RecorderState>,
     pulse: heartbeat::Pulse,
     receipts: receipt::Tally,
     /// Series of the engine's own knowledge, by labels.
@@ -218,6 +220,7 @@ impl Engine {
             journal_failing: None,
             reload_error: None,
             audit: audit::State::default(),
+            recorder: None,
             pulse: heartbeat::Pulse::new(now),
             receipts: receipt::Tally::default(),
             own_series: BTreeSet::new(),
@@ -320,6 +323,10 @@ impl Engine {
                 self.refuse_statement(now, ticket, (id, refusal), step);
             }
             Event::Audited(state) => self.take_audit(state),
+            Event::Recorded(state) => {
+                self.recorder = state;
+                self.view_is_old = true;
+            }
             Event::JournalFailing(error) => {
                 self.view_is_old = true;
                 self.counters.journal_failures += 1;
@@ -583,6 +590,7 @@ impl Engine {
             gates_unasked: self.gates.unasked(),
             reload_error: self.reload_error.clone(),
             audit: self.audit.clone(),
+            recorder: self.recorder.clone(),
             receipts: self.receipts_view(),
             counters: self.counters,
             scrape_failures: self.scrape_failures.clone(),

@@ -15,6 +15,7 @@ mod inputs;
 mod judgement;
 mod nudges;
 mod page;
+mod pinned;
 mod receipts;
 mod refusals;
 mod silence;

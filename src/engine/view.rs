@@ -43,6 +43,8 @@ pub struct View {
     pub receipts: ReceiptsView,
     /// How the audit fares.
     pub audit: audit::State,
+    /// How the flight recorder fares, if there is one.
+    pub recorder: Option<RecorderState>,
     /// Documents of plans and tenants, those that are read from outside.
     pub documents: Vec<DocumentView>,
     /// Doors of tenants that were tried.
@@ -335,4 +337,19 @@ pub struct Counters {
     pub actions_sent: u64,
     /// Actions decided and held.
     pub actions_held: u64,
+}
+
+/// How the flight recorder fares.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct RecorderState {
+    /// Scrapes taken in since the start.
+    pub scrapes: u64,
+    /// Scrapes that could not be kept: no room in the queue, or none on the disk.
+    pub lost: u64,
+    /// Writes that failed.
+    pub failures: u64,
+    /// Bytes on disk.
+    pub bytes: u64,
+    /// Why the last write failed.
+    pub failing: Option<String>,
 }

@@ -101,6 +101,21 @@ pub(super) fn series_end(line: &[u8]) -> Result<usize, Bad> {
     }
 }
 
+/// Takes a sample line apart without reading it: series, value and its own time in milliseconds, as
+/// the text format has it. `None` for comments, empty lines and what is none of either.
+pub fn split_sample(line: &[u8]) -> Option<(&str, &str, Option<Timestamp>)> {
+    let start = skip_blanks(line, 0);
+    let line = str::from_utf8(line.get(start..)?).ok()?;
+    if line.is_empty() || line.starts_with('#') {
+        return None;
+    }
+    let (series, rest) = line.split_at_checked(series_end(line.as_bytes()).ok()?)?;
+    let mut words = rest.split_ascii_whitespace();
+    let value = words.next()?;
+    let own = words.next().and_then(|word| word.parse().ok()).map(Timestamp);
+    Some((series, value, own))
+}
+
 /// Reads a whole series, as [`series_end`] cut it. Labels with empty values are absent; a name
 /// that is not there is for the caller to refuse, because relabelling may still give one.
 pub(super) fn read_series(text: &[u8]) -> Result<LabelsBuilder, Bad> {

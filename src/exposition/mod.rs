@@ -25,6 +25,7 @@ mod tests;
 pub use cache::SeriesCache;
 pub use error::{Problem, ScanError};
 pub use format::{Format, Limits};
+pub use line::split_sample;
 pub use metadata::{Metadata, MetricKind};
 pub use scan::{Admit, Batch, Point, Scan, Stats};
 pub use selection::Selection;

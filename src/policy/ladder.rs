@@ -217,7 +217,7 @@ fn is_foreign(incident: &Incident, config: &PolicyConfig) -> bool {
 
 /// Advice as the rule's annotations give it.
 fn annotated(incident: &Incident, kind: ActionKind) -> Choice {
-    let names = ["variable", "current", "recommended", "why", "change_id", "previous"];
+    let names = ["variable", "current", "recommended", "setting", "why", "change_id", "previous"];
     let found = names
         .into_iter()
         .filter_map(|name| incident.annotations.get(name).map(|text| (name, text.as_str())));

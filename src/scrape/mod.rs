@@ -11,6 +11,6 @@ mod target;
 mod testing;
 
 pub use error::{ScrapeError, ScrapeErrorKind};
-pub use pool::{ScrapeOutcome, Scraper, Settings};
+pub use pool::{KeptPage, ScrapeOutcome, Scraper, Settings};
 pub use session::{add_target_labels, drop_timestamps};
 pub use target::Target;

@@ -17,7 +17,7 @@ use super::error::{ScrapeError, ScrapeErrorKind as Kind};
 use super::file_sd::FileTargets;
 use super::session::{Plan, Session};
 use super::target::{Identity, Target, targets};
-use crate::base::{HashMap, TargetId, Timestamp};
+use crate::base::{HashMap, Labels, TargetId, Timestamp};
 use crate::endpoint::Pool;
 use crate::exposition::{Batch, Selection};
 use crate::relabel;
@@ -29,6 +29,8 @@ pub struct Settings {
     pub jobs: Vec<Arc<ScrapeConfig>>,
     /// What is kept of their pages. Jobs whose metric relabelling touches names are kept whole.
     pub selection: Arc<Selection>,
+    /// Whether pages are handed on as they were sent, for the flight recorder.
+    pub keep_pages: bool,
     /// `m2.vhost_label`: names that M2 may give the virtual host, the preferred first.
     pub vhost_labels: Arc<[String]>,
 }
@@ -44,6 +46,25 @@ pub struct ScrapeOutcome {
     pub duration: Duration,
     /// The samples (`up` is 1), or why there are none (`up` is 0).
     pub result: Result<Batch, ScrapeError>,
+    /// The page of a good scrape, if pages are handed on.
+    pub page: Option<KeptPage>,
+}
+
+/// A page as it was sent.
+#[derive(Clone, Debug)]
+pub struct KeptPage {
+    /// Its target's labels.
+    pub target: Labels,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+    /// What of it anything can read.
+    pub selection: Arc<Selection>,
+}
+
+impl PartialEq for KeptPage {
+    fn eq(&self, other: &KeptPage) -> bool {
+        (&self.target, &self.bytes) == (&other.target, &other.bytes)
+    }
 }
 
 /// All targets.
@@ -128,14 +149,24 @@ impl Scraper {
             self.slots.get(&target).map(|slot| (Arc::clone(&slot.plan), Arc::clone(&slot.session)));
         async move {
             let began = Instant::now();
+            let mut page = None;
             let result = match slot {
                 Some((plan, session)) => match session.try_lock() {
-                    Ok(mut session) => session.scrape(&plan).await,
+                    Ok(mut session) => {
+                        let mut bytes = plan.keep_pages.then(Vec::new);
+                        let scraped = session.scrape(&plan, &mut bytes).await;
+                        page = bytes.filter(|_| scraped.is_ok()).map(|bytes| KeptPage {
+                            target: plan.target.labels.clone(),
+                            bytes,
+                            selection: Arc::clone(&plan.selection),
+                        });
+                        scraped
+                    }
                     Err(_) => Err(ScrapeError::new(Kind::Busy, "its last scrape still runs")),
                 },
                 None => Err(ScrapeError::new(Kind::Gone, "the target is no longer configured")),
             };
-            ScrapeOutcome { target, started_at, duration: began.elapsed(), result }
+            ScrapeOutcome { target, started_at, duration: began.elapsed(), result, page }
         }
     }
 
@@ -164,6 +195,7 @@ impl Scraper {
                     target: Arc::new(target),
                     pool: Arc::clone(pool),
                     selection: Arc::clone(&selection),
+                    keep_pages: self.settings.keep_pages,
                     vhost_labels: Arc::clone(&self.settings.vhost_labels),
                     generation,
                 };
@@ -198,6 +230,7 @@ mod tests {
         Settings {
             jobs: jobs.expect("a list").into_iter().map(Arc::new).collect(),
             selection: Arc::new(Selection::all()),
+            keep_pages: false,
             vhost_labels: Arc::from(["host".to_owned()]),
         }
     }

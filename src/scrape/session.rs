@@ -20,6 +20,8 @@ pub(super) struct Plan {
     pub(super) pool: Arc<Pool>,
     /// What is kept of its pages.
     pub(super) selection: Arc<Selection>,
+    /// Whether pages are handed on.
+    pub(super) keep_pages: bool,
     /// Names that M2 may give the virtual host.
     pub(super) vhost_labels: Arc<[String]>,
     /// Another number means that what is cached may be wrong.
@@ -34,8 +36,13 @@ pub(super) struct Session {
 }
 
 impl Session {
-    /// Scrapes once. A failed scrape leaves the session as it was.
-    pub(super) async fn scrape(&mut self, plan: &Plan) -> Result<Batch, ScrapeError> {
+    /// Scrapes once. A failed scrape leaves the session as it was. `kept` gets the page's bytes, if
+    /// they are wanted; it becomes `None` for a page that cannot be kept.
+    pub(super) async fn scrape(
+        &mut self,
+        plan: &Plan,
+        kept: &mut Option<Vec<u8>>,
+    ) -> Result<Batch, ScrapeError> {
         if self.generation != plan.generation {
             self.cache.reset();
             self.generation = plan.generation;
@@ -49,10 +56,15 @@ impl Session {
             body_limit_bytes: target.job.limits.body_size_limit,
         };
         let page = open(&plan.pool, ask).await?;
-        self.read(page, plan).await
+        self.read(page, plan, kept).await
     }
 
-    async fn read(&mut self, mut page: Page, plan: &Plan) -> Result<Batch, ScrapeError> {
+    async fn read(
+        &mut self,
+        mut page: Page,
+        plan: &Plan,
+        kept: &mut Option<Vec<u8>>,
+    ) -> Result<Batch, ScrapeError> {
         let job = &plan.target.job;
         let format = match Format::from_content_type(page.content_type().as_deref()) {
             Ok(format) => format,
@@ -63,6 +75,10 @@ impl Session {
                 return Err(ScrapeError::new(Kind::ContentType, format!("{error}; {hint}")));
             }
         };
+        if format != Format::Text {
+            // Recordings are read in the text format, which counts time in other units.
+            *kept = None;
+        }
         let mut admit = |labels: &mut LabelsBuilder| {
             m2::normalise(labels, &plan.vhost_labels);
             add_target_labels(labels, &plan.target.labels, job.honor_labels);
@@ -72,12 +88,25 @@ impl Session {
             Scan::begin(&mut self.cache, &plan.selection, format, &job.limits, &mut admit);
         while let Some(chunk) = page.next().await? {
             scan.feed(chunk.as_ref()).map_err(scan_error)?;
+            keep(kept, chunk.as_ref());
         }
         let mut batch = scan.finish().map_err(scan_error)?;
         if !job.honor_timestamps {
             drop_timestamps(&mut batch);
         }
         Ok(batch)
+    }
+}
+
+/// Larger pages are not handed on: they would take more memory than everything else together.
+const MAX_KEPT_BYTES: usize = 32 << 20;
+
+fn keep(kept: &mut Option<Vec<u8>>, chunk: &[u8]) {
+    if let Some(bytes) = kept {
+        bytes.extend_from_slice(chunk);
+        if bytes.len() > MAX_KEPT_BYTES {
+            *kept = None;
+        }
     }
 }
 

@@ -48,6 +48,7 @@ pub fn metrics_text(view: &View, process: &Process) -> String {
     of_journal(&mut page, view);
     of_receipts(&mut page, view);
     of_audit(&mut page, view);
+    of_recorder(&mut page, view);
     of_owners(&mut page, view);
     of_gates(&mut page, view);
     page.finish()
@@ -367,6 +368,20 @@ fn of_receipts(page: &mut Page, view: &View) {
         let count = view.receipts.refused.get(reason).copied().unwrap_or_default();
         refused.add(&[("reason", reason)], count as f64);
     }
+}
+
+fn of_recorder(page: &mut Page, view: &View) {
+    let Some(recorder) = &view.recorder else { return };
+    let failing = flag(recorder.failing.is_some());
+    let help = "Whether the last write of the flight recorder failed.";
+    page.gauge("plimsoll_recorder_failing", failing, help);
+    page.gauge("plimsoll_recorder_bytes", recorder.bytes as f64, "Bytes of recordings on disk.");
+    let help = "Scrapes that were handed to the flight recorder.";
+    page.counter("plimsoll_recorder_scrapes_total", recorder.scrapes, help);
+    let help = "Scrapes it could not keep: its queue or the disk had no room.";
+    page.counter("plimsoll_recorder_lost_total", recorder.lost, help);
+    let help = "Writes of the flight recorder that failed.";
+    page.counter("plimsoll_recorder_failures_total", recorder.failures, help);
 }
 
 fn of_audit(page: &mut Page, view: &View) {

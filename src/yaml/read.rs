@@ -161,7 +161,8 @@ fn text<'n>(at: &mut Cursor<'n, '_>) -> Option<&'n str> {
     text
 }
 
-fn parse_bytes(text: &str) -> Option<u64> {
+/// A size as [`bytes`] reads it; `None` if it is none.
+pub fn parse_bytes(text: &str) -> Option<u64> {
     let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
     let unit = unit.trim_start_matches(' ').to_ascii_lowercase();

@@ -7,6 +7,7 @@ use clap_complete::Shell;
 
 use super::super::config::DEFAULT_FILE;
 use super::super::demo;
+use crate::yaml::read::parse_bytes;
 
 /// The load line for a Docker host that carries paying tenants.
 #[derive(Parser, Debug)]
@@ -39,6 +40,9 @@ pub enum Command {
     Explain(ExplainArgs),
     /// Show what each tenant was promised, what is enforced, what it uses and what is left.
     Plans(PlansArgs),
+    /// Tell how many documents M2 may pin: from numbers given here, or from a running plimsoll.
+    #[command(name = "fixedcount")]
+    FixedCount(FixedCountArgs),
     /// Ask a running plimsoll whether it is healthy and ready (for Docker's HEALTHCHECK).
     Healthcheck(HealthArgs),
     /// Look at and work on webhooks that wait or were given up.
@@ -212,6 +216,37 @@ pub struct PlansArgs {
     /// Where plimsoll listens (`web.listen`).
     #[arg(long, default_value = "http://127.0.0.1:9469")]
     pub url: String,
+}
+
+/// Ends with 0 if what is pinned is within the budget, with 2 if it is not.
+#[derive(Arguments, Debug)]
+pub struct FixedCountArgs {
+    /// Documents made in twice the cache time, at the day's peak; without it a running plimsoll is
+    /// asked.
+    #[arg(long, value_name = "NUMBER", requires_all = ["bytes", "memory"])]
+    pub docs: Option<u64>,
+    /// Their bytes.
+    #[arg(long, value_name = "NUMBER", requires = "docs")]
+    pub bytes: Option<u64>,
+    /// Memory of the machine: bytes, or 16GiB (units are powers of 1024).
+    #[arg(long, value_name = "SIZE", requires = "docs", value_parser = size)]
+    pub memory: Option<u64>,
+    /// What is pinned now (meta.fixedCount).
+    #[arg(long, value_name = "NUMBER", requires = "docs")]
+    pub fixed_count: Option<u64>,
+    /// Memory of M2's cache process (m2_sys_memory_limit_rt).
+    #[arg(long, value_name = "SIZE", requires = "docs", value_parser = size)]
+    pub rt_memory: Option<u64>,
+    /// The virtual host's name.
+    #[arg(long, default_value = "example.com", requires = "docs")]
+    pub vhost: String,
+    /// Where plimsoll listens (`web.listen`).
+    #[arg(long, default_value = "http://127.0.0.1:9469", conflicts_with = "docs")]
+    pub url: String,
+}
+
+fn size(text: &str) -> Result<u64, String> {
+    parse_bytes(text).ok_or_else(|| "is not a size such as 17179869184 or 16GiB".to_owned())
 }
 
 #[derive(Arguments, Debug)]

@@ -9,6 +9,7 @@ mod audit;
 mod check;
 mod explain;
 mod exposed;
+mod fixedcount;
 mod frame;
 mod health;
 mod out;
@@ -101,6 +102,7 @@ fn execute(
         Command::Query(args) => query::query(&args, out),
         Command::Replay(args) => replay::replay_command(&args, out),
         Command::Plans(args) => plans::plans(&args, out),
+        Command::FixedCount(args) => fixedcount::fixedcount(&args, out),
         Command::Explain(args) => explain::explain(&args, out),
         Command::Version => version(out),
         Command::Completions { shell } => {

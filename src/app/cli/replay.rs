@@ -70,6 +70,7 @@ fn run(args: &ReplayArgs, out: &mut Out<'_>) -> anyhow::Result<u8> {
         _ => None,
     };
     let recording = Recording::open(&args.folder, job)?;
+    recording.problems().for_each(|problem| out.say(&format!("note: {problem}")));
     let first = match &args.rules[..] {
         [] => config.groups.clone(),
         files => load_rules(files, out)?,

@@ -50,6 +50,7 @@ fn help_is_data_and_nonsense_is_usage() {
         "query",
         "replay",
         "explain",
+        "fixedcount",
         "healthcheck",
         "audit",
         "story",

@@ -21,6 +21,7 @@ use std::time::Duration;
 use crate::collector::CollectorConfig;
 use crate::docker::DockerConfig;
 use crate::policy::Identity;
+use crate::recorder::RecorderConfig;
 use crate::rules::{self, Group, LintOptions};
 use crate::scrape::config::{GlobalConfig, ScrapeConfig, scrape_configs};
 use crate::send::WebhookConfig;
@@ -56,6 +57,8 @@ pub struct Config {
     pub window: WindowConfig,
     /// Who is who, and what may be done.
     pub policy: PolicyConfig,
+    /// What is recorded for replays, if anything is.
+    pub recorder: Option<RecorderConfig>,
     /// Where webhooks go.
     pub control_plane: Option<WebhookConfig>,
     /// How often the Control Plane gets a sign of life, if it does.
@@ -140,6 +143,7 @@ impl Config {
         let docker = fields.optional("docker", |at| DockerConfig::read(at, base));
         // Who the containers are that the collector measures, Docker knows.
         let docker = docker.or_else(|| collector.as_ref().map(|_| DockerConfig::default()));
+        let recorder = fields.optional("recorder", |at| sections::recorder(at, base));
         let policy = PolicyConfig::read(&mut fields, base);
         let control_plane =
             fields.optional("control_plane", |at| sections::control_plane(at, base));
@@ -161,6 +165,7 @@ impl Config {
             web,
             window,
             policy,
+            recorder,
             control_plane,
             heartbeat: heartbeat.flatten(),
         };

@@ -8,6 +8,7 @@ use crate::base::format_duration;
 use crate::endpoint::read::path;
 use crate::journal::StoreKind;
 use crate::outbox::LEASE;
+use crate::recorder::RecorderConfig;
 use crate::regex::Pattern;
 use crate::send::WebhookConfig;
 use crate::window::Caps;
@@ -15,6 +16,11 @@ use crate::yaml::{Cursor, Fields, read};
 
 /// Less would be turned over by one bad hour.
 const AUDIT_FILE_BYTES_MIN: u64 = 1 << 20;
+/// A day, and what a day of 50 containers takes at most.
+const RECORDER_KEEP: Duration = Duration::from_secs(24 * 3600);
+const RECORDER_BYTES: u64 = 200 << 20;
+/// Less does not hold the five minutes that are written at once.
+const RECORDER_BYTES_MIN: u64 = 1 << 20;
 
 /// `storage`
 #[derive(Clone, PartialEq, Debug, Default)]
@@ -59,6 +65,24 @@ impl StorageConfig {
         fields.finish();
         Some(StorageConfig { path, kind, audit_file_bytes, audit_files })
     }
+}
+
+/// `recorder`
+pub(super) fn recorder(at: Cursor<'_, '_>, base: &Path) -> Option<RecorderConfig> {
+    let mut fields = Fields::open(at)?;
+    let path = fields.required("path", |at| path(at, base));
+    let keep = fields.or("keep", RECORDER_KEEP, read::positive_duration);
+    let max_bytes = fields.or("max_bytes", RECORDER_BYTES, |mut at| {
+        let bytes = read::bytes(at.again())?;
+        if bytes < RECORDER_BYTES_MIN {
+            at.error("a recording needs at least 1MiB");
+        }
+        Some(bytes)
+    });
+    let families = [("kept", false), ("all", true)];
+    let all_families = fields.or("families", false, |at| read::one_of(at, &families));
+    fields.finish();
+    Some(RecorderConfig { path: path?, keep, max_bytes, all_families })
 }
 
 /// `web`

@@ -24,8 +24,8 @@ use crate::engine::{Event, Setup};
 
 /// The labels of a folder's target.
 const TARGET_FILE: &str = "target.json";
-/// What Docker told, plain or compressed.
-const DOCKER_FILES: [&str; 2] = ["docker-events.jsonl", "docker-events.jsonl.gz"];
+/// What Docker told, plain or compressed, in one file or in several with a time between the two.
+const DOCKER_FILES: (&str, [&str; 2]) = ("docker-events.", ["jsonl", "jsonl.gz"]);
 /// Docker tells a few lines a minute; a file of this size is something else.
 const MAX_EVENTS_BYTES: u64 = 256 << 20;
 /// The job of a target that says nothing of itself, if the configuration does not have exactly one.
@@ -54,6 +54,8 @@ pub struct Recording {
 }
 
 impl Recording {
+    /// The folder of one target, or of several with a folder each.
+    ///
     /// Lists what a folder holds. `job` names the job of targets that do not say theirs.
     pub fn open(folder: &Path, job: Option<&str>) -> anyhow::Result<Recording> {
         let mut folders = vec![folder.to_owned()];
@@ -64,17 +66,22 @@ impl Recording {
         ensure!(
             !folders.is_empty(),
             "{}: no recorded scrape in it or its folders; scrapes are named <unix \
-             milliseconds>.txt or .txt.gz",
+             milliseconds>.txt, .txt.gz or .scrapes.gz",
             folder.display()
         );
         let tracks = folders.iter().map(|folder| Track::open(folder, job.unwrap_or(JOB)));
         let tracks = tracks.collect::<anyhow::Result<Vec<Track>>>()?;
         let mut docker = Vec::new();
-        for path in DOCKER_FILES.map(|name| folder.join(name)).iter().filter(|path| path.exists()) {
-            docker.extend(happenings(path)?);
+        for path in docker_files(folder)? {
+            docker.extend(happenings(&path)?);
         }
         docker.sort_by_key(|happening| happening.at_nanos);
         Ok(Recording { tracks, docker })
+    }
+
+    /// Files that were left out, and why.
+    pub fn problems(&self) -> impl Iterator<Item = &String> {
+        self.tracks.iter().flat_map(|track| track.capture.problems())
     }
 
     /// When the first scrape was made, and the last.
@@ -136,6 +143,19 @@ fn subfolders(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
             found.push(path);
         }
     }
+    found.sort();
+    Ok(found)
+}
+
+fn docker_files(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let listing = fs::read_dir(folder).with_context(|| folder.display().to_string())?;
+    let (start, ends) = DOCKER_FILES;
+    let is_one = |path: &PathBuf| {
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        name.starts_with(start) && ends.iter().any(|end| name.ends_with(end))
+    };
+    let mut found: Vec<PathBuf> =
+        listing.flatten().map(|file| file.path()).filter(is_one).collect();
     found.sort();
     Ok(found)
 }

@@ -1,0 +1,428 @@
+//! The recorder as the run loop holds it: hand a scrape over, wait for nothing.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use super::RecorderConfig;
+use super::files::Folder;
+use super::group::GroupWriter;
+use crate::base::{HashMap, Labels, METRIC_NAME, Timestamp, format_value};
+use crate::engine::RecorderState;
+use crate::exposition::{Batch, Selection};
+
+/// Scrapes of a target that are written together: what a crash costs.
+const GROUP_SPAN: Duration = Duration::from_secs(300);
+/// A group that grows larger in memory is written earlier.
+const GROUP_BYTES: usize = 16 << 20;
+/// What waits for the recorder at most.
+const WAITING: usize = 256;
+const WAITING_BYTES: usize = 64 << 20;
+
+/// What is recorded.
+pub enum Entry {
+    /// A page as it was sent.
+    Page {
+        /// The labels of its target.
+        target: Labels,
+        /// When it was asked for.
+        at: Timestamp,
+        /// Its bytes.
+        page: Vec<u8>,
+        /// What of it anything can read.
+        selection: Arc<Selection>,
+    },
+    /// What our own eyes saw, which never was a page.
+    Batch {
+        /// The labels of the collector.
+        target: Labels,
+        /// When it was asked for.
+        at: Timestamp,
+        /// The samples.
+        batch: Batch,
+    },
+    /// A line of Docker's events.
+    Docker {
+        /// When it happened.
+        at: Timestamp,
+        /// It, without its end.
+        line: String,
+    },
+}
+
+enum Command {
+    Record(Box<Entry>),
+    Close(oneshot::Sender<()>),
+}
+
+/// A running recorder. Dropping it lets it write what it has in the background.
+pub struct Recorder {
+    commands: SyncSender<Command>,
+    shared: Arc<Shared>,
+    config: RecorderConfig,
+}
+
+#[derive(Default)]
+struct Shared {
+    waiting_bytes: AtomicUsize,
+    lost: AtomicU64,
+}
+
+impl Recorder {
+    /// Starts the thread. `notify` is called on it after each write, and should do no more than pass
+    /// the state on.
+    pub fn start(
+        config: RecorderConfig,
+        notify: impl FnMut(RecorderState) + Send + 'static,
+    ) -> io::Result<Recorder> {
+        let (folder, unfinished) =
+            Folder::open(config.path.clone(), config.keep, config.max_bytes)?;
+        for path in unfinished {
+            tracing::warn!(path = %path.display(), "half a recording, left by a crash, is removed");
+        }
+        let (commands, inbox) = sync_channel(WAITING);
+        let shared = Arc::<Shared>::default();
+        let worker = Worker {
+            folder,
+            shared: Arc::clone(&shared),
+            everything: config.all_families,
+            groups: BTreeMap::new(),
+            names: HashMap::default(),
+            epoch: 0,
+            docker: (None, Vec::new()),
+            state: RecorderState::default(),
+            notify: Box::new(notify),
+        };
+        std::thread::Builder::new()
+            .name("recorder".to_owned())
+            .spawn(move || worker.run(&inbox))?;
+        Ok(Recorder { commands, shared, config })
+    }
+
+    /// What it was started with.
+    pub fn config(&self) -> &RecorderConfig {
+        &self.config
+    }
+
+    /// Hands something over. It never waits: what finds no room is counted as lost. Returns whether it
+    /// was taken.
+    pub fn record(&self, entry: Entry) -> bool {
+        let bytes = entry.bytes();
+        let waiting = self.shared.waiting_bytes.fetch_add(bytes, Ordering::Relaxed);
+        let fits = waiting + bytes <= WAITING_BYTES;
+        if !fits || self.commands.try_send(Command::Record(Box::new(entry))).is_err() {
+            self.shared.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
+            self.shared.lost.fetch_add(1, Ordering::Relaxed);
+            return false;
+        }
+        true
+    }
+
+    /// Writes what there is, and ends; waits no longer than that.
+    pub async fn close(&self, within: Duration) {
+        let (done, ended) = oneshot::channel();
+        let asked = self.commands.try_send(Command::Close(done));
+        if asked.is_err() || tokio::time::timeout(within, ended).await.is_err() {
+            tracing::warn!("the newest recordings are lost: the disk takes none");
+        }
+    }
+}
+
+impl Entry {
+    fn at(&self) -> Timestamp {
+        match self {
+            Entry::Page { at, .. } | Entry::Batch { at, .. } | Entry::Docker { at, .. } => *at,
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        match self {
+            Entry::Page { page, .. } => page.len(),
+            Entry::Batch { batch, .. } => batch.points.len() * 32 + batch.new.len() * 256,
+            Entry::Docker { line, .. } => line.len(),
+        }
+    }
+}
+
+struct Worker {
+    folder: Folder,
+    shared: Arc<Shared>,
+    everything: bool,
+    groups: BTreeMap<Labels, GroupWriter>,
+    /// What the ids of a collector's batches mean, within one epoch.
+    names: HashMap<u32, String>,
+    epoch: u64,
+    docker: (Option<Timestamp>, Vec<u8>),
+    state: RecorderState,
+    notify: Box<dyn FnMut(RecorderState) + Send>,
+}
+
+impl Worker {
+    fn run(mut self, inbox: &Receiver<Command>) {
+        while let Ok(command) = inbox.recv() {
+            match command {
+                Command::Record(entry) => {
+                    let bytes = entry.bytes();
+                    self.take(*entry);
+                    self.shared.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
+                }
+                Command::Close(done) => {
+                    self.write_all();
+                    done.send(()).ok();
+                    return;
+                }
+            }
+        }
+        self.write_all();
+    }
+
+    fn take(&mut self, entry: Entry) {
+        self.write_stale(entry.at());
+        match entry {
+            Entry::Page { target, at, page, selection } => {
+                let all = Selection::all();
+                let selection = if self.everything { &all } else { &*selection };
+                self.group(&target, at).add_page(at, &page, selection);
+                self.state.scrapes += 1;
+            }
+            Entry::Batch { target, at, batch } => {
+                self.take_batch(&target, at, &batch);
+                self.state.scrapes += 1;
+            }
+            Entry::Docker { at, line } => {
+                let (began, lines) = &mut self.docker;
+                began.get_or_insert(at);
+                lines.extend_from_slice(line.as_bytes());
+                lines.push(b'\n');
+                self.write_docker_if(|began| at.since(began) >= GROUP_SPAN);
+            }
+        }
+    }
+
+    fn take_batch(&mut self, target: &Labels, at: Timestamp, batch: &Batch) {
+        if batch.epoch != self.epoch {
+            self.names.clear();
+            self.epoch = batch.epoch;
+        }
+        for (id, labels) in &batch.new {
+            self.names.insert(*id, series_text(labels, target));
+        }
+        let names = std::mem::take(&mut self.names);
+        let mut scrape = self.group(target, at).begin(at);
+        for point in &batch.points {
+            if let Some(series) = names.get(&point.id) {
+                scrape.add(series, &format_value(point.value), point.at);
+            }
+        }
+        self.names = names;
+    }
+
+    /// Writes what targets have left that are silent by now.
+    fn write_stale(&mut self, now: Timestamp) {
+        let is_stale = |group: &GroupWriter| {
+            group.began().is_some_and(|began| now.since(began) >= 2 * GROUP_SPAN)
+        };
+        let stale: Vec<Labels> =
+            self.groups.iter().filter(|(_, g)| is_stale(g)).map(|(t, _)| t.clone()).collect();
+        for target in stale {
+            let Some(mut group) = self.groups.remove(&target) else { continue };
+            self.write(&target, &mut group);
+        }
+    }
+
+    /// The target's group that this scrape belongs to; the one before is written.
+    fn group(&mut self, target: &Labels, at: Timestamp) -> &mut GroupWriter {
+        let group = self.groups.entry(target.clone()).or_default();
+        // A clock that steps back begins anew, too: times within a group only grow.
+        let is_over = group.began().is_some_and(|began| at.since(began) >= GROUP_SPAN)
+            || group.last().is_some_and(|last| at <= last)
+            || group.bytes() >= GROUP_BYTES;
+        if is_over {
+            let mut full = std::mem::take(group);
+            self.write(target, &mut full);
+        }
+        self.groups.entry(target.clone()).or_default()
+    }
+
+    fn write(&mut self, target: &Labels, group: &mut GroupWriter) {
+        let Some(began) = group.began() else { return };
+        let scrapes = group.len() as u64;
+        let written = group.finish().and_then(|file| self.folder.write_group(target, began, &file));
+        self.note(written, scrapes);
+    }
+
+    fn write_docker_if(&mut self, due: impl FnOnce(Timestamp) -> bool) {
+        let Some(began) = self.docker.0.filter(|began| due(*began)) else { return };
+        let lines = std::mem::take(&mut self.docker).1;
+        let written = self.folder.write_docker(began, &lines);
+        self.note(written, 0);
+    }
+
+    fn write_all(&mut self) {
+        for (target, mut group) in std::mem::take(&mut self.groups) {
+            self.write(&target, &mut group);
+        }
+        self.write_docker_if(|_| true);
+    }
+
+    fn note(&mut self, written: io::Result<()>, scrapes: u64) {
+        let before = self.state.failing.take();
+        match written {
+            Ok(()) => {
+                if before.is_some() {
+                    tracing::info!("recordings can be written again");
+                }
+            }
+            Err(error) => {
+                let error = error.to_string();
+                self.state.failures += 1;
+                self.shared.lost.fetch_add(scrapes, Ordering::Relaxed);
+                if before.as_ref() != Some(&error) {
+                    tracing::warn!(error, "a recording cannot be written: its scrapes are lost");
+                }
+                self.state.failing = Some(error);
+            }
+        }
+        self.state.bytes = self.folder.bytes();
+        self.state.lost = self.shared.lost.load(Ordering::Relaxed);
+        (self.notify)(self.state.clone());
+    }
+}
+
+/// A series as a page has it, without what its target's labels will add again.
+fn series_text(labels: &Labels, target: &Labels) -> String {
+    let own = labels
+        .iter()
+        .filter(|(name, value)| *name != METRIC_NAME && target.get(name) != Some(value));
+    let quoted =
+        |value: &str| value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+    let pairs: Vec<String> =
+        own.map(|(name, value)| format!("{name}=\"{}\"", quoted(value))).collect();
+    format!("{}{{{}}}", labels.metric_name(), pairs.join(","))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+    use std::sync::mpsc::channel;
+
+    use super::super::group::Group;
+    use super::*;
+    use crate::exposition::Point;
+
+    fn config(path: &Path) -> RecorderConfig {
+        let keep = Duration::from_secs(3600);
+        RecorderConfig { path: path.to_owned(), keep, max_bytes: 1 << 20, all_families: false }
+    }
+
+    fn target() -> Labels {
+        Labels::from_pairs([("job", "j"), ("instance", "i")])
+    }
+
+    fn groups(dir: &Path) -> Vec<Group> {
+        let mut paths: Vec<_> = fs::read_dir(dir)
+            .expect("listed")
+            .flat_map(|folder| fs::read_dir(folder.expect("listed").path()).expect("listed"))
+            .map(|file| file.expect("listed").path())
+            .filter(|path| path.to_str().is_some_and(|path| path.ends_with(".scrapes.gz")))
+            .collect();
+        paths.sort();
+        let read = |path| Group::read(fs::File::open(path).expect("opens")).expect("whole");
+        paths.iter().map(read).collect()
+    }
+
+    fn page(at: i64, text: &str) -> Entry {
+        let selection = Arc::new(Selection::only(["a".to_owned()], Vec::new()));
+        Entry::Page { target: target(), at: Timestamp(at), page: text.into(), selection }
+    }
+
+    #[tokio::test]
+    async fn what_is_handed_over_is_in_files_of_some_minutes_each() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let (tell, told) = channel();
+        let notify = move |state| tell.send(state).expect("the test listens");
+        let recorder = Recorder::start(config(dir.path()), notify).expect("starts");
+        for second in (0..610).step_by(10) {
+            recorder.record(page(second * 1000, &format!("a {second}\nb 1\n")));
+        }
+        // The clock steps back.
+        recorder.record(page(1000, "a 7\n"));
+        recorder.close(Duration::from_secs(20)).await;
+        let found = groups(dir.path());
+        let counts: Vec<usize> = found.iter().map(|group| group.times().len()).collect();
+        assert_eq!(counts, [30, 1, 30, 1]);
+        assert_eq!(found[0].page(29), b"a 290\n", "only what anything reads");
+        assert_eq!(found[1].page(0), b"a 7\n");
+        let last = told.into_iter().last().expect("it was told");
+        assert_eq!((last.scrapes, last.lost, last.failing), (62, 0, None));
+    }
+
+    #[tokio::test]
+    async fn our_own_eyes_are_recorded_as_a_page_that_was_never_sent() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let recorder = Recorder::start(config(dir.path()), |_| ()).expect("starts");
+        let labels = |name: &str| {
+            let own = [(METRIC_NAME, "m"), ("name", name), ("job", "j"), ("instance", "i")];
+            Labels::from_pairs(own)
+        };
+        let point = |id, value| Point { id, value, at: Some(Timestamp(900)) };
+        let first = Batch {
+            epoch: 1,
+            new: vec![(0, labels("x\"\\y")), (1, labels("z"))],
+            points: vec![point(0, 1.5), point(1, 2.0)],
+            ..Batch::default()
+        };
+        let second = Batch { epoch: 1, points: vec![point(1, 3.0)], ..Batch::default() };
+        for (at, batch) in [(1000, first), (2000, second)] {
+            recorder.record(Entry::Batch { target: target(), at: Timestamp(at), batch });
+        }
+        recorder.close(Duration::from_secs(20)).await;
+        let found = groups(dir.path());
+        let text = |index| String::from_utf8(found[0].page(index)).expect("text");
+        assert!(text(0).contains("m{name=\"x\\\"\\\\y\"} 1.5 900\n"), "{}", text(0));
+        assert!(text(0).contains("m{name=\"z\"} 2 900\n"), "{}", text(0));
+        assert_eq!(text(1), "m{name=\"z\"} 3 900\n");
+    }
+
+    #[tokio::test]
+    async fn a_folder_that_takes_nothing_is_told_once_and_counted_and_forgotten() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let (tell, told) = channel();
+        let notify = move |state: RecorderState| drop(tell.send(state));
+        let recorder = Recorder::start(config(dir.path()), notify).expect("starts");
+        // A file stands where the target's folder would: the disk, in effect, takes nothing.
+        fs::remove_dir_all(dir.path()).expect("removed");
+        fs::write(dir.path(), b"in the way").expect("written");
+        recorder.record(page(0, "a 1\n"));
+        recorder.record(page(400_000, "a 1\n"));
+        let failed = told.recv_timeout(Duration::from_secs(20)).expect("it was told");
+        assert_eq!((failed.failures, failed.lost), (1, 1));
+        assert!(failed.failing.is_some());
+        fs::remove_file(dir.path()).expect("removed");
+        recorder.close(Duration::from_secs(20)).await;
+        let well = told.recv_timeout(Duration::from_secs(20)).expect("it was told");
+        assert_eq!((well.failing, well.failures), (None, 1));
+        assert_eq!(groups(dir.path()).len(), 1);
+    }
+
+    #[test]
+    fn what_finds_no_room_is_lost_and_counted_and_nobody_waits() {
+        let (commands, inbox) = sync_channel(1);
+        let shared = Arc::<Shared>::default();
+        let config = config(Path::new("x"));
+        let recorder = Recorder { commands, shared: Arc::clone(&shared), config };
+        for _ in 0..3 {
+            recorder.record(page(0, "a 1\n"));
+        }
+        assert_eq!(shared.lost.load(Ordering::Relaxed), 2);
+        drop(inbox.recv());
+        recorder.record(page(0, &"a".repeat(WAITING_BYTES)));
+        assert_eq!(shared.lost.load(Ordering::Relaxed), 3, "too large together");
+    }
+}
