@@ -18,7 +18,7 @@ const RANKS: [(u8, &[&str]); 11] = [
     (6, &["policy"]),
     (7, &["engine"]),
     (8, &["endpoint", "telemetry", "ruletest"]),
-    (9, &["scrape", "collector", "docker", "journal", "ledger", "send", "http"]),
+    (9, &["scrape", "collector", "docker", "executor", "journal", "ledger", "send", "http"]),
     (10, &["app"]),
 ];
 /// Non-test lines: what to aim at, and what no file may pass.

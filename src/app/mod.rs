@@ -7,6 +7,8 @@ pub mod capture;
 pub mod cli;
 mod clock;
 pub mod config;
+#[cfg(test)]
+mod contract;
 mod demo;
 mod docker;
 pub mod documents;

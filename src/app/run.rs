@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
@@ -15,6 +16,7 @@ use super::reload::Reloaded;
 use super::shell::Shell;
 use super::switches::SwitchWatch;
 use crate::engine::{Answer, Engine, Event, Fact, Switches, TargetInfo, View};
+use crate::executor::{Daemon, Executor};
 use crate::journal::{Journal, Notice};
 use crate::ledger::Ledger;
 use crate::scrape::file_sd::Refreshed;
@@ -71,6 +73,8 @@ pub struct Crank {
     pub secrets: watch::Sender<Option<Secrets>>,
     /// Its conscience, if one is kept.
     pub audit: Option<Ledger>,
+    /// Where the local executor marks what it asked Docker for.
+    pub executed: Option<PathBuf>,
     /// The checkpoint's file, if the window is kept over restarts.
     pub checkpoint: Option<PathBuf>,
 }
@@ -181,6 +185,7 @@ impl Crank {
         self.shell.dress = parts.dress;
         self.secrets.send_replace(parts.webhook.as_ref().map(|webhook| webhook.secrets()));
         self.shell.webhook = parts.webhook;
+        self.shell.executor = hand(parts.executes_at, self.executed.as_ref());
         self.discovery = parts.discovery;
         self.documents.follow(parts.documents, &self.shell.inbox);
         let switched = self.switches.follow(parts.switches, self.shell.inbox.clone());
@@ -196,6 +201,12 @@ impl Crank {
             tracing::warn!(%error, path = %path.display(), "window checkpoint not written");
         }
     }
+}
+
+/// The local executor, where it is on and can remember what it did.
+pub fn hand(daemon: Option<Daemon>, executed: Option<&PathBuf>) -> Option<Arc<Executor>> {
+    let (daemon, dir) = daemon.zip(executed)?;
+    Some(Arc::new(Executor::new(daemon, dir.clone())))
 }
 
 fn heard(notice: Notice) -> Event {

@@ -30,6 +30,8 @@ pub struct PolicyConfig {
     pub vhost_labels: Vec<String>,
     /// `actions.kill_switch_file`, `actions.busy_file`
     pub switches: SwitchFiles,
+    /// `actions.executor: docker`: restarts are carried out here.
+    pub executes: bool,
     /// Modes, plans, limits, M2's virtual hosts.
     pub policy: Policy,
 }
@@ -48,7 +50,8 @@ impl PolicyConfig {
             policy.plans = plans;
         }
         let mut switches = SwitchFiles::default();
-        fields.optional("actions", |at| actions::read(at, base, (&mut policy, &mut switches)));
+        let executes =
+            fields.optional("actions", |at| actions::read(at, base, (&mut policy, &mut switches)));
         if let Some(calendar) = fields.optional("calendar", calendar::read) {
             policy.calendar = calendar;
         }
@@ -69,6 +72,7 @@ impl PolicyConfig {
             trust_labels: fields.or("trust_labels", false, read::boolean),
             vhost_labels,
             switches,
+            executes: executes.unwrap_or_default(),
             policy,
         }
     }
