@@ -40,6 +40,7 @@ pub mod telemetry;
 
 pub mod collector;
 pub mod docker;
+pub mod executor;
 pub mod http;
 pub mod journal;
 pub mod ledger;

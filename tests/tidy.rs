@@ -24,6 +24,7 @@ const RANKS: [(u8, &[&str]); 11] = [
             "scrape",
             "collector",
             "docker",
+            "executor",
             "journal",
             "ledger",
             "probe",

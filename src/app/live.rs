@@ -14,7 +14,7 @@ use super::documents::DocumentWatch;
 use super::receipts::SecretsWatch;
 use super::recording;
 use super::reload::Reloaded;
-use super::run::{Crank, INBOX, Question};
+use super::run::{Crank, INBOX, Question, hand};
 use super::setup::{self, Parts};
 use super::shell::Shell;
 use super::switches::SwitchWatch;
@@ -38,6 +38,8 @@ pub struct Start {
     pub opened: Opened,
     /// Where the window is kept over restarts, if it is.
     pub checkpoint: Option<PathBuf>,
+    /// Where the local executor marks what it asked Docker for, if it may run.
+    pub executed: Option<PathBuf>,
     /// Who is told what happened.
     pub tell: Box<dyn FnMut(&Fact)>,
     /// Where the audit is kept, if it is.
@@ -60,11 +62,11 @@ pub struct Handles {
 
 /// Wires everything; nothing happens before [`Crank::turn`]. Must run inside the runtime.
 pub fn wire(start: Start) -> anyhow::Result<(Crank, Handles)> {
-    let Start { config, host, clock, opened, checkpoint, tell, audit } = start;
+    let Start { config, host, clock, opened, checkpoint, executed, tell, audit } = start;
     let parts = setup::build(&config, &host)?;
     let Parts { setup, settings, collector, files, discovery, docker, switches, .. } = parts;
-    let Parts { documents, alertmanagers, reads_holds, recorder, dress, webhook, prober, .. } =
-        parts;
+    let Parts { documents, alertmanagers, reads_holds, recorder, dress, webhook, .. } = parts;
+    let Parts { prober, executes_at, .. } = parts;
     let rows = remembered(opened.rows);
     let (notify, notices) = mpsc::unbounded_channel();
     let journal = Journal::start(opened.store, Pace::default(), move |notice| {
@@ -114,6 +116,7 @@ pub fn wire(start: Start) -> anyhow::Result<(Crank, Handles)> {
             dress,
             webhook,
             prober,
+            executor: hand(executes_at, executed.as_ref()),
             inbox,
         },
         docker: watch,
@@ -128,6 +131,7 @@ pub fn wire(start: Start) -> anyhow::Result<(Crank, Handles)> {
         reloads: reloaded,
         views: shown,
         tell,
+        executed,
         checkpoint,
         audit,
         secrets,

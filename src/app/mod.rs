@@ -8,6 +8,8 @@ mod checkpoint;
 pub mod cli;
 mod clock;
 pub mod config;
+#[cfg(test)]
+mod contract;
 mod demo;
 mod docker;
 pub mod documents;

@@ -4,6 +4,8 @@
 //! the program reaches it only through the inbox.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
@@ -16,6 +18,7 @@ use super::reload::Reloaded;
 use super::shell::Shell;
 use super::switches::SwitchWatch;
 use crate::engine::{Answer, Engine, Event, Fact, Switches, TargetInfo, View};
+use crate::executor::{Daemon, Executor};
 use crate::journal::{Journal, Notice};
 use crate::ledger::Ledger;
 use crate::scrape::file_sd::Refreshed;
@@ -74,6 +77,8 @@ pub struct Crank {
     pub secrets: watch::Sender<Option<Secrets>>,
     /// Its conscience, if one is kept.
     pub audit: Option<Ledger>,
+    /// Where the local executor marks what it asked Docker for.
+    pub executed: Option<PathBuf>,
     /// Writes the window to disk, if it is kept over restarts.
     pub checkpoint: Option<CheckpointWriter>,
 }
@@ -201,6 +206,7 @@ impl Crank {
         self.secrets.send_replace(parts.webhook.as_ref().map(|webhook| webhook.secrets()));
         self.shell.webhook = parts.webhook;
         self.shell.prober = parts.prober;
+        self.shell.executor = hand(parts.executes_at, self.executed.as_ref());
         self.discovery = parts.discovery;
         self.documents.follow(parts.documents, &self.shell.inbox);
         let switched = self.switches.follow(parts.switches, self.shell.inbox.clone());
@@ -213,6 +219,12 @@ impl Crank {
 /// What became of the part of a checkpoint that is being written, if there is a writer.
 async fn written(checkpoint: Option<&mut CheckpointWriter>) -> Option<std::io::Result<()>> {
     Some(checkpoint?.written().await)
+}
+
+/// The local executor, where it is on and can remember what it did.
+pub fn hand(daemon: Option<Daemon>, executed: Option<&PathBuf>) -> Option<Arc<Executor>> {
+    let (daemon, dir) = daemon.zip(executed)?;
+    Some(Arc::new(Executor::new(daemon, dir.clone())))
 }
 
 fn heard(notice: Notice) -> Event {

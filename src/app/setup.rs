@@ -13,8 +13,9 @@ use crate::alerts::PresenterConfig;
 use crate::base::{Labels, fingerprint};
 use crate::collector;
 use crate::docker::DockerConfig;
-use crate::endpoint::redact;
+use crate::endpoint::{Pool, redact};
 use crate::engine::{Pace, Setup};
+use crate::executor::Daemon;
 use crate::ledger::LedgerConfig;
 use crate::outbox::OutboxConfig;
 use crate::probe::Prober;
@@ -64,9 +65,10 @@ pub fn engine_setup(config: &Config, host: &str) -> Setup {
             hold: config.alerting.min_presentation.unwrap_or(HOLD_UNREAD),
             max_hold: config.alerting.max_presentation.unwrap_or(MAX_HOLD),
         },
-        outbox: config.control_plane.as_ref().map(|_| OutboxConfig {
+        outbox: (config.control_plane.is_some() || config.policy.executes).then(|| OutboxConfig {
             host: host.to_owned(),
             heartbeat: config.heartbeat,
+            restarts_only: config.policy.executes,
             ..OutboxConfig::default()
         }),
         host: host.to_owned(),
@@ -107,6 +109,8 @@ pub struct Parts {
     pub prober: Arc<Prober>,
     /// The way to the Control Plane.
     pub webhook: Option<Arc<Webhook>>,
+    /// The daemon that the local executor asks, if it is on.
+    pub executes_at: Option<Daemon>,
 }
 
 /// Builds every part of a configuration; must run inside the runtime, because target files are
@@ -143,7 +147,14 @@ pub fn build(config: &Config, host: &str) -> anyhow::Result<Parts> {
         dress: Arc::new(dress(config)),
         prober: Arc::new(Prober::new(&config.policy.gate_options)),
         webhook: webhook.map(Arc::new),
+        executes_at: config.docker.as_ref().filter(|_| config.policy.executes).map(daemon),
     })
+}
+
+/// The same daemon that is watched, for restarts.
+fn daemon(config: &DockerConfig) -> Daemon {
+    let (url, socket, http) = config.address();
+    Daemon { host: config.host.clone(), url, socket, http, pool: Pool::default() }
 }
 
 /// What the host itself shows: which version of cgroups its limits are written in.

@@ -12,6 +12,7 @@ use crate::collector;
 use crate::containers::Report;
 use crate::docker::event_line;
 use crate::engine::{Event, Request, ScrapeFailure, Scraped, TargetInfo};
+use crate::executor::Executor;
 use crate::outbox::{Attempt, Outcome, Reply};
 use crate::probe::Prober;
 use crate::recorder::{Entry, Recorder};
@@ -51,6 +52,8 @@ pub struct Shell {
     pub webhook: Option<Arc<Webhook>>,
     /// The ways to tenants' doors.
     pub prober: Arc<Prober>,
+    /// The hand that restarts where there is no Control Plane, if it is on.
+    pub executor: Option<Arc<Executor>>,
     /// Where answers go. Closed only while the program stops.
     pub inbox: mpsc::Sender<Event>,
 }
@@ -193,11 +196,14 @@ impl Shell {
 
     fn deliver(&self, attempt: Attempt) {
         let clock = self.clock;
-        let webhook = self.webhook.clone();
+        let (webhook, executor) = (self.webhook.clone(), self.executor.clone());
         self.answer(async move {
-            let outcome = match webhook {
-                Some(webhook) => webhook.send(&attempt, clock.now().wall).await,
-                None => Outcome::Misconfigured { why: "no control_plane is configured".to_owned() },
+            let outcome = match (webhook, executor) {
+                (Some(webhook), _) => webhook.send(&attempt, clock.now().wall).await,
+                (None, Some(executor)) => executor.carry_out(&attempt, clock.now().wall).await,
+                (None, None) => {
+                    Outcome::Misconfigured { why: "no control_plane is configured".to_owned() }
+                }
             };
             Event::Delivered(Reply { id: attempt.id, number: attempt.number, outcome })
         });

@@ -48,6 +48,11 @@ impl DockerConfig {
         }
     }
 
+    /// Where the daemon is: the base of every URL, its socket if it has one, certificates for TCP.
+    pub fn address(&self) -> (Url, Option<PathBuf>, HttpOptions) {
+        (self.url.clone(), self.socket.clone(), self.http.clone())
+    }
+
     /// Reads the section; `base` is the folder relative paths start from.
     pub fn read(at: Cursor<'_, '_>, base: &Path) -> Option<DockerConfig> {
         let mut fields = Fields::open(at)?;

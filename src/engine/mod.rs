@@ -497,8 +497,11 @@ impl Engine {
         }
         self.gates.configure(&setup.policy.gates);
         self.presenter.configure(setup.presenter);
-        if self.outbox.is_none() {
-            self.outbox = setup.outbox.clone().map(Outbox::new);
+        match (&mut self.outbox, setup.outbox.clone()) {
+            (Some(outbox), Some(config)) => outbox.configure(config),
+            (outbox @ None, config) => *outbox = config.map(Outbox::new),
+            // What waits is not given up for a line that is missing.
+            (Some(_), None) => {}
         }
         let before = std::mem::replace(&mut self.setup, setup);
         if self.setup.policy.m2_setting_expected {

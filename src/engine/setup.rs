@@ -11,7 +11,7 @@ use crate::alerts::PresenterConfig;
 use crate::base::{HashMap, Labels};
 use crate::containers::id_in_cgroup;
 use crate::exposition::{Selection, m2};
-use crate::outbox::OutboxConfig;
+use crate::outbox::{ActionKind, OutboxConfig};
 use crate::policy::{Identity, Mode, PolicyConfig};
 use crate::promql::EvalOptions;
 use crate::regex::Pattern;
@@ -56,12 +56,16 @@ pub struct Setup {
 }
 
 impl Setup {
-    /// With nobody to ask, everything that would be asked is only observed.
+    /// With nobody to ask, everything that would be asked is only observed; with the local executor
+    /// alone, everything but restarts.
     pub(super) fn settled(mut self) -> Setup {
-        if self.outbox.is_none() {
-            self.policy.mode = Mode::Observe;
-            self.policy.modes.clear();
-        }
+        let restart = match &self.outbox {
+            Some(outbox) if !outbox.restarts_only => return self,
+            Some(_) => self.policy.mode_of(ActionKind::Restart),
+            None => Mode::Observe,
+        };
+        self.policy.mode = Mode::Observe;
+        self.policy.modes = [(ActionKind::Restart, restart)].into();
         self
     }
 

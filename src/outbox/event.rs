@@ -13,6 +13,10 @@ use serde_json::Value;
 use super::trim;
 use crate::base::{Timestamp, format_rfc3339, parse_rfc3339};
 
+/// Of the contract with the Control Plane: types, fields, headers, answers, receipts (semantic
+/// versioning: a field or type more is minor; one that goes or changes its meaning is major).
+pub const CONTRACT_VERSION: &str = "1.0.0";
+
 /// What an event says. The list is closed; the alert's own name is in `data.alert`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -544,6 +548,12 @@ impl Event {
         Event { event_type, timestamp: WireTime(at), data }
     }
 
+    /// Whether it asks, in earnest, for a restart.
+    pub fn asks_for_restart(&self) -> bool {
+        let mode = self.data.action.as_ref().map(|action| action.mode);
+        self.event_type == EventType::RestartRequested && mode == Some(ActionMode::Request)
+    }
+
     /// The bytes that are signed and sent: JSON under [`BODY_BYTES_MAX`]. Texts are cut to fit;
     /// what names the alert and what is asked stays whole.
     pub fn to_body(&self) -> String {
@@ -586,7 +596,9 @@ mod tests {
     /// `UPDATE_GOLDEN=1` writes the file anew.
     #[test]
     fn schema_in_docs_is_the_schema_of_the_types() {
-        let schema = serde_json::to_string_pretty(&schemars::schema_for!(Event)).expect("writes");
+        let mut schema = schemars::schema_for!(Event);
+        schema.insert("version".to_owned(), CONTRACT_VERSION.into());
+        let schema = serde_json::to_string_pretty(&schema).expect("writes");
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/events.schema.json");
         if std::env::vars_os().any(|(name, _)| name == "UPDATE_GOLDEN") {
             std::fs::write(path, format!("{schema}\n")).expect("docs/ is writable");

@@ -50,8 +50,12 @@ impl Outbox {
         let request = Box::new(self.remove(sequence));
         let notice = Delivery::new(notice(&request, why, now), sequence);
         let replacement = notice.id.clone();
-        turn.changes.push(notice.put(Table::Outbox));
-        self.insert(notice, now, batch);
+        if self.config.restarts_only {
+            turn.changes.push(request.removal(Table::Outbox));
+        } else {
+            turn.changes.push(notice.put(Table::Outbox));
+            self.insert(notice, now, batch);
+        }
         self.totals.expired += 1;
         turn.facts.push(Fact::Expired { request, replacement });
     }

@@ -30,9 +30,9 @@ use crate::base::{Batch, Change, DeliveryId, HashMap, Now, Receipt, Table};
 
 pub use delivery::{Attempt, Delivery, Draft, Fact, Outcome, Reply, Stats, Totals};
 pub use event::{
-    Action, ActionKind, ActionMode, BODY_BYTES_MAX, Container, Data, Event, EventType, Evidence,
-    Gap, GateResult, Heartbeat, Incident, LastAction, Offender, Status, Verification, WireTime,
-    text_map,
+    Action, ActionKind, ActionMode, BODY_BYTES_MAX, CONTRACT_VERSION, Container, Data, Event,
+    EventType, Evidence, Gap, GateResult, Heartbeat, Incident, LastAction, Offender, Status,
+    Verification, WireTime, text_map,
 };
 pub use expiry::withdrawal_id;
 pub use id::{checksum, dedup_key, delivery_id, trace_id};
@@ -53,6 +53,9 @@ pub struct OutboxConfig {
     pub host: String,
     /// How often a sign of life is due; `None` for never.
     pub heartbeat: Option<Duration>,
+    /// Only restarts that are asked for in earnest are taken in: at the end stands the local
+    /// executor, to which nothing else is news.
+    pub restarts_only: bool,
 }
 
 impl OutboxConfig {
@@ -69,6 +72,7 @@ impl Default for OutboxConfig {
             max_in_flight: 8,
             host: String::new(),
             heartbeat: None,
+            restarts_only: false,
         }
     }
 }
@@ -140,6 +144,11 @@ impl Outbox {
         }
     }
 
+    /// Another configuration; what waits stays.
+    pub fn configure(&mut self, config: OutboxConfig) {
+        self.config = config;
+    }
+
     /// The outbox as its rows (tables [`Table::Outbox`] and [`Table::Dead`]; others are skipped)
     /// tell it. Everything is due at once: what was in flight may have arrived, so it goes out again
     /// under its old id. Rows that cannot be read are reported and stay where they are.
@@ -173,7 +182,8 @@ impl Outbox {
     /// the byte cap it gives up deliveries and says so in a `sidecar.gap`.
     pub fn push(&mut self, draft: Draft, now: Now, batch: Batch) -> Turn {
         let mut turn = Turn::default();
-        if self.by_id.contains_key(&draft.id) {
+        let is_news = self.config.restarts_only && !draft.event.asks_for_restart();
+        if is_news || self.by_id.contains_key(&draft.id) {
             return turn;
         }
         self.totals.pushed += 1;

@@ -4,13 +4,16 @@ use serde::{Deserialize, Serialize};
 
 /// The optional body of a 2xx response, and the body of a receipt but for the delivery it is about.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Answer {
     /// `accepted`, `declined` or `done`.
+    #[cfg_attr(test, schemars(extend("enum" = ["accepted", "declined", "done", null])))]
     pub decision: Option<String>,
     /// Why it was declined, or what failed.
     pub reason: Option<String>,
     /// Of `done`: `succeeded` or `failed`.
+    #[cfg_attr(test, schemars(extend("enum" = ["succeeded", "failed", null])))]
     pub outcome: Option<String>,
     /// The Control Plane's own id of the change.
     pub change_id: Option<String>,
@@ -20,6 +23,7 @@ pub struct Answer {
 
 /// The body of a receipt.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Statement {
     /// The request it is about: its `webhook-id`.
     pub delivery_id: String,

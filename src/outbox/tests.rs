@@ -205,6 +205,23 @@ fn an_expired_request_is_replaced_in_place_under_a_new_id() {
 }
 
 #[test]
+fn the_local_executor_is_given_restarts_and_nothing_else() {
+    let config = OutboxConfig { restarts_only: true, ..OutboxConfig::default() };
+    let mut outbox = Outbox::new(config);
+    let mut dry = request("dry", at(60));
+    dry.event.data.action.as_mut().expect("it asks").mode = ActionMode::DryRun;
+    for news in [draft("acme", "news"), dry] {
+        assert_eq!(outbox.push(news, at(0), Batch(1)), Turn::default());
+    }
+    assert_eq!(outbox.push(request("r", at(60)), at(0), Batch(1)).changes.len(), 1);
+    outbox.committed(Receipt::of(Batch(2)));
+    let turn = outbox.due(at(61), Batch(2));
+    assert!(matches!(turn.facts[..], [Fact::Expired { .. }]), "{:?}", turn.facts);
+    assert!(turn.attempts.is_empty() && matches!(turn.changes[..], [Change { value: None, .. }]));
+    assert_eq!(outbox.stats(at(61)).waiting, 0, "nobody waits for the news of it");
+}
+
+#[test]
 fn a_request_in_flight_is_not_withdrawn_under_way() {
     let mut outbox = outbox([request("r", at(10))]);
     let _ = outbox.due(at(9), Batch(2));

@@ -19,7 +19,7 @@ const SOON_S: u64 = 40;
 const MIB: f64 = (1 << 20) as f64;
 
 /// A daemon; its containers and itself are gone with this value.
-struct Daemon {
+pub struct Daemon {
     dir: TempDir,
     process: Process,
     _turn: MutexGuard<'static, ()>,
@@ -31,7 +31,7 @@ static TURN: Mutex<()> = Mutex::new(());
 
 impl Daemon {
     /// Starts it and builds the image `load:1` from nothing but `examples/load.rs`.
-    fn start() -> Daemon {
+    pub fn start() -> Daemon {
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         let dir = tempfile::tempdir().expect("a folder");
         let path = |name: &str| dir.path().join(name).display().to_string();
@@ -64,7 +64,7 @@ impl Daemon {
         daemon
     }
 
-    fn socket(&self) -> String {
+    pub fn socket(&self) -> String {
         format!("unix://{}", self.dir.path().join("docker.sock").display())
     }
 
@@ -76,12 +76,12 @@ impl Daemon {
         output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
     }
 
-    fn run(&self, args: &[&str]) -> String {
+    pub fn run(&self, args: &[&str]) -> String {
         self.try_run(args).unwrap_or_else(|| panic!("docker {args:?}"))
     }
 
     /// A container of the image.
-    fn load(&self, name: &str, options: &[&str], words: &[&str]) {
+    pub fn load(&self, name: &str, options: &[&str], words: &[&str]) {
         let begin = ["run", "--detach", "--network", "none", "--name", name];
         self.run(&[&begin, options, &["load:1"], words].concat());
     }

@@ -9,6 +9,7 @@
 )]
 
 mod alertmanager;
+mod control_plane;
 mod disk;
 mod docker;
 mod exporters;

@@ -112,6 +112,7 @@ async fn live(
         clock,
         opened,
         checkpoint: Some(dir.join("window")),
+        executed: Some(dir.join("executed")),
         audit: Some(setup::audit(&config, &dir)),
         tell: Box::new(telemetry::record),
     })?;

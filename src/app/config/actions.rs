@@ -9,12 +9,13 @@ use crate::outbox::ActionKind;
 use crate::policy::{InterlockConfig, Limits, Mode, PolicyConfig, VerifyConfig};
 use crate::yaml::{Cursor, Fields, read};
 
-/// `actions`: a mode of its own for each kind, and the numbers that hold actions back.
+/// `actions`: a mode of its own for each kind, and the numbers that hold actions back. Says whether
+/// the local executor carries restarts out.
 pub(super) fn read(
     at: Cursor<'_, '_>,
     base: &Path,
     (policy, switches): (&mut PolicyConfig, &mut SwitchFiles),
-) -> Option<()> {
+) -> Option<bool> {
     let mut fields = Fields::open(at)?;
     let mut modes: BTreeMap<ActionKind, Mode> = BTreeMap::new();
     for (key, kind) in [
@@ -32,8 +33,10 @@ pub(super) fn read(
     policy.opt_in = fields.optional("opt_in", super::owners::kinds);
     fields.optional("interlock", |at| interlock(at, &mut policy.interlock));
     fields.optional("verify", |at| verify(at, &mut policy.verify));
+    let hands = [("none", false), ("docker", true)];
+    let executes = fields.or("executor", false, |at| read::one_of(at, &hands));
     fields.finish();
-    Some(())
+    Some(executes)
 }
 
 /// `observe`, `notify` or `act`.

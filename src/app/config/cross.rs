@@ -4,6 +4,7 @@
 //! one of them says.
 
 use super::Config;
+use crate::outbox::ActionKind;
 use crate::policy::Mode;
 use crate::rules::{LintOptions, RuleKind};
 use crate::send::Webhook;
@@ -19,11 +20,13 @@ struct Finding {
 
 type Check = fn(&Config) -> Option<Finding>;
 
-const CHECKS: [Check; 7] = [
+const CHECKS: [Check; 9] = [
     nothing_is_scraped,
     alerts_reach_nobody,
     an_instance_stands_twice,
     nobody_is_asked_to_act,
+    two_would_restart,
+    the_executor_has_nothing_to_do,
     the_control_plane_cannot_be_asked,
     anyone_may_reload,
     a_window_is_about_nobody,
@@ -103,6 +106,9 @@ fn nobody_is_asked_to_act(config: &Config) -> Option<Finding> {
         return None;
     }
     let policy = &config.policy.policy;
+    if config.policy.executes {
+        return None;
+    }
     let acts = |mode: &Mode| *mode != Mode::Observe;
     let key = if acts(&policy.mode) {
         "mode"
@@ -113,6 +119,32 @@ fn nobody_is_asked_to_act(config: &Config) -> Option<Finding> {
     };
     let message = "actions are to be sent, and there is no one to send them to";
     Some(warning(key, message, "write the section `control_plane`, or `mode: observe`"))
+}
+
+fn two_would_restart(config: &Config) -> Option<Finding> {
+    (config.policy.executes && config.control_plane.is_some()).then(|| Finding {
+        key: "actions",
+        level: Level::Error,
+        message: "`executor: docker` is for hosts without a Control Plane, and there is one"
+            .to_owned(),
+        hint: "remove `executor`, or the section `control_plane`: two would restart".to_owned(),
+    })
+}
+
+fn the_executor_has_nothing_to_do(config: &Config) -> Option<Finding> {
+    if !config.policy.executes {
+        return None;
+    }
+    if config.docker.is_none() {
+        let message = "`executor: docker` needs to know where Docker listens";
+        let hint = "write the section `docker`";
+        let finding = warning("actions", message, hint);
+        return Some(Finding { level: Level::Error, ..finding });
+    }
+    let mode = config.policy.policy.mode_of(ActionKind::Restart);
+    let message = "`executor: docker` restarts nothing in this mode";
+    let hint = "write `mode: act`, or `actions: {restart: act}`";
+    (mode != Mode::Act).then(|| warning("actions", message, hint))
 }
 
 fn the_control_plane_cannot_be_asked(config: &Config) -> Option<Finding> {

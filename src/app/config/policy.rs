@@ -43,6 +43,8 @@ pub struct PolicyConfig {
     pub gate_options: BTreeMap<String, HttpOptions>,
     /// `actions.kill_switch_file`, `actions.busy_file`
     pub switches: SwitchFiles,
+    /// `actions.executor: docker`: restarts are carried out here.
+    pub executes: bool,
     /// Modes, plans, limits, M2's virtual hosts.
     pub policy: Policy,
 }
@@ -61,7 +63,8 @@ impl PolicyConfig {
             policy.plans = plans;
         }
         let mut switches = SwitchFiles::default();
-        fields.optional("actions", |at| actions::read(at, base, (&mut policy, &mut switches)));
+        let executes =
+            fields.optional("actions", |at| actions::read(at, base, (&mut policy, &mut switches)));
         if let Some(calendar) = fields.optional("calendar", calendar::read) {
             policy.calendar = calendar;
         }
@@ -89,6 +92,7 @@ impl PolicyConfig {
             vhost_labels,
             gate_options,
             switches,
+            executes: executes.unwrap_or_default(),
             policy,
         }
     }

@@ -109,7 +109,27 @@ fn all_problems_come_at_once_in_order_with_place_and_suggestion() {
 
 #[test]
 fn settings_that_do_not_go_together_are_told() {
-    let cases: [(&str, &[&str]); 7] = [
+    let cases: [(&str, &[&str]); 11] = [
+        ("mode: act\nactions: {executor: docker}\ndocker: {}", &[]),
+        (
+            "mode: act\nactions: {executor: docker}",
+            &[
+                "2:1: `executor: docker` needs to know where Docker listens; write the section `docker`",
+            ],
+        ),
+        (
+            "actions: {executor: docker}\ndocker: {}",
+            &[
+                "1:1: warning: `executor: docker` restarts nothing in this mode; write `mode: act`, or `actions: {restart: act}`",
+            ],
+        ),
+        (
+            "mode: act\nactions: {executor: podman}",
+            &[
+                "1:1: warning: actions are to be sent, and there is no one to send them to; write the section `control_plane`, or `mode: observe`",
+                "2:21: actions.executor: `podman` is not known here; known: none, docker",
+            ],
+        ),
         (
             "mode: act",
             &[

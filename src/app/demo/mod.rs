@@ -88,6 +88,7 @@ async fn perform(options: &Options, style: Style) -> anyhow::Result<bool> {
         clock,
         opened: Opened { store: Box::new(MemoryStore::default()), rows: Vec::new() },
         checkpoint: None,
+        executed: None,
         audit: None,
         tell: Box::new(move |fact| {
             tell.send((clock.now().wall, fact.clone())).ok();

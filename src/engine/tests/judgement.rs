@@ -162,3 +162,20 @@ fn an_alert_becomes_one_restart_and_its_end_is_told() {
     assert_eq!(held, [""; 0]);
     assert!(!world.event_types()[3..].contains(&"container.restart.requested"), "cool-down");
 }
+
+/// At the end of the lane stands a hand that can restart, and nobody who could be told anything.
+#[test]
+fn the_local_executor_gets_restarts_alone_and_the_rest_is_observed() {
+    let mut policy = acting();
+    policy.limits.after_change = Duration::ZERO;
+    let outbox = Some(OutboxConfig { restarts_only: true, ..OutboxConfig::default() });
+    let setup = Setup { outbox, ..setup(RULES, policy) };
+    let mut world = World::recovered(setup, Vec::new(), 0);
+    let high = container("acme", 95, -9000);
+    assert!(until(&mut world, &high, "decided restart dry=false", 3).is_some());
+    let told: Vec<String> = (0..130).flat_map(|_| world.slot(Some(&high))).collect();
+    assert!(told.contains(&"outcome ineffective".to_owned()), "{told:?}");
+    let held = told.contains(&"held advise: observe".to_owned());
+    assert!(held, "a human hears of it by the alert: {told:?}");
+    assert_eq!(world.event_types(), ["container.restart.requested"]);
+}

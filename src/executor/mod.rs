@@ -1,0 +1,148 @@
+//! The local executor (`actions.executor: docker`): for hosts without a Control Plane, it carries a
+//! restart out by Docker's API.
+//!
+//! It takes the place of the webhook at the end of the edge lane, so everything before stays as it is:
+//! guards, budgets, the commit before the act, expiry, the audit. It touches one container, the one
+//! whose id the decision names, and only while that is still the incarnation that was measured. It
+//! asks Docker once for each decision, even if a crash hides the answer. What Docker says is the
+//! receipt; whether it helped is watched like any other restart. It never execs, stops, starts or
+//! removes anything, and knows no command but `restart`.
+
+mod asked;
+mod daemon;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::base::Timestamp;
+use crate::containers::ContainerId;
+use crate::outbox::{Action, Answer, Attempt, Event, Outcome};
+
+use self::asked::{Asked, Mark};
+pub use self::daemon::Daemon;
+use self::daemon::{Restarted, Seen};
+
+/// What Docker was asked for before a crash, or without an answer, has happened by then or never will.
+const SETTLED_AFTER: Duration = Duration::from_secs(90);
+
+/// The hand.
+#[derive(Debug)]
+pub struct Executor {
+    daemon: Daemon,
+    asked: Asked,
+}
+
+/// What a request is about, and until when.
+struct Task {
+    container: ContainerId,
+    decided_at: Timestamp,
+    expires_at: Timestamp,
+}
+
+impl Executor {
+    /// `dir` holds a mark for each decision that Docker was asked about; it is made when needed.
+    pub fn new(daemon: Daemon, dir: PathBuf) -> Executor {
+        Executor { daemon, asked: Asked::new(dir) }
+    }
+
+    /// Carries out what one delivery asks for; `at` is the wall time. The outcome is the receipt: done,
+    /// declined with a reason, or to be tried again while Docker cannot be reached.
+    pub async fn carry_out(&self, attempt: &Attempt, at: Timestamp) -> Outcome {
+        let Ok(event) = serde_json::from_str::<Event>(&attempt.body) else {
+            return declined("it cannot be read");
+        };
+        let Some(action) = event.data.action.as_ref().filter(|_| event.asks_for_restart()) else {
+            // News for a Control Plane, of which there is none.
+            return Outcome::Accepted(Answer::default());
+        };
+        let task = match task(&event, action) {
+            Ok(task) => task,
+            Err(why) => return declined(why),
+        };
+        let id = &attempt.id.0;
+        let asked_at = match self.asked.when(id).await {
+            Ok(asked_at) => asked_at,
+            Err(why) => return later(why),
+        };
+        match self.daemon.inspect(&task.container).await {
+            Err(why) => later(why),
+            Ok(None) => declined("the container is gone"),
+            Ok(Some(seen)) => match verdict(&task, &seen, asked_at, at) {
+                Some(outcome) => outcome,
+                None => self.restart(id, &task).await,
+            },
+        }
+    }
+
+    async fn restart(&self, id: &str, task: &Task) -> Outcome {
+        match self.asked.mark(id).await {
+            Ok(Mark::New) => {}
+            Ok(Mark::Known) => return later("Docker was asked already".to_owned()),
+            Err(why) => return later(why),
+        }
+        match self.daemon.restart(&task.container).await {
+            Restarted::Done => done(task),
+            Restarted::Gone => declined("the container is gone"),
+            Restarted::Refused(why) => failed(task, why),
+            // It may still happen: the next look tells.
+            Restarted::Unanswered(why) => later(why),
+        }
+    }
+}
+
+fn task(event: &Event, action: &Action) -> Result<Task, &'static str> {
+    let named = event.data.evidence.as_ref().and_then(|evidence| evidence.container.as_ref());
+    let id = named.and_then(|container| container.id.as_deref());
+    let id = id.ok_or("the decision names no container by its id")?;
+    let container = ContainerId::new(id).ok_or("what the decision names is no container's id")?;
+    Ok(Task { container, decided_at: event.timestamp.0, expires_at: action.expires_at.0 })
+}
+
+/// What follows from how the container is and when Docker was asked; `None` if it is now to be
+/// restarted.
+fn verdict(
+    task: &Task,
+    seen: &Seen,
+    asked_at: Option<Timestamp>,
+    at: Timestamp,
+) -> Option<Outcome> {
+    let is_anew = seen.started_at > task.decided_at;
+    Some(match asked_at {
+        Some(_) if is_anew => done(task),
+        Some(asked_at) if at.since(asked_at) < SETTLED_AFTER => {
+            later("Docker was asked and the container may still be stopping".to_owned())
+        }
+        Some(_) => failed(task, "Docker was asked and did not do it".to_owned()),
+        None if task.expires_at <= at => declined("it has expired"),
+        None if is_anew => declined("the container was started anew since the decision"),
+        // Somebody stopped or paused it: a restart would undo that.
+        None if !seen.is_running => declined("the container does not run"),
+        None => return None,
+    })
+}
+
+fn done(task: &Task) -> Outcome {
+    Outcome::Accepted(Answer { outcome: Some("succeeded".to_owned()), ..answer("done", task) })
+}
+
+fn failed(task: &Task, why: String) -> Outcome {
+    let outcome = Some("failed".to_owned());
+    Outcome::Accepted(Answer { outcome, reason: Some(why), ..answer("done", task) })
+}
+
+fn answer(decision: &str, task: &Task) -> Answer {
+    let change_id = Some(format!("docker-{}", task.container.short()));
+    Answer { decision: Some(decision.to_owned()), change_id, ..Answer::default() }
+}
+
+fn declined(why: &str) -> Outcome {
+    let (decision, reason) = (Some("declined".to_owned()), Some(why.to_owned()));
+    Outcome::Accepted(Answer { decision, reason, ..Answer::default() })
+}
+
+fn later(why: String) -> Outcome {
+    Outcome::RetryLater { after: None, why }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,274 @@
+//! The executor against a daemon that is a script: what it is asked, in which order, and what is made
+//! of each answer.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{UnixListener, UnixStream};
+
+use super::*;
+use crate::base::DeliveryId;
+use crate::endpoint::{HttpOptions, Pool};
+use crate::outbox::{ActionKind, ActionMode, Container, Data, EventType, Evidence, WireTime};
+
+const ID: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+/// When it was decided.
+const DECIDED: Timestamp = Timestamp(1_700_000_000_000);
+const BEFORE: &str = "2023-11-14T22:00:00Z";
+const AFTER: &str = "2023-11-14T22:13:30.5Z";
+
+/// What the daemon answers: to a look, and to a restart (`None`: it hangs up).
+#[derive(Clone)]
+struct Script {
+    look: (u16, String),
+    restart: Option<(u16, &'static str)>,
+}
+
+struct Bench {
+    home: tempfile::TempDir,
+    executor: Executor,
+    script: Arc<Mutex<Script>>,
+    asked: Arc<Mutex<Vec<String>>>,
+}
+
+fn container(status: &str, started_at: &str) -> (u16, String) {
+    let state = format!("{{\"Status\":\"{status}\",\"StartedAt\":\"{started_at}\"}}");
+    (200, format!("{{\"Id\":\"{ID}\",\"Name\":\"/web\",\"State\":{state}}}"))
+}
+
+async fn answer(
+    mut stream: UnixStream,
+    script: Arc<Mutex<Script>>,
+    asked: Arc<Mutex<Vec<String>>>,
+) {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        match stream.read(&mut byte).await {
+            Ok(1) => head.push(byte[0]),
+            _ => return,
+        }
+    }
+    let line = String::from_utf8_lossy(&head).lines().next().unwrap_or("").to_owned();
+    asked.lock().unwrap().push(line.replace(" HTTP/1.1", ""));
+    let script = script.lock().unwrap().clone();
+    let (status, body) = match (line.starts_with("POST"), script.restart) {
+        (false, _) => script.look,
+        (true, Some((status, body))) => (status, body.to_owned()),
+        (true, None) => return,
+    };
+    let length = body.len();
+    let text = format!(
+        "HTTP/1.1 {status} X\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+    );
+    stream.write_all(text.as_bytes()).await.ok();
+}
+
+fn daemon(socket: &Path) -> Daemon {
+    Daemon {
+        host: "unix:///docker.sock".to_owned(),
+        url: "http://docker/".parse().unwrap(),
+        socket: Some(socket.to_owned()),
+        http: HttpOptions::default(),
+        pool: Pool::default(),
+    }
+}
+
+impl Bench {
+    /// A daemon whose container runs since before the decision, and which restarts it.
+    fn new() -> Bench {
+        let home = tempfile::tempdir().unwrap();
+        let socket = home.path().join("docker.sock");
+        let listener = UnixListener::bind(&socket).unwrap();
+        let script = Script { look: container("running", BEFORE), restart: Some((204, "")) };
+        let (script, asked) = (Arc::new(Mutex::new(script)), Arc::default());
+        let (shared, log) = (Arc::clone(&script), Arc::clone(&asked));
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(answer(stream, Arc::clone(&shared), Arc::clone(&log)));
+            }
+        });
+        let executor = Executor::new(daemon(&socket), home.path().join("executed"));
+        Bench { executor, home, script, asked }
+    }
+
+    fn looks(&self, look: (u16, String)) {
+        self.script.lock().unwrap().look = look;
+    }
+
+    fn restarts(&self, answer: Option<(u16, &'static str)>) {
+        self.script.lock().unwrap().restart = answer;
+    }
+
+    /// The outcome as words: `done succeeded`, `declined: why`, `later: why`.
+    async fn carry_out(&self, attempt: &Attempt, seconds: u64) -> String {
+        let outcome =
+            self.executor.carry_out(attempt, DECIDED + Duration::from_secs(seconds)).await;
+        match outcome {
+            Outcome::Accepted(Answer { decision, outcome, reason, .. }) => {
+                let words = [decision, outcome].into_iter().flatten().collect::<Vec<_>>().join(" ");
+                reason.map_or(words.clone(), |reason| format!("{words}: {reason}"))
+            }
+            Outcome::RetryLater { why, .. } => format!("later: {why}"),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// What the daemon was asked to do.
+    fn posts(&self) -> Vec<String> {
+        let asked = self.asked.lock().unwrap();
+        asked.iter().filter(|line| !line.starts_with("GET")).cloned().collect()
+    }
+}
+
+/// A request about a container, changed a little.
+fn request(change: impl FnOnce(&mut Event)) -> Attempt {
+    let action = Action {
+        kind: ActionKind::Restart,
+        mode: ActionMode::Request,
+        expires_at: WireTime(DECIDED + Duration::from_secs(900)),
+        dedup_key: "k".to_owned(),
+        params: std::collections::BTreeMap::new(),
+    };
+    let container = Some(Container { id: Some(ID.to_owned()), ..Container::default() });
+    let evidence = Some(Box::new(Evidence { container, ..Evidence::default() }));
+    let data = Data { action: Some(action), evidence, ..Data::default() };
+    let mut event = Event::new(EventType::RestartRequested, DECIDED, data);
+    change(&mut event);
+    Attempt {
+        id: DeliveryId("evt_01".to_owned()),
+        body: event.to_body().into(),
+        event_type: event.event_type,
+        number: 1,
+    }
+}
+
+fn named(id: Option<&str>) -> Attempt {
+    request(|event| {
+        let evidence = event.data.evidence.as_mut().unwrap();
+        evidence.container.as_mut().unwrap().id = id.map(str::to_owned);
+    })
+}
+
+#[tokio::test]
+async fn the_named_container_is_restarted_and_nothing_else_is_done() {
+    let bench = Bench::new();
+    let outcome = bench.executor.carry_out(&request(|_| {}), DECIDED).await;
+    let Outcome::Accepted(answer) = outcome else { panic!("{outcome:?}") };
+    assert_eq!(answer.decision.as_deref(), Some("done"));
+    assert_eq!(answer.outcome.as_deref(), Some("succeeded"));
+    assert_eq!(answer.change_id.as_deref(), Some("docker-aaaaaaaaaaaa"));
+    let asked = bench.asked.lock().unwrap().clone();
+    assert_eq!(
+        asked,
+        [format!("GET /containers/{ID}/json"), format!("POST /containers/{ID}/restart"),]
+    );
+}
+
+#[tokio::test]
+async fn what_is_not_asked_in_earnest_is_left_alone() {
+    let bench = Bench::new();
+    let dry = request(|event| event.data.action.as_mut().unwrap().mode = ActionMode::DryRun);
+    assert_eq!(bench.carry_out(&dry, 0).await, "");
+    let nudge = request(|event| event.event_type = EventType::UpgradeSuggested);
+    assert_eq!(bench.carry_out(&nudge, 0).await, "");
+    assert_eq!(bench.carry_out(&request(|_| {}), 900).await, "declined: it has expired");
+    for (id, why) in [
+        (None, "names no container by its id"),
+        (Some("web"), "is no container's id"),
+        (Some("../../images/prune"), "is no container's id"),
+        (Some(&ID[..12]), "is no container's id"),
+    ] {
+        let said = bench.carry_out(&named(id), 0).await;
+        assert!(said.starts_with("declined") && said.contains(why), "{id:?}: {said}");
+    }
+    assert!(bench.posts().is_empty(), "{:?}", bench.posts());
+}
+
+#[tokio::test]
+async fn a_container_that_is_gone_or_changed_is_left_alone() {
+    let bench = Bench::new();
+    let other = ID.replace('a', "b");
+    for (look, want) in [
+        (
+            (404, "{\"message\":\"No such container\"}".to_owned()),
+            "declined: the container is gone",
+        ),
+        (
+            container("running", AFTER),
+            "declined: the container was started anew since the decision",
+        ),
+        (container("exited", BEFORE), "declined: the container does not run"),
+        (container("paused", BEFORE), "declined: the container does not run"),
+        (container("restarting", BEFORE), "declined: the container does not run"),
+        ((500, "oops".to_owned()), "later: unix:///docker.sock: status 500 oops"),
+        ((200, "{}".to_owned()), "later: unix:///docker.sock: the container does not read"),
+        (
+            (200, container("running", BEFORE).1.replace(ID, &other)),
+            "later: unix:///docker.sock: asked for",
+        ),
+        ((200, container("running", "then").1), "later: unix:///docker.sock: `then` is no time"),
+    ] {
+        bench.looks(look);
+        let said = bench.carry_out(&request(|_| {}), 5).await;
+        assert!(said.starts_with(want), "{want}: {said}");
+    }
+    assert!(bench.posts().is_empty(), "{:?}", bench.posts());
+}
+
+#[tokio::test]
+async fn what_docker_refuses_has_failed_for_good() {
+    for (answer, want) in [
+        ((404, "{\"message\":\"No such container\"}"), "declined: the container is gone"),
+        ((403, "denied"), "done failed: unix:///docker.sock: status 403 denied"),
+        (
+            (500, "{\"message\":\"cannot\\nstop\"}"),
+            "done failed: unix:///docker.sock: status 500 cannot stop",
+        ),
+    ] {
+        let bench = Bench::new();
+        bench.restarts(Some(answer));
+        assert_eq!(bench.carry_out(&request(|_| {}), 5).await, want);
+    }
+}
+
+/// A crash or a lost answer: whoever comes back asks no second time.
+#[tokio::test]
+async fn docker_is_asked_once_even_if_nobody_heard_the_answer() {
+    let bench = Bench::new();
+    bench.restarts(None);
+    let lost = bench.carry_out(&request(|_| {}), 5).await;
+    assert!(lost.starts_with("later: unix:///docker.sock"), "{lost}");
+    bench.restarts(Some((204, "")));
+    let again = Executor::new(
+        daemon(&bench.home.path().join("docker.sock")),
+        bench.home.path().join("executed"),
+    );
+    let bench = Bench { executor: again, ..bench };
+    // The mark has the time of this machine.
+    let marked = bench.executor.asked.when("evt_01").await.unwrap().expect("marked");
+    let at = marked.since(DECIDED).as_secs();
+    let stopping = bench.carry_out(&request(|_| {}), at).await;
+    assert!(stopping.contains("may still be stopping"), "{stopping}");
+    bench.looks(container("running", AFTER));
+    assert_eq!(bench.carry_out(&request(|_| {}), at).await, "done succeeded");
+    bench.looks(container("running", BEFORE));
+    let said = bench.carry_out(&request(|_| {}), at + 91).await;
+    assert_eq!(said, "done failed: Docker was asked and did not do it");
+    assert_eq!(bench.posts().len(), 1, "{:?}", bench.posts());
+}
+
+#[tokio::test]
+async fn a_daemon_that_is_away_is_asked_again_and_one_that_cannot_be_noted_is_not_asked() {
+    let home = tempfile::tempdir().unwrap();
+    let nowhere = Executor::new(daemon(&home.path().join("no.sock")), home.path().join("executed"));
+    let outcome = nowhere.carry_out(&request(|_| {}), DECIDED).await;
+    let Outcome::RetryLater { why, .. } = outcome else { panic!("{outcome:?}") };
+    assert!(why.starts_with("unix:///docker.sock"), "{why}");
+    let bench = Bench::new();
+    std::fs::write(bench.home.path().join("executed"), "a file, no folder").unwrap();
+    let said = bench.carry_out(&request(|_| {}), 5).await;
+    assert!(said.starts_with("later: what Docker was asked for cannot be noted"), "{said}");
+    assert!(bench.posts().is_empty());
+}
