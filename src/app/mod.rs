@@ -4,6 +4,7 @@
 
 mod api;
 pub mod capture;
+pub mod case;
 pub mod cli;
 mod clock;
 pub mod config;

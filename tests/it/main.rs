@@ -34,6 +34,7 @@
 
 mod alertmanager;
 mod audit;
+mod case;
 #[path = "../support/cgroups.rs"]
 mod cgroups;
 mod control_plane;
