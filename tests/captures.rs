@@ -5,8 +5,11 @@ use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use plimsoll::base::{Labels, LabelsBuilder};
+use plimsoll::app::config::Config;
+use plimsoll::app::engine_setup;
+use plimsoll::base::{Labels, LabelsBuilder, Timestamp};
 use plimsoll::exposition::{Batch, Format, Limits, Scan, ScanError, Selection, SeriesCache, m2};
+use plimsoll::recorder::group::{Group, GroupWriter};
 
 fn data(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data").join(path)
@@ -128,4 +131,49 @@ fn the_m2_sample_becomes_one_counter() {
     let (id, _) = batch.new.iter().find(|(_, labels)| *labels == hits).expect("hits are there");
     let point = batch.points.iter().find(|point| point.id == *id).expect("with a value");
     assert_eq!(point.value, 129_254.0);
+}
+
+/// A day of 50 containers at 5 s in the flight recorder's files, reckoned from 16 minutes of a real
+/// cAdvisor whose containers leak, burst and are killed: at most 200 MB.
+#[test]
+fn a_day_of_fifty_real_containers_fits_into_the_flight_recorder() {
+    let (config, _) = Config::load_or_default(Path::new("plimsoll.yaml"));
+    let selection = engine_setup(&config.expect("the defaults read"), "web-7").selection();
+    for (name, selection) in [("kept", selection), ("all", Selection::all())] {
+        let (mut bytes, mut containers, mut scrapes) = (0, 0, 0);
+        let pages: Vec<(String, Vec<u8>)> = bodies("cadvisor/trim").into_iter().collect();
+        for pages in pages.chunks(60) {
+            let mut group = GroupWriter::default();
+            for (at, page) in pages {
+                let at = Timestamp(at.parse().expect("a time"));
+                group.add_page(at, page, &selection);
+                let own = |line: &&str| {
+                    line.starts_with("container_memory_working_set_bytes{")
+                        && !line.contains("name=\"\"")
+                };
+                containers += sample_lines(page).filter(own).count();
+                scrapes += 1;
+            }
+            let file = group.finish().expect("in memory");
+            bytes += file.len();
+            let group = Group::read(&file[..]).expect("whole");
+            for (index, (_, page)) in pages.iter().enumerate() {
+                let mut read: Vec<String> =
+                    sample_lines(&group.page(index)).map(into_words).collect();
+                let of = |line: &&str| selection.wants(line.split(['{', ' ']).next().unwrap_or(""));
+                let mut sent: Vec<String> = sample_lines(page).filter(of).map(into_words).collect();
+                read.sort();
+                sent.sort();
+                assert_eq!(read, sent, "scrape {index}");
+            }
+        }
+        let day = bytes as f64 / containers as f64 * 50.0 * 17_280.0;
+        println!("{name}: {bytes} bytes, {scrapes} scrapes, {:.0} MB a day of 50", day / 1e6);
+        assert!(containers > 2000 && day <= 200e6, "{name}: {day}");
+    }
+}
+
+/// A sample line with single blanks.
+fn into_words(line: &str) -> String {
+    line.split(' ').collect::<Vec<_>>().join(" ")
 }

@@ -5,6 +5,7 @@
 mod api;
 pub mod capture;
 mod checkpoint;
+pub mod case;
 pub mod cli;
 mod clock;
 pub mod config;

@@ -143,7 +143,7 @@ fn router(backend: Arc<dyn Backend>, options: Options) -> Router {
         .route("/plimsoll/outbox/retry", post(outbox_api::retry))
         .route("/plimsoll/outbox/drop", post(outbox_api::drop))
         .route("/plimsoll/containers", get(container_api::containers))
-        .route("/plimsoll/incidents", get(incident_api::incidents))
+        .route("/plimsoll/incidents", get(incident_api::incidents).post(incident_api::incidents))
         .route("/plimsoll/receipts", post(receipt_api::take))
         .route("/plimsoll/plans", get(plan_api::plans).post(plan_api::plans))
         .route("/plimsoll/inputs", get(input_api::inputs))

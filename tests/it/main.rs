@@ -36,6 +36,7 @@
 
 mod alertmanager;
 mod audit;
+mod case;
 #[path = "../support/cgroups.rs"]
 mod cgroups;
 mod control_plane;

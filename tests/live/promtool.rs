@@ -280,3 +280,35 @@ fn verdicts_are_promtools_on_shipped_tests_and_on_mutations_of_them() {
     let kitchen = Case::new(KITCHEN_TEST.to_owned(), KITCHEN_RULES.to_owned());
     assert!(compare("the kitchen", &kitchen) > 5);
 }
+
+/// A case made of a real incident means the same to promtool.
+#[test]
+fn an_exported_case_holds_in_promtool() {
+    let (home, mut process, _target) = super::support::an_incident();
+    let url = format!("http://{}", home.address());
+    let run = |program: &str, words: &[&str]| -> Output {
+        let mut command = Command::new(program);
+        command.args(words).current_dir(home.path()).env("NO_COLOR", "1");
+        command.output().unwrap_or_else(|error| panic!("{program}: {error}"))
+    };
+    let program = env!("CARGO_BIN_EXE_plimsoll");
+    let config = ["--config", "plimsoll.yaml", "--alert", "High"];
+    let live = [&["case", "export", "--url", &url, "--out", "live.yml"][..], &config].concat();
+    let exported = run(program, &live);
+    assert!(exported.status.success(), "{exported:?}");
+    process.signal("TERM");
+    assert!(process.wait(20).success());
+    let recorded = [&["case", "export", "--out", "recorded.yml"][..], &config].concat();
+    let exported = run(program, &recorded);
+    assert!(exported.status.success(), "{exported:?}");
+    for name in ["live.yml", "recorded.yml"] {
+        let tested = run("promtool", &["test", "rules", name]);
+        assert!(tested.status.success(), "{name}: {tested:?}");
+    }
+    let rules = fs::read_to_string(home.path().join("rules.yml")).expect("there");
+    home.write("rules.yml", &rules.replace("> 0.9 ", "> 0.96 "));
+    for name in ["live.yml", "recorded.yml"] {
+        let tested = run("promtool", &["test", "rules", name]);
+        assert!(!tested.status.success(), "{name} can fail");
+    }
+}

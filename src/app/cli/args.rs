@@ -36,6 +36,9 @@ pub enum Command {
     Query(QueryArgs),
     /// Run the real engine over recorded scrapes, in virtual time: what it would have told and done.
     Replay(ReplayArgs),
+    /// Make unit tests of rules out of what happened.
+    #[command(subcommand)]
+    Case(CaseCommand),
     /// Tell why a rule did, or did not, fire: its last evaluations, with the value of each part.
     Explain(ExplainArgs),
     /// Show what each tenant was promised, what is enforced, what it uses and what is left.
@@ -207,6 +210,36 @@ pub struct ReplayArgs {
     /// As if this mode (observe, notify, act) held for every action.
     #[arg(long, value_name = "MODE")]
     pub mode: Option<String>,
+    #[command(flatten)]
+    pub file: ConfigFile,
+}
+
+#[derive(Subcommand, Debug)]
+pub enum CaseCommand {
+    /// Write an incident as a test that promtool and `plimsoll test rules` run.
+    Export(CaseExportArgs),
+}
+
+#[derive(Arguments, Debug)]
+pub struct CaseExportArgs {
+    /// The incident: its `trace_id`, or how that begins (`plimsoll story --format json`).
+    #[arg(long, value_name = "ID", required_unless_present = "alert", conflicts_with = "alert")]
+    pub incident: Option<String>,
+    /// The newest incident of this alert.
+    #[arg(long, value_name = "NAME")]
+    pub alert: Option<String>,
+    /// How far back incidents are looked for.
+    #[arg(long, value_name = "DURATION", default_value = "24h")]
+    pub since: String,
+    /// Take the samples from this recording [default: `recorder.path`, if that is set].
+    #[arg(long, value_name = "FOLDER", conflicts_with = "url")]
+    pub dir: Option<PathBuf>,
+    /// Take the samples from the window of the plimsoll that listens here.
+    #[arg(long, value_name = "URL")]
+    pub url: Option<String>,
+    /// Where the case is written; built-in rules are put beside it [default: stdout].
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
     #[command(flatten)]
     pub file: ConfigFile,
 }

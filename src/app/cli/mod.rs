@@ -6,6 +6,7 @@
 mod args;
 mod ask;
 mod audit;
+mod case;
 mod check;
 mod explain;
 mod exposed;
@@ -34,7 +35,7 @@ use clap::{CommandFactory, Parser};
 use serde::Serialize;
 
 pub use self::args::Format;
-use self::args::{Args, Check, Command, Test};
+use self::args::{Args, CaseCommand, Check, Command, Test};
 use self::out::Out;
 use super::config::{Config, Environment};
 use super::demo;
@@ -102,6 +103,7 @@ fn execute(
         Command::Query(args) => query::query(&args, out),
         Command::Replay(args) => replay::replay_command(&args, out),
         Command::Plans(args) => plans::plans(&args, out),
+        Command::Case(CaseCommand::Export(args)) => case::export(&args, environment, out),
         Command::FixedCount(args) => fixedcount::fixedcount(&args, out),
         Command::Explain(args) => explain::explain(&args, out),
         Command::Version => version(out),

@@ -49,6 +49,7 @@ fn help_is_data_and_nonsense_is_usage() {
         "test",
         "query",
         "replay",
+        "case",
         "explain",
         "fixedcount",
         "healthcheck",

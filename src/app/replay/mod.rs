@@ -12,7 +12,7 @@ mod shadow;
 mod world;
 
 pub use diff::{Change, Difference, differences};
-pub use recording::{Recording, Track, replay};
+pub use recording::{Recording, Track, replay, replayed_to};
 pub use report::{Action, Hold, How, Kill, Report, Span, TenantSummary};
 pub use shadow::Standing;
 pub use world::{Surroundings, Told, World};

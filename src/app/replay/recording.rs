@@ -21,6 +21,7 @@ use crate::base::{Labels, Now, TargetId, Timestamp, format_rfc3339};
 use crate::containers::{Happening, Report as Told};
 use crate::docker::read_event;
 use crate::engine::{Event, Setup};
+use crate::window::{Detached, Selector, Span};
 
 /// The labels of a folder's target.
 const TARGET_FILE: &str = "target.json";
@@ -197,14 +198,43 @@ pub fn replay(
     setup: impl Fn() -> Setup + 'static,
     mut watch: impl FnMut(f64),
 ) -> Report {
+    let limits = setup().policy.limits;
     let (first, last) = recording.span();
-    let phase = Duration::from_millis(first.0.rem_euclid(PHASE_MS) as u64);
+    let mut world = world(recording, config, setup, first);
+    let whole = last.since(first - MARGIN) + MARGIN;
+    world.run(whole, |after| watch(after.as_secs_f64() / whole.as_secs_f64()));
+    Report::of(&world, &limits)
+}
+
+/// What a replay of the part between two times holds in its window at the end: the series that are
+/// `wanted`, and those the engine made itself. `None` if they are more than `max_samples`.
+pub fn replayed_to(
+    recording: &Recording,
+    config: &Config,
+    setup: impl Fn() -> Setup + 'static,
+    (from, end): (Timestamp, Timestamp),
+    (wanted, max_samples): (Vec<(Arc<Selector>, Span)>, usize),
+) -> Option<Detached> {
+    let (first, last) = recording.span();
+    let (first, last) = (first.max(from), last.min(end));
+    let mut world = world(recording, config, setup, first);
+    world.run(last.since(first - MARGIN) + MARGIN, |_| ());
+    world.copy(wanted, max_samples)
+}
+
+/// The world of a recording, from a time on.
+fn world<'a>(
+    recording: &'a Recording,
+    config: &Config,
+    setup: impl Fn() -> Setup + 'static,
+    first: Timestamp,
+) -> World<Recorded<'a>> {
+    let phase = Duration::from_millis(recording.span().0.0.rem_euclid(PHASE_MS) as u64);
     let in_phase = move || {
         let mut setup = setup();
         setup.pace.phase = phase;
         setup
     };
-    let limits = in_phase().policy.limits;
     let start = first - MARGIN;
     let mut world = World::new(in_phase, start, Recorded(&recording.tracks));
     for track in &recording.tracks {
@@ -217,7 +247,5 @@ pub fn replay(
         let after = happening.at().since(start);
         world.at(after, Event::Docker(Told::Happened(happening.clone())));
     }
-    let whole = last.since(start) + MARGIN;
-    world.run(whole, |after| watch(after.as_secs_f64() / whole.as_secs_f64()));
-    Report::of(&world, &limits)
+    world
 }

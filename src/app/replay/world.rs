@@ -5,15 +5,19 @@
 //! the same run twice is the same run.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::alerts::{Post, Presented, Verdict};
 use crate::app::capture::PageReader;
 use crate::base::{Now, Receipt, TargetId, Timestamp};
-use crate::engine::{Engine, Event, Fact, Request, ScrapeFailure, Scraped, Setup, TargetInfo};
+use crate::engine::{
+    Content, Engine, Event, Fact, Request, ScrapeFailure, Scraped, Setup, TargetInfo,
+};
 use crate::exposition::{Selection, SeriesCache};
 use crate::journal::VirtualDisk;
 use crate::outbox::{self, Answer, Attempt, Outcome, Reply};
+use crate::window::{Detached, Selector, Span as WindowSpan};
 
 /// Every answer but a scrape's takes this long.
 const REPLY_AFTER: Duration = Duration::from_millis(2);
@@ -130,6 +134,20 @@ impl<S: Surroundings> World<S> {
     /// What time it is.
     pub fn now(&self) -> Now {
         self.now
+    }
+
+    /// What the window holds now; `None` if that is more than `max_samples`.
+    pub fn copy(
+        &mut self,
+        wanted: Vec<(Arc<Selector>, WindowSpan)>,
+        max_samples: usize,
+    ) -> Option<Detached> {
+        let engine = self.engine.as_mut()?;
+        let step = engine.handle(self.now, Event::Copy { ticket: 0, wanted, max_samples });
+        step.answers.into_iter().find_map(|answer| match answer.content {
+            Content::Samples { copy, .. } => copy,
+            _ => None,
+        })
     }
 
     /// Something happens that long after the start.

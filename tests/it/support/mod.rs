@@ -6,6 +6,7 @@
 mod alertmanager;
 pub mod client;
 mod control_plane;
+mod incident;
 mod page;
 #[path = "../../support/port.rs"]
 mod port;
@@ -15,6 +16,7 @@ pub mod server;
 pub use alertmanager::FakeAlertmanager;
 pub use client::{free_address, query};
 pub use control_plane::{ControlPlane, SECRET};
+pub use incident::an_incident;
 pub use page::Page;
 pub use process::{Home, Plan, Process};
 pub use server::{Reply, answer};

@@ -1,0 +1,130 @@
+//! What an alert reads, through the records it is made of, down to what was scraped.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::promql::{LOOKBACK, QueryTimes, reach};
+use crate::rules::{Group, Rule, RuleKind, order};
+use crate::window::{Matcher, Selector};
+
+/// What a case of an alert needs.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// Series that are not made by rules.
+    pub selectors: Vec<Arc<Selector>>,
+    /// How far back the chain of rules looks together.
+    pub back: Duration,
+    /// All groups of the files that take part, in the order in which they run.
+    pub groups: Vec<Group>,
+    /// How often the alert's group is evaluated.
+    pub interval: Duration,
+}
+
+impl Wanted {
+    /// The rule files that take part.
+    pub fn files(&self) -> BTreeSet<&str> {
+        self.groups.iter().map(|group| group.file.as_str()).collect()
+    }
+
+    /// The names of all that is not made by rules; those of selectors without one are missing.
+    pub fn names(&self) -> BTreeSet<&str> {
+        self.selectors.iter().filter_map(|selector| selector.metric_name()).collect()
+    }
+}
+
+/// Follows an alert's reads; `None` if no rule has it. `interval` is that of groups without one.
+pub fn wanted(groups: &[Group], alert: &str, interval: Duration) -> Option<Wanted> {
+    let all: Vec<(&Group, &Rule)> =
+        groups.iter().flat_map(|group| group.rules.iter().map(move |rule| (group, rule))).collect();
+    let mut records: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    for (index, (_, rule)) in all.iter().enumerate() {
+        if let RuleKind::Record { name } = &rule.kind {
+            records.entry(name).or_default().push(index);
+        }
+    }
+    let is_alert = |rule: &Rule| matches!(rule.kind, RuleKind::Alert(_)) && rule.name() == alert;
+    let first: Vec<usize> = (0..all.len()).filter(|index| is_alert(all[*index].1)).collect();
+    let own = all[*first.first()?].0.interval;
+    let mut open: Vec<(usize, Duration)> = first.iter().map(|i| (*i, Duration::ZERO)).collect();
+    let mut seen: BTreeMap<usize, Duration> = BTreeMap::new();
+    let (mut selectors, mut back) = (Vec::<Arc<Selector>>::new(), Duration::ZERO);
+    while let Some((index, after)) = open.pop() {
+        // Records may read each other over rounds; who was followed as far back is not again.
+        if seen.get(&index).is_some_and(|known| *known >= after) || seen.len() > 10_000 {
+            continue;
+        }
+        seen.insert(index, after);
+        for (selector, reaches) in read_by(all[index].1) {
+            let reaches = after + reaches;
+            back = back.max(reaches);
+            match selector.metric_name().and_then(|name| records.get(name)) {
+                Some(made) if reaches < Duration::from_secs(24 * 3600) => {
+                    open.extend(made.iter().map(|index| (*index, reaches)));
+                }
+                Some(_) => {}
+                None => selectors.push(selector),
+            }
+        }
+    }
+    let files: BTreeSet<&str> = seen.keys().map(|index| all[*index].0.file.as_str()).collect();
+    let parts: Vec<&Group> =
+        groups.iter().filter(|group| files.contains(group.file.as_str())).collect();
+    let groups = order(&parts).into_iter().map(|at| parts[at].clone()).collect();
+    Some(Wanted { selectors, back, groups, interval: own.unwrap_or(interval) })
+}
+
+/// What a rule selects, and how far back; what its texts ask for, too.
+fn read_by(rule: &Rule) -> Vec<(Arc<Selector>, Duration)> {
+    let found = reach(&rule.expr, QueryTimes::default());
+    let mut reads: Vec<(Arc<Selector>, Duration)> =
+        found.into_iter().map(|r| (r.selector, r.back.unwrap_or(LOOKBACK))).collect();
+    if let RuleKind::Alert(alert) = &rule.kind {
+        reads.iter_mut().for_each(|(_, back)| *back += alert.for_);
+        for name in alert.annotations.iter().flat_map(|(_, text)| names_in(text)) {
+            let selector = Selector::new(vec![Matcher::equal("__name__", name)]);
+            reads.push((Arc::new(selector), alert.for_ + LOOKBACK));
+        }
+    }
+    reads
+}
+
+/// Words before a brace, as templates write their queries: `m2:pinned_ratio{host='%s'}`.
+fn names_in(text: &str) -> Vec<&str> {
+    let in_name = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':';
+    let mut names = Vec::new();
+    for (at, _) in text.match_indices('{') {
+        let before = &text[..at];
+        let start = before.rfind(|c| !in_name(c)).map_or(0, |found| found + 1);
+        let name = &before[start..];
+        if name.contains(['_', ':']) {
+            names.push(name);
+        }
+    }
+    names
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rules::load;
+
+    #[test]
+    fn an_alert_is_followed_down_to_what_was_scraped() {
+        let rules = "groups:\n- name: g\n  rules:\n\
+                     - {record: 'a:r', expr: 'rate(raw_total[10m])'}\n\
+                     - {record: 'b:r', expr: 'max_over_time(a:r[1h])'}\n\
+                     - {record: 'c:r', expr: 'other'}\n\
+                     - alert: A\n    for: 5m\n    expr: 'b:r > on () group_left () limit{x=\"y\"}'\n    \
+                     annotations: {summary: '{{ query \"c:r{}\" }} {{ query \"text_only{}\" }}'}\n";
+        let (groups, problems) = load(&[("r.yml".to_owned(), rules.to_owned())]);
+        assert!(!problems.has_errors(), "{problems}");
+        let found = wanted(&groups, "A", Duration::from_secs(7)).expect("is there");
+        let names: Vec<&str> = found.names().into_iter().collect();
+        assert_eq!(names, ["limit", "other", "raw_total", "text_only"]);
+        // for 5m + 1h and lookback + 10m and lookback.
+        assert_eq!(found.back, Duration::from_secs((5 + 60 + 5 + 10 + 5) * 60));
+        assert_eq!((found.interval, found.groups.len()), (Duration::from_secs(7), 1));
+        assert!(wanted(&groups, "B", Duration::ZERO).is_none());
+    }
+}
