@@ -34,6 +34,7 @@ pub mod policy;
 pub mod engine;
 
 pub mod endpoint;
+pub mod letter;
 pub mod ruletest;
 pub mod telemetry;
 
@@ -42,6 +43,7 @@ pub mod docker;
 pub mod http;
 pub mod journal;
 pub mod ledger;
+pub mod mail;
 pub mod probe;
 pub mod scrape;
 pub mod send;

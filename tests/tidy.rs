@@ -17,8 +17,8 @@ const RANKS: [(u8, &[&str]); 11] = [
     (5, &["alerts"]),
     (6, &["policy"]),
     (7, &["engine"]),
-    (8, &["endpoint", "telemetry", "ruletest"]),
-    (9, &["scrape", "collector", "docker", "journal", "ledger", "probe", "send", "http"]),
+    (8, &["endpoint", "letter", "telemetry", "ruletest"]),
+    (9, &["scrape", "collector", "docker", "journal", "ledger", "mail", "probe", "send", "http"]),
     (10, &["app"]),
 ];
 /// Non-test lines: what to aim at, and what no file may pass.

@@ -182,6 +182,7 @@ impl Crank {
         self.secrets.send_replace(parts.webhook.as_ref().map(|webhook| webhook.secrets()));
         self.shell.webhook = parts.webhook;
         self.shell.prober = parts.prober;
+        self.shell.mail = parts.mail;
         self.discovery = parts.discovery;
         self.documents.follow(parts.documents, &self.shell.inbox);
         let switched = self.switches.follow(parts.switches, self.shell.inbox.clone());

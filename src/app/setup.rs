@@ -16,6 +16,7 @@ use crate::docker::DockerConfig;
 use crate::endpoint::redact;
 use crate::engine::{Pace, Setup};
 use crate::ledger::LedgerConfig;
+use crate::mail::MailConfig;
 use crate::outbox::OutboxConfig;
 use crate::probe::Prober;
 use crate::promql::EvalOptions;
@@ -72,6 +73,7 @@ pub fn engine_setup(config: &Config, host: &str) -> Setup {
         identity: config.identity(host),
         policy: config.policy.policy.clone(),
         constants: constants(if config.identity(host).is_some() { host } else { "" }),
+        mail: config.mail.as_ref().map(|(_, plan)| plan.clone()),
         unknown_timeout: UNKNOWN_TIMEOUT,
     }
 }
@@ -100,6 +102,8 @@ pub struct Parts {
     pub documents: Sources,
     /// What alerts carry.
     pub dress: Arc<Dress>,
+    /// Where mail is handed over.
+    pub mail: Option<Arc<MailConfig>>,
     /// The ways to tenants' doors.
     pub prober: Arc<Prober>,
     /// The way to the Control Plane.
@@ -136,6 +140,7 @@ pub fn build(config: &Config, host: &str) -> anyhow::Result<Parts> {
             tenants: config.policy.tenants_from.clone(),
         },
         dress: Arc::new(dress(config)),
+        mail: config.mail.as_ref().map(|(config, _)| Arc::new(config.clone())),
         prober: Arc::new(Prober::new(&config.policy.gate_options)),
         webhook: webhook.map(Arc::new),
     })

@@ -9,7 +9,11 @@ use super::clock::Clock;
 use crate::alerts::{Alert, Phase, Post, Refused, Tally, Verdict};
 use crate::base::{Labels, TargetId};
 use crate::collector;
-use crate::engine::{Event, Request, ScrapeFailure, Scraped, TargetInfo};
+use crate::engine::{
+    Event, Mail, MailFailure, MailKind, Request, ScrapeFailure, Scraped, TargetInfo,
+};
+use crate::letter;
+use crate::mail::MailConfig;
 use crate::outbox::{Attempt, Outcome, Reply};
 use crate::probe::Prober;
 use crate::scrape::Scraper;
@@ -44,6 +48,8 @@ pub struct Shell {
     pub dress: Arc<Dress>,
     /// The way to the Control Plane.
     pub webhook: Option<Arc<Webhook>>,
+    /// Where mail is handed over.
+    pub mail: Option<Arc<MailConfig>>,
     /// The ways to tenants' doors.
     pub prober: Arc<Prober>,
     /// Where answers go. Closed only while the program stops.
@@ -76,6 +82,7 @@ impl Shell {
                     Event::TallyRead { instance, tally: read_tally(client.as_deref()).await }
                 });
             }
+            Request::Mail { kind, mail } => self.mail(kind, mail),
             Request::Probe(probe) => {
                 let prober = Arc::clone(&self.prober);
                 self.answer(async move {
@@ -160,6 +167,20 @@ impl Shell {
                 Some(why) => Verdict::Failed(why),
             };
             Event::Posted { post: id, verdict, tally, refused }
+        });
+    }
+
+    fn mail(&self, kind: MailKind, mail: Mail) {
+        let (clock, config) = (self.clock, self.mail.clone());
+        self.answer(async move {
+            let result = match config {
+                Some(config) => config.send(&letter::write(&mail), clock.now().wall).await,
+                None => Err(MailFailure {
+                    reason: "setup",
+                    why: "mail is no longer configured".to_owned(),
+                }),
+            };
+            Event::Mailed { kind, result }
         });
     }
 
