@@ -93,7 +93,7 @@ fn no_other_file_reads_configuration() {
         "src/endpoint",
         "src/scrape",
         "src/send",
-    "src/mail",
+        "src/mail",
         "src/relabel",
         "src/policy",
     ];

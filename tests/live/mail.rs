@@ -22,7 +22,7 @@ class Keep:
         return "250 taken"
 def login(server, session, envelope, mechanism, data):
     good = data.login == b"plimsoll" and data.password == b"hunter2"
-    return AuthResult(success=good, auth_data=data.login.decode())
+    return AuthResult(success=good, handled=False, auth_data=data.login.decode())
 tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
 tls.load_cert_chain(f"{folder}/cert.pem", f"{folder}/key.pem")
 controller = Controller(Keep(), hostname="127.0.0.1", port=port, tls_context=tls, require_starttls=True,
