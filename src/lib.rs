@@ -35,6 +35,7 @@ pub mod policy;
 pub mod engine;
 
 pub mod endpoint;
+pub mod letter;
 pub mod ruletest;
 pub mod telemetry;
 
@@ -44,6 +45,7 @@ pub mod executor;
 pub mod http;
 pub mod journal;
 pub mod ledger;
+pub mod mail;
 pub mod probe;
 pub mod scrape;
 pub mod send;

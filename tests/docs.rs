@@ -14,11 +14,12 @@ use plimsoll::policy::HoldReason;
 use plimsoll::yaml::Problems;
 
 /// Where configuration is read, key by key.
-const READERS: [&str; 12] = [
+const READERS: [&str; 13] = [
     "src/app/config/mod.rs",
     "src/app/config/actions.rs",
     "src/app/config/calendar.rs",
     "src/app/config/gates.rs",
+    "src/app/config/mail.rs",
     "src/app/config/owners.rs",
     "src/app/config/policy.rs",
     "src/app/config/sections.rs",
@@ -92,6 +93,7 @@ fn no_other_file_reads_configuration() {
         "src/endpoint",
         "src/scrape",
         "src/send",
+        "src/mail",
         "src/relabel",
         "src/policy",
     ];

@@ -17,7 +17,7 @@ const RANKS: [(u8, &[&str]); 11] = [
     (5, &["alerts"]),
     (6, &["policy"]),
     (7, &["engine"]),
-    (8, &["endpoint", "telemetry", "ruletest"]),
+    (8, &["endpoint", "letter", "telemetry", "ruletest"]),
     (
         9,
         &[
@@ -27,6 +27,7 @@ const RANKS: [(u8, &[&str]); 11] = [
             "executor",
             "journal",
             "ledger",
+            "mail",
             "probe",
             "recorder",
             "send",

@@ -164,6 +164,7 @@ fn setup(groups: Vec<rules::Group>) -> Setup {
             max_hold: Duration::from_secs(3600),
         },
         outbox: None,
+        mail: None,
         host: "bench".to_owned(),
         identity: None,
         policy: PolicyConfig::default(),

@@ -66,7 +66,7 @@ pub fn wire(start: Start) -> anyhow::Result<(Crank, Handles)> {
     let parts = setup::build(&config, &host)?;
     let Parts { setup, settings, collector, files, discovery, docker, switches, .. } = parts;
     let Parts { documents, alertmanagers, reads_holds, recorder, dress, webhook, .. } = parts;
-    let Parts { prober, executes_at, .. } = parts;
+    let Parts { prober, executes_at, mail, .. } = parts;
     let rows = remembered(opened.rows);
     let (notify, notices) = mpsc::unbounded_channel();
     let journal = Journal::start(opened.store, Pace::default(), move |notice| {
@@ -117,6 +117,7 @@ pub fn wire(start: Start) -> anyhow::Result<(Crank, Handles)> {
             webhook,
             prober,
             executor: hand(executes_at, executed.as_ref()),
+            mail,
             inbox,
         },
         docker: watch,

@@ -4,8 +4,8 @@
 
 mod api;
 pub mod capture;
-mod checkpoint;
 pub mod case;
+mod checkpoint;
 pub mod cli;
 mod clock;
 pub mod config;

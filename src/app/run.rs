@@ -207,6 +207,7 @@ impl Crank {
         self.shell.webhook = parts.webhook;
         self.shell.prober = parts.prober;
         self.shell.executor = hand(parts.executes_at, self.executed.as_ref());
+        self.shell.mail = parts.mail;
         self.discovery = parts.discovery;
         self.documents.follow(parts.documents, &self.shell.inbox);
         let switched = self.switches.follow(parts.switches, self.shell.inbox.clone());

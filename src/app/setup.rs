@@ -17,6 +17,7 @@ use crate::endpoint::{Pool, redact};
 use crate::engine::{Pace, Setup};
 use crate::executor::Daemon;
 use crate::ledger::LedgerConfig;
+use crate::mail::MailConfig;
 use crate::outbox::OutboxConfig;
 use crate::probe::Prober;
 use crate::promql::EvalOptions;
@@ -75,6 +76,7 @@ pub fn engine_setup(config: &Config, host: &str) -> Setup {
         identity: config.identity(host),
         policy: config.policy.policy.clone(),
         constants: constants(if config.identity(host).is_some() { host } else { "" }),
+        mail: config.mail.as_ref().map(|(_, plan)| plan.clone()),
         unknown_timeout: UNKNOWN_TIMEOUT,
     }
 }
@@ -105,6 +107,8 @@ pub struct Parts {
     pub recorder: Option<RecorderConfig>,
     /// What alerts carry.
     pub dress: Arc<Dress>,
+    /// Where mail is handed over.
+    pub mail: Option<Arc<MailConfig>>,
     /// The ways to tenants' doors.
     pub prober: Arc<Prober>,
     /// The way to the Control Plane.
@@ -145,6 +149,7 @@ pub fn build(config: &Config, host: &str) -> anyhow::Result<Parts> {
         },
         recorder: config.recorder.clone(),
         dress: Arc::new(dress(config)),
+        mail: config.mail.as_ref().map(|(config, _)| Arc::new(config.clone())),
         prober: Arc::new(Prober::new(&config.policy.gate_options)),
         webhook: webhook.map(Arc::new),
         executes_at: config.docker.as_ref().filter(|_| config.policy.executes).map(daemon),

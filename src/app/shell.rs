@@ -11,8 +11,12 @@ use crate::base::{Labels, TargetId};
 use crate::collector;
 use crate::containers::Report;
 use crate::docker::event_line;
-use crate::engine::{Event, Request, ScrapeFailure, Scraped, TargetInfo};
+use crate::engine::{
+    Event, Mail, MailFailure, MailKind, Request, ScrapeFailure, Scraped, TargetInfo,
+};
 use crate::executor::Executor;
+use crate::letter;
+use crate::mail::MailConfig;
 use crate::outbox::{Attempt, Outcome, Reply};
 use crate::probe::Prober;
 use crate::recorder::{Entry, Recorder};
@@ -50,6 +54,8 @@ pub struct Shell {
     pub dress: Arc<Dress>,
     /// The way to the Control Plane.
     pub webhook: Option<Arc<Webhook>>,
+    /// Where mail is handed over.
+    pub mail: Option<Arc<MailConfig>>,
     /// The ways to tenants' doors.
     pub prober: Arc<Prober>,
     /// The hand that restarts where there is no Control Plane, if it is on.
@@ -90,6 +96,7 @@ impl Shell {
                     Event::TallyRead { instance, tally: read_tally(client.as_deref()).await }
                 });
             }
+            Request::Mail { kind, mail } => self.mail(kind, mail),
             Request::Probe(probe) => {
                 let prober = Arc::clone(&self.prober);
                 self.answer(async move {
@@ -191,6 +198,20 @@ impl Shell {
                 Some(why) => Verdict::Failed(why),
             };
             Event::Posted { post: id, verdict, tally, refused }
+        });
+    }
+
+    fn mail(&self, kind: MailKind, mail: Mail) {
+        let (clock, config) = (self.clock, self.mail.clone());
+        self.answer(async move {
+            let result = match config {
+                Some(config) => config.send(&letter::write(&mail), clock.now().wall).await,
+                None => Err(MailFailure {
+                    reason: "setup",
+                    why: "mail is no longer configured".to_owned(),
+                }),
+            };
+            Event::Mailed { kind, result }
         });
     }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::mail::{MailFailure, MailKind};
 use super::owners::Told;
 use super::setup::Setup;
 use super::view::RecorderState;
@@ -58,6 +59,13 @@ pub enum Event {
     },
     /// The Control Plane has answered a delivery, or has not.
     Delivered(Reply),
+    /// A mail was sent, or was not.
+    Mailed {
+        /// Which.
+        kind: MailKind,
+        /// How it ended.
+        result: Result<(), MailFailure>,
+    },
     /// A door of a tenant was tried.
     Probed {
         /// Which.

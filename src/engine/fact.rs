@@ -105,6 +105,10 @@ pub enum Fact {
     AlertmanagerRecovered { instance: String },
     /// An alert has ended, and is shown as firing until this instance can tell that it began.
     EndHeld { labels: Labels, instance: String },
+    /// A mail was sent.
+    MailSent { kind: &'static str },
+    /// One could not be; it is tried again. `first` if the attempt before did not fail.
+    MailFailed { kind: &'static str, reason: &'static str, why: String, first: bool },
     /// The journal cannot write.
     JournalFailing { error: String },
     /// It can again.

@@ -13,6 +13,7 @@ mod blame;
 mod cancel;
 mod clock;
 mod containers;
+mod digest;
 mod durable;
 mod edge;
 mod evaluate;
@@ -25,6 +26,7 @@ mod heartbeat;
 mod host;
 mod judge;
 mod level;
+mod mail;
 mod operator;
 mod outcome;
 mod owners;
@@ -65,9 +67,11 @@ use crate::promql::Memo;
 use crate::rules;
 use crate::window::{Selector, SeriesId, Span, Window};
 
+pub use digest::{Advice, Digest, Near};
 pub use event::{Event, OutboxCommand, ScrapeFailure, Scraped, Switches, TargetInfo};
 pub use fact::{Fact, Judged};
 pub use group::Pace;
+pub use mail::{Mail, MailFailure, MailKind, MailPlan, MailView, Sink};
 pub use owners::Told;
 pub use quality::{Figure, Quality};
 pub use recent::{Evaluation, RECENT};
@@ -105,6 +109,7 @@ pub struct Engine {
     operators: Vec<(Batch, u64)>,
     memory: Memory,
     gates: Gates,
+    postman: mail::Postman,
     containers: Containers,
     /// Kills that were told.
     told_kills: BTreeMap<String, Counts>,
@@ -173,7 +178,8 @@ impl Engine {
         let watched_until = restored.last_evaluation.unwrap_or(now.wall);
         let (mut containers, rest) = Containers::recover(rows, watched_until);
         containers.restore_heard(restored.docker_heard);
-        let unreadable = problems.into_iter().chain(rest);
+        let (postman, unread) = mail::Postman::recover(rows, now);
+        let unreadable = problems.into_iter().chain(rest).chain(unread);
         facts.extend(unreadable.map(|problem| Fact::RowUnreadable { problem }));
         let counters = Counters { rows_unreadable: facts.len() as u64, ..Counters::default() };
         let down_for = restored.last_evaluation.map_or(Duration::ZERO, |at| now.wall.since(at));
@@ -195,6 +201,7 @@ impl Engine {
             operators: Vec::new(),
             memory,
             gates: Gates::default(),
+            postman,
             told_kills: containers.counts(),
             containers,
             usage_at: None,
@@ -255,6 +262,7 @@ impl Engine {
         self.present(now, &mut step);
         self.beat(now);
         self.work_outbox(now, &mut step);
+        self.work_mail(now, &mut step);
         self.sweep(now);
         step.facts = std::mem::take(&mut self.facts);
         step.records = step.facts.iter().filter_map(|fact| record::of(fact, now.wall)).collect();
@@ -278,6 +286,7 @@ impl Engine {
             .chain(self.presenter.next_wakeup())
             .chain(self.next_beat())
             .chain(self.gates.next_wakeup())
+            .chain(self.next_mail())
             .fold(self.next_sweep, Duration::min)
     }
 
@@ -304,6 +313,7 @@ impl Engine {
             }
             Event::HoldRead { instance, hold } => self.presenter.set_hold(instance, hold),
             Event::Delivered(reply) => self.take_reply(now, reply),
+            Event::Mailed { kind, result } => self.take_mailed(now, kind, result),
             Event::Probed { key, number, answer } => self.take_probe(now, (&key, number), answer),
             Event::Committed(receipt) => {
                 self.durable = receipt.upto();
@@ -496,6 +506,7 @@ impl Engine {
             self.presenter = Presenter::new(setup.presenter, &setup.alertmanagers);
         }
         self.gates.configure(&setup.policy.gates);
+        self.postman.replan();
         self.presenter.configure(setup.presenter);
         match (&mut self.outbox, setup.outbox.clone()) {
             (Some(outbox), Some(config)) => outbox.configure(config),
@@ -589,6 +600,7 @@ impl Engine {
             },
             documents: self.document_views(now),
             owners: self.owners_view(),
+            mail: self.mail_view(),
             gates: self.gate_views(),
             gates_unasked: self.gates.unasked(),
             reload_error: self.reload_error.clone(),

@@ -6,6 +6,7 @@ use super::containers::{Containers, OOM_COUNTER, OOM_TOTAL, START_TIME};
 use super::evidence::EVIDENCE_NAMES;
 use super::group::Pace;
 use super::judge::asks;
+use super::mail::MailPlan;
 use super::pinned::{BYTES, DOCS, DOCS_PEAK, UPTIME};
 use crate::alerts::PresenterConfig;
 use crate::base::{HashMap, Labels};
@@ -51,6 +52,8 @@ pub struct Setup {
     pub policy: PolicyConfig,
     /// What is known about the host itself, as series rules can join on.
     pub constants: Vec<(Labels, f64)>,
+    /// What is mailed, and when.
+    pub mail: Option<MailPlan>,
     /// How long an alert may stay unknown.
     pub unknown_timeout: Duration,
 }

@@ -1,6 +1,7 @@
 //! What the engine wants done after an event: requests, durable changes, facts, answers.
 
 use super::fact::Fact;
+use super::mail::{Mail, MailKind};
 use crate::alerts::Post;
 use crate::audit::Record;
 use crate::base::{Batch, Change, TargetId};
@@ -41,6 +42,13 @@ pub enum Request {
     Tally {
         /// Index of the instance.
         instance: usize,
+    },
+    /// Write a mail and send it.
+    Mail {
+        /// Given back with the outcome.
+        kind: MailKind,
+        /// What it says.
+        mail: Mail,
     },
     /// Try a tenant's door.
     Probe(Probe),

@@ -13,6 +13,7 @@ mod holds;
 mod identity;
 mod inputs;
 mod judgement;
+mod mail;
 mod nudges;
 mod page;
 mod pinned;
@@ -43,10 +44,15 @@ struct World {
     second: i64,
     skew_s: i64,
     commits: bool,
+    /// Whether Alertmanager takes nothing.
+    posts_fail: bool,
     /// Whether Alertmanager finds every alert too large.
     refuses: bool,
     /// What stands behind each gate, where it is not a good page.
     doors: BTreeMap<String, &'static str>,
+    mails: Vec<Mail>,
+    /// What becomes of mail.
+    post_office: Result<(), MailFailure>,
     told: Vec<String>,
     /// Every hold told, and what lifts it.
     holds: Vec<(&'static str, String)>,
@@ -86,6 +92,7 @@ fn setup(rules: &str, policy: PolicyConfig) -> Setup {
         }),
         policy,
         constants: Vec::new(),
+        mail: None,
         unknown_timeout: seconds(3600),
     }
 }
@@ -112,7 +119,10 @@ impl World {
             skew_s: 0,
             commits: true,
             refuses: false,
+            posts_fail: false,
             doors: BTreeMap::new(),
+            mails: Vec::new(),
+            post_office: Ok(()),
             told: Vec::new(),
             holds: Vec::new(),
             events: Vec::new(),
@@ -203,10 +213,18 @@ impl World {
             }
             Request::Post(post) => {
                 let refused = if self.refuses { refusals::all_of(&post) } else { Vec::new() };
-                let (post, verdict) = (post.id, Verdict::Accepted);
+                let verdict = match self.posts_fail {
+                    true => Verdict::Failed("refused".to_owned()),
+                    false => Verdict::Accepted,
+                };
+                let post = post.id;
                 Event::Posted { post, verdict, tally: None, refused }
             }
             Request::Tally { instance } => Event::TallyRead { instance, tally: None },
+            Request::Mail { kind, mail } => {
+                self.mails.push(mail);
+                Event::Mailed { kind, result: self.post_office.clone() }
+            }
             Request::Probe(Probe { key, number, .. }) => {
                 let body = self.doors.get(&key.gate).copied().unwrap_or("welcome");
                 let page = Page { status: 200, body: body.as_bytes().to_vec(), is_whole: true };
@@ -243,6 +261,7 @@ fn tell(fact: &Fact) -> Option<String> {
         Fact::Decided { action, dry_run, .. } => format!("decided {action} dry={dry_run}"),
         Fact::Held { action, reason, .. } => format!("held {action}: {}", reason.name()),
         Fact::Outcome { outcome, .. } => format!("outcome {outcome}"),
+        Fact::MailSent { kind } => format!("mailed {kind}"),
         Fact::GateFails { key, .. } => format!("gate {} fails", key.gate),
         Fact::GatePasses { key, .. } => format!("gate {} passes", key.gate),
         Fact::ChangeFailed { what, gate, held, .. } => {

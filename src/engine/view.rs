@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::mail::MailView;
 use super::quality::Quality;
 use super::recent::Evaluation;
 use crate::alerts::Alert;
@@ -47,6 +48,8 @@ pub struct View {
     pub recorder: Option<RecorderState>,
     /// Documents of plans and tenants, those that are read from outside.
     pub documents: Vec<DocumentView>,
+    /// How mail fares, if any is to be sent.
+    pub mail: Option<MailView>,
     /// Doors of tenants that were tried.
     pub gates: Vec<GateView>,
     /// Doors that cannot be, for a reason of our own, or that found no room.

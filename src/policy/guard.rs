@@ -64,6 +64,21 @@ pub struct Asked {
     pub mode: Option<ActionMode>,
 }
 
+/// An action that was asked for, shown, or recorded as if.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Taken {
+    /// What.
+    pub kind: ActionKind,
+    /// For whom, or `""`.
+    pub tenant: String,
+    /// On whose guard it counts.
+    pub subject: String,
+    /// When.
+    pub at: Timestamp,
+    /// How it ended, if that is known.
+    pub result: Option<String>,
+}
+
 /// What was done lately on this host.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Guards {
@@ -188,6 +203,24 @@ impl Guards {
             }
         }
         None
+    }
+
+    /// What was done from a time on, the oldest first.
+    pub fn since(&self, from: Timestamp) -> Vec<Taken> {
+        let all =
+            self.subjects.iter().flat_map(|(subject, all)| all.iter().map(move |d| (subject, d)));
+        let mut taken: Vec<Taken> = all
+            .filter(|(_, done)| done.at >= from)
+            .map(|(subject, done)| Taken {
+                kind: done.kind,
+                tenant: done.tenant.clone(),
+                subject: subject.clone(),
+                at: done.at,
+                result: done.result.clone(),
+            })
+            .collect();
+        taken.sort_by(|a, b| (a.at, &a.subject).cmp(&(b.at, &b.subject)));
+        taken
     }
 
     /// The request that a delivery made, if it is remembered.

@@ -42,7 +42,7 @@ pub use gates::{
     Gate, GateKey, Gates, Miss, PLACEHOLDERS, Page, Place, Probe, Reading, Turn,
     unknown_placeholder,
 };
-pub use guard::{Asked, Guards};
+pub use guard::{Asked, Guards, Taken};
 pub use histogram::Histogram;
 pub use history::History;
 pub use hold::HoldReason;

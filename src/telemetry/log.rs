@@ -48,6 +48,8 @@ pub fn record(fact: &Fact) {
         | Fact::AlertRefused { .. }
         | Fact::EndHeld { .. }
         | Fact::AlertmanagerRecovered { .. }
+        | Fact::MailSent { .. }
+        | Fact::MailFailed { .. }
         | Fact::JournalFailing { .. }
         | Fact::JournalRecovered
         | Fact::AuditFailing { .. }
@@ -257,6 +259,13 @@ fn of_operation(fact: &Fact) {
             alertmanager = instance, %labels,
             "an alert has ended, but Alertmanager cannot deliver: it stays firing there until it can"
         ),
+        Fact::MailSent { kind } => info!(kind, "a mail was sent"),
+        Fact::MailFailed { kind, reason, why, first: true } => {
+            error!(kind, reason, why, "a mail could not be sent: it is tried again");
+        }
+        Fact::MailFailed { kind, reason, why, first: false } => {
+            debug!(kind, reason, why, "a mail could not be sent again");
+        }
         Fact::JournalFailing { error } => {
             error!(error, "the journal cannot be written: webhooks wait");
         }

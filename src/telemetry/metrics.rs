@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use super::page::{Kind, Page};
 use crate::alerts::AlertState;
 use crate::base::Timestamp;
-use crate::engine::{GateView, GroupView, Health, Quality, View};
+use crate::engine::{GateView, GroupView, Health, MailKind, Quality, View};
 use crate::outbox::Refusal;
 
 /// The one sink of the edge lane, as its label says it.
@@ -51,7 +51,22 @@ pub fn metrics_text(view: &View, process: &Process) -> String {
     of_recorder(&mut page, view);
     of_owners(&mut page, view);
     of_gates(&mut page, view);
+    of_mail(&mut page, view);
     page.finish()
+}
+
+fn of_mail(page: &mut Page, view: &View) {
+    let Some(mail) = &view.mail else { return };
+    let help = "Mails that a server has taken, by kind.";
+    let mut sent = page.family("plimsoll_mail_sent_total", Kind::Counter, help);
+    for kind in MailKind::NAMES {
+        sent.add(&[("kind", kind)], mail.sent.get(kind).copied().unwrap_or_default() as f64);
+    }
+    let help = "Attempts to send a mail that failed, by reason.";
+    let mut failed = page.family("plimsoll_mail_failed_total", Kind::Counter, help);
+    for (reason, count) in &mail.failed {
+        failed.add(&[("reason", reason)], *count as f64);
+    }
 }
 
 fn of_gates(page: &mut Page, view: &View) {

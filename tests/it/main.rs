@@ -27,6 +27,7 @@
 //! | a Control Plane that answers rubbish | `tests/it/control_plane.rs::rubbish_loses_no_edge_and_repeats_none` |
 //! | one that refuses our credentials | `tests/it/control_plane.rs::a_refusal_of_our_credentials_pauses_until_it_is_lifted` |
 //! | one that answers in any other way | `src/send/webhook/tests/table.rs::every_answer_leads_to_the_fate_of_the_table` |
+//! | a mail server that is silent, busy, refuses, or repeats the password | `tests/it/mail.rs::a_mail_server_of_any_manner_costs_a_second_and_no_password` |
 //! | a site that answers 200 with a blank page, hangs, or redirects | `tests/it/gates.rs::a_site_that_turns_blank_is_a_failed_change_and_a_failed_action` |
 //! | an Alertmanager that refuses an alert | `tests/it/alertmanager.rs::an_alert_that_is_refused_for_good_is_counted_by_instance_and_reason` |
 #![expect(
@@ -46,6 +47,7 @@ mod gates;
 mod inputs;
 mod limits;
 mod m2;
+mod mail;
 mod operator;
 mod own_eyes;
 mod pages;

@@ -2,7 +2,7 @@
 //!
 //! `cargo test --test live`, as root (a small file system is mounted and filled, a Docker of its
 //! own runs). Needs prometheus-alertmanager, prometheus-node-exporter, redis-server,
-//! prometheus-redis-exporter and docker.io; `.ci/run` installs them. A peer that is missing fails its test: nothing is skipped.
+//! prometheus-redis-exporter, python3-aiosmtpd and docker.io; `.ci/run` installs them. A peer that is missing fails its test: nothing is skipped.
 #![expect(
     clippy::disallowed_methods,
     reason = "tests drive real processes, wait in real time and show the log of one that failed"
@@ -13,6 +13,7 @@ mod control_plane;
 mod disk;
 mod docker;
 mod exporters;
+mod mail;
 mod peers;
 mod promtool;
 #[allow(dead_code, unused_imports, reason = "shared with tests/it, which uses the rest")]

@@ -261,7 +261,7 @@ impl Run {
                 Request::Scrape { target, anew } => self.scrape(target, anew),
                 Request::Post(post) => self.post(post),
                 Request::Tally { instance } => self.read_tally(instance),
-                Request::Probe(_) => unreachable!("no world has gates"),
+                Request::Probe(_) | Request::Mail { .. } => unreachable!("no world has these"),
                 Request::Deliver(attempt) => self.deliver(attempt),
             }
         }

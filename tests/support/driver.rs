@@ -141,7 +141,7 @@ impl Driver {
             Request::Tally { instance } => {
                 self.later(REPLY_AFTER, Event::TallyRead { instance, tally: None });
             }
-            Request::Probe(_) => unreachable!("no setup has gates"),
+            Request::Probe(_) | Request::Mail { .. } => unreachable!("no setup has these"),
             Request::Deliver(attempt) => {
                 let event = serde_json::from_str(&attempt.body).expect("a body is an event");
                 self.delivered.push((at, event));

@@ -387,4 +387,6 @@ pub enum Sink {
     Alertmanager,
     /// A signed `sidecar.heartbeat` with the reason `send_test`.
     ControlPlane,
+    /// A mail to everyone who gets the digest.
+    Mail,
 }

@@ -120,6 +120,7 @@ fn go(
     let mut of = config.clone();
     // What doors would have answered is in no recording.
     of.policy.policy.gates.clear();
+    of.mail = None;
     let setup = move || Setup {
         groups: groups.clone(),
         // Judgement needs an edge lane, whether or not the configuration names a receiver.

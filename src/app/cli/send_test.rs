@@ -13,6 +13,8 @@ use super::out::Out;
 use super::{exit, finish, load, runtime};
 use crate::alerts::{Alert, AlertState, Phase, Presented};
 use crate::base::{Labels, Timestamp};
+use crate::engine::Mail;
+use crate::letter;
 use crate::outbox::{Attempt, Data, Event, EventType, Heartbeat, Outcome, delivery_id};
 use crate::send::Webhook;
 use crate::send::alertmanager::AlertmanagerClient;
@@ -42,6 +44,7 @@ pub fn send_test(args: &SendTestArgs, out: &mut Out<'_>) -> u8 {
         Sink::ControlPlane if config.control_plane.is_none() => {
             Some("there is no section control_plane")
         }
+        Sink::Mail if config.mail.is_none() => Some("there is no section mail"),
         _ => None,
     };
     if let Some(missing) = missing {
@@ -53,6 +56,7 @@ pub fn send_test(args: &SendTestArgs, out: &mut Out<'_>) -> u8 {
             match args.sink {
                 Sink::Alertmanager => Ok(to_alertmanagers(&config).await),
                 Sink::ControlPlane => to_control_plane(&config).await,
+                Sink::Mail => by_mail(&config).await,
             }
         })
     });
@@ -146,6 +150,15 @@ async fn to_control_plane(config: &Config) -> anyhow::Result<Vec<Tested>> {
         | Outcome::Misconfigured { why } => Some(why),
     };
     Ok(vec![Tested { to: webhook.origin(), accepted: why.is_none(), why }])
+}
+
+async fn by_mail(config: &Config) -> anyhow::Result<Vec<Tested>> {
+    let (mail, _) = config.mail.as_ref().context("checked by the caller")?;
+    let letter = letter::write(&Mail::Test { host: host(config) });
+    let sent = mail.send(&letter, Clock::system().now().wall).await;
+    let why = sent.err().map(|failure| format!("{}: {}", failure.reason, failure.why));
+    let to: Vec<String> = mail.to.iter().map(ToString::to_string).collect();
+    Ok(vec![Tested { to: to.join(", "), accepted: why.is_none(), why }])
 }
 
 fn host(config: &Config) -> String {

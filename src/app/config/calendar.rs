@@ -53,7 +53,7 @@ fn entry(at: Cursor<'_, '_>, names: &[String]) -> Option<CalendarEntry> {
 }
 
 /// `UTC`, an offset, a rule in POSIX's notation, or the name of a zone this system knows.
-fn zone(mut at: Cursor<'_, '_>) -> Option<Zone> {
+pub(super) fn zone(mut at: Cursor<'_, '_>) -> Option<Zone> {
     let text = read::string(at.again())?;
     if let Some(zone) = Zone::parse(&text) {
         return Some(zone);

@@ -9,6 +9,7 @@ mod calendar;
 mod cross;
 mod environment;
 mod gates;
+mod mail;
 pub(super) mod owners;
 mod policy;
 mod sections;
@@ -20,6 +21,8 @@ use std::time::Duration;
 
 use crate::collector::CollectorConfig;
 use crate::docker::DockerConfig;
+use crate::engine::MailPlan;
+use crate::mail::MailConfig;
 use crate::policy::Identity;
 use crate::recorder::RecorderConfig;
 use crate::rules::{self, Group, LintOptions};
@@ -61,6 +64,8 @@ pub struct Config {
     pub recorder: Option<RecorderConfig>,
     /// Where webhooks go.
     pub control_plane: Option<WebhookConfig>,
+    /// Where mail is handed over, and when any is due.
+    pub mail: Option<(MailConfig, MailPlan)>,
     /// How often the Control Plane gets a sign of life, if it does.
     pub heartbeat: Option<Duration>,
 }
@@ -148,6 +153,7 @@ impl Config {
         let control_plane =
             fields.optional("control_plane", |at| sections::control_plane(at, base));
         let (control_plane, heartbeat) = control_plane.unzip();
+        let mail = fields.optional("mail", |at| mail::read(at, base));
         for (key, lost) in UNSUPPORTED {
             fields.unsupported(key, lost);
         }
@@ -167,6 +173,7 @@ impl Config {
             policy,
             recorder,
             control_plane,
+            mail,
             heartbeat: heartbeat.flatten(),
         };
         problems.extend(rules::check(&texts, &config.lint_options()));

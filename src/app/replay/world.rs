@@ -270,7 +270,7 @@ impl<S: Surroundings> World<S> {
                 self.answer(REPLY_AFTER, Event::TallyRead { instance, tally: None });
             }
             // Nobody knows what a door would have said: a replay has no gates.
-            Request::Probe(_) => {}
+            Request::Probe(_) | Request::Mail { .. } => {}
             Request::Deliver(attempt) => self.deliver(&attempt),
         }
     }

@@ -166,3 +166,22 @@ fn what_is_only_observed_is_written_down_and_not_sent() {
     assert_eq!(told.as_deref(), Some("change restart failed at login observe"));
     assert!(!world.event_types().contains(&"change.verification.failed"));
 }
+
+#[test]
+fn a_deploy_by_others_that_shuts_a_door_is_told_too() {
+    let mut world = World::new(RULES, guarded());
+    let page = |image: &str| {
+        container("acme", 50, -9000)
+            .replace("plan=\"pro\"", &format!("plan=\"pro\",image=\"{image}\""))
+    };
+    for _ in 0..4 {
+        world.slot(Some(&page("erp:15")));
+    }
+    world.doors.insert("api".to_owned(), "");
+    let told = until(&mut world, &page("erp:16"), "change", 60);
+    assert_eq!(told.as_deref(), Some("change deploy failed at api"));
+    let data = event(&world, "change.verification.failed");
+    assert_eq!(data["action"]["params"]["variable"], "deploy");
+    assert_eq!(data["action"]["params"]["previous"], "200");
+    assert_eq!(until(&mut world, &page("erp:16"), "change", 200), None, "once");
+}

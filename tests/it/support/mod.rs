@@ -12,6 +12,7 @@ mod page;
 mod port;
 mod process;
 pub mod server;
+pub mod smtp;
 
 pub use alertmanager::FakeAlertmanager;
 pub use client::{free_address, query};
