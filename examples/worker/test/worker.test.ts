@@ -170,3 +170,36 @@ test("a receipt is sent until it is taken, and a lost answer of Docker is not as
   assert.equal(rude.posts().length, 1);
   assert.deepEqual(await store.open(), []);
 });
+
+test("of two at once one has the word, and Docker is not asked again while nobody knows what it did", async () => {
+  const { docker, env, send } = await stage();
+  const { fetch } = docker;
+  let looks = 0;
+  let both = () => {};
+  const met = new Promise<void>((done) => (both = done));
+  docker.fetch = async (url, init) => {
+    const answer = await fetch.call(docker, url, init);
+    // Both have looked before either asks.
+    if (!init?.method && ++looks === 2) both();
+    if (!init?.method) await met;
+    return answer;
+  };
+  const scheduled: Promise<unknown>[] = [];
+  await Promise.all([send("evt_1", request()), send("evt_1", request())]);
+  await worker.scheduled(null, env, { waitUntil: (w) => scheduled.push(w) });
+  await Promise.all(scheduled);
+  assert.equal(docker.posts().length, 1);
+
+  const silent = new Docker();
+  const other = await stage(silent);
+  const look = silent.fetch.bind(silent);
+  silent.fetch = async (url, init) => {
+    if (init?.method !== "POST") return look(url, init);
+    silent.asked.push("POST");
+    throw new TypeError("hung up before it did anything");
+  };
+  await other.send("evt_1", request());
+  await other.send("evt_1", request());
+  assert.equal(silent.posts().length, 1);
+  assert.equal((await other.store.open())[0]?.done, null, "it may still come");
+});

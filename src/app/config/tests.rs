@@ -108,13 +108,20 @@ fn all_problems_come_at_once_in_order_with_place_and_suggestion() {
 }
 
 #[test]
-fn settings_that_do_not_go_together_are_told() {
-    let cases: [(&str, &[&str]); 11] = [
+fn the_local_executor_is_for_hosts_that_act_and_have_no_control_plane() {
+    let cases: [(&str, &[&str]); 5] = [
         ("mode: act\nactions: {executor: docker}\ndocker: {}", &[]),
         (
             "mode: act\nactions: {executor: docker}",
             &[
                 "2:1: `executor: docker` needs to know where Docker listens; write the section `docker`",
+            ],
+        ),
+        (
+            "mode: act\nactions: {executor: docker}\ndocker: {}\ncontrol_plane: {url: 'http://127.0.0.1/', secret_file: none}",
+            &[
+                "2:1: `executor: docker` is for hosts without a Control Plane, and there is one; remove `executor`, or the section `control_plane`: two would restart",
+                "4:1: cannot read `none`: No such file or directory (os error 2); webhooks cannot be sent like this",
             ],
         ),
         (
@@ -130,6 +137,15 @@ fn settings_that_do_not_go_together_are_told() {
                 "2:21: actions.executor: `podman` is not known here; known: none, docker",
             ],
         ),
+    ];
+    for (more, want) in cases {
+        check(&with(more), want);
+    }
+}
+
+#[test]
+fn settings_that_do_not_go_together_are_told() {
+    let cases: [(&str, &[&str]); 7] = [
         (
             "mode: act",
             &[
