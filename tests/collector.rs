@@ -200,7 +200,7 @@ fn limits_are_read_now_and_then_and_at_once_when_docker_tells_of_others() {
     let mut collector = collector(&cgroups, Selection::only([limit.to_owned()], Vec::new()));
     let mut known = Known::default();
     let (mut at, mut mebibytes) = (START, Vec::new());
-    for round in 0..30 {
+    for round in 0..40 {
         at = at + Duration::from_secs(5);
         let believed = |bytes| {
             let id = ContainerId::new(&id(1)).expect("an id");
@@ -216,17 +216,17 @@ fn limits_are_read_now_and_then_and_at_once_when_docker_tells_of_others() {
         };
         match round {
             10 => set(48),
-            // It was read at 20 and would be again at 24.
-            21 => set(32),
-            22 => collector.know(believed(Some(32 << 20))),
+            // It was read at 21 and would be again at 28.
+            25 => set(32),
+            26 => collector.know(believed(Some(32 << 20))),
             _ => {}
         }
         known.take(&collector.collect(at).expect("collects"));
         mebibytes.push(known.value(limit).expect("a limit") / MIB);
     }
     let seen = |value: f64| mebibytes.iter().position(|seen| (seen - value).abs() < 0.1);
-    assert!((10..16).contains(&seen(48.0).expect("seen")), "{mebibytes:?}");
-    assert_eq!(seen(32.0), Some(22), "{mebibytes:?}");
+    assert!((10..22).contains(&seen(48.0).expect("seen")), "{mebibytes:?}");
+    assert_eq!(seen(32.0), Some(26), "{mebibytes:?}");
 }
 
 #[test]
@@ -417,4 +417,45 @@ fn the_page_says_what_the_batch_says() {
     assert_eq!(shown.remove("container_scrape_error").as_deref(), Some("0"));
     assert_eq!(shown, collected);
     assert_eq!(scanned.metadata.len(), batch.metadata.len() + 1, "and every family is described");
+}
+
+#[test]
+fn peaks_are_sampled_while_somebody_can_read_them() {
+    let dir = folder();
+    let cgroups = Cgroups::new(dir.path(), Layout::V2Systemd);
+    cgroups.put(&id(1), Load::default());
+    let only = |name: &str| Selection::only([name.to_owned()], Vec::new());
+    let peaks = collector(&cgroups, only("plimsoll_container_memory_peak_bytes"));
+    assert_eq!(peaks.sample_interval(), Some(Duration::from_secs(1)));
+    let mut nobody = collector(&cgroups, only("container_memory_usage_bytes"));
+    assert_eq!(nobody.sample_interval(), None);
+    nobody.page(START).expect("a page");
+    let mut samples = 0;
+    while nobody.sample_interval().is_some() {
+        nobody.sample();
+        samples += 1;
+    }
+    assert_eq!(samples, 300, "whoever scrapes the page every five minutes has peaks");
+}
+
+#[test]
+fn who_has_no_quota_is_not_asked_for_throttling() {
+    for (layout, quota_us, calls) in [
+        (Layout::V1Cgroupfs, Some(6250), 2),
+        (Layout::V1Cgroupfs, None, 1),
+        // There the file tells the usage as well.
+        (Layout::V2Systemd, None, 1),
+    ] {
+        let dir = folder();
+        let cgroups = Cgroups::new(dir.path(), layout);
+        cgroups.put(&id(1), Load { quota_us, ..Load::default() });
+        let names = ["container_cpu_usage_seconds_total", "container_cpu_cfs_periods_total"];
+        let selection = Selection::only(names.map(str::to_owned), Vec::new());
+        let mut collector = collector(&cgroups, selection);
+        collector.collect(START).expect("collects");
+        let before = collector.effort().calls;
+        let batch = collector.collect(START + Duration::from_secs(5)).expect("collects");
+        assert_eq!(batch.points.len(), 1 + usize::from(quota_us.is_some()), "{layout:?}");
+        assert_eq!(collector.effort().calls - before, calls, "{layout:?} {quota_us:?}");
+    }
 }

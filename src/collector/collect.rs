@@ -32,6 +32,11 @@ const MACHINE: [MachineColumn; 3] = [
 
 struct MachineColumn(&'static str, &'static str, fn(&Machine) -> Option<f64>);
 
+/// The series that samples are taken for.
+const PEAK: &str = "plimsoll_container_memory_peak_bytes";
+/// A page shows the peak as well: so many samples are taken after each, five minutes by default.
+const SAMPLES_AFTER_PAGE: u32 = 300;
+
 /// What a collector works by.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -64,6 +69,8 @@ pub struct Collector {
     host: Host,
     ids: Ids,
     machine_slots: Slots,
+    /// Samples that are still to be taken for whoever reads pages.
+    owed_to_pages: u32,
 }
 
 /// One container as it is shown on the page.
@@ -88,6 +95,7 @@ impl Collector {
             host,
             ids: Ids::new(),
             machine_slots: Slots::default(),
+            owed_to_pages: 0,
         }
     }
 
@@ -99,9 +107,10 @@ impl Collector {
         self.ids.renew();
     }
 
-    /// How often memory is sampled between collections.
-    pub fn sample_interval(&self) -> Duration {
-        self.settings.config.sample_interval
+    /// How often memory is sampled between collections; none while nobody can read the peaks.
+    pub fn sample_interval(&self) -> Option<Duration> {
+        let is_read = self.owed_to_pages > 0 || self.settings.selection.wants(PEAK);
+        is_read.then_some(self.settings.config.sample_interval)
     }
 
     /// Takes Docker's word for who the containers are.
@@ -130,12 +139,13 @@ impl Collector {
 
     /// Looks at the memory of every container, so that a peak between two collections is seen.
     pub fn sample(&mut self) {
+        self.owed_to_pages = self.owed_to_pages.saturating_sub(1);
         self.host.sample();
     }
 
     /// Collects what anything can read, as a scrape would have brought it.
     pub fn collect(&mut self, at: Timestamp) -> Result<Batch, CollectError> {
-        let Collector { settings, wanted, parts, host, ids, machine_slots } = self;
+        let Collector { settings, wanted, parts, host, ids, machine_slots, .. } = self;
         ids.begin(host.tracked.len() * wanted.len());
         let metadata = if ids.is_new() { metadata(&settings.selection) } else { Vec::new() };
         let read = host.each(at, *parts, &mut |tracked, seen, machine| {
@@ -162,6 +172,7 @@ impl Collector {
     /// Everything there is to know now, in the text format: what cAdvisor's `/metrics` would show.
     /// Samples carry no time, so whoever scrapes this ends them when a container is gone.
     pub fn page(&mut self, at: Timestamp) -> Result<String, CollectError> {
+        self.owed_to_pages = SAMPLES_AFTER_PAGE;
         let parts = self.host.version().map_or(Parts::MAX, all_parts);
         let mut containers: Vec<Shown> = Vec::new();
         self.host.each(at, parts, &mut |tracked, seen, machine| {

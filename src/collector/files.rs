@@ -55,21 +55,26 @@ impl Reader {
         self.fill(&file)
     }
 
-    /// Reads the file `parts` make up, through its handle, which is kept open if `spare` more could
+    /// Reads what its handle already knows. `None`: it is yet to be opened.
+    pub fn again(&mut self, handle: &Handle) -> Option<io::Result<Option<&[u8]>>> {
+        match handle {
+            Handle::Closed => None,
+            Handle::Absent => Some(Ok(None)),
+            Handle::Open(file) => {
+                self.calls += 1;
+                Some(read_into(&mut self.buffer, file).map(Some))
+            }
+        }
+    }
+
+    /// Opens the file `parts` make up and reads it. The handle is kept open if `spare` more could
     /// be. `Ok(None)`: there is no such file.
-    pub fn read(
+    pub fn open(
         &mut self,
         handle: &mut Handle,
         parts: &[&Path],
         spare: usize,
     ) -> io::Result<Option<&[u8]>> {
-        if let Handle::Open(file) = handle {
-            self.calls += 1;
-            return read_into(&mut self.buffer, file).map(Some);
-        }
-        if matches!(handle, Handle::Absent) {
-            return Ok(None);
-        }
         self.path.clear();
         self.path.extend(parts);
         self.calls += 1;
@@ -81,7 +86,7 @@ impl Reader {
             }
             Err(error) => return Err(error),
         };
-        if self.kept + spare < self.kept_max {
+        if self.kept.saturating_add(spare) < self.kept_max {
             self.kept += 1;
             self.calls += 1;
             let text = read_into(&mut self.buffer, &file)?;
@@ -104,6 +109,11 @@ impl Reader {
     /// Handles that are open.
     pub fn kept(&self) -> usize {
         self.kept
+    }
+
+    /// Handles that may be open at most.
+    pub fn kept_max(&self) -> usize {
+        self.kept_max
     }
 
     fn fill(&mut self, file: &File) -> io::Result<&[u8]> {
@@ -149,6 +159,16 @@ mod tests {
         };
         write("a", "1");
         write("b", "2");
+        fn read<'r>(
+            reader: &'r mut Reader,
+            handle: &mut Handle,
+            parts: &[&Path],
+        ) -> io::Result<Option<&'r [u8]>> {
+            match handle {
+                Handle::Closed => reader.open(handle, parts, 0),
+                _ => reader.again(handle).expect("it was opened"),
+            }
+        }
         let mut reader = Reader::new(1);
         let (mut a, mut b, mut c) = (Handle::Closed, Handle::Closed, Handle::Closed);
         for round in 0..2 {
@@ -156,11 +176,11 @@ mod tests {
             write("b", &format!("b{round}"));
             for (handle, name) in [(&mut a, "a"), (&mut b, "b")] {
                 let parts = [dir.path(), Path::new(name)];
-                let text = reader.read(handle, &parts, 0).expect("is there").expect("is there");
+                let text = read(&mut reader, handle, &parts).expect("is there").expect("is there");
                 assert_eq!(text, format!("{name}{round}").as_bytes());
             }
             let parts = [dir.path(), Path::new("c")];
-            assert_eq!(reader.read(&mut c, &parts, 0).expect("no fault"), None);
+            assert_eq!(read(&mut reader, &mut c, &parts).expect("no fault"), None);
         }
         assert!(matches!((&a, &b, &c), (Handle::Open(_), Handle::Closed, Handle::Absent)));
         assert_eq!(reader.kept(), 1);

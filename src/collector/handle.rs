@@ -2,7 +2,7 @@
 //!
 //! Reading files blocks, and a file system may hang; so one thread owns the collector, everyone
 //! else sends it commands and waits no longer than they want to. Between commands the thread looks
-//! at memory, for the peaks. Dropping every handle ends it.
+//! at memory, for the peaks, if anyone reads them. Dropping every handle ends it.
 
 use std::io;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use crate::exposition::Batch;
 
 /// Commands that wait: a collection, a page or two, and news. More means that it hangs.
 const WAITING: usize = 16;
-/// While the collector is off its thread only waits.
+/// While the collector is off, or nobody reads peaks, its thread only waits.
 const IDLE: Duration = Duration::from_secs(3600);
 /// Nobody waits longer for a page.
 const PAGE_WITHIN: Duration = Duration::from_secs(10);
@@ -100,7 +100,7 @@ fn work(mut collector: Option<Collector>, inbox: &Receiver<Command>) {
     let mut told = None;
     let mut inventory = None;
     loop {
-        let wait = collector.as_ref().map_or(IDLE, Collector::sample_interval);
+        let wait = collector.as_ref().and_then(Collector::sample_interval).unwrap_or(IDLE);
         match inbox.recv_timeout(wait) {
             Ok(Command::Know(news)) => {
                 collector.iter_mut().for_each(|collector| collector.know(Arc::clone(&news)));

@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use super::columns::Seen;
 use super::config::CollectorConfig;
+use super::figures::Figures;
 use super::files::{Reader, handles_allowed};
 use super::machine::Machine;
 use super::series::Slots;
-use super::sources::{EVENTS, NETWORK, Parts};
-use super::tracked::{Eyes, Tracked};
+use super::sources::{EVENTS, NETWORK, Parts, USAGE};
+use super::tracked::{Eyes, Tracked, sources};
 use super::tree::{Found, Tree, Version};
 use crate::base::{HashMap, Labels, LabelsBuilder, Timestamp};
 use crate::containers::{Container, ContainerId, Inventory};
@@ -22,6 +23,8 @@ const WALK_EVERY: Duration = Duration::from_secs(60);
 /// A container that Docker has not told of is held back this long, so that it does not appear under
 /// its id and then, a moment later, under its name.
 const NAME_GRACE: Duration = Duration::from_secs(5);
+/// One in so many of the handles that may be kept is left for containers that start next.
+const NEWCOMERS_SHARE: usize = 16;
 /// OOM counts of containers that are gone are remembered for this many, in case they come back.
 const KILLS_REMEMBERED: usize = 4096;
 
@@ -128,7 +131,7 @@ impl Host {
 
     /// Reads the memory of every container, so that a peak between two collections is seen.
     pub fn sample(&mut self) {
-        let (Some(mut eyes), tracked, ..) = self.eyes() else { return };
+        let (Some(mut eyes), tracked, ..) = self.eyes(USAGE) else { return };
         for (path, tracked) in tracked {
             tracked.sample(&mut eyes, path);
         }
@@ -148,15 +151,16 @@ impl Host {
         let (mut failures, mut first) = (0, None);
         let mut is_blind = true;
         let inventory = self.inventory.clone();
-        let (eyes, tracked, kills) = self.eyes();
+        let mut figures = Figures::default();
+        let (eyes, tracked, kills) = self.eyes(parts);
         let mut eyes = eyes.expect("the tree was opened to follow it");
         for (path, tracked) in tracked.iter_mut().filter(|(_, tracked)| tracked.labels.is_some()) {
             let container = inventory.as_ref().and_then(|known| known.get(&tracked.id));
             tracked.believe(container.map(|container| container.limits));
-            let Ok(mut figures) = tracked.read(&mut eyes, path, parts) else {
+            if tracked.read(&mut eyes, path, parts, &mut figures).is_err() {
                 gone.push(path.clone());
                 continue;
-            };
+            }
             if parts & NETWORK != 0 {
                 let pid = container.and_then(|container| container.pid);
                 tracked.read_network(&mut eyes, (path, pid), &mut figures);
@@ -173,8 +177,8 @@ impl Host {
             }
             let failed = tracked.failure.is_some();
             is_blind &= failed && figures.usage.is_none();
-            let figures = &figures;
-            let seen = Seen { figures, container, at, peak, oom_kills, started_at, failed };
+            let seen =
+                Seen { figures: &figures, container, at, peak, oom_kills, started_at, failed };
             visit(tracked, &seen, eyes.machine);
         }
         gone.iter().for_each(|path| self.let_go(path));
@@ -187,17 +191,23 @@ impl Host {
         }
     }
 
-    /// The host's parts, borrowed apart.
+    /// The host's parts, borrowed apart, to read `parts` of each container.
     fn eyes(
         &mut self,
+        parts: Parts,
     ) -> (Option<Eyes<'_>>, &mut BTreeMap<String, Tracked>, &mut HashMap<ContainerId, Kills>) {
-        let spare = self.tracked.len();
+        let unwatched = self.tracked.values().filter(|tracked| !tracked.is_watched()).count();
+        let spare = unwatched + self.reader.kept_max() / NEWCOMERS_SHARE;
+        let files = |tree: &Tree| sources(tree.version()).iter().filter(|s| s.parts & parts != 0);
+        let demand = |tree| self.tracked.len() * files(tree).count() + spare;
+        let keeps_all = self.tree.as_ref().is_some_and(|t| demand(t) <= self.reader.kept_max());
         let eyes = self.tree.as_ref().map(|tree| Eyes {
             reader: &mut self.reader,
             tree,
             machine: &self.machine,
             proc_root: &self.config.proc_root,
             spare,
+            keeps_all,
         });
         (eyes, &mut self.tracked, &mut self.kills)
     }
@@ -217,25 +227,32 @@ impl Host {
             self.machine = Machine::look(&mut self.reader, &self.config.proc_root);
             self.tracked.values_mut().for_each(Tracked::forget_absent);
         }
-        let is_lost = |(path, tracked): &(&String, &Tracked)| found.get(*path) != Some(&tracked.id);
-        let lost: Vec<String> =
-            self.tracked.iter().filter(is_lost).map(|(p, _)| p.clone()).collect();
-        lost.iter().for_each(|path| self.let_go(path));
-        for (path, id) in found {
+        found.gone.iter().for_each(|path| self.let_go(path));
+        for (path, id) in found.come {
             self.tracked.entry(path).or_insert_with(|| Tracked::new(id, at, !is_first));
         }
         Ok(())
     }
 
+    /// Who came and who went since the last look.
     fn find(&mut self, is_walk: bool) -> io::Result<Found> {
         let tree = match &mut self.tree {
             Some(tree) => tree,
             none => none.insert(Tree::open(&self.config.cgroup_root)?),
         };
-        if is_walk { tree.walk() } else { tree.list() }
+        if !is_walk {
+            return tree.list();
+        }
+        let come = tree.walk()?;
+        let is_lost = |path: &&String| !come.contains_key(*path);
+        let gone = self.tracked.keys().filter(is_lost).cloned().collect();
+        Ok(Found { come: come.into_iter().collect(), gone })
     }
 
     fn let_go(&mut self, path: &str) {
+        if let Some(tree) = &mut self.tree {
+            tree.forget(path);
+        }
         let Some(mut tracked) = self.tracked.remove(path) else { return };
         tracked.close(&mut self.reader);
         self.ended.push(tracked.slots);
@@ -308,6 +325,7 @@ fn with_target(labels: &Labels, target: &Labels) -> Labels {
 
 #[cfg(test)]
 mod tests {
+    use super::super::sources::{LIMIT, STAT};
     use super::*;
 
     #[test]
@@ -335,5 +353,39 @@ mod tests {
         let counts: Vec<f64> =
             [0.0, 2.0, 0.0, 1.0, 1.0, 0.0].map(|now| count(&mut kills, &id, now)).to_vec();
         assert_eq!(counts, [0.0, 2.0, 2.0, 3.0, 3.0, 3.0]);
+    }
+
+    #[test]
+    fn handles_go_to_what_is_sampled_then_to_what_is_read_each_time_then_to_limits() {
+        let dir = tempfile::tempdir().expect("a folder");
+        std::fs::write(dir.path().join("cgroup.controllers"), "memory\n").expect("written");
+        for n in 0..10 {
+            let folder = dir.path().join(format!("docker/{n:064x}"));
+            std::fs::create_dir_all(&folder).expect("made");
+            for (file, text) in
+                [("memory.current", "1"), ("memory.stat", "anon 1"), ("memory.max", "9")]
+            {
+                std::fs::write(folder.join(file), text).expect("written");
+            }
+        }
+        for (kept_max, want) in [(5, 5), (10, 10), (15, 15), (25, 20), (40, 30)] {
+            let config = CollectorConfig {
+                cgroup_root: dir.path().to_owned(),
+                ..CollectorConfig::default()
+            };
+            let mut host = Host::new(config, Labels::empty());
+            host.reader = Reader::new(kept_max);
+            for round in 0..10 {
+                let mut limits = 0;
+                host.each(Timestamp(round * 5000), USAGE | STAT | LIMIT, &mut |_, seen, _| {
+                    limits += i32::from(seen.figures.limit == Some(9.0));
+                })
+                .expect("reads");
+                assert_eq!(limits, 10, "kept open or not, they are read");
+            }
+            assert_eq!(host.reader.kept(), want, "of {kept_max}");
+            let watched = host.tracked.values().filter(|tracked| tracked.is_watched()).count();
+            assert_eq!(watched, 10.min(kept_max), "of {kept_max}");
+        }
     }
 }

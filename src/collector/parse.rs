@@ -72,6 +72,34 @@ pub(super) fn pairs(text: &[u8], mut take: impl FnMut(&[u8], f64)) -> Result<(),
     Ok(())
 }
 
+/// Puts the numbers of `key value` lines where `slot` wants them in `into`. Of numbers that nobody
+/// wants, in `memory.stat` most, only the ends are looked at.
+pub(super) fn fill<F>(
+    mut text: &[u8],
+    into: &mut F,
+    slot: for<'f> fn(&[u8], &'f mut F) -> Option<&'f mut Option<f64>>,
+) -> Result<(), Malformed> {
+    while !text.is_empty() {
+        let end = memchr::memchr(b'\n', text).unwrap_or(text.len());
+        let line = &text[..end];
+        text = text.get(end + 1..).unwrap_or_default();
+        if line.is_empty() {
+            continue;
+        }
+        let at = memchr::memchr(b' ', line).ok_or_else(|| Malformed::new(line))?;
+        let value = &line[at + 1..];
+        let is_number =
+            [value.first(), value.last()].iter().all(|b| b.is_some_and(u8::is_ascii_digit));
+        if !is_number {
+            return Err(Malformed::new(line));
+        }
+        if let Some(slot) = slot(&line[..at], into) {
+            *slot = Some(number(value)? as f64);
+        }
+    }
+    Ok(())
+}
+
 /// `8:16` as major and minor number.
 pub(super) fn device_number(text: &[u8]) -> Result<(u32, u32), Malformed> {
     let bad = || Malformed::new(text);
@@ -122,6 +150,35 @@ mod tests {
             assert!(error.to_string().contains("not what the kernel writes"), "{error}");
         }
         assert!(read(&"x".repeat(5000)).expect_err("no pair").0.len() <= SHOWN);
+    }
+
+    #[test]
+    fn wanted_numbers_are_filled_in_and_the_rest_is_not_read() {
+        fn slot<'f>(key: &[u8], into: &'f mut [Option<f64>; 2]) -> Option<&'f mut Option<f64>> {
+            let [anon, file] = into;
+            match key {
+                b"anon" => Some(anon),
+                b"file" => Some(file),
+                _ => None,
+            }
+        }
+        let read = |text: &str| {
+            let mut found = [None; 2];
+            fill(text.as_bytes(), &mut found, slot).map(|()| found)
+        };
+        assert_eq!(read("anon 5\nnewer 1:2\n\nfile 7"), Ok([Some(5.0), Some(7.0)]));
+        assert_eq!(read("newer 1\n"), Ok([None, None]));
+        for bad in [
+            "anon\n",
+            "anon five\n",
+            "anon 5 6\n",
+            "anon  5\n",
+            "\u{0}\u{0}",
+            "newer\n",
+            "newer x\n",
+        ] {
+            assert!(read(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

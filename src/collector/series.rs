@@ -22,6 +22,8 @@ pub(super) struct Ids {
     /// Live ids of containers that are gone since the last batch.
     gone: Vec<u32>,
     batch: Batch,
+    /// Samples of the last batch; the next has about as many.
+    last: usize,
 }
 
 /// The ids of one container's series, or of the machine's.
@@ -39,7 +41,7 @@ pub(super) struct Slots {
 
 impl Ids {
     pub fn new() -> Ids {
-        Ids { epoch: 1, next: 0, gone: Vec::new(), batch: Batch::default() }
+        Ids { epoch: 1, next: 0, gone: Vec::new(), batch: Batch::default(), last: 0 }
     }
 
     /// Begins a new epoch: every series is announced again.
@@ -59,14 +61,16 @@ impl Ids {
         if self.next > RENUMBER_FROM && alive * RENUMBER_ALIVE < self.next as usize {
             self.renew();
         }
-        self.batch = Batch { epoch: self.epoch, ..Batch::default() };
+        let points = Vec::with_capacity(self.last);
+        self.batch = Batch { epoch: self.epoch, points, ..Batch::default() };
     }
 
     /// The finished batch.
     pub fn finish(&mut self) -> Batch {
         let mut batch = std::mem::take(&mut self.batch);
         batch.vanished.append(&mut self.gone);
-        let count = batch.points.len() as u64;
+        self.last = batch.points.len();
+        let count = self.last as u64;
         batch.stats.samples_kept = count;
         batch.stats.samples_post_relabel = count;
         batch

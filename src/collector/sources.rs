@@ -7,7 +7,7 @@
 
 use super::figures::{Figures, Pressure, Traffic};
 use super::parse::{
-    Malformed, device_number, lines, number, or_max, pairs, single, single_or_max, words,
+    Malformed, device_number, fill, lines, number, or_max, pairs, single, single_or_max, words,
 };
 
 /// Which figures are asked for, one bit for each that has a file of its own.
@@ -131,8 +131,8 @@ fn limit_or_max(figure: &mut Option<f64>, text: &[u8]) -> Result<(), Malformed> 
 
 /// The `total_` keys count the children in, as everything else does.
 fn v1_memory_stat(text: &[u8], figures: &mut Figures) -> Result<(), Malformed> {
-    pairs(text, |key, value| {
-        let figure = match key {
+    fill(text, figures, |key, figures| {
+        Some(match key {
             b"total_rss" => &mut figures.anon,
             b"total_cache" => &mut figures.cache,
             b"total_mapped_file" => &mut figures.mapped_file,
@@ -142,9 +142,8 @@ fn v1_memory_stat(text: &[u8], figures: &mut Figures) -> Result<(), Malformed> {
             b"total_active_file" => &mut figures.active_file,
             b"total_pgfault" => &mut figures.pgfault,
             b"total_pgmajfault" => &mut figures.pgmajfault,
-            _ => return,
-        };
-        *figure = Some(value);
+            _ => return None,
+        })
     })
 }
 
@@ -218,9 +217,14 @@ fn v1_block(text: &[u8], mut take: impl FnMut((u32, u32), bool, f64)) -> Result<
 
 /// `kernel` exists since Linux 5.18; before, what it sums up is added here.
 fn v2_memory_stat(text: &[u8], figures: &mut Figures) -> Result<(), Malformed> {
-    let (mut kernel, mut parts) = (None, None);
-    pairs(text, |key, value| {
-        let figure = match key {
+    struct Stat<'f> {
+        figures: &'f mut Figures,
+        kernel: Option<f64>,
+        parts: [Option<f64>; 5],
+    }
+    let mut stat = Stat { figures, kernel: None, parts: [None; 5] };
+    fill(text, &mut stat, |key, Stat { figures, kernel, parts }| {
+        Some(match key {
             b"anon" => &mut figures.anon,
             b"file" => &mut figures.cache,
             b"file_mapped" => &mut figures.mapped_file,
@@ -229,16 +233,17 @@ fn v2_memory_stat(text: &[u8], figures: &mut Figures) -> Result<(), Malformed> {
             b"active_file" => &mut figures.active_file,
             b"pgfault" => &mut figures.pgfault,
             b"pgmajfault" => &mut figures.pgmajfault,
-            b"kernel" => &mut kernel,
-            b"kernel_stack" | b"pagetables" | b"percpu" | b"slab" | b"sock" => {
-                parts = Some(parts.unwrap_or(0.0) + value);
-                return;
-            }
-            _ => return,
-        };
-        *figure = Some(value);
+            b"kernel" => kernel,
+            b"kernel_stack" => &mut parts[0],
+            b"pagetables" => &mut parts[1],
+            b"percpu" => &mut parts[2],
+            b"slab" => &mut parts[3],
+            b"sock" => &mut parts[4],
+            _ => return None,
+        })
     })?;
-    figures.kernel = kernel.or(parts);
+    let Stat { figures, kernel, parts } = stat;
+    figures.kernel = kernel.or_else(|| parts.into_iter().flatten().reduce(|a, b| a + b));
     Ok(())
 }
 

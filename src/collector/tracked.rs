@@ -1,19 +1,20 @@
 //! One container that is being followed: its handles, its series, and what has to be remembered of
 //! it between two collections.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::figures::Figures;
 use super::files::{Handle, Reader, is_gone};
 use super::machine::{Machine, first_pid, network_of};
+use super::parse::single;
 use super::series::Slots;
-use super::sources::{LIMITS, NETWORK, Parts, Source, USAGE, V1, V2, network};
+use super::sources::{CFS, LIMITS, NETWORK, Parts, QUOTA, Source, USAGE, V1, V2, network};
 use super::tree::{Tree, Version};
 use crate::base::{Labels, Timestamp};
 use crate::containers::{ContainerId, Limits};
 
 /// Limits that nobody changed through Docker are read again after at most this many collections.
-const LIMITS_EVERY: u8 = 6;
+const LIMITS_EVERY: u8 = 12;
 /// A process is looked for this often; a cgroup whose processes are all in its children has none.
 const TRIES_FOR_START: u8 = 3;
 
@@ -26,8 +27,10 @@ pub(super) struct Eyes<'a> {
     pub tree: &'a Tree,
     pub machine: &'a Machine,
     pub proc_root: &'a Path,
-    /// Handles that are held free for sampling.
+    /// Handles that are held free, for the file that is sampled and for what starts next.
     pub spare: usize,
+    /// Whether there are handles enough for files that are seldom read, too.
+    pub keeps_all: bool,
 }
 
 /// A container.
@@ -112,15 +115,21 @@ impl Tracked {
     }
 
     /// Reads what `parts` ask for. A container that was restarted under its id is read anew.
-    pub fn read(&mut self, eyes: &mut Eyes<'_>, path: &str, parts: Parts) -> Result<Figures, Gone> {
-        if let Ok(figures) = self.read_files(eyes, path, parts) {
-            return Ok(figures);
+    pub fn read(
+        &mut self,
+        eyes: &mut Eyes<'_>,
+        path: &str,
+        parts: Parts,
+        figures: &mut Figures,
+    ) -> Result<(), Gone> {
+        if self.read_files(eyes, path, parts, figures).is_ok() {
+            return Ok(());
         }
         self.close(eyes.reader);
         self.limits = None;
         self.high_water = Some(0.0);
         (self.started_at, self.tries) = (None, 0);
-        self.read_files(eyes, path, parts)
+        self.read_files(eyes, path, parts, figures)
     }
 
     /// Docker's word on its limits. Another one than before, and they are read at once.
@@ -135,11 +144,12 @@ impl Tracked {
         eyes: &mut Eyes<'_>,
         path: &str,
         parts: Parts,
-    ) -> Result<Figures, Gone> {
+        figures: &mut Figures,
+    ) -> Result<(), Gone> {
         let sources = sources(eyes.tree.version());
         self.handles.resize_with(sources.len(), Handle::default);
         self.failure = None;
-        let mut figures = Figures::default();
+        *figures = Figures::default();
         let path = path.trim_start_matches('/');
         let asked = parts & LIMITS != 0;
         let kept = if asked { self.limits.take().filter(|kept| kept.will_do(parts)) } else { None };
@@ -147,41 +157,50 @@ impl Tracked {
         if let Some(kept) = &kept {
             parts_now &= !LIMITS;
             figures.take_limits(&kept.figures);
+            // Who has no quota has no periods either (`columns`). On v2 the file has more to tell.
+            if parts & QUOTA != 0 && figures.quota.is_none() {
+                parts_now &= !CFS;
+            }
         }
         for (at, (source, handle)) in sources.iter().zip(&mut self.handles).enumerate() {
-            let Some(top) = eyes.tree.hierarchy(source.controller) else { continue };
             if source.parts & parts_now == 0 {
                 continue;
             }
-            let spare = match at {
-                0 => 0,
-                // What is seldom read is kept open last.
-                _ if source.parts & LIMITS != 0 => eyes.spare.saturating_mul(sources.len()),
-                _ => eyes.spare,
+            let read = match eyes.reader.again(handle) {
+                Some(read) => read,
+                None => {
+                    let Some(top) = eyes.tree.hierarchy(source.controller) else { continue };
+                    let spare = match at {
+                        0 => 0,
+                        _ if source.parts & LIMITS != 0 && !eyes.keeps_all => usize::MAX,
+                        _ => eyes.spare,
+                    };
+                    let place = [top, Path::new(path), Path::new(source.file)];
+                    eyes.reader.open(handle, &place, spare)
+                }
             };
-            let place = [top, Path::new(path), Path::new(source.file)];
-            let failure = match eyes.reader.read(handle, &place, spare) {
-                Ok(Some(text)) => (source.read)(text, &mut figures).map_err(|bad| bad.to_string()),
-                Ok(None) if at == 0 && !top.join(path).exists() => return Err(Gone),
+            let failure = match read {
+                Ok(Some(text)) => (source.read)(text, figures).map_err(|bad| bad.to_string()),
+                Ok(None) if at == 0 && !is_there(eyes.tree, path, source) => return Err(Gone),
                 Ok(None) => Ok(()),
                 Err(error) if is_gone(&error) => return Err(Gone),
                 Err(error) => Err(error.to_string()),
             };
             if let Err(why) = failure {
-                let file = place.iter().collect::<std::path::PathBuf>();
+                let file = folder(eyes.tree, path, source).unwrap_or_default().join(source.file);
                 self.failure.get_or_insert_with(|| format!("{}: {why}", file.display()));
             }
         }
         if asked && self.failure.is_none() {
             self.limits = Some(match kept {
                 Some(kept) => KeptLimits { left: kept.left - 1, ..kept },
-                None => KeptLimits::new(parts, &figures, &self.id),
+                None => KeptLimits::new(parts, figures, &self.id),
             });
         }
         if parts & USAGE != 0 {
             self.sampled = larger(self.sampled, figures.usage);
         }
-        Ok(figures)
+        Ok(())
     }
 
     /// Reads the counters of its network, if it has one of its own.
@@ -208,8 +227,15 @@ impl Tracked {
 
     /// Looks at its memory alone, for the peak.
     pub fn sample(&mut self, eyes: &mut Eyes<'_>, path: &str) {
+        if let Some(handle) = self.handles.first()
+            && let Some(Ok(Some(text))) = eyes.reader.again(handle)
+            && let Ok(usage) = single(text)
+        {
+            self.sampled = larger(self.sampled, Some(usage as f64));
+            return;
+        }
         // What fails here fails in the next collection, which tells.
-        let _ = self.read(eyes, path, USAGE);
+        let _ = self.read(eyes, path, USAGE, &mut Figures::default());
     }
 
     /// The most memory it used since the last collection, of what was seen and what the kernel
@@ -237,6 +263,11 @@ impl Tracked {
         self.started_at
     }
 
+    /// Whether the file that is sampled is kept open.
+    pub fn is_watched(&self) -> bool {
+        matches!(self.handles.first(), Some(Handle::Open(_)))
+    }
+
     /// Closes its handles; files that were absent may be there when they are opened again.
     pub fn close(&mut self, reader: &mut Reader) {
         reader.close(&mut self.handles);
@@ -247,6 +278,15 @@ impl Tracked {
         let absent = self.handles.iter_mut().filter(|handle| matches!(handle, Handle::Absent));
         absent.for_each(|handle| *handle = Handle::Closed);
     }
+}
+
+/// The folder of a source's file.
+fn folder(tree: &Tree, path: &str, source: &Source) -> Option<PathBuf> {
+    tree.hierarchy(source.controller).map(|top| top.join(path))
+}
+
+fn is_there(tree: &Tree, path: &str, source: &Source) -> bool {
+    folder(tree, path, source).is_some_and(|folder| folder.exists())
 }
 
 fn larger(a: Option<f64>, b: Option<f64>) -> Option<f64> {

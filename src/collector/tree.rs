@@ -6,11 +6,13 @@
 //! that had containers, and those where runtimes put them, are listed. So a start or a stop costs
 //! its folder's listing, never a walk. Symbolic links are not followed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::base::HashMap;
 use crate::containers::{ContainerId, id_in_cgroup};
 
 /// Folders below this depth are not entered: rootless Docker in a container has eight.
@@ -39,11 +41,23 @@ pub(super) struct Tree {
     /// v1: controller → its folder below the root, where it has another name (`cpu,cpuacct`).
     folders: BTreeMap<&'static str, PathBuf>,
     /// Folders that are listed in every cycle, relative to the hierarchy.
-    parents: BTreeSet<String>,
+    parents: BTreeMap<String, Known>,
+    /// Counts the listings.
+    round: u64,
 }
 
-/// Containers by their path in the hierarchy, which begins with `/`: the label `id`.
-pub(super) type Found = BTreeMap<String, ContainerId>;
+/// The names of the containers in a folder, and the listing that saw each last.
+type Known = HashMap<OsString, u64>;
+
+/// Who came and who went between two looks, by path in the hierarchy, which begins with `/`: the
+/// label `id`.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    /// Who came.
+    pub come: Vec<(String, ContainerId)>,
+    /// Who went.
+    pub gone: Vec<String>,
+}
 
 impl Tree {
     /// Looks at what is mounted at `root`.
@@ -56,8 +70,7 @@ impl Tree {
             Version::V1 => hierarchies(root)?,
             Version::V2 => BTreeMap::new(),
         };
-        let parents = USUAL.iter().map(|usual| format!("/{usual}")).collect();
-        Ok(Tree { root: root.to_owned(), version, folders, parents })
+        Ok(Tree { root: root.to_owned(), version, folders, parents: usual(), round: 0 })
     }
 
     /// Which version it is.
@@ -75,12 +88,12 @@ impl Tree {
 
     /// Every container there is. Fails only if the top cannot be listed; a folder that vanishes, or
     /// may not be entered, has no containers.
-    pub fn walk(&mut self) -> io::Result<Found> {
+    pub fn walk(&mut self) -> io::Result<BTreeMap<String, ContainerId>> {
         let top = self.top().to_owned();
-        let mut found = Found::new();
+        let mut found = BTreeMap::new();
         let mut left: Vec<(String, usize)> = Vec::new();
         let mut seen = 0;
-        let mut parents: BTreeSet<String> = USUAL.iter().map(|usual| format!("/{usual}")).collect();
+        let mut parents = usual();
         fs::read_dir(&top)?;
         left.push((String::new(), 0));
         while let Some((folder, depth)) = left.pop() {
@@ -89,7 +102,8 @@ impl Tree {
             for child in children {
                 let path = format!("{folder}/{child}");
                 if let Some(id) = container_of(&child) {
-                    parents.insert(folder.clone());
+                    let known: &mut Known = parents.entry(folder.clone()).or_default();
+                    known.insert(OsString::from(child), self.round);
                     found.insert(path.clone(), id);
                 }
                 if depth < DEPTH_MAX && seen + left.len() < FOLDERS_MAX {
@@ -101,20 +115,36 @@ impl Tree {
         Ok(found)
     }
 
-    /// The containers in the folders that have them.
-    pub fn list(&self) -> io::Result<Found> {
-        let top = self.top();
-        fs::metadata(top)?;
-        let mut found = Found::new();
-        for folder in &self.parents {
-            let Ok(children) = children(top, folder) else { continue };
-            for child in children {
-                if let Some(id) = container_of(&child) {
-                    found.insert(format!("{folder}/{child}"), id);
-                }
+    /// Who came and who went in the folders that have containers. A name that is known costs one
+    /// look into a table.
+    pub fn list(&mut self) -> io::Result<Found> {
+        let top = self.top().to_owned();
+        fs::metadata(&top)?;
+        self.round += 1;
+        let round = self.round;
+        let mut found = Found::default();
+        for (folder, known) in &mut self.parents {
+            // Of a folder that cannot be listed to its end nobody is left.
+            if look(&top, folder, (known, round), &mut found.come).is_err() {
+                found.come.retain(|(path, _)| !path.starts_with(&format!("{folder}/")));
+                known.values_mut().for_each(|seen| *seen = 0);
+            }
+            if known.values().any(|seen| *seen != round) {
+                let gone = known.extract_if(|_, seen| *seen != round);
+                let path = |name: &OsString| format!("{folder}/{}", name.to_string_lossy());
+                found.gone.extend(gone.map(|(name, _)| path(&name)));
             }
         }
         Ok(found)
+    }
+
+    /// A container was let go of: if it is listed again it came.
+    pub fn forget(&mut self, path: &str) {
+        if let Some((folder, name)) = path.rsplit_once('/')
+            && let Some(known) = self.parents.get_mut(folder)
+        {
+            known.remove(OsStr::new(name));
+        }
     }
 
     /// Containers are looked for in the memory hierarchy: a container without memory accounting is
@@ -122,6 +152,34 @@ impl Tree {
     fn top(&self) -> &Path {
         self.hierarchy("memory").unwrap_or(&self.root)
     }
+}
+
+/// The usual folders, in which nobody is known yet.
+fn usual() -> BTreeMap<String, Known> {
+    USUAL.iter().map(|usual| (format!("/{usual}"), Known::default())).collect()
+}
+
+/// Lists a folder: who is known is marked as seen in this round, the others are added to `come`.
+fn look(
+    top: &Path,
+    folder: &str,
+    (known, round): (&mut Known, u64),
+    come: &mut Vec<(String, ContainerId)>,
+) -> io::Result<()> {
+    for entry in fs::read_dir(top.join(folder.trim_start_matches('/')))? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if let Some(seen) = known.get_mut(&name) {
+            *seen = round;
+        } else if let Some(text) = name.to_str()
+            && let Some(id) = container_of(text)
+            && entry.file_type()?.is_dir()
+        {
+            come.push((format!("{folder}/{text}"), id));
+            known.insert(name, round);
+        }
+    }
+    Ok(())
 }
 
 /// v1: where each controller's hierarchy is mounted. Memory must be there.
@@ -210,15 +268,26 @@ mod tests {
         let names: Vec<&str> = first.keys().map(String::as_str).collect();
         assert_eq!(names.len(), 5, "{names:?}");
         assert!(names.contains(&format!("/{rootless}/docker-{}.scope", id('c')).as_str()));
-        assert_eq!(tree.list().expect("lists"), first);
+        let none = tree.list().expect("lists");
+        assert!(none.come.is_empty() && none.gone.is_empty(), "{none:?}");
 
         make(&format!("{rootless}/docker-{}.scope", id('f')));
         make(&format!("far/away/{}", id('9')));
         fs::remove_dir_all(root.join(format!("docker/{}", id('a')))).expect("removed");
-        let next = tree.list().expect("lists");
-        assert_eq!(next.len(), 4, "one more, and the first is gone with what was in it");
+        let mut next = tree.list().expect("lists");
+        next.gone.sort();
+        let a = format!("/docker/{}", id('a'));
+        assert_eq!(
+            next.gone,
+            [a.clone(), format!("{a}/docker/{}", id('e'))],
+            "with what was in it"
+        );
+        let f = format!("/{rootless}/docker-{}.scope", id('f'));
+        assert_eq!(next.come.iter().map(|(path, _)| path).collect::<Vec<_>>(), [&f]);
         assert_eq!(tree.walk().expect("walks").len(), 5, "a walk finds what is elsewhere");
-        assert_eq!(tree.list().expect("lists").len(), 5);
+        tree.forget(&f);
+        let again = tree.list().expect("lists");
+        assert_eq!((again.come.len(), again.gone.len()), (1, 0), "let go of, and there again");
     }
 
     #[test]
