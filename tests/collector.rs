@@ -459,3 +459,51 @@ fn who_has_no_quota_is_not_asked_for_throttling() {
         assert_eq!(collector.effort().calls - before, calls, "{layout:?} {quota_us:?}");
     }
 }
+
+#[test]
+fn a_start_costs_its_own_files_and_nothing_of_the_others() {
+    let cost = |others: usize| {
+        let dir = folder();
+        let cgroups = Cgroups::new(dir.path(), Layout::V2Systemd);
+        (1..=others).for_each(|n| cgroups.put(&id(n), Load::default()));
+        let names = ["container_memory_usage_bytes", "container_memory_working_set_bytes"];
+        let selection = Selection::only(names.map(str::to_owned), Vec::new());
+        let mut collector = collector(&cgroups, selection);
+        let mut at = START;
+        let mut calls = |collector: &mut Collector| {
+            at = at + Duration::from_secs(5);
+            let before = collector.effort().calls;
+            collector.collect(at).expect("collects");
+            collector.effort().calls - before
+        };
+        (0..5).map(|_| calls(&mut collector)).for_each(|calls| assert!(calls > 0));
+        let quiet = calls(&mut collector);
+        cgroups.put(&id(0), Load::default());
+        let started = calls(&mut collector) - quiet;
+        let after = calls(&mut collector);
+        cgroups.remove(&id(0));
+        (started, calls(&mut collector) as i64 - quiet as i64, after - quiet > 0)
+    };
+    let few = cost(10);
+    assert!(few.0 > 0 && few.1 == 0, "{few:?}");
+    assert_eq!(few, cost(200));
+}
+
+#[test]
+fn a_clock_that_steps_back_hides_nobody() {
+    let dir = folder();
+    let cgroups = Cgroups::new(dir.path(), Layout::V2Systemd);
+    let names = ["container_memory_usage_bytes".to_owned()];
+    let mut collector = collector(&cgroups, Selection::only(names, Vec::new()));
+    collector.know(Arc::new(Inventory::new()));
+    collector.collect(START).expect("collects");
+    let seconds = |n: u64| START + Duration::from_secs(n);
+    cgroups.put(&id(1), Load::default());
+    assert_eq!(collector.collect(seconds(3605)).expect("collects").points.len(), 0, "waits");
+    let shown = [3, 6, 9].map(|n| collector.collect(seconds(n)).expect("collects").points.len());
+    assert_eq!(shown, [0, 0, 1], "an hour back: it waits its five seconds, not an hour");
+    cgroups.put(&id(2), Load::default());
+    cgroups.remove(&id(1));
+    collector.collect(seconds(7200)).expect("collects");
+    assert_eq!(collector.collect(seconds(7206)).expect("collects").points.len(), 1);
+}

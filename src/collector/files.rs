@@ -87,9 +87,9 @@ impl Reader {
             Err(error) => return Err(error),
         };
         if self.kept.saturating_add(spare) < self.kept_max {
-            self.kept += 1;
             self.calls += 1;
             let text = read_into(&mut self.buffer, &file)?;
+            self.kept += 1;
             *handle = Handle::Open(file);
             return Ok(Some(text));
         }
@@ -187,6 +187,17 @@ mod tests {
         assert_eq!(reader.calls, 2 + 3 + 1 + 1 + 3, "open, read; open, read, close; open; ...");
         reader.close(std::slice::from_mut(&mut a));
         assert_eq!(reader.kept(), 0);
+        std::fs::create_dir(dir.path().join("d")).expect("made");
+        let mut d = Handle::Closed;
+        read(&mut reader, &mut d, &[dir.path(), Path::new("d")]).expect_err("a folder");
+        assert_eq!(reader.kept(), 0, "what cannot be read is not kept, and not counted");
+    }
+
+    #[test]
+    fn a_cgroup_that_was_removed_is_gone_and_one_that_is_forbidden_is_not() {
+        assert!(is_gone(&io::Error::from_raw_os_error(NO_DEVICE)), "through a kept handle");
+        assert!(is_gone(&io::Error::from(ErrorKind::NotFound)));
+        assert!(!is_gone(&io::Error::from(ErrorKind::PermissionDenied)));
     }
 
     #[test]

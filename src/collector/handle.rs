@@ -150,3 +150,51 @@ fn tell_trouble(trouble: Option<&(usize, String)>) {
         None => tracing::info!("every file of every container can be read again"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::Labels;
+    use crate::collector::CollectorConfig;
+    use crate::exposition::Selection;
+
+    const SOON: Duration = Duration::from_millis(20);
+    const LATE: Duration = Duration::from_secs(60);
+
+    /// A pipe where a file of the kernel should be: whoever opens it waits until somebody writes.
+    #[tokio::test]
+    async fn a_file_system_that_hangs_holds_up_nobody_but_the_collector() {
+        let dir = tempfile::tempdir().expect("a folder");
+        std::fs::write(dir.path().join("cgroup.controllers"), "memory\n").expect("written");
+        let folder = dir.path().join(format!("docker/{}", "a".repeat(64)));
+        std::fs::create_dir_all(&folder).expect("made");
+        let file = folder.join("memory.current");
+        let made = std::process::Command::new("mkfifo").arg(&file).status().expect("runs");
+        assert!(made.success());
+        let config =
+            CollectorConfig { cgroup_root: dir.path().to_owned(), ..CollectorConfig::default() };
+        let selection = Arc::new(Selection::all());
+        let settings = Settings { config, target: Labels::empty(), selection };
+        let handle = Handle::start(Some(settings)).expect("a thread");
+        let at = Timestamp(0);
+        let first = handle.collect(at, SOON).await.expect_err("it hangs");
+        assert!(matches!(first, CollectError::TimedOut(_)), "{first}");
+        let mut asked = 0;
+        while !matches!(handle.collect(at, SOON).await, Err(CollectError::Busy)) {
+            asked += 1;
+            assert!(asked <= WAITING, "what waits is bounded");
+        }
+        handle.know(Arc::new(Inventory::new()));
+        std::fs::rename(&file, folder.join("pipe")).expect("moved");
+        std::fs::write(&file, "4096\n").expect("written");
+        std::fs::write(folder.join("pipe"), "").expect("whoever waits is let go");
+        while matches!(handle.collect(at, LATE).await, Err(CollectError::Busy)) {
+            tokio::task::yield_now().await;
+        }
+        let batch = handle.collect(at, LATE).await.expect("it goes on");
+        assert!(!batch.points.is_empty());
+        handle.configure(None);
+        let off = handle.collect(at, LATE).await.expect_err("off");
+        assert!(matches!(off, CollectError::Off), "{off}");
+    }
+}

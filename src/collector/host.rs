@@ -267,6 +267,8 @@ impl Host {
     /// end an alert.
     fn name_containers(&mut self, at: Timestamp) {
         for (path, tracked) in self.tracked.iter_mut().filter(|(_, tracked)| !tracked.named) {
+            // After a step back of the clock the wait begins anew, and is no longer.
+            tracked.since = tracked.since.min(at);
             let known = self.inventory.as_ref();
             let container = known.and_then(|known| known.get(&tracked.id));
             let waits = known.is_some() && at.since(tracked.since) < NAME_GRACE;
@@ -387,5 +389,33 @@ mod tests {
             let watched = host.tracked.values().filter(|tracked| tracked.is_watched()).count();
             assert_eq!(watched, 10.min(kept_max), "of {kept_max}");
         }
+    }
+
+    #[test]
+    fn a_cgroup_that_vanishes_while_others_are_read_is_not_shown_and_no_trouble() {
+        let dir = tempfile::tempdir().expect("a folder");
+        std::fs::write(dir.path().join("cgroup.controllers"), "memory\n").expect("written");
+        let folder = |n: usize| dir.path().join(format!("docker/{n:064x}"));
+        for n in 0..3 {
+            std::fs::create_dir_all(folder(n)).expect("made");
+            std::fs::write(folder(n).join("memory.current"), "1").expect("written");
+        }
+        let config =
+            CollectorConfig { cgroup_root: dir.path().to_owned(), ..CollectorConfig::default() };
+        let mut host = Host::new(config, Labels::empty());
+        let mut visits = 0;
+        host.each(Timestamp(0), USAGE, &mut |_, _, _| {
+            visits += 1;
+            std::fs::remove_dir_all(folder(1)).ok();
+        })
+        .expect("the others are read");
+        assert_eq!((visits, host.tracked.len(), host.ended.len()), (2, 2, 4));
+        assert!(host.trouble.is_none(), "{:?}", host.trouble);
+        // Under its old id it comes again.
+        std::fs::create_dir_all(folder(1)).expect("made");
+        std::fs::write(folder(1).join("memory.current"), "1").expect("written");
+        let mut visits = 0;
+        host.each(Timestamp(5000), USAGE, &mut |_, _, _| visits += 1).expect("reads");
+        assert_eq!(visits, 3);
     }
 }
