@@ -464,7 +464,7 @@ mod tests {
     fn ids_follow_targets_and_are_never_given_again() {
         let group = |address: &str| {
             let targets = vec![address.to_owned()];
-            vec![crate::endpoint::TargetGroup { targets, labels: crate::base::Labels::empty() }]
+            vec![crate::endpoint::TargetGroup { targets, labels: Labels::empty() }]
         };
         let files = |address: &str| FileTargets::from([("j".to_owned(), group(address))]);
         let mut scraper = scraper("- {job_name: j, static_configs: [{targets: ['a:1']}]}");
