@@ -169,11 +169,7 @@ impl Engine {
         let mut restored = durable::restore(rows);
         let mut facts: Vec<Fact> =
             restored.problems.drain(..).map(|problem| Fact::RowUnreadable { problem }).collect();
-        let outbox = setup.outbox.clone().map(|config| {
-            let (outbox, problems) = Outbox::recover(config, rows.iter().cloned(), now);
-            facts.extend(problems.into_iter().map(|problem| Fact::RowUnreadable { problem }));
-            outbox
-        });
+        let outbox = recovered_outbox(&setup, rows, now, &mut facts);
         let (memory, problems) = Memory::recover(rows, now);
         let watched_until = restored.last_evaluation.unwrap_or(now.wall);
         let (mut containers, rest) = Containers::recover(rows, watched_until);
@@ -613,6 +609,19 @@ impl Engine {
             window_bytes: self.window.usage().bytes,
         }
     }
+}
+
+/// The edge lane as its rows tell it, if there is one.
+fn recovered_outbox(
+    setup: &Setup,
+    rows: &[Change],
+    now: Now,
+    facts: &mut Vec<Fact>,
+) -> Option<Outbox> {
+    let config = setup.outbox.clone()?;
+    let (outbox, problems) = Outbox::recover(config, rows.iter().cloned(), now);
+    facts.extend(problems.into_iter().map(|problem| Fact::RowUnreadable { problem }));
+    Some(outbox)
 }
 
 #[cfg(test)]

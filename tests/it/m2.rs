@@ -29,7 +29,7 @@ fn fixedcount(words: &[&str]) -> (Option<i32>, Value) {
         .expect("it runs");
     let error = String::from_utf8_lossy(&output.stderr).into_owned();
     let read = serde_json::from_slice(&output.stdout);
-    (output.status.code(), read.unwrap_or_else(|_| Value::String(error)))
+    (output.status.code(), read.unwrap_or(Value::String(error)))
 }
 
 #[test]

@@ -111,12 +111,12 @@ mod tests {
 
     #[test]
     fn an_alert_is_followed_down_to_what_was_scraped() {
-        let rules = "groups:\n- name: g\n  rules:\n\
-                     - {record: 'a:r', expr: 'rate(raw_total[10m])'}\n\
-                     - {record: 'b:r', expr: 'max_over_time(a:r[1h])'}\n\
-                     - {record: 'c:r', expr: 'other'}\n\
-                     - alert: A\n    for: 5m\n    expr: 'b:r > on () group_left () limit{x=\"y\"}'\n    \
-                     annotations: {summary: '{{ query \"c:r{}\" }} {{ query \"text_only{}\" }}'}\n";
+        let rules = r#"groups: [{name: g, rules: [
+            {record: 'a:r', expr: 'rate(raw_total[10m])'},
+            {record: 'b:r', expr: 'max_over_time(a:r[1h])'},
+            {record: 'c:r', expr: other},
+            {alert: A, for: 5m, expr: 'b:r > on () group_left () limit{x="y"}',
+             annotations: {summary: '{{ query "c:r{}" }} {{ query "text_only{}" }}'}}]}]"#;
         let (groups, problems) = load(&[("r.yml".to_owned(), rules.to_owned())]);
         assert!(!problems.has_errors(), "{problems}");
         let found = wanted(&groups, "A", Duration::from_secs(7)).expect("is there");

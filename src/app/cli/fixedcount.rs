@@ -165,7 +165,9 @@ fn gather(groups: &[Group], query: &mut Asker<'_>) -> anyhow::Result<Vec<Host>> 
     ];
     for (text, field) in of_host {
         for (labels, value) in query(text)? {
-            hosts.get_mut(&host_of(&labels)).map(|host| *field(host) = Some(value));
+            if let Some(host) = hosts.get_mut(&host_of(&labels)) {
+                *field(host) = Some(value);
+            }
         }
     }
     type VhostField = fn(&mut Vhost) -> &mut Option<f64>;
@@ -179,7 +181,9 @@ fn gather(groups: &[Group], query: &mut Asker<'_>) -> anyhow::Result<Vec<Host>> 
     ];
     for (text, field) in of_vhost {
         for (labels, value) in query(text)? {
-            vhost_mut(&mut hosts, &labels).map(|vhost| *field(vhost) = Some(value));
+            if let Some(vhost) = vhost_mut(&mut hosts, &labels) {
+                *field(vhost) = Some(value);
+            }
         }
     }
     judge(groups, query, &mut hosts)?;
@@ -203,10 +207,11 @@ fn judge(
         let found: BTreeSet<Labels> =
             query(&rule.expr.to_string())?.into_iter().map(|(labels, _)| labels).collect();
         for labels in found {
-            match labels.get("vhost") {
-                Some(_) => vhost_mut(hosts, &labels).map(|vhost| vhost.verdicts.push(verdict)),
-                None => hosts.get_mut(&host_of(&labels)).map(|host| host.verdicts.push(verdict)),
+            let verdicts = match labels.get("vhost") {
+                Some(_) => vhost_mut(hosts, &labels).map(|vhost| &mut vhost.verdicts),
+                None => hosts.get_mut(&host_of(&labels)).map(|host| &mut host.verdicts),
             };
+            verdicts.into_iter().for_each(|verdicts| verdicts.push(verdict));
         }
     }
     Ok(())
