@@ -14,7 +14,6 @@ pub mod regex;
 
 pub mod calendar;
 pub mod exposition;
-pub mod recorder;
 pub mod relabel;
 pub mod window;
 pub mod yaml;
@@ -43,6 +42,7 @@ pub mod docker;
 pub mod http;
 pub mod journal;
 pub mod ledger;
+pub mod recorder;
 pub mod scrape;
 pub mod send;
 
