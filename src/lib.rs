@@ -14,7 +14,6 @@ pub mod regex;
 
 pub mod calendar;
 pub mod exposition;
-pub mod recorder;
 pub mod relabel;
 pub mod window;
 pub mod yaml;
@@ -47,6 +46,7 @@ pub mod journal;
 pub mod ledger;
 pub mod mail;
 pub mod probe;
+pub mod recorder;
 pub mod scrape;
 pub mod send;
 

@@ -49,15 +49,16 @@ impl Engine {
             return;
         }
         self.peaks_at = Some(now.monotonic);
-        let ask = |query: &str| vector(query, &self.window, at, &self.setup.eval);
-        let known = ask(&format!("group by (host, instance, vhost) ({DOCS})"));
-        let mut windows: BTreeMap<Duration, BTreeSet<Labels>> = BTreeMap::new();
-        for (labels, _) in known {
+        let ask = |query: &str, at| vector(query, &self.window, at, &self.setup.eval);
+        let known = ask(&format!("max by (host, instance, vhost) (timestamp({DOCS}))"), at);
+        // Up to the newest sample: what is extrapolated beyond it would pile up in a maximum.
+        let mut windows: BTreeMap<(Duration, Timestamp), BTreeSet<Labels>> = BTreeMap::new();
+        for (labels, newest) in known {
             let window = self.setup.policy.vhost(labels.get("vhost").unwrap_or_default()).window();
-            windows.entry(window).or_default().insert(labels);
+            windows.entry((window, Timestamp::from_seconds(newest))).or_default().insert(labels);
         }
         let mut seen = Vec::new();
-        for (window, vhosts) in windows {
+        for ((window, upto), vhosts) in windows {
             let seconds = window.as_secs();
             let made = |name: &str| -> BTreeMap<Labels, f64> {
                 // A cold cache builds everything once, which says nothing of a day.
@@ -65,7 +66,7 @@ impl Engine {
                     "sum by (host, instance, vhost) (increase({name}[{seconds}s])) unless on \
                      (host, instance) max by (host, instance) ({UPTIME}) < {seconds}"
                 );
-                ask(&query).into_iter().collect()
+                ask(&query, upto).into_iter().collect()
             };
             let (docs, bytes) = (made(DOCS), made(BYTES));
             for labels in vhosts {

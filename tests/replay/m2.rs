@@ -101,6 +101,11 @@ fn forty_thousand_are_recommended() {
     });
     let said = said.expect("it fires");
     assert!(said.contains("holds 51816 of example.com"), "{said}");
+    // The day's peak is the window's own figure here, and what `plimsoll fixedcount` would be told.
+    let peak = driver.query("plimsoll_m2_docs_peak{vhost=\"example.com\"}");
+    assert_eq!(peak, Some(38_746.0));
+    let bytes = driver.query("plimsoll_m2_doc_bytes_peak{vhost=\"example.com\"}");
+    assert_eq!(bytes, Some(385_390_147.0));
 }
 
 #[test]
