@@ -16,6 +16,7 @@ use crate::promql::eval::Steps;
 
 mod containers;
 mod inputs;
+mod turns;
 
 /// Asks the API with GET and compares status and body, byte by byte.
 async fn check(cases: &[(&str, u16, &str)]) {

@@ -8,7 +8,7 @@
 
 use super::ast::Span;
 use super::quoting;
-use crate::base::parse_duration;
+use crate::base::{excerpt, parse_duration};
 
 /// A token and where it stands.
 #[derive(Clone, PartialEq, Debug)]
@@ -28,6 +28,8 @@ pub(super) enum TokenKind<'a> {
     Duration(i64),
     /// A quoted text, unescaped.
     String(String),
+    /// A quoted text whose escapes make it no UTF-8.
+    Bytes(Vec<u8>),
     /// An operator or a bracket, as it is written.
     Symbol(&'static str),
     /// The end of the text.
@@ -132,9 +134,12 @@ impl<'a> Lexer<'a> {
     }
 
     fn string(&mut self, quote: char) -> Result<TokenKind<'a>, String> {
-        let (value, length) = quoting::unquote(self.rest(), quote)?;
+        let (value, length) = quoting::unquote_bytes(self.rest(), quote)?;
         self.at += length;
-        Ok(TokenKind::String(value))
+        Ok(match String::from_utf8(value) {
+            Ok(text) => TokenKind::String(text),
+            Err(error) => TokenKind::Bytes(error.into_bytes()),
+        })
     }
 
     fn symbol(&mut self, first: char) -> Result<TokenKind<'a>, String> {
@@ -219,7 +224,7 @@ impl<'a> Lexer<'a> {
         let plain = text.bytes().all(|b| b.is_ascii_digit() || b.is_ascii_lowercase());
         let kind = if !hex && plain && text.ends_with(['s', 'm', 'h', 'd', 'w', 'y']) {
             let duration = parse_duration(text)
-                .map_err(|_| format!("not a valid duration string: {text:?}"))?;
+                .map_err(|_| format!("not a valid duration string: {:?}", excerpt(text)))?;
             let millis = i64::try_from(duration.as_millis())
                 .expect("base::parse_duration bounds durations far below i64");
             TokenKind::Duration(millis)
@@ -249,7 +254,7 @@ fn is_decimal(text: &str) -> bool {
 /// Reads a number as Go's `strconv` reads a literal: integers by their prefix (`0x` hexadecimal,
 /// `0` octal), everything else as a float; single underscores may stand between digits.
 fn parse_number(text: &str) -> Result<f64, String> {
-    let bad = || format!("bad number or duration syntax: {text:?}");
+    let bad = || format!("bad number or duration syntax: {:?}", excerpt(text));
     let digit_at = |at: Option<usize>| {
         at.and_then(|at| text.as_bytes().get(at)).is_some_and(u8::is_ascii_alphanumeric)
     };
@@ -270,7 +275,7 @@ fn parse_number(text: &str) -> Result<f64, String> {
     }
     let number: f64 = plain.parse().map_err(|_| bad())?;
     if number.is_infinite() {
-        return Err(format!("error parsing number: {text} is out of range"));
+        return Err(format!("error parsing number: {} is out of range", excerpt(text)));
     }
     Ok(number)
 }

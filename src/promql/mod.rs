@@ -22,6 +22,6 @@ pub use eval::{
     trace,
 };
 pub use notation::{NotationError, SeriesValues, parse_series};
-pub use parser::{MAX_DEPTH, ParseError, ParseOptions, parse};
+pub use parser::{MAX_DEPTH, ParseError, ParseOptions, parse, parse_within};
 pub(crate) use quoting::{quote, unquote};
 pub use reach::{LOOKBACK, Reach, reach};

@@ -20,6 +20,9 @@ use std::fmt;
 use super::ast::{Binary, BinaryOp, Expr, ExprKind, Span, ValueType};
 use super::check;
 use super::lexer::{Token, TokenKind, tokenise};
+use super::quoting::INVALID_TEXT;
+use crate::base::excerpt;
+use crate::regex::Budget;
 
 /// How deep an expression may nest: in brackets, calls, signs, and operators on the right of another
 /// (`a ^ b ^ c`). A chain to the left, `a or b or c`, is one level, up to [`MAX_OPERATORS`]. A debug build of the
@@ -68,8 +71,18 @@ impl std::error::Error for ParseError {}
 
 /// Reads a query. The tree is well-typed and its spans index `text`.
 pub fn parse(text: &str, options: &ParseOptions) -> Result<Expr, ParseError> {
+    parse_within(text, options, &mut Budget::new())
+}
+
+/// As [`parse`], its regular expressions being compiled out of what is left of a budget.
+pub fn parse_within(
+    text: &str,
+    options: &ParseOptions,
+    patterns: &mut Budget,
+) -> Result<Expr, ParseError> {
+    let tokens = tokenise(text);
     let mut parser =
-        Parser { text, tokens: tokenise(text), at: 0, depth: 0, operators: 0, options: *options };
+        Parser { text, tokens, at: 0, depth: 0, operators: 0, options: *options, patterns };
     parser.query().map_err(|fault| fault.located(text))
 }
 
@@ -164,6 +177,8 @@ struct Parser<'a> {
     depth: usize,
     operators: usize,
     options: ParseOptions,
+    /// What the regular expressions still to come may take.
+    patterns: &'a mut Budget,
 }
 
 /// Expressions: operators and what stands between them.
@@ -267,6 +282,10 @@ impl Parser<'_> {
                 self.advance();
                 Ok(Tree::leaf(ExprKind::String(text), span))
             }
+            TokenKind::Bytes(bytes) => {
+                self.advance();
+                Ok(Tree::leaf(ExprKind::Bytes(bytes), span))
+            }
             TokenKind::Symbol("(") => self.parenthesised(),
             TokenKind::Symbol("{") => self.vector_selector(None),
             TokenKind::Word(word) => self.named(word),
@@ -337,18 +356,20 @@ impl<'a> Parser<'a> {
     /// The error that the next token does not belong here: `unexpected X in C, expected E`.
     fn unexpected(&self, context: &str, expected: &str) -> Fault {
         let Token { kind, span } = &self.tokens[self.at];
-        let text = &self.text[span.start..span.end];
+        let text = excerpt(&self.text[span.start..span.end]);
         let found = match kind {
             TokenKind::Bad(message) => return Fault::new(*span, message.clone()),
+            // Labels, names and patterns are text.
+            TokenKind::Bytes(_) => return Fault::new(*span, INVALID_TEXT),
             TokenKind::End => "end of input".to_owned(),
-            TokenKind::Symbol(_) | TokenKind::Word(_) if BinaryOp::find(text).is_some() => {
+            TokenKind::Symbol(_) | TokenKind::Word(_) if BinaryOp::find(&text).is_some() => {
                 format!("<op:{}>", text.to_lowercase())
             }
             TokenKind::Symbol(symbol) => format!("\"{symbol}\""),
             TokenKind::Word(word) => match Keyword::find(word) {
                 Some(Keyword::Aggregation) => format!("<aggr:{}>", word.to_lowercase()),
                 Some(_) => format!("<{}>", word.to_lowercase()),
-                None => format!("identifier \"{word}\""),
+                None => format!("identifier \"{text}\""),
             },
             TokenKind::Number(_) => format!("number \"{text}\""),
             TokenKind::Duration(_) => format!("duration \"{text}\""),

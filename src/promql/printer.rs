@@ -11,7 +11,7 @@ use super::ast::{
     Offset, Subquery, VectorSelector,
 };
 use super::parser::Keyword;
-use super::quoting::quote;
+use super::quoting::{quote, quote_bytes};
 use crate::base::{METRIC_NAME, format_value, is_label_name, is_metric_name};
 use crate::window::{MatchOp, Matcher};
 
@@ -20,6 +20,7 @@ impl Display for Expr {
         match &self.kind {
             ExprKind::Number(number) => f.write_str(&format_value(*number)),
             ExprKind::String(text) => f.write_str(&quote(text)),
+            ExprKind::Bytes(bytes) => f.write_str(&quote_bytes(bytes)),
             ExprKind::Vector(vector) => {
                 write_selector(f, vector, NamePlace::BeforeBraces)?;
                 write_modifiers(f, vector.at, &vector.offset)

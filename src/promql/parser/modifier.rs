@@ -102,8 +102,11 @@ impl Parser<'_> {
         if !negative {
             self.eat("+");
         }
-        let TokenKind::Number(number) = *self.peek() else {
-            return Err(self.unexpected("@", "timestamp"));
+        let number = match *self.peek() {
+            TokenKind::Number(number) => number,
+            // As everywhere a number stands, `1m40s` is 100.
+            TokenKind::Duration(millis) => millis as f64 / 1000.0,
+            _ => return Err(self.unexpected("@", "timestamp")),
         };
         let span = Span { start, end: self.advance().span.end };
         let seconds = if negative { -number } else { number };

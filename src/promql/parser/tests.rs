@@ -62,6 +62,12 @@ fn expressions_print_in_canonical_form() {
         ("a offset -(-step())", "a offset -(-step())"),
         ("rate(a[1m])[1h:] @ end() offset 5", "rate(a[1m])[1h:] @ end() offset 5s"),
         ("(a + b)[1h:5m]", "(a + b)[1h:5m]"),
+        ("a @ 100s", "a @ 100.000"),
+        ("a[5m] @ 1m40s", "a[5m] @ 100.000"),
+        ("a @ -1m offset 5m", "a @ -60.000 offset 5m"),
+        ("a @ +250ms", "a @ 0.250"),
+        ("count_values(\"a\\xc5z\", x)", "count_values(\"a\\xc5z\", x)"),
+        ("'\\xff\\x61é'", "\"\\xffaé\""),
         ("SUM BY (b, a,) (x)", "sum by (b, a) (x)"),
         ("sum(x) without ()", "sum without () (x)"),
         ("sum by () (x)", "sum(x)"),
@@ -90,6 +96,51 @@ fn expressions_print_in_canonical_form() {
     ];
     for (text, want) in cases {
         assert_eq!(printed(text), want, "{text}");
+    }
+}
+
+/// Patterns are bounded one by one and together, and an error says which of them is one too many.
+#[test]
+fn patterns_take_no_more_than_their_budget() {
+    let selector = |pattern: &str, count: usize| {
+        let matchers: Vec<String> =
+            (0..count).map(|at| format!("l{at}=~\"{}\"", pattern.replace('#', "a1"))).collect();
+        format!("v{{{}}}", matchers.join(","))
+    };
+    let error = parse(&selector("(#b{1000}){60}|", 250), &ALL).expect_err("is too large");
+    assert_eq!((error.line, error.column), (1, 7), "{error}");
+    assert!(error.message.contains("more than 1 MiB when compiled"), "{error}");
+    let error = parse(&selector("(#b{1000}){3}|", 250), &ALL).expect_err("are too large");
+    assert!(error.column > 50, "some of them fit: {error}");
+    assert!(error.message.contains("take more than 4 MiB when compiled"), "{error}");
+    let many = format!("{} + {0}", selector("#.+", 100));
+    assert!(parse(&many, &ALL).is_ok(), "two hundred usual ones fit");
+    let error = parse(&selector(&"[a-z]".repeat(20_000), 1), &ALL).expect_err("is too long");
+    assert!(error.message.ends_with("100000 bytes long; at most 65536"), "{error}");
+    assert!(error.to_string().len() < 250, "{error}");
+}
+
+/// What is repeated of a query is enough to know it again.
+#[test]
+fn errors_repeat_little_of_the_query() {
+    let long = "a".repeat(100_000);
+    let digits = "7".repeat(100_000);
+    let queries = [
+        format!("up {long}"),
+        format!("up {digits}"),
+        format!("up \"{long}\""),
+        format!("{digits}z"),
+        format!("{digits}m"),
+        format!("{digits}.7"),
+        format!("{long}(up)"),
+        format!("up{{{long}}}"),
+        format!("{long}{{__name__=\"{long}\"}}"),
+        format!("up{{a=~\"{long}(\"}}"),
+        format!("up + on ({long}) group_left ({long}) up"),
+    ];
+    for query in queries {
+        let error = parse(&query, &ALL).expect_err(&query[..20]).to_string();
+        assert!(error.len() < 400, "{}: {} bytes", &query[..20], error.len());
     }
 }
 
