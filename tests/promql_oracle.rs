@@ -24,7 +24,6 @@ const DIFFERENT: &[(&str, &str, &str)] = &[
         "it knows no arithmetic on durations, and what is named after it",
         "up[1m + 1m]",
     ),
-    (r"@\s*[-+]?\s*\d\w*[smhdwy]", "it knows no durations behind an @", "up @ 1m40s"),
 ];
 
 /// Neither may read these.

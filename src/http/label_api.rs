@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use axum::extract::{Path, State};
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use super::backend::{SeriesAnswer, SeriesRequest};
@@ -12,7 +12,7 @@ use super::format::{self, Notes};
 use super::params::Params;
 use super::parsing;
 use super::query_api::TRUNCATED;
-use super::{Server, Shared};
+use super::{Server, Shared, status_api};
 use crate::base::{excerpt, is_label_name};
 
 pub(super) async fn labels(
@@ -31,6 +31,9 @@ pub(super) async fn label_values(
     Path(name): Path<String>,
     params: Params,
 ) -> Result<Response, ApiError> {
+    if name.is_empty() {
+        return Ok(status_api::not_found().await.into_response());
+    }
     let name = match unescaped(&name) {
         Some(name) => name,
         None if is_label_name(&name) => name,
@@ -84,7 +87,7 @@ async fn find(server: &Server, params: &Params) -> Result<SeriesAnswer, ApiError
     let (start, end) = (params.optional_time("start")?, params.optional_time("end")?);
     let selectors = parsing::selectors(server, params).await?;
     if start.zip(end).is_some_and(|(start, end)| end < start) {
-        return Err(ApiError::parameter("end", "end timestamp must not be before start time"));
+        return Ok(SeriesAnswer::default());
     }
     server.backend.series(SeriesRequest { selectors, start, end }).await
 }

@@ -13,8 +13,7 @@ use axum::http::{HeaderMap, Method, header};
 use super::Server;
 use super::error::ApiError;
 use crate::base::{Timestamp, excerpt, parse_duration, parse_rfc3339};
-use crate::promql::ast::ExprKind;
-use crate::promql::{ParseOptions, parse_within};
+use crate::promql;
 use crate::regex::Budget;
 use crate::window::Selector;
 
@@ -85,15 +84,13 @@ impl Params {
         parse_millis(self.get(name)).map_err(|why| ApiError::parameter(name, why))
     }
 
-    /// A duration above zero that may be absent.
+    /// A duration that may be absent; one below zero is zero.
     pub(super) fn optional_duration(&self, name: &str) -> Result<Option<Duration>, ApiError> {
         if self.get(name).is_empty() {
             return Ok(None);
         }
-        match u64::try_from(self.duration_millis(name)?) {
-            Ok(millis) if millis > 0 => Ok(Some(Duration::from_millis(millis))),
-            _ => Err(ApiError::parameter(name, "the duration must be above zero")),
-        }
+        let millis = u64::try_from(self.duration_millis(name)?).unwrap_or(0);
+        Ok(Some(Duration::from_millis(millis)))
     }
 
     /// `limit`: how many results at most; absent or 0 is no limit.
@@ -155,18 +152,12 @@ pub(super) fn read_selectors(
 
 fn parse_selector(text: &str, patterns: &mut Budget) -> Result<Arc<Selector>, String> {
     const EMPTY: &str = "must contain at least one non-empty matcher";
-    let expr = parse_within(text, &ParseOptions::default(), patterns).map_err(|error| {
+    promql::parse_selector(text, patterns).map_err(|error| {
         if error.message.ends_with(EMPTY) {
             return format!("match[] {EMPTY}");
         }
         error.to_string()
-    })?;
-    match expr.kind {
-        ExprKind::Vector(vector) if vector.offset.is_none() && vector.at.is_none() => {
-            Ok(vector.selector)
-        }
-        _ => Err("1:1: parse error: expected a series selector like up{job=\"x\"}".to_owned()),
-    }
+    })
 }
 
 #[cfg(test)]
@@ -218,8 +209,17 @@ mod tests {
     fn only_plain_selectors_select() {
         let parse_selector = |text| parse_selector(text, &mut Budget::new());
         assert!(parse_selector("up{job=~\"a.*\"}").is_ok());
-        for text in ["up offset 5m", "up @ 0", "up[5m]", "sum(up)", "1", ""] {
-            assert!(parse_selector(text).is_err(), "{text}");
+        let refused = [
+            ("up offset 5m", "1:4: parse error: unexpected <offset>"),
+            ("up @ 0", "1:4: parse error: unexpected \"@\""),
+            ("up[5m]", "1:3: parse error: unexpected \"[\""),
+            ("sum(up)", "1:4: parse error: unexpected \"(\""),
+            ("1", "1:1: parse error: unexpected number \"1\""),
+            ("", "1:1: parse error: unexpected end of input"),
+            ("v{", "1:3: parse error: unexpected end of input inside braces"),
+        ];
+        for (text, want) in refused {
+            assert_eq!(parse_selector(text).expect_err(text), want, "{text}");
         }
         assert_eq!(
             parse_selector("{a=~\".*\"}").expect_err("selects everything"),

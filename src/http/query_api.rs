@@ -15,6 +15,7 @@ use super::{QUERY_TIMEOUT, Server, Shared, tree};
 use crate::base::Timestamp;
 use crate::promql::ast::{Expr, ValueType};
 use crate::promql::eval::{Steps, Value};
+use crate::promql::layout;
 
 /// Prometheus's bound on steps per series: enough for one point a minute over a week, or one per
 /// pixel of any screen.
@@ -55,16 +56,35 @@ pub(super) async fn query_range(
     answer(&server, (request, turn), limits.deadline, steps.end, limit).await
 }
 
-/// There are none, and Grafana asks.
-pub(super) async fn exemplars() -> Response {
-    format::success(&[(); 0], &Notes::default())
+/// There are none, and Grafana asks; what it asks is checked all the same.
+pub(super) async fn exemplars(
+    State(server): State<Shared>,
+    params: Params,
+) -> Result<Response, ApiError> {
+    let (start, end) = (params.optional_time("start")?, params.optional_time("end")?);
+    if start.zip(end).is_some_and(|(start, end)| end < start) {
+        return Err(ApiError::bad_data("end timestamp must not be before start timestamp"));
+    }
+    // As there, without the name of the parameter.
+    let unnamed =
+        |error: ApiError| match error.message.strip_prefix(r#"invalid parameter "query": "#) {
+            Some(why) => ApiError::bad_data(why),
+            None => error,
+        };
+    parsing::shown(&server, &params, |_| Ok(())).await.map_err(unnamed)?;
+    Ok(format::success(&[(); 0], &Notes::default()))
 }
 
 pub(super) async fn format_query(
     State(server): State<Shared>,
     params: Params,
 ) -> Result<Response, ApiError> {
-    let text = parsing::shown(&server, &params, |expr| Ok(expr.to_string())).await?;
+    let written = params.get("query").to_owned();
+    let lay_out = move |expr: Expr| {
+        let why = "the query takes more than 4 MiB when it is laid out";
+        layout(&expr, &written).ok_or_else(|| ApiError::parameter("query", why))
+    };
+    let text = parsing::shown(&server, &params, lay_out).await?;
     Ok(format::success(&text, &Notes::default()))
 }
 
@@ -113,7 +133,11 @@ struct Limits {
 
 fn read_limits(params: &Params) -> Result<Limits, ApiError> {
     let timeout = params.optional_duration("timeout")?.unwrap_or(QUERY_TIMEOUT).min(QUERY_TIMEOUT);
-    let lookback = params.optional_duration("lookback_delta")?;
+    // No time at all is over before a query has had its turn.
+    if timeout.is_zero() {
+        return Err(late("query queue"));
+    }
+    let lookback = params.optional_duration("lookback_delta")?.filter(|d| !d.is_zero());
     Ok(Limits { timeout, deadline: Instant::now() + timeout, lookback })
 }
 

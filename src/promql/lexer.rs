@@ -47,14 +47,21 @@ const SYMBOLS: [&str; 24] = [
 /// The operators of native-histogram trimming, which this program does not know.
 const TRIM_SYMBOLS: [&str; 2] = ["</", ">/"];
 
+const EXTRA_PAREN: &str = "unexpected right parenthesis ')'";
+
 /// All tokens of a text; the last one is `End` or `Bad`.
 pub(super) fn tokenise(text: &str) -> Vec<Token<'_>> {
     let mut lexer = Lexer { text, at: 0, parens: 0, in_braces: false, in_brackets: false };
     let mut tokens = Vec::new();
     loop {
         lexer.skip_blanks();
-        let start = lexer.at;
+        let mut start = lexer.at;
         let kind = lexer.token().unwrap_or_else(TokenKind::Bad);
+        // Prometheus has taken this one before it complains, so it points behind it.
+        if matches!(&kind, TokenKind::Bad(message) if message == EXTRA_PAREN) {
+            lexer.at += 1;
+            start = lexer.at;
+        }
         let last = matches!(kind, TokenKind::End | TokenKind::Bad(_));
         tokens.push(Token { kind, span: Span { start, end: lexer.at } });
         if last {
@@ -181,6 +188,10 @@ impl<'a> Lexer<'a> {
                 "}"
             }
             Some("{") => return Err("unexpected left brace '{'".to_owned()),
+            None if first == '!' && self.rest().len() > 1 => {
+                let second = self.rest().chars().nth(1).unwrap_or(first);
+                return Err(format!("unexpected character after '!' inside braces: {second:?}"));
+            }
             _ => return Err(format!("unexpected character inside braces: {first:?}")),
         };
         self.at += symbol.len();
@@ -193,7 +204,7 @@ impl<'a> Lexer<'a> {
             "(" => self.parens += 1,
             ")" => {
                 let outer = self.parens.checked_sub(1);
-                self.parens = outer.ok_or("unexpected right parenthesis ')'")?;
+                self.parens = outer.ok_or(EXTRA_PAREN)?;
             }
             "{" => self.in_braces = true,
             "}" => return Err("unexpected right brace '}'".to_owned()),
@@ -275,7 +286,10 @@ fn parse_number(text: &str) -> Result<f64, String> {
     }
     let number: f64 = plain.parse().map_err(|_| bad())?;
     if number.is_infinite() {
-        return Err(format!("error parsing number: {} is out of range", excerpt(text)));
+        return Err(format!(
+            "error parsing number: strconv.ParseFloat: parsing {:?}: value out of range",
+            excerpt(text)
+        ));
     }
     Ok(number)
 }
@@ -325,7 +339,10 @@ mod tests {
             ("2.5.", "bad number or duration syntax: \"2.5.\""),
             ("0deadbeef", "bad number or duration syntax: \"0deadbeef\""),
             ("0xfffffffffffffffff", "bad number or duration syntax: \"0xfffffffffffffffff\""),
-            ("1e999", "error parsing number: 1e999 is out of range"),
+            (
+                "1e999",
+                "error parsing number: strconv.ParseFloat: parsing \"1e999\": value out of range",
+            ),
             ("5m1h", "not a valid duration string: \"5m1h\""),
             ("99999999999y", "not a valid duration string: \"99999999999y\""),
             ("foo[5mm]", "not a valid duration string: \"5mm\""),

@@ -16,6 +16,7 @@ mod modifier;
 mod selector;
 
 use std::fmt;
+use std::sync::Arc;
 
 use super::ast::{Binary, BinaryOp, Expr, ExprKind, Span, ValueType};
 use super::check;
@@ -23,6 +24,7 @@ use super::lexer::{Token, TokenKind, tokenise};
 use super::quoting::INVALID_TEXT;
 use crate::base::excerpt;
 use crate::regex::Budget;
+use crate::window::Selector;
 
 /// How deep an expression may nest: in brackets, calls, signs, and operators on the right of another
 /// (`a ^ b ^ c`). A chain to the left, `a or b or c`, is one level, up to [`MAX_OPERATORS`]. A debug build of the
@@ -71,19 +73,18 @@ impl std::error::Error for ParseError {}
 
 /// Reads a query. The tree is well-typed and its spans index `text`.
 pub fn parse(text: &str, options: &ParseOptions) -> Result<Expr, ParseError> {
-    parse_within(text, options, &mut Budget::new())
-}
-
-/// As [`parse`], its regular expressions being compiled out of what is left of a budget.
-pub fn parse_within(
-    text: &str,
-    options: &ParseOptions,
-    patterns: &mut Budget,
-) -> Result<Expr, ParseError> {
-    let tokens = tokenise(text);
+    let (tokens, patterns) = (tokenise(text), &mut Budget::new());
     let mut parser =
         Parser { text, tokens, at: 0, depth: 0, operators: 0, options: *options, patterns };
     parser.query().map_err(|fault| fault.located(text))
+}
+
+/// Reads a series selector and nothing else: `up{job="x"}`.
+pub fn parse_selector(text: &str, patterns: &mut Budget) -> Result<Arc<Selector>, ParseError> {
+    let tokens = tokenise(text);
+    let options = ParseOptions::default();
+    let mut parser = Parser { text, tokens, at: 0, depth: 0, operators: 0, options, patterns };
+    parser.selector().map_err(|fault| fault.located(text))
 }
 
 /// A problem at some bytes, before they are counted into line and column.
@@ -185,7 +186,7 @@ struct Parser<'a> {
 impl Parser<'_> {
     fn query(&mut self) -> Result<Expr, Fault> {
         if *self.peek() == TokenKind::End {
-            return Err(Fault::new(self.span(), "no expression found in input"));
+            return Err(Fault::new(Span::default(), "no expression found in input"));
         }
         let tree = self.expression(OR)?;
         if *self.peek() != TokenKind::End {
@@ -193,6 +194,26 @@ impl Parser<'_> {
         }
         check::selectors(&tree.expr)?;
         Ok(tree.expr)
+    }
+
+    fn selector(&mut self) -> Result<Arc<Selector>, Fault> {
+        let span = self.span();
+        let tree = match *self.peek() {
+            TokenKind::Symbol("{") => self.vector_selector(None)?,
+            TokenKind::Word(word) if Self::names_metric(word) => {
+                self.advance();
+                self.vector_selector(Some((word, span)))?
+            }
+            _ => return Err(self.unexpected("", "")),
+        };
+        if *self.peek() != TokenKind::End {
+            return Err(self.unexpected("", ""));
+        }
+        check::selectors(&tree.expr)?;
+        let ExprKind::Vector(vector) = tree.expr.kind else {
+            unreachable!("a vector selector was read");
+        };
+        Ok(vector.selector)
     }
 
     /// An expression of operators that bind at least as tightly as `loosest`.

@@ -54,7 +54,7 @@ fn unescape(text: &str, quote: char, bytes: &mut Vec<u8>) -> Result<usize, Strin
     };
     let digits = text.get(skip..skip + digits).ok_or_else(unfinished)?;
     if let Some(other) = digits.chars().find(|c| !c.is_digit(radix)) {
-        return Err(format!("unknown escape sequence {other:?}"));
+        return Err(unknown_escape(other));
     }
     let code = u32::from_str_radix(digits, radix).map_err(|_| unfinished())?;
     if matches!(letter, 'u' | 'U') {
@@ -65,6 +65,11 @@ fn unescape(text: &str, quote: char, bytes: &mut Vec<u8>) -> Result<usize, Strin
         bytes.push(byte);
     }
     Ok(skip + digits.len())
+}
+
+/// As Go's `%#U` shows the character.
+fn unknown_escape(letter: char) -> String {
+    format!("unknown escape sequence U+{:04X} '{letter}'", u32::from(letter))
 }
 
 fn simple_escape(letter: char, quote: char) -> Result<u8, String> {
@@ -79,7 +84,7 @@ fn simple_escape(letter: char, quote: char) -> Result<u8, String> {
         '\\' => b'\\',
         '"' if quote == '"' => b'"',
         '\'' if quote == '\'' => b'\'',
-        _ => return Err(format!("unknown escape sequence {letter:?}")),
+        _ => return Err(unknown_escape(letter)),
     })
 }
 
@@ -170,9 +175,9 @@ mod tests {
             (r#""a"#, "unterminated quoted string"),
             ("\"a\nb\"", "unterminated quoted string"),
             ("`a", "unterminated raw string"),
-            (r#""\q""#, "unknown escape sequence 'q'"),
-            (r#""\'""#, "unknown escape sequence '\\''"),
-            (r#""\xg0""#, "unknown escape sequence 'g'"),
+            (r#""\q""#, "unknown escape sequence U+0071 'q'"),
+            (r#""\'""#, "unknown escape sequence U+0027 '''"),
+            (r#""\xg0""#, "unknown escape sequence U+0067 'g'"),
             (r#""\x4"#, "escape sequence not terminated"),
             (r#""\"#, "escape sequence not terminated"),
             (r#""\400""#, "octal escape sequence over 255"),

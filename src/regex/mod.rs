@@ -52,6 +52,17 @@ impl Default for Budget {
     }
 }
 
+/// Why a pattern is refused, in one line.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum PatternError {
+    /// It is no RE2.
+    #[error("{0}")]
+    Bad(String),
+    /// It, or all of one query together, would take more than allowed.
+    #[error("{0}")]
+    TooLarge(String),
+}
+
 /// A compiled pattern that remembers how it was written.
 #[derive(Clone)]
 pub struct Pattern {
@@ -84,11 +95,11 @@ impl Pattern {
     /// Compiles an RE2 pattern that must match the whole text; `.` matches newlines. The error is
     /// one line, ready to be put behind a position.
     pub fn new(source: &str) -> Result<Pattern, String> {
-        Pattern::within(source, &mut Budget::new())
+        Pattern::within(source, &mut Budget::new()).map_err(|error| error.to_string())
     }
 
     /// As [`Pattern::new`], out of what is left of a budget.
-    pub fn within(source: &str, budget: &mut Budget) -> Result<Pattern, String> {
+    pub fn within(source: &str, budget: &mut Budget) -> Result<Pattern, PatternError> {
         let anchor = |pattern| format!("^(?s:{pattern})$");
         let matcher = match simple(source) {
             Some(matcher) => matcher,
@@ -100,7 +111,8 @@ impl Pattern {
     /// Compiles an RE2 pattern that may match anywhere, as the template functions `match` and
     /// `reReplaceAll` use it; `.` does not match a newline unless the pattern says `(?s)`.
     pub fn unanchored(source: &str) -> Result<Pattern, String> {
-        let compiled = compile(source, &mut Budget::new(), |pattern| pattern)?;
+        let compiled = compile(source, &mut Budget::new(), |pattern| pattern);
+        let compiled = compiled.map_err(|error| error.to_string())?;
         Ok(Pattern { source: source.to_owned(), matcher: Matcher::Unanchored(compiled) })
     }
 
@@ -174,11 +186,13 @@ fn compile(
     source: &str,
     budget: &mut Budget,
     wrap: impl FnOnce(String) -> String,
-) -> Result<regex::Regex, String> {
-    let bad = |problem: &str| format!("bad regular expression `{}`: {problem}", cut(source));
+) -> Result<regex::Regex, PatternError> {
+    let named = |problem: &str| format!("bad regular expression `{}`: {problem}", cut(source));
+    let bad = |problem: &str| PatternError::Bad(named(problem));
+    let large = |problem: &str| PatternError::TooLarge(named(problem));
     if source.len() > MAX_SOURCE_BYTES {
         let problem = format!("{} bytes long; at most {MAX_SOURCE_BYTES}", source.len());
-        return Err(bad(&problem));
+        return Err(large(&problem));
     }
     let translated = translate::translate(source).map_err(|problem| bad(&cut(&problem)))?;
     let pattern = wrap(translated);
@@ -187,7 +201,7 @@ fn compile(
             let most = Budget::BYTES >> 20;
             let problem =
                 format!("the patterns of one query take more than {most} MiB when compiled");
-            return Err(bad(&problem));
+            return Err(large(&problem));
         }
         let compiled = regex::RegexBuilder::new(&pattern)
             .size_limit(size)
@@ -203,7 +217,7 @@ fn compile(
         }
     }
     let most = MAX_COMPILED_BYTES >> 20;
-    Err(bad(&format!("it takes more than {most} MiB when compiled")))
+    Err(large(&format!("it takes more than {most} MiB when compiled")))
 }
 
 /// So much of a text as a message needs, to know it again.

@@ -1,5 +1,6 @@
 //! Functions of labels, and order: `label_replace`, `label_join`, `absent`, `sort*`.
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
 
 use super::super::ast::{Call, Expr, ExprKind};
@@ -9,7 +10,7 @@ use super::error::EvalError;
 use super::float::nan_first;
 use super::names::{Collisions, settled, unique};
 use crate::base::{Labels, LabelsBuilder, METRIC_NAME, excerpt};
-use crate::regex::Pattern;
+use crate::regex::{Pattern, PatternError};
 use crate::window::MatchOp;
 
 /// The longest value a function may give a label. Prometheus has no bound; texts that people and
@@ -24,9 +25,12 @@ impl<'a> Engine<'a> {
         };
         let (dst, replacement) = (self.text(dst)?, self.text(replacement)?);
         let (src, regex) = (self.text(src)?, self.text(regex)?);
-        let pattern = Pattern::within(regex, &mut self.patterns).map_err(|why| {
-            let regex = excerpt(regex);
-            let text = format!("invalid regular expression in label_replace(): {regex}: {why}");
+        let pattern = Pattern::within(regex, &mut self.patterns).map_err(|error| {
+            let what = match &error {
+                PatternError::Bad(_) => excerpt(regex),
+                PatternError::TooLarge(why) => Cow::Borrowed(why.as_str()),
+            };
+            let text = format!("invalid regular expression in label_replace(): {what}");
             EvalError::execution(text)
         })?;
         if dst.is_empty() {

@@ -85,8 +85,12 @@ impl Parser<'_> {
         let Token { kind: TokenKind::String(value), span } = self.advance() else {
             unreachable!("the next token was just seen to be a string");
         };
-        let mut pattern =
-            || Pattern::within(&value, self.patterns).map_err(|message| Fault::new(span, message));
+        // As in Prometheus, a bad pattern is a fault of the matcher as a whole.
+        let span = Span { start: start.start, end: span.end };
+        let mut pattern = || {
+            let compiled = Pattern::within(&value, self.patterns);
+            compiled.map_err(|error| Fault::new(span, error.to_string()))
+        };
         let op = match op {
             "=" => MatchOp::Equal,
             "!=" => MatchOp::NotEqual,
