@@ -164,11 +164,12 @@ impl Capture {
         let mut film = Film::default();
         let mut problems = self.problems.clone();
         for at in self.times() {
-            let body = self.body(at)?;
-            match reader.read(&mut cache, selection, &body) {
+            let named = |why: String| format!("{}: {why}", self.scrapes[&at].path().display());
+            let body = self.body(at).map_err(|why| format!("{why:#}"));
+            match body.and_then(|b| reader.read(&mut cache, selection, &b).map_err(named)) {
                 Ok(batch) => film.take(at, &batch),
                 Err(why) => {
-                    problems.push(format!("{}: {why}", self.scrapes[&at].path().display()));
+                    problems.push(why);
                     film.end_all();
                 }
             }
@@ -327,13 +328,21 @@ mod tests {
         fs::write(path("1000.txt"), "a{x=\"1\"} 1\nb 7 1500\nskipped 1\n").expect("written");
         fs::write(path("3000.txt"), "b 8 2500\n").expect("written");
         fs::write(path("4000.txt"), "b } 9\n").expect("written");
+        // A disk that was full, or a copy that was cut.
+        fs::write(path("5000.txt.gz"), &fs::read(path("2000.txt.gz")).expect("read")[..12])
+            .expect("written");
+        pack(&path("6000.txt.gz"), "b 9\n");
         fs::write(path("README.md"), "not a scrape").expect("written");
         let capture = Capture::open(dir.path()).expect("opens");
-        assert_eq!(capture.times().map(|at| at.0).collect::<Vec<_>>(), [1000, 2000, 3000, 4000]);
+        assert_eq!(
+            capture.times().map(|at| at.0).collect::<Vec<_>>(),
+            [1000, 2000, 3000, 4000, 5000, 6000]
+        );
         let only = Selection::only(["a".to_owned(), "b".to_owned()], Vec::new());
         let target = Labels::from_pairs([("job", "capture")]);
         let (read, problems) = capture.read(&only, &target).expect("reads");
-        assert_eq!(problems.len(), 1, "{problems:?}");
+        assert_eq!(problems.len(), 2, "{problems:?}");
+        assert!(problems[1].contains("5000.txt.gz: "), "{problems:?}");
         assert!(problems[0].contains("4000.txt: "), "{problems:?}");
         let all = Span { after: Timestamp(0), upto: Timestamp(9000) };
         let found = read.select(&Selector::new(Vec::new()), all);
@@ -348,7 +357,7 @@ mod tests {
             shown,
             [
                 "a{job=\"capture\", x=\"1\"} 1000=1 2000=2 2001=NaN",
-                "b{job=\"capture\"} 1500=7 2500=8 2501=NaN"
+                "b{job=\"capture\"} 1500=7 2500=8 2501=NaN 6000=9"
             ]
         );
     }

@@ -4,6 +4,7 @@
 //! thing by the same word. Nothing here does I/O, reads a clock or knows a metric's name.
 
 mod change;
+mod excerpt;
 mod hash;
 mod ids;
 mod labels;
@@ -13,6 +14,7 @@ mod suggest;
 mod time;
 
 pub use change::{Batch, Change, Receipt, Table};
+pub use excerpt::excerpt;
 pub use hash::{HashMap, HashSet, fingerprint};
 pub use ids::{DeliveryId, RuleId, TargetId};
 pub use labels::{Labels, LabelsBuilder, METRIC_NAME, is_label_name, is_metric_name};

@@ -9,19 +9,21 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::response::Response;
 use serde::Serialize;
+use tokio::time::Instant;
 
-use super::backend::{QueryRequest, QueryTimes, Turn};
+use super::backend::{QueryRequest, QueryTimes};
 use super::error::{ApiError, ErrorKind};
 use super::format::{self, Notes};
 use super::input_api::{Row, row};
 use super::params::Params;
+use super::parsing;
 use super::rule_api::{Seconds, Timed};
 use super::{QUERY_TIMEOUT, Server, Shared};
 use crate::alerts::Change;
 use crate::base::{Labels, closest, format_value};
 use crate::engine::{Evaluation, GroupView, RuleView};
 use crate::promql::eval::{Traced, Value};
-use crate::promql::{ParseOptions, parse};
+use crate::promql::{ParseError, ParseOptions, parse};
 
 /// Values shown of one part.
 const MAX_VALUES: usize = 10;
@@ -173,8 +175,12 @@ async fn parts(
 ) -> Result<Vec<Part>, ApiError> {
     // What rules may use was settled when they were loaded.
     let options = ParseOptions { experimental_functions: true };
-    let expr = parse(&rule.query, &options)
-        .map_err(|error| ApiError::new(ErrorKind::Internal, error.to_string()))?;
+    let (text, deadline) = (rule.query.clone(), Instant::now() + QUERY_TIMEOUT);
+    let read = move || {
+        let internal = |error: ParseError| ApiError::new(ErrorKind::Internal, error.to_string());
+        parse(&text, &options).map_err(internal)
+    };
+    let (expr, turn) = parsing::in_turn(server, deadline, read).await?;
     let request = QueryRequest {
         text: rule.query.clone(),
         expr,
@@ -182,10 +188,6 @@ async fn parts(
         lookback: None,
         timeout: QUERY_TIMEOUT,
     };
-    let late = |_| ApiError::new(ErrorKind::Timeout, "query timed out in query queue");
-    let turn = Arc::clone(&server.queries).acquire_owned();
-    let turn = tokio::time::timeout(QUERY_TIMEOUT, turn).await.map_err(late)?;
-    let turn = Turn::new(turn.expect("nobody closes the semaphore"));
     let traced = server.backend.trace(request, turn).await?;
     Ok(traced.into_iter().map(part).collect())
 }

@@ -49,7 +49,7 @@ fn write_result(value: &Value, at: Timestamp, max_bytes: usize) -> Result<Vec<u8
     match value {
         Value::Scalar(number) => {
             out.extend_from_slice(b"\"scalar\",\"result\":");
-            write_point(&mut out, at, &format_value(*number));
+            write_point(&mut out, at, &fixed_form(*number));
         }
         Value::String(text) => {
             out.extend_from_slice(b"\"string\",\"result\":");
@@ -147,6 +147,12 @@ fn write_json(out: &mut Vec<u8>, value: &impl Serialize) {
     serde_json::to_writer(out, value).expect("memory takes it, and every map has text keys");
 }
 
+/// Go's `FormatFloat(value, 'f', -1, 64)`: how a number that is no series is written.
+fn fixed_form(value: f64) -> String {
+    // Rust's shortest notation has no exponent either.
+    if value.is_finite() { value.to_string() } else { format_value(value) }
+}
+
 /// Go's `FormatFloat(value, 'e', -1, 64)`: how `/alerts` writes values.
 pub(super) fn exponent_form(value: f64) -> String {
     if !value.is_finite() {
@@ -188,6 +194,29 @@ mod tests {
         for (value, want) in cases {
             assert_eq!(exponent_form(value), want);
         }
+    }
+
+    #[test]
+    fn numbers_have_no_exponent_outside_series() {
+        let cases = [
+            (2.0, "2"),
+            (1e21, "1000000000000000000000"),
+            (1e-7, "0.0000001"),
+            (-0.0, "-0"),
+            (f64::NAN, "NaN"),
+            (f64::NEG_INFINITY, "-Inf"),
+        ];
+        for (value, want) in cases {
+            let written = |value: &Value| {
+                let bytes = write_result(value, Timestamp(0), 1000).expect("is small");
+                String::from_utf8(bytes).expect("is text")
+            };
+            let scalar = written(&Value::Scalar(value));
+            assert!(scalar.ends_with(&format!("[0,\"{want}\"]}}")), "{scalar}");
+        }
+        let vector = Value::Vector(vec![(Labels::empty(), 1e21)]);
+        let bytes = write_result(&vector, Timestamp(0), 1000).expect("is small");
+        assert!(String::from_utf8(bytes).expect("is text").contains("\"1e+21\""));
     }
 
     #[test]

@@ -3,16 +3,17 @@
 use std::collections::BTreeSet;
 
 use axum::extract::{Path, State};
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use super::backend::{SeriesAnswer, SeriesRequest};
 use super::error::ApiError;
 use super::format::{self, Notes};
 use super::params::Params;
+use super::parsing;
 use super::query_api::TRUNCATED;
-use super::{Server, Shared};
-use crate::base::is_label_name;
+use super::{Server, Shared, status_api};
+use crate::base::{excerpt, is_label_name};
 
 pub(super) async fn labels(
     State(server): State<Shared>,
@@ -30,10 +31,15 @@ pub(super) async fn label_values(
     Path(name): Path<String>,
     params: Params,
 ) -> Result<Response, ApiError> {
+    if name.is_empty() {
+        return Ok(status_api::not_found().await.into_response());
+    }
     let name = match unescaped(&name) {
         Some(name) => name,
         None if is_label_name(&name) => name,
-        None => return Err(ApiError::bad_data(format!("invalid label name: {name:?}"))),
+        None => {
+            return Err(ApiError::bad_data(format!("invalid label name: {:?}", excerpt(&name))));
+        }
     };
     let limit = params.limit("limit")?;
     let found = find(&server, &params).await?;
@@ -79,9 +85,9 @@ fn unescaped(name: &str) -> Option<String> {
 
 async fn find(server: &Server, params: &Params) -> Result<SeriesAnswer, ApiError> {
     let (start, end) = (params.optional_time("start")?, params.optional_time("end")?);
-    let selectors = params.selectors()?;
+    let selectors = parsing::selectors(server, params).await?;
     if start.zip(end).is_some_and(|(start, end)| end < start) {
-        return Err(ApiError::parameter("end", "end timestamp must not be before start time"));
+        return Ok(SeriesAnswer::default());
     }
     server.backend.series(SeriesRequest { selectors, start, end }).await
 }

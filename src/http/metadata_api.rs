@@ -13,6 +13,7 @@ use super::Shared;
 use super::error::ApiError;
 use super::format::{self, Notes};
 use super::params::Params;
+use super::parsing;
 use crate::base::Labels;
 use crate::exposition::Metadata;
 
@@ -61,7 +62,7 @@ pub(super) async fn of_targets(
     params: Params,
 ) -> Result<Response, ApiError> {
     let limit = read_limit(&params, "limit", |limit| limit >= 0)?;
-    let selector = params.optional_selector("match_target")?;
+    let selector = parsing::optional_selector(&server, &params, "match_target").await?;
     let view = server.backend.view();
     let targets = view
         .targets

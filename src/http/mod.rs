@@ -2,7 +2,8 @@
 //!
 //! Handlers read parameters, ask a [`Backend`] and write the answer in Prometheus's shapes and
 //! words, so that what works against Prometheus works here. Queries are parsed here, where their
-//! errors belong to a parameter; evaluating them is the backend's part, off this module's threads.
+//! errors belong to a parameter, and off the threads that serve; evaluating them is the backend's
+//! part.
 //!
 //! Everything is bounded: connections, the time a request may take to arrive and to be answered,
 //! its body, queries at once, the size of an answer. It holds no lock, keeps no state between
@@ -21,6 +22,7 @@ mod listen;
 mod metadata_api;
 mod outbox_api;
 mod params;
+mod parsing;
 mod plan_api;
 mod query_api;
 mod receipt_api;

@@ -12,9 +12,9 @@ use axum::http::{HeaderMap, Method, header};
 
 use super::Server;
 use super::error::ApiError;
-use crate::base::{Timestamp, parse_duration, parse_rfc3339};
-use crate::promql::ast::{Expr, ExprKind};
-use crate::promql::{ParseOptions, parse};
+use crate::base::{Timestamp, excerpt, parse_duration, parse_rfc3339};
+use crate::promql;
+use crate::regex::Budget;
 use crate::window::Selector;
 
 /// Times further from 1970 than this (some 73 million years) are refused, so that arithmetic on
@@ -84,15 +84,13 @@ impl Params {
         parse_millis(self.get(name)).map_err(|why| ApiError::parameter(name, why))
     }
 
-    /// A duration above zero that may be absent.
+    /// A duration that may be absent; one below zero is zero.
     pub(super) fn optional_duration(&self, name: &str) -> Result<Option<Duration>, ApiError> {
         if self.get(name).is_empty() {
             return Ok(None);
         }
-        match u64::try_from(self.duration_millis(name)?) {
-            Ok(millis) if millis > 0 => Ok(Some(Duration::from_millis(millis))),
-            _ => Err(ApiError::parameter(name, "the duration must be above zero")),
-        }
+        let millis = u64::try_from(self.duration_millis(name)?).unwrap_or(0);
+        Ok(Some(Duration::from_millis(millis)))
     }
 
     /// `limit`: how many results at most; absent or 0 is no limit.
@@ -102,36 +100,16 @@ impl Params {
             return Ok(usize::MAX);
         }
         let number: i64 = text.parse().map_err(|_| {
-            ApiError::parameter(name, format!("strconv.Atoi: parsing {text:?}: invalid syntax"))
+            ApiError::parameter(
+                name,
+                format!("strconv.Atoi: parsing {:?}: invalid syntax", excerpt(text)),
+            )
         })?;
         match usize::try_from(number) {
             Ok(0) => Ok(usize::MAX),
             Ok(limit) => Ok(limit),
             Err(_) => Err(ApiError::parameter(name, "limit must be non-negative")),
         }
-    }
-
-    /// `query`, parsed.
-    pub(super) fn expr(&self, options: &ParseOptions) -> Result<Expr, ApiError> {
-        parse(self.get("query"), options).map_err(|error| ApiError::parameter("query", error))
-    }
-
-    /// A selector that may be absent. Unlike `match[]` it may select everything.
-    pub(super) fn optional_selector(&self, name: &str) -> Result<Option<Arc<Selector>>, ApiError> {
-        match self.get(name) {
-            "" | "{}" => Ok(None),
-            text => match parse_selector(text) {
-                Ok(selector) => Ok(Some(selector)),
-                Err(why) => Err(ApiError::parameter(name, why)),
-            },
-        }
-    }
-
-    /// Every `match[]`, parsed.
-    pub(super) fn selectors(&self) -> Result<Vec<Arc<Selector>>, ApiError> {
-        self.all("match[]")
-            .map(|text| parse_selector(text).map_err(|why| ApiError::parameter("match[]", why)))
-            .collect()
     }
 }
 
@@ -141,37 +119,45 @@ fn parse_time(text: &str) -> Result<Timestamp, String> {
     seconds
         .map(Timestamp::from_seconds)
         .or_else(|| parse_rfc3339(text))
-        .ok_or_else(|| format!("cannot parse {text:?} to a valid timestamp"))
+        .ok_or_else(|| format!("cannot parse {:?} to a valid timestamp", excerpt(text)))
 }
 
-/// Seconds, or Prometheus's notation; in milliseconds.
+/// Seconds, or Prometheus's notation; in milliseconds. Go makes whole nanoseconds of seconds, and
+/// the engine whole milliseconds of those: what is less than one is cut off.
 fn parse_millis(text: &str) -> Result<i64, String> {
+    let shown = excerpt(text);
     if let Ok(seconds) = text.parse::<f64>() {
-        if seconds.abs() < MAX_SECONDS {
-            return Ok(Timestamp::from_seconds(seconds).as_millis());
+        let nanoseconds = seconds * 1e9;
+        if nanoseconds.abs() < i64::MAX as f64 {
+            return Ok(nanoseconds as i64 / 1_000_000);
         }
-        return Err(format!("cannot parse {text:?} to a valid duration. It overflows int64"));
+        return Err(format!("cannot parse {shown:?} to a valid duration. It overflows int64"));
     }
     let duration =
-        parse_duration(text).map_err(|_| format!("cannot parse {text:?} to a valid duration"))?;
+        parse_duration(text).map_err(|_| format!("cannot parse {shown:?} to a valid duration"))?;
     Ok(i64::try_from(duration.as_millis()).expect("parse_duration keeps far below 2^63"))
 }
 
-/// A bare series selector.
-fn parse_selector(text: &str) -> Result<Arc<Selector>, String> {
+/// Bare series selectors, all out of one budget for patterns.
+pub(super) fn read_selectors(
+    parameter: &str,
+    texts: &[String],
+) -> Result<Vec<Arc<Selector>>, ApiError> {
+    let mut patterns = Budget::new();
+    let read = |text: &String| {
+        parse_selector(text, &mut patterns).map_err(|why| ApiError::parameter(parameter, why))
+    };
+    texts.iter().map(read).collect()
+}
+
+fn parse_selector(text: &str, patterns: &mut Budget) -> Result<Arc<Selector>, String> {
     const EMPTY: &str = "must contain at least one non-empty matcher";
-    let expr = parse(text, &ParseOptions::default()).map_err(|error| {
+    promql::parse_selector(text, patterns).map_err(|error| {
         if error.message.ends_with(EMPTY) {
             return format!("match[] {EMPTY}");
         }
         error.to_string()
-    })?;
-    match expr.kind {
-        ExprKind::Vector(vector) if vector.offset.is_none() && vector.at.is_none() => {
-            Ok(vector.selector)
-        }
-        _ => Err("1:1: parse error: expected a series selector like up{job=\"x\"}".to_owned()),
-    }
+    })
 }
 
 #[cfg(test)]
@@ -200,10 +186,19 @@ mod tests {
 
     #[test]
     fn durations_are_seconds_or_units() {
-        let cases =
-            [("15", Ok(15_000)), ("0.25", Ok(250)), ("1m30s", Ok(90_000)), ("-3", Ok(-3000))];
+        let cases = [
+            ("15", 15_000),
+            ("0.25", 250),
+            ("1m30s", 90_000),
+            ("-3", -3000),
+            ("1.0005", 1000),
+            ("1.0009999", 1000),
+            ("-1.9999", -1999),
+            ("0.29", 290),
+            ("0.0009", 0),
+        ];
         for (text, want) in cases {
-            assert_eq!(parse_millis(text), want, "{text}");
+            assert_eq!(parse_millis(text), Ok(want), "{text}");
         }
         assert_eq!(parse_millis("x"), Err("cannot parse \"x\" to a valid duration".to_owned()));
         assert!(parse_millis("1e30").is_err_and(|why| why.contains("overflows")));
@@ -212,9 +207,19 @@ mod tests {
 
     #[test]
     fn only_plain_selectors_select() {
+        let parse_selector = |text| parse_selector(text, &mut Budget::new());
         assert!(parse_selector("up{job=~\"a.*\"}").is_ok());
-        for text in ["up offset 5m", "up @ 0", "up[5m]", "sum(up)", "1", ""] {
-            assert!(parse_selector(text).is_err(), "{text}");
+        let refused = [
+            ("up offset 5m", "1:4: parse error: unexpected <offset>"),
+            ("up @ 0", "1:4: parse error: unexpected \"@\""),
+            ("up[5m]", "1:3: parse error: unexpected \"[\""),
+            ("sum(up)", "1:4: parse error: unexpected \"(\""),
+            ("1", "1:1: parse error: unexpected number \"1\""),
+            ("", "1:1: parse error: unexpected end of input"),
+            ("v{", "1:3: parse error: unexpected end of input inside braces"),
+        ];
+        for (text, want) in refused {
+            assert_eq!(parse_selector(text).expect_err(text), want, "{text}");
         }
         assert_eq!(
             parse_selector("{a=~\".*\"}").expect_err("selects everything"),

@@ -1,19 +1,21 @@
 //! `/api/v1/query`, `query_range`, `format_query`, `parse_query`, `query_exemplars`.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::State;
 use axum::response::Response;
+use tokio::time::{Instant, timeout_at};
 
 use super::backend::{QueryAnswer, QueryRequest, QueryTimes, Turn};
 use super::error::{ApiError, ErrorKind};
 use super::format::{self, Notes};
 use super::params::Params;
+use super::parsing::{self, late};
 use super::{QUERY_TIMEOUT, Server, Shared, tree};
 use crate::base::Timestamp;
-use crate::promql::ast::ValueType;
+use crate::promql::ast::{Expr, ValueType};
 use crate::promql::eval::{Steps, Value};
+use crate::promql::layout;
 
 /// Prometheus's bound on steps per series: enough for one point a minute over a week, or one per
 /// pixel of any screen.
@@ -30,8 +32,10 @@ pub(super) async fn query(
         Some(at) => at,
         None => server.backend.now(),
     };
-    let request = read_request(&server, &params, QueryTimes::Instant(at))?;
-    answer(&server, request, at, limit).await
+    let limits = read_limits(&params)?;
+    let (expr, turn) = parsing::query(&server, &params, limits.deadline).await?;
+    let request = limits.request(&params, expr, QueryTimes::Instant(at));
+    answer(&server, (request, turn), limits.deadline, at, limit).await
 }
 
 pub(super) async fn query_range(
@@ -40,39 +44,63 @@ pub(super) async fn query_range(
 ) -> Result<Response, ApiError> {
     let limit = params.limit("limit")?;
     let steps = read_steps(&params)?;
-    let request = read_request(&server, &params, QueryTimes::Range(steps))?;
-    let kind = request.expr.value_type();
+    let limits = read_limits(&params)?;
+    let (expr, turn) = parsing::query(&server, &params, limits.deadline).await?;
+    let kind = expr.value_type();
     if !matches!(kind, ValueType::Scalar | ValueType::Vector) {
         return Err(ApiError::bad_data(format!(
             "invalid expression type \"{kind}\" for range query, must be Scalar or instant Vector"
         )));
     }
-    answer(&server, request, steps.end, limit).await
+    let request = limits.request(&params, expr, QueryTimes::Range(steps));
+    answer(&server, (request, turn), limits.deadline, steps.end, limit).await
 }
 
-/// There are none, and Grafana asks.
-pub(super) async fn exemplars() -> Response {
-    format::success(&[(); 0], &Notes::default())
+/// There are none, and Grafana asks; what it asks is checked all the same.
+pub(super) async fn exemplars(
+    State(server): State<Shared>,
+    params: Params,
+) -> Result<Response, ApiError> {
+    let (start, end) = (params.optional_time("start")?, params.optional_time("end")?);
+    if start.zip(end).is_some_and(|(start, end)| end < start) {
+        return Err(ApiError::bad_data("end timestamp must not be before start timestamp"));
+    }
+    // As there, without the name of the parameter.
+    let unnamed =
+        |error: ApiError| match error.message.strip_prefix(r#"invalid parameter "query": "#) {
+            Some(why) => ApiError::bad_data(why),
+            None => error,
+        };
+    parsing::shown(&server, &params, |_| Ok(())).await.map_err(unnamed)?;
+    Ok(format::success(&[(); 0], &Notes::default()))
 }
 
 pub(super) async fn format_query(
     State(server): State<Shared>,
     params: Params,
 ) -> Result<Response, ApiError> {
-    let expr = params.expr(&server.options.promql)?;
-    Ok(format::success(&expr.to_string(), &Notes::default()))
+    let written = params.get("query").to_owned();
+    let lay_out = move |expr: Expr| {
+        let why = "the query takes more than 4 MiB when it is laid out";
+        layout(&expr, &written).ok_or_else(|| ApiError::parameter("query", why))
+    };
+    let text = parsing::shown(&server, &params, lay_out).await?;
+    Ok(format::success(&text, &Notes::default()))
 }
 
 pub(super) async fn parse_query(
     State(server): State<Shared>,
     params: Params,
 ) -> Result<Response, ApiError> {
-    let expr = params.expr(&server.options.promql)?;
-    if expr.height() > tree::MAX_LEVELS {
-        let message = format!("a tree of more than {} levels is not shown", tree::MAX_LEVELS);
-        return Err(ApiError::parameter("query", message));
-    }
-    Ok(format::success(&tree::of(&expr), &Notes::default()))
+    let show = |expr: Expr| {
+        if expr.height() > tree::MAX_LEVELS {
+            let message = format!("a tree of more than {} levels is not shown", tree::MAX_LEVELS);
+            return Err(ApiError::parameter("query", message));
+        }
+        Ok(tree::of(&expr))
+    };
+    let tree = parsing::shown(&server, &params, show).await?;
+    Ok(format::success(&tree, &Notes::default()))
 }
 
 fn read_steps(params: &Params) -> Result<Steps, ApiError> {
@@ -96,37 +124,40 @@ fn read_steps(params: &Params) -> Result<Steps, ApiError> {
     Ok(Steps { start, end, step: Duration::from_millis(step.unsigned_abs()) })
 }
 
-fn read_request(
-    server: &Server,
-    params: &Params,
-    times: QueryTimes,
-) -> Result<QueryRequest, ApiError> {
+/// How long a query may take and how far back it looks.
+struct Limits {
+    timeout: Duration,
+    deadline: Instant,
+    lookback: Option<Duration>,
+}
+
+fn read_limits(params: &Params) -> Result<Limits, ApiError> {
     let timeout = params.optional_duration("timeout")?.unwrap_or(QUERY_TIMEOUT).min(QUERY_TIMEOUT);
-    let lookback = params.optional_duration("lookback_delta")?;
-    let expr = params.expr(&server.options.promql)?;
-    Ok(QueryRequest { text: params.get("query").to_owned(), expr, times, lookback, timeout })
+    // No time at all is over before a query has had its turn.
+    if timeout.is_zero() {
+        return Err(late("query queue"));
+    }
+    let lookback = params.optional_duration("lookback_delta")?.filter(|d| !d.is_zero());
+    Ok(Limits { timeout, deadline: Instant::now() + timeout, lookback })
+}
+
+impl Limits {
+    fn request(&self, params: &Params, expr: Expr, times: QueryTimes) -> QueryRequest {
+        let text = params.get("query").to_owned();
+        QueryRequest { text, expr, times, lookback: self.lookback, timeout: self.timeout }
+    }
 }
 
 async fn answer(
     server: &Server,
-    request: QueryRequest,
+    (request, turn): (QueryRequest, Turn),
+    deadline: Instant,
     at: Timestamp,
     limit: usize,
 ) -> Result<Response, ApiError> {
-    let timeout = request.timeout;
-    let late =
-        |place: &str| ApiError::new(ErrorKind::Timeout, format!("query timed out in {place}"));
-    let deadline = tokio::time::sleep(timeout);
-    tokio::pin!(deadline);
-    let turn = tokio::select! {
-        turn = Arc::clone(&server.queries).acquire_owned() => turn,
-        () = &mut deadline => return Err(late("query queue")),
-    };
-    let turn = Turn::new(turn.expect("nobody closes the semaphore"));
-    let QueryAnswer { mut value, warnings, infos } = tokio::select! {
-        answer = server.backend.query(request, turn) => answer?,
-        () = &mut deadline => return Err(late("expression evaluation")),
-    };
+    let answer = timeout_at(deadline, server.backend.query(request, turn)).await;
+    let QueryAnswer { mut value, warnings, infos } =
+        answer.map_err(|_| late("expression evaluation"))??;
     let mut notes = Notes { warnings, infos };
     if truncate(&mut value, limit) {
         notes.warnings.push(TRUNCATED.to_owned());

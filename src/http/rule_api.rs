@@ -8,10 +8,11 @@ use axum::response::Response;
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 
-use super::Shared;
 use super::error::ApiError;
 use super::format::{self, Notes, exponent_form};
 use super::params::Params;
+use super::parsing;
+use super::{Server, Shared};
 use crate::alerts::AlertState;
 use crate::base::{Labels, Timestamp};
 use crate::engine::{AlertingView, GroupView, Health, RuleView};
@@ -160,7 +161,7 @@ pub(super) async fn rules(
     State(server): State<Shared>,
     params: Params,
 ) -> Result<Response, ApiError> {
-    let filter = Filter::read(&params)?;
+    let filter = Filter::read(&server, &params).await?;
     let view = server.backend.view();
     let mut groups: Vec<Group<'_>> = view
         .groups
@@ -181,7 +182,7 @@ pub(super) async fn alerts(State(server): State<Shared>) -> Response {
 }
 
 impl<'a> Filter<'a> {
-    fn read(params: &'a Params) -> Result<Filter<'a>, ApiError> {
+    async fn read(server: &Server, params: &'a Params) -> Result<Filter<'a>, ApiError> {
         let kind = params.get("type");
         if !["", "alert", "record"].contains(&kind) {
             return Err(ApiError::parameter("type", format!("not supported value {kind:?}")));
@@ -196,7 +197,7 @@ impl<'a> Filter<'a> {
                 ));
             }
         };
-        Ok(Filter { params, selectors: params.selectors()?, exclude_alerts })
+        Ok(Filter { params, selectors: parsing::selectors(server, params).await?, exclude_alerts })
     }
 
     /// Whether groups left without rules are to be left out.

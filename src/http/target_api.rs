@@ -56,11 +56,12 @@ struct Alertmanager<'a> {
 
 pub(super) async fn targets(State(server): State<Shared>, params: Params) -> Response {
     let view = server.backend.view();
-    // As in Prometheus: any other word, and none, means both.
+    // As in Prometheus: another word means neither.
     let (active, dropped) = match params.get("state") {
         "active" => (true, false),
         "dropped" => (false, true),
-        _ => (true, true),
+        "any" | "" => (true, true),
+        _ => (false, false),
     };
     let pool = params.get("scrapePool");
     let of_pool = |target: &&TargetView| pool.is_empty() || target.job == pool;

@@ -20,6 +20,9 @@ pub(super) fn of(expr: &Expr) -> Value {
     match &expr.kind {
         ExprKind::Number(value) => json!({"type": "numberLiteral", "val": format_value(*value)}),
         ExprKind::String(text) => json!({"type": "stringLiteral", "val": text}),
+        ExprKind::Bytes(bytes) => {
+            json!({"type": "stringLiteral", "val": String::from_utf8_lossy(bytes)})
+        }
         ExprKind::Paren(inner) => json!({"type": "parenExpr", "expr": of(inner)}),
         ExprKind::Negate(inner) => json!({"type": "unaryExpr", "op": "-", "expr": of(inner)}),
         ExprKind::Vector(vector) => selector("vectorSelector", vector),

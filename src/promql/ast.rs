@@ -59,6 +59,8 @@ pub enum ExprKind {
     Number(f64),
     /// `"text"`, unescaped.
     String(String),
+    /// `"\xff"`, a text that is no UTF-8. No label can be one; it is a value and can be shown.
+    Bytes(Vec<u8>),
     /// `up{job="x"} offset 5m @ 0`
     Vector(VectorSelector),
     /// `up[5m]`
@@ -466,7 +468,7 @@ impl Expr {
     pub fn value_type(&self) -> ValueType {
         match &self.kind {
             ExprKind::Number(_) => ValueType::Scalar,
-            ExprKind::String(_) => ValueType::String,
+            ExprKind::String(_) | ExprKind::Bytes(_) => ValueType::String,
             ExprKind::Vector(_) | ExprKind::Aggregate(_) => ValueType::Vector,
             ExprKind::Matrix(_) | ExprKind::Subquery(_) => ValueType::Matrix,
             ExprKind::Call(call) => call.func.returns,
@@ -480,6 +482,7 @@ impl Expr {
         match &self.kind {
             ExprKind::Number(_)
             | ExprKind::String(_)
+            | ExprKind::Bytes(_)
             | ExprKind::Vector(_)
             | ExprKind::Matrix(_) => Vec::new(),
             ExprKind::Subquery(subquery) => vec![&subquery.expr],

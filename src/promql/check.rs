@@ -8,6 +8,7 @@ use super::ast::{
 };
 use super::functions::Function;
 use super::parser::Fault;
+use crate::base::excerpt;
 
 fn expect_type(expr: &Expr, wanted: ValueType, context: &str) -> Result<(), Fault> {
     let got = expr.value_type();
@@ -95,7 +96,8 @@ pub(super) fn binary(binary: &mut Binary, span: Span, op_span: Span) -> Result<(
     let matching = &binary.matching;
     let twice = matching.labels.iter().find(|label| matching.include.contains(label));
     if let Some(label) = twice.filter(|_| matching.on) {
-        let message = format!("label {label:?} must not occur in ON and GROUP clause at once");
+        let message =
+            format!("label {:?} must not occur in ON and GROUP clause at once", excerpt(label));
         return Err(Fault::new(op_span, message));
     }
     for (side, operand) in [(left, &binary.lhs), (right, &binary.rhs)] {

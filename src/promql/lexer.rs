@@ -8,7 +8,7 @@
 
 use super::ast::Span;
 use super::quoting;
-use crate::base::parse_duration;
+use crate::base::{excerpt, parse_duration};
 
 /// A token and where it stands.
 #[derive(Clone, PartialEq, Debug)]
@@ -28,6 +28,8 @@ pub(super) enum TokenKind<'a> {
     Duration(i64),
     /// A quoted text, unescaped.
     String(String),
+    /// A quoted text whose escapes make it no UTF-8.
+    Bytes(Vec<u8>),
     /// An operator or a bracket, as it is written.
     Symbol(&'static str),
     /// The end of the text.
@@ -45,14 +47,21 @@ const SYMBOLS: [&str; 24] = [
 /// The operators of native-histogram trimming, which this program does not know.
 const TRIM_SYMBOLS: [&str; 2] = ["</", ">/"];
 
+const EXTRA_PAREN: &str = "unexpected right parenthesis ')'";
+
 /// All tokens of a text; the last one is `End` or `Bad`.
 pub(super) fn tokenise(text: &str) -> Vec<Token<'_>> {
     let mut lexer = Lexer { text, at: 0, parens: 0, in_braces: false, in_brackets: false };
     let mut tokens = Vec::new();
     loop {
         lexer.skip_blanks();
-        let start = lexer.at;
+        let mut start = lexer.at;
         let kind = lexer.token().unwrap_or_else(TokenKind::Bad);
+        // Prometheus has taken this one before it complains, so it points behind it.
+        if matches!(&kind, TokenKind::Bad(message) if message == EXTRA_PAREN) {
+            lexer.at += 1;
+            start = lexer.at;
+        }
         let last = matches!(kind, TokenKind::End | TokenKind::Bad(_));
         tokens.push(Token { kind, span: Span { start, end: lexer.at } });
         if last {
@@ -132,9 +141,12 @@ impl<'a> Lexer<'a> {
     }
 
     fn string(&mut self, quote: char) -> Result<TokenKind<'a>, String> {
-        let (value, length) = quoting::unquote(self.rest(), quote)?;
+        let (value, length) = quoting::unquote_bytes(self.rest(), quote)?;
         self.at += length;
-        Ok(TokenKind::String(value))
+        Ok(match String::from_utf8(value) {
+            Ok(text) => TokenKind::String(text),
+            Err(error) => TokenKind::Bytes(error.into_bytes()),
+        })
     }
 
     fn symbol(&mut self, first: char) -> Result<TokenKind<'a>, String> {
@@ -176,6 +188,10 @@ impl<'a> Lexer<'a> {
                 "}"
             }
             Some("{") => return Err("unexpected left brace '{'".to_owned()),
+            None if first == '!' && self.rest().len() > 1 => {
+                let second = self.rest().chars().nth(1).unwrap_or(first);
+                return Err(format!("unexpected character after '!' inside braces: {second:?}"));
+            }
             _ => return Err(format!("unexpected character inside braces: {first:?}")),
         };
         self.at += symbol.len();
@@ -188,7 +204,7 @@ impl<'a> Lexer<'a> {
             "(" => self.parens += 1,
             ")" => {
                 let outer = self.parens.checked_sub(1);
-                self.parens = outer.ok_or("unexpected right parenthesis ')'")?;
+                self.parens = outer.ok_or(EXTRA_PAREN)?;
             }
             "{" => self.in_braces = true,
             "}" => return Err("unexpected right brace '}'".to_owned()),
@@ -219,7 +235,7 @@ impl<'a> Lexer<'a> {
         let plain = text.bytes().all(|b| b.is_ascii_digit() || b.is_ascii_lowercase());
         let kind = if !hex && plain && text.ends_with(['s', 'm', 'h', 'd', 'w', 'y']) {
             let duration = parse_duration(text)
-                .map_err(|_| format!("not a valid duration string: {text:?}"))?;
+                .map_err(|_| format!("not a valid duration string: {:?}", excerpt(text)))?;
             let millis = i64::try_from(duration.as_millis())
                 .expect("base::parse_duration bounds durations far below i64");
             TokenKind::Duration(millis)
@@ -249,7 +265,7 @@ fn is_decimal(text: &str) -> bool {
 /// Reads a number as Go's `strconv` reads a literal: integers by their prefix (`0x` hexadecimal,
 /// `0` octal), everything else as a float; single underscores may stand between digits.
 fn parse_number(text: &str) -> Result<f64, String> {
-    let bad = || format!("bad number or duration syntax: {text:?}");
+    let bad = || format!("bad number or duration syntax: {:?}", excerpt(text));
     let digit_at = |at: Option<usize>| {
         at.and_then(|at| text.as_bytes().get(at)).is_some_and(u8::is_ascii_alphanumeric)
     };
@@ -270,7 +286,10 @@ fn parse_number(text: &str) -> Result<f64, String> {
     }
     let number: f64 = plain.parse().map_err(|_| bad())?;
     if number.is_infinite() {
-        return Err(format!("error parsing number: {text} is out of range"));
+        return Err(format!(
+            "error parsing number: strconv.ParseFloat: parsing {:?}: value out of range",
+            excerpt(text)
+        ));
     }
     Ok(number)
 }
@@ -320,7 +339,10 @@ mod tests {
             ("2.5.", "bad number or duration syntax: \"2.5.\""),
             ("0deadbeef", "bad number or duration syntax: \"0deadbeef\""),
             ("0xfffffffffffffffff", "bad number or duration syntax: \"0xfffffffffffffffff\""),
-            ("1e999", "error parsing number: 1e999 is out of range"),
+            (
+                "1e999",
+                "error parsing number: strconv.ParseFloat: parsing \"1e999\": value out of range",
+            ),
             ("5m1h", "not a valid duration string: \"5m1h\""),
             ("99999999999y", "not a valid duration string: \"99999999999y\""),
             ("foo[5mm]", "not a valid duration string: \"5mm\""),

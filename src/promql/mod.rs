@@ -9,19 +9,22 @@ mod check;
 mod durations;
 pub mod eval;
 pub mod functions;
+mod layout;
 mod lexer;
 mod notation;
 mod parser;
 mod printer;
 mod quoting;
 mod reach;
+mod source;
 
 pub use durations::{QueryTimes, resolve, resolve_positive};
 pub use eval::{
     EvalError, EvalOptions, Evaluated, Memo, Steps, Traced, Value, instant, instant_with, range,
     trace,
 };
+pub use layout::layout;
 pub use notation::{NotationError, SeriesValues, parse_series};
-pub use parser::{MAX_DEPTH, ParseError, ParseOptions, parse};
+pub use parser::{MAX_DEPTH, ParseError, ParseOptions, parse, parse_selector};
 pub(crate) use quoting::{quote, unquote};
 pub use reach::{LOOKBACK, Reach, reach};

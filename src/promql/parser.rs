@@ -16,10 +16,15 @@ mod modifier;
 mod selector;
 
 use std::fmt;
+use std::sync::Arc;
 
 use super::ast::{Binary, BinaryOp, Expr, ExprKind, Span, ValueType};
 use super::check;
 use super::lexer::{Token, TokenKind, tokenise};
+use super::quoting::INVALID_TEXT;
+use crate::base::excerpt;
+use crate::regex::Budget;
+use crate::window::Selector;
 
 /// How deep an expression may nest: in brackets, calls, signs, and operators on the right of another
 /// (`a ^ b ^ c`). A chain to the left, `a or b or c`, is one level, up to [`MAX_OPERATORS`]. A debug build of the
@@ -68,9 +73,18 @@ impl std::error::Error for ParseError {}
 
 /// Reads a query. The tree is well-typed and its spans index `text`.
 pub fn parse(text: &str, options: &ParseOptions) -> Result<Expr, ParseError> {
+    let (tokens, patterns) = (tokenise(text), &mut Budget::new());
     let mut parser =
-        Parser { text, tokens: tokenise(text), at: 0, depth: 0, operators: 0, options: *options };
+        Parser { text, tokens, at: 0, depth: 0, operators: 0, options: *options, patterns };
     parser.query().map_err(|fault| fault.located(text))
+}
+
+/// Reads a series selector and nothing else: `up{job="x"}`.
+pub fn parse_selector(text: &str, patterns: &mut Budget) -> Result<Arc<Selector>, ParseError> {
+    let tokens = tokenise(text);
+    let options = ParseOptions::default();
+    let mut parser = Parser { text, tokens, at: 0, depth: 0, operators: 0, options, patterns };
+    parser.selector().map_err(|fault| fault.located(text))
 }
 
 /// A problem at some bytes, before they are counted into line and column.
@@ -164,13 +178,15 @@ struct Parser<'a> {
     depth: usize,
     operators: usize,
     options: ParseOptions,
+    /// What the regular expressions still to come may take.
+    patterns: &'a mut Budget,
 }
 
 /// Expressions: operators and what stands between them.
 impl Parser<'_> {
     fn query(&mut self) -> Result<Expr, Fault> {
         if *self.peek() == TokenKind::End {
-            return Err(Fault::new(self.span(), "no expression found in input"));
+            return Err(Fault::new(Span::default(), "no expression found in input"));
         }
         let tree = self.expression(OR)?;
         if *self.peek() != TokenKind::End {
@@ -178,6 +194,26 @@ impl Parser<'_> {
         }
         check::selectors(&tree.expr)?;
         Ok(tree.expr)
+    }
+
+    fn selector(&mut self) -> Result<Arc<Selector>, Fault> {
+        let span = self.span();
+        let tree = match *self.peek() {
+            TokenKind::Symbol("{") => self.vector_selector(None)?,
+            TokenKind::Word(word) if Self::names_metric(word) => {
+                self.advance();
+                self.vector_selector(Some((word, span)))?
+            }
+            _ => return Err(self.unexpected("", "")),
+        };
+        if *self.peek() != TokenKind::End {
+            return Err(self.unexpected("", ""));
+        }
+        check::selectors(&tree.expr)?;
+        let ExprKind::Vector(vector) = tree.expr.kind else {
+            unreachable!("a vector selector was read");
+        };
+        Ok(vector.selector)
     }
 
     /// An expression of operators that bind at least as tightly as `loosest`.
@@ -267,6 +303,10 @@ impl Parser<'_> {
                 self.advance();
                 Ok(Tree::leaf(ExprKind::String(text), span))
             }
+            TokenKind::Bytes(bytes) => {
+                self.advance();
+                Ok(Tree::leaf(ExprKind::Bytes(bytes), span))
+            }
             TokenKind::Symbol("(") => self.parenthesised(),
             TokenKind::Symbol("{") => self.vector_selector(None),
             TokenKind::Word(word) => self.named(word),
@@ -337,18 +377,20 @@ impl<'a> Parser<'a> {
     /// The error that the next token does not belong here: `unexpected X in C, expected E`.
     fn unexpected(&self, context: &str, expected: &str) -> Fault {
         let Token { kind, span } = &self.tokens[self.at];
-        let text = &self.text[span.start..span.end];
+        let text = excerpt(&self.text[span.start..span.end]);
         let found = match kind {
             TokenKind::Bad(message) => return Fault::new(*span, message.clone()),
+            // Labels, names and patterns are text.
+            TokenKind::Bytes(_) => return Fault::new(*span, INVALID_TEXT),
             TokenKind::End => "end of input".to_owned(),
-            TokenKind::Symbol(_) | TokenKind::Word(_) if BinaryOp::find(text).is_some() => {
+            TokenKind::Symbol(_) | TokenKind::Word(_) if BinaryOp::find(&text).is_some() => {
                 format!("<op:{}>", text.to_lowercase())
             }
             TokenKind::Symbol(symbol) => format!("\"{symbol}\""),
             TokenKind::Word(word) => match Keyword::find(word) {
                 Some(Keyword::Aggregation) => format!("<aggr:{}>", word.to_lowercase()),
                 Some(_) => format!("<{}>", word.to_lowercase()),
-                None => format!("identifier \"{word}\""),
+                None => format!("identifier \"{text}\""),
             },
             TokenKind::Number(_) => format!("number \"{text}\""),
             TokenKind::Duration(_) => format!("duration \"{text}\""),

@@ -8,92 +8,140 @@ use std::fmt::{self, Display, Formatter};
 
 use super::ast::{
     Aggregate, AtModifier, Binary, Call, DurationExpr, Expr, ExprKind, Group, Grouping, Matching,
-    Offset, Subquery, VectorSelector,
+    Offset, Span, Subquery, VectorSelector,
 };
 use super::parser::Keyword;
-use super::quoting::quote;
+use super::quoting::{quote, quote_bytes};
+use super::source;
 use crate::base::{METRIC_NAME, format_value, is_label_name, is_metric_name};
 use crate::window::{MatchOp, Matcher};
 
 impl Display for Expr {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        match &self.kind {
-            ExprKind::Number(number) => f.write_str(&format_value(*number)),
+        written(self, "").fmt(f)
+    }
+}
+
+/// An expression in one line. What the tree does not keep is read from the query's `text`, where
+/// there is one: a `+` in front, `5m` as a number, `{__name__="a"}` for `a`.
+pub(super) fn written<'a>(expr: &'a Expr, text: &'a str) -> Written<'a, Expr> {
+    Written { node: expr, text }
+}
+
+/// A node and the text its spans index; `""` if there is none.
+pub(super) struct Written<'a, T> {
+    node: &'a T,
+    text: &'a str,
+}
+
+impl Display for Written<'_, Expr> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Written { node, text } = *self;
+        f.write_str(&source::pluses(node, text))?;
+        match &node.kind {
+            ExprKind::Number(number) => match source::duration(node, text) {
+                Some(duration) => f.write_str(&duration),
+                None => f.write_str(&format_value(*number)),
+            },
             ExprKind::String(text) => f.write_str(&quote(text)),
+            ExprKind::Bytes(bytes) => f.write_str(&quote_bytes(bytes)),
             ExprKind::Vector(vector) => {
-                write_selector(f, vector, NamePlace::BeforeBraces)?;
+                write_selector(f, vector, NamePlace::of(node.span, text))?;
                 write_modifiers(f, vector.at, &vector.offset)
             }
             ExprKind::Matrix(matrix) => {
-                write_selector(f, &matrix.vector, NamePlace::BeforeBraces)?;
+                let place = NamePlace::of(matrix.vector_span, text);
+                write_selector(f, &matrix.vector, place)?;
                 write!(f, "[{}]", matrix.range)?;
                 write_modifiers(f, matrix.vector.at, &matrix.vector.offset)
             }
-            ExprKind::Subquery(subquery) => subquery.fmt(f),
-            ExprKind::Call(call) => call.fmt(f),
-            ExprKind::Aggregate(aggregate) => aggregate.fmt(f),
-            ExprKind::Binary(binary) => binary.fmt(f),
-            ExprKind::Negate(inner) => write!(f, "-{inner}"),
-            ExprKind::Paren(inner) => write!(f, "({inner})"),
+            ExprKind::Subquery(subquery) => {
+                write!(f, "{}{}", written(&subquery.expr, text), Bracket(subquery))
+            }
+            ExprKind::Call(call) => Written { node: call, text }.fmt(f),
+            ExprKind::Aggregate(aggregate) => {
+                write!(f, "{}(", AggregateHead(aggregate))?;
+                if let Some(param) = &aggregate.param {
+                    write!(f, "{}, ", written(param, text))?;
+                }
+                write!(f, "{})", written(&aggregate.expr, text))
+            }
+            ExprKind::Binary(binary) => Written { node: &**binary, text }.fmt(f),
+            ExprKind::Negate(inner) => write!(f, "-{}", written(inner, text)),
+            ExprKind::Paren(inner) => write!(f, "({})", written(inner, text)),
         }
     }
 }
 
-impl Display for Subquery {
+/// What follows the expression of a subquery.
+pub(super) struct Bracket<'a>(pub(super) &'a Subquery);
+
+impl Display for Bracket<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        write!(f, "{}[{}:", self.expr, self.range)?;
-        if let Some(step) = &self.step {
+        let Bracket(subquery) = self;
+        write!(f, "[{}:", subquery.range)?;
+        if let Some(step) = &subquery.step {
             write!(f, "{step}")?;
         }
         f.write_str("]")?;
-        write_modifiers(f, self.at, &self.offset)
+        write_modifiers(f, subquery.at, &subquery.offset)
     }
 }
 
-impl Display for Call {
+impl Display for Written<'_, Call> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        write!(f, "{}(", self.func.name)?;
-        for (at, arg) in self.args.iter().enumerate() {
+        let Written { node: call, text } = *self;
+        write!(f, "{}(", call.func.name)?;
+        for (at, arg) in call.args.iter().enumerate() {
             let separator = if at == 0 { "" } else { ", " };
             f.write_str(separator)?;
             match &arg.kind {
                 // The grammar of `info` asks for braces alone.
-                ExprKind::Vector(vector) if self.func.name == "info" && at == 1 => {
+                ExprKind::Vector(vector) if call.func.name == "info" && at == 1 => {
                     write_selector(f, vector, NamePlace::InBraces)?;
                     write_modifiers(f, vector.at, &vector.offset)?;
                 }
-                _ => write!(f, "{arg}")?,
+                _ => write!(f, "{}", written(arg, text))?,
             }
         }
         f.write_str(")")
     }
 }
 
-impl Display for Aggregate {
+/// `sum by (a) `, up to the parenthesis.
+pub(super) struct AggregateHead<'a>(pub(super) &'a Aggregate);
+
+impl Display for AggregateHead<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        f.write_str(self.op.name())?;
-        match &self.grouping {
-            Grouping::By(labels) if labels.is_empty() => {}
-            Grouping::By(labels) => write!(f, " by ({}) ", Names(labels))?,
-            Grouping::Without(labels) => write!(f, " without ({}) ", Names(labels))?,
-        }
-        match &self.param {
-            Some(param) => write!(f, "({param}, {})", self.expr),
-            None => write!(f, "({})", self.expr),
+        let AggregateHead(aggregate) = self;
+        f.write_str(aggregate.op.name())?;
+        match &aggregate.grouping {
+            Grouping::By(labels) if labels.is_empty() => Ok(()),
+            Grouping::By(labels) => write!(f, " by ({}) ", Names(labels)),
+            Grouping::Without(labels) => write!(f, " without ({}) ", Names(labels)),
         }
     }
 }
 
-impl Display for Binary {
+impl Display for Written<'_, Binary> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let (operators, first) = self.chain();
-        write!(f, "{first}")?;
+        let (operators, first) = self.node.chain();
+        write!(f, "{}", written(first, self.text))?;
         for binary in operators.into_iter().rev() {
-            let return_bool = if binary.return_bool { " bool" } else { "" };
-            let (op, rhs) = (binary.op.symbol(), &binary.rhs);
-            write!(f, " {op}{return_bool}{} {rhs}", binary.matching)?;
+            write!(f, " {} {}", Operator(binary), written(&binary.rhs, self.text))?;
         }
         Ok(())
+    }
+}
+
+/// `== bool on (a)`, what stands between two operands.
+pub(super) struct Operator<'a>(pub(super) &'a Binary);
+
+impl Display for Operator<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Operator(binary) = self;
+        let return_bool = if binary.return_bool { " bool" } else { "" };
+        write!(f, "{}{return_bool}{}", binary.op.symbol(), binary.matching)
     }
 }
 
@@ -145,13 +193,29 @@ impl Display for Names<'_> {
 enum NamePlace {
     BeforeBraces,
     InBraces,
+    /// As 2.42 orders them when it formats: wherever the name was written, the matchers by their
+    /// text.
+    Sorted {
+        in_braces: bool,
+    },
+}
+
+impl NamePlace {
+    /// Where the selector's text has it.
+    fn of(span: Span, text: &str) -> NamePlace {
+        if text.is_empty() {
+            return NamePlace::BeforeBraces;
+        }
+        NamePlace::Sorted { in_braces: source::names_by_matcher(span, text) }
+    }
 }
 
 fn write_selector(f: &mut Formatter<'_>, vector: &VectorSelector, place: NamePlace) -> fmt::Result {
     let mut matchers = vector.selector.matchers();
     let mut parts = Vec::new();
+    let in_braces = matches!(place, NamePlace::InBraces | NamePlace::Sorted { in_braces: true });
     if let Some((name, others)) = leading_name(matchers)
-        && place == NamePlace::BeforeBraces
+        && !in_braces
     {
         matchers = others;
         if is_metric_name(name) && Keyword::find(name) != Some(Keyword::Reserved) {
@@ -163,7 +227,11 @@ fn write_selector(f: &mut Formatter<'_>, vector: &VectorSelector, place: NamePla
             parts.push(quote(name));
         }
     }
+    let named = parts.len();
     parts.extend(matchers.iter().map(matcher));
+    if matches!(place, NamePlace::Sorted { .. }) {
+        parts[named..].sort_unstable();
+    }
     write!(f, "{{{}}}", parts.join(","))
 }
 

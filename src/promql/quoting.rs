@@ -1,17 +1,27 @@
 //! Quoted texts as Go writes them: reading PromQL strings, and writing them back.
 //!
 //! Double and single quotes know Go's escapes and hold no newline; backquotes know none and hold
-//! anything. Bytes that form no UTF-8 (`"\xff"`) are refused, because a label here is always text.
+//! anything. Escapes can make bytes that form no UTF-8 (`"\xff"`): whoever needs a text refuses
+//! them, because a label here is always text.
 
 use std::fmt::Write as _;
+
+/// What is said where bytes stand that are no UTF-8, and a text is needed.
+pub(super) const INVALID_TEXT: &str = "string is not valid UTF-8";
 
 /// Reads the quoted text that `text` starts with. Returns the value and the length in bytes of
 /// what was read, quotes included.
 pub(crate) fn unquote(text: &str, quote: char) -> Result<(String, usize), String> {
+    let (bytes, length) = unquote_bytes(text, quote)?;
+    Ok((String::from_utf8(bytes).map_err(|_| INVALID_TEXT.to_owned())?, length))
+}
+
+/// As [`unquote`], whatever bytes the escapes make.
+pub(super) fn unquote_bytes(text: &str, quote: char) -> Result<(Vec<u8>, usize), String> {
     let mut rest = &text[quote.len_utf8()..];
     if quote == '`' {
         let length = rest.find('`').ok_or("unterminated raw string")?;
-        return Ok((rest[..length].to_owned(), length + 2));
+        return Ok((rest.as_bytes()[..length].to_owned(), length + 2));
     }
     let mut bytes = Vec::new();
     while let Some(stop) = rest.find([quote, '\\', '\n']) {
@@ -21,9 +31,7 @@ pub(crate) fn unquote(text: &str, quote: char) -> Result<(String, usize), String
             break;
         }
         if stopper != "\\" {
-            let value =
-                String::from_utf8(bytes).map_err(|_| "string is not valid UTF-8".to_owned())?;
-            return Ok((value, text.len() - after.len()));
+            return Ok((bytes, text.len() - after.len()));
         }
         rest = &after[unescape(after, quote, &mut bytes)?..];
     }
@@ -46,7 +54,7 @@ fn unescape(text: &str, quote: char, bytes: &mut Vec<u8>) -> Result<usize, Strin
     };
     let digits = text.get(skip..skip + digits).ok_or_else(unfinished)?;
     if let Some(other) = digits.chars().find(|c| !c.is_digit(radix)) {
-        return Err(format!("unknown escape sequence {other:?}"));
+        return Err(unknown_escape(other));
     }
     let code = u32::from_str_radix(digits, radix).map_err(|_| unfinished())?;
     if matches!(letter, 'u' | 'U') {
@@ -57,6 +65,11 @@ fn unescape(text: &str, quote: char, bytes: &mut Vec<u8>) -> Result<usize, Strin
         bytes.push(byte);
     }
     Ok(skip + digits.len())
+}
+
+/// As Go's `%#U` shows the character.
+fn unknown_escape(letter: char) -> String {
+    format!("unknown escape sequence U+{:04X} '{letter}'", u32::from(letter))
 }
 
 fn simple_escape(letter: char, quote: char) -> Result<u8, String> {
@@ -71,15 +84,31 @@ fn simple_escape(letter: char, quote: char) -> Result<u8, String> {
         '\\' => b'\\',
         '"' if quote == '"' => b'"',
         '\'' if quote == '\'' => b'\'',
-        _ => return Err(format!("unknown escape sequence {letter:?}")),
+        _ => return Err(unknown_escape(letter)),
     })
 }
 
 /// Writes a text in double quotes, as Go's `strconv.Quote` does for text without exotic
 /// unprintables: control characters become escapes, all else stands as it is.
 pub(crate) fn quote(text: &str) -> String {
-    let mut quoted = String::with_capacity(text.len() + 2);
+    quote_bytes(text.as_bytes())
+}
+
+/// As [`quote`], for bytes that may be no UTF-8: those are written as `\xff`.
+pub(super) fn quote_bytes(bytes: &[u8]) -> String {
+    let mut quoted = String::with_capacity(bytes.len() + 2);
     quoted.push('"');
+    for chunk in bytes.utf8_chunks() {
+        push_escaped(&mut quoted, chunk.valid());
+        for byte in chunk.invalid() {
+            write!(quoted, "\\x{byte:02x}").expect("a string takes every write");
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
+fn push_escaped(quoted: &mut String, text: &str) {
     for c in text.chars() {
         let escaped = match c {
             '"' | '\\' => c,
@@ -91,15 +120,13 @@ pub(crate) fn quote(text: &str) -> String {
             '\t' => 't',
             '\u{b}' => 'v',
             _ => {
-                push_plain(&mut quoted, c);
+                push_plain(quoted, c);
                 continue;
             }
         };
         quoted.push('\\');
         quoted.push(escaped);
     }
-    quoted.push('"');
-    quoted
 }
 
 fn push_plain(quoted: &mut String, c: char) {
@@ -148,9 +175,9 @@ mod tests {
             (r#""a"#, "unterminated quoted string"),
             ("\"a\nb\"", "unterminated quoted string"),
             ("`a", "unterminated raw string"),
-            (r#""\q""#, "unknown escape sequence 'q'"),
-            (r#""\'""#, "unknown escape sequence '\\''"),
-            (r#""\xg0""#, "unknown escape sequence 'g'"),
+            (r#""\q""#, "unknown escape sequence U+0071 'q'"),
+            (r#""\'""#, "unknown escape sequence U+0027 '''"),
+            (r#""\xg0""#, "unknown escape sequence U+0067 'g'"),
             (r#""\x4"#, "escape sequence not terminated"),
             (r#""\"#, "escape sequence not terminated"),
             (r#""\400""#, "octal escape sequence over 255"),
@@ -159,6 +186,14 @@ mod tests {
         ];
         for (text, want) in cases {
             assert_eq!(read(text), Err(want.to_owned()), "{text}");
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_are_written_as_escapes() {
+        for text in [r#""a\xc5z""#, r#""\xff\xfe""#, r#""\xe2\x82é""#] {
+            let (bytes, length) = unquote_bytes(text, '"').expect("reads");
+            assert_eq!((quote_bytes(&bytes).as_str(), length), (text, text.len()));
         }
     }
 

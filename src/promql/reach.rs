@@ -43,7 +43,7 @@ impl Finder {
     /// negative when offsets look ahead.
     fn visit(&mut self, expr: &Expr, back: Option<i64>) {
         match &expr.kind {
-            ExprKind::Number(_) | ExprKind::String(_) => {}
+            ExprKind::Number(_) | ExprKind::String(_) | ExprKind::Bytes(_) => {}
             ExprKind::Vector(vector) => {
                 self.select(vector, None, back);
             }

@@ -5,13 +5,63 @@
 //! patterns Go accepts and reads `[a&&b]` as a set operation. [`Pattern::new`] translates first.
 //! Matching is linear in the input, so a hostile pattern cannot hang an evaluation. Most matchers
 //! people write are a literal, a list of literals or `.*`; those are compared, never compiled.
+//! What is compiled is bounded in size, one pattern by [`MAX_COMPILED_BYTES`] and all those of one
+//! query by a [`Budget`]: `(a{1000}){60}` is a dozen characters and megabytes.
 
 mod template;
 mod translate;
 
+use std::borrow::Cow;
 use std::fmt;
 
-use template::GroupRef;
+use template::{Bounded, GroupRef};
+
+pub use template::TooLong;
+
+/// How large one pattern may become when it is compiled. A list of a thousand container names with
+/// escaped dots takes about half of it.
+pub const MAX_COMPILED_BYTES: usize = 1 << 20;
+/// The longest pattern that is compiled at all: a longer one would not fit when compiled, and its
+/// classes alone could take seconds to read. Lists of plain words are never compiled.
+const MAX_SOURCE_BYTES: usize = 64 << 10;
+/// Sizes a pattern is tried at, so that it is charged about what it takes. Each is four times the
+/// one before: the attempts that fail cost a third of the one that succeeds.
+const SIZES: [usize; 4] = [16 << 10, 64 << 10, 256 << 10, MAX_COMPILED_BYTES];
+/// What a pattern remembers of texts it has seen, per thread that uses it.
+const MAX_CACHE_BYTES: usize = MAX_COMPILED_BYTES;
+
+/// What all compiled patterns of one query may take together, in bytes.
+#[derive(Debug)]
+pub struct Budget {
+    left: usize,
+}
+
+impl Budget {
+    /// The most one query's patterns may take.
+    pub const BYTES: usize = 4 << 20;
+
+    /// A budget of which nothing is spent.
+    pub fn new() -> Budget {
+        Budget { left: Budget::BYTES }
+    }
+}
+
+impl Default for Budget {
+    fn default() -> Budget {
+        Budget::new()
+    }
+}
+
+/// Why a pattern is refused, in one line.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum PatternError {
+    /// It is no RE2.
+    #[error("{0}")]
+    Bad(String),
+    /// It, or all of one query together, would take more than allowed.
+    #[error("{0}")]
+    TooLarge(String),
+}
 
 /// A compiled pattern that remembers how it was written.
 #[derive(Clone)]
@@ -45,9 +95,15 @@ impl Pattern {
     /// Compiles an RE2 pattern that must match the whole text; `.` matches newlines. The error is
     /// one line, ready to be put behind a position.
     pub fn new(source: &str) -> Result<Pattern, String> {
+        Pattern::within(source, &mut Budget::new()).map_err(|error| error.to_string())
+    }
+
+    /// As [`Pattern::new`], out of what is left of a budget.
+    pub fn within(source: &str, budget: &mut Budget) -> Result<Pattern, PatternError> {
+        let anchor = |pattern| format!("^(?s:{pattern})$");
         let matcher = match simple(source) {
             Some(matcher) => matcher,
-            None => Matcher::Anchored(compile(source, |pattern| format!("^(?s:{pattern})$"))?),
+            None => Matcher::Anchored(compile(source, budget, anchor)?),
         };
         Ok(Pattern { source: source.to_owned(), matcher })
     }
@@ -55,7 +111,8 @@ impl Pattern {
     /// Compiles an RE2 pattern that may match anywhere, as the template functions `match` and
     /// `reReplaceAll` use it; `.` does not match a newline unless the pattern says `(?s)`.
     pub fn unanchored(source: &str) -> Result<Pattern, String> {
-        let compiled = compile(source, |pattern| pattern)?;
+        let compiled = compile(source, &mut Budget::new(), |pattern| pattern);
+        let compiled = compiled.map_err(|error| error.to_string())?;
         Ok(Pattern { source: source.to_owned(), matcher: Matcher::Unanchored(compiled) })
     }
 
@@ -77,8 +134,18 @@ impl Pattern {
     /// If the text matches: `template` with `$1`, `${1}`, `${name}` and `$$` expanded from the
     /// groups of the first match, as Go's `Regexp.Expand` does.
     pub fn expand(&self, text: &str, template: &str) -> Option<String> {
-        let mut out = String::new();
-        match &self.matcher {
+        self.expand_within(text, template, usize::MAX).map(|expanded| expanded.unwrap_or_default())
+    }
+
+    /// As [`Pattern::expand`], but never more than so many bytes: an error if it would be.
+    pub fn expand_within(
+        &self,
+        text: &str,
+        template: &str,
+        max_bytes: usize,
+    ) -> Option<Result<String, TooLong>> {
+        let mut out = Bounded { text: String::new(), max_bytes };
+        let expanded = match &self.matcher {
             Matcher::Any(group) | Matcher::NonEmpty(group) | Matcher::OneOf(_, group) => {
                 if !self.is_match(text) {
                     return None;
@@ -87,13 +154,13 @@ impl Pattern {
                     GroupRef::Number(0) => Some(text),
                     GroupRef::Number(1) if *group == Group::Captures => Some(text),
                     _ => None,
-                });
+                })
             }
             Matcher::Anchored(compiled) | Matcher::Unanchored(compiled) => {
-                expand_captures(&compiled.captures(text)?, template, &mut out);
+                expand_captures(&compiled.captures(text)?, template, &mut out)
             }
-        }
-        Some(out)
+        };
+        Some(expanded.map(|()| out.text))
     }
 
     /// `text` with every match replaced by the expanded template, as Go's `ReplaceAllString`.
@@ -102,9 +169,10 @@ impl Pattern {
             return self.expand(text, template).unwrap_or_else(|| text.to_owned());
         };
         let replace = |captures: &regex::Captures<'_>| {
-            let mut out = String::new();
-            expand_captures(captures, template, &mut out);
-            out
+            let mut out = Bounded { text: String::new(), max_bytes: usize::MAX };
+            // Without a bound there is no error.
+            let _ = expand_captures(captures, template, &mut out);
+            out.text
         };
         compiled.replace_all(text, replace).into_owned()
     }
@@ -114,10 +182,51 @@ impl Pattern {
     }
 }
 
-fn compile(source: &str, wrap: impl FnOnce(String) -> String) -> Result<regex::Regex, String> {
-    let bad = |problem: &str| format!("bad regular expression `{source}`: {problem}");
-    let translated = translate::translate(source).map_err(|problem| bad(&problem))?;
-    regex::Regex::new(&wrap(translated)).map_err(|error| bad(&one_line(&error)))
+fn compile(
+    source: &str,
+    budget: &mut Budget,
+    wrap: impl FnOnce(String) -> String,
+) -> Result<regex::Regex, PatternError> {
+    let named = |problem: &str| format!("bad regular expression `{}`: {problem}", cut(source));
+    let bad = |problem: &str| PatternError::Bad(named(problem));
+    let large = |problem: &str| PatternError::TooLarge(named(problem));
+    if source.len() > MAX_SOURCE_BYTES {
+        let problem = format!("{} bytes long; at most {MAX_SOURCE_BYTES}", source.len());
+        return Err(large(&problem));
+    }
+    let translated = translate::translate(source).map_err(|problem| bad(&cut(&problem)))?;
+    let pattern = wrap(translated);
+    for size in SIZES {
+        if size > budget.left {
+            let most = Budget::BYTES >> 20;
+            let problem =
+                format!("the patterns of one query take more than {most} MiB when compiled");
+            return Err(large(&problem));
+        }
+        let compiled = regex::RegexBuilder::new(&pattern)
+            .size_limit(size)
+            .dfa_size_limit(MAX_CACHE_BYTES)
+            .build();
+        match compiled {
+            Ok(compiled) => {
+                budget.left -= size;
+                return Ok(compiled);
+            }
+            Err(regex::Error::CompiledTooBig(_)) => {}
+            Err(error) => return Err(bad(&cut(&one_line(&error)))),
+        }
+    }
+    let most = MAX_COMPILED_BYTES >> 20;
+    Err(large(&format!("it takes more than {most} MiB when compiled")))
+}
+
+/// So much of a text as a message needs, to know it again.
+fn cut(text: &str) -> Cow<'_, str> {
+    const MAX_BYTES: usize = 100;
+    if text.len() <= MAX_BYTES {
+        return Cow::Borrowed(text);
+    }
+    Cow::Owned(format!("{}…", &text[..text.floor_char_boundary(MAX_BYTES)]))
 }
 
 /// The crate draws a picture over several lines; its last line is the problem in words.
@@ -127,14 +236,18 @@ fn one_line(error: &regex::Error) -> String {
     last.strip_prefix("error: ").unwrap_or(last).to_owned()
 }
 
-fn expand_captures(captures: &regex::Captures<'_>, template: &str, out: &mut String) {
+fn expand_captures(
+    captures: &regex::Captures<'_>,
+    template: &str,
+    out: &mut Bounded,
+) -> Result<(), TooLong> {
     template::expand(template, out, |group| {
         let found = match group {
             GroupRef::Number(number) => captures.get(number),
             GroupRef::Name(name) => captures.name(name),
         };
         found.map(|found| found.as_str())
-    });
+    })
 }
 
 /// The matcher of a pattern that means no more than comparing texts.
@@ -286,6 +399,25 @@ mod tests {
     }
 
     #[test]
+    fn what_is_compiled_is_bounded() {
+        let error = Pattern::new("(a0b{1000}){60}|").expect_err("is megabytes");
+        assert_eq!(
+            error,
+            "bad regular expression `(a0b{1000}){60}|`: it takes more than 1 MiB when compiled"
+        );
+        let names: Vec<String> = (0..1000).map(|i| format!("shop-{i}\\.web")).collect();
+        assert!(Pattern::new(&names.join("|")).is_ok(), "a thousand names with dots");
+        for usual in [".{1000}", "[^a]{500}", r"\w{900}", r"\pL+", "(?i)abc.*"] {
+            assert!(Pattern::new(usual).is_ok(), "{usual}");
+        }
+        let mut budget = Budget::new();
+        let fits = |_: &usize| Pattern::within("(?:ab{1000}){3}", &mut budget).is_ok();
+        let fitting = (0..1000).take_while(fits).count();
+        assert!((4..256).contains(&fitting), "{fitting}");
+        assert!(Pattern::within("a|b", &mut budget).is_ok(), "what is compared costs nothing");
+    }
+
+    #[test]
     fn groups_expand_from_compiled_and_compared_patterns() {
         let cases = [
             ("(.*)", "x", "$1-$0", Some("x-x")),
@@ -299,6 +431,11 @@ mod tests {
         for (source, text, template, want) in cases {
             let pattern = Pattern::new(source).expect(source);
             assert_eq!(pattern.expand(text, template).as_deref(), want, "{source} on {text}");
+            if let Some(want) = want.filter(|want| !want.is_empty()) {
+                let within = |max| pattern.expand_within(text, template, max);
+                assert_eq!(within(want.len()), Some(Ok(want.to_owned())), "{source} on {text}");
+                assert_eq!(within(want.len() - 1), Some(Err(TooLong)), "{source} on {text}");
+            }
         }
     }
 

@@ -3,33 +3,53 @@
 //! Written out rather than left to the crate `regex`, because a name may hold any letter in Go, and
 //! a malformed `${` stays as it is.
 
+/// What a template would have become is longer than allowed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TooLong;
+
+/// A text that stops growing.
+pub(super) struct Bounded {
+    pub(super) text: String,
+    pub(super) max_bytes: usize,
+}
+
+impl Bounded {
+    fn push(&mut self, more: &str) -> Result<(), TooLong> {
+        if more.len() > self.max_bytes.saturating_sub(self.text.len()) {
+            return Err(TooLong);
+        }
+        self.text.push_str(more);
+        Ok(())
+    }
+}
+
 /// Appends `template` to `out`, each reference replaced by what `group` says (a group that took no
 /// part in the match, or does not exist, is empty).
 pub(super) fn expand<'t>(
     template: &str,
-    out: &mut String,
+    out: &mut Bounded,
     group: impl Fn(GroupRef<'_>) -> Option<&'t str>,
-) {
+) -> Result<(), TooLong> {
     let mut rest = template;
     while let Some((before, after)) = rest.split_once('$') {
-        out.push_str(before);
+        out.push(before)?;
         if let Some(after) = after.strip_prefix('$') {
-            out.push('$');
+            out.push("$")?;
             rest = after;
             continue;
         }
         match reference(after) {
             Some((reference, after)) => {
-                out.push_str(group(reference).unwrap_or(""));
+                out.push(group(reference).unwrap_or(""))?;
                 rest = after;
             }
             None => {
-                out.push('$');
+                out.push("$")?;
                 rest = after;
             }
         }
     }
-    out.push_str(rest);
+    out.push(rest)
 }
 
 /// A group by its number or its name.
@@ -78,14 +98,20 @@ mod tests {
             ("plain", "plain"),
         ];
         for (template, want) in cases {
-            let mut out = String::new();
-            expand(template, &mut out, |group| match group {
-                GroupRef::Number(0) => Some("ZERO"),
-                GroupRef::Number(1) => Some("ONE"),
-                GroupRef::Name("name") => Some("NAME"),
-                _ => None,
-            });
-            assert_eq!(out, want, "{template}");
+            let run = |max_bytes| {
+                let mut out = Bounded { text: String::new(), max_bytes };
+                let done = expand(template, &mut out, |group| match group {
+                    GroupRef::Number(0) => Some("ZERO"),
+                    GroupRef::Number(1) => Some("ONE"),
+                    GroupRef::Name("name") => Some("NAME"),
+                    _ => None,
+                });
+                done.map(|()| out.text)
+            };
+            assert_eq!(run(want.len()).as_deref(), Ok(want), "{template}");
+            if !want.is_empty() {
+                assert_eq!(run(want.len() - 1), Err(TooLong), "{template}");
+            }
         }
     }
 }

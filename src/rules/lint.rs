@@ -224,9 +224,9 @@ fn zero_divisor(rule: &Rule, _: &LintOptions) -> Vec<Finding> {
         let ExprKind::Binary(binary) = &node.kind else { return };
         match binary.op {
             BinaryOp::Greater | BinaryOp::NotEqual => {
-                guarded.extend(limits_in(&binary.lhs).into_iter().map(|(name, _)| name));
+                guarded.extend(undivided_limits_in(&binary.lhs).into_iter().map(|(name, _)| name));
             }
-            BinaryOp::Div => divisors.extend(limits_in(&binary.rhs)),
+            BinaryOp::Div | BinaryOp::Mod => divisors.extend(limits_in(&binary.rhs)),
             _ => {}
         }
     });
@@ -241,12 +241,29 @@ fn zero_divisor(rule: &Rule, _: &LintOptions) -> Vec<Finding> {
 /// The limits selected in an expression, each with its place.
 fn limits_in(expr: &Expr) -> Vec<(String, usize)> {
     let mut found = Vec::new();
-    expr.walk(&mut |node| {
-        let name = selected(node).and_then(|vector| vector.selector.metric_name());
-        let limit = name.filter(|name| may_be_zero(name));
-        found.extend(limit.map(|name| (name.to_owned(), node.span.start)));
-    });
+    expr.walk(&mut |node| found.extend(limit(node)));
     found
+}
+
+/// As [`limits_in`], without what is divided or divided by: of `a / limit > 0.9` the comparison
+/// looks at the ratio, and +Inf is above it.
+fn undivided_limits_in(expr: &Expr) -> Vec<(String, usize)> {
+    let (mut open, mut found) = (vec![expr], Vec::new());
+    while let Some(node) = open.pop() {
+        found.extend(limit(node));
+        let divides = matches!(&node.kind, ExprKind::Binary(binary)
+            if matches!(binary.op, BinaryOp::Div | BinaryOp::Mod));
+        if !divides {
+            open.extend(node.children());
+        }
+    }
+    found
+}
+
+/// The limit a node selects, with its place.
+fn limit(node: &Expr) -> Option<(String, usize)> {
+    let name = selected(node)?.selector.metric_name()?;
+    may_be_zero(name).then(|| (name.to_owned(), node.span.start))
 }
 
 fn never_exposed_metric(rule: &Rule, options: &LintOptions) -> Vec<Finding> {
@@ -386,6 +403,14 @@ mod tests {
             (expr(&format!("a / (max by (name) ({limit}) != 0)")), ""),
             (expr(&format!("a / {limit} and {limit} > 0")), ""),
             (expr(&format!("{limit} / 2")), ""),
+            // The ratio is compared, not the limit.
+            (expr(&format!("a / {limit} > 0.9")), "5:15 zero-divisor"),
+            (expr(&format!("(a / {limit}) != 1 and b > 0")), "5:16 zero-divisor"),
+            (expr(&format!("max(sum(a) / sum({limit})) > 1")), "5:28 zero-divisor"),
+            (expr(&format!("a % {limit} > 1")), "5:15 zero-divisor"),
+            (expr(&format!("a / {limit} > 0.9 and {limit} > 0")), ""),
+            (expr(&format!("a / ({limit} > 0) > 0.9")), ""),
+            (expr(&format!("a / {limit} > 0.9 and sum({limit}) > 0")), ""),
             (expr("rate(a[29s])"), "5:16 short-range"),
             (expr("rate(a[30s])"), ""),
             (expr("max_over_time(a[15s])"), ""),

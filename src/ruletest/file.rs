@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use crate::base::{Labels, Timestamp, parse_rfc3339};
+use crate::base::{Labels, Timestamp, excerpt, parse_rfc3339};
 use crate::promql::ast::Expr;
 use crate::promql::{
     NotationError, ParseOptions, SeriesValues, parse as parse_promql, parse_series,
@@ -99,7 +99,7 @@ pub fn read(name: &str, text: &str) -> (Option<TestFile>, Problems) {
         });
         let interval = fields.optional("evaluation_interval", values::duration);
         let interval = interval.filter(|d| !d.is_zero()).unwrap_or(EVALUATION_INTERVAL);
-        let order = fields.optional("group_eval_order", values::strings).unwrap_or_default();
+        let order = fields.optional("group_eval_order", distinct).unwrap_or_default();
         let fuzzy = fields.or("fuzzy_compare", false, values::boolean);
         let tests = fields.list("tests", |at| test(at, interval));
         fields.finish();
@@ -154,6 +154,17 @@ fn test(at: Cursor<'_, '_>, evaluation_interval: Duration) -> Option<RuleTest> {
     }
     fields.finish();
     Some(test)
+}
+
+/// Names of groups, each once.
+fn distinct(mut at: Cursor<'_, '_>) -> Option<Vec<String>> {
+    let names = values::strings(at.again())?;
+    let repeated = names.iter().enumerate().find(|(nth, name)| names[..*nth].contains(name));
+    if let Some((_, name)) = repeated {
+        at.error(format!("the group `{name}` is repeated"));
+        return None;
+    }
+    Some(names)
 }
 
 /// RFC 3339, or seconds since 1970.
@@ -247,16 +258,33 @@ fn exp_sample(at: Cursor<'_, '_>) -> Option<(Labels, f64)> {
     Some((labels, value))
 }
 
-/// A number, infinities and NaN included, in YAML's spelling (`.inf`) or Prometheus's.
+/// A number, infinities and NaN in YAML's spelling, `-.inf`: to YAML, and so to promtool, `NaN` is
+/// a word.
 fn value(mut at: Cursor<'_, '_>) -> Option<f64> {
     let Kind::Scalar(scalar) = &at.node.kind else {
         at.error(format!("must be a number, not {}", at.node.describe()));
         return None;
     };
-    let text = scalar.text.replace(".inf", "Inf").replace(".nan", "NaN").replace(".NaN", "NaN");
-    let value = crate::base::parse_value(&text);
-    if value.is_none() {
-        at.error(format!("`{}` is not a number", scalar.text));
+    let text = scalar.text.as_str();
+    let (sign, word) = match text.strip_prefix('-') {
+        Some(word) => (-1.0, word),
+        None => (1.0, text.strip_prefix('+').unwrap_or(text)),
+    };
+    match word {
+        ".inf" | ".Inf" | ".INF" => return Some(sign * f64::INFINITY),
+        ".nan" | ".NaN" | ".NAN" => return Some(f64::NAN),
+        _ => {}
     }
-    value
+    let value = crate::base::parse_value(text);
+    if value.is_some_and(f64::is_finite) {
+        return value;
+    }
+    let message = format!("`{}` is not a number", excerpt(text));
+    match value {
+        Some(value) if value.is_nan() => at.error_hint(message, "write `.nan`"),
+        Some(value) if value > 0.0 => at.error_hint(message, "write `.inf`"),
+        Some(_) => at.error_hint(message, "write `-.inf`"),
+        None => at.error(message),
+    }
+    None
 }

@@ -193,6 +193,17 @@ fn what_does_not_read_is_said_with_its_place() {
             "tests: [{promql_expr_test: [{expr: 'up +'}]}]",
             "1:41: tests[0].promql_expr_test[0].expr: could not parse: unexpected end of input",
         ),
+        ("group_eval_order: [g, h, g]", "1:19: group_eval_order: the group `g` is repeated"),
+        (
+            "tests: [{promql_expr_test: [{expr: up, exp_samples: [{value: NaN}]}]}]",
+            "1:62: tests[0].promql_expr_test[0].exp_samples[0].value: `NaN` is not a number; write \
+             `.nan`",
+        ),
+        (
+            "tests: [{promql_expr_test: [{expr: up, exp_samples: [{value: -Inf}]}]}]",
+            "1:62: tests[0].promql_expr_test[0].exp_samples[0].value: `-Inf` is not a number; \
+             write `-.inf`",
+        ),
         (
             "evaluation_interval: 1ms\ntests: [{alert_rule_test: [{eval_time: 9y, alertname: a}]}]",
             "2:9: tests[0]: asks for more than 10000000 evaluations; raise \

@@ -174,6 +174,9 @@ impl Writer<'_> {
         let at = match self.pick(10) {
             7 => " @ start()".to_owned(),
             8 => " @ end()".to_owned(),
+            9 if self.whole() && self.chance(2) => {
+                format!(" @ {}", self.one_of(&["100s", "1m40s", "-1m", "+250ms"]))
+            }
             9 => format!(" @ {}", self.one_of(&["1600001000.5", "1600000003.75", "0", "-7.5"])),
             _ => String::new(),
         };

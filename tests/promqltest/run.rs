@@ -178,7 +178,7 @@ const DROPS_NATIVE: &[&str] = &[
 /// needs it.
 fn drops_native(expr: &Expr) -> bool {
     match &expr.kind {
-        ExprKind::Number(_) | ExprKind::String(_) => true,
+        ExprKind::Number(_) | ExprKind::String(_) | ExprKind::Bytes(_) => true,
         ExprKind::Vector(_) | ExprKind::Matrix(_) => false,
         ExprKind::Subquery(subquery) => drops_native(&subquery.expr),
         ExprKind::Call(call) => {
@@ -240,7 +240,7 @@ fn fix(expr: &mut Expr, at: Timestamp, safe: &mut bool) {
         Some(AtModifier::Start | AtModifier::End) => *safe = false,
     };
     match &mut expr.kind {
-        ExprKind::Number(_) | ExprKind::String(_) => {}
+        ExprKind::Number(_) | ExprKind::String(_) | ExprKind::Bytes(_) => {}
         ExprKind::Vector(selector) => set(&mut selector.at, safe),
         ExprKind::Matrix(matrix) => set(&mut matrix.vector.at, safe),
         ExprKind::Subquery(subquery) => {

@@ -168,6 +168,6 @@ pub(super) enum Column<'a> {
     Scalar(Vec<f64>),
     /// Series.
     Vector(Vector),
-    /// A text, the same at every step.
-    Text(&'a str),
+    /// A text, the same at every step; its bytes need not be UTF-8.
+    Text(&'a [u8]),
 }

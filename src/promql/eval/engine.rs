@@ -1,14 +1,18 @@
 //! The walk over the tree: which node is evaluated when, at which steps, and within which bounds.
 
+use std::cell::Cell;
 use std::rc::Rc;
 
 use super::super::ast::{AtModifier, DurationExpr, Expr, ExprKind, Span};
+use super::super::quoting::INVALID_TEXT;
 use super::super::{QueryTimes, resolve, resolve_positive};
 use super::annotations::Annotations;
 use super::column::{Column, Grid, Vector};
 use super::error::EvalError;
 use super::memo::Memo;
 use super::{EvalOptions, millis};
+use crate::base::Labels;
+use crate::regex::Budget;
 use crate::window::{self, Selected, Selector, Source};
 
 /// Functions that look at the evaluation time, so that fixed arguments do not make them constant.
@@ -27,6 +31,10 @@ const TIME_DEPENDENT: &[&str] = &[
     "timestamp",
     "year",
 ];
+
+/// What a query may make of labels, in bytes: as much as its samples may take. Labels are made by
+/// functions that repeat texts, so a query of a few kilobytes could ask for gigabytes.
+const MAX_LABEL_BYTES: usize = 64 << 20;
 
 /// The times a query was asked with, in milliseconds; its last step may fall before its end.
 #[derive(Clone, Copy, Debug)]
@@ -53,6 +61,10 @@ pub(super) struct Engine<'a> {
     fetched: Vec<(&'a Selector, window::Span, Rc<Vec<Selected<'a>>>)>,
     /// Samples taken up so far.
     samples: usize,
+    /// Bytes of the label sets made so far.
+    label_bytes: Cell<usize>,
+    /// What the regular expressions still to come may take.
+    pub patterns: Budget,
 }
 
 impl<'a> Engine<'a> {
@@ -64,7 +76,17 @@ impl<'a> Engine<'a> {
         query: Bounds,
     ) -> Engine<'a> {
         let notes = Annotations::default();
-        Engine { source, options, memo, query, notes, fetched: Vec::new(), samples: 0 }
+        Engine {
+            source,
+            options,
+            memo,
+            query,
+            notes,
+            fetched: Vec::new(),
+            samples: 0,
+            label_bytes: Cell::new(0),
+            patterns: Budget::new(),
+        }
     }
 
     /// How many series the selectors have found.
@@ -86,7 +108,8 @@ impl<'a> Engine<'a> {
     fn eval_node(&mut self, expr: &'a Expr, grid: Grid) -> Result<Column<'a>, EvalError> {
         match &expr.kind {
             ExprKind::Number(value) => Ok(Column::Scalar(vec![*value; grid.count])),
-            ExprKind::String(text) => Ok(Column::Text(text)),
+            ExprKind::String(text) => Ok(Column::Text(text.as_bytes())),
+            ExprKind::Bytes(bytes) => Ok(Column::Text(bytes)),
             ExprKind::Vector(selector) => Ok(Column::Vector(self.select(selector, grid)?)),
             ExprKind::Matrix(_) | ExprKind::Subquery(_) => {
                 Err(EvalError::execution("a range of samples cannot be used as an instant vector"))
@@ -126,6 +149,12 @@ impl<'a> Engine<'a> {
 
     /// Evaluates a node that yields a text.
     pub fn text(&mut self, expr: &'a Expr) -> Result<&'a str, EvalError> {
+        let bytes = self.bytes(expr)?;
+        std::str::from_utf8(bytes).map_err(|_| EvalError::execution(INVALID_TEXT))
+    }
+
+    /// As [`Engine::text`], for a text that may be no UTF-8.
+    pub fn bytes(&mut self, expr: &'a Expr) -> Result<&'a [u8], EvalError> {
         match self.eval(expr, Grid::point(self.query.start))? {
             Column::Text(text) => Ok(text),
             _ => Err(wrong_type(expr, "string")),
@@ -157,6 +186,21 @@ impl<'a> Engine<'a> {
         self.samples = self.samples.saturating_add(samples);
         if self.samples > self.options.max_samples {
             return Err(EvalError::too_many_samples());
+        }
+        self.check_deadline()
+    }
+
+    /// Counts a label set that a function has made. Who counts many asks
+    /// [`Engine::check_labels`] in between.
+    pub fn count_labels(&self, labels: &Labels) {
+        let bytes = self.label_bytes.get().saturating_add(labels.as_packed().len());
+        self.label_bytes.set(bytes);
+    }
+
+    /// Whether the label sets made so far are within their bound, and the query within its time.
+    pub fn check_labels(&self) -> Result<(), EvalError> {
+        if self.label_bytes.get() > MAX_LABEL_BYTES {
+            return Err(EvalError::too_many_label_bytes(MAX_LABEL_BYTES));
         }
         self.check_deadline()
     }

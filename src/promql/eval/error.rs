@@ -1,5 +1,7 @@
 //! Why an evaluation ended without a result, in Prometheus 3.14's words.
 
+use crate::base::excerpt;
+
 /// An evaluation that failed.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("{message}")]
@@ -43,21 +45,29 @@ impl EvalError {
         }
     }
 
+    /// The limit on label sets made by functions is reached.
+    pub(super) fn too_many_label_bytes(most: usize) -> EvalError {
+        let most = most >> 20;
+        EvalError {
+            kind: EvalErrorKind::Limit,
+            message: format!("query processing would make more than {most} MiB of labels"),
+        }
+    }
+
+    /// A label's value is longer than a label may be.
+    pub(super) fn long_label(function: &str, name: &str, most: usize) -> EvalError {
+        let (name, most) = (excerpt(name), most >> 10);
+        EvalError {
+            kind: EvalErrorKind::Limit,
+            message: format!("{function}() would make a label {name:?} longer than {most} KiB"),
+        }
+    }
+
     /// The deadline passed.
     pub(super) fn timeout() -> EvalError {
         EvalError {
             kind: EvalErrorKind::Timeout,
             message: "query timed out in expression evaluation".to_owned(),
-        }
-    }
-
-    /// A function that reads nothing but native histograms.
-    pub(super) fn native_histograms(function: &str) -> EvalError {
-        EvalError {
-            kind: EvalErrorKind::Unsupported,
-            message: format!(
-                "{function}() reads native histograms only, which plimsoll does not store"
-            ),
         }
     }
 }

@@ -8,7 +8,7 @@ use super::column::{ABSENT, Grid, Head, Vector, is_present};
 use super::engine::{Engine, unwrap_parens, wrong_type};
 use super::error::EvalError;
 use super::keys::{Numbering, Signature};
-use super::names::{Collisions, settled, unique};
+use super::names::{Collisions, GoLabels, settled, unique};
 use super::{millis, select};
 use crate::base::{LabelsBuilder, METRIC_NAME};
 use crate::regex::Pattern;
@@ -155,7 +155,10 @@ impl<'a> Engine<'a> {
             labels.set(name, value);
         }
         let drop_name = head.drop_name && !self.eager();
-        Ok(Head { labels: labels.build(), drop_name })
+        let labels = labels.build();
+        self.count_labels(&labels);
+        self.check_labels()?;
+        Ok(Head { labels, drop_name })
     }
 }
 
@@ -189,6 +192,7 @@ fn choose(times: &Vector, candidates: &[usize], step: usize) -> Result<Vec<usize
         let known_time = times.row(*known)[step];
         if known_time == time {
             let first = &times.heads[*known].labels;
+            let (first, labels) = (GoLabels(first), GoLabels(labels));
             return Err(EvalError::execution(format!(
                 "found duplicate series for info metric: existing {first} @ {known_time}, \
                  new {labels} @ {time}"

@@ -1,5 +1,6 @@
 //! Functions of labels, and order: `label_replace`, `label_join`, `absent`, `sort*`.
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
 
 use super::super::ast::{Call, Expr, ExprKind};
@@ -8,9 +9,13 @@ use super::engine::{Engine, unwrap_parens};
 use super::error::EvalError;
 use super::float::nan_first;
 use super::names::{Collisions, settled, unique};
-use crate::base::{Labels, LabelsBuilder, METRIC_NAME};
-use crate::regex::Pattern;
+use crate::base::{Labels, LabelsBuilder, METRIC_NAME, excerpt};
+use crate::regex::{Pattern, PatternError};
 use crate::window::MatchOp;
+
+/// The longest value a function may give a label. Prometheus has no bound; texts that people and
+/// programs write stay far below.
+const MAX_VALUE_BYTES: usize = 64 << 10;
 
 impl<'a> Engine<'a> {
     /// `label_replace(v, dst, replacement, src, regex)`
@@ -20,16 +25,24 @@ impl<'a> Engine<'a> {
         };
         let (dst, replacement) = (self.text(dst)?, self.text(replacement)?);
         let (src, regex) = (self.text(src)?, self.text(regex)?);
-        let pattern = Pattern::new(regex).map_err(|_| {
-            EvalError::execution(format!("invalid regular expression in label_replace(): {regex}"))
+        let pattern = Pattern::within(regex, &mut self.patterns).map_err(|error| {
+            let what = match &error {
+                PatternError::Bad(_) => excerpt(regex),
+                PatternError::TooLarge(why) => Cow::Borrowed(why.as_str()),
+            };
+            let text = format!("invalid regular expression in label_replace(): {what}");
+            EvalError::execution(text)
         })?;
         if dst.is_empty() {
-            let text = format!("invalid destination label name in label_replace(): {dst}");
+            let text = "invalid destination label name in label_replace(): ";
             return Err(EvalError::execution(text));
         }
         let vector = self.vector(argument, grid)?;
         self.relabel(vector, dst, |labels| {
-            pattern.expand(labels.get(src).unwrap_or(""), replacement)
+            let source = labels.get(src).unwrap_or("");
+            let long = |_| EvalError::long_label("label_replace", dst, MAX_VALUE_BYTES);
+            let value = pattern.expand_within(source, replacement, MAX_VALUE_BYTES).transpose();
+            value.map_err(long)
         })
     }
 
@@ -51,7 +64,12 @@ impl<'a> Engine<'a> {
         self.relabel(vector, dst, |labels| {
             let values: Vec<&str> =
                 sources.iter().map(|source| labels.get(source).unwrap_or("")).collect();
-            Some(values.join(separator))
+            let bytes = values.iter().map(|value| value.len()).sum::<usize>();
+            let bytes = bytes.saturating_add(separator.len() * values.len().saturating_sub(1));
+            if bytes > MAX_VALUE_BYTES {
+                return Err(EvalError::long_label("label_join", dst, MAX_VALUE_BYTES));
+            }
+            Ok(Some(values.join(separator)))
         })
     }
 
@@ -60,14 +78,17 @@ impl<'a> Engine<'a> {
         &mut self,
         mut vector: Vector,
         dst: &str,
-        value: impl Fn(&Labels) -> Option<String>,
+        value: impl Fn(&Labels) -> Result<Option<String>, EvalError>,
     ) -> Result<Vector, EvalError> {
         let eager = self.eager();
         for head in &mut vector.heads {
             let labels = settled(head, eager);
-            if let Some(value) = value(&labels) {
+            if let Some(value) = value(&labels)? {
                 let drop_name = head.drop_name && !eager && dst != METRIC_NAME;
-                *head = Head { labels: labels.with(dst, &value), drop_name };
+                let labels = labels.with(dst, &value);
+                self.count_labels(&labels);
+                self.check_labels()?;
+                *head = Head { labels, drop_name };
             }
         }
         let mut vector = unique(vector, eager, Collisions::Merged)?;

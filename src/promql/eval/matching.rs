@@ -9,7 +9,7 @@ use super::column::{ABSENT, Head, Vector, is_present};
 use super::engine::Engine;
 use super::error::EvalError;
 use super::keys::{Numbering, Signature};
-use super::names::{is_metadata, merge_rows, settled, strip, visible};
+use super::names::{GoLabels, is_metadata, merge_rows, settled, strip, visible};
 use crate::base::{Labels, LabelsBuilder};
 
 /// No further series in a chain.
@@ -164,13 +164,15 @@ impl Join<'_> {
         let (a, b) = (&self.one.heads[a], &self.one.heads[b]);
         let side = if self.swapped { "left" } else { "right" };
         let group = self.numbering.labels_of(a);
+        let group = GoLabels(&group);
         let mut both = [settled(a, engine.eager()), settled(b, engine.eager())];
         both.sort();
         EvalError::execution(format!(
             "found duplicate series for the match group {group} on the {side} hand-side of the \
              operation: [{}, {}];many-to-many matching not allowed: matching labels must be \
              unique on one side",
-            both[0], both[1]
+            GoLabels(&both[0]),
+            GoLabels(&both[1])
         ))
     }
 
@@ -186,6 +188,7 @@ impl Join<'_> {
                 continue;
             };
             self.meet(&mut joined, number, row)?;
+            engine.check_labels()?;
             for partner in self.chain(number) {
                 let cells = row.iter().zip(self.one.row(partner));
                 joined.vector.values.extend(cells.map(|(m, o)| self.cell(*m, *o)));
@@ -296,7 +299,9 @@ impl Join<'_> {
             });
             builder.set(name, value.unwrap_or(""));
         }
-        Head { labels: builder.build(), drop_name }
+        let labels = builder.build();
+        engine.count_labels(&labels);
+        Head { labels, drop_name }
     }
 
     /// Makes the result's series unique where it may not be so by construction.

@@ -56,7 +56,7 @@ pub struct EvalOptions {
     pub default_step: Duration,
     /// How many samples a query may load before it fails.
     pub max_samples: usize,
-    /// How many steps a range query may have (Prometheus's HTTP API: 11 000).
+    /// How many times a range query may step from its start (Prometheus's HTTP API: 11 000).
     pub max_steps: usize,
     /// Take metric names off at the end of a query instead of at once
     /// (`--enable-feature=promql-delayed-name-removal`).
@@ -151,7 +151,8 @@ pub fn instant_with(
     } else {
         match engine.eval(expr, grid)? {
             Column::Scalar(values) => Value::Scalar(values[0]),
-            Column::Text(text) => Value::String(text.to_owned()),
+            // As JSON shows such a text in Prometheus.
+            Column::Text(text) => Value::String(String::from_utf8_lossy(text).into_owned()),
             Column::Vector(vector) => {
                 let vector = finish(&engine, vector)?;
                 let heads = vector.heads.into_iter().map(|head| head.labels);
@@ -213,15 +214,29 @@ fn grid_of(steps: Steps, options: &EvalOptions) -> Result<Grid, EvalError> {
         return Err(EvalError::execution("end timestamp must not be before start time"));
     }
     let count = usize::try_from(span / step).unwrap_or(usize::MAX);
-    if count >= options.max_steps {
+    // The distances are counted, as Prometheus does: there is one point more.
+    if count > options.max_steps {
         return Err(EvalError {
             kind: EvalErrorKind::Limit,
             message: "exceeded maximum resolution of 11,000 points per timeseries. Try \
                       decreasing the query resolution (?step=XX)"
-                .replace("11,000", &options.max_steps.to_string()),
+                .replace("11,000", &grouped(options.max_steps)),
         });
     }
     Ok(Grid { start: steps.start.0, step, count: count + 1 })
+}
+
+/// A number as people write it, `11,000`.
+fn grouped(number: usize) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (at, digit) in digits.char_indices() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
 }
 
 /// An instant query for a range: the samples themselves.

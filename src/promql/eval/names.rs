@@ -5,10 +5,13 @@
 //! eager mode every reader skips the labels a marked series has lost, so new label sets are made
 //! only for what leaves the query.
 
+use std::fmt;
+
+use super::super::quoting::quote;
 use super::column::{Head, Vector, is_present};
 use super::engine::Engine;
 use super::error::EvalError;
-use crate::base::{HashMap, Labels, METRIC_NAME};
+use crate::base::{HashMap, Labels, METRIC_NAME, is_label_name};
 
 /// The labels that describe the metric rather than the series, in order.
 pub(super) const METADATA: [&str; 3] = [METRIC_NAME, "__type__", "__unit__"];
@@ -42,6 +45,24 @@ pub(super) fn visible(head: &Head, eager: bool) -> impl Iterator<Item = (&str, &
 /// The label set of a series as a reader sees it.
 pub(super) fn settled(head: &Head, eager: bool) -> Labels {
     if eager && head.drop_name { strip(&head.labels) } else { head.labels.clone() }
+}
+
+/// A label set as Go's `labels.Labels.String` writes it: the name among the others.
+pub(super) struct GoLabels<'a>(pub &'a Labels);
+
+impl fmt::Display for GoLabels<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("{")?;
+        for (at, (name, value)) in self.0.iter().enumerate() {
+            f.write_str(if at == 0 { "" } else { ", " })?;
+            if is_label_name(name) {
+                write!(f, "{name}={}", quote(value))?;
+            } else {
+                write!(f, "{}={}", quote(name), quote(value))?;
+            }
+        }
+        f.write_str("}")
+    }
 }
 
 /// Appends one label, or only its value, to a key; 0xff occurs in no valid text.

@@ -2,13 +2,14 @@
 //! `limit_ratio`, `quantile` and `count_values`.
 
 use super::super::ast::{Aggregate, AggregateOp, Grouping};
+use super::super::quoting::quote_bytes;
 use super::aggregate::Groups;
 use super::column::{ABSENT, Grid, Head, Vector, is_present};
 use super::engine::Engine;
 use super::error::EvalError;
 use super::float::{go_g, nan_first, quantile};
 use super::names::settled;
-use crate::base::{HashMap, Labels, fingerprint};
+use crate::base::{HashMap, Labels, excerpt, fingerprint};
 
 impl<'a> Engine<'a> {
     /// Keeps some of each group's series, at every step anew.
@@ -114,13 +115,14 @@ impl<'a> Engine<'a> {
         grid: Grid,
     ) -> Result<Vector, EvalError> {
         let label = match &aggregate.param {
-            Some(param) => self.text(param)?,
-            None => "",
+            Some(param) => self.bytes(param)?,
+            None => b"",
         };
         // Any text is a label name under UTF-8 names, but for the empty one.
-        if label.is_empty() {
-            return Err(EvalError::execution(format!("invalid label name {label}")));
-        }
+        let Some(label) = std::str::from_utf8(label).ok().filter(|label| !label.is_empty()) else {
+            let quoted = quote_bytes(label);
+            return Err(EvalError::execution(format!("invalid label name {}", excerpt(&quoted))));
+        };
         let vector = self.vector(&aggregate.expr, grid)?;
         let mut grouping = aggregate.grouping.clone();
         if let Grouping::By(names) = &mut grouping {
@@ -136,6 +138,7 @@ impl<'a> Engine<'a> {
             for (step, value) in row.iter().enumerate().filter(|(_, value)| is_present(**value)) {
                 let labels = labels.with(label, &go_fixed(*value));
                 let labels = signature.labels(&Head { labels, drop_name: false });
+                self.count_labels(&labels);
                 let group = *numbers.entry(labels).or_insert_with_key(|labels| {
                     groups.heads.push(Head { labels: labels.clone(), drop_name: false });
                     values.resize(values.len() + grid.count, ABSENT);
@@ -144,6 +147,7 @@ impl<'a> Engine<'a> {
                 let cell = &mut values[group * grid.count + step];
                 *cell = if is_present(*cell) { *cell + 1.0 } else { 1.0 };
             }
+            self.check_labels()?;
         }
         Ok(self.grouped(&vector, groups.heads, values, &grouping))
     }

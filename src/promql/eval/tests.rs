@@ -64,7 +64,8 @@ fn limits_and_deadlines_end_an_evaluation() {
         // A subquery over a century is refused before anything is allocated for it.
         ("sum_over_time(vector(1)[100y:1ms])", &fine, Some(EvalErrorKind::Limit)),
         ("1 + 1", &late, Some(EvalErrorKind::Timeout)),
-        ("histogram_count(x)", &fine, Some(EvalErrorKind::Unsupported)),
+        ("histogram_count(x)", &fine, None),
+        ("histogram_count(x * on() x)", &fine, Some(EvalErrorKind::Execution)),
         ("x * on() x", &fine, Some(EvalErrorKind::Execution)),
         ("x offset 100y", &fine, None),
         ("x @ 9223372036854774", &fine, None),
@@ -97,12 +98,92 @@ fn ranges_have_a_step_an_order_and_a_bound() {
     let kind = |steps: Steps, text: &str| {
         range(&expr(text), &Ramp::new(), steps, &options).err().map(|error| error.kind)
     };
-    assert_eq!(kind(steps(9, 1000), "x"), None, "ten steps are ten steps");
-    assert_eq!(kind(steps(10, 1000), "x"), Some(EvalErrorKind::Limit));
+    assert_eq!(kind(steps(10, 1000), "x"), None, "ten steps are eleven points");
+    assert_eq!(kind(steps(11, 1000), "x"), Some(EvalErrorKind::Limit));
     assert_eq!(kind(steps(9, 0), "x"), Some(EvalErrorKind::Execution));
     assert_eq!(kind(steps(-1, 1000), "x"), Some(EvalErrorKind::Execution));
     assert_eq!(kind(steps(9, 1000), "x[1m]"), Some(EvalErrorKind::Execution));
     assert_eq!(kind(steps(9, 1000), "\"text\""), Some(EvalErrorKind::Execution));
+}
+
+#[test]
+fn eleven_thousand_steps_are_as_many_as_prometheus_takes() {
+    let run = |end| range(&expr("x"), &Ramp::new(), steps(end, 1000), &EvalOptions::default());
+    let Value::Matrix(matrix) = run(11_000).expect("11,001 points").value else { panic!() };
+    assert_eq!(matrix.len(), 10);
+    let error = run(11_001).expect_err("11,002 points");
+    let words = "exceeded maximum resolution of 11,000 points per timeseries.";
+    assert!(error.message.starts_with(words), "{error}");
+    let numbers = [(0, "0"), (999, "999"), (1000, "1,000"), (1_234_567, "1,234,567")];
+    assert!(numbers.iter().all(|(number, text)| grouped(*number) == *text));
+}
+
+/// A few kilobytes of query can ask for gigabytes of labels; they get an error that names the bound.
+#[test]
+fn labels_made_by_functions_are_bounded() {
+    let (ones, separator) = ("$1".repeat(50_000), "s".repeat(30_000));
+    let replace = |inner: &str, with: &str, from: &str| {
+        format!("label_replace({inner}, \"y\", \"{with}\", \"{from}\", \"(.*)\")")
+    };
+    let names = vec!["\"i\""; 4].join(", ");
+    let join = format!("label_join(x, \"y\", \"{separator}\", {names})");
+    let much = replace("vector(1)", &"z".repeat(60_000), "i");
+    let spread = format!("x_many * on () group_left (y) {much}");
+    let counted =
+        format!("count_values by (y) (\"v\", {})", much.replace("vector(1)", "vector(time())"));
+    let pattern = |at: usize| format!("(?:a{at}b{{1000}}){{12}}.*");
+    let nested = (0..40).fold("x".to_owned(), |inner, at| {
+        format!("label_replace({inner}, \"y\", \"\", \"i\", \"{}\")", pattern(at))
+    });
+    let long = "would make a label \"y\" longer than 64 KiB";
+    let cases = [
+        (replace("x", &"$1".repeat(60_000), "i"), ""),
+        (replace(&replace("x", &"$1".repeat(60_000), "i"), "$1$1", "y"), long),
+        (replace(&replace("x", &ones, "i"), &ones, "y"), long),
+        (join, long),
+        (spread, "would make more than 64 MiB of labels"),
+        (counted, "would make more than 64 MiB of labels"),
+        (nested, "take more than 4 MiB when compiled"),
+    ];
+    let mut source = Ramp::new();
+    for i in 0..2000 {
+        let labels = Labels::from_pairs([("__name__", "x_many"), ("i", &i.to_string())]);
+        source.series.push((labels, vec![Sample { at: Timestamp(0), value: 1.0 }]));
+    }
+    for (text, want) in cases {
+        let query = expr(&text);
+        let got = range(&query, &source, steps(2000, 1000), &EvalOptions::default());
+        let message = got.err().map_or(String::new(), |error| error.message);
+        assert!(message.contains(want) && message.is_empty() == want.is_empty(), "{message}");
+        assert!(message.len() < 400, "{message}");
+    }
+}
+
+#[test]
+fn texts_that_are_no_utf_8_are_no_labels() {
+    let cases = [
+        ("count_values(\"a\\xc5z\", x)", "invalid label name \"a\\xc5z\""),
+        ("count_values(\"\", x)", "invalid label name \"\""),
+        ("label_replace(x, \"\\xff\", \"\", \"i\", \"\")", "string is not valid UTF-8"),
+    ];
+    for (text, want) in cases {
+        let error = at_five_minutes(text, &EvalOptions::default()).expect_err(text);
+        assert_eq!(error.message, want, "{text}");
+    }
+    let shown = at_five_minutes("\"a\\xff\"", &EvalOptions::default()).expect("is a text");
+    assert_eq!(shown.value, Value::String("a\u{fffd}".to_owned()), "as JSON shows it");
+}
+
+/// They read native histograms only, and leave floats out without a word.
+#[test]
+fn functions_of_native_histograms_find_none() {
+    for name in ["avg", "count", "stddev", "stdvar", "sum"] {
+        let text = format!("histogram_{name}(x)");
+        let got = at_five_minutes(&text, &EvalOptions::default()).expect(&text);
+        assert_eq!(got.value, Value::Vector(Vec::new()), "{text}");
+        assert!(got.annotations.render(Severity::Warning, &text).is_empty(), "{text}");
+        assert!(got.annotations.render(Severity::Info, &text).is_empty(), "{text}");
+    }
 }
 
 #[test]

@@ -50,7 +50,7 @@ pub fn trace(
 fn collect<'e>(expr: &'e Expr, depth: usize, parts: &mut Vec<(&'e Expr, usize)>) {
     match &expr.kind {
         _ if depth > MAX_DEPTH => return,
-        ExprKind::Number(_) | ExprKind::String(_) => return,
+        ExprKind::Number(_) | ExprKind::String(_) | ExprKind::Bytes(_) => return,
         ExprKind::Paren(inner) => return collect(inner, depth, parts),
         _ => parts.push((expr, depth)),
     }
@@ -149,7 +149,7 @@ mod tests {
             (
                 "m * on () m",
                 &[
-                    "0 m * on () m: found duplicate series for the match group {} on the right hand-side of the operation: [m{host=\"a\"}, m{host=\"b\"}];many-to-many matching not allowed: matching labels must be unique on one side",
+                    "0 m * on () m: found duplicate series for the match group {} on the right hand-side of the operation: [{__name__=\"m\", host=\"a\"}, {__name__=\"m\", host=\"b\"}];many-to-many matching not allowed: matching labels must be unique on one side",
                     "1 m: a=3 b=8",
                     "1 m: a=3 b=8",
                 ],

@@ -1,7 +1,7 @@
 //! What starts with a name: function calls, aggregations, metrics.
 
 use super::{Fault, OR, Parser, Tree};
-use crate::base::closest;
+use crate::base::{closest, excerpt};
 use crate::promql::ast::{Aggregate, AggregateOp, Call, Expr, ExprKind, Grouping, Span};
 use crate::promql::check;
 use crate::promql::functions::{self, Function};
@@ -45,12 +45,12 @@ impl Parser<'_> {
         let Some(func) = functions::find(keyword.unwrap_or(word)) else {
             return Err(Fault {
                 span,
-                message: format!("unknown function with name {word:?}"),
+                message: format!("unknown function with name {:?}", excerpt(word)),
                 hint: similar(word).map(str::to_owned),
             });
         };
         if func.experimental && !self.options.experimental_functions {
-            return Err(Fault::new(span, format!("function {word:?} is not enabled")));
+            return Err(Fault::new(span, format!("function {:?} is not enabled", excerpt(word))));
         }
         Ok(func)
     }

@@ -1,7 +1,7 @@
 //! What follows an operand or an operator: ranges, `offset`, `@`, and how vectors are matched.
 
 use super::{Fault, Parser, Tree};
-use crate::base::Timestamp;
+use crate::base::{Timestamp, excerpt};
 use crate::promql::ast::{
     AtModifier, Expr, ExprKind, Group, Matching, MatrixSelector, Offset, Span, Subquery, ValueType,
 };
@@ -78,7 +78,7 @@ impl Parser<'_> {
     }
 
     fn at_modifier(&mut self, expr: &mut Expr) -> Result<(), Fault> {
-        let time = self.at_time()?;
+        let time = self.at_time(expr.span)?;
         expr.span.end = self.tokens[self.at - 1].span.end;
         let Some((_, at)) = modifiers(&mut expr.kind) else {
             return Err(misplaced(expr.span, "@ modifier"));
@@ -89,7 +89,7 @@ impl Parser<'_> {
         Ok(())
     }
 
-    fn at_time(&mut self) -> Result<AtModifier, Fault> {
+    fn at_time(&mut self, expr: Span) -> Result<AtModifier, Fault> {
         for (word, modifier) in [("start", AtModifier::Start), ("end", AtModifier::End)] {
             if self.eat_word(word) {
                 self.expect("(", "@", "\"(\"")?;
@@ -97,19 +97,26 @@ impl Parser<'_> {
                 return Ok(modifier);
             }
         }
-        let start = self.span().start;
         let negative = self.eat("-");
         if !negative {
             self.eat("+");
         }
-        let TokenKind::Number(number) = *self.peek() else {
-            return Err(self.unexpected("@", "timestamp"));
+        let number = match *self.peek() {
+            TokenKind::Number(number) => number,
+            // As everywhere a number stands, `1m40s` is 100.
+            TokenKind::Duration(millis) => millis as f64 / 1000.0,
+            _ => return Err(self.unexpected("@", "timestamp")),
         };
-        let span = Span { start, end: self.advance().span.end };
+        let span = Span { start: expr.start, end: self.advance().span.end };
         let seconds = if negative { -number } else { number };
         // Milliseconds must fit into an i64.
         if seconds.is_nan() || (seconds * 1000.0).abs() >= i64::MAX as f64 {
-            let message = format!("timestamp out of bounds for @ modifier: {seconds}");
+            let seconds = match seconds {
+                f64::INFINITY => "+Inf".to_owned(),
+                f64::NEG_INFINITY => "-Inf".to_owned(),
+                _ => format!("{seconds:.6}"),
+            };
+            let message = format!("timestamp out of bounds for @ modifier: {}", excerpt(&seconds));
             return Err(Fault::new(span, message));
         }
         Ok(AtModifier::Time(Timestamp::from_seconds(seconds)))

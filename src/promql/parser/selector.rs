@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Fault, Keyword, Parser, Tree};
-use crate::base::{METRIC_NAME, is_label_name};
+use crate::base::{METRIC_NAME, excerpt, is_label_name};
 use crate::promql::ast::{ExprKind, Span, VectorSelector};
 use crate::promql::lexer::{Token, TokenKind};
 use crate::regex::Pattern;
@@ -28,6 +28,7 @@ impl Parser<'_> {
             matcher.map(|matcher| matcher.value.as_str())
         });
         if let (Some(name), Some(other)) = (names.first(), other) {
+            let (name, other) = (excerpt(name), excerpt(other));
             let message = format!("metric name must not be set twice: {name:?} or {other:?}");
             return Err(Fault::new(span, message));
         }
@@ -84,7 +85,12 @@ impl Parser<'_> {
         let Token { kind: TokenKind::String(value), span } = self.advance() else {
             unreachable!("the next token was just seen to be a string");
         };
-        let pattern = || Pattern::new(&value).map_err(|message| Fault::new(span, message));
+        // As in Prometheus, a bad pattern is a fault of the matcher as a whole.
+        let span = Span { start: start.start, end: span.end };
+        let mut pattern = || {
+            let compiled = Pattern::within(&value, self.patterns);
+            compiled.map_err(|error| Fault::new(span, error.to_string()))
+        };
         let op = match op {
             "=" => MatchOp::Equal,
             "!=" => MatchOp::NotEqual,

@@ -62,6 +62,12 @@ fn expressions_print_in_canonical_form() {
         ("a offset -(-step())", "a offset -(-step())"),
         ("rate(a[1m])[1h:] @ end() offset 5", "rate(a[1m])[1h:] @ end() offset 5s"),
         ("(a + b)[1h:5m]", "(a + b)[1h:5m]"),
+        ("a @ 100s", "a @ 100.000"),
+        ("a[5m] @ 1m40s", "a[5m] @ 100.000"),
+        ("a @ -1m offset 5m", "a @ -60.000 offset 5m"),
+        ("a @ +250ms", "a @ 0.250"),
+        ("count_values(\"a\\xc5z\", x)", "count_values(\"a\\xc5z\", x)"),
+        ("'\\xff\\x61é'", "\"\\xffaé\""),
         ("SUM BY (b, a,) (x)", "sum by (b, a) (x)"),
         ("sum(x) without ()", "sum without () (x)"),
         ("sum by () (x)", "sum(x)"),
@@ -90,6 +96,51 @@ fn expressions_print_in_canonical_form() {
     ];
     for (text, want) in cases {
         assert_eq!(printed(text), want, "{text}");
+    }
+}
+
+/// Patterns are bounded one by one and together, and an error says which of them is one too many.
+#[test]
+fn patterns_take_no_more_than_their_budget() {
+    let selector = |pattern: &str, count: usize| {
+        let matchers: Vec<String> =
+            (0..count).map(|at| format!("l{at}=~\"{}\"", pattern.replace('#', "a1"))).collect();
+        format!("v{{{}}}", matchers.join(","))
+    };
+    let error = parse(&selector("(#b{1000}){60}|", 250), &ALL).expect_err("is too large");
+    assert_eq!((error.line, error.column), (1, 3), "{error}");
+    assert!(error.message.contains("more than 1 MiB when compiled"), "{error}");
+    let error = parse(&selector("(#b{1000}){3}|", 250), &ALL).expect_err("are too large");
+    assert!(error.column > 50, "some of them fit: {error}");
+    assert!(error.message.contains("take more than 4 MiB when compiled"), "{error}");
+    let many = format!("{} + {0}", selector("#.+", 100));
+    assert!(parse(&many, &ALL).is_ok(), "two hundred usual ones fit");
+    let error = parse(&selector(&"[a-z]".repeat(20_000), 1), &ALL).expect_err("is too long");
+    assert!(error.message.ends_with("100000 bytes long; at most 65536"), "{error}");
+    assert!(error.to_string().len() < 250, "{error}");
+}
+
+/// What is repeated of a query is enough to know it again.
+#[test]
+fn errors_repeat_little_of_the_query() {
+    let long = "a".repeat(100_000);
+    let digits = "7".repeat(100_000);
+    let queries = [
+        format!("up {long}"),
+        format!("up {digits}"),
+        format!("up \"{long}\""),
+        format!("{digits}z"),
+        format!("{digits}m"),
+        format!("{digits}.7"),
+        format!("{long}(up)"),
+        format!("up{{{long}}}"),
+        format!("{long}{{__name__=\"{long}\"}}"),
+        format!("up{{a=~\"{long}(\"}}"),
+        format!("up + on ({long}) group_left ({long}) up"),
+    ];
+    for query in queries {
+        let error = parse(&query, &ALL).expect_err(&query[..20]).to_string();
+        assert!(error.len() < 400, "{}: {} bytes", &query[..20], error.len());
     }
 }
 
@@ -129,7 +180,7 @@ fn operators_bind_as_in_the_table() {
 /// Text, and the error it gives; one that ends with `: ` is only the beginning.
 const ERRORS: &[(&str, &str)] = &[
     ("", "1:1: parse error: no expression found in input"),
-    ("# only a comment", "1:17: parse error: no expression found in input"),
+    ("# only a comment", "1:1: parse error: no expression found in input"),
     ("rat(x[5m])", "1:1: parse error: unknown function with name \"rat\", did you mean \"rate\"?"),
     (
         "RATE(x[5m])",
@@ -145,7 +196,7 @@ const ERRORS: &[(&str, &str)] = &[
     ("a b", "1:3: parse error: unexpected identifier \"b\""),
     ("a 5m", "1:3: parse error: unexpected duration \"5m\""),
     ("(a", "1:3: parse error: unclosed left parenthesis"),
-    ("a)", "1:2: parse error: unexpected right parenthesis ')'"),
+    ("a)", "1:3: parse error: unexpected right parenthesis ')'"),
     ("a + on", "1:7: parse error: unexpected end of input in grouping opts, expected \"(\""),
     ("a + group_left() b", "1:5: parse error: unexpected <group_left>"),
     (
@@ -173,7 +224,9 @@ const ERRORS: &[(&str, &str)] = &[
     ("{", "1:2: parse error: unexpected end of input inside braces"),
     ("x{a=\"b\", ", "1:10: parse error: unexpected end of input inside braces"),
     ("x{,}", "1:3: parse error: unexpected \",\" in label matching, expected identifier or \"}\""),
-    ("x{a=~'('}", "1:6: parse error: "),
+    ("x{b='',a=~'('}", "1:8: parse error: bad regular expression `(`: unclosed group"),
+    ("x{a!b}", "1:4: parse error: unexpected character after '!' inside braces: 'b'"),
+    (" ", "1:1: parse error: no expression found in input"),
     ("x{__name__='y'}", "1:1: parse error: metric name must not be set twice: \"x\" or \"y\""),
     ("{'x', 'y'}", "1:1: parse error: metric name must not be set twice: \"x\" or \"y\""),
     ("{}", "1:1: parse error: vector selector must contain at least one non-empty matcher"),
@@ -207,8 +260,8 @@ const ERRORS: &[(&str, &str)] = &[
     ),
     ("x @ 1 @ 2", "1:1: parse error: @ <timestamp> may not be set multiple times"),
     ("x @ y", "1:5: parse error: unexpected identifier \"y\" in @, expected timestamp"),
-    ("x @ NaN", "1:5: parse error: timestamp out of bounds for @ modifier: NaN"),
-    ("x @ -1e30", "1:5: parse error: timestamp out of bounds for @ modifier: "),
+    ("x @ NaN", "1:1: parse error: timestamp out of bounds for @ modifier: NaN"),
+    ("x @ -1e30", "1:1: parse error: timestamp out of bounds for @ modifier: "),
     ("x offset 1m[5m]", "1:1: parse error: no offset modifiers allowed before range"),
     ("x @ 1[5m]", "1:1: parse error: no @ modifiers allowed before range"),
     ("(x + y)[5m]", "1:1: parse error: ranges only allowed for vector selectors"),
