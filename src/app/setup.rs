@@ -23,6 +23,7 @@ use crate::probe::Prober;
 use crate::promql::EvalOptions;
 use crate::recorder::RecorderConfig;
 use crate::scrape::Settings;
+use crate::scrape::config::ScrapeConfig;
 use crate::scrape::file_sd::{Discovery, FileTargets, Refreshed};
 use crate::send::Webhook;
 use crate::send::alertmanager::{AlertmanagerClient, AlertmanagerConfig};
@@ -178,8 +179,13 @@ fn phase(host: &str) -> Duration {
 
 /// What is scraped, and what of it is kept.
 fn scrape_settings(config: &Config, setup: &Setup) -> Settings {
+    let caps = setup.caps;
+    let bounded = |job: ScrapeConfig| ScrapeConfig {
+        limits: job.limits.clone().within(caps.max_series, caps.max_bytes),
+        ..job
+    };
     Settings {
-        jobs: config.jobs.iter().cloned().map(Arc::new).collect(),
+        jobs: config.jobs.iter().cloned().map(bounded).map(Arc::new).collect(),
         selection: Arc::new(setup.selection()),
         keep_pages: config.recorder.is_some(),
         vhost_labels: Arc::from(config.policy.vhost_labels.as_slice()),

@@ -7,9 +7,14 @@
 //!
 //! Entries and slots made during a scrape lie behind `kept_entries` and `kept_slots` until
 //! [`SeriesCache::commit`]; a scrape that fails is undone by cutting both lists there.
+//!
+//! What one target may cost is bounded by [`Limits`]: a cache half full forgets at once what the
+//! page no longer has, and one that would be overfull forgets all and fails the scrape.
 
 use std::sync::Arc;
 
+use super::error::Problem;
+use super::format::Limits;
 use super::metadata::Metadata;
 use super::scan::{Batch, Point, Stats};
 use crate::base::{HashMap, Labels};
@@ -23,6 +28,11 @@ const RENUMBER_FROM: usize = 65_536;
 /// The share of ids, one in so many, that must be alive to go on with an epoch.
 const RENUMBER_ALIVE: usize = 8;
 
+/// What a series costs beside its texts: entry, slot, two table entries and their slack.
+const SERIES_OVERHEAD_BYTES: usize = 2 * (size_of::<Entry>() + size_of::<Option<Slot>>() + 48);
+/// Lists and tables with more room than this many times their content are shrunk after a failure.
+const SLACK: usize = 4;
+
 /// The id of an entry whose series relabelling dropped.
 pub(super) const DROPPED: u32 = u32::MAX;
 /// The place in the list of entries where no entry is.
@@ -35,6 +45,8 @@ pub struct SeriesCache {
     epoch: u64,
     /// Successful scrapes plus one, so that 0 means "never".
     scrapes: u64,
+    /// Scrapes begun plus one.
+    attempts: u64,
     pub(super) entries: Vec<Entry>,
     by_text: HashMap<Arc<[u8]>, u32>,
     /// By id.
@@ -47,6 +59,11 @@ pub struct SeriesCache {
     /// The entry that came first.
     pub(super) first: u32,
     metadata: HashMap<String, (Metadata, u64)>,
+    /// What entries cost, and what those behind `kept_entries` and metadata added to that.
+    bytes: usize,
+    new_bytes: usize,
+    series_limit: usize,
+    bytes_limit: usize,
 }
 
 /// One spelling of a series.
@@ -58,8 +75,15 @@ pub(super) struct Entry {
     pub(super) id: u32,
     /// The entry that followed it last time, or [`NOWHERE`]. A hint: it may point anywhere.
     pub(super) next: u32,
-    /// The number of the scrape that saw it last.
+    /// The number of the attempt that saw it last; 0 before the first.
     pub(super) seen: u64,
+}
+
+impl Entry {
+    fn bytes(&self) -> usize {
+        // The labels of its slot are about as long as the text they were read from.
+        2 * self.text.len() + SERIES_OVERHEAD_BYTES
+    }
 }
 
 #[derive(Debug)]
@@ -83,6 +107,7 @@ impl SeriesCache {
         SeriesCache {
             epoch: 1,
             scrapes: 1,
+            attempts: 1,
             entries: Vec::new(),
             by_text: HashMap::default(),
             slots: Vec::new(),
@@ -92,6 +117,10 @@ impl SeriesCache {
             present: Vec::new(),
             first: NOWHERE,
             metadata: HashMap::default(),
+            bytes: 0,
+            new_bytes: 0,
+            series_limit: usize::MAX,
+            bytes_limit: usize::MAX,
         }
     }
 
@@ -129,23 +158,66 @@ impl SeriesCache {
     }
 
     /// Prepares for a scrape: what an abandoned one left is undone, and ids that have grown sparse
-    /// begin anew. Gives the scrape's number.
-    pub(super) fn open(&mut self) -> u64 {
+    /// begin anew. Gives the attempt's number.
+    pub(super) fn open(&mut self, limits: &Limits) -> u64 {
         self.undo();
-        if self.slots.len() > RENUMBER_FROM && self.len() * RENUMBER_ALIVE < self.slots.len() {
+        let bound = |limit: usize| if limit == 0 { usize::MAX } else { limit };
+        let (series_limit, bytes_limit) =
+            (bound(limits.series_limit), bound(limits.series_bytes_limit));
+        let is_sparse = self.len() * RENUMBER_ALIVE < self.slots.len();
+        let is_long = self.slots.len() > series_limit.saturating_mul(2);
+        if self.slots.len() > RENUMBER_FROM && (is_sparse || is_long) {
             self.reset();
         }
-        self.scrapes + 1
+        (self.series_limit, self.bytes_limit) = (series_limit, bytes_limit);
+        self.attempts += 1;
+        self.attempts
     }
 
-    /// Forgets what was learnt since the last commit.
+    /// Forgets what was learnt since the last commit, and gives its memory back.
     pub(super) fn undo(&mut self) {
+        self.bytes -= std::mem::take(&mut self.new_bytes);
+        if self.entries.len() == self.kept_entries {
+            return;
+        }
         for entry in self.entries.drain(self.kept_entries..) {
             self.by_text.remove(&entry.text);
         }
         for slot in self.slots.drain(self.kept_slots..).flatten() {
             self.by_labels.remove(&slot.labels);
         }
+        if self.entries.capacity() > SLACK * self.entries.len() {
+            self.entries.shrink_to_fit();
+            self.by_text.shrink_to_fit();
+            self.slots.shrink_to_fit();
+            self.by_labels.shrink_to_fit();
+        }
+    }
+
+    /// Counts what a page wants remembered. An error if that is too much; then all is
+    /// forgotten, because what is not in the page may be what filled the room.
+    pub(super) fn charge(&mut self, bytes: usize) -> Result<(), Problem> {
+        self.bytes += bytes;
+        self.new_bytes += bytes;
+        let problem = if self.entries.len() > self.series_limit {
+            Problem::SeriesLimit(self.series_limit)
+        } else if self.bytes > self.bytes_limit {
+            Problem::SeriesBytes(self.bytes_limit)
+        } else {
+            return Ok(());
+        };
+        self.reset();
+        Err(problem)
+    }
+
+    /// Samples of one page of which some repeat a series, at most.
+    pub(super) fn points_limit(&self) -> usize {
+        self.series_limit.saturating_mul(2)
+    }
+
+    /// Whether it holds half of what it may: then it remembers nothing for later.
+    pub(super) fn is_half_full(&self) -> bool {
+        self.entries.len() > self.series_limit / 2 || self.bytes > self.bytes_limit / 2
     }
 
     /// How many samples the last successful scrape had, nearly.
@@ -159,13 +231,16 @@ impl SeriesCache {
     }
 
     /// A new entry for `labels` (`None`: dropped by relabelling). The caller has not found `text`.
-    pub(super) fn insert(&mut self, text: &[u8], labels: Option<Labels>, number: u64) -> u32 {
+    pub(super) fn insert(&mut self, text: &[u8], labels: Option<Labels>) -> Result<u32, Problem> {
         let id = labels.map_or(DROPPED, |labels| self.id_of(labels));
         let at = u32::try_from(self.entries.len()).expect("a body has fewer than 2^32 series");
         let text: Arc<[u8]> = Arc::from(text);
         self.by_text.insert(Arc::clone(&text), at);
-        self.entries.push(Entry { text, id, next: NOWHERE, seen: number });
-        at
+        let entry = Entry { text, id, next: NOWHERE, seen: 0 };
+        let bytes = entry.bytes();
+        self.entries.push(entry);
+        self.charge(bytes)?;
+        Ok(at)
     }
 
     fn id_of(&mut self, labels: Labels) -> u32 {
@@ -179,9 +254,9 @@ impl SeriesCache {
     }
 
     /// What is known of a family.
-    pub(super) fn family(&mut self, family: &str, number: u64) -> Option<&Metadata> {
+    pub(super) fn family(&mut self, family: &str) -> Option<&Metadata> {
         let (metadata, seen) = self.metadata.get_mut(family)?;
-        *seen = number;
+        *seen = self.scrapes + 1;
         Some(metadata)
     }
 
@@ -211,7 +286,14 @@ impl SeriesCache {
         for (family, known) in &batch.metadata {
             self.metadata.insert(family.clone(), (known.clone(), self.scrapes));
         }
-        self.evict();
+        if self.evict() || self.new_bytes > 0 {
+            let told = |(family, (data, _)): (&String, &(Metadata, u64))| {
+                family.len() + data.help.len() + data.unit.len()
+            };
+            self.bytes = self.entries.iter().map(Entry::bytes).sum::<usize>()
+                + self.metadata.iter().map(told).sum::<usize>();
+            self.new_bytes = 0;
+        }
         self.kept_entries = self.entries.len();
         self.kept_slots = self.slots.len();
         batch
@@ -245,13 +327,15 @@ impl SeriesCache {
         present
     }
 
-    /// Forgets what was not seen for [`FORGOTTEN_AFTER`] scrapes.
-    fn evict(&mut self) {
-        let newest = self.scrapes;
-        let is_old = |seen: u64| seen + FORGOTTEN_AFTER <= newest;
-        self.metadata.retain(|_, (_, seen)| !is_old(*seen));
+    /// Forgets what was not seen for [`FORGOTTEN_AFTER`] scrapes, or in this one if room is short.
+    /// Whether these were entries.
+    fn evict(&mut self) -> bool {
+        let (newest, attempts) = (self.scrapes, self.attempts);
+        let patience = if self.is_half_full() { 1 } else { FORGOTTEN_AFTER };
+        let is_old = |seen: u64, newest: u64| seen + patience <= newest;
+        self.metadata.retain(|_, (_, seen)| !is_old(*seen, newest));
         for slot in &mut self.slots {
-            if let Some(old) = slot.take_if(|slot| is_old(slot.seen)) {
+            if let Some(old) = slot.take_if(|slot| is_old(slot.seen, newest)) {
                 self.by_labels.remove(&old.labels);
             }
         }
@@ -259,10 +343,10 @@ impl SeriesCache {
         let slots = &self.slots;
         let is_gone = |entry: &Entry| {
             let has_slot = entry.id == DROPPED || slots[entry.id as usize].is_some();
-            is_old(entry.seen) || !has_slot
+            is_old(entry.seen, attempts) || !has_slot
         };
         if !self.entries.iter().any(is_gone) {
-            return;
+            return false;
         }
         let mut moved = Vec::with_capacity(self.entries.len());
         let mut kept = 0;
@@ -284,5 +368,6 @@ impl SeriesCache {
             *place = new_place(*place);
         }
         self.first = new_place(self.first);
+        true
     }
 }

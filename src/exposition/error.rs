@@ -38,6 +38,15 @@ pub enum Problem {
     /// More samples after relabelling than `sample_limit`.
     #[error("sample limit exceeded (sample_limit: {0})")]
     SampleLimit(u64),
+    /// More series than a target may be remembered by.
+    #[error("more than {0} series in one page, twice what window.max_series allows in all")]
+    SeriesLimit(usize),
+    /// The same in bytes.
+    #[error("series of more than {0} bytes in one page, twice what window.max_bytes allows in all")]
+    SeriesBytes(usize),
+    /// A page that repeats its series with ever newer times.
+    #[error("more than {0} samples of repeated series in one page (see window.max_series)")]
+    Repeats(usize),
     /// Prometheus's text for `label_limit` and the two length limits.
     #[error("{0}")]
     LabelLimit(String),

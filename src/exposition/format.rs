@@ -49,6 +49,24 @@ pub struct Limits {
     pub label_value_length_limit: usize,
     /// Bytes of one line of the body; Prometheus, which holds whole bodies, has no such limit.
     pub line_length_limit: usize,
+    /// Series a target may be remembered by, and half as many samples with times as may repeat
+    /// them: a page is distrusted before it is held. Not of a job: from `window.max_series`.
+    pub series_limit: usize,
+    /// Bytes of these series, from `window.max_bytes`.
+    pub series_bytes_limit: usize,
+}
+
+impl Limits {
+    /// The same for a window of these caps. Twice what the window takes, so that a page of a few
+    /// series too many is still judged by those that found room.
+    #[must_use]
+    pub fn within(self, max_series: usize, max_bytes: usize) -> Limits {
+        Limits {
+            series_limit: max_series.saturating_mul(2),
+            series_bytes_limit: max_bytes.saturating_mul(2),
+            ..self
+        }
+    }
 }
 
 impl Default for Limits {
@@ -62,6 +80,8 @@ impl Default for Limits {
             label_name_length_limit: 0,
             label_value_length_limit: 0,
             line_length_limit: 16 << 20,
+            series_limit: 0,
+            series_bytes_limit: 0,
         }
     }
 }

@@ -107,7 +107,7 @@ impl<'a> Scan<'a> {
         limits: &'a Limits,
         admit: &'a mut Admit<'a>,
     ) -> Scan<'a> {
-        let number = cache.open();
+        let number = cache.open(limits);
         Scan {
             selection,
             format,
@@ -164,8 +164,8 @@ impl<'a> Scan<'a> {
             return Err(ScanError::new(self.stats.lines + 1, &tail, at, problem));
         }
         self.stats.lines += u64::from(!tail.is_empty());
-        self.stats.samples_post_relabel = self.points.len() as u64;
-        Ok(self.cache.commit(self.points, self.metadata.into_iter().collect(), self.stats))
+        let metadata = std::mem::take(&mut self.metadata).into_iter().collect();
+        Ok(self.cache.commit(std::mem::take(&mut self.points), metadata, self.stats))
     }
 
     fn take(&mut self, chunk: &[u8]) -> Result<(), ScanError> {
@@ -270,7 +270,7 @@ impl<'a> Scan<'a> {
         if let Some(pending) = self.metadata.get_mut(&*meta.family) {
             return meta.write_to(pending);
         }
-        let known = self.cache.family(&meta.family, self.number);
+        let known = self.cache.family(&meta.family);
         if let Some(known) = known
             && meta.is_in(known)?
         {
@@ -279,7 +279,7 @@ impl<'a> Scan<'a> {
         let mut changed = known.cloned().unwrap_or_default();
         meta.write_to(&mut changed)?;
         self.metadata.insert(meta.family.into_owned(), changed);
-        Ok(())
+        self.cache.charge(text.len()).map_err(|problem| Bad { at: 0, problem })
     }
 
     /// A sample line whose series was not the expected one.
@@ -293,9 +293,14 @@ impl<'a> Scan<'a> {
         let entry = match self.cache.find(series) {
             Some(entry) => entry,
             None => match self.new_entry(series)? {
-                Some(entry) => entry,
-                None => {
+                Learnt::Entry(entry) => entry,
+                Learnt::Unwanted => {
                     self.stats.samples_skipped += 1;
+                    return Ok(());
+                }
+                Learnt::Dropped => {
+                    read_value(text, end, self.format)?;
+                    self.stats.samples_kept += 1;
                     return Ok(());
                 }
             },
@@ -324,20 +329,23 @@ impl<'a> Scan<'a> {
         Ok(self.run_is_wanted)
     }
 
-    /// Learns a series never seen; `None` if its name, quoted in the braces, is not wanted.
-    fn new_entry(&mut self, series: &[u8]) -> Result<Option<u32>, Bad> {
+    /// Learns a series never seen.
+    fn new_entry(&mut self, series: &[u8]) -> Result<Learnt, Bad> {
         let mut labels = read_series(series)?;
         if series[0] == b'{' && !self.selection.wants(labels.get(METRIC_NAME)) {
-            return Ok(None);
+            return Ok(Learnt::Unwanted);
         }
         let admitted = (self.admit)(&mut labels) && labels.iter().next().is_some();
         let labels = if admitted {
             self.check_labels(&labels).map_err(|problem| Bad { at: 0, problem })?;
             Some(labels.build())
+        } else if self.cache.is_half_full() {
+            return Ok(Learnt::Dropped);
         } else {
             None
         };
-        Ok(Some(self.cache.insert(series, labels, self.number)))
+        let entry = self.cache.insert(series, labels);
+        entry.map(Learnt::Entry).map_err(|problem| Bad { at: 0, problem })
     }
 
     fn check_labels(&self, labels: &LabelsBuilder) -> Result<(), Problem> {
@@ -389,6 +397,7 @@ impl<'a> Scan<'a> {
             _ => {}
         }
         let known = &mut self.cache.entries[entry as usize];
+        let is_repeated = known.seen == self.number;
         known.seen = self.number;
         self.previous = entry;
         self.expected = known.next;
@@ -397,12 +406,49 @@ impl<'a> Scan<'a> {
             return Ok(());
         }
         let limit = self.limits.sample_limit;
-        if limit > 0 && self.points.len() as u64 >= limit {
+        if limit > 0 && self.stats.samples_post_relabel >= limit {
             return Err(Bad { at: 0, problem: Problem::SampleLimit(limit) });
         }
-        self.points.push(Point { id: known.id, value, at });
+        self.stats.samples_post_relabel += 1;
+        let point = Point { id: known.id, value, at };
+        if is_repeated {
+            return self.repeat(point);
+        }
+        self.points.push(point);
         Ok(())
     }
+
+    /// Notes one more point of a series. Without a time it can never count, see `commit`; with one
+    /// it waits for its turn there, and a page may not have too many of these.
+    fn repeat(&mut self, point: Point) -> Result<(), Bad> {
+        if point.at.is_none() {
+            self.stats.duplicates += 1;
+            return Ok(());
+        }
+        let limit = self.cache.points_limit();
+        if self.points.len() >= limit {
+            return Err(Bad { at: 0, problem: Problem::Repeats(limit) });
+        }
+        self.points.push(point);
+        Ok(())
+    }
+}
+
+/// A scan that ends without a batch leaves nothing behind, and holds on to nothing.
+impl Drop for Scan<'_> {
+    fn drop(&mut self) {
+        self.cache.undo();
+    }
+}
+
+/// What a series never seen comes to.
+enum Learnt {
+    /// A known one from now on.
+    Entry(u32),
+    /// Its name, quoted in the braces, is not wanted.
+    Unwanted,
+    /// Dropped by relabelling, and not worth the little room left.
+    Dropped,
 }
 
 /// A line without the `\r` some servers put before the newline.

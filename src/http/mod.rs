@@ -11,6 +11,7 @@
 //! Grafana would take for Thanos.
 
 mod backend;
+mod body;
 mod container_api;
 mod error;
 mod explain_api;
@@ -60,6 +61,9 @@ pub const DEFAULT_LISTEN: SocketAddr =
 
 /// A form with a query of many kilobytes fits; nothing else has a body.
 const MAX_BODY_BYTES: usize = 1 << 20;
+/// A larger body is read to its end up to here, and thrown away: who is cut off while it sends never
+/// reads why.
+const MAX_DRAINED_BYTES: usize = 32 << 20;
 /// Queries evaluated at once; more wait for their turn. Grafana opens a dashboard with a dozen, and
 /// the host's cores belong to its tenants.
 const QUERIES_AT_ONCE: usize = 4;
@@ -162,6 +166,7 @@ fn router(backend: Arc<dyn Backend>, options: Options) -> Router {
         .route("/-/reload", reload)
         .fallback(status_api::not_found)
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .layer(middleware::from_fn(body::bounded))
         .layer(middleware::from_fn(within_deadline))
         .with_state(Arc::new(Server { backend, options, queries }))
 }

@@ -12,6 +12,8 @@ use super::{JournalError, SCHEMA, StoreKind};
 
 const LOCK_FILE: &str = "lock";
 const MARK_FILE: &str = "FORMAT";
+/// More than any mark has; what is longer is none.
+const MARK_BYTES_MAX: u64 = 64;
 /// Webhook bodies name tenants, so the journal is for its own user only.
 const DIR_MODE: u32 = 0o700;
 const FILE_MODE: u32 = 0o600;
@@ -55,8 +57,10 @@ pub(super) fn lock(dir: &Path) -> Result<File, JournalError> {
 /// Whether a journal was made here. One made by another store or in a later format is an error.
 pub(super) fn read_mark(dir: &Path, kind: StoreKind) -> Result<bool, JournalError> {
     let path = dir.join(MARK_FILE);
-    let text = match std::fs::read_to_string(&path) {
-        Ok(text) => text,
+    let mut bytes = Vec::new();
+    let read = File::open(&path).and_then(|file| file.take(MARK_BYTES_MAX).read_to_end(&mut bytes));
+    let text = match read {
+        Ok(_) => String::from_utf8_lossy(&bytes),
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         Err(error) => return Err(JournalError::from_io(&path, error)),
     };

@@ -119,10 +119,13 @@ fn the_mark_refuses_other_stores_and_later_formats() {
         ("plimsoll journal 2 redb\n", "has schema 2"),
         ("", "is damaged: FORMAT reads \"\""),
     ];
-    for (mark, want) in cases {
+    let zeros = vec![0; 1 << 20];
+    let bytes: [(&[u8], &str); 2] =
+        [(b"plimsoll \xff\xfe", "is damaged: FORMAT reads"), (&zeros, "is damaged: FORMAT reads")];
+    for (mark, want) in cases.map(|(mark, want)| (mark.as_bytes(), want)).into_iter().chain(bytes) {
         std::fs::write(dir.path().join("FORMAT"), mark).expect("writes");
         let error = refusal(StoreKind::Redb, dir.path());
-        assert!(error.contains(want), "{error}");
+        assert!(error.contains(want) && error.len() < 1500, "{error}");
     }
 }
 
@@ -184,6 +187,38 @@ fn truncated_and_flipped_bytes_never_give_wrong_or_missing_rows() {
             check(&bytes, &format!("byte {at} of {} flipped", whole.len()));
         }
         assert!(refused > 4, "{kind:?}: damage must have been noticed, {refused} times");
+    }
+}
+
+/// A process that was killed leaves the file as its last commit left it. What was acknowledged in
+/// that commit is there whichever page is damaged, or the journal is refused.
+#[test]
+fn damage_in_the_newest_commit_after_a_kill_is_no_older_journal() {
+    const PAGE: usize = 4096;
+    for commits in [1, 3, 13] {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("journal.redb");
+        let mut opened = open(StoreKind::Redb, dir.path()).expect("opens");
+        for no in 0..commits {
+            let row = put(Table::Outbox, &format!("{no:02}"), &"x".repeat(600));
+            opened.store.commit(&[row, put(Table::Alerts, "a", "b")]).expect("commits");
+        }
+        let killed = std::fs::read(&path).expect("reads");
+        drop(opened);
+        let want = show(&open(StoreKind::Redb, dir.path()).expect("opens").rows);
+        assert_eq!(want.len(), commits + 1);
+        let mut refused = 0;
+        for page in 0..killed.len() / PAGE {
+            let mut bytes = killed.clone();
+            bytes[page * PAGE..][..PAGE].iter_mut().for_each(|byte| *byte ^= 0xff);
+            std::fs::write(&path, &bytes).expect("writes");
+            match open(StoreKind::Redb, dir.path()) {
+                Ok(opened) => assert_eq!(show(&opened.rows), want, "page {page}"),
+                Err(JournalError::Damaged { .. }) => refused += 1,
+                Err(error) => panic!("page {page}: not told as damage: {error}"),
+            }
+        }
+        assert!(refused > 2, "damage must have been noticed, {refused} times");
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::model::{Action, Alert, Group, Rule, RuleKind};
 use crate::base::{HashMap, HashSet, METRIC_NAME, RuleId, closest, is_label_name, is_metric_name};
-use crate::promql::ast::Expr;
+use crate::promql::ast::{Expr, ValueType};
 use crate::promql::{ParseOptions, parse as parse_promql};
 use crate::template::Template;
 use crate::yaml::{Cursor, Fields, Position, Problem, Problems, parse, read};
@@ -194,7 +194,15 @@ fn expression(mut at: Cursor<'_, '_>, context: &str) -> Option<(Expr, String)> {
     let text = read::string(at.again())?;
     let text = text.trim_end();
     match parse_promql(text, &ParseOptions::default()) {
-        Ok(expr) => Some((expr, text.to_owned())),
+        Ok(expr) => match expr.value_type() {
+            ValueType::Scalar | ValueType::Vector => Some((expr, text.to_owned())),
+            kind @ (ValueType::Matrix | ValueType::String) => {
+                let message = format!("{context}: rule result is not a vector or scalar");
+                let problem = bare(&at, at.node.position_of(0), message);
+                at.push(problem.hint(format!("the expression is a {kind}")));
+                None
+            }
+        },
         Err(error) => {
             let message = format!("{context}: could not parse expression: {}", error.message);
             let position = at.node.position_of(error.span.start);
@@ -432,6 +440,17 @@ mod tests {
                 )),
                 "{shown}"
             );
+        }
+    }
+
+    #[test]
+    fn rules_that_can_never_have_a_result_are_refused() {
+        for (expr, kind) in [("up[5m]", "range vector"), ("\"text\"", "string")] {
+            let text = format!("groups: [{{name: g, rules: [{{record: x, expr: '{expr}'}}]}}]\n");
+            let told = problems(&text);
+            let words = "group \"g\", rule 1, \"x\": rule result is not a vector or scalar";
+            assert!(told.contains(words) && told.contains(kind), "{told}");
+            assert!(told.contains("1:"), "{told}");
         }
     }
 

@@ -25,6 +25,8 @@ pub enum ScrapeErrorKind {
     BodyLimit,
     /// More samples than `sample_limit`.
     SampleLimit,
+    /// More series, or repeats of them, than plimsoll remembers of one target.
+    SeriesLimit,
     /// A label limit was passed.
     LabelLimit,
     /// A line that is not the text format.
@@ -49,6 +51,7 @@ impl ScrapeErrorKind {
             ScrapeErrorKind::Body => "body",
             ScrapeErrorKind::BodyLimit => "body_limit",
             ScrapeErrorKind::SampleLimit => "sample_limit",
+            ScrapeErrorKind::SeriesLimit => "series_limit",
             ScrapeErrorKind::LabelLimit => "label_limit",
             ScrapeErrorKind::Malformed => "malformed",
             ScrapeErrorKind::Busy => "busy",

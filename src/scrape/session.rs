@@ -152,6 +152,9 @@ fn scan_error(error: ScanError) -> ScrapeError {
     let kind = match error.problem {
         Problem::BodySize(_) => Kind::BodyLimit,
         Problem::SampleLimit(_) => Kind::SampleLimit,
+        Problem::SeriesLimit(_) | Problem::SeriesBytes(_) | Problem::Repeats(_) => {
+            Kind::SeriesLimit
+        }
         Problem::LabelLimit(_) => Kind::LabelLimit,
         _ => Kind::Malformed,
     };

@@ -44,7 +44,7 @@ const FAILED: u8 = 1;
 /// How to watch.
 #[derive(Args, Debug)]
 pub struct Options {
-    /// How many times faster than life. The story takes 26 minutes of the host's life.
+    /// How many times faster than life, 1 to 200. The story takes 26 minutes of the host's life.
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=200))]
     speed: u32,
 }

@@ -254,6 +254,11 @@ impl<W: Write> Story<W> {
                 let age = at.since(*started_at).as_secs();
                 let text = format!("{} is resolved, after {age} s.", part.alert);
                 self.teller.say(at, Who::Plimsoll, &text);
+                if part.firing == Moment::Warned && !self.had(Moment::Restarted) {
+                    let text = "The leak goes on, but slower: at the pace of the last half minute the limit is more \
+                                than 40 s away again. How full it is, is now for TenantMemoryWillOom to say.";
+                    self.teller.say(at, Who::Plimsoll, text);
+                }
             }
             Fact::Decided { labels, action, .. } => {
                 let about = labels.get("name").or(labels.get("host")).unwrap_or_default();
@@ -288,7 +293,7 @@ impl<W: Write> Story<W> {
             self.moment(moment, at);
         }
         let value = match part.firing {
-            Moment::OverBudget => format!("{:.0} MB pinned", value / 1e6),
+            Moment::OverBudget => format!("{:.1} MiB pinned", value / f64::from(1 << 20)),
             Moment::Throttled => format!("throttled in {:.0} % of its periods", value * 100.0),
             _ => format!("{:.1} % of its limit", value * 100.0),
         };
@@ -392,7 +397,8 @@ impl<W: Write> Story<W> {
                 param(data, "from").unwrap_or_default(),
             ),
             Moment::Advised => format!(
-                "set {} to {} (now {}). Shows it to the owner",
+                "set {} to {} (now {}): what M2 makes in twice the time it caches, 3 % more, in whole thousands, \
+                 because to pin more than is asked for only costs memory. Shows it to the owner",
                 param(data, "variable").unwrap_or_default(),
                 recommended(data).unwrap_or_default(),
                 param(data, "current").unwrap_or_default(),

@@ -1,0 +1,52 @@
+//! Bodies of requests: read whole before anyone looks, or refused in a way the sender hears.
+//!
+//! A connection that is closed while the client still sends is reset, and the answer is lost with it.
+//! So a body that is too large is read on and thrown away, as far as is reasonable, and then told
+//! with status 413. It never holds more than [`MAX_BODY_BYTES`].
+
+use std::future::poll_fn;
+use std::pin::Pin;
+
+use axum::body::{Body, HttpBody};
+use axum::extract::Request;
+use axum::http::header::CONTENT_LENGTH;
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+
+use super::error::{ApiError, ErrorKind};
+use super::{MAX_BODY_BYTES, MAX_DRAINED_BYTES};
+
+/// Hands a request on with its body read, or answers that it is too large.
+pub(super) async fn bounded(request: Request, next: Next) -> Response {
+    let (parts, body) = request.into_parts();
+    let declared = parts.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+    let declared = declared.and_then(|text| text.parse::<usize>().ok()).unwrap_or(0);
+    let whole = match declared {
+        0..=MAX_DRAINED_BYTES => read(body).await,
+        _ => None,
+    };
+    match whole {
+        Some(bytes) => next.run(Request::from_parts(parts, Body::from(bytes))).await,
+        None => {
+            let message = format!("the body is larger than {MAX_BODY_BYTES} bytes");
+            ApiError::new(ErrorKind::TooLarge, message).into_response()
+        }
+    }
+}
+
+/// The body; `None` if it is too large. One that breaks off is as long as what came: its reader
+/// misses the rest, and nobody reads the answer.
+async fn read(mut body: Body) -> Option<Vec<u8>> {
+    let (mut bytes, mut length) = (Vec::new(), 0);
+    while let Some(Ok(frame)) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
+        let Ok(part) = frame.into_data() else { continue };
+        length += part.len();
+        if length > MAX_DRAINED_BYTES {
+            break;
+        }
+        if length <= MAX_BODY_BYTES {
+            bytes.extend_from_slice(&part);
+        }
+    }
+    (length <= MAX_BODY_BYTES).then_some(bytes)
+}
