@@ -169,6 +169,7 @@ fn setup(groups: Vec<rules::Group>) -> Setup {
         identity: None,
         policy: PolicyConfig::default(),
         constants: Vec::new(),
+        mail: None,
         unknown_timeout: Duration::from_secs(3600),
     }
 }

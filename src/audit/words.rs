@@ -73,21 +73,21 @@ impl Record {
             Kind::ReceiptRefused => format!("a receipt was refused{}", because(": ")),
             Kind::SinkPaused => format!("the Control Plane refuses us{}", because(": ")),
             Kind::SinkResumed => "the Control Plane takes webhooks again".to_owned(),
-            Kind::GateFailed => {
-                format!("the gate {} of {subject} fails{}", text(&self.outcome), because(": "))
-            }
-            Kind::GatePassed => {
-                format!(
-                    "the gate {} of {subject} passes again{}",
-                    text(&self.outcome),
-                    because(": ")
-                )
-            }
-            Kind::ChangeFailed => format!(
-                "after the {noun} of {subject} a gate fails{}; it should be taken back",
-                because(": ")
-            ),
+            Kind::GateFailed | Kind::GatePassed | Kind::ChangeFailed => self.of_gate(noun),
             _ => self.of_operation(),
+        }
+    }
+
+    /// What a tenant's door says.
+    fn of_gate(&self, noun: &str) -> String {
+        let (subject, gate) = (self.who(), self.outcome.as_deref().unwrap_or_default());
+        let why = self.reason.as_ref().map_or(String::new(), |reason| format!(": {reason}"));
+        match self.kind {
+            Kind::GateFailed => format!("the gate {gate} of {subject} fails{why}"),
+            Kind::GatePassed => format!("the gate {gate} of {subject} passes again{why}"),
+            _ => {
+                format!("after the {noun} of {subject} a gate fails{why}; it should be taken back")
+            }
         }
     }
 

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::fact::Fact;
 use crate::alerts::{Alert, AlertState};
 use crate::base::{Change, Labels, RuleId, Table, Timestamp, fingerprint};
 
@@ -46,14 +47,11 @@ pub(super) struct Restored {
 }
 
 impl Restored {
-    /// Puts the clocks of all alerts right.
-    pub fn resume(&mut self, down_for: Duration) {
+    /// Puts the clocks of all alerts right; says what was taken over, if anything was there.
+    pub fn resume(&mut self, deliveries: usize, down_for: Duration) -> Option<Fact> {
         self.alerts.values_mut().flat_map(BTreeMap::values_mut).for_each(|a| resume(a, down_for));
-    }
-
-    /// How many alerts there are.
-    pub fn count(&self) -> usize {
-        self.alerts.values().map(BTreeMap::len).sum()
+        let alerts = self.alerts.values().map(BTreeMap::len).sum();
+        self.last_evaluation.map(|_| Fact::Recovered { alerts, deliveries, down_for })
     }
 }
 
@@ -153,7 +151,7 @@ mod tests {
         assert!(read.value.is_nan(), "JSON has no NaN, the row does");
         assert_eq!(Alert { value: 0.0, ..read.clone() }, Alert { value: 0.0, ..written });
         assert_eq!(restored.last_evaluation, Some(Timestamp(42)));
-        assert_eq!((restored.count(), restored.problems.len()), (1, 1));
+        assert_eq!((restored.alerts.len(), restored.problems.len()), (1, 1));
     }
 
     #[test]

@@ -175,15 +175,12 @@ impl Engine {
         let (mut containers, rest) = Containers::recover(rows, watched_until);
         containers.restore_heard(restored.docker_heard);
         let (postman, unread) = mail::Postman::recover(rows, now);
-        let unreadable = problems.into_iter().chain(rest).chain(unread);
-        facts.extend(unreadable.map(|problem| Fact::RowUnreadable { problem }));
+        let unread = problems.into_iter().chain(rest).chain(unread);
+        facts.extend(unread.map(|problem| Fact::RowUnreadable { problem }));
         let counters = Counters { rows_unreadable: facts.len() as u64, ..Counters::default() };
         let down_for = restored.last_evaluation.map_or(Duration::ZERO, |at| now.wall.since(at));
-        restored.resume(down_for);
-        if restored.last_evaluation.is_some() {
-            let deliveries = outbox.as_ref().map_or(0, |outbox| outbox.stats(now).waiting);
-            facts.push(Fact::Recovered { alerts: restored.count(), deliveries, down_for });
-        }
+        let deliveries = outbox.as_ref().map_or(0, |outbox| outbox.stats(now).waiting);
+        facts.extend(restored.resume(deliveries, down_for));
         let mut engine = Engine {
             clock: Clock::new(now, setup.pace.evaluation_interval),
             stopwatch,

@@ -129,7 +129,13 @@ fn of_receipt(fact: &Fact, at: Timestamp) -> Option<Record> {
 /// Doors of tenants, and changes they did not outlive.
 fn of_gates(fact: &Fact, at: Timestamp) -> Option<Record> {
     let some = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
+    // A story of its own for each door: among what happens to the host it would be nobody's.
+    let story = |key: &GateKey| {
+        let words: Vec<&str> = key.labels().map(|(_, text)| text).collect();
+        trace_id(&format!("gate {}", words.join(" ")), Timestamp(0))
+    };
     let door = |key: &GateKey, kind| Record {
+        trace_id: Some(story(key)),
         tenant: some(&key.tenant),
         subject: some(&key.service).or_else(|| some(&key.tenant)),
         outcome: Some(key.gate.clone()),

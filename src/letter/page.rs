@@ -35,16 +35,16 @@ impl Page {
     pub fn line(&mut self, line: &str) {
         let line = cut(line);
         let _ = writeln!(self.text, "{}", wrap(&line, ""));
-        let _ = write!(self.html, "<p style=\"margin:6px 0\">{}</p>\n", escape(&line));
+        let _ = writeln!(self.html, "<p style=\"margin:6px 0\">{}</p>", escape(&line));
     }
 
     /// The title of what follows.
     pub fn heading(&mut self, title: &str) {
         let title = cut(title);
         let _ = writeln!(self.text, "\n{title}\n{}", "-".repeat(title.chars().count()));
-        let _ = write!(
+        let _ = writeln!(
             self.html,
-            "<h3 style=\"margin:18px 0 6px;font-size:15px\">{}</h3>\n",
+            "<h3 style=\"margin:18px 0 6px;font-size:15px\">{}</h3>",
             escape(&title)
         );
     }
@@ -58,7 +58,7 @@ impl Page {
         self.html.push_str("<ul style=\"margin:0 0 0 18px;padding:0\">\n");
         for item in items {
             let _ = writeln!(self.text, "{}", wrap(&format!("* {item}"), "  "));
-            let _ = write!(self.html, "<li>{}</li>\n", escape(&item));
+            let _ = writeln!(self.html, "<li>{}</li>", escape(&item));
         }
         self.html.push_str("</ul>\n");
     }

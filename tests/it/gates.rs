@@ -18,20 +18,23 @@ tenants: [{match: {name: 'acme-.*'}, tenant: acme, plan: free, role: app}]
 gates:
 ";
 
+/// A header's name and value.
+type Header = (String, String);
+
 /// A site whose doors open and shut.
 struct Site {
     server: Server,
     doors: Arc<Mutex<BTreeMap<String, Reply>>>,
-    heads: Arc<Mutex<Vec<Vec<(String, String)>>>>,
+    heads: Arc<Mutex<Vec<Header>>>,
 }
 
 impl Site {
     fn start() -> Site {
         let doors: Arc<Mutex<BTreeMap<String, Reply>>> = Arc::default();
-        let heads: Arc<Mutex<Vec<Vec<(String, String)>>>> = Arc::default();
+        let heads: Arc<Mutex<Vec<Header>>> = Arc::default();
         let (known, seen) = (Arc::clone(&doors), Arc::clone(&heads));
         let server = Server::start(move |request| {
-            seen.lock().expect("no panic").push(request.headers.clone());
+            seen.lock().expect("no panic").extend(request.headers.clone());
             let path = request.line.rsplit_once('/').expect("a path").1;
             let reply = known.lock().expect("no panic").get(path).cloned();
             reply.unwrap_or_else(|| answer("200 OK", "", b"<h1>Welcome to ERP, pong</h1>"))
@@ -140,7 +143,7 @@ fn a_site_that_turns_blank_is_a_failed_change_and_a_failed_action() {
     wait_until("a hanging door", 20, || log("no answer within 300ms"));
     wait_until("a door that sends elsewhere", 20, || log("current=\"302\""));
     wait_until("the door is open again", 20, || log("passes again"));
-    let heads = scene.site.heads.lock().expect("no panic").concat();
+    let heads = scene.site.heads.lock().expect("no panic").clone();
     let sent = |name: &str, value: &str| heads.iter().any(|(n, v)| n == name && v == value);
     assert!(sent("host", "acme.example.com"), "several sites share an address");
     assert!(sent("authorization", "Basic cHJvYmU6aHVudGVyMg=="), "with its password");

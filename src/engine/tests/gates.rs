@@ -110,6 +110,9 @@ fn a_page_that_turns_blank_is_a_failed_change_and_then_a_failed_action() {
     assert!(story.iter().any(|line| line.starts_with("the gate login of acme fails")), "{story:?}");
     world.doors.clear();
     assert_eq!(until(&mut world, &low, "gate", 5).as_deref(), Some("gate login passes"));
+    let of_door = |record: &&crate::audit::Record| record.kind.name().starts_with("gate.");
+    let traces: Vec<_> = world.records.iter().filter(of_door).map(|r| &r.trace_id).collect();
+    assert!(traces.len() == 2 && traces[0].is_some() && traces[0] == traces[1], "{traces:?}");
 }
 
 #[test]

@@ -176,7 +176,7 @@ fn a_reload_keeps_what_is_known_of_gates_that_stay() {
         gates.take((&probe.key, probe.number), page(200, "x"), at(30));
     }
     assert_eq!(gates.readings().count(), 2);
-    gates.configure(&[other.clone()]);
+    gates.configure(std::slice::from_ref(&other));
     assert_eq!(gates.readings().map(|(key, _)| key.gate.clone()).collect::<Vec<_>>(), ["api"]);
     gates.configure(&[Gate { status: 201, ..other }]);
     assert_eq!(gates.readings().count(), 0, "another question");
