@@ -122,8 +122,8 @@ mod tests {
         let found = wanted(&groups, "A", Duration::from_secs(7)).expect("is there");
         let names: Vec<&str> = found.names().into_iter().collect();
         assert_eq!(names, ["limit", "other", "raw_total", "text_only"]);
-        // for 5m + 1h and lookback + 10m and lookback.
-        assert_eq!(found.back, Duration::from_secs((5 + 60 + 5 + 10 + 5) * 60));
+        // `for` and lookback, the hour, the ten minutes.
+        assert_eq!(found.back, Duration::from_secs((5 + 5 + 60 + 10) * 60));
         assert_eq!((found.interval, found.groups.len()), (Duration::from_secs(7), 1));
         assert!(wanted(&groups, "B", Duration::ZERO).is_none());
     }
