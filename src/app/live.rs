@@ -62,7 +62,16 @@ pub fn wire(start: Start) -> anyhow::Result<(Crank, Handles)> {
     let Start { config, host, clock, opened, checkpoint, tell, audit } = start;
     let parts = setup::build(&config, &host)?;
     let Parts { setup, settings, collector, files, discovery, docker, switches, .. } = parts;
-    let Parts { documents, alertmanagers, reads_holds, dress, webhook, prober, .. } = parts;
+    let Parts {
+        unreadable_files,
+        documents,
+        alertmanagers,
+        reads_holds,
+        dress,
+        webhook,
+        prober,
+        ..
+    } = parts;
     let rows = remembered(opened.rows);
     let (notify, notices) = mpsc::unbounded_channel();
     let journal = Journal::start(opened.store, Pace::default(), move |notice| {
@@ -110,6 +119,7 @@ pub fn wire(start: Start) -> anyhow::Result<(Crank, Handles)> {
             dress,
             webhook,
             prober,
+            unreadable_files,
             inbox,
         },
         docker: watch,

@@ -46,6 +46,8 @@ pub struct Shell {
     pub webhook: Option<Arc<Webhook>>,
     /// The ways to tenants' doors.
     pub prober: Arc<Prober>,
+    /// How often a target file could not be read.
+    pub unreadable_files: u64,
     /// Where answers go. Closed only while the program stops.
     pub inbox: mpsc::Sender<Event>,
 }
@@ -65,6 +67,8 @@ impl Shell {
                     let result = outcome.result.map_err(|error| ScrapeFailure {
                         reason: error.kind.name(),
                         message: error.message,
+                        samples_scraped: error.samples.0,
+                        samples_post_relabel: error.samples.1,
                     });
                     Event::Scraped(Scraped { target, duration: outcome.duration, result })
                 });
@@ -110,7 +114,8 @@ impl Shell {
             let began = clock.now();
             let result = collector.collect(began.wall, within).await;
             let duration = clock.monotonic().saturating_sub(began.monotonic);
-            let failed = |message| ScrapeFailure { reason: COLLECTING, message };
+            let failed =
+                |message| ScrapeFailure { reason: COLLECTING, message, ..ScrapeFailure::default() };
             let result = result.map_err(|error| failed(error.to_string()));
             Event::Scraped(Scraped { target: COLLECTOR, duration, result })
         });
