@@ -9,6 +9,6 @@ COPY target/x86_64-unknown-linux-gnu/release/plimsoll /plimsoll
 VOLUME /var/lib/plimsoll
 EXPOSE 9469
 STOPSIGNAL SIGTERM
-HEALTHCHECK --interval=10s --timeout=3s --start-period=15s CMD ["/plimsoll", "healthcheck"]
+HEALTHCHECK --interval=10s --timeout=3s --start-period=15s CMD ["/plimsoll", "healthcheck", "--config", "/etc/plimsoll/plimsoll.yaml"]
 ENTRYPOINT ["/plimsoll"]
 CMD ["run", "--config", "/etc/plimsoll/plimsoll.yaml"]

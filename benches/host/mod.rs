@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use plimsoll::alerts::PresenterConfig;
 use plimsoll::base::{Labels, METRIC_NAME, Now, TargetId, Timestamp};
-use plimsoll::engine::{Engine, Event, Pace, Request, Scraped, Setup, Stopwatch, TargetInfo};
+use plimsoll::engine::{
+    Engine, Event, Flaws, Pace, Request, Scraped, Setup, Stopwatch, TargetInfo,
+};
 use plimsoll::exposition::{Batch, Point, Stats};
 use plimsoll::policy::PolicyConfig;
 use plimsoll::promql::EvalOptions;
@@ -72,7 +74,10 @@ impl Host {
     pub fn new(containers: usize, files: &[&str], stopwatch: Stopwatch) -> Host {
         let now = Now { monotonic: Duration::from_secs(1), wall: START };
         let mut engine = Engine::new(setup(Vec::new()), &[], now, stopwatch);
-        engine.handle(now, Event::Targets { active: vec![target()], dropped: Vec::new() });
+        engine.handle(
+            now,
+            Event::Targets { active: vec![target()], dropped: Vec::new(), flaws: Flaws::default() },
+        );
         let mut host = Host { engine, now, points: Vec::new(), growth: Vec::new() };
         let mut new = Vec::new();
         for (name, first, adds) in FAMILIES {

@@ -1,6 +1,6 @@
 //! A running plimsoll, from its parts to its end: wired once, for `run` and for `demo` alike.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -19,12 +19,13 @@ use super::setup::{self, Parts};
 use super::shell::Shell;
 use super::switches::SwitchWatch;
 use crate::audit::{Kind, Record};
-use crate::base::{Change, Table, Timestamp};
+use crate::base::{Change, Now, Table, Timestamp};
 use crate::collector;
 use crate::engine::{Engine, Event, Fact, View};
 use crate::journal::{Journal, Opened, Pace, Rows};
 use crate::ledger::{self, Ledger, LedgerConfig};
-use crate::scrape::Scraper;
+use crate::scrape::file_sd::FileTargets;
+use crate::scrape::{Scraper, Settings};
 
 /// What a run needs besides its configuration.
 pub struct Start {
@@ -65,8 +66,8 @@ pub fn wire(start: Start) -> anyhow::Result<(Crank, Handles)> {
     let Start { config, host, clock, opened, checkpoint, executed, tell, audit } = start;
     let parts = setup::build(&config, &host)?;
     let Parts { setup, settings, collector, files, discovery, docker, switches, .. } = parts;
-    let Parts { documents, alertmanagers, reads_holds, recorder, dress, webhook, .. } = parts;
-    let Parts { prober, executes_at, mail, .. } = parts;
+    let Parts { unreadable_files, documents, alertmanagers, reads_holds, recorder, .. } = parts;
+    let Parts { dress, webhook, prober, executes_at, mail, .. } = parts;
     let rows = remembered(opened.rows);
     let (notify, notices) = mpsc::unbounded_channel();
     let journal = Journal::start(opened.store, Pace::default(), move |notice| {
@@ -75,21 +76,14 @@ pub fn wire(start: Start) -> anyhow::Result<(Crank, Handles)> {
     let (inbox, events) = mpsc::channel(INBOX);
     let now = clock.now();
     let audit = audit.map(|config| open_audit(config, now.wall, inbox.clone())).transpose()?;
-    let (scraper, problems) = Scraper::new(settings, files);
-    for problem in problems {
-        tracing::warn!(problem, "target");
-    }
+    let scraper = scraper(settings, files);
     let eyes = collector::Handle::start(collector.clone())?;
     if docker.is_some() {
         // Nobody yet, but they are asked for: containers are not to appear under their ids first.
         eyes.know(Arc::default());
     }
     let mut engine = Engine::new(setup, &rows, now, Box::new(move || clock.monotonic()));
-    if let Some(bytes) = checkpoint.as_ref().and_then(|path| std::fs::read(path).ok())
-        && let Err(error) = engine.restore_window(&bytes, now)
-    {
-        tracing::warn!(%error, "window checkpoint not used");
-    }
+    restore(&mut engine, checkpoint.as_deref(), now);
     let checkpoint =
         checkpoint.map(|path| CheckpointWriter::start(path, clock.monotonic())).transpose()?;
     let mut watch = DockerWatch::default();
@@ -118,6 +112,7 @@ pub fn wire(start: Start) -> anyhow::Result<(Crank, Handles)> {
             prober,
             executor: hand(executes_at, executed.as_ref()),
             mail,
+            unreadable_files,
             inbox,
         },
         docker: watch,
@@ -138,6 +133,24 @@ pub fn wire(start: Start) -> anyhow::Result<(Crank, Handles)> {
         secrets,
     };
     Ok((crank, Handles { views, questions, reloads, secrets: known, collector: eyes }))
+}
+
+/// The scraper; what it cannot scrape is told.
+fn scraper(settings: Settings, files: FileTargets) -> Scraper {
+    let (scraper, problems) = Scraper::new(settings, files);
+    for problem in problems {
+        tracing::warn!(problem, "target");
+    }
+    scraper
+}
+
+/// Fills the window from the checkpoint, if there is one that can be used.
+fn restore(engine: &mut Engine, checkpoint: Option<&Path>, now: Now) {
+    if let Some(bytes) = checkpoint.and_then(|path| std::fs::read(path).ok())
+        && let Err(error) = engine.restore_window(&bytes, now)
+    {
+        tracing::warn!(%error, "window checkpoint not used");
+    }
 }
 
 /// The rows of the journal as the changes that would make them.

@@ -17,7 +17,7 @@ use super::recording;
 use super::reload::Reloaded;
 use super::shell::Shell;
 use super::switches::SwitchWatch;
-use crate::engine::{Answer, Engine, Event, Fact, Switches, TargetInfo, View};
+use crate::engine::{Answer, Engine, Event, Fact, Flaws, Switches, TargetInfo, View};
 use crate::executor::{Daemon, Executor};
 use crate::journal::{Journal, Notice};
 use crate::ledger::Ledger;
@@ -174,12 +174,14 @@ impl Crank {
     }
 
     fn discovered(&mut self, refreshed: Refreshed) -> Event {
+        self.shell.unreadable_files += refreshed.problems.len() as u64;
         for problem in refreshed.problems {
             tracing::warn!(problem, "target file");
         }
-        let Some(found) = refreshed.targets else { return Event::Tick };
-        for problem in self.shell.scraper.discovered(found) {
-            tracing::warn!(problem, "target");
+        if let Some(found) = refreshed.targets {
+            for problem in self.shell.scraper.discovered(found) {
+                tracing::warn!(problem, "target");
+            }
         }
         targets(&self.shell)
     }
@@ -193,6 +195,7 @@ impl Crank {
         for problem in self.shell.scraper.reload(parts.settings, parts.files) {
             tracing::warn!(problem, "target");
         }
+        self.shell.unreadable_files += parts.unreadable_files;
         let since = self.engine.docker_heard_until();
         self.docker.follow(parts.docker, since, self.shell.inbox.clone());
         let running = self.shell.recorder.take();
@@ -258,5 +261,9 @@ fn targets(shell: &Shell) -> Event {
         timeout: target.timeout,
     });
     let active = active.chain(shell.collector_target()).collect();
-    Event::Targets { active, dropped: Vec::new() }
+    let flaws = Flaws {
+        unusable_targets: shell.scraper.unusable(),
+        unreadable_files: shell.unreadable_files,
+    };
+    Event::Targets { active, dropped: Vec::new(), flaws }
 }

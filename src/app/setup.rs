@@ -92,6 +92,8 @@ pub struct Parts {
     pub collector: Option<collector::Settings>,
     /// What target files hold now.
     pub files: FileTargets,
+    /// How many of these could not be read.
+    pub unreadable_files: u64,
     /// What they will hold.
     pub discovery: mpsc::Receiver<Refreshed>,
     /// One client per instance.
@@ -126,6 +128,7 @@ pub fn build(config: &Config, host: &str) -> anyhow::Result<Parts> {
     let collector = collector_settings(config, &settings, host);
     let mut watcher = Discovery::new(&settings.jobs);
     let first = watcher.refresh(Duration::ZERO);
+    let unreadable_files = first.problems.len() as u64;
     for problem in first.problems {
         tracing::warn!(problem, "target file");
     }
@@ -138,6 +141,7 @@ pub fn build(config: &Config, host: &str) -> anyhow::Result<Parts> {
         settings,
         collector,
         files: first.targets.unwrap_or_default(),
+        unreadable_files,
         discovery,
         alertmanagers: config.alerting.alertmanagers.iter().map(client).collect(),
         reads_holds: config.alerting.min_presentation.is_none(),

@@ -60,6 +60,8 @@ pub struct Shell {
     pub prober: Arc<Prober>,
     /// The hand that restarts where there is no Control Plane, if it is on.
     pub executor: Option<Arc<Executor>>,
+    /// How often a target file could not be read.
+    pub unreadable_files: u64,
     /// Where answers go. Closed only while the program stops.
     pub inbox: mpsc::Sender<Event>,
 }
@@ -85,6 +87,8 @@ impl Shell {
                     let result = outcome.result.map_err(|error| ScrapeFailure {
                         reason: error.kind.name(),
                         message: error.message,
+                        samples_scraped: error.samples.0,
+                        samples_post_relabel: error.samples.1,
                     });
                     Event::Scraped(Scraped { target, duration: outcome.duration, result })
                 });
@@ -148,7 +152,8 @@ impl Shell {
                 }
             }
             let duration = clock.monotonic().saturating_sub(began.monotonic);
-            let failed = |message| ScrapeFailure { reason: COLLECTING, message };
+            let failed =
+                |message| ScrapeFailure { reason: COLLECTING, message, ..ScrapeFailure::default() };
             let result = result.map_err(|error| failed(error.to_string()));
             Event::Scraped(Scraped { target: COLLECTOR, duration, result })
         });

@@ -163,6 +163,7 @@ mod tests {
 
     /// A pipe where a file of the kernel should be: whoever opens it waits until somebody writes.
     #[tokio::test]
+    #[expect(clippy::disallowed_methods, reason = "only mkfifo makes a file that hangs")]
     async fn a_file_system_that_hangs_holds_up_nobody_but_the_collector() {
         let dir = tempfile::tempdir().expect("a folder");
         std::fs::write(dir.path().join("cgroup.controllers"), "memory\n").expect("written");

@@ -74,6 +74,7 @@ pub fn target_group(at: Cursor<'_, '_>) -> Option<TargetGroup> {
 pub fn relabel_rules(mut at: Cursor<'_, '_>) -> Option<Vec<Rule>> {
     at.each_item(|at| {
         let mut fields = Fields::open(at)?;
+        let mut action_at = None;
         let spec = RuleSpec {
             source_labels: fields.optional("source_labels", read::strings),
             separator: fields.optional("separator", read::string),
@@ -81,9 +82,18 @@ pub fn relabel_rules(mut at: Cursor<'_, '_>) -> Option<Vec<Rule>> {
             modulus: fields.optional("modulus", read::integer),
             target_label: fields.optional("target_label", read::string),
             replacement: fields.optional("replacement", read::string),
-            action: fields.optional("action", read::string),
+            action: fields.optional("action", |at| {
+                action_at = Some(at.node.at);
+                read::string(at)
+            }),
         };
-        let rule = Rule::new(spec).map_err(|error| fields.cursor().error(error)).ok();
+        let rule = Rule::new(spec).map_err(|error| {
+            let at = fields.cursor();
+            let place = action_at.filter(|_| error.starts_with("unknown relabel action"));
+            let problem = at.problem(place.unwrap_or(at.node.at), error);
+            at.push(problem);
+        });
+        let rule = rule.ok();
         fields.finish();
         rule
     })

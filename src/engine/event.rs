@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::mail::{MailFailure, MailKind};
 use super::owners::Told;
 use super::setup::Setup;
-use super::view::RecorderState;
+use super::view::{Flaws, RecorderState};
 use crate::alerts::{PostId, Refused, Tally, Verdict};
 use crate::audit;
 use crate::base::{DeliveryId, Labels, Receipt, TargetId};
@@ -31,6 +31,8 @@ pub enum Event {
         active: Vec<TargetInfo>,
         /// The discovered labels of targets that relabelling dropped.
         dropped: Vec<Labels>,
+        /// What could not be used.
+        flaws: Flaws,
     },
     /// An Alertmanager instance has answered a post, or has not.
     Posted {
@@ -174,12 +176,16 @@ pub struct Scraped {
 }
 
 /// Why a scrape failed.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct ScrapeFailure {
     /// What to count it under: the label `reason` of `plimsoll_scrape_failures_total`.
     pub reason: &'static str,
     /// What to show: one line that names the line or setting at fault.
     pub message: String,
+    /// How far the page was read (`scrape_samples_scraped`).
+    pub samples_scraped: u64,
+    /// Of these, samples that relabelling kept (`scrape_samples_post_metric_relabeling`).
+    pub samples_post_relabel: u64,
 }
 
 /// What the engine knows about a target.

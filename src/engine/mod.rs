@@ -80,9 +80,9 @@ pub use restored::Checkpoint;
 pub use setup::Setup;
 pub use step::{Answer, Content, Request, Step};
 pub use view::{
-    AlertingView, AlertmanagerView, ContainerView, Counters, DocumentView, GateView, GroupView,
-    Health, JournalView, OutboxView, OwnersView, ReceiptsView, RecorderState, RuleView, TargetView,
-    View,
+    AlertingView, AlertmanagerView, ContainerView, Counters, DocumentView, Flaws, GateView,
+    GroupView, Health, JournalView, OutboxView, OwnersView, ReceiptsView, RecorderState, RuleView,
+    TargetView, View,
 };
 
 /// Reads the monotonic clock, only to measure how long evaluations take; no decision depends on it.
@@ -297,7 +297,10 @@ impl Engine {
         match event {
             Event::Tick => {}
             Event::Scraped(scraped) => self.take_scrape(now, &scraped),
-            Event::Targets { active, dropped } => self.take_targets(now, active, dropped),
+            Event::Targets { active, dropped, flaws } => {
+                self.counters.flaws = flaws;
+                self.take_targets(now, active, dropped);
+            }
             Event::Posted { post, verdict, tally, refused } => {
                 self.take_verdict(now, post, verdict, (tally, refused));
             }
@@ -431,12 +434,7 @@ impl Engine {
         match &scraped.result {
             Ok(batch) => {
                 let taken = target.take(batch, slot, &mut self.window, &enrich);
-                self.counters.scrapes += 1;
-                self.counters.scraped_bytes += batch.stats.bytes;
-                self.counters.samples += taken.samples;
-                self.counters.samples_out_of_order += taken.out_of_order;
-                self.counters.samples_in_future += taken.in_future;
-                self.counters.series_refused += taken.refused;
+                taken.count(&batch.stats, &mut self.counters);
                 let newest = taken.newest.unwrap_or(slot).min(now.wall);
                 self.newest_sample = self.newest_sample.max(newest);
                 if was_bad {

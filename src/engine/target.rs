@@ -9,7 +9,7 @@ use super::event::{ScrapeFailure, TargetInfo};
 use super::fact::Fact;
 use super::group::Reads;
 use super::quality::{Meter, is_counter};
-use super::view::{Health, TargetView, target_name};
+use super::view::{Counters, Health, TargetView, target_name};
 use crate::base::{Labels, LabelsBuilder, METRIC_NAME, Sample, Timestamp};
 use crate::containers::{ContainerId, id_in_cgroup};
 use crate::exposition::{Batch, Metadata, Stats};
@@ -99,6 +99,17 @@ pub(super) struct Taken {
 }
 
 impl Taken {
+    /// Adds a successful scrape to what is counted since the start.
+    pub fn count(&self, page: &Stats, counters: &mut Counters) {
+        counters.scrapes += 1;
+        counters.scraped_bytes += page.bytes;
+        counters.samples += self.samples;
+        counters.samples_out_of_order += self.out_of_order;
+        counters.samples_in_future += self.in_future;
+        counters.samples_duplicate += page.duplicates;
+        counters.series_refused += self.refused;
+    }
+
     fn note_stamp(&mut self, at: Timestamp) {
         self.stamped += 1;
         let (oldest, newest) = self.stamps.unwrap_or((at, at));
@@ -376,14 +387,19 @@ impl Target {
 
     /// The series every scrape makes about itself (`scrape/scrape.go` `report`).
     pub fn report(&self, result: &Result<Batch, ScrapeFailure>) -> Vec<(Labels, f64)> {
-        let stats = result.as_ref().ok().map(|batch| &batch.stats);
-        let count = |pick: fn(&Stats) -> u64| stats.map_or(0, pick) as f64;
+        // Of a page that failed, how far it was read, as in Prometheus.
+        let [scraped, kept, added] = match result {
+            Ok(Batch { stats, .. }) => {
+                [stats.samples_scraped(), stats.samples_post_relabel, stats.series_added]
+            }
+            Err(failure) => [failure.samples_scraped, failure.samples_post_relabel, 0],
+        };
         let values = [
             f64::from(u8::from(result.is_ok())),
             self.last_duration.as_secs_f64(),
-            count(Stats::samples_scraped),
-            count(|s| s.samples_post_relabel),
-            count(|s| s.series_added),
+            scraped as f64,
+            kept as f64,
+            added as f64,
         ];
         REPORTED
             .into_iter()

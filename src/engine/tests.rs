@@ -153,7 +153,7 @@ impl World {
             timeout: Duration::from_secs(4),
         };
         let active = (1..=count).map(info).collect();
-        self.handle(Event::Targets { active, dropped: Vec::new() }, None);
+        self.handle(Event::Targets { active, dropped: Vec::new(), flaws: Flaws::default() }, None);
     }
 
     /// The series of a metric that have not ended, by their label `name`.
@@ -208,7 +208,11 @@ impl World {
                 }
                 let result = page.map(|page| scan(cache, &labels_of(target), page));
                 let message = "connection refused".to_owned();
-                let result = result.ok_or(ScrapeFailure { reason: "connect", message });
+                let result = result.ok_or(ScrapeFailure {
+                    reason: "connect",
+                    message,
+                    ..ScrapeFailure::default()
+                });
                 Event::Scraped(Scraped { target, duration: Duration::ZERO, result })
             }
             Request::Post(post) => {

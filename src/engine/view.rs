@@ -297,6 +297,15 @@ pub struct JournalView {
     pub failing: Option<String>,
 }
 
+/// What discovery could not use.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Flaws {
+    /// Targets that are not scraped now, because an address or a label of theirs is wrong.
+    pub unusable_targets: u64,
+    /// How often a target file could not be read, since the start.
+    pub unreadable_files: u64,
+}
+
 /// What has been counted since the start.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Counters {
@@ -312,6 +321,10 @@ pub struct Counters {
     pub samples_out_of_order: u64,
     /// Samples with a time too far ahead.
     pub samples_in_future: u64,
+    /// Samples dropped because their series stood on the page before.
+    pub samples_duplicate: u64,
+    /// What is wrong with targets and with the files that name them.
+    pub flaws: Flaws,
     /// New series refused by a cap of the window.
     pub series_refused: u64,
     /// Rule evaluations.

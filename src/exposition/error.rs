@@ -18,6 +18,10 @@ pub struct ScanError {
     pub excerpt: String,
     /// What is wrong.
     pub problem: Problem,
+    /// Samples read so far (`scrape_samples_scraped`).
+    pub samples_scraped: u64,
+    /// Of these, those that relabelling kept (`scrape_samples_post_metric_relabeling`).
+    pub samples_post_relabel: u64,
 }
 
 /// What is wrong with a line or with the whole body.
@@ -83,7 +87,8 @@ impl ScanError {
             room -= length;
             if plain { excerpt.push(letter) } else { excerpt.extend(escaped) }
         }
-        ScanError { line, column: at + 1, excerpt, problem }
+        let (samples_scraped, samples_post_relabel) = (0, 0);
+        ScanError { line, column: at + 1, excerpt, problem, samples_scraped, samples_post_relabel }
     }
 }
 

@@ -95,6 +95,8 @@ pub struct Scan<'a> {
     /// Whether `# EOF` was read, in OpenMetrics.
     ended: bool,
     failure: Option<ScanError>,
+    /// The line at which `sample_limit` was passed.
+    limited: Option<ScanError>,
 }
 
 impl<'a> Scan<'a> {
@@ -124,6 +126,7 @@ impl<'a> Scan<'a> {
             stats: Stats::default(),
             ended: false,
             failure: None,
+            limited: None,
             cache,
         }
     }
@@ -160,8 +163,14 @@ impl<'a> Scan<'a> {
             problem = problem.or(Some(Problem::NoEof));
         }
         if let Some(problem) = problem {
-            self.cache.undo();
-            return Err(ScanError::new(self.stats.lines + 1, &tail, at, problem));
+            return Err(self.error(&tail, at, problem));
+        }
+        if let Some(limited) = self.limited.take() {
+            return Err(ScanError {
+                samples_scraped: self.stats.samples_scraped(),
+                samples_post_relabel: self.stats.samples_post_relabel,
+                ..limited
+            });
         }
         self.stats.lines += u64::from(!tail.is_empty());
         let metadata = std::mem::take(&mut self.metadata).into_iter().collect();
@@ -206,7 +215,29 @@ impl<'a> Scan<'a> {
     }
 
     fn error(&self, line: &[u8], at: usize, problem: Problem) -> ScanError {
-        ScanError::new(self.stats.lines + 1, line, at, problem)
+        ScanError {
+            samples_scraped: self.stats.samples_scraped(),
+            samples_post_relabel: self.stats.samples_post_relabel,
+            ..ScanError::new(self.stats.lines + 1, line, at, problem)
+        }
+    }
+
+    /// What becomes of a bad line. Past `sample_limit` the page is read on, so that the samples it
+    /// has are known, as in Prometheus.
+    fn bad_line(&mut self, line: &[u8], bad: Bad) -> Result<(), ScanError> {
+        match bad.problem {
+            Problem::SampleLimit(_) if self.limited.is_some() => return Ok(()),
+            // Counted although it fails, as in Prometheus.
+            Problem::LabelLimit(_) => self.stats.samples_kept += 1,
+            _ => {}
+        }
+        let is_read_on = matches!(bad.problem, Problem::SampleLimit(_));
+        let error = self.error(line, bad.at, bad.problem);
+        if !is_read_on {
+            return Err(error);
+        }
+        self.limited = Some(error);
+        Ok(())
     }
 
     /// Reads every line of `bytes` that ends within it, and says how far that is.
@@ -222,7 +253,9 @@ impl<'a> Scan<'a> {
             let line = without_return(raw);
             let outcome =
                 if known > 0 { self.sample(self.expected, line, known) } else { self.line(line) };
-            outcome.map_err(|bad| self.error(line, bad.at, bad.problem))?;
+            if let Err(bad) = outcome {
+                self.bad_line(line, bad)?;
+            }
             self.stats.lines += 1;
             at += raw.len() + 1;
         }
@@ -251,6 +284,10 @@ impl<'a> Scan<'a> {
             return Err(Bad { at: 0, problem: Problem::AfterEof });
         }
         let outcome = match text.first() {
+            None if self.format == Format::OpenMetrics => {
+                let expected = "expected a metric, a comment or # EOF, not a blank line";
+                Err(Bad { at: 0, problem: Problem::Syntax(expected) })
+            }
             None => Ok(()),
             Some(b'#') => self.comment(text),
             Some(_) => self.sample_line(text),
@@ -406,10 +443,10 @@ impl<'a> Scan<'a> {
             return Ok(());
         }
         let limit = self.limits.sample_limit;
-        if limit > 0 && self.stats.samples_post_relabel >= limit {
+        self.stats.samples_post_relabel += 1;
+        if limit > 0 && self.stats.samples_post_relabel > limit {
             return Err(Bad { at: 0, problem: Problem::SampleLimit(limit) });
         }
-        self.stats.samples_post_relabel += 1;
         let point = Point { id: known.id, value, at };
         if is_repeated {
             return self.repeat(point);

@@ -8,6 +8,8 @@ use super::*;
 use crate::base::{Labels, LabelsBuilder, Timestamp};
 use crate::regex::Pattern;
 
+mod bounds;
+
 /// A target: what lives from scrape to scrape.
 struct Target {
     cache: SeriesCache,
@@ -234,6 +236,10 @@ fn a_cut_body_is_refused() {
 fn openmetrics_counts_seconds_and_ends() {
     let body = "# TYPE x counter\n# UNIT x_seconds seconds\nx_total 1 1.5 # {a=\"b\"} 1 2\n";
     let read = |end: &str| samples(Format::OpenMetrics, format!("{body}{end}").as_bytes());
+    for blank in ["\n", "  \n", "\r\n"] {
+        let error = read(&format!("{blank}# EOF\n")).expect_err("no blank lines in OpenMetrics");
+        assert!(error.to_string().contains("not a blank line"), "{error}");
+    }
     for end in ["# EOF\n", "# EOF", "# EOF\r\n"] {
         assert_eq!(read(end).expect(end), ["x_total 1 @1500"]);
     }
@@ -466,84 +472,6 @@ fn limits_name_the_setting_and_the_line() {
             assert!(said.contains(want) && said.len() < 500, "{said}");
             assert!(error.line == line || want.contains("body_size"), "{said}");
         }
-    }
-}
-
-/// Feeds lines until they are refused, a million at most.
-fn refused(target: &mut Target, line: impl Fn(usize) -> String) -> Option<ScanError> {
-    let mut admit = |_: &mut LabelsBuilder| true;
-    let mut scan = Scan::begin(
-        &mut target.cache,
-        &target.selection,
-        target.format,
-        &target.limits,
-        &mut admit,
-    );
-    (0..1_000_000).find_map(|no| scan.feed(line(no).as_bytes()).err())
-}
-
-#[test]
-fn a_page_of_endless_series_is_refused_and_not_held() {
-    let series = |no| format!("a{{x=\"{no}\"}} 1\n");
-    let long = |no| format!("a{{x=\"{no}{}\"}} 1\n", "v".repeat(100_000));
-    let told = |no| format!("# HELP a{no} {}\n", "v".repeat(100_000));
-    let again = |no| format!("a 1 {no}\n");
-    let mut target = Target::new();
-    target.limits = Limits::default().within(500, 1 << 20);
-    target.scrape(b"a 1\nb 2\n").expect("is good");
-    for (problem, line) in [
-        (Problem::SeriesLimit(1000), &series as &dyn Fn(usize) -> String),
-        (Problem::SeriesBytes(2 << 20), &long),
-        (Problem::SeriesBytes(2 << 20), &told),
-        (Problem::Repeats(2000), &again),
-    ] {
-        let error = refused(&mut target, line).expect("an endless page is refused");
-        assert_eq!(error.problem, problem);
-        assert!(error.to_string().contains("window.max_"), "{error}");
-        assert!(target.cache.heap_bytes() < 10_000, "{problem:?} {}", target.cache.heap_bytes());
-        let batch = target.scrape(b"a 1\nb 2\n").expect("is good");
-        assert_eq!(Engine::default().read_anew(&batch), ["a 1", "b 2"], "and nothing is stuck");
-    }
-}
-
-#[test]
-fn a_full_page_stays_good_and_families_nobody_reads_do_not_count() {
-    let mut target = Target::keeping(&["a"]);
-    target.limits = Limits::default().within(500, 1 << 20);
-    let page = |round: usize| -> String {
-        let kept = (0..500).map(|no| format!("a{{x=\"{round}-{no}\"}} 1\n"));
-        kept.chain((0..5_000).map(|no| format!("b{{x=\"{no}\"}} 1\n"))).collect()
-    };
-    for round in 0..30 {
-        let batch = target.scrape(page(round).as_bytes()).expect("has room");
-        assert_eq!(batch.points.len(), 500, "{round}");
-        assert!(target.cache.entries.len() <= 500, "what is gone makes room");
-    }
-}
-
-#[test]
-fn series_that_relabelling_drops_are_not_remembered_without_end() {
-    let mut target = Target::new();
-    target.limits = Limits::default().within(500, 1 << 20);
-    let body: String = (0..50_000).map(|no| format!("a{{x=\"{no}\"}} 1\n")).collect();
-    for _ in 0..3 {
-        let batch = target.scrape_cut(body.as_bytes(), &[], &mut |_| false).expect("is good");
-        assert_eq!((batch.stats.samples_kept, batch.stats.samples_post_relabel), (50_000, 0));
-        assert!(target.cache.entries.len() <= 501);
-    }
-    let error = target.scrape_cut(b"b 1\na{x=\"y\"} one\n", &[], &mut |_| false);
-    assert_eq!(error.expect_err("is still validated").line, 2);
-}
-
-#[test]
-fn repeats_without_a_time_are_not_held() {
-    let mut target = Target::new();
-    for round in 0..2 {
-        let batch = target.scrape("up 1\n".repeat(10_000).as_bytes()).expect("is good");
-        assert_eq!((batch.points.len(), batch.stats.duplicates), (1, 9_999), "{round}");
-        assert_eq!(batch.stats.samples_post_relabel, 10_000, "as Prometheus counts them");
-        assert!(batch.points.capacity() < 10);
-        target.scrape(b"up 1\nbad\n").expect_err("is bad");
     }
 }
 

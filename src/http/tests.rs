@@ -355,24 +355,6 @@ async fn absurd_parameters_are_refused() {
     }
 }
 
-/// A client sends its whole body before it reads: it must live to read the refusal.
-#[tokio::test]
-async fn a_body_that_is_too_large_is_told_with_its_status() {
-    let address = start(scripted(), Options::default()).await;
-    let form = format!("query={}", "1".repeat(9_000_000));
-    for _ in 0..3 {
-        let reply = ask(address, "POST", "/api/v1/query", Some(&form)).await;
-        assert_eq!(reply.status, 413);
-        assert!(reply.body.contains(r#""errorType":"too_large""#), "{}", reply.body);
-    }
-    let mut stream = TcpStream::connect(address).await.expect("connects");
-    let head = "POST /api/v1/query HTTP/1.1\r\nHost: x\r\nContent-Length: 999999999999\r\n\r\n";
-    stream.write_all(head.as_bytes()).await.expect("sends");
-    let mut start = [0; 12];
-    stream.read_exact(&mut start).await.expect("is answered at once");
-    assert_eq!(&start, b"HTTP/1.1 413");
-}
-
 #[tokio::test]
 async fn a_rule_is_explained_by_its_evaluations_and_their_parts() {
     let address = start(scripted(), Options::default()).await;

@@ -107,7 +107,7 @@ impl Layout<'_> {
     }
 
     fn aggregate(&mut self, aggregate: &Aggregate, level: usize) -> fmt::Result {
-        write!(self.out, "{}(\n", AggregateHead(aggregate))?;
+        writeln!(self.out, "{}(", AggregateHead(aggregate))?;
         if let Some(param) = &aggregate.param {
             self.expr(param, level + 1)?;
             self.out.write_str(",\n")?;

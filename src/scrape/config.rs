@@ -4,9 +4,11 @@
 //! lacks are warnings that say what is lost, so that a `prometheus.yml` pastes in.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::file_sd::FilePattern;
+use super::target::flaw;
 use crate::base::{Labels, format_duration};
 use crate::endpoint::read::{http_options, path, relabel_rules, target_group};
 use crate::endpoint::{HttpOptions, TargetGroup};
@@ -172,6 +174,7 @@ pub fn scrape_configs(
     let mut names: Vec<String> = Vec::new();
     at.each_item(|mut at| {
         let job = ScrapeConfig::read(at.again(), global, base)?;
+        report_unusable(&mut at, &job);
         if names.contains(&job.job_name) {
             at.error(format!("a second job named `{}`", job.job_name));
             return None;
@@ -179,6 +182,28 @@ pub fn scrape_configs(
         names.push(job.job_name.clone());
         Some(job)
     })
+}
+
+/// Reports static targets that can never be scraped, each where it stands. Relabelling may make a
+/// target of anything, so where there are rules it is left to them.
+fn report_unusable(at: &mut Cursor<'_, '_>, job: &ScrapeConfig) {
+    if !job.relabel.is_empty() {
+        return;
+    }
+    let (job, node) = (Arc::new(job.clone()), at.node);
+    let written = |address: &str| {
+        let groups = node.get("static_configs").into_iter().flat_map(|groups| groups.items());
+        let mut targets = groups.filter_map(|group| group.get("targets")).flat_map(|t| t.items());
+        targets.find(|target| target.text() == Some(address)).map_or(node.at, |node| node.at)
+    };
+    for group in &job.static_groups {
+        for address in &group.targets {
+            if let Some(why) = flaw(&job, address, &group.labels) {
+                let problem = at.problem(written(address), format!("static_configs: {why}"));
+                at.push(problem);
+            }
+        }
+    }
 }
 
 impl ScrapeConfig {
@@ -343,6 +368,38 @@ mod tests {
         fields.finish();
         let problems = problems.iter().map(|p| p.to_string().replace("p.yml:", "")).collect();
         (global, jobs.unwrap_or_default(), problems)
+    }
+
+    #[test]
+    fn static_targets_that_cannot_be_scraped_are_told_where_they_stand() {
+        let (_, _, problems) = read_all(
+            "scrape_configs:
+- job_name: j
+  static_configs:
+  - targets: ['ok:1', 'http://x:1/']
+  - targets:
+    - x:1/metrics
+    - x y
+    - 'x:99999'
+    - unix:/run/x.sock
+    - unix:///run/x.sock
+- job_name: probes
+  static_configs: [{targets: ['http://x.example/']}]
+  relabel_configs: [{source_labels: [__address__], target_label: __param_target}]
+",
+        );
+        let want = [
+            ("4:23: ", "`http://x:1/` is not an address; write `host:port`"),
+            ("6:7: ", "`x:1/metrics` is not an address; write `host:port`"),
+            ("7:7: ", "`x y` is not an address"),
+            ("8:7: ", "`x:99999` is not an address"),
+            ("9:7: ", "`unix:///run/x.sock`"),
+        ];
+        assert_eq!(problems.len(), want.len(), "{problems:?}");
+        for (problem, (place, words)) in problems.iter().zip(want) {
+            assert!(problem.starts_with(place) && problem.contains(words), "{problem}");
+            assert!(problem.contains("scrape_configs[0]: static_configs: "), "{problem}");
+        }
     }
 
     const FULL: &str = "

@@ -68,12 +68,14 @@ pub struct ScrapeError {
     pub kind: ScrapeErrorKind,
     /// What to show.
     pub message: String,
+    /// How far the page was read: samples, and those of them that relabelling kept.
+    pub samples: (u64, u64),
 }
 
 impl ScrapeError {
     /// An error of `kind`.
     pub fn new(kind: ScrapeErrorKind, message: impl Into<String>) -> ScrapeError {
-        ScrapeError { kind, message: message.into() }
+        ScrapeError { kind, message: message.into(), samples: (0, 0) }
     }
 }
 

@@ -17,8 +17,11 @@ use tokio::time::Instant;
 use super::config::{FileSdConfig, ScrapeConfig, file_groups};
 use crate::endpoint::TargetGroup;
 
-/// How often files are looked at: soon enough for a person to notice, cheap enough to forget.
+/// How often files are looked at, unless `refresh_interval` is shorter: soon enough for a person to
+/// notice, cheap enough to forget.
 pub const POLL_INTERVAL: Duration = Duration::from_secs(5);
+/// Never more often than this.
+const SHORTEST_POLL: Duration = Duration::from_millis(100);
 
 /// Larger files are not target lists.
 const MAX_FILE_BYTES: u64 = 16 * 1024 * 1024;
@@ -127,14 +130,21 @@ impl Discovery {
         Refreshed { targets: changed.then(all), problems }
     }
 
-    /// Looks every [`POLL_INTERVAL`] and tells what changed, until nobody listens. Ends at once
+    /// How often to look: [`POLL_INTERVAL`], or as often as the most impatient entry says.
+    fn poll_interval(&self) -> Duration {
+        let all = self.jobs.iter().flat_map(|(_, files)| files);
+        let asked = all.map(|file| file.config.refresh_interval).min();
+        asked.unwrap_or(POLL_INTERVAL).clamp(SHORTEST_POLL, POLL_INTERVAL)
+    }
+
+    /// Looks at every [`POLL_INTERVAL`], or more often if asked to, and tells what changed, until nobody listens. Ends at once
     /// if no job names a file.
     pub async fn watch(mut self, tell: mpsc::Sender<Refreshed>) {
         let started = Instant::now();
         while !self.jobs.is_empty() {
             tokio::select! {
                 () = tell.closed() => return,
-                () = tokio::time::sleep(POLL_INTERVAL) => {}
+                () = tokio::time::sleep(self.poll_interval()) => {}
             }
             let look = tokio::task::spawn_blocking(move || {
                 let refreshed = self.refresh(started.elapsed());
@@ -351,6 +361,25 @@ mod tests {
         watch.await.expect("ends");
         let nobody = mpsc::channel(1).0;
         Discovery::new(&[]).watch(nobody).await;
+    }
+
+    #[test]
+    fn files_are_looked_at_as_often_as_the_most_impatient_entry_says() {
+        let discovery = |seconds: &[f64]| {
+            let file = |s: &f64| {
+                FileSd::new(FileSdConfig {
+                    files: Vec::new(),
+                    refresh_interval: Duration::from_secs_f64(*s),
+                })
+            };
+            Discovery { jobs: vec![("j".to_owned(), seconds.iter().map(file).collect())] }
+        };
+        for (asked, want) in
+            [(&[300.0][..], 5.0), (&[300.0, 1.0], 1.0), (&[0.000_001], 0.1), (&[], 5.0)]
+        {
+            let got = discovery(asked).poll_interval();
+            assert_eq!(got, Duration::from_secs_f64(want), "{asked:?}");
+        }
     }
 
     #[test]

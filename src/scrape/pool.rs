@@ -80,6 +80,7 @@ pub struct Scraper {
     /// The newest generation given out, and that of the last reload.
     generation: u64,
     reloaded: u64,
+    unusable: u64,
 }
 
 #[derive(Debug)]
@@ -102,6 +103,7 @@ impl Scraper {
             next_id: 0,
             generation: 0,
             reloaded: 0,
+            unusable: 0,
         };
         let problems = scraper.reload(settings, files);
         (scraper, problems)
@@ -131,6 +133,11 @@ impl Scraper {
             let plan = Plan { generation: self.generation, ..Plan::clone(&slot.plan) };
             slot.plan = Arc::new(plan);
         }
+    }
+
+    /// Targets left out because an address or a label of theirs is wrong.
+    pub fn unusable(&self) -> u64 {
+        self.unusable
     }
 
     /// Every target, in the order of their ids.
@@ -204,6 +211,7 @@ impl Scraper {
         }
         let alive = &self.slots;
         self.ids.retain(|_, id| alive.contains_key(id));
+        self.unusable = problems.len() as u64;
         problems
     }
 }
@@ -409,6 +417,33 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_failed_page_tells_how_far_it_was_read() {
+        for (page, keys, samples) in [
+            ("a 1\nb 2\nc 3\nd 4\n", "sample_limit: 2", (4, 4)),
+            ("a{l=\"v\"} 3\nb 1\n", "label_limit: 3", (1, 0)),
+            ("a 1\nb 2\nc\nd 1\n", "", (2, 2)),
+        ] {
+            let (scraper, id) = of_pages(&[page], keys).await;
+            let error = scraper.scrape(id, NOW).await.result.expect_err(page);
+            assert_eq!(error.samples, samples, "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_page_that_is_too_much_to_remember_fails_under_its_own_reason() {
+        let page = "a 1\nb 1\nc 1\n";
+        let (mut scraper, id) = of_pages(&[page], "").await;
+        let mut settings = scraper.settings.clone();
+        for job in &mut settings.jobs {
+            let limits = job.limits.clone().within(1, 1 << 20);
+            *job = Arc::new(ScrapeConfig { limits, ..ScrapeConfig::clone(job) });
+        }
+        scraper.reload(settings, FileTargets::new());
+        let error = scraper.scrape(id, NOW).await.result.expect_err("is too much");
+        assert_eq!((error.kind, error.kind.name()), (Kind::SeriesLimit, "series_limit"), "{error}");
+    }
+
+    #[tokio::test]
     async fn a_dead_target_delays_no_other_and_is_not_scraped_twice() {
         let silent = serve(|_| Answer::Silence).await;
         let page = b"HTTP/1.0 200 OK\r\n\r\na 1\n";
@@ -479,6 +514,8 @@ mod tests {
         assert_eq!(shown("b:1"), [a.clone(), (4, "http://b:1/metrics".to_owned())]);
         let problems = scraper.discovered(files("x/y"));
         assert!(problems[0].contains("x/y"), "{problems:?}");
-        assert_eq!(scraper.targets().count(), 1);
+        assert_eq!((scraper.targets().count(), scraper.unusable()), (1, 1));
+        scraper.discovered(files("b:1"));
+        assert_eq!(scraper.unusable(), 0);
     }
 }

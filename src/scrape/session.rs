@@ -158,5 +158,6 @@ fn scan_error(error: ScanError) -> ScrapeError {
         Problem::LabelLimit(_) => Kind::LabelLimit,
         _ => Kind::Malformed,
     };
-    ScrapeError::new(kind, error.to_string())
+    let samples = (error.samples_scraped, error.samples_post_relabel);
+    ScrapeError { samples, ..ScrapeError::new(kind, error.to_string()) }
 }

@@ -101,6 +101,11 @@ pub fn targets<'a>(
     (targets, problems)
 }
 
+/// Why a target cannot be scraped, if so.
+pub(super) fn flaw(job: &Arc<ScrapeConfig>, address: &str, labels: &Labels) -> Option<String> {
+    target(job, address, labels).err()
+}
+
 /// One target; `None` if relabelling drops it.
 fn target(
     job: &Arc<ScrapeConfig>,
@@ -176,6 +181,12 @@ fn url(job: &ScrapeConfig, labels: &LabelsBuilder) -> Result<Url, String> {
     let address = match labels.get(ADDRESS) {
         "" => return Err(format!("{ADDRESS} is empty after relabelling")),
         unix if unix.starts_with(UNIX_PREFIX) => "localhost",
+        unix if unix.starts_with("unix:") => {
+            let path = unix["unix:".len()..].trim_start_matches('/');
+            return Err(format!(
+                "`{unix}` is not an address; a socket has three slashes: `{UNIX_PREFIX}/{path}`"
+            ));
+        }
         address if address.contains(['/', '?', '#', '@']) => {
             return Err(format!(
                 "`{address}` is not an address; write `host:port`, and the rest under scheme, \
@@ -225,9 +236,11 @@ mod tests {
         let global = GlobalConfig::default();
         let jobs =
             scrape_configs(Cursor::root("a.yml", &node, &mut problems), &global, Path::new("/c"));
-        assert!(problems.is_empty(), "{problems}");
+        // Those that are told while reading are told again by whoever makes targets of them.
         let job = Arc::new(jobs.expect(text).remove(0));
-        targets(&job, &job.static_groups)
+        let (found, told) = targets(&job, &job.static_groups);
+        assert_eq!(problems.iter().count(), told.len(), "{problems}");
+        (found, told)
     }
 
     /// `url {labels}` of each target.

@@ -169,7 +169,12 @@ fn group_instances(
     for address in &group.targets {
         match url(address) {
             Ok(url) => urls.push(url),
-            Err(error) => at.error(error),
+            Err(error) => {
+                let written = at.node.get("targets").map_or(&[][..], |targets| targets.items());
+                let place = written.iter().find(|node| node.text() == Some(address));
+                let problem = at.problem(place.unwrap_or(at.node).at, error);
+                at.push(problem);
+            }
         }
     }
     urls

@@ -77,12 +77,12 @@ pub enum WebhookError {
         source: std::io::Error,
     },
     /// The secret file's content.
-    #[error("`{}` {source}", path.display())]
+    #[error("`{}` {why}", path.display())]
     Secret {
         /// Which.
         path: PathBuf,
-        /// Why.
-        source: SecretError,
+        /// Why; not a source, whose text would be told a second time.
+        why: SecretError,
     },
     /// A PEM file's content.
     #[error("`{}` holds no usable PEM: {why}", path.display())]
@@ -120,7 +120,7 @@ impl Webhook {
         let path = &config.secret_file;
         let text = String::from_utf8_lossy(&read(path)?).into_owned();
         let secrets = Secrets::parse(&text)
-            .map_err(|source| WebhookError::Secret { path: path.clone(), source })?;
+            .map_err(|why| WebhookError::Secret { path: path.clone(), why })?;
         let client = client(config, &url, loopback)?;
         Ok(Webhook { client, url, secrets, bearer_file: config.bearer_file.clone() })
     }

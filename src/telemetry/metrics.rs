@@ -140,7 +140,7 @@ fn of_scraping(page: &mut Page, view: &View) {
     let mut down = page.family("plimsoll_targets_down", Kind::Gauge, help);
     jobs.iter().for_each(|(job, (_, bad))| down.add(&[("scrape_job", job)], *bad as f64));
     let counters = &view.counters;
-    let all: [(&'static str, u64, &str); 7] = [
+    let all: [(&'static str, u64, &str); 9] = [
         ("plimsoll_scrapes_total", counters.scrapes, "Scrapes that succeeded."),
         (
             "plimsoll_scrapes_skipped_total",
@@ -160,12 +160,24 @@ fn of_scraping(page: &mut Page, view: &View) {
             "Samples refused because their time was too far ahead.",
         ),
         (
+            "prometheus_target_scrapes_sample_duplicate_timestamp_total",
+            counters.samples_duplicate,
+            "Samples dropped because their series stood on the page before, with no newer time.",
+        ),
+        (
+            "prometheus_sd_file_read_errors_total",
+            counters.flaws.unreadable_files,
+            "Target files of file_sd_configs that could not be read.",
+        ),
+        (
             "plimsoll_series_refused_total",
             counters.series_refused,
             "New series refused because the window was full (window.max_series, window.max_bytes).",
         ),
     ];
     all.into_iter().for_each(|(name, value, help)| page.counter(name, value, help));
+    let help = "Targets that cannot be scraped: their address or a label of theirs is wrong.";
+    page.gauge("plimsoll_targets_unusable", counters.flaws.unusable_targets as f64, help);
     let help = "Scrapes that failed, by what was wrong with the answer.";
     let mut failures = page.family("plimsoll_scrape_failures_total", Kind::Counter, help);
     for (reason, count) in &view.scrape_failures {

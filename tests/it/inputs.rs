@@ -75,3 +75,57 @@ fn a_hanging_target_makes_its_alert_unknown_with_the_reason_and_without_an_actio
     wait_for("it ends", 20, || heard().contains(&"resolved".to_owned()).then_some(()));
     assert!(ask("alerts")["alerts"].as_array().is_some_and(Vec::is_empty));
 }
+
+/// The sum of a series' values, or -1 while there is none.
+fn value(home: &Home, query: &str) -> f64 {
+    let found = crate::support::query(home.address(), query);
+    if found.is_empty() { -1.0 } else { found.iter().map(|(_, value)| value).sum() }
+}
+
+#[test]
+fn what_a_page_or_a_target_file_costs_is_bounded_and_counted() {
+    let twice = Page::new("seen 1\nseen 1\nseen 1\n");
+    let many: String = (0..300).map(|no| format!("seen{{no=\"{no}\"}} 1\n")).collect();
+    let many = Page::new(&many);
+    let limited = Page::new("seen 1\nother 2\nthird 3\n");
+    let plan = Plan {
+        rules: "{record: r, expr: 'sum(seen)'}".to_owned(),
+        more: "window: {max_series: 100}\n".to_owned(),
+        ..Plan::default()
+    };
+    let plan = plan
+        .job("twice", twice.address(), "")
+        .job("many", many.address(), "")
+        .job("limited", limited.address(), "label_limit: 2")
+        .job(
+            "files",
+            twice.address(),
+            "file_sd_configs: [{files: ['t*.yml'], refresh_interval: 1s}]",
+        );
+    let home = Home::new(&plan);
+    home.write("t1.yml", "[{targets: ['x y', 'a:1/metrics']}]");
+    home.write("t2.yml", "[{targets: 7}]");
+    let _process = home.start();
+
+    let figure = |series: &str| home.figure(series);
+    let failures = "plimsoll_scrape_failures_total{reason=\"series_limit\"}";
+    wait_until("the page of many series is refused", 20, || {
+        home.get("/metrics").contains(failures) && figure(failures) >= 2.0
+    });
+    let duplicates = "prometheus_target_scrapes_sample_duplicate_timestamp_total";
+    wait_until("repeats are counted", 20, || figure(duplicates) >= 4.0);
+    assert_eq!(figure("plimsoll_targets_unusable"), 2.0);
+    let errors = figure("prometheus_sd_file_read_errors_total");
+    assert!(errors >= 1.0);
+    wait_until("it is read again within its interval", 20, || {
+        figure("prometheus_sd_file_read_errors_total") > errors
+    });
+    assert_eq!(value(&home, "up{job=\"twice\"}"), 1.0, "no other target suffers");
+    assert_eq!(value(&home, "up{job=\"many\"}"), 0.0);
+    let read = |name: &str| value(&home, &format!("{name}{{job=\"many\"}}"));
+    assert!(read("scrape_samples_scraped") >= 200.0, "and how far it was read is told");
+    assert!(read("scrape_samples_post_metric_relabeling") >= 200.0);
+
+    home.write("t1.yml", "[]");
+    wait_until("they are gone", 20, || figure("plimsoll_targets_unusable") == 0.0);
+}

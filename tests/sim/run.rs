@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use plimsoll::alerts::{Post, Verdict};
 use plimsoll::base::{Batch, Change, Now, Receipt, Table, TargetId, Timestamp};
-use plimsoll::engine::{Engine, Event, Request, ScrapeFailure, Scraped, Step, TargetInfo};
+use plimsoll::engine::{Engine, Event, Flaws, Request, ScrapeFailure, Scraped, Step, TargetInfo};
 use plimsoll::exposition::{Selection, SeriesCache};
 use plimsoll::outbox::{Answer, Attempt, Outcome, Reply};
 
@@ -213,7 +213,7 @@ impl Run {
             timeout: SCRAPE_TIMEOUT,
         };
         let active = (0..TARGETS).map(info).collect();
-        self.handle(Event::Targets { active, dropped: Vec::new() });
+        self.handle(Event::Targets { active, dropped: Vec::new(), flaws: Flaws::default() });
     }
 
     /// What was handed over and not committed is lost, and so is everything in memory.
@@ -308,7 +308,11 @@ impl Run {
             let is_slow = self.rng.chance(3);
             (if is_slow { self.rng.millis(400, 3500) } else { self.rng.millis(3, 60) }, batch)
         };
-        let result = result.map_err(|message| ScrapeFailure { reason: "test", message });
+        let result = result.map_err(|message| ScrapeFailure {
+            reason: "test",
+            message,
+            ..ScrapeFailure::default()
+        });
         self.tell(after, Event::Scraped(Scraped { target, duration: after, result }));
     }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use plimsoll::alerts::{Presented, Verdict};
 use plimsoll::base::{Labels, Now, Receipt, TargetId, Timestamp};
 use plimsoll::engine::{
-    Content, Engine, Event, Fact, Request, ScrapeFailure, Scraped, Setup, TargetInfo,
+    Content, Engine, Event, Fact, Flaws, Request, ScrapeFailure, Scraped, Setup, TargetInfo,
 };
 use plimsoll::exposition::{Selection, SeriesCache};
 use plimsoll::outbox::{self, Answer, Outcome, Reply};
@@ -85,7 +85,7 @@ impl Driver {
             timeout: interval,
         };
         let active = self.targets.iter().enumerate().map(info).collect();
-        self.handle(Event::Targets { active, dropped: Vec::new() });
+        self.handle(Event::Targets { active, dropped: Vec::new(), flaws: Flaws::default() });
         while self.now.wall < end {
             let wakeup = self.engine.next_wakeup();
             let arrival = self.coming.first_key_value().map(|((at, _), _)| *at);
@@ -124,7 +124,11 @@ impl Driver {
                 }
                 let body = script(at).ok_or("connection refused".to_owned());
                 let result = body.and_then(|body| scan(cache, &self.selection, labels, &body));
-                let result = result.map_err(|message| ScrapeFailure { reason: "test", message });
+                let result = result.map_err(|message| ScrapeFailure {
+                    reason: "test",
+                    message,
+                    ..ScrapeFailure::default()
+                });
                 let scraped = Scraped { target, duration: SCRAPE_TAKES, result };
                 self.later(SCRAPE_TAKES, Event::Scraped(scraped));
             }

@@ -164,9 +164,12 @@ pub struct TestRulesArgs {
 
 #[derive(Arguments, Debug)]
 pub struct HealthArgs {
-    /// Where it listens (`web.listen`).
-    #[arg(long, default_value = "http://127.0.0.1:9469")]
-    pub url: String,
+    /// Where it listens [default: http://127.0.0.1:9469].
+    #[arg(long)]
+    pub url: Option<String>,
+    /// Its configuration file: it is asked at `web.listen`.
+    #[arg(long, value_name = "FILE", conflicts_with = "url")]
+    pub config: Option<PathBuf>,
 }
 
 #[derive(Arguments, Debug)]

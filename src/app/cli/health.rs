@@ -2,15 +2,19 @@
 
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use reqwest::Url;
 use serde::Serialize;
 
+use super::super::config::Config;
 use super::args::{Format, HealthArgs};
 use super::out::Out;
+use super::outbox::address;
 use super::{exit, finish, runtime};
 use crate::endpoint::{HttpOptions, Pool, explain};
 
+/// Where plimsoll listens if nobody says otherwise.
+const DEFAULT_LISTEN: &str = "127.0.0.1:9469";
 /// For both questions together: below the timeout that Docker's HEALTHCHECK gets (3 s).
 const TIMEOUT: Duration = Duration::from_millis(2500);
 
@@ -22,11 +26,9 @@ struct Health {
 }
 
 pub fn healthcheck(args: &HealthArgs, out: &mut Out<'_>) -> u8 {
-    let asked = Url::parse(&args.url)
-        .with_context(|| format!("--url: `{}` is not a URL", args.url))
-        .and_then(|url| {
-            Ok(runtime()?.block_on(async { tokio::time::timeout(TIMEOUT, ask(&url)).await }))
-        });
+    let asked = place(args).and_then(|url| {
+        Ok(runtime()?.block_on(async { tokio::time::timeout(TIMEOUT, ask(&url)).await }))
+    });
     let outcome = asked.map(|asked| {
         let late = |_| Err(format!("no answer within {} ms", TIMEOUT.as_millis()));
         let why = asked.unwrap_or_else(late).err();
@@ -39,6 +41,21 @@ pub fn healthcheck(args: &HealthArgs, out: &mut Out<'_>) -> u8 {
         if health.ready { exit::OK } else { exit::FAILED }
     });
     finish(outcome, out)
+}
+
+/// Whom to ask.
+fn place(args: &HealthArgs) -> anyhow::Result<Url> {
+    let url = match (&args.url, &args.config) {
+        (Some(url), _) => url.clone(),
+        (None, None) => format!("http://{DEFAULT_LISTEN}"),
+        (None, Some(path)) => {
+            let web = Config::web_of(path)
+                .map_err(|problems| anyhow!("{}", problems.to_string().trim_end()))?;
+            address(web.listen)
+                .context("`web.listen` leaves its port to the system: tell with --url")?
+        }
+    };
+    Url::parse(&url).with_context(|| format!("--url: `{url}` is not a URL"))
 }
 
 /// First whether it lives, then whether it is ready: the first to fail is the answer.

@@ -148,7 +148,7 @@ impl Hand {
 
 /// Where a plimsoll of this configuration can be asked from this host; `None` if only the system
 /// knows its port.
-fn address(listen: SocketAddr) -> Option<String> {
+pub(super) fn address(listen: SocketAddr) -> Option<String> {
     let host = match listen.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),

@@ -527,6 +527,26 @@ fn healthcheck_asks_both_questions_and_answers_by_its_code() {
 }
 
 #[test]
+fn healthcheck_asks_where_the_configuration_says_even_if_the_rest_of_it_is_wrong() {
+    let (_dir, write) = folder();
+    let (address, server) = answer(&["200 OK", "200 OK"]);
+    let config = write("p.yml", &format!("web: {{listen: '{address}'}}\nmode: obey\n"));
+    let ran = run(&["healthcheck", "--config", &config]);
+    assert_eq!((ran.code, ran.out.as_str()), (0, "ready\n"), "{}", ran.err);
+    assert!(server.join().expect("served")[0].starts_with("GET /-/healthy "));
+    for (text, words) in [
+        ("web: {listen: '127.0.0.1:0'}\n", "leaves its port to the system"),
+        ("web: {listen: nine}\n", "p.yml:1:15: listen: `nine` is not an address and port"),
+    ] {
+        let ran = run(&["healthcheck", "--config", &write("p.yml", text)]);
+        assert_eq!(ran.code, 1);
+        assert!(ran.err.contains(words), "{}", ran.err);
+    }
+    assert_eq!(run(&["healthcheck", "--config", "/nonexistent/p.yml"]).code, 1);
+    assert_eq!(run(&["healthcheck", "--config", "a", "--url", "b"]).code, 64);
+}
+
+#[test]
 fn tests_are_sent_marked_and_signed_and_the_answer_is_told() {
     let (_dir, write) = folder();
     let (address, server) = answer(&["200 OK"]);

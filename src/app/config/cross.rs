@@ -7,10 +7,10 @@ use super::Config;
 use crate::outbox::ActionKind;
 use crate::policy::Mode;
 use crate::rules::{LintOptions, RuleKind};
-use crate::send::Webhook;
+use crate::send::{Webhook, WebhookError};
 use crate::yaml::{Kind, Level, Node, Position, Problem, Problems};
 
-/// What a check found: the key it is about, how bad, what, and the way out.
+/// What a check found: the key it is about (`section.key`), how bad, what, and the way out.
 struct Finding {
     key: &'static str,
     level: Level,
@@ -57,9 +57,14 @@ pub(super) fn lint_options(config: &Config) -> LintOptions {
     }
 }
 
+/// Where a section begins, or the value of a key of it stands.
 fn key_at(node: &Node, key: &str) -> Position {
+    let (section, key) = key.split_once('.').unwrap_or((key, ""));
+    if let Some(value) = node.get(section).and_then(|section| section.get(key)) {
+        return value.at;
+    }
     let place = match &node.kind {
-        Kind::Map(entries) => entries.iter().find(|(k, _)| k.text == key).map(|(k, _)| k.at),
+        Kind::Map(entries) => entries.iter().find(|(k, _)| k.text == section).map(|(k, _)| k.at),
         _ => None,
     };
     place.unwrap_or(Position { line: 1, column: 1 })
@@ -148,10 +153,28 @@ fn the_executor_has_nothing_to_do(config: &Config) -> Option<Finding> {
 }
 
 fn the_control_plane_cannot_be_asked(config: &Config) -> Option<Finding> {
-    let error = Webhook::new(config.control_plane.as_ref()?).err()?;
+    let config = config.control_plane.as_ref()?;
+    let error = Webhook::new(config).err()?;
+    let key = match &error {
+        WebhookError::Url(_) | WebhookError::Scheme(_) | WebhookError::PlainHttp(_) => {
+            "control_plane.url"
+        }
+        WebhookError::File { path, .. }
+        | WebhookError::Secret { path, .. }
+        | WebhookError::Pem { path, .. } => {
+            if *path == config.secret_file {
+                "control_plane.secret_file"
+            } else if config.ca_file.as_ref() == Some(path) {
+                "control_plane.ca_file"
+            } else {
+                "control_plane.client_certificate_file"
+            }
+        }
+        WebhookError::Tls(_) => "control_plane",
+    };
     let message = format!("{:#}", anyhow::Error::new(error));
     Some(Finding {
-        key: "control_plane",
+        key,
         level: Level::Error,
         message,
         hint: "webhooks cannot be sent like this".to_owned(),

@@ -10,6 +10,7 @@ mod cross;
 mod environment;
 mod gates;
 mod mail;
+mod named_files;
 pub(super) mod owners;
 mod policy;
 mod sections;
@@ -120,6 +121,25 @@ impl Config {
         (config, problems)
     }
 
+    /// Where the plimsoll of a configuration file listens, whatever else stands in the file: it may be
+    /// an edit that is not in force.
+    pub fn web_of(path: &Path) -> Result<WebConfig, Problems> {
+        let name = path.display().to_string();
+        let mut problems = Problems::default();
+        let node = match files::read(path) {
+            Ok(text) => parse(&name, &text, &mut problems),
+            Err(unreadable) => {
+                problems.push(unreadable.problem(path));
+                None
+            }
+        };
+        let web = node.as_ref().and_then(|node| node.get("web")).map_or_else(
+            || Some(WebConfig::default()),
+            |web| WebConfig::read(Cursor::root(&name, web, &mut problems)),
+        );
+        web.filter(|_| !problems.has_errors()).ok_or(problems)
+    }
+
     /// What rules are measured against that run with this.
     pub fn lint_options(&self) -> LintOptions {
         cross::lint_options(self)
@@ -177,6 +197,7 @@ impl Config {
             heartbeat: heartbeat.flatten(),
         };
         problems.extend(rules::check(&texts, &config.lint_options()));
+        named_files::check(name, &node, base, problems);
         cross::check(&config, name, &node, problems);
         Some(config)
     }

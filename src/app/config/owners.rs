@@ -92,6 +92,16 @@ fn other_keys(node: &Node, own: &str) -> Vec<String> {
     keys.filter(|key| key != own).collect()
 }
 
+/// A share of the processor, in cores.
+fn cores(mut at: Cursor<'_, '_>) -> Option<f64> {
+    let cores = read::float(at.again())?;
+    if cores <= 0.0 {
+        at.error(format!("`{cores}` must be above 0"));
+        return None;
+    }
+    Some(cores)
+}
+
 /// Plans by name. `alone`: the section is ours, so a key we do not know is a mistake.
 fn plans(mut at: Cursor<'_, '_>, alone: bool) -> Option<Plans> {
     let mut order = 0;
@@ -99,7 +109,7 @@ fn plans(mut at: Cursor<'_, '_>, alone: bool) -> Option<Plans> {
         order += 1;
         let mut fields = Fields::open(at)?;
         let mem_limit = fields.required("mem_limit", read::bytes);
-        let cpu_limit = fields.required("cpu_limit", read::float);
+        let cpu_limit = fields.required("cpu_limit", cores);
         // What does not read has been told; in its place stands what is not also out of range.
         let plan = Plan {
             name: key.text.clone(),
@@ -255,7 +265,7 @@ mod tests {
                 plan("mem_limit: -512m, cpu_limit: 1"),
                 "p.yml:2:21: plan_limits.free.mem_limit: `-512m`",
             ),
-            (plan("mem_limit: 1g, cpu_limit: -1"), "cpu_limit must be above 0"),
+            (plan("mem_limit: 1g, cpu_limit: -1"), "cpu_limit: `-1` must be above 0"),
             (plan("mem_limit: 0, cpu_limit: 1"), "mem_limit must be above 0"),
             (plan("cpu_limit: 1"), "p.yml:2:9: plan_limits.free: `mem_limit` is missing"),
             (plan("mem_limit: 1g") + good, "`cpu_limit` is missing"),

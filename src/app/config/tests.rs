@@ -168,20 +168,20 @@ fn settings_that_do_not_go_together_are_told() {
         (
             "control_plane: {url: 'http://cp.example.com/', secret_file: /nonexistent}",
             &[
-                "1:1: control_plane.url: plain http is for loopback only; use https for `http://cp.example.com`; webhooks cannot be sent like this",
+                "1:22: control_plane.url: plain http is for loopback only; use https for `http://cp.example.com`; webhooks cannot be sent like this",
             ],
         ),
         (
             "control_plane: {url: 'http://127.0.0.1/', secret_file: /x, timeout: 1m}",
             &[
-                "1:1: cannot read `/x`: No such file or directory (os error 2); webhooks cannot be sent like this",
+                "1:56: cannot read `/x`: No such file or directory (os error 2); webhooks cannot be sent like this",
                 "1:69: control_plane.timeout: an attempt that has not ended after 1m is given up for lost; write less than 1m; the default is 15s",
             ],
         ),
         (
             "control_plane: {url: 'http://127.0.0.1/', secret_file: /nonexistent}",
             &[
-                "1:1: cannot read `/nonexistent`: No such file or directory (os error 2); webhooks cannot be sent like this",
+                "1:56: cannot read `/nonexistent`: No such file or directory (os error 2); webhooks cannot be sent like this",
             ],
         ),
     ];
@@ -204,6 +204,66 @@ fn settings_that_do_not_go_together_are_told() {
         "scrape_configs: [{job_name: a, scrape_interval: 5s, scrape_timeout: 5s}]\nalerting: {alertmanagers: [{static_configs: [{targets: ['am:1', 'am:1']}]}]}\n",
         &[
             "2:1: alertmanagers: `http://am:1/` stands there twice; every instance gets every alert once",
+        ],
+    );
+}
+
+#[test]
+fn a_key_that_is_too_short_is_told_once_where_its_file_is_named() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = dir.path().join("cp");
+    std::fs::write(&path, "whsec_c2hvcnQ=\n").expect("written");
+    let path = path.display();
+    check(
+        &with(&format!("control_plane: {{url: 'http://127.0.0.1/', secret_file: {path}}}")),
+        &[&format!(
+            "1:56: `{path}` line 1: the key has 5 bytes; it needs at least 24; webhooks cannot be sent like this"
+        )],
+    );
+}
+
+#[test]
+fn files_of_credentials_and_certificates_that_are_not_there_are_told_where_they_are_named() {
+    let dir = tempfile::tempdir().expect("a folder");
+    std::fs::write(dir.path().join("pw"), "hunter2").expect("written");
+    std::fs::create_dir(dir.path().join("folder")).expect("made");
+    let text = "\
+scrape_configs:
+- {job_name: a, basic_auth: {username: u, password_file: gone}}
+- {job_name: b, authorization: {credentials_file: folder}}
+- {job_name: c, basic_auth: {username: u, password_file: pw}}
+alerting:
+  alertmanagers:
+  - static_configs: [{targets: ['am:9093']}]
+    tls_config:
+      ca_file: ca.pem
+      cert_file: pw
+      key_file: no.key
+global: {scrape_interval: 5s, scrape_timeout: 4s}
+";
+    let mut problems = Problems::default();
+    Config::read("p.yml", text, dir.path(), &mut problems);
+    problems.sort();
+    let shown = problems.to_string().replace(&format!("{}/", dir.path().display()), "");
+    let want = [
+        "p.yml:2:58: scrape_configs[0].basic_auth.password_file: `gone` cannot be read: No such file or directory (os error 2)",
+        "p.yml:3:51: scrape_configs[1].authorization.credentials_file: `folder` is a directory, not a file",
+        "p.yml:9:16: alerting.alertmanagers[0].tls_config.ca_file: `ca.pem` cannot be read: No such file or directory (os error 2)",
+        "p.yml:11:17: alerting.alertmanagers[0].tls_config.key_file: `no.key` cannot be read: No such file or directory (os error 2)",
+    ];
+    assert_eq!(shown.lines().collect::<Vec<_>>(), want);
+}
+
+#[test]
+fn problems_stand_at_the_value_that_is_wrong() {
+    check(
+        "scrape_configs: [{job_name: a, scrape_interval: 5s, scrape_timeout: 4s, relabel_configs: [{regex: x, action: replce}]}]\n\
+         alerting: {alertmanagers: [{static_configs: [{targets: ['am:1', 'http://am:2/']}]}]}\n\
+         plans: {pro: {mem_limit: 1g, cpu_limit: -1}}\n",
+        &[
+            "1:110: scrape_configs[0].relabel_configs[0]: unknown relabel action \"replce\"; did you mean `replace`?",
+            "2:65: alerting.alertmanagers[0].static_configs[0]: `http://am:2/` is not an address: scheme and path have keys of their own; write `host:port`",
+            "3:41: plans.pro.cpu_limit: `-1` must be above 0",
         ],
     );
 }

@@ -12,7 +12,7 @@ use crate::alerts::{Post, Presented, Verdict};
 use crate::app::capture::PageReader;
 use crate::base::{Now, Receipt, TargetId, Timestamp};
 use crate::engine::{
-    Content, Engine, Event, Fact, Request, ScrapeFailure, Scraped, Setup, TargetInfo,
+    Content, Engine, Event, Fact, Flaws, Request, ScrapeFailure, Scraped, Setup, TargetInfo,
 };
 use crate::exposition::{Selection, SeriesCache};
 use crate::journal::VirtualDisk;
@@ -225,7 +225,7 @@ impl<S: Surroundings> World<S> {
 
     fn tell_targets(&mut self) {
         let active = self.targets.iter().map(|target| target.info.clone()).collect();
-        self.handle(Event::Targets { active, dropped: Vec::new() });
+        self.handle(Event::Targets { active, dropped: Vec::new(), flaws: Flaws::default() });
     }
 
     fn handle(&mut self, event: Event) {
@@ -282,7 +282,11 @@ impl<S: Surroundings> World<S> {
         }
         let read = |body: Vec<u8>| target.reader.read(&mut target.cache, &self.selection, &body);
         let result = self.surroundings.page(id, self.now).and_then(read);
-        let result = result.map_err(|message| ScrapeFailure { reason: FAILED, message });
+        let result = result.map_err(|message| ScrapeFailure {
+            reason: FAILED,
+            message,
+            ..ScrapeFailure::default()
+        });
         let scraped = Scraped { target: id, duration: SCRAPE_TAKES, result };
         self.answer(SCRAPE_TAKES, Event::Scraped(scraped));
     }
