@@ -38,6 +38,11 @@ const FIGURES: [(Figure, &str); 11] = [
     ),
     (Figure::Started, "max(container_start_time_seconds{$$})"),
 ];
+/// How long the container waits for the CPU is told now, and half of the figure's range ago.
+const WAITING_NOW: &str = "max(container_pressure_cpu_waiting_seconds_total{$$})";
+const WAITING_BEFORE: &str =
+    "max(max_over_time(container_pressure_cpu_waiting_seconds_total{$$}[2m30s] offset 2m30s))";
+const WAITING_RANGE: Duration = Duration::from_secs(300);
 /// The host is short of memory (domain.md §7, `SharedNodeMemoryPressure`).
 const HOST_PRESSURE: &str = "node_memory_MemAvailable_bytes / node_memory_MemTotal_bytes < 0.1";
 /// A gate of the tenant fails, or one that is nobody's in particular (domain.md A4).
@@ -128,12 +133,18 @@ impl Engine {
         };
         let plan = incident.labels.get("plan").and_then(|name| self.setup.policy.plans.get(name));
         let drifts = plan.zip(limit).is_some_and(|(p, limit)| p.mem_limit_bytes as f64 != limit);
-        let symptoms = symptoms(&figures, service, get(Figure::CpuWaiting));
+        let waiting = get(Figure::CpuWaiting);
+        // After a start or a gap the average is of the first moments, and far too low.
+        let in_time = 2 * interval <= WAITING_RANGE;
+        let starvation_unseen =
+            in_time && ask(WAITING_NOW).is_some() && ask(WAITING_BEFORE).is_none();
+        let symptoms = symptoms(&figures, service, waiting);
         let tenant = incident.labels.get("tenant").unwrap_or_default();
         let is_true = |query: &str| value(query, &self.window, at, &self.setup.eval).is_some();
         Evidence {
             figures,
             symptoms,
+            starvation_unseen,
             change_age: service.and_then(Service::changed_at).map(|at| wall.since(at)),
             sample_age: self.sample_age(incident, wall),
             interval,
@@ -226,7 +237,7 @@ mod tests {
     #[test]
     fn every_query_parses() {
         let all = FIGURES.iter().map(|(_, query)| *query);
-        for query in all.chain([HOST_PRESSURE, GATES_FAILING]) {
+        for query in all.chain([HOST_PRESSURE, GATES_FAILING, WAITING_NOW, WAITING_BEFORE]) {
             let text = query.replace("$$", "name=\"a\\\"b\"");
             assert!(parse(&text, &ParseOptions::default()).is_ok(), "{text}");
         }

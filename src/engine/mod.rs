@@ -342,7 +342,7 @@ impl Engine {
         self.window.rebase(by_ms);
         self.presenter.rebase(by_ms);
         self.rebase_containers(by_ms);
-        self.memory.rebase(by_ms);
+        self.changes.extend(self.memory.rebase(by_ms));
         self.newest_sample = Timestamp(self.newest_sample.0.saturating_add(by_ms));
         self.covered_since = Timestamp(self.covered_since.0 + by_ms);
         self.noted_evaluation = None;

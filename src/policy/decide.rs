@@ -98,7 +98,10 @@ fn guarded(proposal: &Proposal, case: &Case<'_>, config: &PolicyConfig) -> Optio
     let younger = |age: Option<_>, limit| age.is_some_and(|age| age < limit);
     let agreed = circumstances.opted_in.as_ref().is_none_or(|kinds| kinds.contains(&kind));
     let recent = younger(history.since.get(&kind).copied(), limits.cool_down(kind));
-    let starved = diagnose(&evidence.symptoms) == Cause::CpuStarvation;
+    let cause = diagnose(&evidence.symptoms);
+    let starved = cause == Cause::CpuStarvation;
+    // Where nothing else explains the alert, the container may be a victim.
+    let unseen = cause == Cause::Unclear && evidence.starvation_unseen;
     let tenant_spent = history.tenant_restarts_day >= limits.restarts_per_tenant_day;
     // On a host of its own a tenant has nobody else to suffer from.
     let alone = config.tenancy.owner().is_some();
@@ -120,6 +123,7 @@ fn guarded(proposal: &Proposal, case: &Case<'_>, config: &PolicyConfig) -> Optio
         (restarts && history.restarts_open >= limits.restarts_at_once, HoldReason::HostBusy),
         (nudges && evidence.host_pressure && !alone, HoldReason::HostPressure),
         (touches && starved && !alone, HoldReason::Neighbour),
+        (touches && unseen && !alone, HoldReason::MissingEvidence),
         (restarts && evidence.gates_failing, HoldReason::GatesFailing),
         (nudges && !often_enough(case, config), HoldReason::TooFewEpisodes),
         (nudges && !next_plan_fits(proposal, case, config), HoldReason::NextPlanTooSmall),

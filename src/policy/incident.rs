@@ -78,6 +78,9 @@ pub struct Evidence {
     pub container_age: Option<Duration>,
     /// The figures a diagnosis rests on.
     pub symptoms: Symptoms,
+    /// It is told how long the container waits for the CPU, but not yet for long enough to say
+    /// whether it starves.
+    pub starvation_unseen: bool,
     /// Age of the last change of the container that was not ours: a new image, new limits.
     pub change_age: Option<Duration>,
     /// The host is short of memory or CPU.

@@ -158,12 +158,14 @@ impl Usage {
         names.iter().map(|name| row(name, None)).collect()
     }
 
-    /// Moves the points of the last hour when the wall clock steps.
+    /// Moves the points of the last hour and the time of the last change when the wall clock steps.
     pub fn rebase(&mut self, by_ms: i64) {
+        let shift = |at: &mut Timestamp| at.0 = at.0.saturating_add(by_ms);
         for service in self.services.values_mut() {
-            for point in &mut service.trail {
-                point.at = Timestamp(point.at.0.saturating_add(by_ms));
-            }
+            service.trail.iter_mut().for_each(|point| shift(&mut point.at));
+            service.changed_at.iter_mut().for_each(shift);
+            // The row is old now.
+            service.written = None;
         }
     }
 }
@@ -352,6 +354,19 @@ mod tests {
         let unseen = Observation { started_at: Some(at(70).wall), ..seen(2e8) };
         let _ = usage.observe("s", &unseen, 5 * MINUTE, at(200));
         assert_eq!(usage.get("s").expect("known").trend().warm_bytes, None, "nobody looked then");
+    }
+
+    #[test]
+    fn a_step_of_the_wall_clock_makes_no_change_older() {
+        let mut usage = lived(1, |_| 1e8);
+        let deployed = |incarnation| Observation { incarnation: Some(incarnation), ..seen(1e8) };
+        let _ = usage.observe("s", &deployed(1), 5 * MINUTE, at(2));
+        let _ = usage.observe("s", &deployed(2), 5 * MINUTE, at(3));
+        usage.rebase(3_600_000);
+        let changed_at = usage.get("s").expect("known").changed_at();
+        assert_eq!(changed_at, Some(Timestamp(at(3).wall.0 + 3_600_000)));
+        let row = usage.observe("s", &deployed(2), 5 * MINUTE, at(64));
+        assert!(row.is_some(), "the row is written anew");
     }
 
     #[test]

@@ -290,8 +290,8 @@ impl Verifier {
         }
     }
 
-    /// Moves every time when the wall clock steps.
-    pub fn rebase(&mut self, by_ms: i64) {
+    /// Moves every time when the wall clock steps; returns the rows.
+    pub fn rebase(&mut self, by_ms: i64) -> Vec<Change> {
         let shift = |at: &mut Timestamp| at.0 = at.0.saturating_add(by_ms);
         for watch in self.watches.values_mut() {
             shift(&mut watch.request.expires_at);
@@ -307,6 +307,7 @@ impl Verifier {
                 }
             }
         }
+        self.watches.values().map(put).collect()
     }
 
     fn watch_of(&mut self, delivery_id: &str) -> Option<&mut Watch> {

@@ -118,6 +118,29 @@ fn a_crash_forgets_no_open_question() {
     assert_eq!(until(&mut after, &high, "outcome", 140).as_deref(), Some("outcome ineffective"));
 }
 
+/// A slot of a container that waits for the CPU seven tenths of the time and is slow for it.
+fn starving(world: &mut World) -> Vec<String> {
+    let waited = 0.7 * (world.second + STEP_S) as f64;
+    let labels = "name=\"acme-1\",tenant=\"acme\",role=\"app\",plan=\"pro\"";
+    let page = container("acme", 20, -9000)
+        + &format!("app_slow{{{labels}}} 1\ncontainer_pressure_cpu_waiting_seconds_total{{{labels}}} {waited}\n");
+    world.slot(Some(&page))
+}
+
+#[test]
+fn a_victim_is_not_restarted_because_we_were() {
+    let rules = "groups: [{name: g, rules: [{alert: Slow, expr: 'app_slow == 1', for: 5m, \
+                 labels: {action: restart}}]}]";
+    let mut policy = acting();
+    policy.limits.after_change = Duration::ZERO;
+    let mut world = World::new(rules, policy.clone());
+    let told: Vec<String> = (0..62).flat_map(|_| starving(&mut world)).collect();
+    assert_eq!(told, ["pending", "firing", "held restart: neighbour"]);
+    let mut world = World::recovered(setup(rules, policy), latest(&world.rows), world.second + 60);
+    let told: Vec<String> = (0..70).flat_map(|_| starving(&mut world)).collect();
+    assert_eq!(told, ["held restart: missing_evidence", "held restart: neighbour"]);
+}
+
 #[test]
 fn an_alert_becomes_one_restart_and_its_end_is_told() {
     let mut world = World::new(HIGH, acting());

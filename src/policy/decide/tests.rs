@@ -63,6 +63,7 @@ fn case(asks: Asked) -> Case {
         evidence: Evidence {
             figures: outbox::Evidence { episodes_7d: Some(3), ..outbox::Evidence::default() },
             symptoms: Symptoms { working_set_ratio: Some(0.93), ..Symptoms::default() },
+            starvation_unseen: false,
             change_age: None,
             sample_age: Duration::from_secs(4),
             interval: Duration::from_secs(5),

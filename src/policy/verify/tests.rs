@@ -141,7 +141,8 @@ fn a_crash_forgets_no_open_question_and_a_clock_step_none_either() {
     let (recovered, problems) = Verifier::recover(row.into_iter().chain([bad]));
     assert_eq!((problems.len(), &recovered), (1, &verifier));
     let mut stepped = recovered;
-    stepped.rebase(-3_600_000);
+    let rows = stepped.rebase(-3_600_000);
+    assert_eq!(Verifier::recover(rows).0, stepped, "nor one before a crash");
     let now = Now { wall: Timestamp(START - 3_600_000) + Duration::from_secs(599), ..at(599) };
     let high = Seen { ratio: Some(0.95), started_at: None, ..GOOD };
     assert_eq!(stepped.check("k", &high, now, &VerifyConfig::default()).0, None);
