@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use super::Engine;
-use crate::base::{Labels, Now, Timestamp};
+use crate::base::{Labels, Now, Timestamp, is_stale};
 use crate::outbox::{self, Container, WireTime};
 use crate::policy::{Evidence, Incident, Service, Symptoms, fit};
 use crate::promql::{EvalOptions, ParseOptions, Value, instant, parse};
@@ -133,6 +133,7 @@ impl Engine {
         };
         let plan = incident.labels.get("plan").and_then(|name| self.setup.policy.plans.get(name));
         let drifts = plan.zip(limit).is_some_and(|(p, limit)| p.mem_limit_bytes as f64 != limit);
+        let (sample_age, has_ended) = self.sample_age(incident, wall);
         let waiting = get(Figure::CpuWaiting);
         // After a start or a gap the average is of the first moments, and far too low.
         let in_time = 2 * interval <= WAITING_RANGE;
@@ -146,7 +147,8 @@ impl Engine {
             symptoms,
             starvation_unseen,
             change_age: service.and_then(Service::changed_at).map(|at| wall.since(at)),
-            sample_age: self.sample_age(incident, wall),
+            sample_age,
+            has_ended,
             interval,
             container_age: started.map(|at| wall.since(Timestamp::from_seconds(at))),
             host_pressure: is_true(HOST_PRESSURE),
@@ -163,16 +165,22 @@ impl Engine {
 
     /// How old the evidence is: of each metric of the container its newest sample, of these the
     /// oldest. An alert that names no container is as fresh as its round.
-    fn sample_age(&self, incident: &Incident, wall: Timestamp) -> Duration {
-        let Some(name) = incident.labels.get("name") else { return Duration::ZERO };
+    ///
+    /// Besides, whether none of these series goes on: the container's target has failed, or it is gone.
+    /// Then a range may still show what was, but neither its start nor its limits are known.
+    fn sample_age(&self, incident: &Incident, wall: Timestamp) -> (Duration, bool) {
+        let Some(name) = incident.labels.get("name") else { return (Duration::ZERO, false) };
         let all = Span { after: Timestamp(i64::MIN), upto: Timestamp(i64::MAX) };
         let newest = |metric: &str| {
             let matchers = vec![Matcher::equal("__name__", metric), Matcher::equal("name", name)];
             let found = self.window.select(&Selector::new(matchers), all);
-            found.iter().filter_map(|series| series.samples.last()).map(|last| last.at).max()
+            let last = found.iter().filter_map(|series| series.samples.last());
+            last.map(|last| (last.at, !is_stale(last.value))).max()
         };
-        let oldest = EVIDENCE_NAMES.iter().filter_map(|metric| newest(metric)).min();
-        oldest.map_or(Duration::ZERO, |at| wall.since(at))
+        let newest: Vec<_> = EVIDENCE_NAMES.iter().filter_map(|metric| newest(metric)).collect();
+        let oldest = newest.iter().map(|(at, _)| *at).min();
+        let has_ended = !newest.is_empty() && newest.iter().all(|(_, goes_on)| !goes_on);
+        (oldest.map_or(Duration::ZERO, |at| wall.since(at)), has_ended)
     }
 }
 

@@ -107,6 +107,7 @@ fn guarded(proposal: &Proposal, case: &Case<'_>, config: &PolicyConfig) -> Optio
     let alone = config.tenancy.owner().is_some();
     let host_spent = history.host_restarts_hour >= limits.restarts_per_host_hour;
     first(&[
+        (touches && evidence.has_ended, HoldReason::StaleEvidence),
         (circumstances.kill_switch, HoldReason::KillSwitch),
         (touches && circumstances.inactive.is_some(), HoldReason::TenantNotActive),
         (touches && !agreed, HoldReason::NotOptedIn),

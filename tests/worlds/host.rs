@@ -62,6 +62,8 @@ pub struct Sight {
     /// When it was looked at.
     pub sampled: f64,
     pub starved_since: Option<Duration>,
+    /// Working set per limit.
+    pub fill: f64,
 }
 
 /// What one answer shows of the world.
@@ -217,14 +219,17 @@ impl Host {
     }
 
     fn sights(&self, after: Duration) -> Vec<Sight> {
-        let sight = |(spec, container): (&Spec, &Container)| Sight {
+        let sight = |(number, spec): (usize, &Spec)| {
+            let container = &self.containers[number];
+            Sight {
+            fill: self.fill(number, after),
             started: container.started,
             started_wall: container.started_wall,
             deployed: container.deployed,
             sampled: after.as_secs_f64(),
             starved_since: spec.ill.since(after).filter(|_| spec.nature == Nature::Starved),
-        };
-        self.plan.specs.iter().zip(&self.containers).map(sight).collect()
+        }};
+        self.plan.specs.iter().enumerate().map(sight).collect()
     }
 
     /// What the containers' target answers, and what is true of that answer.

@@ -296,7 +296,7 @@ fn spec(
         }
         Nature::Cache => "0.4".to_owned(),
         Nature::Leak => {
-            dies = rng.chance(30);
+            dies = true;
             format!("0.3..1 over {}m", rng.between(25, 400))
         }
         Nature::Full => "0.93".to_owned(),

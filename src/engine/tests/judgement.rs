@@ -142,6 +142,25 @@ fn a_victim_is_not_restarted_because_we_were() {
 }
 
 #[test]
+fn a_failed_scrape_does_not_end_the_start_grace() {
+    let rules = "groups: [{name: g, rules: [{alert: Oom, labels: {action: restart}, \
+                 expr: 'increase(container_oom_events_total[10m]) > 0'}]}]";
+    let mut policy = acting();
+    policy.limits.after_change = Duration::ZERO;
+    policy.limits.start_grace = Duration::from_secs(300);
+    let mut world = World::new(rules, policy);
+    let labels = "name=\"acme-1\",tenant=\"acme\",role=\"app\",plan=\"pro\"";
+    let killed = |kills: u32| {
+        let kills = format!("container_oom_events_total{{{labels}}} {kills}\n");
+        container("acme", 50, 0) + &kills
+    };
+    world.slot(Some(&killed(0)));
+    let told = [world.slot(Some(&killed(1))), world.slot(None), world.slot(None)].concat();
+    assert_eq!(told, ["firing", "held restart: start_grace", "held restart: stale_evidence"]);
+    assert_eq!(world.slot(Some(&killed(1))), ["held restart: start_grace"]);
+}
+
+#[test]
 fn an_alert_becomes_one_restart_and_its_end_is_told() {
     let mut world = World::new(HIGH, acting());
     let high = memory("acme-web", 95);

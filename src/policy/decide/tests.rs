@@ -66,6 +66,7 @@ fn case(asks: Asked) -> Case {
             starvation_unseen: false,
             change_age: None,
             sample_age: Duration::from_secs(4),
+            has_ended: false,
             interval: Duration::from_secs(5),
             container_age: Some(60 * MINUTE),
             host_pressure: false,

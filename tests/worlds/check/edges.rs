@@ -10,6 +10,8 @@ use plimsoll::outbox::{Attempt, Delivery, Event, EventType, Status};
 use super::{Check, Red};
 
 struct Row {
+    /// The place in the order of decisions; what takes another's place has its own.
+    place: usize,
     sequence: u64,
     key: String,
     body: Arc<str>,
@@ -24,12 +26,13 @@ struct Row {
 /// What was decided, what left, what arrived.
 #[derive(Default)]
 pub struct Edges {
+    decided: usize,
     rows: BTreeMap<DeliveryId, Row>,
-    by_place: BTreeMap<u64, DeliveryId>,
+    by_sequence: BTreeMap<u64, DeliveryId>,
     /// By what is said, under which id it first arrived.
     said: BTreeMap<String, DeliveryId>,
     /// Per tenant, the place of what arrived last.
-    last: BTreeMap<String, u64>,
+    last: BTreeMap<String, usize>,
     /// Per alert, what was told last: revision, status, name and service.
     told: BTreeMap<String, (u64, Status, String, String)>,
 }
@@ -57,12 +60,17 @@ impl Edges {
             }
             return None;
         }
-        if let Some(before) = self.by_place.insert(delivery.sequence, delivery.id.clone())
+        self.decided += 1;
+        let mut place = self.decided;
+        if let Some(before) = self.by_sequence.insert(delivery.sequence, delivery.id.clone())
             && let Some(row) = self.rows.get_mut(&before)
+            && delivery.event_type == EventType::ActionExpired
         {
-            row.withdrawn = row.event_type.is_request();
+            row.withdrawn = true;
+            place = row.place;
         }
         let row = Row {
+            place,
             sequence: delivery.sequence,
             key: delivery.key.clone(),
             body: Arc::clone(&delivery.body),
@@ -79,7 +87,7 @@ impl Edges {
     pub fn lost(&mut self, id: &DeliveryId) {
         if self.rows.get(id).is_some_and(|row| !row.committed) {
             let row = self.rows.remove(id).expect("it was found");
-            self.by_place.remove(&row.sequence);
+            self.by_sequence.remove(&row.sequence);
         }
     }
 
@@ -115,8 +123,8 @@ impl Edges {
         if std::mem::replace(&mut row.arrived, true) {
             return;
         }
-        let before = self.last.insert(row.key.clone(), row.sequence);
-        if before.is_some_and(|before| before > row.sequence) {
+        let before = self.last.insert(row.key.clone(), row.place);
+        if before.is_some_and(|before| before > row.place) {
             red.add(Check::Order, || {
                 format!("{:?}: {} of `{}` is out of order", now.monotonic, attempt.id, row.key)
             });

@@ -314,7 +314,7 @@ fn of_the_container(
     }
     if let Some(since) = sight.starved_since
         && now.monotonic > since + SHOWS_AFTER
-        && spec.nature == Nature::Starved
+        && sight.fill < 0.9
     {
         faults.push((Check::Victim, format!("it has starved since {since:?}")));
     }
