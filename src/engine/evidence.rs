@@ -135,10 +135,10 @@ impl Engine {
         let drifts = plan.zip(limit).is_some_and(|(p, limit)| p.mem_limit_bytes as f64 != limit);
         let (sample_age, has_ended) = self.sample_age(incident, wall);
         let waiting = get(Figure::CpuWaiting);
-        // After a start or a gap the average is of the first moments, and far too low.
+        // After a start or a gap there is no average, or one of the first moments, which is too low.
         let in_time = 2 * interval <= WAITING_RANGE;
-        let starvation_unseen =
-            in_time && ask(WAITING_NOW).is_some() && ask(WAITING_BEFORE).is_none();
+        let is_covered = || waiting.is_some() && ask(WAITING_BEFORE).is_some();
+        let starvation_unseen = in_time && ask(WAITING_NOW).is_some() && !is_covered();
         let symptoms = symptoms(&figures, service, waiting);
         let tenant = incident.labels.get("tenant").unwrap_or_default();
         let is_true = |query: &str| value(query, &self.window, at, &self.setup.eval).is_some();

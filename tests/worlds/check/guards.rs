@@ -293,7 +293,8 @@ fn visibly_leaks(now: Now, request: &Request, view: &View<'_>) -> bool {
     let from = now.monotonic.saturating_sub(need);
     let watched = view.truth.alive_since.max(view.truth.blind_until) < from
         && sight.started < from.as_secs_f64()
-        && !view.plan.frozen.touch(from, now.monotonic);
+        && !view.plan.frozen.touch(from, now.monotonic)
+        && !view.plan.down.touch(from, now.monotonic);
     spec.nature == Nature::Leak && watched && !spec.storm.touch(from.saturating_sub(HOUR), now.monotonic)
 }
 
