@@ -74,7 +74,7 @@ impl Mutation {
         [
             (DropEdges, &[EdgeLost], &[]),
             (NewIds, &[SecondId], &[]),
-            (Overtaken, &[Order], &[]),
+            (Overtaken, &[Order], &[EdgeLost]),
             (EarlyReceipts, &[BeforeCommit], &[EdgeLost, SecondId]),
             (LateRequests, &[Expired], &[Order]),
             (NoTenantBudget, &[TenantBudget], &[LeakerEscalated]),
@@ -82,8 +82,12 @@ impl Mutation {
             (NoCoolDown, &[CoolDown], &[]),
             (ManyAtOnce, &[OneAtATime], &[]),
             (NoInterlock, &[Interlock], &[]),
-            (ForgetActions, &[TenantBudget], &[CoolDown, HostBudget, OneAtATime, NudgeGoverned, LeakerEscalated]),
-            (FreshStamps, &[Stale], &[]),
+            (
+                ForgetActions,
+                &[TenantBudget],
+                &[CoolDown, HostBudget, OneAtATime, NudgeGoverned, LeakerEscalated, SecondId],
+            ),
+            (FreshStamps, &[Stale], &[Victim, EdgeLost]),
             (HideWaiting, &[Victim], &[]),
             (HidePressure, &[Pressure], &[]),
             (DatabaseIsApp, &[Role], &[]),
@@ -132,10 +136,10 @@ impl Mutation {
             Mutation::DropEdges => {
                 delivery.event_type == EventType::AlertFiring && delivery.sequence % 3 == 0
             }
-            Mutation::DropOutcomes => matches!(
-                delivery.event_type,
-                EventType::ActionVerified | EventType::ActionFailed | EventType::ActionExpired
-            ),
+            Mutation::DropOutcomes => {
+                let kind = delivery.event_type;
+                kind == EventType::ActionVerified || kind == EventType::ActionFailed
+            }
             Mutation::DropAdvice => delivery.event_type == EventType::AdviceGiven,
             _ => false,
         }

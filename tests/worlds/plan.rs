@@ -193,6 +193,10 @@ impl Plan {
                 if rng.chance(6) {
                     self.deploys.push((between(rng, storm), self.specs.len()));
                 }
+                // Now and then it is a deploy that makes ill.
+                for (from, _) in spec.ill.iter().filter(|_| rng.chance(30)) {
+                    self.deploys.push((*from, self.specs.len()));
+                }
                 self.specs.push(spec);
             }
         }

@@ -33,7 +33,7 @@ pub struct Edges {
     said: BTreeMap<String, DeliveryId>,
     /// Per tenant, the place of what arrived last.
     last: BTreeMap<String, usize>,
-    /// Per alert, what was told last: revision, status, name and service.
+    /// Per alert, what was told last: revision, status, its name and the container's.
     told: BTreeMap<String, (u64, Status, String, String)>,
 }
 
@@ -139,7 +139,8 @@ impl Edges {
         let (Some(status), Some(fingerprint)) = (data.status, &data.fingerprint) else { return };
         let revision = data.revision.unwrap_or(0);
         let text = |text: &Option<String>| text.clone().unwrap_or_default();
-        let news = (revision, status, text(&data.alert), text(&data.service));
+        let name = data.labels.get("name").cloned().unwrap_or_default();
+        let news = (revision, status, text(&data.alert), name);
         let before = self.told.insert(fingerprint.clone(), news);
         let was = before.as_ref().map(|before| before.1);
         let makes_sense = match status {
@@ -154,8 +155,8 @@ impl Edges {
     }
 
     /// Whether the Control Plane has last heard that it fires.
-    pub fn is_told_firing(&self, alert: &str, service: &str) -> bool {
-        let is = |told: &&(u64, Status, String, String)| told.2 == alert && told.3 == service;
+    pub fn is_told_firing(&self, alert: &str, name: &str) -> bool {
+        let is = |told: &&(u64, Status, String, String)| told.2 == alert && told.3 == name;
         self.told.values().find(is).is_some_and(|told| told.1 == Status::Firing)
     }
 

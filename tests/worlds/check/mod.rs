@@ -302,7 +302,7 @@ impl Checker {
     pub fn finish(&mut self, now: Now, host: &Host) {
         self.edges.finish(now, &mut self.red);
         for (number, spec) in self.plan.specs.iter().enumerate() {
-            let told = self.edges.is_told_firing("WillOom", &spec.service());
+            let told = self.edges.is_told_firing("WillOom", &spec.name);
             let fills = |at: Duration| host.fill(number, at);
             let steady = |holds: &dyn Fn(f64) -> bool| {
                 let back = (0..6).map(|n| now.monotonic - n * self.plan.interval);
