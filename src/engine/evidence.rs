@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use super::Engine;
+use super::{Engine, Health};
 use crate::base::{Labels, Now, Timestamp, is_stale};
 use crate::outbox::{self, Container, WireTime};
 use crate::policy::{Evidence, Incident, Service, Symptoms, fit};
@@ -45,6 +45,8 @@ const WAITING_BEFORE: &str =
 const WAITING_RANGE: Duration = Duration::from_secs(300);
 /// The host is short of memory (domain.md §7, `SharedNodeMemoryPressure`).
 const HOST_PRESSURE: &str = "node_memory_MemAvailable_bytes / node_memory_MemTotal_bytes < 0.1";
+/// What that is told by.
+const HOST_MEMORY: &str = "node_memory_MemAvailable_bytes";
 /// A gate of the tenant fails, or one that is nobody's in particular (domain.md A4).
 const GATES_FAILING: &str = "probe_success{gate=~\"health|login|api\",$$} == 0";
 
@@ -152,6 +154,10 @@ impl Engine {
             interval,
             container_age: started.map(|at| wall.since(Timestamp::from_seconds(at))),
             host_pressure: is_true(HOST_PRESSURE),
+            pressure_unseen: self
+                .targets
+                .values()
+                .any(|target| target.health == Health::Bad && target.feeds.contains(HOST_MEMORY)),
             gates_failing: ["", tenant]
                 .iter()
                 .any(|tenant| is_true(&GATES_FAILING.replace("$$", &format!("tenant={tenant:?}")))),

@@ -125,6 +125,8 @@ pub struct Engine {
     /// Samples before this time were not seen.
     covered_since: Timestamp,
     noted_evaluation: Option<Timestamp>,
+    /// Revisions given out so far are no higher, while the wall clock is behind what it once showed.
+    revisions_upto: Option<u64>,
     next_sweep: Duration,
     durable: Batch,
     last_batch: Batch,
@@ -171,6 +173,7 @@ impl Engine {
             let deliveries = outbox.as_ref().map_or(0, |outbox| outbox.stats(now).waiting);
             facts.push(Fact::Recovered { alerts: restored.count(), deliveries, down_for });
         }
+        let revisions_upto = restored.revisions_upto(now.wall);
         let mut engine = Engine {
             clock: Clock::new(now, setup.pace.evaluation_interval),
             stopwatch,
@@ -200,6 +203,7 @@ impl Engine {
             newest_sample: Timestamp(i64::MIN),
             covered_since: now.wall,
             noted_evaluation: None,
+            revisions_upto,
             next_sweep: now.monotonic + SWEEP_EVERY,
             durable: Batch(0),
             last_batch: Batch(0),
@@ -346,6 +350,9 @@ impl Engine {
         self.newest_sample = Timestamp(self.newest_sample.0.saturating_add(by_ms));
         self.covered_since = Timestamp(self.covered_since.0 + by_ms);
         self.noted_evaluation = None;
+        // Else a clock that was set back would end the observation of usage for as long.
+        self.usage_at = None;
+        self.keep_revisions_rising(now, by_ms);
         for group in &mut self.groups {
             group.rebase(by_ms, now.wall);
         }

@@ -123,6 +123,7 @@ fn guarded(proposal: &Proposal, case: &Case<'_>, config: &PolicyConfig) -> Optio
         (restarts && host_spent, HoldReason::HostBudget),
         (restarts && history.restarts_open >= limits.restarts_at_once, HoldReason::HostBusy),
         (nudges && evidence.host_pressure && !alone, HoldReason::HostPressure),
+        (nudges && evidence.pressure_unseen && !alone, HoldReason::MissingEvidence),
         (touches && starved && !alone, HoldReason::Neighbour),
         (touches && unseen && !alone, HoldReason::MissingEvidence),
         (restarts && evidence.gates_failing, HoldReason::GatesFailing),

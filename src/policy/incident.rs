@@ -87,6 +87,8 @@ pub struct Evidence {
     pub change_age: Option<Duration>,
     /// The host is short of memory or CPU.
     pub host_pressure: bool,
+    /// Who tells of that does not answer.
+    pub pressure_unseen: bool,
     /// A health, login or API probe fails.
     pub gates_failing: bool,
     /// The container's limits are not its plan's.

@@ -178,8 +178,10 @@ impl Host {
             let spec = &plan.specs[number];
             let passed = seconds - std::mem::replace(&mut container.upto, seconds);
             let is_ill = spec.ill.at(after);
-            let (starved, throttled) =
-                (is_ill && spec.nature == Nature::Starved, is_ill && spec.nature == Nature::Throttled);
+            let (starved, throttled) = (
+                is_ill && spec.nature == Nature::Starved,
+                is_ill && spec.nature == Nature::Throttled,
+            );
             container.cpu += passed * if throttled { 0.95 } else { 0.2 };
             container.periods += passed * PERIODS_PER_SECOND;
             container.throttled += passed * PERIODS_PER_SECOND * if throttled { 0.6 } else { 0.0 };
@@ -222,13 +224,14 @@ impl Host {
         let sight = |(number, spec): (usize, &Spec)| {
             let container = &self.containers[number];
             Sight {
-            fill: self.fill(number, after),
-            started: container.started,
-            started_wall: container.started_wall,
-            deployed: container.deployed,
-            sampled: after.as_secs_f64(),
-            starved_since: spec.ill.since(after).filter(|_| spec.nature == Nature::Starved),
-        }};
+                fill: self.fill(number, after),
+                started: container.started,
+                started_wall: container.started_wall,
+                deployed: container.deployed,
+                sampled: after.as_secs_f64(),
+                starved_since: spec.ill.since(after).filter(|_| spec.nature == Nature::Starved),
+            }
+        };
         self.plan.specs.iter().enumerate().map(sight).collect()
     }
 
@@ -315,7 +318,8 @@ impl Feed {
         let id = format!("/docker/{:032x}{incarnation:032x}", number + 1);
         let own = target_labels(0);
         for name in MEMORY.iter().chain(&CPU).take(count) {
-            let pairs = [("__name__", *name), ("id", &id), ("image", "app:1"), ("name", &spec.name)];
+            let pairs =
+                [("__name__", *name), ("id", &id), ("image", "app:1"), ("name", &spec.name)];
             let pairs = pairs.into_iter().chain(own.iter());
             batch.new.push((self.next, Labels::from_pairs(pairs)));
             ids.push(self.next);

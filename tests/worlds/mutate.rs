@@ -67,42 +67,52 @@ pub enum Mutation {
 }
 
 impl Mutation {
-    /// Each with the checkers that must turn red, and those that may besides.
-    pub const ALL: [(Mutation, &[Check], &[Check]); 27] = {
+    /// Each with a world in which it showed itself, the checkers that must turn red, and those that
+    /// may besides.
+    pub const ALL: [(Mutation, u64, &[Check], &[Check]); 27] = {
         use Check::*;
         use Mutation::*;
         [
-            (DropEdges, &[EdgeLost], &[]),
-            (NewIds, &[SecondId], &[]),
-            (Overtaken, &[Order], &[EdgeLost]),
-            (EarlyReceipts, &[BeforeCommit], &[EdgeLost, SecondId]),
-            (LateRequests, &[Expired], &[Order]),
-            (NoTenantBudget, &[TenantBudget], &[LeakerEscalated]),
-            (NoHostBudget, &[HostBudget], &[]),
-            (NoCoolDown, &[CoolDown], &[]),
-            (ManyAtOnce, &[OneAtATime], &[]),
-            (NoInterlock, &[Interlock], &[]),
+            (DropEdges, 0, &[EdgeLost], &[NudgeGoverned]),
+            (NewIds, 0, &[SecondId], &[]),
+            (Overtaken, 0, &[Order], &[EdgeLost]),
+            (EarlyReceipts, 0, &[BeforeCommit], &[EdgeLost, SecondId]),
+            (LateRequests, 0, &[Expired], &[Order]),
+            (NoTenantBudget, 0, &[TenantBudget], &[LeakerEscalated]),
+            (NoHostBudget, 1, &[HostBudget], &[]),
+            (NoCoolDown, 7, &[CoolDown], &[]),
+            (ManyAtOnce, 2, &[OneAtATime], &[]),
+            (NoInterlock, 1, &[Interlock], &[]),
             (
                 ForgetActions,
+                0,
                 &[TenantBudget],
-                &[CoolDown, HostBudget, OneAtATime, NudgeGoverned, LeakerEscalated, SecondId],
+                &[
+                    CoolDown,
+                    HostBudget,
+                    OneAtATime,
+                    NudgeGoverned,
+                    LeakerEscalated,
+                    SecondId,
+                    Concluded,
+                ],
             ),
-            (FreshStamps, &[Stale], &[Victim, EdgeLost]),
-            (HideWaiting, &[Victim], &[]),
-            (HidePressure, &[Pressure], &[]),
-            (DatabaseIsApp, &[Role], &[]),
-            (OldStarts, &[StartGrace], &[]),
-            (NoChangeGrace, &[RecentChange], &[]),
-            (NoMaintenance, &[Maintenance], &[]),
-            (NoQuietHours, &[QuietHours], &[]),
-            (HideBusy, &[Busy], &[]),
-            (HideKill, &[KillSwitch], &[]),
-            (DropOutcomes, &[Concluded], &[]),
-            (DropAdvice, &[LeakerEscalated], &[]),
-            (SellAdvice, &[LeakNudged], &[NudgeGoverned, QuietHours, Pressure, LeakerEscalated]),
-            (NudgeAtOnce, &[NudgeGoverned], &[]),
-            (NudgeOften, &[NudgeGoverned], &[]),
-            (NewReceipts, &[ReceiptTwice], &[]),
+            (FreshStamps, 0, &[Stale], &[Victim, EdgeLost]),
+            (HideWaiting, 1, &[Victim], &[]),
+            (HidePressure, 2, &[Pressure], &[]),
+            (DatabaseIsApp, 0, &[Role], &[]),
+            (OldStarts, 1, &[StartGrace], &[]),
+            (NoChangeGrace, 6, &[RecentChange], &[]),
+            (NoMaintenance, 3, &[Maintenance], &[]),
+            (NoQuietHours, 5, &[QuietHours], &[]),
+            (HideBusy, 2, &[Busy], &[]),
+            (HideKill, 6, &[KillSwitch], &[]),
+            (DropOutcomes, 0, &[Concluded], &[]),
+            (DropAdvice, 6, &[LeakerEscalated], &[]),
+            (SellAdvice, 0, &[LeakNudged], &[NudgeGoverned, QuietHours, Pressure, LeakerEscalated]),
+            (NudgeAtOnce, 1, &[NudgeGoverned], &[]),
+            (NudgeOften, 0, &[NudgeGoverned], &[]),
+            (NewReceipts, 0, &[ReceiptTwice], &[]),
         ]
     };
 

@@ -22,6 +22,8 @@ use super::{config, support};
 
 /// The wall clock at the start of every world: midnight in UTC, less three minutes.
 const EPOCH: Timestamp = Timestamp(1_795_305_420_000);
+/// After a step of the wall clock the process is not killed for so long.
+const QUIET: Duration = Duration::from_secs(400);
 const SEND_TIMEOUT: Duration = Duration::from_secs(15);
 const MILLISECOND: Duration = Duration::from_millis(1);
 /// More events than this in an hour is a loop that spins.
@@ -76,7 +78,6 @@ struct Run {
 pub struct Report {
     pub red: Red,
     pub counts: BTreeMap<&'static str, u64>,
-    pub events: u64,
 }
 
 /// Lives through a world.
@@ -108,7 +109,7 @@ pub fn run(plan: Plan, seed: u64, mutation: Option<Mutation>, trace: Option<&str
     run.start();
     while run.turn() {}
     run.check.finish(run.now, &run.host);
-    Report { red: run.check.red, counts: run.check.counts, events: run.events }
+    Report { red: run.check.red, counts: run.check.counts }
 }
 
 impl Run {
@@ -154,7 +155,10 @@ impl Run {
 
     fn take(&mut self, coming: Coming) {
         match coming {
-            Coming::Event(process, event) if process == self.process => self.handle(event),
+            Coming::Event(process, event) if process == self.process => {
+                self.check.told(&event);
+                self.handle(event);
+            }
             Coming::Scraped(process, scraped, shown) if process == self.process => {
                 if let Some(shown) = shown {
                     self.check.scraped(self.now, shown);
@@ -171,8 +175,9 @@ impl Run {
             Coming::Crash => self.crash(),
             Coming::Start if self.engine.is_none() => self.start(),
             Coming::Start => {}
-            // Nobody could tell a step from the time a process was not there.
-            Coming::Step(by_ms) if self.engine.is_none() => {
+            // Nobody could tell a step from the time a process was not there, nor one of which the
+            // process was killed before it had written it down.
+            Coming::Step(by_ms) if self.is_no_time_to_step() => {
                 self.later(Duration::from_secs(600), Coming::Step(by_ms));
             }
             Coming::Step(by_ms) => {
@@ -192,6 +197,11 @@ impl Run {
                 self.later(self.plan.interval, Coming::Look);
             }
         }
+    }
+
+    fn is_no_time_to_step(&self) -> bool {
+        let (now, soon) = (self.now.monotonic, self.now.monotonic + 3 * QUIET);
+        self.engine.is_none() || self.plan.dead.touch(now, soon) || self.plan.disk.touch(now, soon)
     }
 
     fn setup(&self) -> Setup {
@@ -315,7 +325,8 @@ impl Run {
                 self.later(takes, Coming::Commit(self.process));
             }
             let calm = self.now.monotonic + super::plan::CALM >= self.plan.lasts;
-            let once_in = self.plan.killed_once_in.filter(|_| matters && !calm);
+            let stepped = self.check.stepped_since(self.now.monotonic.saturating_sub(QUIET));
+            let once_in = self.plan.killed_once_in.filter(|_| matters && !calm && !stepped);
             killed = once_in.is_some_and(|once_in| self.rng.between(0, once_in) == 0);
         }
         for request in step.requests {
@@ -370,7 +381,8 @@ impl Run {
         let scraped = Scraped { target, duration: takes, result };
         self.later(takes, Coming::Scraped(self.process, scraped, shown));
         // A checkpoint of the window is at most some minutes old.
-        if number == 1 && self.plan.dead.touch(now.monotonic, now.monotonic + 2 * self.plan.interval)
+        if number == 1
+            && self.plan.dead.touch(now.monotonic, now.monotonic + 2 * self.plan.interval)
         {
             self.checkpoint = self.engine.as_ref().map(Engine::checkpoint);
         }
@@ -475,7 +487,6 @@ impl Run {
         if self.done.insert(action.dedup_key, "done") == Some("done") || decision == "forgotten" {
             return;
         }
-        self.check.accepted(&attempt.id.0);
         let number = event.data.labels.get("name").and_then(|name| self.host.find(name));
         let Some(number) = number else { return };
         let after = Duration::from_secs(self.rng.between(1, self.plan.executes_within));
@@ -504,8 +515,7 @@ impl Run {
             Some(Mutation::NewReceipts) => format!("{own} {copy}"),
             _ => own,
         };
-        let statement =
-            Statement { delivery_id: delivery.to_owned(), answer: answer.clone() };
+        let statement = Statement { delivery_id: delivery.to_owned(), answer: answer.clone() };
         let event = Event::Statement { ticket: self.ticket, id, statement };
         self.tell(after, event);
     }

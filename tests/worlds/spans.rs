@@ -29,11 +29,6 @@ impl Spans {
         }
     }
 
-    /// One stretch.
-    pub fn one(from: Duration, to: Duration) -> Spans {
-        Spans(vec![(from, to)])
-    }
-
     /// With a stretch more, which may touch others.
     pub fn add(&mut self, from: Duration, to: Duration) {
         self.0.push((from, to));

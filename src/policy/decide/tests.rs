@@ -70,6 +70,7 @@ fn case(asks: Asked) -> Case {
             interval: Duration::from_secs(5),
             container_age: Some(60 * MINUTE),
             host_pressure: false,
+            pressure_unseen: false,
             gates_failing: false,
             limit_drift: false,
             needed_bytes: None,

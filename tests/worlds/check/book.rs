@@ -58,9 +58,10 @@ impl Book {
         if change.table != Table::Alerts {
             return;
         }
-        let alert = change.value.as_deref().map(|row| {
-            serde_json::from_slice::<Row>(row).expect("a row is an alert").alert
-        });
+        let alert = change
+            .value
+            .as_deref()
+            .map(|row| serde_json::from_slice::<Row>(row).expect("a row is an alert").alert);
         let Some(alert) = alert.filter(|alert| alert.state == AlertState::Firing) else {
             self.firing.remove(&change.key);
             return;
@@ -73,10 +74,6 @@ impl Book {
         let unknown = alert.unknown.is_some();
         let firing = Firing { labels: alert.labels, since, unknown, episode };
         self.firing.insert(change.key.clone(), firing);
-    }
-
-    pub fn iter(&self) -> impl Iterator<Item = &Firing> {
-        self.firing.values()
     }
 
     /// The alert of that name on that service, if it fires.

@@ -115,7 +115,10 @@ impl Edges {
             let first = self.said.entry(content).or_insert_with(|| attempt.id.clone());
             if *first != attempt.id {
                 red.add(Check::SecondId, || {
-                    format!("{:?}: {first} again as {}: {}", now.monotonic, attempt.id, attempt.body)
+                    format!(
+                        "{:?}: {first} again as {}: {}",
+                        now.monotonic, attempt.id, attempt.body
+                    )
                 });
             }
         }

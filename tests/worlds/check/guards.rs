@@ -34,6 +34,7 @@ pub struct Request {
     pub kind: ActionKind,
     pub tenant: String,
     pub service: String,
+    name: String,
     pub dedup_key: String,
     pub cause: String,
     pub decided: Duration,
@@ -128,7 +129,10 @@ impl Guards {
             let late = now.monotonic > request.decided + expiry && now.wall > request.expires_at;
             if late {
                 red.add(Check::Expired, || {
-                    format!("{:?}: {} leaves, decided at {:?}", now.monotonic, request.id, request.decided)
+                    format!(
+                        "{:?}: {} leaves, decided at {:?}",
+                        now.monotonic, request.id, request.decided
+                    )
                 });
             }
         });
@@ -157,6 +161,7 @@ impl Guards {
             kind: action.kind,
             tenant: text(&event.data.tenant_id),
             service: text(&event.data.service),
+            name: event.data.labels.get("name").cloned().unwrap_or_default(),
             dedup_key: action.dedup_key.clone(),
             cause: cause.unwrap_or_default(),
             decided: now.monotonic,
@@ -243,9 +248,9 @@ impl Guards {
         if self.busy.contains(&request.service) {
             faults.push((Check::Busy, "a backup is under way".to_owned()));
         }
-        let role = request.service.rsplit('/').next().unwrap_or_default();
-        if !["app", "worker"].contains(&role) {
-            faults.push((Check::Role, format!("it is a {role}")));
+        let spec = view.plan.specs.iter().find(|spec| spec.name == request.name);
+        if let Some(spec) = spec.filter(|spec| !["app", "worker"].contains(&spec.role)) {
+            faults.push((Check::Role, format!("it is a {}", spec.role)));
         }
     }
 
@@ -295,7 +300,9 @@ fn visibly_leaks(now: Now, request: &Request, view: &View<'_>) -> bool {
         && sight.started < from.as_secs_f64()
         && !view.plan.frozen.touch(from, now.monotonic)
         && !view.plan.down.touch(from, now.monotonic);
-    spec.nature == Nature::Leak && watched && !spec.storm.touch(from.saturating_sub(HOUR), now.monotonic)
+    spec.nature == Nature::Leak
+        && watched
+        && !spec.storm.touch(from.saturating_sub(HOUR), now.monotonic)
 }
 
 /// What is true of a container that is to be touched.

@@ -13,8 +13,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use plimsoll::base::{Change, Now, Table};
-use plimsoll::engine::Fact;
-use plimsoll::outbox::{Attempt, Delivery, Event};
+use plimsoll::engine::{Event, Fact};
+use plimsoll::outbox::{self, Attempt, Delivery, Outcome, Reply};
 use plimsoll::policy::WindowKind;
 
 use self::book::Book;
@@ -75,10 +75,31 @@ impl Check {
     pub const ALL: [Check; 25] = {
         use Check::*;
         [
-            EdgeLost, SecondId, Order, BeforeCommit, Expired, TenantBudget, HostBudget, CoolDown,
-            OneAtATime, Interlock, Stale, Victim, Pressure, Role, StartGrace, RecentChange,
-            Maintenance, QuietHours, Busy, KillSwitch, Concluded, LeakerEscalated, LeakNudged,
-            NudgeGoverned, ReceiptTwice,
+            EdgeLost,
+            SecondId,
+            Order,
+            BeforeCommit,
+            Expired,
+            TenantBudget,
+            HostBudget,
+            CoolDown,
+            OneAtATime,
+            Interlock,
+            Stale,
+            Victim,
+            Pressure,
+            Role,
+            StartGrace,
+            RecentChange,
+            Maintenance,
+            QuietHours,
+            Busy,
+            KillSwitch,
+            Concluded,
+            LeakerEscalated,
+            LeakNudged,
+            NudgeGoverned,
+            ReceiptTwice,
         ]
     };
 }
@@ -196,15 +217,11 @@ impl Checker {
         self.must_be_frozen(now);
     }
 
-    fn take_event(&mut self, now: Now, delivery: &Delivery, event: &Event) {
+    fn take_event(&mut self, now: Now, delivery: &Delivery, event: &outbox::Event) {
         *self.counts.entry(event.event_type.name()).or_default() += 1;
         self.guards.note(now, event);
         outcomes::note(&mut self.guards, now, event);
-        let view = guards::View {
-            plan: &self.plan,
-            truth: &self.truth,
-            book: &self.book,
-        };
+        let view = guards::View { plan: &self.plan, truth: &self.truth, book: &self.book };
         self.guards.judge(now, delivery, event, &view, &mut self.red);
     }
 
@@ -212,11 +229,14 @@ impl Checker {
     fn must_be_frozen(&mut self, now: Now) {
         let together = self.book.fell_ill_together();
         let many = self.plan.interlock;
-        let is_many = together >= many.tenants
-            && together as f64 > many.share * self.tenants_seen() as f64;
+        let is_many =
+            together >= many.tenants && together as f64 > many.share * self.tenants_seen() as f64;
         if is_many && !self.guards.host_is_ill() {
             self.red.add(Check::Interlock, || {
-                format!("{:?}: {together} tenants fell ill at once, no host incident", now.monotonic)
+                format!(
+                    "{:?}: {together} tenants fell ill at once, no host incident",
+                    now.monotonic
+                )
             });
         }
     }
@@ -248,9 +268,19 @@ impl Checker {
         self.edges.arrived(now, attempt, &mut self.red);
     }
 
-    /// The Control Plane has taken a request, or carried it out.
-    pub fn accepted(&mut self, id: &str) {
+    /// The engine is told something: that a request was taken, for one.
+    pub fn told(&mut self, event: &Event) {
+        let id = match event {
+            Event::Delivered(Reply { id, outcome: Outcome::Accepted(_), .. }) => &id.0,
+            Event::Statement { statement, .. } => &statement.delivery_id,
+            _ => return,
+        };
         self.guards.request(id, |request| request.accepted = true);
+    }
+
+    /// Whether the wall clock has stepped since.
+    pub fn stepped_since(&self, at: Duration) -> bool {
+        self.truth.stepped.last().is_some_and(|step| *step >= at)
     }
 
     /// What an operator or the Control Plane has switched.
@@ -293,8 +323,7 @@ impl Checker {
     /// Looked at once an interval: what is owed by now.
     pub fn look(&mut self, now: Now) {
         outcomes::concluded(&self.guards, now, &self.plan, &mut self.red);
-        let view =
-            guards::View { plan: &self.plan, truth: &self.truth, book: &self.book };
+        let view = guards::View { plan: &self.plan, truth: &self.truth, book: &self.book };
         outcomes::escalated(&mut self.guards, now, &view, &mut self.red);
     }
 

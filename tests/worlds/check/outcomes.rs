@@ -113,8 +113,7 @@ fn is_owed(
     let pending = own.is_some_and(|r| r.concluded.is_none_or(|(at, _)| lately(at)));
     let of_tenant = restarts().filter(|r| r.tenant == tenant && now.monotonic < r.decided + DAY);
     let spent = of_tenant.count() >= plan.limits.restarts_per_tenant_day;
-    let failed = own.is_some_and(|r| {
-        r.decided > alert.since && r.concluded.is_some_and(|(_, failed)| failed)
-    });
+    let failed = own
+        .is_some_and(|r| r.decided > alert.since && r.concluded.is_some_and(|(_, failed)| failed));
     !pending && (spent || failed)
 }
