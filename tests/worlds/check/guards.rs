@@ -190,9 +190,8 @@ impl Guards {
         let touches = matches!(request.kind, ActionKind::Restart | ActionKind::Nudge);
         if let Some(number) = spec.filter(|_| touches) {
             self.of_the_tenant(now, request, view, &mut faults);
-            let spec = &view.plan.specs[number];
             match view.truth.sights.get(number) {
-                Some(sight) => of_the_container(now, (request, spec, sight), view, &mut faults),
+                Some(sight) => of_the_container(now, (request, sight), view, &mut faults),
                 None => faults.push((Check::Stale, "nobody has looked since the start".to_owned())),
             }
         }
@@ -308,7 +307,7 @@ fn visibly_leaks(now: Now, request: &Request, view: &View<'_>) -> bool {
 /// What is true of a container that is to be touched.
 fn of_the_container(
     now: Now,
-    (request, spec, sight): (&Request, &Spec, &Sight),
+    (request, sight): (&Request, &Sight),
     view: &View<'_>,
     faults: &mut Vec<(Check, String)>,
 ) {
