@@ -147,7 +147,7 @@ fn a_victim_is_not_restarted_because_we_were() {
 fn revisions_rise_though_the_clock_was_set_back() {
     let mut world = World::new(HIGH, acting());
     let incident = |world: &mut World| {
-        (0..3).for_each(|_| drop(world.slot(Some(&memory("acme-web", 95)))));
+        (0..6).for_each(|_| drop(world.slot(Some(&memory("acme-web", 95)))));
         (0..400).for_each(|_| drop(world.slot(Some(&memory("acme-web", 10)))));
     };
     incident(&mut world);

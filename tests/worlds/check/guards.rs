@@ -11,7 +11,7 @@ use plimsoll::outbox::{ActionKind, ActionMode, Attempt, Delivery, Event, EventTy
 use plimsoll::policy::WindowKind;
 
 use super::super::host::{SHOWS_AFTER, Sight};
-use super::super::plan::{HOUR, MINUTE, Nature, Plan, Spec};
+use super::super::plan::{HOUR, MINUTE, Nature, Plan};
 use super::book::Book;
 use super::{Check, Red, Truth, is_open};
 
