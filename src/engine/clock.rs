@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use super::{Engine, durable};
 use crate::base::{Now, Timestamp};
 
 /// Watches the two clocks against each other.
@@ -31,6 +32,26 @@ impl Clock {
     /// When, on the monotonic clock, the wall clock will show `wall`; now, if it is past.
     pub fn when(&self, wall: Timestamp) -> Duration {
         self.last.monotonic + wall.since(self.last.wall)
+    }
+}
+
+impl Engine {
+    /// Revisions grow with the wall clock, so that they do even over a row that is forgotten. While
+    /// the clock is behind what it once showed, each new one is above all before it instead.
+    pub(super) fn keep_revisions_rising(&mut self, now: Now, by_ms: i64) {
+        if by_ms < 0 {
+            let before = u64::try_from(now.wall.as_millis() - by_ms).ok();
+            self.revisions_upto = self.revisions_upto.max(before);
+            self.changes.push(durable::note_revisions(self.revisions_upto));
+        }
+    }
+
+    /// Takes note of a revision that is given out.
+    pub(super) fn note_revision(&mut self, now: Now, revision: u64) {
+        let Some(upto) = self.revisions_upto else { return };
+        let is_behind = u64::try_from(now.wall.as_millis()).is_ok_and(|wall| wall <= upto);
+        self.revisions_upto = is_behind.then_some(upto.max(revision));
+        self.changes.push(durable::note_revisions(self.revisions_upto));
     }
 }
 

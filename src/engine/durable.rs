@@ -18,6 +18,8 @@ use crate::base::{Change, Labels, RuleId, Table, Timestamp, fingerprint};
 /// The last evaluation is noted no more often than this.
 pub(super) const NOTE_EVERY: Duration = Duration::from_secs(10);
 const LAST_EVALUATION: &str = "last_evaluation";
+/// The highest revision given out, while the wall clock is behind it.
+const REVISIONS_UPTO: &str = "revisions_upto";
 /// Until when Docker's events were heard.
 const DOCKER_HEARD: &str = "docker_heard";
 
@@ -42,6 +44,8 @@ pub(super) struct Restored {
     pub last_evaluation: Option<Timestamp>,
     /// Until when Docker's events were heard.
     pub docker_heard: Option<Timestamp>,
+    /// The highest revision given out, if the wall clock was behind it.
+    pub revisions: Option<Timestamp>,
     /// Rows that could not be read.
     pub problems: Vec<String>,
 }
@@ -52,6 +56,14 @@ impl Restored {
         self.alerts.values_mut().flat_map(BTreeMap::values_mut).for_each(|a| resume(a, down_for));
         let alerts = self.alerts.values().map(BTreeMap::len).sum();
         self.last_evaluation.map(|_| Fact::Recovered { alerts, deliveries, down_for })
+    }
+
+    /// The highest revision that may have been given out, if the wall clock is behind it: it was set
+    /// back before the end, or since.
+    pub fn revisions_upto(&self, wall: Timestamp) -> Option<u64> {
+        let noted = self.last_evaluation.map(|at| at + NOTE_EVERY);
+        let newest = self.revisions.max(noted.filter(|_| self.last_evaluation > Some(wall)))?;
+        u64::try_from(newest.as_millis()).ok()
     }
 }
 
@@ -83,6 +95,12 @@ pub(super) fn note_docker(at: Timestamp) -> Change {
     Change { table: Table::Meta, key: DOCKER_HEARD.to_owned(), value }
 }
 
+/// The note of the highest revision given out; of none, once the wall clock has passed it.
+pub(super) fn note_revisions(upto: Option<u64>) -> Change {
+    let value = upto.map(|upto| upto.to_string().into_bytes());
+    Change { table: Table::Meta, key: REVISIONS_UPTO.to_owned(), value }
+}
+
 /// Reads the engine's rows; those of other tables are skipped.
 pub(super) fn restore(rows: &[Change]) -> Restored {
     let mut restored = Restored::default();
@@ -92,6 +110,7 @@ pub(super) fn restore(rows: &[Change]) -> Restored {
             Table::Meta if row.key == LAST_EVALUATION => {
                 restored.last_evaluation = time(value);
             }
+            Table::Meta if row.key == REVISIONS_UPTO => restored.revisions = time(value),
             Table::Meta if row.key == DOCKER_HEARD => restored.docker_heard = time(value),
             Table::Alerts => match serde_json::from_slice::<AlertRow>(value) {
                 Ok(AlertRow { rule, alert }) => {

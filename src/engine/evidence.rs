@@ -6,8 +6,8 @@
 
 use std::time::Duration;
 
-use super::Engine;
-use crate::base::{Labels, Now, Timestamp};
+use super::{Engine, Health};
+use crate::base::{Labels, Now, Timestamp, is_stale};
 use crate::containers::id_in_cgroup;
 use crate::outbox::{self, Container, WireTime};
 use crate::policy::{Evidence, Incident, Service, Symptoms, fit};
@@ -41,8 +41,15 @@ const FIGURES: [(Figure, &str); 11] = [
 ];
 /// Whose label `id` tells the incarnation: everything that measures containers has it.
 const MEASURED: &str = "container_memory_working_set_bytes";
+/// How long the container waits for the CPU is told now, and half of the figure's range ago.
+const WAITING_NOW: &str = "max(container_pressure_cpu_waiting_seconds_total{$$})";
+const WAITING_BEFORE: &str =
+    "max(max_over_time(container_pressure_cpu_waiting_seconds_total{$$}[2m30s] offset 2m30s))";
+const WAITING_RANGE: Duration = Duration::from_secs(300);
 /// The host is short of memory (domain.md §7, `SharedNodeMemoryPressure`).
 const HOST_PRESSURE: &str = "node_memory_MemAvailable_bytes / node_memory_MemTotal_bytes < 0.1";
+/// What that is told by.
+const HOST_MEMORY: &str = "node_memory_MemAvailable_bytes";
 /// A gate of the tenant fails, or one that is nobody's in particular (domain.md A4).
 const GATES_FAILING: &str = "probe_success{gate=~\"health|login|api\",$$} == 0";
 
@@ -131,7 +138,13 @@ impl Engine {
         };
         let plan = incident.labels.get("plan").and_then(|name| self.setup.policy.plans.get(name));
         let drifts = plan.zip(limit).is_some_and(|(p, limit)| p.mem_limit_bytes as f64 != limit);
-        let symptoms = symptoms(&figures, service, get(Figure::CpuWaiting));
+        let (sample_age, has_ended) = self.sample_age(incident, wall);
+        let waiting = get(Figure::CpuWaiting);
+        // After a start or a gap there is no average, or one of the first moments, which is too low.
+        let in_time = 2 * interval <= WAITING_RANGE;
+        let is_covered = || waiting.is_some() && ask(WAITING_BEFORE).is_some();
+        let starvation_unseen = in_time && ask(WAITING_NOW).is_some() && !is_covered();
+        let symptoms = symptoms(&figures, service, waiting);
         let tenant = incident.labels.get("tenant").unwrap_or_default();
         let is_true = |query: &str| value(query, &self.window, at, &self.setup.eval).is_some();
         let probes_failing = ["", tenant]
@@ -140,11 +153,17 @@ impl Engine {
         Evidence {
             figures,
             symptoms,
+            starvation_unseen,
             change_age: service.and_then(Service::changed_at).map(|at| wall.since(at)),
-            sample_age: self.sample_age(incident, wall),
+            sample_age,
+            has_ended,
             interval,
             container_age: started.map(|at| wall.since(Timestamp::from_seconds(at))),
             host_pressure: is_true(HOST_PRESSURE),
+            pressure_unseen: self
+                .targets
+                .values()
+                .any(|target| target.health == Health::Bad && target.feeds.contains(HOST_MEMORY)),
             gates_failing: probes_failing || self.gates.fails(tenant, &subject),
             probes_failing,
             limit_drift: drifts,
@@ -175,16 +194,22 @@ impl Engine {
 
     /// How old the evidence is: of each metric of the container its newest sample, of these the
     /// oldest. An alert that names no container is as fresh as its round.
-    fn sample_age(&self, incident: &Incident, wall: Timestamp) -> Duration {
-        let Some(name) = incident.labels.get("name") else { return Duration::ZERO };
+    ///
+    /// Besides, whether none of these series goes on: the container's target has failed, or it is gone.
+    /// Then a range may still show what was, but neither its start nor its limits are known.
+    fn sample_age(&self, incident: &Incident, wall: Timestamp) -> (Duration, bool) {
+        let Some(name) = incident.labels.get("name") else { return (Duration::ZERO, false) };
         let all = Span { after: Timestamp(i64::MIN), upto: Timestamp(i64::MAX) };
         let newest = |metric: &str| {
             let matchers = vec![Matcher::equal("__name__", metric), Matcher::equal("name", name)];
             let found = self.window.select(&Selector::new(matchers), all);
-            found.iter().filter_map(|series| series.samples.last()).map(|last| last.at).max()
+            let last = found.iter().filter_map(|series| series.samples.last());
+            last.map(|last| (last.at, !is_stale(last.value))).max()
         };
-        let oldest = EVIDENCE_NAMES.iter().filter_map(|metric| newest(metric)).min();
-        oldest.map_or(Duration::ZERO, |at| wall.since(at))
+        let newest: Vec<_> = EVIDENCE_NAMES.iter().filter_map(|metric| newest(metric)).collect();
+        let oldest = newest.iter().map(|(at, _)| *at).min();
+        let has_ended = !newest.is_empty() && newest.iter().all(|(_, goes_on)| !goes_on);
+        (oldest.map_or(Duration::ZERO, |at| wall.since(at)), has_ended)
     }
 }
 
@@ -249,7 +274,7 @@ mod tests {
     #[test]
     fn every_query_parses() {
         let all = FIGURES.iter().map(|(_, query)| *query);
-        for query in all.chain([HOST_PRESSURE, GATES_FAILING]) {
+        for query in all.chain([HOST_PRESSURE, GATES_FAILING, WAITING_NOW, WAITING_BEFORE]) {
             let text = query.replace("$$", "name=\"a\\\"b\"");
             assert!(parse(&text, &ParseOptions::default()).is_ok(), "{text}");
         }

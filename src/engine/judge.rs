@@ -75,7 +75,11 @@ impl Engine {
         match incident.asks {
             Action::Restart | Action::Decide | Action::Nudge => {
                 let tenant = incident.labels.get("tenant").unwrap_or_default();
-                self.memory.guards.history(&subject, tenant, now, &self.setup.policy.limits)
+                let limits = &self.setup.policy.limits;
+                let known = self.memory.guards.history(&subject, tenant, now, limits);
+                // Accepted at the last moment, a request is under way beyond its expiry.
+                let late = self.memory.verifier.accepted_and_expired(now.wall);
+                History { restarts_open: known.restarts_open + late, ..known }
             }
             _ => self.memory.guards.own_history(&subject, now),
         }

@@ -140,6 +140,8 @@ pub struct Engine {
     /// Samples before this time were not seen.
     covered_since: Timestamp,
     noted_evaluation: Option<Timestamp>,
+    /// Revisions given out so far are no higher, while the wall clock is behind what it once showed.
+    revisions_upto: Option<u64>,
     next_sweep: Duration,
     durable: Batch,
     last_batch: Batch,
@@ -180,6 +182,7 @@ impl Engine {
         let counters = Counters { rows_unreadable: facts.len() as u64, ..Counters::default() };
         let down_for = restored.last_evaluation.map_or(Duration::ZERO, |at| now.wall.since(at));
         let deliveries = outbox.as_ref().map_or(0, |outbox| outbox.stats(now).waiting);
+        let revisions_upto = restored.revisions_upto(now.wall);
         facts.extend(restored.resume(deliveries, down_for));
         let mut engine = Engine {
             clock: Clock::new(now, setup.pace.evaluation_interval),
@@ -214,6 +217,7 @@ impl Engine {
             newest_sample: Timestamp(i64::MIN),
             covered_since: now.wall,
             noted_evaluation: None,
+            revisions_upto,
             next_sweep: now.monotonic + SWEEP_EVERY,
             durable: Batch(0),
             last_batch: Batch(0),
@@ -372,11 +376,14 @@ impl Engine {
         self.window.rebase(by_ms);
         self.presenter.rebase(by_ms);
         self.rebase_containers(by_ms);
-        self.memory.rebase(by_ms);
+        self.changes.extend(self.memory.rebase(by_ms));
         self.gates.rebase(by_ms);
         self.newest_sample = Timestamp(self.newest_sample.0.saturating_add(by_ms));
         self.covered_since = Timestamp(self.covered_since.0 + by_ms);
         self.noted_evaluation = None;
+        // Else a clock that was set back would end the observation of usage for as long.
+        self.usage_at = None;
+        self.keep_revisions_rising(now, by_ms);
         for group in &mut self.groups {
             group.rebase(by_ms, now.wall);
         }

@@ -181,7 +181,9 @@ impl Engine {
         };
         self.tell(&alert, change);
         self.note_episode(rule, &alert, change, now);
+        alert.revision = alert.revision.max(self.revisions_upto.unwrap_or_default());
         let draft = edge::alert_event(&mut alert, change, &self.setup.host, now.wall);
+        self.note_revision(now, alert.revision);
         if let (Some(draft), Some(_)) = (draft, &self.outbox) {
             self.push_event(now, draft);
         }

@@ -108,12 +108,16 @@ fn guarded(proposal: &Proposal, case: &Case<'_>, config: &PolicyConfig) -> Optio
     let tenant_nudged = history.tenant_nudged.filter(|_| nudges);
     let recent = younger(history.since.get(&kind).copied(), limits.cool_down(kind))
         || younger(tenant_nudged, limits.cool_down(kind));
-    let starved = diagnose(&evidence.symptoms) == Cause::CpuStarvation;
+    let cause = diagnose(&evidence.symptoms);
+    let starved = cause == Cause::CpuStarvation;
+    // Where nothing else explains the alert, the container may be a victim.
+    let unseen = cause == Cause::Unclear && evidence.starvation_unseen;
     let tenant_spent = history.tenant_restarts_day >= limits.restarts_per_tenant_day;
     // On a host of its own a tenant has nobody else to suffer from.
     let alone = config.tenancy.owner().is_some();
     let host_spent = history.host_restarts_hour >= limits.restarts_per_host_hour;
     first(&[
+        (touches && evidence.has_ended, HoldReason::StaleEvidence),
         (circumstances.kill_switch, HoldReason::KillSwitch),
         (touches && circumstances.inactive.is_some(), HoldReason::TenantNotActive),
         (touches && !agreed, HoldReason::NotOptedIn),
@@ -129,7 +133,9 @@ fn guarded(proposal: &Proposal, case: &Case<'_>, config: &PolicyConfig) -> Optio
         (restarts && host_spent, HoldReason::HostBudget),
         (restarts && history.restarts_open >= limits.restarts_at_once, HoldReason::HostBusy),
         (nudges && evidence.host_pressure && !alone, HoldReason::HostPressure),
+        (nudges && evidence.pressure_unseen && !alone, HoldReason::MissingEvidence),
         (touches && starved && !alone, HoldReason::Neighbour),
+        (touches && unseen && !alone, HoldReason::MissingEvidence),
         (restarts && evidence.gates_failing, HoldReason::GatesFailing),
         (nudges && !often_enough(case, config), HoldReason::TooFewEpisodes),
         (nudges && !next_plan_fits(proposal, case, config), HoldReason::NextPlanTooSmall),

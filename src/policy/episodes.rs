@@ -44,8 +44,16 @@ impl Episodes {
             times.remove(0);
         }
         times.push(at);
-        let value = serde_json::to_vec(times).expect("numbers always write");
-        Change { table: Table::Guards, key: format!("{PREFIX}{subject}"), value: Some(value) }
+        row(subject, times)
+    }
+
+    /// Moves every time when the wall clock steps; returns the rows.
+    pub fn rebase(&mut self, by_ms: i64) -> Vec<Change> {
+        let rebase = |(subject, times): (&String, &mut Vec<Timestamp>)| {
+            times.iter_mut().for_each(|at| at.0 = at.0.saturating_add(by_ms));
+            row(subject, times)
+        };
+        self.subjects.iter_mut().map(rebase).collect()
     }
 
     /// Episodes of the last seven days.
@@ -53,6 +61,11 @@ impl Episodes {
         let times = self.subjects.get(subject).map_or(&[][..], Vec::as_slice);
         times.iter().filter(|at| now.since(**at) < SPAN).count() as u64
     }
+}
+
+fn row(subject: &str, times: &[Timestamp]) -> Change {
+    let value = serde_json::to_vec(times).expect("numbers always write");
+    Change { table: Table::Guards, key: format!("{PREFIX}{subject}"), value: Some(value) }
 }
 
 #[cfg(test)]
@@ -72,6 +85,9 @@ mod tests {
         let (read, problems) = Episodes::recover([rows[8].clone(), bad]);
         assert_eq!(read.count("acme/app", Timestamp(8 * DAY)), 7);
         assert_eq!(problems.len(), 1);
+        let rows = episodes.rebase(-30 * DAY);
+        assert_eq!(episodes.count("acme/app", Timestamp(-22 * DAY)), 7, "the wall clock stepped");
+        assert_eq!(Episodes::recover(rows).0, episodes);
         let rows: Vec<Change> = (0..300).map(|n| episodes.record("busy", Timestamp(n))).collect();
         let value = rows[299].value.clone().expect("written");
         let kept: Vec<Timestamp> = serde_json::from_slice(&value).expect("reads");

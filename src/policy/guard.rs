@@ -242,6 +242,18 @@ impl Guards {
         })
     }
 
+    /// Moves the times of what was done when the wall clock steps; returns the rows. Within this boot
+    /// ages are monotonic, but the next boot has only these times to tell them by.
+    pub fn rebase(&mut self, by_ms: i64) -> Vec<Change> {
+        let rebase = |(subject, actions): (&String, &mut Vec<Done>)| {
+            for done in actions.iter_mut() {
+                done.at = Timestamp(done.at.0.saturating_add(by_ms));
+            }
+            row(subject, actions)
+        };
+        self.subjects.iter_mut().map(rebase).collect()
+    }
+
     /// Forgets what can no longer matter; call it now and then.
     pub fn prune(&mut self, now: Now, limits: &Limits) -> Vec<Change> {
         let gone = |actions: &Vec<Done>| actions.iter().all(|d| d.age(now) >= limits.memory());

@@ -72,16 +72,23 @@ pub struct Evidence {
     pub figures: outbox::Evidence,
     /// Age of the newest sample that fed the alert.
     pub sample_age: Duration,
+    /// None of the container's series goes on: its target has failed, or it is gone.
+    pub has_ended: bool,
     /// Scrape interval of that target.
     pub interval: Duration,
     /// Age of the container, if it is known.
     pub container_age: Option<Duration>,
     /// The figures a diagnosis rests on.
     pub symptoms: Symptoms,
+    /// It is told how long the container waits for the CPU, but not yet for long enough to say
+    /// whether it starves.
+    pub starvation_unseen: bool,
     /// Age of the last change of the container that was not ours: a new image, new limits.
     pub change_age: Option<Duration>,
     /// The host is short of memory or CPU.
     pub host_pressure: bool,
+    /// Who tells of that does not answer.
+    pub pressure_unseen: bool,
     /// A health, login or API probe fails, ours or one of others.
     pub gates_failing: bool,
     /// One of others fails.

@@ -109,7 +109,8 @@ fn next_rung(case: &Case<'_>, config: &PolicyConfig, cause: Cause, why: &str) ->
     let agreed = asked.is_none_or(|kinds| kinds.contains(&ActionKind::Nudge));
     let nudgeable =
         attributable(case.incident).is_ok() && !case.incident.label("tenant").is_empty();
-    let pressed = case.evidence.host_pressure && config.tenancy.owner().is_none();
+    let pressed = case.evidence.host_pressure || case.evidence.pressure_unseen;
+    let pressed = pressed && config.tenancy.owner().is_none();
     let fair = cause != Cause::Leak && !pressed && agreed && nudgeable;
     if fair && !nudged && often_enough(case, config) {
         let next = config.plans.next(case.incident.label("plan"));

@@ -76,11 +76,20 @@ pub struct Service {
     changed_at: Option<Timestamp>,
     #[serde(skip)]
     trail: VecDeque<Point>,
-    /// The container's start and its working set when it had warmed up.
     #[serde(skip)]
-    warm: Option<(Timestamp, Option<f64>)>,
+    warm: Option<Warm>,
     #[serde(skip)]
     written: Option<Duration>,
+}
+
+/// The container's start, and where it stood when it had warmed up.
+#[derive(Clone, Copy, PartialEq, Debug)]
+struct Warm {
+    /// As it is told: by the wall clock of then.
+    started: Timestamp,
+    /// The same moment by the wall clock of now.
+    since: Timestamp,
+    working_set: Option<f64>,
 }
 
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -158,12 +167,15 @@ impl Usage {
         names.iter().map(|name| row(name, None)).collect()
     }
 
-    /// Moves the points of the last hour when the wall clock steps.
+    /// Moves the points of the last hour and the time of the last change when the wall clock steps.
     pub fn rebase(&mut self, by_ms: i64) {
+        let shift = |at: &mut Timestamp| at.0 = at.0.saturating_add(by_ms);
         for service in self.services.values_mut() {
-            for point in &mut service.trail {
-                point.at = Timestamp(point.at.0.saturating_add(by_ms));
-            }
+            service.trail.iter_mut().for_each(|point| shift(&mut point.at));
+            service.warm.iter_mut().for_each(|warm| shift(&mut warm.since));
+            service.changed_at.iter_mut().for_each(shift);
+            // The row is old now.
+            service.written = None;
         }
     }
 }
@@ -219,10 +231,10 @@ impl Service {
 
     /// What the last hour says.
     pub fn trend(&self) -> Trend {
-        let since = self.warm.map_or(Timestamp(i64::MIN), |(started, _)| started);
+        let since = self.warm.map_or(Timestamp(i64::MIN), |warm| warm.since);
         let points: Vec<&Point> = self.trail.iter().filter(|point| point.at >= since).collect();
         Trend {
-            warm_bytes: self.warm.and_then(|(_, bytes)| bytes),
+            warm_bytes: self.warm.and_then(|warm| warm.working_set),
             bytes_per_hour: slope_per_hour(&points),
             traffic_factor: traffic(&points),
         }
@@ -237,14 +249,15 @@ impl Service {
         }
         self.take_demand(seen, at);
         let Some(working_set) = seen.working_set_bytes else { return };
-        if self.warm.map(|(started, _)| started) != seen.started_at {
-            self.warm = seen.started_at.map(|started| (started, None));
+        if self.warm.map(|warm| warm.started) != seen.started_at {
+            let begin = |started| Warm { started, since: started, working_set: None };
+            self.warm = seen.started_at.map(begin);
         }
-        if let Some((started, warm @ None)) = &mut self.warm
-            && at.since(*started) >= warm_up
-        {
+        if let Some(warm @ Warm { working_set: None, .. }) = &mut self.warm {
+            let age = at.since(warm.since);
             // Only what was seen around the end of the warm-up tells where the program started from.
-            *warm = (at.since(*started) < 2 * warm_up + POINT_EVERY).then_some(working_set);
+            let is_warm = warm_up <= age && age < 2 * warm_up + POINT_EVERY;
+            warm.working_set = is_warm.then_some(working_set);
         }
         self.trail.push_back(Point { at, working_set, requests: seen.requests });
         while self.trail.front().is_some_and(|point| at.since(point.at) > TRAIL) {
@@ -352,6 +365,35 @@ mod tests {
         let unseen = Observation { started_at: Some(at(70).wall), ..seen(2e8) };
         let _ = usage.observe("s", &unseen, 5 * MINUTE, at(200));
         assert_eq!(usage.get("s").expect("known").trend().warm_bytes, None, "nobody looked then");
+    }
+
+    #[test]
+    fn a_step_of_the_wall_clock_makes_no_change_older() {
+        let mut usage = lived(1, |_| 1e8);
+        let deployed = |incarnation| Observation { incarnation: Some(incarnation), ..seen(1e8) };
+        let _ = usage.observe("s", &deployed(1), 5 * MINUTE, at(2));
+        let _ = usage.observe("s", &deployed(2), 5 * MINUTE, at(3));
+        usage.rebase(3_600_000);
+        let changed_at = usage.get("s").expect("known").changed_at();
+        assert_eq!(changed_at, Some(Timestamp(at(3).wall.0 + 3_600_000)));
+        let row = usage.observe("s", &deployed(2), 5 * MINUTE, at(64));
+        assert!(row.is_some(), "the row is written anew");
+    }
+
+    #[test]
+    fn a_leak_is_still_seen_to_grow_after_the_clock_was_set_back() {
+        let mut usage = lived(60, |minute| 1e8 + 1e7 * minute);
+        let hour = Duration::from_secs(3600);
+        let back = |now: Now| Now { wall: now.wall - hour, ..now };
+        usage.rebase(-3_600_000);
+        for minute in 61..=70 {
+            let grown = seen(1e8 + 1e7 * minute as f64);
+            let _ = usage.observe("s", &grown, 5 * MINUTE, back(at(minute)));
+        }
+        let trend = usage.get("s").expect("known").trend();
+        let slope = trend.bytes_per_hour.expect("enough points");
+        assert!((slope - 6e8).abs() < 1.0, "{slope}");
+        assert_eq!(trend.warm_bytes, Some(1.5e8), "where it stood is not forgotten either");
     }
 
     #[test]

@@ -271,6 +271,14 @@ impl Verifier {
         Some(put(watch))
     }
 
+    /// Requests past their expiry that the receiver has, and whose outcome is not known.
+    pub fn accepted_and_expired(&self, wall: Timestamp) -> usize {
+        let late = |watch: &&Watch| {
+            matches!(watch.state, State::Accepted { .. }) && watch.request.expires_at <= wall
+        };
+        self.watches.values().filter(late).count()
+    }
+
     /// Whether a delivery's request is watched.
     pub fn watches(&self, delivery_id: &str) -> bool {
         self.requests().any(|request| request.delivery_id == delivery_id)
@@ -338,8 +346,8 @@ impl Verifier {
         }
     }
 
-    /// Moves every time when the wall clock steps.
-    pub fn rebase(&mut self, by_ms: i64) {
+    /// Moves every time when the wall clock steps; returns the rows.
+    pub fn rebase(&mut self, by_ms: i64) -> Vec<Change> {
         let shift = |at: &mut Timestamp| at.0 = at.0.saturating_add(by_ms);
         for watch in self.watches.values_mut() {
             shift(&mut watch.request.expires_at);
@@ -355,6 +363,7 @@ impl Verifier {
                 }
             }
         }
+        self.watches.values().map(put).collect()
     }
 
     fn watch_of(&mut self, delivery_id: &str) -> Option<&mut Watch> {

@@ -140,6 +140,82 @@ fn a_crash_forgets_no_open_question() {
     assert_eq!(until(&mut after, &high, "outcome", 140).as_deref(), Some("outcome ineffective"));
 }
 
+/// A slot of a container that waits for the CPU seven tenths of the time and is slow for it.
+fn starving(world: &mut World) -> Vec<String> {
+    let waited = 0.7 * (world.second + STEP_S) as f64;
+    let labels = "name=\"acme-1\",tenant=\"acme\",role=\"app\",plan=\"pro\"";
+    let page = container("acme", 20, -9000)
+        + &format!(
+            "app_slow{{{labels}}} 1\ncontainer_pressure_cpu_waiting_seconds_total{{{labels}}} {waited}\n"
+        );
+    world.slot(Some(&page))
+}
+
+#[test]
+fn a_victim_is_not_restarted_because_we_were() {
+    let rules = "groups: [{name: g, rules: [{alert: Slow, expr: 'app_slow == 1', for: 5m, \
+                 labels: {action: restart}}]}]";
+    let mut policy = acting();
+    policy.limits.after_change = Duration::ZERO;
+    let mut world = World::new(rules, policy.clone());
+    let told: Vec<String> = (0..62).flat_map(|_| starving(&mut world)).collect();
+    assert_eq!(told, ["pending", "firing", "held restart: neighbour"]);
+    let mut world = World::recovered(setup(rules, policy), latest(&world.rows), world.second + 60);
+    let told: Vec<String> = (0..70).flat_map(|_| starving(&mut world)).collect();
+    assert_eq!(told, ["held restart: missing_evidence", "held restart: neighbour"]);
+}
+
+#[test]
+fn revisions_rise_though_the_clock_was_set_back() {
+    let mut world = World::new(HIGH, acting());
+    let incident = |world: &mut World| {
+        (0..6).for_each(|_| drop(world.slot(Some(&memory("acme-web", 95)))));
+        (0..400).for_each(|_| drop(world.slot(Some(&memory("acme-web", 10)))));
+    };
+    incident(&mut world);
+    world.skew_s = -3600;
+    incident(&mut world);
+    let told = std::mem::take(&mut world.events);
+    let mut world = World::recovered(setup(HIGH, acting()), latest(&world.rows), world.second);
+    world.events = told;
+    world.skew_s = -3600;
+    incident(&mut world);
+    let edges = world.events.iter().filter(|event| event["data"]["status"].is_string());
+    let revisions: Vec<u64> = edges.filter_map(|edge| edge["data"]["revision"].as_u64()).collect();
+    assert_eq!(revisions.len(), 6);
+    assert!(revisions.is_sorted_by(|a, b| a < b), "{revisions:?}");
+}
+
+#[test]
+fn usage_is_observed_though_the_clock_was_set_back() {
+    let mut world = world();
+    let page = container("acme", 50, -9000);
+    (0..30).for_each(|_| drop(world.slot(Some(&page))));
+    world.skew_s = -3600;
+    (0..120).for_each(|_| drop(world.slot(Some(&page))));
+    let trend = world.engine.memory.usage.get("acme/app").expect("known").trend();
+    assert!(trend.bytes_per_hour.is_some(), "twelve points in twelve minutes");
+}
+
+#[test]
+fn a_failed_scrape_does_not_end_the_start_grace() {
+    let rules = "groups: [{name: g, rules: [{alert: Oom, labels: {action: restart}, \
+                 expr: 'increase(container_oom_events_total[10m]) > 0'}]}]";
+    let mut policy = acting();
+    policy.limits.after_change = Duration::ZERO;
+    policy.limits.start_grace = Duration::from_secs(300);
+    let mut world = World::new(rules, policy);
+    let labels = "name=\"acme-1\",tenant=\"acme\",role=\"app\",plan=\"pro\"";
+    let killed = |kills: u32| {
+        let kills = format!("container_oom_events_total{{{labels}}} {kills}\n");
+        container("acme", 50, 0) + &kills
+    };
+    world.slot(Some(&killed(0)));
+    let told = [world.slot(Some(&killed(1))), world.slot(None), world.slot(None)].concat();
+    assert_eq!(told, ["firing", "held restart: start_grace", "held restart: stale_evidence"]);
+    assert_eq!(world.slot(Some(&killed(1))), ["held restart: start_grace"]);
+}
+
 #[test]
 fn an_alert_becomes_one_restart_and_its_end_is_told() {
     let mut world = World::new(HIGH, acting());

@@ -35,6 +35,22 @@ fn history(guards: &Guards, subject: &str, now: Now) -> History {
 }
 
 #[test]
+fn a_step_of_the_wall_clock_opens_no_guard_at_the_next_start() {
+    for hours in [-20_i64, 20] {
+        let mut guards = Guards::default();
+        let _ = restarts(&mut guards, &[0, 1000]);
+        let by_ms = hours * 3_600_000;
+        let rows = guards.rebase(by_ms);
+        let stepped = |now: Now| Now { wall: Timestamp(now.wall.0 + by_ms), ..now };
+        let (recovered, _) = Guards::recover(rows, stepped(at(1600)));
+        let now = stepped(at(1600));
+        let found = history(&recovered, "acme/app", now);
+        assert_eq!(found.since[&ActionKind::Restart], Duration::from_secs(600), "{hours} h");
+        assert_eq!((found.tenant_restarts_day, found.host_restarts_hour), (2, 2), "{hours} h");
+    }
+}
+
+#[test]
 fn history_counts_what_is_recent() {
     let mut guards = Guards::default();
     let _ = restarts(&mut guards, &[0, 1000]);

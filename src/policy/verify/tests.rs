@@ -144,6 +144,19 @@ fn the_receiver_has_a_say() {
 }
 
 #[test]
+fn a_request_taken_at_the_last_moment_is_under_way_beyond_its_expiry() {
+    let mut verifier = watching();
+    let expires = verifier.requests().next().expect("one").expires_at;
+    assert_eq!(verifier.accepted_and_expired(expires), 0, "nobody has it");
+    let _ = verifier.accepted("evt_1", (None, None), at(0), &VerifyConfig::default());
+    let before = expires - Duration::from_millis(1);
+    assert_eq!(
+        (verifier.accepted_and_expired(before), verifier.accepted_and_expired(expires)),
+        (0, 1)
+    );
+}
+
+#[test]
 fn a_request_nobody_ever_mentions_again_is_given_up() {
     let end = 25 * MINUTE;
     check(watching(), &[(end, &GOOD), (end + 1, &GOOD)], &["1501:expired"]);
@@ -158,7 +171,8 @@ fn a_crash_forgets_no_open_question_and_a_clock_step_none_either() {
     let (recovered, problems) = Verifier::recover(row.into_iter().chain([bad]));
     assert_eq!((problems.len(), &recovered), (1, &verifier));
     let mut stepped = recovered;
-    stepped.rebase(-3_600_000);
+    let rows = stepped.rebase(-3_600_000);
+    assert_eq!(Verifier::recover(rows).0, stepped, "nor one before a crash");
     let now = Now { wall: Timestamp(START - 3_600_000) + Duration::from_secs(599), ..at(599) };
     let high = Seen { ratio: Some(0.95), started_at: None, ..GOOD };
     assert_eq!(stepped.check("k", &high, now, &VerifyConfig::default()).0, None);

@@ -1,0 +1,339 @@
+//! Guards: what must not have been asked for, by the truth of the world and by what was asked before.
+//!
+//! A request is judged when it is decided and turns red when it is committed: what a crash loses on
+//! its way to the disk is remembered by nobody and never leaves.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use plimsoll::base::{DeliveryId, Now, Timestamp};
+use plimsoll::outbox::{ActionKind, ActionMode, Attempt, Delivery, Event, EventType};
+use plimsoll::policy::WindowKind;
+
+use super::super::host::{SHOWS_AFTER, Sight};
+use super::super::plan::{HOUR, MINUTE, Nature, Plan};
+use super::book::Book;
+use super::{Check, Red, Truth, is_open};
+
+/// Ten make a slope, and the start is not part of it.
+const SLOPE_POINTS: u32 = 14;
+const DAY: Duration = Duration::from_secs(86_400);
+const WEEK: Duration = Duration::from_secs(7 * 86_400);
+
+/// What a request is judged by.
+pub struct View<'a> {
+    pub plan: &'a Plan,
+    pub truth: &'a Truth,
+    pub book: &'a Book,
+}
+
+/// Something that was asked for.
+#[derive(Clone, Debug)]
+pub struct Request {
+    pub id: DeliveryId,
+    pub kind: ActionKind,
+    pub tenant: String,
+    pub service: String,
+    name: String,
+    pub dedup_key: String,
+    pub cause: String,
+    pub decided: Duration,
+    expires_at: Timestamp,
+    pub committed: bool,
+    pub accepted: bool,
+    pub executed: bool,
+    /// When it was told how it ended, and whether it failed.
+    pub concluded: Option<(Duration, bool)>,
+    faults: Vec<(Check, String)>,
+}
+
+impl Request {
+    pub fn conclude(&mut self, at: Duration, failed: bool) {
+        self.concluded.get_or_insert((at, failed));
+    }
+
+    /// Whether it may still be carried out, or be under way.
+    fn is_open(&self, now: Duration, expiry: Duration) -> bool {
+        let ends = self.decided + expiry;
+        self.concluded.is_none() && (now < ends || (self.accepted && !self.executed))
+    }
+}
+
+/// What was asked for, and what bears on it.
+#[derive(Default)]
+pub struct Guards {
+    /// In the order of decision, without those a crash has lost.
+    pub requests: Vec<Request>,
+    /// Alerts that ask for something, by service, when each began to fire.
+    episodes: BTreeMap<String, Vec<Duration>>,
+    host_ill: bool,
+    kill: bool,
+    busy: Vec<String>,
+    /// Rounds in which a leak was owed a person, by service.
+    pub owed: BTreeMap<String, u32>,
+}
+
+impl Guards {
+    /// What an operator or the Control Plane has switched.
+    pub fn switched(&mut self, kill: bool, busy: Vec<String>) {
+        (self.kill, self.busy) = (kill, busy);
+    }
+
+    pub fn is_killed(&self) -> bool {
+        self.kill
+    }
+
+    pub fn host_is_ill(&self) -> bool {
+        self.host_ill
+    }
+
+    /// Applies `change` to the request of that id.
+    pub fn request(&mut self, id: &str, change: impl FnOnce(&mut Request)) {
+        if let Some(request) = self.requests.iter_mut().rev().find(|r| r.id.0 == id) {
+            change(request);
+        }
+    }
+
+    pub fn lost(&mut self, id: &DeliveryId) {
+        self.requests.retain(|request| request.committed || request.id != *id);
+    }
+
+    pub fn committed(&mut self, id: &DeliveryId, red: &mut Red) {
+        self.request(&id.0, |request| {
+            request.committed = true;
+            for (check, what) in request.faults.drain(..) {
+                red.add(check, || what);
+            }
+        });
+    }
+
+    /// Takes note of what bears on later requests.
+    pub fn note(&mut self, now: Now, event: &Event) {
+        match event.event_type {
+            EventType::HostIncidentStarted => self.host_ill = true,
+            EventType::HostIncidentEnded => self.host_ill = false,
+            EventType::AlertFiring => {
+                let asks = event.data.labels.get("action").is_some_and(|word| word != "none");
+                if let Some(service) = event.data.service.as_ref().filter(|_| asks) {
+                    self.episodes.entry(service.clone()).or_default().push(now.monotonic);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// A request that leaves must not have expired, by its own word.
+    pub fn sent(&mut self, now: Now, attempt: &Attempt, plan: &Plan, red: &mut Red) {
+        let expiry = plan.limits.expiry;
+        self.request(&attempt.id.0, |request| {
+            let late = now.monotonic > request.decided + expiry && now.wall > request.expires_at;
+            if late {
+                red.add(Check::Expired, || {
+                    format!(
+                        "{:?}: {} leaves, decided at {:?}",
+                        now.monotonic, request.id, request.decided
+                    )
+                });
+            }
+        });
+    }
+
+    /// Judges a request, if the event is one.
+    pub fn judge(
+        &mut self,
+        now: Now,
+        delivery: &Delivery,
+        event: &Event,
+        view: &View<'_>,
+        red: &mut Red,
+    ) {
+        let Some(action) = event.data.action.as_ref().filter(|_| event.event_type.is_request())
+        else {
+            return;
+        };
+        if action.mode != ActionMode::Request {
+            red.add(Check::Sound, || format!("{} is no request in mode act", delivery.id));
+        }
+        let text = |text: &Option<String>| text.clone().unwrap_or_default();
+        let cause = event.data.evidence.as_ref().and_then(|evidence| evidence.cause.clone());
+        let mut request = Request {
+            id: delivery.id.clone(),
+            kind: action.kind,
+            tenant: text(&event.data.tenant_id),
+            service: text(&event.data.service),
+            name: event.data.labels.get("name").cloned().unwrap_or_default(),
+            dedup_key: action.dedup_key.clone(),
+            cause: cause.unwrap_or_default(),
+            decided: now.monotonic,
+            expires_at: action.expires_at.0,
+            committed: false,
+            accepted: false,
+            executed: false,
+            concluded: None,
+            faults: Vec::new(),
+        };
+        let mut faults = self.faults(now, &request, view);
+        let when = |check: Check, why: String| {
+            let Request { kind, service, decided, .. } = &request;
+            (check, format!("{decided:?}: {} of {service}: {why}", kind.name()))
+        };
+        request.faults = faults.drain(..).map(|(check, why)| when(check, why)).collect();
+        self.requests.push(request);
+    }
+
+    fn faults(&self, now: Now, request: &Request, view: &View<'_>) -> Vec<(Check, String)> {
+        let mut faults = Vec::new();
+        if self.kill {
+            faults.push((Check::KillSwitch, "the kill switch is set".to_owned()));
+        }
+        let spec = view.plan.specs.iter().position(|spec| spec.service() == request.service);
+        let touches = matches!(request.kind, ActionKind::Restart | ActionKind::Nudge);
+        if let Some(number) = spec.filter(|_| touches) {
+            self.of_the_tenant(now, request, view, &mut faults);
+            match view.truth.sights.get(number) {
+                Some(sight) => of_the_container(now, (request, sight), view, &mut faults),
+                None => faults.push((Check::Stale, "nobody has looked since the start".to_owned())),
+            }
+        }
+        match request.kind {
+            ActionKind::Restart => self.of_restarts(now, request, view, &mut faults),
+            ActionKind::Nudge => self.of_nudges(now, request, view, &mut faults),
+            _ => {}
+        }
+        faults
+    }
+
+    fn of_the_tenant(
+        &self,
+        now: Now,
+        request: &Request,
+        view: &View<'_>,
+        faults: &mut Vec<(Check, String)>,
+    ) {
+        if self.host_ill {
+            faults.push((Check::Interlock, "a host incident is going on".to_owned()));
+        }
+        if is_open(view.plan, WindowKind::Maintenance, &request.tenant, now) {
+            faults.push((Check::Maintenance, "a maintenance window is open".to_owned()));
+        }
+    }
+
+    fn of_restarts(
+        &self,
+        now: Now,
+        request: &Request,
+        view: &View<'_>,
+        faults: &mut Vec<(Check, String)>,
+    ) {
+        let limits = &view.plan.limits;
+        let restarts = || self.requests.iter().filter(|r| r.kind == ActionKind::Restart);
+        let within = |r: &&Request, span| now.monotonic < r.decided + span;
+        let of_tenant = restarts().filter(|r| r.tenant == request.tenant && within(r, DAY)).count();
+        let of_host = restarts().filter(|r| within(r, HOUR)).count();
+        let recent = restarts().rev().find(|r| r.service == request.service);
+        let open = restarts().find(|r| r.is_open(now.monotonic, limits.expiry));
+        if of_tenant >= limits.restarts_per_tenant_day {
+            faults.push((Check::TenantBudget, format!("{of_tenant} restarts in a day before")));
+        }
+        if of_host >= limits.restarts_per_host_hour {
+            faults.push((Check::HostBudget, format!("{of_host} restarts in an hour before")));
+        }
+        if let Some(last) = recent.filter(|r| within(r, limits.restart_cool_down)) {
+            faults.push((Check::CoolDown, format!("the last at {:?}", last.decided)));
+        }
+        if let Some(other) = open {
+            faults.push((Check::OneAtATime, format!("{other:?} is under way")));
+        }
+        if self.busy.contains(&request.service) {
+            faults.push((Check::Busy, "a backup is under way".to_owned()));
+        }
+        let spec = view.plan.specs.iter().find(|spec| spec.name == request.name);
+        if let Some(spec) = spec.filter(|spec| !["app", "worker"].contains(&spec.role)) {
+            faults.push((Check::Role, format!("it is a {}", spec.role)));
+        }
+    }
+
+    fn of_nudges(
+        &self,
+        now: Now,
+        request: &Request,
+        view: &View<'_>,
+        faults: &mut Vec<(Check, String)>,
+    ) {
+        let limits = &view.plan.limits;
+        let within = |at: Duration, span| now.monotonic < at + span;
+        let all = self.episodes.get(&request.service).map_or(&[][..], Vec::as_slice);
+        let episodes = all.iter().filter(|at| within(**at, WEEK)).count();
+        if (episodes as u64) < limits.nudge_episodes {
+            faults.push((Check::NudgeGoverned, format!("{episodes} episodes")));
+        }
+        let mut nudges = self.requests.iter().filter(|r| r.kind == ActionKind::Nudge);
+        let same = |r: &&Request| r.tenant == request.tenant && r.service == request.service;
+        if let Some(last) = nudges.rfind(|r| same(r) && within(r.decided, limits.nudge_cool_down)) {
+            faults.push((Check::NudgeGoverned, format!("the last at {:?}", last.decided)));
+        }
+        if is_open(view.plan, WindowKind::QuietHours, &request.tenant, now) {
+            faults.push((Check::QuietHours, "it is night".to_owned()));
+        }
+        if let Some((at, Some(since))) = view.truth.node
+            && now.monotonic < at + 4 * MINUTE
+        {
+            faults.push((Check::Pressure, format!("the host is short of memory since {since:?}")));
+        }
+        if visibly_leaks(now, request, view) {
+            faults.push((Check::LeakNudged, format!("it leaks; cause {}", request.cause)));
+        }
+    }
+}
+
+/// Whether a service leaks and could be seen to: its container has grown before open eyes for longer
+/// than a slope needs.
+fn visibly_leaks(now: Now, request: &Request, view: &View<'_>) -> bool {
+    let all = view.plan.specs.iter().zip(&view.truth.sights);
+    let Some((spec, sight)) = all.into_iter().find(|(s, _)| s.service() == request.service) else {
+        return false;
+    };
+    let need = SLOPE_POINTS * view.plan.interval;
+    let from = now.monotonic.saturating_sub(need);
+    let watched = view.truth.alive_since.max(view.truth.blind_until) < from
+        && sight.started < from.as_secs_f64()
+        && !view.plan.frozen.touch(from, now.monotonic)
+        && !view.plan.down.touch(from, now.monotonic);
+    spec.nature == Nature::Leak
+        && watched
+        && !spec.storm.touch(from.saturating_sub(HOUR), now.monotonic)
+}
+
+/// What is true of a container that is to be touched.
+fn of_the_container(
+    now: Now,
+    (request, sight): (&Request, &Sight),
+    view: &View<'_>,
+    faults: &mut Vec<(Check, String)>,
+) {
+    let limits = &view.plan.limits;
+    let seconds = now.monotonic.as_secs_f64();
+    let stepped_since = |at: f64| view.truth.stepped.iter().any(|step| step.as_secs_f64() >= at);
+    let oldest = limits.evidence_age.max(3 * view.plan.interval).as_secs_f64();
+    if seconds - sight.sampled > oldest + 1.0 && !stepped_since(sight.sampled) {
+        let age = seconds - sight.sampled;
+        faults.push((Check::Stale, format!("it was looked at {age:.0} s ago")));
+    }
+    if let Some(since) = sight.starved_since
+        && now.monotonic > since + SHOWS_AFTER
+        && sight.fill < 0.9
+    {
+        faults.push((Check::Victim, format!("it has starved since {since:?}")));
+    }
+    let age = seconds - sight.started;
+    let grace = limits.start_grace.as_secs_f64();
+    // The time of a start is told by the wall clock of then.
+    let restarts = request.kind == ActionKind::Restart;
+    if restarts && age < grace - 1.0 && !stepped_since(sight.started) {
+        faults.push((Check::StartGrace, format!("it was started {age:.0} s ago")));
+    }
+    let changed = sight.deployed.map(|at| seconds - at);
+    if let Some(age) = changed.filter(|age| *age < limits.after_change.as_secs_f64() - 1.0) {
+        faults.push((Check::RecentChange, format!("it was deployed {age:.0} s ago")));
+    }
+}

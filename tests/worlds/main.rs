@@ -1,0 +1,197 @@
+//! Simulation of judgement: hosts of 1 to 200 tenants over days of virtual time, in which everything
+//! goes wrong, judged from outside by one checker per guard and promise; and planted faults, each of
+//! which must turn its checker red.
+//!
+//! `cargo test` looks at a few short worlds; `.ci/run worlds` at a thousand of 48 hours. A failure
+//! names the one command that shows it again: `SEED=7 HOURS=48 cargo test --test worlds`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+#[path = "../sim/rng.rs"]
+mod rng;
+#[path = "../scenarios/shape.rs"]
+#[expect(dead_code, reason = "scenario files ask more of it")]
+mod shape;
+#[expect(dead_code, reason = "nothing is scanned here")]
+#[path = "../support/mod.rs"]
+mod support;
+
+mod check;
+mod config;
+mod host;
+mod mutate;
+mod plan;
+mod run;
+mod spans;
+
+use check::Check;
+use mutate::Mutation;
+use plan::Plan;
+use run::Report;
+
+/// Worlds, and their hours, where nobody asks for more.
+const SEEDS: u64 = 16;
+const HOURS: u64 = 12;
+/// Worlds in which a planted fault must show itself, and their hours.
+const MUTANT_SEEDS: u64 = 60;
+const MUTANT_HOURS: u64 = 24;
+
+/// What must have happened somewhere in many worlds.
+const MUST_HAPPEN: [&str; 33] = [
+    "starts",
+    "clock steps",
+    "executed",
+    "receipts",
+    "action.expired",
+    "action.failed",
+    "action.verified",
+    "advice.given",
+    "alert.firing",
+    "alert.resolved",
+    "alert.unknown",
+    "container.restart.requested",
+    "tenant.upgrade.suggested",
+    "host.incident.started",
+    "host.incident.ended",
+    "alert_unknown",
+    "busy",
+    "cool_down",
+    "host_budget",
+    "host_busy",
+    "host_incident",
+    "host_pressure",
+    "kill_switch",
+    "maintenance",
+    "missing_evidence",
+    "neighbour",
+    "quiet_hours",
+    "recent_change",
+    "role_forbids",
+    "stale_evidence",
+    "start_grace",
+    "tenant_budget",
+    "too_few_episodes",
+];
+
+#[expect(clippy::disallowed_methods, reason = "how far to look is the caller's choice")]
+fn asked_text(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+fn asked(name: &str) -> Option<u64> {
+    let text = asked_text(name)?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{name} is not a number")))
+}
+
+/// Runs worlds on every core; `each` is given every report, in no order.
+fn run_all(seeds: std::ops::Range<u64>, hours: u64, each: impl Fn(u64, Report) + Sync) {
+    let trace = asked_text("TRACE");
+    let next = AtomicU64::new(seeds.start);
+    let work = || {
+        while let Some(seed) = Some(next.fetch_add(1, Ordering::Relaxed)).filter(|s| *s < seeds.end)
+        {
+            each(seed, run::run(Plan::draw(seed, hours), seed, None, trace.as_deref()));
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(2, usize::from) {
+            scope.spawn(work);
+        }
+    });
+}
+
+#[test]
+fn every_world_keeps_every_promise() {
+    let seeds = match asked("SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..asked("SEEDS").unwrap_or(SEEDS),
+    };
+    let (hours, seeds_asked) = (asked("HOURS").unwrap_or(HOURS), seeds.end - seeds.start);
+    let found = Mutex::new((BTreeMap::new(), BTreeMap::<&str, u64>::new()));
+    run_all(seeds, hours, |seed, report| {
+        let mut found = found.lock().expect("no thread panics with it");
+        for (what, times) in report.counts {
+            *found.1.entry(what).or_default() += times;
+        }
+        if !report.red.0.is_empty() {
+            found.0.insert(seed, report.red);
+        }
+    });
+    let (failures, counts) = found.into_inner().expect("no thread panicked");
+    println!("{counts:#?}");
+    if seeds_asked >= 500 {
+        let never: Vec<&&str> = MUST_HAPPEN.iter().filter(|w| !counts.contains_key(**w)).collect();
+        assert!(never.is_empty(), "a check of what never happens proves nothing: {never:?}");
+    }
+    let told = failures.iter().map(|(seed, red)| {
+        let faults = red.0.iter().flat_map(|(check, all)| all.iter().map(move |w| (check, w)));
+        let faults: Vec<String> =
+            faults.map(|(check, what)| format!("  {check:?}: {what}")).collect();
+        format!("SEED={seed} HOURS={hours} cargo test --test worlds\n{}", faults.join("\n"))
+    });
+    let told: Vec<String> = told.collect();
+    assert!(told.is_empty(), "{} worlds failed:\n{}", told.len(), told.join("\n"));
+}
+
+/// Looks for the worlds in which a planted fault turns every checker red that it must; returns what
+/// is wrong with what was found.
+fn plant(
+    (mutation, hint, must, may): &(Mutation, u64, &[Check], &[Check]),
+) -> Result<Vec<u64>, String> {
+    let (mut red, mut shown) = (BTreeSet::new(), Vec::new());
+    for seed in std::iter::once(*hint).chain(0..MUTANT_SEEDS) {
+        let report = run::run(Plan::draw(seed, MUTANT_HOURS), seed, Some(*mutation), None);
+        let new: BTreeSet<Check> = report.red.0.keys().copied().collect();
+        if let Some(other) = new.iter().find(|check| !must.contains(check) && !may.contains(check))
+        {
+            return Err(format!("{mutation:?}, seed {seed}: {other:?}: {:?}", report.red.0[other]));
+        }
+        if !new.is_subset(&red) {
+            shown.push(seed);
+        }
+        red.extend(new);
+        if must.iter().all(|check| red.contains(check)) {
+            return Ok(shown);
+        }
+    }
+    Err(format!("{mutation:?}: only {red:?} of {must:?} in {MUTANT_SEEDS} worlds"))
+}
+
+#[test]
+fn each_planted_fault_turns_its_checker_red_and_no_other() {
+    let next = AtomicU64::new(0);
+    let found = Mutex::new(Vec::new());
+    let work = || {
+        while let Some(fault) = Mutation::ALL.get(next.fetch_add(1, Ordering::Relaxed) as usize) {
+            let result = plant(fault);
+            found.lock().expect("no thread panics with it").push((fault.0, result));
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(2, usize::from) {
+            scope.spawn(work);
+        }
+    });
+    let found = found.into_inner().expect("no thread panicked");
+    let failures: Vec<String> = found.iter().filter_map(|(_, r)| r.clone().err()).collect();
+    for (mutation, result) in found.iter().filter(|(_, result)| result.is_ok()) {
+        println!("{mutation:?}: {result:?}");
+    }
+    assert!(failures.is_empty(), "{} faults:\n{}", failures.len(), failures.join("\n"));
+}
+
+#[test]
+fn every_checker_is_proved_by_a_planted_fault() {
+    let proved: BTreeSet<Check> =
+        Mutation::ALL.iter().flat_map(|(_, _, must, _)| must.iter().copied()).collect();
+    let unproved: Vec<Check> = Check::ALL.into_iter().filter(|c| !proved.contains(c)).collect();
+    assert!(unproved.is_empty(), "{unproved:?}");
+}
+
+#[test]
+fn one_seed_is_one_world() {
+    let counts = || run::run(Plan::draw(5, HOURS), 5, None, None).counts;
+    assert_eq!(counts(), counts());
+}

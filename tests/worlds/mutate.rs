@@ -1,0 +1,234 @@
+//! Planted faults: each a way in which the engine could be wrong, played by what stands between it
+//! and the world. The engine itself is never touched, and nothing of this is in what ships.
+//!
+//! A fault alters what the engine is told, what it is set up with, what it remembers over a restart,
+//! or what becomes of its steps. What the checkers believe stays what the plan says.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use plimsoll::base::{Change, DeliveryId, Table};
+use plimsoll::engine::Setup;
+use plimsoll::outbox::{ActionKind, Attempt, Delivery, Event, EventType};
+use plimsoll::policy::WindowKind;
+
+use super::check::Check;
+
+/// One planted fault.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Mutation {
+    /// A third of the edges is thrown away as if it had been delivered.
+    DropEdges,
+    /// What is tried a second time goes out under another id.
+    NewIds,
+    /// An event is overtaken by those that come after it.
+    Overtaken,
+    /// The journal says that it has written what it has not.
+    EarlyReceipts,
+    /// Requests leave half an hour after they were handed over.
+    LateRequests,
+    /// Restarts per tenant and day are not counted.
+    NoTenantBudget,
+    /// Restarts per host and hour are not counted.
+    NoHostBudget,
+    NoCoolDown,
+    ManyAtOnce,
+    NoInterlock,
+    /// After a restart of the process nobody knows what was done before.
+    ForgetActions,
+    /// Old samples come under new times.
+    FreshStamps,
+    /// Nobody sees who waits for the CPU.
+    HideWaiting,
+    /// Nobody sees that the host is short of memory.
+    HidePressure,
+    /// A database is taken for an application.
+    DatabaseIsApp,
+    /// Containers seem to have been up for hours.
+    OldStarts,
+    NoChangeGrace,
+    NoMaintenance,
+    NoQuietHours,
+    /// Nobody tells of backups.
+    HideBusy,
+    /// Nobody tells of the kill switch.
+    HideKill,
+    /// How a restart ended is thrown away.
+    DropOutcomes,
+    /// What is passed on to people is thrown away.
+    DropAdvice,
+    /// What is passed on to people goes to the customer instead.
+    SellAdvice,
+    NudgeAtOnce,
+    NudgeOften,
+    /// A receipt that comes twice has another id each time.
+    NewReceipts,
+}
+
+impl Mutation {
+    /// Each with a world in which it showed itself, the checkers that must turn red, and those that
+    /// may besides.
+    pub const ALL: [(Mutation, u64, &[Check], &[Check]); 27] = {
+        use Check::*;
+        use Mutation::*;
+        [
+            (DropEdges, 0, &[EdgeLost], &[NudgeGoverned]),
+            (NewIds, 0, &[SecondId], &[]),
+            (Overtaken, 0, &[Order], &[EdgeLost]),
+            (EarlyReceipts, 0, &[BeforeCommit], &[EdgeLost, SecondId]),
+            (LateRequests, 0, &[Expired], &[Order]),
+            (NoTenantBudget, 0, &[TenantBudget], &[LeakerEscalated]),
+            (NoHostBudget, 1, &[HostBudget], &[]),
+            (NoCoolDown, 30, &[CoolDown], &[]),
+            (ManyAtOnce, 2, &[OneAtATime], &[]),
+            (NoInterlock, 1, &[Interlock], &[]),
+            (
+                ForgetActions,
+                3,
+                &[TenantBudget],
+                &[
+                    CoolDown,
+                    HostBudget,
+                    OneAtATime,
+                    NudgeGoverned,
+                    LeakerEscalated,
+                    SecondId,
+                    Concluded,
+                ],
+            ),
+            (FreshStamps, 0, &[Stale], &[Victim, EdgeLost, LeakNudged, LeakerEscalated]),
+            (HideWaiting, 1, &[Victim], &[]),
+            (HidePressure, 2, &[Pressure], &[]),
+            (DatabaseIsApp, 26, &[Role], &[]),
+            (OldStarts, 1, &[StartGrace], &[]),
+            (NoChangeGrace, 6, &[RecentChange], &[]),
+            (NoMaintenance, 3, &[Maintenance], &[]),
+            (NoQuietHours, 5, &[QuietHours], &[]),
+            (HideBusy, 2, &[Busy], &[]),
+            (HideKill, 6, &[KillSwitch], &[]),
+            (DropOutcomes, 0, &[Concluded], &[]),
+            (DropAdvice, 6, &[LeakerEscalated], &[]),
+            (SellAdvice, 0, &[LeakNudged], &[NudgeGoverned, QuietHours, Pressure, LeakerEscalated]),
+            (NudgeAtOnce, 1, &[NudgeGoverned], &[]),
+            (NudgeOften, 0, &[NudgeGoverned], &[]),
+            (NewReceipts, 0, &[ReceiptTwice], &[]),
+        ]
+    };
+
+    /// Alters what the engine is set up with.
+    pub fn alter_setup(self, setup: &mut Setup) {
+        let limits = &mut setup.policy.limits;
+        let calendar = &mut setup.policy.calendar.0;
+        match self {
+            Mutation::NoTenantBudget => limits.restarts_per_tenant_day = 1000,
+            Mutation::NoHostBudget => limits.restarts_per_host_hour = 1000,
+            Mutation::NoCoolDown => limits.restart_cool_down = Duration::ZERO,
+            Mutation::ManyAtOnce => limits.restarts_at_once = 1000,
+            Mutation::NoInterlock => setup.policy.interlock.tenants = 1000,
+            Mutation::NoChangeGrace => limits.after_change = Duration::ZERO,
+            Mutation::NudgeAtOnce => limits.nudge_episodes = 1,
+            Mutation::NudgeOften => limits.nudge_cool_down = Duration::from_secs(60),
+            Mutation::NoMaintenance => calendar.retain(|e| e.kind != WindowKind::Maintenance),
+            Mutation::NoQuietHours => calendar.retain(|e| e.kind != WindowKind::QuietHours),
+            _ => {}
+        }
+    }
+
+    /// Whether a process that starts finds this row.
+    pub fn keeps(self, key: &str) -> bool {
+        self != Mutation::ForgetActions || !key.starts_with("actions/")
+    }
+
+    /// Whether the delivery is thrown away.
+    fn throws_away(self, delivery: &Delivery) -> bool {
+        match self {
+            Mutation::DropEdges => {
+                delivery.event_type == EventType::AlertFiring && delivery.sequence % 3 == 0
+            }
+            Mutation::DropOutcomes => {
+                let kind = delivery.event_type;
+                kind == EventType::ActionVerified || kind == EventType::ActionFailed
+            }
+            Mutation::DropAdvice => delivery.event_type == EventType::AdviceGiven,
+            _ => false,
+        }
+    }
+}
+
+/// What to do with an attempt.
+pub enum Fate {
+    /// It leaves as it should.
+    Leaves,
+    /// The engine is told that it was taken, and nobody gets it.
+    Vanishes,
+    /// The engine is told that it was taken; it leaves that much later.
+    Waits(Duration),
+    /// It leaves, and so does a copy under another id.
+    Doubles(DeliveryId),
+}
+
+/// A fault at work.
+#[derive(Default)]
+pub struct Mutant {
+    pub mutation: Option<Mutation>,
+    thrown: BTreeSet<DeliveryId>,
+    rewritten: BTreeMap<DeliveryId, Arc<str>>,
+}
+
+impl Mutant {
+    pub fn new(mutation: Option<Mutation>) -> Mutant {
+        Mutant { mutation, ..Mutant::default() }
+    }
+
+    /// Alters changes on their way to the journal.
+    pub fn alter_changes(&mut self, changes: &mut Vec<Change>) {
+        let Some(mutation) = self.mutation else { return };
+        changes.retain_mut(|change| {
+            let (Table::Outbox, Some(row)) = (change.table, &mut change.value) else { return true };
+            let delivery: Delivery = serde_json::from_slice(row).expect("a row is a delivery");
+            if mutation.throws_away(&delivery) {
+                self.thrown.insert(delivery.id);
+                return false;
+            }
+            if mutation == Mutation::SellAdvice && delivery.event_type == EventType::AdviceGiven {
+                let sold = sell(delivery);
+                *row = serde_json::to_vec(&sold).expect("a delivery is JSON");
+                self.rewritten.insert(sold.id, sold.body);
+            }
+            true
+        });
+    }
+
+    /// Alters an attempt on its way out.
+    pub fn alter_attempt(&self, attempt: &mut Attempt) -> Fate {
+        if let Some(body) = self.rewritten.get(&attempt.id) {
+            attempt.body = Arc::clone(body);
+        }
+        if self.thrown.contains(&attempt.id) {
+            return Fate::Vanishes;
+        }
+        let is_edge = !attempt.event_type.is_request();
+        match self.mutation {
+            Some(Mutation::LateRequests) if !is_edge => Fate::Waits(Duration::from_secs(1800)),
+            Some(Mutation::Overtaken) if attempt.event_type == EventType::AlertFiring => {
+                Fate::Waits(Duration::from_secs(3000))
+            }
+            Some(Mutation::NewIds) if attempt.number > 1 => {
+                Fate::Doubles(DeliveryId(format!("{}-{}", attempt.id, attempt.number)))
+            }
+            _ => Fate::Leaves,
+        }
+    }
+}
+
+/// Advice as if it were a nudge.
+fn sell(delivery: Delivery) -> Delivery {
+    let mut event: Event = delivery.event().expect("the engine wrote it");
+    event.event_type = EventType::UpgradeSuggested;
+    if let Some(action) = &mut event.data.action {
+        action.kind = ActionKind::Nudge;
+    }
+    let body = Arc::from(event.to_body());
+    Delivery { event_type: EventType::UpgradeSuggested, body, ..delivery }
+}
