@@ -174,7 +174,6 @@ fn setup(groups: Vec<rules::Group>) -> Setup {
         identity: None,
         policy: PolicyConfig::default(),
         constants: Vec::new(),
-        mail: None,
         unknown_timeout: Duration::from_secs(3600),
     }
 }
