@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use super::target::Target;
 use super::{Engine, Health};
 use crate::base::{Labels, Now, Timestamp, is_stale};
 use crate::containers::id_in_cgroup;
@@ -146,10 +147,7 @@ impl Engine {
         let starvation_unseen = in_time && ask(WAITING_NOW).is_some() && !is_covered();
         let symptoms = symptoms(&figures, service, waiting);
         let tenant = incident.labels.get("tenant").unwrap_or_default();
-        let is_true = |query: &str| value(query, &self.window, at, &self.setup.eval).is_some();
-        let probes_failing = ["", tenant]
-            .iter()
-            .any(|tenant| is_true(&GATES_FAILING.replace("$$", &format!("tenant={tenant:?}"))));
+        let probes_failing = self.probes_fail(tenant, at);
         Evidence {
             figures,
             symptoms,
@@ -159,11 +157,8 @@ impl Engine {
             has_ended,
             interval,
             container_age: started.map(|at| wall.since(Timestamp::from_seconds(at))),
-            host_pressure: is_true(HOST_PRESSURE),
-            pressure_unseen: self
-                .targets
-                .values()
-                .any(|target| target.health == Health::Bad && target.feeds.contains(HOST_MEMORY)),
+            host_pressure: self.is_true(HOST_PRESSURE, at),
+            pressure_unseen: self.is_unseen(HOST_MEMORY),
             gates_failing: probes_failing || self.gates.fails(tenant, &subject),
             probes_failing,
             limit_drift: drifts,
@@ -172,6 +167,22 @@ impl Engine {
                 .zip(plan)
                 .and_then(|(service, plan)| fit(service, &self.setup.policy.plans, &plan.name)),
         }
+    }
+
+    fn is_true(&self, query: &str, at: Timestamp) -> bool {
+        value(query, &self.window, at, &self.setup.eval).is_some()
+    }
+
+    /// Whether a probe of others fails for the tenant, or one that is nobody's in particular.
+    fn probes_fail(&self, tenant: &str, at: Timestamp) -> bool {
+        let query = |tenant| GATES_FAILING.replace("$$", &format!("tenant={tenant:?}"));
+        ["", tenant].iter().any(|tenant| self.is_true(&query(tenant), at))
+    }
+
+    /// Whether a target that tells of this metric does not answer.
+    fn is_unseen(&self, metric: &str) -> bool {
+        let tells = |target: &Target| target.feeds.contains(metric);
+        self.targets.values().any(|target| target.health == Health::Bad && tells(target))
     }
 
     /// Which incarnation was measured: the one container that the newest samples come from. Two at

@@ -164,21 +164,23 @@ pub struct Engine {
     view_is_old: bool,
 }
 
+fn unreadable(problem: String) -> Fact {
+    Fact::RowUnreadable { problem }
+}
+
 impl Engine {
     /// An engine at its start: `rows` are what the journal held.
     pub fn new(setup: Setup, rows: &[Change], now: Now, stopwatch: Stopwatch) -> Engine {
         let setup = setup.settled();
         let mut restored = durable::restore(rows);
-        let mut facts: Vec<Fact> =
-            restored.problems.drain(..).map(|problem| Fact::RowUnreadable { problem }).collect();
+        let mut facts: Vec<Fact> = restored.problems.drain(..).map(unreadable).collect();
         let outbox = recovered_outbox(&setup, rows, now, &mut facts);
         let (memory, problems) = Memory::recover(rows, now);
         let watched_until = restored.last_evaluation.unwrap_or(now.wall);
         let (mut containers, rest) = Containers::recover(rows, watched_until);
         containers.restore_heard(restored.docker_heard);
         let (postman, unread) = mail::Postman::recover(rows, now);
-        let unread = problems.into_iter().chain(rest).chain(unread);
-        facts.extend(unread.map(|problem| Fact::RowUnreadable { problem }));
+        facts.extend(problems.into_iter().chain(rest).chain(unread).map(unreadable));
         let counters = Counters { rows_unreadable: facts.len() as u64, ..Counters::default() };
         let down_for = restored.last_evaluation.map_or(Duration::ZERO, |at| now.wall.since(at));
         let deliveries = outbox.as_ref().map_or(0, |outbox| outbox.stats(now).waiting);

@@ -22,20 +22,25 @@ pub(super) fn check(name: &str, node: &Node, base: &Path, problems: &mut Problem
     let alertmanagers = node.get("alerting").and_then(|alerting| alerting.get("alertmanagers"));
     for (path, list) in [("scrape_configs", jobs), ("alerting.alertmanagers", alertmanagers)] {
         for (index, item) in list.into_iter().flat_map(Node::items).enumerate() {
-            for (section, keys) in KEYS {
-                let named = keys.iter().filter_map(|key| Some((key, item.get(section)?.get(key)?)));
-                for (key, file) in named {
-                    let Some(why) = file.text().and_then(|text| unreadable(&base.join(text)))
-                    else {
-                        continue;
-                    };
-                    let path = format!("{path}[{index}].{section}.{key}");
-                    let problem = Problem::in_file(name, file.at, format!("{path}: {why}"));
-                    problems.push(Problem { path, ..problem });
-                }
+            for (key, file) in files_of(item) {
+                let text = file.text();
+                let Some(why) = text.and_then(|text| unreadable(&base.join(text))) else {
+                    continue;
+                };
+                let path = format!("{path}[{index}].{key}");
+                let problem = Problem::in_file(name, file.at, format!("{path}: {why}"));
+                problems.push(Problem { path, ..problem });
             }
         }
     }
+}
+
+/// The files that a job or an Alertmanager names, each with its key.
+fn files_of(item: &Node) -> impl Iterator<Item = (String, &Node)> {
+    let keys = KEYS.iter().flat_map(|(section, keys)| keys.iter().map(move |key| (section, key)));
+    keys.filter_map(|(section, key)| {
+        Some((format!("{section}.{key}"), item.get(section)?.get(key)?))
+    })
 }
 
 fn unreadable(path: &Path) -> Option<String> {
