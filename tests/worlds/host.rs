@@ -254,7 +254,7 @@ impl Host {
         let mut batch = feed.begin(anew, values.len());
         for (number, (spec, values)) in self.plan.specs.iter().zip(&values).enumerate() {
             let incarnation = self.containers[number].incarnation;
-            feed.announce(number, spec, incarnation, values.len(), &mut batch);
+            feed.announce((number, spec), incarnation, values.len(), &mut batch);
             let ids = &feed.ids[number].1;
             for (index, (id, value)) in ids.iter().zip(values).enumerate() {
                 if index == WAITING && self.mutation == Some(Mutation::HideWaiting) {
@@ -306,8 +306,7 @@ impl Feed {
     /// Gives the series of a new incarnation their ids, and takes leave of the old ones'.
     fn announce(
         &mut self,
-        number: usize,
-        spec: &Spec,
+        (number, spec): (usize, &Spec),
         incarnation: u32,
         count: usize,
         batch: &mut Batch,

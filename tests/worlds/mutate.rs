@@ -144,7 +144,7 @@ impl Mutation {
     fn throws_away(self, delivery: &Delivery) -> bool {
         match self {
             Mutation::DropEdges => {
-                delivery.event_type == EventType::AlertFiring && delivery.sequence % 3 == 0
+                delivery.event_type == EventType::AlertFiring && delivery.sequence.is_multiple_of(3)
             }
             Mutation::DropOutcomes => {
                 let kind = delivery.event_type;

@@ -293,6 +293,7 @@ impl Run {
         self.obey(step);
     }
 
+    #[expect(clippy::print_stdout, reason = "a trace is asked for, to be read")]
     fn obey(&mut self, step: Step) {
         for fact in &step.facts {
             if let Some(trace) = &self.trace {

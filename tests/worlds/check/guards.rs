@@ -142,8 +142,7 @@ impl Guards {
     pub fn judge(
         &mut self,
         now: Now,
-        delivery: &Delivery,
-        event: &Event,
+        (delivery, event): (&Delivery, &Event),
         view: &View<'_>,
         red: &mut Red,
     ) {

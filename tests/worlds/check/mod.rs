@@ -222,7 +222,7 @@ impl Checker {
         self.guards.note(now, event);
         outcomes::note(&mut self.guards, now, event);
         let view = guards::View { plan: &self.plan, truth: &self.truth, book: &self.book };
-        self.guards.judge(now, delivery, event, &view, &mut self.red);
+        self.guards.judge(now, (delivery, event), &view, &mut self.red);
     }
 
     /// Many tenants fell ill in this step, and the host is not told to be the patient.
