@@ -121,7 +121,7 @@ fn the_local_executor_is_for_hosts_that_act_and_have_no_control_plane() {
             "mode: act\nactions: {executor: docker}\ndocker: {}\ncontrol_plane: {url: 'http://127.0.0.1/', secret_file: none}",
             &[
                 "2:1: `executor: docker` is for hosts without a Control Plane, and there is one; remove `executor`, or the section `control_plane`: two would restart",
-                "4:1: cannot read `none`: No such file or directory (os error 2); webhooks cannot be sent like this",
+                "4:56: cannot read `none`: No such file or directory (os error 2); webhooks cannot be sent like this",
             ],
         ),
         (
