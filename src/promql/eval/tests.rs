@@ -125,7 +125,7 @@ fn labels_made_by_functions_are_bounded() {
     let replace = |inner: &str, with: &str, from: &str| {
         format!("label_replace({inner}, \"y\", \"{with}\", \"{from}\", \"(.*)\")")
     };
-    let names = vec!["\"i\""; 4].join(", ");
+    let names = ["\"i\""; 4].join(", ");
     let join = format!("label_join(x, \"y\", \"{separator}\", {names})");
     let much = replace("vector(1)", &"z".repeat(60_000), "i");
     let spread = format!("x_many * on () group_left (y) {much}");
