@@ -3,9 +3,13 @@
 /// The candidate closest to `word`, if it is close enough to be worth saying: at most a third of
 /// the word's letters differ (and at least one may), by Damerau-free Levenshtein distance.
 pub fn closest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let limit = (word.chars().count() / 3).max(1);
+    let length = word.chars().count();
+    let limit = (length / 3).max(1);
+    // As many letters differ as one has more: a word of a megabyte is compared with nothing.
+    let near = |candidate: &&str| candidate.chars().count().abs_diff(length) <= limit;
     candidates
         .into_iter()
+        .filter(near)
         .map(|candidate| (distance(&word.to_lowercase(), &candidate.to_lowercase()), candidate))
         .filter(|(distance, _)| *distance <= limit)
         .min_by_key(|(distance, _)| *distance)

@@ -9,14 +9,13 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::response::Response;
 use serde::Serialize;
-use tokio::time::Instant;
 
 use super::backend::{QueryRequest, QueryTimes};
 use super::error::{ApiError, ErrorKind};
 use super::format::{self, Notes};
 use super::input_api::{Row, row};
 use super::params::Params;
-use super::parsing;
+use super::parsing::{self, Deadline};
 use super::rule_api::{Seconds, Timed};
 use super::{QUERY_TIMEOUT, Server, Shared};
 use crate::alerts::Change;
@@ -175,12 +174,12 @@ async fn parts(
 ) -> Result<Vec<Part>, ApiError> {
     // What rules may use was settled when they were loaded.
     let options = ParseOptions { experimental_functions: true };
-    let (text, deadline) = (rule.query.clone(), Instant::now() + QUERY_TIMEOUT);
+    let (text, mut deadline) = (rule.query.clone(), Deadline::after(QUERY_TIMEOUT));
     let read = move || {
         let internal = |error: ParseError| ApiError::new(ErrorKind::Internal, error.to_string());
         parse(&text, &options).map_err(internal)
     };
-    let (expr, turn) = parsing::in_turn(server, deadline, read).await?;
+    let (expr, turn) = parsing::in_turn(server, &mut deadline, read).await?;
     let request = QueryRequest {
         text: rule.query.clone(),
         expr,

@@ -6,9 +6,11 @@
 //! done, whoever has stopped waiting: what is under way is always counted. Nothing here parses on
 //! the thread it is called on.
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Sleep;
 
 use super::backend::Turn;
 use super::error::{ApiError, ErrorKind};
@@ -18,20 +20,39 @@ use crate::promql::ast::Expr;
 use crate::promql::{ParseOptions, parse};
 use crate::window::Selector;
 
+/// When a query's time is over.
+pub(super) struct Deadline(Pin<Box<Sleep>>);
+
+impl Deadline {
+    /// So long after now.
+    pub(super) fn after(timeout: Duration) -> Deadline {
+        Deadline(Box::pin(tokio::time::sleep(timeout)))
+    }
+
+    /// What the work gives, if it does in time.
+    pub(super) async fn within<T>(&mut self, work: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            biased;
+            done = work => Some(done),
+            () = &mut self.0 => None,
+        }
+    }
+}
+
 /// Waits for a turn and works in it, on a thread of its own.
 pub(super) async fn in_turn<T: Send + 'static>(
     server: &Server,
-    deadline: Instant,
+    deadline: &mut Deadline,
     work: impl FnOnce() -> Result<T, ApiError> + Send + 'static,
 ) -> Result<(T, Turn), ApiError> {
     let turn = Arc::clone(&server.queries).acquire_owned();
-    let turn = timeout_at(deadline, turn).await.map_err(|_| late("query queue"))?;
+    let turn = deadline.within(turn).await.ok_or_else(|| late("query queue"))?;
     let turn = Turn::new(turn.expect("nobody closes the semaphore"));
     let working = tokio::task::spawn_blocking(move || work().map(|done| (done, turn)));
-    match timeout_at(deadline, working).await {
-        Ok(Ok(done)) => done,
-        Ok(Err(error)) => Err(ApiError::new(ErrorKind::Internal, error.to_string())),
-        Err(_) => Err(late("query preparation")),
+    match deadline.within(working).await {
+        Some(Ok(done)) => done,
+        Some(Err(error)) => Err(ApiError::new(ErrorKind::Internal, error.to_string())),
+        None => Err(late("query preparation")),
     }
 }
 
@@ -39,7 +60,7 @@ pub(super) async fn in_turn<T: Send + 'static>(
 pub(super) async fn query(
     server: &Server,
     params: &Params,
-    deadline: Instant,
+    deadline: &mut Deadline,
 ) -> Result<(Expr, Turn), ApiError> {
     let (text, options) = (params.get("query").to_owned(), server.options.promql);
     in_turn(server, deadline, move || read_query(&text, &options)).await
@@ -53,7 +74,7 @@ pub(super) async fn shown<T: Send + 'static>(
 ) -> Result<T, ApiError> {
     let (text, options) = (params.get("query").to_owned(), server.options.promql);
     let work = move || read_query(&text, &options).and_then(show);
-    Ok(in_turn(server, Instant::now() + QUERY_TIMEOUT, work).await?.0)
+    Ok(in_turn(server, &mut Deadline::after(QUERY_TIMEOUT), work).await?.0)
 }
 
 /// Every `match[]`, parsed; most requests have none and do not wait.
@@ -66,7 +87,7 @@ pub(super) async fn selectors(
         return Ok(Vec::new());
     }
     let work = move || params::read_selectors("match[]", &texts);
-    Ok(in_turn(server, Instant::now() + QUERY_TIMEOUT, work).await?.0)
+    Ok(in_turn(server, &mut Deadline::after(QUERY_TIMEOUT), work).await?.0)
 }
 
 /// A selector that may be absent. Unlike `match[]` it may select everything.
@@ -81,7 +102,7 @@ pub(super) async fn optional_selector(
     }
     let texts = [text.to_owned()];
     let work = move || params::read_selectors(name, &texts);
-    Ok(in_turn(server, Instant::now() + QUERY_TIMEOUT, work).await?.0.pop())
+    Ok(in_turn(server, &mut Deadline::after(QUERY_TIMEOUT), work).await?.0.pop())
 }
 
 fn read_query(text: &str, options: &ParseOptions) -> Result<Expr, ApiError> {

@@ -4,13 +4,12 @@ use std::time::Duration;
 
 use axum::extract::State;
 use axum::response::Response;
-use tokio::time::{Instant, timeout_at};
 
 use super::backend::{QueryAnswer, QueryRequest, QueryTimes, Turn};
 use super::error::{ApiError, ErrorKind};
 use super::format::{self, Notes};
 use super::params::Params;
-use super::parsing::{self, late};
+use super::parsing::{self, Deadline, late};
 use super::{QUERY_TIMEOUT, Server, Shared, tree};
 use crate::base::Timestamp;
 use crate::promql::ast::{Expr, ValueType};
@@ -32,10 +31,10 @@ pub(super) async fn query(
         Some(at) => at,
         None => server.backend.now(),
     };
-    let limits = read_limits(&params)?;
-    let (expr, turn) = parsing::query(&server, &params, limits.deadline).await?;
+    let mut limits = read_limits(&params)?;
+    let (expr, turn) = parsing::query(&server, &params, &mut limits.deadline).await?;
     let request = limits.request(&params, expr, QueryTimes::Instant(at));
-    answer(&server, (request, turn), limits.deadline, at, limit).await
+    answer(&server, (request, turn), &mut limits.deadline, at, limit).await
 }
 
 pub(super) async fn query_range(
@@ -44,8 +43,8 @@ pub(super) async fn query_range(
 ) -> Result<Response, ApiError> {
     let limit = params.limit("limit")?;
     let steps = read_steps(&params)?;
-    let limits = read_limits(&params)?;
-    let (expr, turn) = parsing::query(&server, &params, limits.deadline).await?;
+    let mut limits = read_limits(&params)?;
+    let (expr, turn) = parsing::query(&server, &params, &mut limits.deadline).await?;
     let kind = expr.value_type();
     if !matches!(kind, ValueType::Scalar | ValueType::Vector) {
         return Err(ApiError::bad_data(format!(
@@ -53,7 +52,7 @@ pub(super) async fn query_range(
         )));
     }
     let request = limits.request(&params, expr, QueryTimes::Range(steps));
-    answer(&server, (request, turn), limits.deadline, steps.end, limit).await
+    answer(&server, (request, turn), &mut limits.deadline, steps.end, limit).await
 }
 
 /// There are none, and Grafana asks; what it asks is checked all the same.
@@ -127,7 +126,7 @@ fn read_steps(params: &Params) -> Result<Steps, ApiError> {
 /// How long a query may take and how far back it looks.
 struct Limits {
     timeout: Duration,
-    deadline: Instant,
+    deadline: Deadline,
     lookback: Option<Duration>,
 }
 
@@ -138,7 +137,7 @@ fn read_limits(params: &Params) -> Result<Limits, ApiError> {
         return Err(late("query queue"));
     }
     let lookback = params.optional_duration("lookback_delta")?.filter(|d| !d.is_zero());
-    Ok(Limits { timeout, deadline: Instant::now() + timeout, lookback })
+    Ok(Limits { timeout, deadline: Deadline::after(timeout), lookback })
 }
 
 impl Limits {
@@ -151,13 +150,13 @@ impl Limits {
 async fn answer(
     server: &Server,
     (request, turn): (QueryRequest, Turn),
-    deadline: Instant,
+    deadline: &mut Deadline,
     at: Timestamp,
     limit: usize,
 ) -> Result<Response, ApiError> {
-    let answer = timeout_at(deadline, server.backend.query(request, turn)).await;
+    let answer = deadline.within(server.backend.query(request, turn)).await;
     let QueryAnswer { mut value, warnings, infos } =
-        answer.map_err(|_| late("expression evaluation"))??;
+        answer.ok_or_else(|| late("expression evaluation"))??;
     let mut notes = Notes { warnings, infos };
     if truncate(&mut value, limit) {
         notes.warnings.push(TRUNCATED.to_owned());

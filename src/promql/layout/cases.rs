@@ -1,5 +1,6 @@
-// Queries and what a Prometheus 2.42 made of them.
-[
+//! Queries, and what a Prometheus 2.42 answered when it was asked to format them.
+
+pub(super) const CASES: &[(&str, &str)] = &[
     (r#"v{a=~"(?i)X.*",b!~`a|b`}"#, r#"v{a=~"(?i)X.*",b!~"a|b"}"#),
     ("a+b*c", "a + b * c"),
     ("(a+b)*c", "(a + b) * c"),
@@ -53,7 +54,10 @@
     ("+1", "1"),
     ("+a", "+a"),
     ("a % b atan2 c", "a % b atan2 c"),
-    ("histogram_quantile(.9,sum(rate(a[5m]))by(le))", "histogram_quantile(0.9, sum by (le) (rate(a[5m])))"),
+    (
+        "histogram_quantile(.9,sum(rate(a[5m]))by(le))",
+        "histogram_quantile(0.9, sum by (le) (rate(a[5m])))",
+    ),
     ("a[5m:]", "a[5m:]"),
     ("avg_over_time((a)[5m:1m])", "avg_over_time((a)[5m:1m])"),
     ("avg_over_time(rate(a[5m])[1h:])", "avg_over_time(rate(a[5m])[1h:])"),
@@ -68,7 +72,10 @@
     ("a{}", "a"),
     ("A_b:c", "A_b:c"),
     (r#"a{b=""}"#, r#"a{b=""}"#),
-    ("sum by(a)(b) / ignoring(c) group_left sum by(d)(e)", "sum by (a) (b) / ignoring (c) group_left () sum by (d) (e)"),
+    (
+        "sum by(a)(b) / ignoring(c) group_left sum by(d)(e)",
+        "sum by (a) (b) / ignoring (c) group_left () sum by (d) (e)",
+    ),
     ("++a", "++a"),
     ("+(a)", "+(a)"),
     ("-+a", "-+a"),
@@ -77,14 +84,19 @@
     ("+a+b", "+a + b"),
     (r#"a{z="1",b="2"}"#, r#"a{b="2",z="1"}"#),
     (r#"{z="1",__name__="a"}"#, r#"{__name__="a",z="1"}"#),
-    (r#"sum by (job, instance) (rate(aaaaaaaaaaaaaaaaaaaaaaaaa_total{job="aaaaaaaaaaaaaaaaaaaaaaaaa",instance=~"aaaaaaaaaaaaaaaaaaaaaaaaa"}[5m] offset 1h)) / on (job) group_left sum by (job) (up)"#, r#"  sum by (job, instance) (
+    (
+        r#"sum by (job, instance) (rate(aaaaaaaaaaaaaaaaaaaaaaaaa_total{job="aaaaaaaaaaaaaaaaaaaaaaaaa",instance=~"aaaaaaaaaaaaaaaaaaaaaaaaa"}[5m] offset 1h)) / on (job) group_left sum by (job) (up)"#,
+        r#"  sum by (job, instance) (
     rate(
       aaaaaaaaaaaaaaaaaaaaaaaaa_total{instance=~"aaaaaaaaaaaaaaaaaaaaaaaaa",job="aaaaaaaaaaaaaaaaaaaaaaaaa"}[5m] offset 1h
     )
   )
 / on (job) group_left ()
-  sum by (job) (up)"#),
-    (r#"topk(5, sum without (instance) (rate(aaaaaaaaaaaaaaaaaaaaaaaaa_total{job="aaaaaaaaaaaaaaaaaaaaaaaaa",instance=~"aaaaaaaaaaaaaaaaaaaaaaaaa",x="y"}[5m])) > bool 2) by (a)"#, r#"topk by (a) (
+  sum by (job) (up)"#,
+    ),
+    (
+        r#"topk(5, sum without (instance) (rate(aaaaaaaaaaaaaaaaaaaaaaaaa_total{job="aaaaaaaaaaaaaaaaaaaaaaaaa",instance=~"aaaaaaaaaaaaaaaaaaaaaaaaa",x="y"}[5m])) > bool 2) by (a)"#,
+        r#"topk by (a) (
   5,
     sum without (instance) (
       rate(
@@ -93,67 +105,106 @@
     )
   > bool
     2
-)"#),
-    ("(aaaaaaaaaaaaaaaaaaaaaaaaa + aaaaaaaaaaaaaaaaaaaaaaaaa) * (aaaaaaaaaaaaaaaaaaaaaaaaa - aaaaaaaaaaaaaaaaaaaaaaaaa / aaaaaaaaaaaaaaaaaaaaaaaaa) or vector(1) and aaaaaaaaaaaaaaaaaaaaaaaaa unless aaaaaaaaaaaaaaaaaaaaaaaaa", r#"    (aaaaaaaaaaaaaaaaaaaaaaaaa + aaaaaaaaaaaaaaaaaaaaaaaaa)
+)"#,
+    ),
+    (
+        "(aaaaaaaaaaaaaaaaaaaaaaaaa + aaaaaaaaaaaaaaaaaaaaaaaaa) * (aaaaaaaaaaaaaaaaaaaaaaaaa - aaaaaaaaaaaaaaaaaaaaaaaaa / aaaaaaaaaaaaaaaaaaaaaaaaa) or vector(1) and aaaaaaaaaaaaaaaaaaaaaaaaa unless aaaaaaaaaaaaaaaaaaaaaaaaa",
+        r#"    (aaaaaaaaaaaaaaaaaaaaaaaaa + aaaaaaaaaaaaaaaaaaaaaaaaa)
   *
     (aaaaaaaaaaaaaaaaaaaaaaaaa - aaaaaaaaaaaaaaaaaaaaaaaaa / aaaaaaaaaaaaaaaaaaaaaaaaa)
 or
-  vector(1) and aaaaaaaaaaaaaaaaaaaaaaaaa unless aaaaaaaaaaaaaaaaaaaaaaaaa"#),
-    ("-(sum(aaaaaaaaaaaaaaaaaaaaaaaaa_aaaaaaaaaaaaaaaaaaaaaaaaa_aaaaaaaaaaaaaaaaaaaaaaaaa) + sum(aaaaaaaaaaaaaaaaaaaaaaaaa_aaaaaaaaaaaaaaaaaaaaaaaaa_aaaaaaaaaaaaaaaaaaaaaaaaa))", r#"-(
+  vector(1) and aaaaaaaaaaaaaaaaaaaaaaaaa unless aaaaaaaaaaaaaaaaaaaaaaaaa"#,
+    ),
+    (
+        "-(sum(aaaaaaaaaaaaaaaaaaaaaaaaa_aaaaaaaaaaaaaaaaaaaaaaaaa_aaaaaaaaaaaaaaaaaaaaaaaaa) + sum(aaaaaaaaaaaaaaaaaaaaaaaaa_aaaaaaaaaaaaaaaaaaaaaaaaa_aaaaaaaaaaaaaaaaaaaaaaaaa))",
+        r#"-(
     sum(aaaaaaaaaaaaaaaaaaaaaaaaa_aaaaaaaaaaaaaaaaaaaaaaaaa_aaaaaaaaaaaaaaaaaaaaaaaaa)
   +
     sum(aaaaaaaaaaaaaaaaaaaaaaaaa_aaaaaaaaaaaaaaaaaaaaaaaaa_aaaaaaaaaaaaaaaaaaaaaaaaa)
-)"#),
-    ("-sum(aaaaaaaaaaaaaaaaaaaaaaaaa_aaaaaaaaaaaaaaaaaaaaaaaaa_aaaaaaaaaaaaaaaaaaaaaaaaa + aaaaaaaaaaaaaaaaaaaaaaaaa_aaaaaaaaaaaaaaaaaaaaaaaaa_aaaaaaaaaaaaaaaaaaaaaaaaa)", r#"-sum(
+)"#,
+    ),
+    (
+        "-sum(aaaaaaaaaaaaaaaaaaaaaaaaa_aaaaaaaaaaaaaaaaaaaaaaaaa_aaaaaaaaaaaaaaaaaaaaaaaaa + aaaaaaaaaaaaaaaaaaaaaaaaa_aaaaaaaaaaaaaaaaaaaaaaaaa_aaaaaaaaaaaaaaaaaaaaaaaaa)",
+        r#"-sum(
     aaaaaaaaaaaaaaaaaaaaaaaaa_aaaaaaaaaaaaaaaaaaaaaaaaa_aaaaaaaaaaaaaaaaaaaaaaaaa
   +
     aaaaaaaaaaaaaaaaaaaaaaaaa_aaaaaaaaaaaaaaaaaaaaaaaaa_aaaaaaaaaaaaaaaaaaaaaaaaa
-)"#),
-    ("+sum(aaaaaaaaaaaaaaaaaaaaaaaaa_aaaaaaaaaaaaaaaaaaaaaaaaa_aaaaaaaaaaaaaaaaaaaaaaaaa + aaaaaaaaaaaaaaaaaaaaaaaaa_aaaaaaaaaaaaaaaaaaaaaaaaa_aaaaaaaaaaaaaaaaaaaaaaaaa)", r#"+sum(
+)"#,
+    ),
+    (
+        "+sum(aaaaaaaaaaaaaaaaaaaaaaaaa_aaaaaaaaaaaaaaaaaaaaaaaaa_aaaaaaaaaaaaaaaaaaaaaaaaa + aaaaaaaaaaaaaaaaaaaaaaaaa_aaaaaaaaaaaaaaaaaaaaaaaaa_aaaaaaaaaaaaaaaaaaaaaaaaa)",
+        r#"+sum(
     aaaaaaaaaaaaaaaaaaaaaaaaa_aaaaaaaaaaaaaaaaaaaaaaaaa_aaaaaaaaaaaaaaaaaaaaaaaaa
   +
     aaaaaaaaaaaaaaaaaaaaaaaaa_aaaaaaaaaaaaaaaaaaaaaaaaa_aaaaaaaaaaaaaaaaaaaaaaaaa
-)"#),
-    ("-aaaaaaaaaaaaaaaaaaaaaaaaa_aaaaaaaaaaaaaaaaaaaaaaaaa_aaaaaaaaaaaaaaaaaaaaaaaaa ^ aaaaaaaaaaaaaaaaaaaaaaaaa_aaaaaaaaaaaaaaaaaaaaaaaaa_aaaaaaaaaaaaaaaaaaaaaaaaa", r#"-aaaaaaaaaaaaaaaaaaaaaaaaa_aaaaaaaaaaaaaaaaaaaaaaaaa_aaaaaaaaaaaaaaaaaaaaaaaaa
+)"#,
+    ),
+    (
+        "-aaaaaaaaaaaaaaaaaaaaaaaaa_aaaaaaaaaaaaaaaaaaaaaaaaa_aaaaaaaaaaaaaaaaaaaaaaaaa ^ aaaaaaaaaaaaaaaaaaaaaaaaa_aaaaaaaaaaaaaaaaaaaaaaaaa_aaaaaaaaaaaaaaaaaaaaaaaaa",
+        r#"-aaaaaaaaaaaaaaaaaaaaaaaaa_aaaaaaaaaaaaaaaaaaaaaaaaa_aaaaaaaaaaaaaaaaaaaaaaaaa
 ^
-  aaaaaaaaaaaaaaaaaaaaaaaaa_aaaaaaaaaaaaaaaaaaaaaaaaa_aaaaaaaaaaaaaaaaaaaaaaaaa"#),
-    ("+aaaaaaaaaaaaaaaaaaaaaaaaa_aaaaaaaaaaaaaaaaaaaaaaaaa_aaaaaaaaaaaaaaaaaaaaaaaaa ^ aaaaaaaaaaaaaaaaaaaaaaaaa_aaaaaaaaaaaaaaaaaaaaaaaaa_aaaaaaaaaaaaaaaaaaaaaaaaa", r#"+aaaaaaaaaaaaaaaaaaaaaaaaa_aaaaaaaaaaaaaaaaaaaaaaaaa_aaaaaaaaaaaaaaaaaaaaaaaaa
+  aaaaaaaaaaaaaaaaaaaaaaaaa_aaaaaaaaaaaaaaaaaaaaaaaaa_aaaaaaaaaaaaaaaaaaaaaaaaa"#,
+    ),
+    (
+        "+aaaaaaaaaaaaaaaaaaaaaaaaa_aaaaaaaaaaaaaaaaaaaaaaaaa_aaaaaaaaaaaaaaaaaaaaaaaaa ^ aaaaaaaaaaaaaaaaaaaaaaaaa_aaaaaaaaaaaaaaaaaaaaaaaaa_aaaaaaaaaaaaaaaaaaaaaaaaa",
+        r#"+aaaaaaaaaaaaaaaaaaaaaaaaa_aaaaaaaaaaaaaaaaaaaaaaaaa_aaaaaaaaaaaaaaaaaaaaaaaaa
 ^
-  aaaaaaaaaaaaaaaaaaaaaaaaa_aaaaaaaaaaaaaaaaaaaaaaaaa_aaaaaaaaaaaaaaaaaaaaaaaaa"#),
-    (r#"label_replace(aaaaaaaaaaaaaaaaaaaaaaaaa{a="aaaaaaaaaaaaaaaaaaaaaaaaa"}, "dst", "aaaaaaaaaaaaaaaaaaaaaaaaa-$1", "src", "(.*)-aaaaaaaaaaaaaaaaaaaaaaaaa")"#, r#"label_replace(
+  aaaaaaaaaaaaaaaaaaaaaaaaa_aaaaaaaaaaaaaaaaaaaaaaaaa_aaaaaaaaaaaaaaaaaaaaaaaaa"#,
+    ),
+    (
+        r#"label_replace(aaaaaaaaaaaaaaaaaaaaaaaaa{a="aaaaaaaaaaaaaaaaaaaaaaaaa"}, "dst", "aaaaaaaaaaaaaaaaaaaaaaaaa-$1", "src", "(.*)-aaaaaaaaaaaaaaaaaaaaaaaaa")"#,
+        r#"label_replace(
   aaaaaaaaaaaaaaaaaaaaaaaaa{a="aaaaaaaaaaaaaaaaaaaaaaaaa"},
   "dst",
   "aaaaaaaaaaaaaaaaaaaaaaaaa-$1",
   "src",
   "(.*)-aaaaaaaaaaaaaaaaaaaaaaaaa"
-)"#),
-    (r#"max_over_time(sum(rate(aaaaaaaaaaaaaaaaaaaaaaaaa_aaaaaaaaaaaaaaaaaaaaaaaaa{x="aaaaaaaaaaaaaaaaaaaaaaaaa"}[5m]))[1h:5m] offset 5m)"#, r#"max_over_time(
+)"#,
+    ),
+    (
+        r#"max_over_time(sum(rate(aaaaaaaaaaaaaaaaaaaaaaaaa_aaaaaaaaaaaaaaaaaaaaaaaaa{x="aaaaaaaaaaaaaaaaaaaaaaaaa"}[5m]))[1h:5m] offset 5m)"#,
+        r#"max_over_time(
   sum(rate(aaaaaaaaaaaaaaaaaaaaaaaaa_aaaaaaaaaaaaaaaaaaaaaaaaa{x="aaaaaaaaaaaaaaaaaaaaaaaaa"}[5m]))[1h:5m] offset 5m
-)"#),
-    (r#"max_over_time((sum(rate(aaaaaaaaaaaaaaaaaaaaaaaaa_aaaaaaaaaaaaaaaaaaaaaaaaa{x="aaaaaaaaaaaaaaaaaaaaaaaaa"}[5m])) + aaaaaaaaaaaaaaaaaaaaaaaaa)[1h:5m] offset 5m)"#, r#"max_over_time(
+)"#,
+    ),
+    (
+        r#"max_over_time((sum(rate(aaaaaaaaaaaaaaaaaaaaaaaaa_aaaaaaaaaaaaaaaaaaaaaaaaa{x="aaaaaaaaaaaaaaaaaaaaaaaaa"}[5m])) + aaaaaaaaaaaaaaaaaaaaaaaaa)[1h:5m] offset 5m)"#,
+        r#"max_over_time(
   (
       sum(rate(aaaaaaaaaaaaaaaaaaaaaaaaa_aaaaaaaaaaaaaaaaaaaaaaaaa{x="aaaaaaaaaaaaaaaaaaaaaaaaa"}[5m]))
     +
       aaaaaaaaaaaaaaaaaaaaaaaaa
   )[1h:5m] offset 5m
-)"#),
-    (r#"histogram_quantile(0.99, sum by (le, job) (rate(aaaaaaaaaaaaaaaaaaaaaaaaa_bucket{job="aaaaaaaaaaaaaaaaaaaaaaaaa", path=~"aaaaaaaaaaaaaaaaaaaaaaaaa|b"}[5m])))"#, r#"histogram_quantile(
+)"#,
+    ),
+    (
+        r#"histogram_quantile(0.99, sum by (le, job) (rate(aaaaaaaaaaaaaaaaaaaaaaaaa_bucket{job="aaaaaaaaaaaaaaaaaaaaaaaaa", path=~"aaaaaaaaaaaaaaaaaaaaaaaaa|b"}[5m])))"#,
+        r#"histogram_quantile(
   0.99,
   sum by (le, job) (
     rate(
       aaaaaaaaaaaaaaaaaaaaaaaaa_bucket{job="aaaaaaaaaaaaaaaaaaaaaaaaa",path=~"aaaaaaaaaaaaaaaaaaaaaaaaa|b"}[5m]
     )
   )
-)"#),
-    (r#"quantile_over_time(0.5, aaaaaaaaaaaaaaaaaaaaaaaaa[5m:1m]) + count_values("aaaaaaaaaaaaaaaaaaaaaaaaa", aaaaaaaaaaaaaaaaaaaaaaaaa{y="aaaaaaaaaaaaaaaaaaaaaaaaa"}) + time()"#, r#"    quantile_over_time(0.5, aaaaaaaaaaaaaaaaaaaaaaaaa[5m:1m])
+)"#,
+    ),
+    (
+        r#"quantile_over_time(0.5, aaaaaaaaaaaaaaaaaaaaaaaaa[5m:1m]) + count_values("aaaaaaaaaaaaaaaaaaaaaaaaa", aaaaaaaaaaaaaaaaaaaaaaaaa{y="aaaaaaaaaaaaaaaaaaaaaaaaa"}) + time()"#,
+        r#"    quantile_over_time(0.5, aaaaaaaaaaaaaaaaaaaaaaaaa[5m:1m])
   +
     count_values("aaaaaaaaaaaaaaaaaaaaaaaaa", aaaaaaaaaaaaaaaaaaaaaaaaa{y="aaaaaaaaaaaaaaaaaaaaaaaaa"})
 +
-  time()"#),
-    (r#"aaaaaaaaaaaaaaaaaaaaaaaaa{a="aaaaaaaaaaaaaaaaaaaaaaaaa"} > bool ignoring (x, y) group_right (z) aaaaaaaaaaaaaaaaaaaaaaaaa{b="aaaaaaaaaaaaaaaaaaaaaaaaa"}"#, r#"  aaaaaaaaaaaaaaaaaaaaaaaaa{a="aaaaaaaaaaaaaaaaaaaaaaaaa"}
+  time()"#,
+    ),
+    (
+        r#"aaaaaaaaaaaaaaaaaaaaaaaaa{a="aaaaaaaaaaaaaaaaaaaaaaaaa"} > bool ignoring (x, y) group_right (z) aaaaaaaaaaaaaaaaaaaaaaaaa{b="aaaaaaaaaaaaaaaaaaaaaaaaa"}"#,
+        r#"  aaaaaaaaaaaaaaaaaaaaaaaaa{a="aaaaaaaaaaaaaaaaaaaaaaaaa"}
 > bool ignoring (x, y) group_right (z)
-  aaaaaaaaaaaaaaaaaaaaaaaaa{b="aaaaaaaaaaaaaaaaaaaaaaaaa"}"#),
-    ("(((aaaaaaaaaaaaaaaaaaaaaaaaa_aaaaaaaaaaaaaaaaaaaaaaaaa_aaaaaaaaaaaaaaaaaaaaaaaaa + aaaaaaaaaaaaaaaaaaaaaaaaa_aaaaaaaaaaaaaaaaaaaaaaaaa_aaaaaaaaaaaaaaaaaaaaaaaaa)))", r#"(
+  aaaaaaaaaaaaaaaaaaaaaaaaa{b="aaaaaaaaaaaaaaaaaaaaaaaaa"}"#,
+    ),
+    (
+        "(((aaaaaaaaaaaaaaaaaaaaaaaaa_aaaaaaaaaaaaaaaaaaaaaaaaa_aaaaaaaaaaaaaaaaaaaaaaaaa + aaaaaaaaaaaaaaaaaaaaaaaaa_aaaaaaaaaaaaaaaaaaaaaaaaa_aaaaaaaaaaaaaaaaaaaaaaaaa)))",
+        r#"(
   (
     (
         aaaaaaaaaaaaaaaaaaaaaaaaa_aaaaaaaaaaaaaaaaaaaaaaaaa_aaaaaaaaaaaaaaaaaaaaaaaaa
@@ -161,12 +212,22 @@ or
         aaaaaaaaaaaaaaaaaaaaaaaaa_aaaaaaaaaaaaaaaaaaaaaaaaa_aaaaaaaaaaaaaaaaaaaaaaaaa
     )
   )
-)"#),
-    (r#"sum(aaaaaaaaaaaaaaaaaaaaaaaaa{a="aaaaaaaaaaaaaaaaaaaaaaaaa",b="aaaaaaaaaaaaaaaaaaaaaaaaa",c="aaaaaaaaaaaaaaaaaaaaaaaaa",d="aaaaaaaaaaaaaaaaaaaaaaaaa"})"#, r#"sum(
+)"#,
+    ),
+    (
+        r#"sum(aaaaaaaaaaaaaaaaaaaaaaaaa{a="aaaaaaaaaaaaaaaaaaaaaaaaa",b="aaaaaaaaaaaaaaaaaaaaaaaaa",c="aaaaaaaaaaaaaaaaaaaaaaaaa",d="aaaaaaaaaaaaaaaaaaaaaaaaa"})"#,
+        r#"sum(
   aaaaaaaaaaaaaaaaaaaaaaaaa{a="aaaaaaaaaaaaaaaaaaaaaaaaa",b="aaaaaaaaaaaaaaaaaaaaaaaaa",c="aaaaaaaaaaaaaaaaaaaaaaaaa",d="aaaaaaaaaaaaaaaaaaaaaaaaa"}
-)"#),
-    (r#""aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa""#, r#""aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa""#),
-    (r#"absent(aaaaaaaaaaaaaaaaaaaaaaaaa{a="aaaaaaaaaaaaaaaaaaaaaaaaa",b="aaaaaaaaaaaaaaaaaaaaaaaaa"}) or absent(aaaaaaaaaaaaaaaaaaaaaaaaa{a="aaaaaaaaaaaaaaaaaaaaaaaaa"})"#, r#"  absent(aaaaaaaaaaaaaaaaaaaaaaaaa{a="aaaaaaaaaaaaaaaaaaaaaaaaa",b="aaaaaaaaaaaaaaaaaaaaaaaaa"})
+)"#,
+    ),
+    (
+        r#""aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa""#,
+        r#""aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa""#,
+    ),
+    (
+        r#"absent(aaaaaaaaaaaaaaaaaaaaaaaaa{a="aaaaaaaaaaaaaaaaaaaaaaaaa",b="aaaaaaaaaaaaaaaaaaaaaaaaa"}) or absent(aaaaaaaaaaaaaaaaaaaaaaaaa{a="aaaaaaaaaaaaaaaaaaaaaaaaa"})"#,
+        r#"  absent(aaaaaaaaaaaaaaaaaaaaaaaaa{a="aaaaaaaaaaaaaaaaaaaaaaaaa",b="aaaaaaaaaaaaaaaaaaaaaaaaa"})
 or
-  absent(aaaaaaaaaaaaaaaaaaaaaaaaa{a="aaaaaaaaaaaaaaaaaaaaaaaaa"})"#),
-]
+  absent(aaaaaaaaaaaaaaaaaaaaaaaaa{a="aaaaaaaaaaaaaaaaaaaaaaaaa"})"#,
+    ),
+];
