@@ -41,6 +41,7 @@ mod restored;
 mod round;
 mod setup;
 mod silence;
+mod start;
 mod step;
 mod target;
 mod texts;
@@ -164,84 +165,7 @@ pub struct Engine {
     view_is_old: bool,
 }
 
-fn unreadable(problem: String) -> Fact {
-    Fact::RowUnreadable { problem }
-}
-
 impl Engine {
-    /// An engine at its start: `rows` are what the journal held.
-    pub fn new(setup: Setup, rows: &[Change], now: Now, stopwatch: Stopwatch) -> Engine {
-        let setup = setup.settled();
-        let mut restored = durable::restore(rows);
-        let mut facts: Vec<Fact> = restored.problems.drain(..).map(unreadable).collect();
-        let outbox = recovered_outbox(&setup, rows, now, &mut facts);
-        let (memory, problems) = Memory::recover(rows, now);
-        let watched_until = restored.last_evaluation.unwrap_or(now.wall);
-        let (mut containers, rest) = Containers::recover(rows, watched_until);
-        containers.restore_heard(restored.docker_heard);
-        let (postman, unread) = mail::Postman::recover(rows, now);
-        facts.extend(problems.into_iter().chain(rest).chain(unread).map(unreadable));
-        let counters = Counters { rows_unreadable: facts.len() as u64, ..Counters::default() };
-        let down_for = restored.last_evaluation.map_or(Duration::ZERO, |at| now.wall.since(at));
-        let deliveries = outbox.as_ref().map_or(0, |outbox| outbox.stats(now).waiting);
-        let revisions_upto = restored.revisions_upto(now.wall);
-        facts.extend(restored.resume(deliveries, down_for));
-        let mut engine = Engine {
-            clock: Clock::new(now, setup.pace.evaluation_interval),
-            stopwatch,
-            window: Window::new(setup.caps, setup.retention()),
-            memo: Memo::default(),
-            groups: Vec::new(),
-            targets: BTreeMap::new(),
-            dropped_targets: Vec::new(),
-            presenter: Presenter::new(setup.presenter, &setup.alertmanagers),
-            outbox,
-            operators: Vec::new(),
-            memory,
-            gates: Gates::default(),
-            postman,
-            told_kills: containers.counts(),
-            containers,
-            usage_at: None,
-            switches: Switches::default(),
-            owners: Owners::default(),
-            to_judge: Vec::new(),
-            order: Vec::new(),
-            orphans: restored.alerts,
-            writes_alert_series: false,
-            writes_oom_series: false,
-            own_written_at: None,
-            writes_peaks: false,
-            peaks_at: None,
-            evaluated_at: None,
-            posts_waiting: false,
-            refusals: Refusals::default(),
-            newest_sample: Timestamp(i64::MIN),
-            covered_since: now.wall,
-            noted_evaluation: None,
-            revisions_upto,
-            next_sweep: now.monotonic + SWEEP_EVERY,
-            durable: Batch(0),
-            last_batch: Batch(0),
-            journal_failing: None,
-            reload_error: None,
-            audit: audit::State::default(),
-            recorder: None,
-            pulse: heartbeat::Pulse::new(now),
-            receipts: receipt::Tally::default(),
-            own_series: BTreeSet::new(),
-            restored: Restored::default(),
-            counters,
-            scrape_failures: BTreeMap::new(),
-            changes: Vec::new(),
-            facts,
-            view_is_old: true,
-            setup,
-        };
-        engine.begin(now);
-        engine
-    }
-
     fn begin(&mut self, now: Now) {
         self.gates.configure(&self.setup.policy.gates);
         self.load_groups(now);
@@ -613,19 +537,6 @@ impl Engine {
             window_bytes: self.window.usage().bytes,
         }
     }
-}
-
-/// The edge lane as its rows tell it, if there is one.
-fn recovered_outbox(
-    setup: &Setup,
-    rows: &[Change],
-    now: Now,
-    facts: &mut Vec<Fact>,
-) -> Option<Outbox> {
-    let config = setup.outbox.clone()?;
-    let (outbox, problems) = Outbox::recover(config, rows.iter().cloned(), now);
-    facts.extend(problems.into_iter().map(|problem| Fact::RowUnreadable { problem }));
-    Some(outbox)
 }
 
 #[cfg(test)]
