@@ -1,0 +1,113 @@
+#!/usr/bin/env python3
+"""What plimsoll's own eyes cost: the real program over real cgroups of version 1, or over a tree in memory.
+
+    python3 benches/own_eyes.py target/release/plimsoll --containers 500            real cgroups, made and removed; as root
+    python3 benches/own_eyes.py target/release/plimsoll --root /dev/shm/tree --containers 500    a tree that is there
+
+Processor time is what the kernel counts for each thread (`/proc/<pid>/task/<tid>/schedstat`), so it is true on a busy
+machine; caches that others have emptied still make it dearer. One figure is five seconds: a collection, and the rules.
+The cgroups lie deeper than any collector looks, so that no other plimsoll on this machine takes them for containers.
+"""
+
+import argparse
+import hashlib
+import pathlib
+import signal
+import statistics
+import subprocess
+import tempfile
+import time
+
+HIERARCHIES = ["memory", "cpu", "cpuacct", "blkio"]
+BASE = pathlib.Path("plimsoll-bench", *[str(depth) for depth in range(13)])
+CONFIG = """collector: {{cgroup_root: '{root}'}}
+global: {{scrape_interval: 5s, evaluation_interval: 5s}}
+web: {{listen: '127.0.0.1:39473'}}
+storage: {{path: '{state}'}}
+"""
+
+
+def make(containers, view):
+    """Cgroups with limits and a quota, and a folder that shows their hierarchies as the host's would be shown."""
+    for hierarchy in HIERARCHIES:
+        top = pathlib.Path("/sys/fs/cgroup", hierarchy, BASE)
+        for number in range(containers):
+            (top / "docker" / hashlib.sha256(str(number).encode()).hexdigest()).mkdir(parents=True, exist_ok=True)
+        (view / hierarchy).symlink_to(top)
+    for number, folder in enumerate(sorted((view / "memory/docker").iterdir())):
+        if folder.is_dir():
+            (folder / "memory.limit_in_bytes").write_text(str(64 + number % 512 << 20))
+            (folder / "memory.soft_limit_in_bytes").write_text(str(32 + number % 512 << 20))
+            (view / "cpu/docker" / folder.name / "cpu.cfs_quota_us").write_text("50000")
+
+
+def remove():
+    for hierarchy in HIERARCHIES:
+        top = pathlib.Path("/sys/fs/cgroup", hierarchy, BASE.parts[0])
+        for folder in sorted((path for path in top.rglob("*") if path.is_dir()), reverse=True):
+            folder.rmdir()
+        if top.is_dir():
+            top.rmdir()
+
+
+def processor_ms(pid):
+    """Of the thread `collector`, and of all others."""
+    collector = others = 0.0
+    for task in pathlib.Path("/proc", str(pid), "task").iterdir():
+        spent = int((task / "schedstat").read_text().split()[0]) / 1e6
+        if (task / "comm").read_text().strip() == "collector":
+            collector += spent
+        else:
+            others += spent
+    return collector, others
+
+
+def measure(binary, root, containers, rounds):
+    state = tempfile.mkdtemp()
+    config = pathlib.Path(state, "plimsoll.yaml")
+    config.write_text(CONFIG.format(root=root, state=pathlib.Path(state, "data")))
+    log = open(pathlib.Path(state, "log"), "w")
+    program = subprocess.Popen([binary, "run", "--config", config], stdin=subprocess.DEVNULL, stderr=log)
+    try:
+        time.sleep(30)
+        before, spent = processor_ms(program.pid), []
+        began = time.monotonic()
+        for number in range(1, rounds + 1):
+            time.sleep(max(0.0, began + 5 * number - time.monotonic()))
+            now = processor_ms(program.pid)
+            spent.append([now[0] - before[0], now[1] - before[1]])
+            before = now
+        if not any(map(sum, spent)):
+            raise SystemExit("the program did not run at all: it was stopped, or ended; see " + log.name)
+        for name, figures in zip(["collector", "all the rest"], zip(*spent)):
+            mean, least, median = statistics.mean(figures), min(figures), statistics.median(figures)
+            print(
+                f"{name}: {mean / 50:.2f} % of a core; us per container in 5 s: "
+                f"least {1e3 * least / containers:.1f}, median {1e3 * median / containers:.1f}"
+            )
+        proc = pathlib.Path("/proc", str(program.pid))
+        rss = next(line for line in (proc / "status").read_text().splitlines() if line.startswith("VmRSS"))
+        print(rss, len(list((proc / "fd").iterdir())), "open files")
+    finally:
+        program.send_signal(signal.SIGTERM)
+        program.wait()
+
+
+def main():
+    arguments = argparse.ArgumentParser()
+    arguments.add_argument("binary")
+    arguments.add_argument("--containers", type=int, default=500)
+    arguments.add_argument("--root")
+    arguments.add_argument("--rounds", type=int, default=12)
+    given = arguments.parse_args()
+    if given.root:
+        return measure(given.binary, given.root, given.containers, given.rounds)
+    view = pathlib.Path(tempfile.mkdtemp())
+    try:
+        make(given.containers, view)
+        measure(given.binary, view, given.containers, given.rounds)
+    finally:
+        remove()
+
+
+main()
