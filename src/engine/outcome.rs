@@ -58,6 +58,7 @@ impl Engine {
             }
             outbox::Fact::Expired { request, .. } => {
                 self.drop_request(now, &request.id, Outcome::Expired, "nobody took it in time");
+                self.note_void(&request.id);
             }
             outbox::Fact::DeadLettered { delivery } => {
                 let why = "the receiver refused the request again and again";
@@ -98,6 +99,15 @@ impl Engine {
             }
         };
         self.changes.extend(change);
+    }
+
+    /// A nudge that was withdrawn is not open any more: one request is told to be void once.
+    fn note_void(&mut self, id: &DeliveryId) {
+        let asked = self.memory.guards.asked(&id.0);
+        if let Some(asked) = asked.filter(|asked| asked.kind == ActionKind::Nudge) {
+            let row = self.memory.guards.finish(&asked.dedup_key, Outcome::Expired.name());
+            self.changes.extend(row);
+        }
     }
 
     fn drop_request(&mut self, now: Now, id: &DeliveryId, outcome: Outcome, why: &str) {

@@ -72,6 +72,23 @@ fn a_nudge_that_was_never_delivered_is_withdrawn() {
 }
 
 #[test]
+fn a_nudge_that_expired_is_not_called_off_once_more() {
+    let mut policy = policy(Mode::Act);
+    policy.limits.expiry = Duration::from_secs(20);
+    let mut world = World::new(RULES, policy);
+    world.commits = false;
+    assert!(until(&mut world, &page(95), "decided nudge", 3).is_some());
+    (0..10).for_each(|_| drop(world.slot(Some(&page(95)))));
+    assert!(until(&mut world, &page(20), "resolved", 5).is_some());
+    world.commits = true;
+    world.handle(Event::Committed(Receipt::of(Batch(u64::MAX))), None);
+    until(&mut world, &page(20), "never", 3);
+    let off = of_type(&world, "action.expired");
+    assert_eq!(off.len(), 1, "{off:?}");
+    assert!(off[0]["data"]["reason"].as_str().expect("one").contains("expired before"), "{off:?}");
+}
+
+#[test]
 fn a_customer_who_was_written_to_is_not_called_off() {
     let world = over(Mode::Act, true, |world| {
         let decided = world.records.iter().find_map(|record| record.delivery_id.clone());
