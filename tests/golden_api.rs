@@ -23,6 +23,9 @@ const DIFFERENT: &[(&str, &str)] = &[
     ),
 ];
 
+/// Whether a query ends within a millisecond is for the machine to say, not for a test: the same is asked with patience.
+const HURRY: (&str, &str) = ("timeout=1ms", "timeout=1m");
+
 /// A request and its answer.
 struct Recorded {
     request: String,
@@ -33,6 +36,10 @@ struct Recorded {
 impl Recorded {
     fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{}: {error}", self.request))
+    }
+
+    fn asked(&self) -> String {
+        format!("/api/v1/{}", self.request.replace(HURRY.0, HURRY.1))
     }
 
     fn is_different(&self) -> bool {
@@ -146,7 +153,7 @@ async fn recorded_requests_are_answered_alike() {
     server.until("/api/v1/alerts", |a| a.data()["alerts"][0]["state"] == "firing").await;
     let mut differences = Vec::new();
     for recorded in all.iter().filter(|recorded| !recorded.is_different()) {
-        let ours = server.get(&format!("/api/v1/{}", recorded.request)).await;
+        let ours = server.get(&recorded.asked()).await;
         let same = if !recorded.body.starts_with('{') {
             ours.body.trim_end() == recorded.body.trim_end()
         } else if recorded.status == 200 {
