@@ -1,4 +1,6 @@
-//! What the kernel knows about this process, for `/metrics`.
+//! This process as the kernel has it: what `/metrics` tells of it, and how many files it may open.
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::base::Timestamp;
 use crate::telemetry::Process;
@@ -7,6 +9,13 @@ use crate::telemetry::Process;
 /// Docker runs on.
 const TICKS_PER_SECOND: f64 = 100.0;
 
+/// Raises the soft limit of open files to the hard one, as Go's runtime does; the low soft one is
+/// there for programs that call `select`. The collector keeps files open up to half of it.
+pub fn raise_open_files() -> rustix::io::Result<()> {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })
+}
+
 /// Reads `/proc/self`; what cannot be read is absent.
 pub fn look(started_at: Timestamp) -> Process {
     let read = |name: &str| std::fs::read_to_string(format!("/proc/self/{name}")).ok();
@@ -14,6 +23,7 @@ pub fn look(started_at: Timestamp) -> Process {
         started_at,
         cpu_seconds: read("stat").as_deref().and_then(cpu_seconds),
         resident_bytes: read("status").as_deref().and_then(resident_bytes),
+        max_fds: getrlimit(Resource::Nofile).current,
         open_fds: std::fs::read_dir("/proc/self/fd").ok().map(|fds| fds.count() as u64),
     }
 }
@@ -51,5 +61,15 @@ mod tests {
         let process = look(Timestamp(1));
         assert!(process.resident_bytes.is_some_and(|bytes| bytes > 1 << 20), "{process:?}");
         assert!(process.cpu_seconds.is_some() && process.open_fds.is_some_and(|fds| fds > 2));
+        assert!(process.max_fds >= process.open_fds, "{process:?}");
+    }
+
+    #[test]
+    fn as_many_files_may_be_open_as_the_hard_limit_allows() {
+        let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+        let few = Rlimit { current: Some(512), maximum };
+        setrlimit(Resource::Nofile, few).expect("fewer are always allowed");
+        raise_open_files().expect("up to the hard limit is allowed");
+        assert_eq!(getrlimit(Resource::Nofile).current, maximum);
     }
 }

@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 
+use ring::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use super::record::Record;
@@ -107,7 +107,7 @@ impl Link {
 }
 
 fn hash(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().fold(String::with_capacity(HEX), |mut text, byte| {
+    digest(&SHA256, bytes).as_ref().iter().fold(String::with_capacity(HEX), |mut text, byte| {
         write!(text, "{byte:02x}").expect("writing to a string cannot fail");
         text
     })

@@ -5,7 +5,7 @@
 
 use std::fmt::Write;
 
-use sha2::{Digest, Sha256};
+use ring::digest::{Context, SHA256};
 
 use crate::base::{DeliveryId, Timestamp};
 
@@ -20,7 +20,8 @@ const SEPARATOR: u8 = 0xff;
 pub fn delivery_id(at: Timestamp, parts: &[&str]) -> DeliveryId {
     let digest = digest(parts);
     let millis = u128::from(at.as_millis().max(0).unsigned_abs() & 0xffff_ffff_ffff);
-    let random = digest[..10].iter().fold(0u128, |bits, byte| bits << 8 | u128::from(*byte));
+    let random =
+        digest.as_ref()[..10].iter().fold(0u128, |bits, byte| bits << 8 | u128::from(*byte));
     let bits = millis << 80 | random;
     let letters = (0..26).rev().map(|i| char::from(CROCKFORD[(bits >> (5 * i) & 31) as usize]));
     DeliveryId(format!("evt_{}", letters.collect::<String>()))
@@ -29,26 +30,26 @@ pub fn delivery_id(at: Timestamp, parts: &[&str]) -> DeliveryId {
 /// `action.dedup_key`: one per rule, alert, episode and kind of action. It stays the same if the
 /// sidecar restarts or a second one watches, so one episode costs at most one restart.
 pub fn dedup_key(rule: &str, fingerprint: &str, starts_at: Timestamp, kind: &str) -> String {
-    hex(&digest(&[rule, fingerprint, &starts_at.to_string(), kind]))
+    hex(digest(&[rule, fingerprint, &starts_at.to_string(), kind]).as_ref())
 }
 
 /// `trace_id`: one per alert and episode, for the Control Plane's trace and audit tables.
 pub fn trace_id(fingerprint: &str, starts_at: Timestamp) -> String {
-    format!("trace_{}", hex(&digest(&[fingerprint, &starts_at.to_string()])[..16]))
+    format!("trace_{}", hex(&digest(&[fingerprint, &starts_at.to_string()]).as_ref()[..16]))
 }
 
 /// A checksum of texts, for comparing what should be the same elsewhere: 64 hex digits.
 pub fn checksum(parts: &[&str]) -> String {
-    hex(&digest(parts))
+    hex(digest(parts).as_ref())
 }
 
-fn digest(parts: &[&str]) -> [u8; 32] {
-    let mut hasher = Sha256::new();
+fn digest(parts: &[&str]) -> impl AsRef<[u8]> {
+    let mut context = Context::new(&SHA256);
     for part in parts {
-        hasher.update(part.as_bytes());
-        hasher.update([SEPARATOR]);
+        context.update(part.as_bytes());
+        context.update(&[SEPARATOR]);
     }
-    hasher.finalize().into()
+    context.finish()
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -10,8 +10,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use hmac::{Hmac, KeyInit, Mac};
-use sha2::Sha256;
+use ring::hmac::{self, HMAC_SHA256, Key};
 use thiserror::Error;
 
 use crate::base::Timestamp;
@@ -94,7 +93,7 @@ impl Secrets {
     /// `webhook-timestamp`, Unix seconds of this attempt.
     pub fn sign(&self, id: &str, seconds: i64, body: &[u8]) -> String {
         let signatures = self.0.iter().map(|key| {
-            let code = mac(key, id, seconds, body).finalize().into_bytes();
+            let code = hmac::sign(&Key::new(HMAC_SHA256, key), &signed(id, seconds, body));
             format!("{VERSION},{}", STANDARD.encode(code))
         });
         signatures.collect::<Vec<_>>().join(" ")
@@ -117,8 +116,10 @@ impl Secrets {
             .filter_map(|part| part.split_once(','))
             .filter(|(version, _)| *version == VERSION)
             .filter_map(|(_, code)| STANDARD.decode(code).ok());
+        let signed = signed(id, seconds, body);
+        let keys: Vec<Key> = self.0.iter().map(|key| Key::new(HMAC_SHA256, key)).collect();
         for code in codes {
-            if self.0.iter().any(|key| mac(key, id, seconds, body).verify_slice(&code).is_ok()) {
+            if keys.iter().any(|key| hmac::verify(key, &signed, &code).is_ok()) {
                 return Ok(());
             }
         }
@@ -132,11 +133,10 @@ impl fmt::Debug for Secrets {
     }
 }
 
-fn mac(key: &[u8], id: &str, seconds: i64, body: &[u8]) -> Hmac<Sha256> {
-    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of any length");
-    mac.update(format!("{id}.{seconds}.").as_bytes());
-    mac.update(body);
-    mac
+fn signed(id: &str, seconds: i64, body: &[u8]) -> Vec<u8> {
+    let mut signed = format!("{id}.{seconds}.").into_bytes();
+    signed.extend_from_slice(body);
+    signed
 }
 
 #[cfg(test)]

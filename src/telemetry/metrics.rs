@@ -26,6 +26,8 @@ pub struct Process {
     pub resident_bytes: Option<u64>,
     /// File descriptors that are open now.
     pub open_fds: Option<u64>,
+    /// File descriptors that may be open; without a limit, none.
+    pub max_fds: Option<u64>,
 }
 
 /// Everything there is to say about a running plimsoll, in the text exposition format.
@@ -121,6 +123,9 @@ fn of_process(page: &mut Page, process: &Process) {
     }
     if let Some(count) = process.open_fds {
         page.gauge("process_open_fds", count as f64, "File descriptors that are open.");
+    }
+    if let Some(count) = process.max_fds {
+        page.gauge("process_max_fds", count as f64, "File descriptors that may be open.");
     }
 }
 
@@ -495,6 +500,7 @@ mod tests {
             cpu_seconds: Some(1.25),
             resident_bytes: Some(20 << 20),
             open_fds: Some(12),
+            max_fds: Some(1024),
         };
         metrics_text(&view(), &process)
     }

@@ -12,6 +12,7 @@ use plimsoll::base::parse_rfc3339;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::peers::Prometheus;
 use crate::support::{Home, Plan, Process, free_address, query, wait_for, wait_until};
 
 /// Slow machines included.
@@ -160,6 +161,7 @@ fn containers_of_a_real_docker_are_measured_counted_and_known() {
     docker.load("killed", &[], &[]);
     docker.load("loop", &["--restart", "always"], &["exit", "3"]);
     figures_are_the_kernel_s(&plimsoll);
+    a_real_prometheus_reads_the_same(&plimsoll);
 
     docker.run(&["wait", "acme-oom"]);
     docker.run(&["kill", "killed"]);
@@ -201,6 +203,26 @@ fn figures_are_the_kernel_s(plimsoll: &Plimsoll) {
     plimsoll.is(&of("plimsoll_container_memory_limit_believed_bytes"), 64.0 * MIB);
     plimsoll.is(&of("container_spec_cpu_quota"), 20_000.0);
     plimsoll.until(&of("container_cpu_cfs_throttled_periods_total"), |periods| periods > 2.0);
+}
+
+/// `/metrics/containers` in the place of cAdvisor: every line of it is taken, and says the same.
+fn a_real_prometheus_reads_the_same(plimsoll: &Plimsoll) {
+    let prometheus = Prometheus::scraping(plimsoll.0, "/metrics/containers");
+    let theirs = Plimsoll(prometheus.address);
+    theirs.is("up{job=\"cadvisor\"}", 1.0);
+    let of = |metric: &str| format!("{metric}{{name=\"acme-web\"}}");
+    for (metric, want) in [
+        ("container_spec_memory_limit_bytes", 64.0 * MIB),
+        ("container_spec_cpu_quota", 20_000.0),
+        ("plimsoll_container_memory_limit_believed_bytes", 64.0 * MIB),
+    ] {
+        theirs.is(&of(metric), want);
+    }
+    let labels = theirs.until(&of("container_memory_working_set_bytes"), |bytes| {
+        (20.0 * MIB..64.0 * MIB).contains(&bytes)
+    });
+    assert_eq!(labels["image"], "load:1", "{labels}");
+    theirs.until(&of("container_cpu_cfs_throttled_periods_total"), |periods| periods > 2.0);
 }
 
 /// Restarted, renamed, updated and made anew it is one service, and none of it is an OOM kill.

@@ -1,7 +1,7 @@
 //! The whole program beside real peers from Debian's packages, on loopback.
 //!
 //! `cargo test --test live`, as root (a small file system is mounted and filled, a Docker of its
-//! own runs). Needs prometheus-alertmanager, prometheus-node-exporter, redis-server,
+//! own runs). Needs prometheus, prometheus-alertmanager, prometheus-node-exporter, redis-server,
 //! prometheus-redis-exporter, python3-aiosmtpd and docker.io; `.ci/run` installs them. A peer that is missing fails its test: nothing is skipped.
 #![expect(
     clippy::disallowed_methods,

@@ -122,6 +122,29 @@ impl Alertmanager {
     }
 }
 
+/// A real Prometheus that scrapes one page.
+pub struct Prometheus {
+    pub address: SocketAddr,
+    _process: Process,
+    _dir: TempDir,
+}
+
+impl Prometheus {
+    /// Every second, as job `cadvisor`.
+    pub fn scraping(page: SocketAddr, path: &str) -> Prometheus {
+        let (dir, address) = (tempfile::tempdir().expect("a folder"), free_address());
+        let config = format!(
+            "global: {{scrape_interval: 1s}}\nscrape_configs: [{{job_name: cadvisor, \
+             metrics_path: {path}, static_configs: [{{targets: ['{page}']}}]}}]\n"
+        );
+        std::fs::write(dir.path().join("prometheus.yml"), config).expect("written");
+        let listen = format!("--web.listen-address={address}");
+        let args = ["--config.file=prometheus.yml", "--storage.tsdb.path=data", &listen];
+        let process = start("prometheus", &args, address, "/-/ready", dir.path());
+        Prometheus { address, _process: process, _dir: dir }
+    }
+}
+
 /// An exporter and what it needs.
 pub struct Exporter {
     pub address: SocketAddr,

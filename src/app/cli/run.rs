@@ -32,6 +32,9 @@ pub fn run(args: &RunArgs, environment: &Environment, out: &mut Out<'_>) -> u8 {
         return exit::BAD_CONFIG;
     };
     start_log(args, environment.colour_err);
+    if let Err(error) = process::raise_open_files() {
+        tracing::warn!(%error, "the soft limit of open files stays as it is");
+    }
     problems.iter().for_each(super::super::warn);
     let outcome = end_in_time(args.file.config.clone(), config, environment.clone());
     finish(outcome.map(|()| exit::OK), out)
