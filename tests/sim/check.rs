@@ -218,8 +218,8 @@ impl Checker {
     }
 
     /// A post reaches an Alertmanager instance.
-    pub fn heard(&mut self, now: Now, post: &Post) {
-        self.level.heard(now, post);
+    pub fn heard(&mut self, now: Now, post: &Post, is_known: bool) {
+        self.level.heard(now, post, is_known);
     }
 
     /// A series has had its mood for [`SEEN_WITHIN`]: the engine must have seen it by now, unless

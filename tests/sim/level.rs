@@ -28,6 +28,8 @@ struct Said {
     at: Duration,
     phase: Phase,
     ends_at: Timestamp,
+    /// Whether we heard that it arrived.
+    is_known: bool,
 }
 
 impl Said {
@@ -72,14 +74,14 @@ impl Level {
         self.lost.insert(key);
     }
 
-    /// A post has reached its instance.
-    pub fn heard(&mut self, now: Now, post: &Post) {
+    /// A post has reached its instance; `is_known` if its answer comes back, too.
+    pub fn heard(&mut self, now: Now, post: &Post, is_known: bool) {
         self.receivers[post.instance].posted(now.monotonic, post);
         for presented in &post.alerts {
             let alert = &presented.alert;
             let incident = (fingerprint(&alert.labels), alert.starts_at());
             let (at, phase, ends_at) = (now.monotonic, presented.phase, presented.ends_at);
-            let said = Said { at, phase, ends_at };
+            let said = Said { at, phase, ends_at, is_known };
             self.said[post.instance].entry(incident).or_default().push(said);
             self.last[post.instance].insert(alert.labels.clone(), (phase, ends_at));
         }
@@ -155,6 +157,7 @@ impl Level {
     }
 
     /// At one instance: a start first (there or elsewhere), then the true end, then nothing else.
+    /// An end whose answer was lost may never have arrived, so it may be held back after all.
     fn makes_sense(&self, number: usize, incident: Incident, truth: &Truth<'_>, said: &[Said]) {
         if self.lost.contains(&incident.0) {
             return;
@@ -167,7 +170,7 @@ impl Level {
             });
             assert!(elsewhere, "{what}: its end is heard before its start");
         }
-        let end = said.iter().position(|said| !said.is_start());
+        let end = said.iter().position(|said| said.is_known && !said.is_start());
         let Some(end) = end else { return };
         let (_, ends_at) = truth.resolved.expect("what has ended at an instance has ended");
         for said in &said[end..] {

@@ -35,8 +35,8 @@ enum Coming {
     Event(u32, Event),
     /// A webhook reaches the Control Plane, whoever sent it.
     Delivery(Attempt),
-    /// A post reaches an Alertmanager instance.
-    Post(Post),
+    /// A post reaches an Alertmanager instance; and whether its answer comes back.
+    Post(Post, bool),
     /// The journal of the process with this number tries to commit.
     Commit(u32),
     /// The process dies.
@@ -158,7 +158,7 @@ impl Run {
             Coming::Event(process, event) if process == self.process => self.handle(event),
             Coming::Event(..) => {}
             Coming::Delivery(attempt) => self.check.arrived(&attempt),
-            Coming::Post(post) => self.check.heard(self.now, &post),
+            Coming::Post(post, is_known) => self.check.heard(self.now, &post, is_known),
             Coming::Commit(process) if process == self.process => self.commit(),
             Coming::Commit(_) => {}
             Coming::Crash => self.crash(),
@@ -365,7 +365,8 @@ impl Run {
             (false, _) => (true, quick, Verdict::Accepted),
         };
         if arrives {
-            self.later(quick.min(after), Coming::Post(post));
+            let is_known = verdict == Verdict::Accepted;
+            self.later(quick.min(after), Coming::Post(post, is_known));
         }
         let is_read = wants_tally && verdict == Verdict::Accepted;
         let tally = is_read.then(|| self.check.tally(self.now, instance));
