@@ -6,12 +6,13 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::allowed::Allowed;
+use super::divisor::unguarded;
 use super::load::load;
 use super::model::{Rule, RuleKind};
 use crate::base::{HashMap, HashSet, Sample, closest, format_duration};
-use crate::promql::ast::{BinaryOp, Expr, ExprKind, VectorSelector};
+use crate::promql::ast::{DurationExpr, Expr, ExprKind, VectorSelector};
 use crate::promql::{QueryTimes, reach, resolve};
-use crate::yaml::{Node, Position, Problem, Problems, parse};
+use crate::yaml::{Level, Node, Position, Problem, Problems, parse};
 
 /// What the lints measure rules against.
 #[derive(Clone, Debug)]
@@ -104,9 +105,10 @@ pub fn check(files: &[(String, String)], options: &LintOptions) -> Problems {
     }
     let options = &options;
     let allowed = Allowed::read(files, &mut problems);
+    let broken = broken(&expressions, &problems);
     let mut seen = HashSet::default();
-    for (group, rule) in groups.iter().flat_map(|group| group.rules.iter().map(move |r| (group, r)))
-    {
+    let rules = groups.iter().flat_map(|group| group.rules.iter().map(move |rule| (group, rule)));
+    for (group, rule) in rules.filter(|(g, r)| !broken.contains(&(g.file.as_str(), r.position))) {
         let mut warn = |lint: &str, finding: Finding| {
             let expression = expressions.get(&(group.file.as_str(), rule.position));
             let at = finding.offset.zip(expression).map(|(at, node)| node.position_of(at));
@@ -131,9 +133,25 @@ pub fn check(files: &[(String, String)], options: &LintOptions) -> Problems {
     problems
 }
 
-/// The expressions as they were written, by file and by the place of their rule. A loaded rule does
+/// The rules that hold an error: of a text that cannot be read there is nothing more to say.
+fn broken<'a>(written: &Written<'a>, problems: &Problems) -> HashSet<(&'a str, Position)> {
+    let errors = problems.iter().filter(|problem| problem.level == Level::Error);
+    let holder = |problem: &Problem| {
+        written
+            .keys()
+            .filter(|(file, at)| *file == problem.file && at.line <= problem.line)
+            .max_by_key(|(_, at)| (at.line, at.column))
+            .copied()
+    };
+    errors.filter_map(holder).collect()
+}
+
+/// Expressions by file and by the place of their rule.
+type Written<'a> = HashMap<(&'a str, Position), Node>;
+
+/// The expressions as they were written. A loaded rule does
 /// not keep them: only a lint has to find a character again.
-fn expressions(files: &[(String, String)]) -> HashMap<(&str, Position), Node> {
+fn expressions(files: &[(String, String)]) -> Written<'_> {
     let mut found = HashMap::default();
     for (file, text) in files {
         let document = parse(file, text, &mut Problems::default());
@@ -210,60 +228,12 @@ fn label_never_set(rule: &Rule, _: &LintOptions) -> Vec<Finding> {
     found
 }
 
-/// Whether a metric is a limit that is 0 where there is none. Plans are written only where they say
-/// something, and records are guarded where they are made.
-fn may_be_zero(metric: &str) -> bool {
-    let is_limit = ["_limit_bytes", "_limit", "_quota"].iter().any(|end| metric.ends_with(end));
-    is_limit && !metric.contains(':') && !metric.starts_with("plimsoll_plan_")
-}
-
 fn zero_divisor(rule: &Rule, _: &LintOptions) -> Vec<Finding> {
-    let mut divisors: Vec<(String, usize)> = Vec::new();
-    let mut guarded: HashSet<String> = HashSet::default();
-    rule.expr.walk(&mut |node| {
-        let ExprKind::Binary(binary) = &node.kind else { return };
-        match binary.op {
-            BinaryOp::Greater | BinaryOp::NotEqual => {
-                guarded.extend(undivided_limits_in(&binary.lhs).into_iter().map(|(name, _)| name));
-            }
-            BinaryOp::Div | BinaryOp::Mod => divisors.extend(limits_in(&binary.rhs)),
-            _ => {}
-        }
-    });
-    divisors.retain(|(name, _)| !guarded.contains(name));
     let finding = |(name, at)| Finding {
         offset: Some(at),
         message: format!("the divisor `{name}` is 0 where there is no limit; guard it with `> 0`"),
     };
-    divisors.into_iter().map(finding).collect()
-}
-
-/// The limits selected in an expression, each with its place.
-fn limits_in(expr: &Expr) -> Vec<(String, usize)> {
-    let mut found = Vec::new();
-    expr.walk(&mut |node| found.extend(limit(node)));
-    found
-}
-
-/// As [`limits_in`], without what is divided or divided by: of `a / limit > 0.9` the comparison
-/// looks at the ratio, and +Inf is above it.
-fn undivided_limits_in(expr: &Expr) -> Vec<(String, usize)> {
-    let (mut open, mut found) = (vec![expr], Vec::new());
-    while let Some(node) = open.pop() {
-        found.extend(limit(node));
-        let divides = matches!(&node.kind, ExprKind::Binary(binary)
-            if matches!(binary.op, BinaryOp::Div | BinaryOp::Mod));
-        if !divides {
-            open.extend(node.children());
-        }
-    }
-    found
-}
-
-/// The limit a node selects, with its place.
-fn limit(node: &Expr) -> Option<(String, usize)> {
-    let name = selected(node)?.selector.metric_name()?;
-    may_be_zero(name).then(|| (name.to_owned(), node.span.start))
+    unguarded(&rule.expr).into_iter().map(finding).collect()
 }
 
 fn never_exposed_metric(rule: &Rule, options: &LintOptions) -> Vec<Finding> {
@@ -281,15 +251,24 @@ fn never_exposed_metric(rule: &Rule, options: &LintOptions) -> Vec<Finding> {
 }
 
 /// Functions that need at least two samples.
-const OF_TWO_SAMPLES: [&str; 6] = ["rate", "increase", "irate", "delta", "idelta", "deriv"];
+const OF_TWO_SAMPLES: [&str; 8] = [
+    "rate",
+    "increase",
+    "irate",
+    "delta",
+    "idelta",
+    "deriv",
+    "predict_linear",
+    "double_exponential_smoothing",
+];
 
 fn short_range(rule: &Rule, options: &LintOptions) -> Vec<Finding> {
     let mut found = Vec::new();
     let shortest = options.scrape_interval * 2;
     rule.expr.walk(&mut |node| {
         let ExprKind::Call(call) = &node.kind else { return };
-        let Some(ExprKind::Matrix(matrix)) = call.args.first().map(|arg| &arg.kind) else { return };
-        let millis = resolve(&matrix.range, QueryTimes::default()).unwrap_or(0);
+        let Some(range) = call.args.first().and_then(range_of) else { return };
+        let millis = resolve(range, QueryTimes::default()).unwrap_or(0);
         let range = Duration::from_millis(u64::try_from(millis).unwrap_or(0));
         if OF_TWO_SAMPLES.contains(&call.func.name) && range < shortest {
             let message = format!(
@@ -302,6 +281,15 @@ fn short_range(rule: &Rule, options: &LintOptions) -> Vec<Finding> {
         }
     });
     found
+}
+
+fn range_of(expr: &Expr) -> Option<&DurationExpr> {
+    match &expr.kind {
+        ExprKind::Matrix(matrix) => Some(&matrix.range),
+        ExprKind::Subquery(subquery) => Some(&subquery.range),
+        ExprKind::Paren(inner) => range_of(inner),
+        _ => None,
+    }
 }
 
 /// A range that lets the window hold fewer series than this is taken for a mistake: a host has
@@ -413,6 +401,9 @@ mod tests {
             (expr(&format!("a / {limit} > 0.9 and sum({limit}) > 0")), ""),
             (expr("rate(a[29s])"), "5:16 short-range"),
             (expr("rate(a[30s])"), ""),
+            (expr("rate((a[5s]))"), "5:16 short-range"),
+            (expr("rate(a[20s:1s])"), "5:16 short-range"),
+            (expr("predict_linear(a[15s], 60)"), "5:26 short-range"),
             (expr("max_over_time(a[15s])"), ""),
             (expr("rate(a[2h])"), ""),
             (expr("rate(a[2h] offset 1h)"), "4:5 range-beyond-window"),
@@ -426,6 +417,20 @@ mod tests {
                 assert_eq!(found(&keys, &[name]), "", "switched off: {keys}");
             }
         }
+    }
+
+    /// What cannot be read is said once, where it stands; the rules around it are linted.
+    #[test]
+    fn a_broken_rule_is_not_linted_and_its_neighbours_are() {
+        let text = "groups:\n- name: g\n  rules:\n  - alert: A\n    expr: rate(a[1s])\n    \
+                    annotations:\n      summary: |\n        one\n        two {{ $x\n  - record: r\n    \
+                    expr: rate(a[1s])\n  - record: s\n    expr: rate(\n";
+        let problems = check(&[("a.yml".to_owned(), text.to_owned())], &options(&[]));
+        let shown: Vec<String> = problems
+            .iter()
+            .map(|p| format!("{}:{} {}", p.line, p.column, p.hint.as_deref().unwrap_or_default()))
+            .collect();
+        assert_eq!(shown, ["9:9 ", "11:16 lint `short-range`", "13:16 "]);
     }
 
     #[test]

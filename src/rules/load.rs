@@ -234,7 +234,9 @@ fn texts(
         if let Some(alert) = templates_of
             && let Err(error) = Template::parse(&format!("__alert_{alert}"), text)
         {
-            let problem = bare(&at, at.node.at, format!("{context}: {what} {name:?}: {error}"));
+            let offset = text.split_inclusive('\n').take(error.line - 1).map(str::len).sum();
+            let place = at.node.position_of(offset);
+            let problem = bare(&at, place, format!("{context}: {what} {name:?}: {error}"));
             at.push(problem);
             return None;
         }

@@ -6,6 +6,7 @@
 //! opens a file or reads a clock.
 
 mod allowed;
+mod divisor;
 mod glob;
 mod lint;
 mod load;

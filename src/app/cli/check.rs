@@ -78,8 +78,12 @@ pub fn rules(args: &CheckRulesArgs, out: &mut Out<'_>) -> u8 {
         }
     }
     problems.extend(rules::check(&texts, &options));
-    let code = report(&problems, &format!("{} rule files", args.files.len()), out);
+    let code = report(&problems, &rule_files(args.files.len()), out);
     if args.strict && !problems.is_empty() { exit::PROBLEMS } else { code }
+}
+
+fn rule_files(count: usize) -> String {
+    if count == 1 { "1 rule file".to_owned() } else { format!("{count} rule files") }
 }
 
 /// The metrics a running instance sees; says which of those the rules read it cannot tell about.

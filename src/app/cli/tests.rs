@@ -256,10 +256,10 @@ fn check_rules_lints_and_lints_can_be_switched_off() {
     let ran = run(&["check", "rules", &file]);
     assert_eq!(ran.code, 0);
     assert!(ran.out.contains("hint: lint `short-range`"), "{}", ran.out);
-    assert_eq!(ran.err, "1 rule files: good, with 2 warnings\n");
+    assert_eq!(ran.err, "1 rule file: good, with 2 warnings\n");
     let off = ["--disable", "short-range", "--disable", "alert-without-summary"];
     let ran = run(&[&["check", "rules", &file], &off[..]].concat());
-    assert_eq!((ran.out.as_str(), ran.err.as_str()), ("", "1 rule files: good\n"));
+    assert_eq!((ran.out.as_str(), ran.err.as_str()), ("", "1 rule file: good\n"));
     assert_eq!(run(&["check", "rules", &file, "--strict"]).code, 2, "warnings fail");
     let allowed = ["--strict", "--allow", "short-range", "--allow", "alert-without-summary"];
     assert_eq!(run(&[&["check", "rules", &file], &allowed[..]].concat()).code, 0);
