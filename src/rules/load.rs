@@ -49,7 +49,9 @@ fn group(at: Cursor<'_, '_>, names: &mut HashSet<String>) -> Option<Group> {
     }
     let interval = fields.optional("interval", read::duration).filter(|d| !d.is_zero());
     let query_offset = fields.optional("query_offset", read::duration);
-    let limit = fields.optional("limit", read::integer::<usize>).filter(|limit| *limit > 0);
+    // As in Prometheus, none is meant by 0 and by anything below.
+    let limit = fields.optional("limit", read::integer::<i64>).filter(|limit| *limit > 0);
+    let limit = limit.and_then(|limit| usize::try_from(limit).ok());
     let context = format!("group {name:?}");
     let labels =
         fields.optional("labels", |at| texts(at, &context, "label", None)).unwrap_or_default();
@@ -348,6 +350,10 @@ mod tests {
     fn absent_keys_have_prometheus_defaults() {
         let group = one_group("groups: [{name: g, interval: 0s, rules: [{alert: A, expr: 1}]}]");
         assert_eq!((group.interval, group.query_offset, group.limit), (None, None, None));
+        for none in [0, -1] {
+            let text = format!("groups: [{{name: g, limit: {none}, rules: []}}]");
+            assert_eq!(one_group(&text).limit, None, "{none}");
+        }
         let RuleKind::Alert(alert) = &group.rules[0].kind else { panic!("an alert") };
         assert_eq!(alert.action, Action::None);
         assert!(alert.for_.is_zero() && alert.keep_firing_for.is_zero());
