@@ -24,6 +24,10 @@ const TOLD_AFTER_REMOVAL: Duration = Duration::from_secs(3600);
 /// Names remembered at most; those of which nothing was heard for the longest go first.
 const MOST_NAMES: usize = 10_000;
 const SIGKILL: u8 = 9;
+/// Podman does not say which signal was sent, and real-time signals have no number here. What ends
+/// within [`UNNAMED_BEFORE_END`] was asked to; `docker stop` waits ten seconds, too.
+const UNNAMED: u8 = 0;
+const UNNAMED_BEFORE_END: Duration = Duration::from_secs(10);
 /// Signals that ask a process to end: HUP and USR1 ask for something else.
 const ENDING: [u8; 4] = [2, 3, SIGKILL, 15];
 
@@ -89,8 +93,8 @@ pub struct Fate {
     pub is_looping: bool,
     /// Starts after ends nobody asked for, newest last.
     restarts: VecDeque<Timestamp>,
-    /// The incarnation and the signal that somebody asked it to end with, since it was started.
-    asked: Option<(ContainerId, u8)>,
+    /// The incarnation and the signal that somebody asked it to end with, since it was started; when.
+    asked: Option<(ContainerId, u8, Timestamp)>,
     /// When the kernel last killed in it since it was started.
     oom_at: Option<Timestamp>,
     heard_at: Timestamp,
@@ -110,14 +114,17 @@ impl Fate {
     }
 
     fn end(&self, id: &ContainerId, at: Timestamp, exit_code: i64, is_flagged: bool) -> End {
-        let asked = self.asked.as_ref().filter(|(who, _)| who == id).map(|(_, signal)| *signal);
+        let asked = self.asked.as_ref().filter(|(who, signal, asked_at)| {
+            who == id && (*signal != UNNAMED || at.since(*asked_at) <= UNNAMED_BEFORE_END)
+        });
+        let asked = asked.map(|(_, signal, _)| *signal);
         let killed_by_kernel = match self.oom_at {
             Some(oom) => at.since(oom) <= OOM_BEFORE_END,
             // The flag of an earlier child's death stays set until the run ends.
             None => is_flagged,
         };
         match asked {
-            Some(SIGKILL) if exit_code == 137 => End::Kill,
+            Some(SIGKILL | UNNAMED) if exit_code == 137 => End::Kill,
             Some(_) => End::Stop,
             None if exit_code == 137 && killed_by_kernel => End::Oom,
             None if exit_code == 0 => End::Exit,
@@ -157,11 +164,14 @@ impl Fates {
                 }
             }
             What::Oom => fate.oom_at = Some(at),
-            What::Kill { signal } if ENDING.contains(signal) => {
+            What::Kill { signal } if ENDING.contains(signal) || *signal == UNNAMED => {
                 // `docker stop` on a deaf process: first the polite signal, then the other.
-                let polite = fate.asked.as_ref().is_some_and(|(who, _)| who == id);
+                let polite = fate
+                    .asked
+                    .as_ref()
+                    .is_some_and(|(who, first, _)| who == id && *first != UNNAMED);
                 if !polite {
-                    fate.asked = Some((id.clone(), *signal));
+                    fate.asked = Some((id.clone(), *signal, at));
                 }
             }
             What::Die { exit_code } => {
@@ -292,6 +302,11 @@ mod tests {
         let deaf = [(0, Start), (1, kill(15)), (4, kill(9)), (4, die(137)), (4, Stop), (5, Start)];
         let deaf = [&deaf[..], &[(5, Restart)]].concat();
         check(&deaf, false, &[End::Stop], "running");
+        // Podman's, without a number, is believed if the end follows.
+        check(&[(0, Start), (9, kill(0)), (9, die(137))], false, &[End::Kill], "kill");
+        check(&[(0, Start), (9, kill(0)), (12, die(0))], false, &[End::Stop], "stop");
+        check(&[(0, Start), (9, kill(0)), (99, die(137))], true, &[End::Oom], "oom");
+        check(&[(0, Start), (9, kill(0)), (99, die(2))], false, &[End::Crash], "crash");
         // HUP is a request to read a file again: what follows is its own doing.
         check(&[(0, Start), (9, kill(1)), (99, die(2))], false, &[End::Crash], "crash");
         check(
