@@ -11,17 +11,22 @@ use super::{Engine, Health};
 use crate::base::{Labels, Now, Timestamp, is_stale};
 use crate::containers::id_in_cgroup;
 use crate::outbox::{self, Container, WireTime};
-use crate::policy::{Evidence, Incident, Service, Symptoms, fit};
+use crate::policy::{Evidence, Incident, Service, Symptoms, Trend, fit};
 use crate::promql::{EvalOptions, ParseOptions, Value, instant, parse};
 use crate::window::{Matcher, Selector, Source, Span, Window};
 
 /// The figures of a container, each a query over the series that match `$$`.
-const FIGURES: [(Figure, &str); 11] = [
+const FIGURES: [(Figure, &str); 12] = [
     (Figure::Limit, "max(container_spec_memory_limit_bytes{$$} > 0)"),
     (Figure::Soft, "max(container_spec_memory_reservation_limit_bytes{$$} > 0)"),
     (Figure::Usage, "max(container_memory_usage_bytes{$$})"),
     (Figure::WorkingSet, "max(container_memory_working_set_bytes{$$})"),
-    (Figure::Slope, "max(deriv(container_memory_working_set_bytes{$$}[3m]))"),
+    (Figure::Unreclaimable, "max(plimsoll_container_memory_unreclaimable_bytes{$$})"),
+    (
+        Figure::Slope,
+        "max(deriv(plimsoll_container_memory_unreclaimable_bytes{$$}[3m])) \
+         or max(deriv(container_memory_working_set_bytes{$$}[3m]))",
+    ),
     (
         Figure::Oom,
         "sum(increase(plimsoll_oom_total{$$}[10m])) \
@@ -40,6 +45,15 @@ const FIGURES: [(Figure, &str); 11] = [
     ),
     (Figure::Started, "max(container_start_time_seconds{$$})"),
 ];
+/// Kills since it was started, where that was within the ten minutes in which a kill counts.
+const KILLED_SINCE: &str = "sum(increase(plimsoll_oom_total{$$}[##s])) \
+                            or sum(increase(container_oom_events_total{$$}[##s]))";
+const KILL_COUNTS: Duration = Duration::from_secs(600);
+/// The limit is near enough to act on the slope of three minutes, and the slope is no noise: so far
+/// ahead, and so much of the limit in those three minutes. Ours.
+const RUSH_SECONDS: f64 = 120.0;
+const RUSH_RATIO: f64 = 0.02;
+const SLOPE_SECONDS: f64 = 180.0;
 /// Whose label `id` tells the incarnation: everything that measures containers has it.
 const MEASURED: &str = "container_memory_working_set_bytes";
 /// How long the container waits for the CPU is told now, and half of the figure's range ago.
@@ -60,6 +74,7 @@ enum Figure {
     Soft,
     Usage,
     WorkingSet,
+    Unreclaimable,
     Slope,
     Oom,
     Throttled,
@@ -70,11 +85,12 @@ enum Figure {
 }
 
 /// Metrics that evidence is made of: kept whenever an action could be asked for.
-pub(super) const EVIDENCE_NAMES: [&str; 14] = [
+pub(super) const EVIDENCE_NAMES: [&str; 15] = [
     "container_spec_memory_limit_bytes",
     "container_spec_memory_reservation_limit_bytes",
     "container_memory_usage_bytes",
     "container_memory_working_set_bytes",
+    "plimsoll_container_memory_unreclaimable_bytes",
     "container_oom_events_total",
     "container_cpu_cfs_throttled_periods_total",
     "container_cpu_cfs_periods_total",
@@ -106,21 +122,75 @@ impl Engine {
             let query = FIGURES.iter().find(|(figure, _)| *figure == wanted)?;
             ask(query.1)
         };
-        let (limit, working_set) = (get(Figure::Limit), get(Figure::WorkingSet));
-        let slope = get(Figure::Slope);
-        let room = limit.zip(working_set).map(|(limit, used)| limit - used);
-        let eta = room.zip(slope.filter(|slope| *slope > 0.0)).map(|(room, slope)| room / slope);
-        let started = get(Figure::Started);
+        let (unreclaimable, started) = (get(Figure::Unreclaimable), get(Figure::Started));
+        let figures = self.figures(incident, &get, (unreclaimable, started), (at, now));
+        let limit = figures.limit_bytes;
         let subject = incident.subject();
         let service = incident.labels.get("service").and_then(|name| self.memory.usage.get(name));
-        let history = self.memory.guards.own_history(&subject, now);
+        let plan = incident.labels.get("plan").and_then(|name| self.setup.policy.plans.get(name));
+        let drifts = plan.zip(limit).is_some_and(|(p, limit)| p.mem_limit_bytes as f64 != limit);
+        let (sample_age, has_ended) = self.sample_age(incident, wall);
+        let waiting = get(Figure::CpuWaiting);
+        // After a start or a gap there is no average, or one of the first moments, which is too low.
+        let in_time = 2 * interval <= WAITING_RANGE;
+        let is_covered = || waiting.is_some() && ask(WAITING_BEFORE).is_some();
+        let starvation_unseen = in_time && ask(WAITING_NOW).is_some() && !is_covered();
+        let name = incident.labels.get("name");
+        let symptoms = Symptoms {
+            unreclaimable_ratio: unreclaimable.zip(limit).map(|(held, limit)| held / limit),
+            leaked_lately: service.is_some_and(|service| service.leaked_lately(wall)),
+            cpu_waiting_ratio: waiting,
+            ..symptoms(&figures, service.map(|service| service.trend(name)))
+        };
+        let container_age = started.map(|at| wall.since(Timestamp::from_seconds(at)));
+        let killed_since = |age| ask(&killed_since(age, interval)?).filter(|kills| *kills > 0.0);
+        let is_young = container_age.filter(|age| *age < KILL_COUNTS);
+        let tenant = incident.labels.get("tenant").unwrap_or_default();
+        let probes_failing = self.probes_fail(tenant, at);
+        Evidence {
+            rushes: rushes(&figures),
+            figures,
+            symptoms,
+            starvation_unseen,
+            started_since_kill: is_young.is_some_and(|age| killed_since(age).is_none()),
+            change_age: service.and_then(|s| s.changed_at(name)).map(|at| wall.since(at)),
+            sample_age,
+            has_ended,
+            interval,
+            container_age,
+            host_pressure: self.is_true(HOST_PRESSURE, at),
+            pressure_unseen: self.is_unseen(HOST_MEMORY),
+            gates_failing: probes_failing || self.gates.fails(tenant, &subject),
+            probes_failing,
+            limit_drift: drifts,
+            needed_bytes: service.and_then(Service::memory_p95),
+            fit: service
+                .zip(plan)
+                .and_then(|(service, plan)| fit(service, &self.setup.policy.plans, &plan.name)),
+        }
+    }
+
+    /// The figures as they are sent along; what no reclaim can free and the start are known already.
+    fn figures(
+        &self,
+        incident: &Incident,
+        get: &dyn Fn(Figure) -> Option<f64>,
+        (unreclaimable, started): (Option<f64>, Option<f64>),
+        (at, now): (Timestamp, Now),
+    ) -> outbox::Evidence {
+        let (limit, working_set) = (get(Figure::Limit), get(Figure::WorkingSet));
+        let slope = get(Figure::Slope);
+        let room = limit.zip(unreclaimable.or(working_set)).map(|(limit, used)| limit - used);
+        let eta = room.zip(slope.filter(|slope| *slope > 0.0)).map(|(room, slope)| room / slope);
+        let subject = incident.subject();
         let label = |name: &str| incident.labels.get(name).map(str::to_owned);
-        let figures = outbox::Evidence {
+        let measured = container(incident).map(|of| self.incarnation(&of, at));
+        outbox::Evidence {
             container: label("name").map(|name| Container {
                 name: Some(name),
                 role: label("role"),
                 started_at: started.map(|at| WireTime(Timestamp::from_seconds(at))),
-                ..selector.as_deref().map(|of| self.incarnation(of, at)).unwrap_or_default()
+                ..measured.unwrap_or_default()
             }),
             limit_bytes: limit,
             soft_bytes: get(Figure::Soft),
@@ -133,39 +203,9 @@ impl Engine {
             throttled_ratio: get(Figure::Throttled),
             cpu_used_cores: get(Figure::CpuUsed),
             cpu_limit_cores: get(Figure::CpuLimit),
-            episodes_7d: Some(self.memory.episodes.count(&subject, wall)),
-            last_action: history.last,
+            episodes_7d: Some(self.memory.episodes.count(&subject, now.wall)),
+            last_action: self.memory.guards.own_history(&subject, now).last,
             ..outbox::Evidence::default()
-        };
-        let plan = incident.labels.get("plan").and_then(|name| self.setup.policy.plans.get(name));
-        let drifts = plan.zip(limit).is_some_and(|(p, limit)| p.mem_limit_bytes as f64 != limit);
-        let (sample_age, has_ended) = self.sample_age(incident, wall);
-        let waiting = get(Figure::CpuWaiting);
-        // After a start or a gap there is no average, or one of the first moments, which is too low.
-        let in_time = 2 * interval <= WAITING_RANGE;
-        let is_covered = || waiting.is_some() && ask(WAITING_BEFORE).is_some();
-        let starvation_unseen = in_time && ask(WAITING_NOW).is_some() && !is_covered();
-        let symptoms = symptoms(&figures, service, waiting);
-        let tenant = incident.labels.get("tenant").unwrap_or_default();
-        let probes_failing = self.probes_fail(tenant, at);
-        Evidence {
-            figures,
-            symptoms,
-            starvation_unseen,
-            change_age: service.and_then(Service::changed_at).map(|at| wall.since(at)),
-            sample_age,
-            has_ended,
-            interval,
-            container_age: started.map(|at| wall.since(Timestamp::from_seconds(at))),
-            host_pressure: self.is_true(HOST_PRESSURE, at),
-            pressure_unseen: self.is_unseen(HOST_MEMORY),
-            gates_failing: probes_failing || self.gates.fails(tenant, &subject),
-            probes_failing,
-            limit_drift: drifts,
-            needed_bytes: service.and_then(Service::memory_p95),
-            fit: service
-                .zip(plan)
-                .and_then(|(service, plan)| fit(service, &self.setup.policy.plans, &plan.name)),
         }
     }
 
@@ -204,33 +244,46 @@ impl Engine {
     }
 
     /// How old the evidence is: of each metric of the container its newest sample, of these the
-    /// oldest. An alert that names no container is as fresh as its round.
+    /// oldest. An alert that names no container is as fresh as its service, and one that names
+    /// neither as its round. A metric that has ended (a quota was taken off) is no evidence any more,
+    /// unless all have.
     ///
     /// Besides, whether none of these series goes on: the container's target has failed, or it is gone.
     /// Then a range may still show what was, but neither its start nor its limits are known.
     fn sample_age(&self, incident: &Incident, wall: Timestamp) -> (Duration, bool) {
-        let Some(name) = incident.labels.get("name") else { return (Duration::ZERO, false) };
+        let Some((label, text)) = subject(incident) else { return (Duration::ZERO, false) };
         let all = Span { after: Timestamp(i64::MIN), upto: Timestamp(i64::MAX) };
         let newest = |metric: &str| {
-            let matchers = vec![Matcher::equal("__name__", metric), Matcher::equal("name", name)];
+            let matchers = vec![Matcher::equal("__name__", metric), Matcher::equal(label, text)];
             let found = self.window.select(&Selector::new(matchers), all);
             let last = found.iter().filter_map(|series| series.samples.last());
             last.map(|last| (last.at, !is_stale(last.value))).max()
         };
         let newest: Vec<_> = EVIDENCE_NAMES.iter().filter_map(|metric| newest(metric)).collect();
-        let oldest = newest.iter().map(|(at, _)| *at).min();
         let has_ended = !newest.is_empty() && newest.iter().all(|(_, goes_on)| !goes_on);
+        let counts = newest.iter().filter(|(_, goes_on)| *goes_on || has_ended);
+        let oldest = counts.map(|(at, _)| *at).min();
         (oldest.map_or(Duration::ZERO, |at| wall.since(at)), has_ended)
     }
 }
 
+/// The query for kills in a container of this age since it was started; `None` while it is too young to
+/// tell: what a kill before the start is told by may come with the first samples after it.
+fn killed_since(age: Duration, interval: Duration) -> Option<String> {
+    let seconds = age.saturating_sub(2 * interval).as_secs();
+    (seconds > 0).then(|| KILLED_SINCE.replace("##", &seconds.to_string()))
+}
+
+/// Whether memory reaches its limit within two minutes, and by more than noise.
+fn rushes(figures: &outbox::Evidence) -> bool {
+    let soon = figures.eta_to_limit_seconds.is_some_and(|eta| eta <= RUSH_SECONDS);
+    let pace = figures.slope_bytes_per_second.zip(figures.limit_bytes);
+    soon && pace.is_some_and(|(slope, limit)| slope * SLOPE_SECONDS >= RUSH_RATIO * limit)
+}
+
 /// What a diagnosis rests on: the figures as shares of their limits, and the last hour.
-fn symptoms(
-    figures: &outbox::Evidence,
-    service: Option<&Service>,
-    cpu_waiting_ratio: Option<f64>,
-) -> Symptoms {
-    let trend = service.map(Service::trend).unwrap_or_default();
+fn symptoms(figures: &outbox::Evidence, trend: Option<Trend>) -> Symptoms {
+    let trend = trend.unwrap_or_default();
     let share = |part: Option<f64>, whole: Option<f64>| part.zip(whole).map(|(p, w)| p / w);
     Symptoms {
         usage_ratio: share(figures.usage_bytes, figures.limit_bytes),
@@ -238,19 +291,25 @@ fn symptoms(
         oom_events: figures.oom_events_10m,
         warm_ratio: share(trend.warm_bytes, figures.limit_bytes),
         growth_per_hour: share(trend.bytes_per_hour, figures.limit_bytes),
+        recent_growth_per_hour: share(trend.recent_bytes_per_hour, figures.limit_bytes),
         traffic_factor: trend.traffic_factor,
         throttled_ratio: figures.throttled_ratio,
         cpu_ratio: share(figures.cpu_used_cores, figures.cpu_limit_cores),
-        cpu_waiting_ratio,
+        ..Symptoms::default()
     }
 }
 
 /// The matchers that find the container an alert is about.
 fn container(incident: &Incident) -> Option<String> {
-    let (label, text) = ["name", "service"]
-        .into_iter()
-        .find_map(|label| Some((label, incident.labels.get(label)?)))?;
+    let (label, text) = subject(incident)?;
     Some(format!("{label}={text:?}"))
+}
+
+/// The label that tells what an alert is about: its container, else its service.
+fn subject(incident: &Incident) -> Option<(&'static str, &str)> {
+    let labels = ["name", "service"].into_iter();
+    let mut found = labels.filter_map(|label| Some((label, incident.labels.get(label)?)));
+    found.find(|(_, text)| !text.is_empty())
 }
 
 /// What a query yields, series by series.
@@ -285,8 +344,9 @@ mod tests {
     #[test]
     fn every_query_parses() {
         let all = FIGURES.iter().map(|(_, query)| *query);
-        for query in all.chain([HOST_PRESSURE, GATES_FAILING, WAITING_NOW, WAITING_BEFORE]) {
-            let text = query.replace("$$", "name=\"a\\\"b\"");
+        let more = [HOST_PRESSURE, GATES_FAILING, WAITING_NOW, WAITING_BEFORE, KILLED_SINCE];
+        for query in all.chain(more) {
+            let text = query.replace("$$", "name=\"a\\\"b\"").replace("##", "60");
             assert!(parse(&text, &ParseOptions::default()).is_ok(), "{text}");
         }
     }

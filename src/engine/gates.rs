@@ -129,7 +129,7 @@ impl Engine {
             })
         });
         let deployed = places.iter().filter_map(|place| {
-            let since = self.memory.usage.get(&place.service)?.changed_at()?;
+            let since = self.memory.usage.get(&place.service)?.changed_at(None)?;
             (now.wall <= since + config.within).then(|| Changed {
                 id: format!("{}@{since}", place.service),
                 service: place.service.clone(),

@@ -11,7 +11,7 @@ use super::texts::Texts;
 use super::view::{AlertingView, GroupView, Health, RuleView};
 use crate::alerts::{Alert, Terms};
 use crate::base::{Labels, LabelsBuilder, METRIC_NAME, Remembered, Timestamp};
-use crate::policy::HoldReason;
+use crate::policy::{Cause, HoldReason, Symptoms, diagnose};
 use crate::promql::ast::{BinaryOp, Expr, ExprKind};
 use crate::promql::{QueryTimes, reach};
 use crate::rules::{Grid, Group, Rule, RuleKind};
@@ -51,6 +51,8 @@ pub(super) struct RuleState {
     pub alerts: BTreeMap<Labels, Alert>,
     /// Why the action each firing alert asks for is held.
     pub held: BTreeMap<Labels, HoldReason>,
+    /// What made memory grow when each firing alert was first looked into.
+    pub causes: BTreeMap<Labels, Cause>,
     /// The series its last evaluation wrote, in order.
     pub written: Vec<SeriesId>,
     /// The labels of a record, by those of the result they were made of.
@@ -83,6 +85,16 @@ impl RuleState {
         self.series_fetched = evaluated.series_fetched;
         let found = evaluated.series_fetched > 0 || !evaluated.vector.is_empty();
         self.silence.note(found || !self.needs_series, monotonic)
+    }
+
+    /// While an alert fires, what first made memory grow stays its cause: a hold that lifts after the
+    /// growth has ended, or a surge that stays, must not turn one into the other.
+    pub fn hold_to_cause(&mut self, labels: &Labels, symptoms: &mut Symptoms) {
+        let cause = diagnose(symptoms);
+        if matches!(cause, Cause::Leak | Cause::Traffic) {
+            self.causes.entry(labels.clone()).or_insert(cause);
+        }
+        symptoms.earlier = self.causes.get(labels).copied();
     }
 
     /// The labels under which a recording rule writes a series of its result.

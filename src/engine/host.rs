@@ -23,24 +23,39 @@ const TENANTS_NAMED: usize = 20;
 /// Tenants with a container on this host.
 const TENANTS: &str = "count(count by (tenant) (container_memory_working_set_bytes{tenant!=\"\"}))";
 
-/// What is observed of each service, as queries by `service`.
-const OBSERVED: [(Observed, &str); 7] = [
-    (Observed::WorkingSet, "max by (service) (container_memory_working_set_bytes{service!=\"\"})"),
-    (Observed::Limit, "max by (service) (container_spec_memory_limit_bytes{service!=\"\"} > 0)"),
+/// What is observed, as queries by `service`, and by `name` where its containers are told apart. Where
+/// scrapes are a minute apart or more, a short range holds too few samples, and a longer one stands in.
+const OBSERVED: [(Observed, &str); 8] = [
+    (
+        Observed::WorkingSet,
+        "max by (service, name) (container_memory_working_set_bytes{service!=\"\"})",
+    ),
+    (
+        Observed::Unreclaimable,
+        "max by (service, name) (plimsoll_container_memory_unreclaimable_bytes{service!=\"\"})",
+    ),
+    (
+        Observed::Limit,
+        "max by (service, name) (container_spec_memory_limit_bytes{service!=\"\"} > 0)",
+    ),
     (
         Observed::Cpu,
-        "sum by (service) (rate(container_cpu_usage_seconds_total{service!=\"\"}[2m]))",
+        "sum by (service) (rate(container_cpu_usage_seconds_total{service!=\"\"}[2m]) \
+         or rate(container_cpu_usage_seconds_total{service!=\"\"}[5m]))",
     ),
     (
         Observed::Throttled,
-        "sum by (service) (rate(container_cpu_cfs_throttled_seconds_total{service!=\"\"}[2m]))",
+        "sum by (service) (rate(container_cpu_cfs_throttled_seconds_total{service!=\"\"}[2m]) \
+         or rate(container_cpu_cfs_throttled_seconds_total{service!=\"\"}[5m]))",
     ),
     (
         Observed::Oom,
-        "sum by (service) (increase(plimsoll_oom_total{service!=\"\"}[1m])) > 0 \
-         or sum by (service) (increase(container_oom_events_total{service!=\"\"}[1m])) > 0",
+        "sum by (service, name) (increase(plimsoll_oom_total{service!=\"\"}[1m]) \
+         or increase(plimsoll_oom_total{service!=\"\"}[3m])) > 0 \
+         or sum by (service, name) (increase(container_oom_events_total{service!=\"\"}[1m]) \
+         or increase(container_oom_events_total{service!=\"\"}[3m])) > 0",
     ),
-    (Observed::Started, "max by (service) (container_start_time_seconds{service!=\"\"})"),
+    (Observed::Started, "max by (service, name) (container_start_time_seconds{service!=\"\"})"),
     // A recording rule of this name, if somebody wrote one, tells the load of a service.
     (Observed::Requests, "sum by (service) (service:requests:rate5m)"),
 ];
@@ -48,6 +63,7 @@ const OBSERVED: [(Observed, &str); 7] = [
 #[derive(Clone, Copy)]
 enum Observed {
     WorkingSet,
+    Unreclaimable,
     Limit,
     Cpu,
     Throttled,
@@ -77,38 +93,36 @@ impl Engine {
                 let Some(service) = labels.get("service") else { continue };
                 let seen = all.entry(service.to_owned()).or_default();
                 match what {
-                    Observed::WorkingSet => seen.working_set_bytes = Some(value),
-                    Observed::Limit => seen.limit_bytes = Some(value),
                     Observed::Cpu => seen.cpu_cores = Some(value),
                     Observed::Throttled => seen.throttled_cores = Some(value),
-                    Observed::Oom => seen.oom_kills = value,
-                    Observed::Started => seen.started_at = Some(Timestamp::from_seconds(value)),
                     Observed::Requests => seen.requests = Some(value),
+                    of_container => {
+                        let name = labels.get("name").unwrap_or_default();
+                        note(seen, name, (of_container, value));
+                    }
                 }
             }
         }
-        for (labels, hash) in self.incarnations(at) {
-            if let Some(seen) = all.get_mut(&labels) {
-                seen.incarnation = Some(hash);
-            }
-        }
+        self.identify(at, &mut all);
         all
     }
 
-    /// What each service runs in: container, image and limit. Another one is a deploy.
-    fn incarnations(&self, at: Timestamp) -> BTreeMap<String, u64> {
+    /// What each container runs as: its id, image and limit. Another one is a deploy.
+    fn identify(&self, at: Timestamp, all: &mut BTreeMap<String, Observation>) {
         const QUERY: &str = "container_spec_memory_limit_bytes{service!=\"\"}";
-        let mut all = BTreeMap::new();
         for (labels, limit) in vector(QUERY, &self.window, at, &self.setup.eval) {
-            let Some(service) = labels.get("service") else { continue };
-            let parts = ["id", "image"].map(|name| (name, labels.get(name).unwrap_or_default()));
+            let part = |name| labels.get(name).unwrap_or_default();
+            let seen = all.get_mut(part("service"));
+            let seen = seen.and_then(|seen| seen.containers.get_mut(part("name")));
+            let Some(seen) = seen else { continue };
             let limit = limit.to_string();
-            let hash =
-                fingerprint(&Labels::from_pairs(parts.into_iter().chain([("limit", &*limit)])));
-            // Of several containers of a service, any change is a change.
-            all.entry(service.to_owned()).and_modify(|all| *all ^= hash).or_insert(hash);
+            let parts = [("id", part("id")), ("image", part("image")), ("limit", &*limit)];
+            let hash = fingerprint(&Labels::from_pairs(parts));
+            // In the minutes in which the old one is still shown there are two.
+            seen.incarnation = Some(seen.incarnation.unwrap_or_default() ^ hash);
+            let image = Labels::from_pairs([("image", part("image"))]);
+            seen.image = (!part("image").is_empty()).then(|| fingerprint(&image));
         }
-        all
     }
 
     /// Looks for a host-wide incident, before anything is decided about single tenants.
@@ -202,6 +216,30 @@ impl Engine {
             inactive: self.setup.identity.as_ref().and_then(|identity| identity.inactive(tenant)),
             opted_in: self.consent(tenant),
         }
+    }
+}
+
+/// Notes a figure of one container, and what it is to its service. Its working set comes first: without
+/// it there is no container.
+fn note(seen: &mut Observation, name: &str, (what, value): (Observed, f64)) {
+    let most = |all: Option<f64>| Some(all.unwrap_or(value).max(value));
+    match what {
+        Observed::WorkingSet => {
+            seen.working_set_bytes = most(seen.working_set_bytes);
+            seen.containers.entry(name.to_owned()).or_default().held_bytes = Some(value);
+            return;
+        }
+        Observed::Limit => seen.limit_bytes = most(seen.limit_bytes),
+        Observed::Oom => seen.oom_kills += value,
+        _ => {}
+    }
+    let Some(container) = seen.containers.get_mut(name) else { return };
+    match what {
+        Observed::Unreclaimable => container.held_bytes = Some(value),
+        Observed::Limit => container.limit_bytes = Some(value),
+        Observed::Oom => container.killed = true,
+        Observed::Started => container.started_at = Some(Timestamp::from_seconds(value)),
+        _ => {}
     }
 }
 

@@ -11,7 +11,7 @@ use super::Engine;
 use super::blame::named;
 use super::fact::{Fact, Judged};
 use crate::alerts::{Alert, AlertState};
-use crate::base::{DeliveryId, Now, Timestamp, fingerprint};
+use crate::base::{DeliveryId, Labels, Now, Timestamp, fingerprint};
 use crate::outbox::{ActionKind, ActionMode, Draft, dedup_key};
 use crate::policy::{
     Case, Decision, Evidence, History, HoldReason, Incident, Proposal, decide, diagnose,
@@ -55,7 +55,8 @@ impl Engine {
                 self.note_judged((group, rule), &incident);
                 continue;
             }
-            let evidence = self.evidence(&incident, self.groups[group].interval, at, now);
+            let mut evidence = self.evidence(&incident, self.groups[group].interval, at, now);
+            self.groups[group].rules[rule].hold_to_cause(&incident.labels, &mut evidence.symptoms);
             let circumstances = self.circumstances(now, &incident);
             let (incident, evidence) = (&incident, &evidence);
             let case =
@@ -65,9 +66,11 @@ impl Engine {
         }
         let state = &mut self.groups[group].rules[rule];
         let alerts = &state.alerts;
-        state.held.retain(|labels, _| {
+        let fires = |labels: &Labels| {
             alerts.get(labels).is_some_and(|alert| alert.state == AlertState::Firing)
-        });
+        };
+        state.held.retain(|labels, _| fires(labels));
+        state.causes.retain(|labels, _| fires(labels));
     }
 
     fn history(&self, incident: &Incident, now: Now) -> History {

@@ -288,7 +288,7 @@ fn tell(fact: &Fact) -> Option<String> {
 
 const HIGH: &str = "groups: [{name: g, rules: [{alert: High, expr: 'max by (name, service, \
                     tenant, plan, role) (container_memory_working_set_bytes) > 90', for: 10s, \
-                    labels: {action: decide}}]}]";
+                    labels: {action: restart}}]}]";
 
 fn memory(name: &str, bytes: u32) -> String {
     format!(
@@ -306,9 +306,9 @@ fn what_must_not_act_says_why() {
     );
     let observe = PolicyConfig { mode: Mode::Observe, ..acting() };
     for (page, policy, want) in [
-        (memory("stranger", 95), acting(), "held decide: role_forbids"),
+        (memory("stranger", 95), acting(), "held restart: role_forbids"),
         (memory("acme-web", 95), observe, "held restart: observe"),
-        (stale, acting(), "held decide: stale_evidence"),
+        (stale, acting(), "held restart: stale_evidence"),
     ] {
         let mut world = World::new(HIGH, policy);
         let told: Vec<String> = (0..4).flat_map(|_| world.slot(Some(&page))).collect();

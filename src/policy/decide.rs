@@ -10,7 +10,7 @@ use super::config::{Mode, PolicyConfig};
 use super::diagnose::{Cause, diagnose};
 use super::hold::HoldReason;
 use super::incident::{Case, Proposal};
-use super::ladder::{Choice, choose, fits, often_enough};
+use super::ladder::{Choice, choose, fits, is_unproven, often_enough, present_plan_fits};
 use crate::base::Now;
 use crate::outbox::{Action, ActionKind, ActionMode, WireTime};
 use crate::rules::Action as Asked;
@@ -138,6 +138,8 @@ fn guarded(proposal: &Proposal, case: &Case<'_>, config: &PolicyConfig) -> Optio
         (touches && unseen && !alone, HoldReason::MissingEvidence),
         (restarts && evidence.gates_failing, HoldReason::GatesFailing),
         (nudges && !often_enough(case, config), HoldReason::TooFewEpisodes),
+        (nudges && present_plan_fits(case), HoldReason::PresentPlanFits),
+        (is_unproven(case, kind), HoldReason::MissingEvidence),
         (nudges && !next_plan_fits(proposal, case, config), HoldReason::NextPlanTooSmall),
     ])
 }

@@ -5,7 +5,7 @@
 //! that starves below its quota is a victim. A pure function of figures; where they do not suffice
 //! it says [`Cause::Unclear`] and guesses nothing.
 
-/// Working set per limit from which memory is the trouble (document A §2.4; inclusive).
+/// Memory held per limit from which memory is the trouble (document A §2.4; inclusive).
 const MEMORY_RATIO: f64 = 0.9;
 /// Share of throttled periods above which the CPU is (kubernetes-mixin's 25 %).
 const THROTTLED_RATIO: f64 = 0.25;
@@ -16,9 +16,12 @@ const STARVED_RATIO: f64 = 0.25;
 /// Level after warm-up, per limit, from which the limit is too small for the program alone. Ours.
 const FULL_FROM_THE_START: f64 = 0.8;
 /// Growth per hour, per limit, below which a level is flat. Ours.
-const FLAT_PER_HOUR: f64 = 0.05;
+pub(super) const FLAT_PER_HOUR: f64 = 0.05;
+/// Kills in ten minutes from which the kernel has killed more than once; counts are extrapolated, so
+/// that one may be a little more than 1.
+const KILLED_AGAIN: f64 = 1.5;
 /// Growth of the requests, as a factor, from which they explain growing memory. Ours.
-const TRAFFIC_FACTOR: f64 = 1.5;
+pub(super) const TRAFFIC_FACTOR: f64 = 1.5;
 
 /// The figures a diagnosis rests on. What is not known is `None`.
 #[derive(Clone, Copy, PartialEq, Debug, Default)]
@@ -27,20 +30,53 @@ pub struct Symptoms {
     pub usage_ratio: Option<f64>,
     /// Working set per limit.
     pub working_set_ratio: Option<f64>,
+    /// Memory that no reclaim can free, per limit, where somebody measures it: page cache that was
+    /// read twice is part of the working set and goes when room is needed.
+    pub unreclaimable_ratio: Option<f64>,
     /// Out-of-memory kills in the last ten minutes.
     pub oom_events: Option<f64>,
-    /// Working set per limit when the program had warmed up.
+    /// Memory held per limit when the program had warmed up.
     pub warm_ratio: Option<f64>,
-    /// Growth of the working set per hour, per limit.
+    /// Growth of the memory held per hour, per limit, since its start or the last kill and at most
+    /// over an hour.
     pub growth_per_hour: Option<f64>,
-    /// Requests now per requests an hour ago.
+    /// The same over the last twenty minutes.
+    pub recent_growth_per_hour: Option<f64>,
+    /// Requests now per requests while memory last stood still.
     pub traffic_factor: Option<f64>,
+    /// The service was seen to leak within a week.
+    pub leaked_lately: bool,
+    /// What made memory grow when this episode was first looked into: a plateau later on does not
+    /// change that.
+    pub earlier: Option<Cause>,
     /// Share of CFS periods in which it was throttled.
     pub throttled_ratio: Option<f64>,
     /// CPU used per quota.
     pub cpu_ratio: Option<f64>,
     /// Share of the time in which a task waited for the CPU (PSI `some`).
     pub cpu_waiting_ratio: Option<f64>,
+}
+
+impl Symptoms {
+    /// Memory held per limit: what no reclaim can free where that is known, else the working set.
+    pub fn held_ratio(&self) -> Option<f64> {
+        self.unreclaimable_ratio.or(self.working_set_ratio).filter(|ratio| !ratio.is_nan())
+    }
+
+    /// Whether so much memory is held that it is the trouble.
+    pub fn is_full(&self) -> bool {
+        self.held_ratio().is_some_and(|ratio| ratio >= MEMORY_RATIO)
+    }
+
+    /// Whether the kernel has killed more than once lately.
+    pub fn is_killed_again(&self) -> bool {
+        self.oom_events.is_some_and(|kills| kills >= KILLED_AGAIN)
+    }
+
+    /// Whether memory is known to have stood still lately.
+    pub fn is_flat(&self) -> bool {
+        self.recent_growth_per_hour.is_some_and(|growth| growth < FLAT_PER_HOUR)
+    }
 }
 
 /// What is wrong.
@@ -91,13 +127,14 @@ impl Cause {
 /// The cause behind the symptoms. Memory comes first: it kills, throttling only slows.
 pub fn diagnose(symptoms: &Symptoms) -> Cause {
     let reaches = |value: Option<f64>, limit: f64| value.is_some_and(|value| value >= limit);
-    if reaches(symptoms.working_set_ratio, MEMORY_RATIO) || reaches(symptoms.oom_events, 1.0) {
+    if symptoms.is_full() || reaches(symptoms.oom_events, 1.0) {
         return memory(symptoms);
     }
     if symptoms.throttled_ratio.is_some_and(|ratio| ratio > THROTTLED_RATIO) {
         return match symptoms.cpu_ratio {
             Some(used) if used < SATURATED_RATIO => Cause::CpuBurst,
-            Some(_) | None => Cause::CpuSaturation,
+            Some(_) => Cause::CpuSaturation,
+            None => Cause::Unclear,
         };
     }
     if reaches(symptoms.cpu_waiting_ratio, STARVED_RATIO) {
@@ -110,13 +147,19 @@ pub fn diagnose(symptoms: &Symptoms) -> Cause {
 }
 
 fn memory(symptoms: &Symptoms) -> Cause {
-    let flat = symptoms.growth_per_hour.map(|growth| growth < FLAT_PER_HOUR);
-    let full = symptoms.warm_ratio.map(|ratio| ratio >= FULL_FROM_THE_START);
+    if let Some(earlier) = symptoms.earlier {
+        return earlier;
+    }
+    let grows = |growth: Option<f64>| growth.map(|growth| growth >= FLAT_PER_HOUR);
+    let (hour, lately) = (grows(symptoms.growth_per_hour), grows(symptoms.recent_growth_per_hour));
+    let full = symptoms.warm_ratio.is_some_and(|ratio| ratio >= FULL_FROM_THE_START);
     let busier = symptoms.traffic_factor.is_some_and(|factor| factor >= TRAFFIC_FACTOR);
-    match (full, flat) {
-        (Some(true), Some(true)) => Cause::Undersized,
-        (_, Some(false)) if busier => Cause::Traffic,
-        (_, Some(false)) => Cause::Leak,
+    match (hour, lately) {
+        // A leak rises in both; after a step or a surge that stays, one of them is flat.
+        (Some(true), Some(true)) if busier => Cause::Traffic,
+        (Some(true), Some(true)) => Cause::Leak,
+        (Some(_), Some(_)) if full => Cause::Undersized,
+        (None, _) | (_, None) if symptoms.leaked_lately => Cause::Leak,
         _ => Cause::MemoryUnclear,
     }
 }
@@ -137,19 +180,33 @@ mod tests {
             working_set_ratio: Some(0.9),
             warm_ratio: Some(0.4),
             growth_per_hour: Some(0.3),
+            recent_growth_per_hour: Some(0.3),
             ..Symptoms::default()
         };
         check(Cause::Leak, full);
         check(Cause::Leak, Symptoms { traffic_factor: Some(1.4), ..full });
         check(Cause::Traffic, Symptoms { traffic_factor: Some(1.5), ..full });
-        let flat = Symptoms { growth_per_hour: Some(0.049), ..full };
-        check(Cause::MemoryUnclear, flat);
-        check(Cause::Undersized, Symptoms { warm_ratio: Some(0.8), ..flat });
+        let step = Symptoms { growth_per_hour: Some(0.049), ..full };
+        let plateau = Symptoms { recent_growth_per_hour: Some(0.049), ..full };
+        for flat in [step, plateau, Symptoms { growth_per_hour: Some(0.049), ..plateau }] {
+            check(Cause::MemoryUnclear, flat);
+            check(Cause::MemoryUnclear, Symptoms { leaked_lately: true, ..flat });
+            check(Cause::Undersized, Symptoms { warm_ratio: Some(0.8), ..flat });
+            check(Cause::Traffic, Symptoms { earlier: Some(Cause::Traffic), ..flat });
+        }
+        assert!(plateau.is_flat() && !step.is_flat());
         check(Cause::Leak, Symptoms { warm_ratio: Some(0.8), ..full });
-        check(Cause::MemoryUnclear, Symptoms { growth_per_hour: None, ..full });
+        let unknown = Symptoms { growth_per_hour: None, recent_growth_per_hour: None, ..full };
+        check(Cause::MemoryUnclear, unknown);
+        check(Cause::Leak, Symptoms { leaked_lately: true, ..unknown });
+        assert!(!unknown.is_flat());
         check(Cause::PageCache, Symptoms { working_set_ratio: Some(0.899), ..full });
+        check(Cause::PageCache, Symptoms { unreclaimable_ratio: Some(0.899), ..full });
+        check(Cause::Leak, Symptoms { unreclaimable_ratio: Some(0.9), ..full });
         let killed = Symptoms { oom_events: Some(1.0), ..Symptoms::default() };
         check(Cause::MemoryUnclear, killed);
+        assert!(!killed.is_killed_again() && !killed.is_full());
+        assert!(Symptoms { oom_events: Some(2.0), ..killed }.is_killed_again());
         check(Cause::Unclear, Symptoms { usage_ratio: Some(0.99), ..Symptoms::default() });
         check(
             Cause::Unclear,
@@ -166,7 +223,7 @@ mod tests {
             ..Symptoms::default()
         };
         check(Cause::CpuSaturation, throttled);
-        check(Cause::CpuSaturation, Symptoms { cpu_ratio: None, ..throttled });
+        check(Cause::Unclear, Symptoms { cpu_ratio: None, ..throttled });
         check(Cause::CpuBurst, Symptoms { cpu_ratio: Some(0.79), ..throttled });
         check(Cause::CpuStarvation, Symptoms { throttled_ratio: Some(0.25), ..throttled });
         check(Cause::CpuStarvation, Symptoms { throttled_ratio: None, ..throttled });

@@ -42,6 +42,8 @@ pub enum HoldReason {
     RecentChange,
     /// What fills the memory is page cache, which the kernel takes back by itself.
     PageCache,
+    /// The kernel killed, and that was all: memory is far from its limit again.
+    Recovered,
     /// Asked for already in this episode.
     AlreadyAsked,
     /// The last one was too recent.
@@ -62,12 +64,14 @@ pub enum HoldReason {
     TooFewEpisodes,
     /// What the tenant needs does not fit the next plan either.
     NextPlanTooSmall,
+    /// The present plan, or a smaller one, would have fitted the demand of the last weeks.
+    PresentPlanFits,
     /// Decided and recorded, but the mode is `observe`.
     Observe,
 }
 
 /// Each reason, its stable name, and what lifts it.
-const TABLE: [(HoldReason, &str, &str); 29] = [
+const TABLE: [(HoldReason, &str, &str); 31] = [
     (HoldReason::NoneAsked, "none_asked", "a rule label `action` that asks for something"),
     (HoldReason::AlertUnknown, "alert_unknown", "the alert's inputs coming back"),
     (HoldReason::StaleEvidence, "stale_evidence", "a fresh sample of the container"),
@@ -94,6 +98,7 @@ const TABLE: [(HoldReason, &str, &str); 29] = [
     (HoldReason::StartGrace, "start_grace", "the container growing older than the start grace"),
     (HoldReason::RecentChange, "recent_change", "the change growing older"),
     (HoldReason::PageCache, "page_cache", "memory that cannot be reclaimed"),
+    (HoldReason::Recovered, "recovered", "another kill, or memory that fills up again"),
     (HoldReason::AlreadyAsked, "already_asked", "a new episode"),
     (HoldReason::CoolDown, "cool_down", "the end of the cool-down"),
     (HoldReason::TenantBudget, "tenant_budget", "a restart of today growing older than a day"),
@@ -104,6 +109,7 @@ const TABLE: [(HoldReason, &str, &str); 29] = [
     (HoldReason::GatesFailing, "gates_failing", "health, login and API passing again"),
     (HoldReason::TooFewEpisodes, "too_few_episodes", "more episodes within seven days"),
     (HoldReason::NextPlanTooSmall, "next_plan_too_small", "a plan that fits"),
+    (HoldReason::PresentPlanFits, "present_plan_fits", "more of the time with more demand"),
     (HoldReason::Observe, "observe", "mode `notify` or `act`"),
 ];
 

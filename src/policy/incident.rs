@@ -80,6 +80,10 @@ pub struct Evidence {
     pub container_age: Option<Duration>,
     /// The figures a diagnosis rests on.
     pub symptoms: Symptoms,
+    /// At the pace of the last minutes memory reaches its limit within two minutes.
+    pub rushes: bool,
+    /// The kernel has not killed in it since it was started last.
+    pub started_since_kill: bool,
     /// It is told how long the container waits for the CPU, but not yet for long enough to say
     /// whether it starves.
     pub starvation_unseen: bool,

@@ -2,7 +2,8 @@
 //!
 //! The rungs are restart, nudge, human. A rung that is spent passes on to the next: restarts that
 //! did no good, or used the tenant's budget up, are not repeated for ever, and whatever cannot be
-//! solved by a machine reaches a person.
+//! solved by a machine reaches a person. Nor is restarted what a restart would not help: memory
+//! that is full and stands still, or limits that are not the plan's.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +14,7 @@ use super::diagnose::{Cause, diagnose};
 use super::fit::{Direction, Fit};
 use super::history::is_failure;
 use super::hold::HoldReason;
-use super::incident::{Case, Incident};
+use super::incident::{Case, Evidence, Incident};
 use super::plan::Plan;
 use super::tenant::{SHARED_ROLE, Tenancy};
 use crate::outbox::ActionKind;
@@ -26,6 +27,9 @@ const FIT_RATIO: f64 = 0.9;
 
 /// A comparison of plans counts from this confidence on: two and a half hours. Ours.
 const FIT_CONFIDENCE: f64 = 0.1;
+
+const DRIFT: &str =
+    "its limits are not its plan's; redeploy with the plan's before offering another";
 
 /// What to ask for.
 #[derive(Clone, PartialEq, Debug)]
@@ -75,6 +79,9 @@ fn climb(case: &Case<'_>, config: &PolicyConfig, cause: Cause) -> Chosen {
         return Err(HoldReason::RoleForbids);
     }
     if case.incident.asks == Asked::Decide {
+        if let Some(reason) = spared(case, cause) {
+            return Err(reason);
+        }
         let asked = history.asked.get(&case.incident.dedup_key(ActionKind::Restart));
         if let Some(Some(result)) = asked
             && is_failure(result)
@@ -92,11 +99,55 @@ fn climb(case: &Case<'_>, config: &PolicyConfig, cause: Cause) -> Chosen {
         if history.tenant_restarts_day >= limits.restarts_per_tenant_day {
             return next_rung(case, config, cause, "the tenant's restarts of today are used up");
         }
+        if let Some(why) = useless(case, cause) {
+            return next_rung(case, config, cause, why);
+        }
     }
     let incident = case.incident;
     let params = [("service", incident.label("service")), ("name", incident.label("name"))];
     let params = texts(params.into_iter().filter(|(_, text)| !text.is_empty()));
     Ok(Choice { kind: ActionKind::Restart, params })
+}
+
+/// Why a restart would come too late, or hit the wrong one.
+fn spared(case: &Case<'_>, cause: Cause) -> Option<HoldReason> {
+    let Evidence { symptoms, started_since_kill, host_pressure, .. } = case.evidence;
+    if symptoms.held_ratio().is_none() {
+        // Without a limit of its own it is the host's memory that was used up.
+        return Some(match host_pressure {
+            true => HoldReason::HostPressure,
+            false => HoldReason::MissingEvidence,
+        });
+    }
+    let is_cured = cause != Cause::Leak || *started_since_kill;
+    let is_over = !symptoms.is_full() && !symptoms.is_killed_again() && is_cured;
+    is_over.then_some(HoldReason::Recovered)
+}
+
+/// Why a restart would not help, as far as the figures tell.
+fn useless(case: &Case<'_>, cause: Cause) -> Option<&'static str> {
+    let Evidence { symptoms, limit_drift, .. } = case.evidence;
+    let settled = symptoms.is_flat() || symptoms.is_killed_again();
+    if cause != Cause::MemoryUnclear || !settled {
+        return None;
+    }
+    if *limit_drift {
+        return Some(DRIFT);
+    }
+    // What is killed again and again does grow, faster than a slope shows.
+    (!symptoms.is_killed_again()).then_some("memory is full and does not grow")
+}
+
+/// Whether nobody knows yet where memory is going.
+pub(super) fn is_unproven(case: &Case<'_>, kind: ActionKind) -> bool {
+    let Evidence { symptoms, rushes, needed_bytes, .. } = case.evidence;
+    let unclear = diagnose(symptoms) == Cause::MemoryUnclear && !symptoms.is_flat();
+    match (kind, case.incident.asks) {
+        (ActionKind::Nudge, Asked::Nudge) => unclear || needed_bytes.is_none(),
+        (ActionKind::Nudge, _) => needed_bytes.is_none(),
+        (ActionKind::Restart, Asked::Decide) => unclear && !symptoms.is_killed_again() && !rushes,
+        _ => false,
+    }
 }
 
 /// Nudge if that is due and fair, else a human. A leak is not cured by a bigger plan.
@@ -111,14 +162,20 @@ fn next_rung(case: &Case<'_>, config: &PolicyConfig, cause: Cause, why: &str) ->
         attributable(case.incident).is_ok() && !case.incident.label("tenant").is_empty();
     let pressed = case.evidence.host_pressure || case.evidence.pressure_unseen;
     let pressed = pressed && config.tenancy.owner().is_none();
-    let fair = cause != Cause::Leak && !pressed && agreed && nudgeable;
-    if fair && !nudged && often_enough(case, config) {
+    let drifts = case.evidence.limit_drift && cause != Cause::Leak;
+    let fair = !is_leak(case, cause) && !drifts && !pressed && agreed && nudgeable;
+    if fair && !nudged && often_enough(case, config) && !present_plan_fits(case) {
         let next = config.plans.next(case.incident.label("plan"));
         if next.is_some_and(|next| fits(case, next)) {
             return nudge(case, config);
         }
     }
     let mut params = texts([("escalation", "human"), ("why", why), ("cause", cause.name())]);
+    if drifts {
+        let variable = format!("plan_limits.{}", case.incident.label("plan"));
+        params.insert("variable".to_owned(), Value::from(variable));
+        params.insert("why".to_owned(), Value::from(DRIFT));
+    }
     let service = case.incident.label("service");
     params.insert("service".to_owned(), Value::from(service));
     Ok(Choice { kind: ActionKind::Advise, params })
@@ -127,6 +184,10 @@ fn next_rung(case: &Case<'_>, config: &PolicyConfig, cause: Cause, why: &str) ->
 /// A nudge as far as the cause allows one.
 fn nudge_for(case: &Case<'_>, config: &PolicyConfig, cause: Cause) -> Chosen {
     match cause {
+        _ if is_leak(case, cause) => {
+            next_rung(case, config, cause, "it leaks; a bigger plan only takes longer to fill")
+        }
+        Cause::Unclear => Err(HoldReason::MissingEvidence),
         Cause::PageCache => Err(HoldReason::PageCache),
         // Where the whole host is the tenant's, the neighbours are its own.
         Cause::CpuStarvation if config.tenancy.owner().is_none() => Err(HoldReason::Neighbour),
@@ -149,8 +210,7 @@ fn nudge(case: &Case<'_>, config: &PolicyConfig) -> Chosen {
     }
     let plan = config.plans.get(incident.label("plan")).ok_or(HoldReason::MissingEvidence)?;
     if evidence.limit_drift {
-        let why = "its limits are not its plan's; redeploy with the plan's before offering another";
-        return Ok(advice(&format!("plan_limits.{}", plan.name), why));
+        return Ok(advice(&format!("plan_limits.{}", plan.name), DRIFT));
     }
     let throttled = diagnose(&evidence.symptoms) == Cause::CpuSaturation;
     let floor = config.limits.plan_floor_bytes;
@@ -183,10 +243,22 @@ pub(super) fn often_enough(case: &Case<'_>, config: &PolicyConfig) -> bool {
     case.evidence.figures.episodes_7d.unwrap_or(0) >= config.limits.nudge_episodes
 }
 
-/// Whether what the tenant needs fits a plan.
+/// Whether what the tenant needs is known and fits a plan.
 pub(super) fn fits(case: &Case<'_>, next: &Plan) -> bool {
-    let needed = case.evidence.needed_bytes.unwrap_or(0.0);
-    needed < FIT_RATIO * next.mem_limit_bytes as f64
+    let fits = |needed| needed < FIT_RATIO * next.mem_limit_bytes as f64;
+    case.evidence.needed_bytes.is_some_and(fits)
+}
+
+/// Whether the present plan, or a smaller one, would have fitted the demand of the last weeks.
+pub(super) fn present_plan_fits(case: &Case<'_>) -> bool {
+    let enough = |fit: &&Fit| fit.confidence >= FIT_CONFIDENCE;
+    let fit = case.evidence.fit.as_ref().filter(enough);
+    fit.is_some_and(|fit| matches!(fit.direction, Direction::Stay | Direction::Down))
+}
+
+/// Whether it is memory that leaks, or of a service that leaked a few days ago.
+fn is_leak(case: &Case<'_>, cause: Cause) -> bool {
+    cause == Cause::Leak || cause.is_memory() && case.evidence.symptoms.leaked_lately
 }
 
 fn raise_the_floor(plan: &Plan, floor: u64) -> Choice {

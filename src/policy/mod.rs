@@ -28,6 +28,7 @@ mod receipts;
 mod register;
 mod standing;
 mod tenant;
+mod trail;
 mod usage;
 mod verify;
 
@@ -56,7 +57,8 @@ pub use receipts::Receipts;
 pub use register::{Tenant, TenantState, Tenants};
 pub use standing::{Load, Standing, standing};
 pub use tenant::{Identity, Tenancy, TenantRule};
-pub use usage::{Observation, Service, Trend, Usage};
+pub use trail::{Seen as ContainerSeen, Trend};
+pub use usage::{Observation, Service, Usage};
 pub use verify::{GateSeen, Outcome, Request, Seen, Underway, Verdict, Verifier, VerifyConfig};
 
 use crate::base::{Labels, METRIC_NAME};

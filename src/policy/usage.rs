@@ -1,18 +1,19 @@
-//! What each service has used: the last hour in points, the last weeks in histograms.
+//! What each service has used: the last weeks in histograms, the last hour of each of its containers
+//! in points ([`super::trail`]).
 //!
-//! The window in memory is minutes long; a nudge needs weeks, and telling a leak from a plan that is
-//! too small needs to know where the program stood after its start. What is seen is *censored*: a
+//! The window in memory is minutes long; a nudge needs weeks. What is seen is *censored*: a
 //! service never uses more than its limit. So demand, not use, is what the histograms hold: CPU with
 //! the time it was throttled, memory raised by a fifth at every out-of-memory kill (VPA's rule).
 //! Bounded: one row a service in the journal, written now and then; losing the last is harmless.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::config::{DAY, HOUR};
+use super::config::DAY;
 use super::histogram::Histogram;
+use super::trail::{POINT_EVERY, Seen, Trail, Trend};
 use crate::base::{Change, Now, Table, Timestamp};
 
 /// Rows of this module in the table.
@@ -24,22 +25,22 @@ const FIRST_BYTES: f64 = 1e7;
 const FIRST_CORES: f64 = 0.01;
 /// Memory after an out-of-memory kill is taken to need this much more (VPA's `oom-bump-up-ratio`).
 const OOM_BUMP: f64 = 1.2;
-/// Points of the last hour: one a minute.
-const TRAIL: Duration = HOUR;
-const POINT_EVERY: Duration = Duration::from_secs(60);
-/// A slope of fewer points says nothing.
-const POINTS_MIN: usize = 10;
+/// A container that was not seen for so long is forgotten, and the longest unseen of more than so many.
+const FORGET_CONTAINER_AFTER: Duration = DAY;
+const CONTAINERS_MAX: usize = 32;
+/// A leak is remembered for so long: the span in which episodes count for a nudge.
+const LEAK_COUNTS: Duration = Duration::from_secs(7 * 24 * 3600);
 /// How long a row may be behind what is known.
 const WRITE_EVERY: Duration = Duration::from_secs(600);
 /// A service that was not seen for so long is forgotten: as long as its weights matter.
 const FORGET_AFTER: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// What is seen of a service at one moment. What is not known is `None`.
-#[derive(Clone, Copy, PartialEq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct Observation {
     /// Working set of its container; of several, the largest.
     pub working_set_bytes: Option<f64>,
-    /// Hard memory limit.
+    /// Hard memory limit; of several, the largest.
     pub limit_bytes: Option<f64>,
     /// CPU used, cores.
     pub cpu_cores: Option<f64>,
@@ -47,12 +48,10 @@ pub struct Observation {
     pub throttled_cores: Option<f64>,
     /// Out-of-memory kills since the last observation.
     pub oom_kills: f64,
-    /// When the container started.
-    pub started_at: Option<Timestamp>,
     /// Requests per second.
     pub requests: Option<f64>,
-    /// Stands for what it runs in: container, image, limit.
-    pub incarnation: Option<u64>,
+    /// Each of its containers, by name.
+    pub containers: BTreeMap<String, Seen>,
 }
 
 /// The memory of all services.
@@ -71,43 +70,21 @@ pub struct Service {
     first_seen: Timestamp,
     last_seen: Timestamp,
     samples: u64,
-    /// What it ran in last, and since when it is another than before.
-    incarnation: Option<u64>,
-    changed_at: Option<Timestamp>,
-    #[serde(skip)]
-    trail: VecDeque<Point>,
-    #[serde(skip)]
-    warm: Option<Warm>,
+    /// Its containers, by name.
+    #[serde(default)]
+    containers: BTreeMap<String, Trail>,
+    /// The last container that was seen to leak.
+    #[serde(default)]
+    leaked: Option<Leaked>,
     #[serde(skip)]
     written: Option<Duration>,
 }
 
-/// The container's start, and where it stood when it had warmed up.
-#[derive(Clone, Copy, PartialEq, Debug)]
-struct Warm {
-    /// As it is told: by the wall clock of then.
-    started: Timestamp,
-    /// The same moment by the wall clock of now.
-    since: Timestamp,
-    working_set: Option<f64>,
-}
-
-#[derive(Clone, Copy, PartialEq, Debug)]
-struct Point {
+/// A leak: when it was last seen to grow, and in which container.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+struct Leaked {
     at: Timestamp,
-    working_set: f64,
-    requests: Option<f64>,
-}
-
-/// What the last hour says.
-#[derive(Clone, Copy, PartialEq, Debug, Default)]
-pub struct Trend {
-    /// Working set when the program had warmed up, bytes.
-    pub warm_bytes: Option<f64>,
-    /// Growth since then, bytes per hour, by least squares.
-    pub bytes_per_hour: Option<f64>,
-    /// Requests in the newer half per requests in the older one.
-    pub traffic_factor: Option<f64>,
+    name: String,
 }
 
 impl Usage {
@@ -142,8 +119,8 @@ impl Usage {
     ) -> Option<Change> {
         let wall = now.wall;
         let service = self.services.entry(name.to_owned()).or_insert_with(|| Service::new(wall));
-        let newest = service.trail.back();
-        if newest.is_some_and(|point| wall.since(point.at) < POINT_EVERY) && seen.oom_kills == 0.0 {
+        let newest = service.containers.values().filter_map(Trail::newest).map(|(at, _)| at).max();
+        if newest.is_some_and(|at| wall.since(at) < POINT_EVERY) && seen.oom_kills == 0.0 {
             return None;
         }
         service.take(seen, warm_up, wall);
@@ -167,13 +144,12 @@ impl Usage {
         names.iter().map(|name| row(name, None)).collect()
     }
 
-    /// Moves the points of the last hour and the time of the last change when the wall clock steps.
+    /// Moves the times of the last hour, of changes and of leaks when the wall clock steps.
     pub fn rebase(&mut self, by_ms: i64) {
         let shift = |at: &mut Timestamp| at.0 = at.0.saturating_add(by_ms);
         for service in self.services.values_mut() {
-            service.trail.iter_mut().for_each(|point| shift(&mut point.at));
-            service.warm.iter_mut().for_each(|warm| shift(&mut warm.since));
-            service.changed_at.iter_mut().for_each(shift);
+            service.containers.values_mut().for_each(|trail| trail.rebase(by_ms));
+            service.leaked.iter_mut().for_each(|leaked| shift(&mut leaked.at));
             // The row is old now.
             service.written = None;
         }
@@ -188,10 +164,8 @@ impl Service {
             first_seen: at,
             last_seen: at,
             samples: 0,
-            incarnation: None,
-            changed_at: None,
-            trail: VecDeque::new(),
-            warm: None,
+            containers: BTreeMap::new(),
+            leaked: None,
             written: None,
         }
     }
@@ -224,44 +198,59 @@ impl Service {
         days.min(self.samples as f64 / a_day).min(1.0)
     }
 
-    /// When it was last deployed or given other limits, if that was seen.
-    pub fn changed_at(&self) -> Option<Timestamp> {
-        self.changed_at
+    /// When a container of it was last deployed or given other limits, if that was seen; of no
+    /// container in particular: any of them.
+    pub fn changed_at(&self, container: Option<&str>) -> Option<Timestamp> {
+        match container {
+            Some(name) => self.containers.get(name)?.changed_at,
+            None => self.containers.values().filter_map(|trail| trail.changed_at).max(),
+        }
     }
 
-    /// What the last hour says.
-    pub fn trend(&self) -> Trend {
-        let since = self.warm.map_or(Timestamp(i64::MIN), |warm| warm.since);
-        let points: Vec<&Point> = self.trail.iter().filter(|point| point.at >= since).collect();
-        Trend {
-            warm_bytes: self.warm.and_then(|warm| warm.working_set),
-            bytes_per_hour: slope_per_hour(&points),
-            traffic_factor: traffic(&points),
-        }
+    /// What the last hour says of a container of it; of no container in particular: of the fullest.
+    pub fn trend(&self, container: Option<&str>) -> Trend {
+        let fill = |trail: &&Trail| trail.newest().map_or(0.0, |(_, held)| held);
+        let trail = match container {
+            Some(name) => self.containers.get(name),
+            None => self.containers.values().max_by(|a, b| fill(a).total_cmp(&fill(b))),
+        };
+        trail.map(Trail::trend).unwrap_or_default()
+    }
+
+    /// Whether one of its containers was seen to leak within a week, and has no other image since.
+    pub fn leaked_lately(&self, now: Timestamp) -> bool {
+        self.leaked.as_ref().is_some_and(|leaked| now.since(leaked.at) < LEAK_COUNTS)
     }
 
     fn take(&mut self, seen: &Observation, warm_up: Duration, at: Timestamp) {
         self.last_seen = at;
         self.samples += 1;
-        if seen.incarnation.is_some() && self.incarnation != seen.incarnation {
-            self.changed_at = self.incarnation.is_some().then_some(at).or(self.changed_at);
-            self.incarnation = seen.incarnation;
-        }
         self.take_demand(seen, at);
-        let Some(working_set) = seen.working_set_bytes else { return };
-        if self.warm.map(|warm| warm.started) != seen.started_at {
-            let begin = |started| Warm { started, since: started, working_set: None };
-            self.warm = seen.started_at.map(begin);
+        // Where names change with every deploy, a new name is the change.
+        let was_known = self.first_seen < at && !self.containers.is_empty();
+        for (name, container) in &seen.containers {
+            let new = || Trail::new(was_known, at);
+            let trail = self.containers.entry(name.clone()).or_insert_with(new);
+            let new_image = trail.take(container, seen.requests, warm_up, at);
+            let leaked_here = self.leaked.as_ref().is_some_and(|leaked| leaked.name == *name);
+            if trail.leaks(container.limit_bytes) {
+                if self.leaked.is_none() {
+                    self.written = None;
+                }
+                self.leaked = Some(Leaked { at, name: name.clone() });
+            } else if new_image && leaked_here {
+                self.leaked = None;
+            }
         }
-        if let Some(warm @ Warm { working_set: None, .. }) = &mut self.warm {
-            let age = at.since(warm.since);
-            // Only what was seen around the end of the warm-up tells where the program started from.
-            let is_warm = warm_up <= age && age < 2 * warm_up + POINT_EVERY;
-            warm.working_set = is_warm.then_some(working_set);
-        }
-        self.trail.push_back(Point { at, working_set, requests: seen.requests });
-        while self.trail.front().is_some_and(|point| at.since(point.at) > TRAIL) {
-            self.trail.pop_front();
+        self.forget_containers(at);
+    }
+
+    fn forget_containers(&mut self, at: Timestamp) {
+        self.containers.retain(|_, trail| at.since(trail.last_seen) < FORGET_CONTAINER_AFTER);
+        while self.containers.len() > CONTAINERS_MAX {
+            let oldest = self.containers.iter().min_by_key(|(_, trail)| trail.last_seen);
+            let Some(name) = oldest.map(|(name, _)| name.clone()) else { break };
+            self.containers.remove(&name);
         }
     }
 
@@ -274,36 +263,6 @@ impl Service {
             self.memory.add(bytes, 1.0, at);
         }
     }
-}
-
-/// Least squares over the points, if there are enough of them.
-fn slope_per_hour(points: &[&Point]) -> Option<f64> {
-    let (first, count) = (points.first()?, points.len() as f64);
-    if points.len() < POINTS_MIN {
-        return None;
-    }
-    let hours = |point: &Point| point.at.since(first.at).as_secs_f64() / HOUR.as_secs_f64();
-    let mean_x = points.iter().map(|point| hours(point)).sum::<f64>() / count;
-    let mean_y = points.iter().map(|point| point.working_set).sum::<f64>() / count;
-    let (mut covariance, mut variance) = (0.0, 0.0);
-    for point in points {
-        let x = hours(point) - mean_x;
-        covariance += x * (point.working_set - mean_y);
-        variance += x * x;
-    }
-    (variance > 0.0).then(|| covariance / variance)
-}
-
-/// Requests of the newer half of the points per those of the older half.
-fn traffic(points: &[&Point]) -> Option<f64> {
-    // A rate is not there in the first minute; one point without it must not hide the others.
-    let requests: Vec<f64> = points.iter().filter_map(|point| point.requests).collect();
-    if requests.len() < POINTS_MIN {
-        return None;
-    }
-    let (old, new) = requests.split_at(requests.len() / 2);
-    let mean = |part: &[f64]| part.iter().sum::<f64>() / part.len() as f64;
-    (mean(old) > 0.0).then(|| mean(new) / mean(old))
 }
 
 fn row(name: &str, service: Option<&Service>) -> Change {
@@ -323,13 +282,29 @@ mod tests {
         Now { monotonic, wall: Timestamp(START) + monotonic }
     }
 
+    /// A service of one container, `one`.
     fn seen(bytes: f64) -> Observation {
+        with(bytes, |_| {})
+    }
+
+    fn with(bytes: f64, change: impl FnOnce(&mut Seen)) -> Observation {
+        let mut one = Seen {
+            held_bytes: Some(bytes),
+            limit_bytes: Some(1e9),
+            started_at: Some(Timestamp(START)),
+            ..Seen::default()
+        };
+        change(&mut one);
         Observation {
             working_set_bytes: Some(bytes),
             limit_bytes: Some(1e9),
-            started_at: Some(Timestamp(START)),
+            containers: BTreeMap::from([("one".to_owned(), one)]),
             ..Observation::default()
         }
+    }
+
+    fn trend(usage: &Usage) -> Trend {
+        usage.get("s").expect("known").trend(Some("one"))
     }
 
     /// A service that used `bytes(minute)` for so many minutes.
@@ -344,37 +319,35 @@ mod tests {
     #[test]
     fn the_last_hour_tells_level_and_growth() {
         let usage = lived(120, |minute| 1e8 + 1e6 * minute);
-        let trend = usage.get("s").expect("known").trend();
-        assert_eq!(trend.warm_bytes, Some(1.05e8), "five minutes after its start");
-        let slope = trend.bytes_per_hour.expect("enough points");
+        let found = trend(&usage);
+        assert_eq!(found.warm_bytes, Some(1.05e8), "five minutes after its start");
+        let slope = found.bytes_per_hour.expect("enough points");
         assert!((slope - 60e6).abs() < 1.0, "{slope}");
-        assert_eq!(usage.get("s").expect("known").trail.len(), 61, "bounded");
-        let young = lived(8, |_| 1e8);
-        assert_eq!(young.get("s").expect("known").trend().bytes_per_hour, None);
+        assert_eq!(trend(&lived(8, |_| 1e8)).bytes_per_hour, None);
     }
 
     #[test]
     fn a_new_container_starts_anew() {
         let mut usage = lived(60, |minute| 1e8 + 1e7 * minute);
-        let restarted = Observation { started_at: Some(at(61).wall), ..seen(1e8) };
+        let restarted = with(1e8, |one| one.started_at = Some(at(61).wall));
         for minute in 61..=80 {
             let _ = usage.observe("s", &restarted, 5 * MINUTE, at(minute));
         }
-        let trend = usage.get("s").expect("known").trend();
-        assert_eq!((trend.warm_bytes, trend.bytes_per_hour), (Some(1e8), Some(0.0)));
-        let unseen = Observation { started_at: Some(at(70).wall), ..seen(2e8) };
+        let found = trend(&usage);
+        assert_eq!((found.warm_bytes, found.bytes_per_hour), (Some(1e8), Some(0.0)));
+        let unseen = with(2e8, |one| one.started_at = Some(at(70).wall));
         let _ = usage.observe("s", &unseen, 5 * MINUTE, at(200));
-        assert_eq!(usage.get("s").expect("known").trend().warm_bytes, None, "nobody looked then");
+        assert_eq!(trend(&usage).warm_bytes, None, "nobody looked then");
     }
 
     #[test]
     fn a_step_of_the_wall_clock_makes_no_change_older() {
         let mut usage = lived(1, |_| 1e8);
-        let deployed = |incarnation| Observation { incarnation: Some(incarnation), ..seen(1e8) };
+        let deployed = |incarnation| with(1e8, |one| one.incarnation = Some(incarnation));
         let _ = usage.observe("s", &deployed(1), 5 * MINUTE, at(2));
         let _ = usage.observe("s", &deployed(2), 5 * MINUTE, at(3));
         usage.rebase(3_600_000);
-        let changed_at = usage.get("s").expect("known").changed_at();
+        let changed_at = usage.get("s").expect("known").changed_at(None);
         assert_eq!(changed_at, Some(Timestamp(at(3).wall.0 + 3_600_000)));
         let row = usage.observe("s", &deployed(2), 5 * MINUTE, at(64));
         assert!(row.is_some(), "the row is written anew");
@@ -390,21 +363,80 @@ mod tests {
             let grown = seen(1e8 + 1e7 * minute as f64);
             let _ = usage.observe("s", &grown, 5 * MINUTE, back(at(minute)));
         }
-        let trend = usage.get("s").expect("known").trend();
-        let slope = trend.bytes_per_hour.expect("enough points");
+        let found = trend(&usage);
+        let slope = found.bytes_per_hour.expect("enough points");
         assert!((slope - 6e8).abs() < 1.0, "{slope}");
-        assert_eq!(trend.warm_bytes, Some(1.5e8), "where it stood is not forgotten either");
+        assert_eq!(found.warm_bytes, Some(1.5e8), "where it stood is not forgotten either");
     }
 
     #[test]
-    fn traffic_is_a_factor_between_the_halves() {
+    fn containers_of_a_service_are_told_apart() {
         let mut usage = Usage::default();
-        for minute in 0..20 {
-            let requests = Some(if minute < 10 { 10.0 } else { 30.0 });
-            let _ = usage.observe("s", &Observation { requests, ..seen(1e8) }, MINUTE, at(minute));
+        for minute in 0..30 {
+            let mut both = with(8e8, |one| one.incarnation = Some(1));
+            let two = Seen {
+                held_bytes: Some(3e8 + 1e7 * minute as f64),
+                incarnation: Some(100 + minute / 10),
+                ..both.containers["one"]
+            };
+            both.containers.insert("two".to_owned(), two);
+            let _ = usage.observe("s", &both, 5 * MINUTE, at(minute));
         }
-        assert_eq!(usage.get("s").expect("known").trend().traffic_factor, Some(3.0));
-        assert_eq!(lived(30, |_| 1e8).get("s").expect("known").trend().traffic_factor, None);
+        let service = usage.get("s").expect("known");
+        let pace = |name| service.trend(name).bytes_per_hour.expect("enough points").round();
+        assert_eq!((pace(Some("one")), pace(Some("two"))), (0.0, 6e8));
+        assert_eq!(pace(None), 0.0, "the fullest");
+        assert_eq!(service.changed_at(Some("one")), None, "a neighbour's deploy is not its own");
+        assert_eq!(service.changed_at(Some("two")), Some(at(20).wall));
+        assert_eq!(service.changed_at(None), Some(at(20).wall));
+        let mut third = seen(1e8);
+        let one = third.containers["one"];
+        third.containers.insert("three".to_owned(), one);
+        let _ = usage.observe("s", &third, 5 * MINUTE, at(31));
+        let changed_at = usage.get("s").expect("known").changed_at(Some("three"));
+        assert_eq!(changed_at, Some(at(31).wall), "a new name in a known service is a deploy");
+        for minute in 32..132 {
+            let mut other = seen(1e8);
+            other.containers.insert(format!("job-{minute}"), one);
+            let _ = usage.observe("s", &other, 5 * MINUTE, at(minute));
+        }
+        assert_eq!(usage.get("s").expect("known").containers.len(), CONTAINERS_MAX, "bounded");
+    }
+
+    #[test]
+    fn a_leak_is_remembered_for_a_week_and_over_a_restart_of_ours() {
+        let mut usage = Usage::default();
+        let of = |bytes, image| with(bytes, |one: &mut Seen| one.image = Some(image));
+        let row = (0..40).fold(None, |row, minute| {
+            let leak = of(5e8 + 1e7 * minute as f64, 1);
+            usage.observe("s", &leak, 5 * MINUTE, at(minute)).or(row)
+        });
+        let (mut usage, _) = Usage::recover(row);
+        let leaked =
+            |usage: &Usage, minute| usage.get("s").expect("known").leaked_lately(at(minute).wall);
+        assert!(leaked(&usage, 40));
+        assert_eq!(trend(&usage).warm_bytes, Some(5.5e8), "so is where it stood");
+        assert!(!leaked(&usage, 40 + 7 * 24 * 60));
+        let _ = usage.observe("s", &of(3e8, 1), 5 * MINUTE, at(50));
+        assert!(leaked(&usage, 50));
+        let _ = usage.observe("s", &of(3e8, 2), 5 * MINUTE, at(52));
+        assert!(!leaked(&usage, 52), "another image may have cured it");
+    }
+
+    #[test]
+    fn a_row_of_before_still_reads() {
+        let mut usage = Usage::default();
+        let row = usage.observe("s", &seen(1e8), MINUTE, at(0)).expect("due");
+        let value = row.value.as_ref().expect("written");
+        let mut old: serde_json::Value = serde_json::from_slice(value).expect("JSON");
+        let fields = old.as_object_mut().expect("an object");
+        fields.retain(|name, _| name != "containers" && name != "leaked");
+        fields.insert("incarnation".to_owned(), 7.into());
+        fields.insert("changed_at".to_owned(), serde_json::Value::Null);
+        let old = Change { value: serde_json::to_vec(&old).ok(), ..row };
+        let (read, problems) = Usage::recover([old]);
+        assert_eq!(problems, Vec::<String>::new());
+        assert_eq!(read.get("s").expect("known").memory_above(5e7), Some(1.0));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::support::server::{Reply, Server, answer};
 use crate::support::{ControlPlane, Home, Page, Plan, wait_for, wait_until};
 
 const RULE: &str = "{alert: High, expr: 'max by (name, service, tenant, plan, role) \
-                    (container_memory_working_set_bytes) > 90', labels: {action: decide}}";
+                    (container_memory_working_set_bytes) > 90', labels: {action: restart}}";
 /// Gates of one site for all, with a credential that must never be seen.
 const MORE: &str = "mode: act
 actions: {start_grace: 0s, after_change: 0s, restart_cool_down: 1h, \

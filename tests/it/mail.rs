@@ -9,7 +9,7 @@ use crate::support::{
 };
 
 const RULE: &str = "{alert: High, expr: 'max by (name, service, tenant, plan, role) \
-                    (container_memory_working_set_bytes) > 90', labels: {severity: critical, action: decide}}";
+                    (container_memory_working_set_bytes) > 90', labels: {severity: critical, action: restart}}";
 
 fn page() -> &'static str {
     "container_memory_working_set_bytes{name=\"acme-web\"} 95\n\

@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use crate::support::{ControlPlane, Home, Page, Plan, SECRET, wait_for, wait_until};
 
 const RULE: &str = "{alert: High, expr: 'max by (name, service, tenant, plan, role) \
-                    (container_memory_working_set_bytes) > 90', labels: {action: decide}}";
+                    (container_memory_working_set_bytes) > 90', labels: {action: restart}}";
 const MORE: &str = "mode: act
 plans: {free: {mem_limit: 1g, cpu_limit: 0.5}}
 tenants: [{match: {name: 'acme-.*'}, tenant: acme, plan: free, role: app}]

@@ -92,7 +92,7 @@ fn a_shared_container_is_for_a_human() {
         told(&mut world, "acme-web"),
         ["pending", "firing", "held restart: shared_container"]
     );
-    let mut world = divided(HIGH, Tenancy::Shared);
+    let mut world = divided(&HIGH.replace("restart", "decide"), Tenancy::Shared);
     assert_eq!(told(&mut world, "acme-web"), ["pending", "firing", "decided advise dry=false"]);
     let advice = &world.events[1]["data"];
     assert_eq!(advice["action"]["params"]["escalation"], "human");

@@ -15,7 +15,7 @@ fn quality(world: &World) -> Quality {
 
 #[test]
 fn a_target_that_answers_with_old_samples_makes_its_alerts_unknown() {
-    let mut world = World::new(HIGH, acting());
+    let mut world = World::new(&HIGH.replace("restart", "decide"), acting());
     for _ in 0..3 {
         let fresh = stamped(&world, 95, 0);
         world.slot(Some(&fresh));

@@ -12,7 +12,7 @@ groups:
   rules:
   - alert: WillOom
     expr: container_memory_working_set_bytes / container_spec_memory_limit_bytes >= 0.9
-    labels: {severity: critical, action: decide}
+    labels: {severity: critical, action: restart}
     annotations: {summary: full}
   - alert: FixedCount
     expr: vector(1)

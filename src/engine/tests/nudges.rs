@@ -7,6 +7,9 @@ use crate::outbox::{ActionKind, Answer as Said, Statement};
 const RULES: &str = "groups: [{name: g, interval: 5s, rules: [{alert: Full, labels: {action: nudge}, \
     expr: container_memory_working_set_bytes / container_spec_memory_limit_bytes >= 0.9}]}]";
 
+/// Slots until it is known that memory stands still: ten minutes.
+const LOOKS: u32 = 130;
+
 fn policy(nudge: Mode) -> PolicyConfig {
     let mut policy = acting();
     policy.limits.after_change = Duration::ZERO;
@@ -29,7 +32,7 @@ fn over(mode: Mode, commits: bool, between: impl FnOnce(&mut World)) -> World {
     let mut world = World::new(RULES, policy(mode));
     let told = if mode == Mode::Observe { "held nudge: observe" } else { "decided nudge" };
     world.commits = commits;
-    assert!(until(&mut world, &page(95), told, 3).is_some(), "{:?}", world.holds);
+    assert!(until(&mut world, &page(95), told, LOOKS).is_some(), "{:?}", world.holds);
     between(&mut world);
     assert!(until(&mut world, &page(20), "resolved", 5).is_some());
     world
@@ -77,7 +80,7 @@ fn a_nudge_that_expired_is_not_called_off_once_more() {
     policy.limits.expiry = Duration::from_secs(20);
     let mut world = World::new(RULES, policy);
     world.commits = false;
-    assert!(until(&mut world, &page(95), "decided nudge", 3).is_some());
+    assert!(until(&mut world, &page(95), "decided nudge", LOOKS).is_some());
     (0..10).for_each(|_| drop(world.slot(Some(&page(95)))));
     assert!(until(&mut world, &page(20), "resolved", 5).is_some());
     world.commits = true;
@@ -91,7 +94,8 @@ fn a_nudge_that_expired_is_not_called_off_once_more() {
 #[test]
 fn a_customer_who_was_written_to_is_not_called_off() {
     let world = over(Mode::Act, true, |world| {
-        let decided = world.records.iter().find_map(|record| record.delivery_id.clone());
+        let decided = world.records.iter().find(|r| r.kind == crate::audit::Kind::ActionDecided);
+        let decided = decided.and_then(|record| record.delivery_id.clone());
         let answer = Said {
             decision: Some("done".to_owned()),
             outcome: Some("succeeded".to_owned()),
@@ -109,7 +113,7 @@ fn a_tenant_is_nudged_once_whatever_its_services_lack() {
     let mut world = World::new(RULES, policy(Mode::Act));
     let worker = page(95).replace("acme-1", "acme-2").replace("role=\"app\"", "role=\"worker\"");
     let both = page(95) + &worker;
-    assert!(until(&mut world, &both, "decided nudge", 3).is_some());
+    assert!(until(&mut world, &both, "decided nudge", LOOKS).is_some());
     (0..20).for_each(|_| drop(world.slot(Some(&both))));
     assert_eq!(of_type(&world, "alert.firing").len(), 2, "{:?}", world.event_types());
     assert_eq!(of_type(&world, "tenant.upgrade.suggested").len(), 1);

@@ -1,0 +1,338 @@
+//! How one container's memory has gone since it started, and the load with it.
+//!
+//! A slope is asked for over one life only: a start or an out-of-memory kill begins it anew, because
+//! a saw of kills has a slope of any sign. Traffic is measured against what it was when memory last
+//! stood still: after a surge that stays there is no newer half without it. Containers are told apart
+//! by name, so that a neighbour of the same service neither hides a leak nor counts as its deploy.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::config::HOUR;
+use super::diagnose::{FLAT_PER_HOUR, TRAFFIC_FACTOR};
+use crate::base::Timestamp;
+
+/// Points of the last hour: one a minute.
+const KEPT: Duration = HOUR;
+pub(super) const POINT_EVERY: Duration = Duration::from_secs(60);
+/// A slope of fewer points says nothing.
+const POINTS_MIN: usize = 10;
+/// What went on lately, in points: twenty minutes. Ours.
+const LATELY: usize = 20;
+/// Growth below this share of the limit is no leak that must be remembered. Ours.
+const LEAK_RATIO: f64 = 0.6;
+
+/// What is seen of one container at one moment. What is not known is `None`.
+#[derive(Clone, Copy, PartialEq, Debug, Default)]
+pub struct Seen {
+    /// What no reclaim can free where that is known, else its working set.
+    pub held_bytes: Option<f64>,
+    /// Hard memory limit.
+    pub limit_bytes: Option<f64>,
+    /// When it started.
+    pub started_at: Option<Timestamp>,
+    /// The kernel killed in it since the last look.
+    pub killed: bool,
+    /// Stands for what it runs as: id, image, limit.
+    pub incarnation: Option<u64>,
+    /// Stands for its image.
+    pub image: Option<u64>,
+}
+
+/// One container's.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub(super) struct Trail {
+    pub last_seen: Timestamp,
+    /// What it ran as last, and since when that is something else than before.
+    incarnation: Option<u64>,
+    pub changed_at: Option<Timestamp>,
+    #[serde(default)]
+    image: Option<u64>,
+    #[serde(default)]
+    warm: Option<Warm>,
+    /// Requests per second while memory last stood still.
+    #[serde(default)]
+    calm_requests: Option<f64>,
+    #[serde(skip)]
+    points: VecDeque<Point>,
+}
+
+/// The container's start, and where it stood when it had warmed up.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+struct Warm {
+    /// As it is told: by the wall clock of then.
+    started: Timestamp,
+    /// The same moment by the wall clock of now.
+    since: Timestamp,
+    held: Option<f64>,
+}
+
+#[derive(Clone, Copy, PartialEq, Debug)]
+struct Point {
+    at: Timestamp,
+    held: f64,
+    requests: Option<f64>,
+}
+
+/// What the last hour says of a container.
+#[derive(Clone, Copy, PartialEq, Debug, Default)]
+pub struct Trend {
+    /// Memory when the program had warmed up, bytes.
+    pub warm_bytes: Option<f64>,
+    /// Growth since the start or the last kill, at most an hour, bytes per hour, by least squares.
+    pub bytes_per_hour: Option<f64>,
+    /// The same over the last twenty points.
+    pub recent_bytes_per_hour: Option<f64>,
+    /// Requests in the last ten points per requests while memory last stood still.
+    pub traffic_factor: Option<f64>,
+}
+
+impl Trail {
+    /// A container that was not seen before; `is_new` if its service was.
+    pub fn new(is_new: bool, at: Timestamp) -> Trail {
+        Trail {
+            last_seen: at,
+            incarnation: None,
+            changed_at: is_new.then_some(at),
+            image: None,
+            warm: None,
+            calm_requests: None,
+            points: VecDeque::new(),
+        }
+    }
+
+    /// Takes in what is seen now; `requests` are its service's, per second. True if its image is
+    /// another than before.
+    pub fn take(
+        &mut self,
+        seen: &Seen,
+        requests: Option<f64>,
+        warm_up: Duration,
+        at: Timestamp,
+    ) -> bool {
+        self.last_seen = at;
+        if seen.incarnation.is_some() && self.incarnation != seen.incarnation {
+            self.changed_at = self.incarnation.is_some().then_some(at).or(self.changed_at);
+            self.incarnation = seen.incarnation;
+        }
+        let new_image = seen.image.is_some() && self.image.is_some() && self.image != seen.image;
+        self.image = seen.image.or(self.image);
+        let Some(held) = seen.held_bytes else { return new_image };
+        self.begin(seen);
+        if let Some(warm @ Warm { held: None, .. }) = &mut self.warm {
+            let age = at.since(warm.since);
+            // Only what was seen around the end of the warm-up tells where the program started from.
+            let is_warm = warm_up <= age && age < 2 * warm_up + POINT_EVERY;
+            warm.held = is_warm.then_some(held);
+        }
+        self.points.push_back(Point { at, held, requests });
+        while self.points.front().is_some_and(|point| at.since(point.at) > KEPT) {
+            self.points.pop_front();
+        }
+        self.note_calm(seen.limit_bytes);
+        new_image
+    }
+
+    /// A new life has no past.
+    fn begin(&mut self, seen: &Seen) {
+        if self.warm.map(|warm| warm.started) != seen.started_at {
+            self.warm = seen.started_at.map(|at| Warm { started: at, since: at, held: None });
+            let since = seen.started_at.unwrap_or(Timestamp(i64::MIN));
+            self.points.retain(|point| point.at >= since);
+            if self.points.is_empty() {
+                self.calm_requests = None;
+            }
+        }
+        if seen.killed {
+            self.points.clear();
+        }
+    }
+
+    /// While memory stands still, the load of that time is what later load is measured by.
+    fn note_calm(&mut self, limit: Option<f64>) {
+        let requests: Vec<f64> = self.points.iter().filter_map(|point| point.requests).collect();
+        let mean = |part: &[f64]| part.iter().sum::<f64>() / part.len() as f64;
+        let pace = limit.zip(self.trend().recent_bytes_per_hour);
+        let is_still = pace.is_some_and(|(limit, pace)| pace / limit < FLAT_PER_HOUR);
+        if is_still && requests.len() >= POINTS_MIN {
+            self.calm_requests = Some(mean(&requests));
+        } else if self.calm_requests.is_none() && requests.len() >= POINTS_MIN / 2 {
+            self.calm_requests = Some(mean(&requests[..POINTS_MIN / 2]));
+        }
+    }
+
+    /// What the last hour says.
+    pub fn trend(&self) -> Trend {
+        let points: Vec<&Point> = self.points.iter().collect();
+        let lately = &points[points.len().saturating_sub(LATELY)..];
+        Trend {
+            warm_bytes: self.warm.and_then(|warm| warm.held),
+            bytes_per_hour: slope_per_hour(&points),
+            recent_bytes_per_hour: slope_per_hour(lately),
+            traffic_factor: self.traffic(),
+        }
+    }
+
+    /// A rate is not there in the first minute; one point without it must not hide the others.
+    fn traffic(&self) -> Option<f64> {
+        let requests = self.points.iter().rev().filter_map(|point| point.requests);
+        let last: Vec<f64> = requests.take(POINTS_MIN).collect();
+        let calm = self.calm_requests.filter(|calm| *calm > 0.0)?;
+        (last.len() == POINTS_MIN).then(|| last.iter().sum::<f64>() / POINTS_MIN as f64 / calm)
+    }
+
+    /// Whether its memory climbs towards the limit without more load: steadily, so that a saw or a
+    /// step is none.
+    pub fn leaks(&self, limit: Option<f64>) -> bool {
+        let (Some(limit), Some(last)) = (limit, self.points.back()) else { return false };
+        let trend = self.trend();
+        let grows = |pace: Option<f64>| pace.is_some_and(|pace| pace / limit >= FLAT_PER_HOUR);
+        let third = self.points.len() / 3;
+        let early = self.points.iter().take(third).map(|point| point.held);
+        let late = self.points.iter().rev().take(third).map(|point| point.held);
+        last.held >= LEAK_RATIO * limit
+            && grows(trend.bytes_per_hour)
+            && grows(trend.recent_bytes_per_hour)
+            && late.fold(f64::INFINITY, f64::min) > early.fold(0.0, f64::max)
+            && trend.traffic_factor.is_none_or(|factor| factor < TRAFFIC_FACTOR)
+    }
+
+    /// The newest point: when, and how much memory.
+    pub fn newest(&self) -> Option<(Timestamp, f64)> {
+        self.points.back().map(|point| (point.at, point.held))
+    }
+
+    /// Moves every time when the wall clock steps.
+    pub fn rebase(&mut self, by_ms: i64) {
+        let shift = |at: &mut Timestamp| at.0 = at.0.saturating_add(by_ms);
+        self.points.iter_mut().for_each(|point| shift(&mut point.at));
+        self.warm.iter_mut().for_each(|warm| shift(&mut warm.since));
+        self.changed_at.iter_mut().for_each(shift);
+        shift(&mut self.last_seen);
+    }
+}
+
+/// Least squares over the points, if there are enough of them.
+fn slope_per_hour(points: &[&Point]) -> Option<f64> {
+    let (first, count) = (points.first()?, points.len() as f64);
+    if points.len() < POINTS_MIN {
+        return None;
+    }
+    let hours = |point: &Point| point.at.since(first.at).as_secs_f64() / HOUR.as_secs_f64();
+    let mean_x = points.iter().map(|point| hours(point)).sum::<f64>() / count;
+    let mean_y = points.iter().map(|point| point.held).sum::<f64>() / count;
+    let (mut covariance, mut variance) = (0.0, 0.0);
+    for point in points {
+        let x = hours(point) - mean_x;
+        covariance += x * (point.held - mean_y);
+        variance += x * x;
+    }
+    (variance > 0.0).then(|| covariance / variance)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINUTE: Duration = Duration::from_secs(60);
+    const LIMIT: f64 = 1e9;
+
+    fn seen(share: f64) -> Seen {
+        Seen {
+            held_bytes: Some(share * LIMIT),
+            limit_bytes: Some(LIMIT),
+            started_at: Some(Timestamp(0)),
+            ..Seen::default()
+        }
+    }
+
+    /// A container whose memory and requests were these, minute by minute.
+    fn lived(minutes: u32, memory: impl Fn(f64) -> f64, requests: impl Fn(f64) -> f64) -> Trail {
+        let mut trail = Trail::new(false, Timestamp(0));
+        for minute in 0..=minutes {
+            let x = f64::from(minute);
+            let at = Timestamp(0) + MINUTE * minute;
+            let _ = trail.take(&seen(memory(x)), Some(requests(x)), 5 * MINUTE, at);
+        }
+        trail
+    }
+
+    fn pace(trail: &Trail) -> (f64, f64) {
+        let trend = trail.trend();
+        let share = |pace: Option<f64>| pace.expect("enough points") / LIMIT;
+        (share(trend.bytes_per_hour), share(trend.recent_bytes_per_hour))
+    }
+
+    #[test]
+    fn what_has_stopped_growing_is_flat_lately() {
+        let plateau = lived(60, |x| 0.3 + 0.6 * (x / 30.0).min(1.0), |_| 1.0);
+        let (hour, lately) = pace(&plateau);
+        assert!(hour > 0.5 && lately.abs() < 1e-9, "{hour} {lately}");
+    }
+
+    #[test]
+    fn a_kill_begins_a_life() {
+        let mut trail = lived(20, |x| 0.5 + 0.02 * x, |_| 1.0);
+        assert!(trail.leaks(Some(LIMIT)));
+        let at = Timestamp(0) + 21 * MINUTE;
+        let _ = trail.take(&Seen { killed: true, ..seen(0.7) }, None, 5 * MINUTE, at);
+        assert_eq!(trail.trend().bytes_per_hour, None);
+        assert_eq!(trail.trend().warm_bytes, Some(0.6 * LIMIT), "it has not started anew");
+        assert!(!trail.leaks(Some(LIMIT)));
+    }
+
+    #[test]
+    fn traffic_is_measured_by_when_memory_stood_still() {
+        let surge = |x: f64| if x < 20.0 { 20.0 } else { (20.0 + 6.0 * (x - 20.0)).min(200.0) };
+        let memory = |x: f64| 0.4 + 0.0187 * (x - 20.0).clamp(0.0, 30.0);
+        let factor = |minutes| lived(minutes, memory, surge).trend().traffic_factor.expect("known");
+        assert!(factor(45) > 5.0, "{}", factor(45));
+        assert!(factor(60) > 5.0, "it stays: there is no older half without it");
+        assert!(factor(180) < 1.1, "what has long been so is calm: {}", factor(180));
+        // Twice as busy by day, and memory begins to grow hours later: that is not the traffic.
+        let day = lived(
+            300,
+            |x| 0.4 + 0.005 * (x - 240.0).max(0.0),
+            |x| if x < 60.0 { 10.0 } else { 20.0 },
+        );
+        assert!(day.trend().traffic_factor < Some(1.1), "{:?}", day.trend());
+        assert!(day.leaks(Some(LIMIT)));
+        // Over two hours each half is hardly busier than the other.
+        let slowly = lived(120, |x| 0.4 + 0.0047 * x, |x| 20.0 + 1.5 * x);
+        assert!(slowly.trend().traffic_factor > Some(TRAFFIC_FACTOR), "{:?}", slowly.trend());
+        assert!(!slowly.leaks(Some(LIMIT)));
+    }
+
+    #[test]
+    fn only_a_steady_climb_is_remembered_as_a_leak() {
+        let leaks = |memory: &dyn Fn(f64) -> f64| lived(40, memory, |_| 1.0).leaks(Some(LIMIT));
+        assert!(leaks(&|x| 0.5 + 0.01 * x));
+        assert!(!leaks(&|x| 0.1 + 0.01 * x), "far from the limit");
+        assert!(!leaks(&|x| 0.7 + 0.0005 * x), "too slow");
+        assert!(!leaks(&|x| 0.6 + 0.07 * (x % 5.0) + 0.003 * x), "a saw");
+        assert!(!leaks(&|x| if x < 38.0 { 0.5 } else { 0.9 }), "a step");
+        assert!(!lived(8, |x| 0.7 + 0.01 * x, |_| 1.0).leaks(Some(LIMIT)), "too short");
+        assert!(!lived(40, |x| 0.5 + 0.01 * x, |_| 1.0).leaks(None), "no limit");
+    }
+
+    #[test]
+    fn a_new_image_is_told_and_a_new_id_is_a_change() {
+        let mut trail = Trail::new(false, Timestamp(0));
+        let run = |incarnation, image| Seen {
+            incarnation: Some(incarnation),
+            image: Some(image),
+            ..seen(0.4)
+        };
+        let mut take = |seen: Seen, minute: u32| {
+            let new = trail.take(&seen, None, MINUTE, Timestamp(0) + MINUTE * minute);
+            (new, trail.changed_at.map(|at| at.0 / 60_000))
+        };
+        assert_eq!(take(run(1, 7), 0), (false, None), "the first sight is no change");
+        assert_eq!(take(run(2, 7), 1), (false, Some(1)));
+        assert_eq!(take(run(3, 8), 2), (true, Some(2)));
+        assert_eq!(take(Seen { incarnation: None, image: None, ..run(0, 0) }, 3), (false, Some(2)));
+        assert_eq!(Trail::new(true, Timestamp(9)).changed_at, Some(Timestamp(9)));
+    }
+}
