@@ -258,6 +258,27 @@ impl Engine {
         }
     }
 
+    /// Forgets containers that neither Docker nor the window knows any more: without Docker nobody
+    /// tells that one was removed. Names with kills stay in the ledger.
+    pub(super) fn forget_containers(&mut self) {
+        let shown: BTreeSet<&ContainerId> =
+            self.targets.values().flat_map(|target| target.counters.keys()).collect();
+        let Containers { inventory, first_names, ledger, labels, written, .. } =
+            &mut self.containers;
+        first_names.retain(|id, name| {
+            let is_known = shown.contains(id) || inventory.get(id).is_some();
+            if !is_known {
+                ledger.gone(Who { id, name });
+            }
+            is_known
+        });
+        let counted = ledger.iter().map(|(name, _)| name);
+        let names: BTreeSet<&str> =
+            first_names.values().map(String::as_str).chain(counted).collect();
+        labels.retain(|name, _| names.contains(name.as_str()));
+        written.retain(|name, _| names.contains(name.as_str()));
+    }
+
     fn tell_kills(&mut self) {
         for (name, counts) in self.containers.ledger.iter() {
             let told = self.told_kills.get(name).copied().unwrap_or_default();

@@ -407,6 +407,7 @@ impl Engine {
             rule.named.forget_unused();
             rule.texts.forget_unused();
         }
+        self.forget_containers();
         let forgotten: BTreeSet<SeriesId> =
             self.window.forget_expired(now.wall).into_iter().collect();
         if forgotten.is_empty() {

@@ -1,6 +1,7 @@
 //! What Docker tells of containers: kills counted once, and who goes on being whom.
 
 use super::*;
+use crate::base::is_stale;
 
 /// An id of 64 equal digits.
 pub(super) fn container_id(digit: char) -> ContainerId {
@@ -107,4 +108,35 @@ fn what_is_missing_from_a_list_has_vanished() {
     let ends = world.engine.window.select(&query, all);
     let reasons: Vec<_> = ends.iter().filter_map(|series| series.labels.get("reason")).collect();
     assert_eq!(reasons, ["vanished"]);
+}
+
+/// Without Docker: names come and go on the page, and nobody says that one was removed.
+#[test]
+fn a_name_that_nothing_shows_any_more_is_forgotten_and_its_kills_are_not() {
+    let rules =
+        format!("{OOM}      - alert: Seen\n        expr: container_oom_events_total > 1e9\n");
+    let mut world = World::new(&rules, acting());
+    let page = |digit: char, kills: u64| {
+        let id = container_id(digit);
+        format!(
+            "container_oom_events_total{{id=\"/docker/{}\",name=\"n-{digit}\"}} {kills}\n",
+            id.as_str()
+        )
+    };
+    world.slot(Some(&page('a', 0)));
+    world.slot(Some(&(page('a', 1) + &page('b', 0))));
+    let live = |world: &World, metric: &str| {
+        let query = Selector::new(vec![Matcher::equal("__name__", metric)]);
+        let all = Span { after: Timestamp(i64::MIN), upto: Timestamp(i64::MAX) };
+        let found = world.engine.window.select(&query, all);
+        let found = found.iter().filter(|s| s.samples.last().is_some_and(|s| !is_stale(s.value)));
+        found.filter_map(|s| s.labels.get("name").map(str::to_owned)).collect::<BTreeSet<_>>()
+    };
+    assert_eq!(live(&world, "plimsoll_container_crash_loop").len(), 2);
+    for _ in 0..400 {
+        world.slot(Some(""));
+    }
+    assert_eq!(live(&world, "plimsoll_container_crash_loop"), BTreeSet::new());
+    let counted = live(&world, "plimsoll_oom_total");
+    assert_eq!(counted.into_iter().collect::<Vec<_>>(), ["n-a"], "the count goes on");
 }
