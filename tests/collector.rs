@@ -124,6 +124,7 @@ fn every_layout_yields_the_same_figures() {
             ("container_fs_reads_bytes_total", 4096.0),
             ("container_fs_writes_total", 2.0),
             ("machine_memory_bytes", 16384.0 * 1024.0),
+            ("plimsoll_machine_memory_available_bytes", 4096.0 * 1024.0),
             ("machine_cpu_cores", 2.0),
         ] {
             let got = known.value(name).unwrap_or_else(|| panic!("{layout:?}: no {name}"));
