@@ -95,19 +95,31 @@ fn docker_kill_and_docker_restart_are_no_oom() {
     assert_eq!(world.kills("acme-web"), Counts::default());
 }
 
-#[test]
-fn what_is_missing_from_a_list_has_vanished() {
-    let mut world = World::new(OOM, acting());
-    world.docker_has('a', "acme-web");
-    world.handle(Event::Docker(Report::Listed(Vec::new())), None);
-    world.slot(Some(""));
-    let now = at(world.second, 0);
-    assert_eq!(world.engine.view(now).containers.len(), 0);
+/// Reasons of the ends that were told of a name.
+fn ends(world: &World) -> Vec<String> {
     let query = Selector::new(vec![Matcher::equal("__name__", "plimsoll_container_ends_total")]);
     let all = Span { after: Timestamp(i64::MIN), upto: Timestamp(i64::MAX) };
     let ends = world.engine.window.select(&query, all);
-    let reasons: Vec<_> = ends.iter().filter_map(|series| series.labels.get("reason")).collect();
-    assert_eq!(reasons, ["vanished"]);
+    ends.iter().filter_map(|series| series.labels.get("reason").map(str::to_owned)).collect()
+}
+
+#[test]
+fn what_is_missing_from_a_list_has_vanished_unless_events_tell_more() {
+    for (told, want) in [(false, "vanished"), (true, "stop")] {
+        let mut world = World::new(OOM, acting());
+        world.docker_has('a', "acme-web");
+        // After a lost connection the list comes first, then the events that were missed.
+        world.handle(Event::Docker(Report::Listed(Vec::new())), None);
+        if told {
+            world.docker('a', "acme-web", What::Kill { signal: 15 });
+            world.docker('a', "acme-web", What::Die { exit_code: 0 });
+            world.docker('a', "acme-web", What::Stop);
+        }
+        (0..4).for_each(|_| drop(world.slot(Some(""))));
+        let now = at(world.second, 0);
+        assert_eq!(world.engine.view(now).containers.len(), 0);
+        assert_eq!(ends(&world), [want]);
+    }
 }
 
 /// Without Docker: names come and go on the page, and nobody says that one was removed.
