@@ -20,8 +20,9 @@ struct Finding {
 
 type Check = fn(&Config) -> Option<Finding>;
 
-const CHECKS: [Check; 9] = [
+const CHECKS: [Check; 10] = [
     nothing_is_scraped,
+    containers_are_measured_twice,
     alerts_reach_nobody,
     an_instance_stands_twice,
     nobody_is_asked_to_act,
@@ -124,6 +125,15 @@ fn nobody_is_asked_to_act(config: &Config) -> Option<Finding> {
     };
     let message = "actions are to be sent, and there is no one to send them to";
     Some(warning(key, message, "write the section `control_plane`, or `mode: observe`"))
+}
+
+/// What a job exposes is not known before it answers; its name is.
+fn containers_are_measured_twice(config: &Config) -> Option<Finding> {
+    let is_cadvisor = |name: &str| name.to_lowercase().contains("cadvisor");
+    let both = config.collector.is_some() && config.jobs.iter().any(|j| is_cadvisor(&j.job_name));
+    let message = "the collector and a job called cadvisor measure the same containers: every sum over them counts twice";
+    let hint = "keep one of the two; a cAdvisor of another host belongs to that host's plimsoll";
+    both.then(|| warning("collector", message, hint))
 }
 
 fn two_would_restart(config: &Config) -> Option<Finding> {

@@ -195,6 +195,12 @@ fn settings_that_do_not_go_together_are_told() {
         ],
     );
     check(
+        "collector: {}\nscrape_configs: [{job_name: cAdvisor}]\nrule_files: []\n",
+        &[
+            "1:1: warning: the collector and a job called cadvisor measure the same containers: every sum over them counts twice; keep one of the two; a cAdvisor of another host belongs to that host's plimsoll",
+        ],
+    );
+    check(
         "scrape_configs: [{job_name: a}]\nglobal: {scrape_interval: 5s, scrape_timeout: 5s}\n",
         &[
             "1:1: warning: there are alerting rules and no Alertmanager: alerts show in the API only; name one under `alerting.alertmanagers`",
