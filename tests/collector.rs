@@ -231,6 +231,31 @@ fn limits_are_read_now_and_then_and_at_once_when_docker_tells_of_others() {
 }
 
 #[test]
+fn who_is_near_the_limit_has_it_read_each_time() {
+    let dir = folder();
+    let cgroups = Cgroups::new(dir.path(), Layout::V1Cgroupfs);
+    for (number, usage) in [(1, 60), (2, 50)] {
+        cgroups.put(&id(number), Load { usage: usage << 20, ..Load::default() });
+    }
+    let names = ["container_spec_memory_limit_bytes", "container_memory_usage_bytes"];
+    let wanted = Selection::only(names.map(str::to_owned), Vec::new());
+    let mut collector = collector(&cgroups, wanted);
+    let mut known = Known::default();
+    let mut limits = |at: Timestamp| {
+        known.take(&collector.collect(at).expect("collects"));
+        let mut limits: Vec<f64> = known.get(names[0]).iter().map(|(_, v)| v / MIB).collect();
+        limits.sort_by(f64::total_cmp);
+        limits
+    };
+    assert_eq!(limits(START), [64.0, 64.0]);
+    for number in [1, 2] {
+        let file = cgroups.file(&id(number), "memory", "memory.limit_in_bytes");
+        std::fs::write(file, format!("{}\n", 128 << 20)).expect("written");
+    }
+    assert_eq!(limits(START + Duration::from_secs(5)), [64.0, 128.0], "50 of 64, and 60");
+}
+
+#[test]
 fn peaks_between_two_collections_are_kept() {
     let dir = folder();
     let cgroups = Cgroups::new(dir.path(), Layout::V1Cgroupfs);
