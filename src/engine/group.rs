@@ -131,7 +131,8 @@ impl Reads {
         !self.all && self.names.is_empty()
     }
 
-    fn add(&mut self, other: &Reads) {
+    /// Reads what `other` reads, too.
+    pub fn add(&mut self, other: &Reads) {
         self.all |= other.all;
         self.names.extend(other.names.iter().cloned());
     }

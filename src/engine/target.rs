@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::containers::{OOM_COUNTER, START_TIME};
+use super::coverage::Asked;
 use super::event::{ScrapeFailure, TargetInfo};
 use super::fact::Fact;
 use super::group::Reads;
@@ -55,6 +56,8 @@ pub(super) struct Target {
     pub feeds: BTreeSet<Arc<str>>,
     /// Whether it is known what it feeds.
     pub feeds_known: bool,
+    /// What a reload has asked of it, until it has answered.
+    pub asked: Option<Asked>,
     /// What its kept families say about themselves, since the epoch began. Shared with views.
     metadata: Arc<BTreeMap<String, Metadata>>,
     /// The OOM counters it feeds.
@@ -154,6 +157,7 @@ impl Target {
             refusing: false,
             feeds_known: fed.is_some(),
             feeds: fed.unwrap_or_default(),
+            asked: None,
             metadata: Arc::default(),
             counters: BTreeMap::new(),
         }
@@ -286,6 +290,17 @@ impl Target {
         !self.feeds.contains(name) && self.feeds.insert(Arc::from(name))
     }
 
+    /// A reload keeps names that nobody kept before it: whether it feeds them is not known.
+    pub fn ask(&mut self, fresh: &Reads) {
+        let is_late = self.in_flight.is_some();
+        self.asked.get_or_insert_default().also(fresh, is_late);
+    }
+
+    /// Whether it may turn out to feed what is read and was not kept before a reload.
+    pub fn is_asked_for(&self, reads: &Reads) -> bool {
+        self.asked.as_ref().is_some_and(|asked| asked.is_for(reads))
+    }
+
     /// Whether it may yet turn out to feed what is read: before its first answer what it sends may
     /// be unknown, and what is said of its scrapes is of the time before the restart.
     pub fn is_stranger_to(&self, reads: &Reads) -> bool {
@@ -367,6 +382,7 @@ impl Target {
         self.quality.miss(unused, self.last_samples);
         self.in_flight = None;
         self.answered = true;
+        self.asked = self.asked.take().and_then(|asked| asked.after_scrape(result.is_ok()));
         self.last_scrape = Some(slot);
         self.last_duration = duration;
         match result {

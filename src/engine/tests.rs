@@ -19,6 +19,7 @@ mod page;
 mod pinned;
 mod receipts;
 mod refusals;
+mod reload;
 mod silence;
 mod texts;
 
@@ -26,11 +27,12 @@ use self::page::{labels_of, scan};
 use crate::alerts::{AlertState, PresenterConfig, Verdict};
 use crate::base::{Receipt, TargetId};
 use crate::containers::{Container, ContainerId, Counts, Happening, Report, Status, What};
-use crate::exposition::SeriesCache;
+use crate::exposition::{Selection, SeriesCache};
 use crate::outbox::{Answer as Reply2xx, Attempt, OutboxConfig, Outcome, Reply};
 use crate::policy::{Identity, Mode, Page, PolicyConfig, Probe, TenantRule};
 use crate::promql::EvalOptions;
 use crate::regex::Pattern;
+use crate::rules;
 use crate::window::{Caps, Matcher, Source};
 
 const STEP_S: i64 = 5;
@@ -41,6 +43,8 @@ struct World {
     cache: SeriesCache,
     /// Of the second target, and its page; without one it does not answer.
     other: (SeriesCache, Option<String>),
+    /// What is kept of their pages.
+    selection: Selection,
     second: i64,
     skew_s: i64,
     commits: bool,
@@ -115,6 +119,7 @@ impl World {
             engine,
             cache: SeriesCache::new(),
             other: (SeriesCache::new(), None),
+            selection: Selection::all(),
             second,
             skew_s: 0,
             commits: true,
@@ -206,7 +211,8 @@ impl World {
                 if anew {
                     cache.reset();
                 }
-                let result = page.map(|page| scan(cache, &labels_of(target), page));
+                let result =
+                    page.map(|page| scan(cache, &self.selection, &labels_of(target), page));
                 let message = "connection refused".to_owned();
                 let result = result.ok_or(ScrapeFailure {
                     reason: "connect",

@@ -1,0 +1,98 @@
+//! A new configuration while everything goes on: what stays as it was, and what begins.
+//!
+//! Rules that stand where they stood keep their alerts, and alerts whose rule is gone end. What no
+//! scrape has kept so far is unknown, not absent, until every target has answered to the new rules
+//! ([`super::coverage`]).
+
+use std::collections::BTreeMap;
+
+use super::containers::OOM_TOTAL;
+use super::coverage::Kept;
+use super::group::{self, GroupState, Reads};
+use super::{Engine, Fact, Setup, pinned};
+use crate::alerts::Presenter;
+use crate::base::Now;
+use crate::outbox::Outbox;
+use crate::promql::Memo;
+use crate::rules;
+
+impl Engine {
+    /// Takes a checked configuration over. Rules that stand where they stood keep their alerts.
+    pub(super) fn reload(&mut self, now: Now, setup: Setup) {
+        let setup = setup.settled();
+        self.window.configure(setup.caps, setup.retention());
+        if setup.alertmanagers != self.setup.alertmanagers {
+            self.presenter = Presenter::new(setup.presenter, &setup.alertmanagers);
+        }
+        self.gates.configure(&setup.policy.gates);
+        self.postman.replan();
+        self.presenter.configure(setup.presenter);
+        match (&mut self.outbox, setup.outbox.clone()) {
+            (Some(outbox), Some(config)) => outbox.configure(config),
+            (outbox @ None, config) => *outbox = config.map(Outbox::new),
+            // What waits is not given up for a line that is missing.
+            (Some(_), None) => {}
+        }
+        let before = std::mem::replace(&mut self.setup, setup);
+        let kept_before = Kept::by(&before);
+        if self.setup.policy.m2_setting_expected {
+            self.setup.policy.m2_setting = before.policy.m2_setting;
+        }
+        self.keep_documents(before.identity.map(|identity| identity.directory).unwrap_or_default());
+        self.forget_owners();
+        self.memo = Memo::default();
+        self.reload_error = None;
+        let old = std::mem::take(&mut self.groups);
+        let mut kept = BTreeMap::new();
+        for group in old {
+            for (rule, state) in group.group.rules.iter().zip(group.rules) {
+                let alerts = self.orphans.entry(rule.id.clone()).or_default();
+                alerts.extend(state.alerts);
+                kept.insert(rule.id.clone(), (state.written, state.silence));
+            }
+        }
+        self.load_groups(now);
+        self.ask_anew(&kept_before, now);
+        for group in &mut self.groups {
+            for (rule, state) in group.group.rules.iter().zip(&mut group.rules) {
+                (state.written, state.silence) = kept.remove(&rule.id).unwrap_or_default();
+            }
+        }
+        // What a rule wrote that is gone ends with it.
+        kept.into_values().flat_map(|(ids, _)| ids).for_each(|id| self.window.end(id));
+        self.end_orphans(now);
+        let rules = self.groups.iter().map(|group| group.rules.len()).sum();
+        self.facts.push(Fact::Reloaded { groups: self.groups.len(), rules });
+        self.view_is_old = true;
+    }
+
+    /// Builds the groups of the setup and gives them the alerts their rules had.
+    pub(super) fn load_groups(&mut self, now: Now) {
+        let groups: Vec<&rules::Group> = self.setup.groups.iter().collect();
+        self.order = rules::order(&groups);
+        self.groups = group::build(self.setup.groups.clone(), &self.setup.pace, now.wall);
+        for group in &mut self.groups {
+            for (rule, state) in group.group.rules.iter().zip(&mut group.rules) {
+                state.alerts = self.orphans.remove(&rule.id).unwrap_or_default();
+            }
+        }
+        let wants = |name: &str| {
+            let reads = |group: &GroupState| group.reads.all || group.reads.names.contains(name);
+            let kept = self.setup.keep.iter().any(|pattern| pattern.is_match(name));
+            kept || self.groups.iter().any(reads)
+        };
+        self.writes_oom_series = wants(OOM_TOTAL);
+        self.writes_peaks = wants(pinned::DOCS_PEAK);
+        self.writes_alert_series = wants("ALERTS") || wants("ALERTS_FOR_STATE");
+    }
+
+    /// What nobody kept so far is asked of every target; until it has answered, nobody knows.
+    fn ask_anew(&mut self, before: &Kept, now: Now) {
+        let mut reads = Reads::default();
+        self.groups.iter().for_each(|group| reads.add(&group.reads));
+        let fresh = self.coverage.reload(before, &reads, &self.setup.retention(), now.wall);
+        if !fresh.is_empty() {
+            self.targets.values_mut().for_each(|target| target.ask(&fresh));
+        }
+    }
+}
