@@ -328,15 +328,16 @@ impl Engine {
 
     fn take_targets(&mut self, now: Now, active: Vec<TargetInfo>, dropped: Vec<Labels>) {
         let mut before = std::mem::take(&mut self.targets);
+        let phase = self.setup.pace.phase;
         for info in active {
             let target = match before.remove(&info.id) {
                 Some(mut target) => {
-                    target.info = info;
+                    target.follow(info, phase, now.wall);
                     target
                 }
                 None => {
                     let fed = self.restored.fed.remove(&info.labels);
-                    Target::new(info, self.setup.pace.phase, now.wall, fed)
+                    Target::new(info, phase, now.wall, fed)
                 }
             };
             self.targets.insert(target.info.id, target);

@@ -30,6 +30,8 @@ pub(super) struct Target {
     /// The slot its next scrape is due at.
     pub next_slot: Timestamp,
     phase: Duration,
+    /// When its slots were laid anew.
+    rescheduled_at: Option<Timestamp>,
     /// The slot of the scrape under way.
     pub in_flight: Option<Timestamp>,
     /// Whether a scrape has ended since the start, well or badly.
@@ -140,6 +142,7 @@ impl Target {
         Target {
             next_slot: Grid::new(info.interval, phase).next_slot(now),
             phase,
+            rescheduled_at: None,
             info,
             in_flight: None,
             answered: false,
@@ -168,6 +171,16 @@ impl Target {
         target_name(&self.info.labels)
     }
 
+    /// It is the same target; how it is shown and how often it is scraped may have changed.
+    pub fn follow(&mut self, info: TargetInfo, phase: Duration, now: Timestamp) {
+        let is_rescheduled = (self.info.interval, self.phase) != (info.interval, phase);
+        (self.info, self.phase) = (info, phase);
+        if is_rescheduled {
+            self.next_slot = Grid::new(self.info.interval, phase).next_slot(now);
+            self.rescheduled_at = Some(now);
+        }
+    }
+
     /// The slot that is due, if one is, and how many passed unused before it.
     pub fn due(&mut self, now: Timestamp) -> Option<(Timestamp, u64)> {
         if now < self.next_slot {
@@ -187,6 +200,7 @@ impl Target {
         self.next_slot = Grid::new(self.info.interval, self.phase).next_slot(now);
         self.in_flight = self.in_flight.map(shift);
         self.last_scrape = self.last_scrape.map(shift);
+        self.rescheduled_at = self.rescheduled_at.map(shift);
         self.failing_since = self.failing_since.map(shift);
         self.quality.rebase(by_ms);
     }
@@ -375,8 +389,9 @@ impl Target {
         duration: Duration,
         result: &Result<Batch, ScrapeFailure>,
     ) {
-        let passed = self
-            .last_scrape
+        // Slots of another interval count for nothing in this one.
+        let last = self.last_scrape.map(|last| self.rescheduled_at.unwrap_or(last).max(last));
+        let passed = last
             .map_or(0, |last| slot.since(last).as_millis() / self.info.interval.as_millis().max(1));
         let unused = usize::try_from(passed.saturating_sub(1)).unwrap_or(usize::MAX);
         self.quality.miss(unused, self.last_samples);

@@ -6,6 +6,20 @@ use super::*;
 const PAGE: &str = "bar 2\nfoo 2\nlimit 1\n";
 const BEFORE: &str = "bar > 1";
 
+/// The one target again, scraped this often.
+fn every(world: &mut World, seconds: u64) {
+    let target = &world.engine.targets[&TargetId(1)];
+    let info = TargetInfo { interval: Duration::from_secs(seconds), ..target.info.clone() };
+    let (active, flaws) = (vec![info], Flaws::default());
+    world.handle(Event::Targets { active, dropped: Vec::new(), flaws }, None);
+}
+
+/// How many seconds from now it is due.
+fn due_in(world: &World) -> i64 {
+    let due = world.engine.targets[&TargetId(1)].next_slot;
+    due.0 / 1000 - at(world.second, 0).wall.0 / 1000
+}
+
 /// Rules of one group; the first is the alert that fires.
 fn text(exprs: &[&str]) -> String {
     let rule = |(n, expr): (usize, &&str)| format!("{{alert: R{n}, expr: '{expr}'}}");
@@ -84,4 +98,28 @@ fn ranges_are_covered_from_when_their_samples_were_kept() {
     assert_eq!(slot_of("max_over_time(bar[2m]) > 1"), Some(1), "all of it was kept");
     assert_eq!(slot_of("max_over_time(foo[2m]) > 1"), Some(24), "none of it was");
     assert_eq!(slot_of("max_over_time(bar[10m]) > 1"), Some(60), "half of it was");
+}
+
+#[test]
+fn another_interval_or_phase_counts_from_now_on() {
+    let mut world = firing(&[BEFORE]);
+    every(&mut world, 600);
+    world.slot(Some(PAGE));
+    assert_eq!(due_in(&world), 395, "of 600 since the start 205 have passed");
+    every(&mut world, 600);
+    assert_eq!(due_in(&world), 395, "nothing has changed");
+    world.second += 300;
+    every(&mut world, 2);
+    assert!(due_in(&world) <= 2, "due in {} s", due_in(&world));
+    world.slot(Some(PAGE));
+    let quality = world.engine.targets[&TargetId(1)].quality.quality();
+    assert!(quality.expected <= quality.present + 4, "none of 150 slots was missed: {quality:?}");
+
+    every(&mut world, 5);
+    let mut moved = setup(&text(&[BEFORE]), acting());
+    moved.pace.phase = Duration::from_secs(3);
+    world.handle(Event::Reload(Box::new(moved)), None);
+    every(&mut world, 5);
+    let due = world.engine.targets[&TargetId(1)].next_slot;
+    assert_eq!(due.0 % 5000, 3000, "all slots of a host share a phase");
 }
