@@ -239,9 +239,9 @@ impl Engine {
                 self.take_verdict(now, post, verdict, (tally, refused));
             }
             Event::TallyRead { instance, tally } => {
-                self.posts_waiting |= self.presenter.take_tally(instance, tally);
+                self.posts_waiting |= self.presenter.take_tally(&instance, tally);
             }
-            Event::HoldRead { instance, hold } => self.presenter.set_hold(instance, hold),
+            Event::HoldRead { instance, hold } => self.presenter.set_hold(&instance, hold),
             Event::Delivered(reply) => self.take_reply(now, reply),
             Event::Mailed { kind, result } => self.take_mailed(now, kind, result),
             Event::Probed { key, number, answer } => self.take_probe(now, (&key, number), answer),
@@ -283,7 +283,10 @@ impl Engine {
                 let content = Content::Samples { copy, unkept: self.unkept(&wanted) };
                 step.answers.push(Answer { ticket, content });
             }
-            Event::Reload(setup) => self.reload(now, *setup),
+            Event::Reload { setup, switches } => {
+                self.switches = switches;
+                self.reload(now, *setup);
+            }
             Event::ReloadFailed(error) => {
                 self.facts.push(Fact::ReloadFailed { error: error.clone() });
                 self.reload_error = Some(error);

@@ -8,25 +8,65 @@ use std::collections::BTreeMap;
 
 use super::containers::OOM_TOTAL;
 use super::coverage::Kept;
-use super::group::{self, GroupState, Reads};
+use super::group::{self, GroupState, Reads, RuleState};
 use super::{Engine, Fact, Setup, pinned};
-use crate::alerts::Presenter;
-use crate::base::Now;
+use crate::alerts::Alert;
+use crate::base::{Labels, Now, RuleId};
 use crate::outbox::Outbox;
 use crate::promql::Memo;
 use crate::rules;
+use crate::window::SeriesId;
+
+/// Groups by file and name, rules by their ids.
+#[derive(Default)]
+struct Before {
+    groups: BTreeMap<(String, String), GroupState>,
+    /// Each with what it asked.
+    rules: BTreeMap<RuleId, (String, RuleState)>,
+}
+
+impl Before {
+    /// Takes a group apart. Its alerts are nobody's until a rule claims them.
+    fn take(
+        &mut self,
+        mut group: GroupState,
+        alerts: &mut BTreeMap<RuleId, BTreeMap<Labels, Alert>>,
+    ) {
+        let states = std::mem::take(&mut group.rules);
+        for (rule, mut state) in group.group.rules.drain(..).zip(states) {
+            let open = alerts.entry(rule.id.clone()).or_default();
+            open.append(&mut state.alerts);
+            self.rules.insert(rule.id, (rule.expr_text, state));
+        }
+        self.groups.insert(group.key(), group);
+    }
+
+    /// Gives a new group what the old one knew.
+    fn give(&mut self, group: &mut GroupState) {
+        if let Some(before) = self.groups.remove(&group.key()) {
+            group.go_on(&before);
+        }
+        for (rule, state) in group.group.rules.iter().zip(&mut group.rules) {
+            if let Some((asked, before)) = self.rules.remove(&rule.id) {
+                state.go_on(before, asked == rule.expr_text);
+            }
+        }
+    }
+
+    /// What rules have written that nobody claimed.
+    fn written(self) -> impl Iterator<Item = SeriesId> {
+        self.rules.into_values().flat_map(|(_, state)| state.written)
+    }
+}
 
 impl Engine {
     /// Takes a checked configuration over. Rules that stand where they stood keep their alerts.
     pub(super) fn reload(&mut self, now: Now, setup: Setup) {
         let setup = setup.settled();
         self.window.configure(setup.caps, setup.retention());
-        if setup.alertmanagers != self.setup.alertmanagers {
-            self.presenter = Presenter::new(setup.presenter, &setup.alertmanagers);
-        }
         self.gates.configure(&setup.policy.gates);
         self.postman.replan();
-        self.presenter.configure(setup.presenter);
+        self.presenter.configure(setup.presenter, &setup.alertmanagers);
         match (&mut self.outbox, setup.outbox.clone()) {
             (Some(outbox), Some(config)) => outbox.configure(config),
             (outbox @ None, config) => *outbox = config.map(Outbox::new),
@@ -34,7 +74,7 @@ impl Engine {
             (Some(_), None) => {}
         }
         let before = std::mem::replace(&mut self.setup, setup);
-        let kept_before = Kept::by(&before);
+        let kept = Kept::by(&before);
         if self.setup.policy.m2_setting_expected {
             self.setup.policy.m2_setting = before.policy.m2_setting;
         }
@@ -42,24 +82,15 @@ impl Engine {
         self.forget_owners();
         self.memo = Memo::default();
         self.reload_error = None;
-        let old = std::mem::take(&mut self.groups);
-        let mut kept = BTreeMap::new();
-        for group in old {
-            for (rule, state) in group.group.rules.iter().zip(group.rules) {
-                let alerts = self.orphans.entry(rule.id.clone()).or_default();
-                alerts.extend(state.alerts);
-                kept.insert(rule.id.clone(), (state.written, state.silence));
-            }
+        let mut before = Before::default();
+        for group in std::mem::take(&mut self.groups) {
+            before.take(group, &mut self.orphans);
         }
         self.load_groups(now);
-        self.ask_anew(&kept_before, now);
-        for group in &mut self.groups {
-            for (rule, state) in group.group.rules.iter().zip(&mut group.rules) {
-                (state.written, state.silence) = kept.remove(&rule.id).unwrap_or_default();
-            }
-        }
+        self.groups.iter_mut().for_each(|group| before.give(group));
         // What a rule wrote that is gone ends with it.
-        kept.into_values().flat_map(|(ids, _)| ids).for_each(|id| self.window.end(id));
+        before.written().for_each(|id| self.window.end(id));
+        self.ask_anew(&kept, now);
         self.end_orphans(now);
         let rules = self.groups.iter().map(|group| group.rules.len()).sum();
         self.facts.push(Fact::Reloaded { groups: self.groups.len(), rules });

@@ -148,6 +148,11 @@ impl World {
         world
     }
 
+    fn reload(&mut self, setup: Setup) {
+        let (setup, switches) = (Box::new(setup), self.engine.switches.clone());
+        self.handle(Event::Reload { setup, switches }, None);
+    }
+
     fn find_targets(&mut self, count: u32) {
         let info = |n: u32| TargetInfo {
             id: TargetId(n),
@@ -510,8 +515,8 @@ fn a_record_ends_with_its_rule() {
     let mut world = World::new(GHOSTS, acting());
     world.slot(Some("x{name=\"a\"} 1\n"));
     assert_eq!(world.live("r"), ["a"]);
-    world.handle(Event::Reload(Box::new(setup(GHOSTS, acting()))), None);
+    world.reload(setup(GHOSTS, acting()));
     assert_eq!(world.live("r"), ["a"], "the same rules go on");
-    world.handle(Event::Reload(Box::new(setup(HIGH, acting()))), None);
+    world.reload(setup(HIGH, acting()));
     assert_eq!(world.live("r"), [""; 0]);
 }

@@ -63,6 +63,8 @@ struct Run {
     engine: Option<Engine>,
     caches: Vec<SeriesCache>,
     selection: Selection,
+    /// What the engine calls the Alertmanager instances.
+    names: Vec<String>,
     /// What the disk holds.
     durable: BTreeMap<(Table, String), Vec<u8>>,
     submitted: VecDeque<(Batch, Vec<Change>)>,
@@ -101,6 +103,7 @@ pub fn run(world: World, seed: u64, with_script: bool) -> Report {
         engine: None,
         caches: Vec::new(),
         selection: Selection::all(),
+        names: Vec::new(),
         durable: BTreeMap::new(),
         submitted: VecDeque::new(),
         commit_is_coming: false,
@@ -187,6 +190,7 @@ impl Run {
         let mut setup = support::setup(CONFIG, &rules);
         setup.alertmanagers.truncate(self.plan.alertmanagers.len());
         self.selection = setup.selection();
+        self.names.clone_from(&setup.alertmanagers);
         let rows: Vec<Change> = self
             .durable
             .iter()
@@ -372,11 +376,13 @@ impl Run {
         self.tell(after, Event::Posted { post: id, verdict, tally, refused: Vec::new() });
     }
 
-    fn read_tally(&mut self, instance: usize) {
+    fn read_tally(&mut self, name: String) {
+        let number = self.names.iter().position(|known| *known == name);
+        let instance = number.expect("only who is configured is asked");
         let is_away = self.plan.alertmanagers[instance].at(self.now.monotonic);
         let takes = if is_away { Duration::from_secs(2) } else { self.rng.millis(2, 100) };
         let tally = (!is_away).then(|| self.check.tally(self.now, instance));
-        self.tell(takes, Event::TallyRead { instance, tally });
+        self.tell(takes, Event::TallyRead { instance: name, tally });
     }
 
     fn tell(&mut self, after: Duration, event: Event) {

@@ -42,7 +42,7 @@ fn reload(world: &mut World, exprs: &[&str]) {
     let setup = setup(&text(exprs), acting());
     world.selection = setup.selection();
     world.cache.reset();
-    world.handle(Event::Reload(Box::new(setup)), None);
+    world.reload(setup);
 }
 
 fn rounds(world: &mut World, page: Option<&str>, slots: usize) -> Vec<String> {
@@ -118,8 +118,42 @@ fn another_interval_or_phase_counts_from_now_on() {
     every(&mut world, 5);
     let mut moved = setup(&text(&[BEFORE]), acting());
     moved.pace.phase = Duration::from_secs(3);
-    world.handle(Event::Reload(Box::new(moved)), None);
+    world.reload(moved);
     every(&mut world, 5);
     let due = world.engine.targets[&TargetId(1)].next_slot;
     assert_eq!(due.0 % 5000, 3000, "all slots of a host share a phase");
+}
+
+#[test]
+fn what_stays_goes_on_as_if_nothing_had_happened() {
+    let shown = |world: &World| world.engine.view(at(world.second, 0)).groups[0].clone();
+    let mut world = firing(&[BEFORE, "bar > 5"]);
+    world.engine.groups[0].missed = 3;
+    let before = shown(&world);
+    assert!(before.evaluations == 80 && before.rules[0].recent.len() > 1, "{before:?}");
+    reload(&mut world, &[BEFORE, "bar > 5"]);
+    assert_eq!(format!("{:?}", shown(&world)), format!("{before:?}"));
+    world.slot(Some(PAGE));
+    assert_eq!(shown(&world).evaluations, 82);
+
+    reload(&mut world, &["bar > 0"]);
+    let after = shown(&world);
+    assert_eq!((after.evaluations, after.missed), (82, 3), "the group is the same");
+    assert_eq!(after.rules[0].recent.len(), 0, "the rule asks something else");
+}
+
+#[test]
+fn a_slot_that_waits_for_its_targets_waits_on() {
+    let mut world = firing(&[BEFORE]);
+    world.second += STEP_S;
+    let now = at(world.second, 0);
+    world.engine.handle(now, Event::Tick);
+    let evaluations = |world: &World| world.engine.view(now).groups[0].evaluations;
+    assert_eq!(evaluations(&world), 40, "it waits for the scrape");
+    let batch = scan(&mut world.cache, &world.selection, &labels_of(TargetId(1)), PAGE);
+    reload(&mut world, &[BEFORE]);
+    assert_eq!(evaluations(&world), 40);
+    let (target, duration) = (TargetId(1), Duration::ZERO);
+    world.handle(Event::Scraped(Scraped { target, duration, result: Ok(batch) }), None);
+    assert_eq!(evaluations(&world), 41);
 }
