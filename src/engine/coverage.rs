@@ -73,8 +73,12 @@ impl Coverage {
         fresh
     }
 
-    /// Whether every sample of these names is there that is younger than `from`.
-    pub fn covers(&self, reads: &Reads, from: Timestamp) -> bool {
+    /// Whether every sample of these names is there that is younger than `from`; `all_since`: since
+    /// when that is so of names that no reload brought.
+    pub fn covers(&self, reads: &Reads, from: Timestamp, all_since: Timestamp) -> bool {
+        if from < all_since {
+            return false;
+        }
         let is_old = |since: &Timestamp| *since <= from;
         match reads.all {
             true => self.any.iter().chain(self.by_name.values()).all(is_old),

@@ -283,10 +283,7 @@ impl Engine {
                 let content = Content::Samples { copy, unkept: self.unkept(&wanted) };
                 step.answers.push(Answer { ticket, content });
             }
-            Event::Reload { setup, switches } => {
-                self.switches = switches;
-                self.reload(now, *setup);
-            }
+            Event::Reload { setup, switches } => self.reload(now, *setup, switches),
             Event::ReloadFailed(error) => {
                 self.facts.push(Fact::ReloadFailed { error: error.clone() });
                 self.reload_error = Some(error);

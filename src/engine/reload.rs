@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use super::containers::OOM_TOTAL;
 use super::coverage::Kept;
 use super::group::{self, GroupState, Reads, RuleState};
-use super::{Engine, Fact, Setup, pinned};
+use super::{Engine, Fact, Setup, Switches, pinned};
 use crate::alerts::Alert;
 use crate::base::{Labels, Now, RuleId};
 use crate::outbox::Outbox;
@@ -61,8 +61,9 @@ impl Before {
 
 impl Engine {
     /// Takes a checked configuration over. Rules that stand where they stood keep their alerts.
-    pub(super) fn reload(&mut self, now: Now, setup: Setup) {
+    pub(super) fn reload(&mut self, now: Now, setup: Setup, switches: Switches) {
         let setup = setup.settled();
+        self.switches = switches;
         self.window.configure(setup.caps, setup.retention());
         self.gates.configure(&setup.policy.gates);
         self.postman.replan();

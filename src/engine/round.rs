@@ -112,9 +112,8 @@ impl Engine {
                     let vector = &evaluated.vector;
                     let found = evaluate::candidates(rule, state, vector, &self.window, &context)?;
                     let from = at - state.range;
-                    let is_covered = state.range.is_zero()
-                        || (from >= self.covered_since && self.coverage.covers(&state.reads, from));
-                    let watch = Watch::new(state, &self.targets, slot, is_covered);
+                    let known = self.coverage.covers(&state.reads, from, self.covered_since);
+                    let watch = Watch::new(state, &self.targets, slot, known);
                     let round = Round {
                         slot,
                         interval: group.interval,
@@ -347,6 +346,7 @@ impl<'a> Watch<'a> {
                 strangers.push((target, doubt_of(target, slot)));
             }
         }
+        let covered = covered || state.range.is_zero();
         let has_answered = |target: &Target| {
             target.answered && target.asked.as_ref().is_none_or(|asked| asked.answered)
         };
