@@ -45,8 +45,9 @@ impl Engine {
     fn is_fed_by_a_running_scrape(&self, group: &GroupState, slot: Timestamp) -> bool {
         self.targets.values().any(|target| {
             let running = target.in_flight.is_some_and(|started| started <= slot);
-            // What a target feeds is not known before its first answer.
-            running && (!target.answered || group.reads.any(&target.feeds))
+            // What a target feeds is not known before its first answer, to these rules.
+            let is_unknown = !target.answered || target.is_asked_for(&group.reads);
+            running && (is_unknown || group.reads.any(&target.feeds))
         })
     }
 
@@ -110,7 +111,9 @@ impl Engine {
                 RuleKind::Alert(_) => {
                     let vector = &evaluated.vector;
                     let found = evaluate::candidates(rule, state, vector, &self.window, &context)?;
-                    let watch = Watch::new(state, &self.targets, slot, at, self.covered_since);
+                    let from = at - state.range;
+                    let known = self.coverage.covers(&state.reads, from, self.covered_since);
+                    let watch = Watch::new(state, &self.targets, slot, known);
                     let round = Round {
                         slot,
                         interval: group.interval,
@@ -329,20 +332,25 @@ impl<'a> Watch<'a> {
         state: &RuleState,
         targets: &'a BTreeMap<TargetId, Target>,
         slot: Timestamp,
-        at: Timestamp,
-        covered_since: Timestamp,
+        covered: bool,
     ) -> Watch<'a> {
         let mut feeders = Vec::new();
         let mut strangers = Vec::new();
         for target in targets.values() {
-            if state.reads.any(&target.feeds) {
+            if target.is_asked_for(&state.reads) {
+                let unasked = || Some(Doubt::NotAnsweredYet { target: target.name() });
+                feeders.push((target, doubt_of(target, slot).or_else(unasked)));
+            } else if state.reads.any(&target.feeds) {
                 feeders.push((target, doubt_of(target, slot)));
             } else if target.is_stranger_to(&state.reads) {
                 strangers.push((target, doubt_of(target, slot)));
             }
         }
-        let covered = state.range.is_zero() || at - state.range >= covered_since;
-        let all_answered = targets.values().all(|target| target.answered);
+        let covered = covered || state.range.is_zero();
+        let has_answered = |target: &Target| {
+            target.answered && target.asked.as_ref().is_none_or(|asked| asked.answered)
+        };
+        let all_answered = targets.values().all(has_answered);
         let may_begin = !state.fires_on_absence || (covered && all_answered);
         Watch { feeders, strangers, covered, may_begin }
     }

@@ -64,6 +64,7 @@ impl Engine {
             refusals: Refusals::default(),
             newest_sample: Timestamp(i64::MIN),
             covered_since: now.wall,
+            coverage: Coverage::default(),
             noted_evaluation: None,
             revisions_upto,
             next_sweep: now.monotonic + SWEEP_EVERY,

@@ -19,6 +19,7 @@ mod page;
 mod pinned;
 mod receipts;
 mod refusals;
+mod reload;
 mod silence;
 mod texts;
 
@@ -26,11 +27,12 @@ use self::page::{labels_of, scan};
 use crate::alerts::{AlertState, PresenterConfig, Verdict};
 use crate::base::{Receipt, TargetId};
 use crate::containers::{Container, ContainerId, Counts, Happening, Report, Status, What};
-use crate::exposition::SeriesCache;
+use crate::exposition::{Selection, SeriesCache};
 use crate::outbox::{Answer as Reply2xx, Attempt, OutboxConfig, Outcome, Reply};
 use crate::policy::{Identity, Mode, Page, PolicyConfig, Probe, TenantRule};
 use crate::promql::EvalOptions;
 use crate::regex::Pattern;
+use crate::rules;
 use crate::window::{Caps, Matcher, Source};
 
 const STEP_S: i64 = 5;
@@ -41,6 +43,8 @@ struct World {
     cache: SeriesCache,
     /// Of the second target, and its page; without one it does not answer.
     other: (SeriesCache, Option<String>),
+    /// What is kept of their pages.
+    selection: Selection,
     second: i64,
     skew_s: i64,
     commits: bool,
@@ -115,6 +119,7 @@ impl World {
             engine,
             cache: SeriesCache::new(),
             other: (SeriesCache::new(), None),
+            selection: Selection::all(),
             second,
             skew_s: 0,
             commits: true,
@@ -141,6 +146,11 @@ impl World {
         world.engine.restore_window(&checkpoint, at(world.second, 0)).expect("a good checkpoint");
         world.find_targets(targets);
         world
+    }
+
+    fn reload(&mut self, setup: Setup) {
+        let (setup, switches) = (Box::new(setup), self.engine.switches.clone());
+        self.handle(Event::Reload { setup, switches }, None);
     }
 
     fn find_targets(&mut self, count: u32) {
@@ -206,7 +216,8 @@ impl World {
                 if anew {
                     cache.reset();
                 }
-                let result = page.map(|page| scan(cache, &labels_of(target), page));
+                let result =
+                    page.map(|page| scan(cache, &self.selection, &labels_of(target), page));
                 let message = "connection refused".to_owned();
                 let result = result.ok_or(ScrapeFailure {
                     reason: "connect",
@@ -504,8 +515,8 @@ fn a_record_ends_with_its_rule() {
     let mut world = World::new(GHOSTS, acting());
     world.slot(Some("x{name=\"a\"} 1\n"));
     assert_eq!(world.live("r"), ["a"]);
-    world.handle(Event::Reload(Box::new(setup(GHOSTS, acting()))), None);
+    world.reload(setup(GHOSTS, acting()));
     assert_eq!(world.live("r"), ["a"], "the same rules go on");
-    world.handle(Event::Reload(Box::new(setup(HIGH, acting()))), None);
+    world.reload(setup(HIGH, acting()));
     assert_eq!(world.live("r"), [""; 0]);
 }

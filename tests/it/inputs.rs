@@ -1,5 +1,7 @@
 //! A target that hangs as a stopped process does: its port is open, and nobody answers.
 
+use std::process::Command;
+
 use serde_json::Value;
 
 use crate::support::{
@@ -128,4 +130,27 @@ fn what_a_page_or_a_target_file_costs_is_bounded_and_counted() {
 
     home.write("t1.yml", "[]");
     wait_until("they are gone", 20, || figure("plimsoll_targets_unusable") == 0.0);
+}
+
+/// A pipe nobody writes into stands for a target file on a mount that hangs.
+#[test]
+fn a_file_that_hangs_at_a_reload_holds_neither_the_loop_nor_the_stop() {
+    let page = Page::new("seen 1\n");
+    let plan = Plan { rules: "{record: r, expr: 'sum(seen)'}".to_owned(), ..Plan::default() };
+    let keys = "file_sd_configs: [{files: ['t.json']}]";
+    let home = Home::new(&plan.job("t", page.address(), keys));
+    let mut process = home.start();
+    wait_until("it scrapes", 20, || home.figure("plimsoll_scrapes_total") > 0.0);
+    let pipe = home.path().join("t.json");
+    assert!(Command::new("mkfifo").arg(&pipe).status().expect("mkfifo runs").success());
+    process.signal("HUP");
+    // Any later than the reload begins, the loop would not get to it.
+    pause(1000);
+    let before = home.figure("plimsoll_scrapes_total");
+    assert!(home.get("/-/healthy").contains("ealthy"));
+    wait_until("it goes on", 20, || home.figure("plimsoll_scrapes_total") > before + 2.0);
+    home.wait_for_log("a file of the configuration hangs", 20);
+    assert_eq!(home.figure("prometheus_config_last_reload_successful"), 0.0);
+    process.signal("TERM");
+    assert!(process.wait(10).success());
 }

@@ -28,6 +28,8 @@ pub struct World {
     pub clock: bool,
     /// Targets fail, hang or are slow.
     pub targets: bool,
+    /// The configuration is read again, and says something else.
+    pub reloads: bool,
 }
 
 const CALM: World = World {
@@ -39,10 +41,15 @@ const CALM: World = World {
     receiver: false,
     clock: false,
     targets: false,
+    reloads: false,
 };
 
+/// New rules, intervals and instances while targets and Alertmanagers come and go.
+pub const RELOADS: World =
+    World { name: "reloads", reloads: true, targets: true, alertmanager: true, ..CALM };
+
 /// One world for each kind of fault, and one with all of them.
-pub const WORLDS: [World; 10] = [
+pub const WORLDS: [World; 11] = [
     CALM,
     World { name: "crashes", crashes: true, ..CALM },
     World { name: "journal", journal: true, ..CALM },
@@ -51,6 +58,7 @@ pub const WORLDS: [World; 10] = [
     World { name: "receiver", crashes: true, receiver: true, ..CALM },
     World { name: "clock", clock: true, ..CALM },
     World { name: "targets", targets: true, ..CALM },
+    RELOADS,
     World { name: "power", crashes: true, journal: true, alertmanager: true, ..CALM },
     World {
         name: "everything",
@@ -61,6 +69,7 @@ pub const WORLDS: [World; 10] = [
         receiver: true,
         clock: true,
         targets: true,
+        reloads: false,
     },
 ];
 
@@ -96,6 +105,19 @@ impl Outages {
     }
 }
 
+/// What a reload changes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Config {
+    /// The rules read the twins of what they read otherwise, which are kept by nobody else.
+    pub twins: bool,
+    /// Targets are scraped so seldom that nothing is seen.
+    pub seldom: bool,
+    /// The Alertmanager instances stand in another order …
+    pub reversed: bool,
+    /// … and behind one more, which takes nothing.
+    pub extra: bool,
+}
+
 /// The whole plan of one run.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -113,6 +135,10 @@ pub struct Plan {
     pub targets: Vec<Outages>,
     /// Steps of the wall clock, in milliseconds.
     pub steps: Vec<(Duration, i64)>,
+    /// Reloads, and what they bring.
+    pub reloads: Vec<(Duration, Config)>,
+    /// Times at which targets are hardly scraped.
+    pub seldom: Outages,
 }
 
 impl Plan {
@@ -139,6 +165,30 @@ impl Plan {
                 .collect(),
             targets: (0..targets).map(|_| Outages::draw(rng, world.targets, (3, 200))).collect(),
             steps,
+            seldom: match world.reloads {
+                true => Outages::draw(rng, true, (20, 90)),
+                false => Outages::default(),
+            },
+            reloads: Vec::new(),
         }
+        .with_reloads(rng)
+    }
+
+    /// A reload at either end of the times at which targets are hardly scraped, and one within.
+    fn with_reloads(mut self, rng: &mut Rng) -> Plan {
+        for (from, to) in self.seldom.iter() {
+            let any = |rng: &mut Rng, seldom| Config {
+                twins: rng.chance(50),
+                seldom,
+                reversed: rng.chance(50),
+                extra: rng.chance(30),
+            };
+            self.reloads.push((*from, any(rng, true)));
+            self.reloads.push((*from + (*to - *from) / 2, any(rng, true)));
+            self.reloads.push((*to, any(rng, false)));
+            let later = *to + rng.seconds(1, 29);
+            self.reloads.push((later, any(rng, false)));
+        }
+        self
     }
 }
