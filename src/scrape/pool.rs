@@ -444,6 +444,28 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_target_that_hangs_up_is_asked_once_and_a_kept_connection_that_is_gone_twice() {
+        let heard = Arc::new(StdMutex::new(0));
+        let hears = Arc::clone(&heard);
+        let address = serve(move |_| {
+            *hears.lock().expect("unpoisoned") += 1;
+            Answer::Bytes(b"")
+        });
+        let of = |address| {
+            scraper(&format!("- {{job_name: j, static_configs: [{{targets: ['{address}']}}]}}"))
+        };
+        let hangs_up = of(address.await);
+        for round in 1..=3 {
+            let error = hangs_up.scrape(TargetId(1), NOW).await.result.expect_err("no answer");
+            assert_eq!((error.kind, *heard.lock().expect("unpoisoned")), (Kind::Connect, round));
+        }
+        let keeps = of(serve(|_| Answer::OncePerConnection).await);
+        for _ in 0..3 {
+            batch(&keeps, TargetId(1)).await;
+        }
+    }
+
+    #[tokio::test]
     async fn a_dead_target_delays_no_other_and_is_not_scraped_twice() {
         let silent = serve(|_| Answer::Silence).await;
         let page = b"HTTP/1.0 200 OK\r\n\r\na 1\n";

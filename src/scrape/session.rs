@@ -33,6 +33,8 @@ pub(super) struct Plan {
 pub(super) struct Session {
     cache: SeriesCache,
     generation: u64,
+    /// Whether the last scrape got an answer, so that its connection may be kept.
+    answered: bool,
 }
 
 impl Session {
@@ -54,9 +56,13 @@ impl Session {
             http: &target.job.http,
             timeout: target.timeout,
             body_limit_bytes: target.job.limits.body_size_limit,
+            may_be_kept: std::mem::take(&mut self.answered),
         };
-        let page = open(&plan.pool, ask).await?;
-        self.read(page, plan, kept).await
+        let opened = open(&plan.pool, ask).await;
+        let no_answer =
+            |error: &ScrapeError| matches!(error.kind, Kind::Setup | Kind::Connect | Kind::Timeout);
+        self.answered = !opened.as_ref().is_err_and(no_answer);
+        self.read(opened?, plan, kept).await
     }
 
     async fn read(
