@@ -19,7 +19,7 @@ use super::session::{Plan, Session};
 use super::target::{Identity, Target, targets};
 use crate::base::{HashMap, Labels, TargetId, Timestamp};
 use crate::endpoint::Pool;
-use crate::exposition::{Batch, Selection};
+use crate::exposition::{Batch, Room, Selection};
 use crate::relabel;
 
 /// What to scrape, and what of it anything can read.
@@ -81,6 +81,8 @@ pub struct Scraper {
     generation: u64,
     reloaded: u64,
     unusable: u64,
+    /// Of the series caches of all targets.
+    room: Arc<Room>,
 }
 
 #[derive(Debug)]
@@ -104,6 +106,7 @@ impl Scraper {
             generation: 0,
             reloaded: 0,
             unusable: 0,
+            room: Arc::default(),
         };
         let problems = scraper.reload(settings, files);
         (scraper, problems)
@@ -196,7 +199,7 @@ impl Scraper {
                 });
                 let (session, generation) = match old.remove(&id) {
                     Some(slot) => (slot.session, slot.plan.generation.max(self.reloaded)),
-                    None => (Arc::default(), self.reloaded),
+                    None => (Arc::new(Mutex::new(Session::within(&self.room))), self.reloaded),
                 };
                 let plan = Plan {
                     target: Arc::new(target),

@@ -7,7 +7,9 @@ use super::fetch::{Ask, Page, open};
 use super::target::Target;
 use crate::base::{HashSet, Labels, LabelsBuilder};
 use crate::endpoint::Pool;
-use crate::exposition::{Batch, Format, Problem, Scan, ScanError, Selection, SeriesCache, m2};
+use crate::exposition::{
+    Batch, Format, Problem, Room, Scan, ScanError, Selection, SeriesCache, m2,
+};
 use crate::relabel;
 
 /// Put before a label of the page that the target has as well, until the name is free.
@@ -29,7 +31,7 @@ pub(super) struct Plan {
 }
 
 /// What is known of a target's series between scrapes.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Session {
     cache: SeriesCache,
     generation: u64,
@@ -38,6 +40,11 @@ pub(super) struct Session {
 }
 
 impl Session {
+    /// Knows nothing yet. What it will know takes of this room.
+    pub(super) fn within(room: &Arc<Room>) -> Session {
+        Session { cache: SeriesCache::within(room), generation: 0, answered: false }
+    }
+
     /// Scrapes once. A failed scrape leaves the session as it was. `kept` gets the page's bytes, if
     /// they are wanted; it becomes `None` for a page that cannot be kept.
     pub(super) async fn scrape(
