@@ -533,6 +533,17 @@ fn a_full_window_is_told_once_and_counted_always() {
 }
 
 #[test]
+fn alert_series_without_room_are_counted() {
+    let mut world = World::new(GHOSTS, acting());
+    world.slot(Some("x{name=\"a\"} 1\n"));
+    let caps = Caps { max_series: world.engine.window.usage().series, max_bytes: 1 << 20 };
+    let retention = world.engine.setup.retention();
+    world.engine.window.configure(caps, retention);
+    world.slot(Some("x{name=\"a\"} 95\n"));
+    assert!(world.engine.counters.series_refused >= 2, "ALERTS and ALERTS_FOR_STATE");
+}
+
+#[test]
 fn a_record_ends_with_its_rule() {
     let mut world = World::new(GHOSTS, acting());
     world.slot(Some("x{name=\"a\"} 1\n"));
