@@ -260,10 +260,13 @@ impl Alert {
     }
 
     /// Moves what is counted in wall time: the wall clock has stepped. What was published (when it
-    /// fired, when it ended) stays as it was.
+    /// fired, when it ended) stays as it was, and with it since when the condition held before that:
+    /// one without the other would say that its `for` had not passed.
     pub fn rebase(&mut self, by_ms: i64) {
         let shift = |at: Timestamp| Timestamp(at.0 + by_ms);
-        self.active_at = shift(self.active_at);
+        if self.fired_at.is_none() {
+            self.active_at = shift(self.active_at);
+        }
         self.keep_firing_since = self.keep_firing_since.map(shift);
         self.kept_until = self.kept_until.map(shift);
         if let Some(previous) = &mut self.previous {

@@ -174,7 +174,7 @@ impl Crank {
     }
 
     fn discovered(&mut self, refreshed: Refreshed) -> Event {
-        self.shell.unreadable_files += refreshed.problems.len() as u64;
+        self.shell.unreadable_files += refreshed.failures;
         for problem in refreshed.problems {
             tracing::warn!(problem, "target file");
         }

@@ -26,6 +26,14 @@ pub struct Now {
     pub wall: Timestamp,
 }
 
+/// Waits after the first, second, … failure in a row of a peer or a disk; the last repeats.
+pub const RETRY_AFTER: [Duration; 4] = [
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+    Duration::from_secs(5),
+    Duration::from_secs(10),
+];
+
 impl Timestamp {
     /// Milliseconds since the epoch.
     pub fn as_millis(self) -> i64 {

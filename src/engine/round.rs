@@ -138,7 +138,8 @@ impl Engine {
                 state.health = Health::Good;
                 state.last_error = None;
                 if self.writes_alert_series && matches!(rule.kind, RuleKind::Alert(_)) {
-                    write_alert_series(state, &mut self.window, context.at);
+                    self.counters.series_refused +=
+                        write_alert_series(state, &mut self.window, context.at);
                 }
                 self.take_changes(now, (group_index, rule_index), changes);
                 self.to_judge.push(((group_index, rule_index), at));
@@ -299,9 +300,10 @@ impl Engine {
     }
 }
 
-/// `ALERTS` and `ALERTS_FOR_STATE` of a rule's active alerts (`rules/alerting.go`).
-pub(super) fn write_alert_series(state: &mut RuleState, window: &mut Window, at: Timestamp) {
-    let mut ids: Vec<SeriesId> = Vec::new();
+/// `ALERTS` and `ALERTS_FOR_STATE` of a rule's active alerts (`rules/alerting.go`). Returns how many
+/// found no room.
+pub(super) fn write_alert_series(state: &mut RuleState, window: &mut Window, at: Timestamp) -> u64 {
+    let (mut ids, mut refused): (Vec<SeriesId>, u64) = (Vec::new(), 0);
     for alert in state.alerts.values().filter(|alert| alert.is_active()) {
         let mut labels = LabelsBuilder::from(&alert.labels);
         labels.set(METRIC_NAME, "ALERTS_FOR_STATE");
@@ -309,13 +311,17 @@ pub(super) fn write_alert_series(state: &mut RuleState, window: &mut Window, at:
         let name = if alert.state == AlertState::Firing { "firing" } else { "pending" };
         labels.set(METRIC_NAME, "ALERTS").set("alertstate", name);
         for (labels, value) in [for_state, (labels.build(), 1.0)] {
-            if let Ok(id) = window.series(&labels) {
-                window.append(id, Sample { at, value });
-                ids.push(id);
+            match window.series(&labels) {
+                Ok(id) => {
+                    window.append(id, Sample { at, value });
+                    ids.push(id);
+                }
+                Err(_) => refused += 1,
             }
         }
     }
     state.take_written(ids, window);
+    refused
 }
 
 /// Whether the absence of an alert can be believed, for one rule in one round.

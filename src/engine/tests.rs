@@ -385,6 +385,39 @@ fn a_restart_of_ours_keeps_what_fires_and_tells_its_end_once() {
     assert_eq!(again.event_types(), ["alert.resolved"]);
 }
 
+/// What was restored would keep every new sample out, for as long as the clock was set back.
+#[test]
+fn a_clock_set_back_while_we_were_away_neither_ends_nor_begins_anything() {
+    let rules = "groups: [{name: g, rules: [{alert: High, expr: 'x > 1'}, {alert: Gone, expr: 'absent(y)'}]}]";
+    let page = "x 5\ny 1\n";
+    let mut before = World::new(rules, acting());
+    let told: Vec<String> = (0..4).flat_map(|_| before.slot(Some(page))).collect();
+    assert_eq!(told, ["firing"]);
+    let checkpoint = before.engine.checkpoint();
+    for back_s in [-30, 40, 3600] {
+        let second = before.second - back_s;
+        let mut after = World::recovered(setup(rules, acting()), latest(&before.rows), second);
+        let restored = after.engine.restore_window(&checkpoint, at(second, 0));
+        let told: Vec<String> = (0..4).flat_map(|_| after.slot(Some(page))).collect();
+        assert_eq!(told, [""; 0], "set back by {back_s} s");
+        assert_eq!(restored.is_ok(), back_s < 0, "{restored:?}");
+        assert_eq!(after.slot(Some("x 0\ny 1\n")), ["resolved"]);
+    }
+}
+
+#[test]
+fn what_is_pending_when_the_clock_is_set_back_meanwhile_fires_in_its_time() {
+    let rules = "groups: [{name: g, rules: [{alert: High, expr: 'x > 1', for: 20s}]}]";
+    let mut before = World::new(rules, acting());
+    for _ in 0..3 {
+        before.slot(Some("x 5\n"));
+    }
+    let mut after =
+        World::recovered(setup(rules, acting()), latest(&before.rows), before.second - 3600);
+    let told: Vec<String> = (0..4).flat_map(|_| after.slot(Some("x 5\n"))).collect();
+    assert_eq!(told, ["firing"]);
+}
+
 /// The rows as a journal would give them back.
 fn latest(changes: &[Change]) -> Vec<Change> {
     let mut rows = BTreeMap::new();
@@ -508,6 +541,17 @@ fn a_full_window_is_told_once_and_counted_always() {
     // The old ones expire; the sweep that forgets them asks for a new epoch, where all fit.
     let told: Vec<String> = (0..150).flat_map(|_| world.slot(Some(&page(60, 62)))).collect();
     assert_eq!(told, ["fit"]);
+}
+
+#[test]
+fn alert_series_without_room_are_counted() {
+    let mut world = World::new(GHOSTS, acting());
+    world.slot(Some("x{name=\"a\"} 1\n"));
+    let caps = Caps { max_series: world.engine.window.usage().series, max_bytes: 1 << 20 };
+    let retention = world.engine.setup.retention();
+    world.engine.window.configure(caps, retention);
+    world.slot(Some("x{name=\"a\"} 95\n"));
+    assert!(world.engine.counters.series_refused >= 2, "ALERTS and ALERTS_FOR_STATE");
 }
 
 #[test]

@@ -85,6 +85,35 @@ fn value(home: &Home, query: &str) -> f64 {
 }
 
 #[test]
+fn a_target_from_a_file_is_scraped_and_ends_with_its_file() {
+    let (stays, comes) = (Page::new("seen 1\n"), Page::new("seen 2\n"));
+    let files = "file_sd_configs: [{files: ['t*.json'], refresh_interval: 1s}]";
+    let plan = Plan { rules: "{record: r, expr: 'sum(seen)'}".to_owned(), ..Plan::default() };
+    let home = Home::new(&plan.job("files", stays.address(), files));
+    let _process = home.start();
+    let seen = || value(&home, "sum(seen)");
+    wait_until("the target of the configuration is scraped", 20, || seen() == 1.0);
+
+    let list = format!("[{{\"targets\": [\"{}\"]}}]", comes.address());
+    home.write("t1.json", &list);
+    wait_until("the file's is scraped", 20, || seen() == 3.0);
+    let errors = || home.figure("prometheus_sd_file_read_errors_total");
+    let before = errors();
+    home.write("t1.json", "");
+    wait_until("a file that was emptied is an error", 20, || errors() > before);
+    let asked = comes.asked().len();
+    wait_until("and its target is scraped on", 20, || comes.asked().len() > asked + 1);
+    assert_eq!(seen(), 3.0);
+
+    std::fs::remove_file(home.path().join("t1.json")).expect("it is there");
+    wait_until("with the file its series end", 20, || seen() == 1.0);
+    let asked = comes.asked().len();
+    let rounds = stays.asked().len();
+    wait_until("the others go on", 20, || stays.asked().len() > rounds + 2);
+    assert_eq!(comes.asked().len(), asked, "nobody asks it any more");
+}
+
+#[test]
 fn what_a_page_or_a_target_file_costs_is_bounded_and_counted() {
     let twice = Page::new("seen 1\nseen 1\nseen 1\n");
     let many: String = (0..300).map(|no| format!("seen{{no=\"{no}\"}} 1\n")).collect();

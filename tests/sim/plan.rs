@@ -26,6 +26,8 @@ pub struct World {
     pub receiver: bool,
     /// The wall clock steps, both ways.
     pub clock: bool,
+    /// The wall clock is set while there is no process.
+    pub clock_away: bool,
     /// Targets fail, hang or are slow.
     pub targets: bool,
     /// The configuration is read again, and says something else.
@@ -40,6 +42,7 @@ const CALM: World = World {
     alertmanager: false,
     receiver: false,
     clock: false,
+    clock_away: false,
     targets: false,
     reloads: false,
 };
@@ -57,6 +60,7 @@ pub const WORLDS: [World; 11] = [
     World { name: "alertmanager", alertmanager: true, ..CALM },
     World { name: "receiver", crashes: true, receiver: true, ..CALM },
     World { name: "clock", clock: true, ..CALM },
+    World { name: "clock-away", crashes: true, clock_away: true, targets: true, ..CALM },
     World { name: "targets", targets: true, ..CALM },
     RELOADS,
     World { name: "power", crashes: true, journal: true, alertmanager: true, ..CALM },
@@ -68,6 +72,7 @@ pub const WORLDS: [World; 11] = [
         alertmanager: true,
         receiver: true,
         clock: true,
+        clock_away: false,
         targets: true,
         reloads: false,
     },
@@ -153,8 +158,14 @@ impl Plan {
             at += rng.seconds(60, 900);
         }
         let instances = rng.between(1, 3);
+        let dead = Outages::draw(rng, world.crashes, (1, 90));
+        // A time without a process ends under a clock that was set while nobody looked.
+        for (from, to) in dead.iter().filter(|_| world.clock_away) {
+            let by = rng.between(1, 600_000) as i64;
+            steps.push((*from + (*to - *from) / 2, if rng.chance(70) { -by } else { by }));
+        }
         Plan {
-            dead: Outages::draw(rng, world.crashes, (1, 90)),
+            dead,
             journal: Outages::draw(rng, world.journal, (2, 240)),
             control_plane: Outages::draw(rng, world.control_plane, (5, 400)),
             alertmanagers: (0..instances)

@@ -4,6 +4,7 @@
 //! one of them says.
 
 use super::Config;
+use crate::base::format_duration;
 use crate::outbox::ActionKind;
 use crate::policy::Mode;
 use crate::rules::{LintOptions, RuleKind};
@@ -56,6 +57,28 @@ pub(super) fn lint_options(config: &Config) -> LintOptions {
         // How rules are written is the business of `check rules`.
         disabled: vec!["alert-without-summary".to_owned(), "duplicate-rule".to_owned()],
     }
+}
+
+/// What the built-in rules lack. Their lines are nobody's to change, so it is said once, where the
+/// interval stands.
+pub(super) fn of_built_in_rules(
+    config: &Config,
+    name: &str,
+    node: &Node,
+    (found, problems): (&Problems, &mut Problems),
+) {
+    let count = found.iter().count();
+    if count == 0 {
+        return;
+    }
+    let interval = format_duration(lint_options(config).scrape_interval);
+    let message = format!(
+        "the built-in rules need samples more often than every {interval}: {count} of their ranges \
+         may be empty"
+    );
+    let at = key_at(node, "global.scrape_interval");
+    let problem = Problem::in_file(name, at, message).warning();
+    problems.push(problem.hint("set `scrape_interval` to 15s or less"));
 }
 
 /// Where a section begins, or the value of a key of it stands.
