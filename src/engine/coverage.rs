@@ -86,6 +86,11 @@ impl Coverage {
         }
     }
 
+    /// Since when every name is covered that a reload brought, if one did.
+    pub fn newest(&self) -> Option<Timestamp> {
+        self.by_name.values().copied().chain(self.any).max()
+    }
+
     /// Moves every time: the wall clock has stepped.
     pub fn rebase(&mut self, by_ms: i64) {
         for since in self.by_name.values_mut().chain(&mut self.any) {

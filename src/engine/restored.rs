@@ -107,7 +107,9 @@ impl Engine {
         let fed: Vec<_> = known.map(|target| (&target.info.labels, &target.feeds)).collect();
         let fed = serde_json::to_vec(&fed).expect("labels and names are JSON");
         let length = u32::try_from(fed.len()).expect("names of metrics come to less than 4 GiB");
-        let mut bytes = self.covered_since.0.to_le_bytes().to_vec();
+        // What a reload brought may not be believed for longer over a restart; for its sake, nothing is.
+        let reloaded = self.coverage.newest().unwrap_or(self.covered_since);
+        let mut bytes = self.covered_since.max(reloaded).0.to_le_bytes().to_vec();
         bytes.extend(self.clock.wall().0.to_le_bytes());
         bytes.extend(length.to_le_bytes());
         bytes.extend(fed);

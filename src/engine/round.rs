@@ -99,17 +99,16 @@ impl Engine {
             if state.note_fetched(&evaluated, now.monotonic) {
                 self.facts.push(Fact::RuleNeverFires { rule: rule.id.clone() });
             }
-            note.yields(&evaluated.vector, evaluated.series_fetched);
+            let vector = &evaluated.vector;
+            note.yields(vector, evaluated.series_fetched);
             match &rule.kind {
                 RuleKind::Record { .. } => {
-                    let vector = &evaluated.vector;
                     let refused =
                         evaluate::record(rule, state, vector, &mut self.window, context.at)?;
                     self.counters.series_refused += refused;
                     Ok(Vec::new())
                 }
                 RuleKind::Alert(_) => {
-                    let vector = &evaluated.vector;
                     let found = evaluate::candidates(rule, state, vector, &self.window, &context)?;
                     let from = at - state.range;
                     let known = self.coverage.covers(&state.reads, from, self.covered_since);

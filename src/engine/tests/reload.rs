@@ -101,6 +101,20 @@ fn ranges_are_covered_from_when_their_samples_were_kept() {
 }
 
 #[test]
+fn a_checkpoint_is_not_believed_for_longer_than_what_the_last_reload_kept() {
+    let after = ["max_over_time(foo[2m]) > 1"];
+    let mut world = firing(&["bar > -1"]);
+    let low = "bar 0\nfoo 0\n";
+    assert_eq!(rounds(&mut world, Some(low), 100), [""; 0]);
+    reload(&mut world, &after);
+    assert_eq!(rounds(&mut world, Some(low), 2), [""; 0]);
+    let mut again = World::restarted(setup(&text(&after), acting()), &world, 1);
+    again.selection = world.selection.clone();
+    let ended = (1..99).find(|_| again.slot(Some(low)).contains(&"resolved".to_owned()));
+    assert_eq!(ended, Some(18), "two minutes after the reload: 10 s, 20 s away, and this");
+}
+
+#[test]
 fn another_interval_or_phase_counts_from_now_on() {
     let mut world = firing(&[BEFORE]);
     every(&mut world, 600);
