@@ -22,7 +22,10 @@ pub struct Annotation {
     pub span: Span,
 }
 
-/// The notes of one query, each text once.
+/// A query says no more than this: at each step of millions there could be another text.
+const MAX_NOTES: usize = 1000;
+
+/// The notes of one query, each text once, and no more than a thousand.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Annotations {
     notes: Vec<Annotation>,
@@ -59,7 +62,8 @@ impl Annotations {
     }
 
     fn add(&mut self, severity: Severity, span: Span, text: String) {
-        if !self.notes.iter().any(|note| note.text == text) {
+        let full = self.notes.len() >= MAX_NOTES;
+        if !full && !self.notes.iter().any(|note| note.text == text) {
             self.notes.push(Annotation { severity, text, span });
         }
     }
@@ -78,5 +82,15 @@ mod tests {
         let query = "sum(a) +\n b";
         assert_eq!(notes.render(Severity::Warning, query), ["PromQL warning: careful (2:1)"]);
         assert_eq!(notes.render(Severity::Info, query), ["PromQL info: by the way (1:3)"]);
+    }
+
+    #[test]
+    fn there_are_only_so_many() {
+        let mut notes = Annotations::default();
+        for number in 0..2 * MAX_NOTES {
+            notes.warn(Span { start: 0, end: 1 }, &number.to_string());
+        }
+        assert_eq!(notes.iter().count(), MAX_NOTES);
+        assert_eq!(notes.iter().next().expect("the first stays").text, "PromQL warning: 0");
     }
 }

@@ -1,7 +1,7 @@
 //! Classic histograms: series per bucket, told apart by the label `le`.
 
 use super::super::ast::{Call, Expr};
-use super::column::{ABSENT, Grid, Head, Vector, is_present};
+use super::column::{Grid, Head, Vector, is_present};
 use super::engine::Engine;
 use super::error::EvalError;
 use super::float::{almost_equal, go_g};
@@ -40,8 +40,8 @@ impl<'a> Engine<'a> {
         let phis = self.scalar(&call.args[0], grid)?;
         let vector = self.vector(&call.args[1], grid)?;
         self.check_quantile(&phis, call.args[0].span);
-        let histograms = self.histograms(&vector, &call.args[1]);
-        let result = self.quantile_rows(&vector, &histograms, &phis, &call.args[1]);
+        let histograms = self.histograms(&vector, &call.args[1])?;
+        let result = self.quantile_rows(&vector, &histograms, &phis, &call.args[1])?;
         self.drop_names(result)
     }
 
@@ -52,18 +52,21 @@ impl<'a> Engine<'a> {
         };
         let vector = self.vector(buckets, grid)?;
         let label = self.text(label)?;
-        let histograms = self.histograms(&vector, buckets);
-        let mut all = Vector::with_capacity(histograms.len() * phis.len(), grid.count);
+        let histograms = self.histograms(&vector, buckets)?;
+        let rows = histograms.len().saturating_mul(phis.len());
+        let mut all = Vector::with_room(&self.budget, rows, grid.count)?;
         for phi in phis {
             let values = self.scalar(phi, grid)?;
             self.check_quantile(&values, phi.span);
-            let mut rows = self.quantile_rows(&vector, &histograms, &values, buckets);
-            for head in &mut rows.heads {
+            let mut rows = self.quantile_rows(&vector, &histograms, &values, buckets)?;
+            for head in rows.heads.iter_mut() {
                 let labels = settled(head, self.eager());
                 head.labels = labels.with(label, &open_metrics_float(values[0]));
+                self.budget.count_labels(&head.labels);
             }
-            all.heads.append(&mut rows.heads);
-            all.values.append(&mut rows.values);
+            all.heads.append(&mut rows.heads)?;
+            all.values.append(&mut rows.values)?;
+            self.check_bounds()?;
         }
         all.distinct = false;
         self.drop_names(all)
@@ -75,18 +78,18 @@ impl<'a> Engine<'a> {
         histograms: &[Histogram],
         phis: &[f64],
         argument: &Expr,
-    ) -> Vector {
-        let mut result = Vector::with_capacity(histograms.len(), vector.steps);
+    ) -> Result<Vector, EvalError> {
+        let mut result = Vector::with_room(&self.budget, histograms.len(), vector.steps)?;
         let mut buckets = Vec::new();
         for histogram in histograms {
+            let cells = result.open_row()?;
             for (step, phi) in phis.iter().enumerate() {
                 histogram.at(vector, step, &mut buckets);
                 if buckets.is_empty() {
-                    result.values.push(ABSENT);
                     continue;
                 }
                 let (value, repair) = bucket_quantile(*phi, &mut buckets);
-                result.values.push(value);
+                cells[step] = value;
                 if let Some(Repair { from, to, most }) = repair {
                     let name = for_metric(&histogram.head);
                     self.notes.info(
@@ -102,10 +105,10 @@ impl<'a> Engine<'a> {
                     );
                 }
             }
-            result.seal_row(|| histogram.head.clone());
+            result.seal_row(|| histogram.head.clone())?;
         }
         result.distinct = false;
-        result
+        Ok(result)
     }
 
     /// `histogram_fraction(lower, upper, buckets)`
@@ -113,26 +116,28 @@ impl<'a> Engine<'a> {
         let lower = self.scalar(&call.args[0], grid)?;
         let upper = self.scalar(&call.args[1], grid)?;
         let vector = self.vector(&call.args[2], grid)?;
-        let histograms = self.histograms(&vector, &call.args[2]);
-        let mut result = Vector::with_capacity(histograms.len(), grid.count);
+        let histograms = self.histograms(&vector, &call.args[2])?;
+        let mut result = Vector::with_room(&self.budget, histograms.len(), grid.count)?;
         let mut buckets = Vec::new();
         for histogram in &histograms {
-            for step in 0..grid.count {
+            for (step, cell) in result.open_row()?.iter_mut().enumerate() {
                 histogram.at(&vector, step, &mut buckets);
-                result.values.push(if buckets.is_empty() {
-                    ABSENT
-                } else {
-                    bucket_fraction(lower[step], upper[step], &mut buckets)
-                });
+                if !buckets.is_empty() {
+                    *cell = bucket_fraction(lower[step], upper[step], &mut buckets);
+                }
             }
-            result.seal_row(|| histogram.head.clone());
+            result.seal_row(|| histogram.head.clone())?;
         }
         result.distinct = false;
         self.drop_names(result)
     }
 
     /// Sorts bucket series into histograms; series without a readable `le` are named in a warning.
-    fn histograms(&mut self, vector: &Vector, argument: &Expr) -> Vec<Histogram> {
+    fn histograms(
+        &mut self,
+        vector: &Vector,
+        argument: &Expr,
+    ) -> Result<Vec<Histogram>, EvalError> {
         let eager = self.eager();
         let mut histograms: Vec<Histogram> = Vec::new();
         let mut numbers: HashMap<Box<[u8]>, usize> = HashMap::default();
@@ -161,6 +166,7 @@ impl<'a> Engine<'a> {
             };
             let number = *numbers.entry(key.as_slice().into()).or_insert_with(|| {
                 let labels = settled(head, eager).filtered(|name| name != BUCKET_LABEL);
+                self.budget.count_labels(&labels);
                 let head = Head { labels, drop_name: head.drop_name };
                 histograms.push(Histogram { head, buckets: Vec::new() });
                 histograms.len() - 1
@@ -170,7 +176,8 @@ impl<'a> Engine<'a> {
         for histogram in &mut histograms {
             histogram.buckets.sort_by(|a, b| a.0.total_cmp(&b.0));
         }
-        histograms
+        self.check_bounds()?;
+        Ok(histograms)
     }
 }
 

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::cmp::Ordering;
 
 use super::super::ast::{Call, Expr, ExprKind};
+use super::budget::Paid;
 use super::column::{ABSENT, Grid, Head, Vector, is_present};
 use super::engine::{Engine, unwrap_parens};
 use super::error::EvalError;
@@ -81,13 +82,13 @@ impl<'a> Engine<'a> {
         value: impl Fn(&Labels) -> Result<Option<String>, EvalError>,
     ) -> Result<Vector, EvalError> {
         let eager = self.eager();
-        for head in &mut vector.heads {
+        for head in vector.heads.iter_mut() {
             let labels = settled(head, eager);
             if let Some(value) = value(&labels)? {
                 let drop_name = head.drop_name && !eager && dst != METRIC_NAME;
                 let labels = labels.with(dst, &value);
-                self.count_labels(&labels);
-                self.check_labels()?;
+                self.budget.count_labels(&labels);
+                self.check_bounds()?;
                 *head = Head { labels, drop_name };
             }
         }
@@ -99,7 +100,7 @@ impl<'a> Engine<'a> {
     /// `absent`: 1 at every step without any value.
     pub fn absent(&mut self, call: &'a Call, grid: Grid) -> Result<Vector, EvalError> {
         let vector = self.vector(&call.args[0], grid)?;
-        let mut values = vec![1.0; grid.count];
+        let mut values = self.budget.filled(1.0, grid.count)?;
         for (_, row) in vector.rows() {
             for (value, cell) in values.iter_mut().zip(row) {
                 if is_present(*cell) {
@@ -107,7 +108,7 @@ impl<'a> Engine<'a> {
                 }
             }
         }
-        Ok(absent_vector(&call.args[0], values))
+        absent_vector(&call.args[0], values)
     }
 
     /// `sort`, `sort_desc`, `sort_by_label`, `sort_by_label_desc`: order only what has an order.
@@ -141,18 +142,18 @@ impl<'a> Engine<'a> {
                 a.is_nan().cmp(&b.is_nan()).then(numbers)
             });
         }
-        vector.heads = order.iter().map(|at| vector.heads[*at].clone()).collect();
-        vector.values = order.iter().map(|at| vector.values[*at]).collect();
+        vector.heads = vector.heads.picked(&order)?;
+        vector.values = vector.values.picked(&order)?;
         Ok(vector)
     }
 }
 
 /// The one series of `absent(expr)`: named by what the selector asks for by `=`.
-pub(super) fn absent_vector(expr: &Expr, values: Vec<f64>) -> Vector {
-    let mut vector = Vector::with_capacity(1, values.len());
-    vector.values = values;
-    vector.seal_row(|| Head { labels: absent_labels(expr), drop_name: false });
-    vector
+pub(super) fn absent_vector(expr: &Expr, values: Paid<f64>) -> Result<Vector, EvalError> {
+    let (heads, steps) = (values.budget().room(1)?, values.len());
+    let mut vector = Vector { heads, values, steps, distinct: true };
+    vector.seal_row(|| Head { labels: absent_labels(expr), drop_name: false })?;
+    Ok(vector)
 }
 
 fn absent_labels(expr: &Expr) -> Labels {

@@ -1,6 +1,7 @@
 //! The rate family and its relatives (`promql/functions.go` of 3.14: `extrapolatedRate`,
 //! `instantValue`, `linearRegression`).
 
+use super::budget::Paid;
 use super::column::ABSENT;
 use super::error::EvalError;
 use super::float::Sum;
@@ -142,7 +143,7 @@ fn regression(samples: &[Sample], origin: i64) -> (f64, f64) {
 }
 
 /// Both factors of `double_exponential_smoothing` lie strictly between 0 and 1.
-pub(super) fn check_smoothing(numbers: &[Vec<f64>]) -> Result<(), EvalError> {
+pub(super) fn check_smoothing(numbers: &[Paid<f64>]) -> Result<(), EvalError> {
     for (name, short, values) in [("smoothing", "sf", &numbers[0]), ("trend", "tf", &numbers[1])] {
         if let Some(bad) = values.iter().find(|value| !(**value > 0.0 && **value < 1.0)) {
             return Err(EvalError::execution(format!(
