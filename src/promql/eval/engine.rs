@@ -249,7 +249,8 @@ impl<'a> Engine<'a> {
         let after = reference.start.saturating_sub(range);
         let mut start = step * (after / step);
         if start <= after {
-            start += step;
+            let Some(next) = start.checked_add(step) else { return Ok(None) };
+            start = next;
         }
         let last = reference.end();
         if start > last {

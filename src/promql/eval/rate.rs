@@ -130,7 +130,7 @@ fn regression(samples: &[Sample], origin: i64) -> (f64, f64) {
     let (mut x_sum, mut y_sum) = (Sum::default(), Sum::default());
     let (mut xy_sum, mut xx_sum) = (Sum::default(), Sum::default());
     for sample in samples {
-        let x = (sample.at.0 - origin) as f64 / 1e3;
+        let x = sample.at.0.saturating_sub(origin) as f64 / 1e3;
         x_sum.add(x);
         y_sum.add(sample.value);
         xy_sum.add(x * sample.value);

@@ -72,6 +72,10 @@ fn limits_and_deadlines_end_an_evaluation() {
         ("x @ -9223372036854774", &fine, None),
         ("rate(x[100y] @ -9223372036854774 offset 100y)", &fine, None),
         ("rate(x[100y:1y] @ -9223372036854774 offset 100y)", &fine, None),
+        ("predict_linear(vector(time())[2s:400ms] @ -9223372036854774, 1)", &fine, None),
+        ("vector(time())[2s:400ms] @ 9223372036854774 offset -100y", &fine, None),
+        ("vector(time())[2s:100y] @ 9223372036854774", &fine, None),
+        ("deriv(vector(time())[2s:400ms] @ 9223372036854774 offset -100y)", &fine, None),
     ];
     for (text, options, want) in cases {
         let got = at_five_minutes(text, options).err().map(|error| error.kind);
