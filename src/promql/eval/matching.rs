@@ -142,24 +142,39 @@ impl Join<'_> {
 
     /// At no step may two series of `one` share a signature, unless there is nothing to match.
     fn check_one_side(&self, engine: &Engine) -> Result<(), EvalError> {
+        let fills = self.fill_one.is_some() || self.fill_many.is_some();
+        // Whether there is anything to match, per step; looked at once, and only if it matters.
+        let mut met: Option<Paid<bool>> = None;
         for number in 0..self.first.len() as u32 {
             if self.chain(number).nth(1).is_none() {
                 continue;
             }
+            engine.check_deadline()?;
+            let met = match &met {
+                Some(met) => met,
+                None => met.insert(self.steps_of_many(engine)?),
+            };
             for step in 0..self.one.steps {
                 let mut present =
                     self.chain(number).filter(|series| is_present(self.one.row(*series)[step]));
                 let (Some(a), Some(b)) = (present.next(), present.next()) else {
                     continue;
                 };
-                let fills = self.fill_one.is_some() || self.fill_many.is_some();
-                let met = |series| is_present(self.many.row(series)[step]);
-                if fills || (0..self.many.heads.len()).any(met) {
+                if fills || met[step] {
                     return Err(self.duplicate(engine, a, b));
                 }
             }
         }
         Ok(())
+    }
+
+    /// Whether any series of `many` has a value, per step.
+    fn steps_of_many(&self, engine: &Engine) -> Result<Paid<bool>, EvalError> {
+        let mut met = engine.budget.filled(false, self.many.steps)?;
+        for (_, row) in self.many.rows() {
+            met.iter_mut().zip(row).for_each(|(met, value)| *met |= is_present(*value));
+        }
+        Ok(met)
     }
 
     fn duplicate(&self, engine: &Engine, a: usize, b: usize) -> EvalError {

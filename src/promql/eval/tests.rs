@@ -97,6 +97,21 @@ fn a_deadline_ends_even_a_single_row() {
 }
 
 #[test]
+fn the_deadline_is_asked_for_every_signature_that_is_there_twice() {
+    let asks = |labels: &str| {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&asked);
+        let expired = move || count.fetch_add(1, Ordering::Relaxed) > 10_000;
+        let options = EvalOptions { expired: Some(Arc::new(expired)), ..EvalOptions::default() };
+        let twice = r#"label_replace(x, "j", "1", "", "") or label_replace(x, "j", "2", "", "")"#;
+        let query = format!(r#"x{{i="none"}} + on ({labels}) ({twice})"#);
+        at_five_minutes(&query, &options).expect("there is nothing to match");
+        asked.load(Ordering::Relaxed)
+    };
+    assert_eq!(asks("i"), asks("i, j") + 10);
+}
+
+#[test]
 fn ranges_have_a_step_an_order_and_a_bound() {
     let options = EvalOptions { max_steps: 10, ..EvalOptions::default() };
     let kind = |steps: Steps, text: &str| {
