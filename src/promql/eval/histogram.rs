@@ -4,8 +4,9 @@ use super::super::ast::{Call, Expr};
 use super::column::{Grid, Head, Vector, is_present};
 use super::engine::Engine;
 use super::error::EvalError;
-use super::float::{almost_equal, go_g};
+use super::float::almost_equal;
 use super::names::{push_key, settled, visible};
+use crate::base::number::shortest;
 use crate::base::{HashMap, METRIC_NAME};
 
 const BUCKET_LABEL: &str = "le";
@@ -41,7 +42,8 @@ impl<'a> Engine<'a> {
         let vector = self.vector(&call.args[1], grid)?;
         self.check_quantile(&phis, call.args[0].span);
         let histograms = self.histograms(&vector, &call.args[1])?;
-        let result = self.quantile_rows(&vector, &histograms, &phis, &call.args[1])?;
+        let phi = |step: usize| Some(phis[step]);
+        let result = self.quantile_rows(&vector, &histograms, phi, &call.args[1])?;
         self.drop_names(result)
     }
 
@@ -58,15 +60,23 @@ impl<'a> Engine<'a> {
         for phi in phis {
             let values = self.scalar(phi, grid)?;
             self.check_quantile(&values, phi.span);
-            let mut rows = self.quantile_rows(&vector, &histograms, &values, buckets)?;
-            for head in rows.heads.iter_mut() {
-                let labels = settled(head, self.eager());
-                head.labels = labels.with(label, &open_metrics_float(values[0]));
-                self.budget.count_labels(&head.labels);
+            // A φ that changes from step to step changes the label with it.
+            for (first, phi) in values.iter().copied().enumerate() {
+                let same = |step: &f64| step.to_bits() == phi.to_bits();
+                if values[..first].iter().any(same) {
+                    continue;
+                }
+                let phi_at = |step: usize| Some(phi).filter(|_| same(&values[step]));
+                let mut rows = self.quantile_rows(&vector, &histograms, phi_at, buckets)?;
+                for head in rows.heads.iter_mut() {
+                    let labels = settled(head, self.eager());
+                    head.labels = labels.with(label, &open_metrics_float(phi));
+                    self.budget.count_labels(&head.labels);
+                }
+                all.heads.append(&mut rows.heads)?;
+                all.values.append(&mut rows.values)?;
+                self.check_bounds()?;
             }
-            all.heads.append(&mut rows.heads)?;
-            all.values.append(&mut rows.values)?;
-            self.check_bounds()?;
         }
         all.distinct = false;
         self.drop_names(all)
@@ -76,22 +86,23 @@ impl<'a> Engine<'a> {
         &mut self,
         vector: &Vector,
         histograms: &[Histogram],
-        phis: &[f64],
+        phi_at: impl Fn(usize) -> Option<f64>,
         argument: &Expr,
     ) -> Result<Vector, EvalError> {
         let mut result = Vector::with_room(&self.budget, histograms.len(), vector.steps)?;
         let mut buckets = Vec::new();
         for histogram in histograms {
             let cells = result.open_row()?;
-            for (step, phi) in phis.iter().enumerate() {
+            for (step, cell) in cells.iter_mut().enumerate() {
+                let Some(phi) = phi_at(step) else { continue };
                 histogram.at(vector, step, &mut buckets);
                 if buckets.is_empty() {
                     continue;
                 }
-                let (value, repair) = bucket_quantile(*phi, &mut buckets);
-                cells[step] = value;
+                let (value, repair) = bucket_quantile(phi, &mut buckets);
+                *cell = value;
                 if let Some(Repair { from, to, most }) = repair {
-                    let name = for_metric(&histogram.head);
+                    let name = for_metric(&histogram.head, self.eager());
                     self.notes.info(
                         argument.span,
                         &format!(
@@ -99,8 +110,8 @@ impl<'a> Engine<'a> {
                              (see https://prometheus.io/docs/prometheus/latest/querying/functions/\
                              #histogram_quantile){name}, from buckets {} to {}, with a max diff \
                              of {most:.2}",
-                            go_g(from),
-                            go_g(to)
+                            shortest(from),
+                            shortest(to)
                         ),
                     );
                 }
@@ -154,7 +165,7 @@ impl<'a> Engine<'a> {
                 }
             }
             let Ok(upper) = bound.parse::<f64>() else {
-                let name = for_metric(head);
+                let name = for_metric(head, eager);
                 self.notes.warn(
                     argument.span,
                     &format!(
@@ -199,9 +210,9 @@ impl Histogram {
 }
 
 /// ` for metric name "x"`, or nothing for a series that has lost its name.
-fn for_metric(head: &Head) -> String {
-    match head.labels.get(METRIC_NAME) {
-        Some(name) => format!(" for metric name {name:?}"),
+fn for_metric(head: &Head, eager: bool) -> String {
+    match visible(head, eager).find(|(label, _)| *label == METRIC_NAME) {
+        Some((_, name)) => format!(" for metric name {name:?}"),
         None => String::new(),
     }
 }
@@ -304,7 +315,7 @@ fn bucket_fraction(lower: f64, upper: f64, buckets: &mut [Bucket]) -> f64 {
 
 /// A float as OpenMetrics writes label values: with a decimal point or an exponent.
 fn open_metrics_float(value: f64) -> String {
-    let text = go_g(value);
+    let text = shortest(value);
     let whole = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-');
     if whole { format!("{text}.0") } else { text }
 }

@@ -182,27 +182,30 @@ fn by_labels(a: &Labels, b: &Labels, names: &[&str]) -> Ordering {
     named.fold(Ordering::Equal, Ordering::then).then_with(|| a.cmp(b))
 }
 
-/// Orders texts so that runs of digits compare as numbers: `node-9` before `node-10`.
-fn natural(a: &str, b: &str) -> Ordering {
-    let (mut a, mut b) = (a, b);
-    loop {
-        let (digits_a, digits_b) = (digits(a), digits(b));
-        if digits_a > 0 && digits_b > 0 {
-            let number = |text: &str, end: usize| text[..end].trim_start_matches('0').to_owned();
-            let (x, y) = (number(a, digits_a), number(b, digits_b));
-            let order = x.len().cmp(&y.len()).then_with(|| x.cmp(&y));
-            if order != Ordering::Equal {
-                return order;
+/// Orders texts as `facette/natsort` does: run by run, digits as numbers and the rest as text, so
+/// `node-9` stands before `node-10` and both behind `node7`.
+fn natural(mut a: &str, mut b: &str) -> Ordering {
+    while !a.is_empty() && !b.is_empty() {
+        let ((x, rest_a), (y, rest_b)) = (first_run(a), first_run(b));
+        let order = match (digits(x) > 0, digits(y) > 0) {
+            (true, true) => {
+                let (x, y) = (x.trim_start_matches('0'), y.trim_start_matches('0'));
+                x.len().cmp(&y.len()).then_with(|| x.cmp(y))
             }
-            (a, b) = (&a[digits_a..], &b[digits_b..]);
-            continue;
+            _ => x.cmp(y),
+        };
+        if order != Ordering::Equal {
+            return order;
         }
-        let (mut rest_a, mut rest_b) = (a.chars(), b.chars());
-        match (rest_a.next(), rest_b.next()) {
-            (Some(x), Some(y)) if x == y => (a, b) = (rest_a.as_str(), rest_b.as_str()),
-            (x, y) => return x.cmp(&y),
-        }
+        (a, b) = (rest_a, rest_b);
     }
+    a.len().cmp(&b.len())
+}
+
+/// The first run of digits, or of anything else, and what follows it.
+fn first_run(text: &str) -> (&str, &str) {
+    let numeric = digits(text) > 0;
+    text.split_at(text.find(|c: char| c.is_ascii_digit() != numeric).unwrap_or(text.len()))
 }
 
 /// How many digits a text starts with.
@@ -219,5 +222,9 @@ mod tests {
         let mut texts = ["node-10", "node-9", "node", "", "node-9a", "a1b10", "a1b9", "7"];
         texts.sort_by(|a, b| natural(a, b));
         assert_eq!(texts, ["", "7", "a1b9", "a1b10", "node", "node-9", "node-9a", "node-10"]);
+        let mut texts = ["node-1", "node10", "node2", "node1", "a b", "a1", "node02", "x1é", "x1"];
+        texts.sort_by(|a, b| natural(a, b));
+        let want = ["a1", "a b", "node1", "node2", "node02", "node10", "node-1", "x1", "x1é"];
+        assert_eq!(texts, want);
     }
 }

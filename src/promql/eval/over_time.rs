@@ -7,10 +7,11 @@ use super::budget::Paid;
 use super::column::{ABSENT, Column, Grid, Vector};
 use super::engine::Engine;
 use super::error::EvalError;
-use super::float::{Mean, Sum, Variance, go_g, quantile};
+use super::float::{Mean, Sum, Variance, quantile};
 use super::rate;
 use super::select::{Frame, Ranges};
 use crate::base::Sample;
+use crate::base::number::shortest;
 
 /// A range function looks at this many samples, some milliseconds' worth, before it asks about the
 /// deadline again.
@@ -154,7 +155,7 @@ impl<'a> Engine<'a> {
     /// Warns of every φ that is not a quantile.
     pub fn check_quantile(&mut self, phis: &[f64], span: Span) {
         for phi in phis.iter().filter(|phi| !(0.0..=1.0).contains(*phi)) {
-            let phi = go_g(*phi);
+            let phi = shortest(*phi);
             self.notes.warn(span, &format!("quantile value should be between 0 and 1, got {phi}"));
         }
     }

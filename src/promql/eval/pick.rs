@@ -7,8 +7,9 @@ use super::budget::Paid;
 use super::column::{ABSENT, Grid, Head, Vector, is_present};
 use super::engine::Engine;
 use super::error::EvalError;
-use super::float::{go_g, nan_first, quantile};
+use super::float::{nan_first, quantile};
 use super::names::settled;
+use crate::base::number::shortest;
 use crate::base::{HashMap, Labels, excerpt, fingerprint};
 
 impl<'a> Engine<'a> {
@@ -19,6 +20,10 @@ impl<'a> Engine<'a> {
         numbers: Paid<f64>,
         vector: Vector,
     ) -> Result<Vector, EvalError> {
+        // Prometheus 3.14 takes nobody before it looks whether the number is one.
+        if aggregate.op != AggregateOp::LimitRatio && numbers.iter().all(|number| *number < 1.0) {
+            return Vector::with_room(&self.budget, 0, vector.steps);
+        }
         let numbers = self.check_numbers(aggregate, numbers)?;
         let groups = self.groups(&vector, &aggregate.grouping)?;
         let members = groups.members();
@@ -85,8 +90,8 @@ impl<'a> Engine<'a> {
             if capped != number {
                 let text = format!(
                     "ratio value should be between -1 and 1, got {}, capping to {}",
-                    go_g(number),
-                    go_g(capped)
+                    shortest(number),
+                    shortest(capped)
                 );
                 self.notes.warn(span, &text);
             }
@@ -175,7 +180,7 @@ fn check_count(number: f64) -> Result<(), EvalError> {
         return Ok(());
     }
     let flow = if number > 0.0 { "overflows" } else { "underflows" };
-    Err(EvalError::execution(format!("Scalar value {} {flow} int64", go_g(number))))
+    Err(EvalError::execution(format!("Scalar value {} {flow} int64", shortest(number))))
 }
 
 /// Cuts the candidates down to those the operator keeps, in the order it shows them in.
@@ -211,5 +216,5 @@ fn choose(
 
 /// A float as `strconv.FormatFloat(f, 'f', -1, 64)` writes it: never with an exponent.
 fn go_fixed(value: f64) -> String {
-    if value.is_finite() { format!("{value}") } else { go_g(value) }
+    if value.is_finite() { format!("{value}") } else { shortest(value) }
 }
