@@ -39,7 +39,7 @@ fn peak<T>(work: impl FnOnce() -> T) -> (T, usize) {
             let mut most = 0;
             while !done.load(Ordering::Acquire) {
                 most = most.max(live().saturating_sub(before) as isize);
-                std::thread::sleep(Duration::from_micros(20));
+                std::thread::park_timeout(Duration::from_micros(20));
             }
             most.max(0) as usize
         });

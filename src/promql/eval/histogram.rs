@@ -1,15 +1,19 @@
 //! Classic histograms: series per bucket, told apart by the label `le`.
 
-use super::super::ast::{Call, Expr};
+use super::super::ast::{Call, Expr, Span};
+use super::annotations::Repairs;
 use super::column::{Grid, Head, Vector, is_present};
 use super::engine::Engine;
 use super::error::EvalError;
 use super::float::almost_equal;
 use super::names::{push_key, settled, visible};
 use crate::base::number::shortest;
-use crate::base::{HashMap, METRIC_NAME};
+use crate::base::{HashMap, METRIC_NAME, Timestamp};
 
 const BUCKET_LABEL: &str = "le";
+
+const REPAIRED: &str = "input to histogram_quantile needed to be fixed for monotonicity (see \
+     https://prometheus.io/docs/prometheus/latest/querying/functions/#histogram_quantile)";
 
 /// Differences this small between neighbouring buckets are rounding, not a broken histogram.
 const SMALL_DELTA_TOLERANCE: f64 = 1e-12;
@@ -43,7 +47,7 @@ impl<'a> Engine<'a> {
         self.check_quantile(&phis, call.args[0].span);
         let histograms = self.histograms(&vector, &call.args[1])?;
         let phi = |step: usize| Some(phis[step]);
-        let result = self.quantile_rows(&vector, &histograms, phi, &call.args[1])?;
+        let result = self.quantile_rows(&vector, &histograms, phi, (call.args[1].span, grid))?;
         self.drop_names(result)
     }
 
@@ -67,7 +71,8 @@ impl<'a> Engine<'a> {
                     continue;
                 }
                 let phi_at = |step: usize| Some(phi).filter(|_| same(&values[step]));
-                let mut rows = self.quantile_rows(&vector, &histograms, phi_at, buckets)?;
+                let mut rows =
+                    self.quantile_rows(&vector, &histograms, phi_at, (buckets.span, grid))?;
                 for head in rows.heads.iter_mut() {
                     let labels = settled(head, self.eager());
                     head.labels = labels.with(label, &open_metrics_float(phi));
@@ -87,8 +92,9 @@ impl<'a> Engine<'a> {
         vector: &Vector,
         histograms: &[Histogram],
         phi_at: impl Fn(usize) -> Option<f64>,
-        argument: &Expr,
+        (span, grid): (Span, Grid),
     ) -> Result<Vector, EvalError> {
+        let eager = self.eager();
         let mut result = Vector::with_room(&self.budget, histograms.len(), vector.steps)?;
         let mut buckets = Vec::new();
         for histogram in histograms {
@@ -102,18 +108,10 @@ impl<'a> Engine<'a> {
                 let (value, repair) = bucket_quantile(phi, &mut buckets);
                 *cell = value;
                 if let Some(Repair { from, to, most }) = repair {
-                    let name = for_metric(&histogram.head, self.eager());
-                    self.notes.info(
-                        argument.span,
-                        &format!(
-                            "input to histogram_quantile needed to be fixed for monotonicity \
-                             (see https://prometheus.io/docs/prometheus/latest/querying/functions/\
-                             #histogram_quantile){name}, from buckets {} to {}, with a max diff \
-                             of {most:.2}",
-                            shortest(from),
-                            shortest(to)
-                        ),
-                    );
+                    let at = Timestamp(grid.at(step));
+                    let repairs = Repairs { from, to, most, first: at, last: at, count: 1 };
+                    let name = for_metric(&histogram.head, eager);
+                    self.notes.repaired(span, &format!("{REPAIRED}{name}"), repairs);
                 }
             }
             result.seal_row(|| histogram.head.clone())?;

@@ -258,12 +258,13 @@ impl Join<'_> {
         fill: f64,
     ) -> Result<(), EvalError> {
         let steps = self.many.steps;
+        let many = |met| if met { ABSENT } else { fill };
         for number in 0..self.first.len() as u32 {
             for one in self.chain(number) {
                 let met = &joined.met[number as usize * steps..][..steps];
                 let cells = joined.vector.open_row()?.iter_mut();
                 for ((cell, o), met) in cells.zip(self.one.row(one)).zip(met) {
-                    *cell = self.cell(if *met { ABSENT } else { fill }, *o);
+                    *cell = self.cell(many(*met), *o);
                 }
                 let head = &self.one.heads[one];
                 let labels = self.numbering.labels(number);
