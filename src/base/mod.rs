@@ -8,6 +8,7 @@ mod excerpt;
 mod hash;
 mod ids;
 mod labels;
+pub mod number;
 mod remembered;
 mod sample;
 mod suggest;
