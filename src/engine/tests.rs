@@ -21,6 +21,7 @@ mod receipts;
 mod refusals;
 mod silence;
 mod texts;
+mod waiting;
 
 use self::page::{labels_of, scan};
 use crate::alerts::{AlertState, PresenterConfig, Verdict};
