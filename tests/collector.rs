@@ -124,6 +124,7 @@ fn every_layout_yields_the_same_figures() {
             ("container_fs_reads_bytes_total", 4096.0),
             ("container_fs_writes_total", 2.0),
             ("machine_memory_bytes", 16384.0 * 1024.0),
+            ("plimsoll_machine_memory_available_bytes", 4096.0 * 1024.0),
             ("machine_cpu_cores", 2.0),
         ] {
             let got = known.value(name).unwrap_or_else(|| panic!("{layout:?}: no {name}"));
@@ -227,6 +228,31 @@ fn limits_are_read_now_and_then_and_at_once_when_docker_tells_of_others() {
     let seen = |value: f64| mebibytes.iter().position(|seen| (seen - value).abs() < 0.1);
     assert!((10..22).contains(&seen(48.0).expect("seen")), "{mebibytes:?}");
     assert_eq!(seen(32.0), Some(26), "{mebibytes:?}");
+}
+
+#[test]
+fn who_is_near_the_limit_has_it_read_each_time() {
+    let dir = folder();
+    let cgroups = Cgroups::new(dir.path(), Layout::V1Cgroupfs);
+    for (number, usage) in [(1, 60), (2, 50)] {
+        cgroups.put(&id(number), Load { usage: usage << 20, ..Load::default() });
+    }
+    let names = ["container_spec_memory_limit_bytes", "container_memory_usage_bytes"];
+    let wanted = Selection::only(names.map(str::to_owned), Vec::new());
+    let mut collector = collector(&cgroups, wanted);
+    let mut known = Known::default();
+    let mut limits = |at: Timestamp| {
+        known.take(&collector.collect(at).expect("collects"));
+        let mut limits: Vec<f64> = known.get(names[0]).iter().map(|(_, v)| v / MIB).collect();
+        limits.sort_by(f64::total_cmp);
+        limits
+    };
+    assert_eq!(limits(START), [64.0, 64.0]);
+    for number in [1, 2] {
+        let file = cgroups.file(&id(number), "memory", "memory.limit_in_bytes");
+        std::fs::write(file, format!("{}\n", 128 << 20)).expect("written");
+    }
+    assert_eq!(limits(START + Duration::from_secs(5)), [64.0, 128.0], "50 of 64, and 60");
 }
 
 #[test]

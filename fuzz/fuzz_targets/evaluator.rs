@@ -12,8 +12,8 @@ mod printing;
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
-use std::sync::LazyLock;
-use std::time::Duration;
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant};
 
 use expressions::Dialect;
 use expressions::series::{FIRST, Series};
@@ -37,11 +37,15 @@ fuzz_target!(|bytes: &[u8]| {
     };
     let Ok(expr) = parse(&text, &OPTIONS) else { return };
     survives_printing(&expr);
+    // The real limits for some, within the memory that the fuzzer may take (`-rss_limit_mb`); small
+    // ones for the others, which are sooner done.
+    let real = flags >> 6 == 3;
+    let few = EvalOptions { max_samples: 50_000, max_steps: 100, ..EvalOptions::default() };
+    let started = Instant::now();
     let options = EvalOptions {
-        max_samples: 50_000,
-        max_steps: 100,
         delayed_name_removal: flags & 2 == 2,
-        ..EvalOptions::default()
+        expired: Some(Arc::new(move || started.elapsed() > PATIENCE)),
+        ..if real { EvalOptions::default() } else { few }
     };
     // On a sample and between two, by turns.
     let first = Timestamp(FIRST + 900_000 + i64::from(flags >> 2) * 7_500);
@@ -55,6 +59,9 @@ fuzz_target!(|bytes: &[u8]| {
 });
 
 const STEP_MILLIS: i64 = 37_000;
+
+/// How long one query is evaluated at all its times: memory is bounded, work ends with a deadline.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Panics unless a range query has at each step what an instant query has at that time.
 fn same_at_every_step(expr: &Expr, steps: Steps, options: &EvalOptions) {
@@ -80,16 +87,21 @@ fn same_at_every_step(expr: &Expr, steps: Steps, options: &EvalOptions) {
             }
             // One step that fails lets the whole range fail, and a range loads more samples.
             (Err(_), Ok(_)) if !one_step => {}
-            (Ok(_), Err(error)) if error.kind != EvalErrorKind::Limit => {
+            (Ok(_), Err(error)) if !gives_up(&error) => {
                 panic!("{printed} fails at {} alone: {error}", at.0);
             }
-            (Err(error), Ok(_)) if error.kind != EvalErrorKind::Limit => {
+            (Err(error), Ok(_)) if !gives_up(error) => {
                 panic!("{printed} fails at {} as a range: {error}", at.0);
             }
             _ => {}
         }
         at = Timestamp(at.0 + STEP_MILLIS);
     }
+}
+
+/// Whether an evaluation ended for want of room or time, which says nothing about its value.
+fn gives_up(error: &EvalError) -> bool {
+    matches!(error.kind, EvalErrorKind::Limit | EvalErrorKind::Timeout)
 }
 
 /// Whether the order of series may show in the value: which of equals is taken, how a sum rounds.

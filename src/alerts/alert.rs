@@ -40,7 +40,8 @@ pub enum Doubt {
         /// Its `job` and `instance`.
         target: String,
     },
-    /// A target that feeds the rule has not answered since the start.
+    /// A target that feeds the rule has not answered since the start, or since a reload that asks it for
+    /// more.
     NotAnsweredYet {
         /// Its `job` and `instance`.
         target: String,
@@ -50,7 +51,7 @@ pub enum Doubt {
         /// Its `job` and `instance`.
         target: String,
     },
-    /// The rule's ranges reach back to before the window's first sample.
+    /// The rule's ranges reach back to before the window's first sample of what it reads.
     RangeNotCovered,
 }
 
@@ -75,12 +76,14 @@ impl fmt::Display for Doubt {
                 write!(f, "target {target} was not scraped for two intervals")
             }
             Doubt::NotAnsweredYet { target } => {
-                write!(f, "target {target} has not answered since the start")
+                write!(f, "target {target} has not answered since the start or a reload")
             }
             Doubt::SamplesOld { target } => {
                 write!(f, "target {target} answers with samples that are too old")
             }
-            Doubt::RangeNotCovered => f.write_str("the rule looks back to before the start"),
+            Doubt::RangeNotCovered => {
+                f.write_str("the rule looks back to before the start or a reload")
+            }
         }
     }
 }
@@ -257,10 +260,13 @@ impl Alert {
     }
 
     /// Moves what is counted in wall time: the wall clock has stepped. What was published (when it
-    /// fired, when it ended) stays as it was.
+    /// fired, when it ended) stays as it was, and with it since when the condition held before that:
+    /// one without the other would say that its `for` had not passed.
     pub fn rebase(&mut self, by_ms: i64) {
         let shift = |at: Timestamp| Timestamp(at.0 + by_ms);
-        self.active_at = shift(self.active_at);
+        if self.fired_at.is_none() {
+            self.active_at = shift(self.active_at);
+        }
         self.keep_firing_since = self.keep_firing_since.map(shift);
         self.kept_until = self.kept_until.map(shift);
         if let Some(previous) = &mut self.previous {

@@ -409,6 +409,9 @@ mod tests {
         };
         assert_eq!(fire_if_due(&mut alert, &round(10, terms)), Some(Change::Firing));
         assert_eq!(fire_if_due(&mut alert, &round(5, terms)), None, "it goes on");
+        alert.rebase(120_000);
+        assert_eq!(fire_if_due(&mut alert, &round(5, terms)), None, "also if it went ahead before");
+        alert.rebase(-120_000);
         let raised = Terms { hold: Duration::from_secs(60), ..terms };
         assert_eq!(fire_if_due(&mut alert, &round(15, raised)), Some(Change::Pending));
     }

@@ -49,8 +49,8 @@ pub struct PresenterConfig {
 pub struct Due {
     /// At most one for each instance that is neither busy nor backing off.
     pub posts: Vec<Post>,
-    /// Indices of instances; each answer comes back through [`Presenter::take_tally`].
-    pub asks: Vec<usize>,
+    /// Names of instances; each answer comes back through [`Presenter::take_tally`].
+    pub asks: Vec<String>,
 }
 
 /// The time of a round.
@@ -156,26 +156,35 @@ pub struct Presenter {
 impl Presenter {
     /// A presenter for the instances of these names, none of which has been told anything.
     pub fn new(config: PresenterConfig, names: &[String]) -> Presenter {
-        let new = |name: &String| Instance { name: name.clone(), ..Instance::default() };
-        Presenter { config, instances: names.iter().map(new).collect(), next_post: 1 }
+        let mut presenter = Presenter { config, instances: Vec::new(), next_post: 1 };
+        presenter.configure(config, names);
+        presenter
     }
 
-    /// Takes new settings for the same instances.
-    pub fn configure(&mut self, config: PresenterConfig) {
+    /// Takes new settings. An instance whose name stays goes on knowing what it was told. Posts under
+    /// way to one that is gone answer for nobody, because the number of a post is never given twice.
+    pub fn configure(&mut self, config: PresenterConfig, names: &[String]) {
         self.config = config;
+        let mut before = std::mem::take(&mut self.instances);
+        let instance = |name: &String| match before.iter().position(|known| known.name == *name) {
+            Some(known) => before.remove(known),
+            None => Instance { name: name.clone(), ..Instance::default() },
+        };
+        self.instances = names.iter().map(instance).collect();
     }
 
     /// Sets how long a late incident is held at this instance, once its routes have been read.
-    pub fn set_hold(&mut self, instance: usize, hold: Duration) {
-        if let Some(instance) = self.instances.get_mut(instance) {
+    pub fn set_hold(&mut self, name: &str, hold: Duration) {
+        for instance in self.instances.iter_mut().filter(|instance| instance.name == name) {
             instance.hold = Some(hold);
         }
     }
 
     /// Takes the tally an instance was asked for; `None` if it could not be read. Returns whether
     /// [`Presenter::due`] should be asked now.
-    pub fn take_tally(&mut self, instance: usize, tally: Option<Tally>) -> bool {
-        self.instances.get_mut(instance).is_some_and(|instance| instance.holds.answered(tally))
+    pub fn take_tally(&mut self, name: &str, tally: Option<Tally>) -> bool {
+        let mut named = self.instances.iter_mut().filter(|instance| instance.name == name);
+        named.any(|instance| instance.holds.answered(tally))
     }
 
     /// Why the instance cannot be reached now, if it cannot.
@@ -212,7 +221,7 @@ impl Presenter {
                 .collect();
             let saw_all = presented.len() < MAX_BATCH;
             if instance.holds.close(saw_all.then_some(&gated), now.monotonic) {
-                due.asks.push(index);
+                due.asks.push(instance.name.clone());
             }
             if saw_all {
                 instance.let_go_of_overtaken(&presented, now);

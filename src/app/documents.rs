@@ -51,6 +51,9 @@ pub enum Place {
     },
 }
 
+/// A document that has been looked at once, so far as it is in a file, and waits to be watched.
+pub type Begun = Box<dyn FnOnce(&mpsc::Sender<Event>) -> JoinHandle<()> + Send>;
+
 /// The documents of a configuration.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Sources {
@@ -62,6 +65,21 @@ pub struct Sources {
     pub m2_setting: Option<Source>,
 }
 
+impl Sources {
+    /// Reads what is in files. Blocks.
+    pub fn read(self) -> Vec<Begun> {
+        let Sources { plans, tenants, m2_setting } = self;
+        let plans = plans
+            .map(|source| begin(Reader { source, parse: plans_document, event: Event::Plans }));
+        let tenants = tenants
+            .map(|source| begin(Reader { source, parse: tenants_document, event: Event::Tenants }));
+        let m2_setting = m2_setting.map(|source| {
+            begin(Reader { source, parse: m2_setting_document, event: Event::M2Setting })
+        });
+        [plans, tenants, m2_setting].into_iter().flatten().collect()
+    }
+}
+
 /// The tasks that read them.
 #[derive(Debug, Default)]
 pub struct DocumentWatch {
@@ -69,19 +87,10 @@ pub struct DocumentWatch {
 }
 
 impl DocumentWatch {
-    /// Reads these from now on. What is in files is told at once.
-    pub fn follow(&mut self, sources: Sources, inbox: &mpsc::Sender<Event>) {
+    /// Watches these from now on. What was in files is told at once.
+    pub fn follow(&mut self, documents: Vec<Begun>, inbox: &mpsc::Sender<Event>) {
         self.stop();
-        let Sources { plans, tenants, m2_setting } = sources;
-        self.running.extend(plans.map(|source| {
-            start(Reader { source, parse: plans_document, event: Event::Plans }, inbox)
-        }));
-        self.running.extend(tenants.map(|source| {
-            start(Reader { source, parse: tenants_document, event: Event::Tenants }, inbox)
-        }));
-        self.running.extend(m2_setting.map(|source| {
-            start(Reader { source, parse: m2_setting_document, event: Event::M2Setting }, inbox)
-        }));
+        self.running.extend(documents.into_iter().map(|begun| begun(inbox)));
     }
 
     fn stop(&mut self) {
@@ -103,17 +112,20 @@ struct Reader<T> {
     event: fn(Told<T>) -> Event,
 }
 
-fn start<T: Send + 'static>(reader: Reader<T>, inbox: &mpsc::Sender<Event>) -> JoinHandle<()> {
-    let mut told_others = false;
+fn begin<T: Send + 'static>(reader: Reader<T>) -> Begun {
     match reader.source.place.clone() {
         Place::File(path) => {
-            let first = reader.take(&path.display().to_string(), read(&path), &mut told_others);
-            let stamp = stamp(&path);
-            // The inbox of a loop that has not begun, or is waiting for us, has room.
-            inbox.try_send((reader.event)(first)).ok();
-            tokio::spawn(reader.watch_file(path, stamp, inbox.clone()))
+            let first = reader.take(&path.display().to_string(), read(&path), &mut false);
+            let (first, stamp) = ((reader.event)(first), stamp(&path));
+            Box::new(move |inbox| {
+                // The inbox of a loop that has not begun, or is waiting for us, has room.
+                inbox.try_send(first).ok();
+                tokio::spawn(reader.watch_file(path, stamp, inbox.clone()))
+            })
         }
-        Place::Http { url, http } => tokio::spawn(reader.watch_url(url, *http, inbox.clone())),
+        Place::Http { url, http } => {
+            Box::new(move |inbox| tokio::spawn(reader.watch_url(url, *http, inbox.clone())))
+        }
     }
 }
 
@@ -143,12 +155,15 @@ impl<T: Send + 'static> Reader<T> {
         loop {
             tokio::time::sleep(LOOK_EVERY).await;
             waited += LOOK_EVERY;
-            let now = stamp(&path);
-            if now == seen && waited < self.source.refresh {
-                continue;
-            }
+            let (path, is_due) = (path.clone(), waited >= self.source.refresh);
+            let look = tokio::task::spawn_blocking(move || {
+                let now = stamp(&path);
+                (now != seen || is_due).then(|| (now, read(&path)))
+            });
+            // Fails only if the look panicked or the runtime is stopping.
+            let Ok(look) = look.await else { return };
+            let Some((now, text)) = look else { continue };
             (seen, waited) = (now, Duration::ZERO);
-            let text = read(&path);
             let told = self.take(&name, text, &mut true);
             if inbox.send((self.event)(told)).await.is_err() {
                 return;

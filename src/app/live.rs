@@ -89,7 +89,8 @@ pub fn wire(start: Start) -> anyhow::Result<(Crank, Handles)> {
     let mut watch = DockerWatch::default();
     watch.follow(docker, engine.docker_heard_until(), inbox.clone());
     let mut switch_watch = SwitchWatch::default();
-    let switched = switch_watch.follow(switches, inbox.clone());
+    let (files, switched) = switches;
+    switch_watch.follow(files, switched.clone(), inbox.clone());
     let mut document_watch = DocumentWatch::default();
     document_watch.follow(documents, &inbox);
     let recorder = recorder.and_then(|config| recording::start(Some(config), &inbox));

@@ -1,16 +1,22 @@
 //! Reading the configuration again, while everything goes on.
 //!
 //! A new configuration is read and built beside the running one; only when all of it stands is it
-//! handed to the loop. A bad file changes nothing but `prometheus_config_last_reload_successful`.
+//! handed to the loop. A bad file changes nothing but `prometheus_config_last_reload_successful`; nor
+//! does one that hangs: every file is read on a thread for what blocks, and not waited for longer than
+//! [`PATIENCE`].
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{Mutex, mpsc};
 
 use super::config::{Config, StorageConfig, WebConfig};
 use super::setup::{self, Parts};
 use crate::yaml::Level;
+
+/// As long as all files of a configuration may take.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A new configuration, built, or why there is none.
 pub type Reloaded = Result<Box<Parts>, String>;
@@ -28,6 +34,9 @@ struct Shared {
     fixed: (StorageConfig, WebConfig),
     /// One reload after the other; held over the reading, so that the last file read wins.
     results: Mutex<mpsc::Sender<Reloaded>>,
+    patience: Duration,
+    /// Held by the thread that reads, if need be longer than anyone waits: there is never a second.
+    reading: Arc<Mutex<()>>,
 }
 
 impl Reloader {
@@ -39,7 +48,9 @@ impl Reloader {
         results: mpsc::Sender<Reloaded>,
     ) -> Reloader {
         let fixed = (config.storage.clone(), config.web.clone());
-        Reloader { shared: Arc::new(Shared { path, host, fixed, results: Mutex::new(results) }) }
+        let (results, reading) = (Mutex::new(results), Arc::default());
+        let shared = Shared { path, host, fixed, results, patience: PATIENCE, reading };
+        Reloader { shared: Arc::new(shared) }
     }
 
     /// Reads the file and hands the result to the loop; done once it is taken. The error is what is wrong with the file;
@@ -57,8 +68,28 @@ impl Reloader {
 
     async fn build(&self) -> Result<Parts, String> {
         let shared = Arc::clone(&self.shared);
-        let read = tokio::task::spawn_blocking(move || Config::load_or_default(&shared.path));
-        let (config, problems) = read.await.map_err(|error| format!("reading failed: {error}"))?;
+        let Ok(turn) = Arc::clone(&shared.reading).try_lock_owned() else {
+            return Err("a file of the reload before this one is still not read".to_owned());
+        };
+        let work = tokio::task::spawn_blocking(move || {
+            let built = shared.build();
+            drop(turn);
+            built
+        });
+        match tokio::time::timeout(self.shared.patience, work).await {
+            Ok(built) => built.map_err(|error| format!("reading failed: {error}"))?,
+            Err(_) => {
+                let seconds = self.shared.patience.as_secs_f64();
+                Err(format!("a file of the configuration hangs: not all were read in {seconds} s"))
+            }
+        }
+    }
+}
+
+impl Shared {
+    /// Reads the file and all it names. Blocks.
+    fn build(&self) -> Result<Parts, String> {
+        let (config, problems) = Config::load_or_default(&self.path);
         for problem in problems.iter().filter(|problem| problem.level == Level::Warning) {
             super::warn(problem);
         }
@@ -66,10 +97,10 @@ impl Reloader {
             let errors = problems.iter().filter(|problem| problem.level == Level::Error);
             return Err(errors.map(ToString::to_string).collect::<Vec<_>>().join("\n"));
         };
-        if self.shared.fixed != (config.storage.clone(), config.web.clone()) {
+        if self.fixed != (config.storage.clone(), config.web.clone()) {
             tracing::warn!("changes under `storage` and `web` take effect at the next start");
         }
-        let host = config.policy.host.as_ref().unwrap_or(&self.shared.host);
+        let host = config.policy.host.as_ref().unwrap_or(&self.host);
         setup::build(&config, host).map_err(|error| format!("{error:#}"))
     }
 }
@@ -108,5 +139,38 @@ mod tests {
         drop(results);
         let error = reloader.reload().await.expect_err("nobody takes it");
         assert_eq!(error, "plimsoll is stopping");
+    }
+
+    /// A pipe where a target file should be: whoever opens it waits until somebody writes.
+    #[tokio::test]
+    #[expect(clippy::disallowed_methods, reason = "only mkfifo makes a file that hangs")]
+    async fn a_file_that_hangs_is_waited_for_by_one_thread_and_for_a_while() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let (path, pipe) = (dir.path().join("plimsoll.yaml"), dir.path().join("t.json"));
+        let job = "scrape_configs: [{job_name: j, file_sd_configs: [{files: ['t.json']}]}]\n";
+        std::fs::write(&path, job).expect("written");
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status().expect("runs");
+        assert!(made.success());
+        let (mut reloader, mut results) = reloader(&path);
+        let shared = Arc::get_mut(&mut reloader.shared).expect("nobody else has it");
+        shared.patience = Duration::from_millis(50);
+        for words in ["hangs", "still not read"] {
+            let (reloaded, heard) = tokio::join!(reloader.reload(), results.recv());
+            let error = reloaded.expect_err("it hangs");
+            assert!(error.contains(words), "{error}");
+            assert_eq!(heard.expect("the loop hears of it").err(), Some(error));
+        }
+        std::fs::write(&pipe, "[]").expect("somebody reads it");
+        std::fs::remove_file(&pipe).expect("removed");
+        let mut outcome = Err(String::new());
+        for _ in 0..600 {
+            let (reloaded, _) = tokio::join!(reloader.reload(), results.recv());
+            outcome = reloaded;
+            if outcome.is_ok() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        assert_eq!(outcome, Ok(()), "as soon as it does not hang");
     }
 }

@@ -174,7 +174,7 @@ impl Crank {
     }
 
     fn discovered(&mut self, refreshed: Refreshed) -> Event {
-        self.shell.unreadable_files += refreshed.problems.len() as u64;
+        self.shell.unreadable_files += refreshed.failures;
         for problem in refreshed.problems {
             tracing::warn!(problem, "target file");
         }
@@ -213,9 +213,10 @@ impl Crank {
         self.shell.mail = parts.mail;
         self.discovery = parts.discovery;
         self.documents.follow(parts.documents, &self.shell.inbox);
-        let switched = self.switches.follow(parts.switches, self.shell.inbox.clone());
-        self.handle(Event::Switches(switched), open);
-        self.handle(Event::Reload(Box::new(parts.setup)), open);
+        let (files, switches) = parts.switches;
+        self.switches.follow(files, switches.clone(), self.shell.inbox.clone());
+        // The first event since the hands were changed: what it asks for is done by those it means.
+        self.handle(Event::Reload { setup: Box::new(parts.setup), switches }, open);
         targets(&self.shell)
     }
 }

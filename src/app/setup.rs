@@ -7,14 +7,14 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use super::config::{Config, StorageConfig};
-use super::documents::Sources;
+use super::documents::{Begun, Sources};
 use super::switches::SwitchFiles;
 use crate::alerts::PresenterConfig;
 use crate::base::{Labels, fingerprint};
 use crate::collector;
 use crate::docker::DockerConfig;
 use crate::endpoint::{Pool, redact};
-use crate::engine::{Pace, Setup};
+use crate::engine::{Pace, Setup, Switches};
 use crate::executor::Daemon;
 use crate::ledger::LedgerConfig;
 use crate::mail::MailConfig;
@@ -102,10 +102,10 @@ pub struct Parts {
     pub reads_holds: bool,
     /// Where Docker listens, if it is asked.
     pub docker: Option<DockerConfig>,
-    /// Files that hold actions.
-    pub switches: SwitchFiles,
+    /// Files that hold actions, and what they say now.
+    pub switches: (SwitchFiles, Switches),
     /// Documents of plans and tenants.
-    pub documents: Sources,
+    pub documents: Vec<Begun>,
     /// What is recorded, if anything is.
     pub recorder: Option<RecorderConfig>,
     /// What alerts carry.
@@ -120,8 +120,9 @@ pub struct Parts {
     pub executes_at: Option<Daemon>,
 }
 
-/// Builds every part of a configuration; must run inside the runtime, because target files are
-/// watched from here on.
+/// Builds every part of a configuration, and reads every file it names: it may block for as long as a
+/// file hangs, and nothing later does. Must run inside the runtime, because target files are watched
+/// from here on.
 pub fn build(config: &Config, host: &str) -> anyhow::Result<Parts> {
     let setup = engine_setup(config, host);
     let settings = scrape_settings(config, &setup);
@@ -134,6 +135,7 @@ pub fn build(config: &Config, host: &str) -> anyhow::Result<Parts> {
     }
     let (tell, discovery) = mpsc::channel(1);
     tokio::spawn(watcher.watch(tell));
+    let switches = &config.policy.switches;
     let client = |config: &AlertmanagerConfig| Arc::new(AlertmanagerClient::new(config.clone()));
     let webhook = config.control_plane.as_ref().map(Webhook::new).transpose()?;
     Ok(Parts {
@@ -146,12 +148,13 @@ pub fn build(config: &Config, host: &str) -> anyhow::Result<Parts> {
         alertmanagers: config.alerting.alertmanagers.iter().map(client).collect(),
         reads_holds: config.alerting.min_presentation.is_none(),
         docker: config.docker.clone(),
-        switches: config.policy.switches.clone(),
+        switches: (switches.clone(), switches.read(&Switches::default())),
         documents: Sources {
             plans: config.policy.plans_from.clone(),
             tenants: config.policy.tenants_from.clone(),
             m2_setting: config.policy.m2_setting_from.clone(),
-        },
+        }
+        .read(),
         recorder: config.recorder.clone(),
         dress: Arc::new(dress(config)),
         mail: config.mail.as_ref().map(|(config, _)| Arc::new(config.clone())),

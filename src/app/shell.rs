@@ -95,7 +95,8 @@ impl Shell {
             }
             Request::Post(post) => self.post(post),
             Request::Tally { instance } => {
-                let client = self.alertmanagers.get(instance).map(Arc::clone);
+                let is_it = |client: &&Arc<AlertmanagerClient>| client.name() == instance;
+                let client = self.alertmanagers.iter().find(is_it).map(Arc::clone);
                 self.answer(async move {
                     Event::TallyRead { instance, tally: read_tally(client.as_deref()).await }
                 });
@@ -174,7 +175,6 @@ impl Shell {
             let event = Event::Posted { post: id, verdict, tally: None, refused: Vec::new() };
             return self.answer(async move { event });
         };
-        let instance = post.instance;
         let dress = Arc::clone(&self.dress);
         let (inbox, reads_holds) = (self.inbox.clone(), self.reads_holds);
         self.answer(async move {
@@ -189,7 +189,7 @@ impl Shell {
                 && let Ok(timings) = client.fetch_route_timings().await
             {
                 let hold = hold_for(timings.group_wait, timings.group_interval);
-                inbox.send(Event::HoldRead { instance, hold }).await.ok();
+                inbox.send(Event::HoldRead { instance: client.name(), hold }).await.ok();
             }
             let wanted = post.wants_tally.then_some(&*client);
             let (posted, tally) = tokio::join!(client.post_alerts(&alerts), read_tally(wanted));

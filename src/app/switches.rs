@@ -28,8 +28,8 @@ pub struct SwitchFiles {
 }
 
 impl SwitchFiles {
-    /// What the files say now; `before` stands where one cannot be read.
-    fn read(&self, before: &Switches) -> Switches {
+    /// What the files say now; `before` stands where one cannot be read. Blocks.
+    pub fn read(&self, before: &Switches) -> Switches {
         let kill = self.kill.as_ref().is_some_and(|path| {
             path.try_exists().unwrap_or_else(|error| {
                 tracing::error!(%error, path = %path.display(), "the kill switch counts as thrown");
@@ -58,20 +58,20 @@ fn services(text: &str) -> BTreeSet<String> {
 /// The task that looks at the files.
 #[derive(Debug, Default)]
 pub struct SwitchWatch {
-    running: Option<(SwitchFiles, JoinHandle<()>)>,
+    running: Option<JoinHandle<()>>,
 }
 
 impl SwitchWatch {
-    /// Looks at these files from now on; returns what they say now.
-    pub fn follow(&mut self, files: SwitchFiles, inbox: mpsc::Sender<Event>) -> Switches {
-        let now = files.read(&Switches::default());
+    /// Looks at these files from now on; `told` is what they said last.
+    pub fn follow(&mut self, files: SwitchFiles, mut told: Switches, inbox: mpsc::Sender<Event>) {
         self.stop();
-        let mut told = now.clone();
-        let watched = files.clone();
         let task = tokio::spawn(async move {
             loop {
                 tokio::time::sleep(EVERY).await;
-                let said = watched.read(&told);
+                let (watched, before) = (files.clone(), told.clone());
+                let look = tokio::task::spawn_blocking(move || watched.read(&before));
+                // Fails only if the look panicked or the runtime is stopping.
+                let Ok(said) = look.await else { return };
                 if said == told {
                     continue;
                 }
@@ -81,12 +81,11 @@ impl SwitchWatch {
                 }
             }
         });
-        self.running = Some((files, task));
-        now
+        self.running = Some(task);
     }
 
     fn stop(&mut self) {
-        if let Some((_, task)) = self.running.take() {
+        if let Some(task) = self.running.take() {
             task.abort();
         }
     }

@@ -26,6 +26,14 @@ pub struct Now {
     pub wall: Timestamp,
 }
 
+/// Waits after the first, second, … failure in a row of a peer or a disk; the last repeats.
+pub const RETRY_AFTER: [Duration; 4] = [
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+    Duration::from_secs(5),
+    Duration::from_secs(10),
+];
+
 impl Timestamp {
     /// Milliseconds since the epoch.
     pub fn as_millis(self) -> i64 {
@@ -139,38 +147,61 @@ pub fn format_rfc3339(at: Timestamp) -> String {
     format!("{year:04}-{month:02}-{date:02}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z")
 }
 
-/// Reads RFC 3339 (`2026-11-22T02:00:00Z`, fraction and offset allowed); `None` if it is not.
+/// Reads RFC 3339 (`2026-11-22T02:00:00Z`, fraction and offset allowed); `None` if it is not: every
+/// number has its width, every month its days, and there is no leap second. As in Go, what is less
+/// than a millisecond is cut off.
 pub fn parse_rfc3339(text: &str) -> Option<Timestamp> {
-    let (date, clock) = text.split_once(['T', 't', ' '])?;
-    let mut parts = date.splitn(3, '-').map(|part| part.parse::<i64>().ok());
-    let (year, month, day) = (parts.next()??, parts.next()??, parts.next()??);
-    let split = clock.rfind(['Z', 'z', '+', '-'])?;
-    let (clock, zone) = clock.split_at(split);
-    let mut parts = clock.splitn(3, ':');
-    let hour: i64 = parts.next()?.parse().ok()?;
-    let minute: i64 = parts.next()?.parse().ok()?;
-    let second: f64 = parts.next()?.parse().ok()?;
-    let in_range = (1..=12).contains(&month)
-        && (1..=31).contains(&day)
-        && (0..24).contains(&hour)
-        && (0..60).contains(&minute)
-        && (0.0..61.0).contains(&second);
-    if !in_range {
+    let (date, rest) = text.as_bytes().split_at_checked(10)?;
+    let (clock, rest) = rest.split_at_checked(9)?;
+    let [y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2] = *date else { return None };
+    let [b'T' | b't', clock @ ..] = clock else { return None };
+    let (year, month) = (number(&[y1, y2, y3, y4])?, number(&[m1, m2])?);
+    let day = number(&[d1, d2])?;
+    if !(1..=12).contains(&month) || !(1..=days_of_month(year, month)).contains(&day) {
         return None;
     }
-    let seconds = days_from_civil(year, month, day) * 86_400 + hour * 3600 + minute * 60
-        - offset_seconds(zone)?;
-    Some(Timestamp(seconds * 1000 + (second * 1000.0).round() as i64))
+    let [hours @ .., b':', s1, s2] = clock else { return None };
+    let second = number(&[*s1, *s2]).filter(|second| *second < 60)?;
+    let (fraction, zone) = match rest.strip_prefix(b".") {
+        Some(rest) => rest.split_at(rest.iter().take_while(|c| c.is_ascii_digit()).count()),
+        None => (&b"0"[..], rest),
+    };
+    let mut shown = fraction.iter().map(|digit| i64::from(digit - b'0'));
+    let mut millis = shown.next()?;
+    for _ in 0..2 {
+        millis = millis * 10 + shown.next().unwrap_or(0);
+    }
+    let minutes = minutes(hours)? - offset_minutes(zone)?;
+    let seconds = days_from_civil(year, month, day) * 86_400 + minutes * 60 + second;
+    Some(Timestamp(seconds * 1000 + millis))
 }
 
-/// `Z`, `+09:00`, `-05:30` in seconds east of UTC.
-fn offset_seconds(zone: &str) -> Option<i64> {
-    if zone.eq_ignore_ascii_case("z") {
-        return Some(0);
+/// Digits and nothing else.
+fn number(digits: &[u8]) -> Option<i64> {
+    let add = |sum: i64, c: &u8| c.is_ascii_digit().then(|| sum * 10 + i64::from(c - b'0'));
+    digits.iter().try_fold(0, add)
+}
+
+/// `23:59`, in minutes.
+fn minutes(text: &[u8]) -> Option<i64> {
+    let [h1, h2, b':', m1, m2] = *text else { return None };
+    let (hours, minutes) = (number(&[h1, h2])?, number(&[m1, m2])?);
+    (hours < 24 && minutes < 60).then_some(hours * 60 + minutes)
+}
+
+/// `Z`, `+09:00`, `-05:30` in minutes east of UTC.
+fn offset_minutes(zone: &[u8]) -> Option<i64> {
+    match zone {
+        b"Z" | b"z" => Some(0),
+        [b'+', east @ ..] => minutes(east),
+        [b'-', west @ ..] => minutes(west).map(|minutes| -minutes),
+        _ => None,
     }
-    let sign = if zone.starts_with('-') { -1 } else { 1 };
-    let (hours, minutes) = zone.get(1..)?.split_once(':')?;
-    Some(sign * (hours.parse::<i64>().ok()? * 3600 + minutes.parse::<i64>().ok()? * 60))
+}
+
+fn days_of_month(year: i64, month: i64) -> i64 {
+    let (next_year, next) = if month == 12 { (year + 1, 1) } else { (year, month + 1) };
+    days_from_civil(next_year, next, 1) - days_from_civil(year, month, 1)
 }
 
 /// Proleptic Gregorian date of a day count since 1970-01-01 (Howard Hinnant,
@@ -247,8 +278,31 @@ mod tests {
             Some(Timestamp(1_795_312_800_000)),
             "offsets are honoured"
         );
-        for bad in ["", "2026-11-22", "2026-13-01T00:00:00Z", "2026-11-22T25:00:00Z", "x"] {
-            assert_eq!(parse_rfc3339(bad), None, "{bad}");
+    }
+
+    #[test]
+    fn rfc3339_has_fixed_widths_and_real_days() {
+        for (text, ms) in [
+            ("2016-02-29T00:00:00Z", 1_456_704_000_000),
+            ("2000-02-29t23:59:59.9999999z", 951_868_799_999),
+            ("2015-07-01T20:10:51.5-23:59", 1_435_867_791_500),
+            ("0000-01-01T00:00:00+23:59", -62_167_305_540_000),
+            ("9999-12-31T23:59:59.999Z", 253_402_300_799_999),
+        ] {
+            assert_eq!(parse_rfc3339(text), Some(Timestamp(ms)), "{text}");
+        }
+        let bad = "| x | 2026-11-22 | 2026-13-01T00:00:00Z | 2026-00-01T00:00:00Z | 2026-11-22T25:00:00Z \
+                   | 292277026596-12-04T15:30:07Z | 500000000-01-01T00:00:00Z | -001-01-01T00:00:00Z \
+                   | 2015-02-31T00:00:00Z | 2015-02-29T00:00:00Z | 1900-02-29T00:00:00Z \
+                   | 2015-04-31T00:00:00Z | 2015-04-00T00:00:00Z | 2015-1-1T1:1:1Z \
+                   | 2015-07-01 20:10:51Z | 2015-07-01T00:00:60Z | 2015-07-01T00:60:00Z \
+                   | 2015-07-01T00:00:1e0Z | 2015-07-01T00:00:00.Z | 2015-07-01T00:00:00.+1Z \
+                   | 2015-07-01T00:00:00 | 2015-07-01T00:00:00ZZ | 2015-07-01T00:00:00+24:00 \
+                   | 2015-07-01T00:00:00+9223372036854775807:00 | 2015-07-01T00:00:00+01:60 \
+                   | 2015-07-01T00:00:00+1:00 | 2015-07-01T00:00:00+0100 | +015-07-01T00:00:00Z \
+                   | 2015-07-01T00:00:00.é1Z | 2015-07-01T00:00:00Zé";
+        for text in bad.split(" | ").map(str::trim_end) {
+            assert_eq!(parse_rfc3339(text), None, "{text}");
         }
     }
 

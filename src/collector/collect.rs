@@ -12,21 +12,27 @@ use super::figures::Figures;
 use super::host::{CollectError, Host};
 use super::machine::Machine;
 use super::series::{Ids, Slots};
-use super::sources::Parts;
+use super::sources::{AVAILABLE, Parts};
 use super::tracked::{Tracked, all_parts};
 use crate::base::{Labels, LabelsBuilder, METRIC_NAME, Timestamp};
 use crate::containers::Inventory;
 use crate::exposition::{Batch, Metadata, MetricKind, Selection};
 use crate::telemetry::{Kind, Page};
 
+/// By which pressure on the host is seen without a node exporter.
+const AVAILABLE_BYTES: &str = "plimsoll_machine_memory_available_bytes";
+
 /// What the machine itself shows.
-const MACHINE: [MachineColumn; 3] = [
+const MACHINE: [MachineColumn; 4] = [
     MachineColumn("machine_cpu_cores", "Number of logical CPU cores.", |m| m.cores),
     MachineColumn("machine_memory_bytes", "Amount of memory installed on the machine.", |m| {
         m.memory
     }),
     MachineColumn("machine_swap_bytes", "Amount of swap memory available on the machine.", |m| {
         m.swap
+    }),
+    MachineColumn(AVAILABLE_BYTES, "Amount of memory that can be had without swapping.", |m| {
+        m.available
     }),
 ];
 
@@ -173,7 +179,7 @@ impl Collector {
     /// Samples carry no time, so whoever scrapes this ends them when a container is gone.
     pub fn page(&mut self, at: Timestamp) -> Result<String, CollectError> {
         self.owed_to_pages = SAMPLES_AFTER_PAGE;
-        let parts = self.host.version().map_or(Parts::MAX, all_parts);
+        let parts = self.host.version().map_or(Parts::MAX, all_parts) | AVAILABLE;
         let mut containers: Vec<Shown> = Vec::new();
         self.host.each(at, parts, &mut |tracked, seen, machine| {
             let labels = tracked.labels.clone().unwrap_or_else(Labels::empty);
@@ -193,7 +199,8 @@ impl Collector {
 fn wanted(selection: &Selection) -> (Vec<usize>, Parts) {
     let wanted: Vec<usize> =
         (0..COLUMNS.len()).filter(|at| selection.wants(COLUMNS[*at].name)).collect();
-    let parts = wanted.iter().fold(0, |parts, at| parts | COLUMNS[*at].parts);
+    let of_machine = if selection.wants(AVAILABLE_BYTES) { AVAILABLE } else { 0 };
+    let parts = wanted.iter().fold(of_machine, |parts, at| parts | COLUMNS[*at].parts);
     (wanted, parts)
 }
 

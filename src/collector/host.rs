@@ -12,7 +12,7 @@ use super::figures::Figures;
 use super::files::{Reader, handles_allowed};
 use super::machine::Machine;
 use super::series::Slots;
-use super::sources::{EVENTS, NETWORK, Parts, USAGE};
+use super::sources::{AVAILABLE, EVENTS, NETWORK, Parts, USAGE};
 use super::tracked::{Eyes, Tracked, sources};
 use super::tree::{Found, Tree, Version};
 use crate::base::{HashMap, Labels, LabelsBuilder, Timestamp};
@@ -147,6 +147,9 @@ impl Host {
     ) -> Result<(), CollectError> {
         self.follow(at)?;
         self.name_containers(at);
+        if parts & AVAILABLE != 0 {
+            self.machine.look_at_memory(&mut self.reader, &self.config.proc_root);
+        }
         let mut gone: Vec<String> = Vec::new();
         let (mut failures, mut first) = (0, None);
         let mut is_blind = true;

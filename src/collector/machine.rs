@@ -15,6 +15,8 @@ const TICKS_PER_SECOND: f64 = 100.0;
 pub(super) struct Machine {
     /// Memory, bytes.
     pub memory: Option<f64>,
+    /// Memory that can be had without swapping, bytes; looked at when somebody wants it.
+    pub available: Option<f64>,
     /// Swap, bytes.
     pub swap: Option<f64>,
     /// Logical CPUs.
@@ -45,6 +47,13 @@ impl Machine {
         machine.devices = devices(&text("diskstats").unwrap_or_default());
         machine.network = network_of(proc_root, 1);
         machine
+    }
+
+    /// Looks at the memory that is available, which changes all the time.
+    pub fn look_at_memory(&mut self, reader: &mut Reader, proc_root: &Path) {
+        let text = reader.read_once(&proc_root.join("meminfo")).ok();
+        let text = text.and_then(|bytes| std::str::from_utf8(bytes).ok());
+        self.available = text.and_then(|text| kilobytes(text, "MemAvailable:"));
     }
 
     /// When a process started, seconds.

@@ -38,6 +38,8 @@ pub(super) const BLOCK_COUNTS: Parts = 1 << 20;
 pub(super) const LIMITS: Parts = LIMIT | SOFT_LIMIT | SWAP_LIMIT | QUOTA | PERIOD | SHARES;
 /// Read from `/proc`, not from the cgroup.
 pub(super) const NETWORK: Parts = 1 << 21;
+/// Of the machine, from `/proc/meminfo`; no container has it.
+pub(super) const AVAILABLE: Parts = 1 << 22;
 
 /// Limits above this are "no limit": v1 writes the largest number of whole pages (cAdvisor).
 const NO_LIMIT_FROM: u64 = 1 << 62;

@@ -15,6 +15,9 @@ use crate::containers::{ContainerId, Limits};
 
 /// Limits that nobody changed through Docker are read again after at most this many collections.
 const LIMITS_EVERY: u8 = 12;
+/// From this share of its memory limit a container's limits are read each time: whoever raises one
+/// that is nearly reached must not see the container restarted for the old one.
+const NEAR_THE_LIMIT: f64 = 0.85;
 /// A process is looked for this often; a cgroup whose processes are all in its children has none.
 const TRIES_FOR_START: u8 = 3;
 
@@ -191,7 +194,9 @@ impl Tracked {
                 self.failure.get_or_insert_with(|| format!("{}: {why}", file.display()));
             }
         }
-        if asked && self.failure.is_none() {
+        let is_near = |(usage, limit): (f64, f64)| usage >= NEAR_THE_LIMIT * limit;
+        let reads_again = figures.usage.zip(figures.limit).is_some_and(is_near);
+        if asked && self.failure.is_none() && !reads_again {
             self.limits = Some(match kept {
                 Some(kept) => KeptLimits { left: kept.left - 1, ..kept },
                 None => KeptLimits::new(parts, figures, &self.id),

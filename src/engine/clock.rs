@@ -29,6 +29,16 @@ impl Clock {
         (skew_ms.unsigned_abs() > self.tolerance.as_millis() as u64).then_some(skew_ms)
     }
 
+    /// What the wall clock showed last.
+    pub fn wall(&self) -> Timestamp {
+        self.last.wall
+    }
+
+    /// Whether a time that has been is yet to come: the clock was set back since.
+    pub fn is_to_come(&self, past: Timestamp) -> bool {
+        past.since(self.last.wall) > self.tolerance
+    }
+
     /// When, on the monotonic clock, the wall clock will show `wall`; now, if it is past.
     pub fn when(&self, wall: Timestamp) -> Duration {
         self.last.monotonic + wall.since(self.last.wall)

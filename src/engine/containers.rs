@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::Engine;
 use super::fact::Fact;
@@ -31,6 +32,18 @@ pub(super) const OOM_COUNTER: &str = "container_oom_events_total";
 /// When a container was started, seconds.
 pub(super) const START_TIME: &str = "container_start_time_seconds";
 
+/// After a list, events from before it are told at once: Docker has them in memory.
+const EVENTS_WITHIN: Duration = Duration::from_secs(5);
+
+/// A container that must have ended, and how is not known yet.
+#[derive(Clone, Copy, Debug)]
+struct Missing {
+    /// Until when, on the monotonic clock, events may still tell.
+    until: Duration,
+    /// They have.
+    is_told: bool,
+}
+
 /// What is known of the host's containers.
 #[derive(Debug, Default)]
 pub(super) struct Containers {
@@ -43,6 +56,8 @@ pub(super) struct Containers {
     labels: BTreeMap<String, Labels>,
     /// The counts that were written last: a series begins where they stand.
     written: BTreeMap<String, Counts>,
+    /// Alive, and not on the last list.
+    missing: BTreeMap<ContainerId, Missing>,
     inventory_is_new: bool,
     is_connected: bool,
     /// Whether the daemon was ever said to be lost since it last answered.
@@ -110,6 +125,7 @@ impl Containers {
     fn remove(&mut self, id: &ContainerId) {
         Arc::make_mut(&mut self.inventory).remove(id);
         self.inventory_is_new = true;
+        self.missing.remove(id);
         if let Some(name) = self.first_names.remove(id) {
             self.ledger.gone(Who { id, name: &name });
             self.labels.remove(&name);
@@ -173,20 +189,22 @@ impl Engine {
         self.view_is_old = true;
     }
 
-    /// A whole list: what was alive and is not on it has vanished unseen.
+    /// A whole list. What was alive and is not on it has ended; the list comes before the events
+    /// that were missed, so they are waited for.
     fn take_list(&mut self, now: Now, list: Vec<Container>) {
         let is_first = self.containers.inventory.is_empty();
         let listed: BTreeSet<&ContainerId> = list.iter().map(|container| &container.id).collect();
         let known = Arc::clone(&self.containers.inventory);
         for gone in known.iter().filter(|container| !listed.contains(&container.id)) {
             if gone.status.is_alive() {
-                let name = self.containers.first_name(&gone.id, &gone.name);
-                let death = self.containers.fates.vanished(&name, now.wall);
-                self.tell_end(&name, &gone.id, death.end, 0);
+                let missing = Missing { until: now.monotonic + EVENTS_WITHIN, is_told: false };
+                self.containers.missing.entry(gone.id.clone()).or_insert(missing);
+            } else {
+                self.containers.remove(&gone.id);
             }
-            self.containers.remove(&gone.id);
         }
         for container in &list {
+            self.containers.missing.remove(&container.id);
             self.containers.put(container);
             if !container.status.is_alive() {
                 self.containers.note_flag(container);
@@ -210,6 +228,9 @@ impl Engine {
         let is_flagged = containers.inventory.get(id).is_some_and(|known| known.oom_killed);
         let death = containers.fates.take((id, &name), at, what, is_flagged);
         if let Some(death) = death {
+            if let Some(missing) = containers.missing.get_mut(id) {
+                missing.is_told = true;
+            }
             if death.exit_code == 137 && !death.end.is_asked_for() {
                 containers.ledger.died(who, at);
             }
@@ -250,8 +271,24 @@ impl Engine {
         }
     }
 
+    /// What is still missing has vanished unseen.
+    fn give_up_missing(&mut self, now: Now) {
+        let is_over = |_: &ContainerId, missing: &mut Missing| missing.until <= now.monotonic;
+        let over: Vec<_> = self.containers.missing.extract_if(.., is_over).collect();
+        for (id, Missing { is_told, .. }) in over {
+            if !is_told {
+                let known = self.containers.inventory.get(&id).map(|known| known.name.clone());
+                let name = self.containers.first_name(&id, &known.unwrap_or_default());
+                let death = self.containers.fates.vanished(&name, now.wall);
+                self.tell_end(&name, &id, death.end, 0);
+            }
+            self.containers.remove(&id);
+        }
+    }
+
     /// Brings counts and fates up to date, and tells what changed.
     pub(super) fn settle_containers(&mut self, now: Now) {
+        self.give_up_missing(now);
         let changes = self.containers.ledger.settle(now.wall);
         if !changes.is_empty() {
             self.changes.extend(changes);
@@ -261,6 +298,27 @@ impl Engine {
             self.view_is_old = true;
             self.facts.push(Fact::CrashLoop { name, is_looping });
         }
+    }
+
+    /// Forgets containers that neither Docker nor the window knows any more: without Docker nobody
+    /// tells that one was removed. Names with kills stay in the ledger.
+    pub(super) fn forget_containers(&mut self) {
+        let shown: BTreeSet<&ContainerId> =
+            self.targets.values().flat_map(|target| target.counters.keys()).collect();
+        let Containers { inventory, first_names, ledger, labels, written, .. } =
+            &mut self.containers;
+        first_names.retain(|id, name| {
+            let is_known = shown.contains(id) || inventory.get(id).is_some();
+            if !is_known {
+                ledger.gone(Who { id, name });
+            }
+            is_known
+        });
+        let counted = ledger.iter().map(|(name, _)| name);
+        let names: BTreeSet<&str> =
+            first_names.values().map(String::as_str).chain(counted).collect();
+        labels.retain(|name, _| names.contains(name.as_str()));
+        written.retain(|name, _| names.contains(name.as_str()));
     }
 
     fn tell_kills(&mut self) {

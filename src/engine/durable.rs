@@ -51,9 +51,15 @@ pub(super) struct Restored {
 }
 
 impl Restored {
-    /// Puts the clocks of all alerts right; says what was taken over, if anything was there.
-    pub fn resume(&mut self, deliveries: usize, down_for: Duration) -> Option<Fact> {
-        self.alerts.values_mut().flat_map(BTreeMap::values_mut).for_each(|a| resume(a, down_for));
+    /// Puts the clocks of all alerts right; says what was taken over, if anything was there. Where the
+    /// wall clock was set back they go back with it, as at a step while we run.
+    pub fn resume(&mut self, deliveries: usize, wall: Timestamp) -> Option<Fact> {
+        let last = self.last_evaluation.unwrap_or(wall);
+        let (down_for, by_ms) = (wall.since(last), (wall.0 - last.0).min(0));
+        for alert in self.alerts.values_mut().flat_map(BTreeMap::values_mut) {
+            alert.rebase(by_ms);
+            resume(alert, down_for);
+        }
         let alerts = self.alerts.values().map(BTreeMap::len).sum();
         self.last_evaluation.map(|_| Fact::Recovered { alerts, deliveries, down_for })
     }

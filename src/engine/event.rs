@@ -47,15 +47,15 @@ pub enum Event {
     },
     /// An instance's counters were asked for; `None` if they could not be read.
     TallyRead {
-        /// Index of the instance.
-        instance: usize,
+        /// The name of the instance.
+        instance: String,
         /// What it has tried and delivered.
         tally: Option<Tally>,
     },
     /// An instance's routes have been read: hold late incidents this long.
     HoldRead {
-        /// Index of the instance.
-        instance: usize,
+        /// The name of the instance.
+        instance: String,
         /// 1.2 × max(group_wait, group_interval) over its routes.
         hold: Duration,
     },
@@ -124,7 +124,12 @@ pub enum Event {
         max_series: usize,
     },
     /// The configuration is this from now on.
-    Reload(Box<Setup>),
+    Reload {
+        /// All of it.
+        setup: Box<Setup>,
+        /// What the files say that it names: no decision is made by the one without the other.
+        switches: Switches,
+    },
     /// A new configuration was refused; the old one stays.
     ReloadFailed(String),
     /// What an operator or the Control Plane has switched is this from now on.

@@ -47,8 +47,10 @@ const WAITING_NOW: &str = "max(container_pressure_cpu_waiting_seconds_total{$$})
 const WAITING_BEFORE: &str =
     "max(max_over_time(container_pressure_cpu_waiting_seconds_total{$$}[2m30s] offset 2m30s))";
 const WAITING_RANGE: Duration = Duration::from_secs(300);
-/// The host is short of memory (domain.md §7, `SharedNodeMemoryPressure`).
-const HOST_PRESSURE: &str = "node_memory_MemAvailable_bytes / node_memory_MemTotal_bytes < 0.1";
+/// The host is short of memory, as the node exporter or our own collector sees it: the rule
+/// `SharedNodeMemoryPressure`.
+const HOST_PRESSURE: &str = "(node_memory_MemAvailable_bytes / node_memory_MemTotal_bytes \
+     or plimsoll_machine_memory_available_bytes / machine_memory_bytes) < 0.1";
 /// What that is told by.
 const HOST_MEMORY: &str = "node_memory_MemAvailable_bytes";
 /// A gate of the tenant fails, or one that is nobody's in particular (domain.md A4).
@@ -70,7 +72,7 @@ enum Figure {
 }
 
 /// Metrics that evidence is made of: kept whenever an action could be asked for.
-pub(super) const EVIDENCE_NAMES: [&str; 14] = [
+pub(super) const EVIDENCE_NAMES: [&str; 17] = [
     "container_spec_memory_limit_bytes",
     "container_spec_memory_reservation_limit_bytes",
     "container_memory_usage_bytes",
@@ -85,6 +87,9 @@ pub(super) const EVIDENCE_NAMES: [&str; 14] = [
     "container_spec_cpu_period",
     "container_start_time_seconds",
     "node_memory_MemAvailable_bytes",
+    "node_memory_MemTotal_bytes",
+    "plimsoll_machine_memory_available_bytes",
+    "machine_memory_bytes",
 ];
 
 impl Engine {

@@ -77,6 +77,17 @@ pub(super) struct RuleState {
 }
 
 impl RuleState {
+    /// Goes on where the rule of this id was before a reload. Only a rule that asks the same as it did
+    /// (`is_same`) keeps its history, which would be another's.
+    pub fn go_on(&mut self, before: RuleState, is_same: bool) {
+        (self.written, self.silence) = (before.written, before.silence);
+        if is_same {
+            (self.health, self.last_error) = (before.health, before.last_error);
+            (self.last_evaluation, self.took) = (before.last_evaluation, before.took);
+            (self.recent, self.series_fetched) = (before.recent, before.series_fetched);
+        }
+    }
+
     /// Notes how many series an evaluation fetched. True when the rule has now been without any for
     /// so long that it has to be reported.
     pub fn note_fetched(&mut self, evaluated: &Evaluated, monotonic: Duration) -> bool {
@@ -131,7 +142,8 @@ impl Reads {
         !self.all && self.names.is_empty()
     }
 
-    fn add(&mut self, other: &Reads) {
+    /// Reads what `other` reads, too.
+    pub fn add(&mut self, other: &Reads) {
         self.all |= other.all;
         self.names.extend(other.names.iter().cloned());
     }
@@ -273,6 +285,22 @@ impl GroupState {
         self.next_slot = self.grid.next_slot(now);
         self.missed += missed;
         missed
+    }
+
+    /// Goes on where the group of this name was before a reload: a slot that waits for its targets
+    /// waits on.
+    pub fn go_on(&mut self, before: &GroupState) {
+        (self.evaluations, self.failures) = (before.evaluations, before.failures);
+        (self.last_evaluation, self.took) = (before.last_evaluation, before.took);
+        (self.missed, self.waiting) = (before.missed, before.waiting);
+        if self.grid == before.grid {
+            self.next_slot = before.next_slot;
+        }
+    }
+
+    /// What it is called over reloads.
+    pub fn key(&self) -> (String, String) {
+        (self.group.file.clone(), self.group.name.clone())
     }
 
     /// Moves everything counted in wall time: the wall clock has stepped.

@@ -3,8 +3,9 @@
 //! A digest goes out once for each start of its schedule; a start that was missed while we were away
 //! is made up for, the last one only. An urgent mail goes out once for each outage of Alertmanager or
 //! of the Control Plane that lasts, and another when it is over: silence of either is alarmed through
-//! the other and, because both may be away, through this third way. What was sent is durable, so a
-//! restart repeats nothing. Nothing here writes a letter or opens a socket.
+//! the other and, because both may be away, through this third way. What was sent is noted, so a
+//! restart repeats nothing; the note follows the mail, which waits for no disk, so a crash between the
+//! two does. Nothing here writes a letter or opens a socket.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

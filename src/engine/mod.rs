@@ -13,6 +13,7 @@ mod blame;
 mod cancel;
 mod clock;
 mod containers;
+mod coverage;
 mod digest;
 mod durable;
 mod edge;
@@ -37,6 +38,7 @@ mod recent;
 mod record;
 mod refusals;
 mod rehearsal;
+mod reload;
 mod restored;
 mod round;
 mod setup;
@@ -53,7 +55,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use self::clock::Clock;
-use self::containers::{Containers, OOM_TOTAL};
+use self::containers::Containers;
+use self::coverage::Coverage;
 use self::group::GroupState;
 use self::owners::Owners;
 use self::refusals::Refusals;
@@ -66,7 +69,6 @@ use crate::containers::Counts;
 use crate::outbox::{Outbox, Reply};
 use crate::policy::{Gates, Memory};
 use crate::promql::Memo;
-use crate::rules;
 use crate::window::{Selector, SeriesId, Span, Window};
 
 pub use digest::{Advice, Digest, Near};
@@ -143,6 +145,8 @@ pub struct Engine {
     newest_sample: Timestamp,
     /// Samples before this time were not seen.
     covered_since: Timestamp,
+    /// Of some names, not even later ones.
+    coverage: Coverage,
     noted_evaluation: Option<Timestamp>,
     /// Revisions given out so far are no higher, while the wall clock is behind what it once showed.
     revisions_upto: Option<u64>,
@@ -239,9 +243,9 @@ impl Engine {
                 self.take_verdict(now, post, verdict, (tally, refused));
             }
             Event::TallyRead { instance, tally } => {
-                self.posts_waiting |= self.presenter.take_tally(instance, tally);
+                self.posts_waiting |= self.presenter.take_tally(&instance, tally);
             }
-            Event::HoldRead { instance, hold } => self.presenter.set_hold(instance, hold),
+            Event::HoldRead { instance, hold } => self.presenter.set_hold(&instance, hold),
             Event::Delivered(reply) => self.take_reply(now, reply),
             Event::Mailed { kind, result } => self.take_mailed(now, kind, result),
             Event::Probed { key, number, answer } => self.take_probe(now, (&key, number), answer),
@@ -283,7 +287,7 @@ impl Engine {
                 let content = Content::Samples { copy, unkept: self.unkept(&wanted) };
                 step.answers.push(Answer { ticket, content });
             }
-            Event::Reload(setup) => self.reload(now, *setup),
+            Event::Reload { setup, switches } => self.reload(now, *setup, switches),
             Event::ReloadFailed(error) => {
                 self.facts.push(Fact::ReloadFailed { error: error.clone() });
                 self.reload_error = Some(error);
@@ -310,6 +314,7 @@ impl Engine {
         self.gates.rebase(by_ms);
         self.newest_sample = Timestamp(self.newest_sample.0.saturating_add(by_ms));
         self.covered_since = Timestamp(self.covered_since.0 + by_ms);
+        self.coverage.rebase(by_ms);
         self.noted_evaluation = None;
         // Else a clock that was set back would end the observation of usage for as long.
         self.usage_at = None;
@@ -327,15 +332,16 @@ impl Engine {
 
     fn take_targets(&mut self, now: Now, active: Vec<TargetInfo>, dropped: Vec<Labels>) {
         let mut before = std::mem::take(&mut self.targets);
+        let phase = self.setup.pace.phase;
         for info in active {
             let target = match before.remove(&info.id) {
                 Some(mut target) => {
-                    target.info = info;
+                    target.follow(info, phase, now.wall);
                     target
                 }
                 None => {
                     let fed = self.restored.fed.remove(&info.labels);
-                    Target::new(info, self.setup.pace.phase, now.wall, fed)
+                    Target::new(info, phase, now.wall, fed)
                 }
             };
             self.targets.insert(target.info.id, target);
@@ -411,6 +417,7 @@ impl Engine {
             rule.named.forget_unused();
             rule.texts.forget_unused();
         }
+        self.forget_containers();
         let forgotten: BTreeSet<SeriesId> =
             self.window.forget_expired(now.wall).into_iter().collect();
         if forgotten.is_empty() {
@@ -424,73 +431,6 @@ impl Engine {
         }
         self.own_series.retain(|id| !forgotten.contains(id));
         self.restored.forget(&forgotten);
-    }
-
-    /// Takes a checked configuration over. Rules that stand where they stood keep their alerts.
-    fn reload(&mut self, now: Now, setup: Setup) {
-        let setup = setup.settled();
-        self.window.configure(setup.caps, setup.retention());
-        if setup.alertmanagers != self.setup.alertmanagers {
-            self.presenter = Presenter::new(setup.presenter, &setup.alertmanagers);
-        }
-        self.gates.configure(&setup.policy.gates);
-        self.postman.replan();
-        self.presenter.configure(setup.presenter);
-        match (&mut self.outbox, setup.outbox.clone()) {
-            (Some(outbox), Some(config)) => outbox.configure(config),
-            (outbox @ None, config) => *outbox = config.map(Outbox::new),
-            // What waits is not given up for a line that is missing.
-            (Some(_), None) => {}
-        }
-        let before = std::mem::replace(&mut self.setup, setup);
-        if self.setup.policy.m2_setting_expected {
-            self.setup.policy.m2_setting = before.policy.m2_setting;
-        }
-        self.keep_documents(before.identity.map(|identity| identity.directory).unwrap_or_default());
-        self.forget_owners();
-        self.memo = Memo::default();
-        self.reload_error = None;
-        let old = std::mem::take(&mut self.groups);
-        let mut kept = BTreeMap::new();
-        for group in old {
-            for (rule, state) in group.group.rules.iter().zip(group.rules) {
-                let alerts = self.orphans.entry(rule.id.clone()).or_default();
-                alerts.extend(state.alerts);
-                kept.insert(rule.id.clone(), (state.written, state.silence));
-            }
-        }
-        self.load_groups(now);
-        for group in &mut self.groups {
-            for (rule, state) in group.group.rules.iter().zip(&mut group.rules) {
-                (state.written, state.silence) = kept.remove(&rule.id).unwrap_or_default();
-            }
-        }
-        // What a rule wrote that is gone ends with it.
-        kept.into_values().flat_map(|(ids, _)| ids).for_each(|id| self.window.end(id));
-        self.end_orphans(now);
-        let rules = self.groups.iter().map(|group| group.rules.len()).sum();
-        self.facts.push(Fact::Reloaded { groups: self.groups.len(), rules });
-        self.view_is_old = true;
-    }
-
-    /// Builds the groups of the setup and gives them the alerts their rules had.
-    fn load_groups(&mut self, now: Now) {
-        let groups: Vec<&rules::Group> = self.setup.groups.iter().collect();
-        self.order = rules::order(&groups);
-        self.groups = group::build(self.setup.groups.clone(), &self.setup.pace, now.wall);
-        for group in &mut self.groups {
-            for (rule, state) in group.group.rules.iter().zip(&mut group.rules) {
-                state.alerts = self.orphans.remove(&rule.id).unwrap_or_default();
-            }
-        }
-        let wants = |name: &str| {
-            let reads = |group: &GroupState| group.reads.all || group.reads.names.contains(name);
-            let kept = self.setup.keep.iter().any(|pattern| pattern.is_match(name));
-            kept || self.groups.iter().any(reads)
-        };
-        self.writes_oom_series = wants(OOM_TOTAL);
-        self.writes_peaks = wants(pinned::DOCS_PEAK);
-        self.writes_alert_series = wants("ALERTS") || wants("ALERTS_FOR_STATE");
     }
 
     /// Names a query asks for that the window does not hold, and would not if a target had them.

@@ -1,7 +1,11 @@
 //! The window over a restart: what the checkpoint holds, and what becomes of the series it brings.
 //!
-//! Layout: the time since which every sample was seen (i64 milliseconds, little-endian); the length
-//! (u32) and the JSON of what each target fed; the window's own checkpoint.
+//! Layout: the time since which every sample was seen, and the time of writing (i64 milliseconds,
+//! little-endian); the length (u32) and the JSON of what each target fed; the window's own checkpoint.
+//!
+//! A checkpoint that was written later than it is now is not used: the clock was set back while
+//! nobody watched, by how much of that we were away cannot be known, and every sample of it would
+//! keep newer ones out.
 //!
 //! A series that ended while nobody watched comes back without its stale marker, and for five
 //! minutes selectors would take its last sample for the present. So whatever comes back waits for
@@ -57,13 +61,18 @@ impl Engine {
     pub fn restore_window(&mut self, checkpoint: &[u8], now: Now) -> Result<(), CheckpointError> {
         let damaged = CheckpointError::Damaged;
         let (since, rest) = checkpoint.split_first_chunk::<8>().ok_or(damaged)?;
+        let (written_at, rest) = rest.split_first_chunk::<8>().ok_or(damaged)?;
         let (length, rest) = rest.split_first_chunk::<4>().ok_or(damaged)?;
         let (fed, window) =
             rest.split_at_checked(u32::from_le_bytes(*length) as usize).ok_or(damaged)?;
         let fed: Vec<(Labels, BTreeSet<Arc<str>>)> =
             serde_json::from_slice(fed).map_err(|_| damaged)?;
-        let newest = self.window.restore_checkpoint(window)?;
-        if newest.is_some_and(|at| now.wall.since(at) <= GAP_TOLERATED) {
+        let written_at = Timestamp(i64::from_le_bytes(*written_at));
+        if self.clock.is_to_come(written_at) {
+            return Err(CheckpointError::Newer);
+        }
+        self.window.restore_checkpoint(window)?;
+        if now.wall.since(written_at) <= GAP_TOLERATED {
             self.covered_since = Timestamp(i64::from_le_bytes(*since)).min(now.wall);
         }
         self.window.forget_expired(now.wall);
@@ -73,7 +82,7 @@ impl Engine {
     }
 
     /// The next part of the window as bytes, which begin with the time since which it has seen every
-    /// sample and with what each target feeds. The flag is false with the last part.
+    /// sample, the time now and what each target feeds. The flag is false with the last part.
     pub fn checkpoint_part(&self, checkpoint: &mut Checkpoint) -> (Vec<u8>, bool) {
         let mut bytes = if checkpoint.has_head { Vec::new() } else { self.checkpoint_head() };
         checkpoint.has_head = true;
@@ -98,7 +107,10 @@ impl Engine {
         let fed: Vec<_> = known.map(|target| (&target.info.labels, &target.feeds)).collect();
         let fed = serde_json::to_vec(&fed).expect("labels and names are JSON");
         let length = u32::try_from(fed.len()).expect("names of metrics come to less than 4 GiB");
-        let mut bytes = self.covered_since.0.to_le_bytes().to_vec();
+        // What a reload brought may not be believed for longer over a restart; for its sake, nothing is.
+        let reloaded = self.coverage.newest().unwrap_or(self.covered_since);
+        let mut bytes = self.covered_since.max(reloaded).0.to_le_bytes().to_vec();
+        bytes.extend(self.clock.wall().0.to_le_bytes());
         bytes.extend(length.to_le_bytes());
         bytes.extend(fed);
         bytes

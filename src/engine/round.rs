@@ -47,8 +47,9 @@ impl Engine {
     fn is_fed_by_a_running_scrape(&self, group: &GroupState, slot: Timestamp) -> bool {
         self.targets.values().any(|target| {
             let running = target.in_flight.is_some_and(|started| started <= slot);
-            // What a target feeds is not known before its first answer.
-            running && (!target.answered || group.reads.any(&target.feeds))
+            // What a target feeds is not known before its first answer, to these rules.
+            let is_unknown = !target.answered || target.is_asked_for(&group.reads);
+            running && (is_unknown || group.reads.any(&target.feeds))
         })
     }
 
@@ -100,19 +101,20 @@ impl Engine {
             if state.note_fetched(&evaluated, now.monotonic) {
                 self.facts.push(Fact::RuleNeverFires { rule: rule.id.clone() });
             }
-            note.yields(&evaluated.vector, evaluated.series_fetched);
+            let vector = &evaluated.vector;
+            note.yields(vector, evaluated.series_fetched);
             match &rule.kind {
                 RuleKind::Record { .. } => {
-                    let vector = &evaluated.vector;
                     let refused =
                         evaluate::record(rule, state, vector, &mut self.window, context.at)?;
                     self.counters.series_refused += refused;
                     Ok(Vec::new())
                 }
                 RuleKind::Alert(_) => {
-                    let vector = &evaluated.vector;
                     let found = evaluate::candidates(rule, state, vector, &self.window, &context)?;
-                    let watch = Watch::new(state, &self.targets, slot, at, self.covered_since);
+                    let from = at - state.range;
+                    let known = self.coverage.covers(&state.reads, from, self.covered_since);
+                    let watch = Watch::new(state, &self.targets, slot, known);
                     let round = Round {
                         slot,
                         interval: group.interval,
@@ -137,7 +139,8 @@ impl Engine {
                 state.health = Health::Good;
                 state.last_error = None;
                 if self.writes_alert_series && matches!(rule.kind, RuleKind::Alert(_)) {
-                    write_alert_series(state, &mut self.window, context.at);
+                    self.counters.series_refused +=
+                        write_alert_series(state, &mut self.window, context.at);
                 }
                 self.take_changes(now, (group_index, rule_index), changes);
                 self.to_judge.push(((group_index, rule_index), at));
@@ -305,9 +308,10 @@ impl Engine {
     }
 }
 
-/// `ALERTS` and `ALERTS_FOR_STATE` of a rule's active alerts (`rules/alerting.go`).
-pub(super) fn write_alert_series(state: &mut RuleState, window: &mut Window, at: Timestamp) {
-    let mut ids: Vec<SeriesId> = Vec::new();
+/// `ALERTS` and `ALERTS_FOR_STATE` of a rule's active alerts (`rules/alerting.go`). Returns how many
+/// found no room.
+pub(super) fn write_alert_series(state: &mut RuleState, window: &mut Window, at: Timestamp) -> u64 {
+    let (mut ids, mut refused): (Vec<SeriesId>, u64) = (Vec::new(), 0);
     for alert in state.alerts.values().filter(|alert| alert.is_active()) {
         let mut labels = LabelsBuilder::from(&alert.labels);
         labels.set(METRIC_NAME, "ALERTS_FOR_STATE");
@@ -315,13 +319,17 @@ pub(super) fn write_alert_series(state: &mut RuleState, window: &mut Window, at:
         let name = if alert.state == AlertState::Firing { "firing" } else { "pending" };
         labels.set(METRIC_NAME, "ALERTS").set("alertstate", name);
         for (labels, value) in [for_state, (labels.build(), 1.0)] {
-            if let Ok(id) = window.series(&labels) {
-                window.append(id, Sample { at, value });
-                ids.push(id);
+            match window.series(&labels) {
+                Ok(id) => {
+                    window.append(id, Sample { at, value });
+                    ids.push(id);
+                }
+                Err(_) => refused += 1,
             }
         }
     }
     state.take_written(ids, window);
+    refused
 }
 
 /// Whether the absence of an alert can be believed, for one rule in one round.
@@ -338,20 +346,25 @@ impl<'a> Watch<'a> {
         state: &RuleState,
         targets: &'a BTreeMap<TargetId, Target>,
         slot: Timestamp,
-        at: Timestamp,
-        covered_since: Timestamp,
+        covered: bool,
     ) -> Watch<'a> {
         let mut feeders = Vec::new();
         let mut strangers = Vec::new();
         for target in targets.values() {
-            if state.reads.any(&target.feeds) {
+            if target.is_asked_for(&state.reads) {
+                let unasked = || Some(Doubt::NotAnsweredYet { target: target.name() });
+                feeders.push((target, doubt_of(target, slot).or_else(unasked)));
+            } else if state.reads.any(&target.feeds) {
                 feeders.push((target, doubt_of(target, slot)));
             } else if target.is_stranger_to(&state.reads) {
                 strangers.push((target, doubt_of(target, slot)));
             }
         }
-        let covered = state.range.is_zero() || at - state.range >= covered_since;
-        let all_answered = targets.values().all(|target| target.answered);
+        let covered = covered || state.range.is_zero();
+        let has_answered = |target: &Target| {
+            target.answered && target.asked.as_ref().is_none_or(|asked| asked.answered)
+        };
+        let all_answered = targets.values().all(has_answered);
         let may_begin = !state.fires_on_absence || (covered && all_answered);
         Watch { feeders, strangers, covered, may_begin }
     }

@@ -1,7 +1,6 @@
 //! How an engine begins: what the journal held becomes its state; what cannot be read is told.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use super::clock::Clock;
 use super::containers::Containers;
@@ -28,10 +27,9 @@ impl Engine {
         let (postman, unread) = mail::Postman::recover(rows, now);
         facts.extend(problems.into_iter().chain(rest).chain(unread).map(unreadable));
         let counters = Counters { rows_unreadable: facts.len() as u64, ..Counters::default() };
-        let down_for = restored.last_evaluation.map_or(Duration::ZERO, |at| now.wall.since(at));
         let deliveries = outbox.as_ref().map_or(0, |outbox| outbox.stats(now).waiting);
         let revisions_upto = restored.revisions_upto(now.wall);
-        facts.extend(restored.resume(deliveries, down_for));
+        facts.extend(restored.resume(deliveries, now.wall));
         let mut engine = Engine {
             clock: Clock::new(now, setup.pace.evaluation_interval),
             stopwatch,
@@ -65,6 +63,7 @@ impl Engine {
             refusals: Refusals::default(),
             newest_sample: Timestamp(i64::MIN),
             covered_since: now.wall,
+            coverage: Coverage::default(),
             noted_evaluation: None,
             revisions_upto,
             next_sweep: now.monotonic + SWEEP_EVERY,

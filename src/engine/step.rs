@@ -40,8 +40,8 @@ pub enum Request {
     Post(Post),
     /// Read an Alertmanager instance's counters.
     Tally {
-        /// Index of the instance.
-        instance: usize,
+        /// The name of the instance.
+        instance: String,
     },
     /// Write a mail and send it.
     Mail {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::containers::{OOM_COUNTER, START_TIME};
+use super::coverage::Asked;
 use super::event::{ScrapeFailure, TargetInfo};
 use super::fact::Fact;
 use super::group::Reads;
@@ -29,6 +30,8 @@ pub(super) struct Target {
     /// The slot its next scrape is due at.
     pub next_slot: Timestamp,
     phase: Duration,
+    /// When its slots were laid anew.
+    rescheduled_at: Option<Timestamp>,
     /// The slot of the scrape under way.
     pub in_flight: Option<Timestamp>,
     /// Whether a scrape has ended since the start, well or badly.
@@ -55,6 +58,8 @@ pub(super) struct Target {
     pub feeds: BTreeSet<Arc<str>>,
     /// Whether it is known what it feeds.
     pub feeds_known: bool,
+    /// What a reload has asked of it, until it has answered.
+    pub asked: Option<Asked>,
     /// What its kept families say about themselves, since the epoch began. Shared with views.
     metadata: Arc<BTreeMap<String, Metadata>>,
     /// The OOM counters it feeds.
@@ -137,6 +142,7 @@ impl Target {
         Target {
             next_slot: Grid::new(info.interval, phase).next_slot(now),
             phase,
+            rescheduled_at: None,
             info,
             in_flight: None,
             answered: false,
@@ -154,6 +160,7 @@ impl Target {
             refusing: false,
             feeds_known: fed.is_some(),
             feeds: fed.unwrap_or_default(),
+            asked: None,
             metadata: Arc::default(),
             counters: BTreeMap::new(),
         }
@@ -162,6 +169,16 @@ impl Target {
     /// `job/instance`, for people.
     pub fn name(&self) -> String {
         target_name(&self.info.labels)
+    }
+
+    /// It is the same target; how it is shown and how often it is scraped may have changed.
+    pub fn follow(&mut self, info: TargetInfo, phase: Duration, now: Timestamp) {
+        let is_rescheduled = (self.info.interval, self.phase) != (info.interval, phase);
+        (self.info, self.phase) = (info, phase);
+        if is_rescheduled {
+            self.next_slot = Grid::new(self.info.interval, phase).next_slot(now);
+            self.rescheduled_at = Some(now);
+        }
     }
 
     /// The slot that is due, if one is, and how many passed unused before it.
@@ -183,6 +200,7 @@ impl Target {
         self.next_slot = Grid::new(self.info.interval, self.phase).next_slot(now);
         self.in_flight = self.in_flight.map(shift);
         self.last_scrape = self.last_scrape.map(shift);
+        self.rescheduled_at = self.rescheduled_at.map(shift);
         self.failing_since = self.failing_since.map(shift);
         self.quality.rebase(by_ms);
     }
@@ -286,6 +304,17 @@ impl Target {
         !self.feeds.contains(name) && self.feeds.insert(Arc::from(name))
     }
 
+    /// A reload keeps names that nobody kept before it: whether it feeds them is not known.
+    pub fn ask(&mut self, fresh: &Reads) {
+        let is_late = self.in_flight.is_some();
+        self.asked.get_or_insert_default().also(fresh, is_late);
+    }
+
+    /// Whether it may turn out to feed what is read and was not kept before a reload.
+    pub fn is_asked_for(&self, reads: &Reads) -> bool {
+        self.asked.as_ref().is_some_and(|asked| asked.is_for(reads))
+    }
+
     /// Whether it may yet turn out to feed what is read: before its first answer what it sends may
     /// be unknown, and what is said of its scrapes is of the time before the restart.
     pub fn is_stranger_to(&self, reads: &Reads) -> bool {
@@ -360,13 +389,15 @@ impl Target {
         duration: Duration,
         result: &Result<Batch, ScrapeFailure>,
     ) {
-        let passed = self
-            .last_scrape
+        // Slots of another interval count for nothing in this one.
+        let last = self.last_scrape.map(|last| self.rescheduled_at.unwrap_or(last).max(last));
+        let passed = last
             .map_or(0, |last| slot.since(last).as_millis() / self.info.interval.as_millis().max(1));
         let unused = usize::try_from(passed.saturating_sub(1)).unwrap_or(usize::MAX);
         self.quality.miss(unused, self.last_samples);
         self.in_flight = None;
         self.answered = true;
+        self.asked = self.asked.take().and_then(|asked| asked.after_scrape(result.is_ok()));
         self.last_scrape = Some(slot);
         self.last_duration = duration;
         match result {

@@ -19,6 +19,7 @@ mod page;
 mod pinned;
 mod receipts;
 mod refusals;
+mod reload;
 mod silence;
 mod texts;
 mod waiting;
@@ -27,11 +28,12 @@ use self::page::{labels_of, scan};
 use crate::alerts::{AlertState, PresenterConfig, Verdict};
 use crate::base::{Receipt, TargetId};
 use crate::containers::{Container, ContainerId, Counts, Happening, Report, Status, What};
-use crate::exposition::SeriesCache;
+use crate::exposition::{Selection, SeriesCache};
 use crate::outbox::{Answer as Reply2xx, Attempt, OutboxConfig, Outcome, Reply};
 use crate::policy::{Identity, Mode, Page, PolicyConfig, Probe, TenantRule};
 use crate::promql::EvalOptions;
 use crate::regex::Pattern;
+use crate::rules;
 use crate::window::{Caps, Matcher, Source};
 
 const STEP_S: i64 = 5;
@@ -42,6 +44,8 @@ struct World {
     cache: SeriesCache,
     /// Of the second target, and its page; without one it does not answer.
     other: (SeriesCache, Option<String>),
+    /// What is kept of their pages.
+    selection: Selection,
     second: i64,
     skew_s: i64,
     commits: bool,
@@ -116,6 +120,7 @@ impl World {
             engine,
             cache: SeriesCache::new(),
             other: (SeriesCache::new(), None),
+            selection: Selection::all(),
             second,
             skew_s: 0,
             commits: true,
@@ -142,6 +147,11 @@ impl World {
         world.engine.restore_window(&checkpoint, at(world.second, 0)).expect("a good checkpoint");
         world.find_targets(targets);
         world
+    }
+
+    fn reload(&mut self, setup: Setup) {
+        let (setup, switches) = (Box::new(setup), self.engine.switches.clone());
+        self.handle(Event::Reload { setup, switches }, None);
     }
 
     fn find_targets(&mut self, count: u32) {
@@ -207,7 +217,8 @@ impl World {
                 if anew {
                     cache.reset();
                 }
-                let result = page.map(|page| scan(cache, &labels_of(target), page));
+                let result =
+                    page.map(|page| scan(cache, &self.selection, &labels_of(target), page));
                 let message = "connection refused".to_owned();
                 let result = result.ok_or(ScrapeFailure {
                     reason: "connect",
@@ -375,6 +386,39 @@ fn a_restart_of_ours_keeps_what_fires_and_tells_its_end_once() {
     assert_eq!(again.event_types(), ["alert.resolved"]);
 }
 
+/// What was restored would keep every new sample out, for as long as the clock was set back.
+#[test]
+fn a_clock_set_back_while_we_were_away_neither_ends_nor_begins_anything() {
+    let rules = "groups: [{name: g, rules: [{alert: High, expr: 'x > 1'}, {alert: Gone, expr: 'absent(y)'}]}]";
+    let page = "x 5\ny 1\n";
+    let mut before = World::new(rules, acting());
+    let told: Vec<String> = (0..4).flat_map(|_| before.slot(Some(page))).collect();
+    assert_eq!(told, ["firing"]);
+    let checkpoint = before.engine.checkpoint();
+    for back_s in [-30, 40, 3600] {
+        let second = before.second - back_s;
+        let mut after = World::recovered(setup(rules, acting()), latest(&before.rows), second);
+        let restored = after.engine.restore_window(&checkpoint, at(second, 0));
+        let told: Vec<String> = (0..4).flat_map(|_| after.slot(Some(page))).collect();
+        assert_eq!(told, [""; 0], "set back by {back_s} s");
+        assert_eq!(restored.is_ok(), back_s < 0, "{restored:?}");
+        assert_eq!(after.slot(Some("x 0\ny 1\n")), ["resolved"]);
+    }
+}
+
+#[test]
+fn what_is_pending_when_the_clock_is_set_back_meanwhile_fires_in_its_time() {
+    let rules = "groups: [{name: g, rules: [{alert: High, expr: 'x > 1', for: 20s}]}]";
+    let mut before = World::new(rules, acting());
+    for _ in 0..3 {
+        before.slot(Some("x 5\n"));
+    }
+    let mut after =
+        World::recovered(setup(rules, acting()), latest(&before.rows), before.second - 3600);
+    let told: Vec<String> = (0..4).flat_map(|_| after.slot(Some("x 5\n"))).collect();
+    assert_eq!(told, ["firing"]);
+}
+
 /// The rows as a journal would give them back.
 fn latest(changes: &[Change]) -> Vec<Change> {
     let mut rows = BTreeMap::new();
@@ -501,12 +545,23 @@ fn a_full_window_is_told_once_and_counted_always() {
 }
 
 #[test]
+fn alert_series_without_room_are_counted() {
+    let mut world = World::new(GHOSTS, acting());
+    world.slot(Some("x{name=\"a\"} 1\n"));
+    let caps = Caps { max_series: world.engine.window.usage().series, max_bytes: 1 << 20 };
+    let retention = world.engine.setup.retention();
+    world.engine.window.configure(caps, retention);
+    world.slot(Some("x{name=\"a\"} 95\n"));
+    assert!(world.engine.counters.series_refused >= 2, "ALERTS and ALERTS_FOR_STATE");
+}
+
+#[test]
 fn a_record_ends_with_its_rule() {
     let mut world = World::new(GHOSTS, acting());
     world.slot(Some("x{name=\"a\"} 1\n"));
     assert_eq!(world.live("r"), ["a"]);
-    world.handle(Event::Reload(Box::new(setup(GHOSTS, acting()))), None);
+    world.reload(setup(GHOSTS, acting()));
     assert_eq!(world.live("r"), ["a"], "the same rules go on");
-    world.handle(Event::Reload(Box::new(setup(HIGH, acting()))), None);
+    world.reload(setup(HIGH, acting()));
     assert_eq!(world.live("r"), [""; 0]);
 }

@@ -8,14 +8,16 @@
 //! Entries and slots made during a scrape lie behind `kept_entries` and `kept_slots` until
 //! [`SeriesCache::commit`]; a scrape that fails is undone by cutting both lists there.
 //!
-//! What one target may cost is bounded by [`Limits`]: a cache half full forgets at once what the
-//! page no longer has, and one that would be overfull forgets all and fails the scrape.
+//! What one target may cost is bounded by [`Limits`], and what all cost together by their [`Room`]: a
+//! cache half full forgets at once what the page no longer has, and one that would be overfull
+//! forgets all and fails the scrape.
 
 use std::sync::Arc;
 
 use super::error::Problem;
 use super::format::Limits;
 use super::metadata::Metadata;
+use super::room::{Room, Share};
 use super::scan::{Batch, Point, Stats};
 use crate::base::{HashMap, Labels};
 
@@ -60,10 +62,9 @@ pub struct SeriesCache {
     pub(super) first: u32,
     metadata: HashMap<String, (Metadata, u64)>,
     /// What entries cost, and what those behind `kept_entries` and metadata added to that.
-    bytes: usize,
+    share: Share,
     new_bytes: usize,
     series_limit: usize,
-    bytes_limit: usize,
 }
 
 /// One spelling of a series.
@@ -102,8 +103,13 @@ impl Default for SeriesCache {
 }
 
 impl SeriesCache {
-    /// A cache that knows nothing, in its first epoch.
+    /// A cache that knows nothing, in its first epoch, with room of its own.
     pub fn new() -> SeriesCache {
+        SeriesCache::within(&Arc::default())
+    }
+
+    /// The same, in room that others share.
+    pub fn within(room: &Arc<Room>) -> SeriesCache {
         SeriesCache {
             epoch: 1,
             scrapes: 1,
@@ -117,17 +123,17 @@ impl SeriesCache {
             present: Vec::new(),
             first: NOWHERE,
             metadata: HashMap::default(),
-            bytes: 0,
+            share: Share::of(room),
             new_bytes: 0,
             series_limit: usize::MAX,
-            bytes_limit: usize::MAX,
         }
     }
 
     /// Forgets everything and begins a new epoch: the next batch announces every series again. For
     /// a reload, and for an engine that met an id it does not know.
     pub fn reset(&mut self) {
-        *self = SeriesCache { epoch: self.epoch + 1, ..SeriesCache::new() };
+        let room = Arc::clone(self.share.room());
+        *self = SeriesCache { epoch: self.epoch + 1, ..SeriesCache::within(&room) };
     }
 
     /// The current epoch.
@@ -162,21 +168,22 @@ impl SeriesCache {
     pub(super) fn open(&mut self, limits: &Limits) -> u64 {
         self.undo();
         let bound = |limit: usize| if limit == 0 { usize::MAX } else { limit };
-        let (series_limit, bytes_limit) =
-            (bound(limits.series_limit), bound(limits.series_bytes_limit));
+        let series_limit = bound(limits.series_limit);
+        self.share.bound(bound(limits.series_bytes_limit));
         let is_sparse = self.len() * RENUMBER_ALIVE < self.slots.len();
         let is_long = self.slots.len() > series_limit.saturating_mul(2);
-        if self.slots.len() > RENUMBER_FROM && (is_sparse || is_long) {
+        let is_worn = self.slots.len() > RENUMBER_FROM && (is_sparse || is_long);
+        if is_worn || self.share.passed().is_some() {
             self.reset();
         }
-        (self.series_limit, self.bytes_limit) = (series_limit, bytes_limit);
+        self.series_limit = series_limit;
         self.attempts += 1;
         self.attempts
     }
 
     /// Forgets what was learnt since the last commit, and gives its memory back.
     pub(super) fn undo(&mut self) {
-        self.bytes -= std::mem::take(&mut self.new_bytes);
+        self.share.set(self.share.bytes() - std::mem::take(&mut self.new_bytes));
         if self.entries.len() == self.kept_entries {
             return;
         }
@@ -197,12 +204,12 @@ impl SeriesCache {
     /// Counts what a page wants remembered. An error if that is too much; then all is
     /// forgotten, because what is not in the page may be what filled the room.
     pub(super) fn charge(&mut self, bytes: usize) -> Result<(), Problem> {
-        self.bytes += bytes;
+        self.share.set(self.share.bytes() + bytes);
         self.new_bytes += bytes;
         let problem = if self.entries.len() > self.series_limit {
             Problem::SeriesLimit(self.series_limit)
-        } else if self.bytes > self.bytes_limit {
-            Problem::SeriesBytes(self.bytes_limit)
+        } else if let Some(limit) = self.share.passed() {
+            Problem::SeriesBytes(limit)
         } else {
             return Ok(());
         };
@@ -215,9 +222,9 @@ impl SeriesCache {
         self.series_limit.saturating_mul(2)
     }
 
-    /// Whether it holds half of what it may: then it remembers nothing for later.
+    /// Whether half of what may be held is: then it remembers nothing for later.
     pub(super) fn is_half_full(&self) -> bool {
-        self.entries.len() > self.series_limit / 2 || self.bytes > self.bytes_limit / 2
+        self.entries.len() > self.series_limit / 2 || self.share.is_half_full()
     }
 
     /// How many samples the last successful scrape had, nearly.
@@ -290,8 +297,8 @@ impl SeriesCache {
             let told = |(family, (data, _)): (&String, &(Metadata, u64))| {
                 family.len() + data.help.len() + data.unit.len()
             };
-            self.bytes = self.entries.iter().map(Entry::bytes).sum::<usize>()
-                + self.metadata.iter().map(told).sum::<usize>();
+            let entries = self.entries.iter().map(Entry::bytes).sum::<usize>();
+            self.share.set(entries + self.metadata.iter().map(told).sum::<usize>());
             self.new_bytes = 0;
         }
         self.kept_entries = self.entries.len();

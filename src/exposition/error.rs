@@ -45,8 +45,10 @@ pub enum Problem {
     /// More series than a target may be remembered by.
     #[error("more than {0} series in one page, twice what window.max_series allows in all")]
     SeriesLimit(usize),
-    /// The same in bytes.
-    #[error("series of more than {0} bytes in one page, twice what window.max_bytes allows in all")]
+    /// More bytes of series than the caches of all targets may hold.
+    #[error(
+        "the series of all targets' pages take more than window.max_bytes = {0}, and this target has more than its part"
+    )]
     SeriesBytes(usize),
     /// A page that repeats its series with ever newer times.
     #[error("more than {0} samples of repeated series in one page (see window.max_series)")]

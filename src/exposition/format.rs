@@ -52,20 +52,17 @@ pub struct Limits {
     /// Series a target may be remembered by, and half as many samples with times as may repeat
     /// them: a page is distrusted before it is held. Not of a job: from `window.max_series`.
     pub series_limit: usize,
-    /// Bytes of these series, from `window.max_bytes`.
+    /// Bytes of the series of all targets that share a [`super::Room`]: `window.max_bytes`.
     pub series_bytes_limit: usize,
 }
 
 impl Limits {
-    /// The same for a window of these caps. Twice what the window takes, so that a page of a few
-    /// series too many is still judged by those that found room.
+    /// The same for a window of these caps. Twice the series that the window takes, so that a page of
+    /// a few too many is still judged by those that found room. In bytes the same as the window, over
+    /// all targets: with its samples a series takes more there than it does here.
     #[must_use]
     pub fn within(self, max_series: usize, max_bytes: usize) -> Limits {
-        Limits {
-            series_limit: max_series.saturating_mul(2),
-            series_bytes_limit: max_bytes.saturating_mul(2),
-            ..self
-        }
+        Limits { series_limit: max_series.saturating_mul(2), series_bytes_limit: max_bytes, ..self }
     }
 }
 

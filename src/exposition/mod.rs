@@ -17,6 +17,7 @@ mod format;
 mod line;
 pub mod m2;
 mod metadata;
+mod room;
 mod scan;
 mod selection;
 #[cfg(test)]
@@ -27,5 +28,6 @@ pub use error::{Problem, ScanError};
 pub use format::{Format, Limits};
 pub use line::split_sample;
 pub use metadata::{Metadata, MetricKind};
+pub use room::Room;
 pub use scan::{Admit, Batch, Point, Scan, Stats};
 pub use selection::Selection;

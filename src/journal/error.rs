@@ -85,7 +85,7 @@ pub enum JournalError {
         source: io::Error,
     },
     /// Anything else the disk or the store says.
-    #[error("the journal at {} failed: {why}", path.display())]
+    #[error("the journal at {} failed: {why} (see `storage.path`)", path.display())]
     Failed {
         /// The file or directory.
         path: PathBuf,

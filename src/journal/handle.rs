@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 
 use super::error::panic_text;
 use super::{JournalError, Store};
-use crate::base::{Batch, Change, Receipt, Table};
+use crate::base::{Batch, Change, RETRY_AFTER, Receipt, Table};
 
 /// Delays.
 #[derive(Clone, Copy, Debug)]
@@ -28,15 +28,9 @@ pub struct Pace {
 }
 
 impl Default for Pace {
-    /// 1, 2, 5, then every 10 s, as for every other retry to a peer that is down.
+    /// As for every other retry to a peer that is down.
     fn default() -> Pace {
-        const RETRY_AFTER: &[Duration] = &[
-            Duration::from_secs(1),
-            Duration::from_secs(2),
-            Duration::from_secs(5),
-            Duration::from_secs(10),
-        ];
-        Pace { retry_after: RETRY_AFTER }
+        Pace { retry_after: &RETRY_AFTER }
     }
 }
 

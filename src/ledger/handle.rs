@@ -7,10 +7,9 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::RETRY_AFTER;
 use super::files::Store;
 use crate::audit::{Kind, Record, State};
-use crate::base::Timestamp;
+use crate::base::{RETRY_AFTER, Timestamp};
 
 /// Records that wait for the disk at most: some hours of a bad host, a few megabytes.
 pub const QUEUE_MAX: usize = 4096;

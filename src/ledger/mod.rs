@@ -21,7 +21,6 @@ mod handle;
 mod read;
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 pub use files::{Resumed, Store, list};
 pub use handle::{Ledger, QUEUE_MAX};
@@ -37,11 +36,3 @@ pub struct LedgerConfig {
     /// Files kept, the one that is written to among them.
     pub files: usize,
 }
-
-/// Delays before the next attempt on a disk that takes nothing, as the journal has them.
-const RETRY_AFTER: [Duration; 4] = [
-    Duration::from_secs(1),
-    Duration::from_secs(2),
-    Duration::from_secs(5),
-    Duration::from_secs(10),
-];

@@ -81,11 +81,6 @@ impl Cause {
             Cause::Unclear => "unclear",
         }
     }
-
-    /// Whether memory is what is short.
-    pub fn is_memory(self) -> bool {
-        matches!(self, Cause::Leak | Cause::Undersized | Cause::Traffic | Cause::MemoryUnclear)
-    }
 }
 
 /// The cause behind the symptoms. Memory comes first: it kills, throttling only slows.

@@ -211,11 +211,6 @@ impl Service {
         self.memory.quantile(0.95)
     }
 
-    /// 95th percentile of the cores needed.
-    pub fn cpu_p95(&self) -> Option<f64> {
-        self.cpu.quantile(0.95)
-    }
-
     /// 0 to 1: one after a day of samples each minute, as VPA counts it, and never more than the
     /// part of a day that was seen.
     pub fn confidence(&self) -> f64 {

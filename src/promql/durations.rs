@@ -8,7 +8,8 @@ use std::fmt;
 use std::time::Duration;
 
 use super::ast::{DurationExpr, DurationOp};
-use crate::base::{format_duration, format_value};
+use crate::base::format_duration;
+use crate::base::number::shortest;
 
 /// What `step()` and `range()` stand for in one query.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -114,7 +115,7 @@ impl fmt::Display for DurationExpr {
                 let size = Duration::from_millis(millis.unsigned_abs());
                 write!(f, "{sign}{}", format_duration(size))
             }
-            DurationExpr::Seconds(seconds) => f.write_str(&format_value(*seconds)),
+            DurationExpr::Seconds(seconds) => f.write_str(&shortest(*seconds)),
             DurationExpr::Step => f.write_str("step()"),
             DurationExpr::Range => f.write_str("range()"),
             DurationExpr::MinOf(sides) => write!(f, "min_of({}, {})", sides.0, sides.1),
@@ -175,7 +176,7 @@ mod tests {
             (binary(DurationOp::Mod, Step, Seconds(0.0)), "step() % 0", Err("modulo by zero")),
             (
                 binary(DurationOp::Mul, Step, Seconds(1e10)),
-                "step() * 10000000000",
+                "step() * 1e+10",
                 Err("duration out of range"),
             ),
         ];

@@ -13,7 +13,8 @@ use super::ast::{
 use super::parser::Keyword;
 use super::quoting::{quote, quote_bytes};
 use super::source;
-use crate::base::{METRIC_NAME, format_value, is_label_name, is_metric_name};
+use crate::base::number::shortest;
+use crate::base::{METRIC_NAME, is_label_name, is_metric_name};
 use crate::window::{MatchOp, Matcher};
 
 impl Display for Expr {
@@ -41,7 +42,7 @@ impl Display for Written<'_, Expr> {
         match &node.kind {
             ExprKind::Number(number) => match source::duration(node, text) {
                 Some(duration) => f.write_str(&duration),
-                None => f.write_str(&format_value(*number)),
+                None => f.write_str(&shortest(*number)),
             },
             ExprKind::String(text) => f.write_str(&quote(text)),
             ExprKind::Bytes(bytes) => f.write_str(&quote_bytes(bytes)),
@@ -163,7 +164,7 @@ impl Display for Matching {
         let fills = [("fill_left", self.fill_left), ("fill_right", self.fill_right)];
         for (word, value) in fills {
             if let Some(value) = value {
-                write!(f, " {word} ({})", format_value(value))?;
+                write!(f, " {word} ({})", shortest(value))?;
             }
         }
         Ok(())

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::de::IgnoredAny;
+
 use super::file_sd::FilePattern;
 use super::target::flaw;
 use crate::base::{Labels, format_duration};
@@ -342,8 +344,14 @@ fn file_sd(at: Cursor<'_, '_>, base: &Path) -> Option<FileSdConfig> {
     Some(FileSdConfig { files: files?, refresh_interval })
 }
 
-/// Reads the `[{targets, labels}]` of a file that `file_sd_configs` names, JSON or YAML.
+/// Reads the `[{targets, labels}]` of a file that `file_sd_configs` names. By its name it is JSON or
+/// YAML: an empty text is an empty list in YAML alone, and in JSON a file that is being written.
 pub fn file_groups(file: &str, text: &str) -> Result<Vec<TargetGroup>, String> {
+    let is_json = Path::new(file).extension().is_some_and(|e| e.eq_ignore_ascii_case("json"));
+    if is_json && let Err(error) = serde_json::from_str::<IgnoredAny>(text) {
+        let (line, column) = (error.line().max(1), error.column().max(1));
+        return Err(format!("{file}:{line}:{column}: not JSON: {error}"));
+    }
     let mut problems = Problems::default();
     let groups = crate::yaml::parse(file, text, &mut problems)
         .and_then(|node| Cursor::root(file, &node, &mut problems).each_item(target_group));

@@ -36,6 +36,8 @@ pub struct Ask<'a> {
     pub timeout: Duration,
     /// Most bytes of (decompressed) body; 0 is no limit.
     pub body_limit_bytes: u64,
+    /// Whether a connection may be kept: the target answered the last time.
+    pub may_be_kept: bool,
 }
 
 /// A page whose headers were good, read piece by piece until the scrape's deadline.
@@ -115,8 +117,8 @@ impl Page {
     }
 }
 
-/// Sends the request, and once more if a kept connection turned out to be closed: a GET may be
-/// repeated, and Go's client does the same.
+/// Sends the request, and once more if a kept connection may have turned out to be closed: a GET may
+/// be repeated, and Go's client does the same. A fresh connection that is closed is an answer.
 async fn send(pool: &Pool, ask: Ask<'_>) -> Result<Response, ScrapeError> {
     let setup = |message| ScrapeError::new(Kind::Setup, message);
     let client = pool.client(ask.url, ask.socket, ask.http).await.map_err(setup)?;
@@ -135,7 +137,9 @@ async fn send(pool: &Pool, ask: Ask<'_>) -> Result<Response, ScrapeError> {
     let connect = |error| ScrapeError::new(Kind::Connect, explain(error));
     match (request.send().await, again) {
         (Ok(response), _) => Ok(response),
-        (Err(error), Some(again)) if !error.is_connect() && !error.is_builder() => {
+        (Err(error), Some(again))
+            if ask.may_be_kept && !error.is_connect() && !error.is_builder() =>
+        {
             again.send().await.map_err(connect)
         }
         (Err(error), _) => Err(connect(error)),
@@ -204,6 +208,7 @@ mod tests {
             http: &http,
             timeout: Duration::from_millis(300),
             body_limit_bytes: 0,
+            may_be_kept: false,
         };
         adjust(&mut ask);
         read_all(&Pool::default(), ask).await.map_err(|error| (error.kind, error.message))
@@ -307,7 +312,14 @@ mod tests {
         let url = url_of(serve(|_| testing::Answer::Bytes(page)).await);
         let (pool, http) = (Pool::default(), HttpOptions::default());
         let timeout = Duration::from_millis(100);
-        let ask = Ask { url: &url, socket: None, http: &http, timeout, body_limit_bytes: 0 };
+        let ask = Ask {
+            url: &url,
+            socket: None,
+            http: &http,
+            timeout,
+            body_limit_bytes: 0,
+            may_be_kept: false,
+        };
         let mut page = open(&pool, ask).await.expect("answers at once");
         tokio::time::sleep(timeout).await;
         let error = page.next().await.map(|_| ()).expect_err("the time is up");
@@ -335,6 +347,7 @@ mod tests {
                 http: &http,
                 timeout: Duration::from_secs(2),
                 body_limit_bytes: 0,
+                may_be_kept: round > 0,
             };
             read_all(&pool, ask).await.unwrap_or_else(|e| panic!("round {round}: {e}"));
         }
@@ -360,6 +373,7 @@ mod tests {
             http: &http,
             timeout: Duration::from_millis(2500),
             body_limit_bytes: 0,
+            may_be_kept: false,
         };
         read_all(&Pool::default(), ask).await.expect("answered");
         let head = heard.recv().expect("asked").to_ascii_lowercase();

@@ -2,11 +2,12 @@
 //!
 //! Files are looked at every few seconds by size and time of change (no inotify, which misses
 //! network mounts and renamed directories), and read again after `refresh_interval` in any case. A
-//! file that cannot be read keeps the targets it had, and says so; one that is gone takes its
-//! targets with it. Nothing here is written.
+//! file that cannot be read or found keeps the targets it had, and says so once; one that is not
+//! there takes its targets with it. Nothing here is written.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -44,8 +45,10 @@ pub type FileTargets = BTreeMap<String, Vec<TargetGroup>>;
 pub struct Refreshed {
     /// Every group there is now, if any changed.
     pub targets: Option<FileTargets>,
-    /// Files that could not be read, one line each.
+    /// What was not told yet of files that could not be read, one line each.
     pub problems: Vec<String>,
+    /// How often a file or a directory could not be read, told or not.
+    pub failures: u64,
 }
 
 /// The files of every job.
@@ -59,6 +62,8 @@ pub struct Discovery {
 struct FileSd {
     config: FileSdConfig,
     files: BTreeMap<PathBuf, Known>,
+    /// Why directories could not be listed the last time.
+    unlisted: BTreeSet<String>,
 }
 
 #[derive(Debug)]
@@ -66,6 +71,8 @@ struct Known {
     stamp: Stamp,
     read_at: Duration,
     groups: Vec<TargetGroup>,
+    /// What was wrong with it the last time, and was told.
+    problem: Option<String>,
 }
 
 /// Changes when a file does.
@@ -84,26 +91,38 @@ impl FilePattern {
         if !["json", "yml", "yaml"].contains(&extension.to_ascii_lowercase().as_str()) {
             return Err(format!("`{shown}` must end in .json, .yml or .yaml"));
         }
-        if directory.to_string_lossy().contains('*') {
-            return Err(format!("`{shown}`: `*` may stand in the last part only"));
+        if directory.to_string_lossy().contains(['*', '?']) {
+            return Err(format!("`{shown}`: `*` and `?` may stand in the last part only"));
+        }
+        // In Go's patterns they mean something; here they would only never match.
+        if shown.to_string().contains(['[', '\\']) {
+            return Err(format!(
+                "`{shown}`: a pattern has `*` and `?`, but neither `[…]` nor `\\`"
+            ));
         }
         Ok(FilePattern { directory: directory.to_owned(), name: name.to_owned() })
     }
 
-    /// The files that match now, in order of name.
-    fn files(&self) -> Vec<PathBuf> {
+    /// The files that match now. Only what is certainly not there is left out; reading tells the
+    /// rest.
+    fn files(&self) -> io::Result<Vec<PathBuf>> {
         if !self.name.contains(['*', '?']) {
             let path = self.directory.join(&self.name);
-            return if path.exists() { vec![path] } else { Vec::new() };
+            let is_gone =
+                fs::symlink_metadata(&path).is_err_and(|e| e.kind() == ErrorKind::NotFound);
+            return Ok(if is_gone { Vec::new() } else { vec![path] });
         }
-        let Ok(entries) = fs::read_dir(&self.directory) else { return Vec::new() };
-        let mut found: Vec<PathBuf> = entries
-            .filter_map(|entry| entry.ok())
-            .filter(|e| e.file_name().to_str().is_some_and(|name| glob(&self.name, name)))
-            .map(|entry| entry.path())
-            .collect();
-        found.sort();
-        found
+        let entries = match fs::read_dir(&self.directory) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries?,
+        };
+        let paths = entries.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>()?;
+        Ok(paths.into_iter().filter(|path| self.matches(path)).collect())
+    }
+
+    fn matches(&self, path: &Path) -> bool {
+        let name = path.file_name().and_then(|name| name.to_str());
+        path.parent() == Some(&self.directory) && name.is_some_and(|name| glob(&self.name, name))
     }
 }
 
@@ -117,17 +136,16 @@ impl Discovery {
 
     /// Looks at every file at monotonic time `now`. Blocks on the file system.
     pub fn refresh(&mut self, now: Duration) -> Refreshed {
-        let (mut changed, mut problems) = (false, Vec::new());
+        let (mut changed, mut refreshed) = (false, Refreshed::default());
         for (_, files) in &mut self.jobs {
             for file in files {
-                let (one_changed, more) = file.refresh(now);
-                changed |= one_changed;
-                problems.extend(more);
+                changed |= file.refresh(now, &mut refreshed);
             }
         }
         let groups = |files: &[FileSd]| files.iter().flat_map(FileSd::groups).cloned().collect();
         let all = || self.jobs.iter().map(|(job, files)| (job.clone(), groups(files))).collect();
-        Refreshed { targets: changed.then(all), problems }
+        refreshed.targets = changed.then(all);
+        refreshed
     }
 
     /// How often to look: [`POLL_INTERVAL`], or as often as the most impatient entry says.
@@ -163,17 +181,39 @@ impl Discovery {
 impl FileSd {
     /// Knows no file yet.
     fn new(config: FileSdConfig) -> FileSd {
-        FileSd { config, files: BTreeMap::new() }
+        FileSd { config, files: BTreeMap::new(), unlisted: BTreeSet::new() }
     }
 
-    /// Looks at the files at monotonic time `now`: whether the targets may have changed, and what
+    /// The files there are, in order of name. What is known of a directory that cannot be listed
+    /// counts as there.
+    fn present(&mut self, refreshed: &mut Refreshed) -> BTreeSet<PathBuf> {
+        let (mut present, mut unlisted) = (BTreeSet::new(), BTreeSet::new());
+        for pattern in &self.config.files {
+            match pattern.files() {
+                Ok(found) => present.extend(found),
+                Err(error) => {
+                    let known = self.files.keys().filter(|path| pattern.matches(path));
+                    present.extend(known.cloned());
+                    let shown = pattern.directory.display();
+                    unlisted.insert(format!(
+                        "target files in {shown}: {error}; the last good targets are kept"
+                    ));
+                }
+            }
+        }
+        refreshed.failures += unlisted.len() as u64;
+        refreshed.problems.extend(unlisted.difference(&self.unlisted).cloned());
+        self.unlisted = unlisted;
+        present
+    }
+
+    /// Looks at the files at monotonic time `now`: whether the targets may have changed. Adds what
     /// could not be read. Blocks on the file system.
-    fn refresh(&mut self, now: Duration) -> (bool, Vec<String>) {
-        let present: Vec<PathBuf> = self.config.files.iter().flat_map(|p| p.files()).collect();
+    fn refresh(&mut self, now: Duration, refreshed: &mut Refreshed) -> bool {
+        let present = self.present(refreshed);
         let known = self.files.len();
         self.files.retain(|path, _| present.contains(path));
         let mut changed = self.files.len() != known;
-        let mut problems = Vec::new();
         for path in present {
             let stamp = stamp(&path);
             let old = self.files.get_mut(&path);
@@ -183,27 +223,33 @@ impl FileSd {
             {
                 continue;
             }
-            match (read_groups(&path), old) {
-                (Ok(groups), Some(old)) => {
-                    changed |= old.groups != groups;
-                    *old = Known { stamp, read_at: now, groups };
+            let mut known = Known { stamp, read_at: now, groups: Vec::new(), problem: None };
+            match read_groups(&path) {
+                Ok(groups) => {
+                    changed |= old.is_none_or(|old| old.groups != groups);
+                    known.groups = groups;
                 }
-                (Ok(groups), None) => {
-                    changed = true;
-                    self.files.insert(path, Known { stamp, read_at: now, groups });
-                }
-                (Err(error), Some(old)) => {
-                    problems.push(format!("{error}; its last good targets are kept"));
-                    // Not again until it changes or the interval has passed.
-                    (old.stamp, old.read_at) = (stamp, now);
-                }
-                (Err(error), None) => {
-                    problems.push(format!("{error}; it has no targets yet"));
-                    self.files.insert(path, Known { stamp, read_at: now, groups: Vec::new() });
+                Err(error) => {
+                    let kept = if old.is_some() {
+                        "its last good targets are kept"
+                    } else {
+                        "it has no targets yet"
+                    };
+                    let was_told = old.as_ref().is_some_and(|old| {
+                        old.stamp == stamp && old.problem.as_ref() == Some(&error)
+                    });
+                    refreshed.failures += 1;
+                    if !was_told {
+                        refreshed.problems.push(format!("{error}; {kept}"));
+                    }
+                    known.groups =
+                        old.map(|old| std::mem::take(&mut old.groups)).unwrap_or_default();
+                    known.problem = Some(error);
                 }
             }
+            self.files.insert(path, known);
         }
-        (changed, problems)
+        changed
     }
 
     /// The groups of all files, in order of name.
@@ -270,10 +316,16 @@ mod tests {
     }
 
     #[test]
-    fn patterns_that_prometheus_refuses_are_refused() {
-        for (path, words) in
-            [("/a/b.txt", "must end in"), ("/a/*/b.json", "last part only"), ("/", "names no file")]
-        {
+    fn patterns_that_could_never_match_are_refused() {
+        for (path, words) in [
+            ("/a/b.txt", "must end in"),
+            ("/a/*/b.json", "last part only"),
+            ("/d?r/b.json", "last part only"),
+            ("/a/[ab].json", "neither"),
+            ("/[a]/b.json", "neither"),
+            ("/a/\\*.json", "neither"),
+            ("/", "names no file"),
+        ] {
             let error = FilePattern::new(Path::new(path)).expect_err(path);
             assert!(error.contains(words), "{error}");
         }
@@ -286,6 +338,13 @@ mod tests {
         })
     }
 
+    /// Whether the targets may have changed, and what is told.
+    fn refresh(files: &mut FileSd, seconds: u64) -> (bool, Vec<String>) {
+        let mut refreshed = Refreshed::default();
+        let changed = files.refresh(Duration::from_secs(seconds), &mut refreshed);
+        (changed, refreshed.problems)
+    }
+
     fn targets(files: &FileSd) -> Vec<String> {
         files.groups().flat_map(|group| group.targets.clone()).collect()
     }
@@ -295,31 +354,95 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let (a, b) = (dir.path().join("a.json"), dir.path().join("b.json"));
         let mut files = watcher(dir.path());
-        let at = Duration::from_secs;
-        assert_eq!(files.refresh(at(0)), (false, vec![]), "an empty directory is no problem");
+        assert_eq!(refresh(&mut files, 0), (false, vec![]), "an empty directory is no problem");
 
         fs::write(&a, r#"[{"targets": ["h:1"], "labels": {"env": "prod"}}]"#).expect("written");
         fs::write(&b, r#"[{"targets": ["h:2", "h:3"]}]"#).expect("written");
-        assert_eq!(files.refresh(at(5)), (true, vec![]));
+        assert_eq!(refresh(&mut files, 5), (true, vec![]));
         assert_eq!(targets(&files), ["h:1", "h:2", "h:3"]);
         let labels = &files.groups().next().expect("a group").labels;
         assert_eq!(labels.get("env"), Some("prod"));
         assert_eq!(labels.get(FILE_LABEL), a.to_str());
-        assert_eq!(files.refresh(at(10)), (false, vec![]), "nothing changed");
+        assert_eq!(refresh(&mut files, 10), (false, vec![]), "nothing changed");
 
         fs::write(&a, r#"[{"targets": ["h:1", "#).expect("written");
-        let (changed, problems) = files.refresh(at(15));
+        let (changed, problems) = refresh(&mut files, 15);
         assert!(!changed, "a broken file keeps its targets");
         assert_eq!(targets(&files), ["h:1", "h:2", "h:3"]);
         let [problem] = &problems[..] else { panic!("one problem: {problems:?}") };
         assert!(problem.contains("a.json:1:"), "names file and line: {problem}");
         assert!(problem.contains("kept"), "{problem}");
-        assert_eq!(files.refresh(at(20)), (false, vec![]), "said once per change");
+        assert_eq!(refresh(&mut files, 20), (false, vec![]), "said once per change");
+        assert_eq!(refresh(&mut files, 320), (false, vec![]), "also when it is read again");
+        for (second, text) in [(325, ""), (330, " \n"), (335, "# none"), (340, "{}")] {
+            fs::write(&a, text).expect("written");
+            let (changed, problems) = refresh(&mut files, second);
+            assert!(!changed && problems.len() == 1, "{text:?}: {changed} {problems:?}");
+            assert!(problems[0].contains("a.json:"), "{text:?}: {problems:?}");
+        }
+        assert_eq!(targets(&files), ["h:1", "h:2", "h:3"]);
 
         fs::write(&a, r#"[{"targets": ["h:9"]}]"#).expect("written");
         fs::remove_file(&b).expect("removed");
-        assert_eq!(files.refresh(at(25)), (true, vec![]));
+        assert_eq!(refresh(&mut files, 345), (true, vec![]));
         assert_eq!(targets(&files), ["h:9"]);
+    }
+
+    #[test]
+    fn every_failed_reading_is_counted_though_it_is_told_once() {
+        let dir = tempfile::tempdir().expect("a directory");
+        fs::write(dir.path().join("a.json"), "[").expect("written");
+        let mut files = watcher(dir.path());
+        let mut looks = (0..4).map(|look| {
+            let mut refreshed = Refreshed::default();
+            files.refresh(Duration::from_secs(300 * look), &mut refreshed);
+            (refreshed.problems.len(), refreshed.failures)
+        });
+        assert_eq!(looks.next(), Some((1, 1)));
+        assert!(looks.all(|look| look == (0, 1)));
+    }
+
+    /// What stands in for a directory that may not be read: the tests may run as root.
+    #[test]
+    fn what_cannot_be_listed_or_read_is_not_gone() {
+        for pattern in ["*.json", "a.json"] {
+            let dir = tempfile::tempdir().expect("a directory");
+            let below = dir.path().join("sd");
+            fs::create_dir(&below).expect("made");
+            let path = below.join("a.json");
+            fs::write(&path, r#"[{"targets": ["h:1"]}]"#).expect("written");
+            let pattern = FilePattern::new(&below.join(pattern)).expect("good");
+            let refresh_interval = Duration::from_secs(300);
+            let mut files = FileSd::new(FileSdConfig { files: vec![pattern], refresh_interval });
+            assert_eq!(refresh(&mut files, 0), (true, vec![]));
+            fs::remove_dir_all(&below).expect("removed");
+            fs::write(&below, "").expect("a file where the directory was");
+            let (changed, problems) = refresh(&mut files, 5);
+            assert!(!changed && !problems.is_empty(), "{changed} {problems:?}");
+            assert!(problems.iter().all(|problem| problem.contains("kept")), "{problems:?}");
+            assert_eq!(refresh(&mut files, 10), (false, vec![]), "said once");
+            assert_eq!(targets(&files), ["h:1"]);
+            fs::remove_file(&below).expect("removed");
+            assert_eq!(refresh(&mut files, 15), (true, vec![]), "now it is gone");
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_too_long_keeps_its_targets() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("a.json");
+        let text = r#"[{"targets": ["h:1"]}]"#;
+        fs::write(&path, text).expect("written");
+        let mut files = watcher(dir.path());
+        refresh(&mut files, 0);
+        // It would be read as well as before: blanks are JSON.
+        let padded = |length: u64| text.to_owned() + &" ".repeat(length as usize - text.len());
+        fs::write(&path, padded(MAX_FILE_BYTES + 1).replace("h:1", "h:2")).expect("written");
+        let (changed, problems) = refresh(&mut files, 5);
+        assert!(!changed && problems[0].contains("longer than"), "{problems:?}");
+        assert_eq!(targets(&files), ["h:1"]);
+        fs::write(&path, padded(MAX_FILE_BYTES).replace("h:1", "h:2")).expect("written");
+        assert_eq!(refresh(&mut files, 10), (true, vec![]));
     }
 
     #[test]
@@ -328,13 +451,13 @@ mod tests {
         let path = dir.path().join("a.json");
         fs::write(&path, r#"[{"targets": ["h:1"]}]"#).expect("written");
         let mut files = watcher(dir.path());
-        files.refresh(Duration::ZERO);
+        refresh(&mut files, 0);
         let modified = fs::metadata(&path).expect("there").modified().expect("has a time");
         fs::write(&path, r#"[{"targets": ["h:2"]}]"#).expect("written");
         let file = fs::File::options().write(true).open(&path).expect("opens");
         file.set_modified(modified).expect("the clock of the file is set back");
-        assert_eq!(files.refresh(Duration::from_secs(299)), (false, vec![]));
-        assert_eq!(files.refresh(Duration::from_secs(300)), (true, vec![]));
+        assert_eq!(refresh(&mut files, 299), (false, vec![]));
+        assert_eq!(refresh(&mut files, 300), (true, vec![]));
         assert_eq!(targets(&files), ["h:2"]);
     }
 
@@ -388,5 +511,10 @@ mod tests {
             assert!(file_groups("f.yml", text).is_err(), "{text}");
         }
         assert_eq!(file_groups("f.yml", ""), Ok(vec![]), "an empty file is an empty list");
+        for text in ["", "[{targets: [a]}]", "[]\n[]"] {
+            let error = file_groups("f.json", text).expect_err(text);
+            assert!(error.starts_with("f.json:"), "{text:?}: {error}");
+        }
+        assert_eq!(file_groups("f.json", "[]"), Ok(vec![]));
     }
 }

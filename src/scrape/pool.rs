@@ -19,7 +19,7 @@ use super::session::{Plan, Session};
 use super::target::{Identity, Target, targets};
 use crate::base::{HashMap, Labels, TargetId, Timestamp};
 use crate::endpoint::Pool;
-use crate::exposition::{Batch, Selection};
+use crate::exposition::{Batch, Room, Selection};
 use crate::relabel;
 
 /// What to scrape, and what of it anything can read.
@@ -81,6 +81,8 @@ pub struct Scraper {
     generation: u64,
     reloaded: u64,
     unusable: u64,
+    /// Of the series caches of all targets.
+    room: Arc<Room>,
 }
 
 #[derive(Debug)]
@@ -104,6 +106,7 @@ impl Scraper {
             generation: 0,
             reloaded: 0,
             unusable: 0,
+            room: Arc::default(),
         };
         let problems = scraper.reload(settings, files);
         (scraper, problems)
@@ -196,7 +199,7 @@ impl Scraper {
                 });
                 let (session, generation) = match old.remove(&id) {
                     Some(slot) => (slot.session, slot.plan.generation.max(self.reloaded)),
-                    None => (Arc::default(), self.reloaded),
+                    None => (Arc::new(Mutex::new(Session::within(&self.room))), self.reloaded),
                 };
                 let plan = Plan {
                     target: Arc::new(target),
@@ -441,6 +444,28 @@ mod tests {
         scraper.reload(settings, FileTargets::new());
         let error = scraper.scrape(id, NOW).await.result.expect_err("is too much");
         assert_eq!((error.kind, error.kind.name()), (Kind::SeriesLimit, "series_limit"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_target_that_hangs_up_is_asked_once_and_a_kept_connection_that_is_gone_twice() {
+        let heard = Arc::new(StdMutex::new(0));
+        let hears = Arc::clone(&heard);
+        let address = serve(move |_| {
+            *hears.lock().expect("unpoisoned") += 1;
+            Answer::Bytes(b"")
+        });
+        let of = |address| {
+            scraper(&format!("- {{job_name: j, static_configs: [{{targets: ['{address}']}}]}}"))
+        };
+        let hangs_up = of(address.await);
+        for round in 1..=3 {
+            let error = hangs_up.scrape(TargetId(1), NOW).await.result.expect_err("no answer");
+            assert_eq!((error.kind, *heard.lock().expect("unpoisoned")), (Kind::Connect, round));
+        }
+        let keeps = of(serve(|_| Answer::OncePerConnection).await);
+        for _ in 0..3 {
+            batch(&keeps, TargetId(1)).await;
+        }
     }
 
     #[tokio::test]

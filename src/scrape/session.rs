@@ -7,7 +7,9 @@ use super::fetch::{Ask, Page, open};
 use super::target::Target;
 use crate::base::{HashSet, Labels, LabelsBuilder};
 use crate::endpoint::Pool;
-use crate::exposition::{Batch, Format, Problem, Scan, ScanError, Selection, SeriesCache, m2};
+use crate::exposition::{
+    Batch, Format, Problem, Room, Scan, ScanError, Selection, SeriesCache, m2,
+};
 use crate::relabel;
 
 /// Put before a label of the page that the target has as well, until the name is free.
@@ -29,13 +31,20 @@ pub(super) struct Plan {
 }
 
 /// What is known of a target's series between scrapes.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Session {
     cache: SeriesCache,
     generation: u64,
+    /// Whether the last scrape got an answer, so that its connection may be kept.
+    answered: bool,
 }
 
 impl Session {
+    /// Knows nothing yet. What it will know takes of this room.
+    pub(super) fn within(room: &Arc<Room>) -> Session {
+        Session { cache: SeriesCache::within(room), generation: 0, answered: false }
+    }
+
     /// Scrapes once. A failed scrape leaves the session as it was. `kept` gets the page's bytes, if
     /// they are wanted; it becomes `None` for a page that cannot be kept.
     pub(super) async fn scrape(
@@ -54,9 +63,13 @@ impl Session {
             http: &target.job.http,
             timeout: target.timeout,
             body_limit_bytes: target.job.limits.body_size_limit,
+            may_be_kept: std::mem::take(&mut self.answered),
         };
-        let page = open(&plan.pool, ask).await?;
-        self.read(page, plan, kept).await
+        let opened = open(&plan.pool, ask).await;
+        let no_answer =
+            |error: &ScrapeError| matches!(error.kind, Kind::Setup | Kind::Connect | Kind::Timeout);
+        self.answered = !opened.as_ref().is_err_and(no_answer);
+        self.read(opened?, plan, kept).await
     }
 
     async fn read(

@@ -18,9 +18,6 @@ use crate::endpoint::{HttpOptions, Pool, TargetGroup, explain, redact};
 use crate::relabel::Rule;
 use crate::yaml::{Cursor, Fields, Node, Problems, parse, read};
 
-/// Alerts per post: Prometheus's own batch (`notifier.DefaultMaxBatchSize`).
-pub const MAX_BATCH_ALERTS: usize = 256;
-
 /// How long a post may take, unless the configuration says otherwise; Prometheus's default.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -202,25 +199,18 @@ impl AlertmanagerClient {
         redact(&self.config.url)
     }
 
-    /// Posts alerts, each one JSON object, in batches of [`MAX_BATCH_ALERTS`]. A refused batch is
-    /// taken apart; the first failure that is not the alerts' fault ends the attempt.
+    /// Posts a batch of alerts, each one JSON object. A batch that is refused is taken apart; the
+    /// first failure that is not the alerts' fault ends the attempt.
     pub async fn post_alerts(&self, alerts: &[Vec<u8>]) -> Posted {
         let mut posted = Posted::default();
-        for (batch_index, batch) in alerts.chunks(MAX_BATCH_ALERTS).enumerate() {
-            let first = batch_index * MAX_BATCH_ALERTS;
-            posted.retry = match self.post(&array(batch)).await {
-                PostOutcome::Accepted => None,
-                PostOutcome::Retry { why } => Some(why),
-                PostOutcome::BadBatch { reason, why } if batch.len() == 1 => {
-                    posted.refused.push((first, reason, why));
-                    None
-                }
-                PostOutcome::BadBatch { .. } => {
-                    self.post_singly(batch, first, &mut posted.refused).await
-                }
-            };
-            if posted.retry.is_some() {
-                break;
+        match self.post(&array(alerts)).await {
+            PostOutcome::Accepted => {}
+            PostOutcome::Retry { why } => posted.retry = Some(why),
+            PostOutcome::BadBatch { reason, why } if alerts.len() == 1 => {
+                posted.refused.push((0, reason, why));
+            }
+            PostOutcome::BadBatch { .. } => {
+                posted.retry = self.post_singly(alerts, &mut posted.refused).await;
             }
         }
         posted
@@ -229,14 +219,13 @@ impl AlertmanagerClient {
     /// Posts each alert on its own; why it had to stop, if it had to.
     async fn post_singly(
         &self,
-        batch: &[Vec<u8>],
-        first: usize,
+        alerts: &[Vec<u8>],
         refused: &mut Vec<(usize, Refusal, String)>,
     ) -> Option<String> {
-        for (index, alert) in batch.iter().enumerate() {
+        for (index, alert) in alerts.iter().enumerate() {
             match self.post(&array(std::slice::from_ref(alert))).await {
                 PostOutcome::Accepted => {}
-                PostOutcome::BadBatch { reason, why } => refused.push((first + index, reason, why)),
+                PostOutcome::BadBatch { reason, why } => refused.push((index, reason, why)),
                 PostOutcome::Retry { why } => return Some(why),
             }
         }
@@ -471,10 +460,6 @@ mod tests {
         let (retry, refused, stored) = posted(&["a", "bad", "b"]).await;
         assert_eq!((retry, refused), (None, vec![1]));
         assert!(stored.contains(&"a".to_owned()) && stored.contains(&"b".to_owned()));
-        let many: Vec<&str> = (0..MAX_BATCH_ALERTS).map(|_| "x").chain(["y", "bad"]).collect();
-        let (_, refused, stored) = posted(&many).await;
-        assert_eq!(refused, [MAX_BATCH_ALERTS + 1], "the index counts over batches");
-        assert!(stored.contains(&"y".to_owned()));
     }
 
     #[tokio::test]

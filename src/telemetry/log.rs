@@ -440,7 +440,12 @@ mod tests {
         let doubt = Doubt::RangeNotCovered;
         let fact = Fact::AlertUnknown { labels: labels.clone(), started_at, doubt };
         let message = "an alert is unknown: its inputs are missing";
-        check(&fact, "WARN", message, ("why", "the rule looks back to before the start"));
+        check(
+            &fact,
+            "WARN",
+            message,
+            ("why", "the rule looks back to before the start or a reload"),
+        );
         let judged = Box::new(Judged {
             started_at,
             cause: "leak",

@@ -1,7 +1,7 @@
 //! Numbers for people, as `template.go` and `helpers/templates/time.go` write them.
 
-use super::number::general;
 use super::value::time_text;
+use crate::base::number::general;
 
 fn short(value: f64) -> String {
     general(value, Some(4))

@@ -15,7 +15,6 @@ mod exec;
 mod functions;
 mod humanize;
 mod lexer;
-mod number;
 mod parser;
 mod printf;
 mod tree;

@@ -1,7 +1,7 @@
 //! `printf`: Go's `fmt.Sprintf` for the verbs that make sense of a template's values.
 
-use super::number;
 use super::value::Value;
+use crate::base::number;
 use crate::promql::quote;
 
 /// Widths and precisions above this are cut: Go's own limit, too, keeps them from filling memory.

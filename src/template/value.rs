@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::rc::Rc;
 
-use super::number;
 use crate::base::Labels;
+use crate::base::number;
 
 /// A value. Cloning is cheap; nothing is ever changed in place.
 #[derive(Clone, Debug)]

@@ -33,6 +33,9 @@ pub enum CheckpointError {
     /// It ends too early, or its checksum does not fit.
     #[error("it is damaged")]
     Damaged,
+    /// It was written at a time that is yet to come.
+    #[error("it is newer than the clock says it is now; the clock was set back")]
+    Newer,
 }
 
 impl Window {
@@ -61,7 +64,8 @@ impl Window {
     }
 
     /// Fills an empty window from a checkpoint, as far as its caps allow. Returns the time of the
-    /// newest sample. On an error nothing was added.
+    /// newest sample, which a target that stamps its own may have put anywhere. On an error nothing
+    /// was added.
     pub fn restore_checkpoint(
         &mut self,
         bytes: &[u8],

@@ -205,13 +205,6 @@ impl Window {
         self.series.iter_mut().flatten().for_each(|series| series.shift(by_ms));
     }
 
-    /// The metric names held, sorted.
-    pub fn metric_names(&self) -> Vec<&str> {
-        let mut names: Vec<&str> = self.by_name.keys().map(AsRef::as_ref).collect();
-        names.sort_unstable();
-        names
-    }
-
     /// The series that have a sample and have not ended, in id order.
     pub fn live(&self) -> impl Iterator<Item = (SeriesId, &Labels)> {
         let of_slot = |(index, slot)| {

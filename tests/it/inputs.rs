@@ -1,5 +1,7 @@
 //! A target that hangs as a stopped process does: its port is open, and nobody answers.
 
+use std::process::Command;
+
 use serde_json::Value;
 
 use crate::support::{
@@ -83,6 +85,35 @@ fn value(home: &Home, query: &str) -> f64 {
 }
 
 #[test]
+fn a_target_from_a_file_is_scraped_and_ends_with_its_file() {
+    let (stays, comes) = (Page::new("seen 1\n"), Page::new("seen 2\n"));
+    let files = "file_sd_configs: [{files: ['t*.json'], refresh_interval: 1s}]";
+    let plan = Plan { rules: "{record: r, expr: 'sum(seen)'}".to_owned(), ..Plan::default() };
+    let home = Home::new(&plan.job("files", stays.address(), files));
+    let _process = home.start();
+    let seen = || value(&home, "sum(seen)");
+    wait_until("the target of the configuration is scraped", 20, || seen() == 1.0);
+
+    let list = format!("[{{\"targets\": [\"{}\"]}}]", comes.address());
+    home.write("t1.json", &list);
+    wait_until("the file's is scraped", 20, || seen() == 3.0);
+    let errors = || home.figure("prometheus_sd_file_read_errors_total");
+    let before = errors();
+    home.write("t1.json", "");
+    wait_until("a file that was emptied is an error", 20, || errors() > before);
+    let asked = comes.asked().len();
+    wait_until("and its target is scraped on", 20, || comes.asked().len() > asked + 1);
+    assert_eq!(seen(), 3.0);
+
+    std::fs::remove_file(home.path().join("t1.json")).expect("it is there");
+    wait_until("with the file its series end", 20, || seen() == 1.0);
+    let asked = comes.asked().len();
+    let rounds = stays.asked().len();
+    wait_until("the others go on", 20, || stays.asked().len() > rounds + 2);
+    assert_eq!(comes.asked().len(), asked, "nobody asks it any more");
+}
+
+#[test]
 fn what_a_page_or_a_target_file_costs_is_bounded_and_counted() {
     let twice = Page::new("seen 1\nseen 1\nseen 1\n");
     let many: String = (0..300).map(|no| format!("seen{{no=\"{no}\"}} 1\n")).collect();
@@ -128,4 +159,27 @@ fn what_a_page_or_a_target_file_costs_is_bounded_and_counted() {
 
     home.write("t1.yml", "[]");
     wait_until("they are gone", 20, || figure("plimsoll_targets_unusable") == 0.0);
+}
+
+/// A pipe nobody writes into stands for a target file on a mount that hangs.
+#[test]
+fn a_file_that_hangs_at_a_reload_holds_neither_the_loop_nor_the_stop() {
+    let page = Page::new("seen 1\n");
+    let plan = Plan { rules: "{record: r, expr: 'sum(seen)'}".to_owned(), ..Plan::default() };
+    let keys = "file_sd_configs: [{files: ['t.json']}]";
+    let home = Home::new(&plan.job("t", page.address(), keys));
+    let mut process = home.start();
+    wait_until("it scrapes", 20, || home.figure("plimsoll_scrapes_total") > 0.0);
+    let pipe = home.path().join("t.json");
+    assert!(Command::new("mkfifo").arg(&pipe).status().expect("mkfifo runs").success());
+    process.signal("HUP");
+    // Any later than the reload begins, the loop would not get to it.
+    pause(1000);
+    let before = home.figure("plimsoll_scrapes_total");
+    assert!(home.get("/-/healthy").contains("ealthy"));
+    wait_until("it goes on", 20, || home.figure("plimsoll_scrapes_total") > before + 2.0);
+    home.wait_for_log("a file of the configuration hangs", 20);
+    assert_eq!(home.figure("prometheus_config_last_reload_successful"), 0.0);
+    process.signal("TERM");
+    assert!(process.wait(10).success());
 }

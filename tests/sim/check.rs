@@ -120,7 +120,7 @@ impl Checker {
         target.series.extend(batch.new.iter().cloned());
         let value = |point: &plimsoll::exposition::Point| {
             let labels = target.series.get(&point.id)?;
-            (labels.metric_name() == "v").then(|| (labels.clone(), point.value))
+            ["v", "w"].contains(&labels.metric_name()).then(|| (labels.clone(), point.value))
         };
         target.is_known = true;
         target.said = Some(Ok(batch.points.iter().filter_map(value).collect()));
@@ -228,6 +228,7 @@ impl Checker {
         let from = now.saturating_sub(SEEN_WITHIN + Duration::from_secs(10));
         let in_the_way = plan.dead.touch(from, now)
             || plan.targets[series.target].touch(from, now)
+            || plan.seldom.touch(from, now)
             || plan.steps.iter().any(|(at, _)| from <= *at && *at <= now);
         if in_the_way {
             return;

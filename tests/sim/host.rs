@@ -32,6 +32,13 @@ groups:
       - {alert: Quiet, expr: 'absent(v{name="a-0"})', labels: {severity: warning, action: none}}
 "#;
 
+/// The same rules about the twins of the metrics.
+pub fn twin_rules() -> String {
+    let twins = [("v >= 5", "w >= 5"), ("tenant:v:max", "tenant:w:max"), ("(v)", "(w)")];
+    let twins = twins.into_iter().chain([("absent(v{", "absent(w{"), ("c_total", "d_total")]);
+    twins.fold(RULES.to_owned(), |rules, (one, other)| rules.replace(one, other))
+}
+
 /// How one series is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Mood {
@@ -118,8 +125,10 @@ impl Host {
             series.counter += if series.mood == Mood::Hot { 2 } else { 0 };
             let Series { name, tenant, counter, .. } = series;
             let labels = format!("{{name=\"{name}\",tenant=\"{tenant}\"}}");
-            writeln!(page, "v{labels} {value}\nc_total{labels} {counter}")
-                .expect("a string takes all");
+            for (gauge, total) in [("v", "c_total"), ("w", "d_total")] {
+                writeln!(page, "{gauge}{labels} {value}\n{total}{labels} {counter}")
+                    .expect("a string takes all");
+            }
         }
         page
     }

@@ -11,7 +11,7 @@ use plimsoll::outbox::Status;
 use super::check::Edge;
 use super::host::Mood;
 use super::plan::{Outages, Plan};
-use super::receiver::Receiver;
+use super::receiver::{GROUP_WAIT, Receiver};
 use super::run::HOLD;
 
 /// A receiver that came back less than this before an incident ended may have heard of another one
@@ -142,12 +142,16 @@ impl Level {
         assert!(heard || overtaken, "never heard: {labels:?} of {} ({fired:?})", incident.1);
         let Some((ended, _)) = resolved else { return };
         let what = format!("{labels:?} of {} ({fired:?} to {ended:?})", incident.1);
+        let told = |receivers: &[Receiver]| receivers.iter().any(|r| r.heard(incident).firing > 0);
         for (number, said) in self.said.iter().enumerate().filter(|(_, said)| heard_by(said)) {
             let ends = said[&incident].iter().any(|said| !said.is_start());
             assert!(ends || overtaken, "end never heard: {what}");
             let away = &plan.receivers[number];
             let just_back = !away.at(*ended) && away.touch(ended.saturating_sub(JUST_BACK), *ended);
             if overtaken || just_back || self.lost.contains(&incident.0) {
+                continue;
+            }
+            if is_brief(&said[&incident]) && told(&self.receivers) {
                 continue;
             }
             let heard = self.receivers[number].heard(incident);
@@ -200,6 +204,12 @@ impl Level {
             }
         }
     }
+}
+
+/// Whether an instance heard of the end before it told anyone of the start: it came back just then.
+fn is_brief(said: &[Said]) -> bool {
+    let end = said.iter().find(|said| !said.is_start());
+    end.is_some_and(|end| end.at <= said[0].at + GROUP_WAIT)
 }
 
 fn truths<'a>(edges: impl Iterator<Item = &'a Edge>, plan: &Plan) -> BTreeMap<Incident, Truth<'a>> {

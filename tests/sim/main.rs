@@ -17,7 +17,7 @@ mod receiver;
 mod rng;
 mod run;
 
-use plan::WORLDS;
+use plan::{RELOADS, WORLDS};
 
 /// Seeds for each world where nobody asks for more.
 const SEEDS: u64 = 1;
@@ -63,4 +63,10 @@ fn one_seed_is_one_run() {
     assert!(one.late > 0, "no incident was late: the world is too kind");
     let other = run::run(world, 4, true);
     assert!(one.script != other.script, "the seed changes nothing");
+}
+
+#[test]
+fn a_shell_that_reads_by_the_old_rules_after_a_reload_is_found_out() {
+    let seen = catch_unwind(|| run::run_with_fault(RELOADS, 0));
+    assert!(seen.is_err(), "alerts that end because nobody reads their metric go unnoticed");
 }

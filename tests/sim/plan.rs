@@ -26,8 +26,12 @@ pub struct World {
     pub receiver: bool,
     /// The wall clock steps, both ways.
     pub clock: bool,
+    /// The wall clock is set while there is no process.
+    pub clock_away: bool,
     /// Targets fail, hang or are slow.
     pub targets: bool,
+    /// The configuration is read again, and says something else.
+    pub reloads: bool,
 }
 
 const CALM: World = World {
@@ -38,11 +42,17 @@ const CALM: World = World {
     alertmanager: false,
     receiver: false,
     clock: false,
+    clock_away: false,
     targets: false,
+    reloads: false,
 };
 
+/// New rules, intervals and instances while targets and Alertmanagers come and go.
+pub const RELOADS: World =
+    World { name: "reloads", reloads: true, targets: true, alertmanager: true, ..CALM };
+
 /// One world for each kind of fault, and one with all of them.
-pub const WORLDS: [World; 10] = [
+pub const WORLDS: [World; 11] = [
     CALM,
     World { name: "crashes", crashes: true, ..CALM },
     World { name: "journal", journal: true, ..CALM },
@@ -50,7 +60,9 @@ pub const WORLDS: [World; 10] = [
     World { name: "alertmanager", alertmanager: true, ..CALM },
     World { name: "receiver", crashes: true, receiver: true, ..CALM },
     World { name: "clock", clock: true, ..CALM },
+    World { name: "clock-away", crashes: true, clock_away: true, targets: true, ..CALM },
     World { name: "targets", targets: true, ..CALM },
+    RELOADS,
     World { name: "power", crashes: true, journal: true, alertmanager: true, ..CALM },
     World {
         name: "everything",
@@ -60,7 +72,9 @@ pub const WORLDS: [World; 10] = [
         alertmanager: true,
         receiver: true,
         clock: true,
+        clock_away: false,
         targets: true,
+        reloads: false,
     },
 ];
 
@@ -96,6 +110,19 @@ impl Outages {
     }
 }
 
+/// What a reload changes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Config {
+    /// The rules read the twins of what they read otherwise, which are kept by nobody else.
+    pub twins: bool,
+    /// Targets are scraped so seldom that nothing is seen.
+    pub seldom: bool,
+    /// The Alertmanager instances stand in another order …
+    pub reversed: bool,
+    /// … and behind one more, which takes nothing.
+    pub extra: bool,
+}
+
 /// The whole plan of one run.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -113,6 +140,10 @@ pub struct Plan {
     pub targets: Vec<Outages>,
     /// Steps of the wall clock, in milliseconds.
     pub steps: Vec<(Duration, i64)>,
+    /// Reloads, and what they bring.
+    pub reloads: Vec<(Duration, Config)>,
+    /// Times at which targets are hardly scraped.
+    pub seldom: Outages,
 }
 
 impl Plan {
@@ -127,8 +158,14 @@ impl Plan {
             at += rng.seconds(60, 900);
         }
         let instances = rng.between(1, 3);
+        let dead = Outages::draw(rng, world.crashes, (1, 90));
+        // A time without a process ends under a clock that was set while nobody looked.
+        for (from, to) in dead.iter().filter(|_| world.clock_away) {
+            let by = rng.between(1, 600_000) as i64;
+            steps.push((*from + (*to - *from) / 2, if rng.chance(70) { -by } else { by }));
+        }
         Plan {
-            dead: Outages::draw(rng, world.crashes, (1, 90)),
+            dead,
             journal: Outages::draw(rng, world.journal, (2, 240)),
             control_plane: Outages::draw(rng, world.control_plane, (5, 400)),
             alertmanagers: (0..instances)
@@ -139,6 +176,30 @@ impl Plan {
                 .collect(),
             targets: (0..targets).map(|_| Outages::draw(rng, world.targets, (3, 200))).collect(),
             steps,
+            seldom: match world.reloads {
+                true => Outages::draw(rng, true, (20, 90)),
+                false => Outages::default(),
+            },
+            reloads: Vec::new(),
         }
+        .with_reloads(rng)
+    }
+
+    /// A reload at either end of the times at which targets are hardly scraped, and one within.
+    fn with_reloads(mut self, rng: &mut Rng) -> Plan {
+        for (from, to) in self.seldom.iter() {
+            let any = |rng: &mut Rng, seldom| Config {
+                twins: rng.chance(50),
+                seldom,
+                reversed: rng.chance(50),
+                extra: rng.chance(30),
+            };
+            self.reloads.push((*from, any(rng, true)));
+            self.reloads.push((*from + (*to - *from) / 2, any(rng, true)));
+            self.reloads.push((*to, any(rng, false)));
+            let later = *to + rng.seconds(1, 29);
+            self.reloads.push((later, any(rng, false)));
+        }
+        self
     }
 }

@@ -13,7 +13,8 @@ use plimsoll::base::{Timestamp, fingerprint};
 
 use super::plan::Outages;
 
-const GROUP_WAIT: Duration = Duration::from_secs(2);
+/// From the first word of an alert to the first notification.
+pub const GROUP_WAIT: Duration = Duration::from_secs(2);
 const GROUP_INTERVAL: Duration = Duration::from_secs(5);
 /// While the receiver refuses, attempts are this far apart.
 const TRY_EVERY: Duration = Duration::from_secs(4);

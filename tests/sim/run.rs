@@ -3,18 +3,21 @@
 //! The world keeps what is true (moods, what is durable, what each receiver has) apart from what the
 //! engine says; `check` compares the two.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use plimsoll::alerts::{Post, Verdict};
+use plimsoll::alerts::{Post, PostId, Verdict};
 use plimsoll::base::{Batch, Change, Now, Receipt, Table, TargetId, Timestamp};
-use plimsoll::engine::{Engine, Event, Flaws, Request, ScrapeFailure, Scraped, Step, TargetInfo};
+use plimsoll::engine::{
+    Engine, Event, Flaws, Request, ScrapeFailure, Scraped, Setup, Step, Switches, TargetInfo,
+};
 use plimsoll::exposition::{Selection, SeriesCache};
 use plimsoll::outbox::{Answer, Attempt, Outcome, Reply};
+use plimsoll::window::CheckpointError;
 
 use super::check::Checker;
 use super::host::{self, Host, RULES, TARGETS};
-use super::plan::{END, Plan, World};
+use super::plan::{Config, END, Plan, World};
 use super::rng::Rng;
 use super::support;
 
@@ -27,6 +30,10 @@ const SEND_TIMEOUT: Duration = Duration::from_secs(15);
 pub const HOLD: Duration = Duration::from_secs(90);
 /// More events than this in an hour is a loop that spins.
 const EVENTS_PER_HOUR_MAX: u64 = 60_000;
+/// As good as never.
+const SELDOM: Duration = Duration::from_secs(1200);
+/// The instance that comes and goes, and takes nothing.
+const EXTRA: &str = "http://127.0.0.1:9999";
 const MILLISECOND: Duration = Duration::from_millis(1);
 
 /// Something that will happen.
@@ -45,6 +52,8 @@ enum Coming {
     Start,
     /// The wall clock steps.
     Step(i64),
+    /// The configuration is read again.
+    Reload(Config),
     /// A series changes its mood.
     Turn(usize),
     /// Undisturbed for a while, the engine must have seen the mood of a series.
@@ -63,6 +72,14 @@ struct Run {
     engine: Option<Engine>,
     caches: Vec<SeriesCache>,
     selection: Selection,
+    /// What the configuration says now.
+    config: Config,
+    /// What the engine calls the Alertmanager instances, in its order.
+    names: Vec<String>,
+    /// The posts of this process, by their numbers.
+    posts: BTreeSet<PostId>,
+    /// Whether pages are read by the rules of before a reload for ever: a fault, planted.
+    reads_old: bool,
     /// What the disk holds.
     durable: BTreeMap<(Table, String), Vec<u8>>,
     submitted: VecDeque<(Batch, Vec<Change>)>,
@@ -87,39 +104,56 @@ pub struct Report {
 
 /// Runs one world under one seed; panics where a checker finds a fault.
 pub fn run(world: World, seed: u64, with_script: bool) -> Report {
-    let mut rng = Rng::new(seed ^ 0x706c_696d_736f_6c6c);
-    let plan = Plan::draw(&mut rng, world, TARGETS);
-    let check = Checker::new(&plan);
-    let mut run = Run {
-        rng,
-        plan,
-        host: Host::new(),
-        now: Now { monotonic: Duration::ZERO, wall: EPOCH },
-        coming: BTreeMap::new(),
-        sent: 0,
-        process: 0,
-        engine: None,
-        caches: Vec::new(),
-        selection: Selection::all(),
-        durable: BTreeMap::new(),
-        submitted: VecDeque::new(),
-        commit_is_coming: false,
-        checkpoint: None,
-        next_checkpoint: Duration::ZERO,
-        check,
-        events: 0,
-        script: with_script.then(String::new),
-    };
-    run.prepare();
-    run.start();
-    while run.turn() {}
-    let moods = run.host.series.iter();
-    let moods: Vec<_> = moods.map(|s| (s.name.clone(), s.mood)).collect();
-    let (edges, late) = run.check.finish(run.now, &moods, &run.plan);
-    Report { script: run.script.unwrap_or_default(), edges, late }
+    Run::new(world, seed, with_script).finish()
+}
+
+/// The same with a shell that reads pages by the old rules after a reload.
+pub fn run_with_fault(world: World, seed: u64) -> Report {
+    let run = Run::new(world, seed, false);
+    Run { reads_old: true, ..run }.finish()
 }
 
 impl Run {
+    fn new(world: World, seed: u64, with_script: bool) -> Run {
+        let mut rng = Rng::new(seed ^ 0x706c_696d_736f_6c6c);
+        let plan = Plan::draw(&mut rng, world, TARGETS);
+        let check = Checker::new(&plan);
+        Run {
+            rng,
+            plan,
+            host: Host::new(),
+            now: Now { monotonic: Duration::ZERO, wall: EPOCH },
+            coming: BTreeMap::new(),
+            sent: 0,
+            process: 0,
+            engine: None,
+            caches: Vec::new(),
+            selection: Selection::all(),
+            config: Config::default(),
+            names: Vec::new(),
+            posts: BTreeSet::new(),
+            reads_old: false,
+            durable: BTreeMap::new(),
+            submitted: VecDeque::new(),
+            commit_is_coming: false,
+            checkpoint: None,
+            next_checkpoint: Duration::ZERO,
+            check,
+            events: 0,
+            script: with_script.then(String::new),
+        }
+    }
+
+    fn finish(mut self) -> Report {
+        self.prepare();
+        self.start();
+        while self.turn() {}
+        let moods = self.host.series.iter();
+        let moods: Vec<_> = moods.map(|s| (s.name.clone(), s.mood)).collect();
+        let (edges, late) = self.check.finish(self.now, &moods, &self.plan);
+        Report { script: self.script.unwrap_or_default(), edges, late }
+    }
+
     fn prepare(&mut self) {
         for (from, to) in self.plan.dead.clone().iter() {
             self.at(*from, Coming::Crash);
@@ -127,6 +161,9 @@ impl Run {
         }
         for (at, by_ms) in self.plan.steps.clone() {
             self.at(at, Coming::Step(by_ms));
+        }
+        for (at, config) in self.plan.reloads.clone() {
+            self.at(at, Coming::Reload(config));
         }
         for number in 0..self.host.series.len() {
             let at = self.rng.seconds(5, 200);
@@ -163,6 +200,7 @@ impl Run {
             Coming::Commit(_) => {}
             Coming::Crash => self.crash(),
             Coming::Start => self.start(),
+            Coming::Reload(config) => self.reload(config),
             Coming::Step(by_ms) => self.now.wall = Timestamp(self.now.wall.0 + by_ms),
             Coming::Turn(number) => {
                 let now = self.now.monotonic;
@@ -182,10 +220,9 @@ impl Run {
 
     fn start(&mut self) {
         self.process += 1;
+        self.posts.clear();
         self.caches = (0..TARGETS).map(|_| SeriesCache::new()).collect();
-        let rules = [("rules/sim.yml".to_owned(), RULES.to_owned())];
-        let mut setup = support::setup(CONFIG, &rules);
-        setup.alertmanagers.truncate(self.plan.alertmanagers.len());
+        let setup = self.setup();
         self.selection = setup.selection();
         let rows: Vec<Change> = self
             .durable
@@ -200,20 +237,62 @@ impl Run {
         if let Some(checkpoint) = self.checkpoint.take()
             && self.rng.chance(50)
         {
-            engine.restore_window(&checkpoint, self.now).expect("it was written whole");
+            match engine.restore_window(&checkpoint, self.now) {
+                Ok(()) => {}
+                Err(error) => assert_eq!(error, CheckpointError::Newer, "it was written whole"),
+            }
         }
         self.engine = Some(engine);
         self.check.started(&self.durable);
+        self.find_targets();
+    }
+
+    /// What the configuration comes to now.
+    fn setup(&mut self) -> Setup {
+        let rules = if self.config.twins { host::twin_rules() } else { RULES.to_owned() };
+        let mut setup = support::setup(CONFIG, &[("rules/sim.yml".to_owned(), rules)]);
+        setup.alertmanagers.truncate(self.plan.alertmanagers.len());
+        if self.config.reversed {
+            setup.alertmanagers.reverse();
+        }
+        if self.config.extra {
+            setup.alertmanagers.insert(0, EXTRA.to_owned());
+        }
+        self.names.clone_from(&setup.alertmanagers);
+        setup
+    }
+
+    fn find_targets(&mut self) {
+        let interval = if self.config.seldom { SELDOM } else { INTERVAL };
         let info = |target: usize| TargetInfo {
             id: TargetId(target as u32),
             labels: host::labels(target),
             discovered: host::labels(target),
             url: String::new(),
-            interval: INTERVAL,
+            interval,
             timeout: SCRAPE_TIMEOUT,
         };
         let active = (0..TARGETS).map(info).collect();
         self.handle(Event::Targets { active, dropped: Vec::new(), flaws: Flaws::default() });
+    }
+
+    /// As the loop does it: the shell's parts first, then the engine, then the targets.
+    fn reload(&mut self, config: Config) {
+        self.config = config;
+        let setup = Box::new(self.setup());
+        if !self.reads_old {
+            self.selection = setup.selection();
+        }
+        self.caches.iter_mut().for_each(SeriesCache::reset);
+        self.handle(Event::Reload { setup, switches: Switches::default() });
+        self.find_targets();
+    }
+
+    /// The instance of the plan that has this name; none for the one that is not in it.
+    fn instance(&self, name: &str) -> Option<usize> {
+        let mut planned: Vec<&String> = self.names.iter().filter(|name| *name != EXTRA).collect();
+        planned.sort();
+        planned.into_iter().position(|known| known == name)
     }
 
     /// What was handed over and not committed is lost, and so is everything in memory.
@@ -352,9 +431,18 @@ impl Run {
         }
     }
 
-    fn post(&mut self, post: Post) {
-        let Post { id, instance, wants_tally, .. } = post;
-        let is_away = self.plan.alertmanagers[post.instance].at(self.now.monotonic);
+    fn post(&mut self, mut post: Post) {
+        let is_new = self.posts.insert(post.id);
+        assert!(is_new, "{:?}: two posts of one number, and who knows which is answered", post.id);
+        let Some(instance) = self.instance(&self.names[post.instance]) else {
+            let after = self.rng.seconds(1, 14);
+            let (post, verdict) = (post.id, Verdict::Failed("500".to_owned()));
+            let posted = Event::Posted { post, verdict, tally: None, refused: Vec::new() };
+            return self.tell(after, posted);
+        };
+        post.instance = instance;
+        let (id, wants_tally) = (post.id, post.wants_tally);
+        let is_away = self.plan.alertmanagers[instance].at(self.now.monotonic);
         let quick = self.rng.millis(2, 100);
         let failed = |why: &str| Verdict::Failed(why.to_owned());
         let (arrives, after, verdict) = match (is_away, self.rng.between(0, 100)) {
@@ -373,11 +461,12 @@ impl Run {
         self.tell(after, Event::Posted { post: id, verdict, tally, refused: Vec::new() });
     }
 
-    fn read_tally(&mut self, instance: usize) {
+    fn read_tally(&mut self, name: String) {
+        let instance = self.instance(&name).expect("only who took something is asked");
         let is_away = self.plan.alertmanagers[instance].at(self.now.monotonic);
         let takes = if is_away { Duration::from_secs(2) } else { self.rng.millis(2, 100) };
         let tally = (!is_away).then(|| self.check.tally(self.now, instance));
-        self.tell(takes, Event::TallyRead { instance, tally });
+        self.tell(takes, Event::TallyRead { instance: name, tally });
     }
 
     fn tell(&mut self, after: Duration, event: Event) {

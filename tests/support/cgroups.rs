@@ -90,7 +90,10 @@ impl Cgroups {
         let proc_file = |name: &str, text: &str| {
             fs::write(cgroups.proc_root().join(name), text).expect("written");
         };
-        proc_file("meminfo", "MemTotal:       16384 kB\nMemFree: 1 kB\nSwapTotal: 0 kB\n");
+        proc_file(
+            "meminfo",
+            "MemTotal:       16384 kB\nMemFree: 1 kB\nMemAvailable: 4096 kB\nSwapTotal: 0 kB\n",
+        );
         proc_file("stat", "cpu 1 2\ncpu0 1 2\ncpu1 1 2\nbtime 1795300000\n");
         proc_file("diskstats", " 254 0 vda 1 2 3\n");
         fs::create_dir_all(dir.join("proc/77")).expect("made");

@@ -123,7 +123,7 @@ fn a_missed_incident_is_presented_late_and_once() {
 #[test]
 fn a_long_hold_keeps_the_late_alert_alive() {
     let mut presenter = one();
-    presenter.set_hold(0, Duration::from_secs(360));
+    presenter.set_hold("am", Duration::from_secs(360));
     let mut alert = ended(&firing(0), 15);
     let mut sent = Vec::new();
     for second in (20..=440).step_by(5) {
@@ -188,7 +188,7 @@ fn play(script: &[(i64, Then)]) -> String {
             Then::Round => {}
             Then::Answer(tally) => {
                 let tally = tally.map(|(tried, delivered)| Tally { tried, delivered });
-                assert!(presenter.take_tally(0, tally), "nobody asked at {second}");
+                assert!(presenter.take_tally("am", tally), "nobody asked at {second}");
             }
             Then::Restart => presenter = one(),
             Then::Again => alert = firing(*second),
@@ -259,11 +259,15 @@ fn a_late_incident_is_held_as_well() {
     assert_eq!(ask(&mut presenter, 30, &mut alert, true), "LateFiring");
     alert.tallies.insert("am".to_owned(), Tally::default());
     let Due { posts, asks } = due(&mut presenter, 36, &alert);
-    assert_eq!((posts, asks), (Vec::new(), vec![0]), "its end is due, and asked about");
-    presenter.take_tally(0, Some(Tally { tried: 1, delivered: 0 }));
+    assert_eq!(
+        (posts, asks),
+        (Vec::new(), vec!["am".to_owned()]),
+        "its end is due, and asked about"
+    );
+    presenter.take_tally("am", Some(Tally { tried: 1, delivered: 0 }));
     assert_eq!(ask(&mut presenter, 37, &mut alert, true), "-", "it is shown already");
     assert_eq!(ask(&mut presenter, 91, &mut alert, true), "LateFiring");
-    presenter.take_tally(0, Some(Tally { tried: 2, delivered: 1 }));
+    presenter.take_tally("am", Some(Tally { tried: 2, delivered: 1 }));
     assert_eq!(ask(&mut presenter, 92, &mut alert, true), "-");
     assert_eq!(presenter.next_wakeup(), Some(Duration::from_secs(102)));
     assert_eq!(ask(&mut presenter, 102, &mut alert, true), "LateResolved");
@@ -281,4 +285,38 @@ fn an_instance_is_read_once_for_each_incident() {
     assert!(wants(&mut presenter, 0, &alert), "it is new");
     alert.tallies.insert("am".to_owned(), Tally::default());
     assert!(!wants(&mut presenter, 65, &alert), "it is known");
+}
+
+#[test]
+fn over_a_reload_an_answer_is_for_the_instance_that_was_asked() {
+    let names = |names: &[&str]| -> Vec<String> { names.iter().map(|n| (*n).to_owned()).collect() };
+    let mut presenter = Presenter::new(CONFIG, &names(&["a", "b"]));
+    let mut alert = firing(0);
+    let posts = due(&mut presenter, 0, &alert).posts;
+    let [to_a, to_b] = &posts[..] else { panic!("one each: {posts:?}") };
+
+    presenter.configure(CONFIG, &names(&["new", "b"]));
+    let posts = due(&mut presenter, 5, &alert).posts;
+    let [to_new] = &posts[..] else { panic!("b is still busy: {posts:?}") };
+    assert_eq!(to_new.instance, 0);
+    assert_eq!(presenter.settle(to_a.id, Verdict::Accepted, at(6)), [], "a is gone");
+    assert_eq!(presenter.instance_of(to_new.id), Some(0), "its post is still under way");
+    let failed = Verdict::Failed("HTTP 500".to_owned());
+    assert_eq!(presenter.settle(to_new.id, failed, at(7)), []);
+    assert_eq!(presenter.trouble(0), Some("HTTP 500"));
+
+    presenter.configure(CONFIG, &names(&["b", "new"]));
+    assert_eq!(presenter.trouble(1), Some("HTTP 500"), "an instance keeps its state");
+    assert_eq!(presenter.settle(to_b.id, Verdict::Accepted, at(8)).len(), 1, "and its post");
+    let again = due(&mut presenter, 8, &alert).posts;
+    assert_eq!(again.iter().map(|post| post.instance).collect::<Vec<_>>(), [1], "b was told");
+    presenter.settle(again[0].id, Verdict::Accepted, at(8));
+
+    alert.accepted_at = Some(at(8).wall);
+    alert.tallies.insert("b".to_owned(), Tally::default());
+    alert = ended(&alert, 20);
+    assert_eq!(due(&mut presenter, 20, &alert).asks, ["b"]);
+    presenter.configure(CONFIG, &names(&["new", "b"]));
+    assert!(!presenter.take_tally("new", None), "new was not asked");
+    assert!(presenter.take_tally("b", None));
 }

@@ -40,6 +40,23 @@ fn folder() -> (TempDir, impl Fn(&str, &str) -> String) {
 }
 
 #[test]
+fn a_checked_configuration_does_not_show_its_secrets() {
+    let (_dir, write) = folder();
+    let text = "scrape_configs: [{job_name: a, basic_auth: {username: u, password: hunter2}}]\n\
+                control_plane: {url: 'https://cp/x', secret: whsec_hunter2}\n";
+    let config = write("plimsoll.yaml", text);
+    let ran = run(&["check", "config", &config]);
+    assert!(ran.out.contains("a secret in the configuration"), "{}", ran.out);
+    assert!(ran.out.contains("plimsoll.yaml:2:"), "{}", ran.out);
+    assert!(
+        !ran.out.contains("hunter2") && !ran.err.contains("hunter2"),
+        "{} {}",
+        ran.out,
+        ran.err
+    );
+}
+
+#[test]
 fn help_is_data_and_nonsense_is_usage() {
     let helped = run(&["--help"]);
     assert_eq!((helped.code, helped.err.as_str()), (0, ""));

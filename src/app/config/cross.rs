@@ -4,6 +4,7 @@
 //! one of them says.
 
 use super::Config;
+use crate::base::format_duration;
 use crate::outbox::ActionKind;
 use crate::policy::Mode;
 use crate::rules::{LintOptions, RuleKind};
@@ -20,8 +21,9 @@ struct Finding {
 
 type Check = fn(&Config) -> Option<Finding>;
 
-const CHECKS: [Check; 9] = [
+const CHECKS: [Check; 10] = [
     nothing_is_scraped,
+    containers_are_measured_twice,
     alerts_reach_nobody,
     an_instance_stands_twice,
     nobody_is_asked_to_act,
@@ -55,6 +57,28 @@ pub(super) fn lint_options(config: &Config) -> LintOptions {
         // How rules are written is the business of `check rules`.
         disabled: vec!["alert-without-summary".to_owned(), "duplicate-rule".to_owned()],
     }
+}
+
+/// What the built-in rules lack. Their lines are nobody's to change, so it is said once, where the
+/// interval stands.
+pub(super) fn of_built_in_rules(
+    config: &Config,
+    name: &str,
+    node: &Node,
+    (found, problems): (&Problems, &mut Problems),
+) {
+    let count = found.iter().count();
+    if count == 0 {
+        return;
+    }
+    let interval = format_duration(lint_options(config).scrape_interval);
+    let message = format!(
+        "the built-in rules need samples more often than every {interval}: {count} of their ranges \
+         may be empty"
+    );
+    let at = key_at(node, "global.scrape_interval");
+    let problem = Problem::in_file(name, at, message).warning();
+    problems.push(problem.hint("set `scrape_interval` to 15s or less"));
 }
 
 /// Where a section begins, or the value of a key of it stands.
@@ -124,6 +148,15 @@ fn nobody_is_asked_to_act(config: &Config) -> Option<Finding> {
     };
     let message = "actions are to be sent, and there is no one to send them to";
     Some(warning(key, message, "write the section `control_plane`, or `mode: observe`"))
+}
+
+/// What a job exposes is not known before it answers; its name is.
+fn containers_are_measured_twice(config: &Config) -> Option<Finding> {
+    let is_cadvisor = |name: &str| name.to_lowercase().contains("cadvisor");
+    let both = config.collector.is_some() && config.jobs.iter().any(|j| is_cadvisor(&j.job_name));
+    let message = "the collector and a job called cadvisor measure the same containers: every sum over them counts twice";
+    let hint = "keep one of the two; a cAdvisor of another host belongs to that host's plimsoll";
+    both.then(|| warning("collector", message, hint))
 }
 
 fn two_would_restart(config: &Config) -> Option<Finding> {

@@ -178,6 +178,7 @@ impl Config {
             fields.unsupported(key, lost);
         }
         fields.finish();
+        let is_built_in = texts.is_none();
         let texts = texts.unwrap_or_else(files::built_in_rules);
         let (groups, _) = rules::load(&texts);
         let config = Config {
@@ -196,7 +197,11 @@ impl Config {
             mail,
             heartbeat: heartbeat.flatten(),
         };
-        problems.extend(rules::check(&texts, &config.lint_options()));
+        let found = rules::check(&texts, &config.lint_options());
+        match is_built_in {
+            true => cross::of_built_in_rules(&config, name, &node, (&found, problems)),
+            false => problems.extend(found),
+        }
         named_files::check(name, &node, base, problems);
         cross::check(&config, name, &node, problems);
         Some(config)

@@ -35,6 +35,26 @@ fn the_example_is_good_without_a_warning() {
     assert!(config.groups.len() > 3, "the built-in rules load");
 }
 
+#[test]
+fn an_interval_too_long_for_the_built_in_rules_is_said_once_and_where_it_stands() {
+    let read = |text: &str| {
+        let mut problems = Problems::default();
+        let text = format!("host: h\n{text}scrape_configs: [{{job_name: j}}]\n");
+        assert!(Config::read("p.yml", &text, Path::new("/"), &mut problems).is_some());
+        problems.to_string()
+    };
+    for (text, at) in [("", "1:1"), ("global: {scrape_interval: 16s}\n", "2:27")] {
+        let said = read(text);
+        let lines: Vec<&str> = said.lines().filter(|line| line.contains("built-in")).collect();
+        assert_eq!(lines.len(), 1, "{said}");
+        assert!(
+            lines[0].starts_with(&format!("p.yml:{at}: warning: the built-in rules")),
+            "{said}"
+        );
+    }
+    assert!(!read("global: {scrape_interval: 15s}\n").contains("built-in"));
+}
+
 /// Everything the example shows as a comment is what the program understands.
 #[test]
 fn the_examples_in_comments_are_good_too() {
@@ -192,6 +212,12 @@ fn settings_that_do_not_go_together_are_told() {
         "rule_files: []\nscrape_configs: []\n",
         &[
             "2:1: warning: nothing is scraped: every rule will be silent; write the section `collector`, or name cAdvisor under `scrape_configs`",
+        ],
+    );
+    check(
+        "collector: {}\nscrape_configs: [{job_name: cAdvisor}]\nrule_files: []\n",
+        &[
+            "1:1: warning: the collector and a job called cadvisor measure the same containers: every sum over them counts twice; keep one of the two; a cAdvisor of another host belongs to that host's plimsoll",
         ],
     );
     check(

@@ -1,6 +1,7 @@
 //! What Docker tells of containers: kills counted once, and who goes on being whom.
 
 use super::*;
+use crate::base::is_stale;
 
 /// An id of 64 equal digits.
 pub(super) fn container_id(digit: char) -> ContainerId {
@@ -94,17 +95,60 @@ fn docker_kill_and_docker_restart_are_no_oom() {
     assert_eq!(world.kills("acme-web"), Counts::default());
 }
 
-#[test]
-fn what_is_missing_from_a_list_has_vanished() {
-    let mut world = World::new(OOM, acting());
-    world.docker_has('a', "acme-web");
-    world.handle(Event::Docker(Report::Listed(Vec::new())), None);
-    world.slot(Some(""));
-    let now = at(world.second, 0);
-    assert_eq!(world.engine.view(now).containers.len(), 0);
+/// Reasons of the ends that were told of a name.
+fn ends(world: &World) -> Vec<String> {
     let query = Selector::new(vec![Matcher::equal("__name__", "plimsoll_container_ends_total")]);
     let all = Span { after: Timestamp(i64::MIN), upto: Timestamp(i64::MAX) };
     let ends = world.engine.window.select(&query, all);
-    let reasons: Vec<_> = ends.iter().filter_map(|series| series.labels.get("reason")).collect();
-    assert_eq!(reasons, ["vanished"]);
+    ends.iter().filter_map(|series| series.labels.get("reason").map(str::to_owned)).collect()
+}
+
+#[test]
+fn what_is_missing_from_a_list_has_vanished_unless_events_tell_more() {
+    for (told, want) in [(false, "vanished"), (true, "stop")] {
+        let mut world = World::new(OOM, acting());
+        world.docker_has('a', "acme-web");
+        // After a lost connection the list comes first, then the events that were missed.
+        world.handle(Event::Docker(Report::Listed(Vec::new())), None);
+        if told {
+            world.docker('a', "acme-web", What::Kill { signal: 15 });
+            world.docker('a', "acme-web", What::Die { exit_code: 0 });
+            world.docker('a', "acme-web", What::Stop);
+        }
+        (0..4).for_each(|_| drop(world.slot(Some(""))));
+        let now = at(world.second, 0);
+        assert_eq!(world.engine.view(now).containers.len(), 0);
+        assert_eq!(ends(&world), [want]);
+    }
+}
+
+/// Without Docker: names come and go on the page, and nobody says that one was removed.
+#[test]
+fn a_name_that_nothing_shows_any_more_is_forgotten_and_its_kills_are_not() {
+    let rules =
+        format!("{OOM}      - alert: Seen\n        expr: container_oom_events_total > 1e9\n");
+    let mut world = World::new(&rules, acting());
+    let page = |digit: char, kills: u64| {
+        let id = container_id(digit);
+        format!(
+            "container_oom_events_total{{id=\"/docker/{}\",name=\"n-{digit}\"}} {kills}\n",
+            id.as_str()
+        )
+    };
+    world.slot(Some(&page('a', 0)));
+    world.slot(Some(&(page('a', 1) + &page('b', 0))));
+    let live = |world: &World, metric: &str| {
+        let query = Selector::new(vec![Matcher::equal("__name__", metric)]);
+        let all = Span { after: Timestamp(i64::MIN), upto: Timestamp(i64::MAX) };
+        let found = world.engine.window.select(&query, all);
+        let found = found.iter().filter(|s| s.samples.last().is_some_and(|s| !is_stale(s.value)));
+        found.filter_map(|s| s.labels.get("name").map(str::to_owned)).collect::<BTreeSet<_>>()
+    };
+    assert_eq!(live(&world, "plimsoll_container_crash_loop").len(), 2);
+    for _ in 0..400 {
+        world.slot(Some(""));
+    }
+    assert_eq!(live(&world, "plimsoll_container_crash_loop"), BTreeSet::new());
+    let counted = live(&world, "plimsoll_oom_total");
+    assert_eq!(counted.into_iter().collect::<Vec<_>>(), ["n-a"], "the count goes on");
 }

@@ -187,7 +187,7 @@ fn a_refused_document_changes_nothing_and_is_told_once() {
     world.told.clear();
     let mut again = setup(&rules("restart"), policy());
     again.identity.as_mut().expect("has one").directory = Directory::Unread;
-    world.handle(Event::Reload(Box::new(again)), None);
+    world.reload(again);
     let known = world.engine.view(at(world.second, 0)).owners.tenants["acme"].state;
     assert_eq!(known, Some(TenantState::Suspended), "the last one is kept over a reload");
     world.handle(Event::Tenants(Told::Unchanged), None);
@@ -222,9 +222,9 @@ fn a_new_plan_and_a_new_catalogue_reach_the_series() {
     assert_eq!(world.engine.view(at(world.second, 0)).owners.plans, catalogue);
     let mut again = setup(&rules("restart"), policy());
     again.policy.plans_expected = true;
-    world.handle(Event::Reload(Box::new(again)), None);
+    world.reload(again);
     assert_eq!(world.engine.view(at(world.second, 0)).owners.plans, catalogue, "kept");
-    world.handle(Event::Reload(Box::new(setup(&rules("restart"), policy()))), None);
+    world.reload(setup(&rules("restart"), policy()));
     assert_eq!(world.engine.view(at(world.second, 0)).owners.plans, Plans::default(), "not asked");
 }
 

@@ -120,7 +120,8 @@ fn a_tenant_is_nudged_once_whatever_its_services_lack() {
 fn a_hold_that_blames_the_host_names_who_presses_on_it() {
     let mut world = World::new(RULES, policy(Mode::Act));
     let neighbour = |tenant: &str, percent| page(percent).replace("acme", tenant);
-    let host = "node_memory_MemAvailable_bytes 1\nnode_memory_MemTotal_bytes 100\n";
+    // Seen by our own collector: a host without a node exporter has pressure, too.
+    let host = "plimsoll_machine_memory_available_bytes 1\nmachine_memory_bytes 100\n";
     let all =
         [page(91), neighbour("globex", 70), neighbour("umbrella", 5), neighbour("initech", 34)];
     let all = all.concat() + host;

@@ -120,7 +120,7 @@ fn what_setting_json_says_becomes_series_and_a_half_written_one_changes_nothing(
     world.told.clear();
     world.handle(Event::M2Setting(Told::Refused("s.json: EOF at line 3".to_owned())), None);
     assert_eq!(world.told[0], "refused s.json: EOF at line 3 first=true");
-    world.handle(Event::Reload(Box::new(setup(RULES, policy(None)))), None);
+    world.reload(setup(RULES, policy(None)));
     world.slot(Some(&page(60, 86_400)));
     assert_eq!(value(&world, "plimsoll_m2_fixed_count"), Some(51_817.0), "the last good one");
     assert_eq!(value(&world, "plimsoll_document_failing"), Some(1.0));

@@ -63,8 +63,8 @@ fn a_reload_forgets_no_silence() {
     let rules = "groups: [{name: g, rules: [{alert: A, expr: 'm > 1'}]}]";
     let mut world = World::new(rules, acting());
     assert_eq!(reports(&mut world, "x 1\n", HOUR / 2), 0);
-    world.handle(Event::Reload(Box::new(setup(rules, acting()))), None);
+    world.reload(setup(rules, acting()));
     assert_eq!(reports(&mut world, "x 1\n", HOUR / 2 + 1), 1);
-    world.handle(Event::Reload(Box::new(setup(rules, acting()))), None);
+    world.reload(setup(rules, acting()));
     assert_eq!(reports(&mut world, "x 1\n", HOUR), 0, "said once");
 }

@@ -1,5 +1,7 @@
 //! What one target may cost: pages without end, repeats, and series nobody wants.
 
+use std::sync::Arc;
+
 use super::*;
 
 /// Feeds lines until they are refused, a million at most.
@@ -26,8 +28,8 @@ fn a_page_of_endless_series_is_refused_and_not_held() {
     target.scrape(b"a 1\nb 2\n").expect("is good");
     for (problem, line) in [
         (Problem::SeriesLimit(1000), &series as &dyn Fn(usize) -> String),
-        (Problem::SeriesBytes(2 << 20), &long),
-        (Problem::SeriesBytes(2 << 20), &told),
+        (Problem::SeriesBytes(1 << 20), &long),
+        (Problem::SeriesBytes(1 << 20), &told),
         (Problem::Repeats(2000), &again),
     ] {
         let error = refused(&mut target, line).expect("an endless page is refused");
@@ -78,4 +80,39 @@ fn repeats_without_a_time_are_not_held() {
         assert!(batch.points.capacity() < 10);
         target.scrape(b"up 1\nbad\n").expect_err("is bad");
     }
+}
+
+#[test]
+fn all_caches_share_one_room_and_the_largest_gives_way() {
+    let room = Arc::new(Room::default());
+    let limits = Limits::default().within(100_000, 1 << 20);
+    let mut targets = [(); 4].map(|()| {
+        let cache = SeriesCache::within(&room);
+        Target { cache, limits: limits.clone(), ..Target::new() }
+    });
+    let page = |series: usize| -> Vec<u8> {
+        (0..series).flat_map(|no| format!("a{{x=\"{no}\"}} 1\n").into_bytes()).collect()
+    };
+    let held = |targets: &[Target]| -> usize {
+        targets.iter().map(|target| target.cache.heap_bytes()).sum()
+    };
+    let [large, small] = [page(3_000), page(500)];
+    targets[0].scrape(&large).expect("there is room");
+    let error = targets[1].scrape(&large).map(drop).expect_err("two of these are too much");
+    assert_eq!(error.problem, Problem::SeriesBytes(1 << 20));
+    assert!(error.to_string().contains("window.max_bytes"), "{error}");
+    for target in &mut targets[1..] {
+        target.scrape(&small).expect("a small one is failed for no other");
+    }
+    targets[0].scrape(&large).map(drop).expect_err("the largest gives way");
+    for round in 0..3 {
+        for target in &mut targets[1..] {
+            target.scrape(&small).expect("the small ones stay");
+        }
+        targets[0].scrape(&large).map(drop).expect_err("as long as there is no room");
+        assert!(held(&targets) < 1 << 20, "{round}: {}", held(&targets));
+    }
+    targets[0].scrape(&page(1_500)).expect("what fits is taken");
+    drop(std::mem::take(&mut targets[3].cache));
+    targets[0].scrape(&page(2_000)).expect("what is gone gives its room back");
 }

@@ -4,6 +4,7 @@
 //! per step.
 
 use super::super::ast::{Aggregate, AggregateOp, Grouping};
+use super::budget::Paid;
 use super::column::{ABSENT, Grid, Head, Vector, is_present};
 use super::engine::Engine;
 use super::error::EvalError;
@@ -13,9 +14,9 @@ use super::keys::{Numbering, Signature};
 /// Which group each series belongs to.
 pub(super) struct Groups {
     /// The group of each series.
-    pub of: Vec<u32>,
+    pub of: Paid<u32>,
     /// What each group is called.
-    pub heads: Vec<Head>,
+    pub heads: Paid<Head>,
 }
 
 impl Groups {
@@ -38,21 +39,21 @@ impl<'a> Engine<'a> {
         }
         let numbers = match &aggregate.param {
             Some(param) => self.scalar(param, grid)?,
-            None => Vec::new(),
+            None => self.budget.room(0)?,
         };
         let vector = self.vector(&aggregate.expr, grid)?;
         match aggregate.op {
             Op::Topk | Op::Bottomk | Op::Limitk | Op::LimitRatio => {
-                return self.pick(aggregate, &numbers, vector);
+                return self.pick(aggregate, numbers, vector);
             }
             Op::Quantile => {
                 let span = aggregate.param.as_ref().map_or(aggregate.expr.span, |p| p.span);
                 self.check_quantile(&numbers, span);
-                return Ok(self.quantiles(aggregate, &numbers, &vector));
+                return self.quantiles(aggregate, &numbers, &vector);
             }
             _ => {}
         }
-        let groups = self.groups(&vector, &aggregate.grouping);
+        let groups = self.groups(&vector, &aggregate.grouping)?;
         let values = match aggregate.op {
             Op::Sum => fold(&vector, &groups, Sum::of, Sum::add, Sum::total),
             Op::Avg => fold(&vector, &groups, Mean::of, Mean::add, Mean::value),
@@ -63,27 +64,28 @@ impl<'a> Engine<'a> {
             Op::Stddev => fold(&vector, &groups, variance_of, Variance::add, |v| v.value().sqrt()),
             Op::Stdvar => fold(&vector, &groups, variance_of, Variance::add, Variance::value),
             _ => unreachable!("every other operator returned above"),
-        };
+        }?;
         Ok(self.grouped(&vector, groups.heads, values, &aggregate.grouping))
     }
 
     /// The groups of a vector's series, in the order they are first seen.
-    pub fn groups(&self, vector: &Vector, grouping: &Grouping) -> Groups {
+    pub fn groups(&self, vector: &Vector, grouping: &Grouping) -> Result<Groups, EvalError> {
         let mut numbering = Numbering::new(self.memo, self.grouping_signature(grouping));
-        let mut groups = Groups { of: Vec::with_capacity(vector.heads.len()), heads: Vec::new() };
-        for head in &vector.heads {
+        let (of, heads) = (self.budget.room(vector.heads.len())?, self.budget.room(0)?);
+        let mut groups = Groups { of, heads };
+        for head in vector.heads.iter() {
             let group = numbering.number(head);
-            groups.of.push(group);
+            groups.of.push(group)?;
             match groups.heads.get_mut(group as usize) {
                 // The name of a group goes only if it goes from every member.
                 Some(known) => known.drop_name &= head.drop_name,
                 None => groups.heads.push(Head {
                     labels: numbering.labels(group),
                     drop_name: head.drop_name && !self.eager(),
-                }),
+                })?,
             }
         }
-        groups
+        Ok(groups)
     }
 
     /// The signature of `by` or `without`.
@@ -98,8 +100,8 @@ impl<'a> Engine<'a> {
     pub fn grouped(
         &self,
         vector: &Vector,
-        heads: Vec<Head>,
-        values: Vec<f64>,
+        heads: Paid<Head>,
+        values: Paid<f64>,
         grouping: &Grouping,
     ) -> Vector {
         let distinct = match grouping {
@@ -123,25 +125,41 @@ fn variance_of(value: f64) -> Variance {
     variance
 }
 
-/// Folds the values of each group at each step: `start` from the first, `add` the others.
+/// So many accumulators are used at a time, or one per group where there are more groups.
+const ACCUMULATORS: usize = 1 << 14;
+
+/// Folds the values of each group at each step: `start` from the first, `add` the others. An
+/// accumulator is several times as large as a value, so many steps are folded some at a time.
 fn fold<A: Copy>(
     vector: &Vector,
     groups: &Groups,
     start: impl Fn(f64) -> A,
     add: impl Fn(&mut A, f64),
     finish: impl Fn(A) -> f64,
-) -> Vec<f64> {
-    let steps = vector.steps;
-    let mut totals: Vec<Option<A>> = vec![None; groups.heads.len() * steps];
-    for (row, group) in vector.values.chunks_exact(steps).zip(&groups.of) {
-        let first = *group as usize * steps;
-        for (total, value) in totals[first..first + steps].iter_mut().zip(row) {
-            match total {
-                _ if !is_present(*value) => {}
-                Some(total) => add(total, *value),
-                None => *total = Some(start(*value)),
+) -> Result<Paid<f64>, EvalError> {
+    let (steps, count) = (vector.steps, groups.heads.len());
+    let at_once = (ACCUMULATORS / count.max(1)).clamp(1, steps);
+    let budget = vector.values.budget();
+    let mut totals: Paid<Option<A>> = budget.filled(None, count * at_once)?;
+    let mut values = budget.filled(ABSENT, count.saturating_mul(steps))?;
+    for first in (0..steps).step_by(at_once) {
+        let some = first..steps.min(first + at_once);
+        for (row, group) in vector.values.chunks_exact(steps).zip(groups.of.iter()) {
+            let totals = &mut totals[*group as usize * at_once..][..some.len()];
+            for (total, value) in totals.iter_mut().zip(&row[some.clone()]) {
+                match total {
+                    _ if !is_present(*value) => {}
+                    Some(total) => add(total, *value),
+                    None => *total = Some(start(*value)),
+                }
+            }
+        }
+        let rows = values.chunks_exact_mut(steps).zip(totals.chunks_exact_mut(at_once));
+        for (row, totals) in rows {
+            for (value, total) in row[some.clone()].iter_mut().zip(totals) {
+                *value = total.take().map_or(ABSENT, &finish);
             }
         }
     }
-    totals.into_iter().map(|total| total.map_or(ABSENT, &finish)).collect()
+    Ok(values)
 }

@@ -51,7 +51,7 @@ impl<'a> Engine<'a> {
         let op = binary.op;
         match (lhs, rhs) {
             (Column::Scalar(mut lhs), Column::Scalar(rhs)) => {
-                lhs.iter_mut().zip(rhs).for_each(|(a, b)| *a = apply(op, *a, b));
+                lhs.iter_mut().zip(rhs.iter()).for_each(|(a, b)| *a = apply(op, *a, *b));
                 Ok(Column::Scalar(lhs))
             }
             (Column::Vector(vector), Column::Scalar(numbers)) => {
@@ -113,10 +113,12 @@ impl<'a> Engine<'a> {
         // For each signature and step: does the side that decides have a value there?
         let (deciding, decided) = if op == BinaryOp::Or { (&lhs, &rhs) } else { (&rhs, &lhs) };
         let steps = deciding.steps;
-        let mut there: Vec<bool> = Vec::new();
+        let mut there = self.budget.room(0)?;
         for (head, row) in deciding.rows() {
             let number = numbering.number(head) as usize;
-            there.resize(numbering.len() * steps, false);
+            if number * steps == there.len() {
+                there.extend(false, steps)?;
+            }
             for (there, value) in there[number * steps..].iter_mut().zip(row) {
                 *there |= is_present(*value);
             }
@@ -139,10 +141,10 @@ impl<'a> Engine<'a> {
         let alone = rhs.heads.is_empty();
         let first = lhs.heads.is_empty();
         for (series, (head, row)) in rhs.rows().enumerate() {
-            let cells = row.iter().enumerate();
-            let kept = cells.map(|(step, v)| if keep(series, step) { *v } else { ABSENT });
-            lhs.values.extend(kept);
-            lhs.seal_row(|| head.clone());
+            let cells = lhs.open_row()?.iter_mut().zip(row).enumerate();
+            let kept = cells.filter(|(step, _)| keep(series, *step));
+            kept.for_each(|(_, (cell, value))| *cell = *value);
+            lhs.seal_row(|| head.clone())?;
         }
         lhs.distinct = (lhs.distinct && alone) || (first && rhs.distinct);
         if steps == 1 {

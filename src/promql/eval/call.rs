@@ -37,7 +37,7 @@ impl<'a> Engine<'a> {
             | "histogram_sum" => {
                 // They leave floats out, and there is nothing else here.
                 self.vector(&call.args[0], grid)?;
-                Ok(Column::Vector(Vector::with_capacity(0, grid.count)))
+                Ok(Column::Vector(Vector::with_room(&self.budget, 0, grid.count)?))
             }
             "info" => series(self.info(call, grid)),
             "label_join" => series(self.label_join(call, grid)),
@@ -50,7 +50,7 @@ impl<'a> Engine<'a> {
             "timestamp" => series(self.timestamp(call, grid)),
             "vector" => {
                 let values = self.scalar(&call.args[0], grid)?;
-                Ok(Column::Vector(dates::one_series(values)))
+                Ok(Column::Vector(dates::one_series(values)?))
             }
             _ => self.number(call, span, grid),
         }
@@ -58,19 +58,19 @@ impl<'a> Engine<'a> {
 
     /// Functions that yield a number.
     fn number(&mut self, call: &'a Call, span: Span, grid: Grid) -> Result<Column<'a>, EvalError> {
-        let seconds = |millis: i64| vec![millis as f64 / 1000.0; grid.count];
+        let seconds = |millis: i64| self.budget.filled(millis as f64 / 1000.0, grid.count);
         let values = match call.func.name {
-            "time" => self.times(grid),
-            "pi" => vec![std::f64::consts::PI; grid.count],
-            "start" => seconds(self.query.start),
-            "end" => seconds(self.query.end),
-            "range" => seconds(self.query.end - self.query.start),
-            "step" => seconds(self.query.step),
+            "time" => self.times(grid)?,
+            "pi" => self.budget.filled(std::f64::consts::PI, grid.count)?,
+            "start" => seconds(self.query.start)?,
+            "end" => seconds(self.query.end)?,
+            "range" => seconds(self.query.end.saturating_sub(self.query.start))?,
+            "step" => seconds(self.query.step)?,
             "min_of" | "max_of" => {
                 let pick = if call.func.name == "min_of" { go_min } else { go_max };
                 let mut values = self.scalar(&call.args[0], grid)?;
                 let others = self.scalar(&call.args[1], grid)?;
-                values.iter_mut().zip(others).for_each(|(a, b)| *a = pick(*a, b));
+                values.iter_mut().zip(others.iter()).for_each(|(a, b)| *a = pick(*a, *b));
                 values
             }
             other => {

@@ -5,6 +5,8 @@
 //! row by row in a single vector, so a node costs two allocations however many series it has. A
 //! series without a value at a step holds [`ABSENT`] there, a NaN no computation yields.
 
+use super::budget::{Budget, Paid};
+use super::error::EvalError;
 use crate::base::Labels;
 
 /// "No value at this step". A quiet NaN with a payload of its own: it never comes from the wire
@@ -19,6 +21,11 @@ pub(super) fn is_absent(value: f64) -> bool {
 /// Whether a cell holds a value.
 pub(super) fn is_present(value: f64) -> bool {
     !is_absent(value)
+}
+
+/// How many cells hold a value.
+pub(super) fn present(cells: &[f64]) -> usize {
+    cells.iter().copied().filter(|value| is_present(*value)).count()
 }
 
 /// The points in time a node is evaluated at, in milliseconds.
@@ -65,12 +72,12 @@ pub(super) struct Head {
 }
 
 /// Series with at most one value per step.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Vector {
     /// One per series.
-    pub heads: Vec<Head>,
+    pub heads: Paid<Head>,
     /// `heads.len() * steps` cells, row by row.
-    pub values: Vec<f64>,
+    pub values: Paid<f64>,
     /// How long a row is.
     pub steps: usize,
     /// The series stay distinct when the metadata labels are taken away: no need to look for
@@ -80,13 +87,13 @@ pub(super) struct Vector {
 
 impl Vector {
     /// No series yet, with room for some.
-    pub fn with_capacity(series: usize, steps: usize) -> Vector {
-        Vector {
-            heads: Vec::with_capacity(series),
-            values: Vec::with_capacity(series * steps),
+    pub fn with_room(budget: &Budget, series: usize, steps: usize) -> Result<Vector, EvalError> {
+        Ok(Vector {
+            heads: budget.room(series)?,
+            values: budget.room(series.saturating_mul(steps))?,
             steps,
             distinct: true,
-        }
+        })
     }
 
     /// The values of one series.
@@ -104,21 +111,27 @@ impl Vector {
         self.heads.iter().zip(self.values.chunks_exact(self.steps))
     }
 
-    /// Closes the row whose values were appended to `values`: keeps it under `head` if any value
-    /// is there, and takes it back if none is.
-    pub fn seal_row(&mut self, head: impl FnOnce() -> Head) {
+    /// Opens a row without any value, to be filled and sealed.
+    pub fn open_row(&mut self) -> Result<&mut [f64], EvalError> {
+        self.values.extend(ABSENT, self.steps)
+    }
+
+    /// Closes the row that was opened: keeps it under `head` if any value is there, and takes it
+    /// back if none is.
+    pub fn seal_row(&mut self, head: impl FnOnce() -> Head) -> Result<(), EvalError> {
         let start = self.heads.len() * self.steps;
         debug_assert_eq!(self.values.len(), start + self.steps, "a row has a cell per step");
         if self.values[start..].iter().copied().any(is_present) {
-            self.heads.push(head());
+            self.heads.push(head())?;
         } else {
             self.values.truncate(start);
         }
+        Ok(())
     }
 
     /// Replaces every value that is there.
     pub fn map(&mut self, mut f: impl FnMut(f64) -> f64) {
-        for value in &mut self.values {
+        for value in self.values.iter_mut() {
             if is_present(*value) {
                 *value = f(*value);
             }
@@ -157,15 +170,15 @@ impl Vector {
 
     /// How many values are there.
     pub fn present(&self) -> usize {
-        self.values.iter().copied().filter(|value| is_present(*value)).count()
+        present(&self.values)
     }
 }
 
 /// What a node yields.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) enum Column<'a> {
     /// One number per step.
-    Scalar(Vec<f64>),
+    Scalar(Paid<f64>),
     /// Series.
     Vector(Vector),
     /// A text, the same at every step; its bytes need not be UTF-8.

@@ -1,6 +1,7 @@
 //! Time: now, when a sample was taken, and the parts of a UTC date.
 
 use super::super::ast::{Call, ExprKind};
+use super::budget::Paid;
 use super::column::{ABSENT, Column, Grid, Head, Vector, is_absent, is_present};
 use super::engine::{Engine, unwrap_parens};
 use super::error::EvalError;
@@ -87,8 +88,11 @@ impl Date {
 
 impl<'a> Engine<'a> {
     /// The time of each step in seconds.
-    pub fn times(&self, grid: Grid) -> Vec<f64> {
-        (0..grid.count).map(|step| grid.at(step) as f64 / 1000.0).collect()
+    pub fn times(&self, grid: Grid) -> Result<Paid<f64>, EvalError> {
+        let mut times = self.budget.filled(0.0, grid.count)?;
+        let steps = times.iter_mut().enumerate();
+        steps.for_each(|(step, time)| *time = grid.at(step) as f64 / 1000.0);
+        Ok(times)
     }
 
     /// Evaluates a part of a date, of the time itself if nothing is given.
@@ -100,7 +104,7 @@ impl<'a> Engine<'a> {
     ) -> Result<Vector, EvalError> {
         let mut vector = match call.args.first() {
             Some(argument) => self.vector(argument, grid)?,
-            None => one_series(self.times(grid)),
+            None => one_series(self.times(grid)?)?,
         };
         vector.map(part);
         self.drop_names(vector)
@@ -113,7 +117,7 @@ impl<'a> Engine<'a> {
             self.select_with(selector, grid, |sample| sample.at.as_seconds())?
         } else {
             let mut vector = self.vector(argument, grid)?;
-            let times = self.times(grid);
+            let times = self.times(grid)?;
             vector.map_steps(|step, _| times[step]);
             vector
         };
@@ -123,22 +127,23 @@ impl<'a> Engine<'a> {
     /// `scalar`: the value of the only series, NaN if there is none or more than one.
     pub fn scalar_of(&mut self, call: &'a Call, grid: Grid) -> Result<Column<'a>, EvalError> {
         let vector = self.vector(&call.args[0], grid)?;
-        let mut values = vec![ABSENT; grid.count];
+        let mut values = self.budget.filled(ABSENT, grid.count)?;
         for (_, row) in vector.rows() {
             for (value, cell) in values.iter_mut().zip(row).filter(|(_, cell)| is_present(**cell)) {
                 *value = if is_absent(*value) { *cell } else { f64::NAN };
             }
         }
-        let number = |value| if is_absent(value) { f64::NAN } else { value };
-        Ok(Column::Scalar(values.into_iter().map(number).collect()))
+        let none = values.iter_mut().filter(|value| is_absent(**value));
+        none.for_each(|value| *value = f64::NAN);
+        Ok(Column::Scalar(values))
     }
 }
 
 /// One series without labels.
-pub(super) fn one_series(values: Vec<f64>) -> Vector {
+pub(super) fn one_series(values: Paid<f64>) -> Result<Vector, EvalError> {
     let steps = values.len();
-    let heads = vec![Head { labels: Labels::empty(), drop_name: false }];
-    Vector { heads, values, steps, distinct: true }
+    let heads = values.budget().filled(Head { labels: Labels::empty(), drop_name: false }, 1)?;
+    Ok(Vector { heads, values, steps, distinct: true })
 }
 
 #[cfg(test)]

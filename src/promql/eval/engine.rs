@@ -1,18 +1,17 @@
 //! The walk over the tree: which node is evaluated when, at which steps, and within which bounds.
 
-use std::cell::Cell;
 use std::rc::Rc;
 
 use super::super::ast::{AtModifier, DurationExpr, Expr, ExprKind, Span};
 use super::super::quoting::INVALID_TEXT;
 use super::super::{QueryTimes, resolve, resolve_positive};
 use super::annotations::Annotations;
+use super::budget::{Budget, Paid, Share};
 use super::column::{Column, Grid, Vector};
 use super::error::EvalError;
 use super::memo::Memo;
 use super::{EvalOptions, millis};
-use crate::base::Labels;
-use crate::regex::Budget;
+use crate::regex;
 use crate::window::{self, Selected, Selector, Source};
 
 /// Functions that look at the evaluation time, so that fixed arguments do not make them constant.
@@ -32,10 +31,6 @@ const TIME_DEPENDENT: &[&str] = &[
     "year",
 ];
 
-/// What a query may make of labels, in bytes: as much as its samples may take. Labels are made by
-/// functions that repeat texts, so a query of a few kilobytes could ask for gigabytes.
-const MAX_LABEL_BYTES: usize = 64 << 20;
-
 /// The times a query was asked with, in milliseconds; its last step may fall before its end.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bounds {
@@ -43,6 +38,20 @@ pub(super) struct Bounds {
     pub end: i64,
     /// 0: an instant query.
     pub step: i64,
+}
+
+/// What a selector has found, kept until the query ends.
+struct Fetched<'a> {
+    selector: &'a Selector,
+    span: window::Span,
+    series: Rc<Vec<Selected<'a>>>,
+    _share: Share,
+}
+
+impl Fetched<'_> {
+    fn is(&self, selector: &Selector, span: window::Span) -> bool {
+        self.span == span && self.selector == selector
+    }
 }
 
 /// One evaluation of one query.
@@ -58,13 +67,13 @@ pub(super) struct Engine<'a> {
     /// What was said beside the result so far.
     pub notes: Annotations,
     /// Selections made so far: a selector that occurs twice is fetched once.
-    fetched: Vec<(&'a Selector, window::Span, Rc<Vec<Selected<'a>>>)>,
-    /// Samples taken up so far.
-    samples: usize,
-    /// Bytes of the label sets made so far.
-    label_bytes: Cell<usize>,
+    fetched: Vec<Fetched<'a>>,
+    /// What it may hold in memory.
+    pub budget: Budget,
+    /// Bytes of labels the memo had made before.
+    remembered_before: usize,
     /// What the regular expressions still to come may take.
-    pub patterns: Budget,
+    pub patterns: regex::Budget,
 }
 
 impl<'a> Engine<'a> {
@@ -83,31 +92,31 @@ impl<'a> Engine<'a> {
             query,
             notes,
             fetched: Vec::new(),
-            samples: 0,
-            label_bytes: Cell::new(0),
-            patterns: Budget::new(),
+            budget: Budget::of_samples(options.max_samples),
+            remembered_before: memo.made_bytes(),
+            patterns: regex::Budget::new(),
         }
     }
 
     /// How many series the selectors have found.
     pub fn series_fetched(&self) -> usize {
-        self.fetched.iter().map(|(_, _, series)| series.len()).sum()
+        self.fetched.iter().map(|fetched| fetched.series.len()).sum()
     }
 
     /// Evaluates a node at every step of `grid`. Nodes that cannot change from step to step are
     /// evaluated once.
     pub fn eval(&mut self, expr: &'a Expr, grid: Grid) -> Result<Column<'a>, EvalError> {
-        self.check_deadline()?;
+        self.check_bounds()?;
         if grid.count > 1 && is_invariant(expr) && !matches!(expr.kind, ExprKind::Number(_)) {
             let once = self.eval_node(expr, Grid::point(grid.start))?;
-            return Ok(broadcast(once, grid.count));
+            return broadcast(once, grid.count);
         }
         self.eval_node(expr, grid)
     }
 
     fn eval_node(&mut self, expr: &'a Expr, grid: Grid) -> Result<Column<'a>, EvalError> {
         match &expr.kind {
-            ExprKind::Number(value) => Ok(Column::Scalar(vec![*value; grid.count])),
+            ExprKind::Number(value) => Ok(Column::Scalar(self.budget.filled(*value, grid.count)?)),
             ExprKind::String(text) => Ok(Column::Text(text.as_bytes())),
             ExprKind::Bytes(bytes) => Ok(Column::Text(bytes)),
             ExprKind::Vector(selector) => Ok(Column::Vector(self.select(selector, grid)?)),
@@ -118,8 +127,9 @@ impl<'a> Engine<'a> {
             ExprKind::Aggregate(aggregate) => Ok(Column::Vector(self.aggregate(aggregate, grid)?)),
             ExprKind::Binary(binary) => self.binary(binary, grid),
             ExprKind::Negate(inner) => match self.eval(inner, grid)? {
-                Column::Scalar(values) => {
-                    Ok(Column::Scalar(values.into_iter().map(|value| -value).collect()))
+                Column::Scalar(mut values) => {
+                    values.iter_mut().for_each(|value| *value = -*value);
+                    Ok(Column::Scalar(values))
                 }
                 Column::Vector(mut vector) => {
                     vector.map(|value| -value);
@@ -132,7 +142,7 @@ impl<'a> Engine<'a> {
     }
 
     /// Evaluates a node that yields one number per step.
-    pub fn scalar(&mut self, expr: &'a Expr, grid: Grid) -> Result<Vec<f64>, EvalError> {
+    pub fn scalar(&mut self, expr: &'a Expr, grid: Grid) -> Result<Paid<f64>, EvalError> {
         match self.eval(expr, grid)? {
             Column::Scalar(values) => Ok(values),
             _ => Err(wrong_type(expr, "scalar")),
@@ -167,13 +177,14 @@ impl<'a> Engine<'a> {
         selector: &'a Selector,
         span: window::Span,
     ) -> Result<Rc<Vec<Selected<'a>>>, EvalError> {
-        let known = self.fetched.iter().find(|(known, at, _)| *at == span && *known == selector);
-        if let Some((_, _, selected)) = known {
-            return Ok(Rc::clone(selected));
+        let known = self.fetched.iter().find(|known| known.is(selector, span));
+        if let Some(known) = known {
+            return Ok(Rc::clone(&known.series));
         }
-        let selected = Rc::new(self.fetch_once(selector, span));
-        self.fetched.push((selector, span, Rc::clone(&selected)));
-        Ok(selected)
+        let series = Rc::new(self.fetch_once(selector, span));
+        let share = self.budget.share::<Selected>(series.capacity())?;
+        self.fetched.push(Fetched { selector, span, series: Rc::clone(&series), _share: share });
+        Ok(series)
     }
 
     /// As [`Engine::fetch`], for a selector made for the occasion.
@@ -181,27 +192,10 @@ impl<'a> Engine<'a> {
         self.source.select(selector, span)
     }
 
-    /// Counts samples against the limit.
-    pub fn charge(&mut self, samples: usize) -> Result<(), EvalError> {
-        self.samples = self.samples.saturating_add(samples);
-        if self.samples > self.options.max_samples {
-            return Err(EvalError::too_many_samples());
-        }
-        self.check_deadline()
-    }
-
-    /// Counts a label set that a function has made. Who counts many asks
-    /// [`Engine::check_labels`] in between.
-    pub fn count_labels(&self, labels: &Labels) {
-        let bytes = self.label_bytes.get().saturating_add(labels.as_packed().len());
-        self.label_bytes.set(bytes);
-    }
-
-    /// Whether the label sets made so far are within their bound, and the query within its time.
-    pub fn check_labels(&self) -> Result<(), EvalError> {
-        if self.label_bytes.get() > MAX_LABEL_BYTES {
-            return Err(EvalError::too_many_label_bytes(MAX_LABEL_BYTES));
-        }
+    /// Whether the label sets made so far, those that the memo keeps too, are within their bound,
+    /// and the query within its time.
+    pub fn check_bounds(&self) -> Result<(), EvalError> {
+        self.budget.check_labels(self.memo.made_bytes() - self.remembered_before)?;
         self.check_deadline()
     }
 
@@ -237,7 +231,7 @@ impl<'a> Engine<'a> {
 
     fn query_times(&self) -> QueryTimes {
         let Bounds { start, end, step } = self.query;
-        QueryTimes { step_millis: step, range_millis: end - start }
+        QueryTimes { step_millis: step, range_millis: end.saturating_sub(start) }
     }
 
     /// The steps of a subquery that serve every step of `reference`: the multiples of `step`
@@ -255,20 +249,23 @@ impl<'a> Engine<'a> {
         let after = reference.start.saturating_sub(range);
         let mut start = step * (after / step);
         if start <= after {
-            start += step;
+            let Some(next) = start.checked_add(step) else { return Ok(None) };
+            start = next;
         }
         let last = reference.end();
         if start > last {
             return Ok(None);
         }
-        let count = usize::try_from((last - start) / step).unwrap_or(usize::MAX);
+        let count = usize::try_from(last.saturating_sub(start) / step).unwrap_or(usize::MAX);
+        // Not even one series has room for as many.
         if count >= self.options.max_samples {
             return Err(EvalError::too_many_samples());
         }
         Ok(Some(Grid { start, step, count: count + 1 }))
     }
 
-    fn check_deadline(&self) -> Result<(), EvalError> {
+    /// Whether the query is still within its time.
+    pub fn check_deadline(&self) -> Result<(), EvalError> {
         if self.is_late() { Err(EvalError::timeout()) } else { Ok(()) }
     }
 
@@ -315,14 +312,19 @@ fn is_invariant(expr: &Expr) -> bool {
     true
 }
 
-fn broadcast(once: Column<'_>, steps: usize) -> Column<'_> {
-    let repeat =
-        |values: Vec<f64>| values.into_iter().flat_map(|v| std::iter::repeat_n(v, steps)).collect();
-    match once {
-        Column::Scalar(values) => Column::Scalar(repeat(values)),
+fn broadcast(once: Column<'_>, steps: usize) -> Result<Column<'_>, EvalError> {
+    let repeat = |values: Paid<f64>| {
+        let mut repeated = values.budget().room(values.len().saturating_mul(steps))?;
+        for value in values.iter() {
+            repeated.extend(*value, steps)?;
+        }
+        Ok(repeated)
+    };
+    Ok(match once {
+        Column::Scalar(values) => Column::Scalar(repeat(values)?),
         Column::Vector(vector) => {
-            Column::Vector(Vector { steps, values: repeat(vector.values), ..vector })
+            Column::Vector(Vector { steps, values: repeat(vector.values)?, ..vector })
         }
         Column::Text(text) => Column::Text(text),
-    }
+    })
 }

@@ -158,11 +158,6 @@ pub(super) fn almost_equal(a: f64, b: f64, epsilon: f64) -> bool {
     difference / sum.min(f64::MAX) < epsilon
 }
 
-/// A float as Go's `%g` writes it, for messages.
-pub(super) fn go_g(value: f64) -> String {
-    crate::base::format_value(value)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

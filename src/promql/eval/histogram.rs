@@ -1,14 +1,19 @@
 //! Classic histograms: series per bucket, told apart by the label `le`.
 
-use super::super::ast::{Call, Expr};
-use super::column::{ABSENT, Grid, Head, Vector, is_present};
+use super::super::ast::{Call, Expr, Span};
+use super::annotations::Repairs;
+use super::column::{Grid, Head, Vector, is_present};
 use super::engine::Engine;
 use super::error::EvalError;
-use super::float::{almost_equal, go_g};
+use super::float::almost_equal;
 use super::names::{push_key, settled, visible};
-use crate::base::{HashMap, METRIC_NAME};
+use crate::base::number::shortest;
+use crate::base::{HashMap, METRIC_NAME, Timestamp};
 
 const BUCKET_LABEL: &str = "le";
+
+const REPAIRED: &str = "input to histogram_quantile needed to be fixed for monotonicity (see \
+     https://prometheus.io/docs/prometheus/latest/querying/functions/#histogram_quantile)";
 
 /// Differences this small between neighbouring buckets are rounding, not a broken histogram.
 const SMALL_DELTA_TOLERANCE: f64 = 1e-12;
@@ -40,8 +45,9 @@ impl<'a> Engine<'a> {
         let phis = self.scalar(&call.args[0], grid)?;
         let vector = self.vector(&call.args[1], grid)?;
         self.check_quantile(&phis, call.args[0].span);
-        let histograms = self.histograms(&vector, &call.args[1]);
-        let result = self.quantile_rows(&vector, &histograms, &phis, &call.args[1]);
+        let histograms = self.histograms(&vector, &call.args[1])?;
+        let phi = |step: usize| Some(phis[step]);
+        let result = self.quantile_rows(&vector, &histograms, phi, (call.args[1].span, grid))?;
         self.drop_names(result)
     }
 
@@ -52,18 +58,30 @@ impl<'a> Engine<'a> {
         };
         let vector = self.vector(buckets, grid)?;
         let label = self.text(label)?;
-        let histograms = self.histograms(&vector, buckets);
-        let mut all = Vector::with_capacity(histograms.len() * phis.len(), grid.count);
+        let histograms = self.histograms(&vector, buckets)?;
+        let rows = histograms.len().saturating_mul(phis.len());
+        let mut all = Vector::with_room(&self.budget, rows, grid.count)?;
         for phi in phis {
             let values = self.scalar(phi, grid)?;
             self.check_quantile(&values, phi.span);
-            let mut rows = self.quantile_rows(&vector, &histograms, &values, buckets);
-            for head in &mut rows.heads {
-                let labels = settled(head, self.eager());
-                head.labels = labels.with(label, &open_metrics_float(values[0]));
+            // A φ that changes from step to step changes the label with it.
+            for (first, phi) in values.iter().copied().enumerate() {
+                let same = |step: &f64| step.to_bits() == phi.to_bits();
+                if values[..first].iter().any(same) {
+                    continue;
+                }
+                let phi_at = |step: usize| Some(phi).filter(|_| same(&values[step]));
+                let mut rows =
+                    self.quantile_rows(&vector, &histograms, phi_at, (buckets.span, grid))?;
+                for head in rows.heads.iter_mut() {
+                    let labels = settled(head, self.eager());
+                    head.labels = labels.with(label, &open_metrics_float(phi));
+                    self.budget.count_labels(&head.labels);
+                }
+                all.heads.append(&mut rows.heads)?;
+                all.values.append(&mut rows.values)?;
+                self.check_bounds()?;
             }
-            all.heads.append(&mut rows.heads);
-            all.values.append(&mut rows.values);
         }
         all.distinct = false;
         self.drop_names(all)
@@ -73,39 +91,33 @@ impl<'a> Engine<'a> {
         &mut self,
         vector: &Vector,
         histograms: &[Histogram],
-        phis: &[f64],
-        argument: &Expr,
-    ) -> Vector {
-        let mut result = Vector::with_capacity(histograms.len(), vector.steps);
+        phi_at: impl Fn(usize) -> Option<f64>,
+        (span, grid): (Span, Grid),
+    ) -> Result<Vector, EvalError> {
+        let eager = self.eager();
+        let mut result = Vector::with_room(&self.budget, histograms.len(), vector.steps)?;
         let mut buckets = Vec::new();
         for histogram in histograms {
-            for (step, phi) in phis.iter().enumerate() {
+            let cells = result.open_row()?;
+            for (step, cell) in cells.iter_mut().enumerate() {
+                let Some(phi) = phi_at(step) else { continue };
                 histogram.at(vector, step, &mut buckets);
                 if buckets.is_empty() {
-                    result.values.push(ABSENT);
                     continue;
                 }
-                let (value, repair) = bucket_quantile(*phi, &mut buckets);
-                result.values.push(value);
+                let (value, repair) = bucket_quantile(phi, &mut buckets);
+                *cell = value;
                 if let Some(Repair { from, to, most }) = repair {
-                    let name = for_metric(&histogram.head);
-                    self.notes.info(
-                        argument.span,
-                        &format!(
-                            "input to histogram_quantile needed to be fixed for monotonicity \
-                             (see https://prometheus.io/docs/prometheus/latest/querying/functions/\
-                             #histogram_quantile){name}, from buckets {} to {}, with a max diff \
-                             of {most:.2}",
-                            go_g(from),
-                            go_g(to)
-                        ),
-                    );
+                    let at = Timestamp(grid.at(step));
+                    let repairs = Repairs { from, to, most, first: at, last: at, count: 1 };
+                    let name = for_metric(&histogram.head, eager);
+                    self.notes.repaired(span, &format!("{REPAIRED}{name}"), repairs);
                 }
             }
-            result.seal_row(|| histogram.head.clone());
+            result.seal_row(|| histogram.head.clone())?;
         }
         result.distinct = false;
-        result
+        Ok(result)
     }
 
     /// `histogram_fraction(lower, upper, buckets)`
@@ -113,26 +125,28 @@ impl<'a> Engine<'a> {
         let lower = self.scalar(&call.args[0], grid)?;
         let upper = self.scalar(&call.args[1], grid)?;
         let vector = self.vector(&call.args[2], grid)?;
-        let histograms = self.histograms(&vector, &call.args[2]);
-        let mut result = Vector::with_capacity(histograms.len(), grid.count);
+        let histograms = self.histograms(&vector, &call.args[2])?;
+        let mut result = Vector::with_room(&self.budget, histograms.len(), grid.count)?;
         let mut buckets = Vec::new();
         for histogram in &histograms {
-            for step in 0..grid.count {
+            for (step, cell) in result.open_row()?.iter_mut().enumerate() {
                 histogram.at(&vector, step, &mut buckets);
-                result.values.push(if buckets.is_empty() {
-                    ABSENT
-                } else {
-                    bucket_fraction(lower[step], upper[step], &mut buckets)
-                });
+                if !buckets.is_empty() {
+                    *cell = bucket_fraction(lower[step], upper[step], &mut buckets);
+                }
             }
-            result.seal_row(|| histogram.head.clone());
+            result.seal_row(|| histogram.head.clone())?;
         }
         result.distinct = false;
         self.drop_names(result)
     }
 
     /// Sorts bucket series into histograms; series without a readable `le` are named in a warning.
-    fn histograms(&mut self, vector: &Vector, argument: &Expr) -> Vec<Histogram> {
+    fn histograms(
+        &mut self,
+        vector: &Vector,
+        argument: &Expr,
+    ) -> Result<Vec<Histogram>, EvalError> {
         let eager = self.eager();
         let mut histograms: Vec<Histogram> = Vec::new();
         let mut numbers: HashMap<Box<[u8]>, usize> = HashMap::default();
@@ -149,7 +163,7 @@ impl<'a> Engine<'a> {
                 }
             }
             let Ok(upper) = bound.parse::<f64>() else {
-                let name = for_metric(head);
+                let name = for_metric(head, eager);
                 self.notes.warn(
                     argument.span,
                     &format!(
@@ -161,6 +175,7 @@ impl<'a> Engine<'a> {
             };
             let number = *numbers.entry(key.as_slice().into()).or_insert_with(|| {
                 let labels = settled(head, eager).filtered(|name| name != BUCKET_LABEL);
+                self.budget.count_labels(&labels);
                 let head = Head { labels, drop_name: head.drop_name };
                 histograms.push(Histogram { head, buckets: Vec::new() });
                 histograms.len() - 1
@@ -170,7 +185,8 @@ impl<'a> Engine<'a> {
         for histogram in &mut histograms {
             histogram.buckets.sort_by(|a, b| a.0.total_cmp(&b.0));
         }
-        histograms
+        self.check_bounds()?;
+        Ok(histograms)
     }
 }
 
@@ -192,9 +208,9 @@ impl Histogram {
 }
 
 /// ` for metric name "x"`, or nothing for a series that has lost its name.
-fn for_metric(head: &Head) -> String {
-    match head.labels.get(METRIC_NAME) {
-        Some(name) => format!(" for metric name {name:?}"),
+fn for_metric(head: &Head, eager: bool) -> String {
+    match visible(head, eager).find(|(label, _)| *label == METRIC_NAME) {
+        Some((_, name)) => format!(" for metric name {name:?}"),
         None => String::new(),
     }
 }
@@ -297,7 +313,7 @@ fn bucket_fraction(lower: f64, upper: f64, buckets: &mut [Bucket]) -> f64 {
 
 /// A float as OpenMetrics writes label values: with a decimal point or an exponent.
 fn open_metrics_float(value: f64) -> String {
-    let text = go_g(value);
+    let text = shortest(value);
     let whole = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-');
     if whole { format!("{text}.0") } else { text }
 }

@@ -4,6 +4,7 @@
 //! change from step to step, so one series may leave in several label sets.
 
 use super::super::ast::{Call, ExprKind};
+use super::budget::Paid;
 use super::column::{ABSENT, Grid, Head, Vector, is_present};
 use super::engine::{Engine, unwrap_parens, wrong_type};
 use super::error::EvalError;
@@ -40,16 +41,17 @@ impl<'a> Engine<'a> {
         let signature = Signature::of(&identifying, self.eager());
         let mut numbering = Numbering::new(self.memo, signature);
         let info = self.info_series(&wanted, reference, &mut numbering)?;
-        let mut result = Vector::with_capacity(base.heads.len(), grid.count);
+        let mut result = Vector::with_room(&self.budget, base.heads.len(), grid.count)?;
         for (head, row) in base.rows() {
             let number = numbering.find(head);
             let candidates = match number {
                 Some(number) if !wanted.is_info_metric(head) => &info.by_number[number as usize],
                 _ => &Vec::new(),
             };
-            for (labels, values) in self.enriched(&wanted, &info.times, candidates, (head, row))? {
-                result.heads.push(labels);
-                result.values.extend(values);
+            let rows = self.enriched(&wanted, &info.times, candidates, (head, row))?;
+            for (head, mut values) in rows {
+                result.heads.push(head)?;
+                result.values.append(&mut values)?;
             }
         }
         result.distinct = false;
@@ -105,8 +107,8 @@ impl<'a> Engine<'a> {
         times: &Vector,
         candidates: &[usize],
         (head, row): (&Head, &[f64]),
-    ) -> Result<Vec<(Head, Vec<f64>)>, EvalError> {
-        let mut variants: Vec<(Vec<usize>, Vec<f64>)> = Vec::new();
+    ) -> Result<Vec<(Head, Paid<f64>)>, EvalError> {
+        let mut variants: Vec<(Vec<usize>, Paid<f64>)> = Vec::new();
         let passes = wanted.is_info_metric(head) || wanted.data.iter().all(|m| m.matches(""));
         for (step, value) in row.iter().enumerate().filter(|(_, value)| is_present(**value)) {
             let chosen = choose(times, candidates, step)?;
@@ -114,13 +116,16 @@ impl<'a> Engine<'a> {
                 continue;
             }
             let known = variants.iter().position(|(variant, _)| *variant == chosen);
-            let at = known.unwrap_or_else(|| {
-                variants.push((chosen, vec![ABSENT; row.len()]));
-                variants.len() - 1
-            });
+            let at = match known {
+                Some(at) => at,
+                None => {
+                    variants.push((chosen, self.budget.filled(ABSENT, row.len())?));
+                    variants.len() - 1
+                }
+            };
             variants[at].1[step] = *value;
         }
-        let row = |(chosen, values): (Vec<usize>, Vec<f64>)| {
+        let row = |(chosen, values): (Vec<usize>, Paid<f64>)| {
             Ok((self.joined(wanted, times, &chosen, head)?, values))
         };
         variants.into_iter().map(row).collect()
@@ -156,8 +161,8 @@ impl<'a> Engine<'a> {
         }
         let drop_name = head.drop_name && !self.eager();
         let labels = labels.build();
-        self.count_labels(&labels);
-        self.check_labels()?;
+        self.budget.count_labels(&labels);
+        self.check_bounds()?;
         Ok(Head { labels, drop_name })
     }
 }

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::cmp::Ordering;
 
 use super::super::ast::{Call, Expr, ExprKind};
+use super::budget::Paid;
 use super::column::{ABSENT, Grid, Head, Vector, is_present};
 use super::engine::{Engine, unwrap_parens};
 use super::error::EvalError;
@@ -81,13 +82,13 @@ impl<'a> Engine<'a> {
         value: impl Fn(&Labels) -> Result<Option<String>, EvalError>,
     ) -> Result<Vector, EvalError> {
         let eager = self.eager();
-        for head in &mut vector.heads {
+        for head in vector.heads.iter_mut() {
             let labels = settled(head, eager);
             if let Some(value) = value(&labels)? {
                 let drop_name = head.drop_name && !eager && dst != METRIC_NAME;
                 let labels = labels.with(dst, &value);
-                self.count_labels(&labels);
-                self.check_labels()?;
+                self.budget.count_labels(&labels);
+                self.check_bounds()?;
                 *head = Head { labels, drop_name };
             }
         }
@@ -99,7 +100,7 @@ impl<'a> Engine<'a> {
     /// `absent`: 1 at every step without any value.
     pub fn absent(&mut self, call: &'a Call, grid: Grid) -> Result<Vector, EvalError> {
         let vector = self.vector(&call.args[0], grid)?;
-        let mut values = vec![1.0; grid.count];
+        let mut values = self.budget.filled(1.0, grid.count)?;
         for (_, row) in vector.rows() {
             for (value, cell) in values.iter_mut().zip(row) {
                 if is_present(*cell) {
@@ -107,7 +108,7 @@ impl<'a> Engine<'a> {
                 }
             }
         }
-        Ok(absent_vector(&call.args[0], values))
+        absent_vector(&call.args[0], values)
     }
 
     /// `sort`, `sort_desc`, `sort_by_label`, `sort_by_label_desc`: order only what has an order.
@@ -141,18 +142,18 @@ impl<'a> Engine<'a> {
                 a.is_nan().cmp(&b.is_nan()).then(numbers)
             });
         }
-        vector.heads = order.iter().map(|at| vector.heads[*at].clone()).collect();
-        vector.values = order.iter().map(|at| vector.values[*at]).collect();
+        vector.heads = vector.heads.picked(&order)?;
+        vector.values = vector.values.picked(&order)?;
         Ok(vector)
     }
 }
 
 /// The one series of `absent(expr)`: named by what the selector asks for by `=`.
-pub(super) fn absent_vector(expr: &Expr, values: Vec<f64>) -> Vector {
-    let mut vector = Vector::with_capacity(1, values.len());
-    vector.values = values;
-    vector.seal_row(|| Head { labels: absent_labels(expr), drop_name: false });
-    vector
+pub(super) fn absent_vector(expr: &Expr, values: Paid<f64>) -> Result<Vector, EvalError> {
+    let (heads, steps) = (values.budget().room(1)?, values.len());
+    let mut vector = Vector { heads, values, steps, distinct: true };
+    vector.seal_row(|| Head { labels: absent_labels(expr), drop_name: false })?;
+    Ok(vector)
 }
 
 fn absent_labels(expr: &Expr) -> Labels {
@@ -181,27 +182,30 @@ fn by_labels(a: &Labels, b: &Labels, names: &[&str]) -> Ordering {
     named.fold(Ordering::Equal, Ordering::then).then_with(|| a.cmp(b))
 }
 
-/// Orders texts so that runs of digits compare as numbers: `node-9` before `node-10`.
-fn natural(a: &str, b: &str) -> Ordering {
-    let (mut a, mut b) = (a, b);
-    loop {
-        let (digits_a, digits_b) = (digits(a), digits(b));
-        if digits_a > 0 && digits_b > 0 {
-            let number = |text: &str, end: usize| text[..end].trim_start_matches('0').to_owned();
-            let (x, y) = (number(a, digits_a), number(b, digits_b));
-            let order = x.len().cmp(&y.len()).then_with(|| x.cmp(&y));
-            if order != Ordering::Equal {
-                return order;
+/// Orders texts as `facette/natsort` does: run by run, digits as numbers and the rest as text, so
+/// `node-9` stands before `node-10` and both behind `node7`.
+fn natural(mut a: &str, mut b: &str) -> Ordering {
+    while !a.is_empty() && !b.is_empty() {
+        let ((x, rest_a), (y, rest_b)) = (first_run(a), first_run(b));
+        let order = match (digits(x) > 0, digits(y) > 0) {
+            (true, true) => {
+                let (x, y) = (x.trim_start_matches('0'), y.trim_start_matches('0'));
+                x.len().cmp(&y.len()).then_with(|| x.cmp(y))
             }
-            (a, b) = (&a[digits_a..], &b[digits_b..]);
-            continue;
+            _ => x.cmp(y),
+        };
+        if order != Ordering::Equal {
+            return order;
         }
-        let (mut rest_a, mut rest_b) = (a.chars(), b.chars());
-        match (rest_a.next(), rest_b.next()) {
-            (Some(x), Some(y)) if x == y => (a, b) = (rest_a.as_str(), rest_b.as_str()),
-            (x, y) => return x.cmp(&y),
-        }
+        (a, b) = (rest_a, rest_b);
     }
+    a.len().cmp(&b.len())
+}
+
+/// The first run of digits, or of anything else, and what follows it.
+fn first_run(text: &str) -> (&str, &str) {
+    let numeric = digits(text) > 0;
+    text.split_at(text.find(|c: char| c.is_ascii_digit() != numeric).unwrap_or(text.len()))
 }
 
 /// How many digits a text starts with.
@@ -218,5 +222,9 @@ mod tests {
         let mut texts = ["node-10", "node-9", "node", "", "node-9a", "a1b10", "a1b9", "7"];
         texts.sort_by(|a, b| natural(a, b));
         assert_eq!(texts, ["", "7", "a1b9", "a1b10", "node", "node-9", "node-9a", "node-10"]);
+        let mut texts = ["node-1", "node10", "node2", "node1", "a b", "a1", "node02", "x1é", "x1"];
+        texts.sort_by(|a, b| natural(a, b));
+        let want = ["a1", "a b", "node1", "node2", "node02", "node10", "node-1", "x1", "x1é"];
+        assert_eq!(texts, want);
     }
 }

@@ -5,6 +5,7 @@
 
 use super::super::ast::{Binary, Group, Matching};
 use super::binary::apply;
+use super::budget::Paid;
 use super::column::{ABSENT, Head, Vector, is_present};
 use super::engine::Engine;
 use super::error::EvalError;
@@ -43,19 +44,20 @@ struct Join<'j> {
 struct Joined {
     vector: Vector,
     /// The signature behind each row.
-    number: Vec<u32>,
+    number: Paid<u32>,
     /// Whether a signature has a series of `many`, per step.
-    met: Vec<bool>,
+    met: Paid<bool>,
 }
 
 impl Joined {
     /// Ends the row just appended, and gives it its labels unless it is empty.
-    fn close(&mut self, number: u32, head: impl FnOnce() -> Head) {
+    fn close(&mut self, number: u32, head: impl FnOnce() -> Head) -> Result<(), EvalError> {
         let before = self.vector.heads.len();
-        self.vector.seal_row(head);
+        self.vector.seal_row(head)?;
         if self.vector.heads.len() > before {
-            self.number.push(number);
+            self.number.push(number)?;
         }
+        Ok(())
     }
 }
 
@@ -140,24 +142,39 @@ impl Join<'_> {
 
     /// At no step may two series of `one` share a signature, unless there is nothing to match.
     fn check_one_side(&self, engine: &Engine) -> Result<(), EvalError> {
+        let fills = self.fill_one.is_some() || self.fill_many.is_some();
+        // Whether there is anything to match, per step; looked at once, and only if it matters.
+        let mut met: Option<Paid<bool>> = None;
         for number in 0..self.first.len() as u32 {
             if self.chain(number).nth(1).is_none() {
                 continue;
             }
+            engine.check_deadline()?;
+            let met = match &met {
+                Some(met) => met,
+                None => met.insert(self.steps_of_many(engine)?),
+            };
             for step in 0..self.one.steps {
                 let mut present =
                     self.chain(number).filter(|series| is_present(self.one.row(*series)[step]));
                 let (Some(a), Some(b)) = (present.next(), present.next()) else {
                     continue;
                 };
-                let fills = self.fill_one.is_some() || self.fill_many.is_some();
-                let met = |series| is_present(self.many.row(series)[step]);
-                if fills || (0..self.many.heads.len()).any(met) {
+                if fills || met[step] {
                     return Err(self.duplicate(engine, a, b));
                 }
             }
         }
         Ok(())
+    }
+
+    /// Whether any series of `many` has a value, per step.
+    fn steps_of_many(&self, engine: &Engine) -> Result<Paid<bool>, EvalError> {
+        let mut met = engine.budget.filled(false, self.many.steps)?;
+        for (_, row) in self.many.rows() {
+            met.iter_mut().zip(row).for_each(|(met, value)| *met |= is_present(*value));
+        }
+        Ok(met)
     }
 
     fn duplicate(&self, engine: &Engine, a: usize, b: usize) -> EvalError {
@@ -179,30 +196,34 @@ impl Join<'_> {
     fn run(&self, engine: &Engine) -> Result<Joined, EvalError> {
         let steps = self.many.steps;
         let mut joined = Joined {
-            vector: Vector::with_capacity(self.many.heads.len(), steps),
-            number: Vec::with_capacity(self.many.heads.len()),
-            met: vec![false; self.first.len() * steps],
+            vector: Vector::with_room(&engine.budget, self.many.heads.len(), steps)?,
+            number: engine.budget.room(self.many.heads.len())?,
+            met: engine.budget.filled(false, self.first.len().saturating_mul(steps))?,
         };
         for (series, (head, row)) in self.many.rows().enumerate() {
             let Some(number) = self.number[series] else {
                 continue;
             };
             self.meet(&mut joined, number, row)?;
-            engine.check_labels()?;
+            engine.check_bounds()?;
             for partner in self.chain(number) {
-                let cells = row.iter().zip(self.one.row(partner));
-                joined.vector.values.extend(cells.map(|(m, o)| self.cell(*m, *o)));
-                joined.close(number, || self.head(engine, head, Some(&self.one.heads[partner])));
+                let cells = joined.vector.open_row()?.iter_mut();
+                for ((cell, m), o) in cells.zip(row).zip(self.one.row(partner)) {
+                    *cell = self.cell(*m, *o);
+                }
+                joined.close(number, || self.head(engine, head, Some(&self.one.heads[partner])))?;
             }
             if let Some(fill) = self.fill_one {
                 let one = |step| if self.one_present(number, step) { ABSENT } else { fill };
-                let cells = row.iter().enumerate();
-                joined.vector.values.extend(cells.map(|(step, m)| self.cell(*m, one(step))));
-                joined.close(number, || self.head(engine, head, None));
+                let cells = joined.vector.open_row()?.iter_mut();
+                for (step, (cell, m)) in cells.zip(row).enumerate() {
+                    *cell = self.cell(*m, one(step));
+                }
+                joined.close(number, || self.head(engine, head, None))?;
             }
         }
         if let Some(fill) = self.fill_many {
-            self.fill_missing_many(engine, &mut joined, fill);
+            self.fill_missing_many(engine, &mut joined, fill)?;
         }
         Ok(joined)
     }
@@ -230,20 +251,28 @@ impl Join<'_> {
     }
 
     /// Results for series of `one` that no series of `many` matches.
-    fn fill_missing_many(&self, engine: &Engine, joined: &mut Joined, fill: f64) {
+    fn fill_missing_many(
+        &self,
+        engine: &Engine,
+        joined: &mut Joined,
+        fill: f64,
+    ) -> Result<(), EvalError> {
         let steps = self.many.steps;
+        let many = |met| if met { ABSENT } else { fill };
         for number in 0..self.first.len() as u32 {
             for one in self.chain(number) {
                 let met = &joined.met[number as usize * steps..][..steps];
-                let cells = self.one.row(one).iter().zip(met);
-                let many = |met| if met { ABSENT } else { fill };
-                joined.vector.values.extend(cells.map(|(o, met)| self.cell(many(*met), *o)));
+                let cells = joined.vector.open_row()?.iter_mut();
+                for ((cell, o), met) in cells.zip(self.one.row(one)).zip(met) {
+                    *cell = self.cell(many(*met), *o);
+                }
                 let head = &self.one.heads[one];
                 let labels = self.numbering.labels(number);
                 let stand_in = Head { labels, drop_name: false };
-                joined.close(number, || self.head(engine, &stand_in, Some(head)));
+                joined.close(number, || self.head(engine, &stand_in, Some(head)))?;
             }
         }
+        Ok(())
     }
 
     /// The result for one value of `many` and one of `one`.
@@ -274,7 +303,11 @@ impl Join<'_> {
         if !reshaped {
             return match (arithmetic, eager) {
                 (true, true) => Head { labels: many.labels.clone(), drop_name: true },
-                (true, false) => Head { labels: strip(&many.labels), drop_name },
+                (true, false) => {
+                    let labels = strip(&many.labels);
+                    engine.budget.count_labels(&labels);
+                    Head { labels, drop_name }
+                }
                 (false, _) => Head { labels: many.labels.clone(), drop_name },
             };
         }
@@ -286,7 +319,12 @@ impl Join<'_> {
         };
         let labels = match &self.shape {
             Some(shape) => shape.labels_of(many),
-            None => Labels::from_sorted(visible(many, eager).filter(|(name, _)| stays(name))),
+            None => {
+                let stay = visible(many, eager).filter(|(name, _)| stays(name));
+                let labels = Labels::from_sorted(stay);
+                engine.budget.count_labels(&labels);
+                labels
+            }
         };
         if one_to_one {
             return Head { labels, drop_name };
@@ -300,7 +338,7 @@ impl Join<'_> {
             builder.set(name, value.unwrap_or(""));
         }
         let labels = builder.build();
-        engine.count_labels(&labels);
+        engine.budget.count_labels(&labels);
         Head { labels, drop_name }
     }
 

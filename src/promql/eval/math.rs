@@ -83,7 +83,7 @@ impl<'a> Engine<'a> {
         let mut vector = self.vector(&call.args[0], grid)?;
         let nearest = match call.args.get(1) {
             Some(nearest) => self.scalar(nearest, grid)?,
-            None => vec![1.0; grid.count],
+            None => self.budget.filled(1.0, grid.count)?,
         };
         vector.map_steps(|step, value| {
             // Prometheus multiplies by the inverse: dividing would round some values differently.

@@ -5,7 +5,7 @@
 //! again by the address of the labels it was taken from. It holds nothing that could make a result
 //! another one: an evaluation with an empty memo only costs more.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 use super::column::Head;
 use super::keys::Signature;
@@ -15,6 +15,8 @@ use crate::base::{HashMap, Labels, Remembered};
 #[derive(Debug, Default)]
 pub struct Memo {
     parts: RefCell<Vec<Parts>>,
+    /// Bytes of all that was ever remembered; only differences of it mean something.
+    made_bytes: Cell<usize>,
 }
 
 /// The parts one signature takes of label sets.
@@ -26,6 +28,11 @@ struct Parts {
     by_labels: HashMap<Labels, u32>,
     labels: Vec<Labels>,
 }
+
+/// What remembering takes at most: of a set its place in one table, of a part, beside its bytes, its
+/// places in two.
+const SET_BYTES: usize = 64;
+const PART_BYTES: usize = 128;
 
 /// Parts that stand for no set any more are tolerated up to this share of those that do.
 const IDLE_SHARE: usize = 4;
@@ -55,7 +62,12 @@ impl Memo {
 
     /// The number of what a signature takes of a series' labels; equal parts have equal numbers.
     pub(super) fn number(&self, signature: usize, head: &Head) -> u32 {
-        self.parts.borrow_mut()[signature].number(head)
+        self.parts.borrow_mut()[signature].number(head, &self.made_bytes)
+    }
+
+    /// How many bytes were remembered up to now: what an evaluation adds to them, it keeps.
+    pub(super) fn made_bytes(&self) -> usize {
+        self.made_bytes.get()
     }
 
     /// The part with a number.
@@ -75,24 +87,26 @@ impl Parts {
         Parts { of, numbers, by_labels: HashMap::default(), labels: Vec::new() }
     }
 
-    fn number(&mut self, head: &Head) -> u32 {
+    fn number(&mut self, head: &Head, made_bytes: &Cell<usize>) -> u32 {
         if self.of.is_empty() {
-            return self.intern(Labels::empty());
+            return self.intern(Labels::empty(), made_bytes);
         }
         let dropped = usize::from(head.drop_name);
         if let Some(number) = self.numbers[dropped].get(&head.labels) {
             return *number;
         }
-        let number = self.intern(self.of.labels(head));
+        made_bytes.set(made_bytes.get() + SET_BYTES);
+        let number = self.intern(self.of.labels(head), made_bytes);
         self.numbers[dropped].insert(&head.labels, number);
         number
     }
 
-    fn intern(&mut self, part: Labels) -> u32 {
+    fn intern(&mut self, part: Labels, made_bytes: &Cell<usize>) -> u32 {
         if let Some(number) = self.by_labels.get(&part) {
             return *number;
         }
         let number = u32::try_from(self.labels.len()).expect("fewer than 2^32 label sets");
+        made_bytes.set(made_bytes.get() + PART_BYTES + part.as_packed().len());
         self.labels.push(part.clone());
         self.by_labels.insert(part, number);
         number

@@ -2,7 +2,8 @@
 //!
 //! Evaluation is column-wise (see [`column`]): every node yields its values for all steps at once.
 //! It never reads a clock: a caller that wants a deadline passes a question that is asked at every
-//! node. It never loops without a bound: samples and steps are limited by [`EvalOptions`].
+//! node. It never loops without a bound: samples and steps are limited by [`EvalOptions`]. Nor does
+//! it take memory without one: see [`budget`].
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use crate::window::Source;
 mod aggregate;
 mod annotations;
 mod binary;
+mod budget;
 mod call;
 mod column;
 mod dates;
@@ -42,7 +44,7 @@ pub use error::{EvalError, EvalErrorKind};
 pub use memo::Memo;
 pub use trace::{Traced, trace};
 
-use column::{Column, Grid, Vector, is_present};
+use column::{Column, Grid, Vector, is_present, present};
 use engine::{Bounds, Engine};
 use keys::{Numbering, Signature};
 use names::{Collisions, metadata, settled, unique};
@@ -54,7 +56,8 @@ pub struct EvalOptions {
     pub lookback: Duration,
     /// The step of subqueries that name none (Prometheus: the global evaluation interval).
     pub default_step: Duration,
-    /// How many samples a query may load before it fails.
+    /// How many samples, of 16 bytes each, a query may hold in memory at once before it fails. What
+    /// a window lends counts, and a value of an instant vector counts half.
     pub max_samples: usize,
     /// How many times a range query may step from its start (Prometheus's HTTP API: 11 000).
     pub max_steps: usize,
@@ -155,8 +158,9 @@ pub fn instant_with(
             Column::Text(text) => Value::String(String::from_utf8_lossy(text).into_owned()),
             Column::Vector(vector) => {
                 let vector = finish(&engine, vector)?;
-                let heads = vector.heads.into_iter().map(|head| head.labels);
-                Value::Vector(heads.zip(vector.values).collect())
+                let _share = engine.budget.share::<(Labels, f64)>(vector.heads.len())?;
+                let heads = vector.heads.into_vec().into_iter().map(|head| head.labels);
+                Value::Vector(heads.zip(vector.values.into_vec()).collect())
             }
         }
     };
@@ -181,10 +185,11 @@ pub fn range(
         )));
     }
     let vector = match engine.eval(expr, grid)? {
-        Column::Scalar(values) => dates::one_series(values),
+        Column::Scalar(values) => dates::one_series(values)?,
         Column::Vector(vector) => finish(&engine, vector)?,
         Column::Text(_) => return Err(engine::wrong_type(expr, "vector")),
     };
+    let _share = engine.budget.share::<Sample>(vector.present())?;
     let mut matrix: Vec<(Labels, Vec<Sample>)> = vector
         .rows()
         .map(|(head, row)| {
@@ -193,7 +198,9 @@ pub fn range(
                 at: Timestamp(grid.at(step)),
                 value: *value,
             };
-            (head.labels.clone(), cells.map(sample).collect())
+            let mut samples = Vec::with_capacity(present(row));
+            samples.extend(cells.map(sample));
+            (head.labels.clone(), samples)
         })
         .collect();
     matrix.sort_by(|a, b| a.0.cmp(&b.0));
@@ -244,7 +251,7 @@ fn samples<'a>(engine: &mut Engine<'a>, expr: &'a Expr, grid: Grid) -> Result<Va
     let ranges = engine.ranges(expr, grid)?;
     let eager = engine.eager();
     let mut matrix: Vec<(Labels, Vec<Sample>)> = Vec::with_capacity(ranges.heads.len());
-    for (head, run) in ranges.heads.iter().zip(ranges.runs) {
+    for (head, run) in ranges.heads.iter().zip(ranges.runs.into_vec()) {
         if !run.is_empty() {
             matrix.push((settled(head, eager || head.drop_name), run.into_owned()));
         }
@@ -256,7 +263,8 @@ fn samples<'a>(engine: &mut Engine<'a>, expr: &'a Expr, grid: Grid) -> Result<Va
 /// Takes off the names that are to go, and sees that the series are still distinct.
 fn finish(engine: &Engine, mut vector: Vector) -> Result<Vector, EvalError> {
     let mut dropped = false;
-    let stripped = Numbering::new(engine.memo, Signature::without(&[], engine.eager()).stripped());
+    let stripped = Signature::without(&[], engine.eager()).stripped();
+    let stripped = Numbering::new(engine.memo, stripped);
     for head in vector.heads.iter_mut().filter(|head| head.drop_name) {
         if metadata(&head.labels).next().is_some() {
             head.labels = stripped.labels_of(head);

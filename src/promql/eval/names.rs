@@ -141,6 +141,7 @@ pub(super) fn merge_rows(
     }
     let mut seen: HashMap<Box<[u8]>, usize> = HashMap::default();
     seen.reserve(vector.heads.len());
+    let mut keys = vector.values.budget().share::<u8>(0)?;
     let mut key = Vec::new();
     let mut merged = false;
     for series in 0..vector.heads.len() {
@@ -150,6 +151,7 @@ pub(super) fn merge_rows(
             push_key(&mut key, value);
         }
         let Some(&first) = seen.get(key.as_slice()) else {
+            keys.grow::<u8>(key.len() + size_of::<(Box<[u8]>, usize)>())?;
             seen.insert(key.as_slice().into(), series);
             continue;
         };

@@ -3,13 +3,15 @@
 //! Each is a plain function of one [`Window`]; the walk over series and steps is written once.
 
 use super::super::ast::{Call, Span};
+use super::budget::Paid;
 use super::column::{ABSENT, Column, Grid, Vector};
 use super::engine::Engine;
 use super::error::EvalError;
-use super::float::{Mean, Sum, Variance, go_g, quantile};
+use super::float::{Mean, Sum, Variance, quantile};
 use super::rate;
 use super::select::{Frame, Ranges};
 use crate::base::Sample;
+use crate::base::number::shortest;
 
 /// A range function looks at this many samples, some milliseconds' worth, before it asks about the
 /// deadline again.
@@ -89,11 +91,9 @@ impl<'a> Engine<'a> {
         let (range, numbers) = self.range_arguments(call, grid)?;
         let ranges = self.ranges(range, grid)?;
         let count = ranges.heads.len();
-        let mut vector = Vector::with_capacity(count, grid.count);
+        let mut vector = Vector::with_room(&self.budget, count, grid.count)?;
         for series in 0..count {
-            let row = vector.values.len();
-            vector.values.resize(row + grid.count, ABSENT);
-            let cells = &mut vector.values[row..];
+            let cells = vector.open_row()?;
             let (mut unchecked, mut late) = (0, false);
             ranges.each_window(series, |frame, samples| {
                 // One row may have thousands of steps over millions of samples each.
@@ -105,7 +105,7 @@ impl<'a> Engine<'a> {
                 if late {
                     return;
                 }
-                let number = |of: &Vec<f64>| of[frame.step];
+                let number = |of: &Paid<f64>| of[frame.step];
                 let numbers =
                     [numbers.first().map_or(0.0, number), numbers.get(1).map_or(0.0, number)];
                 let at = grid.at(frame.step);
@@ -114,10 +114,10 @@ impl<'a> Engine<'a> {
             if late {
                 return Err(EvalError::timeout());
             }
-            vector.seal_row(|| ranges.heads[series].clone());
+            vector.seal_row(|| ranges.heads[series].clone())?;
         }
         vector.distinct = ranges.distinct;
-        self.charge(vector.heads.len() * grid.count)?;
+        self.check_deadline()?;
         if matches!(name, "rate" | "increase") {
             self.note_non_counters(&vector, range.span);
         }
@@ -132,7 +132,7 @@ impl<'a> Engine<'a> {
         &mut self,
         call: &'a Call,
         grid: Grid,
-    ) -> Result<(&'a super::super::ast::Expr, Vec<Vec<f64>>), EvalError> {
+    ) -> Result<(&'a super::super::ast::Expr, Vec<Paid<f64>>), EvalError> {
         use super::super::ast::ValueType::Matrix;
         let mut numbers = Vec::new();
         let mut range = None;
@@ -155,14 +155,14 @@ impl<'a> Engine<'a> {
     /// Warns of every φ that is not a quantile.
     pub fn check_quantile(&mut self, phis: &[f64], span: Span) {
         for phi in phis.iter().filter(|phi| !(0.0..=1.0).contains(*phi)) {
-            let phi = go_g(*phi);
+            let phi = shortest(*phi);
             self.notes.warn(span, &format!("quantile value should be between 0 and 1, got {phi}"));
         }
     }
 
     fn note_non_counters(&mut self, vector: &Vector, span: Span) {
         let mut previous = "";
-        for head in &vector.heads {
+        for head in vector.heads.iter() {
             let name = head.labels.metric_name();
             if name == previous || name.is_empty() {
                 continue;
@@ -184,11 +184,11 @@ impl<'a> Engine<'a> {
     /// `absent_over_time`: 1 at every step where no series has a sample in its window.
     pub fn absent_over_time(&mut self, call: &'a Call, grid: Grid) -> Result<Vector, EvalError> {
         let ranges: Ranges<'a> = self.ranges(&call.args[0], grid)?;
-        let mut values = vec![1.0; grid.count];
+        let mut values = self.budget.filled(1.0, grid.count)?;
         for series in 0..ranges.heads.len() {
             ranges.each_window(series, |frame, _| values[frame.step] = ABSENT);
         }
-        Ok(super::labels::absent_vector(&call.args[0], values))
+        super::labels::absent_vector(&call.args[0], values)
     }
 }
 

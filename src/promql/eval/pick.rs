@@ -3,12 +3,13 @@
 
 use super::super::ast::{Aggregate, AggregateOp, Grouping};
 use super::super::quoting::quote_bytes;
-use super::aggregate::Groups;
+use super::budget::Paid;
 use super::column::{ABSENT, Grid, Head, Vector, is_present};
 use super::engine::Engine;
 use super::error::EvalError;
-use super::float::{go_g, nan_first, quantile};
+use super::float::{nan_first, quantile};
 use super::names::settled;
+use crate::base::number::shortest;
 use crate::base::{HashMap, Labels, excerpt, fingerprint};
 
 impl<'a> Engine<'a> {
@@ -16,17 +17,22 @@ impl<'a> Engine<'a> {
     pub fn pick(
         &mut self,
         aggregate: &'a Aggregate,
-        numbers: &[f64],
+        numbers: Paid<f64>,
         vector: Vector,
     ) -> Result<Vector, EvalError> {
+        // Prometheus 3.14 takes nobody before it looks whether the number is one.
+        if aggregate.op != AggregateOp::LimitRatio && numbers.iter().all(|number| *number < 1.0) {
+            return Vector::with_room(&self.budget, 0, vector.steps);
+        }
         let numbers = self.check_numbers(aggregate, numbers)?;
-        let groups = self.groups(&vector, &aggregate.grouping);
+        let groups = self.groups(&vector, &aggregate.grouping)?;
         let members = groups.members();
-        let mut picked = Vector { values: vec![ABSENT; vector.values.len()], ..vector.clone() };
+        let values = self.budget.filled(ABSENT, vector.values.len())?;
+        let mut picked = Vector { heads: vector.heads.copied()?, values, ..vector };
         let mut order = Vec::with_capacity(vector.heads.len());
         let shares = self.shares(aggregate.op, &vector);
         let mut candidates = Vec::new();
-        for (step, number) in numbers.into_iter().enumerate() {
+        for (step, number) in numbers.iter().copied().enumerate() {
             for group in &members {
                 let value = |series: usize| vector.row(series)[step];
                 candidates.clear();
@@ -35,13 +41,15 @@ impl<'a> Engine<'a> {
                 for series in &candidates {
                     picked.row_mut(*series)[step] = value(*series);
                 }
-                order.extend_from_slice(&candidates);
+                if vector.steps == 1 {
+                    order.extend_from_slice(&candidates);
+                }
             }
         }
         if vector.steps == 1 {
             // An instant query shows the picked in the order they were picked in.
-            picked.heads = order.iter().map(|series| vector.heads[*series].clone()).collect();
-            picked.values = order.iter().map(|series| vector.values[*series]).collect();
+            picked.heads = vector.heads.picked(&order)?;
+            picked.values = vector.values.picked(&order)?;
         } else {
             picked.retain_present();
         }
@@ -66,15 +74,15 @@ impl<'a> Engine<'a> {
     fn check_numbers(
         &mut self,
         aggregate: &Aggregate,
-        numbers: &[f64],
-    ) -> Result<Vec<f64>, EvalError> {
+        mut numbers: Paid<f64>,
+    ) -> Result<Paid<f64>, EvalError> {
         if aggregate.op != AggregateOp::LimitRatio {
             numbers.iter().try_for_each(|number| check_count(*number))?;
-            return Ok(numbers.to_vec());
+            return Ok(numbers);
         }
         let span = aggregate.param.as_ref().map_or(aggregate.expr.span, |param| param.span);
-        let mut ratios = Vec::with_capacity(numbers.len());
-        for number in numbers.iter().copied() {
+        for ratio in numbers.iter_mut() {
+            let number = *ratio;
             if number.is_nan() {
                 return Err(EvalError::execution("Ratio value is NaN"));
             }
@@ -82,30 +90,36 @@ impl<'a> Engine<'a> {
             if capped != number {
                 let text = format!(
                     "ratio value should be between -1 and 1, got {}, capping to {}",
-                    go_g(number),
-                    go_g(capped)
+                    shortest(number),
+                    shortest(capped)
                 );
                 self.notes.warn(span, &text);
             }
-            ratios.push(capped);
+            *ratio = capped;
         }
-        Ok(ratios)
+        Ok(numbers)
     }
 
     /// The φ-quantile of each group at each step.
-    pub fn quantiles(&self, aggregate: &Aggregate, phis: &[f64], vector: &Vector) -> Vector {
-        let groups = self.groups(vector, &aggregate.grouping);
-        let mut values = Vec::with_capacity(groups.heads.len() * vector.steps);
+    pub fn quantiles(
+        &self,
+        aggregate: &Aggregate,
+        phis: &[f64],
+        vector: &Vector,
+    ) -> Result<Vector, EvalError> {
+        let groups = self.groups(vector, &aggregate.grouping)?;
+        let mut values = self.budget.room(groups.heads.len().saturating_mul(vector.steps))?;
         let mut present = Vec::new();
         for members in groups.members() {
             for (step, phi) in phis.iter().enumerate() {
                 present.clear();
                 let cells = members.iter().map(|series| vector.row(*series)[step]);
                 present.extend(cells.filter(|value| is_present(*value)));
-                values.push(if present.is_empty() { ABSENT } else { quantile(*phi, &mut present) });
+                let value = if present.is_empty() { ABSENT } else { quantile(*phi, &mut present) };
+                values.push(value)?;
             }
         }
-        self.grouped(vector, groups.heads, values, &aggregate.grouping)
+        Ok(self.grouped(vector, groups.heads, values, &aggregate.grouping))
     }
 
     /// How often each value occurs in each group, the value as a label.
@@ -131,25 +145,29 @@ impl<'a> Engine<'a> {
         let signature = self.grouping_signature(&grouping);
         // The counted label sets are new ones every time: not worth remembering.
         let mut numbers: HashMap<Labels, usize> = HashMap::default();
-        let mut groups = Groups { of: Vec::new(), heads: Vec::new() };
-        let mut values: Vec<f64> = Vec::new();
+        let (mut heads, mut values) = (self.budget.room(0)?, self.budget.room(0)?);
         for (head, row) in vector.rows() {
             let labels = settled(head, self.eager());
             for (step, value) in row.iter().enumerate().filter(|(_, value)| is_present(**value)) {
                 let labels = labels.with(label, &go_fixed(*value));
                 let labels = signature.labels(&Head { labels, drop_name: false });
-                self.count_labels(&labels);
-                let group = *numbers.entry(labels).or_insert_with_key(|labels| {
-                    groups.heads.push(Head { labels: labels.clone(), drop_name: false });
-                    values.resize(values.len() + grid.count, ABSENT);
-                    groups.heads.len() - 1
-                });
+                let group = match numbers.get(&labels) {
+                    Some(group) => *group,
+                    None => {
+                        self.budget.count_labels(&labels);
+                        self.check_bounds()?;
+                        values.extend(ABSENT, grid.count)?;
+                        heads.push(Head { labels: labels.clone(), drop_name: false })?;
+                        numbers.insert(labels, heads.len() - 1);
+                        heads.len() - 1
+                    }
+                };
                 let cell = &mut values[group * grid.count + step];
                 *cell = if is_present(*cell) { *cell + 1.0 } else { 1.0 };
             }
-            self.check_labels()?;
+            self.check_deadline()?;
         }
-        Ok(self.grouped(&vector, groups.heads, values, &grouping))
+        Ok(self.grouped(&vector, heads, values, &grouping))
     }
 }
 
@@ -162,7 +180,7 @@ fn check_count(number: f64) -> Result<(), EvalError> {
         return Ok(());
     }
     let flow = if number > 0.0 { "overflows" } else { "underflows" };
-    Err(EvalError::execution(format!("Scalar value {} {flow} int64", go_g(number))))
+    Err(EvalError::execution(format!("Scalar value {} {flow} int64", shortest(number))))
 }
 
 /// Cuts the candidates down to those the operator keeps, in the order it shows them in.
@@ -198,5 +216,5 @@ fn choose(
 
 /// A float as `strconv.FormatFloat(f, 'f', -1, 64)` writes it: never with an exponent.
 fn go_fixed(value: f64) -> String {
-    if value.is_finite() { format!("{value}") } else { go_g(value) }
+    if value.is_finite() { format!("{value}") } else { shortest(value) }
 }

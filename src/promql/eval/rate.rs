@@ -1,6 +1,7 @@
 //! The rate family and its relatives (`promql/functions.go` of 3.14: `extrapolatedRate`,
 //! `instantValue`, `linearRegression`).
 
+use super::budget::Paid;
 use super::column::ABSENT;
 use super::error::EvalError;
 use super::float::Sum;
@@ -129,7 +130,7 @@ fn regression(samples: &[Sample], origin: i64) -> (f64, f64) {
     let (mut x_sum, mut y_sum) = (Sum::default(), Sum::default());
     let (mut xy_sum, mut xx_sum) = (Sum::default(), Sum::default());
     for sample in samples {
-        let x = (sample.at.0 - origin) as f64 / 1e3;
+        let x = sample.at.0.saturating_sub(origin) as f64 / 1e3;
         x_sum.add(x);
         y_sum.add(sample.value);
         xy_sum.add(x * sample.value);
@@ -142,7 +143,7 @@ fn regression(samples: &[Sample], origin: i64) -> (f64, f64) {
 }
 
 /// Both factors of `double_exponential_smoothing` lie strictly between 0 and 1.
-pub(super) fn check_smoothing(numbers: &[Vec<f64>]) -> Result<(), EvalError> {
+pub(super) fn check_smoothing(numbers: &[Paid<f64>]) -> Result<(), EvalError> {
     for (name, short, values) in [("smoothing", "sf", &numbers[0]), ("trend", "tf", &numbers[1])] {
         if let Some(bad) = values.iter().find(|value| !(**value > 0.0 && **value < 1.0)) {
             return Err(EvalError::execution(format!(

@@ -3,20 +3,24 @@
 use std::borrow::Cow;
 
 use super::super::ast::{Expr, ExprKind, MatrixSelector, Subquery, VectorSelector};
-use super::column::{ABSENT, Column, Grid, Head, Vector, is_present};
+use super::budget::{Paid, Share};
+use super::column::{Column, Grid, Head, Vector, is_present, present};
+use super::dates::one_series;
 use super::engine::{Engine, unwrap_parens, wrong_type};
 use super::error::EvalError;
 use super::millis;
 use super::names::metadata;
-use crate::base::{Labels, METRIC_NAME, Sample, Timestamp, is_stale};
+use crate::base::{METRIC_NAME, Sample, Timestamp, is_stale};
 use crate::window::{Selected, Span};
 
 /// Series with all samples that any step's window needs.
 pub(super) struct Ranges<'a> {
     /// One per series.
-    pub heads: Vec<Head>,
+    pub heads: Paid<Head>,
     /// The samples of each, oldest first, without stale markers.
-    pub runs: Vec<Cow<'a, [Sample]>>,
+    pub runs: Paid<Cow<'a, [Sample]>>,
+    /// What the samples take, also where the window lends them.
+    pub samples: Share,
     /// Where the window of each step ends.
     pub ends: Grid,
     /// How long a window is, in milliseconds.
@@ -67,13 +71,13 @@ impl<'a> Engine<'a> {
         read: impl Fn(&Sample) -> f64,
     ) -> Result<Vector, EvalError> {
         let lookback = millis(self.options.lookback);
-        let mut vector = Vector::with_capacity(selected.len(), reference.count);
+        let mut vector = Vector::with_room(&self.budget, selected.len(), reference.count)?;
         for series in selected {
-            newest(series.samples, reference, lookback, &read, &mut vector.values);
-            vector.seal_row(|| Head { labels: series.labels.clone(), drop_name: false });
+            newest(series.samples, reference, lookback, &read, vector.open_row()?);
+            vector.seal_row(|| Head { labels: series.labels.clone(), drop_name: false })?;
         }
         vector.distinct = one_metric(selected);
-        self.charge(vector.values.len())?;
+        self.check_deadline()?;
         Ok(vector)
     }
 
@@ -90,40 +94,51 @@ impl<'a> Engine<'a> {
         let ends = self.reference(&matrix.vector.offset, matrix.vector.at, grid)?;
         let range = self.positive_duration(&matrix.range)?;
         let selected = self.fetch(&matrix.vector.selector, span(ends, range))?;
-        let head = |series: &Selected| Head { labels: series.labels.clone(), drop_name: false };
-        self.charge(selected.iter().map(|series| series.samples.len()).sum())?;
-        Ok(Ranges {
-            heads: selected.iter().map(head).collect(),
-            runs: selected.iter().map(|series| without_stale(series.samples)).collect(),
-            ends,
-            range,
-            distinct: one_metric(&selected),
-        })
+        let mut ranges = self.no_ranges(selected.len(), (ends, range))?;
+        ranges.samples.grow::<Sample>(selected.iter().map(|series| series.samples.len()).sum())?;
+        for series in selected.iter() {
+            ranges.heads.push(Head { labels: series.labels.clone(), drop_name: false })?;
+            ranges.runs.push(without_stale(series.samples))?;
+        }
+        ranges.distinct = one_metric(&selected);
+        self.check_deadline()?;
+        Ok(ranges)
+    }
+
+    /// Windows of no series yet, with room for some.
+    fn no_ranges(
+        &self,
+        series: usize,
+        (ends, range): (Grid, i64),
+    ) -> Result<Ranges<'a>, EvalError> {
+        let (heads, runs) = (self.budget.room(series)?, self.budget.room(series)?);
+        let samples = self.budget.share::<Sample>(0)?;
+        Ok(Ranges { heads, runs, samples, ends, range, distinct: true })
     }
 
     fn subquery(&mut self, subquery: &'a Subquery, grid: Grid) -> Result<Ranges<'a>, EvalError> {
         let ends = self.reference(&subquery.offset, subquery.at, grid)?;
         let range = self.positive_duration(&subquery.range)?;
-        let mut ranges =
-            Ranges { heads: Vec::new(), runs: Vec::new(), ends, range, distinct: true };
         let Some(inner) = self.subquery_grid(ends, range, subquery.step.as_ref())? else {
-            return Ok(ranges);
+            return self.no_ranges(0, (ends, range));
         };
         let vector = match self.eval(&subquery.expr, inner)? {
             Column::Vector(vector) => vector,
-            Column::Scalar(values) => {
-                let head = Head { labels: Labels::empty(), drop_name: false };
-                Vector { heads: vec![head], values, steps: inner.count, distinct: true }
-            }
+            Column::Scalar(values) => one_series(values)?,
             Column::Text(_) => return Err(wrong_type(&subquery.expr, "instant vector")),
         };
-        self.charge(vector.present())?;
+        let mut ranges = self.no_ranges(vector.heads.len(), (ends, range))?;
+        ranges.samples.grow::<Sample>(vector.present())?;
         for (_, row) in vector.rows() {
             let samples = row.iter().enumerate().filter(|(_, value)| is_present(**value));
-            let run = samples
-                .map(|(step, value)| Sample { at: Timestamp(inner.at(step)), value: *value });
-            ranges.runs.push(Cow::Owned(run.collect()));
+            let mut run = Vec::with_capacity(present(row));
+            run.extend(
+                samples
+                    .map(|(step, value)| Sample { at: Timestamp(inner.at(step)), value: *value }),
+            );
+            ranges.runs.push(Cow::Owned(run))?;
         }
+        self.check_deadline()?;
         ranges.distinct = vector.distinct;
         ranges.heads = vector.heads;
         Ok(ranges)
@@ -158,31 +173,29 @@ pub(super) fn span(ends: Grid, length: i64) -> Span {
     Span { after: Timestamp(ends.start.saturating_sub(length)), upto: Timestamp(ends.end()) }
 }
 
-/// Appends one cell per step: the newest sample no older than `lookback`, unless it says that the
+/// Fills one cell per step: the newest sample no older than `lookback`, unless it says that the
 /// series has ended.
 fn newest(
     samples: &[Sample],
     reference: Grid,
     lookback: i64,
     read: &impl Fn(&Sample) -> f64,
-    cells: &mut Vec<f64>,
+    cells: &mut [f64],
 ) {
     let mut next = 0;
-    for step in 0..reference.count {
+    for (step, cell) in cells.iter_mut().enumerate() {
         let at = reference.at(step);
         if reference.count == 1 {
             next = samples.len();
         } else {
             next += samples[next..].iter().take_while(|sample| sample.at.0 <= at).count();
         }
-        cells.push(match samples[..next].last() {
-            Some(sample)
-                if sample.at.0 > at.saturating_sub(lookback) && !is_stale(sample.value) =>
-            {
-                read(sample)
-            }
-            _ => ABSENT,
-        });
+        if let Some(sample) = samples[..next].last()
+            && sample.at.0 > at.saturating_sub(lookback)
+            && !is_stale(sample.value)
+        {
+            *cell = read(sample);
+        }
     }
 }
 

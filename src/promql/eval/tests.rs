@@ -72,6 +72,10 @@ fn limits_and_deadlines_end_an_evaluation() {
         ("x @ -9223372036854774", &fine, None),
         ("rate(x[100y] @ -9223372036854774 offset 100y)", &fine, None),
         ("rate(x[100y:1y] @ -9223372036854774 offset 100y)", &fine, None),
+        ("predict_linear(vector(time())[2s:400ms] @ -9223372036854774, 1)", &fine, None),
+        ("vector(time())[2s:400ms] @ 9223372036854774 offset -100y", &fine, None),
+        ("vector(time())[2s:100y] @ 9223372036854774", &fine, None),
+        ("deriv(vector(time())[2s:400ms] @ 9223372036854774 offset -100y)", &fine, None),
     ];
     for (text, options, want) in cases {
         let got = at_five_minutes(text, options).err().map(|error| error.kind);
@@ -90,6 +94,21 @@ fn a_deadline_ends_even_a_single_row() {
     let error = range(&query, &Ramp::new(), steps(1000, 1000), &options).expect_err("late");
     assert_eq!(error.kind, EvalErrorKind::Timeout);
     assert_eq!(asked.load(Ordering::Relaxed), 9, "it ends at once");
+}
+
+#[test]
+fn the_deadline_is_asked_for_every_signature_that_is_there_twice() {
+    let asks = |labels: &str| {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&asked);
+        let expired = move || count.fetch_add(1, Ordering::Relaxed) > 10_000;
+        let options = EvalOptions { expired: Some(Arc::new(expired)), ..EvalOptions::default() };
+        let twice = r#"label_replace(x, "j", "1", "", "") or label_replace(x, "j", "2", "", "")"#;
+        let query = format!(r#"x{{i="none"}} + on ({labels}) ({twice})"#);
+        at_five_minutes(&query, &options).expect("there is nothing to match");
+        asked.load(Ordering::Relaxed)
+    };
+    assert_eq!(asks("i"), asks("i, j") + 10);
 }
 
 #[test]

@@ -3,12 +3,12 @@
 //! Rust never writes `1e+06` for a million; Go does, and alert texts and their hashes depend on it.
 
 /// Go's `%v`: the shortest digits that read back, with an exponent below 1e-4 and from 1e+06.
-pub(super) fn shortest(value: f64) -> String {
+pub fn shortest(value: f64) -> String {
     general(value, None)
 }
 
 /// Go's `%g`; `precision` counts significant digits, `None` is the shortest that reads back.
-pub(super) fn general(value: f64, precision: Option<usize>) -> String {
+pub fn general(value: f64, precision: Option<usize>) -> String {
     if let Some(text) = special(value) {
         return text;
     }
@@ -44,7 +44,7 @@ pub(super) fn general(value: f64, precision: Option<usize>) -> String {
 }
 
 /// Go's `%e` with so many digits behind the point.
-pub(super) fn exponential(value: f64, precision: usize) -> String {
+pub fn exponential(value: f64, precision: usize) -> String {
     special(value).unwrap_or_else(|| {
         let text = format!("{value:.precision$e}");
         let (mantissa, exponent) = text.split_once('e').expect("`{:e}` always writes an `e`");
@@ -54,7 +54,7 @@ pub(super) fn exponential(value: f64, precision: usize) -> String {
 }
 
 /// Go's `%f` with so many digits behind the point.
-pub(super) fn fixed(value: f64, precision: usize) -> String {
+pub fn fixed(value: f64, precision: usize) -> String {
     special(value).unwrap_or_else(|| format!("{value:.precision$}"))
 }
 
