@@ -34,11 +34,10 @@ impl Need {
     /// What is short by this diagnosis.
     pub fn of(cause: Cause) -> Need {
         match cause {
-            Cause::PageCache => Need::Memory,
             Cause::CpuSaturation | Cause::CpuBurst | Cause::CpuStarvation => Need::Cpu,
             Cause::Unclear => Need::Other,
-            memory if memory.is_memory() => Need::Memory,
-            _ => Need::Other,
+            // Every other cause is one of memory.
+            _ => Need::Memory,
         }
     }
 

@@ -103,7 +103,7 @@ impl Mutation {
             ),
             (NoTenantBudget, 0, &[TenantBudget], &[LeakerEscalated]),
             (NoHostBudget, 1, &[HostBudget], &[]),
-            (NoCoolDown, 30, &[CoolDown], &[]),
+            (NoCoolDown, 77, &[CoolDown], &[]),
             (ManyAtOnce, 2, &[OneAtATime], &[]),
             (NoInterlock, 1, &[Interlock], &[]),
             (
