@@ -150,9 +150,7 @@ impl Engine {
         let is_covered = || waiting.is_some() && ask(WAITING_BEFORE).is_some();
         let starvation_unseen = in_time && ask(WAITING_NOW).is_some() && !is_covered();
         let symptoms = symptoms(&figures, service, waiting);
-        let need = Need::of(diagnose(&symptoms));
-        let episodes_7d = Some(self.memory.episodes.count(&subject, need, wall));
-        let figures = outbox::Evidence { episodes_7d, ..figures };
+        let figures = self.with_episodes(figures, &subject, &symptoms, wall);
         let tenant = incident.labels.get("tenant").unwrap_or_default();
         let probes_failing = self.probes_fail(tenant, at);
         Evidence {
@@ -174,6 +172,19 @@ impl Engine {
                 .zip(plan)
                 .and_then(|(service, plan)| fit(service, &self.setup.policy.plans, &plan.name)),
         }
+    }
+
+    /// Episodes of what is short now.
+    fn with_episodes(
+        &self,
+        figures: outbox::Evidence,
+        subject: &str,
+        symptoms: &Symptoms,
+        wall: Timestamp,
+    ) -> outbox::Evidence {
+        let need = Need::of(diagnose(symptoms));
+        let episodes_7d = Some(self.memory.episodes.count(subject, need, wall));
+        outbox::Evidence { episodes_7d, ..figures }
     }
 
     fn is_true(&self, query: &str, at: Timestamp) -> bool {
