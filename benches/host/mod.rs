@@ -6,7 +6,7 @@ use std::time::Duration;
 use plimsoll::alerts::PresenterConfig;
 use plimsoll::base::{Labels, METRIC_NAME, Now, TargetId, Timestamp};
 use plimsoll::engine::{
-    Engine, Event, Flaws, Pace, Request, Scraped, Setup, Stopwatch, TargetInfo,
+    Engine, Event, Flaws, Pace, Request, Scraped, Setup, Stopwatch, Switches, TargetInfo,
 };
 use plimsoll::exposition::{Batch, Point, Stats};
 use plimsoll::policy::PolicyConfig;
@@ -98,7 +98,9 @@ impl Host {
             files.iter().map(|text| ("rules.yml".to_owned(), (*text).to_owned())).collect();
         let (groups, problems) = rules::load(&texts);
         assert!(!problems.has_errors(), "{problems}");
-        host.engine.handle(host.now, Event::Reload(Box::new(setup(groups))));
+        let setup = Box::new(setup(groups));
+        let reload = Event::Reload { setup, switches: Switches::default() };
+        host.engine.handle(host.now, reload);
         let rounds = host.cycle(Vec::new()) + host.cycle(Vec::new());
         assert_eq!(rounds > 0, !files.is_empty(), "rules run, and some alerts begin");
         host

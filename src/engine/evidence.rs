@@ -11,7 +11,7 @@ use super::{Engine, Health};
 use crate::base::{Labels, Now, Timestamp, is_stale};
 use crate::containers::id_in_cgroup;
 use crate::outbox::{self, Container, WireTime};
-use crate::policy::{Evidence, Incident, Service, Symptoms, Trend, fit};
+use crate::policy::{Evidence, Incident, Need, Service, Symptoms, Trend, diagnose, fit};
 use crate::promql::{EvalOptions, ParseOptions, Value, instant, parse};
 use crate::window::{Matcher, Selector, Source, Span, Window};
 
@@ -147,6 +147,7 @@ impl Engine {
             cpu_waiting_ratio: waiting,
             ..symptoms(&figures, service.map(|service| service.trend(name)))
         };
+        let figures = self.with_episodes(figures, &subject, &symptoms, wall);
         let container_age = started.map(|at| wall.since(Timestamp::from_seconds(at)));
         let killed_since = |age| ask(&killed_since(age, interval)?).filter(|kills| *kills > 0.0);
         let is_young = container_age.filter(|age| *age < KILL_COUNTS);
@@ -208,10 +209,22 @@ impl Engine {
             throttled_ratio: get(Figure::Throttled),
             cpu_used_cores: get(Figure::CpuUsed),
             cpu_limit_cores: get(Figure::CpuLimit),
-            episodes_7d: Some(self.memory.episodes.count(&subject, now.wall)),
             last_action: self.memory.guards.own_history(&subject, now).last,
             ..outbox::Evidence::default()
         }
+    }
+
+    /// Episodes of what is short now.
+    fn with_episodes(
+        &self,
+        figures: outbox::Evidence,
+        subject: &str,
+        symptoms: &Symptoms,
+        wall: Timestamp,
+    ) -> outbox::Evidence {
+        let need = Need::of(diagnose(symptoms));
+        let episodes_7d = Some(self.memory.episodes.count(subject, need, wall));
+        outbox::Evidence { episodes_7d, ..figures }
     }
 
     fn is_true(&self, query: &str, at: Timestamp) -> bool {

@@ -110,3 +110,24 @@ fn a_rule_that_asks_for_a_nudge_does_not_sell_what_would_not_help() {
         case.evidence.symptoms.leaked_lately = true;
     });
 }
+
+#[test]
+fn a_nudge_offers_the_plan_that_would_have_fitted() {
+    let fit = |direction, plan: Option<&str>, confidence| Fit {
+        plan: plan.map(str::to_owned),
+        direction,
+        confidence,
+        sentence: "on it, 38 % less".to_owned(),
+    };
+    let to = |fit: Fit| {
+        let mut case = case(Asked::Nudge);
+        case.label("plan", "free");
+        case.evidence.fit = Some(fit);
+        let Decision::Act(proposal) = case.decide() else { panic!("it acts") };
+        let params = proposal.action.params;
+        params.get("to").or(params.get("why")).and_then(Value::as_str).unwrap_or("").to_owned()
+    };
+    assert_eq!(to(fit(Direction::Up, Some("enterprise"), 0.1)), "enterprise");
+    assert_eq!(to(fit(Direction::Up, Some("enterprise"), 0.09)), "pro", "seen too little");
+    assert!(to(fit(Direction::NoneHelps, None, 1.0)).starts_with("no plan helps: on it"));
+}
