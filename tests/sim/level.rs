@@ -232,6 +232,8 @@ fn truths<'a>(edges: impl Iterator<Item = &'a Edge>, plan: &Plan) -> BTreeMap<In
             let (start, heard) = newest[&key];
             let is_known = start == starts_at.0 && edge.decided < heard + REMEMBERED;
             let is_known = is_known && !plan.dead.touch(heard, edge.decided);
+            // What is told later of such a one is of the same kind.
+            let is_known = is_known && !twins.contains(&(key, starts_at.0));
             assert!(!is_known, "twins: {:?} of {}", truth.labels, starts_at.0);
             twins.insert((key, starts_at.0));
         }
