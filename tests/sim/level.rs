@@ -154,6 +154,12 @@ impl Level {
             if is_brief(&said[&incident]) && told(&self.receivers) {
                 continue;
             }
+            // A receiver that went away again keeps the end waiting, and another start replaces it.
+            let end_at = said[&incident].iter().find(|said| !said.is_start()).map(|said| said.at);
+            let back = end_at.and_then(|at| away.iter().find(|(from, to)| *from <= at && at < *to));
+            if back.zip(next).is_some_and(|((_, to), next)| next < *to + JUST_BACK) {
+                continue;
+            }
             let heard = self.receivers[number].heard(incident);
             assert!(heard.firing > 0, "the receiver of {number} never heard of {what}");
             assert!(heard.resolved > 0, "the receiver of {number} never heard the end of {what}");
