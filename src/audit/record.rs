@@ -69,6 +69,8 @@ kinds! {
     DeliveryRefused = "delivery.refused",
     /// A request expired before the receiver took it, and was withdrawn.
     DeliveryExpired = "delivery.expired",
+    /// A request that nobody had taken was not called for any more; `reason`.
+    DeliveryWithdrawn = "delivery.withdrawn",
     /// An operator asked for another try.
     DeliveryRetried = "delivery.retried",
     /// An operator gave a delivery up.

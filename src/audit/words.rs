@@ -58,6 +58,9 @@ impl Record {
             }
             Kind::DeliveryRefused => format!("{event} was refused for good{}", because(": ")),
             Kind::DeliveryExpired => format!("{event} expired before it was taken: withdrawn"),
+            Kind::DeliveryWithdrawn => {
+                format!("{event} was withdrawn before it was taken{}", because(": "))
+            }
             Kind::DeliveryRetried => "an operator asked for another try".to_owned(),
             Kind::DeliveryDropped => format!("an operator gave {event} up"),
             Kind::DeliveryLost => format!("{count} deliveries were given up: too many waited"),

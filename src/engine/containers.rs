@@ -100,6 +100,11 @@ impl Containers {
         name
     }
 
+    /// When Docker says that the container of this name was started last.
+    pub fn docker_started_at(&self, name: &str) -> Option<Timestamp> {
+        self.inventory.by_name(name)?.started_at
+    }
+
     /// What Docker itself says of a container, as labels that a series of its would have.
     pub fn docker_labels(&self, id: &ContainerId) -> Option<&BTreeMap<String, String>> {
         self.inventory.get(id).map(|container| &container.labels)

@@ -11,7 +11,7 @@ use super::{Engine, Health};
 use crate::base::{Labels, Now, Timestamp, is_stale};
 use crate::containers::id_in_cgroup;
 use crate::outbox::{self, Container, WireTime};
-use crate::policy::{Evidence, Incident, Service, Symptoms, fit};
+use crate::policy::{Evidence, Incident, Need, Service, Symptoms, diagnose, fit};
 use crate::promql::{EvalOptions, ParseOptions, Value, instant, parse};
 use crate::window::{Matcher, Selector, Source, Span, Window};
 
@@ -138,7 +138,6 @@ impl Engine {
             throttled_ratio: get(Figure::Throttled),
             cpu_used_cores: get(Figure::CpuUsed),
             cpu_limit_cores: get(Figure::CpuLimit),
-            episodes_7d: Some(self.memory.episodes.count(&subject, wall)),
             last_action: history.last,
             ..outbox::Evidence::default()
         };
@@ -151,6 +150,7 @@ impl Engine {
         let is_covered = || waiting.is_some() && ask(WAITING_BEFORE).is_some();
         let starvation_unseen = in_time && ask(WAITING_NOW).is_some() && !is_covered();
         let symptoms = symptoms(&figures, service, waiting);
+        let figures = self.with_episodes(figures, &subject, &symptoms, wall);
         let tenant = incident.labels.get("tenant").unwrap_or_default();
         let probes_failing = self.probes_fail(tenant, at);
         Evidence {
@@ -172,6 +172,19 @@ impl Engine {
                 .zip(plan)
                 .and_then(|(service, plan)| fit(service, &self.setup.policy.plans, &plan.name)),
         }
+    }
+
+    /// Episodes of what is short now.
+    fn with_episodes(
+        &self,
+        figures: outbox::Evidence,
+        subject: &str,
+        symptoms: &Symptoms,
+        wall: Timestamp,
+    ) -> outbox::Evidence {
+        let need = Need::of(diagnose(symptoms));
+        let episodes_7d = Some(self.memory.episodes.count(subject, need, wall));
+        outbox::Evidence { episodes_7d, ..figures }
     }
 
     fn is_true(&self, query: &str, at: Timestamp) -> bool {

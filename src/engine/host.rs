@@ -1,7 +1,7 @@
 //! The host as a whole, in each round: what its services use, whether it is the patient, and what
 //! holds actions from outside.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::evidence::vector;
@@ -118,12 +118,10 @@ impl Engine {
         }
         let config = self.setup.policy.interlock;
         let suffering = self.suffering();
-        let enough = suffering.len() >= config.tenants;
-        let signs = HostSigns {
-            tenants_total: if enough { self.tenants_total(at) } else { suffering.len() },
-            inputs_bad: self.inputs_bad(now, config.within),
-            suffering,
-        };
+        let inputs_bad = self.inputs_bad(now, config.within);
+        let mut signs = HostSigns { suffering, inputs_bad, tenants_total: 0 };
+        let ill = signs.tenants().len();
+        signs.tenants_total = if ill >= config.tenants { self.tenants_total(at) } else { ill };
         let Some((edge, change)) = self.memory.interlock.observe(&signs, now, &config) else {
             return;
         };
@@ -131,21 +129,19 @@ impl Engine {
         self.tell_host(now, edge);
     }
 
-    /// Tenants with a firing alert that asks for something to be done to them, since when.
-    fn suffering(&self) -> BTreeMap<String, Timestamp> {
-        let mut all: BTreeMap<String, Timestamp> = BTreeMap::new();
+    /// Every firing alert that asks for something to be done to its tenant, and since when it fires.
+    fn suffering(&self) -> BTreeSet<(String, Timestamp)> {
         let rules = self.groups.iter().flat_map(|group| group.group.rules.iter().zip(&group.rules));
         let touching =
             |rule| matches!(asks(rule), Action::Restart | Action::Nudge | Action::Decide);
         let states = rules.filter(|(rule, _)| touching(rule)).map(|(_, state)| state);
         let alerts = states.flat_map(|state| state.alerts.values());
-        for alert in alerts.filter(|alert| alert.state == AlertState::Firing) {
-            let tenant = alert.labels.get("tenant").filter(|tenant| !tenant.is_empty());
-            let Some((tenant, at)) = tenant.zip(alert.fired_at) else { continue };
-            let first = all.entry(tenant.to_owned()).or_insert(at);
-            *first = at.min(*first);
-        }
-        all
+        let firing = alerts.filter(|alert| alert.state == AlertState::Firing);
+        let ill = firing.filter_map(|alert| {
+            let tenant = alert.labels.get("tenant").filter(|tenant| !tenant.is_empty())?;
+            Some((tenant.to_owned(), alert.fired_at?))
+        });
+        ill.collect()
     }
 
     fn tenants_total(&self, at: Timestamp) -> usize {

@@ -14,7 +14,7 @@ use crate::alerts::{Alert, AlertState};
 use crate::base::{DeliveryId, Now, Timestamp, fingerprint};
 use crate::outbox::{ActionKind, ActionMode, Draft, dedup_key};
 use crate::policy::{
-    Case, Decision, Evidence, History, HoldReason, Incident, Proposal, decide, diagnose,
+    Case, Decision, Evidence, History, HoldReason, Incident, Proposal, askings, decide, diagnose,
 };
 use crate::rules::{Action, Rule, RuleKind};
 
@@ -31,6 +31,7 @@ impl Engine {
     /// seen only when all its tenants have been looked at.
     pub(super) fn judge_round(&mut self, now: Now) {
         let Some(at) = self.to_judge.first().map(|(_, at)| *at) else { return };
+        self.round_judged = true;
         self.observe_usage(now, at);
         self.observe_host(now, at);
         self.observe_gates(now, at);
@@ -160,15 +161,19 @@ impl Engine {
     pub(super) fn close_actions(&mut self, now: Now, rule: &str, alert: &Alert) {
         let key = format!("{:016x}", fingerprint(&alert.labels));
         for kind in ActionKind::ALL {
-            let dedup_key = dedup_key(rule, &key, alert.starts_at(), kind.name());
-            if self.memory.verifier.requests().any(|request| request.dedup_key == dedup_key) {
-                // Whether it helped is known only when it has lasted.
-                continue;
+            let first = dedup_key(rule, &key, alert.starts_at(), kind.name());
+            let asked = askings(&first).take_while(|key| self.memory.guards.knows(key));
+            for dedup_key in asked.collect::<Vec<String>>() {
+                if self.memory.verifier.requests().any(|request| request.dedup_key == dedup_key) {
+                    // Whether it helped is known only when it has lasted; one that waits still is
+                    // looked at again in this very round.
+                    continue;
+                }
+                if kind == ActionKind::Nudge {
+                    self.cancel_nudge(now, alert, &dedup_key);
+                }
+                self.changes.extend(self.memory.guards.finish(&dedup_key, "resolved"));
             }
-            if kind == ActionKind::Nudge {
-                self.cancel_nudge(now, alert, &dedup_key);
-            }
-            self.changes.extend(self.memory.guards.finish(&dedup_key, "resolved"));
         }
     }
 }
@@ -195,7 +200,7 @@ fn is_final(decision: &Decision) -> bool {
     matches!(decision, Decision::Hold { reason, .. } if last.contains(reason))
 }
 
-fn incident(rule: &Rule, alert: &Alert) -> Incident {
+pub(super) fn incident(rule: &Rule, alert: &Alert) -> Incident {
     Incident {
         rule: rule.id.to_string(),
         alert: alert.name().to_owned(),

@@ -48,6 +48,7 @@ mod step;
 mod target;
 mod texts;
 mod view;
+mod waiting;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -121,6 +122,8 @@ pub struct Engine {
     owners: Owners,
     /// Rules that ran in this round, with the time they looked at.
     to_judge: Vec<((usize, usize), Timestamp)>,
+    /// Alerts were judged in this step.
+    round_judged: bool,
     /// The order in which groups of one round run: records before the rules that read them.
     order: Vec<usize>,
     /// Alerts whose rule is gone: they end, and are told.
@@ -188,6 +191,7 @@ impl Engine {
         self.try_gates(now, &mut step);
         self.present(now, &mut step);
         self.beat(now);
+        self.look_again(now);
         self.work_outbox(now, &mut step);
         self.work_mail(now, &mut step);
         self.sweep(now);

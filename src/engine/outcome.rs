@@ -7,6 +7,7 @@
 
 use std::time::Duration;
 
+use super::evidence::vector;
 use super::judge::asks;
 use super::{Engine, Fact};
 use crate::alerts::AlertState;
@@ -43,6 +44,7 @@ impl Engine {
             fingerprint: incident.fingerprint.clone(),
             trace_id: trace_id(&incident.fingerprint, incident.starts_at),
             started_before: container.and_then(|c| c.started_at).map(|at| at.0),
+            cpu_seconds_before: self.cpu_seconds(&label("name"), now.wall),
             asked_at: now.wall,
             expires_at: action.expires_at.0,
             gates_before: self.gates_before(&proposal.tenant, &proposal.subject),
@@ -56,9 +58,16 @@ impl Engine {
             outbox::Fact::Delivered { delivery, answer } if delivery.event_type.is_request() => {
                 self.take_answer(now, &delivery.id, answer);
             }
-            outbox::Fact::Expired { request, .. } => {
-                self.drop_request(now, &request.id, Outcome::Expired, "nobody took it in time");
-                self.note_void(&request.id);
+            outbox::Fact::Expired { request, withdrawn, may_be_taken, .. } => {
+                if *may_be_taken && self.may_be_done(now, &request.id) {
+                    self.changes.extend(self.memory.guards.maybe_done(&request.id.0));
+                }
+                let (outcome, why) = match withdrawn {
+                    Some(why) => (Outcome::Withdrawn, why.as_str()),
+                    None => (Outcome::Expired, "nobody took it in time"),
+                };
+                self.drop_request(now, &request.id, outcome, why);
+                self.note_void(&request.id, outcome);
             }
             outbox::Fact::DeadLettered { delivery } => {
                 let why = "the receiver refused the request again and again";
@@ -101,13 +110,24 @@ impl Engine {
         self.changes.extend(change);
     }
 
-    /// A nudge that was withdrawn is not open any more: one request is told to be void once.
-    fn note_void(&mut self, id: &DeliveryId) {
+    /// What nobody watches, a nudge or a dry run, is not open any more either: one request is told to be
+    /// void once.
+    fn note_void(&mut self, id: &DeliveryId, outcome: Outcome) {
+        let touches = |kind| matches!(kind, ActionKind::Restart | ActionKind::Nudge);
         let asked = self.memory.guards.asked(&id.0);
-        if let Some(asked) = asked.filter(|asked| asked.kind == ActionKind::Nudge) {
-            let row = self.memory.guards.finish(&asked.dedup_key, Outcome::Expired.name());
-            self.changes.extend(row);
+        let Some(asked) = asked.filter(|asked| touches(asked.kind)) else { return };
+        let row = self.memory.guards.finish(&asked.dedup_key, outcome.name());
+        if row.is_some() && outcome == Outcome::Withdrawn {
+            self.judge_again(&asked.subject);
         }
+        self.changes.extend(row);
+    }
+
+    /// Whether a request that the receiver may have seems to have been carried out: a nudge leaves no
+    /// trace, a restart does.
+    pub(super) fn may_be_done(&self, now: Now, id: &DeliveryId) -> bool {
+        let watched = self.memory.verifier.requests().find(|request| request.delivery_id == id.0);
+        watched.is_none_or(|request| self.seen(request, now.wall, now).is_anew(request))
     }
 
     fn drop_request(&mut self, now: Now, id: &DeliveryId, outcome: Outcome, why: &str) {
@@ -152,11 +172,20 @@ impl Engine {
         let started_at = container.and_then(|container| container.started_at).map(|at| at.0);
         Seen {
             started_at,
+            docker_started_at: self.containers.docker_started_at(&request.name),
+            cpu_seconds: self.cpu_seconds(&request.name, at),
             gates: self.gates_seen(&request.tenant, &request.subject, started_at),
             ratio: evidence.figures.ratio.filter(|_| fresh),
             gates_failing: evidence.probes_failing,
             alert_firing: self.is_firing(&request.subject),
         }
+    }
+
+    /// What a container has used of the CPU, in all.
+    fn cpu_seconds(&self, name: &str, at: Timestamp) -> Option<f64> {
+        let query = format!("sum(container_cpu_usage_seconds_total{{name={name:?}}})");
+        let found = vector(&query, &self.window, at, &self.setup.eval);
+        found.first().map(|(_, seconds)| *seconds).filter(|_| !name.is_empty())
     }
 
     /// Whether an alert that asks for something to be done to this service fires.
@@ -185,7 +214,7 @@ impl Engine {
             Outcome::Effective => EventType::ActionVerified,
             Outcome::Ineffective | Outcome::Relapsed => EventType::ActionFailed,
             // The receiver knows these, or hears of them from the outbox.
-            Outcome::Declined | Outcome::Expired => return,
+            Outcome::Declined | Outcome::Expired | Outcome::Withdrawn => return,
         };
         let some = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
         let data = Data {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::{Answer, Content, Engine, Fact, Step};
 use crate::base::{DeliveryId, Now};
 use crate::outbox::{self, Refusal, Statement};
+use crate::policy::DONE;
 
 /// Refusals of this many receipts are written down in a minute: whoever reaches the address must not
 /// be able to fill the audit.
@@ -80,7 +81,7 @@ impl Engine {
         let result = match (answer.decision.as_deref(), answer.outcome.as_deref()) {
             (Some("declined"), _) => "declined",
             (Some("done"), Some("failed")) => "ineffective",
-            (Some("done"), _) => "done",
+            (Some("done"), _) => DONE,
             _ => return,
         };
         self.changes.extend(self.memory.guards.finish(&asked.dedup_key, result));

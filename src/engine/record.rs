@@ -207,6 +207,10 @@ fn of_outbox(fact: &outbox::Fact, at: Timestamp) -> Option<Record> {
             reason: delivery.last_error.clone(),
             ..delivered((at, Kind::DeliveryRefused), delivery)?
         },
+        outbox::Fact::Expired { request, withdrawn: Some(why), .. } => Record {
+            reason: Some(why.clone()),
+            ..delivered((at, Kind::DeliveryWithdrawn), request)?
+        },
         outbox::Fact::Expired { request, .. } => {
             let reason = request.last_error.clone();
             Record { reason, ..delivered((at, Kind::DeliveryExpired), request)? }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::evaluate::{self, Context};
 use super::fact::Fact;
 use super::group::{GroupState, RuleState, terms};
+use super::judge::incident;
 use super::recent::Evaluation;
 use super::target::Target;
 use super::view::Health;
@@ -14,6 +15,7 @@ use crate::alerts::{self, Alert, AlertState, Change, Doubt, Round, advance};
 use crate::base::{
     Labels, LabelsBuilder, METRIC_NAME, Now, RuleId, Sample, TargetId, Timestamp, fingerprint,
 };
+use crate::policy::{Need, diagnose};
 use crate::rules::{Rule, RuleKind};
 use crate::window::{SeriesId, Window};
 
@@ -196,18 +198,25 @@ impl Engine {
         }
     }
 
-    /// Counts an episode when an alert that asks for something begins; ends its actions with it.
+    /// Counts an episode when an alert that asks for something to be done begins; ends its actions with it.
     fn note_episode(&mut self, rule: &RuleId, alert: &Alert, change: Change, now: Now) {
-        let asks = alert.labels.get("action").is_some_and(|word| word != "none");
+        let word = alert.labels.get("action").unwrap_or("none");
         match change {
-            Change::Firing if asks => {
-                let service = alert.labels.get("service");
-                let subject = service.unwrap_or_else(|| alert.name());
-                self.changes.push(self.memory.episodes.record(subject, now.wall));
+            Change::Firing if ["restart", "nudge", "decide"].contains(&word) => {
+                let Some((subject, need)) = self.need(rule, alert, now) else { return };
+                self.changes.push(self.memory.episodes.record(&subject, need, now.wall));
             }
-            Change::Resolved if asks => self.close_actions(now, &rule.0, alert),
+            Change::Resolved if word != "none" => self.close_actions(now, &rule.0, alert),
             _ => {}
         }
+    }
+
+    /// Whose trouble an alert is, and what is short.
+    fn need(&self, rule: &RuleId, alert: &Alert, now: Now) -> Option<(String, Need)> {
+        let mut rules = self.groups.iter().flat_map(|group| &group.group.rules);
+        let incident = incident(rules.find(|known| known.id == *rule)?, alert);
+        let symptoms = self.evidence(&incident, Duration::ZERO, now.wall, now).symptoms;
+        Some((incident.subject(), Need::of(diagnose(&symptoms))))
     }
 
     fn tell(&mut self, alert: &Alert, change: Change) {

@@ -50,6 +50,7 @@ impl Engine {
             switches: Switches::default(),
             owners: Owners::default(),
             to_judge: Vec::new(),
+            round_judged: false,
             order: Vec::new(),
             orphans: restored.alerts,
             writes_alert_series: false,

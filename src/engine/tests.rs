@@ -22,6 +22,7 @@ mod refusals;
 mod reload;
 mod silence;
 mod texts;
+mod waiting;
 
 use self::page::{labels_of, scan};
 use crate::alerts::{AlertState, PresenterConfig, Verdict};

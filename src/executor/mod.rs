@@ -77,7 +77,7 @@ impl Executor {
     async fn restart(&self, id: &str, task: &Task) -> Outcome {
         match self.asked.mark(id).await {
             Ok(Mark::New) => {}
-            Ok(Mark::Known) => return later("Docker was asked already".to_owned()),
+            Ok(Mark::Known) => return unanswered("Docker was asked already".to_owned()),
             Err(why) => return later(why),
         }
         match self.daemon.restart(&task.container).await {
@@ -85,7 +85,7 @@ impl Executor {
             Restarted::Gone => declined("the container is gone"),
             Restarted::Refused(why) => failed(task, why),
             // It may still happen: the next look tells.
-            Restarted::Unanswered(why) => later(why),
+            Restarted::Unanswered(why) => unanswered(why),
         }
     }
 }
@@ -110,7 +110,7 @@ fn verdict(
     Some(match asked_at {
         Some(_) if is_anew => done(task),
         Some(asked_at) if at.since(asked_at) < SETTLED_AFTER => {
-            later("Docker was asked and the container may still be stopping".to_owned())
+            unanswered("Docker was asked and the container may still be stopping".to_owned())
         }
         Some(_) => failed(task, "Docker was asked and did not do it".to_owned()),
         None if task.expires_at <= at => declined("it has expired"),
@@ -142,6 +142,11 @@ fn declined(why: &str) -> Outcome {
 
 fn later(why: String) -> Outcome {
     Outcome::RetryLater { after: None, why }
+}
+
+/// It may happen yet, or have happened.
+fn unanswered(why: String) -> Outcome {
+    Outcome::Unanswered { why }
 }
 
 #[cfg(test)]

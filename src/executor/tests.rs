@@ -111,6 +111,7 @@ impl Bench {
                 reason.map_or(words.clone(), |reason| format!("{words}: {reason}"))
             }
             Outcome::RetryLater { why, .. } => format!("later: {why}"),
+            Outcome::Unanswered { why } => format!("unanswered: {why}"),
             other => panic!("{other:?}"),
         }
     }
@@ -239,7 +240,7 @@ async fn docker_is_asked_once_even_if_nobody_heard_the_answer() {
     let bench = Bench::new();
     bench.restarts(None);
     let lost = bench.carry_out(&request(|_| {}), 5).await;
-    assert!(lost.starts_with("later: unix:///docker.sock"), "{lost}");
+    assert!(lost.starts_with("unanswered: unix:///docker.sock"), "{lost}");
     bench.restarts(Some((204, "")));
     let again = Executor::new(
         daemon(&bench.home.path().join("docker.sock")),

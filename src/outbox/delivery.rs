@@ -121,10 +121,15 @@ pub struct Reply {
 pub enum Outcome {
     /// The receiver has it.
     Accepted(Answer),
-    /// It may work later: network, timeout, overload.
+    /// It may work later, and the receiver does not have it: unreachable, overloaded.
     RetryLater {
         /// How long the receiver asked us to be quiet (`Retry-After`).
         after: Option<Duration>,
+        /// One line.
+        why: String,
+    },
+    /// It left and nothing came back (a timeout, a connection that broke): the receiver may have it.
+    Unanswered {
         /// One line.
         why: String,
     },
@@ -177,6 +182,10 @@ pub enum Fact {
         request: Box<Delivery>,
         /// The event in its place.
         replacement: DeliveryId,
+        /// Why it is not called for any more; `None` if its time was over.
+        withdrawn: Option<String>,
+        /// An attempt was never answered: the receiver may have it all the same.
+        may_be_taken: bool,
     },
     /// An operator asked for another try.
     Retried {

@@ -7,13 +7,53 @@
 //! If the reply was lost in a crash, the receiver may hold the request all the same; its `dedup_key`
 //! tells.
 
+use std::time::Duration;
+
 use super::delivery::{Delivery, Draft, Fact};
 use super::event::{Data, Event, EventType};
 use super::id::delivery_id;
-use super::{Outbox, Turn};
+use super::{Entry, Outbox, Turn};
 use crate::base::{Batch, DeliveryId, Now, Table};
 
+/// A request that would touch a container or a customer, and has not left.
+#[derive(Clone, Copy, Debug)]
+pub struct Waiting<'a> {
+    /// The request.
+    pub delivery: &'a Delivery,
+    /// An attempt was never answered: the receiver may have it.
+    pub may_be_taken: bool,
+    /// It leaves at the next [`Outbox::due`].
+    pub is_next: bool,
+}
+
 impl Outbox {
+    /// Requests that would touch a container or a customer: waiting, not on their way, not expired.
+    pub fn requests(&self, now: Now) -> impl Iterator<Item = Waiting<'_>> {
+        let of = |(_, sequence): &(Duration, u64)| (*sequence, &self.waiting[sequence]);
+        let in_time = self.expiring.iter().filter(move |(at, _)| *at > now.monotonic).map(of);
+        let touches = |event_type| {
+            matches!(event_type, EventType::RestartRequested | EventType::UpgradeSuggested)
+        };
+        let waits = in_time
+            .filter(move |(_, entry)| entry.lease.is_none() && touches(entry.delivery.event_type));
+        waits.map(move |(sequence, Entry { delivery, batch, due, may_be_taken, .. })| Waiting {
+            delivery,
+            may_be_taken: *may_be_taken,
+            is_next: *batch <= self.durable
+                && (*due).max(self.quiet_until) <= now.monotonic
+                && self.queues.get(&delivery.key).and_then(|queue| queue.first())
+                    == Some(&sequence),
+        })
+    }
+
+    /// Keeps a delivery from leaving before this monotonic time.
+    pub fn hold_back(&mut self, id: &DeliveryId, until: Duration) {
+        if let Some(&sequence) = self.by_id.get(id) {
+            let entry = self.entry(sequence);
+            entry.due = entry.due.max(until);
+        }
+    }
+
     /// Replaces every request that is past its time. One in flight is left until it is answered:
     /// it may be arriving.
     pub(super) fn withdraw_expired(&mut self, now: Now, batch: Batch, turn: &mut Turn) {
@@ -25,12 +65,7 @@ impl Outbox {
             .filter(|sequence| !self.in_flight.contains(sequence))
             .collect();
         for sequence in expired {
-            self.replace(
-                sequence,
-                "expired before an acknowledgement was recorded",
-                (now, batch),
-                turn,
-            );
+            self.replace(sequence, None, (now, batch), turn);
         }
     }
 
@@ -42,13 +77,24 @@ impl Outbox {
             return None;
         }
         let mut turn = Turn::default();
-        self.replace(sequence, &format!("was withdrawn: {why}"), (now, batch), &mut turn);
+        self.replace(sequence, Some(why), (now, batch), &mut turn);
         Some(turn)
     }
 
-    fn replace(&mut self, sequence: u64, why: &str, (now, batch): (Now, Batch), turn: &mut Turn) {
+    fn replace(
+        &mut self,
+        sequence: u64,
+        withdrawn: Option<&str>,
+        (now, batch): (Now, Batch),
+        turn: &mut Turn,
+    ) {
+        let why = match withdrawn {
+            Some(why) => format!("was withdrawn: {why}"),
+            None => "expired before an acknowledgement was recorded".to_owned(),
+        };
+        let may_be_taken = self.waiting[&sequence].may_be_taken;
         let request = Box::new(self.remove(sequence));
-        let notice = Delivery::new(notice(&request, why, now), sequence);
+        let notice = Delivery::new(notice(&request, &why, now), sequence);
         let replacement = notice.id.clone();
         if self.config.restarts_only {
             turn.changes.push(request.removal(Table::Outbox));
@@ -57,7 +103,8 @@ impl Outbox {
             self.insert(notice, now, batch);
         }
         self.totals.expired += 1;
-        turn.facts.push(Fact::Expired { request, replacement });
+        let withdrawn = withdrawn.map(str::to_owned);
+        turn.facts.push(Fact::Expired { request, replacement, withdrawn, may_be_taken });
     }
 }
 

@@ -34,7 +34,7 @@ pub use event::{
     EventType, Evidence, Gap, GateResult, Heartbeat, Incident, LastAction, Offender, Status,
     Verification, WireTime, text_map,
 };
-pub use expiry::withdrawal_id;
+pub use expiry::{Waiting, withdrawal_id};
 pub use id::{checksum, dedup_key, delivery_id, trace_id};
 pub use listed::{Listed, State};
 pub use operator::OperatorError;
@@ -122,6 +122,8 @@ struct Entry {
     expires: Option<Duration>,
     /// Monotonic time at which an attempt in flight is given up for lost.
     lease: Option<Duration>,
+    /// An attempt was never answered: the receiver may have it.
+    may_be_taken: bool,
 }
 
 impl Outbox {
@@ -166,7 +168,11 @@ impl Outbox {
                     outbox.last_sequence = outbox.last_sequence.max(delivery.sequence);
                     outbox.dead.insert(delivery.sequence, delivery);
                 }
-                Ok(delivery) => outbox.insert(delivery, now, Batch(0)),
+                Ok(delivery) => {
+                    let sequence = delivery.sequence;
+                    outbox.insert(delivery, now, Batch(0));
+                    outbox.entry(sequence).may_be_taken = true;
+                }
                 Err(error) => {
                     // Its key stays taken, or a new delivery would overwrite the row.
                     let taken = key.parse().unwrap_or(0);
@@ -230,10 +236,12 @@ impl Outbox {
                 turn.facts.push(Fact::Delivered { delivery, answer });
             }
             Outcome::RetryLater { after, why } => {
-                // A paused sink is probed, not hammered: the next probe is another delivery's.
-                let probe = if self.paused.is_some() { LONGEST } else { Duration::ZERO };
-                let quiet = after.map_or(Duration::ZERO, retry::quiet).max(probe);
-                self.quiet_until = self.quiet_until.max(now.monotonic + quiet);
+                self.be_quiet(after, now);
+                self.postpone(sequence, why, now, &mut turn);
+            }
+            Outcome::Unanswered { why } => {
+                self.entry(sequence).may_be_taken = true;
+                self.be_quiet(None, now);
                 self.postpone(sequence, why, now, &mut turn);
             }
             Outcome::Refused { why } => {
@@ -334,9 +342,17 @@ impl Outbox {
         };
         for sequence in self.in_flight.iter().filter(lost).copied().collect::<Vec<_>>() {
             self.land(sequence);
+            self.entry(sequence).may_be_taken = true;
             self.totals.failures += 1;
             self.postpone(sequence, "the attempt was never answered".to_owned(), now, turn);
         }
+    }
+
+    fn be_quiet(&mut self, asked: Option<Duration>, now: Now) {
+        // A paused sink is probed, not hammered: the next probe is another delivery's.
+        let probe = if self.paused.is_some() { LONGEST } else { Duration::ZERO };
+        let quiet = asked.map_or(Duration::ZERO, retry::quiet).max(probe);
+        self.quiet_until = self.quiet_until.max(now.monotonic + quiet);
     }
 
     fn postpone(&mut self, sequence: u64, why: String, now: Now, turn: &mut Turn) {
@@ -400,7 +416,8 @@ impl Outbox {
         self.queues.entry(delivery.key.clone()).or_default().insert(sequence);
         let expires = delivery.expires_at.map(|at| now.monotonic + at.since(now.wall));
         self.expiring.extend(expires.map(|at| (at, sequence)));
-        let entry = Entry { delivery, batch, due: now.monotonic, expires, lease: None };
+        let due = now.monotonic;
+        let entry = Entry { delivery, batch, due, expires, lease: None, may_be_taken: false };
         let previous = self.waiting.insert(sequence, entry);
         debug_assert!(previous.is_none(), "a sequence is given out once");
     }

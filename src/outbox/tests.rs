@@ -180,6 +180,42 @@ fn a_refused_message_is_dead_after_three_tries_and_can_be_revived() {
 }
 
 #[test]
+fn a_request_that_waits_can_be_looked_at_held_back_and_withdrawn() {
+    let mut outbox = outbox([request("r", at(900)), draft("acme", "next")]);
+    let seen = |outbox: &Outbox, seconds| {
+        let all = outbox.requests(at(seconds));
+        all.map(|waiting| (waiting.is_next, waiting.may_be_taken)).collect::<Vec<_>>()
+    };
+    assert_eq!(seen(&outbox, 0), [(true, false)], "news is none of them");
+    assert_eq!(started(&mut outbox, 0), ["r"]);
+    assert_eq!(seen(&outbox, 0), [], "it is on its way");
+    let _ = settle(&mut outbox, "r", later(), 1);
+    assert_eq!(seen(&outbox, 1), [(false, false)], "the receiver said no");
+    assert_eq!(started(&mut outbox, 60), ["r"]);
+    let _ = settle(&mut outbox, "r", Outcome::Unanswered { why: "timed out".to_owned() }, 61);
+    assert_eq!(seen(&outbox, 200), [(true, true)]);
+    let id = DeliveryId("evt_r".to_owned());
+    outbox.hold_back(&id, at(300).monotonic);
+    assert_eq!((seen(&outbox, 299), started(&mut outbox, 299)), (vec![(false, true)], vec![]));
+    let turn = outbox.withdraw(&id, "a backup", at(299), Batch(3)).expect("it waits");
+    let [Fact::Expired { withdrawn, may_be_taken: true, .. }] = &turn.facts[..] else {
+        panic!("{turn:?}")
+    };
+    assert_eq!(withdrawn.as_deref(), Some("a backup"));
+    assert_eq!(seen(&outbox, 299), []);
+    let rows = outbox_rows();
+    let (recovered, _) = Outbox::recover(OutboxConfig::default(), rows, at(0));
+    assert_eq!(seen(&recovered, 0), [(true, true)], "it may have been in flight");
+    assert_eq!(seen(&recovered, 900), [], "expired: that is told by another name");
+}
+
+/// The rows of an outbox with one request.
+fn outbox_rows() -> Vec<Change> {
+    let mut outbox = Outbox::new(OutboxConfig::default());
+    outbox.push(request("r", at(900)), at(0), Batch(1)).changes
+}
+
+#[test]
 fn an_expired_request_is_replaced_in_place_under_a_new_id() {
     let mut outbox = outbox([request("r", at(900)), draft("acme", "next")]);
     assert_eq!(started(&mut outbox, 0), ["r"]);
@@ -189,7 +225,11 @@ fn an_expired_request_is_replaced_in_place_under_a_new_id() {
     let expiring = outbox.next_wakeup().expect("a retry");
     assert!(expiring < at(900).monotonic);
     let turn = outbox.due(at(900), Batch(3));
-    let [Fact::Expired { request, replacement }] = &turn.facts[..] else { panic!("{turn:?}") };
+    let [Fact::Expired { request, replacement, withdrawn: None, may_be_taken: false }] =
+        &turn.facts[..]
+    else {
+        panic!("{turn:?}")
+    };
     assert_eq!(request.id.0, "evt_r");
     assert!(turn.attempts.is_empty(), "the notice waits for its own receipt");
     assert_eq!(turn.changes.len(), 1);

@@ -61,11 +61,30 @@ pub fn decide(case: &Case<'_>, now: Now, config: &PolicyConfig) -> Decision {
     };
     let proposal = propose(case, choice, now, config);
     let mode = config.mode_of(proposal.action.kind);
-    let reason = guarded(&proposal, case, config);
+    let reason = guarded(&proposal.action, case, config, &[]);
     match reason.or((mode == Mode::Observe).then_some(HoldReason::Observe)) {
         Some(reason) => Decision::Hold { reason, wanted: Some(proposal) },
         None => Decision::Act(proposal),
     }
+}
+
+/// Guards that count what was asked for: what waits is itself among that.
+const COUNTING: [HoldReason; 5] = [
+    HoldReason::AlreadyAsked,
+    HoldReason::CoolDown,
+    HoldReason::TenantBudget,
+    HoldReason::HostBudget,
+    HoldReason::HostBusy,
+];
+
+/// What now stands against an action that was asked for and has not left yet: every guard holds until
+/// it has.
+pub fn still_stands(action: &Action, case: &Case<'_>, config: &PolicyConfig) -> Option<HoldReason> {
+    let least = if action.mode == ActionMode::Request { Mode::Act } else { Mode::Notify };
+    let too_far = config.mode_of(action.kind) < least;
+    moot(case, config)
+        .or_else(|| guarded(action, case, config, &COUNTING))
+        .or(too_far.then_some(HoldReason::Observe))
 }
 
 /// Nothing can be chosen at all.
@@ -90,16 +109,21 @@ fn propose(case: &Case<'_>, choice: Choice, now: Now, config: &PolicyConfig) -> 
             kind,
             mode: if mode == Mode::Act { ActionMode::Request } else { ActionMode::DryRun },
             expires_at: WireTime(now.wall + config.limits.expiry),
-            dedup_key: incident.dedup_key(kind),
+            dedup_key: incident.next_key(kind, case.history),
             params,
         },
     }
 }
 
-/// What history, the host and the tenant say against it.
-fn guarded(proposal: &Proposal, case: &Case<'_>, config: &PolicyConfig) -> Option<HoldReason> {
+/// What history, the host and the tenant say against it, apart from some reasons.
+fn guarded(
+    action: &Action,
+    case: &Case<'_>,
+    config: &PolicyConfig,
+    apart_from: &[HoldReason],
+) -> Option<HoldReason> {
     let Case { evidence, history, circumstances, .. } = *case;
-    let (kind, limits) = (proposal.action.kind, &config.limits);
+    let (kind, limits) = (action.kind, &config.limits);
     let restarts = kind == ActionKind::Restart;
     let nudges = kind == ActionKind::Nudge;
     let touches = restarts || nudges;
@@ -116,12 +140,12 @@ fn guarded(proposal: &Proposal, case: &Case<'_>, config: &PolicyConfig) -> Optio
     // On a host of its own a tenant has nobody else to suffer from.
     let alone = config.tenancy.owner().is_some();
     let host_spent = history.host_restarts_hour >= limits.restarts_per_host_hour;
-    first(&[
+    let checks = [
         (touches && evidence.has_ended, HoldReason::StaleEvidence),
         (circumstances.kill_switch, HoldReason::KillSwitch),
         (touches && circumstances.inactive.is_some(), HoldReason::TenantNotActive),
         (touches && !agreed, HoldReason::NotOptedIn),
-        (history.asked.contains_key(&proposal.action.dedup_key), HoldReason::AlreadyAsked),
+        (history.asked.contains_key(&action.dedup_key), HoldReason::AlreadyAsked),
         (touches && circumstances.host_incident, HoldReason::HostIncident),
         (touches && circumstances.maintenance.is_some(), HoldReason::Maintenance),
         (nudges && circumstances.quiet_hours.is_some(), HoldReason::QuietHours),
@@ -138,12 +162,14 @@ fn guarded(proposal: &Proposal, case: &Case<'_>, config: &PolicyConfig) -> Optio
         (touches && unseen && !alone, HoldReason::MissingEvidence),
         (restarts && evidence.gates_failing, HoldReason::GatesFailing),
         (nudges && !often_enough(case, config), HoldReason::TooFewEpisodes),
-        (nudges && !next_plan_fits(proposal, case, config), HoldReason::NextPlanTooSmall),
-    ])
+        (nudges && !next_plan_fits(action, case, config), HoldReason::NextPlanTooSmall),
+    ];
+    let mut against = checks.into_iter().filter(|(holds, _)| *holds).map(|(_, reason)| reason);
+    against.find(|reason| !apart_from.contains(reason))
 }
 
-fn next_plan_fits(proposal: &Proposal, case: &Case<'_>, config: &PolicyConfig) -> bool {
-    let to = proposal.action.params.get("to").and_then(Value::as_str);
+fn next_plan_fits(action: &Action, case: &Case<'_>, config: &PolicyConfig) -> bool {
+    let to = action.params.get("to").and_then(Value::as_str);
     to.and_then(|name| config.plans.get(name)).is_none_or(|next| fits(case, next))
 }
 

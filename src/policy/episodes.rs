@@ -1,20 +1,56 @@
 //! How often a service has been in trouble lately: the count behind "frequent".
 //!
-//! One firing alert that asks for something is one episode. The last seven days are kept, in the
-//! journal, because no window in memory is that long.
+//! A firing alert whose rule asks for something to be done to the service is an episode; what only
+//! advises is none. What fires again within an hour is still the same trouble, and memory and CPU are
+//! two: a customer is not sold memory for want of CPU. The last seven days are kept, in the journal,
+//! because no window in memory is that long.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::diagnose::Cause;
 use crate::base::{Change, Table, Timestamp};
 
 /// What counts as lately (domain.md §8).
 const SPAN: Duration = Duration::from_secs(7 * 86_400);
+/// What begins to fire so soon after the last is the same episode. Ours.
+const APART: Duration = Duration::from_secs(3600);
 /// Episodes remembered per subject: far more than any threshold asks for.
 const MOST: usize = 100;
 const PREFIX: &str = "episodes:";
 
-/// When each subject's alerts began to fire.
+/// What is short.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Need {
+    /// Memory.
+    Memory,
+    /// CPU time.
+    Cpu,
+    /// Nobody can say.
+    Other,
+}
+
+impl Need {
+    /// What is short by this diagnosis.
+    pub fn of(cause: Cause) -> Need {
+        match cause {
+            Cause::CpuSaturation | Cause::CpuBurst | Cause::CpuStarvation => Need::Cpu,
+            Cause::Unclear => Need::Other,
+            // Every other cause is one of memory.
+            _ => Need::Memory,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Need::Memory => "memory",
+            Need::Cpu => "cpu",
+            Need::Other => "other",
+        }
+    }
+}
+
+/// When each subject's alerts began to fire, by what was short: of each episode the last time.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Episodes {
     subjects: BTreeMap<String, Vec<Timestamp>>,
@@ -36,15 +72,17 @@ impl Episodes {
         (episodes, problems)
     }
 
-    /// Remembers an episode; the row belongs to the batch of the alert's edge.
-    pub fn record(&mut self, subject: &str, at: Timestamp) -> Change {
-        let times = self.subjects.entry(subject.to_owned()).or_default();
+    /// Remembers that an alert began to fire; the row belongs to the batch of the alert's edge.
+    pub fn record(&mut self, subject: &str, need: Need, at: Timestamp) -> Change {
+        let key = key(subject, need);
+        let times = self.subjects.entry(key.clone()).or_default();
         times.retain(|before| at.since(*before) < SPAN);
-        if times.len() == MOST {
-            times.remove(0);
+        if times.last().is_some_and(|last| at.since(*last) < APART) || times.len() == MOST {
+            // The same trouble goes on; or there were so many that one more or less is none.
+            times.pop();
         }
         times.push(at);
-        row(subject, times)
+        row(&key, times)
     }
 
     /// Moves every time when the wall clock steps; returns the rows.
@@ -57,10 +95,15 @@ impl Episodes {
     }
 
     /// Episodes of the last seven days.
-    pub fn count(&self, subject: &str, now: Timestamp) -> u64 {
-        let times = self.subjects.get(subject).map_or(&[][..], Vec::as_slice);
+    pub fn count(&self, subject: &str, need: Need, now: Timestamp) -> u64 {
+        let times = self.subjects.get(&key(subject, need)).map_or(&[][..], Vec::as_slice);
         times.iter().filter(|at| now.since(**at) < SPAN).count() as u64
     }
+}
+
+/// A space, because no service has one in its name.
+fn key(subject: &str, need: Need) -> String {
+    format!("{subject} {}", need.name())
 }
 
 fn row(subject: &str, times: &[Timestamp]) -> Change {
@@ -72,25 +115,50 @@ fn row(subject: &str, times: &[Timestamp]) -> Change {
 mod tests {
     use super::*;
 
+    const HOUR: i64 = 3_600_000;
+    const DAY: i64 = 24 * HOUR;
+
     #[test]
     fn a_week_is_counted_and_survives_a_restart() {
-        const DAY: i64 = 86_400_000;
         let mut episodes = Episodes::default();
-        let rows: Vec<Change> =
-            (0..9).map(|day| episodes.record("acme/app", Timestamp(day * DAY))).collect();
-        assert_eq!(episodes.count("acme/app", Timestamp(8 * DAY)), 7);
-        assert_eq!(episodes.count("other", Timestamp(8 * DAY)), 0);
+        let mut record = |day| episodes.record("acme/app", Need::Memory, Timestamp(day * DAY));
+        let rows: Vec<Change> = (0..9).map(&mut record).collect();
+        let count = |episodes: &Episodes, subject, need, day| {
+            episodes.count(subject, need, Timestamp(day * DAY))
+        };
+        assert_eq!(count(&episodes, "acme/app", Need::Memory, 8), 7);
+        assert_eq!(count(&episodes, "acme/app", Need::Cpu, 8), 0, "that was never short");
+        assert_eq!(count(&episodes, "other", Need::Memory, 8), 0);
         let bad =
             Change { table: Table::Guards, key: "episodes:x".into(), value: Some(b"{".to_vec()) };
         let (read, problems) = Episodes::recover([rows[8].clone(), bad]);
-        assert_eq!(read.count("acme/app", Timestamp(8 * DAY)), 7);
+        assert_eq!(count(&read, "acme/app", Need::Memory, 8), 7);
         assert_eq!(problems.len(), 1);
         let rows = episodes.rebase(-30 * DAY);
-        assert_eq!(episodes.count("acme/app", Timestamp(-22 * DAY)), 7, "the wall clock stepped");
+        let count = count(&episodes, "acme/app", Need::Memory, -22);
+        assert_eq!(count, 7, "the wall clock stepped");
         assert_eq!(Episodes::recover(rows).0, episodes);
-        let rows: Vec<Change> = (0..300).map(|n| episodes.record("busy", Timestamp(n))).collect();
-        let value = rows[299].value.clone().expect("written");
+    }
+
+    #[test]
+    fn what_comes_back_within_an_hour_is_the_same_episode() {
+        let mut episodes = Episodes::default();
+        for (at, want) in [(0, 1), (HOUR - 1, 1), (2 * HOUR - 2, 1), (3 * HOUR - 2, 2)] {
+            let _ = episodes.record("acme/app", Need::Cpu, Timestamp(at));
+            assert_eq!(episodes.count("acme/app", Need::Cpu, Timestamp(at)), want, "{at}");
+        }
+    }
+
+    #[test]
+    fn memory_and_cpu_are_two_and_the_list_is_bounded() {
+        assert_eq!(Need::of(Cause::Leak), Need::Memory);
+        assert_eq!(Need::of(Cause::CpuSaturation), Need::Cpu);
+        assert_eq!(Need::of(Cause::Unclear), Need::Other);
+        let mut episodes = Episodes::default();
+        let mut record = |n| episodes.record("busy", Need::Memory, Timestamp(n * HOUR));
+        let rows: Vec<Change> = (0..120).map(&mut record).collect();
+        let value = rows[119].value.clone().expect("written");
         let kept: Vec<Timestamp> = serde_json::from_slice(&value).expect("reads");
-        assert_eq!((kept.len(), kept[99]), (MOST, Timestamp(299)));
+        assert_eq!((kept.len(), kept[99]), (MOST, Timestamp(119 * HOUR)));
     }
 }

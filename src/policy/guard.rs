@@ -11,11 +11,14 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::config::{DAY, HOUR, Limits};
-use super::history::{History, is_failure};
+use super::history::{History, is_ineffective, is_void};
 use super::incident::Proposal;
+use super::verify::Outcome;
 use crate::base::{Change, Now, Table, Timestamp};
 use crate::outbox::{ActionKind, ActionMode, LastAction, WireTime};
 
+/// The receiver says that it was done; whether it helped, nobody watches.
+pub const DONE: &str = "done";
 /// Rows of this module in the table.
 const PREFIX: &str = "actions/";
 
@@ -38,9 +41,22 @@ struct Done {
     /// No outcome is known yet.
     open: bool,
     result: Option<String>,
+    /// It came to nothing as far as is known, and may have been carried out all the same.
+    #[serde(default)]
+    maybe_done: bool,
 }
 
 impl Done {
+    /// Whether it was carried out, for all that is known: what expired or was withdrawn was not, and
+    /// a restart that was declined neither. To decline a nudge is to have heard of it.
+    fn counts(&self) -> bool {
+        let void = self.result.as_deref().is_some_and(|result| match self.kind {
+            ActionKind::Restart => is_void(result),
+            _ => is_void(result) && result != Outcome::Declined.name(),
+        });
+        self.maybe_done || !void
+    }
+
     fn age(&self, now: Now) -> Duration {
         let age = monotonic_ms(now).saturating_sub(self.monotonic_ms);
         Duration::from_millis(u64::try_from(age).unwrap_or(0))
@@ -111,8 +127,8 @@ impl Guards {
     /// What is remembered about a subject ([`super::Incident::subject`]) and its tenant (`""` if
     /// none).
     pub fn history(&self, subject: &str, tenant: &str, now: Now, limits: &Limits) -> History {
-        let restarts =
-            || self.subjects.values().flatten().filter(|done| done.kind == ActionKind::Restart);
+        let all = || self.subjects.values().flatten().filter(|done| done.counts());
+        let restarts = || all().filter(|done| done.kind == ActionKind::Restart);
         History {
             tenant_restarts_day: restarts()
                 .filter(|done| done.tenant == tenant && done.age(now) < DAY)
@@ -131,7 +147,7 @@ impl Guards {
     /// whatever the cause.
     fn nudged(&self, tenant: &str, now: Now) -> Option<Duration> {
         let all = self.subjects.values().flatten().filter(|done| done.kind == ActionKind::Nudge);
-        let theirs = all.filter(|done| !tenant.is_empty() && done.tenant == tenant);
+        let theirs = all.filter(|d| d.counts() && !tenant.is_empty() && d.tenant == tenant);
         theirs.map(|done| done.age(now)).min()
     }
 
@@ -140,7 +156,7 @@ impl Guards {
     pub fn own_history(&self, subject: &str, now: Now) -> History {
         let own = self.subjects.get(subject).map_or(&[][..], Vec::as_slice);
         let mut since = BTreeMap::new();
-        for done in own {
+        for done in own.iter().filter(|done| done.counts()) {
             let age = done.age(now);
             let shortest = since.entry(done.kind).or_insert(age);
             *shortest = age.min(*shortest);
@@ -150,8 +166,11 @@ impl Guards {
             at: WireTime(done.at),
             result: done.result.clone(),
         });
+        let is = |done: &Done, of: fn(&str) -> bool| done.result.as_deref().is_some_and(of);
         let restarts = own.iter().rev().filter(|done| done.kind == ActionKind::Restart);
-        let failed = |done: &&Done| done.result.as_deref().is_some_and(is_failure);
+        // What nobody carried out says nothing about whether restarts help.
+        let restarts = restarts.filter(|done| !is(done, is_void));
+        let failed = |done: &&Done| is(done, is_ineffective);
         History {
             since,
             restarts_without_effect: restarts.take_while(failed).count(),
@@ -183,6 +202,7 @@ impl Guards {
             mode: sent,
             open: true,
             result: None,
+            maybe_done: false,
         });
         row(&proposal.subject, actions)
     }
@@ -193,16 +213,41 @@ impl Guards {
     }
 
     /// The action is over (`declined`, `expired`, `effective`, `ineffective`, `relapsed` …): the host
-    /// is free for the next one. `None` if it is not remembered.
+    /// is free for the next one. `None` if it is not remembered, or if this is no news: how it ended
+    /// is known already, and that the alert is over later on says nothing about it.
     pub fn finish(&mut self, dedup_key: &str, result: &str) -> Option<Change> {
-        for (subject, actions) in &mut self.subjects {
-            if let Some(done) = actions.iter_mut().find(|done| done.dedup_key == dedup_key) {
-                done.open = false;
-                done.result = Some(result.to_owned());
-                return Some(row(subject, actions));
+        let is_it = |done: &Done| done.dedup_key == dedup_key;
+        self.change(is_it, |done| {
+            if !is_news(done.result.as_deref(), result) {
+                return false;
             }
-        }
-        None
+            (done.open, done.result) = (false, Some(result.to_owned()));
+            true
+        })
+    }
+
+    /// The request that this delivery made may have been carried out, whatever is said of it.
+    pub fn maybe_done(&mut self, delivery_id: &str) -> Option<Change> {
+        self.change(
+            |done| done.delivery_id == delivery_id,
+            |done| !std::mem::replace(&mut done.maybe_done, true),
+        )
+    }
+
+    fn change(
+        &mut self,
+        is_it: impl Fn(&Done) -> bool,
+        change: impl FnOnce(&mut Done) -> bool,
+    ) -> Option<Change> {
+        let mut all = self.subjects.iter_mut();
+        let (subject, actions) = all.find(|(_, actions)| actions.iter().any(&is_it))?;
+        let changed = actions.iter_mut().find(|done| is_it(done)).is_some_and(change);
+        changed.then(|| row(subject, actions))
+    }
+
+    /// Whether an action was asked for under this key.
+    pub fn knows(&self, dedup_key: &str) -> bool {
+        self.find(|done| done.dedup_key == dedup_key).is_some()
     }
 
     /// What was done from a time on, the oldest first.
@@ -266,6 +311,20 @@ impl Guards {
             value: None,
         };
         gone.keys().map(removal).collect()
+    }
+}
+
+/// Whether a word about an action says more than the one before: what helped may relapse, and what
+/// nobody seemed to have taken may have been done.
+fn is_news(before: Option<&str>, word: &str) -> bool {
+    let is = |before: &str, outcome: Outcome| before == outcome.name();
+    match before {
+        None => true,
+        Some(before) if is(before, Outcome::Effective) => is(word, Outcome::Relapsed),
+        Some(before) if is(before, Outcome::Expired) || is(before, Outcome::Withdrawn) => {
+            word == DONE || is(word, Outcome::Ineffective)
+        }
+        Some(_) => false,
     }
 }
 

@@ -27,8 +27,18 @@ pub struct History {
     pub restarts_open: usize,
 }
 
-/// Whether an outcome says that the action did not help, or was never carried out.
+/// Whether an outcome says that the action was carried out and did not help.
+pub(super) fn is_ineffective(result: &str) -> bool {
+    [Outcome::Ineffective, Outcome::Relapsed].iter().any(|outcome| outcome.name() == result)
+}
+
+/// Whether an outcome says that the action was never carried out.
+pub(super) fn is_void(result: &str) -> bool {
+    let void = [Outcome::Declined, Outcome::Expired, Outcome::Withdrawn];
+    void.iter().any(|outcome| outcome.name() == result)
+}
+
+/// Whether an outcome leaves the trouble as it was, for one reason or the other.
 pub(super) fn is_failure(result: &str) -> bool {
-    let failures = [Outcome::Ineffective, Outcome::Relapsed, Outcome::Declined, Outcome::Expired];
-    failures.iter().any(|outcome| outcome.name() == result)
+    is_ineffective(result) || is_void(result)
 }

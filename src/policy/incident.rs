@@ -7,12 +7,23 @@ use super::diagnose::{Symptoms, diagnose};
 use super::fit::Fit;
 use super::history::{History, is_failure};
 use super::hold::HoldReason;
+use super::verify::Outcome;
 use crate::base::{DeliveryId, Labels, Now, Timestamp};
 use crate::calendar::Open;
 use crate::outbox::{
     self, Action, ActionKind, Data, Event, WireTime, dedup_key, delivery_id, text_map, trace_id,
 };
 use crate::rules::Action as Asked;
+
+/// So often one action is asked for in an episode, if it is withdrawn again and again. Ours.
+const ASKED_MAX: usize = 10;
+
+/// The keys under which one action is asked for in an episode, from its first on: a request that was
+/// withdrawn is void for good, and what is asked for after it is another.
+pub fn askings(first: &str) -> impl Iterator<Item = String> {
+    let again = move |n| if n == 1 { first.to_owned() } else { format!("{first}-{n}") };
+    (1..=ASKED_MAX).map(again)
+}
 
 /// An alert that fires, as judgement sees it.
 #[derive(Clone, PartialEq, Debug)]
@@ -48,16 +59,38 @@ impl Incident {
         }
     }
 
-    /// The key under which an action of this kind is asked for in this episode, once.
+    /// The key under which an action of this kind is asked for first in this episode.
     pub fn dedup_key(&self, kind: ActionKind) -> String {
         dedup_key(&self.rule, &self.fingerprint, self.starts_at, kind.name())
     }
 
+    /// The key under which an action of this kind would be asked for now: once in an episode, and
+    /// again only if what was asked for before was withdrawn.
+    pub(super) fn next_key(&self, kind: ActionKind, history: &History) -> String {
+        let first = self.dedup_key(kind);
+        let withdrawn = |key: &String| {
+            let result = history.asked.get(key).and_then(Option::as_deref);
+            result == Some(Outcome::Withdrawn.name())
+        };
+        let next = askings(&first).find(|key| !withdrawn(key));
+        next.unwrap_or(first)
+    }
+
+    /// What was asked for last of this kind in this episode, and how it ended if that is known.
+    pub(super) fn last_asked<'a>(
+        &self,
+        kind: ActionKind,
+        history: &'a History,
+    ) -> Option<Option<&'a str>> {
+        let first = self.dedup_key(kind);
+        let known = askings(&first).map_while(|key| history.asked.get(&key));
+        known.last().map(Option::as_deref)
+    }
+
     /// Whether something was asked for in this episode that has not failed.
     pub fn is_settled(&self, history: &History) -> bool {
-        let fine = |result: &Option<String>| !result.as_deref().is_some_and(is_failure);
-        let asked = |kind| history.asked.get(&self.dedup_key(kind)).is_some_and(fine);
-        ActionKind::ALL.into_iter().any(asked)
+        let fine = |result: Option<&str>| !result.is_some_and(is_failure);
+        ActionKind::ALL.into_iter().any(|kind| self.last_asked(kind, history).is_some_and(fine))
     }
 
     pub(super) fn label(&self, name: &str) -> &str {

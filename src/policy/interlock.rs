@@ -5,7 +5,7 @@
 //! One incident is told, and actions on tenants are frozen until it is over. Durable, so that a
 //! restart of the sidecar neither ends it nor starts it twice.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -38,13 +38,20 @@ impl Default for InterlockConfig {
 /// What is seen of the host in one round.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct HostSigns {
-    /// Tenants with a firing alert that asks for an action, each with the time the first began to
-    /// fire.
-    pub suffering: BTreeMap<String, Timestamp>,
+    /// Every firing alert that asks for an action: its tenant, and when it began to fire. An old one
+    /// must not hide that its tenant falls ill now.
+    pub suffering: BTreeSet<(String, Timestamp)>,
     /// Tenants on the host.
     pub tenants_total: usize,
     /// More than half of the inputs fail.
     pub inputs_bad: bool,
+}
+
+impl HostSigns {
+    /// Tenants that suffer, since when ever.
+    pub fn tenants(&self) -> BTreeSet<&str> {
+        self.suffering.iter().map(|(tenant, _)| tenant.as_str()).collect()
+    }
 }
 
 /// Why the host is taken to be ill.
@@ -117,7 +124,7 @@ impl Interlock {
     ) -> Option<(HostEdge, Change)> {
         let cause = cause(signs, config);
         if let Some(incident) = &mut self.incident {
-            if cause.is_some() || many(signs.suffering.len(), signs, config) {
+            if cause.is_some() || many(signs.tenants().len(), signs, config) {
                 incident.calm_since = None;
                 return None;
             }
@@ -131,7 +138,7 @@ impl Interlock {
         let incident = HostIncident {
             started_at: now.wall,
             cause: cause?,
-            tenants: signs.suffering.keys().cloned().collect(),
+            tenants: signs.tenants().into_iter().map(str::to_owned).collect(),
             tenants_total: signs.tenants_total,
             calm_since: None,
         };
@@ -141,12 +148,13 @@ impl Interlock {
     }
 }
 
-/// Whether the host falls ill now: enough tenants began to suffer within the time of each other.
+/// Whether the host falls ill now: enough tenants fell ill within the time of each other.
 fn cause(signs: &HostSigns, config: &InterlockConfig) -> Option<HostCause> {
-    let mut began: Vec<Timestamp> = signs.suffering.values().copied().collect();
-    began.sort_unstable();
+    let began: BTreeSet<Timestamp> = signs.suffering.iter().map(|(_, at)| *at).collect();
     let together = |from: &Timestamp| {
-        began.iter().filter(|at| *at >= from && at.since(*from) <= config.within).count()
+        let within = |at: &Timestamp| at >= from && at.since(*from) <= config.within;
+        let all = signs.suffering.iter().filter(|(_, at)| within(at));
+        all.map(|(tenant, _)| tenant).collect::<BTreeSet<_>>().len()
     };
     let most = began.iter().map(together).max().unwrap_or(0);
     if many(most, signs, config) {
@@ -196,6 +204,18 @@ mod tests {
         check(true, &signs(&[0, 0, 0, 0], 10));
         check(false, &signs(&[], 0));
         check(true, &HostSigns { inputs_bad: true, ..signs(&[], 5) });
+    }
+
+    #[test]
+    fn an_old_alert_hides_no_new_one_and_a_tenant_counts_once() {
+        let signs = |pairs: &[(&str, u64)]| {
+            let suffering = pairs.iter().map(|(tenant, s)| ((*tenant).to_owned(), at(*s).wall));
+            HostSigns { suffering: suffering.collect(), tenants_total: 5, inputs_bad: false }
+        };
+        let old = [("a", 0), ("b", 70), ("c", 140)];
+        check(false, &signs(&old));
+        check(true, &signs(&[&old[..], &[("a", 900), ("b", 910), ("c", 920)]].concat()));
+        check(false, &signs(&[&old[..], &[("a", 900), ("a", 910), ("b", 920)]].concat()));
     }
 
     #[test]

@@ -11,11 +11,12 @@ use serde_json::Value;
 use super::config::PolicyConfig;
 use super::diagnose::{Cause, diagnose};
 use super::fit::{Direction, Fit};
-use super::history::is_failure;
+use super::history::{is_failure, is_void};
 use super::hold::HoldReason;
 use super::incident::{Case, Incident};
 use super::plan::Plan;
 use super::tenant::{SHARED_ROLE, Tenancy};
+use super::verify::Outcome;
 use crate::outbox::ActionKind;
 use crate::rules::Action as Asked;
 
@@ -24,6 +25,8 @@ const RESTARTABLE: [&str; 2] = ["app", "worker"];
 /// A need must stay below this share of the next plan's limit, or the nudge would not help.
 const FIT_RATIO: f64 = 0.9;
 
+/// Kills in ten minutes from which the kernel is in a loop. Ours.
+const KILLED_AGAIN: f64 = 2.0;
 /// A comparison of plans counts from this confidence on: two and a half hours. Ours.
 const FIT_CONFIDENCE: f64 = 0.1;
 
@@ -61,7 +64,6 @@ pub(super) fn choose(case: &Case<'_>, config: &PolicyConfig) -> Chosen {
 
 /// Restart, unless that rung is spent.
 fn climb(case: &Case<'_>, config: &PolicyConfig, cause: Cause) -> Chosen {
-    let (history, limits) = (case.history, &config.limits);
     if config.tenancy == Tenancy::Shared || case.incident.label("role") == SHARED_ROLE {
         return match case.incident.asks {
             Asked::Decide => {
@@ -74,29 +76,52 @@ fn climb(case: &Case<'_>, config: &PolicyConfig, cause: Cause) -> Chosen {
     if !RESTARTABLE.contains(&case.incident.label("role")) {
         return Err(HoldReason::RoleForbids);
     }
-    if case.incident.asks == Asked::Decide {
-        let asked = history.asked.get(&case.incident.dedup_key(ActionKind::Restart));
-        if let Some(Some(result)) = asked
-            && is_failure(result)
-        {
-            return next_rung(
-                case,
-                config,
-                cause,
-                &format!("the restart of this episode: {result}"),
-            );
-        }
-        if history.restarts_without_effect >= limits.restarts_without_effect {
-            return next_rung(case, config, cause, "restarts did not help");
-        }
-        if history.tenant_restarts_day >= limits.restarts_per_tenant_day {
-            return next_rung(case, config, cause, "the tenant's restarts of today are used up");
-        }
+    if let Some((why, rung)) = spent(case, config) {
+        return match (case.incident.asks, rung) {
+            (Asked::Decide, Rung::Next) => next_rung(case, config, cause, &why),
+            _ => Ok(human(case, cause, &why)),
+        };
     }
     let incident = case.incident;
     let params = [("service", incident.label("service")), ("name", incident.label("name"))];
     let params = texts(params.into_iter().filter(|(_, text)| !text.is_empty()));
     Ok(Choice { kind: ActionKind::Restart, params })
+}
+
+/// Where a spent rung passes on to.
+enum Rung {
+    Next,
+    /// Nobody carried the restart out, which no bigger plan makes up for.
+    Human,
+}
+
+/// Why a restart is not to be asked for once more, if so, and who is next.
+fn spent(case: &Case<'_>, config: &PolicyConfig) -> Option<(String, Rung)> {
+    let Case { incident, evidence, history, .. } = *case;
+    let limits = &config.limits;
+    let asked = incident.last_asked(ActionKind::Restart, history).flatten();
+    let asked = asked.filter(|result| *result != Outcome::Withdrawn.name());
+    if let Some(result) = asked.filter(|result| is_failure(result)) {
+        let rung = if is_void(result) { Rung::Human } else { Rung::Next };
+        return Some((format!("the restart of this episode: {result}"), rung));
+    }
+    let next = |why: &str| Some((why.to_owned(), Rung::Next));
+    if history.restarts_without_effect >= limits.restarts_without_effect {
+        return next("restarts did not help");
+    }
+    // A rule that asks for restarts alone has them again tomorrow.
+    let decides = incident.asks == Asked::Decide;
+    if decides && history.tenant_restarts_day >= limits.restarts_per_tenant_day {
+        return next("the tenant's restarts of today are used up");
+    }
+    let young = evidence.container_age.is_some_and(|age| age < limits.start_grace);
+    let killed = evidence.symptoms.oom_events.is_some_and(|kills| kills >= KILLED_AGAIN);
+    if young && killed {
+        return next(
+            "the kernel kills it again before its start is over: it was restarted already",
+        );
+    }
+    None
 }
 
 /// Nudge if that is due and fair, else a human. A leak is not cured by a bigger plan.
@@ -118,10 +143,17 @@ fn next_rung(case: &Case<'_>, config: &PolicyConfig, cause: Cause, why: &str) ->
             return nudge(case, config);
         }
     }
-    let mut params = texts([("escalation", "human"), ("why", why), ("cause", cause.name())]);
+    Ok(human(case, cause, why))
+}
+
+/// A person is told.
+fn human(case: &Case<'_>, cause: Cause, why: &str) -> Choice {
     let service = case.incident.label("service");
-    params.insert("service".to_owned(), Value::from(service));
-    Ok(Choice { kind: ActionKind::Advise, params })
+    let params = [("escalation", "human"), ("why", why), ("cause", cause.name())];
+    Choice {
+        kind: ActionKind::Advise,
+        params: texts(params.into_iter().chain([("service", service)])),
+    }
 }
 
 /// A nudge as far as the cause allows one.

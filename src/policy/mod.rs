@@ -33,20 +33,20 @@ mod verify;
 
 pub use calendar::{Calendar, CalendarEntry, Scope, WindowKind};
 pub use config::{Limits, Mode, PolicyConfig};
-pub use decide::{Decision, decide};
+pub use decide::{Decision, decide, still_stands};
 pub use diagnose::{Cause, Symptoms, diagnose};
 pub use directory::{Directory, disputed};
-pub use episodes::Episodes;
+pub use episodes::{Episodes, Need};
 pub use fit::{Direction, Fit, fit};
 pub use gates::{
     Gate, GateKey, Gates, Miss, PLACEHOLDERS, Page, Place, Probe, Reading, Turn,
     unknown_placeholder,
 };
-pub use guard::{Asked, Guards, Taken};
+pub use guard::{Asked, DONE, Guards, Taken};
 pub use histogram::Histogram;
 pub use history::History;
 pub use hold::HoldReason;
-pub use incident::{Case, Circumstances, Evidence, Incident, Proposal};
+pub use incident::{Case, Circumstances, Evidence, Incident, Proposal, askings};
 pub use interlock::{HostCause, HostEdge, HostIncident, HostSigns, Interlock, InterlockConfig};
 pub use m2::{FIXED_COUNT_MAX, M2Setting, Vhost, WINDOW_MAX};
 pub use memory::Memory;

@@ -74,6 +74,9 @@ pub struct Request {
     pub trace_id: String,
     /// When the container had started that was to be restarted.
     pub started_before: Option<Timestamp>,
+    /// What it had used of the CPU until then, seconds; `None` in rows that are older than this field.
+    #[serde(default)]
+    pub cpu_seconds_before: Option<f64>,
     /// When it was decided.
     pub asked_at: Timestamp,
     /// Nobody may carry it out after this.
@@ -91,6 +94,9 @@ struct Watch {
     /// What the gates said last.
     #[serde(skip)]
     gates: Vec<GateResult>,
+    /// It was seen to be started anew: a counter that fell rises again.
+    #[serde(skip)]
+    restarted: bool,
 }
 
 /// A request that is being carried out or was: a change that gates may not outlive.
@@ -127,8 +133,13 @@ pub struct GateSeen {
 /// What is seen of the container in a round.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Seen {
-    /// When the container started that runs now.
+    /// When the container started that runs now, by what measures it. cAdvisor before v0.57 tells for
+    /// ever when it was made.
     pub started_at: Option<Timestamp>,
+    /// The same, by Docker.
+    pub docker_started_at: Option<Timestamp>,
+    /// What it has used of the CPU since it was started, seconds.
+    pub cpu_seconds: Option<f64>,
     /// Working set per limit, from fresh samples only.
     pub ratio: Option<f64>,
     /// A health, login or API gate of the tenant fails that others probe.
@@ -137,6 +148,18 @@ pub struct Seen {
     pub gates: Vec<GateSeen>,
     /// An alert on the same service that asks for an action fires.
     pub alert_firing: bool,
+}
+
+impl Seen {
+    /// Whether the container was started anew since the request: its start is later, or its CPU time,
+    /// which only rises while it runs, has fallen.
+    pub fn is_anew(&self, request: &Request) -> bool {
+        let times = request.started_before.zip(self.started_at);
+        let used = request.cpu_seconds_before.zip(self.cpu_seconds);
+        times.is_some_and(|(before, now)| now > before)
+            || self.docker_started_at.is_some_and(|at| at > request.asked_at)
+            || used.is_some_and(|(before, now)| now < before)
+    }
 }
 
 /// How an action ended.
@@ -152,6 +175,8 @@ pub enum Outcome {
     Declined,
     /// It ran out before anybody took it.
     Expired,
+    /// It was taken back before anybody took it.
+    Withdrawn,
 }
 
 impl Outcome {
@@ -163,6 +188,7 @@ impl Outcome {
             Outcome::Relapsed => "relapsed",
             Outcome::Declined => "declined",
             Outcome::Expired => "expired",
+            Outcome::Withdrawn => "withdrawn",
         }
     }
 }
@@ -206,7 +232,7 @@ impl Verifier {
 
     /// Starts to watch; the row belongs to the batch of the request.
     pub fn begin(&mut self, request: Request) -> Change {
-        let watch = Watch { request, state: State::Asked, gates: Vec::new() };
+        let watch = Watch { request, state: State::Asked, gates: Vec::new(), restarted: false };
         let change = put(&watch);
         self.watches.insert(watch.key().to_owned(), watch);
         change
@@ -305,7 +331,8 @@ impl Verifier {
         config: &VerifyConfig,
     ) -> (Option<Verdict>, Option<Change>) {
         let Some(watch) = self.watches.get_mut(dedup_key) else { return (None, None) };
-        let good = good(&watch.request, seen);
+        watch.restarted |= seen.is_anew(&watch.request);
+        let good = good(watch, seen);
         watch.gates = watch.gates_of(seen);
         match &mut watch.state {
             // Its request expires in the outbox, which says so; this is for one that was lost.
@@ -383,12 +410,10 @@ impl Verifier {
 }
 
 /// Whether the condition holds, or what is missing.
-fn good(request: &Request, seen: &Seen) -> Result<(), String> {
-    let restarted = match (request.started_before, seen.started_at) {
-        (Some(before), Some(now)) => now > before,
-        // Without start times the fall of the memory is the only sign.
-        _ => true,
-    };
+fn good(watch: &Watch, seen: &Seen) -> Result<(), String> {
+    // Without start times the fall of the memory is the only sign.
+    let is_told = watch.request.started_before.is_some() && seen.started_at.is_some();
+    let restarted = !is_told || watch.restarted;
     let checks = [
         (restarted, "the container was not restarted"),
         (!seen.alert_firing, "an alert on the service still fires"),

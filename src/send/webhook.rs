@@ -156,10 +156,14 @@ impl Webhook {
         }
         match request.send().await {
             Ok(response) => outcome(response, at, &self.origin()).await,
-            Err(error) => Outcome::RetryLater {
-                after: None,
-                why: format!("{}: {}", self.origin(), causes(error)),
-            },
+            Err(error) => {
+                let is_unsent = error.is_connect() || error.is_builder();
+                let why = format!("{}: {}", self.origin(), causes(error));
+                match is_unsent {
+                    true => Outcome::RetryLater { after: None, why },
+                    false => Outcome::Unanswered { why },
+                }
+            }
         }
     }
 

@@ -221,7 +221,14 @@ fn of_outbox(fact: &outbox::Fact) {
             "the Control Plane refuses us: webhooks wait"
         ),
         outbox::Fact::Resumed => warn!("the Control Plane takes webhooks again"),
-        outbox::Fact::Expired { request, replacement } => {
+        outbox::Fact::Expired { request, withdrawn: Some(why), replacement, .. } => {
+            let Delivery { id, event_type, key, .. } = &**request;
+            warn!(
+                %id, %event_type, tenant = key, %replacement, why,
+                "a request for an action was withdrawn before it was taken"
+            );
+        }
+        outbox::Fact::Expired { request, replacement, .. } => {
             let Delivery { id, event_type, key, .. } = &**request;
             warn!(
                 %id, %event_type, tenant = key, %replacement,

@@ -129,7 +129,6 @@ impl Host {
             Happening::Restart(_) => state.restart(at, wall),
             Happening::Recreate(_) => {
                 state.incarnation += 1;
-                (state.cpu_seconds, state.periods, state.throttled) = (0.0, 0.0, 0.0);
                 state.restart(at, wall);
             }
             Happening::Oom { child, .. } => {
@@ -229,7 +228,7 @@ impl Surroundings for Host {
             self.execute(now, event);
         }
         if lost {
-            return later("the answer was lost");
+            return Outcome::Unanswered { why: "the answer was lost".to_owned() };
         }
         let decision = event.data.action.is_some().then(|| decision.to_owned());
         Outcome::Accepted(Answer { decision, ..Answer::default() })
@@ -237,7 +236,10 @@ impl Surroundings for Host {
 }
 
 impl State {
+    /// The kernel counts anew in a cgroup that is made anew.
     fn restart(&mut self, after: Duration, wall: Timestamp) {
+        (self.cpu_seconds, self.periods) = (0.0, 0.0);
+        (self.throttled, self.waiting) = (0.0, 0.0);
         self.started = wall;
         self.restarted = Some(after);
     }

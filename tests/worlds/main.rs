@@ -3,7 +3,8 @@
 //! which must turn its checker red.
 //!
 //! `cargo test` looks at a few short worlds; `.ci/run worlds` at a thousand of 48 hours. A failure
-//! names the one command that shows it again: `SEED=7 HOURS=48 cargo test --test worlds`.
+//! names the one command that shows it again: `SEED=7 HOURS=48 cargo test --test worlds`. `FAULT=NoCoolDown
+//! SEEDS=400 cargo test --test worlds planted` looks for one planted fault alone.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
@@ -141,7 +142,7 @@ fn plant(
     (mutation, hint, must, may): &(Mutation, u64, &[Check], &[Check]),
 ) -> Result<Vec<u64>, String> {
     let (mut red, mut shown) = (BTreeSet::new(), Vec::new());
-    for seed in std::iter::once(*hint).chain(0..MUTANT_SEEDS) {
+    for seed in std::iter::once(*hint).chain(0..asked("SEEDS").unwrap_or(MUTANT_SEEDS)) {
         let report = run::run(Plan::draw(seed, MUTANT_HOURS), seed, Some(*mutation), None);
         let new: BTreeSet<Check> = report.red.0.keys().copied().collect();
         if let Some(other) = new.iter().find(|check| !must.contains(check) && !may.contains(check))
@@ -163,8 +164,12 @@ fn plant(
 fn each_planted_fault_turns_its_checker_red_and_no_other() {
     let next = AtomicU64::new(0);
     let found = Mutex::new(Vec::new());
+    let only = asked_text("FAULT");
     let work = || {
         while let Some(fault) = Mutation::ALL.get(next.fetch_add(1, Ordering::Relaxed) as usize) {
+            if only.as_ref().is_some_and(|only| *only != format!("{:?}", fault.0)) {
+                continue;
+            }
             let result = plant(fault);
             found.lock().expect("no thread panics with it").push((fault.0, result));
         }

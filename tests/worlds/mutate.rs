@@ -28,6 +28,8 @@ pub enum Mutation {
     EarlyReceipts,
     /// Requests leave half an hour after they were handed over.
     LateRequests,
+    /// They linger for ten minutes on their way, while the guards they passed close.
+    LingeringRequests,
     /// Restarts per tenant and day are not counted.
     NoTenantBudget,
     /// Restarts per host and hour are not counted.
@@ -69,7 +71,7 @@ pub enum Mutation {
 impl Mutation {
     /// Each with a world in which it showed itself, the checkers that must turn red, and those that
     /// may besides.
-    pub const ALL: [(Mutation, u64, &[Check], &[Check]); 27] = {
+    pub const ALL: [(Mutation, u64, &[Check], &[Check]); 28] = {
         use Check::*;
         use Mutation::*;
         [
@@ -77,10 +79,31 @@ impl Mutation {
             (NewIds, 0, &[SecondId], &[]),
             (Overtaken, 0, &[Order], &[EdgeLost]),
             (EarlyReceipts, 0, &[BeforeCommit], &[EdgeLost, SecondId]),
-            (LateRequests, 0, &[Expired], &[Order]),
+            (
+                LateRequests,
+                0,
+                &[Expired],
+                &[Order, KillSwitch, Interlock, Stale, Maintenance, QuietHours, Busy],
+            ),
+            (
+                LingeringRequests,
+                0,
+                &[Interlock, Busy],
+                &[
+                    KillSwitch,
+                    Stale,
+                    Maintenance,
+                    QuietHours,
+                    Order,
+                    Expired,
+                    OneAtATime,
+                    Concluded,
+                    LeakerEscalated,
+                ],
+            ),
             (NoTenantBudget, 0, &[TenantBudget], &[LeakerEscalated]),
             (NoHostBudget, 1, &[HostBudget], &[]),
-            (NoCoolDown, 30, &[CoolDown], &[]),
+            (NoCoolDown, 77, &[CoolDown], &[]),
             (ManyAtOnce, 2, &[OneAtATime], &[]),
             (NoInterlock, 1, &[Interlock], &[]),
             (
@@ -211,6 +234,7 @@ impl Mutant {
         let is_edge = !attempt.event_type.is_request();
         match self.mutation {
             Some(Mutation::LateRequests) if !is_edge => Fate::Waits(Duration::from_secs(1800)),
+            Some(Mutation::LingeringRequests) if !is_edge => Fate::Waits(Duration::from_secs(600)),
             Some(Mutation::Overtaken) if attempt.event_type == EventType::AlertFiring => {
                 Fate::Waits(Duration::from_secs(3000))
             }

@@ -417,7 +417,7 @@ impl Run {
             }
         }
         self.check.sent(self.now, &attempt);
-        let retry = |why: &str| Outcome::RetryLater { after: None, why: why.to_owned() };
+        let timed_out = || Outcome::Unanswered { why: "timed out".to_owned() };
         let is_bad = self.plan.sink.at(self.now.monotonic);
         let is_slow = self.plan.slow.at(self.now.monotonic);
         let quick = if is_slow { self.rng.seconds(2, 14) } else { self.rng.millis(2, 200) };
@@ -429,10 +429,10 @@ impl Run {
             }
             // It arrives, and the sender never knows.
             (false, _) | (true, 0..20) => {
-                self.reply(SEND_TIMEOUT, &attempt, retry("timed out"));
+                self.reply(SEND_TIMEOUT, &attempt, timed_out());
                 self.later(quick, Coming::Delivery(attempt));
             }
-            (true, 20..60) => self.reply(SEND_TIMEOUT, &attempt, retry("timed out")),
+            (true, 20..60) => self.reply(SEND_TIMEOUT, &attempt, timed_out()),
             (true, 60..80) => {
                 let after = Some(self.rng.seconds(1, 60));
                 let outcome = Outcome::RetryLater { after, why: "429".to_owned() };

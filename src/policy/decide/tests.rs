@@ -424,8 +424,9 @@ fn a_spent_rung_passes_on_and_a_human_hears_at_last() {
     for (result, want) in [
         ("ineffective", "nudge"),
         ("relapsed", "nudge"),
-        ("declined", "nudge"),
-        ("expired", "nudge"),
+        ("declined", "advise"),
+        ("expired", "advise"),
+        ("withdrawn", "restart"),
         ("effective", "already_asked"),
     ] {
         check(decide, want, |case| {
@@ -449,6 +450,95 @@ fn a_spent_rung_passes_on_and_a_human_hears_at_last() {
     human(|case| case.circumstances.opted_in = Some(BTreeSet::from([ActionKind::Restart])));
     human(|case| case.history.since = BTreeMap::from([(ActionKind::Nudge, MINUTE)]));
     check(Asked::Restart, "tenant_budget", spent);
+    check(Asked::Restart, "advise", useless);
+    for result in ["ineffective", "relapsed", "declined", "expired"] {
+        check(Asked::Restart, "advise", |case| {
+            let key = case.incident.dedup_key(ActionKind::Restart);
+            case.history.asked.insert(key, Some(result.to_owned()));
+        });
+    }
+}
+
+#[test]
+fn a_loop_of_kills_faster_than_the_start_grace_is_passed_on() {
+    let looping = |kills, age| {
+        move |case: &mut Case| {
+            case.evidence.symptoms.oom_events = Some(kills);
+            case.evidence.container_age = Some(Duration::from_secs(age));
+        }
+    };
+    check(Asked::Decide, "start_grace", looping(1.9, 240));
+    check(Asked::Decide, "nudge", looping(2.0, 299));
+    check(Asked::Decide, "restart", looping(2.0, 300));
+    check(Asked::Restart, "advise", looping(2.0, 240));
+    check(Asked::Decide, "advise", |case| {
+        looping(2.0, 240)(case);
+        case.evidence.figures.episodes_7d = Some(1);
+    });
+}
+
+#[test]
+fn what_was_withdrawn_is_asked_for_anew_under_another_key_and_not_for_ever() {
+    let mut case = case(Asked::Decide);
+    let mut keys = BTreeSet::new();
+    while let Decision::Act(proposal) = case.decide() {
+        assert_eq!(proposal.action.kind, ActionKind::Restart);
+        let key = proposal.action.dedup_key;
+        case.history.asked.insert(key.clone(), None);
+        assert!(case.incident.is_settled(&case.history), "it waits");
+        case.history.asked.insert(key.clone(), Some("withdrawn".to_owned()));
+        assert!(!case.incident.is_settled(&case.history));
+        assert!(keys.insert(key), "no key twice");
+    }
+    assert_eq!(keys.len(), 10);
+    let Decision::Hold { reason, .. } = case.decide() else { panic!("it holds") };
+    assert_eq!(reason, HoldReason::AlreadyAsked);
+}
+
+/// What stands against a request that waits, after one change.
+#[test]
+fn guards_hold_until_a_request_has_left() {
+    let stands = |asks, change: fn(&mut Case)| {
+        let mut case = case(asks);
+        let Decision::Act(Proposal { action, .. }) = case.decide() else { panic!("it acts") };
+        case.history.asked.insert(action.dedup_key.clone(), None);
+        case.history.since = BTreeMap::from([(action.kind, Duration::ZERO)]);
+        (case.history.tenant_restarts_day, case.history.host_restarts_hour) = (3, 6);
+        case.history.restarts_open = 1;
+        change(&mut case);
+        let Case { incident, evidence, history, circumstances, config } = &case;
+        let given = Given { incident, evidence, history, circumstances };
+        still_stands(&action, &given, config).map(HoldReason::name)
+    };
+    assert_eq!(stands(Asked::Restart, |_| {}), None, "it is not in its own way");
+    assert_eq!(stands(Asked::Nudge, |_| {}), None);
+    let changes: [(fn(&mut Case), &str); 9] = [
+        (|case| case.circumstances.kill_switch = true, "kill_switch"),
+        (|case| case.circumstances.host_incident = true, "host_incident"),
+        (|case| case.circumstances.maintenance = window(), "maintenance"),
+        (|case| case.circumstances.inactive = Some("gone".to_owned()), "tenant_not_active"),
+        (|case| case.incident.unknown = true, "alert_unknown"),
+        (|case| case.evidence.has_ended = true, "stale_evidence"),
+        (|case| case.evidence.sample_age = 3 * MINUTE, "stale_evidence"),
+        (|case| case.evidence.change_age = Some(MINUTE), "recent_change"),
+        (|case| case.config.mode = Mode::Notify, "observe"),
+    ];
+    for (change, want) in changes {
+        assert_eq!(stands(Asked::Restart, change), Some(want));
+        assert_eq!(stands(Asked::Nudge, change), Some(want));
+    }
+    let quiet: fn(&mut Case) = |case| case.circumstances.quiet_hours = window();
+    assert_eq!(
+        (stands(Asked::Restart, quiet), stands(Asked::Nudge, quiet)),
+        (None, Some("quiet_hours"))
+    );
+    let busy: fn(&mut Case) = |case| case.circumstances.busy = true;
+    assert_eq!((stands(Asked::Restart, busy), stands(Asked::Nudge, busy)), (Some("busy"), None));
+    let gates: fn(&mut Case) = |case| case.evidence.gates_failing = true;
+    assert_eq!(
+        (stands(Asked::Restart, gates), stands(Asked::Nudge, gates)),
+        (Some("gates_failing"), None)
+    );
 }
 
 #[test]

@@ -144,3 +144,52 @@ fn restarts_without_effect_are_counted_back_from_the_last() {
     assert!(guards.finish("k3000", "ineffective").is_some());
     assert_eq!(count(&guards), 2);
 }
+
+#[test]
+fn the_end_of_an_alert_changes_no_outcome_and_a_relapse_does() {
+    for (before, word, want) in [
+        ("ineffective", "resolved", "ineffective"),
+        ("expired", "resolved", "expired"),
+        ("declined", "done", "declined"),
+        ("effective", "relapsed", "relapsed"),
+        ("withdrawn", "done", "done"),
+        ("resolved", "resolved", "resolved"),
+    ] {
+        let mut guards = Guards::default();
+        let _ = restarts(&mut guards, &[0]);
+        assert!(guards.finish("k0", before).is_some());
+        assert_eq!(guards.finish("k0", word).is_some(), before != want, "{before}, {word}");
+        let asked = guards.own_history("acme/app", at(1)).asked;
+        assert_eq!(asked["k0"].as_deref(), Some(want));
+    }
+}
+
+#[test]
+fn what_nobody_carried_out_is_no_restart() {
+    for void in ["expired", "withdrawn", "declined"] {
+        let mut guards = Guards::default();
+        let _ = restarts(&mut guards, &[0, 1000, 2000]);
+        assert!(guards.finish("k0", "ineffective").is_some());
+        assert!(guards.finish("k1000", "ineffective").is_some());
+        assert!(guards.finish("k2000", void).is_some());
+        let found = history(&guards, "acme/app", at(2060));
+        assert_eq!((found.tenant_restarts_day, found.host_restarts_hour), (2, 2), "{void}");
+        assert_eq!(found.since[&ActionKind::Restart], Duration::from_secs(1060), "{void}");
+        assert_eq!((found.restarts_without_effect, found.restarts_open), (2, 0), "{void}");
+        let id = proposal("acme/app", ActionKind::Restart, "k2000").delivery_id(at(2000));
+        let row = guards.maybe_done(&id.0).expect("it is remembered");
+        assert!(guards.maybe_done(&id.0).is_none(), "that is no news");
+        let (recovered, _) = Guards::recover([row], at(2060));
+        for guards in [&guards, &recovered] {
+            let found = history(guards, "acme/app", at(2060));
+            assert_eq!(found.tenant_restarts_day, 3, "{void}, and it may have been done");
+        }
+    }
+    let (mut guards, limits) = (Guards::default(), Limits::default());
+    for (key, result, heard) in [("w", "withdrawn", false), ("d", "declined", true)] {
+        let nudge = proposal("acme/app", ActionKind::Nudge, key);
+        let _ = guards.record(&nudge, Some(ActionMode::Request), at(0), &limits);
+        assert!(guards.finish(key, result).is_some());
+        assert_eq!(history(&guards, "acme/app", at(1)).tenant_nudged.is_some(), heard, "{result}");
+    }
+}

@@ -17,6 +17,7 @@ fn watching() -> Verifier {
         delivery_id: "evt_1".to_owned(),
         subject: "acme/app".to_owned(),
         started_before: Some(Timestamp(0)),
+        cpu_seconds_before: Some(500.0),
         asked_at: at(0).wall,
         expires_at: at(15 * MINUTE).wall,
         ..Request::default()
@@ -33,6 +34,8 @@ fn accepted() -> Verifier {
 
 const GOOD: Seen = Seen {
     started_at: Some(Timestamp(START)),
+    docker_started_at: None,
+    cpu_seconds: None,
     ratio: Some(0.3),
     gates_failing: false,
     gates: Vec::new(),
@@ -98,6 +101,25 @@ fn it_did_not_if_anything_is_missing_at_the_deadline() {
     check(accepted(), &[(590, &GOOD), (600, &GOOD), (650, &GOOD)], &["650:effective"]);
     let unknown_start = Seen { started_at: None, ..GOOD };
     check(accepted(), &[(60, &unknown_start), (120, &unknown_start)], &["120:effective"]);
+}
+
+/// cAdvisor before v0.57 shows for ever when a container was made.
+#[test]
+fn a_restart_is_seen_though_the_start_time_stands_still() {
+    let still = Seen { started_at: Some(Timestamp(0)), ..GOOD };
+    let used = |seconds| Seen { cpu_seconds: Some(seconds), ..still.clone() };
+    let docker = |second| Seen { docker_started_at: Some(at(second).wall), ..still.clone() };
+    let effective: &[&str] = &["90:effective"];
+    for (first, then, want) in [
+        (used(1.0), used(2.0), effective),
+        (used(1.0), used(600.0), effective),
+        (docker(10), docker(10), effective),
+        (used(501.0), used(502.0), &[]),
+        (docker(0), docker(0), &[]),
+        (still.clone(), still.clone(), &[]),
+    ] {
+        check(accepted(), &[(30, &first), (90, &then)], want);
+    }
 }
 
 #[test]

@@ -77,6 +77,7 @@ fn word(outcome: &Outcome) -> &'static str {
     match outcome {
         Outcome::Accepted(_) => "accepted",
         Outcome::RetryLater { .. } => "later",
+        Outcome::Unanswered { .. } => "unanswered",
         Outcome::Refused { .. } => "refused",
         Outcome::Misconfigured { .. } => "misconfigured",
     }
@@ -86,6 +87,7 @@ fn why(outcome: Outcome) -> String {
     match outcome {
         Outcome::Accepted(answer) => panic!("accepted: {answer:?}"),
         Outcome::RetryLater { why, .. }
+        | Outcome::Unanswered { why }
         | Outcome::Refused { why }
         | Outcome::Misconfigured { why } => why,
     }
@@ -166,7 +168,7 @@ async fn answers_are_read_if_they_can_be() {
         let outcome = outcome_of(rubbish).await;
         assert_eq!(outcome, Outcome::Accepted(Answer::default()), "{:.80}", rubbish);
     }
-    assert_eq!(word(&outcome_of("220 smtp ready\r\n").await), "later");
+    assert_eq!(word(&outcome_of("220 smtp ready\r\n").await), "unanswered");
     let refusal = "HTTP/1.1 422 X\r\nconnection: close\r\n\r\ntenant\nunknown";
     assert!(why(outcome_of(refusal).await).ends_with(": tenant unknown"));
 }
@@ -177,7 +179,7 @@ async fn silence_ends_with_the_timeout() {
     let address = listener.local_addr().expect("bound");
     let mut fixture = fixture(&format!("http://{address}/"));
     fixture.config.timeout = Duration::from_millis(200);
-    assert_eq!(word(&send(&fixture.config).await), "later", "it accepts and is silent");
+    assert_eq!(word(&send(&fixture.config).await), "unanswered", "it accepts and is silent");
     let slow = "HTTP/1.1 200 X\r\ncontent-length: 99\r\n\r\n{";
     tokio::spawn(async move {
         let mut open = Vec::new();
@@ -302,7 +304,7 @@ async fn mutual_tls_with_an_own_authority() {
     assert_eq!(word(&stranger), "later", "not an authority that signed the server's certificate");
     fixture.config.ca_file = Some(PathBuf::from(format!("{TESTDATA}/ca.pem")));
     let nameless = send(&fixture.config).await;
-    assert_eq!(word(&nameless), "later", "the server wants a client certificate");
+    assert_eq!(word(&nameless), "unanswered", "the server wants a client certificate");
     fixture.config.client_certificate_file = Some(PathBuf::from(format!("{TESTDATA}/client.pem")));
     assert_eq!(word(&send(&fixture.config).await), "accepted");
 }

@@ -84,24 +84,10 @@ impl Book {
         self.firing.values().find(is)
     }
 
-    /// Tenants that suffer, each with when the first of its alerts began to fire.
-    pub fn suffering(&self) -> BTreeMap<&str, Duration> {
-        let mut all: BTreeMap<&str, Duration> = BTreeMap::new();
-        let touching = self.firing.values().filter(|firing| firing.touches());
-        for firing in touching.filter(|firing| !firing.label("tenant").is_empty()) {
-            let first = all.entry(firing.label("tenant")).or_insert(firing.since);
-            *first = firing.since.min(*first);
-        }
-        all
-    }
-
-    /// The most tenants that fell ill in one round.
-    pub fn fell_ill_together(&self) -> usize {
-        let suffering = self.suffering();
-        let began: BTreeSet<Duration> = suffering.values().copied().collect();
-        let with = |from: &Duration| {
-            suffering.values().filter(|at| *at >= from && **at < *from + ROUND).count()
-        };
-        began.iter().map(with).max().unwrap_or(0)
+    /// How many tenants have fallen ill within the last round, whatever they suffered from before.
+    pub fn fell_ill_together(&self, now: Now) -> usize {
+        let lately = |firing: &&Firing| firing.touches() && firing.since + ROUND > now.monotonic;
+        let ill = self.firing.values().filter(lately).map(|firing| firing.label("tenant"));
+        ill.filter(|tenant| !tenant.is_empty()).collect::<BTreeSet<_>>().len()
     }
 }

@@ -20,6 +20,10 @@ const SLOPE_POINTS: u32 = 14;
 const DAY: Duration = Duration::from_secs(86_400);
 const WEEK: Duration = Duration::from_secs(7 * 86_400);
 
+/// Alerts that tell of memory, and causes that do.
+const MEMORY_ALERTS: [&str; 2] = ["WillOom", "OomKilled"];
+const MEMORY_CAUSES: [&str; 5] = ["leak", "undersized", "traffic", "memory", "page_cache"];
+
 /// What a request is judged by.
 pub struct View<'a> {
     pub plan: &'a Plan,
@@ -42,8 +46,14 @@ pub struct Request {
     pub committed: bool,
     pub accepted: bool,
     pub executed: bool,
+    /// The Control Plane has it.
+    pub arrived: bool,
     /// When it was told how it ended, and whether it failed.
     pub concluded: Option<(Duration, bool)>,
+    /// It came to nothing: declined, expired or withdrawn, and nobody saw it carried out.
+    pub void: bool,
+    /// It was taken back, and may be asked for anew.
+    pub withdrawn: bool,
     faults: Vec<(Check, String)>,
 }
 
@@ -64,8 +74,8 @@ impl Request {
 pub struct Guards {
     /// In the order of decision, without those a crash has lost.
     pub requests: Vec<Request>,
-    /// Alerts that ask for something, by service, when each began to fire.
-    episodes: BTreeMap<String, Vec<Duration>>,
+    /// When alerts began to fire that ask for something to be done, by service and by what is short.
+    firings: BTreeMap<(String, bool), Vec<Duration>>,
     host_ill: bool,
     kill: bool,
     busy: Vec<String>,
@@ -113,18 +123,25 @@ impl Guards {
             EventType::HostIncidentStarted => self.host_ill = true,
             EventType::HostIncidentEnded => self.host_ill = false,
             EventType::AlertFiring => {
-                let asks = event.data.labels.get("action").is_some_and(|word| word != "none");
+                let word = event.data.labels.get("action").map_or("none", String::as_str);
+                let asks = ["restart", "nudge", "decide"].contains(&word);
                 if let Some(service) = event.data.service.as_ref().filter(|_| asks) {
-                    self.episodes.entry(service.clone()).or_default().push(now.monotonic);
+                    let alert = event.data.alert.as_deref().unwrap_or_default();
+                    let key = (service.clone(), MEMORY_ALERTS.contains(&alert));
+                    self.firings.entry(key).or_default().push(now.monotonic);
                 }
             }
             _ => {}
         }
     }
 
-    /// A request that leaves must not have expired, by its own word.
-    pub fn sent(&mut self, now: Now, attempt: &Attempt, plan: &Plan, red: &mut Red) {
-        let expiry = plan.limits.expiry;
+    /// What leaves must not have expired, by its own word; and what stands against touching somebody
+    /// stands against it until then.
+    pub fn sent(&mut self, now: Now, attempt: &Attempt, view: &View<'_>, red: &mut Red) {
+        for (check, why) in self.faults_on_leaving(now, attempt, view) {
+            red.add(check, || format!("{:?}: {} leaves, {why}", now.monotonic, attempt.id));
+        }
+        let expiry = view.plan.limits.expiry;
         self.request(&attempt.id.0, |request| {
             let late = now.monotonic > request.decided + expiry && now.wall > request.expires_at;
             if late {
@@ -136,6 +153,40 @@ impl Guards {
                 });
             }
         });
+    }
+
+    fn faults_on_leaving(
+        &self,
+        now: Now,
+        attempt: &Attempt,
+        view: &View<'_>,
+    ) -> Vec<(Check, String)> {
+        let mut faults = Vec::new();
+        let touches = |r: &&Request| matches!(r.kind, ActionKind::Restart | ActionKind::Nudge);
+        let found = self.requests.iter().rev().find(|r| r.id == attempt.id);
+        let Some(request) = found.filter(touches) else { return faults };
+        if self.kill {
+            faults.push((Check::KillSwitch, "the kill switch is set".to_owned()));
+        }
+        self.of_the_tenant(now, request, view, &mut faults);
+        let spec = view.plan.specs.iter().position(|spec| spec.service() == request.service);
+        match spec.map(|number| view.truth.sights.get(number)) {
+            Some(Some(sight)) => faults.extend(stale(now, sight, view)),
+            Some(None) => {
+                faults.push((Check::Stale, "nobody has looked since the start".to_owned()))
+            }
+            None => {}
+        }
+        faults.extend(match request.kind {
+            ActionKind::Restart => self.is_busy(request),
+            _ => is_night(now, request, view),
+        });
+        faults
+    }
+
+    fn is_busy(&self, request: &Request) -> Option<(Check, String)> {
+        let busy = self.busy.contains(&request.service);
+        busy.then(|| (Check::Busy, "a backup is under way".to_owned()))
     }
 
     /// Judges a request, if the event is one.
@@ -168,7 +219,10 @@ impl Guards {
             committed: false,
             accepted: false,
             executed: false,
+            arrived: false,
             concluded: None,
+            void: false,
+            withdrawn: false,
             faults: Vec::new(),
         };
         let mut faults = self.faults(now, &request, view);
@@ -225,7 +279,7 @@ impl Guards {
         faults: &mut Vec<(Check, String)>,
     ) {
         let limits = &view.plan.limits;
-        let restarts = || self.requests.iter().filter(|r| r.kind == ActionKind::Restart);
+        let restarts = || self.requests.iter().filter(|r| r.kind == ActionKind::Restart && !r.void);
         let within = |r: &&Request, span| now.monotonic < r.decided + span;
         let of_tenant = restarts().filter(|r| r.tenant == request.tenant && within(r, DAY)).count();
         let of_host = restarts().filter(|r| within(r, HOUR)).count();
@@ -243,9 +297,7 @@ impl Guards {
         if let Some(other) = open {
             faults.push((Check::OneAtATime, format!("{other:?} is under way")));
         }
-        if self.busy.contains(&request.service) {
-            faults.push((Check::Busy, "a backup is under way".to_owned()));
-        }
+        faults.extend(self.is_busy(request));
         let spec = view.plan.specs.iter().find(|spec| spec.name == request.name);
         if let Some(spec) = spec.filter(|spec| !["app", "worker"].contains(&spec.role)) {
             faults.push((Check::Role, format!("it is a {}", spec.role)));
@@ -261,19 +313,27 @@ impl Guards {
     ) {
         let limits = &view.plan.limits;
         let within = |at: Duration, span| now.monotonic < at + span;
-        let all = self.episodes.get(&request.service).map_or(&[][..], Vec::as_slice);
-        let episodes = all.iter().filter(|at| within(**at, WEEK)).count();
+        let key = (request.service.clone(), MEMORY_CAUSES.contains(&request.cause.as_str()));
+        let all = self.firings.get(&key).map_or(&[][..], Vec::as_slice);
+        let mut counted: Vec<Duration> = Vec::new();
+        for at in all.iter().filter(|at| within(**at, WEEK)) {
+            // What comes back at once is the same trouble.
+            if counted.last().is_none_or(|last| *at >= *last + HOUR) {
+                counted.push(*at);
+            }
+        }
+        let episodes = counted.len();
         if (episodes as u64) < limits.nudge_episodes {
             faults.push((Check::NudgeGoverned, format!("{episodes} episodes")));
         }
-        let mut nudges = self.requests.iter().filter(|r| r.kind == ActionKind::Nudge);
+        // Of what never arrived no customer has heard.
+        let heard = |r: &&Request| r.kind == ActionKind::Nudge && (r.arrived || !r.void);
+        let mut nudges = self.requests.iter().filter(heard);
         let same = |r: &&Request| r.tenant == request.tenant && r.service == request.service;
         if let Some(last) = nudges.rfind(|r| same(r) && within(r.decided, limits.nudge_cool_down)) {
             faults.push((Check::NudgeGoverned, format!("the last at {:?}", last.decided)));
         }
-        if is_open(view.plan, WindowKind::QuietHours, &request.tenant, now) {
-            faults.push((Check::QuietHours, "it is night".to_owned()));
-        }
+        faults.extend(is_night(now, request, view));
         if let Some((at, Some(since))) = view.truth.node
             && now.monotonic < at + 4 * MINUTE
         {
@@ -312,12 +372,7 @@ fn of_the_container(
 ) {
     let limits = &view.plan.limits;
     let seconds = now.monotonic.as_secs_f64();
-    let stepped_since = |at: f64| view.truth.stepped.iter().any(|step| step.as_secs_f64() >= at);
-    let oldest = limits.evidence_age.max(3 * view.plan.interval).as_secs_f64();
-    if seconds - sight.sampled > oldest + 1.0 && !stepped_since(sight.sampled) {
-        let age = seconds - sight.sampled;
-        faults.push((Check::Stale, format!("it was looked at {age:.0} s ago")));
-    }
+    faults.extend(stale(now, sight, view));
     if let Some(since) = sight.starved_since
         && now.monotonic > since + SHOWS_AFTER
         && sight.fill < 0.9
@@ -328,11 +383,27 @@ fn of_the_container(
     let grace = limits.start_grace.as_secs_f64();
     // The time of a start is told by the wall clock of then.
     let restarts = request.kind == ActionKind::Restart;
-    if restarts && age < grace - 1.0 && !stepped_since(sight.started) {
+    if restarts && age < grace - 1.0 && !stepped_since(view, sight.started) {
         faults.push((Check::StartGrace, format!("it was started {age:.0} s ago")));
     }
     let changed = sight.deployed.map(|at| seconds - at);
     if let Some(age) = changed.filter(|age| *age < limits.after_change.as_secs_f64() - 1.0) {
         faults.push((Check::RecentChange, format!("it was deployed {age:.0} s ago")));
     }
+}
+
+fn stepped_since(view: &View<'_>, at: f64) -> bool {
+    view.truth.stepped.iter().any(|step| step.as_secs_f64() >= at)
+}
+
+fn stale(now: Now, sight: &Sight, view: &View<'_>) -> Option<(Check, String)> {
+    let oldest = view.plan.limits.evidence_age.max(3 * view.plan.interval).as_secs_f64();
+    let age = now.monotonic.as_secs_f64() - sight.sampled;
+    let is_stale = age > oldest + 1.0 && !stepped_since(view, sight.sampled);
+    is_stale.then(|| (Check::Stale, format!("it was looked at {age:.0} s ago")))
+}
+
+fn is_night(now: Now, request: &Request, view: &View<'_>) -> Option<(Check, String)> {
+    let night = is_open(view.plan, WindowKind::QuietHours, &request.tenant, now);
+    night.then(|| (Check::QuietHours, "it is night".to_owned()))
 }

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use plimsoll::base::{Change, Now, Table};
 use plimsoll::engine::{Event, Fact};
-use plimsoll::outbox::{self, Attempt, Delivery, Outcome, Reply};
+use plimsoll::outbox::{self, ActionKind, Attempt, Delivery, Outcome, Reply};
 use plimsoll::policy::WindowKind;
 
 use self::book::Book;
@@ -41,7 +41,8 @@ pub enum Check {
     HostBudget,
     CoolDown,
     OneAtATime,
-    /// Many tenants ill at once are one host incident, and nobody is touched while it lasts.
+    /// Many tenants ill at once are one host incident, and nobody is touched while it lasts. This and
+    /// what follows holds from the decision until a request leaves.
     Interlock,
     /// Nobody is touched on old evidence.
     Stale,
@@ -220,14 +221,14 @@ impl Checker {
     fn take_event(&mut self, now: Now, delivery: &Delivery, event: &outbox::Event) {
         *self.counts.entry(event.event_type.name()).or_default() += 1;
         self.guards.note(now, event);
-        outcomes::note(&mut self.guards, now, event);
+        outcomes::note(&mut self.guards, now, event, &self.plan, &self.truth);
         let view = guards::View { plan: &self.plan, truth: &self.truth, book: &self.book };
         self.guards.judge(now, (delivery, event), &view, &mut self.red);
     }
 
     /// Many tenants fell ill in this step, and the host is not told to be the patient.
     fn must_be_frozen(&mut self, now: Now) {
-        let together = self.book.fell_ill_together();
+        let together = self.book.fell_ill_together(now);
         let many = self.plan.interlock;
         let is_many =
             together >= many.tenants && together as f64 > many.share * self.tenants_seen() as f64;
@@ -260,12 +261,14 @@ impl Checker {
     /// A webhook leaves the house.
     pub fn sent(&mut self, now: Now, attempt: &Attempt) {
         self.edges.sent(now, attempt, &mut self.red);
-        self.guards.sent(now, attempt, &self.plan, &mut self.red);
+        let view = guards::View { plan: &self.plan, truth: &self.truth, book: &self.book };
+        self.guards.sent(now, attempt, &view, &mut self.red);
     }
 
     /// A webhook reaches the Control Plane.
     pub fn arrived(&mut self, now: Now, attempt: &Attempt) {
         self.edges.arrived(now, attempt, &mut self.red);
+        self.guards.request(&attempt.id.0, |request| request.arrived = true);
     }
 
     /// The engine is told something: that a request was taken, for one.
@@ -295,7 +298,10 @@ impl Checker {
 
     /// The engine has been told that the receiver will not do it, or could not.
     pub fn refused(&mut self, now: Now, id: &str) {
-        self.guards.request(id, |request| request.conclude(now.monotonic, true));
+        self.guards.request(id, |request| {
+            request.conclude(now.monotonic, true);
+            request.void = request.kind == ActionKind::Restart;
+        });
     }
 
     /// The engine said of a receipt that it counts.

@@ -9,7 +9,7 @@ use plimsoll::policy::WindowKind;
 
 use super::super::plan::{HOUR, MINUTE, Nature, Plan};
 use super::guards::{Guards, Request, View};
-use super::{Check, Red, is_open};
+use super::{Check, Red, Truth, is_open};
 
 /// Expiry, verification and the longest outage come to less.
 const CONCLUDED_WITHIN: Duration = HOUR.saturating_mul(3);
@@ -18,7 +18,7 @@ const ROUNDS: u32 = 5;
 const DAY: Duration = Duration::from_secs(86_400);
 
 /// Takes note of how a restart ended.
-pub fn note(guards: &mut Guards, now: Now, event: &Event) {
+pub fn note(guards: &mut Guards, now: Now, event: &Event, plan: &Plan, truth: &Truth) {
     let failed = event.event_type != EventType::ActionVerified;
     match event.event_type {
         EventType::ActionVerified | EventType::ActionFailed => {
@@ -29,9 +29,14 @@ pub fn note(guards: &mut Guards, now: Now, event: &Event) {
         EventType::ActionExpired => {
             let Some(action) = &event.data.action else { return };
             let of = |request: &&mut Request| request.dedup_key == action.dedup_key;
-            if let Some(request) = guards.requests.iter_mut().rev().find(of) {
-                request.conclude_again(now, true);
-            }
+            let Some(request) = guards.requests.iter_mut().rev().find(of) else { return };
+            request.conclude_again(now, true);
+            let number = plan.specs.iter().position(|spec| spec.service() == request.service);
+            let sight = number.and_then(|number| truth.sights.get(number));
+            let is_anew = sight.is_some_and(|s| s.started > request.decided.as_secs_f64());
+            request.void = !(request.executed && is_anew);
+            let why = event.data.reason.as_deref().unwrap_or_default();
+            request.withdrawn = why.contains("was withdrawn");
         }
         _ => {}
     }
@@ -108,12 +113,14 @@ fn is_owed(
         return false;
     }
     let restarts = || guards.requests.iter().filter(|r| r.kind == ActionKind::Restart);
+    let carried_out = || restarts().filter(|r| !r.void);
     // What was asked in this episode and is not over may yet help.
     let own = restarts().rev().find(|r| r.service == service);
     let pending = own.is_some_and(|r| r.concluded.is_none_or(|(at, _)| lately(at)));
-    let of_tenant = restarts().filter(|r| r.tenant == tenant && now.monotonic < r.decided + DAY);
+    let of_tenant = carried_out().filter(|r| r.tenant == tenant && now.monotonic < r.decided + DAY);
     let spent = of_tenant.count() >= plan.limits.restarts_per_tenant_day;
-    let failed = own
-        .is_some_and(|r| r.decided > alert.since && r.concluded.is_some_and(|(_, failed)| failed));
+    // What was withdrawn may be asked for anew.
+    let failed = own.filter(|r| r.decided > alert.since && !r.withdrawn);
+    let failed = failed.is_some_and(|r| r.concluded.is_some_and(|(_, failed)| failed));
     !pending && (spent || failed)
 }

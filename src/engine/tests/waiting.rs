@@ -1,0 +1,107 @@
+//! What becomes of a request that waits, if something comes in between.
+
+use super::judgement::{container, until};
+use super::*;
+
+const RULES: &str = "groups: [{name: g, interval: 5s, rules: [{alert: WillOom, labels: {action: decide}, \
+    expr: container_memory_working_set_bytes / container_spec_memory_limit_bytes >= 0.9}]}]";
+
+fn policy() -> PolicyConfig {
+    let mut policy = acting();
+    policy.limits.after_change = Duration::ZERO;
+    policy
+}
+
+fn high() -> String {
+    container("acme", 95, -9000)
+}
+
+/// A world in which a restart was asked for that cannot leave: the disk takes nothing.
+fn waiting(restarts_only: bool) -> World {
+    let outbox = Some(OutboxConfig { restarts_only, ..OutboxConfig::default() });
+    let mut world = World::recovered(Setup { outbox, ..setup(RULES, policy()) }, Vec::new(), 0);
+    world.commits = false;
+    assert!(until(&mut world, &high(), "decided restart", 3).is_some());
+    world
+}
+
+/// The disk works again.
+fn mend(world: &mut World) {
+    world.commits = true;
+    world.handle(Event::Committed(Receipt::of(Batch(u64::MAX))), None);
+}
+
+fn throw(world: &mut World, kill: bool) {
+    world.handle(Event::Switches(Switches { kill, ..Switches::default() }), None);
+}
+
+#[test]
+fn what_waits_is_taken_back_with_its_reason_and_asked_for_anew_as_another() {
+    for restarts_only in [false, true] {
+        let mut world = waiting(restarts_only);
+        throw(&mut world, true);
+        let told = world.slot(Some(&high()));
+        assert!(told.contains(&"outcome withdrawn".to_owned()), "{told:?}");
+        mend(&mut world);
+        let told = [world.slot(Some(&high())), world.slot(Some(&high()))].concat();
+        assert!(told.contains(&"held restart: kill_switch".to_owned()), "{told:?}");
+        let asked = |world: &World| {
+            let all = world.events.iter().filter(|e| e["type"] == "container.restart.requested");
+            all.map(|e| e["data"]["action"]["dedup_key"].to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!(asked(&world), [""; 0]);
+        let void: Vec<_> = world.events.iter().filter(|e| e["type"] == "action.expired").collect();
+        assert_eq!(void.len(), usize::from(!restarts_only), "{void:?}");
+        for event in &void {
+            let reason = event["data"]["reason"].as_str().expect("a reason");
+            assert!(reason.contains("was withdrawn: kill_switch, lifted by removing"), "{reason}");
+        }
+        let first = void.first().map(|e| e["data"]["action"]["dedup_key"].to_string());
+        let sentences: Vec<String> = world.records.iter().map(|record| record.sentence()).collect();
+        let outcome = "the restart of acme/app: withdrawn: kill_switch";
+        assert!(sentences.iter().any(|s| s.starts_with(outcome)), "{sentences:#?}");
+        let delivery = "container.restart.requested was withdrawn before it was taken: kill_switch";
+        assert!(sentences.iter().any(|s| s.starts_with(delivery)), "{sentences:#?}");
+        throw(&mut world, false);
+        assert!(
+            until(&mut world, &high(), "decided restart", 2).is_some(),
+            "no cool-down, no budget"
+        );
+        let [again] = &asked(&world)[..] else { panic!("one request") };
+        assert_ne!(Some(again), first.as_ref(), "a request that is void stays so");
+    }
+}
+
+#[test]
+fn what_leaves_between_two_rounds_is_looked_at_as_well() {
+    let mut world = waiting(false);
+    throw(&mut world, true);
+    mend(&mut world);
+    assert!(!world.event_types().contains(&"container.restart.requested"), "{:?}", world.events);
+}
+
+#[test]
+fn a_cause_that_has_ended_takes_its_request_along() {
+    let mut world = waiting(false);
+    let told = [world.slot(Some(&container("acme", 20, -9000)))].concat();
+    assert!(told.contains(&"outcome withdrawn".to_owned()), "{told:?}");
+    mend(&mut world);
+    until(&mut world, &container("acme", 20, -9000), "never", 300);
+    let types = world.event_types();
+    assert!(!types.contains(&"container.restart.requested"), "{types:?}");
+    assert!(!types.contains(&"action.verified"), "no credit for what nobody did: {types:?}");
+}
+
+#[test]
+fn after_a_start_nothing_leaves_before_somebody_has_looked() {
+    let before = waiting(false);
+    let start = |targets| World::restarted(setup(RULES, policy()), &before, targets);
+    let mut world = start(1);
+    assert_eq!(world.event_types(), ["alert.firing"], "its tenant's events are in order");
+    let told = [world.slot(Some(&high())), world.slot(Some(&high()))].concat();
+    assert!(world.event_types().contains(&"container.restart.requested"), "{told:?}");
+    let mut world = start(1);
+    let gone = container("acme", 20, -9000);
+    until(&mut world, &gone, "never", 4);
+    assert!(!world.event_types().contains(&"container.restart.requested"), "{:?}", world.events);
+}
