@@ -512,7 +512,8 @@ fn guards_hold_until_a_request_has_left() {
     };
     assert_eq!(stands(Asked::Restart, |_| {}), None, "it is not in its own way");
     assert_eq!(stands(Asked::Nudge, |_| {}), None);
-    let changes: [(fn(&mut Case), &str); 9] = [
+    type Change = fn(&mut Case);
+    let changes: [(Change, &str); 9] = [
         (|case| case.circumstances.kill_switch = true, "kill_switch"),
         (|case| case.circumstances.host_incident = true, "host_incident"),
         (|case| case.circumstances.maintenance = window(), "maintenance"),
