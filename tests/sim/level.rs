@@ -154,6 +154,12 @@ impl Level {
             if is_brief(&said[&incident]) && told(&self.receivers) {
                 continue;
             }
+            // A receiver that went away again keeps the end waiting, and another start replaces it.
+            let end_at = said[&incident].iter().find(|said| !said.is_start()).map(|said| said.at);
+            let back = end_at.and_then(|at| away.iter().find(|(from, to)| *from <= at && at < *to));
+            if back.zip(next).is_some_and(|((_, to), next)| next < *to + JUST_BACK) {
+                continue;
+            }
             let heard = self.receivers[number].heard(incident);
             assert!(heard.firing > 0, "the receiver of {number} never heard of {what}");
             assert!(heard.resolved > 0, "the receiver of {number} never heard the end of {what}");
@@ -232,6 +238,8 @@ fn truths<'a>(edges: impl Iterator<Item = &'a Edge>, plan: &Plan) -> BTreeMap<In
             let (start, heard) = newest[&key];
             let is_known = start == starts_at.0 && edge.decided < heard + REMEMBERED;
             let is_known = is_known && !plan.dead.touch(heard, edge.decided);
+            // What is told later of such a one is of the same kind.
+            let is_known = is_known && !twins.contains(&(key, starts_at.0));
             assert!(!is_known, "twins: {:?} of {}", truth.labels, starts_at.0);
             twins.insert((key, starts_at.0));
         }

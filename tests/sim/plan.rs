@@ -52,7 +52,7 @@ pub const RELOADS: World =
     World { name: "reloads", reloads: true, targets: true, alertmanager: true, ..CALM };
 
 /// One world for each kind of fault, and one with all of them.
-pub const WORLDS: [World; 11] = [
+pub const WORLDS: [World; 12] = [
     CALM,
     World { name: "crashes", crashes: true, ..CALM },
     World { name: "journal", journal: true, ..CALM },
