@@ -140,7 +140,7 @@ fn every_world_keeps_every_promise() {
 /// is wrong with what was found.
 fn plant(
     (mutation, hint, must, may): &(Mutation, u64, &[Check], &[Check]),
-) -> Result<Vec<u64>, String> {
+) -> Result<Vec<(u64, Vec<Check>)>, String> {
     let (mut red, mut shown) = (BTreeSet::new(), Vec::new());
     for seed in std::iter::once(*hint).chain(0..asked("SEEDS").unwrap_or(MUTANT_SEEDS)) {
         let report = run::run(Plan::draw(seed, MUTANT_HOURS), seed, Some(*mutation), None);
@@ -150,7 +150,7 @@ fn plant(
             return Err(format!("{mutation:?}, seed {seed}: {other:?}: {:?}", report.red.0[other]));
         }
         if !new.is_subset(&red) {
-            shown.push(seed);
+            shown.push((seed, new.difference(&red).copied().collect()));
         }
         red.extend(new);
         if must.iter().all(|check| red.contains(check)) {

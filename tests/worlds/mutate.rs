@@ -28,7 +28,7 @@ pub enum Mutation {
     EarlyReceipts,
     /// Requests leave half an hour after they were handed over.
     LateRequests,
-    /// They linger for ten minutes on their way, while the guards they passed close.
+    /// They linger for ten minutes on their way, while the guards they passed close: one world for each.
     LingeringRequests,
     /// Restarts per tenant and day are not counted.
     NoTenantBudget,
@@ -68,10 +68,25 @@ pub enum Mutation {
     NewReceipts,
 }
 
+/// What may turn red when requests leave late.
+const ON_LEAVING: &[Check] = &[
+    Check::Order,
+    Check::Expired,
+    Check::Interlock,
+    Check::Busy,
+    Check::Maintenance,
+    Check::Stale,
+    Check::KillSwitch,
+    Check::QuietHours,
+    Check::OneAtATime,
+    Check::Concluded,
+    Check::LeakerEscalated,
+];
+
 impl Mutation {
     /// Each with a world in which it showed itself, the checkers that must turn red, and those that
     /// may besides.
-    pub const ALL: [(Mutation, u64, &[Check], &[Check]); 28] = {
+    pub const ALL: [(Mutation, u64, &[Check], &[Check]); 32] = {
         use Check::*;
         use Mutation::*;
         [
@@ -79,28 +94,12 @@ impl Mutation {
             (NewIds, 0, &[SecondId], &[]),
             (Overtaken, 0, &[Order], &[EdgeLost]),
             (EarlyReceipts, 0, &[BeforeCommit], &[EdgeLost, SecondId]),
-            (
-                LateRequests,
-                0,
-                &[Expired],
-                &[Order, KillSwitch, Interlock, Stale, Maintenance, QuietHours, Busy],
-            ),
-            (
-                LingeringRequests,
-                0,
-                &[Interlock, Busy],
-                &[
-                    KillSwitch,
-                    Stale,
-                    Maintenance,
-                    QuietHours,
-                    Order,
-                    Expired,
-                    OneAtATime,
-                    Concluded,
-                    LeakerEscalated,
-                ],
-            ),
+            (LateRequests, 0, &[Expired], ON_LEAVING),
+            (LingeringRequests, 16, &[Interlock], ON_LEAVING),
+            (LingeringRequests, 50, &[Busy], ON_LEAVING),
+            (LingeringRequests, 110, &[Maintenance], ON_LEAVING),
+            (LingeringRequests, 77, &[Stale], ON_LEAVING),
+            (LingeringRequests, 128, &[KillSwitch], ON_LEAVING),
             (NoTenantBudget, 0, &[TenantBudget], &[LeakerEscalated]),
             (NoHostBudget, 1, &[HostBudget], &[]),
             (NoCoolDown, 77, &[CoolDown], &[]),
@@ -120,12 +119,12 @@ impl Mutation {
                     Concluded,
                 ],
             ),
-            (FreshStamps, 0, &[Stale], &[Victim, EdgeLost, LeakNudged, LeakerEscalated]),
+            (FreshStamps, 1, &[Stale], &[Victim, EdgeLost, LeakNudged, LeakerEscalated]),
             (HideWaiting, 1, &[Victim], &[]),
             (HidePressure, 2, &[Pressure], &[]),
             (DatabaseIsApp, 26, &[Role], &[]),
             (OldStarts, 1, &[StartGrace], &[]),
-            (NoChangeGrace, 6, &[RecentChange], &[]),
+            (NoChangeGrace, 30, &[RecentChange], &[]),
             (NoMaintenance, 3, &[Maintenance], &[]),
             (NoQuietHours, 5, &[QuietHours], &[]),
             (HideBusy, 2, &[Busy], &[]),
@@ -133,7 +132,7 @@ impl Mutation {
             (DropOutcomes, 0, &[Concluded], &[]),
             (DropAdvice, 6, &[LeakerEscalated], &[]),
             (SellAdvice, 0, &[LeakNudged], &[NudgeGoverned, QuietHours, Pressure, LeakerEscalated]),
-            (NudgeAtOnce, 1, &[NudgeGoverned], &[]),
+            (NudgeAtOnce, 2, &[NudgeGoverned], &[]),
             (NudgeOften, 0, &[NudgeGoverned], &[]),
             (NewReceipts, 0, &[ReceiptTwice], &[]),
         ]
