@@ -50,6 +50,8 @@ pub(super) struct Containers {
     inventory: Arc<Inventory>,
     /// The name each incarnation was first known by.
     first_names: BTreeMap<ContainerId, String>,
+    /// Incarnations that a page has shown.
+    scraped: BTreeSet<ContainerId>,
     ledger: OomLedger,
     fates: Fates,
     /// The labels of each name's own series.
@@ -265,6 +267,9 @@ impl Engine {
             let started_at =
                 newest(counter.start).filter(|s| *s > 0.0).map(Timestamp::from_seconds);
             let name = self.containers.first_name(id, &counter.name);
+            if !self.containers.scraped.contains(id) {
+                self.containers.scraped.insert(id.clone());
+            }
             let is_watched = self.containers.inventory.get(id).is_some();
             let reading = Reading { source, at, value, started_at, is_watched };
             self.containers.ledger.read(Who { id, name: &name }, reading);
@@ -300,20 +305,20 @@ impl Engine {
         }
     }
 
-    /// Forgets containers that neither Docker nor the window knows any more: without Docker nobody
-    /// tells that one was removed. Names with kills stay in the ledger.
+    /// Forgets containers that pages have shown and neither the window nor Docker knows any more:
+    /// without Docker nobody tells that one was removed. Names with kills stay in the ledger.
     pub(super) fn forget_containers(&mut self) {
         let shown: BTreeSet<&ContainerId> =
             self.targets.values().flat_map(|target| target.counters.keys()).collect();
-        let Containers { inventory, first_names, ledger, labels, written, .. } =
+        let Containers { inventory, first_names, scraped, ledger, labels, written, .. } =
             &mut self.containers;
-        first_names.retain(|id, name| {
-            let is_known = shown.contains(id) || inventory.get(id).is_some();
-            if !is_known {
-                ledger.gone(Who { id, name });
+        for id in scraped.extract_if(.., |id| !shown.contains(id)) {
+            if inventory.get(&id).is_none()
+                && let Some(name) = first_names.remove(&id)
+            {
+                ledger.gone(Who { id: &id, name: &name });
             }
-            is_known
-        });
+        }
         let counted = ledger.iter().map(|(name, _)| name);
         let names: BTreeSet<&str> =
             first_names.values().map(String::as_str).chain(counted).collect();
