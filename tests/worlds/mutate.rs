@@ -87,7 +87,7 @@ impl Mutation {
             ),
             (
                 LingeringRequests,
-                0,
+                86,
                 &[Interlock, Busy],
                 &[
                     KillSwitch,
@@ -122,7 +122,7 @@ impl Mutation {
             ),
             (FreshStamps, 0, &[Stale], &[Victim, EdgeLost, LeakNudged, LeakerEscalated]),
             (HideWaiting, 1, &[Victim], &[]),
-            (HidePressure, 2, &[Pressure], &[]),
+            (HidePressure, 5, &[Pressure], &[]),
             (DatabaseIsApp, 26, &[Role], &[]),
             (OldStarts, 1, &[StartGrace], &[]),
             (NoChangeGrace, 6, &[RecentChange], &[]),
