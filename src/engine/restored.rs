@@ -1,7 +1,11 @@
 //! The window over a restart: what the checkpoint holds, and what becomes of the series it brings.
 //!
 //! Layout: the time since which every sample was seen, and the time of writing (i64 milliseconds,
-//! little-endian); the length (u32) and the JSON of what each target fed; the window's own checkpoint.
+//! little-endian); the checksum (64 hex digits) of what was kept; the length (u32) and the JSON of what
+//! each target fed; the window's own checkpoint.
+//!
+//! With other rules than those it was written under, what targets fed and since when all was seen is
+//! not known: they may read names that were not kept.
 //!
 //! A checkpoint that was written later than it is now is not used: the clock was set back while
 //! nobody watched, by how much of that we were away cannot be known, and every sample of it would
@@ -24,6 +28,9 @@ use super::{Engine, GAP_TOLERATED};
 use crate::base::{Labels, METRIC_NAME, Now, TargetId, Timestamp};
 use crate::rules::{Rule, RuleKind};
 use crate::window::{CheckpointError, CheckpointProgress, SeriesId};
+
+/// A SHA-256 in hex digits.
+const KEPT_BYTES: usize = 64;
 
 /// Series of the checkpoint that nobody has written since, and what targets fed before it.
 #[derive(Debug, Default)]
@@ -62,6 +69,7 @@ impl Engine {
         let damaged = CheckpointError::Damaged;
         let (since, rest) = checkpoint.split_first_chunk::<8>().ok_or(damaged)?;
         let (written_at, rest) = rest.split_first_chunk::<8>().ok_or(damaged)?;
+        let (kept, rest) = rest.split_first_chunk::<KEPT_BYTES>().ok_or(damaged)?;
         let (length, rest) = rest.split_first_chunk::<4>().ok_or(damaged)?;
         let (fed, window) =
             rest.split_at_checked(u32::from_le_bytes(*length) as usize).ok_or(damaged)?;
@@ -72,11 +80,14 @@ impl Engine {
             return Err(CheckpointError::Newer);
         }
         self.window.restore_checkpoint(window)?;
-        if now.wall.since(written_at) <= GAP_TOLERATED {
+        let is_same = kept == self.setup.kept().as_bytes();
+        if is_same && now.wall.since(written_at) <= GAP_TOLERATED {
             self.covered_since = Timestamp(i64::from_le_bytes(*since)).min(now.wall);
         }
         self.window.forget_expired(now.wall);
-        self.restored.fed = fed.into_iter().collect();
+        if is_same {
+            self.restored.fed = fed.into_iter().collect();
+        }
         self.await_writers();
         Ok(())
     }
@@ -111,6 +122,7 @@ impl Engine {
         let reloaded = self.coverage.newest().unwrap_or(self.covered_since);
         let mut bytes = self.covered_since.max(reloaded).0.to_le_bytes().to_vec();
         bytes.extend(self.clock.wall().0.to_le_bytes());
+        bytes.extend(self.setup.kept().as_bytes());
         bytes.extend(length.to_le_bytes());
         bytes.extend(fed);
         bytes

@@ -12,7 +12,7 @@ use crate::alerts::PresenterConfig;
 use crate::base::{HashMap, Labels};
 use crate::containers::id_in_cgroup;
 use crate::exposition::{Selection, m2};
-use crate::outbox::{ActionKind, OutboxConfig};
+use crate::outbox::{ActionKind, OutboxConfig, checksum};
 use crate::policy::{Identity, Mode, PolicyConfig};
 use crate::promql::EvalOptions;
 use crate::regex::Pattern;
@@ -91,6 +91,18 @@ impl Setup {
             kept_for: self.keep_for,
             least: self.eval.lookback.max(open),
         }
+    }
+
+    /// A checksum of what the window keeps, and for how long: it is another one with other rules.
+    pub(super) fn kept(&self) -> String {
+        let Retention { by_name, kept, kept_for, least } = self.retention();
+        let by_name = by_name.iter().map(|(name, back)| format!("{name} {}", back.as_millis()));
+        let patterns = kept.iter().map(|pattern| pattern.source().to_owned());
+        let mut parts: Vec<String> = by_name.chain(patterns).collect();
+        parts.sort_unstable();
+        let is_open = rules::reads(&self.groups).is_open();
+        parts.push(format!("{is_open} {} {}", kept_for.as_millis(), least.as_millis()));
+        checksum(&parts.iter().map(String::as_str).collect::<Vec<_>>())
     }
 
     /// The metric names that anything can read: what scrapes have to keep.

@@ -115,6 +115,17 @@ fn a_checkpoint_is_not_believed_for_longer_than_what_the_last_reload_kept() {
 }
 
 #[test]
+fn a_restart_with_other_rules_takes_what_they_read_as_unknown() {
+    let world = firing(&[BEFORE]);
+    let after = setup(&text(&["foo > 1"]), acting());
+    let selection = after.selection();
+    let mut again = World::restarted(after, &world, 1);
+    again.selection = selection;
+    assert!(!rounds(&mut again, None, 4).contains(&"resolved".to_owned()), "it has yet to answer");
+    assert!(!rounds(&mut again, Some(PAGE), 4).contains(&"resolved".to_owned()), "it still is so");
+}
+
+#[test]
 fn another_interval_or_phase_counts_from_now_on() {
     let mut world = firing(&[BEFORE]);
     every(&mut world, 600);
