@@ -1,5 +1,5 @@
 //! How fast a scrape is read, beside what it could cost at least (`memchr` alone) and what the
-//! usual crate costs (`prometheus-parse`, whose results on this body are wrong: crates.md 1.4).
+//! usual crate costs (`prometheus-parse`, whose results on this body are wrong).
 //!
 //! The body is shaped like cAdvisor's: 200 containers, 56 families in family order, labels as
 //! Docker Compose writes them, explicit timestamps.

@@ -33,9 +33,9 @@ use crate::send::level::Dress;
 const RESEND_DELAY: Duration = Duration::from_secs(60);
 /// Routes that cannot be read are taken to be slow: 1.2 × Alertmanager's default group_interval.
 const HOLD_UNREAD: Duration = Duration::from_secs(360);
-/// What Alertmanager could not deliver for this long is no longer news (design: missed incidents).
+/// What Alertmanager could not deliver for this long is no longer news.
 const MAX_HOLD: Duration = Duration::from_secs(3600);
-/// An alert whose inputs stay away is resolved after this long (design: 1 h).
+/// An alert whose inputs stay away is resolved after this long (1 h).
 const UNKNOWN_TIMEOUT: Duration = Duration::from_secs(3600);
 /// Samples one rule may load: 5,000 containers × an hour at 5 s, and well below memory.
 const MAX_SAMPLES: usize = 5_000_000;

@@ -13,7 +13,7 @@ use crate::policy::{Load, Standing, Taken, standing};
 
 /// Containers that are listed; the rest is counted.
 const LISTED: usize = 20;
-/// Roles whose containers get what the plan says (domain.md A§2.4).
+/// Roles whose containers get what the plan says.
 const BOUND: [&str; 2] = ["app", ""];
 const BY: &str = "by (name, tenant, plan, role, service)";
 const OWNED: &str = "{name!=\"\",tenant!=\"\"}";

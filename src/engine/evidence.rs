@@ -67,7 +67,7 @@ const HOST_PRESSURE: &str = "(node_memory_MemAvailable_bytes / node_memory_MemTo
      or plimsoll_machine_memory_available_bytes / machine_memory_bytes) < 0.1";
 /// What that is told by.
 const HOST_MEMORY: &str = "node_memory_MemAvailable_bytes";
-/// A gate of the tenant fails, or one that is nobody's in particular (domain.md A4).
+/// A gate of the tenant fails, or one that is nobody's in particular.
 const GATES_FAILING: &str = "probe_success{gate=~\"health|login|api\",$$} == 0";
 
 #[derive(Clone, Copy, PartialEq, Eq)]

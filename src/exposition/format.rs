@@ -68,7 +68,7 @@ impl Limits {
 
 impl Default for Limits {
     /// As Prometheus, but a body has an end: five times what cAdvisor writes with default flags
-    /// for 500 containers (43.6 MB, crates.md section 1.1).
+    /// for 500 containers (43.6 MB).
     fn default() -> Limits {
         Limits {
             body_size_limit: 256 << 20,

@@ -3,7 +3,7 @@
 //! M2 (STON) documents its cache results as one family each, with or without `_total`
 //! (`m2_cache_tcp_hit`, `m2_cache_tcp_hit_total`), and calls the virtual host by a label the
 //! operator chooses. Rules read one counter, `m2_cache_tcp_total{result="hit"}`, and one label,
-//! `vhost`. Reference: domain.md section 6.
+//! `vhost`.
 
 use crate::base::{LabelsBuilder, METRIC_NAME};
 

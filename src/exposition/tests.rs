@@ -109,7 +109,7 @@ const GOOD: &[(&str, &[&str])] = &[
     (r#"foo{a="b"}1"#, &[r#"foo{a="b"} 1"#]),
     (r#"foo{ a = "b" , c="d", } 1"#, &[r#"foo{a="b", c="d"} 1"#]),
     (r#"foo{c="d" a="b"} 1"#, &[r#"foo{a="b", c="d"} 1"#]),
-    // Every character prometheus-parse stumbles over (crates.md section 1.4).
+    // Every character prometheus-parse stumbles over.
     (r#"foo{a="redis:x,db:y"} 1"#, &[r#"foo{a="redis:x,db:y"} 1"#]),
     (r#"foo{a="k=v"} 1"#, &[r#"foo{a="k=v"} 1"#]),
     (r#"foo{a="{{.Name}} #"} 1"#, &[r#"foo{a="{{.Name}} #"} 1"#]),

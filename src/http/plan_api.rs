@@ -33,7 +33,7 @@ const FIGURES: [(Figure, &str); 5] = [
 ];
 const BY: &str = "by (name, tenant, plan, role, service)";
 const OWNED: &str = "{name!=\"\",tenant!=\"\"}";
-/// Roles whose containers get what the plan says (domain.md A§2.4).
+/// Roles whose containers get what the plan says.
 const BOUND: [&str; 2] = ["app", ""];
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

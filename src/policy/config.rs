@@ -44,7 +44,7 @@ impl Mode {
     }
 }
 
-/// Numbers that hold actions back. All are ours (domain.md §8) and configurable.
+/// Numbers that hold actions back. All are our choice, not measured, and configurable.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Limits {
     /// Between two restarts of a service.
@@ -63,7 +63,7 @@ pub struct Limits {
     pub restarts_at_once: usize,
     /// A container younger than this is left to start.
     pub start_grace: Duration,
-    /// A container that was deployed or changed less long ago is left alone (domain.md §8).
+    /// A container that was deployed or changed less long ago is left alone.
     pub after_change: Duration,
     /// After this long a request must not be carried out any more.
     pub expiry: Duration,
@@ -86,7 +86,7 @@ impl Default for Limits {
             restarts_per_host_hour: 6,
             restarts_without_effect: 2,
             restarts_at_once: 1,
-            // A worker of Gunicorn and a cold cache need some minutes (domain.md A§2.2).
+            // A worker of Gunicorn and a cold cache need some minutes.
             start_grace: Duration::from_secs(5 * 60),
             after_change: Duration::from_secs(10 * 60),
             expiry: Duration::from_secs(15 * 60),

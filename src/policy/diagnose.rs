@@ -9,7 +9,7 @@
 const MEMORY_RATIO: f64 = 0.9;
 /// Share of throttled periods above which the CPU is (kubernetes-mixin's 25 %).
 const THROTTLED_RATIO: f64 = 0.25;
-/// Use per quota from which throttling is saturation (domain.md §7).
+/// Use per quota from which throttling is saturation.
 const SATURATED_RATIO: f64 = 0.8;
 /// Share of its time a task waits for the CPU from which a container below its quota starves. Ours.
 const STARVED_RATIO: f64 = 0.25;

@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::diagnose::Cause;
 use crate::base::{Change, Table, Timestamp};
 
-/// What counts as lately (domain.md §8).
+/// What counts as lately.
 const SPAN: Duration = Duration::from_secs(7 * 86_400);
 /// What begins to fire so soon after the last is the same episode. Ours.
 const APART: Duration = Duration::from_secs(3600);

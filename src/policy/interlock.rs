@@ -28,7 +28,7 @@ pub struct InterlockConfig {
 }
 
 impl Default for InterlockConfig {
-    /// Three tenants within a minute are design.md §4's; 30 % and five minutes are ours.
+    /// Three tenants within a minute, 30 % and five minutes are our choice, not measured.
     fn default() -> InterlockConfig {
         let (within, calm) = (Duration::from_secs(60), Duration::from_secs(300));
         InterlockConfig { tenants: 3, share: 0.3, within, calm }

@@ -10,7 +10,7 @@ use crate::base::Labels;
 
 /// How long a document is cached where nobody says so (document B §1: 10 minutes recommended).
 const CACHE_TIME: Duration = Duration::from_secs(600);
-/// Twice the cache time is the window in which documents are counted, within these (domain.md S19).
+/// Twice the cache time is the window in which documents are counted, within these.
 const WINDOW_MIN: Duration = Duration::from_secs(10 * 60);
 /// The longest window; samples are kept as long.
 pub const WINDOW_MAX: Duration = Duration::from_secs(2 * 3600);

@@ -29,7 +29,7 @@ pub enum TenantState {
 }
 
 impl TenantState {
-    /// Every state with its word (domain.md §9, and two of ours: migrating, deleted).
+    /// Every state with its word: the Control Plane's, and two of ours (migrating, deleted).
     pub const ALL: [(&str, TenantState); 12] = [
         ("pending", TenantState::Pending),
         ("trial", TenantState::Trial),

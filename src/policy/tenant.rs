@@ -99,7 +99,7 @@ pub(super) const SHARED_ROLE: &str = "shared_app";
 /// The role of what a tenant has in a shared container: a site.
 const SITE_ROLE: &str = "site";
 
-/// To whom the containers of this host belong (domain.md §9).
+/// To whom the containers of this host belong.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub enum Tenancy {
     /// Each container to a tenant of its own, as the mapping says.
