@@ -2,6 +2,7 @@
 
 use super::judgement::{container, until};
 use super::*;
+use crate::outbox;
 
 const RULES: &str = "groups: [{name: g, interval: 5s, rules: [{alert: WillOom, labels: {action: restart}, \
     expr: container_memory_working_set_bytes / container_spec_memory_limit_bytes >= 0.9}]}]";
@@ -104,4 +105,21 @@ fn after_a_start_nothing_leaves_before_somebody_has_looked() {
     let gone = container("acme", 20, -9000);
     until(&mut world, &gone, "never", 4);
     assert!(!world.event_types().contains(&"container.restart.requested"), "{:?}", world.events);
+}
+
+/// A receipt may be faster than the answer to the request it is about, which failed.
+#[test]
+fn what_a_receipt_says_is_taken_is_not_taken_back() {
+    let mut world = waiting(false);
+    let decided = world.records.iter().find(|r| r.kind == crate::audit::Kind::ActionDecided);
+    let delivery_id = decided.and_then(|record| record.delivery_id.clone()).expect("one restart");
+    let answer = outbox::Answer { decision: Some("done".to_owned()), ..outbox::Answer::default() };
+    let statement = outbox::Statement { delivery_id, answer };
+    world.handle(Event::Statement { ticket: 1, id: "r-1".to_owned(), statement }, None);
+    let low = container("acme", 20, -9000);
+    let told = [world.slot(Some(&low)), world.slot(Some(&low))].concat();
+    assert!(!told.iter().any(|word| word.starts_with("outcome")), "{told:?}");
+    mend(&mut world);
+    world.slot(Some(&low));
+    assert!(world.event_types().contains(&"container.restart.requested"), "{:?}", world.events);
 }
