@@ -127,7 +127,11 @@ impl Engine {
     /// trace, a restart does.
     pub(super) fn may_be_done(&self, now: Now, id: &DeliveryId) -> bool {
         let watched = self.memory.verifier.requests().find(|request| request.delivery_id == id.0);
-        watched.is_none_or(|request| self.seen(request, now.wall, now).is_anew(request))
+        // Seen once is enough: a scrape that fails now does not undo it.
+        watched.is_none_or(|request| {
+            self.memory.verifier.is_restarted(&id.0)
+                || self.seen(request, now.wall, now).is_anew(request)
+        })
     }
 
     fn drop_request(&mut self, now: Now, id: &DeliveryId, outcome: Outcome, why: &str) {

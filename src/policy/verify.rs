@@ -310,6 +310,12 @@ impl Verifier {
         self.requests().any(|request| request.delivery_id == delivery_id)
     }
 
+    /// Whether the container of a watched request was ever seen to be started anew since.
+    pub fn is_restarted(&self, delivery_id: &str) -> bool {
+        let is_it = |watch: &&Watch| watch.request.delivery_id == delivery_id;
+        self.watches.values().find(is_it).is_some_and(|watch| watch.restarted)
+    }
+
     /// Whether the receiver has said that it takes a watched request, or has done it.
     pub fn is_taken(&self, delivery_id: &str) -> bool {
         let is_it = |watch: &&Watch| watch.request.delivery_id == delivery_id;
