@@ -78,6 +78,11 @@ impl Histogram {
         Some(above.sum::<f64>() / self.total)
     }
 
+    /// Moves its time when the wall clock steps: what was seen is no older for it.
+    pub fn rebase(&mut self, by_ms: i64) {
+        self.reference.0 = self.reference.0.saturating_add(by_ms);
+    }
+
     fn half_lives(&self, at: Timestamp) -> f64 {
         (at.as_millis() - self.reference.as_millis()) as f64 / self.half_life_ms as f64
     }
@@ -154,6 +159,19 @@ mod tests {
         late.add(100.0, 1.0, Timestamp(0));
         let above = late.share_above(500.0).expect("has samples");
         assert!((above - 2.0 / 3.0).abs() < 1e-9, "{above}");
+    }
+
+    #[test]
+    fn a_step_of_the_clock_makes_nothing_older() {
+        let years = 400 * DAY;
+        for step in [years, -years] {
+            let mut all = histogram();
+            all.add(1000.0, 1.0, Timestamp(0));
+            all.rebase(step);
+            all.add(100.0, 1.0, Timestamp(DAY + step));
+            let above = all.share_above(500.0).expect("has samples");
+            assert!((above - 1.0 / 3.0).abs() < 1e-9, "{step}: {above}");
+        }
     }
 
     #[test]

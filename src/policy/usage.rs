@@ -144,12 +144,16 @@ impl Usage {
         names.iter().map(|name| row(name, None)).collect()
     }
 
-    /// Moves the times of the last hour, of changes and of leaks when the wall clock steps.
+    /// Moves every time when the wall clock steps.
     pub fn rebase(&mut self, by_ms: i64) {
         let shift = |at: &mut Timestamp| at.0 = at.0.saturating_add(by_ms);
         for service in self.services.values_mut() {
             service.containers.values_mut().for_each(|trail| trail.rebase(by_ms));
             service.leaked.iter_mut().for_each(|leaked| shift(&mut leaked.at));
+            service.memory.rebase(by_ms);
+            service.cpu.rebase(by_ms);
+            shift(&mut service.first_seen);
+            shift(&mut service.last_seen);
             // The row is old now.
             service.written = None;
         }
@@ -362,6 +366,22 @@ mod tests {
         let slope = found.bytes_per_hour.expect("enough points");
         assert!((slope - 6e8).abs() < 1.0, "{slope}");
         assert_eq!(found.warm_bytes, Some(1.5e8), "where it stood is not forgotten either");
+    }
+
+    #[test]
+    fn demand_of_before_a_step_of_the_clock_counts_as_before() {
+        let year = Duration::from_secs(365 * 24 * 3600);
+        let mut usage = lived(24 * 60, |_| 9e8);
+        usage.rebase(-(year.as_millis() as i64));
+        for minute in 24 * 60 + 1..26 * 60 {
+            let now = at(minute);
+            let back = Now { wall: now.wall - year, ..now };
+            let _ = usage.observe("s", &seen(1e8), 5 * MINUTE, back);
+        }
+        let service = usage.get("s").expect("known");
+        let above = service.memory_above(5e8).expect("seen");
+        assert!((0.8..0.95).contains(&above), "two hours outweigh no day: {above}");
+        assert!(service.confidence() > 0.99, "{}", service.confidence());
     }
 
     #[test]
