@@ -10,10 +10,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use plimsoll::app::capture::PageReader;
+use plimsoll::app::config::owners::{Read, plans_document, tenants_document};
 use plimsoll::app::replay::{Report, World};
 use plimsoll::base::{Labels, Timestamp, format_duration};
 use plimsoll::containers::{ContainerId, Happening as Docker, Report as Told, What};
-use plimsoll::engine::{Event, Setup, Switches};
+use plimsoll::engine::{Event, Setup, Switches, Told as Said};
 
 #[path = "scenarios/file.rs"]
 mod file;
@@ -82,12 +83,27 @@ fn run(scenario: Scenario) -> Verdict {
             Happening::Clock(seconds) => world.step_clock(*at, seconds * 1000),
             Happening::Crash(down) => world.kill(*at, *at + *down),
             Happening::Disk(works) => world.disk(*at, *works),
+            Happening::Document { of_tenants, text } => {
+                world.at(*at, document(*of_tenants, text.clone()));
+            }
             _ => {}
         }
     }
     world.run(scenario.lasts, |_| {});
     let report = Report::of(&world, &limits);
     verdict::judge(&scenario, &world, &report)
+}
+
+/// What the application makes of a document: all of it, or the reason why not.
+fn document(of_tenants: bool, text: Result<String, String>) -> Event {
+    match of_tenants {
+        true => Event::Tenants(told(text.and_then(|text| tenants_document("tenants.yml", &text)))),
+        false => Event::Plans(told(text.and_then(|text| plans_document("plans.yml", &text)))),
+    }
+}
+
+fn told<T>(read: Read<T>) -> Said<T> {
+    read.map_or_else(Said::Refused, |(value, _)| Said::Read(value))
 }
 
 fn docker(name: &str, what: &str, exit_code: i64, at: Duration) -> Docker {

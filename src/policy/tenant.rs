@@ -99,6 +99,9 @@ pub(super) const SHARED_ROLE: &str = "shared_app";
 /// The role of what a tenant has in a shared container: a site.
 const SITE_ROLE: &str = "site";
 
+/// The roles that have a meaning of their own.
+const ROLES: [&str; 8] = ["app", "worker", "db", "redis", "m2", "edge", SHARED_ROLE, SITE_ROLE];
+
 /// To whom the containers of this host belong.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub enum Tenancy {
@@ -241,8 +244,8 @@ impl Identity {
     }
 
     /// Tenant and role; else compose's project and service; else the container's name. Compose's
-    /// labels are written by whoever starts a container, so one that belongs to somebody cannot
-    /// call itself another's service, and use up that one's budgets, unless labels are trusted.
+    /// labels are written by whoever starts a container, so none can call itself a tenant's service,
+    /// and use up that one's budgets or spoil what is known of its demand, unless labels are trusted.
     fn service_of(
         &self,
         labels: &LabelsBuilder,
@@ -258,11 +261,29 @@ impl Identity {
         };
         let (project, service) = (compose(COMPOSE_PROJECT), compose(COMPOSE_SERVICE));
         let alone = self.tenancy.owner().is_some();
-        let believed = tenant.is_empty() || self.trust_labels || alone;
-        if believed && !project.is_empty() && !service.is_empty() {
+        let is_free = || tenant.is_empty() && !self.may_be_a_tenants(&project, &service);
+        let believed = || self.trust_labels || alone || is_free();
+        if !project.is_empty() && !service.is_empty() && believed() {
             return format!("{project}/{service}");
         }
         labels.get("name").to_owned()
+    }
+
+    /// Whether a tenant could be called so, and have a service in that role.
+    fn may_be_a_tenants(&self, tenant: &str, role: &str) -> bool {
+        let rules = || {
+            let read = self.directory.tenants().into_iter().flat_map(|tenants| &tenants.rules);
+            self.rules.iter().chain(read)
+        };
+        // Whom a template names is known only of containers that it matches.
+        let names = |own: &str| own == tenant || own.contains('$');
+        let read = self.directory.tenants();
+        let is_known = self.known.contains_key(tenant)
+            || read.is_some_and(|tenants| tenants.known.contains_key(tenant))
+            || rules().any(|rule| rule.tenant().is_some_and(names));
+        let is_role =
+            ROLES.contains(&role) || rules().any(|rule| rule.role.as_deref() == Some(role));
+        is_known && is_role
     }
 }
 
@@ -339,6 +360,28 @@ mod tests {
             &[("name", "shop-web-1"), (COMPOSE_PROJECT.1, "shop"), (COMPOSE_SERVICE.1, "web")],
             "host=web-7 service=shop/web",
         );
+    }
+
+    #[test]
+    fn compose_s_labels_make_nobody_a_tenant_s_service() {
+        let says = |project: &'static str, service: &'static str| {
+            [("name", "x"), (COMPOSE_PROJECT.1, project), (COMPOSE_SERVICE.1, service)]
+        };
+        check(false, &says("acme", "app"), "host=web-7 service=x");
+        check(false, &says("zeta", "db"), "host=web-7 service=x");
+        check(false, &says("zeta", "grafana"), "host=web-7 service=zeta/grafana");
+        check(true, &says("acme", "app"), "host=web-7 service=acme/app");
+        let mut owned = says("acme", "app");
+        owned[0].1 = "t-zeta-3";
+        check(false, &owned, "host=web-7 plan=free role=app service=zeta/app tenant=zeta");
+        let literal =
+            Identity { rules: vec![rule(&[("name", "a")], "acme", "", "lab")], ..identity(false) };
+        let service = |project, service| {
+            let labels = literal.enrich(&Labels::from_pairs(says(project, service)), None);
+            labels.get("service").map(str::to_owned)
+        };
+        assert_eq!(service("shop", "db").as_deref(), Some("shop/db"), "no tenant is called so");
+        assert_eq!(service("acme", "lab").as_deref(), Some("x"), "a role of the mapping's own");
     }
 
     #[test]

@@ -58,6 +58,8 @@ pub struct Container {
     pub up_before: Duration,
     /// The kernel kills it when its working set reaches the limit.
     pub killed_at_limit: bool,
+    /// Docker labels, written by whoever started it.
+    pub labels: Vec<(String, String)>,
 }
 
 #[derive(Default)]
@@ -115,6 +117,11 @@ pub enum Happening {
     Clock(i64),
     Crash(Duration),
     Disk(bool),
+    /// The document of plans or of tenants is read: its text, or why it cannot be.
+    Document {
+        of_tenants: bool,
+        text: Result<String, String>,
+    },
 }
 
 /// How often something may happen, and when.
@@ -248,6 +255,7 @@ fn container(name: &str, at: Cursor<'_, '_>) -> Option<Container> {
         there: fields.or("there", (Duration::ZERO, Duration::MAX), stretch),
         up_before: fields.or("up_before", Duration::from_secs(259_200), read::duration),
         killed_at_limit: fields.or("killed_at_limit", false, read::boolean),
+        labels: map(&mut fields, "labels", |_, at| read::string(at)).into_iter().collect(),
     };
     fields.finish();
     Some(container)
@@ -309,6 +317,14 @@ fn happening(at: Cursor<'_, '_>) -> Option<(Duration, Happening)> {
     take(fields.optional("clock_seconds", read::integer).map(Happening::Clock));
     take(fields.optional("crash", read::duration).map(Happening::Crash));
     take(fields.optional("disk_works", read::boolean).map(Happening::Disk));
+    for (key, of_tenants) in [("plans", false), ("tenants", true)] {
+        let read = |text| Happening::Document { of_tenants, text: Ok(text) };
+        take(fields.optional(key, read::string).map(read));
+    }
+    let which = [("plans", false), ("tenants", true)];
+    let away =
+        |of_tenants| Happening::Document { of_tenants, text: Err("connection refused".to_owned()) };
+    take(fields.optional("unreadable", |at| read::one_of(at, &which)).map(away));
     if found.len() != 1 {
         fields.cursor().error("an event says exactly one thing that happens");
     }

@@ -153,6 +153,7 @@ impl Host {
             }
             let state = &self.states[name];
             let id = id_of(name, state.incarnation);
+            let labels = container.exported_labels();
             for (family, value) in container.figures(state, after) {
                 let total = if family == "container_cpu_usage_seconds_total" {
                     "cpu=\"total\","
@@ -161,7 +162,7 @@ impl Host {
                 };
                 writeln!(
                     page,
-                    "{family}{{{total}id=\"/docker/{id}\",image=\"app:1\",name=\"{name}\"}} {value}{stamp}"
+                    "{family}{{{total}id=\"/docker/{id}\",image=\"app:1\",name=\"{name}\"{labels}}} {value}{stamp}"
                 )
                 .expect("a string takes everything");
             }
@@ -280,6 +281,15 @@ impl Container {
             (Some(at), Some(course)) => course.at(after - at),
             _ => self.working_set.at(after),
         }
+    }
+
+    /// Its Docker labels as cAdvisor writes them.
+    fn exported_labels(&self) -> String {
+        let write = |(key, value): &(String, String)| {
+            let name = key.replace(|c: char| !c.is_ascii_alphanumeric(), "_");
+            format!(",container_label_{name}={value:?}")
+        };
+        self.labels.iter().map(write).collect()
     }
 
     /// What cAdvisor says of it; nothing of what is in a gap.

@@ -1,18 +1,34 @@
 //! What the engine of a world is set up with: who is who, and no more rules than guards need.
 
+use super::mutate::Mutation;
 use super::plan::Plan;
 
-/// The configuration; a planted fault takes databases for applications.
-pub fn text(plan: &Plan, database_is_app: bool) -> String {
+/// The configuration. Planted faults take databases for applications, or call what is enforced a plan.
+pub fn text(plan: &Plan, mutation: Option<Mutation>) -> String {
     let interval = plan.interval.as_secs();
     let mut text = format!(
         "global: {{scrape_interval: {interval}s, scrape_timeout: 30s, evaluation_interval: {interval}s}}\n\
          host: web-7\n\
          plans:\n  free: {{mem_limit: 1g, cpu_limit: 1}}\n  pro: {{mem_limit: 2g, cpu_limit: 1}}\n  \
          big: {{mem_limit: 8g, cpu_limit: 4}}\n\
-         alerting: {{alertmanagers: [{{static_configs: [{{targets: ['127.0.0.1:9093']}}]}}]}}\n\
-         tenants:\n"
+         alerting: {{alertmanagers: [{{static_configs: [{{targets: ['127.0.0.1:9093']}}]}}]}}\n"
     );
+    if mutation == Some(Mutation::HideDrift) {
+        text = text.replace(
+            "plans:\n",
+            "plans:\n  half_free: {mem_limit: 512m, cpu_limit: 1}\n  half_pro: {mem_limit: 1g, cpu_limit: 1}\n",
+        );
+    }
+    text += "tenants:\n";
+    let drifting = plan.specs.iter().filter(|spec| spec.drifts);
+    for spec in drifting.filter(|_| mutation == Some(Mutation::HideDrift)) {
+        let half = if spec.tenant.starts_with('f') { "half_free" } else { "half_pro" };
+        text += &format!(
+            "  - {{match: {{name: '{}'}}, tenant: {}, plan: {half}, role: app}}\n",
+            spec.name, spec.tenant
+        );
+    }
+    let database_is_app = mutation == Some(Mutation::DatabaseIsApp);
     for (letter, name) in [("f", "free"), ("p", "pro")] {
         for role in ["app", "worker", "db"] {
             let taken_for = if database_is_app && role == "db" { "worker" } else { role };

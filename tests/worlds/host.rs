@@ -33,7 +33,11 @@ const CPU: [&str; 8] = [
     "container_pressure_cpu_waiting_seconds_total",
     "app_slow",
 ];
-const WAITING: usize = 11;
+const WAITING: &str = "container_pressure_cpu_waiting_seconds_total";
+/// What is told of those whose working set is page cache.
+const HELD: &str = "plimsoll_container_memory_unreclaimable_bytes";
+/// How much memory those hold that no reclaim can free, per limit.
+const HELD_RATIO: f64 = 0.3;
 const NODE: [&str; 2] = ["node_memory_MemAvailable_bytes", "node_memory_MemTotal_bytes"];
 
 /// One container as it is.
@@ -51,6 +55,8 @@ pub struct Container {
     throttled: f64,
     waiting: f64,
     upto: f64,
+    /// Until then its customer cannot get in, for what was changed.
+    shut_until: Option<Duration>,
 }
 
 /// What one answer of the containers' target shows of one of them.
@@ -64,6 +70,8 @@ pub struct Sight {
     pub starved_since: Option<Duration>,
     /// Working set per limit.
     pub fill: f64,
+    /// What no reclaim can free, per limit.
+    pub held: f64,
 }
 
 /// What one answer shows of the world.
@@ -112,6 +120,7 @@ impl Host {
             throttled: 0.0,
             waiting: 0.0,
             upto: 0.0,
+            shut_until: None,
         };
         Host {
             containers: plan.specs.iter().map(container).collect(),
@@ -133,6 +142,21 @@ impl Host {
         let container = &mut self.containers[number];
         container.started = now.monotonic.as_secs_f64();
         container.started_wall = now.wall;
+        container.shut_until = None;
+    }
+
+    /// After its last change a container's customer cannot get in for so long.
+    pub fn shut(&mut self, number: usize, until: Duration) {
+        self.containers[number].shut_until = Some(until);
+    }
+
+    /// Whether a tenant's customer gets in.
+    pub fn is_open(&self, tenant: &str, after: Duration) -> bool {
+        let both = self.plan.specs.iter().zip(&self.containers);
+        let mut apps = both.filter(|(spec, _)| spec.tenant == tenant && spec.role == "app");
+        apps.all(|(spec, container)| {
+            !spec.shut.at(after) && container.shut_until.is_none_or(|until| until < after)
+        })
     }
 
     pub fn deploy(&mut self, number: usize, now: Now) {
@@ -168,6 +192,13 @@ impl Host {
         spec.fill.at(age).unwrap_or(0.3).min(1.0)
     }
 
+    /// Memory per limit that no reclaim can free.
+    fn held(&self, number: usize, after: Duration) -> f64 {
+        let spec = &self.plan.specs[number];
+        let is_cache = spec.nature == Nature::Reread && !spec.storm.at(after);
+        if is_cache { HELD_RATIO } else { self.fill(number, after) }
+    }
+
     /// Lets containers live up to now: counters run, the kernel kills, loops go on.
     fn advance(&mut self, now: Now) {
         let after = now.monotonic;
@@ -198,7 +229,8 @@ impl Host {
 
     fn values(&self, number: usize, after: Duration) -> Vec<f64> {
         let (spec, container) = (&self.plan.specs[number], &self.containers[number]);
-        let limit = if spec.tenant.starts_with('f') { GIB } else { 2.0 * GIB };
+        let promised = if spec.tenant.starts_with('f') { GIB } else { 2.0 * GIB };
+        let limit = if spec.drifts { promised / 2.0 } else { promised };
         let used = self.fill(number, after) * limit;
         let usage = if spec.nature == Nature::Cache { 0.99 * limit } else { used };
         let shift = if self.mutation == Some(Mutation::OldStarts) { 36_000.0 } else { 0.0 };
@@ -217,6 +249,9 @@ impl Host {
                 f64::from(u8::from(slow)),
             ]);
         }
+        if spec.nature == Nature::Reread {
+            all.push((self.held(number, after) * limit).floor());
+        }
         all
     }
 
@@ -225,6 +260,7 @@ impl Host {
             let container = &self.containers[number];
             Sight {
                 fill: self.fill(number, after),
+                held: self.held(number, after),
                 started: container.started,
                 started_wall: container.started_wall,
                 deployed: container.deployed,
@@ -254,10 +290,15 @@ impl Host {
         let mut batch = feed.begin(anew, values.len());
         for (number, (spec, values)) in self.plan.specs.iter().zip(&values).enumerate() {
             let incarnation = self.containers[number].incarnation;
-            feed.announce((number, spec), incarnation, values.len(), &mut batch);
+            feed.announce((number, spec), incarnation, &mut batch);
             let ids = &feed.ids[number].1;
-            for (index, (id, value)) in ids.iter().zip(values).enumerate() {
-                if index == WAITING && self.mutation == Some(Mutation::HideWaiting) {
+            for ((id, value), name) in ids.iter().zip(values).zip(names(spec)) {
+                let is_hidden = match self.mutation {
+                    Some(Mutation::HideWaiting) => name == WAITING,
+                    Some(Mutation::HideReclaimable) => name == HELD,
+                    _ => false,
+                };
+                if is_hidden {
                     continue;
                 }
                 batch.points.push(Point { id: *id, value: *value, at });
@@ -304,13 +345,7 @@ impl Feed {
     }
 
     /// Gives the series of a new incarnation their ids, and takes leave of the old ones'.
-    fn announce(
-        &mut self,
-        (number, spec): (usize, &Spec),
-        incarnation: u32,
-        count: usize,
-        batch: &mut Batch,
-    ) {
+    fn announce(&mut self, (number, spec): (usize, &Spec), incarnation: u32, batch: &mut Batch) {
         let (known, ids) = &mut self.ids[number];
         if *known == incarnation {
             return;
@@ -319,15 +354,31 @@ impl Feed {
         batch.vanished.append(ids);
         let id = format!("/docker/{:032x}{incarnation:032x}", number + 1);
         let own = target_labels(0);
-        for name in MEMORY.iter().chain(&CPU).take(count) {
-            let pairs =
-                [("__name__", *name), ("id", &id), ("image", "app:1"), ("name", &spec.name)];
-            let pairs = pairs.into_iter().chain(own.iter());
+        let forged = spec.forged_as.iter().flat_map(|tenant| {
+            [
+                ("container_label_prego_tenant", tenant.as_str()),
+                ("container_label_prego_role", "app"),
+                ("container_label_prego_plan", "big"),
+                ("container_label_com_docker_compose_project", tenant),
+                ("container_label_com_docker_compose_service", "app"),
+            ]
+        });
+        let forged: Vec<(&str, &str)> = forged.collect();
+        for name in names(spec) {
+            let pairs = [("__name__", name), ("id", &id), ("image", "app:1"), ("name", &spec.name)];
+            let pairs = pairs.into_iter().chain(own.iter()).chain(forged.iter().copied());
             batch.new.push((self.next, Labels::from_pairs(pairs)));
             ids.push(self.next);
             self.next += 1;
         }
     }
+}
+
+/// The series of a container, in the order of its values.
+fn names(spec: &Spec) -> impl Iterator<Item = &'static str> {
+    let cpu = if has_cpu(spec) { &CPU[..] } else { &[] };
+    let held = (spec.nature == Nature::Reread).then_some(HELD);
+    MEMORY.iter().chain(cpu).copied().chain(held)
 }
 
 fn has_cpu(spec: &Spec) -> bool {

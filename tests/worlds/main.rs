@@ -42,7 +42,7 @@ const MUTANT_SEEDS: u64 = 60;
 const MUTANT_HOURS: u64 = 24;
 
 /// What must have happened somewhere in many worlds.
-const MUST_HAPPEN: [&str; 33] = [
+const MUST_HAPPEN: [&str; 38] = [
     "starts",
     "clock steps",
     "executed",
@@ -54,6 +54,7 @@ const MUST_HAPPEN: [&str; 33] = [
     "alert.firing",
     "alert.resolved",
     "alert.unknown",
+    "change.verification.failed",
     "container.restart.requested",
     "tenant.upgrade.suggested",
     "host.incident.started",
@@ -61,6 +62,7 @@ const MUST_HAPPEN: [&str; 33] = [
     "alert_unknown",
     "busy",
     "cool_down",
+    "gates_failing",
     "host_budget",
     "host_busy",
     "host_incident",
@@ -69,12 +71,15 @@ const MUST_HAPPEN: [&str; 33] = [
     "maintenance",
     "missing_evidence",
     "neighbour",
+    "not_opted_in",
+    "page_cache",
     "quiet_hours",
     "recent_change",
     "role_forbids",
     "stale_evidence",
     "start_grace",
     "tenant_budget",
+    "tenant_not_active",
     "too_few_episodes",
 ];
 
@@ -151,7 +156,15 @@ fn plant(
             plan.pressure = Spans::default();
             plan.pressure.add(Duration::ZERO, Duration::from_secs(MUTANT_HOURS * 3600));
         }
-        let report = run::run(plan, seed, Some(*mutation), None);
+        if *mutation == Mutation::LingeringRequests && must.contains(&Check::KillSwitch) {
+            // So is a request on its way when the switch is thrown: here that is done every 40 minutes.
+            let minutes = |n: u64| Duration::from_secs(60 * n);
+            plan.kill = Spans::default();
+            (0..MUTANT_HOURS * 60).step_by(40).for_each(|at| {
+                plan.kill.add(minutes(at + 30), minutes(at + 39));
+            });
+        }
+        let report = run::run(plan, seed, Some(*mutation), asked_text("TRACE").as_deref());
         let new: BTreeSet<Check> = report.red.0.keys().copied().collect();
         if let Some(other) = new.iter().find(|check| !must.contains(check) && !may.contains(check))
         {

@@ -66,6 +66,20 @@ pub enum Mutation {
     NudgeOften,
     /// A receipt that comes twice has another id each time.
     NewReceipts,
+    /// The document of tenants does not tell who is suspended …
+    HideStates,
+    /// … or who agrees to what.
+    HideConsent,
+    /// Containers are believed who they say they are.
+    BelieveForged,
+    /// Half of what a plan promises is taken for a plan.
+    HideDrift,
+    /// Nobody sees that what fills memory can be reclaimed.
+    HideReclaimable,
+    /// Every door seems to be open.
+    HideDoors,
+    /// That a door stays shut after a change is thrown away.
+    DropGateNews,
 }
 
 /// What may turn red when requests leave late.
@@ -81,12 +95,15 @@ const ON_LEAVING: &[Check] = &[
     Check::OneAtATime,
     Check::Concluded,
     Check::LeakerEscalated,
+    Check::NotActive,
+    Check::NotAgreed,
+    Check::ShutDoor,
 ];
 
 impl Mutation {
     /// Each with a world in which it showed itself, the checkers that must turn red, and those that
     /// may besides.
-    pub const ALL: [(Mutation, u64, &[Check], &[Check]); 32] = {
+    pub const ALL: [(Mutation, u64, &[Check], &[Check]); 39] = {
         use Check::*;
         use Mutation::*;
         [
@@ -95,14 +112,14 @@ impl Mutation {
             (Overtaken, 0, &[Order], &[EdgeLost]),
             (EarlyReceipts, 0, &[BeforeCommit], &[EdgeLost, SecondId]),
             (LateRequests, 0, &[Expired], ON_LEAVING),
-            (LingeringRequests, 16, &[Interlock], ON_LEAVING),
+            (LingeringRequests, 10, &[Interlock], ON_LEAVING),
             (LingeringRequests, 201, &[Maintenance], ON_LEAVING),
             (LingeringRequests, 77, &[Stale], ON_LEAVING),
-            (LingeringRequests, 128, &[KillSwitch], ON_LEAVING),
-            (LingeringRequests, 86, &[Busy], ON_LEAVING),
+            (LingeringRequests, 0, &[KillSwitch], ON_LEAVING),
+            (LingeringRequests, 97, &[Busy], ON_LEAVING),
             (NoTenantBudget, 0, &[TenantBudget], &[LeakerEscalated]),
             (NoHostBudget, 1, &[HostBudget], &[]),
-            (NoCoolDown, 77, &[CoolDown], &[]),
+            (NoCoolDown, 20, &[CoolDown], &[]),
             (ManyAtOnce, 2, &[OneAtATime], &[]),
             (NoInterlock, 1, &[Interlock], &[]),
             (
@@ -119,22 +136,29 @@ impl Mutation {
                     Concluded,
                 ],
             ),
-            (FreshStamps, 1, &[Stale], &[Victim, EdgeLost, LeakNudged, LeakerEscalated]),
+            (FreshStamps, 5, &[Stale], &[Victim, EdgeLost, LeakNudged, LeakerEscalated]),
             (HideWaiting, 1, &[Victim], &[]),
             (HidePressure, 5, &[Pressure], &[]),
             (DatabaseIsApp, 26, &[Role], &[]),
             (OldStarts, 1, &[StartGrace], &[]),
             (NoChangeGrace, 30, &[RecentChange], &[]),
             (NoMaintenance, 3, &[Maintenance], &[]),
-            (NoQuietHours, 5, &[QuietHours], &[]),
-            (HideBusy, 2, &[Busy], &[]),
+            (NoQuietHours, 11, &[QuietHours], &[]),
+            (HideBusy, 9, &[Busy], &[]),
             (HideKill, 6, &[KillSwitch], &[]),
             (DropOutcomes, 0, &[Concluded], &[]),
-            (DropAdvice, 6, &[LeakerEscalated], &[]),
+            (DropAdvice, 7, &[LeakerEscalated], &[Order, EdgeLost]),
             (SellAdvice, 0, &[LeakNudged], &[NudgeGoverned, QuietHours, Pressure, LeakerEscalated]),
             (NudgeAtOnce, 2, &[NudgeGoverned], &[]),
-            (NudgeOften, 0, &[NudgeGoverned], &[]),
+            (NudgeOften, 2, &[NudgeGoverned], &[]),
             (NewReceipts, 0, &[ReceiptTwice], &[]),
+            (HideStates, 15, &[NotActive], &[]),
+            (HideConsent, 2, &[NotAgreed], &[]),
+            (BelieveForged, 0, &[Foreign], &[Role, StartGrace, LeakerEscalated]),
+            (HideDrift, 105, &[Drift], &[]),
+            (HideReclaimable, 5, &[PageCache], &[]),
+            (HideDoors, 7, &[ShutDoor, SilentPass], &[GateTold]),
+            (DropGateNews, 7, &[GateTold], &[]),
         ]
     };
 
@@ -152,6 +176,9 @@ impl Mutation {
             Mutation::NudgeAtOnce => limits.nudge_episodes = 1,
             Mutation::NudgeOften => limits.nudge_cool_down = Duration::from_secs(60),
             Mutation::NoMaintenance => calendar.retain(|e| e.kind != WindowKind::Maintenance),
+            Mutation::BelieveForged => {
+                setup.identity.iter_mut().for_each(|identity| identity.trust_labels = true);
+            }
             Mutation::NoQuietHours => calendar.retain(|e| e.kind != WindowKind::QuietHours),
             _ => {}
         }
@@ -173,6 +200,7 @@ impl Mutation {
                 kind == EventType::ActionVerified || kind == EventType::ActionFailed
             }
             Mutation::DropAdvice => delivery.event_type == EventType::AdviceGiven,
+            Mutation::DropGateNews => delivery.event_type == EventType::ChangeVerificationFailed,
             _ => false,
         }
     }

@@ -1,6 +1,9 @@
 //! A world before it begins: who lives on the host, what ails them, and what will go wrong around
 //! them. Everything is drawn from the seed; the run only lets it happen.
 
+mod more;
+
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use plimsoll::policy::{InterlockConfig, Limits, WindowKind};
@@ -29,6 +32,8 @@ pub enum Nature {
     OomLoop,
     /// What fills its limit is page cache.
     Cache,
+    /// The same, and the cache is read so often that it is part of the working set, which grows.
+    Reread,
     /// It waits for a CPU that others have.
     Starved,
     /// It uses its quota up.
@@ -56,6 +61,23 @@ pub struct Spec {
     /// A backup or a migration.
     pub busy: Spans,
     pub up_before: Duration,
+    /// Its limit is half of what its plan promises.
+    pub drifts: bool,
+    /// It is nobody's, and its labels say that it is the application of this tenant.
+    pub forged_as: Option<String>,
+    /// Its customer cannot get in, whatever is done.
+    pub shut: Spans,
+}
+
+/// What the document of tenants says of one.
+#[derive(Clone, Debug, Default)]
+pub struct Wishes {
+    /// It is suspended, being moved, or gone.
+    pub inactive: Spans,
+    /// It does not agree to restarts …
+    pub no_restart: Spans,
+    /// … or to being spoken to.
+    pub no_nudge: Spans,
 }
 
 impl Spec {
@@ -115,6 +137,10 @@ pub struct Plan {
     /// Percent of its receipts that are lost, and percent that come twice.
     pub receipts_lost: u64,
     pub receipts_twice: u64,
+    /// The document of tenants, where there is one.
+    pub wishes: BTreeMap<String, Wishes>,
+    /// Whether tenants' doors are tried, and the percentage of changes after which one stays shut.
+    pub doors: Option<u64>,
 }
 
 impl Plan {
@@ -166,6 +192,8 @@ impl Plan {
             executes_within: rng.between(5, 300),
             receipts_lost: rng.between(0, 40),
             receipts_twice: rng.between(0, 40),
+            wishes: BTreeMap::new(),
+            doors: None,
         };
         plan.frozen = match plan.stamps {
             true => maybe(&mut rng, 40, 500, (5, 90), storm),
@@ -179,6 +207,7 @@ impl Plan {
             at += rng.seconds(600, 30_000);
         }
         plan.settle(&mut rng, storm);
+        plan.complicate(seed, storm);
         plan
     }
 
@@ -305,6 +334,7 @@ fn spec(
             format!("{:.2}", 0.01 * rng.between(10, 80) as f64)
         }
         Nature::Cache => "0.4".to_owned(),
+        Nature::Reread => format!("0.35..0.97 over {}m", rng.between(60, 500)),
         Nature::Leak => {
             dies = true;
             format!("0.3..1 over {}m", rng.between(25, 400))
@@ -337,5 +367,8 @@ fn spec(
         storm: Spans::default(),
         busy: maybe(rng, 10, 300, (10, 200), storm),
         up_before: rng.seconds(0, 20_000),
+        drifts: false,
+        forged_as: None,
+        shut: Spans::default(),
     }
 }

@@ -1,6 +1,9 @@
 //! One world: the pure engine, everything around it, and time that jumps from one happening to the
 //! next.
 
+mod control_plane;
+mod tenants;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
@@ -11,13 +14,13 @@ use plimsoll::engine::{
     Content, Engine, Event, Flaws, Request, ScrapeFailure, Scraped, Setup, Step, Switches,
     TargetInfo,
 };
-use plimsoll::outbox::{self, ActionKind, Answer, Attempt, Outcome, Reply, Statement};
-use plimsoll::policy::{CalendarEntry, Mode};
+use plimsoll::outbox::{ActionKind, Attempt};
+use plimsoll::policy::{CalendarEntry, Directory, Mode};
 use plimsoll::window::CheckpointError;
 
-use super::check::{Checker, Red};
+use super::check::{Checker, Knock, Red};
 use super::host::{Host, Shown, target_labels};
-use super::mutate::{Fate, Mutant, Mutation};
+use super::mutate::{Mutant, Mutation};
 use super::plan::{Daily, Plan};
 use super::rng::Rng;
 use super::{config, support};
@@ -47,6 +50,8 @@ enum Coming {
     /// A container is restarted because a request asked for it.
     Execute(usize, String),
     Switch,
+    /// How a door was found, and how it truly was when it was tried.
+    Probed(u32, Event, Knock),
     Look,
 }
 
@@ -128,7 +133,8 @@ impl Run {
             self.at(*at, Coming::Deploy(*number));
         }
         let busy = plan.specs.iter().flat_map(|spec| spec.busy.iter());
-        for (from, to) in plan.kill.iter().chain(busy) {
+        let said = plan.wishes.values().flat_map(|wishes| wishes.spans());
+        for (from, to) in plan.kill.iter().chain(busy).chain(said) {
             self.at(*from, Coming::Switch);
             self.at(*to, Coming::Switch);
         }
@@ -158,7 +164,7 @@ impl Run {
     fn take(&mut self, coming: Coming) {
         match coming {
             Coming::Event(process, event) if process == self.process => {
-                self.check.told(&event);
+                self.check.told(self.now, &event);
                 self.handle(event);
             }
             Coming::Scraped(process, scraped, shown) if process == self.process => {
@@ -168,7 +174,11 @@ impl Run {
                 self.handle(Event::Scraped(scraped));
             }
             Coming::Commit(process) if process == self.process => self.commit(),
-            Coming::Event(..) | Coming::Scraped(..) | Coming::Commit(_) => {}
+            Coming::Probed(process, event, knock) if process == self.process => {
+                self.check.knocked(self.now, knock);
+                self.handle(event);
+            }
+            Coming::Event(..) | Coming::Scraped(..) | Coming::Commit(_) | Coming::Probed(..) => {}
             Coming::Delivery(attempt) => self.arrive(&attempt),
             Coming::Leaves(attempt) => {
                 self.check.sent(self.now, &attempt);
@@ -186,10 +196,14 @@ impl Run {
                 self.now.wall = Timestamp(self.now.wall.0 + by_ms);
                 self.check.stepped(self.now);
             }
-            Coming::Deploy(number) => self.host.deploy(number, self.now),
+            Coming::Deploy(number) => {
+                self.host.deploy(number, self.now);
+                self.may_shut(number);
+            }
             Coming::Execute(number, id) => {
                 self.host.restart(number, self.now);
-                self.check.executed(&id);
+                self.may_shut(number);
+                self.check.executed(self.now, &id);
             }
             Coming::Switch => self.switch(),
             Coming::Look => {
@@ -209,8 +223,7 @@ impl Run {
     fn setup(&self) -> Setup {
         let plan = &self.plan;
         let rules = [("worlds.yml".to_owned(), config::rules(plan))];
-        let is_app = self.mutant.mutation == Some(Mutation::DatabaseIsApp);
-        let mut setup = support::setup(&config::text(plan, is_app), &rules);
+        let mut setup = support::setup(&config::text(plan, self.mutant.mutation), &rules);
         setup.alertmanagers.clear();
         setup.pace.phase = Duration::ZERO;
         setup.policy.mode = Mode::Act;
@@ -218,6 +231,10 @@ impl Run {
         setup.policy.limits = plan.limits.clone();
         setup.policy.interlock = plan.interlock;
         setup.policy.calendar.0 = plan.calendar.iter().map(entry).collect();
+        setup.policy.gates = plan.doors.map(|_| tenants::gate()).into_iter().collect();
+        if let Some(identity) = setup.identity.as_mut().filter(|_| !plan.wishes.is_empty()) {
+            identity.directory = Directory::Unread;
+        }
         if let Some(mutation) = self.mutant.mutation {
             mutation.alter_setup(&mut setup);
         }
@@ -270,6 +287,7 @@ impl Run {
         let kill = kill && !hides(Mutation::HideKill);
         let busy = if hides(Mutation::HideBusy) { Vec::new() } else { busy };
         self.handle(Event::Switches(Switches { kill, busy: busy.into_iter().collect() }));
+        self.tell_tenants();
     }
 
     /// What was handed over and not committed is lost, and so is everything in memory.
@@ -340,7 +358,8 @@ impl Run {
                 Request::Scrape { target, anew } => self.scrape(target, anew),
                 Request::Deliver(attempt) => self.deliver(attempt),
                 Request::Post(_) | Request::Tally { .. } => {}
-                Request::Probe(_) | Request::Mail { .. } => unreachable!("no world has these"),
+                Request::Probe(probe) => self.knock(probe),
+                Request::Mail { .. } => unreachable!("no world has these"),
             }
         }
         if killed {
@@ -400,138 +419,6 @@ impl Run {
         {
             self.checkpoint = self.engine.as_ref().map(Engine::checkpoint);
         }
-    }
-
-    fn deliver(&mut self, mut attempt: Attempt) {
-        let accepted = Outcome::Accepted(Answer::default());
-        match self.mutant.alter_attempt(&mut attempt) {
-            Fate::Leaves => {}
-            Fate::Vanishes => return self.reply(MILLISECOND, &attempt, accepted),
-            Fate::Waits(after) => {
-                self.reply(MILLISECOND, &attempt, accepted);
-                return self.later(after, Coming::Leaves(attempt));
-            }
-            Fate::Doubles(id) => {
-                let copy = Attempt { id, ..attempt.clone() };
-                self.later(MILLISECOND, Coming::Delivery(copy));
-            }
-        }
-        self.check.sent(self.now, &attempt);
-        let timed_out = || Outcome::Unanswered { why: "timed out".to_owned() };
-        let is_bad = self.plan.sink.at(self.now.monotonic);
-        let is_slow = self.plan.slow.at(self.now.monotonic);
-        let quick = if is_slow { self.rng.seconds(2, 14) } else { self.rng.millis(2, 200) };
-        match (is_bad, self.rng.between(0, 100)) {
-            (false, 0..97) => {
-                let answer = self.answer(&attempt);
-                self.reply(quick, &attempt, Outcome::Accepted(answer));
-                self.later(quick, Coming::Delivery(attempt));
-            }
-            // It arrives, and the sender never knows.
-            (false, _) | (true, 0..20) => {
-                self.reply(SEND_TIMEOUT, &attempt, timed_out());
-                self.later(quick, Coming::Delivery(attempt));
-            }
-            (true, 20..60) => self.reply(SEND_TIMEOUT, &attempt, timed_out()),
-            (true, 60..80) => {
-                let after = Some(self.rng.seconds(1, 60));
-                let outcome = Outcome::RetryLater { after, why: "429".to_owned() };
-                self.reply(quick, &attempt, outcome);
-            }
-            (true, 80..95) => {
-                self.reply(quick, &attempt, Outcome::Misconfigured { why: "401".to_owned() });
-            }
-            // The sending task is lost; and it may arrive long after it was given up.
-            (true, _) => {
-                let late = self.rng.seconds(1, 100);
-                self.later(late, Coming::Delivery(attempt));
-            }
-        }
-    }
-
-    fn reply(&mut self, after: Duration, attempt: &Attempt, outcome: Outcome) {
-        let reply = Reply { id: attempt.id.clone(), number: attempt.number, outcome };
-        self.tell(after, Event::Delivered(reply));
-    }
-
-    /// What the Control Plane makes of a restart, decided once.
-    fn decide(&mut self, key: &str) -> &'static str {
-        if let Some(known) = self.done.get(key) {
-            return known;
-        }
-        let (declines, forgets) = (self.plan.declines, self.plan.forgets);
-        let decision = match self.rng.between(0, 100) {
-            n if n < declines => "declined",
-            _ if self.rng.chance(forgets) => "forgotten",
-            _ => "accepted",
-        };
-        self.done.insert(key.to_owned(), decision);
-        decision
-    }
-
-    /// The answer to a webhook that is taken.
-    fn answer(&mut self, attempt: &Attempt) -> Answer {
-        if !attempt.event_type.is_request() {
-            return Answer::default();
-        }
-        let event: outbox::Event = serde_json::from_str(&attempt.body).expect("an event");
-        let Some(action) = event.data.action else { return Answer::default() };
-        let decision = match self.decide(&action.dedup_key) {
-            "declined" => "declined",
-            _ => "accepted",
-        };
-        if decision == "declined" {
-            self.check.refused(self.now, &attempt.id.0);
-        }
-        Answer { decision: Some(decision.to_owned()), ..Answer::default() }
-    }
-
-    /// A webhook reaches the Control Plane: a restart is carried out once, in time, and receipted.
-    fn arrive(&mut self, attempt: &Attempt) {
-        self.check.arrived(self.now, attempt);
-        if attempt.event_type != outbox::EventType::RestartRequested {
-            return;
-        }
-        let event: outbox::Event = serde_json::from_str(&attempt.body).expect("an event");
-        let Some(action) = event.data.action else { return };
-        let decision = self.decide(&action.dedup_key);
-        if decision == "declined" || self.now.wall > action.expires_at.0 {
-            return;
-        }
-        if self.done.insert(action.dedup_key, "done") == Some("done") || decision == "forgotten" {
-            return;
-        }
-        let number = event.data.labels.get("name").and_then(|name| self.host.find(name));
-        let Some(number) = number else { return };
-        let after = Duration::from_secs(self.rng.between(1, self.plan.executes_within));
-        let id = attempt.id.0.clone();
-        self.later(after, Coming::Execute(number, id.clone()));
-        let answer = Answer {
-            decision: Some("done".to_owned()),
-            outcome: Some("succeeded".to_owned()),
-            ..Answer::default()
-        };
-        if self.rng.chance(self.plan.receipts_lost) {
-            return;
-        }
-        let times = if self.rng.chance(self.plan.receipts_twice) { 2 } else { 1 };
-        for copy in 0..times {
-            let late = after + self.rng.seconds(1, 100);
-            self.receipt(late, (&id, copy), &answer);
-        }
-    }
-
-    fn receipt(&mut self, after: Duration, (delivery, copy): (&str, u32), answer: &Answer) {
-        let own = format!("receipt of {delivery}");
-        self.ticket += 1;
-        self.receipts.insert(self.ticket, own.clone());
-        let id = match self.mutant.mutation {
-            Some(Mutation::NewReceipts) => format!("{own} {copy}"),
-            _ => own,
-        };
-        let statement = Statement { delivery_id: delivery.to_owned(), answer: answer.clone() };
-        let event = Event::Statement { ticket: self.ticket, id, statement };
-        self.tell(after, event);
     }
 
     fn tell(&mut self, after: Duration, event: Event) {

@@ -11,7 +11,7 @@ mod environment;
 mod gates;
 mod mail;
 mod named_files;
-pub(super) mod owners;
+pub mod owners;
 mod policy;
 mod sections;
 #[cfg(test)]

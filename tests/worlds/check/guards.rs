@@ -13,7 +13,8 @@ use plimsoll::policy::WindowKind;
 use super::super::host::{SHOWS_AFTER, Sight};
 use super::super::plan::{HOUR, MINUTE, Nature, Plan};
 use super::book::Book;
-use super::{Check, Red, Truth, is_open};
+use super::doors::Doors;
+use super::{Check, Red, Truth, is_open, owners};
 
 /// Ten make a slope, and the start is not part of it.
 const SLOPE_POINTS: u32 = 14;
@@ -29,6 +30,7 @@ pub struct View<'a> {
     pub plan: &'a Plan,
     pub truth: &'a Truth,
     pub book: &'a Book,
+    pub doors: &'a Doors,
 }
 
 /// Something that was asked for.
@@ -38,14 +40,15 @@ pub struct Request {
     pub kind: ActionKind,
     pub tenant: String,
     pub service: String,
-    name: String,
+    pub name: String,
     pub dedup_key: String,
     pub cause: String,
     pub decided: Duration,
     expires_at: Timestamp,
     pub committed: bool,
-    pub accepted: bool,
-    pub executed: bool,
+    /// When the engine was told that it was taken, and when it was carried out.
+    pub accepted: Option<Duration>,
+    pub executed: Option<Duration>,
     /// The Control Plane has it.
     pub arrived: bool,
     /// When it was told how it ended, and whether it failed.
@@ -65,7 +68,8 @@ impl Request {
     /// Whether it may still be carried out, or be under way.
     fn is_open(&self, now: Duration, expiry: Duration) -> bool {
         let ends = self.decided + expiry;
-        self.concluded.is_none() && (now < ends || (self.accepted && !self.executed))
+        self.concluded.is_none()
+            && (now < ends || (self.accepted.is_some() && self.executed.is_none()))
     }
 }
 
@@ -217,8 +221,8 @@ impl Guards {
             decided: now.monotonic,
             expires_at: action.expires_at.0,
             committed: false,
-            accepted: false,
-            executed: false,
+            accepted: None,
+            executed: None,
             arrived: false,
             concluded: None,
             void: false,
@@ -268,6 +272,10 @@ impl Guards {
         }
         if is_open(view.plan, WindowKind::Maintenance, &request.tenant, now) {
             faults.push((Check::Maintenance, "a maintenance window is open".to_owned()));
+        }
+        faults.extend(owners::against(now, request, view.plan));
+        if request.kind == ActionKind::Restart && view.doors.is_shut(&request.tenant) {
+            faults.push((Check::ShutDoor, "its customer cannot get in".to_owned()));
         }
     }
 
@@ -385,6 +393,9 @@ fn of_the_container(
     let restarts = request.kind == ActionKind::Restart;
     if restarts && age < grace - 1.0 && !stepped_since(view, sight.started) {
         faults.push((Check::StartGrace, format!("it was started {age:.0} s ago")));
+    }
+    if sight.held < 0.8 && sight.fill >= 0.9 {
+        faults.push((Check::PageCache, "what fills it is page cache".to_owned()));
     }
     let changed = sight.deployed.map(|at| seconds - at);
     if let Some(age) = changed.filter(|age| *age < limits.after_change.as_secs_f64() - 1.0) {

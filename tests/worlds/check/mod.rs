@@ -4,9 +4,11 @@
 //! `edges` judges what was told, `guards` what was asked for, `outcomes` what became of it.
 
 mod book;
+mod doors;
 mod edges;
 mod guards;
 mod outcomes;
+mod owners;
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -18,6 +20,8 @@ use plimsoll::outbox::{self, ActionKind, Attempt, Delivery, Outcome, Reply};
 use plimsoll::policy::WindowKind;
 
 use self::book::Book;
+use self::doors::Doors;
+pub use self::doors::Knock;
 use self::edges::Edges;
 use self::guards::Guards;
 use super::host::{Host, Shown, Sight};
@@ -67,13 +71,29 @@ pub enum Check {
     NudgeGoverned,
     /// A receipt counts once.
     ReceiptTwice,
+    /// Nothing is done for a tenant that is suspended, being moved, or gone.
+    NotActive,
+    /// Nothing is done that a tenant did not agree to.
+    NotAgreed,
+    /// Who only says who it is, is nobody: nothing is done to it, and nothing of it is told of another.
+    Foreign,
+    /// Nobody is asked to pay while it is not given what it pays for.
+    Drift,
+    /// Nobody is touched for memory that the kernel takes back by itself.
+    PageCache,
+    /// Nobody is restarted whose customer cannot get in.
+    ShutDoor,
+    /// No restart is called good while the customer cannot get in.
+    SilentPass,
+    /// A door that stays shut after a restart is told, and no other.
+    GateTold,
     /// The engine neither spins nor fails a rule, nor leaves a row of its own unread.
     Sound,
 }
 
 impl Check {
     /// Every one that a planted fault must be able to turn red.
-    pub const ALL: [Check; 25] = {
+    pub const ALL: [Check; 33] = {
         use Check::*;
         [
             EdgeLost,
@@ -101,6 +121,14 @@ impl Check {
             LeakNudged,
             NudgeGoverned,
             ReceiptTwice,
+            NotActive,
+            NotAgreed,
+            Foreign,
+            Drift,
+            PageCache,
+            ShutDoor,
+            SilentPass,
+            GateTold,
         ]
     };
 }
@@ -145,6 +173,7 @@ pub struct Checker {
     book: Book,
     edges: Edges,
     guards: Guards,
+    doors: Doors,
 }
 
 impl Checker {
@@ -157,6 +186,7 @@ impl Checker {
             book: Book::default(),
             edges: Edges::default(),
             guards: Guards::default(),
+            doors: Doors::default(),
         }
     }
 
@@ -169,6 +199,7 @@ impl Checker {
         self.truth.alive_since = now.monotonic;
         self.truth.sights.clear();
         self.truth.node = None;
+        self.doors.forget();
         self.book.restart(now, rows);
         self.count("starts");
     }
@@ -221,8 +252,15 @@ impl Checker {
     fn take_event(&mut self, now: Now, delivery: &Delivery, event: &outbox::Event) {
         *self.counts.entry(event.event_type.name()).or_default() += 1;
         self.guards.note(now, event);
+        owners::foreign(&self.plan, now, event, &mut self.red);
+        self.doors.note(now, event, (&self.guards, &self.truth), &mut self.red);
         outcomes::note(&mut self.guards, now, event, &self.plan, &self.truth);
-        let view = guards::View { plan: &self.plan, truth: &self.truth, book: &self.book };
+        let view = guards::View {
+            plan: &self.plan,
+            truth: &self.truth,
+            book: &self.book,
+            doors: &self.doors,
+        };
         self.guards.judge(now, (delivery, event), &view, &mut self.red);
     }
 
@@ -261,7 +299,12 @@ impl Checker {
     /// A webhook leaves the house.
     pub fn sent(&mut self, now: Now, attempt: &Attempt) {
         self.edges.sent(now, attempt, &mut self.red);
-        let view = guards::View { plan: &self.plan, truth: &self.truth, book: &self.book };
+        let view = guards::View {
+            plan: &self.plan,
+            truth: &self.truth,
+            book: &self.book,
+            doors: &self.doors,
+        };
         self.guards.sent(now, attempt, &view, &mut self.red);
     }
 
@@ -272,13 +315,15 @@ impl Checker {
     }
 
     /// The engine is told something: that a request was taken, for one.
-    pub fn told(&mut self, event: &Event) {
+    pub fn told(&mut self, now: Now, event: &Event) {
         let id = match event {
             Event::Delivered(Reply { id, outcome: Outcome::Accepted(_), .. }) => &id.0,
             Event::Statement { statement, .. } => &statement.delivery_id,
             _ => return,
         };
-        self.guards.request(id, |request| request.accepted = true);
+        self.guards.request(id, |request| {
+            request.accepted.get_or_insert(now.monotonic);
+        });
     }
 
     /// Whether the wall clock has stepped since.
@@ -291,9 +336,14 @@ impl Checker {
         self.guards.switched(kill, busy);
     }
 
-    pub fn executed(&mut self, id: &str) {
-        self.guards.request(id, |request| request.executed = true);
+    pub fn executed(&mut self, now: Now, id: &str) {
+        self.guards.request(id, |request| request.executed = Some(now.monotonic));
         self.count("executed");
+    }
+
+    /// The engine is told how a door was found.
+    pub fn knocked(&mut self, now: Now, knock: Knock) {
+        self.doors.heard(now, knock);
     }
 
     /// The engine has been told that the receiver will not do it, or could not.
@@ -329,7 +379,13 @@ impl Checker {
     /// Looked at once an interval: what is owed by now.
     pub fn look(&mut self, now: Now) {
         outcomes::concluded(&self.guards, now, &self.plan, &mut self.red);
-        let view = guards::View { plan: &self.plan, truth: &self.truth, book: &self.book };
+        let view = guards::View {
+            plan: &self.plan,
+            truth: &self.truth,
+            book: &self.book,
+            doors: &self.doors,
+        };
+        self.doors.owed(&self.guards, now, &view, &mut self.red);
         outcomes::escalated(&mut self.guards, now, &view, &mut self.red);
     }
 

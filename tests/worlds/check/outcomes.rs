@@ -34,7 +34,7 @@ pub fn note(guards: &mut Guards, now: Now, event: &Event, plan: &Plan, truth: &T
             let number = plan.specs.iter().position(|spec| spec.service() == request.service);
             let sight = number.and_then(|number| truth.sights.get(number));
             let is_anew = sight.is_some_and(|s| s.started > request.decided.as_secs_f64());
-            request.void = !(request.executed && is_anew);
+            request.void = !(request.executed.is_some() && is_anew);
             let why = event.data.reason.as_deref().unwrap_or_default();
             request.withdrawn = why.contains("was withdrawn");
         }
@@ -94,6 +94,7 @@ fn is_owed(
         || truth.stepped.last().is_some_and(|at| lately(*at))
         || guards.is_killed()
         || guards.host_is_ill()
+        || plan.wishes.get(tenant).is_some_and(|wishes| !wishes.at(now.monotonic).0)
         || is_open(plan, WindowKind::Maintenance, tenant, now)
         || is_open(plan, WindowKind::QuietHours, tenant, now);
     if in_the_way || !["app", "worker"].contains(&role) {
