@@ -2,27 +2,32 @@
 """What plimsoll's own eyes cost: the real program over real cgroups of version 1, or over a tree in memory.
 
     python3 benches/own_eyes.py target/release/plimsoll --containers 500            real cgroups, made and removed; as root
+    python3 benches/own_eyes.py target/release/plimsoll --busy 50 --containers 500    of them so many with a process that works
     python3 benches/own_eyes.py target/release/plimsoll --root /dev/shm/tree --containers 500    a tree that is there
 
-Processor time is what the kernel counts for each thread (`/proc/<pid>/task/<tid>/schedstat`), so it is true on a busy
+Several programs are measured one after the other on the same cgroups. A busy container's process wakes every second,
+computes for a millisecond and touches a page more; the others are empty, which is the least a container can do. Processor time is what the kernel counts for each thread (`/proc/<pid>/task/<tid>/schedstat`), so it is true on a busy
 machine; caches that others have emptied still make it dearer. One figure is five seconds: a collection, and the rules.
-The cgroups lie deeper than any collector looks, so that no other plimsoll on this machine takes them for containers.
+The cgroups lie deeper than any collector looks, so that no other plimsoll on this machine takes them for containers; a
+mount makes their paths as short as a real host's, because opening a file costs by the length of its path.
 """
 
 import argparse
 import hashlib
+import os
 import pathlib
 import signal
+import socket
 import statistics
 import subprocess
 import tempfile
 import time
 
 HIERARCHIES = ["memory", "cpu", "cpuacct", "blkio"]
-BASE = pathlib.Path("plimsoll-bench", *[str(depth) for depth in range(13)])
+BASE = pathlib.Path(f"plimsoll-bench-{os.getpid()}", *[str(depth) for depth in range(13)])
 CONFIG = """collector: {{cgroup_root: '{root}'}}
 global: {{scrape_interval: 5s, evaluation_interval: 5s}}
-web: {{listen: '127.0.0.1:39473'}}
+web: {{listen: '127.0.0.1:{port}'}}
 storage: {{path: '{state}'}}
 """
 
@@ -33,7 +38,8 @@ def make(containers, view):
         top = pathlib.Path("/sys/fs/cgroup", hierarchy, BASE)
         for number in range(containers):
             (top / "docker" / hashlib.sha256(str(number).encode()).hexdigest()).mkdir(parents=True, exist_ok=True)
-        (view / hierarchy).symlink_to(top)
+        (view / hierarchy).mkdir()
+        subprocess.run(["mount", "--bind", top, view / hierarchy], check=True)
     for number, folder in enumerate(sorted((view / "memory/docker").iterdir())):
         if folder.is_dir():
             (folder / "memory.limit_in_bytes").write_text(str(64 + number % 512 << 20))
@@ -41,8 +47,40 @@ def make(containers, view):
             (view / "cpu/docker" / folder.name / "cpu.cfs_quota_us").write_text("50000")
 
 
-def remove():
+def busy(view, containers):
+    """Puts a process into so many cgroups, spread evenly over those there are."""
+    folders = sorted((view / "memory/docker").iterdir())
+    folders = [folder.name for folder in folders if folder.is_dir()]
+    return [work(view, folders[number * len(folders) // containers]) for number in range(containers)]
+
+
+def work(view, name):
+    child = os.fork()
+    if child:
+        return child
+    try:
+        for hierarchy in HIERARCHIES:
+            (view / hierarchy / "docker" / name / "cgroup.procs").write_text(str(os.getpid()))
+        pages = []
+        while True:
+            until = time.thread_time() + 0.001
+            while time.thread_time() < until:
+                pass
+            pages.append(bytearray(b"x" * 4096))
+            time.sleep(1)
+    finally:
+        os._exit(1)
+
+
+def end(children):
+    for child in children:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+
+
+def remove(view):
     for hierarchy in HIERARCHIES:
+        subprocess.run(["umount", view / hierarchy], check=True)
         top = pathlib.Path("/sys/fs/cgroup", hierarchy, BASE.parts[0])
         for folder in sorted((path for path in top.rglob("*") if path.is_dir()), reverse=True):
             folder.rmdir()
@@ -65,7 +103,9 @@ def processor_ms(pid):
 def measure(binary, root, containers, rounds):
     state = tempfile.mkdtemp()
     config = pathlib.Path(state, "plimsoll.yaml")
-    config.write_text(CONFIG.format(root=root, state=pathlib.Path(state, "data")))
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    config.write_text(CONFIG.format(root=root, port=port, state=pathlib.Path(state, "data")))
     log = open(pathlib.Path(state, "log"), "w")
     program = subprocess.Popen([binary, "run", "--config", config], stdin=subprocess.DEVNULL, stderr=log)
     try:
@@ -93,21 +133,30 @@ def measure(binary, root, containers, rounds):
         program.wait()
 
 
+def compare(given, root):
+    for binary in given.binaries:
+        print(f"{binary}, {given.containers} containers, {given.busy} of them busy:", flush=True)
+        measure(binary, root, given.containers, given.rounds)
+
+
 def main():
     arguments = argparse.ArgumentParser()
-    arguments.add_argument("binary")
+    arguments.add_argument("binaries", nargs="+")
     arguments.add_argument("--containers", type=int, default=500)
+    arguments.add_argument("--busy", type=int, default=0)
     arguments.add_argument("--root")
     arguments.add_argument("--rounds", type=int, default=12)
     given = arguments.parse_args()
     if given.root:
-        return measure(given.binary, given.root, given.containers, given.rounds)
-    view = pathlib.Path(tempfile.mkdtemp())
+        return compare(given, given.root)
+    view, children = pathlib.Path(tempfile.mkdtemp()), []
     try:
         make(given.containers, view)
-        measure(given.binary, view, given.containers, given.rounds)
+        children = busy(view, given.busy)
+        compare(given, view)
     finally:
-        remove()
+        end(children)
+        remove(view)
 
 
 main()

@@ -185,7 +185,7 @@ fn only_what_is_read_is_collected() {
     assert_eq!((first.points.len(), first.new.len()), (20, 20));
     assert_eq!(first.metadata.len(), 2);
     let calls = collector.effort().calls;
-    let second = collector.collect(START + Duration::from_secs(5)).expect("collects");
+    let second = collector.collect(START).expect("collects");
     assert_eq!((second.points.len(), second.new.len()), (20, 0));
     // No process is found in the files of this tree beyond the first look.
     assert_eq!(collector.effort().calls - calls, 10, "its memory; the limit is known");
@@ -201,6 +201,7 @@ fn limits_are_read_now_and_then_and_at_once_when_docker_tells_of_others() {
     let mut collector = collector(&cgroups, Selection::only([limit.to_owned()], Vec::new()));
     let mut known = Known::default();
     let (mut at, mut mebibytes) = (START, Vec::new());
+    let mut seen = None;
     for round in 0..40 {
         at = at + Duration::from_secs(5);
         let believed = |bytes| {
@@ -215,19 +216,22 @@ fn limits_are_read_now_and_then_and_at_once_when_docker_tells_of_others() {
             let file = cgroups.file(&id(1), "", "memory.max");
             std::fs::write(file, format!("{}\n", mebibytes << 20)).expect("written");
         };
-        match round {
-            10 => set(48),
-            // It was read at 21 and would be again at 28.
-            25 => set(32),
-            26 => collector.know(believed(Some(32 << 20))),
+        if round == 10 {
+            set(48);
+        }
+        // It was just read, and would be again a minute later.
+        match seen.map(|seen| round - seen) {
+            Some(1) => set(32),
+            Some(3) => collector.know(believed(Some(32 << 20))),
             _ => {}
         }
         known.take(&collector.collect(at).expect("collects"));
-        mebibytes.push(known.value(limit).expect("a limit") / MIB);
+        mebibytes.push((known.value(limit).expect("a limit") / MIB).round() as u64);
+        seen = mebibytes.iter().position(|seen| *seen == 48);
     }
-    let seen = |value: f64| mebibytes.iter().position(|seen| (seen - value).abs() < 0.1);
-    assert!((10..22).contains(&seen(48.0).expect("seen")), "{mebibytes:?}");
-    assert_eq!(seen(32.0), Some(26), "{mebibytes:?}");
+    let seen = seen.expect("within a minute");
+    assert!((11..=22).contains(&seen), "{mebibytes:?}");
+    assert_eq!(mebibytes.iter().position(|seen| *seen == 32), Some(seen + 3), "{mebibytes:?}");
 }
 
 #[test]
@@ -274,7 +278,8 @@ fn peaks_between_two_collections_are_kept() {
     cgroups.put(&id(1), load(20, 60));
     assert_eq!(peak(&mut collector, 1), 40.0, "sampled");
     assert_eq!(peak(&mut collector, 2), 20.0, "a peak is of its interval alone");
-    cgroups.put(&id(1), load(20, 63));
+    let burnt = Load { cpu_microseconds: 28_400_000, ..load(20, 63) };
+    cgroups.put(&id(1), burnt);
     assert_eq!(peak(&mut collector, 3), 63.0, "the kernel saw what no sample did");
     assert_eq!(peak(&mut collector, 4), 20.0);
 }
@@ -480,7 +485,7 @@ fn who_has_no_quota_is_not_asked_for_throttling() {
         let mut collector = collector(&cgroups, selection);
         collector.collect(START).expect("collects");
         let before = collector.effort().calls;
-        let batch = collector.collect(START + Duration::from_secs(5)).expect("collects");
+        let batch = collector.collect(START).expect("collects");
         assert_eq!(batch.points.len(), 1 + usize::from(quota_us.is_some()), "{layout:?}");
         assert_eq!(collector.effort().calls - before, calls, "{layout:?} {quota_us:?}");
     }
@@ -532,4 +537,186 @@ fn a_clock_that_steps_back_hides_nobody() {
     cgroups.remove(&id(1));
     collector.collect(seconds(7200)).expect("collects");
     assert_eq!(collector.collect(seconds(7206)).expect("collects").points.len(), 1);
+}
+
+/// What the shipped rules and evidence read of a container.
+const SHIPPED: [&str; 10] = [
+    "container_cpu_cfs_throttled_periods_total",
+    "container_cpu_usage_seconds_total",
+    "container_memory_usage_bytes",
+    "container_memory_working_set_bytes",
+    "container_oom_events_total",
+    "container_spec_cpu_quota",
+    "container_spec_memory_limit_bytes",
+    "container_spec_memory_reservation_limit_bytes",
+    "container_spec_memory_swap_limit_bytes",
+    "plimsoll_container_memory_unreclaimable_bytes",
+];
+
+/// A collector of what is shipped, and its clock.
+struct Watch {
+    collector: Collector,
+    known: Known,
+    at: Timestamp,
+}
+
+impl Watch {
+    fn new(cgroups: &Cgroups) -> Watch {
+        let selection = Selection::only(SHIPPED.map(str::to_owned), Vec::new());
+        Watch { collector: collector(cgroups, selection), known: Known::default(), at: START }
+    }
+
+    /// Collects after so many seconds, and says what it cost.
+    fn after(&mut self, seconds: u64) -> u64 {
+        self.at = self.at + Duration::from_secs(seconds);
+        let before = self.collector.effort().calls;
+        self.known.take(&self.collector.collect(self.at).expect("collects"));
+        self.collector.effort().calls - before
+    }
+
+    /// Collects until everything was read twice, in the middle of the half minute of `id(1)`.
+    fn settle(&mut self) -> &mut Watch {
+        (0..4).for_each(|_| {
+            self.after(5);
+        });
+        let quiet = self.after(1);
+        assert!((0..30).any(|_| self.after(1) > quiet), "read whole once in half a minute");
+        self.after(1);
+        self
+    }
+}
+
+#[test]
+fn who_does_nothing_costs_two_reads_and_is_read_whole_twice_a_minute() {
+    for (layout, others, limits) in [(Layout::V1Cgroupfs, 4, 4), (Layout::V2Systemd, 2, 4)] {
+        let cost = |containers: usize| {
+            let dir = folder();
+            let cgroups = Cgroups::new(dir.path(), layout);
+            (0..containers).for_each(|n| cgroups.put(&id(n), Load::default()));
+            let mut watch = Watch::new(&cgroups);
+            (0..5).for_each(|_| {
+                watch.after(5);
+            });
+            (0..12).map(|_| watch.after(5)).collect::<Vec<u64>>()
+        };
+        let (few, many) = (cost(10), cost(70));
+        let each: Vec<u64> = many.iter().zip(&few).map(|(many, few)| many - few).collect();
+        assert_eq!(
+            each.iter().sum::<u64>(),
+            60 * (12 * 2 + 2 * others + limits),
+            "{layout:?} {each:?}"
+        );
+        let most = each.iter().max().expect("rounds");
+        assert!(*most < 60 * (2 + others / 2), "{layout:?}: not all at once: {each:?}");
+    }
+}
+
+#[test]
+fn whatever_stirs_is_read_whole_until_it_rests() {
+    for layout in [Layout::V1Cgroupfs, Layout::V2Systemd] {
+        let dir = folder();
+        let cgroups = Cgroups::new(dir.path(), layout);
+        let load = Load::default();
+        cgroups.put(&id(1), load);
+        let mut watch = Watch::new(&cgroups);
+        watch.settle();
+        let kills = |watch: &mut Watch, load: Load| {
+            cgroups.put(&id(1), load);
+            watch.after(1);
+            watch.known.value("container_oom_events_total").expect("a count")
+        };
+        let burnt = Load { cpu_microseconds: 28_363_700, oom_kills: 1, ..load };
+        assert_eq!(kills(&mut watch, burnt), 1.0, "{layout:?}: it took processor time");
+        let late = Load { oom_kills: 2, ..burnt };
+        assert_eq!(kills(&mut watch, late), 2.0, "{layout:?}: after-effects are waited for");
+        assert_eq!(kills(&mut watch, late), 2.0, "{layout:?}: read twice, and the same");
+        let grown = Load { usage: 51 << 20, oom_kills: 3, ..late };
+        assert_eq!(kills(&mut watch, grown), 3.0, "{layout:?}: its memory changed");
+    }
+}
+
+#[test]
+fn what_changes_from_outside_shows_within_half_a_minute() {
+    let dir = folder();
+    let cgroups = Cgroups::new(dir.path(), Layout::V1Cgroupfs);
+    let load = |inactive_file: u64| Load { inactive_file, ..Load::default() };
+    cgroups.put(&id(1), load(10 << 20));
+    let mut watch = Watch::new(&cgroups);
+    watch.settle();
+    cgroups.put(&id(1), load(20 << 20));
+    let set = |watch: &Watch| {
+        watch.known.value("container_memory_working_set_bytes").expect("a figure") / MIB
+    };
+    let mut seconds = 0;
+    while set(&watch) > 30.0 && seconds < 60 {
+        watch.after(1);
+        seconds += 1;
+    }
+    assert!((20..=30).contains(&seconds), "{seconds} s");
+    // A clock that steps back is no reason to wait for it.
+    watch.settle();
+    cgroups.put(&id(1), load(10 << 20));
+    watch.at = START;
+    watch.after(0);
+    assert_eq!(set(&watch), 40.0);
+}
+
+#[test]
+fn near_its_limit_or_on_a_host_short_of_memory_everything_is_read_each_time() {
+    let dir = folder();
+    let cgroups = Cgroups::new(dir.path(), Layout::V1Cgroupfs);
+    let load = |usage: u64, inactive_file: u64| Load {
+        usage: usage << 20,
+        inactive_file: inactive_file << 20,
+        ..Load::default()
+    };
+    let seen = |watch: &mut Watch, now: Load| {
+        cgroups.put(&id(1), now);
+        watch.after(1);
+        watch.known.value("container_memory_working_set_bytes").expect("a figure") / MIB
+    };
+    cgroups.put(&id(1), load(60, 0));
+    let mut near = Watch::new(&cgroups);
+    (0..5).for_each(|_| {
+        near.after(1);
+    });
+    assert_eq!(seen(&mut near, load(60, 10)), 50.0, "60 of 64");
+    cgroups.put(&id(1), load(50, 0));
+    let mut watch = Watch::new(&cgroups);
+    watch.settle();
+    assert_eq!(seen(&mut watch, load(50, 10)), 50.0, "50 of 64 need not be read");
+    let text = "MemTotal:       16384 kB\nMemAvailable: 1600 kB\n";
+    std::fs::write(cgroups.proc_root().join("meminfo"), text).expect("written");
+    assert_eq!(seen(&mut watch, load(50, 20)), 30.0, "less than a tenth is left");
+}
+
+#[test]
+fn without_processor_time_nobody_is_known_to_rest() {
+    let dir = folder();
+    let cgroups = Cgroups::new(dir.path(), Layout::V1Cgroupfs);
+    cgroups.put(&id(1), Load::default());
+    std::fs::remove_file(cgroups.file(&id(1), "cpuacct", "cpuacct.usage")).expect("removed");
+    let mut watch = Watch::new(&cgroups);
+    let costs = [0; 6].map(|seconds| watch.after(seconds));
+    let whole = 3 + 1 + 4;
+    assert!(costs[3..].iter().all(|cost| *cost == whole), "{costs:?}");
+}
+
+#[test]
+fn pages_keep_nobody_from_resting() {
+    let dir = folder();
+    let cgroups = Cgroups::new(dir.path(), Layout::V1Cgroupfs);
+    cgroups.put(&id(1), Load::default());
+    let mut watch = Watch::new(&cgroups);
+    watch.settle();
+    let quiet = watch.after(1);
+    let mut page = || {
+        let before = watch.collector.effort().calls;
+        watch.collector.page(watch.at).expect("a page");
+        let spent = watch.collector.effort().calls - before;
+        assert_eq!(watch.after(1), quiet, "the collection");
+        spent
+    };
+    let pages = [page(), page(), page()];
+    assert!(pages[2] + 10 < pages[0], "{pages:?}");
 }

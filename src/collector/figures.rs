@@ -3,6 +3,10 @@
 //! `None` is "not known here": the kernel has no such file, or it could not be read. A figure that
 //! is not known makes no series, because a constant 0 would be believed.
 
+/// What a container's pulse was, to be compared with the next.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(super) struct Pulse([Option<f64>; 9]);
+
 /// One container's values.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub(super) struct Figures {
@@ -106,6 +110,21 @@ impl Figures {
         self.quota = from.quota;
         self.period = from.period;
         self.shares = from.shares;
+    }
+
+    /// What the files of the pulse say: memory in use, and all that is told of processor time.
+    pub fn pulse(&self) -> Pulse {
+        Pulse([
+            self.usage,
+            self.cpu_seconds,
+            self.user_seconds,
+            self.system_seconds,
+            self.periods,
+            self.throttled_periods,
+            self.throttled_seconds,
+            self.burst_periods,
+            self.burst_seconds,
+        ])
     }
 
     /// Usage without the page cache that is given back first (cAdvisor, `setMemoryStats`).

@@ -10,9 +10,10 @@ use super::columns::Seen;
 use super::config::CollectorConfig;
 use super::figures::Figures;
 use super::files::{Reader, handles_allowed};
+use super::kept::{Moment, tell_rest};
 use super::machine::Machine;
 use super::series::Slots;
-use super::sources::{AVAILABLE, EVENTS, NETWORK, Parts, USAGE};
+use super::sources::{AVAILABLE, EVENTS, NETWORK, PULSE, Parts, Source, USAGE};
 use super::tracked::{Eyes, Tracked, sources};
 use super::tree::{Found, Tree, Version};
 use crate::base::{HashMap, Labels, LabelsBuilder, Timestamp};
@@ -75,6 +76,8 @@ pub(super) struct Host {
     pub machine: Machine,
     /// None before the first look.
     next_walk: Option<Timestamp>,
+    /// When the containers were looked at last.
+    looked_at: Timestamp,
     /// Series whose container is gone, or has another name now.
     pub ended: Vec<Slots>,
     /// What could not be read in the last look: how many containers, and the first such thing.
@@ -100,6 +103,7 @@ impl Host {
             kills: HashMap::default(),
             machine: Machine::default(),
             next_walk: None,
+            looked_at: Timestamp(0),
             ended: Vec::new(),
             trouble: None,
         }
@@ -145,9 +149,10 @@ impl Host {
         parts: Parts,
         visit: &mut Visit<'_>,
     ) -> Result<(), CollectError> {
+        self.looked_at = at;
         self.follow(at)?;
         self.name_containers(at);
-        if parts & AVAILABLE != 0 {
+        if parts & AVAILABLE != 0 || tell_rest(parts) {
             self.machine.look_at_memory(&mut self.reader, &self.config.proc_root);
         }
         let mut gone: Vec<String> = Vec::new();
@@ -199,18 +204,28 @@ impl Host {
         &mut self,
         parts: Parts,
     ) -> (Option<Eyes<'_>>, &mut BTreeMap<String, Tracked>, &mut HashMap<ContainerId, Kills>) {
-        let unwatched = self.tracked.values().filter(|tracked| !tracked.is_watched()).count();
-        let spare = unwatched + self.reader.kept_max() / NEWCOMERS_SHARE;
-        let files = |tree: &Tree| sources(tree.version()).iter().filter(|s| s.parts & parts != 0);
-        let demand = |tree| self.tracked.len() * files(tree).count() + spare;
-        let keeps_all = self.tree.as_ref().is_some_and(|t| demand(t) <= self.reader.kept_max());
-        let eyes = self.tree.as_ref().map(|tree| Eyes {
-            reader: &mut self.reader,
-            tree,
-            machine: &self.machine,
-            proc_root: &self.config.proc_root,
-            spare,
-            keeps_all,
+        let eyes = self.tree.as_ref().map(|tree| {
+            let asked = |source: &Source| source.parts & parts != 0;
+            let files = sources(tree.version());
+            // What is read each time has handles first: the file that is sampled, then the next.
+            let mut spare = [0; PULSE + 1];
+            for (at, source) in files.iter().take(PULSE).enumerate() {
+                let is_read = asked(source) && tree.hierarchy(source.controller).is_some();
+                let lacking = self.tracked.values().filter(|t| is_read && t.lacks(at)).count();
+                spare[at + 1] = spare[at] + lacking;
+            }
+            spare[PULSE] += self.reader.kept_max() / NEWCOMERS_SHARE;
+            let asked = files.iter().filter(|source| asked(source)).count();
+            let demand = self.tracked.len() * asked + spare[PULSE];
+            Eyes {
+                now: Moment { at: self.looked_at, is_short: self.machine.is_short_of_memory() },
+                keeps_all: demand <= self.reader.kept_max(),
+                reader: &mut self.reader,
+                tree,
+                machine: &self.machine,
+                proc_root: &self.config.proc_root,
+                spare,
+            }
         });
         (eyes, &mut self.tracked, &mut self.kills)
     }
@@ -330,7 +345,7 @@ fn with_target(labels: &Labels, target: &Labels) -> Labels {
 
 #[cfg(test)]
 mod tests {
-    use super::super::sources::{LIMIT, STAT};
+    use super::super::sources::{CPU_USAGE, LIMIT, STAT};
     use super::*;
 
     #[test]
@@ -380,7 +395,7 @@ mod tests {
             };
             let mut host = Host::new(config, Labels::empty());
             host.reader = Reader::new(kept_max);
-            for round in 0..10 {
+            for round in 0..15 {
                 let mut limits = 0;
                 host.each(Timestamp(round * 5000), USAGE | STAT | LIMIT, &mut |_, seen, _| {
                     limits += i32::from(seen.figures.limit == Some(9.0));
@@ -389,8 +404,41 @@ mod tests {
                 assert_eq!(limits, 10, "kept open or not, they are read");
             }
             assert_eq!(host.reader.kept(), want, "of {kept_max}");
-            let watched = host.tracked.values().filter(|tracked| tracked.is_watched()).count();
+            let watched = host.tracked.values().filter(|tracked| !tracked.lacks(0)).count();
             assert_eq!(watched, 10.min(kept_max), "of {kept_max}");
+        }
+    }
+
+    #[test]
+    fn the_pulse_of_every_container_has_handles_before_anything_else_of_any() {
+        let dir = tempfile::tempdir().expect("a folder");
+        std::fs::write(dir.path().join("cgroup.controllers"), "memory\n").expect("written");
+        let file = |n: usize, name: &str| dir.path().join(format!("docker/{n:064x}/{name}"));
+        for n in 0..10 {
+            std::fs::create_dir_all(file(n, "")).expect("made");
+            for (name, text) in [
+                ("memory.current", "1"),
+                ("cpu.stat", "usage_usec 1"),
+                ("memory.stat", "anon 1"),
+                ("memory.max", "9"),
+            ] {
+                std::fs::write(file(n, name), text).expect("written");
+            }
+        }
+        for (kept_max, want) in [(15, 15), (20, 20), (30, 29), (80, 40)] {
+            let config = CollectorConfig {
+                cgroup_root: dir.path().to_owned(),
+                ..CollectorConfig::default()
+            };
+            let mut host = Host::new(config, Labels::empty());
+            host.reader = Reader::new(kept_max);
+            for round in 0..15 {
+                let parts = USAGE | CPU_USAGE | STAT | LIMIT;
+                host.each(Timestamp(round * 5000), parts, &mut |_, _, _| {}).expect("reads");
+            }
+            assert_eq!(host.reader.kept(), want, "of {kept_max}");
+            let beats = [0, 1].map(|at| host.tracked.values().filter(|t| !t.lacks(at)).count());
+            assert_eq!(beats, [10, 10.min(kept_max - 10)], "of {kept_max}");
         }
     }
 

@@ -29,6 +29,9 @@ pub(super) struct Machine {
     pub network: Option<String>,
 }
 
+/// With less than this share of its memory available a host is short of it; its rule says the same.
+const SHORT: f64 = 0.1;
+
 impl Machine {
     /// Looks; what cannot be read is not known.
     pub fn look(reader: &mut Reader, proc_root: &Path) -> Machine {
@@ -54,6 +57,11 @@ impl Machine {
         let text = reader.read_once(&proc_root.join("meminfo")).ok();
         let text = text.and_then(|bytes| std::str::from_utf8(bytes).ok());
         self.available = text.and_then(|text| kilobytes(text, "MemAvailable:"));
+    }
+
+    /// Whether the kernel takes memory from whoever has some.
+    pub fn is_short_of_memory(&self) -> bool {
+        self.available.zip(self.memory).is_some_and(|(left, all)| left < SHORT * all)
     }
 
     /// When a process started, seconds.

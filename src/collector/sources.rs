@@ -68,9 +68,18 @@ macro_rules! source {
     };
 }
 
+/// So many files at the head of either table are a container's pulse: while they say what they said,
+/// hardly anything can have changed elsewhere (`kept`). They are read first, so that what happens
+/// while the others are read shows in the next pulse.
+pub(super) const PULSE: usize = 2;
+
 /// cgroup v1. The first is the one that is sampled between collections.
 pub(super) const V1: [Source; 17] = [
     source!("memory", "memory.usage_in_bytes", USAGE, |t, f| put(&mut f.usage, single(t)?)),
+    source!("cpuacct", "cpuacct.usage", CPU_USAGE, |t, f| {
+        f.cpu_seconds = Some(single(t)? as f64 / NANOSECONDS);
+        Ok(())
+    }),
     source!("memory", "memory.stat", STAT | SWAP, v1_memory_stat),
     source!("memory", "memory.limit_in_bytes", LIMIT, |t, f| limit(&mut f.limit, t)),
     source!("memory", "memory.soft_limit_in_bytes", SOFT_LIMIT, |t, f| limit(&mut f.soft_limit, t)),
@@ -86,10 +95,6 @@ pub(super) const V1: [Source; 17] = [
     source!("memory", "memory.kmem.usage_in_bytes", KERNEL, |t, f| put(&mut f.kernel, single(t)?)),
     source!("memory", "memory.oom_control", EVENTS, v1_oom_control),
     source!("cpu", "cpu.stat", CFS, v1_cpu_stat),
-    source!("cpuacct", "cpuacct.usage", CPU_USAGE, |t, f| {
-        f.cpu_seconds = Some(single(t)? as f64 / NANOSECONDS);
-        Ok(())
-    }),
     source!("cpuacct", "cpuacct.stat", CPU_SPLIT, v1_cpuacct_stat),
     source!("cpu", "cpu.cfs_quota_us", QUOTA, v1_quota),
     source!("cpu", "cpu.cfs_period_us", PERIOD, |t, f| put(&mut f.period, single(t)?)),
@@ -101,6 +106,7 @@ pub(super) const V1: [Source; 17] = [
 /// cgroup v2. The first is the one that is sampled between collections.
 pub(super) const V2: [Source; 15] = [
     source!("", "memory.current", USAGE, |t, f| put(&mut f.usage, single(t)?)),
+    source!("", "cpu.stat", CPU_USAGE | CPU_SPLIT | CFS, v2_cpu_stat),
     source!("", "memory.stat", STAT | KERNEL, v2_memory_stat),
     source!("", "memory.max", LIMIT, |t, f| limit_or_max(&mut f.limit, t)),
     source!("", "memory.low", SOFT_LIMIT, |t, f| limit_or_max(&mut f.soft_limit, t)),
@@ -108,7 +114,6 @@ pub(super) const V2: [Source; 15] = [
     source!("", "memory.swap.current", SWAP, |t, f| put(&mut f.swap, single(t)?)),
     source!("", "memory.peak", HIGH_WATER, |t, f| put(&mut f.high_water, single(t)?)),
     source!("", "memory.events", EVENTS, v2_memory_events),
-    source!("", "cpu.stat", CPU_USAGE | CPU_SPLIT | CFS, v2_cpu_stat),
     source!("", "cpu.max", QUOTA | PERIOD, v2_cpu_max),
     source!("", "cpu.weight", SHARES, v2_cpu_weight),
     source!("", "cpu.pressure", CPU_PRESSURE, |t, f| pressure(&mut f.cpu_pressure, t)),

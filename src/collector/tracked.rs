@@ -5,17 +5,16 @@ use std::path::{Path, PathBuf};
 
 use super::figures::Figures;
 use super::files::{Handle, Reader, is_gone};
+use super::kept::{Kept, Moment, tell_rest};
 use super::machine::{Machine, first_pid, network_of};
 use super::parse::single;
 use super::series::Slots;
-use super::sources::{CFS, LIMITS, NETWORK, Parts, QUOTA, Source, USAGE, V1, V2, network};
+use super::sources::{LIMITS, NETWORK, PULSE, Parts, Source, USAGE, V1, V2, network};
 use super::tree::{Tree, Version};
 use crate::base::{Labels, Timestamp};
 use crate::containers::{ContainerId, Limits};
 
-/// Limits that nobody changed through Docker are read again after at most this many collections.
-const LIMITS_EVERY: u8 = 12;
-/// From this share of its memory limit a container's limits are read each time: whoever raises one
+/// From this share of its memory limit a container is read whole each time: whoever raises a limit
 /// that is nearly reached must not see the container restarted for the old one.
 const NEAR_THE_LIMIT: f64 = 0.85;
 /// A process is looked for this often; a cgroup whose processes are all in its children has none.
@@ -30,8 +29,10 @@ pub(super) struct Eyes<'a> {
     pub tree: &'a Tree,
     pub machine: &'a Machine,
     pub proc_root: &'a Path,
-    /// Handles that are held free, for the file that is sampled and for what starts next.
-    pub spare: usize,
+    pub now: Moment,
+    /// Handles that each file in the order of the version's table leaves free for those before it,
+    /// the last number for all that follow.
+    pub spare: [usize; PULSE + 1],
     /// Whether there are handles enough for files that are seldom read, too.
     pub keeps_all: bool,
 }
@@ -56,37 +57,11 @@ pub(super) struct Tracked {
     /// When its first process started, seconds; for a container Docker does not tell of.
     pub started_at: Option<f64>,
     tries: u8,
-    /// The limits as they were read last.
-    limits: Option<KeptLimits>,
+    kept: Kept,
     /// What Docker last believed.
     believed: Option<Limits>,
     /// What could not be read in the last reading.
     pub failure: Option<String>,
-}
-
-/// Limits that are not read again for a while.
-#[derive(Debug)]
-struct KeptLimits {
-    parts: Parts,
-    figures: Figures,
-    /// For how many collections they still do.
-    left: u8,
-}
-
-impl KeptLimits {
-    /// Limits that were just read. Not all containers are read again in the same collection.
-    fn new(parts: Parts, figures: &Figures, id: &ContainerId) -> KeptLimits {
-        let mut limits = Figures::default();
-        limits.take_limits(figures);
-        let digit = id.as_str().as_bytes()[0];
-        let left = LIMITS_EVERY / 2 + digit % (LIMITS_EVERY / 2);
-        KeptLimits { parts: parts & LIMITS, figures: limits, left }
-    }
-
-    /// Whether they have what is asked for, and are not too old.
-    fn will_do(&self, parts: Parts) -> bool {
-        self.left > 0 && parts & LIMITS & !self.parts == 0
-    }
 }
 
 /// The files of a version.
@@ -101,6 +76,7 @@ impl Tracked {
     /// A container found now; `is_new` if it was not there at the last look.
     pub fn new(id: ContainerId, since: Timestamp, is_new: bool) -> Tracked {
         Tracked {
+            kept: Kept::new(&id),
             id,
             since,
             labels: None,
@@ -111,7 +87,6 @@ impl Tracked {
             high_water: is_new.then_some(0.0),
             started_at: None,
             tries: 0,
-            limits: None,
             believed: None,
             failure: None,
         }
@@ -129,16 +104,17 @@ impl Tracked {
             return Ok(());
         }
         self.close(eyes.reader);
-        self.limits = None;
+        self.kept.clear();
         self.high_water = Some(0.0);
         (self.started_at, self.tries) = (None, 0);
         self.read_files(eyes, path, parts, figures)
     }
 
-    /// Docker's word on its limits. Another one than before, and they are read at once.
+    /// Docker's word on its limits. Another one than before, and all of it is read at once.
     pub fn believe(&mut self, limits: Option<Limits>) {
         if limits != self.believed {
-            (self.believed, self.limits) = (limits, None);
+            self.believed = limits;
+            self.kept.clear();
         }
     }
 
@@ -153,57 +129,60 @@ impl Tracked {
         self.handles.resize_with(sources.len(), Handle::default);
         self.failure = None;
         *figures = Figures::default();
-        let path = path.trim_start_matches('/');
-        let asked = parts & LIMITS != 0;
-        let kept = if asked { self.limits.take().filter(|kept| kept.will_do(parts)) } else { None };
-        let mut parts_now = parts;
-        if let Some(kept) = &kept {
-            parts_now &= !LIMITS;
-            figures.take_limits(&kept.figures);
-            // Who has no quota has no periods either (`columns`). On v2 the file has more to tell.
-            if parts & QUOTA != 0 && figures.quota.is_none() {
-                parts_now &= !CFS;
-            }
+        let (first, others) = sources.split_at(PULSE);
+        for (at, source) in first.iter().enumerate().filter(|(_, s)| s.parts & parts != 0) {
+            self.read_file(eyes, (path, at, source), figures)?;
         }
-        for (at, (source, handle)) in sources.iter().zip(&mut self.handles).enumerate() {
-            if source.parts & parts_now == 0 {
-                continue;
-            }
-            let read = match eyes.reader.again(handle) {
-                Some(read) => read,
-                None => {
-                    let Some(top) = eyes.tree.hierarchy(source.controller) else { continue };
-                    let spare = match at {
-                        0 => 0,
-                        _ if source.parts & LIMITS != 0 && !eyes.keeps_all => usize::MAX,
-                        _ => eyes.spare,
-                    };
-                    let place = [top, Path::new(path), Path::new(source.file)];
-                    eyes.reader.open(handle, &place, spare)
-                }
-            };
-            let failure = match read {
-                Ok(Some(text)) => (source.read)(text, figures).map_err(|bad| bad.to_string()),
-                Ok(None) if at == 0 && !is_there(eyes.tree, path, source) => return Err(Gone),
-                Ok(None) => Ok(()),
-                Err(error) if is_gone(&error) => return Err(Gone),
-                Err(error) => Err(error.to_string()),
-            };
-            if let Err(why) = failure {
-                let file = folder(eyes.tree, path, source).unwrap_or_default().join(source.file);
-                self.failure.get_or_insert_with(|| format!("{}: {why}", file.display()));
-            }
+        let pulse = figures.pulse();
+        let before = self.kept.take(parts);
+        let standing = before.as_ref().map_or(0, |b| self.kept.standing(b, &pulse, eyes.now));
+        if let Some(before) = &before {
+            before.fill(standing, figures);
+        }
+        let due = parts & !standing;
+        for (at, source) in others.iter().enumerate().filter(|(_, s)| s.parts & due != 0) {
+            self.read_file(eyes, (path, PULSE + at, source), figures)?;
         }
         let is_near = |(usage, limit): (f64, f64)| usage >= NEAR_THE_LIMIT * limit;
         let reads_again = figures.usage.zip(figures.limit).is_some_and(is_near);
-        if asked && self.failure.is_none() && !reads_again {
-            self.limits = Some(match kept {
-                Some(kept) => KeptLimits { left: kept.left - 1, ..kept },
-                None => KeptLimits::new(parts, figures, &self.id),
-            });
+        let keeps = parts & LIMITS != 0 || tell_rest(parts);
+        if keeps && self.failure.is_none() && !reads_again {
+            self.kept.put(before, (parts, standing), figures, (pulse, eyes.now));
         }
         if parts & USAGE != 0 {
             self.sampled = larger(self.sampled, figures.usage);
+        }
+        Ok(())
+    }
+
+    /// Reads the file `at` this place in the version's table, and notes why if it cannot.
+    fn read_file(
+        &mut self,
+        eyes: &mut Eyes<'_>,
+        (path, at, source): (&str, usize, &Source),
+        figures: &mut Figures,
+    ) -> Result<(), Gone> {
+        let path = path.trim_start_matches('/');
+        let handle = &mut self.handles[at];
+        let read = match eyes.reader.again(handle) {
+            Some(read) => read,
+            None => {
+                let Some(top) = eyes.tree.hierarchy(source.controller) else { return Ok(()) };
+                let is_seldom_read = source.parts & LIMITS != 0 && !eyes.keeps_all;
+                let spare = if is_seldom_read { usize::MAX } else { eyes.spare[at.min(PULSE)] };
+                eyes.reader.open(handle, &[top, Path::new(path), Path::new(source.file)], spare)
+            }
+        };
+        let failure = match read {
+            Ok(Some(text)) => (source.read)(text, figures).map_err(|bad| bad.to_string()),
+            Ok(None) if at == 0 && !is_there(eyes.tree, path, source) => return Err(Gone),
+            Ok(None) => Ok(()),
+            Err(error) if is_gone(&error) => return Err(Gone),
+            Err(error) => Err(error.to_string()),
+        };
+        if let Err(why) = failure {
+            let file = folder(eyes.tree, path, source).unwrap_or_default().join(source.file);
+            self.failure.get_or_insert_with(|| format!("{}: {why}", file.display()));
         }
         Ok(())
     }
@@ -268,9 +247,9 @@ impl Tracked {
         self.started_at
     }
 
-    /// Whether the file that is sampled is kept open.
-    pub fn is_watched(&self) -> bool {
-        matches!(self.handles.first(), Some(Handle::Open(_)))
+    /// Whether the file at this place in the version's table is yet to be opened, or was not kept.
+    pub fn lacks(&self, at: usize) -> bool {
+        matches!(self.handles.get(at), None | Some(Handle::Closed))
     }
 
     /// Closes its handles; files that were absent may be there when they are opened again.

@@ -16,6 +16,7 @@ mod exporters;
 mod mail;
 mod peers;
 mod promtool;
+mod rest;
 #[allow(dead_code, unused_imports, reason = "shared with tests/it, which uses the rest")]
 #[path = "../it/support/mod.rs"]
 mod support;
