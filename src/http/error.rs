@@ -87,6 +87,15 @@ impl ApiError {
     pub(super) fn parameter(name: &str, why: impl std::fmt::Display) -> ApiError {
         ApiError::bad_data(format!("invalid parameter \"{name}\": {why}"))
     }
+
+    /// Without the name of the parameter, where Prometheus leaves it out.
+    pub(super) fn unnamed(self, name: &str) -> ApiError {
+        let named = format!("invalid parameter \"{name}\": ");
+        match self.message.strip_prefix(&named) {
+            Some(why) => ApiError::new(self.kind, why),
+            None => self,
+        }
+    }
 }
 
 impl From<OperatorError> for ApiError {

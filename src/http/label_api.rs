@@ -2,12 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
+use axum::http::Uri;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use super::backend::{SeriesAnswer, SeriesRequest};
 use super::error::ApiError;
+use super::form;
 use super::format::{self, Notes};
 use super::params::Params;
 use super::parsing;
@@ -20,7 +22,7 @@ pub(super) async fn labels(
     params: Params,
 ) -> Result<Response, ApiError> {
     let limit = params.limit("limit")?;
-    let found = find(&server, &params).await?;
+    let found = find(&server, &params).await.map_err(|error| error.unnamed("match[]"))?;
     let names: BTreeSet<&str> =
         found.series.iter().flat_map(|labels| labels.iter().map(|(name, _)| name)).collect();
     Ok(listed(names.into_iter().collect(), limit, &found))
@@ -28,21 +30,17 @@ pub(super) async fn labels(
 
 pub(super) async fn label_values(
     State(server): State<Shared>,
-    Path(name): Path<String>,
+    uri: Uri,
     params: Params,
 ) -> Result<Response, ApiError> {
-    if name.is_empty() {
+    // The name as it was sent: the router would refuse one that is no UTF-8 in its own words.
+    let written = uri.path().rsplit('/').nth(1).unwrap_or_default();
+    if written.is_empty() {
         return Ok(status_api::not_found().await.into_response());
     }
-    let name = match unescaped(&name) {
-        Some(name) => name,
-        None if is_label_name(&name) => name,
-        None => {
-            return Err(ApiError::bad_data(format!("invalid label name: {:?}", excerpt(&name))));
-        }
-    };
+    let name = label_name(written)?;
     let limit = params.limit("limit")?;
-    let found = find(&server, &params).await?;
+    let found = find(&server, &params).await.map_err(|error| error.unnamed("match[]"))?;
     let values: BTreeSet<&str> =
         found.series.iter().filter_map(|labels| labels.get(&name)).collect();
     Ok(listed(values.into_iter().collect(), limit, &found))
@@ -52,6 +50,7 @@ pub(super) async fn series(
     State(server): State<Shared>,
     params: Params,
 ) -> Result<Response, ApiError> {
+    params.readable()?;
     if params.all("match[]").next().is_none() {
         return Err(ApiError::bad_data("no match[] parameter provided"));
     }
@@ -60,6 +59,22 @@ pub(super) async fn series(
     let mut sets: Vec<_> = found.series.iter().collect();
     sets.sort_unstable();
     Ok(listed(sets, limit, &found))
+}
+
+/// The label that part of a path names.
+fn label_name(written: &str) -> Result<String, ApiError> {
+    let bytes = form::unescape(written.as_bytes(), false).unwrap_or_else(|_| written.into());
+    let invalid = |shown: String| ApiError::bad_data(format!("invalid label name: {shown}"));
+    let name = match String::from_utf8(bytes) {
+        Ok(name) => name,
+        Err(error) => {
+            return Err(invalid(format!("\"{}\"", error.as_bytes().escape_ascii())));
+        }
+    };
+    if let Some(name) = unescaped(&name) {
+        return Ok(name);
+    }
+    if is_label_name(&name) { Ok(name) } else { Err(invalid(format!("{:?}", excerpt(&name)))) }
 }
 
 /// A name beyond the classic alphabet as Grafana writes it into a path, `U__a_2e_b` for `a.b`

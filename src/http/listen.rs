@@ -16,6 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Sleep;
 
 use super::ANSWER_TIMEOUT;
+use super::request_line::RequestLine;
 
 /// How much a client may cost.
 #[derive(Clone, Copy, Debug)]
@@ -87,13 +88,24 @@ pub(super) struct Guarded {
     in_request: bool,
     /// Goes off when that, or its contrary, has lasted too long.
     alarm: Pin<Box<Sleep>>,
+    line: RequestLine,
+    /// Of an escaped request line: what had no room in the reader's buffer.
+    left_over: Vec<u8>,
     _permit: OwnedSemaphorePermit,
 }
 
 impl Guarded {
     fn new(stream: TcpStream, limits: Limits, permit: OwnedSemaphorePermit) -> Guarded {
         let alarm = Box::pin(tokio::time::sleep(limits.idle));
-        Guarded { stream, limits, in_request: false, alarm, _permit: permit }
+        Guarded {
+            stream,
+            limits,
+            in_request: false,
+            alarm,
+            line: RequestLine::NEW,
+            left_over: Vec::new(),
+            _permit: permit,
+        }
     }
 
     /// Begins or ends a request. The alarm is polled, so that it wakes the connection when nothing
@@ -108,6 +120,13 @@ impl Guarded {
     /// What is pending must not stay so beyond the alarm.
     fn overdue<T>(&mut self, context: &mut Context<'_>) -> Poll<io::Result<T>> {
         self.alarm.as_mut().poll(context).map(|()| Err(io::ErrorKind::TimedOut.into()))
+    }
+
+    /// Puts bytes before a reader, and keeps those that have no room.
+    fn hand_over(&mut self, mut bytes: Vec<u8>, buffer: &mut ReadBuf<'_>) {
+        let fitting = bytes.len().min(buffer.remaining());
+        self.left_over = bytes.split_off(fitting);
+        buffer.put_slice(&bytes);
     }
 
     fn after_write(
@@ -129,11 +148,22 @@ impl AsyncRead for Guarded {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if !self.left_over.is_empty() {
+            let bytes = std::mem::take(&mut self.left_over);
+            self.hand_over(bytes, buffer);
+            return Poll::Ready(Ok(()));
+        }
+        let before = buffer.filled().len();
         if Pin::new(&mut self.stream).poll_read(context, buffer)?.is_pending() {
             return self.overdue(context);
         }
         if !self.in_request {
             self.turn(true, context);
+            self.line = RequestLine::NEW;
+        }
+        if let Some(escaped) = self.line.escaped(&buffer.filled()[before..]) {
+            buffer.set_filled(before);
+            self.hand_over(escaped, buffer);
         }
         Poll::Ready(Ok(()))
     }

@@ -12,9 +12,11 @@
 
 mod backend;
 mod body;
+mod compress;
 mod container_api;
 mod error;
 mod explain_api;
+mod form;
 mod format;
 mod incident_api;
 mod input_api;
@@ -27,6 +29,7 @@ mod parsing;
 mod plan_api;
 mod query_api;
 mod receipt_api;
+mod request_line;
 mod rule_api;
 #[cfg(test)]
 mod scripted;
@@ -165,8 +168,10 @@ fn router(backend: Arc<dyn Backend>, options: Options) -> Router {
         .route("/-/ready", get(status_api::ready))
         .route("/-/reload", reload)
         .fallback(status_api::not_found)
+        .method_not_allowed_fallback(status_api::not_allowed)
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .layer(middleware::from_fn(body::bounded))
+        .layer(middleware::from_fn(compress::compressed))
         .layer(middleware::from_fn(within_deadline))
         .with_state(Arc::new(Server { backend, options, queries }))
 }

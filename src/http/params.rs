@@ -1,17 +1,20 @@
 //! Parameters of a request: from the URL and, for a POST, from the form in its body.
 //!
 //! Texts and order of precedence are Prometheus's (`web/api/v1/api.go`, Go's `Request.FormValue`):
-//! the form wins over the URL, an empty value is an absent one, times are seconds or RFC 3339,
-//! durations are seconds or `5m`.
+//! an encoded form wins over the URL and the URL over a form in parts, an empty value is an absent
+//! one, times are seconds or RFC 3339, durations are seconds or `5m`.
 
+use std::num::{IntErrorKind, ParseIntError};
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{Form, FromRequest, Query, Request};
-use axum::http::{HeaderMap, Method, header};
+use axum::body::Bytes;
+use axum::extract::{FromRequest, Request};
+use axum::http::{HeaderValue, Method, header};
 
 use super::Server;
 use super::error::ApiError;
+use super::form::{self, Form};
 use crate::base::{Timestamp, excerpt, parse_duration, parse_rfc3339};
 use crate::promql;
 use crate::regex::Budget;
@@ -21,47 +24,58 @@ use crate::window::Selector;
 /// them stays in range.
 const MAX_SECONDS: f64 = (i64::MAX / 4 / 1000) as f64;
 
-type Pairs = Vec<(String, String)>;
-
-/// The parameters, in order, the form's before the URL's.
-pub(super) struct Params(Pairs);
+/// The parameters, in order of precedence.
+pub(super) struct Params(Form);
 
 impl FromRequest<Arc<Server>> for Params {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, _: &Arc<Server>) -> Result<Params, ApiError> {
-        let bad = |error: &dyn std::fmt::Display| {
-            ApiError::bad_data(format!("error parsing form values: {error}"))
-        };
-        let Query(url) =
-            Query::<Pairs>::try_from_uri(request.uri()).map_err(|error| bad(&error))?;
-        if request.method() != Method::POST || !is_form(request.headers()) {
+        let url = Form::urlencoded(request.uri().query().unwrap_or_default().as_bytes());
+        if request.method() != Method::POST {
             return Ok(Params(url));
         }
-        let Form(mut pairs) =
-            Form::<Pairs>::from_request(request, &()).await.map_err(|error| bad(&error))?;
-        pairs.extend(url);
-        Ok(Params(pairs))
+        let kind = request.headers().get(header::CONTENT_TYPE);
+        let kind = String::from_utf8_lossy(kind.map_or(&[], HeaderValue::as_bytes)).into_owned();
+        Ok(Params(match form::media_type(&kind).as_str() {
+            "application/x-www-form-urlencoded" => {
+                let mut form = Form::urlencoded(&read(request).await?);
+                form.extend(url);
+                form
+            }
+            "multipart/form-data" => {
+                let Form { mut pairs, problem } = url;
+                pairs.extend(form::multipart(&kind, &read(request).await?));
+                Form { pairs, problem }
+            }
+            // A body of another type is not looked at, as in Go.
+            _ => url,
+        }))
     }
 }
 
-/// A body of another type is not looked at, as in Go.
-fn is_form(headers: &HeaderMap) -> bool {
-    headers
-        .get(header::CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
-        .is_some_and(|value| value.starts_with("application/x-www-form-urlencoded"))
+async fn read(request: Request) -> Result<Bytes, ApiError> {
+    let why = |error| ApiError::bad_data(format!("error parsing form values: {error}"));
+    Bytes::from_request(request, &()).await.map_err(|error| why(error.to_string()))
 }
 
 impl Params {
+    /// For those who want every pair to be readable.
+    pub(super) fn readable(&self) -> Result<(), ApiError> {
+        match &self.0.problem {
+            None => Ok(()),
+            Some(why) => Err(ApiError::bad_data(format!("error parsing form values: {why}"))),
+        }
+    }
+
     /// The first value of that name, or `""`.
     pub(super) fn get(&self, name: &str) -> &str {
-        self.0.iter().find(|(n, _)| n == name).map_or("", |(_, value)| value)
+        self.0.pairs.iter().find(|(n, _)| n == name).map_or("", |(_, value)| value)
     }
 
     /// Every value of that name.
     pub(super) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
-        self.0.iter().filter(move |(n, _)| n == name).map(|(_, value)| value.as_str())
+        self.0.pairs.iter().filter(move |(n, _)| n == name).map(|(_, value)| value.as_str())
     }
 
     /// A time that must be there.
@@ -99,11 +113,12 @@ impl Params {
         if text.is_empty() {
             return Ok(usize::MAX);
         }
-        let number: i64 = text.parse().map_err(|_| {
-            ApiError::parameter(
-                name,
-                format!("strconv.Atoi: parsing {:?}: invalid syntax", excerpt(text)),
-            )
+        let number: i64 = text.parse().map_err(|error: ParseIntError| {
+            let why = match error.kind() {
+                IntErrorKind::PosOverflow | IntErrorKind::NegOverflow => "value out of range",
+                _ => "invalid syntax",
+            };
+            ApiError::parameter(name, format!("strconv.Atoi: parsing {:?}: {why}", excerpt(text)))
         })?;
         match usize::try_from(number) {
             Ok(0) => Ok(usize::MAX),
@@ -117,9 +132,16 @@ impl Params {
 fn parse_time(text: &str) -> Result<Timestamp, String> {
     let seconds = text.parse::<f64>().ok().filter(|seconds| seconds.abs() < MAX_SECONDS);
     seconds
-        .map(Timestamp::from_seconds)
+        .map(whole_millis)
         .or_else(|| parse_rfc3339(text))
         .ok_or_else(|| format!("cannot parse {:?} to a valid timestamp", excerpt(text)))
+}
+
+/// As Prometheus rounds a time: what is behind the point, to the nearest thousandth. Rounding the
+/// whole would not do: `1.0005` is a little less than it says once the 1 is gone.
+fn whole_millis(seconds: f64) -> Timestamp {
+    let millis = (seconds.fract() * 1000.0).round();
+    Timestamp(seconds.trunc() as i64 * 1000 + millis as i64)
 }
 
 /// Seconds, or Prometheus's notation; in milliseconds. Go makes whole nanoseconds of seconds, and
@@ -170,6 +192,12 @@ mod tests {
             ("0", Ok(0)),
             ("1795313740.5", Ok(1_795_313_740_500)),
             ("-1.0006", Ok(-1001)),
+            ("1.0005", Ok(1000)),
+            ("-1.0005", Ok(-1000)),
+            ("1.0004999", Ok(1000)),
+            ("1.9996", Ok(2000)),
+            ("0.0005", Ok(1)),
+            ("1795313740.0015", Ok(1_795_313_740_001)),
             ("2026-11-22T02:00:00Z", Ok(1_795_312_800_000)),
             ("1e400", Err(())),
             ("NaN", Err(())),

@@ -64,13 +64,8 @@ pub(super) async fn exemplars(
     if start.zip(end).is_some_and(|(start, end)| end < start) {
         return Err(ApiError::bad_data("end timestamp must not be before start timestamp"));
     }
-    // As there, without the name of the parameter.
-    let unnamed =
-        |error: ApiError| match error.message.strip_prefix(r#"invalid parameter "query": "#) {
-            Some(why) => ApiError::bad_data(why),
-            None => error,
-        };
-    parsing::shown(&server, &params, |_| Ok(())).await.map_err(unnamed)?;
+    let checked = parsing::shown(&server, &params, |_| Ok(())).await;
+    checked.map_err(|error| error.unnamed("query"))?;
     Ok(format::success(&[(); 0], &Notes::default()))
 }
 

@@ -183,6 +183,7 @@ pub(super) async fn alerts(State(server): State<Shared>) -> Response {
 
 impl<'a> Filter<'a> {
     async fn read(server: &Server, params: &'a Params) -> Result<Filter<'a>, ApiError> {
+        params.readable()?;
         let kind = params.get("type");
         if !["", "alert", "record"].contains(&kind) {
             return Err(ApiError::parameter("type", format!("not supported value {kind:?}")));
@@ -252,8 +253,10 @@ fn take_page(groups: &mut Vec<Group<'_>>, params: &Params) -> Result<Option<Stri
     Ok(next)
 }
 
+/// In letters that need no escape in a URL: one that is pasted as it is works.
 fn token_of(group: &Group<'_>) -> String {
-    format!("{};{}", group.file, group.name)
+    let key = format!("{};{}", group.file, group.name);
+    key.bytes().fold(String::new(), |token, byte| token + &format!("{byte:02x}"))
 }
 
 fn show_group<'a>(group: &'a GroupView, filter: &Filter<'_>) -> Group<'a> {

@@ -1,7 +1,7 @@
 //! Health, readiness, reload, own metrics, build information, and what is not here.
 
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
@@ -79,6 +79,15 @@ pub(super) async fn reload(State(server): State<Shared>) -> (StatusCode, String)
 
 pub(super) async fn not_a_command() -> (StatusCode, &'static str) {
     (StatusCode::METHOD_NOT_ALLOWED, "Only POST or PUT requests allowed\n")
+}
+
+/// A path that is here, by a method that is not. Prometheus answers OPTIONS with nothing, and with
+/// leave for every web site to read on; that leave is not given here.
+pub(super) async fn not_allowed(method: Method) -> (StatusCode, &'static str) {
+    match method {
+        Method::OPTIONS => (StatusCode::NO_CONTENT, ""),
+        _ => (StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed\n"),
+    }
 }
 
 pub(super) async fn not_found() -> (StatusCode, &'static str) {

@@ -142,6 +142,10 @@ impl<'a> Lexer<'a> {
 
     fn string(&mut self, quote: char) -> Result<TokenKind<'a>, String> {
         let (value, length) = quoting::unquote_bytes(self.rest(), quote)?;
+        // What a client sent in bytes that are no UTF-8 has come to this.
+        if self.rest()[..length].contains(char::REPLACEMENT_CHARACTER) {
+            return Err("invalid UTF-8 rune".to_owned());
+        }
         self.at += length;
         Ok(match String::from_utf8(value) {
             Ok(text) => TokenKind::String(text),
@@ -348,6 +352,8 @@ mod tests {
             ("foo[5mm]", "not a valid duration string: \"5mm\""),
             ("\"abc", "unterminated quoted string"),
             ("`abc", "unterminated raw string"),
+            ("\"a\u{fffd}\"", "invalid UTF-8 rune"),
+            ("`a\u{fffd}`", "invalid UTF-8 rune"),
             ("(1", "unclosed left parenthesis"),
             ("(1))", "unexpected right parenthesis ')'"),
             ("x[5m", "unclosed left bracket"),

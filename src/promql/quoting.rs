@@ -131,10 +131,12 @@ fn push_escaped(quoted: &mut String, text: &str) {
 
 fn push_plain(quoted: &mut String, c: char) {
     let code = u32::from(c);
-    let written = match (c.is_control(), c.is_ascii()) {
-        (false, _) => quoted.write_char(c),
-        (true, true) => write!(quoted, "\\x{code:02x}"),
-        (true, false) => write!(quoted, "\\u{code:04x}"),
+    // U+FFFD stands for bytes that were no text, and is refused unless it is an escape.
+    let plain = !c.is_control() && c != char::REPLACEMENT_CHARACTER;
+    let written = match (plain, c.is_ascii()) {
+        (true, _) => quoted.write_char(c),
+        (false, true) => write!(quoted, "\\x{code:02x}"),
+        (false, false) => write!(quoted, "\\u{code:04x}"),
     };
     written.expect("a string takes every write");
 }
@@ -195,6 +197,11 @@ mod tests {
             let (bytes, length) = unquote_bytes(text, '"').expect("reads");
             assert_eq!((quote_bytes(&bytes).as_str(), length), (text, text.len()));
         }
+    }
+
+    #[test]
+    fn the_sign_of_lost_bytes_is_written_as_an_escape() {
+        assert_eq!(quote("a\u{fffd}"), r#""a\ufffd""#);
     }
 
     proptest! {
