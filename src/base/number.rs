@@ -58,6 +58,66 @@ pub fn fixed(value: f64, precision: usize) -> String {
     special(value).unwrap_or_else(|| format!("{value:.precision$}"))
 }
 
+/// Go's `%x`: `0x1.8p+01`; `precision` counts digits behind the point, `None` is all of them.
+pub fn hexadecimal(value: f64, precision: Option<usize>) -> String {
+    if let Some(text) = special(value) {
+        return text;
+    }
+    let sign = if value.is_sign_negative() { "-" } else { "" };
+    let (mut mantissa, mut exponent) = parts(value);
+    if mantissa != 0 {
+        // One bit before the point.
+        let shift = mantissa.leading_zeros();
+        mantissa <<= shift;
+        exponent += 63 - shift as i32;
+    } else {
+        exponent = 0;
+    }
+    let precision_bits =
+        precision.filter(|digits| *digits < 15).map(|digits| 1 + 4 * digits as u32);
+    if let Some(bits) = precision_bits.filter(|_| mantissa != 0) {
+        // To the nearest, and of two as near to the even one.
+        let dropped = 64 - bits;
+        let (kept, rest) = (mantissa >> dropped, mantissa & ((1 << dropped) - 1));
+        let half = 1 << (dropped - 1);
+        let kept = kept + u64::from(rest > half || (rest == half && kept & 1 == 1));
+        if kept >> bits == 1 {
+            mantissa = 1 << 63;
+            exponent += 1;
+        } else {
+            mantissa = kept << dropped;
+        }
+    }
+    let digits = format!("{:015x}", (mantissa << 1) >> 4);
+    let digits = match precision {
+        None => digits.trim_end_matches('0').to_owned(),
+        Some(wanted) if wanted <= digits.len() => digits[..wanted].to_owned(),
+        Some(wanted) => format!("{digits}{}", "0".repeat(wanted - digits.len())),
+    };
+    let (first, point) = (mantissa >> 63, if digits.is_empty() { "" } else { "." });
+    let direction = if exponent < 0 { '-' } else { '+' };
+    format!("{sign}0x{first}{point}{digits}p{direction}{:02}", exponent.unsigned_abs())
+}
+
+/// Go's `%b`: the mantissa in decimal and the exponent of two, `6755399441055744p-52`.
+pub fn binary(value: f64) -> String {
+    special(value).unwrap_or_else(|| {
+        let sign = if value.is_sign_negative() { "-" } else { "" };
+        let (mantissa, exponent) = parts(value);
+        format!("{sign}{mantissa}p{exponent:+}")
+    })
+}
+
+/// Mantissa and exponent of two of a finite number.
+fn parts(value: f64) -> (u64, i32) {
+    let bits = value.to_bits();
+    let fraction = bits & ((1 << 52) - 1);
+    match (bits >> 52) & 0x7ff {
+        0 => (fraction, -1074),
+        exponent => (fraction | 1 << 52, exponent as i32 - 1075),
+    }
+}
+
 fn special(value: f64) -> Option<String> {
     if value.is_nan() {
         Some("NaN".to_owned())
@@ -141,6 +201,29 @@ mod tests {
         for (value, want) in cases {
             assert_eq!(general(value, Some(4)), want, "{value}");
         }
+    }
+
+    /// As Go 1.19 writes them.
+    #[test]
+    fn powers_of_two() {
+        let cases = [
+            (1.5, None, "0x1.8p+00"),
+            (-0.1, None, "-0x1.999999999999ap-04"),
+            (0.0, None, "0x0p+00"),
+            (1.5, Some(3), "0x1.800p+00"),
+            (1.99, Some(0), "0x1p+01"),
+            (1.96875, Some(1), "0x1.0p+01"),
+            (5e-324, None, "0x1p-1074"),
+            (f64::MAX, None, "0x1.fffffffffffffp+1023"),
+            (1.0, Some(20), "0x1.00000000000000000000p+00"),
+            (f64::INFINITY, None, "+Inf"),
+        ];
+        for (value, precision, want) in cases {
+            assert_eq!(hexadecimal(value, precision), want);
+        }
+        assert_eq!(binary(1.5), "6755399441055744p-52");
+        assert_eq!(binary(-1e30), "-7105427357601002p+47");
+        assert_eq!(binary(5e-324), "1p-1074");
     }
 
     #[test]

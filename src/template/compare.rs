@@ -4,6 +4,9 @@ use std::cmp::Ordering;
 
 use super::value::Value;
 
+/// About so many bytes of a value stand in an error.
+const MAX_SHOWN: usize = 200;
+
 /// Whether the first argument stands so to the second; `eq` takes more and needs one that is equal.
 pub(super) fn compare(name: &str, args: &[Value]) -> Result<bool, String> {
     let (first, others) = args.split_first().ok_or("missing argument for comparison")?;
@@ -37,6 +40,11 @@ fn equal(a: &Value, b: &Value) -> Result<bool, String> {
         (Value::Bool(a), Value::Bool(b)) => Ok(a == b),
         (Value::Nil, Value::Nil) => Ok(true),
         (Value::Nil, _) | (_, Value::Nil) => Ok(false),
+        (Value::Map(_) | Value::List(_), _) => {
+            let mut shown = String::new();
+            a.print(&mut shown, MAX_SHOWN);
+            Err(format!("non-comparable type {shown}: {}", a.type_name()))
+        }
         _ => Ok(order(a, b)? == Some(Ordering::Equal)),
     }
 }
@@ -50,6 +58,7 @@ fn order(a: &Value, b: &Value) -> Result<Option<Ordering>, String> {
         (Float(a), Int(b)) => Ok(a.partial_cmp(&(*b as f64))),
         (Float(a), Float(b)) => Ok(a.partial_cmp(b)),
         (String(a), String(b)) => Ok(Some(a.cmp(b))),
+        (Value::Bool(_), Value::Bool(_)) => Err("invalid type for comparison".to_owned()),
         _ if basic(a) && basic(b) => Err("incompatible types for comparison".to_owned()),
         _ => Err("invalid type for comparison".to_owned()),
     }

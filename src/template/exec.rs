@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use super::functions;
 use super::tree::{Branch, Command, Node, Operand, OperandKind, Pipe, Span};
-use super::value::Value;
+use super::value::{Root, Value};
 use super::{Limits, Query, Template, TemplateData};
 
 /// Templates calling templates; Go allows 100 000, which no stack of ours would bear.
@@ -17,8 +17,17 @@ const MAX_DEPTH: usize = 50;
 /// Why a run ended early: what, and at which bytes of the template.
 #[derive(Debug)]
 pub(super) struct Failure {
+    /// What is quoted.
     pub(super) span: Span,
+    /// The place that is named; in a chain of fields the second of them, as in Go.
+    pub(super) at: usize,
     pub(super) message: String,
+}
+
+impl Failure {
+    fn new(span: Span, message: String) -> Failure {
+        Failure { span, at: span.start, message }
+    }
 }
 
 /// How a list of nodes ended.
@@ -32,8 +41,7 @@ enum Flow {
 pub(super) struct Executor<'a> {
     template: &'a Template,
     pub(super) data: &'a TemplateData<'a>,
-    labels: Value,
-    external_labels: Value,
+    root: Value,
     pub(super) query: &'a mut Query<'a>,
     pub(super) limits: Limits,
     steps: usize,
@@ -51,18 +59,23 @@ impl<'a> Executor<'a> {
     ) -> Executor<'a> {
         let labels = Value::labels(data.labels);
         let external_labels = Value::labels(data.external_labels);
+        let root = Value::Root(Rc::new(Root {
+            labels: labels.clone(),
+            external_labels: external_labels.clone(),
+            external_url: data.external_url.into(),
+            value: data.value,
+        }));
         let presets = [
-            ("$", Value::Root),
-            ("$labels", labels.clone()),
-            ("$externalLabels", external_labels.clone()),
+            ("$", root.clone()),
+            ("$labels", labels),
+            ("$externalLabels", external_labels),
             ("$externalURL", Value::text(data.external_url)),
             ("$value", Value::Float(data.value)),
         ];
         Executor {
             template,
             data,
-            labels,
-            external_labels,
+            root,
             query,
             limits,
             steps: 0,
@@ -74,8 +87,8 @@ impl<'a> Executor<'a> {
 
     /// The text of the whole template.
     pub(super) fn run(mut self) -> Result<String, Failure> {
-        let template = self.template;
-        self.list(&template.parsed.main, &Value::Root)?;
+        let (template, root) = (self.template, self.root.clone());
+        self.list(&template.parsed.main, &root)?;
         Ok(self.out)
     }
 
@@ -154,12 +167,12 @@ impl<'a> Executor<'a> {
             Value::Nil => Box::new(std::iter::empty()),
             other => {
                 let message = format!("range can't iterate over {}", self.shown(other));
-                return Err(Failure { span, message });
+                return Err(Failure::new(span, message));
             }
         };
         for (key, item) in items {
             iterated = true;
-            self.spend(1).map_err(|message| Failure { span, message })?;
+            self.spend(1).map_err(|message| Failure::new(span, message))?;
             let values = match branch.pipe.variables.len() {
                 0 => Vec::new(),
                 1 => vec![item.clone()],
@@ -185,7 +198,7 @@ impl<'a> Executor<'a> {
         span: Span,
         dot: &Value,
     ) -> Result<(), Failure> {
-        let fail = |message: String| Err(Failure { span, message });
+        let fail = |message: String| Err(Failure::new(span, message));
         let argument = match pipe {
             Some(pipe) => self.pipe(pipe, dot)?,
             None => Value::Nil,
@@ -247,18 +260,20 @@ impl<'a> Executor<'a> {
         if !rest.is_empty() || piped.is_some() {
             let text = &self.template.text[first.span.start..first.span.end];
             let message = match &first.kind {
-                OperandKind::Field(names) => {
+                OperandKind::Field(names) | OperandKind::Variable(_, names)
+                    if !names.is_empty() =>
+                {
                     let name = names.last().map_or("", String::as_str);
                     format!("{name} is not a method but has arguments")
                 }
                 OperandKind::Nil => "nil is not a command".to_owned(),
                 _ => format!("can't give argument to non-function {text}"),
             };
-            return Err(Failure { span: first.span, message });
+            return Err(Failure::new(first.span, message));
         }
         if first.kind == OperandKind::Nil {
             let message = "nil is not a command".to_owned();
-            return Err(Failure { span: first.span, message });
+            return Err(Failure::new(first.span, message));
         }
         self.operand(first, dot)
     }
@@ -274,14 +289,32 @@ impl<'a> Executor<'a> {
         let OperandKind::Function(name) = &head.kind else {
             unreachable!("only functions are called");
         };
-        let mut args = Vec::with_capacity(operands.len() + 1);
-        for operand in operands {
-            args.push(self.operand(operand, dot)?);
+        let given = operands.len() + usize::from(piped.is_some());
+        if let Some(message) = functions::wrong_count(name, given) {
+            return Err(Failure::new(head.span, message));
+        }
+        let mut args = Vec::with_capacity(given);
+        for (place, operand) in operands.iter().enumerate() {
+            let wanted = functions::wanted(name, place);
+            if let Some(wanted) = wanted {
+                let text = &self.template.text[operand.span.start..operand.span.end];
+                if let Some(message) = misplaced(&operand.kind, wanted, text) {
+                    return Err(Failure::new(operand.span, message));
+                }
+            }
+            let value = self.operand(operand, dot)?;
+            let got = value.type_name();
+            if wanted.is_some_and(|wanted| wanted != got) {
+                let wanted = wanted.unwrap_or_default();
+                let message = format!("wrong type for value; expected {wanted}; got {got}");
+                return Err(Failure::new(operand.span, message));
+            }
+            args.push(value);
         }
         args.extend(piped);
         let end = operands.last().map_or(head.span.end, |operand| operand.span.end);
         let span = Span { start: head.span.start, end };
-        functions::call(self, name, args).map_err(|message| Failure { span, message })
+        functions::call(self, name, args).map_err(|message| Failure::new(span, message))
     }
 
     /// `and` and `or` stop at the first argument that decides.
@@ -304,13 +337,14 @@ impl<'a> Executor<'a> {
         piped.or(last).ok_or_else(|| {
             let name = if decisive { "or" } else { "and" };
             let message = format!("wrong number of args for {name}: want at least 1 got 0");
-            Failure { span: head.span, message }
+            Failure::new(head.span, message)
         })
     }
 
     fn operand(&mut self, operand: &'a Operand, dot: &Value) -> Result<Value, Failure> {
         let span = operand.span;
-        let in_place = |message: String| Failure { span, message };
+        let in_place = |message: String| Failure::new(span, message);
+        let behind = |bytes: usize, message| Failure { span, at: span.start + bytes, message };
         self.spend(1).map_err(in_place)?;
         match &operand.kind {
             OperandKind::Dot => Ok(dot.clone()),
@@ -319,18 +353,23 @@ impl<'a> Executor<'a> {
             OperandKind::Int(value) => Ok(Value::Int(*value)),
             OperandKind::Float(value) => Ok(Value::Float(*value)),
             OperandKind::String(text) => Ok(Value::text(text.as_str())),
-            OperandKind::Field(names) => self.fields(dot.clone(), names).map_err(in_place),
+            OperandKind::Field(names) => {
+                let second = if names.len() > 1 { 1 + names[0].len() } else { 0 };
+                self.fields(dot.clone(), names).map_err(|message| behind(second, message))
+            }
             OperandKind::Variable(name, names) => {
                 let found = self.variables.iter().rev().find(|(known, _)| known == name);
                 let value = found.map(|(_, value)| value.clone());
                 let value = value.ok_or_else(|| in_place(format!("undefined variable: {name}")))?;
-                self.fields(value, names).map_err(in_place)
+                self.fields(value, names).map_err(|message| behind(name.len(), message))
             }
             OperandKind::Function(_) => self.function(operand, &[], dot, None),
             OperandKind::Pipe(pipe) => self.scoped(pipe, dot),
             OperandKind::Chain(inner, names) => {
                 let value = self.operand(inner, dot)?;
-                self.fields(value, names).map_err(in_place)
+                let named: usize = names.iter().map(|name| 1 + name.len()).sum();
+                let first = (span.end - span.start).saturating_sub(named);
+                self.fields(value, names).map_err(|message| behind(first, message))
             }
         }
     }
@@ -347,10 +386,10 @@ impl<'a> Executor<'a> {
         for name in names {
             value = match (&value, name.as_str()) {
                 (Value::Map(map), _) => map.entries.get(name).unwrap_or(&map.missing).clone(),
-                (Value::Root, "Labels") => self.labels.clone(),
-                (Value::Root, "ExternalLabels") => self.external_labels.clone(),
-                (Value::Root, "ExternalURL") => Value::text(self.data.external_url),
-                (Value::Root, "Value") => Value::Float(self.data.value),
+                (Value::Root(root), "Labels") => root.labels.clone(),
+                (Value::Root(root), "ExternalLabels") => root.external_labels.clone(),
+                (Value::Root(root), "ExternalURL") => Value::String(Rc::clone(&root.external_url)),
+                (Value::Root(root), "Value") => Value::Float(root.value),
                 (Value::Sample(sample), "Labels") => sample.labels.clone(),
                 (Value::Sample(sample), "Value") => Value::Float(sample.value),
                 (Value::Nil, _) => return Err(format!("nil data; no entry for key {name:?}")),
@@ -382,7 +421,23 @@ impl<'a> Executor<'a> {
         } else {
             self.spend(1)
         };
-        message.map_err(|message| Failure { span, message })
+        message.map_err(|message| Failure::new(span, message))
+    }
+}
+
+/// Why a literal cannot stand where a value of that type is wanted.
+fn misplaced(kind: &OperandKind, wanted: &str, text: &str) -> Option<String> {
+    use OperandKind::{Bool, Float, Int, Nil, String};
+    match kind {
+        String(_) if wanted == "string" => None,
+        Nil => Some(format!("cannot assign nil to {wanted}")),
+        Bool(_) | Int(_) | Float(_) if wanted == "string" => {
+            Some(format!("expected string; found {text}"))
+        }
+        Bool(_) | Int(_) | Float(_) | String(_) => {
+            Some(format!("can't handle {text} for arg of type {wanted}"))
+        }
+        _ => None,
     }
 }
 

@@ -21,6 +21,20 @@ const MAX_HEIGHT: usize = 16;
 /// `reReplaceAll` whose result could be longer than this is refused before it starts.
 const MAX_REPLACED_BYTES: usize = 16 * 1024 * 1024;
 
+/// What a function takes at that place, if it does not take everything.
+pub(super) fn wanted(name: &str, place: usize) -> Option<&'static str> {
+    let wanted = match (name, place) {
+        ("printf" | "query" | "label" | "sortByLabel", 0) => "string",
+        ("graphLink" | "tableLink" | "title" | "toUpper" | "toLower" | "stripPort", _) => "string",
+        ("stripDomain" | "parseDuration" | "safeHtml" | "urlQueryEscape", _) => "string",
+        ("match" | "reReplaceAll", _) => "string",
+        ("first", _) | ("sortByLabel", 1) => "template.queryResult",
+        ("value" | "strvalue", _) | ("label", 1) => "*template.sample",
+        _ => return None,
+    };
+    Some(wanted)
+}
+
 /// Names with the fewest and the most arguments.
 const FUNCTIONS: [(&str, usize, usize); 48] = [
     ("and", 1, usize::MAX),
@@ -78,23 +92,22 @@ pub(super) fn exists(name: &str) -> bool {
     FUNCTIONS.iter().any(|(known, ..)| *known == name)
 }
 
-/// Calls a function that exists. The error is ready to be put behind the call's place.
+/// What is wrong with so many arguments for a function that exists.
+pub(super) fn wrong_count(name: &str, got: usize) -> Option<String> {
+    let (_, fewest, most) = FUNCTIONS.iter().find(|(known, ..)| *known == name)?;
+    let at_least = if fewest == most { "" } else { "at least " };
+    let want = if got > *most { most } else { fewest };
+    let wrong = got < *fewest || got > *most;
+    wrong.then(|| format!("wrong number of args for {name}: want {at_least}{want} got {got}"))
+}
+
+/// Calls a function with as many arguments as it takes. The error is ready to be put behind the
+/// call's place.
 pub(super) fn call(
     executor: &mut Executor<'_>,
     name: &str,
     args: Vec<Value>,
 ) -> Result<Value, String> {
-    let (fewest, most) = FUNCTIONS
-        .iter()
-        .find(|(known, ..)| *known == name)
-        .map(|(_, fewest, most)| (*fewest, *most))
-        .expect("the parser refuses unknown functions");
-    let got = args.len();
-    if got < fewest || got > most {
-        let at_least = if fewest == most { "" } else { "at least " };
-        let want = if got > most { most } else { fewest };
-        return Err(format!("wrong number of args for {name}: want {at_least}{want} got {got}"));
-    }
     let bytes: usize = args
         .iter()
         .map(|arg| match arg {
@@ -158,6 +171,7 @@ impl Call<'_, '_> {
             },
             "index" => self.index(&args[0], &args[1..]),
             "slice" => self.slice(&args[0], &args[1..]),
+            "call" if matches!(args[0], Value::Nil) => self.failed("call of nil"),
             "call" => self.failed(format!("non-function of type {}", args[0].type_name())),
             "args" => self.arguments(args),
             comparison => match compare(comparison, args) {
@@ -189,7 +203,17 @@ impl Call<'_, '_> {
                     }
                 }
                 (Value::Nil, _) => return self.failed("index of untyped nil"),
-                (Value::Map(_) | Value::List(_) | Value::String(_), key) => {
+                (Value::Map(_), Value::Nil) => {
+                    return self.failed("value is nil; should be of type string");
+                }
+                (Value::Map(_), key) => {
+                    let got = key.type_name();
+                    return self.failed(format!("value has type {got}; should be string"));
+                }
+                (Value::List(_) | Value::String(_), Value::Nil) => {
+                    return self.failed("cannot index slice/array with nil");
+                }
+                (Value::List(_) | Value::String(_), key) => {
                     let key = key.type_name();
                     return self.failed(format!("cannot index slice/array with type {key}"));
                 }
@@ -209,6 +233,9 @@ impl Call<'_, '_> {
                 return self.failed(format!("can't slice item of type {}", other.type_name()));
             }
         };
+        if bounds.len() == 3 && matches!(whole, Value::String(_)) {
+            return self.failed("cannot 3-index slice a string");
+        }
         let mut ends = [0, length];
         for (end, bound) in ends.iter_mut().zip(bounds) {
             let Value::Int(at) = bound else {
@@ -254,13 +281,18 @@ impl Call<'_, '_> {
                 let mut out = String::new();
                 for (at, arg) in args.iter().enumerate() {
                     out.push_str(if at == 0 { "" } else { " " });
-                    print(arg, &mut out, cap);
+                    arg.print_plain(&mut out, cap);
                 }
                 out.push('\n');
                 out
             }
             _ => {
-                let plain = sprint(args, cap);
+                let plain = match self.name {
+                    "print" => sprint(args, cap),
+                    _ => {
+                        sprint(&args.iter().map(|arg| printable(arg, cap)).collect::<Vec<_>>(), cap)
+                    }
+                };
                 match self.name {
                     "html" => escape::html(&plain),
                     "js" => escape::js(&plain),
@@ -370,7 +402,8 @@ impl Call<'_, '_> {
             "parseDuration" => {
                 return match parse_duration(text) {
                     Ok(duration) => Ok(Value::Float(duration.as_secs_f64())),
-                    Err(problem) => self.failed(problem),
+                    Err(_) if text.is_empty() => self.failed("empty duration string"),
+                    Err(_) => self.failed(format!("not a valid duration string: {text:?}")),
                 };
             }
             _ => text.to_owned(),
@@ -423,10 +456,15 @@ fn to_float(value: &Value) -> Result<f64, String> {
     }
 }
 
-fn print(value: &Value, out: &mut String, cap: usize) {
+/// What an escape is given: nothing, and what a pointer points to, as a template prints them.
+fn printable(value: &Value, cap: usize) -> Value {
     match value {
-        Value::Nil => out.push_str("<nil>"),
-        other => other.print(out, cap),
+        Value::Nil | Value::Sample(_) => {
+            let mut text = String::new();
+            value.print(&mut text, cap);
+            Value::text(text)
+        }
+        other => other.clone(),
     }
 }
 
@@ -439,7 +477,7 @@ fn sprint(args: &[Value], cap: usize) -> String {
         if at > 0 && !text_before && !text_here {
             out.push(' ');
         }
-        print(arg, &mut out, cap);
+        arg.print_plain(&mut out, cap);
     }
     out
 }

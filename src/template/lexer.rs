@@ -28,6 +28,8 @@ pub(super) enum Token<'a> {
     Float(f64),
     /// `|`, `:=`, `=`, `,`, `(` or `)`.
     Symbol(&'static str),
+    /// A printable character of ASCII that belongs nowhere.
+    Stray(char),
     End,
     Bad(String),
 }
@@ -168,6 +170,10 @@ impl<'a> Lexer<'a> {
             }
             (c, _) if in_word(c) => Ok(Token::Word(self.word()?)),
             (':', _) => Err("expected :=".to_owned()),
+            _ if first.is_ascii_graphic() => {
+                self.at += 1;
+                Ok(Token::Stray(first))
+            }
             _ => Err(format!("unrecognized character in action: {}", code_point(first))),
         }
     }
@@ -210,26 +216,53 @@ impl<'a> Lexer<'a> {
 
     fn number(&mut self) -> Result<Token<'a>, String> {
         let rest = self.rest();
-        let mut length = 1;
-        for c in rest[1..].chars() {
-            let signed = matches!(c, '+' | '-') && rest[..length].ends_with(['e', 'E']);
-            if !(c.is_ascii_alphanumeric() || c == '.' || c == '_' || signed) {
-                break;
-            }
-            length += 1;
+        let length = number_length(rest);
+        let next = rest[length..].chars().next();
+        if let Some(next) = next.filter(|c| in_word(*c) || matches!(c, '+' | '-')) {
+            let shown = &rest[..length + next.len_utf8()];
+            return Err(format!("bad number syntax: {shown:?}"));
         }
-        let text = &rest[..length];
         self.at += length;
-        parse_number(text).ok_or_else(|| format!("bad number syntax: {text:?}"))
+        parse_number(&rest[..length])
     }
 }
 
+/// How much of a text reads as a number, whether it makes sense or not.
+fn number_length(text: &str) -> usize {
+    let mut at = usize::from(text.starts_with(['+', '-']));
+    let run = |at: usize, wanted: fn(char) -> bool| {
+        text[at..].find(|c| !wanted(c)).map_or(text.len(), |length| at + length)
+    };
+    let decimal = |c: char| c.is_ascii_digit() || c == '_';
+    let (digits, prefix): (fn(char) -> bool, usize) = match &text.as_bytes()[at..] {
+        [b'0', b'x' | b'X', ..] => (|c| c.is_ascii_hexdigit() || c == '_', 2),
+        [b'0', b'o' | b'O', ..] => (|c| c.is_digit(8) || c == '_', 2),
+        [b'0', b'b' | b'B', ..] => (|c| matches!(c, '0' | '1' | '_'), 2),
+        _ => (decimal, 0),
+    };
+    at = run(at + prefix, digits);
+    if text[at..].starts_with('.') {
+        at = run(at + 1, digits);
+    }
+    if prefix == 0 && text[at..].starts_with(['e', 'E']) {
+        at += 1;
+        at += usize::from(text[at..].starts_with(['+', '-']));
+        at = run(at, decimal);
+    }
+    at
+}
+
 /// Go's number literals: decimal, `0x`, `0o`, `0b` and `0` (octal) integers, decimal floats.
-fn parse_number(text: &str) -> Option<Token<'static>> {
+fn parse_number(text: &str) -> Result<Token<'static>, String> {
+    let illegal = || format!("illegal number syntax: {text:?}");
     let (sign, digits) = match text.strip_prefix('-') {
         Some(digits) => (-1, digits),
         None => (1, text.strip_prefix('+').unwrap_or(text)),
     };
+    let apart = |pair: &[u8]| pair != b"__" && pair != b"_." && pair != b"._";
+    if digits.ends_with('_') || !digits.as_bytes().windows(2).all(apart) {
+        return Err(illegal());
+    }
     let digits = digits.replace('_', "").to_lowercase();
     let radix = |prefix: &str, radix: u32| {
         let digits = digits.strip_prefix(prefix).filter(|rest| !rest.is_empty())?;
@@ -241,11 +274,15 @@ fn parse_number(text: &str) -> Option<Token<'static>> {
         .or_else(|| radix("0", 8))
         .or_else(|| digits.parse().ok().filter(|_| digits == "0" || !digits.starts_with('0')));
     if let Some(whole) = whole {
-        return Some(Token::Int(sign * whole));
+        return Ok(Token::Int(sign * whole));
     }
     // Rust would read words such as `infinity` as numbers; a literal starts with a digit or point.
-    let number: f64 = digits.parse().ok().filter(|number: &f64| number.is_finite())?;
-    Some(Token::Float(sign as f64 * number))
+    let number: Option<f64> = digits.parse().ok().filter(|number: &f64| number.is_finite());
+    match number {
+        Some(_) if !digits.contains(['.', 'e']) => Err(format!("integer overflow: {text:?}")),
+        Some(number) => Ok(Token::Float(sign as f64 * number)),
+        None => Err(illegal()),
+    }
 }
 
 fn in_word(c: char) -> bool {

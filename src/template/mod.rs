@@ -19,6 +19,7 @@ mod parser;
 mod printf;
 mod tree;
 mod value;
+mod verbs;
 
 use std::fmt;
 
@@ -90,6 +91,9 @@ impl Default for Limits {
     }
 }
 
+/// Characters of the template that an error quotes; Go quotes all, were it a kilobyte.
+const MAX_CONTEXT: usize = 100;
+
 impl Template {
     /// Reads a template; `name` is for errors alone. Prometheus names it `__alert_` and the
     /// alert's name.
@@ -124,12 +128,12 @@ impl Template {
             return Ok(text.clone());
         }
         Executor::new(self, data, query, limits).run().map_err(|failure| {
-            let Span { start, end } = failure.span;
-            let before = &self.text[..start];
+            let (Span { start, end }, at) = (failure.span, failure.at);
+            let before = &self.text[..at];
             let line = before.matches('\n').count() + 1;
-            let column = start - before.rfind('\n').map_or(0, |newline| newline + 1);
+            let column = at - before.rfind('\n').map_or(0, |newline| newline + 1);
             let name = &self.name;
-            let mut context: String = self.text[start..end].chars().take(20).collect();
+            let mut context: String = self.text[start..end].chars().take(MAX_CONTEXT).collect();
             if context.len() < end - start {
                 context.push_str("...");
             }

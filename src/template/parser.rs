@@ -33,6 +33,7 @@ pub(super) struct Problem {
 
 pub(super) fn parse(text: &str) -> Result<Parsed, Problem> {
     let mut parser = Parser {
+        text,
         tokens: tokenise(text),
         at: 0,
         variables: PRESET.map(str::to_owned).to_vec(),
@@ -64,6 +65,7 @@ enum Terminator {
 }
 
 struct Parser<'a> {
+    text: &'a str,
     tokens: Vec<Placed<'a>>,
     at: usize,
     /// Those in scope, innermost last.
@@ -112,10 +114,10 @@ impl<'a> Parser<'a> {
             }
             "break" | "continue" => {
                 self.at += 1;
+                self.close(&format!("{{{{{word}}}}}"))?;
                 if self.ranges == 0 {
                     return Err(self.problem(&format!("{{{{{word}}}}} outside {{{{range}}}}")));
                 }
-                self.close(word)?;
                 Ok(Some(if word == "break" { Node::Break } else { Node::Continue }))
             }
             "define" => {
@@ -180,7 +182,7 @@ impl<'a> Parser<'a> {
 
     fn define(&mut self) -> Result<(), Problem> {
         if self.nesting > 0 {
-            return Err(self.problem("unexpected {{define}}"));
+            return Err(self.problem("unexpected <define> in command"));
         }
         let name = self.name("define clause")?;
         self.close("define clause")?;
@@ -254,7 +256,7 @@ impl<'a> Parser<'a> {
                 self.at += 1;
                 break;
             }
-            let (command, more) = self.command(&end)?;
+            let (command, more) = self.command(context, &end)?;
             self.check_stage(&command, commands.len() + 1)?;
             commands.push(command);
             self.skip_space();
@@ -308,7 +310,7 @@ impl<'a> Parser<'a> {
     }
 
     /// One command, and whether a `|` came behind it.
-    fn command(&mut self, end: &Token<'a>) -> Result<(Command, bool), Problem> {
+    fn command(&mut self, context: &str, end: &Token<'a>) -> Result<(Command, bool), Problem> {
         let mut operands = Vec::new();
         loop {
             self.skip_space();
@@ -317,17 +319,20 @@ impl<'a> Parser<'a> {
             }
             let more = match self.peek() {
                 Token::Space => continue,
-                Token::Symbol("|") => true,
+                Token::Symbol("|") if !operands.is_empty() => true,
                 next if next == end => false,
+                Token::Close => return Err(self.problem("unclosed left paren")),
+                Token::Symbol(")") => {
+                    self.at += 1;
+                    return Err(self.unexpected_last(context));
+                }
                 _ => {
                     self.at += 1;
-                    return Err(self.unexpected_last("operand"));
+                    let place = if operands.is_empty() { context } else { "operand" };
+                    return Err(self.unexpected_last(place));
                 }
             };
             self.at += usize::from(more);
-            if operands.is_empty() {
-                return Err(self.problem("empty command"));
-            }
             return Ok((Command { operands }, more));
         }
     }
@@ -347,7 +352,7 @@ impl<'a> Parser<'a> {
     fn operand(&mut self) -> Result<Option<Operand>, Problem> {
         let start = self.tokens[self.at].start;
         let Some(mut kind) = self.term()? else { return Ok(None) };
-        let mut fields = Vec::new();
+        let (first_field, mut fields) = (self.at, Vec::new());
         while let Token::Field(name) = *self.peek() {
             self.at += 1;
             fields.push(name.to_owned());
@@ -363,7 +368,10 @@ impl<'a> Parser<'a> {
                 OperandKind::Function(_) | OperandKind::Pipe(_) => {
                     OperandKind::Chain(Box::new(Operand { kind, span }), fields)
                 }
-                _ => return Err(self.problem("unexpected . after term")),
+                _ => {
+                    let term = &self.text[start..self.tokens[first_field].start];
+                    return Err(self.problem(&format!("unexpected . after term {term:?}")));
+                }
             };
         }
         Ok(Some(Operand { kind, span }))
@@ -491,6 +499,7 @@ impl<'a> Parser<'a> {
             Token::Int(number) => format!("\"{number}\""),
             Token::Float(number) => format!("\"{number}\""),
             Token::Symbol(symbol) => format!("\"{symbol}\""),
+            Token::Stray(character) => format!("\"{character}\""),
         };
         Problem { at: placed.start, message: format!("unexpected {found} in {context}") }
     }

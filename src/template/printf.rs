@@ -1,187 +1,212 @@
-//! `printf`: Go's `fmt.Sprintf` for the verbs that make sense of a template's values.
+//! `printf`: Go's `fmt.Sprintf`, format by format (`fmt/print.go`).
 
 use super::value::Value;
-use crate::base::number;
-use crate::promql::quote;
+use super::verbs::{Flags, Printer};
 
-/// Widths and precisions above this are cut: Go's own limit, too, keeps them from filling memory.
-const WIDEST: usize = 1000;
-
-/// What stands between `%` and its verb.
-#[derive(Default)]
-struct Spec {
-    minus: bool,
-    plus: bool,
-    sharp: bool,
-    zero: bool,
-    space: bool,
-    width: usize,
-    precision: Option<usize>,
-}
+/// Go reads no larger width, precision or index.
+const MAX_NUMBER: i64 = 1_000_000;
 
 /// Fills the format; stops once the text is longer than `cap`, which the caller then refuses.
 pub(super) fn printf(format: &str, args: &[Value], cap: usize) -> String {
-    let mut out = String::new();
-    let mut rest = format;
-    let mut args = args.iter();
-    while let Some(percent) = rest.find('%') {
-        if out.len() > cap {
-            return out;
+    let mut run = Run {
+        rest: format,
+        args,
+        next: 0,
+        reordered: false,
+        good_index: true,
+        printer: Printer::new(cap),
+    };
+    while let Some(percent) = run.rest.find('%') {
+        if run.printer.is_full() {
+            return run.printer.out;
         }
-        out.push_str(&rest[..percent]);
-        rest = &rest[percent + 1..];
-        let spec = spec(&mut rest, &mut args);
-        let Some(verb) = rest.chars().next() else {
-            out.push_str("%!(NOVERB)");
+        run.printer.out.push_str(&run.rest[..percent]);
+        run.rest = &run.rest[percent + 1..];
+        if !run.directive() {
+            run.printer.out.push_str("%!(NOVERB)");
+            run.rest = "";
             break;
-        };
-        rest = &rest[verb.len_utf8()..];
+        }
+    }
+    run.printer.out.push_str(run.rest);
+    run.extra();
+    run.printer.out
+}
+
+struct Run<'a> {
+    rest: &'a str,
+    args: &'a [Value],
+    /// The argument that comes next.
+    next: usize,
+    /// Whether any directive named its argument; then none is called superfluous.
+    reordered: bool,
+    good_index: bool,
+    printer: Printer,
+}
+
+impl Run<'_> {
+    /// One directive behind its `%`; false if the format ends before its verb.
+    fn directive(&mut self) -> bool {
+        self.good_index = true;
+        self.printer.flags = self.flags();
+        let after_index = self.width();
+        let Some(verb) = self.precision(after_index) else { return false };
+        self.rest = &self.rest[verb.len_utf8()..];
+        let out = &mut self.printer.out;
         if verb == '%' {
             out.push('%');
-            continue;
+        } else if !self.good_index {
+            out.push_str(&format!("%!{verb}(BADINDEX)"));
+        } else if let Some(value) = self.args.get(self.next) {
+            self.next += 1;
+            if matches!(verb, 'v' | 'w') {
+                let flags = &mut self.printer.flags;
+                (flags.sharp_v, flags.plus_v) = (flags.sharp, flags.plus);
+                (flags.sharp, flags.plus) = (false, false);
+            }
+            self.printer.argument(value, verb);
+        } else {
+            out.push_str(&format!("%!{verb}(MISSING)"));
         }
-        match args.next() {
-            Some(value) => out.push_str(&padded(&spec, verb, value, cap)),
-            None => out.push_str(&format!("%!{verb}(MISSING)")),
-        }
+        true
     }
-    out.push_str(rest);
-    let extra: Vec<String> = args
-        .take(if out.len() > cap { 0 } else { usize::MAX })
-        .map(|value| format!("{}={}", value.type_name(), plain(value, cap)))
-        .collect();
-    if !extra.is_empty() {
-        out.push_str(&format!("%!(EXTRA {})", extra.join(", ")));
-    }
-    out
-}
 
-fn spec<'v>(rest: &mut &str, args: &mut impl Iterator<Item = &'v Value>) -> Spec {
-    let mut spec = Spec::default();
-    while let Some(flag) = rest.chars().next() {
-        match flag {
-            '-' => spec.minus = true,
-            '+' => spec.plus = true,
-            '#' => spec.sharp = true,
-            '0' => spec.zero = true,
-            ' ' => spec.space = true,
-            _ => break,
+    fn flags(&mut self) -> Flags {
+        let mut flags = Flags::default();
+        while let Some(flag) = self.rest.chars().next() {
+            match flag {
+                '-' => (flags.minus, flags.zero) = (true, false),
+                '+' => flags.plus = true,
+                '#' => flags.sharp = true,
+                '0' => flags.zero = !flags.minus,
+                ' ' => flags.space = true,
+                _ => break,
+            }
+            self.rest = &self.rest[1..];
         }
-        *rest = &rest[1..];
+        flags
     }
-    spec.width = size(rest, args).unwrap_or(0);
-    if let Some(after) = rest.strip_prefix('.') {
-        *rest = after;
-        spec.precision = Some(size(rest, args).unwrap_or(0));
-    }
-    spec
-}
 
-/// A number, or `*` for the next argument.
-fn size<'v>(rest: &mut &str, args: &mut impl Iterator<Item = &'v Value>) -> Option<usize> {
-    if let Some(after) = rest.strip_prefix('*') {
-        *rest = after;
-        return match args.next() {
-            Some(Value::Int(size)) => usize::try_from(*size).ok().map(|size| size.min(WIDEST)),
+    /// The width, a number or `*`; whether an index stood right before what follows.
+    fn width(&mut self) -> bool {
+        let after_index = self.index();
+        if self.eat("*") {
+            let width = self.number_argument();
+            if width.is_none() {
+                self.printer.out.push_str("%!(BADWIDTH)");
+            }
+            let flags = &mut self.printer.flags;
+            if width.is_some_and(|width| width < 0) {
+                (flags.minus, flags.zero) = (true, false);
+            }
+            flags.width = width.map(|width| usize::try_from(width.abs()).unwrap_or(0));
+            return false;
+        }
+        self.printer.flags.width = self.number();
+        self.good_index &= !(after_index && self.printer.flags.width.is_some());
+        after_index
+    }
+
+    /// The precision if there is one, and the verb behind it.
+    fn precision(&mut self, mut after_index: bool) -> Option<char> {
+        if self.eat(".") {
+            self.good_index &= !after_index;
+            after_index = self.index();
+            if self.eat("*") {
+                let precision = self.number_argument();
+                let precision = precision.and_then(|precision| usize::try_from(precision).ok());
+                if precision.is_none() {
+                    self.printer.out.push_str("%!(BADPREC)");
+                }
+                self.printer.flags.precision = precision;
+                after_index = false;
+            } else {
+                self.printer.flags.precision = Some(self.number().unwrap_or(0));
+            }
+        }
+        if !after_index {
+            self.index();
+        }
+        self.rest.chars().next()
+    }
+
+    fn eat(&mut self, symbol: &str) -> bool {
+        let after = self.rest.strip_prefix(symbol);
+        self.rest = after.unwrap_or(self.rest);
+        after.is_some()
+    }
+
+    /// `[n]`: the n-th argument is next.
+    fn index(&mut self) -> bool {
+        let Some(inside) = self.rest.strip_prefix('[') else { return false };
+        self.reordered = true;
+        let Some((digits, after)) = inside.split_once(']') else {
+            self.good_index = false;
+            self.rest = inside;
+            return false;
+        };
+        self.rest = after;
+        let plain = !digits.is_empty() && digits.bytes().all(|digit| digit.is_ascii_digit());
+        let index: Option<usize> = digits.parse().ok().filter(|_| plain);
+        match index.and_then(|index| index.checked_sub(1)).filter(|at| *at < self.args.len()) {
+            Some(at) => self.next = at,
+            None => self.good_index = false,
+        }
+        plain
+    }
+
+    /// A number; one that is too large takes all that follows with it, as in Go.
+    fn number(&mut self) -> Option<usize> {
+        let digits = self.rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(self.rest.len());
+        let (number, after) = self.rest.split_at(digits);
+        if number.is_empty() {
+            return None;
+        }
+        match number.parse::<i64>() {
+            Ok(number) if number <= MAX_NUMBER => {
+                self.rest = after;
+                usize::try_from(number).ok()
+            }
+            _ => {
+                self.rest = "";
+                None
+            }
+        }
+    }
+
+    /// What a `*` stands for: the next argument, if it is a whole number of sensible size.
+    fn number_argument(&mut self) -> Option<i64> {
+        let value = self.args.get(self.next)?;
+        self.next += 1;
+        match value {
+            Value::Int(number) | Value::Duration(number) => {
+                Some(*number).filter(|number| (-MAX_NUMBER..=MAX_NUMBER).contains(number))
+            }
             _ => None,
-        };
-    }
-    let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
-    let (number, after) = rest.split_at(digits);
-    *rest = after;
-    (!number.is_empty()).then(|| number.parse().unwrap_or(WIDEST).min(WIDEST))
-}
-
-fn padded(spec: &Spec, verb: char, value: &Value, cap: usize) -> String {
-    let (text, numeric) = formatted(spec, verb, value, cap);
-    let missing = spec.width.saturating_sub(text.chars().count());
-    if spec.minus {
-        format!("{text}{}", " ".repeat(missing))
-    } else if spec.zero && numeric {
-        let digits = text.trim_start_matches(['+', '-', ' ']);
-        let sign = &text[..text.len() - digits.len()];
-        format!("{sign}{}{digits}", "0".repeat(missing))
-    } else {
-        format!("{}{text}", " ".repeat(missing))
-    }
-}
-
-/// The text without padding, and whether zeros may pad it.
-fn formatted(spec: &Spec, verb: char, value: &Value, cap: usize) -> (String, bool) {
-    let signed = |text: String| {
-        let sign = match (spec.plus, spec.space) {
-            _ if text.starts_with(['-', '+']) && !text.starts_with("+Inf") => "",
-            (true, _) if !text.starts_with('+') => "+",
-            (false, true) => " ",
-            _ => "",
-        };
-        format!("{sign}{text}")
-    };
-    match (verb, value) {
-        ('v', Value::Int(_)) | ('d', Value::Int(_)) => (signed(plain(value, cap)), true),
-        ('d', Value::Duration(nanos)) => (signed(nanos.to_string()), true),
-        ('v' | 'g' | 'G' | 'e' | 'E' | 'f' | 'F', Value::Float(number)) => {
-            (signed(float(spec, verb, *number)), number.is_finite())
         }
-        ('v' | 't', Value::Bool(_)) => (plain(value, cap), false),
-        ('s', Value::Int(_) | Value::Float(_) | Value::Bool(_)) => (bad(verb, value, cap), false),
-        ('s' | 'v', _) => {
-            let text = plain(value, cap);
-            let length = spec.precision.filter(|_| verb == 's').unwrap_or(usize::MAX);
-            (text.chars().take(length).collect(), false)
-        }
-        ('q', Value::String(text)) => (quote(text), false),
-        ('q', Value::Int(code)) => {
-            let c = u32::try_from(*code).ok().and_then(char::from_u32).unwrap_or('\u{fffd}');
-            (format!("{c:?}"), false)
-        }
-        ('c', Value::Int(code)) => {
-            let c = u32::try_from(*code).ok().and_then(char::from_u32).unwrap_or('\u{fffd}');
-            (c.to_string(), false)
-        }
-        ('x' | 'X' | 'o' | 'b', Value::Int(number)) => (radix(spec, verb, *number), true),
-        ('x', Value::String(text)) => (text.bytes().map(|b| format!("{b:02x}")).collect(), false),
-        ('X', Value::String(text)) => (text.bytes().map(|b| format!("{b:02X}")).collect(), false),
-        ('T', _) => (value.type_name().to_owned(), false),
-        _ => (bad(verb, value, cap), false),
     }
-}
 
-fn float(spec: &Spec, verb: char, number: f64) -> String {
-    let text = match verb {
-        'f' | 'F' => number::fixed(number, spec.precision.unwrap_or(6)),
-        'e' | 'E' => number::exponential(number, spec.precision.unwrap_or(6)),
-        _ => number::general(number, spec.precision),
-    };
-    let upper = matches!(verb, 'E' | 'G') && number.is_finite();
-    if upper { text.to_uppercase() } else { text }
-}
-
-fn radix(spec: &Spec, verb: char, number: i64) -> String {
-    let (sign, size) = (if number < 0 { "-" } else { "" }, number.unsigned_abs());
-    let (prefix, digits) = match verb {
-        'x' => ("0x", format!("{size:x}")),
-        'X' => ("0X", format!("{size:X}")),
-        'o' => ("0", format!("{size:o}")),
-        _ => ("0b", format!("{size:b}")),
-    };
-    format!("{sign}{}{digits}", if spec.sharp { prefix } else { "" })
-}
-
-/// `%!d(string=x)`: the verb does not fit the value.
-fn bad(verb: char, value: &Value, cap: usize) -> String {
-    match value {
-        Value::Nil => format!("%!{verb}(<nil>)"),
-        _ => format!("%!{verb}({}={})", value.type_name(), plain(value, cap)),
+    /// Names the arguments that no directive took.
+    fn extra(&mut self) {
+        let left = self.args.get(self.next..).unwrap_or_default();
+        if self.reordered || left.is_empty() {
+            return;
+        }
+        self.printer.flags = Flags::default();
+        self.printer.out.push_str("%!(EXTRA ");
+        for (at, value) in left.iter().enumerate() {
+            if self.printer.is_full() {
+                return;
+            }
+            self.printer.out.push_str(if at == 0 { "" } else { ", " });
+            match value {
+                Value::Nil => self.printer.out.push_str("<nil>"),
+                _ => {
+                    self.printer.out.push_str(&format!("{}=", value.type_name()));
+                    self.printer.argument(value, 'v');
+                }
+            }
+        }
+        self.printer.out.push(')');
     }
-}
-
-fn plain(value: &Value, cap: usize) -> String {
-    let mut out = String::new();
-    match value {
-        // `fmt` says this of nil; only the template itself says `<no value>`.
-        Value::Nil => out.push_str("<nil>"),
-        _ => value.print(&mut out, cap),
-    }
-    out
 }

@@ -4,6 +4,8 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod printf;
+
 fn results(text: &str) -> Result<Vec<(Labels, f64)>, String> {
     let series = |instance: &str, value: f64| {
         (Labels::from_pairs([("__name__", "m"), ("instance", instance)]), value)
@@ -68,6 +70,15 @@ fn data_and_variables() {
         ),
         ("{{ \"a\\tb\\u00e9\" }}{{ `\\n` }}", "a\tbé\\n"),
         ("{{ (index (query \"metric\") 0).Value }}", "21"),
+        (
+            "{{ . }} {{ printf \"%+v\" . }}",
+            "{map[dashed-name:d host:a.b:80 name:web-1] map[region:sg] http://host:9090/path/prefix?x=1 0.9345} {Labels:map[dashed-name:d host:a.b:80 name:web-1] ExternalLabels:map[region:sg] ExternalURL:http://host:9090/path/prefix?x=1 Value:0.9345}",
+        ),
+        (
+            "{{ index (query \"strvalue\") 0 }} {{ printf \"%v\" (query \"strvalue\" | first) }} {{ printf \"%s\" (query \"strvalue\") }}",
+            "{map[__value__:text] 1} &{map[__value__:text] 1} [%!s(*template.sample=&{map[__value__:text] 1})]",
+        ),
+        ("{{ html nil }}|{{ print nil }}|{{ args }}", "&lt;no value&gt;|<nil>|map[]"),
     ]);
 }
 
@@ -237,15 +248,28 @@ fn bad_templates_say_why() {
         ("{{ if }}a{{ end }}", "1: missing value for if"),
         ("{{ }}", "1: missing value for command"),
         ("{{ 1 | }}", "1: missing value for command"),
-        ("{{ | print }}", "1: empty command"),
+        ("{{ | print }}", "1: unexpected \"|\" in command"),
         ("{{ 1 | 2 }}", "1: non executable command in pipeline stage 2"),
         ("{{ end }}", "1: unexpected {{end}}"),
         ("{{ else }}", "1: unexpected {{else}}"),
         ("{{ break }}", "1: {{break}} outside {{range}}"),
-        ("{{ (1 }}", "1: unexpected \"}}\" in operand"),
-        ("{{ 1) }}", "1: unexpected \")\" in operand"),
+        ("{{ (1 }}", "1: unclosed left paren"),
+        ("{{ 1) }}", "1: unexpected \")\" in command"),
         ("{{ .a# }}", "1: bad character U+0023 '#'"),
-        ("{{ # }}", "1: unrecognized character in action: U+0023 '#'"),
+        ("{{ # }}", "1: unexpected \"#\" in command"),
+        ("{{ 1 # }}", "1: unexpected \"#\" in operand"),
+        ("{{ € }}", "1: unrecognized character in action: U+20AC '€'"),
+        ("{{ 08 }}", "1: integer overflow: \"08\""),
+        ("{{ 9223372036854775808 }}", "1: integer overflow: \"9223372036854775808\""),
+        ("{{ 1e }}", "1: illegal number syntax: \"1e\""),
+        ("{{ 0x }}", "1: illegal number syntax: \"0x\""),
+        ("{{ 1_ }}", "1: illegal number syntax: \"1_\""),
+        ("{{ 1__0 }}", "1: illegal number syntax: \"1__0\""),
+        ("{{ 1e1000 }}", "1: illegal number syntax: \"1e1000\""),
+        ("{{1-}}", "1: bad number syntax: \"1-\""),
+        ("{{ range 1 }}{{ break x }}{{ end }}", "1: unexpected \"x\" in {{break}}"),
+        ("{{ if 1 }}{{ define \"x\" }}{{ end }}{{ end }}", "1: unexpected <define> in command"),
+        ("{{ ..a }}", "1: unexpected . after term \".\""),
         ("{{ 1x }}", "1: bad number syntax: \"1x\""),
         ("{{ : }}", "1: expected :="),
         ("{{ range $a, $b, $c := 1 }}{{ end }}", "1: too many declarations in range"),
@@ -256,7 +280,7 @@ fn bad_templates_say_why() {
         ("{{ template 1 }}", "1: unexpected \"1\" in template clause"),
         ("{{ if 1 }}{{ else }}{{ else }}{{ end }}", "1: expected end; found {{else}}"),
         ("{{ 1.x }}", "1: bad number syntax: \"1.x\""),
-        ("{{ \"a\".x }}", "1: unexpected . after term"),
+        ("{{ \"a\".x }}", "1: unexpected . after term \"\\\"a\\\"\""),
     ];
     for (text, want) in cases {
         let error = Template::parse("__alert_C", text).expect_err(text).to_string();
@@ -264,72 +288,115 @@ fn bad_templates_say_why() {
     }
 }
 
+const FAILURES: &[(&str, &str)] = &[
+    (
+        "{{ humanize \"one\" }}",
+        "1:3: executing \"__alert_A\" at <humanize \"one\">: error calling humanize: strconv.ParseFloat: parsing \"one\": invalid syntax",
+    ),
+    (
+        "a\nbc {{ query \"bad\" }}",
+        "2:6: executing \"__alert_A\" at <query \"bad\">: error calling query: 1:1: parse error: bad",
+    ),
+    (
+        "{{ query \"none\" | first }}",
+        "1:18: executing \"__alert_A\" at <first>: error calling first: first() called on vector with no elements",
+    ),
+    (
+        "{{ $value | toUpper }}",
+        "1:12: executing \"__alert_A\" at <toUpper>: wrong type for value; expected string; got float64",
+    ),
+    (
+        "{{ toUpper }}",
+        "1:3: executing \"__alert_A\" at <toUpper>: wrong number of args for toUpper: want 1 got 0",
+    ),
+    (
+        "{{ .Nosuch }}",
+        "1:3: executing \"__alert_A\" at <.Nosuch>: can't evaluate field Nosuch in type struct { Labels map[string]string; ExternalLabels map[string]string; ExternalURL string; Value interface {} }",
+    ),
+    (
+        "{{ $labels.name.more }}",
+        "1:10: executing \"__alert_A\" at <$labels.name.more>: can't evaluate field more in type string",
+    ),
+    (
+        "{{ index (query \"metric\") 9 }}",
+        "1:3: executing \"__alert_A\" at <index (query \"metric\") 9>: error calling index: index out of range: 9",
+    ),
+    (
+        "{{ gt \"a\" 1 }}",
+        "1:3: executing \"__alert_A\" at <gt \"a\" 1>: error calling gt: incompatible types for comparison",
+    ),
+    (
+        "{{ lt .Labels 1 }}",
+        "1:3: executing \"__alert_A\" at <lt .Labels 1>: error calling lt: invalid type for comparison",
+    ),
+    (
+        "{{ range $value }}{{ end }}",
+        "1:9: executing \"__alert_A\" at <$value>: range can't iterate over 0.9345",
+    ),
+    (
+        "{{ template \"x\" }}",
+        "1:3: executing \"__alert_A\" at <template \"x\">: template \"x\" not defined",
+    ),
+    (
+        "{{ .Value 1 }}",
+        "1:3: executing \"__alert_A\" at <.Value>: Value is not a method but has arguments",
+    ),
+    (
+        "{{ (query \"metric\" | first).Value.x }}",
+        "1:27: executing \"__alert_A\" at <(query \"metric\" | first).Value.x>: can't evaluate field x in type float64",
+    ),
+    ("{{ toUpper 1 }}", "1:11: executing \"__alert_A\" at <1>: expected string; found 1"),
+    (
+        "{{ toUpper $value }}",
+        "1:11: executing \"__alert_A\" at <$value>: wrong type for value; expected string; got float64",
+    ),
+    ("{{ toUpper nil }}", "1:11: executing \"__alert_A\" at <nil>: cannot assign nil to string"),
+    (
+        "{{ first \"x\" }}",
+        "1:9: executing \"__alert_A\" at <\"x\">: can't handle \"x\" for arg of type template.queryResult",
+    ),
+    (
+        "{{ match \"a\" }}",
+        "1:3: executing \"__alert_A\" at <match>: wrong number of args for match: want 2 got 1",
+    ),
+    (
+        "{{ index $labels 1 }}",
+        "1:3: executing \"__alert_A\" at <index $labels 1>: error calling index: value has type int; should be string",
+    ),
+    (
+        "{{ slice \"abc\" 1 2 3 }}",
+        "1:3: executing \"__alert_A\" at <slice \"abc\" 1 2 3>: error calling slice: cannot 3-index slice a string",
+    ),
+    (
+        "{{ lt true false }}",
+        "1:3: executing \"__alert_A\" at <lt true false>: error calling lt: invalid type for comparison",
+    ),
+    (
+        "{{ eq $externalLabels 1 }}",
+        "1:3: executing \"__alert_A\" at <eq $externalLabels 1>: error calling eq: non-comparable type map[region:sg]: map[string]string",
+    ),
+    (
+        "{{ parseDuration \"x\" }}",
+        "1:3: executing \"__alert_A\" at <parseDuration \"x\">: error calling parseDuration: not a valid duration string: \"x\"",
+    ),
+    (
+        "{{ $labels.name 1 }}",
+        "1:3: executing \"__alert_A\" at <$labels.name>: name is not a method but has arguments",
+    ),
+    ("{{ nil }}", "1:3: executing \"__alert_A\" at <nil>: nil is not a command"),
+    (
+        "{{ match \"(\" \"a\" }}",
+        "1:3: executing \"__alert_A\" at <match \"(\" \"a\">: error calling match: ",
+    ),
+    (
+        "{{ slice \"한\" 1 }}",
+        "1:3: executing \"__alert_A\" at <slice \"한\" 1>: error calling slice: slice cuts a character",
+    ),
+];
+
 #[test]
 fn failures_say_where_and_why() {
-    let cases = [
-        (
-            "{{ humanize \"one\" }}",
-            "1:3: executing \"__alert_A\" at <humanize \"one\">: error calling humanize: strconv.ParseFloat: parsing \"one\": invalid syntax",
-        ),
-        (
-            "a\nbc {{ query \"bad\" }}",
-            "2:6: executing \"__alert_A\" at <query \"bad\">: error calling query: 1:1: parse error: bad",
-        ),
-        (
-            "{{ query \"none\" | first }}",
-            "1:18: executing \"__alert_A\" at <first>: error calling first: first() called on vector with no elements",
-        ),
-        (
-            "{{ $value | toUpper }}",
-            "1:12: executing \"__alert_A\" at <toUpper>: wrong type for value; expected string; got float64",
-        ),
-        (
-            "{{ toUpper }}",
-            "1:3: executing \"__alert_A\" at <toUpper>: wrong number of args for toUpper: want 1 got 0",
-        ),
-        (
-            "{{ .Nosuch }}",
-            "1:3: executing \"__alert_A\" at <.Nosuch>: can't evaluate field Nosuch in type template.AlertData",
-        ),
-        (
-            "{{ $labels.name.more }}",
-            "1:3: executing \"__alert_A\" at <$labels.name.more>: can't evaluate field more in type string",
-        ),
-        (
-            "{{ index (query \"metric\") 9 }}",
-            "1:3: executing \"__alert_A\" at <index (query \"metric...>: error calling index: index out of range: 9",
-        ),
-        (
-            "{{ gt \"a\" 1 }}",
-            "1:3: executing \"__alert_A\" at <gt \"a\" 1>: error calling gt: incompatible types for comparison",
-        ),
-        (
-            "{{ lt .Labels 1 }}",
-            "1:3: executing \"__alert_A\" at <lt .Labels 1>: error calling lt: invalid type for comparison",
-        ),
-        (
-            "{{ range $value }}{{ end }}",
-            "1:9: executing \"__alert_A\" at <$value>: range can't iterate over 0.9345",
-        ),
-        (
-            "{{ template \"x\" }}",
-            "1:3: executing \"__alert_A\" at <template \"x\">: template \"x\" not defined",
-        ),
-        (
-            "{{ .Value 1 }}",
-            "1:3: executing \"__alert_A\" at <.Value>: Value is not a method but has arguments",
-        ),
-        ("{{ nil }}", "1:3: executing \"__alert_A\" at <nil>: nil is not a command"),
-        (
-            "{{ match \"(\" \"a\" }}",
-            "1:3: executing \"__alert_A\" at <match \"(\" \"a\">: error calling match: ",
-        ),
-        (
-            "{{ slice \"한\" 1 }}",
-            "1:3: executing \"__alert_A\" at <slice \"한\" 1>: error calling slice: slice cuts a character",
-        ),
-    ];
-    for (text, want) in cases {
+    for (text, want) in FAILURES {
         let error = expand(text).expect_err(text);
         let want = format!("error executing template __alert_A: template: __alert_A:{want}");
         assert!(error.starts_with(&want), "{text}\n got {error}\nwant {want}");
@@ -363,7 +430,12 @@ fn nothing_runs_or_grows_without_bound() {
         let error = expand(text).expect_err(text);
         assert!(error.contains(want), "{text}\n got {error}\nwant {want}");
     }
-    assert_eq!(expand("{{ printf \"%99999999d\" 1 }}").map(|text| text.len()), Ok(1000));
+    for wide in
+        ["%999999d", "%[2]*[1]d", "%.999999f", "%.999999d", "%-999999s", "%#.999999x", "%999999q"]
+    {
+        let error = expand(&format!("{{{{ printf \"{wide}\" 1 999999 }}}}"));
+        assert!(error.is_err_and(|error| error.contains("longer than 65536 bytes")), "{wide}");
+    }
     for (open, close) in [("{{ if 1 }}", "{{ end }}"), ("(", ")"), ("{{ if 1 }}{{ else ", "")] {
         let text = format!("{}1{}", open.repeat(5000), close.repeat(5000));
         let text = if open == "(" { format!("{{{{ {text} }}}}") } else { text };

@@ -2,11 +2,10 @@
 //! templates can meet.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::rc::Rc;
 
+use super::verbs::Printer;
 use crate::base::Labels;
-use crate::base::number;
 
 /// A value. Cloning is cheap; nothing is ever changed in place.
 #[derive(Clone, Debug)]
@@ -25,7 +24,16 @@ pub(super) enum Value {
     /// A `time.Duration` in nanoseconds.
     Duration(i64),
     /// The root: `.Labels`, `.ExternalLabels`, `.ExternalURL`, `.Value`.
-    Root,
+    Root(Rc<Root>),
+}
+
+/// What a template is given.
+#[derive(Debug)]
+pub(super) struct Root {
+    pub(super) labels: Value,
+    pub(super) external_labels: Value,
+    pub(super) external_url: Rc<str>,
+    pub(super) value: f64,
 }
 
 /// A map from text.
@@ -67,14 +75,14 @@ impl Value {
             Value::String(text) => !text.is_empty(),
             Value::Map(map) => !map.entries.is_empty(),
             Value::List(list) => !list.is_empty(),
-            Value::Sample(_) | Value::Time(_) | Value::Root => true,
+            Value::Sample(_) | Value::Time(_) | Value::Root(_) => true,
         }
     }
 
     /// The name of its type in Go, for errors.
     pub(super) fn type_name(&self) -> &'static str {
         match self {
-            Value::Nil => "nil",
+            Value::Nil => "<nil>",
             Value::Bool(_) => "bool",
             Value::Int(_) => "int",
             Value::Float(_) => "float64",
@@ -84,7 +92,10 @@ impl Value {
             Value::Sample(_) => "*template.sample",
             Value::Time(_) => "*time.Time",
             Value::Duration(_) => "time.Duration",
-            Value::Root => "template.AlertData",
+            Value::Root(_) => {
+                "struct { Labels map[string]string; ExternalLabels map[string]string; \
+                 ExternalURL string; Value interface {} }"
+            }
         }
     }
 
@@ -96,50 +107,28 @@ impl Value {
         }
     }
 
-    /// Appends it as Go's `%v` prints it. Stops early once `out` holds more than `cap` bytes, so
-    /// that maps that share parts cannot multiply without bound; the caller then refuses.
+    /// Appends it as a template prints it: as `%v`, but for nothing and for what a pointer points to.
+    /// Stops early once `out` holds more than `cap` bytes, so that maps that share parts cannot
+    /// multiply without bound; the caller then refuses.
     pub(super) fn print(&self, out: &mut String, cap: usize) {
-        if out.len() > cap {
-            return;
-        }
         match self {
             Value::Nil => out.push_str("<no value>"),
-            Value::Bool(value) => write_to(out, format_args!("{value}")),
-            Value::Int(value) => write_to(out, format_args!("{value}")),
-            Value::Float(value) => out.push_str(&number::shortest(*value)),
             Value::String(text) => out.push_str(text),
-            Value::Map(map) => {
-                out.push_str("map[");
-                for (at, (key, value)) in map.entries.iter().enumerate() {
-                    out.push_str(if at == 0 { "" } else { " " });
-                    out.push_str(key);
-                    out.push(':');
-                    value.print(out, cap);
-                }
-                out.push(']');
-            }
-            Value::List(list) => {
-                out.push('[');
-                for (at, value) in list.iter().enumerate() {
-                    out.push_str(if at == 0 { "" } else { " " });
-                    value.print(out, cap);
-                }
-                out.push(']');
-            }
             Value::Sample(sample) => {
-                out.push_str("&{");
-                sample.labels.print(out, cap);
-                write_to(out, format_args!(" {}}}", number::shortest(sample.value)));
+                let mut printer = Printer::onto(out, cap);
+                printer.sample("{", sample, 'v');
+                *out = printer.out;
             }
-            Value::Time(millis) => out.push_str(&time_text(*millis)),
-            Value::Duration(nanos) => out.push_str(&duration_text(*nanos)),
-            Value::Root => out.push_str("{}"),
+            _ => self.print_plain(out, cap),
         }
     }
-}
 
-pub(super) fn write_to(out: &mut String, text: std::fmt::Arguments<'_>) {
-    out.write_fmt(text).expect("a string takes every write");
+    /// As [`Value::print`], as `fmt.Sprint` does it.
+    pub(super) fn print_plain(&self, out: &mut String, cap: usize) {
+        let mut printer = Printer::onto(out, cap);
+        printer.argument(self, 'v');
+        *out = printer.out;
+    }
 }
 
 /// `time.Time` in UTC as Go prints it: `2015-06-23 13:19:44.128 +0000 UTC`.
@@ -153,7 +142,7 @@ pub(super) fn time_text(millis: i64) -> String {
 }
 
 /// `time.Duration` as Go prints it: `1h2m3.5s`, `1.5ms`, `0s`.
-fn duration_text(nanos: i64) -> String {
+pub(super) fn duration_text(nanos: i64) -> String {
     let (sign, size) = (if nanos < 0 { "-" } else { "" }, nanos.unsigned_abs());
     let fraction = |nanos: u64, unit: u64, digits: usize| {
         let text = format!("{}.{:0digits$}", nanos / unit, nanos % unit);
