@@ -7,6 +7,10 @@
 //! Rust would take (`a**`, `a{1001}`, `(?x)`) is an error here. It never builds a syntax tree:
 //! groups and bounds of size are left to the crate.
 
+use std::collections::BTreeSet;
+
+use super::cut;
+
 /// Go's own bound on a repetition count (`regexp/syntax`: "invalid repeat count").
 const REPEAT_MAX: u32 = 1000;
 /// The names Go knows in `[[:name:]]`.
@@ -15,18 +19,34 @@ const POSIX_CLASSES: [&str; 14] = [
     "space", "upper", "word", "xdigit",
 ];
 
-/// The pattern in the crate's syntax, or one line saying what Go would refuse.
+/// The pattern in the crate's syntax, or what Go says of it where Go would refuse it.
 pub(super) fn translate(source: &str) -> Result<String, String> {
-    let mut translator =
-        Translator { rest: source, out: String::with_capacity(source.len() + 8), depth: 0 };
+    let out = String::with_capacity(source.len() + 8);
+    let names = BTreeSet::new();
+    let mut translator = Translator { source, rest: source, out, depth: 0, names };
     translator.pattern()?;
+    if translator.depth > 0 {
+        return Err(problem("missing closing )", source));
+    }
     Ok(translator.out)
 }
 
+/// An error as `regexp/syntax` words it: what is wrong, and the part that is.
+pub(super) fn problem(what: &str, part: &str) -> String {
+    format!("error parsing regexp: {what}: `{}`", cut(part))
+}
+
+const BAD_RANGE: &str = "invalid character class range";
+const BAD_ESCAPE: &str = "invalid escape sequence";
+const BAD_PERL: &str = "invalid or unsupported Perl syntax";
+
 struct Translator<'a> {
+    source: &'a str,
     rest: &'a str,
     out: String,
     depth: u32,
+    /// The names of groups so far.
+    names: BTreeSet<&'a str>,
 }
 
 /// What an escape sequence stands for.
@@ -37,9 +57,11 @@ enum Escape {
     Text { text: String, in_class: bool },
 }
 
-impl Translator<'_> {
+impl<'a> Translator<'a> {
     fn pattern(&mut self) -> Result<(), String> {
-        let mut after_repeat = false;
+        // What the last repetition starts with, if it stands right before.
+        let mut last_repeat: Option<&str> = None;
+        let mut nothing_to_repeat = true;
         while let Some(head) = self.rest.chars().next() {
             let repeats = match head {
                 '*' | '+' | '?' => Some(1),
@@ -47,17 +69,26 @@ impl Translator<'_> {
                 _ => None,
             };
             if let Some(length) = repeats {
-                if after_repeat {
-                    return Err("a repetition of a repetition, like `a**`".to_owned());
-                }
+                let before = self.rest;
                 self.copy(length);
                 if self.rest.starts_with('?') {
                     self.copy(1);
                 }
-                after_repeat = true;
+                let upto_here = |start: &'a str| &start[..start.len() - self.rest.len()];
+                if let Some(last) = last_repeat {
+                    let both = upto_here(last);
+                    return Err(problem("invalid nested repetition operator", both));
+                }
+                if nothing_to_repeat {
+                    let what = "missing argument to repetition operator";
+                    return Err(problem(what, upto_here(before)));
+                }
+                last_repeat = Some(before);
                 continue;
             }
-            after_repeat = false;
+            last_repeat = None;
+            // Of `(` too if it only sets flags: Go would repeat what stands before those.
+            nothing_to_repeat = matches!(head, '|' | '(');
             self.atom(head)?;
         }
         Ok(())
@@ -67,7 +98,8 @@ impl Translator<'_> {
         match head {
             '(' => self.group(),
             ')' => {
-                self.depth = self.depth.checked_sub(1).ok_or("unexpected )")?;
+                let outside = self.depth.checked_sub(1);
+                self.depth = outside.ok_or_else(|| problem("unexpected )", self.source))?;
                 self.copy(1);
                 Ok(())
             }
@@ -105,40 +137,72 @@ impl Translator<'_> {
 
     /// `(`, `(?:`, `(?P<name>`, `(?<name>`, `(?i-s:` or `(?i)`.
     fn group(&mut self) -> Result<(), String> {
-        self.depth += 1;
         let Some(extension) = self.rest.strip_prefix("(?") else {
+            self.depth += 1;
             self.copy(1);
             return Ok(());
         };
-        if extension.starts_with("P<") || extension.starts_with('<') {
-            let close = self.rest.find('>').ok_or("a group name without `>`")?;
-            let open = self.rest.find('<').unwrap_or(0);
-            let name = &self.rest[open + 1..close];
-            if name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
-                return Err(format!("bad group name `{}`", &self.rest[..=close]));
-            }
-            self.copy(close + 1);
-            return Ok(());
+        let named = extension.strip_prefix("P<").or_else(|| extension.strip_prefix('<'));
+        match named.filter(|name| !name.is_empty()) {
+            Some(name) => self.named_group(name),
+            None => self.flag_group(extension),
         }
-        let end = extension.find([':', ')']).ok_or("missing closing )")?;
-        let flags = &extension[..end];
-        let known = flags.bytes().all(|b| b"imsU-".contains(&b));
-        if !known || flags.matches('-').count() > 1 || flags.ends_with('-') {
-            return Err(format!("unsupported group `(?{flags}`: Go knows the flags i, m, s, U"));
+    }
+
+    fn named_group(&mut self, after: &'a str) -> Result<(), String> {
+        const BAD_NAME: &str = "invalid named capture";
+        let (name, after) = after.split_once('>').ok_or_else(|| problem(BAD_NAME, self.rest))?;
+        let head = &self.rest[..self.rest.len() - after.len()];
+        if name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
+            return Err(problem(BAD_NAME, head));
         }
-        if extension.as_bytes()[end] == b')' {
-            self.depth -= 1;
-        }
-        if flags.is_empty() && extension.as_bytes()[end] == b')' {
-            // Go takes `(?)` for a group that changes nothing.
-            self.rest = &self.rest[3..];
+        self.depth += 1;
+        // Rust wants a letter first, and every name once; the first of a name is the one it means.
+        let plain = !name.starts_with(|c: char| c.is_ascii_digit()) && self.names.insert(name);
+        if plain {
+            self.copy(head.len());
         } else {
-            self.copy("(?".len() + end + 1);
+            self.out.push('(');
+            self.rest = after;
         }
         Ok(())
     }
 
+    /// Flags, for a group or for all that follows. Twice the same is once.
+    fn flag_group(&mut self, flags: &'a str) -> Result<(), String> {
+        let (mut negated, mut any, mut kept) = (false, false, String::new());
+        for (at, flag) in flags.char_indices() {
+            let so_far = &self.rest[.."(?".len() + at + flag.len_utf8()];
+            match flag {
+                'i' | 'm' | 's' | 'U' => {
+                    any = true;
+                    let (on, off) = kept.split_once('-').unwrap_or((&kept, ""));
+                    if !(if negated { off } else { on }).contains(flag) {
+                        kept.push(flag);
+                    }
+                }
+                '-' if !negated => {
+                    (negated, any) = (true, false);
+                    kept.push('-');
+                }
+                ':' | ')' if any || !negated => {
+                    self.rest = &self.rest[so_far.len()..];
+                    self.depth += u32::from(flag == ':');
+                    // Go takes `(?)` for a group that changes nothing.
+                    if flag == ':' || any {
+                        self.out.push_str(&format!("(?{}{flag}", untwisted(&kept)));
+                    }
+                    return Ok(());
+                }
+                _ => return Err(problem(BAD_PERL, so_far)),
+            }
+        }
+        Err(problem(BAD_PERL, self.rest))
+    }
+
     fn class(&mut self) -> Result<(), String> {
+        let whole = self.rest;
+        let unclosed = || problem("missing closing ]", whole);
         self.copy(1);
         if self.rest.starts_with('^') {
             self.copy(1);
@@ -150,17 +214,19 @@ impl Translator<'_> {
                 self.rest.strip_prefix("[:").and_then(|named| named.split_once(":]"))
             {
                 let plain = name.strip_prefix('^').unwrap_or(name);
+                let length = "[::]".len() + name.len();
                 if !POSIX_CLASSES.contains(&plain) {
-                    return Err(format!("unknown class `[:{name}:]`"));
+                    return Err(problem(BAD_RANGE, &self.rest[..length]));
                 }
-                self.copy("[::]".len() + name.len());
+                self.copy(length);
                 continue;
             }
-            let low = match self.class_item()? {
+            let range = self.rest;
+            let low = match self.class_item().ok_or_else(unclosed)?? {
                 Escape::Literal(c) => c,
                 Escape::Text { text, in_class } => {
                     if !in_class {
-                        return Err("an assertion inside [ ]".to_owned());
+                        return Err(self.bad_escape(range));
                     }
                     self.out.push_str(&text);
                     continue;
@@ -169,31 +235,43 @@ impl Translator<'_> {
             push_literal(&mut self.out, low);
             if self.rest.starts_with('-') && !self.rest.starts_with("-]") && self.rest.len() > 1 {
                 self.copy(1);
-                match self.class_item()? {
-                    Escape::Literal(high) => push_literal(&mut self.out, high),
-                    Escape::Text { .. } => return Err(format!("bad range in [ ], from `{low}-`")),
+                let end = self.rest;
+                let Escape::Literal(high) = self.class_item().ok_or_else(unclosed)?? else {
+                    return Err(self.bad_escape(end));
+                };
+                if high < low {
+                    let range = &range[..range.len() - self.rest.len()];
+                    return Err(problem(BAD_RANGE, range));
                 }
+                push_literal(&mut self.out, high);
             }
         }
         self.copy(1);
         Ok(())
     }
 
-    fn class_item(&mut self) -> Result<Escape, String> {
-        let head = self.rest.chars().next().ok_or("missing closing ]")?;
+    /// `None` at the end of the pattern.
+    fn class_item(&mut self) -> Option<Result<Escape, String>> {
+        let head = self.rest.chars().next()?;
         if head == '\\' {
-            return self.escape();
+            return Some(self.escape());
         }
         self.rest = &self.rest[head.len_utf8()..];
-        Ok(Escape::Literal(head))
+        Some(Ok(Escape::Literal(head)))
+    }
+
+    /// The error of an escape from where it starts to where it was given up.
+    fn bad_escape(&self, start: &str) -> String {
+        problem(BAD_ESCAPE, &start[..start.len() - self.rest.len()])
     }
 
     /// Reads one escape sequence, `\` included.
     fn escape(&mut self) -> Result<Escape, String> {
-        let mut chars = self.rest.chars();
-        chars.next();
-        let letter = chars.next().ok_or("trailing backslash")?;
         let whole = self.rest;
+        let mut chars = whole.chars();
+        chars.next();
+        let trailing = || problem("trailing backslash at end of expression", "");
+        let letter = chars.next().ok_or_else(trailing)?;
         self.rest = chars.as_str();
         let class = |text: &str| Escape::Text { text: text.to_owned(), in_class: true };
         let assertion = |text: &str| Escape::Text { text: text.to_owned(), in_class: false };
@@ -213,52 +291,86 @@ impl Translator<'_> {
             'r' => Escape::Literal('\r'),
             't' => Escape::Literal('\t'),
             'v' => Escape::Literal('\x0b'),
-            'p' | 'P' => class(&self.unicode_class(letter == 'P')?),
-            'x' => Escape::Literal(self.hex_escape()?),
-            '0'..='7' => Escape::Literal(self.octal_escape(letter)?),
+            'p' | 'P' => class(&self.unicode_class(whole, letter == 'P')?),
+            'x' => match self.hex_escape() {
+                Some(code) => Escape::Literal(code),
+                None => return Err(self.bad_escape(whole)),
+            },
+            '0'..='7' => match self.octal_escape(letter) {
+                Some(code) => Escape::Literal(code),
+                None => return Err(self.bad_escape(whole)),
+            },
             other if other.is_ascii() && !other.is_ascii_alphanumeric() => Escape::Literal(other),
-            other => return Err(format!("invalid escape sequence `\\{other}`")),
+            _ => return Err(self.bad_escape(whole)),
         })
     }
 
     /// `\pL`, `\p{Greek}`, `\p{^Greek}`, and the negated `\P…`; `\p` is already read.
-    fn unicode_class(&mut self, negated: bool) -> Result<String, String> {
+    fn unicode_class(&mut self, whole: &str, negated: bool) -> Result<String, String> {
+        let bad = |end: &str| problem(BAD_RANGE, &whole[..whole.len() - end.len()]);
         let (name, rest) = if let Some(braced) = self.rest.strip_prefix('{') {
-            braced.split_once('}').ok_or("`\\p{` without `}`")?
+            braced.split_once('}').ok_or_else(|| bad(""))?
         } else {
-            let end = self.rest.chars().next().ok_or("trailing `\\p`")?.len_utf8();
+            let end = self.rest.chars().next().ok_or_else(|| bad(""))?.len_utf8();
             self.rest.split_at(end)
         };
         self.rest = rest;
         let (name, inverted) = name.strip_prefix('^').map_or((name, false), |name| (name, true));
         let letter = if negated == inverted { 'p' } else { 'P' };
-        Ok(format!("\\{letter}{{{name}}}"))
+        let class = format!("\\{letter}{{{name}}}");
+        // A name that was found once is not looked up again.
+        if !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+            || !(self.out.contains(&class) || regex::Regex::new(&class).is_ok())
+        {
+            return Err(bad(rest));
+        }
+        Ok(class)
     }
 
     /// `\x41` or `\x{1F600}`; `\x` is already read.
-    fn hex_escape(&mut self) -> Result<char, String> {
-        let (digits, rest) = if let Some(braced) = self.rest.strip_prefix('{') {
-            braced.split_once('}').ok_or("`\\x{` without `}`")?
-        } else {
-            self.rest.split_at_checked(2).ok_or("`\\x` wants two hexadecimal digits")?
+    fn hex_escape(&mut self) -> Option<char> {
+        let Some(braced) = self.rest.strip_prefix('{') else {
+            let code = self.digit(16)? * 16;
+            return char::from_u32(code + self.digit(16)?);
         };
-        self.rest = rest;
-        let plain = digits.bytes().all(|b| b.is_ascii_hexdigit());
-        let code = u32::from_str_radix(digits, 16).ok().filter(|_| plain);
-        code.and_then(char::from_u32).ok_or(format!("`\\x{{{digits}}}` is no character"))
+        self.rest = braced;
+        let (mut code, mut digits) = (0, 0);
+        while !self.rest.starts_with('}') {
+            code = code * 16 + self.digit(16)?;
+            digits += 1;
+            if code > u32::from(char::MAX) {
+                return None;
+            }
+        }
+        self.rest = &self.rest[1..];
+        char::from_u32(code).filter(|_| digits > 0)
+    }
+
+    /// The next character as a digit; it is taken even if it is none.
+    fn digit(&mut self, radix: u32) -> Option<u32> {
+        let mut chars = self.rest.chars();
+        let digit = chars.next()?.to_digit(radix);
+        self.rest = chars.as_str();
+        digit
     }
 
     /// `\0`, `\12`, `\101`: a single digit other than 0 would be a back-reference, which RE2 lacks.
-    fn octal_escape(&mut self, first: char) -> Result<char, String> {
+    fn octal_escape(&mut self, first: char) -> Option<char> {
         let more = self.rest.bytes().take(2).take_while(|b| (b'0'..=b'7').contains(b)).count();
         if first != '0' && more == 0 {
-            return Err(format!("back-reference `\\{first}`"));
+            return None;
         }
         let digits = format!("{first}{}", &self.rest[..more]);
         self.rest = &self.rest[more..];
-        let code = u32::from_str_radix(&digits, 8).ok();
-        code.and_then(char::from_u32).ok_or(format!("`\\{digits}` is no character"))
+        u32::from_str_radix(&digits, 8).ok().and_then(char::from_u32)
     }
+}
+
+/// Flags as the crate takes them: none both set and cleared, of which Go lets the last count.
+fn untwisted(flags: &str) -> String {
+    let Some((on, off)) = flags.split_once('-') else { return flags.to_owned() };
+    let on: String = on.chars().filter(|flag| !off.contains(*flag)).collect();
+    format!("{on}-{off}")
 }
 
 /// The length of the repetition `{n}`, `{n,}` or `{n,m}` that `text` starts with; `None` if its `{`
@@ -279,7 +391,7 @@ fn repeat_length(text: &str) -> Result<Option<usize>, String> {
     }
     let whole = &text[..inside.len() + 2];
     let count = |text: &str| text.parse().ok().filter(|count: &u32| *count <= REPEAT_MAX);
-    let bad = || format!("invalid repeat count `{whole}`: at most {REPEAT_MAX}");
+    let bad = || problem("invalid repeat count", whole);
     let least = count(low).ok_or_else(bad)?;
     let most = high.map(|high| count(high).ok_or_else(bad)).transpose()?;
     if most.is_some_and(|most| most < least) {

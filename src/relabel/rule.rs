@@ -191,7 +191,10 @@ mod tests {
                 RuleSpec { source_labels: Some(vec!["a".to_owned()]), ..of("labelkeep") },
                 "labelkeep action requires only 'regex', and no other fields",
             ),
-            (RuleSpec { regex: text("("), ..target("replace") }, "bad regular expression `(`"),
+            (
+                RuleSpec { regex: text("("), ..target("replace") },
+                "error parsing regexp: missing closing ): `(`",
+            ),
         ];
         for (spec, want) in cases {
             let error = Rule::new(spec.clone()).expect_err(want);

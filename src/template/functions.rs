@@ -372,6 +372,10 @@ impl Call<'_, '_> {
         self.executor.spend(EXPENSIVE + cost)?;
         let pattern = match Pattern::unanchored(text(&args[0])?) {
             Ok(pattern) => pattern,
+            // Go compiles that one in a way that panics, and the panic is the error.
+            Err(problem) if self.name == "reReplaceAll" => {
+                return self.failed(format!("regexp: Compile(`{}`): {problem}", text(&args[0])?));
+            }
             Err(problem) => return self.failed(problem),
         };
         if self.name == "match" {

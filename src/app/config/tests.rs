@@ -120,7 +120,7 @@ fn all_problems_come_at_once_in_order_with_place_and_suggestion() {
             "2:1: unknown key `wep`; did you mean `web`?",
             "3:15: web.listen: `nine` is not an address and port; write for example `127.0.0.1:9469`",
             "4:26: plans.pro.mem_limit: `1x` is not a size; write for example `512m` or `64MiB` (units are powers of 1024)",
-            "5:26: tenants[0].match.name: bad regular expression `(`: unclosed group",
+            "5:26: tenants[0].match.name: error parsing regexp: missing closing ): `(`",
             "5:49: tenants[0].plan: `prro` is not a plan; did you mean `pro`?",
             "6:22: window.max_series: `-1` is not a whole number between 0 and 18446744073709551615",
         ],

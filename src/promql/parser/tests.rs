@@ -224,7 +224,7 @@ const ERRORS: &[(&str, &str)] = &[
     ("{", "1:2: parse error: unexpected end of input inside braces"),
     ("x{a=\"b\", ", "1:10: parse error: unexpected end of input inside braces"),
     ("x{,}", "1:3: parse error: unexpected \",\" in label matching, expected identifier or \"}\""),
-    ("x{b='',a=~'('}", "1:8: parse error: bad regular expression `(`: unclosed group"),
+    ("x{b='',a=~'('}", "1:8: parse error: error parsing regexp: missing closing ): `(`"),
     ("x{a!b}", "1:4: parse error: unexpected character after '!' inside braces: 'b'"),
     (" ", "1:1: parse error: no expression found in input"),
     ("x{__name__='y'}", "1:1: parse error: metric name must not be set twice: \"x\" or \"y\""),
