@@ -198,6 +198,7 @@ fn shipped_rules_set_off_no_lint() {
     let texts = files.map(|file| (file.to_owned(), text(file)));
     let options = plimsoll::rules::LintOptions {
         scrape_interval: std::time::Duration::from_secs(5),
+        evaluation_interval: std::time::Duration::from_secs(5),
         window_bytes: 64 << 20,
         exposed: None,
         disabled: Vec::new(),

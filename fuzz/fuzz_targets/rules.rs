@@ -18,6 +18,7 @@ fuzz_target!(|text: &str| {
     }
     let options = LintOptions {
         scrape_interval: Duration::from_secs(15),
+        evaluation_interval: Duration::from_secs(60),
         window_bytes: 64 << 20,
         exposed: None,
         disabled: Vec::new(),

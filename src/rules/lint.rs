@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::allowed::Allowed;
+use super::costly::{Costly, costly};
 use super::divisor::unguarded;
 use super::load::load;
 use super::model::{Rule, RuleKind};
@@ -19,6 +20,8 @@ use crate::yaml::{Level, Node, Position, Problem, Problems, parse};
 pub struct LintOptions {
     /// The longest scrape interval of the targets that feed the rules.
     pub scrape_interval: Duration,
+    /// `global.evaluation_interval`: the step of subqueries that name none.
+    pub evaluation_interval: Duration,
     /// `window.max_bytes`
     pub window_bytes: usize,
     /// The names of all metrics there are, where a running instance was asked.
@@ -74,6 +77,12 @@ pub static LINTS: &[Lint] = &[
         explanation: "the window keeps what rules ask for only up to `window.max_bytes`, and \
                       then refuses new series: a range so long fills it with a few series",
         find: range_beyond_window,
+    },
+    Lint {
+        name: "subquery-beyond-memory",
+        explanation: "an evaluation holds 80 MB and is refused beyond: a subquery of so many steps \
+                      fits it with a few series only, so the rule fails for ever",
+        find: subquery_beyond_memory,
     },
     Lint {
         name: "fixed-time",
@@ -315,6 +324,18 @@ fn range_beyond_window(rule: &Rule, options: &LintOptions) -> Vec<Finding> {
     vec![Finding { offset: None, message }]
 }
 
+fn subquery_beyond_memory(rule: &Rule, options: &LintOptions) -> Vec<Finding> {
+    let found = costly(&rule.expr, options.evaluation_interval, FEW_SERIES as u64);
+    let finding = |Costly { at, steps, series }| Finding {
+        offset: Some(at),
+        message: format!(
+            "a subquery of {steps} steps: an evaluation has room for that with {series} series; a \
+             longer step or a recording rule costs less"
+        ),
+    };
+    found.into_iter().map(finding).collect()
+}
+
 fn fixed_time(rule: &Rule, _: &LintOptions) -> Vec<Finding> {
     let fixed = reach(&rule.expr, QueryTimes::default()).into_iter().any(|r| r.back.is_none());
     let message = "`@` with a fixed time reads samples that the window will forget".to_owned();
@@ -348,6 +369,7 @@ mod tests {
     fn options(disabled: &[&str]) -> LintOptions {
         LintOptions {
             scrape_interval: Duration::from_secs(15),
+            evaluation_interval: Duration::from_secs(15),
             window_bytes: 1 << 20,
             exposed: Some(EXPOSED.iter().map(|name| (*name).to_owned()).collect()),
             disabled: disabled.iter().map(|name| (*name).to_owned()).collect(),
@@ -407,6 +429,8 @@ mod tests {
             (expr("max_over_time(a[15s])"), ""),
             (expr("rate(a[2h])"), ""),
             (expr("rate(a[2h] offset 1h)"), "4:5 range-beyond-window"),
+            (expr("max_over_time(a[1h:1s])"), ""),
+            (expr("a + max_over_time(a[10m:10ms])"), "5:29 subquery-beyond-memory"),
             (expr("a @ 100"), "4:5 fixed-time"),
             (expr("a\n  - record: r\n    expr: b"), "6:5 duplicate-rule"),
             (expr("a\n  - record: r\n    expr: b\n    labels: {x: y}"), ""),

@@ -6,6 +6,7 @@
 //! opens a file or reads a clock.
 
 mod allowed;
+mod costly;
 mod divisor;
 mod glob;
 mod lint;

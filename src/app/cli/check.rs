@@ -12,6 +12,7 @@ use super::exposed::exposed;
 use super::out::Out;
 use super::{exit, load, runtime};
 use crate::base::{closest, parse_duration};
+use crate::promql::EvalOptions;
 use crate::rules::{self, LintOptions, Rule};
 use crate::yaml::{Level, Problems};
 
@@ -128,8 +129,13 @@ fn options(args: &CheckRulesArgs, out: &mut Out<'_>) -> Result<LintOptions, u8> 
         out.say(&format!("--scrape-interval: {error}"));
         exit::USAGE
     })?;
-    let window_bytes = WindowConfig::default().caps.max_bytes;
-    Ok(LintOptions { scrape_interval, window_bytes, exposed: None, disabled })
+    Ok(LintOptions {
+        scrape_interval,
+        evaluation_interval: EvalOptions::default().default_step,
+        window_bytes: WindowConfig::default().caps.max_bytes,
+        exposed: None,
+        disabled,
+    })
 }
 
 /// Shows the problems and the verdict.

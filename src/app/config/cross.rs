@@ -52,6 +52,7 @@ pub(super) fn lint_options(config: &Config) -> LintOptions {
     let shortest = config.jobs.iter().map(|job| job.interval).chain(own).min();
     LintOptions {
         scrape_interval: shortest.unwrap_or(config.global.scrape_interval),
+        evaluation_interval: config.global.evaluation_interval,
         window_bytes: config.window.caps.max_bytes,
         exposed: None,
         // How rules are written is the business of `check rules`.

@@ -63,6 +63,15 @@ impl EvalError {
         }
     }
 
+    /// A part of a trace has a value that does not fit beside the others.
+    pub(super) fn too_much_to_keep() -> EvalError {
+        EvalError {
+            kind: EvalErrorKind::Limit,
+            message: "the value takes more memory than is left beside those of other parts"
+                .to_owned(),
+        }
+    }
+
     /// The deadline passed.
     pub(super) fn timeout() -> EvalError {
         EvalError {

@@ -8,8 +8,11 @@
 use super::super::MAX_DEPTH;
 use super::super::ast::{Expr, ExprKind, Span};
 use super::{EvalError, EvalOptions, Value, instant};
-use crate::base::Timestamp;
+use crate::base::{Labels, Sample, Timestamp};
 use crate::window::Source;
+
+/// More than anyone reads.
+pub const MAX_PARTS: usize = 1000;
 
 /// One part of a query.
 #[derive(Clone, PartialEq, Debug)]
@@ -28,7 +31,9 @@ pub struct Traced {
 /// the text. Numbers and texts are left out, and so are parentheses, whose value is that of what
 /// they hold.
 ///
-/// The limits of `options` hold for each part. As parts are evaluated again for what they stand
+/// The limits of `options` hold for each part, and what `max_samples` allows one evaluation is also
+/// all that is kept of all of them together: a part whose value does not fit beside those before it
+/// says so. At most [`MAX_PARTS`] parts are traced. As parts are evaluated again for what they stand
 /// in, the work grows with the depth of the tree: it is for people who ask, not for every slot.
 pub fn trace(
     expr: &Expr,
@@ -38,18 +43,37 @@ pub fn trace(
 ) -> Vec<Traced> {
     let mut parts = Vec::new();
     collect(expr, 0, &mut parts);
-    let traced = |(part, depth): (&Expr, usize)| Traced {
-        span: part.span,
-        expr: part.to_string(),
-        depth,
-        value: instant(part, source, at, options).map(|evaluated| evaluated.value),
+    let mut left = options.max_samples.saturating_mul(size_of::<Sample>());
+    let traced = |(part, depth): (&Expr, usize)| {
+        let value = instant(part, source, at, options).map(|evaluated| evaluated.value);
+        let value = value.and_then(|value| {
+            left = left.checked_sub(kept_bytes(&value)).ok_or_else(EvalError::too_much_to_keep)?;
+            Ok(value)
+        });
+        Traced { span: part.span, expr: part.to_string(), depth, value }
     };
     parts.into_iter().map(traced).collect()
 }
 
+/// About what a value takes in memory. Labels that others hold too count for each.
+fn kept_bytes(value: &Value) -> usize {
+    let labels = |labels: &Labels| size_of::<Labels>() + labels.as_packed().len();
+    match value {
+        Value::Scalar(_) => 0,
+        Value::String(text) => text.len(),
+        Value::Vector(vector) => vector.iter().map(|(of, _)| labels(of) + size_of::<f64>()).sum(),
+        Value::Matrix(matrix) => {
+            let one = |(of, samples): &(Labels, Vec<Sample>)| {
+                labels(of) + samples.capacity() * size_of::<Sample>()
+            };
+            matrix.iter().map(one).sum()
+        }
+    }
+}
+
 fn collect<'e>(expr: &'e Expr, depth: usize, parts: &mut Vec<(&'e Expr, usize)>) {
     match &expr.kind {
-        _ if depth > MAX_DEPTH => return,
+        _ if depth > MAX_DEPTH || parts.len() >= MAX_PARTS => return,
         ExprKind::Number(_) | ExprKind::String(_) | ExprKind::Bytes(_) => return,
         ExprKind::Paren(inner) => return collect(inner, depth, parts),
         _ => parts.push((expr, depth)),
@@ -77,7 +101,6 @@ fn collect<'e>(expr: &'e Expr, depth: usize, parts: &mut Vec<(&'e Expr, usize)>)
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::{Labels, Sample};
     use crate::promql::{ParseOptions, parse};
     use crate::window::Detached;
 
@@ -170,5 +193,40 @@ mod tests {
                 assert_eq!(again.to_string(), part.expr, "the span of {query}");
             }
         }
+    }
+
+    #[test]
+    fn all_that_is_kept_is_bounded() {
+        let mut source = Detached::default();
+        for number in 0..100 {
+            let labels = Labels::from_pairs([("__name__", "m"), ("n", &number.to_string())]);
+            source.add(&labels, &[Sample { at: Timestamp(1000), value: 1.0 }; 3]);
+        }
+        let traced = |query: &str, options: &EvalOptions| {
+            let expr = parse(query, &ParseOptions::default()).expect(query);
+            trace(&expr, &source, Timestamp(1000), options)
+        };
+        let query = vec!["sum(m)"; 30].join(" + ");
+        let all = traced(&query, &EvalOptions::default());
+        let bytes = |parts: &[Traced]| -> usize {
+            parts.iter().filter_map(|part| part.value.as_ref().ok()).map(kept_bytes).sum()
+        };
+        assert!(all.iter().all(|part| part.value.is_ok()) && bytes(&all) > 60_000);
+        let few = EvalOptions { max_samples: 1000, ..EvalOptions::default() };
+        let some = traced(&query, &few);
+        assert_eq!(some.len(), all.len());
+        assert!(some[0].value.is_ok(), "the query itself comes first");
+        let refused = some.iter().filter_map(|part| part.value.as_ref().err());
+        assert!(refused.clone().count() > 20, "{}", refused.count());
+        assert!(refused.clone().all(|error| *error == EvalError::too_much_to_keep()));
+        assert!((1..=16_000).contains(&bytes(&some)), "{}", bytes(&some));
+        let ranges = (0..40).fold("m".to_owned(), |query, _| format!("({query} + m)"));
+        let wide = format!("{ranges} + max_over_time(m[1s])");
+        let last = traced(&wide, &few).pop().expect("parts");
+        assert!(last.value.is_err(), "a range counts its samples: {last:?}");
+        let many = vec!["-m"; 700].join(" unless ");
+        assert!(traced(&many, &few).len() <= MAX_PARTS);
+        let balanced = (0..11).fold("m".to_owned(), |query, _| format!("({query} + {query})"));
+        assert_eq!(traced(&balanced, &few).len(), MAX_PARTS);
     }
 }
