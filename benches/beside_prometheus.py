@@ -20,7 +20,7 @@ a = ap.parse_args()
 rules = pathlib.Path(__file__).resolve().parent.parent / "rules"
 work = pathlib.Path(tempfile.mkdtemp(prefix="beside-"))
 common = f"""
-global: {{scrape_interval: {a.interval}s, scrape_timeout: {min(a.interval, 4)}s, evaluation_interval: {a.interval}s}}
+global: {{scrape_interval: {a.interval}s, scrape_timeout: {a.interval}s, evaluation_interval: {a.interval}s}}
 rule_files: ['{rules}/containers.yml', '{rules}/plimsoll.yml']
 scrape_configs:
   - job_name: cadvisor

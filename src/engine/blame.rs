@@ -10,7 +10,7 @@ use crate::outbox::Offender;
 use crate::policy::HoldReason;
 
 const MEMORY: &str = "sum by (service, tenant) (container_memory_working_set_bytes{service!=\"\"})";
-const CPU: &str =
+pub(super) const CPU: &str =
     "sum by (service, tenant) (rate(container_cpu_usage_seconds_total{service!=\"\"}[5m]))";
 /// So many are named.
 const NAMED: usize = 5;

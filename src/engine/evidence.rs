@@ -110,6 +110,19 @@ pub(super) const EVIDENCE_NAMES: [&str; 18] = [
     "machine_memory_bytes",
 ];
 
+/// How far back the engine's own queries look, in minutes; at all else they ask for the newest sample.
+pub(super) const RANGES: [(&str, u64); 9] = [
+    ("plimsoll_oom_total", 10),
+    ("container_oom_events_total", 10),
+    ("container_cpu_cfs_throttled_periods_total", 5),
+    ("container_cpu_cfs_periods_total", 5),
+    ("container_cpu_cfs_throttled_seconds_total", 5),
+    ("container_cpu_usage_seconds_total", 5),
+    ("container_pressure_cpu_waiting_seconds_total", 5),
+    ("container_memory_working_set_bytes", 3),
+    ("plimsoll_container_memory_unreclaimable_bytes", 3),
+];
+
 impl Engine {
     /// Everything known about the container an alert names, at the time of the round.
     pub(super) fn evidence(
@@ -367,7 +380,12 @@ fn value(text: &str, window: &Window, at: Timestamp, options: &EvalOptions) -> O
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
+    use super::super::blame::CPU;
+    use super::super::host::own_queries;
     use super::*;
+    use crate::promql::{QueryTimes, reach};
 
     #[test]
     fn every_query_parses() {
@@ -377,5 +395,26 @@ mod tests {
             let text = query.replace("$$", "name=\"a\\\"b\"").replace("##", "60");
             assert!(parse(&text, &ParseOptions::default()).is_ok(), "{text}");
         }
+    }
+
+    #[test]
+    fn what_own_queries_look_back_at_is_kept() {
+        let figures = FIGURES.iter().map(|(_, query)| *query);
+        let more = [HOST_PRESSURE, GATES_FAILING, WAITING_NOW, WAITING_BEFORE, KILLED_SINCE, CPU];
+        let mut longest = BTreeMap::new();
+        for query in figures.chain(own_queries()).chain(more) {
+            let seconds = KILL_COUNTS.as_secs().to_string();
+            let text = query.replace("$$", "name=\"a\"").replace("##", &seconds);
+            let expr = parse(&text, &ParseOptions::default()).expect("a query of our own");
+            for found in reach(&expr, QueryTimes::default()) {
+                let history = found.history.expect("no fixed time").as_secs();
+                let name = found.selector.metric_name().expect("named").to_owned();
+                let minutes = longest.entry(name).or_insert(0);
+                *minutes = history.div_ceil(60).max(*minutes);
+            }
+        }
+        longest.retain(|_, minutes| *minutes > 0);
+        let said = RANGES.map(|(name, minutes)| (name.to_owned(), minutes));
+        assert_eq!(longest, BTreeMap::from(said));
     }
 }

@@ -60,6 +60,12 @@ const OBSERVED: [(Observed, &str); 8] = [
     (Observed::Requests, "sum by (service) (service:requests:rate5m)"),
 ];
 
+/// The queries of what is observed.
+#[cfg(test)]
+pub(super) fn own_queries() -> impl Iterator<Item = &'static str> {
+    OBSERVED.iter().map(|(_, query)| *query)
+}
+
 #[derive(Clone, Copy)]
 enum Observed {
     WorkingSet,

@@ -44,7 +44,7 @@ impl Rehearsal {
     /// group says, over a window that forgets nothing.
     pub fn new(groups: Vec<Group>, interval: Duration, stage: Stage) -> Rehearsal {
         let pace = Pace { evaluation_interval: interval, phase: Duration::ZERO };
-        let retention = Retention { least: FOR_EVER, ..Retention::default() };
+        let retention = Retention { least: FOR_EVER, newest: FOR_EVER, ..Retention::default() };
         let caps = Caps { max_series: usize::MAX, max_bytes: usize::MAX };
         let groups = groups.into_iter().map(|group| Group { interval: None, ..group }).collect();
         Rehearsal {

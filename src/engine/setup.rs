@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use super::containers::{Containers, OOM_COUNTER, OOM_TOTAL, START_TIME};
-use super::evidence::EVIDENCE_NAMES;
+use super::evidence::{EVIDENCE_NAMES, RANGES};
 use super::group::Pace;
 use super::judge::asks;
 use super::mail::MailPlan;
 use super::pinned::{BYTES, DOCS, DOCS_PEAK, UPTIME};
+use super::recent::RECENT;
 use crate::alerts::PresenterConfig;
 use crate::base::{HashMap, Labels};
 use crate::containers::id_in_cgroup;
@@ -72,36 +73,56 @@ impl Setup {
         self
     }
 
-    /// How long each name must be kept so that every rule sees all it asks for.
+    /// How long each name must be kept so that every rule, every judgement and every explanation sees
+    /// all it asks for. Most names are read by instant selectors alone, which need the newest sample.
     pub fn retention(&self) -> Retention {
         let reads = rules::reads(&self.groups);
         let open = reads.open_retention().unwrap_or_default();
         let mut by_name: HashMap<String, Duration> =
             reads.names().map(|(name, back)| (name.to_owned(), back)).collect();
-        if by_name.contains_key(DOCS_PEAK) {
-            let back = self.documents_back() + self.eval.lookback;
-            for name in [DOCS, BYTES] {
-                let longest = by_name.entry(name.to_owned()).or_default();
+        let mut at_least = |names: &[&str], back: Duration| {
+            for name in names {
+                let longest = by_name.entry((*name).to_owned()).or_default();
                 *longest = back.max(*longest);
             }
+        };
+        if reads.names().any(|(name, _)| name == DOCS_PEAK) {
+            at_least(&[DOCS, BYTES], self.documents_back() + self.eval.lookback);
+        }
+        for (name, minutes) in RANGES {
+            at_least(&[name], Duration::from_mins(minutes));
         }
         Retention {
             by_name,
             kept: self.keep.clone(),
             kept_for: self.keep_for,
-            least: self.eval.lookback.max(open),
+            least: self.explained().max(open),
+            newest: self.eval.lookback,
         }
+    }
+
+    /// How far back explanations of a rule ask for the parts of its query.
+    fn explained(&self) -> Duration {
+        let of_pace = self.pace.evaluation_interval;
+        let intervals = self.groups.iter().map(|group| group.interval.unwrap_or(of_pace));
+        let back = intervals.max().unwrap_or(of_pace) * RECENT as u32;
+        back.min(self.eval.lookback)
     }
 
     /// A checksum of what the window keeps, and for how long: it is another one with other rules.
     pub(super) fn kept(&self) -> String {
-        let Retention { by_name, kept, kept_for, least } = self.retention();
+        let Retention { by_name, kept, kept_for, least, newest } = self.retention();
         let by_name = by_name.iter().map(|(name, back)| format!("{name} {}", back.as_millis()));
         let patterns = kept.iter().map(|pattern| pattern.source().to_owned());
         let mut parts: Vec<String> = by_name.chain(patterns).collect();
         parts.sort_unstable();
         let is_open = rules::reads(&self.groups).is_open();
-        parts.push(format!("{is_open} {} {}", kept_for.as_millis(), least.as_millis()));
+        parts.push(format!(
+            "{is_open} {} {} {}",
+            kept_for.as_millis(),
+            least.as_millis(),
+            newest.as_millis()
+        ));
         checksum(&parts.iter().map(String::as_str).collect::<Vec<_>>())
     }
 

@@ -9,7 +9,8 @@ use crate::base::METRIC_NAME;
 use crate::promql::{LOOKBACK, QueryTimes, reach};
 use crate::window::Selector;
 
-/// The metrics that rules read, each with how long a sample of it can matter.
+/// The metrics that rules read, each with how long every sample of it can matter. Zero: only the newest
+/// sample does, and that as long as the lookback of an instant selector.
 #[derive(Clone, Debug, Default)]
 pub struct Reads {
     exact: BTreeMap<String, Duration>,
@@ -24,7 +25,9 @@ pub fn reads(groups: &[Group]) -> Reads {
     for group in groups {
         let behind = group.query_offset.unwrap_or_default();
         for found in group.rules.iter().flat_map(|r| reach(&r.expr, QueryTimes::default())) {
-            reads.add(found.selector, found.back.unwrap_or(LOOKBACK) + behind);
+            let back = found.back.unwrap_or(LOOKBACK) + behind;
+            let only_newest = found.history.is_some_and(|history| (history + behind).is_zero());
+            reads.add(found.selector, if only_newest { Duration::ZERO } else { back });
         }
     }
     reads
@@ -83,16 +86,17 @@ mod tests {
 
     #[test]
     fn each_name_is_kept_as_long_as_its_longest_reader_asks() {
-        let exprs = ["rate(a[10m]) + b", "a offset 1h", "c @ 100", "max_over_time(b[1h:1m])", "a"];
+        let exprs =
+            ["rate(a[10m]) + b", "a offset 1h", "c @ 100", "max_over_time(b[1h:1m])", "a", "d > 1"];
         let shown = |reads: &Reads| -> Vec<String> {
             reads.names().map(|(name, back)| format!("{name} {}", back.as_secs() / 60)).collect()
         };
         let plain = read("", &exprs);
-        assert_eq!(shown(&plain), ["a 65", "b 65", "c 5"]);
+        assert_eq!(shown(&plain), ["a 65", "b 65", "c 5", "d 0"]);
         assert!(!plain.is_open());
-        assert_eq!(plain.retention("d"), None);
+        assert_eq!(plain.retention("e"), None);
         let behind = read("  query_offset: 1m\n", &exprs);
-        assert_eq!(shown(&behind), ["a 66", "b 66", "c 6"]);
+        assert_eq!(shown(&behind), ["a 66", "b 66", "c 6", "d 6"]);
     }
 
     #[test]
@@ -104,6 +108,6 @@ mod tests {
         assert_eq!(minutes(&some, "ab"), Some(125));
         assert_eq!(minutes(&some, "b"), None);
         let every = read("", &["'count({job=\"x\"})'"]);
-        assert_eq!(minutes(&every, "anything"), Some(5));
+        assert_eq!(minutes(&every, "anything"), Some(0));
     }
 }

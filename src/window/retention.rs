@@ -14,16 +14,13 @@ pub struct Retention {
     pub kept: Vec<Pattern>,
     /// How long a kept name is kept.
     pub kept_for: Duration,
-    /// At least this, for every series: the lookback of an instant selector.
+    /// At least this, for every series.
     pub least: Duration,
+    /// The newest sample of a series is kept this long: the lookback of an instant selector.
+    pub newest: Duration,
 }
 
 impl Retention {
-    /// Whether samples of this name are taken in at all: a rule reads it, or it is kept.
-    pub fn keeps(&self, name: &str) -> bool {
-        self.by_name.contains_key(name) || self.kept.iter().any(|pattern| pattern.is_match(name))
-    }
-
     /// How long samples of this name are kept: the longest of all that ask for it.
     pub fn of(&self, name: &str) -> Duration {
         let ruled = self.by_name.get(name).copied().unwrap_or_default();

@@ -12,8 +12,16 @@ pub(super) struct Series {
     pub labels: Labels,
     samples: Vec<Sample>,
     head: usize,
-    /// Milliseconds of samples kept behind the newest.
-    pub retention_ms: i64,
+    pub keeps: Keeps,
+}
+
+/// How long samples are kept, in milliseconds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Keeps {
+    /// Every sample.
+    pub all_ms: i64,
+    /// The newest one, and with it the series; no less than `all_ms`.
+    pub newest_ms: i64,
 }
 
 /// What became of an appended sample.
@@ -32,13 +40,13 @@ pub enum Appended {
     TooOld,
 }
 
-/// Dead samples are tolerated up to this share of the live ones before they are reclaimed, so that
-/// reclaiming costs less than appending did.
-const RECLAIM_SHARE: usize = 4;
+/// Of a full vector this share at most may be dead without being reclaimed: what an append moves, on
+/// average, is a few cache lines then.
+const RECLAIM_SHARE: usize = 16;
 
 impl Series {
-    pub fn new(labels: Labels, retention_ms: i64) -> Series {
-        Series { labels, samples: Vec::new(), head: 0, retention_ms }
+    pub fn new(labels: Labels, keeps: Keeps) -> Series {
+        Series { labels, samples: Vec::new(), head: 0, keeps }
     }
 
     pub fn samples(&self) -> &[Sample] {
@@ -65,7 +73,7 @@ impl Series {
         }
         let mut values = self.samples().iter().rev().map(|before| before.value);
         let fell = values.find(|value| !is_stale(*value)).is_some_and(|last| sample.value < last);
-        self.expire(Timestamp(sample.at.0 - self.retention_ms));
+        self.drop_until(Timestamp(sample.at.0 - self.keeps.all_ms));
         if self.samples.len() == self.samples.capacity() {
             self.make_room();
         }
@@ -91,15 +99,23 @@ impl Series {
         }
     }
 
-    /// Forgets samples at or before `upto`. Returns whether any are left.
-    pub fn expire(&mut self, upto: Timestamp) -> bool {
+    /// Forgets samples that need not be kept any more. Returns whether any are left.
+    pub fn expire(&mut self, now: Timestamp) -> bool {
+        let Some(newest) = self.newest() else { return false };
+        let newest_ends = newest.at.0.saturating_add(self.keeps.newest_ms) <= now.0;
+        let upto = if newest_ends { newest.at.0 } else { newest.at.0 - 1 };
+        self.drop_until(Timestamp(upto.min(now.0.saturating_sub(self.keeps.all_ms))));
+        !self.samples.is_empty()
+    }
+
+    /// Forgets samples at or before `upto`.
+    fn drop_until(&mut self, upto: Timestamp) {
         // One by one: mostly it is one, and a search would touch memory all over the series.
         self.head += self.samples().iter().take_while(|sample| sample.at <= upto).count();
         if self.head == self.samples.len() {
             self.samples.clear();
             self.head = 0;
         }
-        !self.samples.is_empty()
     }
 
     /// Moves every sample in time by `by_ms`: the wall clock has stepped.
@@ -119,9 +135,20 @@ impl Series {
             self.samples.drain(..self.head);
             self.head = 0;
         } else {
-            // By halves, not doubling: most series soon reach the length they keep.
-            self.samples.reserve_exact((self.samples.len() / 2).max(4));
+            // By halves, not doubling, and no further than its pace will ever ask.
+            let half = (self.samples.len() / 2).max(4);
+            self.samples.reserve_exact(self.still_to_come().map_or(half, |more| more.min(half)));
         }
+    }
+
+    /// How many samples more there will be before the first can go, if they come at the pace of those
+    /// that are there.
+    fn still_to_come(&self) -> Option<usize> {
+        let [first, .., last] = self.samples() else { return None };
+        let (span_ms, live) = (last.at.0 - first.at.0, self.samples().len());
+        let whole = i64::try_from(live).ok()?.checked_mul(self.keeps.all_ms)? / span_ms.max(1);
+        let spare = live / RECLAIM_SHARE + 4;
+        Some(usize::try_from(whole).ok()?.saturating_sub(live) + spare)
     }
 }
 
@@ -129,8 +156,8 @@ impl Series {
 mod tests {
     use super::*;
 
-    fn series(retention_ms: i64) -> Series {
-        Series::new(Labels::empty(), retention_ms)
+    fn series(ms: i64) -> Series {
+        Series::new(Labels::empty(), Keeps { all_ms: ms, newest_ms: ms })
     }
 
     fn at(ms: i64, value: f64) -> Sample {
@@ -154,7 +181,32 @@ mod tests {
             series.append(at(n * 5000, n as f64));
         }
         assert_eq!(series.samples().len(), 12, "left-open: the sample a minute back is out");
-        assert!(series.samples.capacity() <= 24, "capacity {}", series.samples.capacity());
+        assert!(series.samples.capacity() <= 16, "capacity {}", series.samples.capacity());
+    }
+
+    #[test]
+    fn little_is_held_in_vain_at_any_pace() {
+        for (retention_ms, interval_ms) in [(315_000, 5_000), (75_000, 5_000), (3_615_000, 15_000)]
+        {
+            let mut series = series(retention_ms);
+            for n in 0..2_000 {
+                series.append(at(n * interval_ms, n as f64));
+            }
+            let (live, held) = (series.samples().len(), series.samples.capacity());
+            assert!(held <= live + live / 8 + 4, "{held} for {live}");
+        }
+    }
+
+    #[test]
+    fn the_newest_outlives_the_others() {
+        let mut series = Series::new(Labels::empty(), Keeps { all_ms: 60, newest_ms: 300 });
+        for ms in [0, 50, 100] {
+            series.append(at(ms, 1.0));
+        }
+        assert_eq!(series.samples(), [at(50, 1.0), at(100, 1.0)]);
+        assert!(series.expire(Timestamp(399)));
+        assert_eq!(series.samples(), [at(100, 1.0)]);
+        assert!(!series.expire(Timestamp(400)));
     }
 
     #[test]

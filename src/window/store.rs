@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::detached::Detached;
 use super::matcher::Selector;
 use super::retention::Retention;
-use super::series::{Appended, Series};
+use super::series::{Appended, Keeps, Series};
 use super::source::{Selected, Source, Span};
 use crate::base::{HashMap, Labels, Sample, Timestamp, is_stale};
 
@@ -100,7 +100,7 @@ impl Window {
         self.caps = caps;
         self.retention = retention;
         for series in self.series.iter_mut().flatten() {
-            series.retention_ms = retention_ms(&self.retention, &series.labels);
+            series.keeps = keeps(&self.retention, &series.labels);
         }
     }
 
@@ -115,7 +115,7 @@ impl Window {
         if self.bytes >= self.caps.max_bytes {
             return Err(Refused::TooManyBytes(self.caps.max_bytes));
         }
-        let series = Series::new(labels.clone(), retention_ms(&self.retention, labels));
+        let series = Series::new(labels.clone(), keeps(&self.retention, labels));
         self.bytes += SERIES_OVERHEAD_BYTES + series.heap_bytes();
         let id = self.free.pop().unwrap_or_else(|| {
             self.series.push(None);
@@ -180,7 +180,7 @@ impl Window {
         let mut forgotten = Vec::new();
         for (index, slot) in self.series.iter_mut().enumerate() {
             let Some(series) = slot else { continue };
-            if series.expire(Timestamp(now.0 - series.retention_ms)) {
+            if series.expire(now) {
                 continue;
             }
             let id = SeriesId(u32::try_from(index).expect("ids are u32"));
@@ -331,9 +331,10 @@ impl Source for Window {
     }
 }
 
-fn retention_ms(retention: &Retention, labels: &Labels) -> i64 {
-    let kept = retention.of(labels.metric_name()) + SLACK;
-    i64::try_from(kept.as_millis()).unwrap_or(i64::MAX / 4)
+fn keeps(retention: &Retention, labels: &Labels) -> Keeps {
+    let ms = |kept: Duration| i64::try_from((kept + SLACK).as_millis()).unwrap_or(i64::MAX / 4);
+    let all = retention.of(labels.metric_name());
+    Keeps { all_ms: ms(all), newest_ms: ms(all.max(retention.newest)) }
 }
 
 #[cfg(test)]

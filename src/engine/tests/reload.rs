@@ -88,16 +88,18 @@ fn a_scrape_under_way_answers_to_the_rules_it_began_under() {
 
 #[test]
 fn ranges_are_covered_from_when_their_samples_were_kept() {
-    let slot_of = |after: &str| {
-        let mut world = firing(&["bar > -1"]);
+    let slot_of = |before: &str, after: &str| {
+        let mut world = firing(&[before]);
         let low = "bar 0\nfoo 0\n";
         assert_eq!(rounds(&mut world, Some(low), 100), [""; 0]);
         reload(&mut world, &[after]);
         (1..99).find(|_| world.slot(Some(low)).contains(&"resolved".to_owned()))
     };
-    assert_eq!(slot_of("max_over_time(bar[2m]) > 1"), Some(1), "all of it was kept");
-    assert_eq!(slot_of("max_over_time(foo[2m]) > 1"), Some(24), "none of it was");
-    assert_eq!(slot_of("max_over_time(bar[10m]) > 1"), Some(60), "half of it was");
+    let (newest, range) = ("bar > -1", "max_over_time(bar[5m]) > -1");
+    assert_eq!(slot_of(range, "max_over_time(bar[2m]) > 1"), Some(1), "all of it was kept");
+    assert_eq!(slot_of(range, "max_over_time(foo[2m]) > 1"), Some(24), "none of it was");
+    assert_eq!(slot_of(range, "max_over_time(bar[10m]) > 1"), Some(60), "half of it was");
+    assert_eq!(slot_of(newest, "max_over_time(bar[2m]) > 1"), Some(12), "a minute of it was");
 }
 
 #[test]

@@ -54,7 +54,8 @@ async fn what_is_parsed_takes_a_turn() {
 }
 
 /// Patterns take their time on a thread of their own: the server, which has one, answers meanwhile. Parsed on
-/// that one, health is asked twice at most until the answer is there; else some twenty times.
+/// that one, health is asked twice at most until the answer is there, whatever else the machine does; else
+/// some twenty times on a quiet machine, and more often than that in one try of ten on any.
 #[tokio::test]
 async fn the_server_answers_while_it_parses() {
     let matcher = |at: usize| format!("l{at}=~\"(?:a{at}b{{1000}}){{12}}|\"");
@@ -63,18 +64,29 @@ async fn the_server_answers_while_it_parses() {
     for path in ["query", "format_query", "parse_query", "series"] {
         let form = format!("{}={query}", if path == "series" { "match[]" } else { "query" });
         let path = format!("/api/v1/{path}");
-        let address = start(scripted(), Options::default()).await;
-        let asked = path.clone();
-        let heavy = async move { ask(address, "POST", &asked, Some(&form)).await };
-        let heavy = tokio::spawn(heavy);
         let mut answered = 0;
-        while !heavy.is_finished() {
-            assert_eq!(ask(address, "GET", "/-/healthy", None).await.status, 200);
-            answered += 1;
+        for _ in 0..10 {
+            answered = answered_meanwhile(&path, &form).await;
+            if answered > 4 {
+                break;
+            }
         }
-        let refused = heavy.await.expect("ends");
-        assert_eq!(refused.status, 400, "{}", refused.body);
-        assert!(refused.body.contains("more than 4 MiB when compiled"), "{}", refused.body);
-        assert!(answered > 2, "{path}: {answered}");
+        assert!(answered > 4, "{path}: {answered}");
     }
+}
+
+/// How often the server said that it is well while it read what it refuses in the end.
+async fn answered_meanwhile(path: &str, form: &str) -> usize {
+    let address = start(scripted(), Options::default()).await;
+    let (path, form) = (path.to_owned(), form.to_owned());
+    let heavy = tokio::spawn(async move { ask(address, "POST", &path, Some(&form)).await });
+    let mut answered = 0;
+    while !heavy.is_finished() {
+        assert_eq!(ask(address, "GET", "/-/healthy", None).await.status, 200);
+        answered += 1;
+    }
+    let refused = heavy.await.expect("ends");
+    assert_eq!(refused.status, 400, "{}", refused.body);
+    assert!(refused.body.contains("more than 4 MiB when compiled"), "{}", refused.body);
+    answered
 }
