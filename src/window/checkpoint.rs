@@ -14,7 +14,7 @@ use crate::base::{Labels, Sample, Timestamp};
 
 const MAGIC: &[u8; 8] = b"plimwin1";
 /// A part ends with the series that fills it so far. Small beside a window, large beside a write.
-const PART_BYTES: usize = 256 << 10;
+const PART_BYTES: usize = 64 << 10;
 
 /// How far a checkpoint has come.
 #[derive(Debug, Default)]
