@@ -69,6 +69,9 @@ const HOST_PRESSURE: &str = "(node_memory_MemAvailable_bytes / node_memory_MemTo
      or plimsoll_machine_memory_available_bytes / machine_memory_bytes) < 0.1";
 /// What that is told by.
 const HOST_MEMORY: &str = "node_memory_MemAvailable_bytes";
+/// How often the workers of a service start anew by themselves, per second: a recording rule of this
+/// name, if somebody wrote one.
+const RECYCLES: &str = "max(service:recycles:rate1h{service=$$}) > 0";
 /// A gate of the tenant fails, or one that is nobody's in particular.
 const GATES_FAILING: &str = "probe_success{gate=~\"health|login|api\",$$} == 0";
 
@@ -168,8 +171,10 @@ impl Engine {
         let is_young = container_age.filter(|age| *age < KILL_COUNTS);
         let tenant = incident.labels.get("tenant").unwrap_or_default();
         let probes_failing = self.probes_fail(tenant, at);
+        let recycle_due = self.recycle_due(incident, &figures, at);
         Evidence {
             rushes: rushes(&figures),
+            recycle_due,
             figures,
             symptoms,
             starvation_unseen,
@@ -244,6 +249,23 @@ impl Engine {
 
     fn is_true(&self, query: &str, at: Timestamp) -> bool {
         value(query, &self.window, at, &self.setup.eval).is_some()
+    }
+
+    /// Whether what fills memory is likely to go by itself: workers that are replaced after so many
+    /// requests give theirs back.
+    fn recycle_due(&self, incident: &Incident, found: &outbox::Evidence, at: Timestamp) -> bool {
+        let Some(service) = incident.labels.get("service") else { return false };
+        let query = RECYCLES.replace("$$", &format!("{service:?}"));
+        let pace = value(&query, &self.window, at, &self.setup.eval);
+        let Some(turn) = pace.and_then(|pace| Duration::try_from_secs_f64(pace.recip()).ok())
+        else {
+            return false;
+        };
+        let killed = found.oom_events_10m.is_some_and(|kills| kills >= 1.0);
+        turn < self.setup.policy.limits.recycle_within
+            && at.since(incident.starts_at) < turn
+            && !killed
+            && !rushes(found)
     }
 
     /// Whether a probe of others fails for the tenant, or one that is nobody's in particular.
@@ -391,6 +413,8 @@ mod tests {
     fn every_query_parses() {
         let all = FIGURES.iter().map(|(_, query)| *query);
         let more = [HOST_PRESSURE, GATES_FAILING, WAITING_NOW, WAITING_BEFORE, KILLED_SINCE];
+        let recycles = RECYCLES.replace("$$", "\"a\"");
+        assert!(parse(&recycles, &ParseOptions::default()).is_ok(), "{recycles}");
         for query in all.chain(more) {
             let text = query.replace("$$", "name=\"a\\\"b\"").replace("##", "60");
             assert!(parse(&text, &ParseOptions::default()).is_ok(), "{text}");

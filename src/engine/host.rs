@@ -169,11 +169,15 @@ impl Engine {
         found.first().map_or(0, |(_, count)| *count as usize)
     }
 
-    /// More than half of the targets have failed for a while.
+    /// More than half of the targets have failed for a while, or tell what is of long ago, or less than
+    /// half of what they should.
     fn inputs_bad(&self, now: Now, within: Duration) -> bool {
         let failing = |since: Timestamp| now.wall.since(since) >= within;
         let bad = self.targets.values().filter(|target| {
+            let interval = target.info.interval;
             target.health == Health::Bad && target.failing_since.is_some_and(failing)
+                || target.quality.is_stale(now.wall, interval)
+                || target.quality.is_sparse(within, interval)
         });
         2 * bad.count() > self.targets.len()
     }
@@ -252,7 +256,10 @@ fn reason(incident: &HostIncident) -> String {
             incident.tenants.len(),
             incident.tenants_total
         ),
-        HostCause::Inputs => "more than half of the scrape targets fail".to_owned(),
+        HostCause::Inputs => {
+            "more than half of the scrape targets fail, or tell what is old or incomplete"
+                .to_owned()
+        }
     }
 }
 

@@ -17,6 +17,8 @@ const SLOTS: usize = 12;
 const TOO_OLD: Duration = Duration::from_secs(120);
 /// … or after this many of its intervals, whichever is longer.
 const TOO_OLD_INTERVALS: u32 = 3;
+/// What of fewer slots did not come is an accident.
+const SPARSE_SLOTS_MIN: usize = 4;
 /// What a series is called that only grows.
 const COUNTER_ENDINGS: [&str; 4] = ["_total", "_count", "_sum", "_bucket"];
 
@@ -157,6 +159,16 @@ impl Meter {
         self.newest.is_some_and(|newest| slot.since(newest) > limit)
     }
 
+    /// Whether less than half came of what was expected, of the slots of so long.
+    pub fn is_sparse(&self, within: Duration, interval: Duration) -> bool {
+        let slots = (within.as_secs_f64() / interval.as_secs_f64()).ceil() as usize;
+        let slots = slots.clamp(SPARSE_SLOTS_MIN, SLOTS);
+        let lately = || self.slots.iter().rev().take(slots);
+        let expected: u64 = lately().map(|slot| slot.expected).sum();
+        let came: u64 = lately().map(|slot| slot.present + slot.repeated).sum();
+        self.slots.len() >= slots && 2 * came < expected
+    }
+
     /// The wall clock has stepped.
     pub fn rebase(&mut self, by_ms: i64) {
         let shift = |at: Timestamp| Timestamp(at.0 + by_ms);
@@ -216,6 +228,33 @@ mod tests {
             Quality { present: 0, repeated: 0, resets: 0, ..twelve },
             "and the time of its newest sample stays"
         );
+    }
+
+    #[test]
+    fn a_target_is_sparse_if_most_of_what_it_should_bring_does_not_come() {
+        let (minute, interval) = (Duration::from_secs(60), Duration::from_secs(10));
+        let brings = |counts: &[u64]| {
+            let mut meter = Meter::default();
+            for (slot, samples) in (0..).zip(counts) {
+                match samples {
+                    0 => meter.miss(1, 10),
+                    _ => meter.take(at(slot), 10, &Taken { samples: *samples, ..Taken::default() }),
+                }
+            }
+            meter
+        };
+        for (counts, want) in [
+            (&[10, 0, 0, 10, 0, 0][..], true),
+            (&[10, 0, 10, 0, 10, 0][..], false),
+            (&[4, 4, 4, 4, 4, 4][..], true),
+            (&[0, 0, 0, 10, 10, 10, 0, 10, 10, 10][..], false),
+            (&[0, 0, 0][..], false),
+        ] {
+            assert_eq!(brings(counts).is_sparse(minute, interval), want, "{counts:?}");
+        }
+        let seldom = Duration::from_secs(300);
+        assert!(brings(&[10, 10, 10, 0, 0, 0]).is_sparse(minute, seldom), "four slots at least");
+        assert!(!brings(&[0, 0, 0, 10, 10, 10]).is_sparse(minute, seldom));
     }
 
     #[test]

@@ -74,6 +74,8 @@ pub struct Limits {
     pub nudge_episodes: u64,
     /// The oldest evidence that may act, unless three scrape intervals are longer.
     pub evidence_age: Duration,
+    /// Where workers start anew by themselves more often than this, a restart waits one turn.
+    pub recycle_within: Duration,
 }
 
 impl Default for Limits {
@@ -93,6 +95,7 @@ impl Default for Limits {
             plan_floor_bytes: 1 << 30,
             nudge_episodes: 3,
             evidence_age: Duration::from_secs(120),
+            recycle_within: Duration::from_secs(15 * 60),
         }
     }
 }

@@ -161,6 +161,7 @@ fn guarded(
         (touches && starved && !alone, HoldReason::Neighbour),
         (touches && unseen && !alone, HoldReason::MissingEvidence),
         (restarts && evidence.gates_failing, HoldReason::GatesFailing),
+        (restarts && evidence.recycle_due, HoldReason::RecycleDue),
         (nudges && !often_enough(case, config), HoldReason::TooFewEpisodes),
         (nudges && present_plan_fits(case), HoldReason::PresentPlanFits),
         (is_unproven(case, kind), HoldReason::MissingEvidence),

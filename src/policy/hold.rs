@@ -60,6 +60,8 @@ pub enum HoldReason {
     Neighbour,
     /// Health checks fail already; a restart would hide why.
     GatesFailing,
+    /// Its workers start anew by themselves, and soon.
+    RecycleDue,
     /// Not often enough yet.
     TooFewEpisodes,
     /// What the tenant needs does not fit the next plan either.
@@ -71,7 +73,7 @@ pub enum HoldReason {
 }
 
 /// Each reason, its stable name, and what lifts it.
-const TABLE: [(HoldReason, &str, &str); 31] = [
+const TABLE: [(HoldReason, &str, &str); 32] = [
     (HoldReason::NoneAsked, "none_asked", "a rule label `action` that asks for something"),
     (HoldReason::AlertUnknown, "alert_unknown", "the alert's inputs coming back"),
     (HoldReason::StaleEvidence, "stale_evidence", "a fresh sample of the container"),
@@ -107,6 +109,11 @@ const TABLE: [(HoldReason, &str, &str); 31] = [
     (HoldReason::HostPressure, "host_pressure", "the end of the pressure on the host"),
     (HoldReason::Neighbour, "neighbour", "the neighbour using less"),
     (HoldReason::GatesFailing, "gates_failing", "health, login and API passing again"),
+    (
+        HoldReason::RecycleDue,
+        "recycle_due",
+        "the workers' next start, or the alert outlasting one turn of theirs",
+    ),
     (HoldReason::TooFewEpisodes, "too_few_episodes", "more episodes within seven days"),
     (HoldReason::NextPlanTooSmall, "next_plan_too_small", "a plan that fits"),
     (HoldReason::PresentPlanFits, "present_plan_fits", "more of the time with more demand"),

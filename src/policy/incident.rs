@@ -130,6 +130,9 @@ pub struct Evidence {
     pub gates_failing: bool,
     /// One of others fails.
     pub probes_failing: bool,
+    /// Its workers start anew by themselves, and have not all had their turn since the alert began;
+    /// nor has the kernel killed, nor will it before that.
+    pub recycle_due: bool,
     /// The container's limits are not its plan's.
     pub limit_drift: bool,
     /// What the tenant needs: the 95th percentile of its demand for memory, bytes.

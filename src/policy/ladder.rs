@@ -32,6 +32,8 @@ const KILLED_AGAIN: f64 = 2.0;
 const KILLS_COUNTED_SECONDS: f64 = 600.0;
 /// A comparison of plans counts from this confidence on: two and a half hours. Ours.
 const FIT_CONFIDENCE: f64 = 0.1;
+/// To take something away it must have been seen for a day. Ours.
+const SMALLER_CONFIDENCE: f64 = 0.9;
 
 const DRIFT: &str =
     "its limits are not its plan's; redeploy with the plan's before offering another";
@@ -256,10 +258,13 @@ fn nudge(case: &Case<'_>, config: &PolicyConfig) -> Chosen {
         return Ok(raise_the_floor(plan, floor));
     }
     let variable = format!("plan_limits.{}", plan.name);
+    let fit = evidence.fit.as_ref().filter(|fit| fit.confidence >= FIT_CONFIDENCE);
+    if let Some(choice) = fit.and_then(|fit| smaller(plan, fit)) {
+        return Ok(choice);
+    }
     let Some(next) = config.plans.next(&plan.name) else {
         return Ok(advice(&variable, "there is no bigger plan; review the capacity"));
     };
-    let fit = evidence.fit.as_ref().filter(|fit| fit.confidence >= FIT_CONFIDENCE);
     let to = match fit {
         Some(fit) if fit.direction == Direction::NoneHelps => {
             let why = format!("no plan helps: {}; review the capacity", fit.sentence);
@@ -274,6 +279,17 @@ fn nudge(case: &Case<'_>, config: &PolicyConfig) -> Chosen {
         params.insert("confidence".to_owned(), Value::from(fit.confidence));
     }
     Ok(Choice { kind: ActionKind::Nudge, params })
+}
+
+/// What the operator hears where a smaller plan would do.
+fn smaller(plan: &Plan, fit: &Fit) -> Option<Choice> {
+    let sure = fit.direction == Direction::Down && fit.confidence >= SMALLER_CONFIDENCE;
+    let recommended = fit.plan.as_deref().filter(|_| sure)?;
+    let why = format!("a smaller plan would do: {}", fit.sentence);
+    let mut choice = advice(&format!("plan_limits.{}", plan.name), &why);
+    choice.params.extend(texts([("current", plan.name.as_str()), ("recommended", recommended)]));
+    choice.params.insert("confidence".to_owned(), Value::from(fit.confidence));
+    Some(choice)
 }
 
 /// Whether there were enough episodes lately for a nudge.

@@ -78,6 +78,7 @@ fn limits(fields: &mut Fields<'_, '_>) -> Limits {
         plan_floor_bytes: fields.or("plan_floor", default.plan_floor_bytes, read::bytes),
         nudge_episodes: fields.or("nudge_episodes", default.nudge_episodes, read::integer),
         evidence_age: fields.or("evidence_age", default.evidence_age, duration),
+        recycle_within: fields.or("recycle_within", default.recycle_within, read::duration),
     }
 }
 

@@ -24,9 +24,10 @@ fn a_target_that_answers_with_old_samples_makes_its_alerts_unknown() {
     // From now on it answers, well and in time, and never looks again.
     let frozen = stamped(&world, 95, STEP_S);
     let told: Vec<String> = (0..120).flat_map(|_| world.slot(Some(&frozen))).collect();
-    let want = ["held decide: stale_evidence", "held decide: alert_unknown", "unknown"];
+    let want =
+        ["host incident", "held decide: stale_evidence", "held decide: alert_unknown", "unknown"];
     assert_eq!(told, want, "past the lookback of 5 minutes it is not believed to have ended");
-    assert_eq!(world.event_types(), ["alert.unknown"]);
+    assert_eq!(world.event_types(), ["host.incident.started", "alert.unknown"]);
     let low = stamped(&world, 10, 0);
     assert_eq!(world.slot(Some(&low)), ["resolved"]);
 }
