@@ -51,7 +51,8 @@ const EXTRA_PAREN: &str = "unexpected right parenthesis ')'";
 
 /// All tokens of a text; the last one is `End` or `Bad`.
 pub(super) fn tokenise(text: &str) -> Vec<Token<'_>> {
-    let mut lexer = Lexer { text, at: 0, parens: 0, in_braces: false, in_brackets: false };
+    let mut lexer =
+        Lexer { text, at: 0, parens: 0, in_braces: false, in_brackets: false, after_colon: false };
     let mut tokens = Vec::new();
     loop {
         lexer.skip_blanks();
@@ -76,6 +77,8 @@ struct Lexer<'a> {
     parens: usize,
     in_braces: bool,
     in_brackets: bool,
+    /// Whether a colon stood in the brackets.
+    after_colon: bool,
 }
 
 impl<'a> Lexer<'a> {
@@ -83,13 +86,13 @@ impl<'a> Lexer<'a> {
         &self.text[self.at..]
     }
 
-    /// Moves over spaces and, outside braces, comments.
+    /// Moves over spaces and comments, which may stand anywhere.
     fn skip_blanks(&mut self) {
         loop {
             let rest = self.rest();
             let blank = rest.len() - rest.trim_start_matches([' ', '\t', '\n', '\r']).len();
             self.at += blank;
-            if self.in_braces || !self.rest().starts_with('#') {
+            if !self.rest().starts_with('#') {
                 return;
             }
             self.at += self.rest().find(['\n', '\r']).unwrap_or(self.rest().len());
@@ -211,9 +214,11 @@ impl<'a> Lexer<'a> {
                 self.parens = outer.ok_or(EXTRA_PAREN)?;
             }
             "{" => self.in_braces = true,
-            "}" => return Err("unexpected right brace '}'".to_owned()),
+            "}" => return Err("unexpected character: '}'".to_owned()),
             "[" if self.in_brackets => return Err("unexpected left bracket '['".to_owned()),
-            "[" => self.in_brackets = true,
+            "[" => (self.in_brackets, self.after_colon) = (true, false),
+            ":" if self.after_colon => return Err("unexpected colon ':'".to_owned()),
+            ":" => self.after_colon = true,
             "]" if !self.in_brackets => return Err("unexpected right bracket ']'".to_owned()),
             "]" => self.in_brackets = false,
             _ => {}
@@ -361,9 +366,11 @@ mod tests {
             ("x]", "unexpected right bracket ']'"),
             ("x{", "unexpected end of input inside braces"),
             ("x{{", "unexpected left brace '{'"),
-            ("x}", "unexpected right brace '}'"),
+            ("x}", "unexpected character: '}'"),
             ("x{1}", "unexpected character inside braces: '1'"),
-            ("x{#}", "unexpected character inside braces: '#'"),
+            ("x{#}", "unexpected end of input inside braces"),
+            ("x[5m::", "unexpected colon ':'"),
+            ("x[5m:1m:", "unexpected colon ':'"),
             ("1 !~ 1", "unexpected character after '!': '~'"),
             ("1 ! 1", "unexpected character after '!': ' '"),
             ("1 =~ 1", "unexpected character after '=': '~'"),

@@ -21,7 +21,7 @@ use std::sync::Arc;
 use super::ast::{Binary, BinaryOp, Expr, ExprKind, Span, ValueType};
 use super::check;
 use super::lexer::{Token, TokenKind, tokenise};
-use super::quoting::INVALID_TEXT;
+use super::quoting::{INVALID_TEXT, quote};
 use crate::base::excerpt;
 use crate::regex::Budget;
 use crate::window::Selector;
@@ -383,18 +383,26 @@ impl<'a> Parser<'a> {
             // Labels, names and patterns are text.
             TokenKind::Bytes(_) => return Fault::new(*span, INVALID_TEXT),
             TokenKind::End => "end of input".to_owned(),
+            // Inside braces every word is a name.
+            TokenKind::Word(_) if context == "label matching" => format!("identifier \"{text}\""),
+            TokenKind::Symbol("=~" | "!~") => format!("<op:{text}>"),
             TokenKind::Symbol(_) | TokenKind::Word(_) if BinaryOp::find(&text).is_some() => {
-                format!("<op:{}>", text.to_lowercase())
+                format!("<op:{text}>")
             }
             TokenKind::Symbol(symbol) => format!("\"{symbol}\""),
             TokenKind::Word(word) => match Keyword::find(word) {
-                Some(Keyword::Aggregation) => format!("<aggr:{}>", word.to_lowercase()),
-                Some(_) => format!("<{}>", word.to_lowercase()),
+                Some(Keyword::Aggregation) => format!("<aggr:{text}>"),
+                // To Prometheus these two are no keywords but placeholders for numbers.
+                Some(_) if matches!(&*word.to_ascii_lowercase(), "start" | "end") => {
+                    format!("\"{text}\"")
+                }
+                Some(_) => format!("<{text}>"),
+                None if word.contains(':') => format!("metric identifier \"{text}\""),
                 None => format!("identifier \"{text}\""),
             },
             TokenKind::Number(_) => format!("number \"{text}\""),
             TokenKind::Duration(_) => format!("duration \"{text}\""),
-            TokenKind::String(_) => format!("string {text}"),
+            TokenKind::String(_) => format!("string {}", quote(&text)),
         };
         let context = if context.is_empty() { String::new() } else { format!(" in {context}") };
         let expected =

@@ -1,11 +1,14 @@
 //! What starts with a name: function calls, aggregations, metrics.
 
-use super::{Fault, OR, Parser, Tree};
+use super::{Fault, Keyword, OR, Parser, Tree};
 use crate::base::{closest, excerpt};
 use crate::promql::ast::{Aggregate, AggregateOp, Call, Expr, ExprKind, Grouping, Span};
 use crate::promql::check;
 use crate::promql::functions::{self, Function};
 use crate::promql::lexer::TokenKind;
+
+/// Keywords that are functions too.
+const CALLED_KEYWORDS: [&str; 6] = ["start", "end", "step", "range", "min_of", "max_of"];
 
 impl Parser<'_> {
     pub(super) fn named(&mut self, word: &str) -> Result<Tree, Fault> {
@@ -21,6 +24,11 @@ impl Parser<'_> {
             return Err(self.unexpected("", ""));
         }
         if arguments && !word.contains(':') {
+            let names_function = CALLED_KEYWORDS.iter().any(|w| w.eq_ignore_ascii_case(word));
+            if Keyword::find(word) == Some(Keyword::Soft) && !names_function {
+                self.advance();
+                return Err(self.unexpected("", ""));
+            }
             return self.call(word);
         }
         let span = self.advance().span;
@@ -39,10 +47,8 @@ impl Parser<'_> {
 
     fn function(&self, word: &str, span: Span) -> Result<&'static Function, Fault> {
         // These words are keywords as well, and of keywords the case does not matter.
-        let keyword = ["start", "end", "step", "range", "min_of", "max_of"]
-            .into_iter()
-            .find(|keyword| keyword.eq_ignore_ascii_case(word));
-        let Some(func) = functions::find(keyword.unwrap_or(word)) else {
+        let keyword = CALLED_KEYWORDS.iter().find(|keyword| keyword.eq_ignore_ascii_case(word));
+        let Some(func) = functions::find(keyword.copied().unwrap_or(word)) else {
             return Err(Fault {
                 span,
                 message: format!("unknown function with name {:?}", excerpt(word)),
@@ -81,6 +87,9 @@ impl Parser<'_> {
             return Err(Fault::new(op_span, message));
         }
         let before = self.grouping()?;
+        if before.is_some() && !matches!(self.peek(), TokenKind::Symbol("(")) {
+            return Err(self.unexpected("aggregation", ""));
+        }
         let (args, height) = self.arguments()?;
         let grouping = match before {
             Some(grouping) => Some(grouping),

@@ -9,9 +9,9 @@ const EXPECTED: &str = "number, duration, step(), or range()";
 
 impl Parser<'_> {
     /// A duration between brackets, above zero as far as that can be known yet.
-    pub(super) fn range_duration(&mut self) -> Result<DurationExpr, Fault> {
+    pub(super) fn range_duration(&mut self, context: &str) -> Result<DurationExpr, Fault> {
         let (start, outside) = (self.span().start, self.depth);
-        let duration = self.duration(0, "subquery or range selector")?;
+        let duration = self.duration(0, context)?;
         self.depth = outside;
         let span = Span { start, end: self.tokens[self.at - 1].span.end };
         let duration = settle(duration, span)?;

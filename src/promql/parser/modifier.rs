@@ -31,16 +31,23 @@ impl Parser<'_> {
 
     /// `[range]` or `[range:step]`, behind its opening bracket.
     fn bracket(&mut self, tree: Tree) -> Result<Tree, Fault> {
-        let range = self.range_duration()?;
+        let open = self.tokens[self.at - 1].span.start;
+        let range = self.range_duration("subquery or range selector")?;
         let Tree { expr, height } = tree;
         let inner = expr.span;
         if self.eat(":") {
             let last = matches!(self.peek(), TokenKind::Symbol("]"));
-            let step = if last { None } else { Some(self.range_duration()?) };
+            let step = match last {
+                true => None,
+                false => Some(self.range_duration("subquery selector")?),
+            };
             let end = self.expect("]", "subquery selector", "\"]\"")?.end;
             let span = Span { start: inner.start, end };
             if expr.value_type() != ValueType::Vector {
-                let got = expr.value_type();
+                let got = match expr.value_type() {
+                    ValueType::Matrix => "matrix".to_owned(),
+                    other => other.to_string(),
+                };
                 let message =
                     format!("subquery is only allowed on instant vector, got {got} instead");
                 return Err(Fault::new(span, message));
@@ -50,16 +57,16 @@ impl Parser<'_> {
             let kind = ExprKind::Subquery(Box::new(subquery));
             return Ok(Tree { expr: Expr { kind, span }, height: height + 1 });
         }
-        let end = self.expect("]", "subquery or range selector", "\":\" or \"]\"")?.end;
-        let span = Span { start: inner.start, end };
+        let end = self.expect("]", "subquery or range", "\":\" or \"]\"")?.end;
+        let (span, brackets) = (Span { start: inner.start, end }, Span { start: open, end });
         let ExprKind::Vector(vector) = expr.kind else {
-            return Err(Fault::new(span, "ranges only allowed for vector selectors"));
+            return Err(Fault::new(brackets, "ranges only allowed for vector selectors"));
         };
         if vector.offset.is_some() {
-            return Err(Fault::new(span, "no offset modifiers allowed before range"));
+            return Err(Fault::new(brackets, "no offset modifiers allowed before range"));
         }
         if vector.at.is_some() {
-            return Err(Fault::new(span, "no @ modifiers allowed before range"));
+            return Err(Fault::new(brackets, "no @ modifiers allowed before range"));
         }
         let matrix = MatrixSelector { vector, vector_span: inner, range };
         Ok(Tree::leaf(ExprKind::Matrix(matrix), span))
@@ -92,8 +99,8 @@ impl Parser<'_> {
     fn at_time(&mut self, expr: Span) -> Result<AtModifier, Fault> {
         for (word, modifier) in [("start", AtModifier::Start), ("end", AtModifier::End)] {
             if self.eat_word(word) {
-                self.expect("(", "@", "\"(\"")?;
-                self.expect(")", "@", "\")\"")?;
+                self.expect("(", "@", "timestamp")?;
+                self.expect(")", "@", "timestamp")?;
                 return Ok(modifier);
             }
         }
