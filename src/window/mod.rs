@@ -18,4 +18,4 @@ pub use matcher::{MatchOp, Matcher, Selector};
 pub use retention::Retention;
 pub use series::Appended;
 pub use source::{Selected, Source, Span};
-pub use store::{Caps, Refused, SeriesId, Usage, Window};
+pub use store::{Caps, DEFAULT_MAX_BYTES, Refused, SeriesId, Usage, Window};

@@ -24,6 +24,15 @@ pub struct Caps {
     pub max_bytes: usize,
 }
 
+impl Default for Caps {
+    fn default() -> Caps {
+        Caps { max_series: 200_000, max_bytes: DEFAULT_MAX_BYTES }
+    }
+}
+
+/// What `window.max_bytes` is where nobody says otherwise.
+pub const DEFAULT_MAX_BYTES: usize = 64 << 20;
+
 /// Why a new series was refused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Refused {

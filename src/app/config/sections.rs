@@ -146,7 +146,7 @@ impl Default for WindowConfig {
         WindowConfig {
             retention: Duration::from_secs(3600),
             keep: Vec::new(),
-            caps: Caps { max_series: 200_000, max_bytes: 64 << 20 },
+            caps: Caps::default(),
         }
     }
 }
