@@ -491,7 +491,7 @@ scrape_configs:
         check("metrics_path: /m?a=b", &["warning: scrape_configs[0].metrics_path"]);
         check("fallback_scrape_protocol: PrometheusProto", &["protobuf is not read"]);
         check("relabel_configs: [{action: replce}]", &["did you mean `replace`?"]);
-        check("metric_relabel_configs: [{regex: '('}]", &["regular expression"]);
+        check("metric_relabel_configs: [{regex: '('}]", &["missing closing )"]);
         check("file_sd_configs: [{files: [a.txt]}]", &["must end in .json"]);
         check("file_sd_configs: [{}]", &["`files` is missing"]);
         check("static_configs: [{targets: [a], labels: {a-b: c}}]", &["invalid label name"]);
