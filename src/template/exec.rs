@@ -7,6 +7,7 @@
 use std::rc::Rc;
 
 use super::functions;
+use super::moment;
 use super::tree::{Branch, Command, Node, Operand, OperandKind, Pipe, Span};
 use super::value::{Root, Value};
 use super::{Limits, Query, Template, TemplateData};
@@ -258,6 +259,9 @@ impl<'a> Executor<'a> {
             };
         }
         if !rest.is_empty() || piped.is_some() {
+            if let Some((millis, method)) = self.moment(first, dot)? {
+                return self.method((first, rest), (millis, method), dot, piped);
+            }
             let text = &self.template.text[first.span.start..first.span.end];
             let message = match &first.kind {
                 OperandKind::Field(names) | OperandKind::Variable(_, names)
@@ -276,6 +280,63 @@ impl<'a> Executor<'a> {
             return Err(Failure::new(first.span, message));
         }
         self.operand(first, dot)
+    }
+
+    /// The time whose method an operand names, and that method.
+    fn moment(
+        &mut self,
+        operand: &'a Operand,
+        dot: &Value,
+    ) -> Result<Option<(i64, &'a str)>, Failure> {
+        let (OperandKind::Field(names)
+        | OperandKind::Variable(_, names)
+        | OperandKind::Chain(_, names)) = &operand.kind
+        else {
+            return Ok(None);
+        };
+        let Some((method, before)) = names.split_last() else { return Ok(None) };
+        let owner = match &operand.kind {
+            OperandKind::Variable(name, _) => self.variable(name),
+            OperandKind::Chain(inner, _) => Some(self.operand(inner, dot)?),
+            _ => Some(dot.clone()),
+        };
+        let owner = owner.and_then(|owner| self.fields(owner, before).ok());
+        Ok(match owner {
+            Some(Value::Time(millis)) => Some((millis, method)),
+            _ => None,
+        })
+    }
+
+    fn variable(&self, name: &str) -> Option<Value> {
+        let found = self.variables.iter().rev().find(|(known, _)| known == name);
+        found.map(|(_, value)| value.clone())
+    }
+
+    /// Calls a method of a time with arguments.
+    fn method(
+        &mut self,
+        (head, operands): (&'a Operand, &'a [Operand]),
+        (millis, method): (i64, &str),
+        dot: &Value,
+        piped: Option<Value>,
+    ) -> Result<Value, Failure> {
+        let mut args = Vec::with_capacity(operands.len() + 1);
+        for operand in operands {
+            args.push(self.operand(operand, dot)?);
+        }
+        args.extend(piped);
+        let failed = |message: String| Failure::new(head.span, message);
+        let bytes: usize = args.iter().map(functions::text_bytes).sum();
+        self.spend(1 + bytes / functions::BYTES_PER_STEP).map_err(failed)?;
+        let value = moment::call(millis, method, &args)
+            .unwrap_or_else(|| Err(format!("can't evaluate field {method} in type *time.Time")))
+            .map_err(failed)?;
+        let cap = self.limits.output_bytes;
+        if functions::text_bytes(&value) > cap {
+            let message = format!("error calling {method}: the result is longer than {cap} bytes");
+            return Err(failed(message));
+        }
+        Ok(value)
     }
 
     /// Calls the function `head` names.
@@ -358,9 +419,9 @@ impl<'a> Executor<'a> {
                 self.fields(dot.clone(), names).map_err(|message| behind(second, message))
             }
             OperandKind::Variable(name, names) => {
-                let found = self.variables.iter().rev().find(|(known, _)| known == name);
-                let value = found.map(|(_, value)| value.clone());
-                let value = value.ok_or_else(|| in_place(format!("undefined variable: {name}")))?;
+                let value = self
+                    .variable(name)
+                    .ok_or_else(|| in_place(format!("undefined variable: {name}")))?;
                 self.fields(value, names).map_err(|message| behind(name.len(), message))
             }
             OperandKind::Function(_) => self.function(operand, &[], dot, None),
@@ -392,6 +453,12 @@ impl<'a> Executor<'a> {
                 (Value::Root(root), "Value") => Value::Float(root.value),
                 (Value::Sample(sample), "Labels") => sample.labels.clone(),
                 (Value::Sample(sample), "Value") => Value::Float(sample.value),
+                (Value::Time(millis), method) => match moment::call(*millis, method, &[]) {
+                    Some(value) => value?,
+                    None => {
+                        return Err(format!("can't evaluate field {method} in type *time.Time"));
+                    }
+                },
                 (Value::Nil, _) => return Err(format!("nil data; no entry for key {name:?}")),
                 (other, _) => {
                     let of = other.type_name();

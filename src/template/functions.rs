@@ -13,7 +13,7 @@ use crate::regex::Pattern;
 /// Steps a query or a regular expression costs.
 const EXPENSIVE: usize = 1000;
 /// Bytes handled in one step.
-const BYTES_PER_STEP: usize = 64;
+pub(super) const BYTES_PER_STEP: usize = 64;
 /// Bytes of pattern times bytes of text searched in one step: matching is at worst their product.
 const PATTERN_BYTES_PER_STEP: usize = 1024;
 /// Maps within maps that `args` may build; Go has no limit, but nobody goes beyond two.
@@ -108,13 +108,7 @@ pub(super) fn call(
     name: &str,
     args: Vec<Value>,
 ) -> Result<Value, String> {
-    let bytes: usize = args
-        .iter()
-        .map(|arg| match arg {
-            Value::String(text) => text.len(),
-            _ => 0,
-        })
-        .sum();
+    let bytes: usize = args.iter().map(text_bytes).sum();
     executor.spend(1 + bytes / BYTES_PER_STEP)?;
     let value = Call { executor, name }.run(&args)?;
     let cap = executor.limits.output_bytes;
@@ -128,6 +122,14 @@ pub(super) fn call(
     };
     executor.spend(size)?;
     Ok(value)
+}
+
+/// How long a text is; what is none has no length.
+pub(super) fn text_bytes(value: &Value) -> usize {
+    match value {
+        Value::String(text) => text.len(),
+        _ => 0,
+    }
 }
 
 /// One call of a function.

@@ -4,7 +4,8 @@
 //! Own engine because the one on crates.io loops for ever on an unclosed action. All actions of
 //! Go's language, all functions Prometheus 3.14 gives to rules (`template/template.go`); missing
 //! labels are empty texts. One deliberate leniency: whole numbers and floats compare by value, so
-//! `gt $value 1` works, which in Go is an error. Methods of `time.Time` are not there.
+//! `gt $value 1` works, which in Go is an error. Of the methods of `time.Time` those are there that
+//! give texts and numbers.
 //!
 //! Pure: it reads no clock and runs a query only through the closure it is given. Every run ends
 //! within [`Limits`].
@@ -15,6 +16,7 @@ mod exec;
 mod functions;
 mod humanize;
 mod lexer;
+mod moment;
 mod parser;
 mod printf;
 mod tree;

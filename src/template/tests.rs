@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod moment;
 mod printf;
 
 fn results(text: &str) -> Result<Vec<(Labels, f64)>, String> {
