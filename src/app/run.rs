@@ -165,7 +165,7 @@ impl Crank {
                 reader.send(answer).ok();
             }
         }
-        if let Some(inventory) = self.engine.take_inventory() {
+        if let Some(inventory) = self.engine.take_inventory(now) {
             self.shell.collector.know(inventory);
         }
         if let Some(view) = self.engine.take_view(now) {

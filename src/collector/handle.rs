@@ -10,7 +10,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread;
 use std::time::Duration;
 
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use super::collect::{Collector, Settings};
 use super::host::CollectError;
@@ -27,7 +27,6 @@ const PAGE_WITHIN: Duration = Duration::from_secs(10);
 
 enum Command {
     Configure(Option<Box<Settings>>),
-    Know(Arc<Inventory>),
     Collect(Timestamp, oneshot::Sender<Result<Batch, CollectError>>),
     Renew,
     Page(Timestamp, oneshot::Sender<Result<String, CollectError>>),
@@ -37,17 +36,20 @@ enum Command {
 #[derive(Clone, Debug)]
 pub struct Handle {
     commands: SyncSender<Command>,
+    /// Who the containers are. The newest is what counts, so it waits in no queue and is never lost.
+    known: watch::Sender<Option<Arc<Inventory>>>,
 }
 
 impl Handle {
     /// Starts the thread; without settings the collector is off.
     pub fn start(settings: Option<Settings>) -> io::Result<Handle> {
         let (commands, inbox) = sync_channel(WAITING);
+        let (known, news) = watch::channel(None);
         let collector = settings.map(Collector::new);
         thread::Builder::new()
             .name("collector".to_owned())
-            .spawn(move || work(collector, &inbox))?;
-        Ok(Handle { commands })
+            .spawn(move || work(collector, &inbox, news))?;
+        Ok(Handle { commands, known })
     }
 
     /// Works by new settings, or not at all.
@@ -55,9 +57,9 @@ impl Handle {
         self.tell(Command::Configure(settings.map(Box::new)));
     }
 
-    /// Tells who the containers are.
+    /// Tells who the containers are, for the next collection.
     pub fn know(&self, inventory: Arc<Inventory>) {
-        self.tell(Command::Know(inventory));
+        self.known.send_replace(Some(inventory));
     }
 
     /// Series are announced anew in the next batch.
@@ -88,7 +90,7 @@ impl Handle {
         }
     }
 
-    /// News that finds no room is lost only while the thread hangs, and told again with the next.
+    /// What finds no room is lost only while the thread hangs.
     fn tell(&self, command: Command) {
         if self.commands.try_send(command).is_err() {
             tracing::warn!("the collector hangs: it takes no news");
@@ -96,17 +98,23 @@ impl Handle {
     }
 }
 
-fn work(mut collector: Option<Collector>, inbox: &Receiver<Command>) {
+fn work(
+    mut collector: Option<Collector>,
+    inbox: &Receiver<Command>,
+    mut known: watch::Receiver<Option<Arc<Inventory>>>,
+) {
     let mut told = None;
-    let mut inventory = None;
     loop {
         let wait = collector.as_ref().and_then(Collector::sample_interval).unwrap_or(IDLE);
-        match inbox.recv_timeout(wait) {
-            Ok(Command::Know(news)) => {
-                collector.iter_mut().for_each(|collector| collector.know(Arc::clone(&news)));
-                inventory = Some(news);
-            }
-            Ok(command) => obey(&mut collector, &inventory, command),
+        let command = inbox.recv_timeout(wait);
+        if known.has_changed().unwrap_or(false)
+            && let (Some(collector), Some(inventory)) =
+                (&mut collector, known.borrow_and_update().clone())
+        {
+            collector.know(inventory);
+        }
+        match command {
+            Ok(command) => obey(&mut collector, &known, command),
             Err(RecvTimeoutError::Timeout) => collector.iter_mut().for_each(Collector::sample),
             Err(RecvTimeoutError::Disconnected) => return,
         }
@@ -118,14 +126,18 @@ fn work(mut collector: Option<Collector>, inbox: &Receiver<Command>) {
     }
 }
 
-/// `inventory` is the last that was told, for a collector that begins after it.
-fn obey(collector: &mut Option<Collector>, inventory: &Option<Arc<Inventory>>, command: Command) {
+/// `known` is who the containers are, for a collector that begins later.
+fn obey(
+    collector: &mut Option<Collector>,
+    known: &watch::Receiver<Option<Arc<Inventory>>>,
+    command: Command,
+) {
     match (command, collector.as_mut()) {
         (Command::Configure(None), _) => *collector = None,
         (Command::Configure(Some(settings)), Some(collector)) => collector.reconfigure(*settings),
         (Command::Configure(Some(settings)), None) => {
             let begun = collector.insert(Collector::new(*settings));
-            inventory.iter().for_each(|inventory| begun.know(Arc::clone(inventory)));
+            known.borrow().iter().for_each(|inventory| begun.know(Arc::clone(inventory)));
         }
         (Command::Collect(at, reply), Some(collector)) => {
             // A batch that nobody takes has announced series to nobody.
@@ -138,7 +150,7 @@ fn obey(collector: &mut Option<Collector>, inventory: &Option<Arc<Inventory>>, c
         }
         (Command::Renew, Some(collector)) => collector.renew(),
         // Whoever asked hears that it is off when the reply is dropped.
-        (_, None) | (Command::Know(_), _) => {}
+        (_, None) => {}
     }
 }
 
@@ -156,6 +168,7 @@ mod tests {
     use super::*;
     use crate::base::Labels;
     use crate::collector::CollectorConfig;
+    use crate::containers::{Container, ContainerId};
     use crate::exposition::Selection;
 
     const SOON: Duration = Duration::from_millis(20);
@@ -185,7 +198,12 @@ mod tests {
             asked += 1;
             assert!(asked <= WAITING, "what waits is bounded");
         }
-        handle.know(Arc::new(Inventory::new()));
+        let mut inventory = Inventory::new();
+        for n in 0..20 {
+            let id = ContainerId::new(&"a".repeat(64)).expect("an id");
+            inventory.put(Container::new(id, &format!("name-{n}"), at));
+            handle.know(Arc::new(inventory.clone()));
+        }
         std::fs::rename(&file, folder.join("pipe")).expect("moved");
         std::fs::write(&file, "4096\n").expect("written");
         std::fs::write(folder.join("pipe"), "").expect("whoever waits is let go");
@@ -194,6 +212,8 @@ mod tests {
         }
         let batch = handle.collect(at, LATE).await.expect("it goes on");
         assert!(!batch.points.is_empty());
+        let page = handle.page(at).await.expect("a page");
+        assert!(page.contains("name=\"name-19\""), "the last word counts: {page}");
         handle.configure(None);
         let off = handle.collect(at, LATE).await.expect_err("off");
         assert!(matches!(off, CollectError::Off), "{off}");

@@ -5,7 +5,7 @@
 //! said the third. A container that is started again after ends nobody asked for, three times
 //! within ten minutes, is in a crash loop; cAdvisor never shows one (measured with v0.60.5).
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use super::container::{ContainerId, Status};
@@ -19,6 +19,9 @@ const OOM_BEFORE_END: Duration = Duration::from_secs(10);
 const LOOP_RESTARTS: usize = 3;
 /// The span they are counted in, and how long a loop is over before it counts as over.
 pub const LOOP_SPAN: Duration = Duration::from_secs(600);
+/// Loops that end and fates that are forgotten are looked for this often; a storm of events must not
+/// look at every name each time.
+const SWEEP_EVERY: Duration = Duration::from_secs(5);
 /// How long the fate of a removed container is told.
 const TOLD_AFTER_REMOVAL: Duration = Duration::from_secs(3600);
 /// Names remembered at most; those of which nothing was heard for the longest go first.
@@ -137,6 +140,10 @@ impl Fate {
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Fates {
     names: BTreeMap<String, Fate>,
+    /// Names that something happened to since they were settled.
+    open: BTreeSet<String>,
+    /// When all of them were looked at last.
+    swept_at: Option<Timestamp>,
 }
 
 impl Fates {
@@ -149,6 +156,7 @@ impl Fates {
         what: &What,
         is_flagged: bool,
     ) -> Option<Death> {
+        self.open.insert(name.to_owned());
         let fate = self.names.entry(name.to_owned()).or_default();
         fate.heard_at = fate.heard_at.max(at);
         match what {
@@ -199,27 +207,42 @@ impl Fates {
     /// Finds the loops that began or ended by now, with the name of each, and forgets what is over.
     pub fn settle(&mut self, now: Timestamp) -> Vec<(String, bool)> {
         let mut changed = Vec::new();
+        let open = std::mem::take(&mut self.open);
+        // After a step back of the clock the next sweep is not put off.
+        let is_fresh = |at: Timestamp| at <= now && now.since(at) < SWEEP_EVERY;
+        if self.swept_at.is_some_and(is_fresh) {
+            for name in open {
+                if let Some(is_looping) = self.names.get_mut(&name).and_then(|f| f.settle(now)) {
+                    changed.push((name, is_looping));
+                }
+            }
+            return changed;
+        }
+        self.swept_at = Some(now);
         for (name, fate) in &mut self.names {
-            while fate.restarts.front().is_some_and(|at| now.since(*at) > LOOP_SPAN) {
-                fate.restarts.pop_front();
-            }
-            let loops = match fate.is_looping {
-                true => !fate.restarts.is_empty(),
-                false => fate.restarts.len() >= LOOP_RESTARTS,
-            };
-            if loops != fate.is_looping {
-                fate.is_looping = loops;
-                changed.push((name.clone(), loops));
-            }
+            changed.extend(fate.settle(now).map(|is_looping| (name.clone(), is_looping)));
         }
         self.names
             .retain(|_, fate| fate.removed_at.is_none_or(|at| now.since(at) <= TOLD_AFTER_REMOVAL));
-        while self.names.len() > MOST_NAMES {
-            let oldest = self.names.iter().min_by_key(|(_, fate)| fate.heard_at);
-            let Some(name) = oldest.map(|(name, _)| name.clone()) else { break };
-            self.names.remove(&name);
-        }
+        self.forget_most();
         changed
+    }
+
+    /// Keeps the number of names bounded: those of which nothing was heard for the longest go.
+    fn forget_most(&mut self) {
+        let excess = self.names.len().saturating_sub(MOST_NAMES);
+        if excess == 0 {
+            return;
+        }
+        let mut heard: Vec<Timestamp> = self.names.values().map(|fate| fate.heard_at).collect();
+        heard.sort();
+        let newest = heard[excess - 1];
+        let mut equals = excess - heard.partition_point(|at| *at < newest);
+        self.names.retain(|_, fate| {
+            let is_equal = fate.heard_at == newest && equals > 0;
+            equals -= usize::from(is_equal);
+            fate.heard_at >= newest && !is_equal
+        });
     }
 
     /// The fate of a name.
@@ -239,12 +262,27 @@ impl Fates {
             fate.restarts.iter_mut().for_each(shift);
             fate.last.iter_mut().for_each(|death| shift(&mut death.at));
             fate.oom_at.iter_mut().chain(fate.removed_at.iter_mut()).for_each(shift);
+            fate.asked.iter_mut().for_each(|(_, _, at)| shift(at));
             shift(&mut fate.heard_at);
         }
     }
 }
 
 impl Fate {
+    /// Whether a loop began or ended by now.
+    fn settle(&mut self, now: Timestamp) -> Option<bool> {
+        while self.restarts.front().is_some_and(|at| now.since(*at) > LOOP_SPAN) {
+            self.restarts.pop_front();
+        }
+        let loops = match self.is_looping {
+            true => !self.restarts.is_empty(),
+            false => self.restarts.len() >= LOOP_RESTARTS,
+        };
+        let changed = loops != self.is_looping;
+        self.is_looping = loops;
+        changed.then_some(loops)
+    }
+
     fn note(&mut self, death: Death) -> Death {
         self.last = Some(death);
         self.ends[death.end as usize] += 1;
@@ -350,6 +388,31 @@ mod tests {
         assert!(fates.get("web").is_some());
         fates.settle(at(4000));
         assert!(fates.get("web").is_none());
+    }
+
+    #[test]
+    fn every_name_is_looked_at_every_five_seconds_and_after_a_step_back_of_the_clock() {
+        let mut fates = Fates::default();
+        let mut is_told = |second: i64| {
+            fates.settle(at(second));
+            let told = fates.get("web").is_some();
+            fates.vanished("web", at(0));
+            told
+        };
+        is_told(10_000);
+        assert!(is_told(10_004), "a storm looks at its own names alone");
+        assert!(!is_told(10_005), "forgotten an hour after it was gone");
+        assert!(is_told(10_006));
+        assert!(!is_told(9_000));
+    }
+
+    #[test]
+    fn a_request_to_end_moves_with_the_clock() {
+        let mut fates = Fates::default();
+        fates.take((&id(), "web"), at(0), &What::Kill { signal: UNNAMED }, false);
+        fates.rebase(3_600_000);
+        let end = fates.take((&id(), "web"), at(3601), &What::Die { exit_code: 137 }, false);
+        assert_eq!(end.map(|death| death.end), Some(End::Kill));
     }
 
     #[test]

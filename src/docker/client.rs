@@ -23,6 +23,16 @@ pub(super) struct Client {
     pub version: String,
 }
 
+/// What the daemon says of one container.
+pub(super) enum Inspected {
+    /// It is like this.
+    Found(Box<Container>),
+    /// There is none.
+    Gone,
+    /// Nothing that can be read: a layer or a file of it is broken. The daemon answers all the same.
+    Unreadable(String),
+}
+
 impl Client {
     /// Asks the daemon which versions it speaks.
     pub async fn connect(config: &DockerConfig) -> Result<Client, String> {
@@ -52,19 +62,23 @@ impl Client {
         parse_rfc3339(&info.system_time)
     }
 
-    /// Every container, running or not.
-    pub async fn list(&self) -> Result<Vec<ContainerId>, String> {
+    /// Every container, running or not, as far as a list tells of it.
+    pub async fn list(&self) -> Result<Vec<Container>, String> {
         let body = self.get("containers/json?all=1").await?;
         let listed: Vec<json::Listed> =
             serde_json::from_slice(&body).map_err(|error| format!("containers: {error}"))?;
-        Ok(listed.iter().filter_map(|one| ContainerId::new(&one.id)).collect())
+        Ok(listed.into_iter().filter_map(json::Listed::container).collect())
     }
 
-    /// One container; `None` if it is gone.
-    pub async fn inspect(&self, id: &ContainerId) -> Result<Option<Container>, String> {
+    /// One container. An error is the daemon's, not the container's.
+    pub async fn inspect(&self, id: &ContainerId) -> Result<Inspected, String> {
         match self.ask(&format!("containers/{id}/json")).await? {
-            (404, _) => Ok(None),
-            (200, body) => json::container(&body).map(Some),
+            (404, _) => Ok(Inspected::Gone),
+            (200, body) => Ok(match json::container(&body) {
+                Ok(container) => Inspected::Found(Box::new(container)),
+                Err(why) => Inspected::Unreadable(why),
+            }),
+            (status @ 500.., body) => Ok(Inspected::Unreadable(refused(status, &body))),
             (status, body) => Err(refused(status, &body)),
         }
     }

@@ -28,10 +28,32 @@ pub(super) struct Info {
 }
 
 /// One entry of `GET /containers/json`
-#[derive(Deserialize, Debug)]
-#[serde(rename_all = "PascalCase")]
+#[derive(Deserialize, Default, Debug)]
+#[serde(rename_all = "PascalCase", default)]
 pub(super) struct Listed {
-    pub id: String,
+    id: String,
+    names: Vec<String>,
+    image: String,
+    created: i64,
+    state: String,
+    labels: Option<BTreeMap<String, String>>,
+}
+
+impl Listed {
+    /// The container as far as the list tells of it: without limits, health and how it ended.
+    pub fn container(self) -> Option<Container> {
+        let id = ContainerId::new(&self.id)?;
+        // Beside its own name a container has those that links gave it: `/other/alias`.
+        let names = self.names.iter().map(|name| name.strip_prefix('/').unwrap_or(name));
+        let name = names.min_by_key(|name| name.contains('/')).unwrap_or(id.short()).to_owned();
+        let made = Container::new(id, &name, Timestamp(self.created.saturating_mul(1000)));
+        Some(Container {
+            image: self.image,
+            labels: self.labels.unwrap_or_default(),
+            status: Status::parse(&self.state),
+            ..made
+        })
+    }
 }
 
 #[derive(Deserialize, Default)]

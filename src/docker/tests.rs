@@ -33,6 +33,11 @@ struct Bench {
 
 const ID: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
 
+/// A container whose layers are broken: the daemon lists it and cannot inspect it.
+const BROKEN: &str = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
+
+const LISTED: &str = "listed web running broken running";
+
 /// An event at that second.
 fn event(second: i64, action: &str) -> String {
     format!(
@@ -67,7 +72,15 @@ async fn answer(
             path if path.ends_with("/info") => {
                 r#"{"SystemTime":"1970-01-01T00:01:40Z"}"#.to_owned()
             }
-            path if path.contains("/containers/json") => format!(r#"[{{"Id":"{ID}"}}]"#),
+            path if path.contains("/containers/json") => format!(
+                r#"[{{"Id":"{ID}","Names":["/db/alias","/web"]}},
+                    {{"Id":"{BROKEN}","Names":["/db/alias","/broken"],"State":"running"}}]"#
+            ),
+            path if path.contains(BROKEN) => {
+                let error = "HTTP/1.1 500 Internal Server Error\r\nContent-Length: 2\r\n\r\n{}";
+                stream.write_all(error.as_bytes()).await.ok();
+                continue;
+            }
             path if path.contains("/containers/") => {
                 format!(r#"{{"Id":"{ID}","Name":"/web","State":{{"Status":"running"}}}}"#)
             }
@@ -134,7 +147,10 @@ impl Bench {
             words.push(match report {
                 Report::Connected { version } => format!("connected {version}"),
                 Report::Lost { why } => format!("lost {why}"),
-                Report::Listed(all) => format!("listed {}", all.len()),
+                Report::Listed(all) => {
+                    let shown = all.iter().map(|c| format!(" {} {}", c.name, c.status.name()));
+                    format!("listed{}", shown.collect::<String>())
+                }
                 Report::Inspected(one) => format!("inspected {}", one.name),
                 Report::Happened(happening) => {
                     let second = happening.at_nanos / 1_000_000_000;
@@ -176,9 +192,9 @@ async fn a_cut_stream_is_taken_up_where_it_broke_and_told_once() {
     let told = bench.until("Start").await;
     let news: Vec<&str> =
         told.iter().map(String::as_str).filter(|w| !w.starts_with("inspected")).collect();
-    assert_eq!(news[..4], ["connected 20.10", "listed 1", "oom 200", "die 201 137"]);
+    assert_eq!(news[..4], ["connected 20.10", LISTED, "oom 200", "die 201 137"]);
     assert!(news[4].starts_with("lost unix:///"), "{news:?}");
-    assert_eq!(news[5..], ["connected 20.10", "listed 1", "oom 202", "Start 203"]);
+    assert_eq!(news[5..], ["connected 20.10", LISTED, "oom 202", "Start 203"]);
     assert_eq!(bench.asked_since(), ["185.000000000", "196.000000000"]);
     let looked = told.iter().position(|word| word.starts_with("inspected"));
     assert!(looked < told.iter().position(|word| word.starts_with("die")), "{told:?}");
@@ -189,6 +205,15 @@ async fn a_first_watch_begins_with_the_daemon_s_clock() {
     let mut bench = Bench::new(vec![Script::Stay(event(101, "oom"))], None);
     bench.until("oom 101").await;
     assert_eq!(bench.asked_since(), ["95.000000000"]);
+}
+
+#[tokio::test]
+async fn a_clock_that_was_set_back_is_followed() {
+    let text = [event(5000, "oom"), event(1000, "start"), event(1001, "oom")].concat();
+    let scripts = vec![Script::Cut(text), Script::Stay(event(1002, "oom"))];
+    let mut bench = Bench::new(scripts, Some(Timestamp(4_999_000)));
+    bench.until("oom 1002").await;
+    assert_eq!(bench.asked_since(), ["4994.000000000", "996.000000000"]);
 }
 
 #[tokio::test]

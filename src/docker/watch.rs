@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use super::client::Client;
+use super::client::{Client, Inspected};
 use super::config::DockerConfig;
 use super::json;
 use super::lines::Lines;
@@ -157,13 +157,23 @@ impl Watch {
         // What it looks like now comes first: an end is judged with the flag that Docker set.
         for id in asked {
             match client.inspect(id).await {
-                Ok(Some(container)) => self.tell.say(Report::Inspected(container.into())).await?,
-                Ok(None) => {}
-                Err(why) => tracing::debug!(%id, why, "a container could not be inspected"),
+                Ok(Inspected::Found(container)) => {
+                    self.tell.say(Report::Inspected(container)).await?;
+                }
+                Ok(Inspected::Gone) => {}
+                Ok(Inspected::Unreadable(why)) | Err(why) => {
+                    tracing::debug!(%id, why, "a container could not be inspected");
+                }
             }
         }
         for happening in new {
-            self.cursor = self.cursor.max(Some(happening.at_nanos));
+            self.cursor = Some(match self.cursor {
+                // Older than events may be that are not stamped in order: the clock was set back.
+                Some(newest) if newest.saturating_sub(happening.at_nanos) > OVERLAP_NANOS => {
+                    happening.at_nanos
+                }
+                newest => newest.map_or(happening.at_nanos, |at| at.max(happening.at_nanos)),
+            });
             self.tell.say(Report::Happened(happening)).await?;
         }
         Ok(())
@@ -221,11 +231,19 @@ async fn read(mut response: reqwest::Response, sender: mpsc::Sender<Happening>) 
     }
 }
 
-/// Every container, looked at one by one. What goes in between is left out.
+/// Every container, looked at one by one. What goes in between is left out; of one that cannot be
+/// looked at, the list's word is taken, so that it hides neither itself nor the others.
 async fn everything(client: &Client) -> Result<Vec<Container>, String> {
     let mut found = Vec::new();
-    for id in client.list().await? {
-        found.extend(client.inspect(&id).await?);
+    for listed in client.list().await? {
+        match client.inspect(&listed.id).await? {
+            Inspected::Found(container) => found.push(*container),
+            Inspected::Gone => {}
+            Inspected::Unreadable(why) => {
+                tracing::warn!(name = listed.name, why, "a container cannot be inspected");
+                found.push(listed);
+            }
+        }
     }
     Ok(found)
 }

@@ -35,6 +35,10 @@ pub(super) const START_TIME: &str = "container_start_time_seconds";
 /// After a list, events from before it are told at once: Docker has them in memory.
 const EVENTS_WITHIN: Duration = Duration::from_secs(5);
 
+/// News is shown at most this often: what readers and the collector get names every container there
+/// is, and a storm of events is about a few.
+const SHOWN_EVERY: Duration = Duration::from_millis(250);
+
 /// A container that must have ended, and how is not known yet.
 #[derive(Clone, Copy, Debug)]
 struct Missing {
@@ -61,6 +65,10 @@ pub(super) struct Containers {
     /// Alive, and not on the last list.
     missing: BTreeMap<ContainerId, Missing>,
     inventory_is_new: bool,
+    /// Something is known that readers have not been shown.
+    is_news: bool,
+    /// When they were shown something last, on the monotonic clock.
+    shown_at: Option<Duration>,
     is_connected: bool,
     /// Whether the daemon was ever said to be lost since it last answered.
     lost_told: bool,
@@ -134,6 +142,24 @@ impl Containers {
         }
     }
 
+    fn may_show(&self, now: Now) -> bool {
+        self.shown_at.is_none_or(|at| now.monotonic >= at + SHOWN_EVERY)
+    }
+
+    /// Whether there is news that readers should be shown now; they are.
+    pub fn take_news(&mut self, now: Now) -> bool {
+        let is_due = self.is_news && self.may_show(now);
+        if is_due {
+            (self.is_news, self.shown_at) = (false, Some(now.monotonic));
+        }
+        is_due
+    }
+
+    /// When there will be news to show, on the monotonic clock.
+    pub fn next_news(&self) -> Option<Duration> {
+        self.is_news.then(|| self.shown_at.map_or(Duration::ZERO, |at| at + SHOWN_EVERY))
+    }
+
     /// The flag of a run that is over is evidence of a kill in it.
     fn note_flag(&mut self, container: &Container) {
         let run = container.started_at.zip(container.finished_at);
@@ -152,10 +178,14 @@ impl Containers {
 }
 
 impl Engine {
-    /// The inventory, if it has changed since it was last taken.
-    pub fn take_inventory(&mut self) -> Option<Arc<Inventory>> {
+    /// The inventory, if it has changed since it was last taken; a view that is taken comes after it.
+    pub fn take_inventory(&mut self, now: Now) -> Option<Arc<Inventory>> {
         let containers = &mut self.containers;
-        std::mem::take(&mut containers.inventory_is_new).then(|| Arc::clone(&containers.inventory))
+        let is_due = containers.inventory_is_new && containers.may_show(now);
+        is_due.then(|| {
+            containers.inventory_is_new = false;
+            Arc::clone(&containers.inventory)
+        })
     }
 
     /// Until when Docker's events were heard before they stopped, here or before our restart: a new
@@ -188,7 +218,7 @@ impl Engine {
             }
             Report::Happened(happening) => self.take_happening(&happening),
         }
-        self.view_is_old = true;
+        self.containers.is_news = true;
     }
 
     /// A whole list. What was alive and is not on it has ended; the list comes before the events
@@ -300,7 +330,7 @@ impl Engine {
             self.tell_kills();
         }
         for (name, is_looping) in self.containers.fates.settle(now.wall) {
-            self.view_is_old = true;
+            self.containers.is_news = true;
             self.facts.push(Fact::CrashLoop { name, is_looping });
         }
     }
@@ -336,7 +366,7 @@ impl Engine {
                     self.facts.push(Fact::OomKilled { name: name.to_owned(), scope, kills });
                 }
                 self.told_kills.insert(name.to_owned(), counts);
-                self.view_is_old = true;
+                self.containers.is_news = true;
             }
         }
     }

@@ -218,12 +218,14 @@ impl Engine {
             .chain(self.next_beat())
             .chain(self.gates.next_wakeup())
             .chain(self.next_mail())
+            .chain(self.containers.next_news())
             .fold(self.next_sweep, Duration::min)
     }
 
     /// A copy of what readers may see, if it has changed since the last one was taken.
     pub fn take_view(&mut self, now: Now) -> Option<View> {
-        std::mem::take(&mut self.view_is_old).then(|| self.view(now))
+        let news_is_due = self.containers.take_news(now);
+        (std::mem::take(&mut self.view_is_old) || news_is_due).then(|| self.view(now))
     }
 
     /// The number of the batch this step's changes will be committed under.

@@ -30,6 +30,37 @@ impl World {
     }
 }
 
+#[test]
+fn a_storm_of_news_is_shown_four_times_a_second() {
+    let mut world = World::new("groups: []", acting());
+    let mut clock = at(world.second, 0);
+    let (mut shown, mut handed) = (0, 0);
+    let mut alone = 0;
+    for n in 0..400u32 {
+        let id = ContainerId::new(&format!("{n:064x}")).expect("64 digits");
+        let container = Container::new(id, &format!("job-{n}"), Timestamp(0));
+        let news = Event::Docker(Report::Inspected(Box::new(container)));
+        world.engine.handle(clock, news);
+        handed += usize::from(world.engine.take_inventory(clock).is_some());
+        shown += usize::from(world.engine.take_view(clock).is_some());
+        if n == 0 {
+            alone = shown;
+        }
+        clock.monotonic += Duration::from_millis(5);
+        clock.wall = clock.wall + Duration::from_millis(5);
+    }
+    assert_eq!(alone, 1, "the first is shown at once");
+    assert_eq!((shown, handed), (8, 8), "in two seconds");
+    let due = world.engine.next_wakeup();
+    let soon = clock.monotonic..=clock.monotonic + Duration::from_millis(250);
+    assert!(soon.contains(&due), "{due:?} {soon:?}");
+    clock.monotonic = due;
+    assert_eq!(world.engine.take_inventory(clock).map(|known| known.len()), Some(400));
+    let view = world.engine.take_view(clock).expect("the last is shown, too");
+    assert_eq!(view.containers.len(), 400);
+    assert!(world.engine.next_wakeup() > due, "and then there is nothing to wake for");
+}
+
 const OOM: &str = "
 groups:
   - name: g
