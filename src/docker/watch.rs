@@ -20,8 +20,9 @@ use crate::containers::{Container, ContainerId, Happening, Report, What};
 use crate::endpoint::explain;
 use crate::engine::Event;
 
-/// How long to wait after each failure in a row; the last one from then on.
-const RETRY_AFTER_S: [u64; 5] = [1, 2, 5, 10, 30];
+/// How long to wait after each failure in a row; the last one from then on. Docker may be back any
+/// moment, and a question on a socket costs nothing.
+const RETRY_AFTER_S: [u64; 4] = [1, 2, 5, 10];
 /// A silent stream may be a quiet host or a daemon that hangs: it is asked this often.
 const PING_EVERY: Duration = Duration::from_secs(30);
 /// Events are asked for again from this long before the newest: they are not stamped in order.

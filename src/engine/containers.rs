@@ -16,8 +16,8 @@ use crate::base::{
     is_stale,
 };
 use crate::containers::{
-    Container, ContainerId, Counts, End, Fates, Happening, Inventory, OomLedger, Reading, Report,
-    What, Who,
+    Container, ContainerId, Counts, Death, End, Fates, Happening, Inventory, OomLedger, Reading,
+    Report, What, Who,
 };
 use crate::window::{SeriesId, Window};
 
@@ -46,6 +46,8 @@ struct Missing {
     until: Duration,
     /// They have.
     is_told: bool,
+    /// It is still on the list, and says there how it ended.
+    is_listed: bool,
 }
 
 /// What is known of the host's containers.
@@ -62,7 +64,7 @@ pub(super) struct Containers {
     labels: BTreeMap<String, Labels>,
     /// The counts that were written last: a series begins where they stand.
     written: BTreeMap<String, Counts>,
-    /// Alive, and not on the last list.
+    /// Alive before the last list, and on it not there or not alive.
     missing: BTreeMap<ContainerId, Missing>,
     inventory_is_new: bool,
     /// Something is known that readers have not been shown.
@@ -227,9 +229,10 @@ impl Engine {
         let is_first = self.containers.inventory.is_empty();
         let listed: BTreeSet<&ContainerId> = list.iter().map(|container| &container.id).collect();
         let known = Arc::clone(&self.containers.inventory);
+        let until = now.monotonic + EVENTS_WITHIN;
         for gone in known.iter().filter(|container| !listed.contains(&container.id)) {
             if gone.status.is_alive() {
-                let missing = Missing { until: now.monotonic + EVENTS_WITHIN, is_told: false };
+                let missing = Missing { until, is_told: false, is_listed: false };
                 self.containers.missing.entry(gone.id.clone()).or_insert(missing);
             } else {
                 self.containers.remove(&gone.id);
@@ -240,6 +243,11 @@ impl Engine {
             self.containers.put(container);
             if !container.status.is_alive() {
                 self.containers.note_flag(container);
+                // Docker's memory of events does not outlive Docker.
+                if known.get(&container.id).is_some_and(|before| before.status.is_alive()) {
+                    let missing = Missing { until, is_told: false, is_listed: true };
+                    self.containers.missing.insert(container.id.clone(), missing);
+                }
             }
         }
         if is_first {
@@ -263,14 +271,18 @@ impl Engine {
             if let Some(missing) = containers.missing.get_mut(id) {
                 missing.is_told = true;
             }
-            if death.exit_code == 137 && !death.end.is_asked_for() {
-                containers.ledger.died(who, at);
-            }
-            self.tell_end(&name, id, death.end, death.exit_code);
+            self.take_death(who, death);
         }
         if *what == What::Destroy {
             self.containers.remove(id);
         }
+    }
+
+    fn take_death(&mut self, who: Who<'_>, death: Death) {
+        if death.exit_code == 137 && !death.end.is_asked_for() {
+            self.containers.ledger.died(who, death.at);
+        }
+        self.tell_end(who.name, who.id, death.end, death.exit_code);
     }
 
     fn tell_end(&mut self, name: &str, id: &ContainerId, end: End, exit_code: i64) {
@@ -310,7 +322,13 @@ impl Engine {
     fn give_up_missing(&mut self, now: Now) {
         let is_over = |_: &ContainerId, missing: &mut Missing| missing.until <= now.monotonic;
         let over: Vec<_> = self.containers.missing.extract_if(.., is_over).collect();
-        for (id, Missing { is_told, .. }) in over {
+        for (id, Missing { is_told, is_listed, .. }) in over {
+            if is_listed {
+                if !is_told {
+                    self.take_end_as_listed(&id);
+                }
+                continue;
+            }
             if !is_told {
                 let known = self.containers.inventory.get(&id).map(|known| known.name.clone());
                 let name = self.containers.first_name(&id, &known.unwrap_or_default());
@@ -318,6 +336,21 @@ impl Engine {
                 self.tell_end(&name, &id, death.end, 0);
             }
             self.containers.remove(&id);
+        }
+    }
+
+    /// No event told how a container ended that is there still: what it says of itself does.
+    fn take_end_as_listed(&mut self, id: &ContainerId) {
+        let containers = &mut self.containers;
+        let known = containers.inventory.get(id).filter(|known| !known.status.is_alive());
+        let Some((known, at)) = known.and_then(|known| Some((known, known.finished_at?))) else {
+            return;
+        };
+        let what = What::Die { exit_code: known.exit_code };
+        let (is_flagged, name) = (known.oom_killed, known.name.clone());
+        let name = containers.first_name(id, &name);
+        if let Some(death) = containers.fates.take((id, &name), at, &what, is_flagged) {
+            self.take_death(Who { id, name: &name }, death);
         }
     }
 

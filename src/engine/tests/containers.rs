@@ -153,6 +153,38 @@ fn what_is_missing_from_a_list_has_vanished_unless_events_tell_more() {
     }
 }
 
+#[test]
+fn an_end_that_no_event_told_is_read_from_the_list() {
+    for (told, flagged, wants) in
+        [(false, true, vec!["oom"]), (false, false, vec!["crash"]), (true, true, vec!["stop"])]
+    {
+        let mut world = World::new(OOM, acting());
+        world.docker_has('a', "acme-web");
+        world.slot(Some(""));
+        // Docker itself was started anew: its events are gone, its containers are not.
+        let mut container = Container::new(container_id('a'), "acme-web", Timestamp(0));
+        container.status = Status::Exited;
+        container.exit_code = 137;
+        container.oom_killed = flagged;
+        let finished = at(world.second, 0).wall;
+        container.started_at = Some(finished - Duration::from_secs(60));
+        container.finished_at = Some(finished);
+        world.handle(Event::Docker(Report::Listed(vec![container.clone()])), None);
+        if told {
+            world.docker('a', "acme-web", What::Kill { signal: 15 });
+            world.docker('a', "acme-web", What::Die { exit_code: 137 });
+        }
+        (0..4).for_each(|_| drop(world.slot(Some(""))));
+        assert_eq!(ends(&world), wants);
+        // Listed again it has not ended again.
+        world.handle(Event::Docker(Report::Listed(vec![container])), None);
+        (0..4).for_each(|_| drop(world.slot(Some(""))));
+        assert_eq!(ends(&world), wants);
+        let pid1 = u64::from(flagged && !told);
+        assert_eq!(world.kills("acme-web").pid1, pid1, "{wants:?}");
+    }
+}
+
 /// Without Docker: names come and go on the page, and nobody says that one was removed.
 #[test]
 fn a_name_that_nothing_shows_any_more_is_forgotten_and_its_kills_are_not() {
