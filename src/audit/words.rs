@@ -34,9 +34,12 @@ impl Record {
             Kind::AlertUnknown => format!("{alert} is unknown{}", because(": ")),
             Kind::AlertKnown => format!("the inputs of {alert} are back, and it still fires"),
             Kind::ActionDecided if self.mode.as_deref() == Some("dry_run") => {
-                format!("tells, as a dry run, to {verb} {subject}{}", self.diagnosis())
+                let (cause, why) = (self.diagnosis(), because(": "));
+                format!("tells, as a dry run, to {verb} {subject}{cause}{why}")
             }
-            Kind::ActionDecided => format!("asks to {verb} {subject}{}", self.diagnosis()),
+            Kind::ActionDecided => {
+                format!("asks to {verb} {subject}{}{}", self.diagnosis(), because(": "))
+            }
             Kind::ActionHeld => format!(
                 "would have {past} {subject}{}, held: {}; lifted by {}",
                 self.diagnosis(),
@@ -163,8 +166,12 @@ mod tests {
         let want =
             "would have restarted acme/app (leak), held: observe; lifted by mode `notify` or `act`";
         assert_eq!(held, want);
-        let decided = Record { mode: some("request"), ..record(Kind::ActionDecided) };
+        let decided = Record { mode: some("request"), reason: None, ..record(Kind::ActionDecided) };
         assert_eq!(decided.sentence(), "asks to restart acme/app (leak)");
+        let (action, reason) = (some("advise"), some("its restarts of today are spent"));
+        let advised = Record { action, reason, ..decided }.sentence();
+        let want = "asks to advise about acme/app (leak): its restarts of today are spent";
+        assert_eq!(advised, want);
         for kind in Kind::ALL {
             assert!(!record(*kind).sentence().is_empty(), "{kind}");
             assert!(!Record::new(Timestamp(0), *kind).sentence().is_empty(), "{kind}");

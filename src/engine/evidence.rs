@@ -171,6 +171,8 @@ impl Engine {
         let is_young = container_age.filter(|age| *age < KILL_COUNTS);
         let tenant = incident.labels.get("tenant").unwrap_or_default();
         let probes_failing = self.probes_fail(tenant, at);
+        let image = figures.container.as_ref().and_then(|container| container.image.as_deref());
+        let bad_image = image.is_some_and(|image| self.memory.rollouts.is_suspect(image));
         let recycle_due = self.recycle_due(incident, &figures, at);
         Evidence {
             rushes: rushes(&figures),
@@ -180,6 +182,7 @@ impl Engine {
             starvation_unseen,
             started_since_kill: is_young.is_some_and(|age| killed_since(age).is_none()),
             change_age: service.and_then(|s| s.changed_at(name)).map(|at| wall.since(at)),
+            bad_image,
             sample_age,
             has_ended,
             interval,

@@ -55,6 +55,8 @@ pub enum Fact {
         action: &'static str,
         dry_run: bool,
         subject: String,
+        /// What is said with it, of advice.
+        why: Option<String>,
         judged: Box<Judged>,
     },
     /// An action was decided and held.

@@ -7,6 +7,8 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::Value;
+
 use super::Engine;
 use super::blame::named;
 use super::fact::{Fact, Judged};
@@ -137,6 +139,7 @@ impl Engine {
             action: proposal.action.kind.name(),
             dry_run: proposal.action.mode == ActionMode::DryRun,
             subject: proposal.subject.clone(),
+            why: proposal.action.params.get("why").and_then(Value::as_str).map(str::to_owned),
             judged: judged(incident, found, Some(&id)),
         });
         self.watch(now, (proposal, &id), incident, found);

@@ -40,6 +40,7 @@ mod refusals;
 mod rehearsal;
 mod reload;
 mod restored;
+mod rollout;
 mod round;
 mod setup;
 mod silence;
@@ -414,6 +415,7 @@ impl Engine {
         }
         self.next_sweep = now.monotonic + SWEEP_EVERY;
         self.forget_orphans(now);
+        self.changes.extend(self.memory.prune(now, &self.setup.policy.limits));
         self.memo.forget_unused();
         for rule in self.groups.iter_mut().flat_map(|group| &mut group.rules) {
             rule.named.forget_unused();

@@ -52,8 +52,9 @@ pub(super) fn of(fact: &Fact, at: Timestamp) -> Option<Record> {
         Fact::AlertKnown { labels, started_at } => {
             about((at, Kind::AlertKnown), labels, *started_at)
         }
-        Fact::Decided { labels, action, dry_run, subject, judged } => Record {
+        Fact::Decided { labels, action, dry_run, subject, why, judged } => Record {
             action: Some((*action).to_owned()),
+            reason: why.clone(),
             mode: Some(if *dry_run { "dry_run" } else { "request" }.to_owned()),
             subject: Some(subject.clone()).filter(|subject| !subject.starts_with("alert:")),
             ..weighed((at, Kind::ActionDecided), labels, judged)

@@ -15,7 +15,7 @@ use crate::alerts::{self, Alert, AlertState, Change, Doubt, Round, advance};
 use crate::base::{
     Labels, LabelsBuilder, METRIC_NAME, Now, RuleId, Sample, TargetId, Timestamp, fingerprint,
 };
-use crate::policy::{Need, diagnose};
+use crate::policy::{Evidence, Incident, Need, diagnose};
 use crate::rules::{Rule, RuleKind};
 use crate::window::{SeriesId, Window};
 
@@ -203,20 +203,25 @@ impl Engine {
         let word = alert.labels.get("action").unwrap_or("none");
         match change {
             Change::Firing if ["restart", "nudge", "decide"].contains(&word) => {
-                let Some((subject, need)) = self.need(rule, alert, now) else { return };
-                self.changes.push(self.memory.episodes.record(&subject, need, now.wall));
+                let Some((incident, evidence)) = self.episode(rule, alert, now) else { return };
+                let need = Need::of(diagnose(&evidence.symptoms));
+                let row = self.memory.episodes.record(&incident.subject(), need, now.wall);
+                self.changes.push(row);
+                if need != Need::Other {
+                    self.note_rollout(now, &incident, &evidence);
+                }
             }
             Change::Resolved if word != "none" => self.close_actions(now, &rule.0, alert),
             _ => {}
         }
     }
 
-    /// Whose trouble an alert is, and what is short.
-    fn need(&self, rule: &RuleId, alert: &Alert, now: Now) -> Option<(String, Need)> {
+    /// Whose trouble an alert is, and what is known of it.
+    fn episode(&self, rule: &RuleId, alert: &Alert, now: Now) -> Option<(Incident, Evidence)> {
         let mut rules = self.groups.iter().flat_map(|group| &group.group.rules);
         let incident = incident(rules.find(|known| known.id == *rule)?, alert);
-        let symptoms = self.evidence(&incident, Duration::ZERO, now.wall, now).symptoms;
-        Some((incident.subject(), Need::of(diagnose(&symptoms))))
+        let evidence = self.evidence(&incident, Duration::ZERO, now.wall, now);
+        Some((incident, evidence))
     }
 
     fn tell(&mut self, alert: &Alert, change: Change) {

@@ -152,6 +152,7 @@ fn guarded(
         (restarts && circumstances.busy, HoldReason::Busy),
         (restarts && younger(evidence.container_age, limits.start_grace), HoldReason::StartGrace),
         (touches && younger(evidence.change_age, limits.after_change), HoldReason::RecentChange),
+        (nudges && evidence.bad_image, HoldReason::BadImage),
         (recent, HoldReason::CoolDown),
         (restarts && tenant_spent, HoldReason::TenantBudget),
         (restarts && host_spent, HoldReason::HostBudget),

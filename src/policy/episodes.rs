@@ -85,6 +85,17 @@ impl Episodes {
         row(&key, times)
     }
 
+    /// Forgets subjects that had none lately; returns the rows that go with them.
+    pub fn prune(&mut self, now: Timestamp) -> Vec<Change> {
+        let mut gone = Vec::new();
+        self.subjects.retain(|subject, times| {
+            let counts = times.iter().any(|at| now.since(*at) < SPAN);
+            gone.extend((!counts).then(|| removal(subject)));
+            counts
+        });
+        gone
+    }
+
     /// Moves every time when the wall clock steps; returns the rows.
     pub fn rebase(&mut self, by_ms: i64) -> Vec<Change> {
         let rebase = |(subject, times): (&String, &mut Vec<Timestamp>)| {
@@ -111,12 +122,27 @@ fn row(subject: &str, times: &[Timestamp]) -> Change {
     Change { table: Table::Guards, key: format!("{PREFIX}{subject}"), value: Some(value) }
 }
 
+fn removal(subject: &str) -> Change {
+    Change { table: Table::Guards, key: format!("{PREFIX}{subject}"), value: None }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     const HOUR: i64 = 3_600_000;
     const DAY: i64 = 24 * HOUR;
+
+    #[test]
+    fn what_is_over_is_forgotten() {
+        let mut episodes = Episodes::default();
+        let _ = episodes.record("a", Need::Memory, Timestamp(0));
+        let _ = episodes.record("b", Need::Cpu, Timestamp(DAY));
+        assert!(episodes.prune(Timestamp(7 * DAY - 1)).is_empty());
+        let [gone] = &episodes.prune(Timestamp(7 * DAY))[..] else { panic!("one row") };
+        assert_eq!((gone.key.as_str(), &gone.value), ("episodes:a memory", &None));
+        assert_eq!(episodes.count("b", Need::Cpu, Timestamp(7 * DAY)), 1);
+    }
 
     #[test]
     fn a_week_is_counted_and_survives_a_restart() {

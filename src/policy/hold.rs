@@ -40,6 +40,8 @@ pub enum HoldReason {
     StartGrace,
     /// It was deployed or changed a moment ago: the change is the suspect.
     RecentChange,
+    /// Others that were given its image fell ill too: the image is the suspect.
+    BadImage,
     /// What fills the memory is page cache, which the kernel takes back by itself.
     PageCache,
     /// The kernel killed, and that was all: memory is far from its limit again.
@@ -73,7 +75,7 @@ pub enum HoldReason {
 }
 
 /// Each reason, its stable name, and what lifts it.
-const TABLE: [(HoldReason, &str, &str); 32] = [
+const TABLE: [(HoldReason, &str, &str); 33] = [
     (HoldReason::NoneAsked, "none_asked", "a rule label `action` that asks for something"),
     (HoldReason::AlertUnknown, "alert_unknown", "the alert's inputs coming back"),
     (HoldReason::StaleEvidence, "stale_evidence", "a fresh sample of the container"),
@@ -99,12 +101,13 @@ const TABLE: [(HoldReason, &str, &str); 32] = [
     (HoldReason::Busy, "busy", "the end of the backup or migration"),
     (HoldReason::StartGrace, "start_grace", "the container growing older than the start grace"),
     (HoldReason::RecentChange, "recent_change", "the change growing older"),
+    (HoldReason::BadImage, "bad_image", "another image, or a week"),
     (HoldReason::PageCache, "page_cache", "memory that cannot be reclaimed"),
     (HoldReason::Recovered, "recovered", "another kill, or memory that fills up again"),
     (HoldReason::AlreadyAsked, "already_asked", "a new episode"),
     (HoldReason::CoolDown, "cool_down", "the end of the cool-down"),
-    (HoldReason::TenantBudget, "tenant_budget", "a restart of today growing older than a day"),
-    (HoldReason::HostBudget, "host_budget", "a restart of this hour growing older than an hour"),
+    (HoldReason::TenantBudget, "tenant_budget", "a day passing since its first restart"),
+    (HoldReason::HostBudget, "host_budget", "an hour passing since its first restart"),
     (HoldReason::HostBusy, "host_busy", "the outcome of the restart under way"),
     (HoldReason::HostPressure, "host_pressure", "the end of the pressure on the host"),
     (HoldReason::Neighbour, "neighbour", "the neighbour using less"),
@@ -112,7 +115,7 @@ const TABLE: [(HoldReason, &str, &str); 32] = [
     (
         HoldReason::RecycleDue,
         "recycle_due",
-        "the workers' next start, or the alert outlasting one turn of theirs",
+        "the workers' next start, or the alert outlasting one turn",
     ),
     (HoldReason::TooFewEpisodes, "too_few_episodes", "more episodes within seven days"),
     (HoldReason::NextPlanTooSmall, "next_plan_too_small", "a plan that fits"),

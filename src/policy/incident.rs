@@ -122,6 +122,8 @@ pub struct Evidence {
     pub starvation_unseen: bool,
     /// Age of the last change of the container that was not ours: a new image, new limits.
     pub change_age: Option<Duration>,
+    /// Services that were given its image fell ill one after the other.
+    pub bad_image: bool,
     /// The host is short of memory or CPU.
     pub host_pressure: bool,
     /// Who tells of that does not answer.

@@ -168,16 +168,14 @@ fn spent(case: &Case<'_>, config: &PolicyConfig) -> Option<(String, Rung)> {
     // A rule that asks for restarts alone has them again tomorrow.
     let decides = incident.asks == Asked::Decide;
     if decides && history.tenant_restarts_day >= limits.restarts_per_tenant_day {
-        return next("the tenant's restarts of today are used up");
+        return next("its restarts of today are spent");
     }
     let young = evidence.container_age.is_some_and(|age| age < limits.start_grace);
     // So many kills in ten minutes that no life lasts as long as the grace.
     let outlives = |kills: f64| limits.start_grace.as_secs_f64() * kills < KILLS_COUNTED_SECONDS;
     let kills = evidence.symptoms.oom_events.filter(|kills| *kills >= KILLED_AGAIN);
     if young && kills.is_some_and(|kills| !outlives(kills)) {
-        return next(
-            "the kernel kills it again before its start is over: it was restarted already",
-        );
+        return next("it is killed again before its start is over");
     }
     None
 }
@@ -195,7 +193,8 @@ fn next_rung(case: &Case<'_>, config: &PolicyConfig, cause: Cause, why: &str) ->
     let pressed = case.evidence.host_pressure || case.evidence.pressure_unseen;
     let pressed = pressed && config.tenancy.owner().is_none();
     let drifts = case.evidence.limit_drift && cause != Cause::Leak;
-    let fair = !is_leak(case, cause) && !drifts && !pressed && agreed && nudgeable;
+    let ours = drifts || pressed || case.evidence.bad_image;
+    let fair = !is_leak(case, cause) && !ours && agreed && nudgeable;
     if fair && !nudged && often_enough(case, config) && !present_plan_fits(case) {
         let next = config.plans.next(case.incident.label("plan"));
         if next.is_some_and(|next| fits(case, next)) {

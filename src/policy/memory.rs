@@ -1,10 +1,12 @@
 //! Everything judgement remembers, in one place: recovered from the journal's rows together.
 
+use super::config::Limits;
 use super::episodes::Episodes;
 use super::guard::Guards;
 use super::interlock::Interlock;
 use super::peaks::Peaks;
 use super::receipts::Receipts;
+use super::rollout::Rollouts;
 use super::usage::Usage;
 use super::verify::Verifier;
 use crate::base::{Change, Now};
@@ -26,6 +28,8 @@ pub struct Memory {
     pub receipts: Receipts,
     /// What M2 makes at the day's peak.
     pub peaks: Peaks,
+    /// Images that were rolled out lately.
+    pub rollouts: Rollouts,
 }
 
 impl Memory {
@@ -39,9 +43,12 @@ impl Memory {
         let (verifier, of_verifier) = Verifier::recover(all());
         let (receipts, of_receipts) = Receipts::recover(all());
         let (peaks, of_peaks) = Peaks::recover(all());
+        let (rollouts, of_rollouts) = Rollouts::recover(all());
         let others = [of_episodes, of_usage, of_interlock, of_verifier, of_receipts, of_peaks];
-        problems.extend(others.into_iter().flatten());
-        (Memory { guards, episodes, usage, interlock, verifier, receipts, peaks }, problems)
+        problems.extend(others.into_iter().flatten().chain(of_rollouts));
+        let memory =
+            Memory { guards, episodes, usage, interlock, verifier, receipts, peaks, rollouts };
+        (memory, problems)
     }
 
     /// Moves what is counted in wall time when the wall clock steps; returns the rows that changed.
@@ -51,6 +58,17 @@ impl Memory {
         let mut rows = self.guards.rebase(by_ms);
         rows.extend(self.episodes.rebase(by_ms));
         rows.extend(self.verifier.rebase(by_ms));
+        rows.extend(self.rollouts.rebase(by_ms));
+        rows
+    }
+
+    /// Forgets what can no longer matter; returns the rows that go with it. The peaks are looked after
+    /// where they are measured.
+    pub fn prune(&mut self, now: Now, limits: &Limits) -> Vec<Change> {
+        let mut rows = self.guards.prune(now, limits);
+        rows.extend(self.episodes.prune(now.wall));
+        rows.extend(self.usage.prune(now));
+        rows.extend(self.rollouts.prune(now.wall));
         rows
     }
 }

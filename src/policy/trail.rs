@@ -49,7 +49,10 @@ pub(super) struct Trail {
     incarnation: Option<u64>,
     pub changed_at: Option<Timestamp>,
     #[serde(default)]
-    image: Option<u64>,
+    pub image: Option<u64>,
+    /// Since when it is that, if another was seen before.
+    #[serde(default)]
+    pub image_since: Option<Timestamp>,
     #[serde(default)]
     warm: Option<Warm>,
     /// Requests per second while memory last stood still.
@@ -97,6 +100,7 @@ impl Trail {
             incarnation: None,
             changed_at: is_new.then_some(at),
             image: None,
+            image_since: None,
             warm: None,
             calm_requests: None,
             points: VecDeque::new(),
@@ -119,6 +123,9 @@ impl Trail {
         }
         let new_image = seen.image.is_some() && self.image.is_some() && self.image != seen.image;
         self.image = seen.image.or(self.image);
+        if new_image {
+            self.image_since = Some(at);
+        }
         let Some(held) = seen.held_bytes else { return new_image };
         self.begin(seen);
         if let Some(warm @ Warm { held: None, .. }) = &mut self.warm {
@@ -210,6 +217,7 @@ impl Trail {
         self.points.iter_mut().for_each(|point| shift(&mut point.at));
         self.warm.iter_mut().for_each(|warm| shift(&mut warm.since));
         self.changed_at.iter_mut().for_each(shift);
+        self.image_since.iter_mut().for_each(shift);
         shift(&mut self.last_seen);
     }
 }

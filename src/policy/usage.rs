@@ -32,6 +32,8 @@ const CONTAINERS_MAX: usize = 32;
 const LEAK_COUNTS: Duration = Duration::from_secs(7 * 24 * 3600);
 /// How long a row may be behind what is known.
 const WRITE_EVERY: Duration = Duration::from_secs(600);
+/// Services that are remembered: of a few kilobytes each.
+const SERVICES_MAX: usize = 2000;
 /// A service that was not seen for so long is forgotten: as long as its weights matter.
 const FORGET_AFTER: Duration = Duration::from_secs(30 * 24 * 3600);
 
@@ -134,14 +136,21 @@ impl Usage {
     /// Forgets services that are gone; call it now and then.
     pub fn prune(&mut self, now: Now) -> Vec<Change> {
         let gone = |service: &Service| now.wall.since(service.last_seen) >= FORGET_AFTER;
-        let names: Vec<String> = self
+        let mut seen: Vec<(Timestamp, bool, String)> = self
             .services
             .iter()
-            .filter(|(_, service)| gone(service))
-            .map(|(name, _)| name.clone())
+            .map(|(name, service)| (service.last_seen, gone(service), name.clone()))
             .collect();
-        self.services.retain(|_, service| !gone(service));
-        names.iter().map(|name| row(name, None)).collect()
+        // Where each job is a service of its own, the longest unseen make room.
+        seen.sort_unstable();
+        let surplus = seen.len().saturating_sub(SERVICES_MAX);
+        let over =
+            seen.iter().enumerate().filter(|(place, (_, gone, _))| *gone || *place < surplus);
+        let names: Vec<&String> = over.map(|(_, (_, _, name))| name).collect();
+        for name in &names {
+            self.services.remove(*name);
+        }
+        names.into_iter().map(|name| row(name, None)).collect()
     }
 
     /// Moves every time when the wall clock steps.
@@ -221,14 +230,28 @@ impl Service {
         self.leaked.as_ref().is_some_and(|leaked| now.since(leaked.at) < LEAK_COUNTS)
     }
 
+    /// When it was given the image that a container of it runs, if that was seen.
+    pub fn image_since(&self, container: Option<&str>) -> Option<Timestamp> {
+        match container {
+            Some(name) => self.containers.get(name)?.image_since,
+            None => self.containers.values().filter_map(|trail| trail.image_since).max(),
+        }
+    }
+
     fn take(&mut self, seen: &Observation, warm_up: Duration, at: Timestamp) {
         self.last_seen = at;
         self.samples += 1;
         self.take_demand(seen, at);
         // Where names change with every deploy, a new name is the change.
         let was_known = self.first_seen < at && !self.containers.is_empty();
+        let images: Vec<Option<u64>> = self.containers.values().map(|trail| trail.image).collect();
         for (name, container) in &seen.containers {
-            let new = || Trail::new(was_known, at);
+            let is_new_image = was_known && !images.contains(&container.image);
+            let new = || {
+                let mut trail = Trail::new(was_known, at);
+                trail.image_since = is_new_image.then_some(at);
+                trail
+            };
             let trail = self.containers.entry(name.clone()).or_insert_with(new);
             let new_image = trail.take(container, seen.requests, warm_up, at);
             let leaked_here = self.leaked.as_ref().is_some_and(|leaked| leaked.name == *name);
@@ -452,6 +475,38 @@ mod tests {
         let (read, problems) = Usage::recover([old]);
         assert_eq!(problems, Vec::<String>::new());
         assert_eq!(read.get("s").expect("known").memory_above(5e7), Some(1.0));
+    }
+
+    #[test]
+    fn services_are_bounded_and_the_longest_unseen_make_room() {
+        let mut usage = Usage::default();
+        for n in 0..SERVICES_MAX + 2 {
+            let _ = usage.observe(&format!("job-{n}"), &seen(1e8), MINUTE, at(n as u64));
+        }
+        let gone = usage.prune(at(SERVICES_MAX as u64 + 2));
+        let keys: Vec<&str> = gone.iter().map(|row| row.key.as_str()).collect();
+        assert_eq!(keys, ["usage/job-0", "usage/job-1"]);
+        assert_eq!(usage.services.len(), SERVICES_MAX);
+    }
+
+    #[test]
+    fn it_is_known_since_when_a_service_runs_its_image() {
+        let mut usage = Usage::default();
+        let run = |name: &str, image| {
+            let one = seen(1e8).containers["one"];
+            let one = Seen { image: Some(image), incarnation: Some(image), ..one };
+            let containers = BTreeMap::from([(name.to_owned(), one)]);
+            Observation { containers, ..seen(1e8) }
+        };
+        let mut since = |minute, name: &str, image| {
+            let _ = usage.observe("s", &run(name, image), MINUTE, at(minute));
+            usage.get("s").expect("known").image_since(Some(name))
+        };
+        assert_eq!(since(0, "one", 1), None, "the first sight is no change");
+        assert_eq!(since(1, "two", 1), None, "another container of the same image");
+        assert_eq!(since(2, "one", 2), Some(at(2).wall));
+        assert_eq!(since(3, "three", 3), Some(at(3).wall), "a new name with a new image");
+        assert_eq!(since(4, "one", 2), Some(at(2).wall));
     }
 
     #[test]

@@ -119,8 +119,8 @@ fn of_judgement(fact: &Fact) {
             warn!(%labels, why = %doubt, "an alert is unknown: its inputs are missing");
         }
         Fact::AlertKnown { labels, .. } => warn!(%labels, "the inputs of an alert are back"),
-        Fact::Decided { labels, action, dry_run, subject, .. } => {
-            info!(%labels, action, dry_run, subject, "an action was decided");
+        Fact::Decided { labels, action, dry_run, subject, why, .. } => {
+            info!(%labels, action, dry_run, subject, why, "an action was decided");
         }
         Fact::Held { labels, action, reason, lifted_by, .. } => {
             let reason = reason.name();

@@ -101,6 +101,11 @@ pub enum Happening {
     },
     /// A new container of the same name.
     Recreate(String),
+    /// A new container of the same name, of another image.
+    Deploy {
+        name: String,
+        image: String,
+    },
     /// Docker says that it was stopped or that it died.
     Docker {
         name: String,
@@ -311,6 +316,8 @@ fn happening(at: Cursor<'_, '_>) -> Option<(Duration, Happening)> {
             .optional("memory_limit", read::bytes)
             .map(|bytes| Happening::Limit { name: name.clone(), bytes }),
     );
+    let deploy = |image| Happening::Deploy { name: name.clone(), image };
+    take(fields.optional("image", read::string).map(deploy));
     take(docker.map(|what| Happening::Docker { name: name.clone(), what, exit_code }));
     take(fields.optional("kill_switch", read::boolean).map(Happening::Kill));
     take(fields.optional("busy", read::strings).map(Happening::Busy));

@@ -22,6 +22,7 @@ const PERIODS_PER_SECOND: f64 = 10.0;
 struct State {
     /// Of its containers; each has an id of its own.
     incarnation: u32,
+    image: String,
     started: Timestamp,
     /// When it was last restarted, since the start of the scenario.
     restarted: Option<Duration>,
@@ -64,6 +65,7 @@ impl Host {
             let up_before = if there.is_zero() { container.up_before } else { Duration::ZERO };
             let state = State {
                 incarnation: 1,
+                image: "app:1".to_owned(),
                 started: EPOCH + there - up_before,
                 restarted: None,
                 memory_limit: limit(container),
@@ -119,6 +121,7 @@ impl Host {
         let (Happening::Restart(name)
         | Happening::Recreate(name)
         | Happening::Oom { name, .. }
+        | Happening::Deploy { name, .. }
         | Happening::Limit { name, .. }) = &what
         else {
             return;
@@ -129,6 +132,11 @@ impl Host {
             Happening::Restart(_) => state.restart(at, wall),
             Happening::Recreate(_) => {
                 state.incarnation += 1;
+                state.restart(at, wall);
+            }
+            Happening::Deploy { image, .. } => {
+                state.incarnation += 1;
+                state.image = image;
                 state.restart(at, wall);
             }
             Happening::Oom { child, .. } => {
@@ -153,7 +161,7 @@ impl Host {
             }
             let state = &self.states[name];
             let id = id_of(name, state.incarnation);
-            let labels = container.exported_labels();
+            let (labels, image) = (container.exported_labels(), &state.image);
             for (family, value) in container.figures(state, after) {
                 let total = if family == "container_cpu_usage_seconds_total" {
                     "cpu=\"total\","
@@ -162,7 +170,7 @@ impl Host {
                 };
                 writeln!(
                     page,
-                    "{family}{{{total}id=\"/docker/{id}\",image=\"app:1\",name=\"{name}\"{labels}}} {value}{stamp}"
+                    "{family}{{{total}id=\"/docker/{id}\",image=\"{image}\",name=\"{name}\"{labels}}} {value}{stamp}"
                 )
                 .expect("a string takes everything");
             }

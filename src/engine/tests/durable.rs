@@ -76,3 +76,18 @@ fn nothing_is_delivered_before_it_is_durable() {
     world.handle(Event::Committed(Receipt::of(durable)), None);
     assert_eq!(world.event_types(), ["alert.firing", "container.restart.requested"]);
 }
+
+#[test]
+fn what_can_no_longer_matter_leaves_the_journal() {
+    let month = Duration::from_secs(31 * 24 * 3600);
+    let now = at(0, 0);
+    let old = Now { wall: now.wall - month, ..now };
+    let mut usage = crate::policy::Usage::default();
+    let row = usage.observe("job-7", &Default::default(), Duration::ZERO, old).expect("a new row");
+    let mut world = World::recovered(setup(HIGH, acting()), vec![row.clone()], 0);
+    let later = at(120, 0);
+    let step = world.engine.handle(later, Event::Tick);
+    let changes = step.changes.expect("a row goes").1;
+    let gone = changes.iter().find(|change| change.key == row.key).expect("this one");
+    assert_eq!(gone.value, None);
+}

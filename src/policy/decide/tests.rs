@@ -13,6 +13,7 @@ use crate::policy::{
 };
 
 mod causes;
+mod plans;
 
 const MINUTE: Duration = Duration::from_secs(60);
 const GIB: f64 = 1_073_741_824.0;
@@ -77,6 +78,7 @@ fn case(asks: Asked) -> Case {
             started_since_kill: false,
             starvation_unseen: false,
             change_age: None,
+            bad_image: false,
             sample_age: Duration::from_secs(4),
             has_ended: false,
             interval: Duration::from_secs(5),
@@ -586,34 +588,4 @@ fn guards_hold_until_a_request_has_left() {
         (stands(Asked::Restart, gates), stands(Asked::Nudge, gates)),
         (Some("gates_failing"), None)
     );
-}
-
-#[test]
-fn a_restart_waits_for_workers_that_start_anew_by_themselves() {
-    let due = |case: &mut Case| case.evidence.recycle_due = true;
-    check(Asked::Restart, "recycle_due", due);
-    check(Asked::Decide, "recycle_due", due);
-    check(Asked::Nudge, "nudge", due);
-}
-
-#[test]
-fn a_smaller_plan_that_would_do_is_told_and_not_sold() {
-    let fitted = |direction, confidence| {
-        move |case: &mut Case| {
-            let plan = (direction != Direction::NoneHelps).then(|| "free".to_owned());
-            let sentence = "on free, …".to_owned();
-            case.evidence.fit = Some(Fit { plan, direction, confidence, sentence });
-        }
-    };
-    check(Asked::Nudge, "present_plan_fits", fitted(Direction::Stay, 1.0));
-    check(Asked::Nudge, "present_plan_fits", fitted(Direction::Down, 0.5));
-    check(Asked::Nudge, "advise", fitted(Direction::NoneHelps, 1.0));
-    let mut case = case(Asked::Nudge);
-    fitted(Direction::Down, 1.0)(&mut case);
-    let Decision::Act(proposal) = case.decide() else { panic!("{:?}", case.decide()) };
-    let params = proposal.action.params;
-    let told = |name: &str| params.get(name).and_then(Value::as_str);
-    assert_eq!(proposal.action.kind, ActionKind::Advise);
-    assert_eq!(told("why"), Some("a smaller plan would do: on free, …"));
-    assert_eq!((told("current"), told("recommended")), (Some("pro"), Some("free")));
 }

@@ -49,6 +49,8 @@ pub struct Request {
     /// When the engine was told that it was taken, and when it was carried out.
     pub accepted: Option<Duration>,
     pub executed: Option<Duration>,
+    /// A receipt has said that it is taken or done: what is repeated is only asked what became of it.
+    pub receipted: bool,
     /// The Control Plane has it.
     pub arrived: bool,
     /// When it was told how it ended, and whether it failed.
@@ -168,7 +170,7 @@ impl Guards {
         let mut faults = Vec::new();
         let touches = |r: &&Request| matches!(r.kind, ActionKind::Restart | ActionKind::Nudge);
         let found = self.requests.iter().rev().find(|r| r.id == attempt.id);
-        let Some(request) = found.filter(touches) else { return faults };
+        let Some(request) = found.filter(|r| touches(r) && !r.receipted) else { return faults };
         if self.kill {
             faults.push((Check::KillSwitch, "the kill switch is set".to_owned()));
         }
@@ -223,6 +225,7 @@ impl Guards {
             committed: false,
             accepted: None,
             executed: None,
+            receipted: false,
             arrived: false,
             concluded: None,
             void: false,

@@ -321,8 +321,10 @@ impl Checker {
             Event::Statement { statement, .. } => &statement.delivery_id,
             _ => return,
         };
+        let receipted = matches!(event, Event::Statement { .. });
         self.guards.request(id, |request| {
             request.accepted.get_or_insert(now.monotonic);
+            request.receipted |= receipted;
         });
     }
 

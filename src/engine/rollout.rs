@@ -1,0 +1,103 @@
+//! An image that makes one service after the other ill: seen when each falls ill, told once.
+//!
+//! What is remembered, and when it is enough, stands in [`crate::policy::Rollouts`]. Whether the
+//! advice is sent, shown or only written down is for the mode of `advise`.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::Engine;
+use super::fact::{Fact, Judged};
+use crate::base::{Labels, Now};
+use crate::outbox::{
+    self, Action, ActionKind, ActionMode, Data, Draft, Event, WireTime, checksum, trace_id,
+};
+use crate::policy::{Evidence, HoldReason, Incident, Mode, Proposal};
+
+impl Engine {
+    /// A service has fallen ill; was it given another image shortly before?
+    pub(super) fn note_rollout(&mut self, now: Now, incident: &Incident, found: &Evidence) {
+        let label = |name: &str| incident.labels.get(name);
+        let image = found.figures.container.as_ref().and_then(|container| container.image.clone());
+        let service = label("service").and_then(|name| self.memory.usage.get(name));
+        let since = service.and_then(|service| service.image_since(label("name")));
+        let Some((image, since)) = image.zip(since) else { return };
+        let subject = incident.subject();
+        let (row, news) = self.memory.rollouts.fell_ill((&image, since), &subject, now.wall);
+        self.changes.extend(row);
+        if let Some(services) = news {
+            self.tell_suspect(now, &image, &services);
+        }
+    }
+
+    fn tell_suspect(&mut self, now: Now, image: &str, services: &[String]) {
+        let mode = self.setup.policy.mode_of(ActionKind::Advise);
+        let held = match (self.switches.kill, mode) {
+            (true, _) => Some(HoldReason::KillSwitch),
+            (false, Mode::Observe) => Some(HoldReason::Observe),
+            (false, _) => None,
+        };
+        let why = format!(
+            "{} services fell ill after they were given it: {}",
+            services.len(),
+            services.join(", ")
+        );
+        let began = now.wall.as_millis().to_string();
+        let dedup_key = checksum(&["rollout", image, &began]);
+        let params = [
+            ("escalation", "human"),
+            ("variable", "image"),
+            ("current", image),
+            ("why", why.as_str()),
+        ];
+        let params = params.map(|(name, text)| (name.to_owned(), Value::from(text)));
+        let proposal = Proposal {
+            subject: format!("image {image}"),
+            tenant: String::new(),
+            action: Action {
+                kind: ActionKind::Advise,
+                mode: if mode == Mode::Act { ActionMode::Request } else { ActionMode::DryRun },
+                expires_at: WireTime(now.wall + self.setup.policy.limits.expiry),
+                dedup_key,
+                params: BTreeMap::from(params),
+            },
+        };
+        let sent = held.is_none().then_some(proposal.action.mode);
+        let limits = &self.setup.policy.limits;
+        self.changes.push(self.memory.guards.record(&proposal, sent, now, limits));
+        let id = proposal.delivery_id(now);
+        let labels = Labels::from_pairs([("host", self.setup.host.as_str())]);
+        let judged = Box::new(Judged {
+            started_at: now.wall,
+            cause: "unclear",
+            evidence: outbox::Evidence::default(),
+            delivery: held.is_none().then(|| id.clone()),
+        });
+        let action = proposal.action.kind.name();
+        if let Some(reason) = held {
+            let lifted_by = format!("{}; {image}: {why}", reason.lifted_by());
+            self.counters.actions_held += 1;
+            self.facts.push(Fact::Held { labels, action, reason, lifted_by, judged });
+            return;
+        }
+        self.counters.actions_sent += 1;
+        self.facts.push(Fact::Decided {
+            labels,
+            action,
+            dry_run: proposal.action.mode == ActionMode::DryRun,
+            subject: proposal.subject.clone(),
+            why: Some(why.clone()),
+            judged,
+        });
+        let data = Data {
+            host: Some(self.setup.host.clone()).filter(|host| !host.is_empty()),
+            trace_id: Some(trace_id(&proposal.action.dedup_key, now.wall)),
+            action: Some(proposal.action),
+            reason: Some(why),
+            ..Data::default()
+        };
+        let event = Event::new(ActionKind::Advise.event_type(), now.wall, data);
+        self.push_event(now, Draft { id, event });
+    }
+}
