@@ -120,8 +120,9 @@ impl fmt::Display for DurationExpr {
             DurationExpr::Range => f.write_str("range()"),
             DurationExpr::MinOf(sides) => write!(f, "min_of({}, {})", sides.0, sides.1),
             DurationExpr::MaxOf(sides) => write!(f, "max_of({}, {})", sides.0, sides.1),
+            // No parentheses that were not needed: each counts as a level when it is read again.
             DurationExpr::Negate(inner) => match **inner {
-                DurationExpr::Binary(..) | DurationExpr::Negate(_) => write!(f, "-({inner})"),
+                DurationExpr::Binary(op, _) if op != DurationOp::Pow => write!(f, "-({inner})"),
                 _ => write!(f, "-{inner}"),
             },
             DurationExpr::Binary(op, sides) => {

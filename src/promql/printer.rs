@@ -272,6 +272,12 @@ fn write_modifiers(f: &mut Formatter<'_>, at: Option<AtModifier>, offset: &Offse
     }
     match offset {
         Some(arithmetic @ DurationExpr::Binary(..)) => write!(f, " offset ({arithmetic})"),
+        // One sign belongs to an offset, and what it stands before is no operator's.
+        Some(DurationExpr::Negate(inner))
+            if matches!(**inner, DurationExpr::Binary(..) | DurationExpr::Negate(_)) =>
+        {
+            write!(f, " offset -({inner})")
+        }
         Some(duration) => write!(f, " offset {duration}"),
         None => Ok(()),
     }

@@ -100,6 +100,26 @@ fn expressions_print_in_canonical_form() {
     }
 }
 
+/// What the parser takes at its limit of levels it takes again as it is printed.
+#[test]
+fn signs_of_durations_print_without_levels_of_their_own() {
+    let cases = [
+        ("a[---3 ^ 2 + 10]", "a[---3 ^ 2 + 10]"),
+        ("a[2 ^ --(1 + 2)]", "a[2 ^ --(1 + 2)]"),
+        ("a[(-2) ^ -(3 ^ 2) + 1h]", "a[(-2) ^ -3 ^ 2 + 1h]"),
+        ("a[1h - -(-(5m))]", "a[1h - --5m]"),
+        ("a offset -(-(-step()))", "a offset -(--step())"),
+        ("a offset -(step() ^ 2)", "a offset -(step() ^ 2)"),
+        ("a offset -step() ^ 2", "a offset -step() ^ 2"),
+    ];
+    for (text, want) in cases {
+        assert_eq!(printed(text), want, "{text}");
+    }
+    let signs = |count: usize| format!("a[2 ^ {}3 ^ 2 + (1 + 2)]", "-".repeat(count));
+    let most = (0..100).rev().find(|count| parse(&signs(*count), &ALL).is_ok());
+    printed(&signs(most.expect("some are taken")));
+}
+
 /// Patterns are bounded one by one and together, and an error says which of them is one too many.
 #[test]
 fn patterns_take_no_more_than_their_budget() {
