@@ -180,6 +180,8 @@ fn an_end_that_no_event_told_is_read_from_the_list() {
         world.handle(Event::Docker(Report::Listed(vec![container])), None);
         (0..4).for_each(|_| drop(world.slot(Some(""))));
         assert_eq!(ends(&world), wants);
+        let view = world.engine.view(at(world.second, 0));
+        assert_eq!(view.containers[0].ends.iter().sum::<u64>(), 1, "{wants:?}: told once");
         let pid1 = u64::from(flagged && !told);
         assert_eq!(world.kills("acme-web").pid1, pid1, "{wants:?}");
     }
