@@ -166,7 +166,9 @@ impl Engine {
             ..symptoms(&figures, service.map(|service| service.trend(name)))
         };
         let figures = self.with_episodes(figures, &subject, &symptoms, wall);
-        let container_age = started.map(|at| wall.since(Timestamp::from_seconds(at)));
+        let reborn = service.and_then(|service| service.reborn_at(name));
+        let started_at = started.map(Timestamp::from_seconds).max(reborn);
+        let container_age = started_at.map(|at| wall.since(at));
         let killed_since = |age| ask(&killed_since(age, interval)?).filter(|kills| *kills > 0.0);
         let is_young = container_age.filter(|age| *age < KILL_COUNTS);
         let tenant = incident.labels.get("tenant").unwrap_or_default();

@@ -25,7 +25,7 @@ const TENANTS: &str = "count(count by (tenant) (container_memory_working_set_byt
 
 /// What is observed, as queries by `service`, and by `name` where its containers are told apart. Where
 /// scrapes are a minute apart or more, a short range holds too few samples, and a longer one stands in.
-const OBSERVED: [(Observed, &str); 8] = [
+const OBSERVED: [(Observed, &str); 9] = [
     (
         Observed::WorkingSet,
         "max by (service, name) (container_memory_working_set_bytes{service!=\"\"})",
@@ -55,6 +55,10 @@ const OBSERVED: [(Observed, &str); 8] = [
          or sum by (service, name) (increase(container_oom_events_total{service!=\"\"}[1m]) \
          or increase(container_oom_events_total{service!=\"\"}[3m])) > 0",
     ),
+    (
+        Observed::CpuSeconds,
+        "max by (service, name) (sum without (cpu) (container_cpu_usage_seconds_total{service!=\"\"}))",
+    ),
     (Observed::Started, "max by (service, name) (container_start_time_seconds{service!=\"\"})"),
     // A recording rule of this name, if somebody wrote one, tells the load of a service.
     (Observed::Requests, "sum by (service) (service:requests:rate5m)"),
@@ -74,6 +78,7 @@ enum Observed {
     Cpu,
     Throttled,
     Oom,
+    CpuSeconds,
     Started,
     Requests,
 }
@@ -244,6 +249,7 @@ fn note(seen: &mut Observation, name: &str, (what, value): (Observed, f64)) {
         Observed::Unreclaimable => container.held_bytes = Some(value),
         Observed::Limit => container.limit_bytes = Some(value),
         Observed::Oom => container.killed = true,
+        Observed::CpuSeconds => container.cpu_seconds = Some(value),
         Observed::Started => container.started_at = Some(Timestamp::from_seconds(value)),
         _ => {}
     }

@@ -33,6 +33,8 @@ pub struct Seen {
     pub limit_bytes: Option<f64>,
     /// When it started.
     pub started_at: Option<Timestamp>,
+    /// What it has used of the CPU since it was started, seconds.
+    pub cpu_seconds: Option<f64>,
     /// The kernel killed in it since the last look.
     pub killed: bool,
     /// Stands for what it runs as: id, image, limit.
@@ -58,6 +60,12 @@ pub(super) struct Trail {
     /// Requests per second while memory last stood still.
     #[serde(default)]
     calm_requests: Option<f64>,
+    #[serde(default)]
+    cpu_seconds: Option<f64>,
+    /// When it was seen to be started anew though its start time says nothing of it: cAdvisor before
+    /// v0.57 tells for ever when it was made.
+    #[serde(default)]
+    pub reborn_at: Option<Timestamp>,
     #[serde(skip)]
     points: VecDeque<Point>,
 }
@@ -103,6 +111,8 @@ impl Trail {
             image_since: None,
             warm: None,
             calm_requests: None,
+            cpu_seconds: None,
+            reborn_at: None,
             points: VecDeque::new(),
         }
     }
@@ -127,7 +137,7 @@ impl Trail {
             self.image_since = Some(at);
         }
         let Some(held) = seen.held_bytes else { return new_image };
-        self.begin(seen);
+        self.begin(seen, at);
         if let Some(warm @ Warm { held: None, .. }) = &mut self.warm {
             let age = at.since(warm.since);
             // Only what was seen around the end of the warm-up tells where the program started from.
@@ -143,7 +153,18 @@ impl Trail {
     }
 
     /// A new life has no past.
-    fn begin(&mut self, seen: &Seen) {
+    fn begin(&mut self, seen: &Seen, at: Timestamp) {
+        // What only grows while it runs has fallen.
+        let cpu = self.cpu_seconds;
+        self.cpu_seconds = seen.cpu_seconds.or(cpu);
+        let is_anew = cpu.zip(seen.cpu_seconds).is_some_and(|(before, now)| now < before);
+        if is_anew && self.warm.map(|warm| warm.started) == seen.started_at {
+            self.reborn_at = Some(at);
+            self.points.clear();
+            self.calm_requests = None;
+            self.warm = self.warm.map(|warm| Warm { since: at, held: None, ..warm });
+            return;
+        }
         if self.warm.map(|warm| warm.started) != seen.started_at {
             self.warm = seen.started_at.map(|at| Warm { started: at, since: at, held: None });
             let since = seen.started_at.unwrap_or(Timestamp(i64::MIN));
@@ -218,6 +239,7 @@ impl Trail {
         self.warm.iter_mut().for_each(|warm| shift(&mut warm.since));
         self.changed_at.iter_mut().for_each(shift);
         self.image_since.iter_mut().for_each(shift);
+        self.reborn_at.iter_mut().for_each(shift);
         shift(&mut self.last_seen);
     }
 }
@@ -289,6 +311,32 @@ mod tests {
         assert_eq!(trail.trend().bytes_per_hour, None);
         assert_eq!(trail.trend().warm_bytes, Some(0.6 * LIMIT), "it has not started anew");
         assert!(!trail.leaks(Some(LIMIT)));
+    }
+
+    #[test]
+    fn cpu_time_that_falls_begins_a_life_where_no_start_time_tells() {
+        let mut trail = lived(20, |x| 0.5 + 0.02 * x, |_| 1.0);
+        let mut see = |minute: u32, cpu_seconds, share| {
+            let at = Timestamp(0) + MINUTE * minute;
+            let one = Seen { cpu_seconds: Some(cpu_seconds), ..seen(share) };
+            let _ = trail.take(&one, None, 5 * MINUTE, at);
+            (trail.trend().bytes_per_hour.is_some(), trail.reborn_at)
+        };
+        assert_eq!(see(21, 900.0, 0.9), (true, None));
+        assert_eq!(see(22, 901.0, 0.9), (true, None));
+        let reborn = Some(Timestamp(0) + 23 * MINUTE);
+        assert_eq!(see(23, 0.5, 0.3), (false, reborn), "the old life says nothing of this one");
+        assert_eq!(see(24, 1.5, 0.3), (false, reborn));
+        (25..40).for_each(|minute| {
+            drop(see(minute, f64::from(minute), 0.3 + 0.01 * f64::from(minute)))
+        });
+        let trend = trail.trend();
+        assert!(trend.bytes_per_hour > Some(0.4 * LIMIT), "{trend:?}");
+        assert_eq!(
+            trend.warm_bytes.map(f64::round),
+            Some(0.58 * LIMIT),
+            "five minutes after that start"
+        );
     }
 
     #[test]

@@ -230,6 +230,11 @@ impl Service {
         self.leaked.as_ref().is_some_and(|leaked| now.since(leaked.at) < LEAK_COUNTS)
     }
 
+    /// When a container was seen to be started anew though its start time does not say so.
+    pub fn reborn_at(&self, container: Option<&str>) -> Option<Timestamp> {
+        self.containers.get(container?)?.reborn_at
+    }
+
     /// When it was given the image that a container of it runs, if that was seen.
     pub fn image_since(&self, container: Option<&str>) -> Option<Timestamp> {
         match container {
