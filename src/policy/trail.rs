@@ -327,9 +327,9 @@ mod tests {
         let reborn = Some(Timestamp(0) + 23 * MINUTE);
         assert_eq!(see(23, 0.5, 0.3), (false, reborn), "the old life says nothing of this one");
         assert_eq!(see(24, 1.5, 0.3), (false, reborn));
-        (25..40).for_each(|minute| {
-            drop(see(minute, f64::from(minute), 0.3 + 0.01 * f64::from(minute)))
-        });
+        for minute in 25..40 {
+            see(minute, f64::from(minute), 0.3 + 0.01 * f64::from(minute));
+        }
         let trend = trail.trend();
         assert!(trend.bytes_per_hour > Some(0.4 * LIMIT), "{trend:?}");
         assert_eq!(
