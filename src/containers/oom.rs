@@ -267,6 +267,12 @@ impl OomLedger {
         changes
     }
 
+    /// Whether somebody saw a kill about then.
+    pub fn saw_kill(&self, who: Who<'_>, at: Timestamp) -> bool {
+        let is_close = |said: &Evidence| said.from <= at + SKEW && said.to + LATE >= at;
+        self.find(who).is_some_and(|life| life.evidence.iter().any(is_close))
+    }
+
     /// The kills of a name.
     pub fn counts(&self, name: &str) -> Counts {
         self.names.get(name).map(Tally::counts).unwrap_or_default()

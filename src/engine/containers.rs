@@ -349,8 +349,11 @@ impl Engine {
         let what = What::Die { exit_code: known.exit_code };
         let (is_flagged, name) = (known.oom_killed, known.name.clone());
         let name = containers.first_name(id, &name);
+        let who = Who { id, name: &name };
+        // A Docker that was away has not flagged what a counter saw.
+        let is_flagged = is_flagged || containers.ledger.saw_kill(who, at);
         if let Some(death) = containers.fates.take((id, &name), at, &what, is_flagged) {
-            self.take_death(Who { id, name: &name }, death);
+            self.take_death(who, death);
         }
     }
 
