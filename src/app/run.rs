@@ -95,7 +95,9 @@ impl Crank {
         self.handle(targets(&self.shell), &mut open);
         loop {
             let due = self.checkpoint.as_ref().and_then(CheckpointWriter::due);
-            let wakeup = self.engine.next_wakeup().min(due.unwrap_or(Duration::MAX));
+            let view = self.engine.next_view();
+            let others = due.into_iter().chain(view);
+            let wakeup = others.fold(self.engine.next_wakeup(), Duration::min);
             let event = tokio::select! {
                 biased;
                 () = &mut stop => break,

@@ -219,8 +219,13 @@ impl Engine {
             .chain(self.next_beat())
             .chain(self.gates.next_wakeup())
             .chain(self.next_mail())
-            .chain(self.containers.next_news())
             .fold(self.next_sweep, Duration::min)
+    }
+
+    /// When, on the monotonic clock, whoever shows views should take one: news that came too soon
+    /// after the last is held back. Nothing else waits for it.
+    pub fn next_view(&self) -> Option<Duration> {
+        self.containers.next_news()
     }
 
     /// A copy of what readers may see, if it has changed since the last one was taken.
