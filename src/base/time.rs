@@ -92,31 +92,49 @@ const UNITS: [(&str, u64); 7] = [
     ("ms", 1),
 ];
 
+/// Why a text is no duration.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum DurationError {
+    /// It is not written as one.
+    #[error("`{0}` is not a duration; write for example `30s`, `5m` or `1h30m`")]
+    Malformed(String),
+    /// It is longer than Go's durations, which end at 2⁶³ nanoseconds, 292 years.
+    #[error("duration out of range")]
+    OutOfRange,
+}
+
+/// The longest duration, in milliseconds.
+const LONGEST_MILLIS: u64 = i64::MAX as u64 / 1_000_000;
+
 /// Reads a Prometheus duration: `5m`, `1h30m`, `250ms`, `0`. Units must go from long to short,
 /// each at most once; fractions and signs are not durations.
-pub fn parse_duration(text: &str) -> Result<Duration, String> {
+pub fn parse_duration(text: &str) -> Result<Duration, DurationError> {
     if text == "0" {
         return Ok(Duration::ZERO);
     }
-    let bad = || format!("`{text}` is not a duration; write for example `30s`, `5m` or `1h30m`");
+    let bad = || DurationError::Malformed(text.to_owned());
     let mut rest = text;
+    // Saturates beyond what any text of digits and units says.
     let mut total: u64 = 0;
     let mut units = UNITS.iter();
     while !rest.is_empty() {
         let digits = rest.find(|c: char| !c.is_ascii_digit()).ok_or_else(bad)?;
-        let count: u64 = rest[..digits].parse().map_err(|_| bad())?;
         let letters =
             rest[digits..].find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len() - digits);
         let unit = &rest[digits..digits + letters];
         let (_, size) = units.find(|(name, _)| *name == unit).ok_or_else(bad)?;
-        total = count.checked_mul(*size).and_then(|ms| total.checked_add(ms)).ok_or_else(bad)?;
+        if digits == 0 {
+            return Err(bad());
+        }
+        let count: u64 = rest[..digits].parse().unwrap_or(u64::MAX);
+        total = total.saturating_add(count.saturating_mul(*size));
         rest = &rest[digits + letters..];
     }
-    // The upper bound keeps arithmetic on timestamps (i64 milliseconds) far from overflow.
-    if text.is_empty() || total > i64::MAX as u64 / 4 {
-        return Err(bad());
+    match total {
+        _ if text.is_empty() => Err(bad()),
+        too_long if too_long > LONGEST_MILLIS => Err(DurationError::OutOfRange),
+        total => Ok(Duration::from_millis(total)),
     }
-    Ok(Duration::from_millis(total))
 }
 
 /// Writes a duration as Prometheus does: largest units first, zero as `0s`; weeks and years only
@@ -256,9 +274,16 @@ mod tests {
 
     #[test]
     fn what_is_not_a_duration_is_refused() {
-        for text in ["", "5", "m", "5x", "-5m", "1.5h", "1m1h", "1m1m", "5 m", "999999999999y"] {
+        for text in ["", "5", "m", "5x", "-5m", "1.5h", "1m1h", "1m1m", "5 m", "99y9"] {
             let error = parse_duration(text).expect_err(text);
-            assert!(error.contains("not a duration"), "{error}");
+            assert_eq!(error, DurationError::Malformed(text.to_owned()));
+        }
+        // The border as Prometheus 2.42 has it: 2⁶³ ns.
+        assert!(parse_duration("9223372036854ms").is_ok());
+        let beyond =
+            ["9223372036855ms", "293y", "9223372037s", "292y52w", "9999999999999999999999y"];
+        for text in beyond {
+            assert_eq!(parse_duration(text), Err(DurationError::OutOfRange), "{text}");
         }
     }
 

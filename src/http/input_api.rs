@@ -57,6 +57,8 @@ pub(super) struct Row<'a> {
     labels: &'a Labels,
     state: &'static str,
     active_at: Timed,
+    /// Since when it is in this state.
+    since: Timed,
     value: String,
     /// Absent while its inputs are there.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -100,6 +102,7 @@ pub(super) fn row<'a>(alert: &'a Alert, view: &'a View, now: Timestamp) -> Row<'
         labels: &alert.labels,
         state: state_name(alert.state),
         active_at: Timed(Some(alert.active_at)),
+        since: Timed(Some(alert.ended_at().unwrap_or(alert.starts_at()))),
         value: format_value(alert.value),
         unknown,
     }

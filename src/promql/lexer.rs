@@ -8,7 +8,7 @@
 
 use super::ast::Span;
 use super::quoting;
-use crate::base::{excerpt, parse_duration};
+use crate::base::{DurationError, excerpt, parse_duration};
 
 /// A token and where it stands.
 #[derive(Clone, PartialEq, Debug)]
@@ -243,8 +243,12 @@ impl<'a> Lexer<'a> {
         let text = &rest[..length];
         let plain = text.bytes().all(|b| b.is_ascii_digit() || b.is_ascii_lowercase());
         let kind = if !hex && plain && text.ends_with(['s', 'm', 'h', 'd', 'w', 'y']) {
-            let duration = parse_duration(text)
-                .map_err(|_| format!("not a valid duration string: {:?}", excerpt(text)))?;
+            let duration = parse_duration(text).map_err(|error| match error {
+                DurationError::OutOfRange => error.to_string(),
+                DurationError::Malformed(_) => {
+                    format!("not a valid duration string: {:?}", excerpt(text))
+                }
+            })?;
             let millis = i64::try_from(duration.as_millis())
                 .expect("base::parse_duration bounds durations far below i64");
             TokenKind::Duration(millis)
@@ -353,7 +357,8 @@ mod tests {
                 "error parsing number: strconv.ParseFloat: parsing \"1e999\": value out of range",
             ),
             ("5m1h", "not a valid duration string: \"5m1h\""),
-            ("99999999999y", "not a valid duration string: \"99999999999y\""),
+            ("99999999999y", "duration out of range"),
+            ("293y", "duration out of range"),
             ("foo[5mm]", "not a valid duration string: \"5mm\""),
             ("\"abc", "unterminated quoted string"),
             ("`abc", "unterminated raw string"),

@@ -7,7 +7,7 @@ use super::compare::compare;
 use super::exec::Executor;
 use super::value::{Map, Sample, Value};
 use super::{escape, humanize, printf};
-use crate::base::parse_duration;
+use crate::base::{DurationError, parse_duration};
 use crate::regex::Pattern;
 
 /// Steps a query or a regular expression costs.
@@ -409,7 +409,10 @@ impl Call<'_, '_> {
                 return match parse_duration(text) {
                     Ok(duration) => Ok(Value::Float(duration.as_secs_f64())),
                     Err(_) if text.is_empty() => self.failed("empty duration string"),
-                    Err(_) => self.failed(format!("not a valid duration string: {text:?}")),
+                    Err(error @ DurationError::OutOfRange) => self.failed(error.to_string()),
+                    Err(DurationError::Malformed(_)) => {
+                        self.failed(format!("not a valid duration string: {text:?}"))
+                    }
                 };
             }
             _ => text.to_owned(),

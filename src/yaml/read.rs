@@ -72,7 +72,7 @@ pub fn float(mut at: Cursor<'_, '_>) -> Option<f64> {
 /// A Prometheus duration: `30s`, `1h30m`, `0`.
 pub fn duration(mut at: Cursor<'_, '_>) -> Option<Duration> {
     let text = text(&mut at)?;
-    parse_duration(text).map_err(|error| at.error(error)).ok()
+    parse_duration(text).map_err(|error| at.error(error.to_string())).ok()
 }
 
 /// A Prometheus duration that is not zero.

@@ -56,7 +56,7 @@ fn told(rule: &Value, paint: &Paint) -> String {
         told += &format!("  must hold for {hold} s\n");
     }
     for alert in list(&rule["alerts"]) {
-        let since = text(&alert["activeAt"]);
+        let since = text(&alert["since"]);
         told += &format!("  {} {} since {since}", text(&alert["state"]), labels(&alert["labels"]));
         if alert["unknown"].is_object() {
             told += &doubt(&alert["unknown"], paint);
@@ -190,7 +190,7 @@ mod tests {
         };
         let rule = json!({
             "name": "High", "type": "alerting", "group": "g", "file": "r.yml", "for": 10,
-            "alerts": [{"labels": {"t": "a"}, "state": "pending", "activeAt": "T0",
+            "alerts": [{"labels": {"t": "a"}, "state": "pending", "since": "T0",
                 "unknown": {"since": "T1", "reason": "late", "input": {"lastError": "no", "age": 34.6}}}],
             "evaluations": [{
                 "time": "T1", "duration": 0.0015, "seriesFetched": 2, "results": 0,
