@@ -31,6 +31,9 @@ const SIGKILL: u8 = 9;
 /// within [`UNNAMED_BEFORE_END`] was asked to; `docker stop` waits ten seconds, too.
 const UNNAMED: u8 = 0;
 const UNNAMED_BEFORE_END: Duration = Duration::from_secs(10);
+/// A process that was asked by a polite signal and ends later than this, with an exit code of its own,
+/// did not end for that. Who drains for longer ends with 0, or with the signal's code.
+const DRAINS: Duration = Duration::from_secs(600);
 /// Signals that ask a process to end: HUP and USR1 ask for something else.
 const ENDING: [u8; 4] = [2, 3, SIGKILL, 15];
 
@@ -96,12 +99,33 @@ pub struct Fate {
     pub is_looping: bool,
     /// Starts after ends nobody asked for, newest last.
     restarts: VecDeque<Timestamp>,
-    /// The incarnation and the signal that somebody asked it to end with, since it was started; when.
-    asked: Option<(ContainerId, u8, Timestamp)>,
+    /// What somebody asked it to end with since it was started.
+    asked: Option<Asked>,
     /// When the kernel last killed in it since it was started.
     oom_at: Option<Timestamp>,
     heard_at: Timestamp,
     removed_at: Option<Timestamp>,
+}
+
+/// Somebody asked an incarnation to end.
+#[derive(Clone, PartialEq, Debug)]
+struct Asked {
+    id: ContainerId,
+    /// The first signal.
+    signal: u8,
+    /// Whether it was deaf to that, and SIGKILL followed.
+    is_forced: bool,
+    /// When the last signal was sent.
+    at: Timestamp,
+}
+
+impl Asked {
+    /// Whether an end of this exit code at that time is what was asked for.
+    fn explains(&self, at: Timestamp, exit_code: i64) -> bool {
+        let patience = if self.signal == UNNAMED { UNNAMED_BEFORE_END } else { DRAINS };
+        let is_obeyed = exit_code == 0 || exit_code == 128 + i64::from(self.signal);
+        at.since(self.at) <= patience || (self.signal != UNNAMED && is_obeyed)
+    }
 }
 
 impl Fate {
@@ -117,19 +141,17 @@ impl Fate {
     }
 
     fn end(&self, id: &ContainerId, at: Timestamp, exit_code: i64, is_flagged: bool) -> End {
-        let asked = self.asked.as_ref().filter(|(who, signal, asked_at)| {
-            who == id && (*signal != UNNAMED || at.since(*asked_at) <= UNNAMED_BEFORE_END)
-        });
-        let asked = asked.map(|(_, signal, _)| *signal);
-        let killed_by_kernel = match self.oom_at {
-            Some(oom) => at.since(oom) <= OOM_BEFORE_END,
-            // The flag of an earlier child's death stays set until the run ends.
-            None => is_flagged,
-        };
+        let asked = self.asked.as_ref();
+        let asked = asked.filter(|asked| asked.id == *id && asked.explains(at, exit_code));
+        let is_killed = exit_code == 137;
+        let kernel_told = self.oom_at.map(|oom| at.since(oom) <= OOM_BEFORE_END);
         match asked {
-            Some(SIGKILL | UNNAMED) if exit_code == 137 => End::Kill,
+            Some(Asked { signal: SIGKILL | UNNAMED, .. }) if is_killed => End::Kill,
+            // It did not heed the signal, and then the kernel came.
+            Some(asked) if is_killed && !asked.is_forced && kernel_told == Some(true) => End::Oom,
             Some(_) => End::Stop,
-            None if exit_code == 137 && killed_by_kernel => End::Oom,
+            // The flag of an earlier child's death stays set until the run ends.
+            None if is_killed && kernel_told.unwrap_or(is_flagged) => End::Oom,
             None if exit_code == 0 => End::Exit,
             None => End::Crash,
         }
@@ -174,12 +196,15 @@ impl Fates {
             What::Oom => fate.oom_at = Some(at),
             What::Kill { signal } if ENDING.contains(signal) || *signal == UNNAMED => {
                 // `docker stop` on a deaf process: first the polite signal, then the other.
-                let polite = fate
-                    .asked
-                    .as_ref()
-                    .is_some_and(|(who, first, _)| who == id && *first != UNNAMED);
-                if !polite {
-                    fate.asked = Some((id.clone(), *signal, at));
+                match &mut fate.asked {
+                    Some(asked) if asked.id == *id && asked.signal != UNNAMED => {
+                        asked.is_forced |= *signal == SIGKILL && asked.signal != SIGKILL;
+                        asked.at = at;
+                    }
+                    asked => {
+                        let (id, signal) = (id.clone(), *signal);
+                        *asked = Some(Asked { id, signal, is_forced: false, at });
+                    }
                 }
             }
             What::Die { exit_code } => {
@@ -262,7 +287,7 @@ impl Fates {
             fate.restarts.iter_mut().for_each(shift);
             fate.last.iter_mut().for_each(|death| shift(&mut death.at));
             fate.oom_at.iter_mut().chain(fate.removed_at.iter_mut()).for_each(shift);
-            fate.asked.iter_mut().for_each(|(_, _, at)| shift(at));
+            fate.asked.iter_mut().for_each(|asked| shift(&mut asked.at));
             shift(&mut fate.heard_at);
         }
     }
@@ -340,6 +365,15 @@ mod tests {
         let deaf = [(0, Start), (1, kill(15)), (4, kill(9)), (4, die(137)), (4, Stop), (5, Start)];
         let deaf = [&deaf[..], &[(5, Restart)]].concat();
         check(&deaf, false, &[End::Stop], "running");
+        // Deaf to a polite signal, and killed by the kernel a while later: that was no stop.
+        let starved = [(0, Start), (1, kill(15)), (11, Oom), (11, die(137))];
+        check(&starved, true, &[End::Oom], "oom");
+        let at_last = [(0, Start), (1, kill(15)), (9, Oom), (11, kill(9)), (11, die(137))];
+        check(&at_last, true, &[End::Stop], "stop");
+        // Nor is what it does by itself much later. Who takes long to obey, obeys.
+        check(&[(0, Start), (1, kill(15)), (900, die(3))], false, &[End::Crash], "crash");
+        check(&[(0, Start), (1, kill(15)), (900, die(143))], false, &[End::Stop], "stop");
+        check(&[(0, Start), (1, kill(15)), (900, die(0))], false, &[End::Stop], "stop");
         // Podman's, without a number, is believed if the end follows.
         check(&[(0, Start), (9, kill(0)), (9, die(137))], false, &[End::Kill], "kill");
         check(&[(0, Start), (9, kill(0)), (12, die(0))], false, &[End::Stop], "stop");

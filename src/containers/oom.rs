@@ -25,6 +25,8 @@ const LATE: Duration = Duration::from_secs(10);
 /// The clocks of Docker's reports and of scrapes are one host's; rounding and order is all that
 /// can differ.
 const SKEW: Duration = Duration::from_secs(1);
+/// Docker waits this long at least before it starts anew what has ended.
+const SAME_DEATH: Duration = Duration::from_millis(100);
 /// A kill that no end of the first process followed within this time was a child's. Docker 20.10
 /// told the end 50 ms after the kill (measured); a host that kills for memory is a slow one.
 pub const CHILD_AFTER: Duration = Duration::from_secs(5);
@@ -171,8 +173,8 @@ impl OomLedger {
             return;
         }
         let deaths = &mut self.life(who).deaths;
-        // A counter's restart and Docker's event are one death.
-        if deaths.iter().all(|other| at.since(*other).max(other.since(at)) > SKEW) {
+        // Docker's event and its list tell of one death a few milliseconds apart.
+        if deaths.iter().all(|other| at.since(*other).max(other.since(at)) > SAME_DEATH) {
             deaths.push(at);
             deaths.sort();
             self.open.insert(who.name.to_owned());
@@ -540,6 +542,12 @@ mod tests {
         Bench::new().oom(10.0).check(17.0, "0+1").die(18.0).check(30.0, "0+1");
         Bench::new().oom(10.0).oom(10.2).die(10.3).check(10.3, "1+0").check(20.0, "1+1");
         Bench::new().die(10.0).check(60.0, "0+0");
+        // Started anew after 0.1, 0.2 and 0.4 s, and killed each time; the third is told twice.
+        let mut quick = Bench::new();
+        for second in [10.0, 10.2, 10.5, 11.0] {
+            quick.oom(second).die(second + 0.05);
+        }
+        quick.die(10.57).check(11.1, "4+0").check(60.0, "4+0");
     }
 
     #[test]

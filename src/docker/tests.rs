@@ -36,6 +36,9 @@ const ID: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa
 /// A container whose layers are broken: the daemon lists it and cannot inspect it.
 const BROKEN: &str = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
 
+/// How the ids of containers begin that the daemon never answers about.
+const HUNG: &str = "cccccccccc";
+
 const LISTED: &str = "listed web running broken running";
 
 /// An event at that second.
@@ -81,6 +84,7 @@ async fn answer(
                 stream.write_all(error.as_bytes()).await.ok();
                 continue;
             }
+            path if path.contains(HUNG) => std::future::pending().await,
             path if path.contains("/containers/") => {
                 format!(r#"{{"Id":"{ID}","Name":"/web","State":{{"Status":"running"}}}}"#)
             }
@@ -221,6 +225,19 @@ async fn a_daemon_that_hangs_is_left_and_asked_again() {
     let mut bench = Bench::new(vec![Script::Hang, Script::Stay(event(101, "oom"))], None);
     let told = bench.until("oom 101").await;
     assert!(told[0].contains("no answer within 300ms"), "{told:?}");
+}
+
+/// Else a kill is told once all of them were waited for, one after the other.
+#[tokio::test]
+async fn what_happened_waits_for_one_silence_alone() {
+    let hung = |n: i64| event(200 + n, "start").replace(ID, &format!("{HUNG}{n:054}"));
+    let text: String = (0..60).map(hung).chain([event(300, "oom")]).collect();
+    let mut bench = Bench::new(vec![Script::Stay(text)], None);
+    let told = bench.until("oom 300").await;
+    assert_eq!(told.iter().filter(|word| word.starts_with("Start")).count(), 60);
+    let asked = bench.asked.lock().expect("held briefly");
+    let waited = asked.iter().filter(|line| line.contains(HUNG)).count();
+    assert!(waited < 10, "{waited} silences were waited for");
 }
 
 #[tokio::test]

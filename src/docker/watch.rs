@@ -156,14 +156,20 @@ impl Watch {
             .map(|happening| &happening.id)
             .collect();
         // What it looks like now comes first: an end is judged with the flag that Docker set.
+        let mut silence = None;
         for id in asked {
             match client.inspect(id).await {
                 Ok(Inspected::Found(container)) => {
                     self.tell.say(Report::Inspected(container)).await?;
                 }
                 Ok(Inspected::Gone) => {}
-                Ok(Inspected::Unreadable(why)) | Err(why) => {
+                Ok(Inspected::Unreadable(why)) => {
                     tracing::debug!(%id, why, "a container could not be inspected");
+                }
+                // Each of the others would take as long, and what happened waits.
+                Err(why) => {
+                    silence = Some(why);
+                    break;
                 }
             }
         }
@@ -177,7 +183,8 @@ impl Watch {
             });
             self.tell.say(Report::Happened(happening)).await?;
         }
-        Ok(())
+        // Once Docker answers again, its list says what was not heard here.
+        silence.map_or(Ok(()), |why| Err(End::Broken(why)))
     }
 }
 

@@ -420,7 +420,8 @@ impl Engine {
         }
         self.next_sweep = now.monotonic + SWEEP_EVERY;
         self.forget_orphans(now);
-        self.changes.extend(self.memory.prune(now, &self.setup.policy.limits));
+        let ill = self.subjects_of_alerts();
+        self.changes.extend(self.memory.prune(now, &self.setup.policy.limits, &ill));
         self.memo.forget_unused();
         for rule in self.groups.iter_mut().flat_map(|group| &mut group.rules) {
             rule.named.forget_unused();

@@ -5,10 +5,11 @@
 //! Control Plane as `action.verified` or `action.failed`, and lets the alert be judged again, so that
 //! the ladder is climbed.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::evidence::vector;
-use super::judge::asks;
+use super::judge::{asks, incident};
 use super::{Engine, Fact};
 use crate::alerts::AlertState;
 use crate::base::{DeliveryId, Labels, Now, Timestamp, parse_rfc3339};
@@ -205,6 +206,19 @@ impl Engine {
                 },
             )
         })
+    }
+
+    /// Whom active alerts that ask for something are about.
+    pub(super) fn subjects_of_alerts(&self) -> BTreeSet<String> {
+        let mut subjects = BTreeSet::new();
+        for group in &self.groups {
+            let rules = group.group.rules.iter().zip(&group.rules);
+            for (rule, state) in rules.filter(|(rule, _)| asks(rule) != Action::None) {
+                let active = state.alerts.values().filter(|alert| alert.is_active());
+                subjects.extend(active.map(|alert| incident(rule, alert).subject()));
+            }
+        }
+        subjects
     }
 
     fn conclude(&mut self, now: Now, verdict: Verdict) {

@@ -162,7 +162,8 @@ impl Meter {
     /// Whether less than half came of what was expected, of the slots of so long.
     pub fn is_sparse(&self, within: Duration, interval: Duration) -> bool {
         let slots = (within.as_secs_f64() / interval.as_secs_f64()).ceil() as usize;
-        let slots = slots.clamp(SPARSE_SLOTS_MIN, SLOTS);
+        // With more slots than are remembered there is no saying.
+        let slots = slots.max(SPARSE_SLOTS_MIN);
         let lately = || self.slots.iter().rev().take(slots);
         let expected: u64 = lately().map(|slot| slot.expected).sum();
         let came: u64 = lately().map(|slot| slot.present + slot.repeated).sum();
@@ -252,6 +253,8 @@ mod tests {
         ] {
             assert_eq!(brings(counts).is_sparse(minute, interval), want, "{counts:?}");
         }
+        let second = Duration::from_secs(1);
+        assert!(!brings(&[0; SLOTS]).is_sparse(minute, second), "twelve seconds are no minute");
         let seldom = Duration::from_secs(300);
         assert!(brings(&[10, 10, 10, 0, 0, 0]).is_sparse(minute, seldom), "four slots at least");
         assert!(!brings(&[0, 0, 0, 10, 10, 10]).is_sparse(minute, seldom));

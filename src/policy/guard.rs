@@ -5,7 +5,7 @@
 //! a boot, so a step of the wall clock neither opens nor closes a guard; only the time the process
 //! was not running is taken from the wall.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -299,11 +299,15 @@ impl Guards {
         self.subjects.iter_mut().map(rebase).collect()
     }
 
-    /// Forgets what can no longer matter; call it now and then.
-    pub fn prune(&mut self, now: Now, limits: &Limits) -> Vec<Change> {
-        let gone = |actions: &Vec<Done>| actions.iter().all(|d| d.age(now) >= limits.memory());
-        let (gone, kept): (BTreeMap<_, _>, BTreeMap<_, _>) =
-            std::mem::take(&mut self.subjects).into_iter().partition(|(_, actions)| gone(actions));
+    /// Forgets what can no longer matter; call it now and then. What was asked for about an alert that
+    /// still holds is remembered however long ago it was, else it would be asked for again.
+    pub fn prune(&mut self, now: Now, limits: &Limits, ill: &BTreeSet<String>) -> Vec<Change> {
+        let gone = |subject: &String, actions: &[Done]| {
+            !ill.contains(subject) && actions.iter().all(|d| d.age(now) >= limits.memory())
+        };
+        let (gone, kept): (BTreeMap<_, _>, BTreeMap<_, _>) = std::mem::take(&mut self.subjects)
+            .into_iter()
+            .partition(|(subject, actions)| gone(subject, actions));
         self.subjects = kept;
         let removal = |subject: &String| Change {
             table: Table::Guards,

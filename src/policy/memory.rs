@@ -1,5 +1,7 @@
 //! Everything judgement remembers, in one place: recovered from the journal's rows together.
 
+use std::collections::BTreeSet;
+
 use super::config::Limits;
 use super::episodes::Episodes;
 use super::guard::Guards;
@@ -62,10 +64,10 @@ impl Memory {
         rows
     }
 
-    /// Forgets what can no longer matter; returns the rows that go with it. The peaks are looked after
-    /// where they are measured.
-    pub fn prune(&mut self, now: Now, limits: &Limits) -> Vec<Change> {
-        let mut rows = self.guards.prune(now, limits);
+    /// Forgets what can no longer matter, given whom active alerts are about; returns the rows that go
+    /// with it. The peaks are looked after where they are measured.
+    pub fn prune(&mut self, now: Now, limits: &Limits, ill: &BTreeSet<String>) -> Vec<Change> {
+        let mut rows = self.guards.prune(now, limits, ill);
         rows.extend(self.episodes.prune(now.wall));
         rows.extend(self.usage.prune(now));
         rows.extend(self.rollouts.prune(now.wall));

@@ -139,7 +139,7 @@ fn run_plimsoll(docker: &str) -> (Home, Process, Plimsoll) {
         "global: {{scrape_interval: 1s, scrape_timeout: 900ms, evaluation_interval: 1s}}\n\
          collector: {{interval: 1s}}\ndocker: {{host: '{docker}'}}\nhost: dock\n\
          web: {{listen: '{web}'}}\nstorage: {{path: '{}'}}\n\
-         window: {{keep: ['(container|plimsoll)_.*', ALERTS]}}\n\
+         window: {{keep: ['(container|plimsoll)_.*', ALERTS, up]}}\n\
          tenants: [{{match: {{name: 'acme-.*'}}, tenant: acme, role: app}}]\n",
         state.display()
     );

@@ -126,8 +126,10 @@ fn what_cannot_matter_is_forgotten() {
     let mut guards = Guards::default();
     let _ = restarts(&mut guards, &[0]);
     let memory = limits.memory().as_secs();
-    assert!(guards.prune(at(memory - 1), &limits).is_empty());
-    let [gone] = &guards.prune(at(memory), &limits)[..] else { panic!("one row") };
+    let (ill, nobody) = (BTreeSet::from(["acme/app".to_owned()]), BTreeSet::new());
+    assert!(guards.prune(at(memory - 1), &limits, &nobody).is_empty());
+    assert!(guards.prune(at(2 * memory), &limits, &ill).is_empty(), "its alert still holds");
+    let [gone] = &guards.prune(at(memory), &limits, &nobody)[..] else { panic!("one row") };
     assert_eq!((gone.key.as_str(), &gone.value), ("actions/acme/app", &None));
     assert_eq!(guards, Guards::default());
 }
