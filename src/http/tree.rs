@@ -24,7 +24,9 @@ pub(super) fn of(expr: &Expr) -> Value {
             json!({"type": "stringLiteral", "val": String::from_utf8_lossy(bytes)})
         }
         ExprKind::Paren(inner) => json!({"type": "parenExpr", "expr": of(inner)}),
-        ExprKind::Negate(inner) => json!({"type": "unaryExpr", "op": "-", "expr": of(inner)}),
+        ExprKind::Unary(sign, inner) => {
+            json!({"type": "unaryExpr", "op": sign.symbol(), "expr": of(inner)})
+        }
         ExprKind::Vector(vector) => selector("vectorSelector", vector),
         ExprKind::Matrix(matrix) => {
             let mut shown = selector("matrixSelector", &matrix.vector);
@@ -198,6 +200,9 @@ mod tests {
         check("up * on (job) group_left (x) up @ 7", &joined);
         let negated = json!({"type": "unaryExpr", "op": "-", "expr": {"type": "parenExpr", "expr": up("vectorSelector")}});
         check("-(up)", &negated);
+        let signed = json!({"type": "unaryExpr", "op": "+", "expr": up("vectorSelector")});
+        check("+up", &signed);
+        check("+5", &json!({"type": "numberLiteral", "val": "5"}));
         check("\"a\"", &json!({"type": "stringLiteral", "val": "a"}));
         let subquery = json!({
             "type": "subquery", "expr": up("vectorSelector"), "range": 60_000, "step": 5000,

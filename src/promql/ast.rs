@@ -73,10 +73,29 @@ pub enum ExprKind {
     Aggregate(Box<Aggregate>),
     /// `a / on(b) c`
     Binary(Box<Binary>),
-    /// `-x` (`+x` is `x`).
-    Negate(Box<Expr>),
+    /// `-x`, and `+x`: the same values under the same names, but computed and no selection.
+    Unary(Sign, Box<Expr>),
     /// `(x)`
     Paren(Box<Expr>),
+}
+
+/// The sign in front of an expression.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Sign {
+    /// `+`
+    Plus,
+    /// `-`
+    Minus,
+}
+
+impl Sign {
+    /// As it is written.
+    pub fn symbol(self) -> &'static str {
+        match self {
+            Sign::Plus => "+",
+            Sign::Minus => "-",
+        }
+    }
 }
 
 /// `metric{matchers} offset o @ at`
@@ -472,7 +491,7 @@ impl Expr {
             ExprKind::Vector(_) | ExprKind::Aggregate(_) => ValueType::Vector,
             ExprKind::Matrix(_) | ExprKind::Subquery(_) => ValueType::Matrix,
             ExprKind::Call(call) => call.func.returns,
-            ExprKind::Paren(inner) | ExprKind::Negate(inner) => inner.value_type(),
+            ExprKind::Paren(inner) | ExprKind::Unary(_, inner) => inner.value_type(),
             ExprKind::Binary(binary) => binary.yields,
         }
     }
@@ -491,7 +510,7 @@ impl Expr {
                 std::iter::once(&aggregate.expr).chain(&aggregate.param).collect()
             }
             ExprKind::Binary(binary) => vec![&binary.lhs, &binary.rhs],
-            ExprKind::Negate(inner) | ExprKind::Paren(inner) => vec![&**inner],
+            ExprKind::Unary(_, inner) | ExprKind::Paren(inner) => vec![&**inner],
         }
     }
 

@@ -8,7 +8,6 @@ use std::fmt::{self, Write};
 
 use super::ast::{Aggregate, Binary, Call, Expr, ExprKind};
 use super::printer::{AggregateHead, Bracket, Operator, written};
-use super::source;
 
 /// The longest line that is left alone, in bytes.
 const LINE_BYTES: usize = 100;
@@ -71,13 +70,12 @@ impl Layout<'_> {
             ExprKind::Aggregate(_)
             | ExprKind::Call(_)
             | ExprKind::Paren(_)
-            | ExprKind::Negate(_) => self.needs_split(expr),
+            | ExprKind::Unary(..) => self.needs_split(expr),
             _ => false,
         };
         if !splits {
             return write!(self.out, "{}", written(expr, self.text));
         }
-        self.out.write_str(&source::pluses(expr, self.text))?;
         match &expr.kind {
             ExprKind::Aggregate(aggregate) => self.aggregate(aggregate, level),
             ExprKind::Call(call) => self.call(call, level),
@@ -86,8 +84,8 @@ impl Layout<'_> {
                 self.expr(inner, level + 1)?;
                 self.close(level)
             }
-            ExprKind::Negate(inner) => {
-                self.out.write_str("-")?;
+            ExprKind::Unary(sign, inner) => {
+                self.out.write_str(sign.symbol())?;
                 match &inner.kind {
                     ExprKind::Binary(_) | ExprKind::Subquery(_) => self.trimmed(inner, level),
                     _ => self.begun(inner, level),
@@ -127,7 +125,6 @@ impl Layout<'_> {
 
     /// Writes a chain of operators: the one applied last splits first.
     fn chain(&mut self, expr: &Expr, binary: &Binary, level: usize) -> fmt::Result {
-        let signs = source::pluses(expr, self.text);
         let (operators, first) = binary.chain();
         let mut split = 0;
         let mut node = expr;
@@ -143,7 +140,6 @@ impl Layout<'_> {
             self.indent(level)?;
             return write!(self.out, "{}", written(expr, self.text));
         }
-        let start = self.out.text.len();
         let innermost = level + split;
         if split == operators.len() {
             self.expr(first, innermost)?;
@@ -156,11 +152,6 @@ impl Layout<'_> {
             self.indent(level + at)?;
             writeln!(self.out, "{}", Operator(binary))?;
             self.expr(&binary.rhs, level + at + 1)?;
-        }
-        if !signs.is_empty() {
-            let blank = self.out.text[start..].len() - self.out.text[start..].trim_start().len();
-            let signs = format!("{}{signs}", "  ".repeat(level));
-            self.out.text.replace_range(start..start + blank, &signs);
         }
         Ok(())
     }

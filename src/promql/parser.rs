@@ -18,7 +18,7 @@ mod selector;
 use std::fmt;
 use std::sync::Arc;
 
-use super::ast::{Binary, BinaryOp, Expr, ExprKind, Span, ValueType};
+use super::ast::{Binary, BinaryOp, Expr, ExprKind, Sign, Span, ValueType};
 use super::check;
 use super::lexer::{Token, TokenKind, tokenise};
 use super::quoting::{INVALID_TEXT, quote};
@@ -259,9 +259,9 @@ impl Parser<'_> {
 
     /// `-x` and `+x` bind looser than `^` and tighter than `*`.
     fn unary(&mut self) -> Result<Tree, Fault> {
-        let negative = match self.peek() {
-            TokenKind::Symbol("-") => true,
-            TokenKind::Symbol("+") => false,
+        let sign = match self.peek() {
+            TokenKind::Symbol("-") => Sign::Minus,
+            TokenKind::Symbol("+") => Sign::Plus,
             _ => return self.postfix(),
         };
         let start = self.advance().span.start;
@@ -276,12 +276,12 @@ impl Parser<'_> {
             );
             return Err(Fault::new(span, message));
         }
-        let (kind, height) = match (operand.expr.kind, negative) {
-            (ExprKind::Number(number), true) => (ExprKind::Number(-number), 1),
-            (kind, false) => (kind, operand.height),
-            (kind, true) => {
+        let (kind, height) = match (operand.expr.kind, sign) {
+            (ExprKind::Number(number), Sign::Minus) => (ExprKind::Number(-number), 1),
+            (number @ ExprKind::Number(_), Sign::Plus) => (number, 1),
+            (kind, sign) => {
                 let expr = Expr { kind, span: inner };
-                (ExprKind::Negate(Box::new(expr)), operand.height + 1)
+                (ExprKind::Unary(sign, Box::new(expr)), operand.height + 1)
             }
         };
         self.bound(height, span)?;

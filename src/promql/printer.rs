@@ -7,8 +7,8 @@
 use std::fmt::{self, Display, Formatter};
 
 use super::ast::{
-    Aggregate, AtModifier, Binary, Call, DurationExpr, Expr, ExprKind, Group, Grouping, Matching,
-    Offset, Span, Subquery, VectorSelector,
+    Aggregate, AtModifier, Binary, BinaryOp, Call, DurationExpr, Expr, ExprKind, Group, Grouping,
+    Matching, Offset, Span, Subquery, VectorSelector,
 };
 use super::parser::Keyword;
 use super::quoting::{quote, quote_bytes};
@@ -24,7 +24,7 @@ impl Display for Expr {
 }
 
 /// An expression in one line. What the tree does not keep is read from the query's `text`, where
-/// there is one: a `+` in front, `5m` as a number, `{__name__="a"}` for `a`.
+/// there is one: `5m` as a number, `{__name__="a"}` for `a`.
 pub(super) fn written<'a>(expr: &'a Expr, text: &'a str) -> Written<'a, Expr> {
     Written { node: expr, text }
 }
@@ -38,7 +38,6 @@ pub(super) struct Written<'a, T> {
 impl Display for Written<'_, Expr> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let Written { node, text } = *self;
-        f.write_str(&source::pluses(node, text))?;
         match &node.kind {
             ExprKind::Number(number) => match source::duration(node, text) {
                 Some(duration) => f.write_str(&duration),
@@ -68,7 +67,9 @@ impl Display for Written<'_, Expr> {
                 write!(f, "{})", written(&aggregate.expr, text))
             }
             ExprKind::Binary(binary) => Written { node: &**binary, text }.fmt(f),
-            ExprKind::Negate(inner) => write!(f, "-{}", written(inner, text)),
+            ExprKind::Unary(sign, inner) => {
+                write!(f, "{}{}", sign.symbol(), written(inner, text))
+            }
             ExprKind::Paren(inner) => write!(f, "({})", written(inner, text)),
         }
     }
@@ -127,7 +128,14 @@ impl Display for AggregateHead<'_> {
 impl Display for Written<'_, Binary> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let (operators, first) = self.node.chain();
-        write!(f, "{}", written(first, self.text))?;
+        let raised = operators.last().is_some_and(|innermost| innermost.op == BinaryOp::Pow);
+        match first.kind {
+            // Before `^` a sign would stand for the power. Prometheus formats a query all the same.
+            ExprKind::Number(f64::INFINITY) if raised && self.text.is_empty() => {
+                f.write_str("Inf")?;
+            }
+            _ => write!(f, "{}", written(first, self.text))?,
+        }
         for binary in operators.into_iter().rev() {
             write!(f, " {} {}", Operator(binary), written(&binary.rhs, self.text))?;
         }

@@ -67,7 +67,7 @@ impl Finder {
                 self.visit(first, back);
                 operators.iter().rev().for_each(|binary| self.visit(&binary.rhs, back));
             }
-            ExprKind::Negate(inner) | ExprKind::Paren(inner) => self.visit(inner, back),
+            ExprKind::Unary(_, inner) | ExprKind::Paren(inner) => self.visit(inner, back),
         }
     }
 

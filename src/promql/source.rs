@@ -1,31 +1,11 @@
 //! What a tree does not keep of the text it was read from, for whoever writes the text anew.
 //!
-//! Evaluation has no use for a `+` in front, nor for how a number or a name was written, so the tree
-//! does not carry them; the bytes of a node tell. Without a text there is nothing to tell.
+//! Evaluation has no use for how a number or a name was written, so the tree does not carry it; the
+//! bytes of a node tell. Without a text there is nothing to tell.
 
 use super::ast::{Expr, ExprKind, Span};
 use super::lexer::{Token, TokenKind, tokenise};
 use crate::base::{METRIC_NAME, format_duration};
-
-/// The signs in front of a node that mean nothing.
-pub(super) fn pluses(expr: &Expr, text: &str) -> String {
-    let start = expr.span.start;
-    let of_its_left = match &expr.kind {
-        // Numbers take their sign in, as in Prometheus.
-        ExprKind::Number(_) => return String::new(),
-        ExprKind::Binary(binary) => binary.chain().1.span.start == start,
-        ExprKind::Subquery(subquery) => subquery.expr.span.start == start,
-        _ => false,
-    };
-    let rest = if of_its_left { "" } else { text.get(start..).unwrap_or("") };
-    let mut signs = String::new();
-    let mut rest = rest.trim_start();
-    while let Some(after) = rest.strip_prefix('+') {
-        signs.push('+');
-        rest = after.trim_start();
-    }
-    signs
-}
 
 /// A number that was written as a duration, in canonical form.
 pub(super) fn duration(expr: &Expr, text: &str) -> Option<String> {

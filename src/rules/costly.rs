@@ -62,7 +62,7 @@ fn visit(expr: &Expr, around: &Around, found: &mut Vec<Costly>) {
             visit(first, around, found);
             operators.iter().rev().for_each(|binary| visit(&binary.rhs, around, found));
         }
-        ExprKind::Negate(inner) | ExprKind::Paren(inner) => visit(inner, around, found),
+        ExprKind::Unary(_, inner) | ExprKind::Paren(inner) => visit(inner, around, found),
         _ => {}
     }
 }

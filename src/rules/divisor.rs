@@ -5,7 +5,7 @@
 //! out. It counts for a divisor if it selects at least what the divisor selects. The lint does not
 //! prove that the comparison reaches the division: it asks whether the author thought of zero.
 
-use crate::promql::ast::{Binary, BinaryOp, Expr, ExprKind, MatrixSelector, VectorSelector};
+use crate::promql::ast::{Binary, BinaryOp, Expr, ExprKind, MatrixSelector, Sign, VectorSelector};
 use crate::window::Selector;
 
 /// The divisors that nothing guards: metric and place.
@@ -70,8 +70,8 @@ fn passes_zero(op: BinaryOp, other: Option<f64>, is_right: bool) -> bool {
 fn constant(expr: &Expr) -> Option<f64> {
     match &expr.kind {
         ExprKind::Number(number) => Some(*number),
-        ExprKind::Paren(inner) => constant(inner),
-        ExprKind::Negate(inner) => constant(inner).map(|number| -number),
+        ExprKind::Paren(inner) | ExprKind::Unary(Sign::Plus, inner) => constant(inner),
+        ExprKind::Unary(Sign::Minus, inner) => constant(inner).map(|number| -number),
         _ => None,
     }
 }
@@ -138,6 +138,7 @@ mod tests {
             "u / x_limit{a=\"b\"} and x_limit > 0",
             "u / (x_limit > on(a) floor)",
             "u / (x_limit > -(-1))",
+            "u / (x_limit >= +(1))",
         ] {
             assert_eq!(found(guarded), 0, "{guarded}");
         }

@@ -1,8 +1,6 @@
 //! What is known to differ between Prometheus 2.42 and 3.14, whose semantics are ours.
 
-use plimsoll::promql::ast::{
-    AggregateOp, BinaryOp, Call, DurationExpr, Expr, ExprKind, Group, Grouping,
-};
+use plimsoll::promql::ast::{AggregateOp, BinaryOp, Call, Expr, ExprKind, Group, Grouping};
 use plimsoll::window::MatchOp;
 
 use super::When;
@@ -76,13 +74,10 @@ pub const ALL: &[Exclusion] = &[
     },
     Exclusion {
         name: "timestamp of a fixed sample",
-        reason: "2.42 forgets a negative offset beside @ within timestamp()",
+        reason: "2.42 forgets an offset beside @ within timestamp()",
         concerns: |node| {
             call(node, &["timestamp"]).is_some_and(|call| match &unwrapped(&call.args[0]).kind {
-                ExprKind::Vector(vector) => {
-                    let ahead = matches!(vector.offset, Some(DurationExpr::Millis(..0)));
-                    vector.at.is_some() && ahead
-                }
+                ExprKind::Vector(vector) => vector.at.is_some() && vector.offset.is_some(),
                 _ => false,
             })
         },

@@ -92,9 +92,16 @@ impl Writer<'_> {
             6 | 7 => self.aggregation(depth),
             8 | 9 => self.between_vectors(depth),
             10 => self.with_scalar(depth),
-            11 => format!("-{}", self.bracketed(depth - 1)),
+            11 => self.signed(depth - 1),
             _ => self.bracketed(depth - 1),
         }
+    }
+
+    /// Behind a sign, a selector also bare.
+    fn signed(&mut self, depth: usize) -> String {
+        let sign = self.one_of(&["-", "+", "-+", "+-"]);
+        let operand = if self.chance(3) { self.selector() } else { self.bracketed(depth) };
+        sign.to_owned() + &operand
     }
 
     fn bracketed(&mut self, depth: usize) -> String {
@@ -109,7 +116,7 @@ impl Writer<'_> {
             0..=2 => self.number().to_owned(),
             3 => format!("scalar({})", self.vector(depth - 1)),
             4 => self.call(ValueType::Scalar, depth),
-            5 => format!("-({})", self.scalar(depth - 1)),
+            5 => format!("{}({})", self.one_of(&["-", "+"]), self.scalar(depth - 1)),
             6 => {
                 let op = self.one_of(&["==", "!=", ">", "<", ">=", "<="]);
                 format!("({} {op} bool {})", self.scalar(depth - 1), self.scalar(depth - 1))
@@ -230,6 +237,7 @@ impl Writer<'_> {
         let functions: Vec<&Function> = FUNCTIONS.iter().filter(fits).collect();
         let function = functions[self.pick(functions.len())];
         let arguments = match function.name {
+            "absent" | "timestamp" => self.perhaps_selection(depth),
             "label_replace" => self.label_replace(depth),
             "label_join" => self.label_join(depth),
             "histogram_quantile" => {
@@ -251,6 +259,16 @@ impl Writer<'_> {
             }
         };
         format!("{}({arguments})", function.name)
+    }
+
+    /// For functions that ask whether their argument is a selector.
+    fn perhaps_selection(&mut self, depth: usize) -> String {
+        match self.pick(4) {
+            0 => self.selector(),
+            1 => format!("+{}", self.selector()),
+            2 => format!("(+({}))", self.selector()),
+            _ => self.vector(depth - 1),
+        }
     }
 
     fn argument(&mut self, function: &Function, at: usize, depth: usize) -> String {

@@ -193,7 +193,7 @@ fn drops_native(expr: &Expr) -> bool {
             drops_native(&aggregate.expr) && aggregate.param.as_ref().is_none_or(drops_native)
         }
         ExprKind::Binary(binary) => drops_native(&binary.lhs) && drops_native(&binary.rhs),
-        ExprKind::Negate(inner) | ExprKind::Paren(inner) => drops_native(inner),
+        ExprKind::Unary(_, inner) | ExprKind::Paren(inner) => drops_native(inner),
     }
 }
 
@@ -262,7 +262,7 @@ fn fix(expr: &mut Expr, at: Timestamp, safe: &mut bool) {
             fix(&mut binary.lhs, at, safe);
             fix(&mut binary.rhs, at, safe);
         }
-        ExprKind::Negate(inner) | ExprKind::Paren(inner) => fix(inner, at, safe),
+        ExprKind::Unary(_, inner) | ExprKind::Paren(inner) => fix(inner, at, safe),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::super::ast::{AtModifier, DurationExpr, Expr, ExprKind, Span};
+use super::super::ast::{AtModifier, DurationExpr, Expr, ExprKind, Sign, Span};
 use super::super::quoting::INVALID_TEXT;
 use super::super::{QueryTimes, resolve, resolve_positive};
 use super::annotations::Annotations;
@@ -126,7 +126,7 @@ impl<'a> Engine<'a> {
             ExprKind::Call(call) => self.call(call, expr.span, grid),
             ExprKind::Aggregate(aggregate) => Ok(Column::Vector(self.aggregate(aggregate, grid)?)),
             ExprKind::Binary(binary) => self.binary(binary, grid),
-            ExprKind::Negate(inner) => match self.eval(inner, grid)? {
+            ExprKind::Unary(Sign::Minus, inner) => match self.eval(inner, grid)? {
                 Column::Scalar(mut values) => {
                     values.iter_mut().for_each(|value| *value = -*value);
                     Ok(Column::Scalar(values))
@@ -137,7 +137,7 @@ impl<'a> Engine<'a> {
                 }
                 Column::Text(_) => Err(wrong_type(inner, "number")),
             },
-            ExprKind::Paren(inner) => self.eval(inner, grid),
+            ExprKind::Unary(Sign::Plus, inner) | ExprKind::Paren(inner) => self.eval(inner, grid),
         }
     }
 

@@ -6,7 +6,7 @@
 //! than [`MAX_DEPTH`] parts, which only chains of that many operators reach.
 
 use super::super::MAX_DEPTH;
-use super::super::ast::{Expr, ExprKind, Span};
+use super::super::ast::{Expr, ExprKind, Sign, Span};
 use super::{EvalError, EvalOptions, Value, instant};
 use crate::base::{Labels, Sample, Timestamp};
 use crate::window::Source;
@@ -75,7 +75,10 @@ fn collect<'e>(expr: &'e Expr, depth: usize, parts: &mut Vec<(&'e Expr, usize)>)
     match &expr.kind {
         _ if depth > MAX_DEPTH || parts.len() >= MAX_PARTS => return,
         ExprKind::Number(_) | ExprKind::String(_) | ExprKind::Bytes(_) => return,
-        ExprKind::Paren(inner) => return collect(inner, depth, parts),
+        // What has the value of its inside is no part of its own.
+        ExprKind::Paren(inner) | ExprKind::Unary(Sign::Plus, inner) => {
+            return collect(inner, depth, parts);
+        }
         _ => parts.push((expr, depth)),
     }
     let mut inside = |part: &'e Expr| collect(part, depth + 1, parts);
@@ -93,7 +96,7 @@ fn collect<'e>(expr: &'e Expr, depth: usize, parts: &mut Vec<(&'e Expr, usize)>)
             inside(&binary.lhs);
             inside(&binary.rhs);
         }
-        ExprKind::Negate(inner) => inside(inner),
+        ExprKind::Unary(_, inner) => inside(inner),
         _ => {}
     }
 }
@@ -137,9 +140,10 @@ mod tests {
 
     #[test]
     fn every_part_with_its_own_value() {
-        let cases: [(&str, &[&str]); 7] = [
+        let cases: [(&str, &[&str]); 8] = [
             ("1 + 2", &["0 1 + 2: 3"]),
             ("(m) > 5", &["0 (m) > 5: b=8", "1 m: a=3 b=8"]),
+            ("timestamp(+m)", &["0 timestamp(+m): a=1 b=1", "1 m: a=3 b=8"]),
             (
                 "sum(increase(m[2s])) / 2 > 100",
                 &[

@@ -100,6 +100,20 @@ fn expressions_print_in_canonical_form() {
     }
 }
 
+/// A sign before `^` stands for the power, so infinity is without one there.
+#[test]
+fn signs_print_where_they_were_read() {
+    let cases = [
+        ("+a", "+a"),
+        ("- + (+ a) ^ + 1", "-+(+a) ^ 1"),
+        ("+Inf ^ a ^ Inf ^ b", "+Inf ^ a ^ Inf ^ b"),
+        ("Inf ^ a * Inf", "Inf ^ a * +Inf"),
+    ];
+    for (text, want) in cases {
+        assert_eq!(printed(text), want, "{text}");
+    }
+}
+
 /// What the parser takes at its limit of levels it takes again as it is printed.
 #[test]
 fn signs_of_durations_print_without_levels_of_their_own() {
@@ -171,7 +185,7 @@ fn grouped(expr: &Expr) -> String {
         ExprKind::Binary(b) => {
             format!("({} {} {})", grouped(&b.lhs), b.op.symbol(), grouped(&b.rhs))
         }
-        ExprKind::Negate(inner) => format!("(-{})", grouped(inner)),
+        ExprKind::Unary(sign, inner) => format!("({}{})", sign.symbol(), grouped(inner)),
         _ => expr.to_string(),
     }
 }
@@ -183,6 +197,9 @@ fn operators_bind_as_in_the_table() {
         ("a ^ b ^ c", "(a ^ (b ^ c))"),
         ("-a ^ b", "(-(a ^ b))"),
         ("-a * b", "((-a) * b)"),
+        ("+a ^ b", "(+(a ^ b))"),
+        ("+a * -+b", "((+a) * (-(+b)))"),
+        ("+1 + b", "(1 + b)"),
         ("a ^ -b ^ c * d", "((a ^ (-(b ^ c))) * d)"),
         ("a + b * c ^ d", "(a + (b * (c ^ d)))"),
         ("a * b atan2 c % d", "(((a * b) atan2 c) % d)"),
@@ -381,6 +398,14 @@ const ERRORS: &[(&str, &str)] = &[
         "1:1: parse error: filling in missing series only allowed between instant vectors",
     ),
     (
+        "+\"str\"",
+        "1:1: parse error: unary expression only allowed on expressions of type scalar or instant vector, got \"string\"",
+    ),
+    (
+        "+x[5m]",
+        "1:1: parse error: unary expression only allowed on expressions of type scalar or instant vector, got \"range vector\"",
+    ),
+    (
         "-'a'",
         "1:1: parse error: unary expression only allowed on expressions of type scalar or instant vector, got \"string\"",
     ),
@@ -449,6 +474,7 @@ fn depth_is_bounded_and_fits_the_stack() {
         [
             format!("{}x{}", "(".repeat(n), ")".repeat(n)),
             format!("{}x", "-".repeat(n)),
+            format!("{}x", "+".repeat(n)),
             format!("x{}", " ^ x".repeat(n)),
             format!("{}x{}", "abs(".repeat(n), ")".repeat(n)),
             format!("{}x{}", "sum(".repeat(n), ")".repeat(n)),
@@ -463,7 +489,7 @@ fn depth_is_bounded_and_fits_the_stack() {
             Err(error) => assert!(error.message.starts_with("expected type"), "{error}"),
         }
     }
-    for text in nests(MAX_DEPTH).iter().take(5) {
+    for text in nests(MAX_DEPTH).iter().take(6) {
         assert!(parse(text, &ALL).is_err(), "one level too many: {text}");
     }
     for text in nests(100_000) {
