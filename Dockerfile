@@ -1,6 +1,6 @@
 # One static binary and the certificates it needs to trust a Control Plane; nothing else to patch. Build them first:
 #
-#   RUSTFLAGS='-C target-feature=+crt-static' cargo build --release --locked --target x86_64-unknown-linux-gnu
+#   RUSTFLAGS='-C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs' cargo build --release --locked --target x86_64-unknown-linux-gnu
 #   install -D -m 0644 /etc/ssl/certs/ca-certificates.crt target/image/ca-certificates.crt
 #   docker build -t plimsoll:local .
 FROM scratch
