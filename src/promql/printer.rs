@@ -290,3 +290,25 @@ fn write_modifiers(f: &mut Formatter<'_>, at: Option<AtModifier>, offset: &Offse
         None => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::promql::{ParseOptions, parse};
+
+    /// A sign before `^` stands for the power, so infinity is without one there.
+    #[test]
+    fn signs_print_where_they_were_read() {
+        let cases = [
+            ("+a", "+a"),
+            ("- + (+ a) ^ + 1", "-+(+a) ^ 1"),
+            ("+Inf ^ a ^ Inf ^ b", "+Inf ^ a ^ Inf ^ b"),
+            ("Inf ^ a * Inf", "Inf ^ a * +Inf"),
+        ];
+        for (text, want) in cases {
+            for text in [text, want] {
+                let expr = parse(text, &ParseOptions::default()).expect(text);
+                assert_eq!(expr.to_string(), want, "{text}");
+            }
+        }
+    }
+}

@@ -100,20 +100,6 @@ fn expressions_print_in_canonical_form() {
     }
 }
 
-/// A sign before `^` stands for the power, so infinity is without one there.
-#[test]
-fn signs_print_where_they_were_read() {
-    let cases = [
-        ("+a", "+a"),
-        ("- + (+ a) ^ + 1", "-+(+a) ^ 1"),
-        ("+Inf ^ a ^ Inf ^ b", "+Inf ^ a ^ Inf ^ b"),
-        ("Inf ^ a * Inf", "Inf ^ a * +Inf"),
-    ];
-    for (text, want) in cases {
-        assert_eq!(printed(text), want, "{text}");
-    }
-}
-
 /// What the parser takes at its limit of levels it takes again as it is printed.
 #[test]
 fn signs_of_durations_print_without_levels_of_their_own() {
