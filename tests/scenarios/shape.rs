@@ -79,7 +79,10 @@ impl Form {
 fn segment(text: &str) -> Result<(Form, Option<f64>), String> {
     let words: Vec<&str> = text.split_whitespace().collect();
     let number = |text: &str| text.parse::<f64>().map_err(|_| format!("`{text}` is no number"));
-    let seconds = |text: &str| parse_duration(text).map(|length| length.as_secs_f64());
+    let seconds = |text: &str| match parse_duration(text) {
+        Ok(length) => Ok(length.as_secs_f64()),
+        Err(error) => Err(error.to_string()),
+    };
     let two = |text: &str, by: &str| -> Result<(f64, f64), String> {
         let (a, b) = text.split_once(by).ok_or(format!("`{text}` is not `a{by}b`"))?;
         Ok((number(a)?, number(b)?))
