@@ -345,8 +345,17 @@ fn with_target(labels: &Labels, target: &Labels) -> Labels {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::super::sources::{CPU_USAGE, LIMIT, STAT};
     use super::*;
+
+    /// Over such a tree, with so many handles at most.
+    fn bounded(cgroup_root: &Path, kept_max: usize) -> Host {
+        let cgroup_root = cgroup_root.to_owned();
+        let config = CollectorConfig { cgroup_root, ..CollectorConfig::default() };
+        Host { reader: Reader::new(kept_max), ..Host::new(config, Labels::empty()) }
+    }
 
     #[test]
     fn labels_are_cadvisors_and_colliding_keys_do_not_flap() {
@@ -389,12 +398,7 @@ mod tests {
             }
         }
         for (kept_max, want) in [(5, 5), (10, 10), (15, 15), (25, 20), (40, 30)] {
-            let config = CollectorConfig {
-                cgroup_root: dir.path().to_owned(),
-                ..CollectorConfig::default()
-            };
-            let mut host = Host::new(config, Labels::empty());
-            host.reader = Reader::new(kept_max);
+            let mut host = bounded(dir.path(), kept_max);
             for round in 0..15 {
                 let mut limits = 0;
                 host.each(Timestamp(round * 5000), USAGE | STAT | LIMIT, &mut |_, seen, _| {
@@ -426,12 +430,7 @@ mod tests {
             }
         }
         for (kept_max, want) in [(15, 15), (20, 20), (30, 29), (80, 40)] {
-            let config = CollectorConfig {
-                cgroup_root: dir.path().to_owned(),
-                ..CollectorConfig::default()
-            };
-            let mut host = Host::new(config, Labels::empty());
-            host.reader = Reader::new(kept_max);
+            let mut host = bounded(dir.path(), kept_max);
             for round in 0..15 {
                 let parts = USAGE | CPU_USAGE | STAT | LIMIT;
                 host.each(Timestamp(round * 5000), parts, &mut |_, _, _| {}).expect("reads");

@@ -10,8 +10,9 @@
 //! What changes from outside is bounded. After-effects (a quota's last period, a stall that goes on)
 //! are waited for: a container is at rest only when a second reading of everything has found what the
 //! first found. Reclaim that moves pages between lists without freeing any, pages written back and
-//! limits set by hand show when everything is read again, not all containers in the same collection. While the host is short of memory reclaim moves pages
-//! all the time, so everything is read each time; near its limit, too (`tracked`).
+//! limits set by hand show when everything is read again, not all containers in the same collection.
+//! While the host is short of memory reclaim moves pages all the time, so everything is read each
+//! time; near its limit, too (`tracked`).
 
 use super::figures::{Figures, Pulse};
 use super::sources::{CFS, CPU_USAGE, LIMITS, Parts, QUOTA, USAGE};
