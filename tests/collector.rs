@@ -10,7 +10,7 @@ use std::time::Duration;
 use cgroups::{Cgroups, Layout, Load, id};
 use plimsoll::base::{Labels, LabelsBuilder, Timestamp};
 use plimsoll::collector::{CollectError, Collector, CollectorConfig, Settings};
-use plimsoll::containers::{Container, ContainerId, Inventory};
+use plimsoll::containers::{Container, ContainerId, Health, Inventory};
 use plimsoll::exposition::{Batch, Format, Limits, Scan, Selection, SeriesCache};
 
 const START: Timestamp = Timestamp(1_795_312_441_000);
@@ -300,21 +300,48 @@ fn names_come_from_docker_late_and_once() {
     };
     let mut known = Known::default();
     assert_eq!(shown(&mut collector, &mut known), ["000000000000"], "nobody tells");
-    let inventory = |name: &str| {
-        let mut inventory = Inventory::new();
-        let id = ContainerId::new(&id(1)).expect("an id");
+    let mut inventory = Inventory::new();
+    let mut told = |number, name: &str| {
+        let id = ContainerId::new(&id(number)).expect("an id");
         inventory.put(Container::new(id, name, START));
-        Arc::new(inventory)
+        Arc::new(inventory.clone())
     };
-    collector.know(inventory("acme-api"));
+    collector.know(told(1, "acme-api"));
     assert_eq!(shown(&mut collector, &mut known), ["acme-api"]);
-    collector.know(inventory("renamed"));
+    collector.know(told(1, "renamed"));
     assert_eq!(shown(&mut collector, &mut known), ["acme-api"], "a rename ends nothing");
+    cgroups.remove(&id(1));
+    assert_eq!(shown(&mut collector, &mut known), [""; 0]);
+    cgroups.put(&id(1), Load::default());
+    assert_eq!(shown(&mut collector, &mut known), ["acme-api"], "nor does a start after it");
+    collector.know(told(3, "acme-api"));
+    assert_eq!(shown(&mut collector, &mut known), ["renamed"], "until another has the name");
     cgroups.put(&id(2), Load::default());
-    assert_eq!(shown(&mut collector, &mut known), ["acme-api"], "the new one waits for its name");
+    assert_eq!(shown(&mut collector, &mut known), ["renamed"], "the new one waits for its name");
     assert_eq!(shown(&mut collector, &mut known).len(), 1);
     assert_eq!(shown(&mut collector, &mut known).len(), 1);
-    assert_eq!(shown(&mut collector, &mut known), ["acme-api", "000000000000"], "but not for ever");
+    assert_eq!(shown(&mut collector, &mut known), ["renamed", "000000000000"], "but not for ever");
+}
+
+#[test]
+fn what_docker_said_last_is_a_name_and_no_health() {
+    let dir = folder();
+    let cgroups = Cgroups::new(dir.path(), Layout::V1Cgroupfs);
+    cgroups.put(&id(1), Load::default());
+    let mut collector = collector(&cgroups, Selection::all());
+    let mut container = Container::new(ContainerId::new(&id(1)).expect("an id"), "web", START);
+    container.health = Health::Healthy;
+    let mut inventory = Inventory::new();
+    inventory.put(container);
+    let mut known = Known::default();
+    for (second, is_heard, want) in [(0, false, None), (5, true, Some(1.0)), (10, false, None)] {
+        inventory.set_heard(is_heard);
+        collector.know(Arc::new(inventory.clone()));
+        known.take(&collector.collect(START + Duration::from_secs(second)).expect("collects"));
+        assert_eq!(known.value("container_health_state"), want, "at {second}");
+        let shown = known.labels.values().filter_map(|labels| labels.get("name"));
+        assert!(shown.into_iter().all(|name| name == "web"));
+    }
 }
 
 #[test]

@@ -173,6 +173,7 @@ fn setup(groups: Vec<rules::Group>) -> Setup {
         outbox: None,
         mail: None,
         host: "bench".to_owned(),
+        asks_docker: false,
         identity: None,
         policy: PolicyConfig::default(),
         constants: Vec::new(),

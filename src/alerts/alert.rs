@@ -53,6 +53,13 @@ pub enum Doubt {
     },
     /// The rule's ranges reach back to before the window's first sample of what it reads.
     RangeNotCovered,
+    /// Docker, which alone knows what the rule reads, does not answer.
+    DockerSilent,
+    /// The container has ended a moment ago, and another may take its place.
+    ContainerEnded {
+        /// What it was known as.
+        container: String,
+    },
 }
 
 impl Doubt {
@@ -63,8 +70,13 @@ impl Doubt {
             | Doubt::TargetLate { target }
             | Doubt::NotAnsweredYet { target }
             | Doubt::SamplesOld { target } => Some(target),
-            Doubt::RangeNotCovered => None,
+            Doubt::RangeNotCovered | Doubt::DockerSilent | Doubt::ContainerEnded { .. } => None,
         }
+    }
+
+    /// Whether it passes by itself in a moment, so that nobody need hear of it.
+    pub fn passes(&self) -> bool {
+        matches!(self, Doubt::ContainerEnded { .. })
     }
 }
 
@@ -83,6 +95,10 @@ impl fmt::Display for Doubt {
             }
             Doubt::RangeNotCovered => {
                 f.write_str("the rule looks back to before the start or a reload")
+            }
+            Doubt::DockerSilent => f.write_str("Docker does not answer"),
+            Doubt::ContainerEnded { container } => {
+                write!(f, "container {container} has just ended, and another may take its place")
             }
         }
     }

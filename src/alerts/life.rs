@@ -193,6 +193,7 @@ fn doubted(alert: &mut Alert, doubt: Doubt, round: &Round<'_>) -> Option<Change>
         None => round.slot,
     };
     let first = alert.unknown.is_none();
+    let passes = doubt.passes();
     alert.unknown = Some((since, doubt));
     // `for` and `keep_firing_for` pause: a time nobody watched counts for neither side.
     if alert.state == AlertState::Pending {
@@ -207,7 +208,7 @@ fn doubted(alert: &mut Alert, doubt: Doubt, round: &Round<'_>) -> Option<Change>
         });
     }
     let due = unknown_for >= round.interval * UNKNOWN_TOLD_AFTER_INTERVALS;
-    if due && !alert.unknown_told && alert.state == AlertState::Firing {
+    if due && !passes && !alert.unknown_told && alert.state == AlertState::Firing {
         alert.unknown_told = true;
         return Some(Change::Unknown);
     }

@@ -1,7 +1,6 @@
 //! A running plimsoll, from its parts to its end: wired once, for `run` and for `demo` alike.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use anyhow::Context;
 use tokio::sync::{mpsc, watch};
@@ -78,11 +77,11 @@ pub fn wire(start: Start) -> anyhow::Result<(Crank, Handles)> {
     let audit = audit.map(|config| open_audit(config, now.wall, inbox.clone())).transpose()?;
     let scraper = scraper(settings, files);
     let eyes = collector::Handle::start(collector.clone())?;
-    if docker.is_some() {
-        // Nobody yet, but they are asked for: containers are not to appear under their ids first.
-        eyes.know(Arc::default());
-    }
     let mut engine = Engine::new(setup, &rows, now, Box::new(move || clock.monotonic()));
+    if docker.is_some() {
+        // Whoever they were before, or nobody yet: containers are not to appear under their ids first.
+        eyes.know(engine.inventory());
+    }
     restore(&mut engine, checkpoint.as_deref(), now);
     let checkpoint =
         checkpoint.map(|path| CheckpointWriter::start(path, clock.monotonic())).transpose()?;

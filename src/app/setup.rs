@@ -74,6 +74,7 @@ pub fn engine_setup(config: &Config, host: &str) -> Setup {
             ..OutboxConfig::default()
         }),
         host: host.to_owned(),
+        asks_docker: false,
         identity: config.identity(host),
         policy: config.policy.policy.clone(),
         constants: constants(if config.identity(host).is_some() { host } else { "" }),
@@ -124,7 +125,8 @@ pub struct Parts {
 /// file hangs, and nothing later does. Must run inside the runtime, because target files are watched
 /// from here on.
 pub fn build(config: &Config, host: &str) -> anyhow::Result<Parts> {
-    let setup = engine_setup(config, host);
+    let asks_docker = config.docker.is_some();
+    let setup = Setup { asks_docker, ..engine_setup(config, host) };
     let settings = scrape_settings(config, &setup);
     let collector = collector_settings(config, &settings, host);
     let mut watcher = Discovery::new(&settings.jobs);

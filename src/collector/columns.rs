@@ -11,7 +11,7 @@ use super::sources::{
     SOFT_LIMIT, STAT, SWAP, SWAP_LIMIT, USAGE,
 };
 use crate::base::Timestamp;
-use crate::containers::{Container, Limits};
+use crate::containers::{Container, Health, Limits};
 use crate::telemetry::Kind;
 
 /// A container at one moment.
@@ -19,6 +19,8 @@ pub(super) struct Seen<'a> {
     pub figures: &'a Figures,
     /// What Docker says of it, if it says anything.
     pub container: Option<&'a Container>,
+    /// What its health check says, as long as Docker is heard.
+    pub health: Option<Health>,
     /// When.
     pub at: Timestamp,
     /// The most memory it used since the last collection, bytes.
@@ -128,7 +130,7 @@ pub(super) static COLUMNS: &[Column] = columns! {
         [] (BLOCK_COUNTS) PerDisk(|d| d.writes);
     }
     gauge container_health_state "The result of the container's health check" {
-        [] (0) One(|s| s.container.map(|c| c.health.state()));
+        [] (0) One(|s| s.health.map(Health::state));
     }
     gauge container_last_seen "Last time a container was seen by the exporter" {
         [] (0) One(|s| Some((s.at.0 / 1000) as f64));

@@ -198,11 +198,11 @@ mod tests {
             asked += 1;
             assert!(asked <= WAITING, "what waits is bounded");
         }
-        let mut inventory = Inventory::new();
         for n in 0..20 {
             let id = ContainerId::new(&"a".repeat(64)).expect("an id");
+            let mut inventory = Inventory::new();
             inventory.put(Container::new(id, &format!("name-{n}"), at));
-            handle.know(Arc::new(inventory.clone()));
+            handle.know(Arc::new(inventory));
         }
         std::fs::rename(&file, folder.join("pipe")).expect("moved");
         std::fs::write(&file, "4096\n").expect("written");

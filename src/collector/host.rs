@@ -24,6 +24,8 @@ const WALK_EVERY: Duration = Duration::from_secs(60);
 /// A container that Docker has not told of is held back this long, so that it does not appear under
 /// its id and then, a moment later, under its name.
 const NAME_GRACE: Duration = Duration::from_secs(5);
+/// `/proc` and Docker tell one start up to this far apart.
+const START_SKEW_S: f64 = 3.0;
 /// One in so many of the handles that may be kept is left for containers that start next.
 const NEWCOMERS_SHARE: usize = 16;
 /// OOM counts of containers that are gone are remembered for this many, in case they come back.
@@ -124,7 +126,13 @@ impl Host {
         self.machine = Machine::look(&mut self.reader, &self.config.proc_root);
     }
 
+    /// Takes Docker's word for who the containers are. One that is known as another by now is named anew.
     pub fn know(&mut self, inventory: Arc<Inventory>) {
+        for tracked in self.tracked.values_mut().filter(|tracked| tracked.named) {
+            let named = tracked.labels.as_ref().and_then(|labels| labels.get("name"));
+            let known_as = inventory.known_as(&tracked.id);
+            tracked.named = known_as.is_none() || known_as == named;
+        }
         self.inventory = Some(inventory);
     }
 
@@ -169,12 +177,18 @@ impl Host {
                 gone.push(path.clone());
                 continue;
             }
+            // What Docker said last may be of a run that is over, while it is not heard.
+            let heard = container.filter(|_| inventory.as_ref().is_some_and(|i| i.is_heard()));
             if parts & NETWORK != 0 {
-                let pid = container.and_then(|container| container.pid);
+                let pid = heard.and_then(|container| container.pid);
                 tracked.read_network(&mut eyes, (path, pid), &mut figures);
             }
+            let health = heard.map(|container| container.health);
             let started = container.and_then(|c| c.started_at).map(|at| at.0 as f64 / 1000.0);
-            let started_at = started.or_else(|| tracked.find_start(&mut eyes, path));
+            let seen_start =
+                if heard.is_some() { None } else { tracked.find_start(&mut eyes, path) };
+            let is_over = |said: &f64| seen_start.is_some_and(|seen| seen > said + START_SKEW_S);
+            let started_at = started.filter(|said| !is_over(said)).or(seen_start);
             let peak = tracked.peak(&figures);
             let oom_kills = (parts & EVENTS != 0)
                 .then(|| figures.oom_kills.map(|now| count(kills, &tracked.id, now)))
@@ -185,8 +199,16 @@ impl Host {
             }
             let failed = tracked.failure.is_some();
             is_blind &= failed && figures.usage.is_none();
-            let seen =
-                Seen { figures: &figures, container, at, peak, oom_kills, started_at, failed };
+            let seen = Seen {
+                figures: &figures,
+                container,
+                health,
+                at,
+                peak,
+                oom_kills,
+                started_at,
+                failed,
+            };
             visit(tracked, &seen, eyes.machine);
         }
         gone.iter().for_each(|path| self.let_go(path));
@@ -280,9 +302,8 @@ impl Host {
         }
     }
 
-    /// Gives labels to containers that have none yet, and Docker's name to those that went without.
-    /// A name that was given stays for the life of the cgroup, as in cAdvisor: a rename must not
-    /// end an alert.
+    /// Gives labels to containers that have none yet, and the name they are known as to those that went
+    /// without. A rename changes nothing about it: it must not end an alert.
     fn name_containers(&mut self, at: Timestamp) {
         for (path, tracked) in self.tracked.iter_mut().filter(|(_, tracked)| !tracked.named) {
             // After a step back of the clock the wait begins anew, and is no longer.
@@ -295,7 +316,8 @@ impl Host {
             }
             tracked.named = container.is_some();
             self.ended.push(std::mem::take(&mut tracked.slots));
-            let labels = labels(path, &tracked.id, container, &self.config.labels);
+            let name = known.and_then(|known| known.known_as(&tracked.id));
+            let labels = labels((path, &tracked.id), name.zip(container), &self.config.labels);
             tracked.labels = Some(with_target(&labels, &self.target));
         }
     }
@@ -313,13 +335,17 @@ fn count(kills: &mut HashMap<ContainerId, Kills>, id: &ContainerId, now: f64) ->
 
 /// The labels of a container's series, as cAdvisor writes them with `store_container_labels=false`
 /// and a whitelist. Without Docker the name is the id's first twelve digits.
-fn labels(path: &str, id: &ContainerId, container: Option<&Container>, keys: &[String]) -> Labels {
+fn labels(
+    (path, id): (&str, &ContainerId),
+    known: Option<(&str, &Container)>,
+    keys: &[String],
+) -> Labels {
     let mut labels = LabelsBuilder::from(&Labels::empty());
     labels.set("id", path);
-    let Some(container) = container else {
+    let Some((name, container)) = known else {
         return labels.set("name", id.short()).build();
     };
-    labels.set("name", &container.name).set("image", &container.image);
+    labels.set("name", name).set("image", &container.image);
     // Of keys that become one label name the first that is configured wins, in every collection.
     for key in keys.iter().rev() {
         if let Some(value) = container.labels.get(key) {
@@ -362,9 +388,9 @@ mod tests {
         let id = ContainerId::new(&"ab".repeat(32)).expect("an id");
         let keys = ["prego.plan", "prego-plan", "team"].map(str::to_owned);
         let path = format!("/docker/{id}");
-        let shown = |container| format!("{:?}", labels(&path, &id, container, &keys));
+        let shown = |known| format!("{:?}", labels((&path, &id), known, &keys));
         assert_eq!(shown(None), format!("{{id=\"{path}\", name=\"abababababab\"}}"));
-        let mut container = Container::new(id.clone(), "acme-api", Timestamp(0));
+        let mut container = Container::new(id.clone(), "acme-api-2", Timestamp(0));
         container.image = "prego/load:1.0".to_owned();
         for (key, value) in [("prego-plan", "forged"), ("prego.plan", "free"), ("other", "x")] {
             container.labels.insert(key.to_owned(), value.to_owned());
@@ -372,7 +398,7 @@ mod tests {
         let want = format!(
             "{{container_label_prego_plan=\"free\", id=\"{path}\", image=\"prego/load:1.0\", name=\"acme-api\"}}"
         );
-        assert_eq!(shown(Some(&container)), want);
+        assert_eq!(shown(Some(("acme-api", &container))), want);
     }
 
     #[test]

@@ -4,13 +4,19 @@
 //! the kernel's OOM killer alike. What was asked for before tells the first two, what the kernel
 //! said the third. A container that is started again after ends nobody asked for, three times
 //! within ten minutes, is in a crash loop; cAdvisor never shows one (measured with v0.60.5).
+//!
+//! Fates live in the journal, so that neither a loop nor a count ends with a restart of ours. While
+//! nobody hears Docker no loop ends: that nothing was heard says nothing.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::container::{ContainerId, Status};
 use super::happening::What;
-use crate::base::Timestamp;
+use super::rows::Rows;
+use crate::base::{Change, Timestamp};
 
 /// The kernel's kill and the end of the process are at most this far apart.
 const OOM_BEFORE_END: Duration = Duration::from_secs(10);
@@ -24,6 +30,9 @@ pub const LOOP_SPAN: Duration = Duration::from_secs(600);
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
 /// How long the fate of a removed container is told.
 const TOLD_AFTER_REMOVAL: Duration = Duration::from_secs(3600);
+/// After a restart of ours Docker tells its last events again, from this long before the newest.
+const TOLD_AGAIN: Duration = Duration::from_secs(10);
+const PREFIX: &str = "fate:";
 /// Names remembered at most; those of which nothing was heard for the longest go first.
 const MOST_NAMES: usize = 10_000;
 const SIGKILL: u8 = 9;
@@ -38,7 +47,8 @@ const DRAINS: Duration = Duration::from_secs(600);
 const ENDING: [u8; 4] = [2, 3, SIGKILL, 15];
 
 /// Why a container's first process ended.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum End {
     /// The kernel killed it for lack of memory.
     Oom,
@@ -78,7 +88,7 @@ impl End {
 }
 
 /// One end of a first process.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Death {
     /// When.
     pub at: Timestamp,
@@ -89,7 +99,7 @@ pub struct Death {
 }
 
 /// What has become of the containers of one name.
-#[derive(Clone, PartialEq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct Fate {
     /// The last end.
     pub last: Option<Death>,
@@ -105,10 +115,13 @@ pub struct Fate {
     oom_at: Option<Timestamp>,
     heard_at: Timestamp,
     removed_at: Option<Timestamp>,
+    /// Until when all of it was told before our restart.
+    #[serde(skip)]
+    known_until: Option<Timestamp>,
 }
 
 /// Somebody asked an incarnation to end.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 struct Asked {
     id: ContainerId,
     /// The first signal.
@@ -159,16 +172,48 @@ impl Fate {
 }
 
 /// The fates of a host's containers, by name.
-#[derive(Clone, PartialEq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct Fates {
     names: BTreeMap<String, Fate>,
     /// Names that something happened to since they were settled.
     open: BTreeSet<String>,
     /// When all of them were looked at last.
     swept_at: Option<Timestamp>,
+    rows: Rows<String>,
+}
+
+impl Default for Fates {
+    fn default() -> Fates {
+        let (names, open) = (BTreeMap::new(), BTreeSet::new());
+        Fates { names, open, swept_at: None, rows: Rows::new(PREFIX) }
+    }
 }
 
 impl Fates {
+    /// The fates as their rows tell them, and which could not be read; other rows are skipped.
+    pub fn recover<'a>(rows: impl IntoIterator<Item = &'a Change>) -> (Fates, Vec<String>) {
+        let (mut fates, mut problems) = (Fates::default(), Vec::new());
+        for row in rows {
+            let (Some(name), Some(value)) = (fates.rows.key(row), &row.value) else { continue };
+            match serde_json::from_slice::<Fate>(value) {
+                Ok(fate) => {
+                    let fate = Fate { known_until: Some(fate.heard_at), ..fate };
+                    fates.rows.found(name.to_owned());
+                    fates.names.insert(name.to_owned(), fate);
+                }
+                Err(error) => problems.push(format!("row {} of table guards: {error}", row.key)),
+            }
+        }
+        (fates, problems)
+    }
+
+    /// The rows that have changed. Of what was removed none is kept: it is told of for an hour, or
+    /// until a restart of ours.
+    pub fn take_rows(&mut self) -> Vec<Change> {
+        let lasting = |name: &String| self.names.get(name).filter(|fate| fate.removed_at.is_none());
+        self.rows.take(lasting)
+    }
+
     /// Something happened to a container that is known by `name`. `is_flagged`: Docker says
     /// `OOMKilled` of the run that ends. Returns the end, if it is one.
     pub fn take(
@@ -178,8 +223,12 @@ impl Fates {
         what: &What,
         is_flagged: bool,
     ) -> Option<Death> {
-        self.open.insert(name.to_owned());
         let fate = self.names.entry(name.to_owned()).or_default();
+        if fate.knows(at) {
+            return None;
+        }
+        self.open.insert(name.to_owned());
+        self.rows.touch(&name.to_owned());
         fate.heard_at = fate.heard_at.max(at);
         match what {
             What::Start => {
@@ -224,32 +273,39 @@ impl Fates {
     /// A container that was alive is not there any more, and nobody saw it end.
     pub fn vanished(&mut self, name: &str, at: Timestamp) -> Death {
         let fate = self.names.entry(name.to_owned()).or_default();
+        self.rows.touch(&name.to_owned());
         fate.removed_at = Some(at);
+        fate.restarts.clear();
         fate.heard_at = fate.heard_at.max(at);
         fate.note(Death { at, end: End::Vanished, exit_code: 0 })
     }
 
     /// Finds the loops that began or ended by now, with the name of each, and forgets what is over.
-    pub fn settle(&mut self, now: Timestamp) -> Vec<(String, bool)> {
+    /// None ends unless `is_heard`: whatever was to be told of until now has been told.
+    pub fn settle(&mut self, now: Timestamp, is_heard: bool) -> Vec<(String, bool)> {
         let mut changed = Vec::new();
         let open = std::mem::take(&mut self.open);
         // After a step back of the clock the next sweep is not put off.
         let is_fresh = |at: Timestamp| at <= now && now.since(at) < SWEEP_EVERY;
         if self.swept_at.is_some_and(is_fresh) {
             for name in open {
-                if let Some(is_looping) = self.names.get_mut(&name).and_then(|f| f.settle(now)) {
+                let fate = self.names.get_mut(&name);
+                if let Some(is_looping) = fate.and_then(|fate| fate.settle(now, is_heard)) {
                     changed.push((name, is_looping));
                 }
             }
-            return changed;
+        } else {
+            self.swept_at = Some(now);
+            for (name, fate) in &mut self.names {
+                let is_looping = fate.settle(now, is_heard);
+                changed.extend(is_looping.map(|is_looping| (name.clone(), is_looping)));
+            }
+            self.names.retain(|_, fate| {
+                fate.removed_at.is_none_or(|at| now.since(at) <= TOLD_AFTER_REMOVAL)
+            });
+            self.forget_most();
         }
-        self.swept_at = Some(now);
-        for (name, fate) in &mut self.names {
-            changed.extend(fate.settle(now).map(|is_looping| (name.clone(), is_looping)));
-        }
-        self.names
-            .retain(|_, fate| fate.removed_at.is_none_or(|at| now.since(at) <= TOLD_AFTER_REMOVAL));
-        self.forget_most();
+        changed.iter().for_each(|(name, _)| self.rows.touch(name));
         changed
     }
 
@@ -263,10 +319,15 @@ impl Fates {
         heard.sort();
         let newest = heard[excess - 1];
         let mut equals = excess - heard.partition_point(|at| *at < newest);
-        self.names.retain(|_, fate| {
+        let rows = &mut self.rows;
+        self.names.retain(|name, fate| {
             let is_equal = fate.heard_at == newest && equals > 0;
             equals -= usize::from(is_equal);
-            fate.heard_at >= newest && !is_equal
+            let stays = fate.heard_at >= newest && !is_equal;
+            if !stays {
+                rows.touch(name);
+            }
+            stays
         });
     }
 
@@ -289,13 +350,28 @@ impl Fates {
             fate.oom_at.iter_mut().chain(fate.removed_at.iter_mut()).for_each(shift);
             fate.asked.iter_mut().for_each(|asked| shift(&mut asked.at));
             shift(&mut fate.heard_at);
+            fate.known_until.iter_mut().for_each(shift);
         }
     }
 }
 
 impl Fate {
+    /// Whether an event was taken before our restart, and is told again now. What is far older than the
+    /// newest was stamped by a clock that was set back since.
+    fn knows(&mut self, at: Timestamp) -> bool {
+        let is_old = |until: Timestamp| at <= until && until.since(at) <= TOLD_AGAIN;
+        let is_known = self.known_until.is_some_and(is_old);
+        if !is_known {
+            self.known_until = None;
+        }
+        is_known
+    }
+
     /// Whether a loop began or ended by now.
-    fn settle(&mut self, now: Timestamp) -> Option<bool> {
+    fn settle(&mut self, now: Timestamp, is_heard: bool) -> Option<bool> {
+        if self.is_looping && !is_heard {
+            return None;
+        }
         while self.restarts.front().is_some_and(|at| now.since(*at) > LOOP_SPAN) {
             self.restarts.pop_front();
         }
@@ -339,7 +415,7 @@ mod tests {
         for (second, what) in story {
             alive = matches!(what, What::Start) || (alive && !matches!(what, What::Die { .. }));
             ends.extend(fates.take((&id(), "web"), at(*second), what, is_flagged));
-            fates.settle(at(*second));
+            fates.settle(at(*second), true);
         }
         let got: Vec<End> = ends.iter().map(|death| death.end).collect();
         assert_eq!(got, want, "{story:?}");
@@ -395,7 +471,7 @@ mod tests {
         let mut told = Vec::new();
         let mut happen = |fates: &mut Fates, second: i64, what: What| {
             fates.take((&id(), "web"), at(second), &what, false);
-            told.extend(fates.settle(at(second)).into_iter().map(|(_, on)| (second, on)));
+            told.extend(fates.settle(at(second), true).into_iter().map(|(_, on)| (second, on)));
         };
         for second in [0, 10, 20, 40] {
             happen(&mut fates, second, What::Start);
@@ -413,14 +489,55 @@ mod tests {
         assert_eq!(told, [(40, true), (700, false), (703, true), (710, false)]);
     }
 
+    /// What is left after a restart of ours.
+    fn again(fates: &mut Fates, rows: &mut BTreeMap<String, Change>) -> Fates {
+        rows.extend(fates.take_rows().into_iter().map(|row| (row.key.clone(), row)));
+        rows.retain(|_, row| row.value.is_some());
+        let (recovered, problems) = Fates::recover(rows.values());
+        assert_eq!(problems, Vec::<String>::new());
+        recovered
+    }
+
+    #[test]
+    fn a_loop_and_its_ends_go_on_through_a_restart_of_ours_and_nothing_counts_twice() {
+        let (mut fates, mut rows) = (Fates::default(), BTreeMap::new());
+        let die = What::Die { exit_code: 1 };
+        for second in [0, 10, 20, 30] {
+            fates.take((&id(), "web"), at(second), &What::Start, false);
+            fates.take((&id(), "web"), at(second + 5), &die, false);
+        }
+        assert_eq!(fates.settle(at(36), true), [("web".to_owned(), true)]);
+        let mut fates = again(&mut fates, &mut rows);
+        // Docker does not answer yet: for hours, if need be.
+        assert_eq!(fates.settle(at(9000), false), []);
+        // Then it tells the last events again, and what was missed.
+        assert_eq!(fates.take((&id(), "web"), at(30), &What::Start, false), None);
+        assert_eq!(fates.take((&id(), "web"), at(35), &die, false), None);
+        fates.take((&id(), "web"), at(8990), &What::Start, false);
+        assert!(fates.take((&id(), "web"), at(8995), &die, false).is_some());
+        assert_eq!(fates.settle(at(9001), true), []);
+        let fate = fates.get("web").expect("known");
+        assert_eq!((fate.is_looping, fate.ends[End::Crash as usize]), (true, 5));
+        assert_eq!(fates.settle(at(9600), true), [("web".to_owned(), false)]);
+        // A clock that was set back while we were away tells nothing again.
+        let mut fates = again(&mut fates, &mut rows);
+        assert!(fates.take((&id(), "web"), at(5000), &die, false).is_some());
+        fates.take((&id(), "web"), at(5001), &What::Destroy, false);
+        assert_eq!(again(&mut fates, &mut rows).get("web"), None);
+        assert!(rows.is_empty(), "of what is gone no row stays");
+        let bad = Change { table: crate::base::Table::Guards, key: "fate:x".into(), value: None };
+        let bad = Change { value: Some(b"{".to_vec()), ..bad };
+        assert_eq!(Fates::recover([&bad]).1.len(), 1);
+    }
+
     #[test]
     fn what_vanished_or_was_removed_is_told_for_an_hour() {
         let mut fates = Fates::default();
         assert_eq!(fates.vanished("web", at(10)).end, End::Vanished);
         assert_eq!(fates.get("web").map(|f| f.word(None)), Some("vanished"));
-        fates.settle(at(3000));
+        fates.settle(at(3000), true);
         assert!(fates.get("web").is_some());
-        fates.settle(at(4000));
+        fates.settle(at(4000), true);
         assert!(fates.get("web").is_none());
     }
 
@@ -428,7 +545,7 @@ mod tests {
     fn every_name_is_looked_at_every_five_seconds_and_after_a_step_back_of_the_clock() {
         let mut fates = Fates::default();
         let mut is_told = |second: i64| {
-            fates.settle(at(second));
+            fates.settle(at(second), true);
             let told = fates.get("web").is_some();
             fates.vanished("web", at(0));
             told
@@ -455,7 +572,7 @@ mod tests {
         for n in 0..MOST_NAMES as i64 + 5 {
             fates.take((&id(), &format!("n{n}")), at(n), &What::Create, false);
         }
-        fates.settle(at(0));
+        fates.settle(at(0), true);
         assert_eq!((fates.iter().count(), fates.get("n4")), (MOST_NAMES, None));
     }
 }

@@ -4,37 +4,33 @@
 //! gaps: for a moment two may bear one name (swapped names, a recreation whose removal was missed).
 //! The bearer is then chosen by a fixed rule, so that the order of reports never shows: alive before
 //! dead, then the younger, then the greater id.
+//!
+//! Here alone stands what a container is *known as*: the name it was first known by. A rename changes
+//! nothing, because series, alerts and counts hang on the name, and cAdvisor never notices one either.
+//! Only when a new container comes under that name does the old one go by the name it bears by then:
+//! two containers are never known as one, unless Docker itself says so for a moment.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::container::{Container, ContainerId, Status};
 use crate::base::Timestamp;
 
-/// What a report changed.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Novelty {
-    /// Nothing.
-    Nothing,
-    /// A container not known before.
-    Appeared {
-        /// Which container bore its name before: it is a recreation.
-        instead_of: Option<ContainerId>,
-    },
-    /// It has another name now.
-    Renamed {
-        /// The name it had.
-        from: String,
-    },
-    /// Something else about it.
-    Changed,
-}
-
 /// The containers of one host.
 #[derive(Clone, Debug, Default)]
 pub struct Inventory {
-    by_id: BTreeMap<ContainerId, Container>,
+    by_id: BTreeMap<ContainerId, Known>,
     /// Everyone who says to bear a name, the chosen one computed on demand.
     by_name: BTreeMap<String, BTreeSet<ContainerId>>,
+    /// Everyone who is known as a name.
+    by_known: BTreeMap<String, BTreeSet<ContainerId>>,
+    is_heard: bool,
+}
+
+/// A container, and what it is known as.
+#[derive(Clone, Debug)]
+struct Known {
+    container: Container,
+    known_as: String,
 }
 
 impl Inventory {
@@ -43,78 +39,96 @@ impl Inventory {
         Inventory::default()
     }
 
-    /// Takes a container as it was inspected or listed.
-    pub fn put(&mut self, container: Container) -> Novelty {
-        let id = container.id.clone();
-        let novelty = match self.by_id.get(&id) {
-            Some(known) if *known == container => return Novelty::Nothing,
-            Some(known) if known.name != container.name => {
-                Novelty::Renamed { from: known.name.clone() }
+    /// Takes a container as it was inspected or listed. Returns those that are known by another name
+    /// since, for its sake.
+    pub fn put(&mut self, container: Container) -> Vec<ContainerId> {
+        let mut moved = Vec::new();
+        let known_as = match self.by_id.get(&container.id) {
+            Some(known) => known.known_as.clone(),
+            None => {
+                self.make_way(&container.name, &mut moved);
+                container.name.clone()
             }
-            Some(_) => Novelty::Changed,
-            None => Novelty::Appeared {
-                instead_of: self.by_name(&container.name).map(|bearer| bearer.id.clone()),
-            },
         };
-        self.take_name(&id);
+        self.restore(container, known_as);
+        moved
+    }
+
+    /// Takes a container under the name it was known as before our restart.
+    pub fn restore(&mut self, container: Container, known_as: String) {
+        let id = container.id.clone();
+        self.remove(&id);
         self.by_name.entry(container.name.clone()).or_default().insert(id.clone());
-        self.by_id.insert(id, container);
-        novelty
+        self.by_known.entry(known_as.clone()).or_default().insert(id.clone());
+        self.by_id.insert(id, Known { container, known_as });
     }
 
-    /// Takes a whole list: what is not on it is gone, and returned.
-    pub fn replace(&mut self, containers: Vec<Container>) -> Vec<Container> {
-        let listed: BTreeSet<ContainerId> = containers.iter().map(|c| c.id.clone()).collect();
-        let gone: Vec<ContainerId> =
-            self.by_id.keys().filter(|id| !listed.contains(id)).cloned().collect();
-        let gone = gone.iter().filter_map(|id| self.remove(id)).collect();
-        for container in containers {
-            self.put(container);
+    /// Whoever is known by this name, and has another one by now, goes by that from now on.
+    fn make_way(&mut self, name: &str, moved: &mut Vec<ContainerId>) {
+        let renamed = |known: &&Known| known.container.name != name;
+        let known = self.by_known.get(name).into_iter().flatten();
+        let known = known.filter_map(|id| self.by_id.get(id)).filter(renamed);
+        for Known { container, known_as } in known.cloned().collect::<Vec<_>>() {
+            drop_from(&mut self.by_known, &known_as, &container.id);
+            // Somebody else may be known by that one still.
+            self.make_way(&container.name, moved);
+            moved.push(container.id.clone());
+            let known_as = container.name.clone();
+            self.restore(container, known_as);
         }
-        gone
-    }
-
-    /// A container has got another name.
-    pub fn rename(&mut self, id: &ContainerId, name: &str) -> Novelty {
-        let Some(known) = self.by_id.get(id) else { return Novelty::Nothing };
-        self.put(Container { name: name.to_owned(), ..known.clone() })
     }
 
     /// A container is gone.
     pub fn remove(&mut self, id: &ContainerId) -> Option<Container> {
-        self.take_name(id);
-        self.by_id.remove(id)
+        let Known { container, known_as } = self.by_id.remove(id)?;
+        drop_from(&mut self.by_name, &container.name, id);
+        drop_from(&mut self.by_known, &known_as, id);
+        Some(container)
     }
 
     /// The container with this id.
     pub fn get(&self, id: &ContainerId) -> Option<&Container> {
-        self.by_id.get(id)
+        self.by_id.get(id).map(|known| &known.container)
     }
 
-    /// Changes a container in place; its id and name stay.
-    pub fn update(&mut self, id: &ContainerId, change: impl FnOnce(&mut Container)) -> Novelty {
-        let Some(known) = self.by_id.get(id) else { return Novelty::Nothing };
-        let mut changed = known.clone();
-        change(&mut changed);
-        changed.id = known.id.clone();
-        changed.name.clone_from(&known.name);
-        self.put(changed)
+    /// What a container is known as.
+    pub fn known_as(&self, id: &ContainerId) -> Option<&str> {
+        self.by_id.get(id).map(|known| known.known_as.as_str())
     }
 
-    /// The container that bears this name.
+    /// The container that bears this name by Docker's last word.
     pub fn by_name(&self, name: &str) -> Option<&Container> {
-        let bearers = self.by_name.get(name)?.iter().filter_map(|id| self.by_id.get(id));
+        self.bearer(self.by_name.get(name)?)
+    }
+
+    /// The container that is known as this.
+    pub fn by_known(&self, name: &str) -> Option<&Container> {
+        self.bearer(self.by_known.get(name)?)
+    }
+
+    fn bearer(&self, ids: &BTreeSet<ContainerId>) -> Option<&Container> {
+        let bearers = ids.iter().filter_map(|id| self.get(id));
         bearers.max_by_key(|container| claim(container))
     }
 
-    /// Whether nobody has a better claim to this container's name.
-    pub fn is_bearer(&self, container: &Container) -> bool {
-        self.by_name(&container.name).is_some_and(|bearer| bearer.id == container.id)
+    /// Every name that a container is known as.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.by_known.keys().map(String::as_str)
     }
 
     /// Every container, ordered by id.
     pub fn iter(&self) -> impl Iterator<Item = &Container> {
-        self.by_id.values()
+        self.by_id.values().map(|known| &known.container)
+    }
+
+    /// Whether Docker tells now what becomes of them; else all of this is its last word.
+    pub fn is_heard(&self) -> bool {
+        self.is_heard
+    }
+
+    /// Docker tells, or tells no longer.
+    pub fn set_heard(&mut self, is_heard: bool) {
+        self.is_heard = is_heard;
     }
 
     /// How many there are.
@@ -126,14 +140,13 @@ impl Inventory {
     pub fn is_empty(&self) -> bool {
         self.by_id.is_empty()
     }
+}
 
-    fn take_name(&mut self, id: &ContainerId) {
-        let Some(known) = self.by_id.get(id) else { return };
-        if let Some(bearers) = self.by_name.get_mut(&known.name) {
-            bearers.remove(id);
-            if bearers.is_empty() {
-                self.by_name.remove(&known.name);
-            }
+fn drop_from(names: &mut BTreeMap<String, BTreeSet<ContainerId>>, name: &str, id: &ContainerId) {
+    if let Some(ids) = names.get_mut(name) {
+        ids.remove(id);
+        if ids.is_empty() {
+            names.remove(name);
         }
     }
 }
@@ -164,34 +177,45 @@ mod tests {
         inventory.by_name(name).and_then(|c| c.id.as_str().chars().next()).unwrap_or('-')
     }
 
-    #[test]
-    fn a_recreation_a_rename_and_an_update_are_told_apart() {
-        let mut inventory = Inventory::new();
-        let first = container('a', "web", 1, Status::Running);
-        assert_eq!(inventory.put(first.clone()), Novelty::Appeared { instead_of: None });
-        assert_eq!(inventory.put(first.clone()), Novelty::Nothing);
-        let limits = super::super::Limits { memory_bytes: Some(1 << 20), ..first.limits };
-        assert_eq!(inventory.update(&id('a'), |c| c.limits = limits), Novelty::Changed);
-        assert_eq!(inventory.rename(&id('a'), "old"), Novelty::Renamed { from: "web".to_owned() });
-        assert_eq!((bearer(&inventory, "web"), bearer(&inventory, "old")), ('-', 'a'));
-        inventory.rename(&id('a'), "web");
-        let again = container('b', "web", 9, Status::Running);
-        assert_eq!(inventory.put(again), Novelty::Appeared { instead_of: Some(id('a')) });
-        assert_eq!(bearer(&inventory, "web"), 'b');
-        assert!(!inventory.is_bearer(inventory.get(&id('a')).expect("still there")));
-        assert_eq!(inventory.remove(&id('b')).map(|c| c.created_at), Some(Timestamp(9000)));
-        assert_eq!(bearer(&inventory, "web"), 'a', "the younger is gone");
-        assert_eq!(inventory.rename(&id('c'), "x"), Novelty::Nothing, "never heard of");
+    fn known(inventory: &Inventory, digits: &str) -> Vec<String> {
+        let names = digits.chars().map(|digit| inventory.known_as(&id(digit)).unwrap_or("-"));
+        names.map(str::to_owned).collect()
     }
 
     #[test]
-    fn a_list_ends_what_is_not_on_it() {
+    fn a_container_is_known_by_its_first_name_until_another_comes_under_it() {
+        let mut inventory = Inventory::new();
+        let mut put = |digit, name| {
+            inventory.put(container(digit, name, 1, Status::Running));
+            let bearer = inventory.by_known("web").map(|known| known.id.clone());
+            (known(&inventory, "abc").join(" "), bearer)
+        };
+        assert_eq!(put('a', "web"), ("web - -".to_owned(), Some(id('a'))));
+        assert_eq!(put('b', "api"), ("web api -".to_owned(), Some(id('a'))));
+        // Names are swapped: nobody notices.
+        put('a', "spare");
+        put('b', "web");
+        assert_eq!(put('a', "api"), ("web api -".to_owned(), Some(id('a'))));
+        put('b', "old");
+        // A new one comes: who was known by its name goes by its own, and so does who stood there.
+        assert_eq!(put('c', "web"), ("api old web".to_owned(), Some(id('c'))));
+        assert_eq!(inventory.names().collect::<Vec<_>>(), ["api", "old", "web"]);
+        assert_eq!(bearer(&inventory, "web"), 'c');
+        assert_eq!(inventory.remove(&id('c')).map(|c| c.name), Some("web".to_owned()));
+        assert_eq!((inventory.by_known("web"), inventory.len()), (None, 2));
+    }
+
+    #[test]
+    fn one_made_anew_is_known_as_the_one_whose_removal_was_missed() {
         let mut inventory = Inventory::new();
         inventory.put(container('a', "web", 1, Status::Running));
-        inventory.put(container('b', "db", 1, Status::Running));
-        let gone = inventory.replace(vec![container('c', "web", 2, Status::Running)]);
-        assert_eq!(gone.iter().map(|c| c.name.as_str()).collect::<Vec<_>>(), ["web", "db"]);
-        assert_eq!((inventory.len(), bearer(&inventory, "web")), (1, 'c'));
+        inventory.put(container('b', "web", 9, Status::Running));
+        assert_eq!(known(&inventory, "ab"), ["web", "web"]);
+        assert_eq!(bearer(&inventory, "web"), 'b', "the younger");
+        inventory.remove(&id('b'));
+        assert_eq!(bearer(&inventory, "web"), 'a', "the younger is gone");
+        inventory.restore(container('a', "web", 1, Status::Running), "shop".to_owned());
+        assert_eq!(known(&inventory, "a"), ["shop"], "as the journal says");
     }
 
     #[test]
@@ -200,7 +224,7 @@ mod tests {
         inventory.put(container('a', "web", 1, Status::Running));
         inventory.put(container('b', "web", 5, Status::Exited));
         assert_eq!(bearer(&inventory, "web"), 'a');
-        inventory.update(&id('a'), |c| c.status = Status::Exited);
+        inventory.put(container('a', "web", 1, Status::Exited));
         assert_eq!(bearer(&inventory, "web"), 'b');
         inventory.put(container('c', "web", 5, Status::Exited));
         assert_eq!(bearer(&inventory, "web"), 'c', "of one age: the greater id");

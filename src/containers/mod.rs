@@ -10,11 +10,13 @@ mod fate;
 mod happening;
 mod inventory;
 mod oom;
+mod rows;
 
 pub use container::{
     Container, ContainerId, Health, Limits, Restart, RestartPolicy, Status, id_in_cgroup,
 };
 pub use fate::{Death, End, Fate, Fates};
 pub use happening::{Happening, Report, What};
-pub use inventory::{Inventory, Novelty};
+pub use inventory::Inventory;
 pub use oom::{CHILD_AFTER, Counts, OomLedger, Reading, Who};
+pub use rows::Rows;

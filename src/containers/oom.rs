@@ -245,13 +245,30 @@ impl OomLedger {
         }
     }
 
+    /// An incarnation that was counted under a makeshift name has its own from now on.
+    pub fn rename(&mut self, id: &ContainerId, from: &str, to: &str) {
+        let Some(tally) = self.names.get_mut(from) else { return };
+        let Some(at) = tally.lives.iter().position(|(known, _)| known == id) else { return };
+        let life = tally.lives.remove(at);
+        if *tally == Tally::default() {
+            self.names.remove(from);
+        }
+        let lives = &mut self.names.entry(to.to_owned()).or_default().lives;
+        lives.retain(|(known, _)| known != id);
+        lives.push(life);
+        self.open.extend([from.to_owned(), to.to_owned()]);
+    }
+
     /// Brings every count up to date; returns the rows that changed.
     pub fn settle(&mut self, now: Timestamp) -> Vec<Change> {
         let mut changes = Vec::new();
         let said = std::mem::take(&mut self.open);
         let waiting = std::mem::take(&mut self.waiting);
         for name in said.union(&waiting) {
-            let Some(tally) = self.names.get_mut(name) else { continue };
+            let Some(tally) = self.names.get_mut(name) else {
+                changes.push(row(name, None));
+                continue;
+            };
             let before = tally.counts();
             let mut waits = false;
             for (_, life) in &mut tally.lives {

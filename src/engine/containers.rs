@@ -1,43 +1,42 @@
 //! The containers of the host as the engine knows them: Docker's reports in, series and facts out.
 //!
-//! Everything known of an incarnation hangs on the name it was *first* known by: cAdvisor never
-//! notices a rename either, so series, alerts, cool-downs and counts go on through one. A container
-//! that is made anew under the name continues all of it.
+//! Everything known of an incarnation hangs on the name it was *first* known by ([`Inventory`]): series,
+//! alerts, cool-downs and counts go on through a rename. A container that is made anew under the name
+//! continues all of it.
+//!
+//! The journal holds who they are and what has become of them, as of the last note of how far Docker was
+//! heard: after a restart of ours they have their names and owners before Docker answers, if it does.
+
+mod reports;
+mod series;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::Engine;
-use super::fact::Fact;
-use super::view::ContainerView;
-use crate::base::{
-    Change, Labels, LabelsBuilder, METRIC_NAME, Now, Sample, TargetId, Timestamp, fingerprint,
-    is_stale,
-};
-use crate::containers::{
-    Container, ContainerId, Counts, Death, End, Fates, Happening, Inventory, OomLedger, Reading,
-    Report, What, Who,
-};
-use crate::window::{SeriesId, Window};
+use super::docker::{Daemon, Ended, Witness};
+use super::group::Reads;
+use crate::base::{Change, Labels, Now, Timestamp};
+use crate::containers::{Container, ContainerId, Counts, Fates, Inventory, OomLedger, Rows, Who};
 
 /// Kills of the kernel for lack of memory, fused from every witness.
 pub(super) const OOM_TOTAL: &str = "plimsoll_oom_total";
 /// Ends of containers' first processes, by reason.
-const ENDS_TOTAL: &str = "plimsoll_container_ends_total";
+pub(super) const ENDS_TOTAL: &str = "plimsoll_container_ends_total";
 /// 1 while a container is started again and again.
-const CRASH_LOOP: &str = "plimsoll_container_crash_loop";
+pub(super) const CRASH_LOOP: &str = "plimsoll_container_crash_loop";
 /// The counter of cAdvisor and of the collector.
 pub(super) const OOM_COUNTER: &str = "container_oom_events_total";
 /// When a container was started, seconds.
 pub(super) const START_TIME: &str = "container_start_time_seconds";
 
-/// After a list, events from before it are told at once: Docker has them in memory.
-const EVENTS_WITHIN: Duration = Duration::from_secs(5);
-
 /// News is shown at most this often: what readers and the collector get names every container there
 /// is, and a storm of events is about a few.
 const SHOWN_EVERY: Duration = Duration::from_millis(250);
+const PREFIX: &str = "container:";
 
 /// A container that must have ended, and how is not known yet.
 #[derive(Clone, Copy, Debug)]
@@ -50,14 +49,27 @@ struct Missing {
     is_listed: bool,
 }
 
+/// A container as the journal holds it.
+#[derive(Serialize)]
+struct RowRef<'a> {
+    known_as: &'a str,
+    container: &'a Container,
+}
+
+#[derive(Deserialize)]
+struct Row {
+    known_as: String,
+    container: Container,
+}
+
 /// What is known of the host's containers.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Containers {
+    pub daemon: Daemon,
     inventory: Arc<Inventory>,
-    /// The name each incarnation was first known by.
-    first_names: BTreeMap<ContainerId, String>,
-    /// Incarnations that a page has shown.
-    scraped: BTreeSet<ContainerId>,
+    rows: Rows<ContainerId>,
+    /// Incarnations that a page has shown, by the name it first gave them.
+    scraped: BTreeMap<ContainerId, String>,
     ledger: OomLedger,
     fates: Fates,
     /// The labels of each name's own series.
@@ -66,29 +78,59 @@ pub(super) struct Containers {
     written: BTreeMap<String, Counts>,
     /// Alive before the last list, and on it not there or not alive.
     missing: BTreeMap<ContainerId, Missing>,
+    ended: Ended,
     inventory_is_new: bool,
     /// Something is known that readers have not been shown.
     is_news: bool,
     /// When they were shown something last, on the monotonic clock.
     shown_at: Option<Duration>,
-    is_connected: bool,
-    /// Whether the daemon was ever said to be lost since it last answered.
-    lost_told: bool,
-    /// Until when events were heard without a gap.
-    heard_until: Option<Timestamp>,
 }
 
 impl Containers {
     /// As the journal's rows tell it; `since` is when the last watch ended.
     pub fn recover(rows: &[Change], since: Timestamp) -> (Containers, Vec<String>) {
-        let (ledger, problems) = OomLedger::recover(rows, since);
-        let written = ledger.iter().map(|(name, counts)| (name.to_owned(), counts)).collect();
-        (Containers { ledger, written, ..Containers::default() }, problems)
+        let (ledger, mut problems) = OomLedger::recover(rows, since);
+        let (fates, unread) = Fates::recover(rows);
+        let (mut inventory, mut own) = (Inventory::new(), Rows::new(PREFIX));
+        problems.extend(unread);
+        for row in rows {
+            let (Some(_), Some(value)) = (own.key(row), &row.value) else { continue };
+            match serde_json::from_slice::<Row>(value) {
+                Ok(Row { known_as, container }) => {
+                    own.found(container.id.clone());
+                    inventory.restore(container, known_as);
+                }
+                Err(error) => problems.push(format!("row {} of table guards: {error}", row.key)),
+            }
+        }
+        let containers = Containers {
+            daemon: Daemon::default(),
+            inventory: Arc::new(inventory),
+            rows: own,
+            scraped: BTreeMap::new(),
+            written: ledger.iter().map(|(name, counts)| (name.to_owned(), counts)).collect(),
+            ledger,
+            fates,
+            labels: BTreeMap::new(),
+            missing: BTreeMap::new(),
+            ended: Ended::default(),
+            inventory_is_new: false,
+            is_news: false,
+            shown_at: None,
+        };
+        (containers, problems)
     }
 
-    /// Until when events were heard before our restart.
-    pub fn restore_heard(&mut self, until: Option<Timestamp>) {
-        self.heard_until = until;
+    /// The rows that have changed, to be written with the note of how far Docker was heard.
+    pub fn take_rows(&mut self) -> Vec<Change> {
+        let inventory = &self.inventory;
+        let row = |id: &ContainerId| {
+            let (known_as, container) = (inventory.known_as(id)?, inventory.get(id)?);
+            Some(RowRef { known_as, container })
+        };
+        let mut changes = self.rows.take(row);
+        changes.extend(self.fates.take_rows());
+        changes
     }
 
     /// The kills of every name.
@@ -96,25 +138,20 @@ impl Containers {
         self.written.clone()
     }
 
-    /// Whether Docker answers; `None` if nobody asks it.
-    pub fn state(&self) -> Option<bool> {
-        (self.is_connected || self.lost_told).then_some(self.is_connected)
-    }
-
-    /// The name an incarnation is known by.
-    fn first_name(&mut self, id: &ContainerId, now: &str) -> String {
-        if let Some(name) = self.first_names.get(id) {
-            return name.clone();
-        }
+    /// The name an incarnation is known by, `now` being what it is called now.
+    fn name_of(&self, id: &ContainerId, now: &str) -> String {
+        // A name made of the id stands in for one that nobody has told.
+        let told = |name: &&str| *name != id.short();
+        let known = self.inventory.known_as(id);
+        let known = known.or_else(|| self.scraped.get(id).map(String::as_str).filter(told));
         // Counted under another name before our restart: it was renamed.
-        let name = self.ledger.name_of(id).unwrap_or(now).to_owned();
-        self.first_names.insert(id.clone(), name.clone());
-        name
+        let known = known.or_else(|| self.ledger.name_of(id).filter(told));
+        known.unwrap_or(now).to_owned()
     }
 
     /// When Docker says that the container of this name was started last.
     pub fn docker_started_at(&self, name: &str) -> Option<Timestamp> {
-        self.inventory.by_name(name)?.started_at
+        self.inventory.by_known(name)?.started_at
     }
 
     /// What Docker itself says of a container, as labels that a series of its would have.
@@ -122,25 +159,52 @@ impl Containers {
         self.inventory.get(id).map(|container| &container.labels)
     }
 
-    /// Until when Docker's events were heard.
-    pub fn heard_until(&self, now: Timestamp) -> Option<Timestamp> {
-        if self.is_connected { Some(now) } else { self.heard_until }
+    /// What Docker says about the absence of alerts of a rule that reads this.
+    pub fn witness(&self, reads: &Reads, at: (Timestamp, Duration)) -> Witness<'_> {
+        Witness::new((&self.daemon, &self.ended), &self.inventory, reads, at)
     }
 
     fn put(&mut self, container: &Container) {
-        let name = self.first_name(&container.id, &container.name);
+        let id = &container.id;
+        for moved in Arc::make_mut(&mut self.inventory).put(container.clone()) {
+            self.rows.touch(&moved);
+            self.labels.remove(&self.name_of(&moved, ""));
+        }
+        let name = self.name_of(id, &container.name);
+        self.ledger.rename(id, id.short(), &name);
         self.labels.remove(&name);
-        Arc::make_mut(&mut self.inventory).put(container.clone());
+        self.rows.touch(id);
         self.inventory_is_new = true;
     }
 
     fn remove(&mut self, id: &ContainerId) {
+        let name = self.name_of(id, "");
         Arc::make_mut(&mut self.inventory).remove(id);
+        self.rows.touch(id);
         self.inventory_is_new = true;
         self.missing.remove(id);
-        if let Some(name) = self.first_names.remove(id) {
+        self.scraped.remove(id);
+        if !name.is_empty() {
             self.ledger.gone(Who { id, name: &name });
             self.labels.remove(&name);
+        }
+    }
+
+    /// Whether Docker tells what becomes of it.
+    fn is_watched(&self, id: &ContainerId) -> bool {
+        self.inventory.is_heard() && self.inventory.get(id).is_some()
+    }
+
+    /// Every name that a container is known by, or was shown under.
+    fn names(&self) -> BTreeSet<String> {
+        let shown = self.scraped.values().map(String::as_str);
+        self.inventory.names().chain(shown).map(str::to_owned).collect()
+    }
+
+    fn set_heard(&mut self, is_heard: bool) {
+        if self.inventory.is_heard() != is_heard {
+            Arc::make_mut(&mut self.inventory).set_heard(is_heard);
+            self.inventory_is_new = true;
         }
     }
 
@@ -168,14 +232,15 @@ impl Containers {
         let Some((from, to)) = run.filter(|(from, to)| container.oom_killed && to >= from) else {
             return;
         };
-        let name = self.first_name(&container.id, &container.name);
+        let name = self.name_of(&container.id, &container.name);
         self.ledger.flagged(Who { id: &container.id, name: &name }, from, to);
     }
 
     fn rebase(&mut self, by_ms: i64) {
         self.ledger.rebase(by_ms);
         self.fates.rebase(by_ms);
-        self.heard_until = self.heard_until.map(|at| Timestamp(at.0.saturating_add(by_ms)));
+        self.daemon.rebase(by_ms);
+        self.ended.rebase(by_ms);
     }
 }
 
@@ -190,324 +255,15 @@ impl Engine {
         })
     }
 
+    /// The containers as they are known now.
+    pub fn inventory(&self) -> Arc<Inventory> {
+        Arc::clone(&self.containers.inventory)
+    }
+
     /// Until when Docker's events were heard before they stopped, here or before our restart: a new
     /// watch goes on from there.
     pub fn docker_heard_until(&self) -> Option<Timestamp> {
-        self.containers.heard_until
-    }
-
-    /// Takes one report of Docker's.
-    pub(super) fn take_docker(&mut self, now: Now, report: Report) {
-        match report {
-            Report::Connected { version } => {
-                self.containers.is_connected = true;
-                self.containers.lost_told = false;
-                self.facts.push(Fact::DockerConnected { version });
-            }
-            Report::Lost { why } => {
-                if std::mem::take(&mut self.containers.is_connected) {
-                    self.containers.heard_until = Some(now.wall);
-                }
-                let first = !std::mem::replace(&mut self.containers.lost_told, true);
-                self.facts.push(Fact::DockerLost { error: why, first });
-            }
-            Report::Listed(list) => self.take_list(now, list),
-            Report::Inspected(container) => {
-                self.containers.put(&container);
-                if !container.status.is_alive() {
-                    self.containers.note_flag(&container);
-                }
-            }
-            Report::Happened(happening) => self.take_happening(&happening),
-        }
-        self.containers.is_news = true;
-    }
-
-    /// A whole list. What was alive and is not on it has ended; the list comes before the events
-    /// that were missed, so they are waited for.
-    fn take_list(&mut self, now: Now, list: Vec<Container>) {
-        let is_first = self.containers.inventory.is_empty();
-        let listed: BTreeSet<&ContainerId> = list.iter().map(|container| &container.id).collect();
-        let known = Arc::clone(&self.containers.inventory);
-        let until = now.monotonic + EVENTS_WITHIN;
-        for gone in known.iter().filter(|container| !listed.contains(&container.id)) {
-            if gone.status.is_alive() {
-                let missing = Missing { until, is_told: false, is_listed: false };
-                self.containers.missing.entry(gone.id.clone()).or_insert(missing);
-            } else {
-                self.containers.remove(&gone.id);
-            }
-        }
-        for container in &list {
-            self.containers.missing.remove(&container.id);
-            self.containers.put(container);
-            if !container.status.is_alive() {
-                self.containers.note_flag(container);
-                // Docker's memory of events does not outlive Docker.
-                if known.get(&container.id).is_some_and(|before| before.status.is_alive()) {
-                    let missing = Missing { until, is_told: false, is_listed: true };
-                    self.containers.missing.insert(container.id.clone(), missing);
-                }
-            }
-        }
-        if is_first {
-            // Series taken in before were attributed without Docker's word.
-            self.targets.values_mut().for_each(|target| target.wants_epoch = true);
-        }
-    }
-
-    fn take_happening(&mut self, happening: &Happening) {
-        let Happening { id, name, at_nanos, what } = happening;
-        let at = happening.at();
-        let containers = &mut self.containers;
-        let name = containers.first_name(id, name);
-        let who = Who { id, name: &name };
-        if *what == What::Oom {
-            containers.ledger.killed(who, *at_nanos);
-        }
-        let is_flagged = containers.inventory.get(id).is_some_and(|known| known.oom_killed);
-        let death = containers.fates.take((id, &name), at, what, is_flagged);
-        if let Some(death) = death {
-            if let Some(missing) = containers.missing.get_mut(id) {
-                missing.is_told = true;
-            }
-            self.take_death(who, death);
-        }
-        if *what == What::Destroy {
-            self.containers.remove(id);
-        }
-    }
-
-    fn take_death(&mut self, who: Who<'_>, death: Death) {
-        if death.exit_code == 137 && !death.end.is_asked_for() {
-            self.containers.ledger.died(who, death.at);
-        }
-        self.tell_end(who.name, who.id, death.end, death.exit_code);
-    }
-
-    fn tell_end(&mut self, name: &str, id: &ContainerId, end: End, exit_code: i64) {
-        self.facts.push(Fact::ContainerEnded {
-            name: name.to_owned(),
-            id: id.short().to_owned(),
-            reason: end.name(),
-            exit_code,
-        });
-    }
-
-    /// Reads the OOM counters that a scrape brought.
-    pub(super) fn read_oom_counters(&mut self, target: TargetId, at: Timestamp) {
-        let Some(target) = self.targets.get(&target) else { return };
-        if target.counters.is_empty() {
-            return;
-        }
-        let source = fingerprint(&target.info.labels);
-        for (id, counter) in &target.counters {
-            let newest = |series: Option<SeriesId>| {
-                self.window.newest(series?).map(|s| s.value).filter(|value| !is_stale(*value))
-            };
-            let Some(value) = newest(counter.oom) else { continue };
-            let started_at =
-                newest(counter.start).filter(|s| *s > 0.0).map(Timestamp::from_seconds);
-            let name = self.containers.first_name(id, &counter.name);
-            if !self.containers.scraped.contains(id) {
-                self.containers.scraped.insert(id.clone());
-            }
-            let is_watched = self.containers.inventory.get(id).is_some();
-            let reading = Reading { source, at, value, started_at, is_watched };
-            self.containers.ledger.read(Who { id, name: &name }, reading);
-        }
-    }
-
-    /// What is still missing has vanished unseen.
-    fn give_up_missing(&mut self, now: Now) {
-        let is_over = |_: &ContainerId, missing: &mut Missing| missing.until <= now.monotonic;
-        let over: Vec<_> = self.containers.missing.extract_if(.., is_over).collect();
-        for (id, Missing { is_told, is_listed, .. }) in over {
-            if is_listed {
-                if !is_told {
-                    self.take_end_as_listed(&id);
-                }
-                continue;
-            }
-            if !is_told {
-                let known = self.containers.inventory.get(&id).map(|known| known.name.clone());
-                let name = self.containers.first_name(&id, &known.unwrap_or_default());
-                let death = self.containers.fates.vanished(&name, now.wall);
-                self.tell_end(&name, &id, death.end, 0);
-            }
-            self.containers.remove(&id);
-        }
-    }
-
-    /// No event told how a container ended that is there still: what it says of itself does.
-    fn take_end_as_listed(&mut self, id: &ContainerId) {
-        let containers = &mut self.containers;
-        let known = containers.inventory.get(id).filter(|known| !known.status.is_alive());
-        let Some((known, at)) = known.and_then(|known| Some((known, known.finished_at?))) else {
-            return;
-        };
-        let what = What::Die { exit_code: known.exit_code };
-        let (is_flagged, name) = (known.oom_killed, known.name.clone());
-        let name = containers.first_name(id, &name);
-        let who = Who { id, name: &name };
-        // A Docker that was away has not flagged what a counter saw.
-        let is_flagged = is_flagged || containers.ledger.saw_kill(who, at);
-        if let Some(death) = containers.fates.take((id, &name), at, &what, is_flagged) {
-            self.take_death(who, death);
-        }
-    }
-
-    /// Brings counts and fates up to date, and tells what changed.
-    pub(super) fn settle_containers(&mut self, now: Now) {
-        self.give_up_missing(now);
-        let changes = self.containers.ledger.settle(now.wall);
-        if !changes.is_empty() {
-            self.changes.extend(changes);
-            self.tell_kills();
-        }
-        for (name, is_looping) in self.containers.fates.settle(now.wall) {
-            self.containers.is_news = true;
-            self.facts.push(Fact::CrashLoop { name, is_looping });
-        }
-    }
-
-    /// Forgets containers that pages have shown and neither the window nor Docker knows any more:
-    /// without Docker nobody tells that one was removed. Names with kills stay in the ledger.
-    pub(super) fn forget_containers(&mut self) {
-        let shown: BTreeSet<&ContainerId> =
-            self.targets.values().flat_map(|target| target.counters.keys()).collect();
-        let Containers { inventory, first_names, scraped, ledger, labels, written, .. } =
-            &mut self.containers;
-        for id in scraped.extract_if(.., |id| !shown.contains(id)) {
-            if inventory.get(&id).is_none()
-                && let Some(name) = first_names.remove(&id)
-            {
-                ledger.gone(Who { id: &id, name: &name });
-            }
-        }
-        let counted = ledger.iter().map(|(name, _)| name);
-        let names: BTreeSet<&str> =
-            first_names.values().map(String::as_str).chain(counted).collect();
-        labels.retain(|name, _| names.contains(name.as_str()));
-        written.retain(|name, _| names.contains(name.as_str()));
-    }
-
-    fn tell_kills(&mut self) {
-        for (name, counts) in self.containers.ledger.iter() {
-            let told = self.told_kills.get(name).copied().unwrap_or_default();
-            if told != counts {
-                let killed =
-                    [("pid1", counts.pid1 - told.pid1), ("child", counts.child - told.child)];
-                for (scope, kills) in killed.into_iter().filter(|(_, kills)| *kills > 0) {
-                    self.facts.push(Fact::OomKilled { name: name.to_owned(), scope, kills });
-                }
-                self.told_kills.insert(name.to_owned(), counts);
-                self.containers.is_news = true;
-            }
-        }
-    }
-
-    /// The labels of a series with what is known of its owner. Docker's own word replaces what the
-    /// scrape says of labels, because cAdvisor's names of them collide.
-    pub(super) fn enrich(&self, labels: &Labels) -> Labels {
-        super::setup::enrich(&self.setup, &self.containers, labels)
-    }
-
-    /// The labels that series about the containers of this name carry.
-    fn labels_of(&mut self, name: &str) -> Labels {
-        if let Some(labels) = self.containers.labels.get(name) {
-            return labels.clone();
-        }
-        let mut of = LabelsBuilder::from(&Labels::from_pairs([("name", name)]));
-        let ids = self.containers.first_names.iter().filter(|(_, first)| *first == name);
-        let known: Vec<&Container> =
-            ids.filter_map(|(id, _)| self.containers.inventory.get(id)).collect();
-        if let Some(container) = known.iter().max_by_key(|container| container.created_at) {
-            of.set("image", &container.image).set("id", container.id.as_str());
-        }
-        let enriched = self.enrich(&of.build());
-        let mut built = LabelsBuilder::from(&Labels::from_pairs([("name", name)]));
-        for label in ["host", "tenant", "plan", "role", "service"] {
-            built.set(label, enriched.get(label).unwrap_or_default());
-        }
-        let labels = built.set("container", name).build();
-        self.containers.labels.insert(name.to_owned(), labels.clone());
-        labels
-    }
-
-    /// Writes the series about containers; returns those written.
-    pub(super) fn write_container_series(&mut self, at: Timestamp) -> BTreeSet<SeriesId> {
-        let mut written = BTreeSet::new();
-        if self.writes_oom_series {
-            let mut counts: BTreeMap<String, Counts> = self
-                .containers
-                .first_names
-                .values()
-                .map(|n| (n.clone(), Counts::default()))
-                .collect();
-            let told = self.containers.ledger.iter();
-            counts.extend(told.map(|(name, counts)| (name.to_owned(), counts)));
-            for (name, counts) in counts {
-                let labels = self.labels_of(&name);
-                let before = self.containers.written.insert(name, counts).unwrap_or_default();
-                for (scope, before, value) in
-                    [("pid1", before.pid1, counts.pid1), ("child", before.child, counts.child)]
-                {
-                    let labels = with(&labels, OOM_TOTAL, ("scope", scope));
-                    written.extend(write_counter(&mut self.window, &labels, at, (before, value)));
-                }
-            }
-        }
-        written.extend(self.write_fates(at));
-        written
-    }
-
-    fn write_fates(&mut self, at: Timestamp) -> Vec<SeriesId> {
-        let mut values = Vec::new();
-        for (name, fate) in self.containers.fates.iter() {
-            let ends = End::ALL.into_iter().zip(fate.ends).filter(|(_, count)| *count > 0);
-            values.extend(ends.map(|(end, n)| (name.to_owned(), Some(end.name()), n)));
-        }
-        // All of them, so that a rule finds its input on a good day too.
-        let names: BTreeSet<&String> = self.containers.first_names.values().collect();
-        let is_looping = |name: &str| self.containers.fates.get(name).is_some_and(|f| f.is_looping);
-        values.extend(names.into_iter().map(|n| (n.clone(), None, u64::from(is_looping(n)))));
-        let mut written = Vec::new();
-        for (name, reason, value) in values {
-            let of = self.labels_of(&name);
-            let labels = match reason {
-                Some(reason) => with(&of, ENDS_TOTAL, ("reason", reason)),
-                None => with(&of, CRASH_LOOP, ("", "")),
-            };
-            let before = if reason.is_some() { 0 } else { value };
-            written.extend(write_counter(&mut self.window, &labels, at, (before, value)));
-        }
-        written
-    }
-
-    /// Containers as readers see them, by name.
-    pub(super) fn container_views(&self) -> Vec<Arc<ContainerView>> {
-        let view = |container: &Container| {
-            let first = self.containers.first_names.get(&container.id);
-            let first = first.unwrap_or(&container.name);
-            let fate = self.containers.fates.get(first);
-            let labels = self.containers.labels.get(first);
-            let label = |name: &str| labels.and_then(|labels| labels.get(name)).map(str::to_owned);
-            Arc::new(ContainerView {
-                container: container.clone(),
-                known_as: first.clone(),
-                tenant: label("tenant"),
-                service: label("service"),
-                state: fate.map_or(container.status.name(), |f| f.word(Some(container.status))),
-                ends: fate.map_or([0; 6], |fate| fate.ends),
-                last_end: fate.and_then(|fate| fate.last),
-                oom: self.containers.ledger.counts(first),
-            })
-        };
-        let mut views: Vec<Arc<ContainerView>> =
-            self.containers.inventory.iter().map(view).collect();
-        views.sort_by(|a, b| a.container.name.cmp(&b.container.name));
-        views
+        self.containers.daemon.stopped_at()
     }
 
     /// The wall clock has stepped.
@@ -519,29 +275,4 @@ impl Engine {
     pub(super) fn forget_owners(&mut self) {
         self.containers.labels.clear();
     }
-}
-
-fn with(labels: &Labels, name: &str, (label, value): (&str, &str)) -> Labels {
-    let mut built = LabelsBuilder::from(labels);
-    built.set(METRIC_NAME, name);
-    if !label.is_empty() {
-        built.set(label, value);
-    }
-    built.build()
-}
-
-/// Appends a counter's value. A series that begins begins with what was known before: else its first
-/// increase would be no increase.
-fn write_counter(
-    window: &mut Window,
-    labels: &Labels,
-    at: Timestamp,
-    (before, value): (u64, u64),
-) -> Option<SeriesId> {
-    let id = window.series(labels).ok()?;
-    if before != value && !window.is_live(id) {
-        window.append(id, Sample { at: Timestamp(at.0 - 1), value: before as f64 });
-    }
-    window.append(id, Sample { at, value: value as f64 });
-    Some(id)
 }

@@ -203,6 +203,9 @@ impl Engine {
         own("plimsoll_journal_failing", None, is(self.journal_failing.is_some()));
         own("plimsoll_audit_failing", None, is(self.audit.failing.is_some()));
         own("prometheus_config_last_reload_successful", None, is(self.reload_error.is_none()));
+        if let Some(is_up) = self.containers.daemon.state().and_then(|state| state.is_up()) {
+            own("plimsoll_docker_up", None, is(is_up));
+        }
         for instance in self.alertmanager_views() {
             let up = is(instance.trouble.is_none());
             own("plimsoll_alertmanager_up", Some(("alertmanager", &instance.url)), up);

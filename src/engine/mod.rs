@@ -15,6 +15,7 @@ mod clock;
 mod containers;
 mod coverage;
 mod digest;
+mod docker;
 mod durable;
 mod edge;
 mod evaluate;
@@ -73,6 +74,7 @@ use crate::promql::Memo;
 use crate::window::{Selector, SeriesId, Span, Window};
 
 pub use digest::{Advice, Digest, Near};
+pub use docker::DockerState;
 pub use event::{Event, OutboxCommand, ScrapeFailure, Scraped, Switches, TargetInfo};
 pub use fact::{Fact, Judged};
 pub use group::Pace;
@@ -470,7 +472,7 @@ impl Engine {
             dropped_targets: self.dropped_targets.clone(),
             alertmanagers: self.alertmanager_views(),
             containers: self.container_views(),
-            docker: self.containers.state(),
+            docker: self.containers.daemon.state(),
             outbox: self.outbox_view(now),
             journal: JournalView {
                 uncommitted: self.last_batch.0 - self.durable.0,

@@ -63,7 +63,11 @@ impl Evaluation {
     }
 
     /// Notes what became of its alerts, or why it failed.
-    pub(super) fn ends(&mut self, took: Duration, result: Result<&[(Labels, Change)], &String>) {
+    pub(super) fn ended(
+        mut self,
+        took: Duration,
+        result: Result<&[(Labels, Change)], &String>,
+    ) -> Evaluation {
         self.took = took;
         match result {
             Ok(changes) => {
@@ -72,6 +76,7 @@ impl Evaluation {
             }
             Err(error) => self.error = Some(error.clone()),
         }
+        self
     }
 }
 
@@ -108,8 +113,7 @@ mod tests {
         for slot in 0..100 {
             let mut evaluation = Evaluation::begin(Timestamp(slot), Timestamp(slot));
             evaluation.yields(&vector, 200);
-            evaluation.ends(Duration::ZERO, Ok(&changes));
-            recent.push(evaluation);
+            recent.push(evaluation.ended(Duration::ZERO, Ok(&changes)));
         }
         let kept = recent.view();
         assert_eq!(kept.len(), RECENT);

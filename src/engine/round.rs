@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::containers::Containers;
+use super::docker::Witness;
 use super::evaluate::{self, Context};
 use super::fact::Fact;
 use super::group::{GroupState, RuleState, terms};
@@ -71,8 +73,10 @@ impl Engine {
         if note_is_old {
             self.noted_evaluation = Some(now.wall);
             self.changes.push(durable::note(now.wall));
-            let heard = self.containers.heard_until(now.wall);
+            let heard = self.containers.daemon.heard_until(now.wall);
             self.changes.extend(heard.map(durable::note_docker));
+            let containers = self.containers.take_rows();
+            self.changes.extend(containers);
         }
     }
 
@@ -112,9 +116,10 @@ impl Engine {
                 }
                 RuleKind::Alert(_) => {
                     let found = evaluate::candidates(rule, state, vector, &self.window, &context)?;
-                    let from = at - state.range;
-                    let known = self.coverage.covers(&state.reads, from, self.covered_since);
-                    let watch = Watch::new(state, &self.targets, slot, known);
+                    let back = at - state.range;
+                    let known = self.coverage.covers(&state.reads, back, self.covered_since);
+                    let feeds = (&self.targets, &self.containers);
+                    let watch = Watch::new(state, feeds, (slot, group.interval), known);
                     let round = Round {
                         slot,
                         interval: group.interval,
@@ -129,8 +134,7 @@ impl Engine {
         });
         state.last_evaluation = Some(slot);
         state.took = (self.stopwatch)().saturating_sub(began);
-        note.ends(state.took, result.as_deref());
-        state.recent.push(note);
+        state.recent.push(note.ended(state.took, result.as_deref()));
         self.counters.evaluations += 1;
         group.evaluations += 1;
         group.failures += u64::from(result.is_err());
@@ -342,6 +346,7 @@ struct Watch<'a> {
     /// Targets that feed the rule, and those that have yet to show what they feed.
     feeders: Vec<(&'a Target, Option<Doubt>)>,
     strangers: Vec<(&'a Target, Option<Doubt>)>,
+    docker: Witness<'a>,
     covered: bool,
     may_begin: bool,
 }
@@ -349,8 +354,8 @@ struct Watch<'a> {
 impl<'a> Watch<'a> {
     fn new(
         state: &RuleState,
-        targets: &'a BTreeMap<TargetId, Target>,
-        slot: Timestamp,
+        (targets, containers): (&'a BTreeMap<TargetId, Target>, &'a Containers),
+        (slot, interval): (Timestamp, Duration),
         covered: bool,
     ) -> Watch<'a> {
         let mut feeders = Vec::new();
@@ -365,13 +370,14 @@ impl<'a> Watch<'a> {
                 strangers.push((target, doubt_of(target, slot)));
             }
         }
+        let docker = containers.witness(&state.reads, (slot, interval));
         let covered = covered || state.range.is_zero();
         let has_answered = |target: &Target| {
             target.answered && target.asked.as_ref().is_none_or(|asked| asked.answered)
         };
         let all_answered = targets.values().all(has_answered);
-        let may_begin = !state.fires_on_absence || (covered && all_answered);
-        Watch { feeders, strangers, covered, may_begin }
+        let may_begin = !state.fires_on_absence || (covered && all_answered && !docker.is_silent);
+        Watch { feeders, strangers, docker, covered, may_begin }
     }
 
     fn doubt(&self, alert: &Alert) -> Option<Doubt> {
@@ -387,7 +393,10 @@ impl<'a> Watch<'a> {
             (true, true) => all().collect(),
             (true, false) => self.feeders.iter().collect(),
         };
-        relevant.into_iter().find_map(|(_, doubt)| doubt.clone())
+        relevant
+            .into_iter()
+            .find_map(|(_, doubt)| doubt.clone())
+            .or_else(|| self.docker.doubt(alert))
     }
 }
 

@@ -47,6 +47,8 @@ pub struct Setup {
     pub outbox: Option<OutboxConfig>,
     /// The Docker host's name; `""` if it is not known.
     pub host: String,
+    /// Whether Docker is to be heard.
+    pub asks_docker: bool,
     /// Who is who on this host; `None` leaves series as they are.
     pub identity: Option<Identity>,
     /// What may be done about an alert.

@@ -6,6 +6,7 @@ use super::*;
 
 mod audit;
 mod containers;
+mod docker;
 mod durable;
 mod gates;
 mod heartbeat;
@@ -90,6 +91,7 @@ fn setup(rules: &str, policy: PolicyConfig) -> Setup {
         },
         outbox: Some(OutboxConfig::default()),
         host: "web-7".to_owned(),
+        asks_docker: false,
         identity: Some(Identity {
             host: "web-7".to_owned(),
             rules: vec![app],

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::docker::DockerState;
 use super::mail::MailView;
 use super::quality::Quality;
 use super::recent::Evaluation;
@@ -34,8 +35,8 @@ pub struct View {
     pub alertmanagers: Vec<AlertmanagerView>,
     /// Containers, by name; empty without Docker.
     pub containers: Vec<Arc<ContainerView>>,
-    /// Whether Docker answers; `None` if nobody asks it.
-    pub docker: Option<bool>,
+    /// How Docker is heard; `None` if nobody asks it.
+    pub docker: Option<DockerState>,
     /// The edge lane.
     pub outbox: OutboxView,
     /// The durable journal.

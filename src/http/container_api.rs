@@ -102,7 +102,7 @@ pub(super) async fn containers(State(server): State<Shared>) -> Result<Response,
         .iter()
         .map(|known| row(known, enforced.get(&known.container.id).copied().unwrap_or_default()))
         .collect();
-    let all = Containers { docker: view.docker, containers };
+    let all = Containers { docker: view.docker.as_ref().map(|docker| docker.is_heard), containers };
     Ok(format::success(&all, &Notes::default()))
 }
 

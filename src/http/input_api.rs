@@ -15,11 +15,26 @@ use super::rule_api::{Seconds, Timed, state_name};
 use super::target_api::health_name;
 use crate::alerts::Alert;
 use crate::base::{Labels, Timestamp, format_value};
-use crate::engine::{TargetView, View};
+use crate::engine::{DockerState, Health, TargetView, View};
 
 #[derive(Serialize)]
 struct Inputs<'a> {
     inputs: Vec<Input<'a>>,
+    /// Absent if nobody asks Docker.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    docker: Option<Docker<'a>>,
+}
+
+/// Docker, from which names, owners, ends and health come.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Docker<'a> {
+    health: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_error: Option<&'a str>,
+    /// Absent while it is heard, and if it never was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    heard_until: Option<Timed>,
 }
 
 /// One target, as the alerts depend on it.
@@ -78,7 +93,8 @@ struct Unknown<'a> {
 pub(super) async fn inputs(State(server): State<Shared>) -> Response {
     let (view, now) = (server.backend.view(), server.backend.now());
     let inputs = view.targets.iter().map(|target| input(target, now)).collect();
-    format::success(&Inputs { inputs }, &Notes::default())
+    let docker = view.docker.as_ref().map(docker);
+    format::success(&Inputs { inputs, docker }, &Notes::default())
 }
 
 pub(super) async fn alerts(State(server): State<Shared>) -> Response {
@@ -105,6 +121,20 @@ pub(super) fn row<'a>(alert: &'a Alert, view: &'a View, now: Timestamp) -> Row<'
         since: Timed(Some(alert.ended_at().unwrap_or(alert.starts_at()))),
         value: format_value(alert.value),
         unknown,
+    }
+}
+
+fn docker(state: &DockerState) -> Docker<'_> {
+    let health = match (state.is_heard, &state.why) {
+        (true, _) => Health::Good,
+        (false, Some(_)) => Health::Bad,
+        (false, None) => Health::Unknown,
+    };
+    let heard_until = state.heard_until.filter(|_| !state.is_heard);
+    Docker {
+        health: health_name(health),
+        last_error: state.why.as_deref(),
+        heard_until: heard_until.map(|at| Timed(Some(at))),
     }
 }
 

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use super::page::{Kind, Page};
 use crate::alerts::AlertState;
 use crate::base::Timestamp;
-use crate::engine::{GateView, GroupView, Health, MailKind, Quality, View};
+use crate::engine::{DockerState, GateView, GroupView, Health, MailKind, Quality, View};
 use crate::outbox::Refusal;
 
 /// The one sink of the edge lane, as its label says it.
@@ -313,6 +313,9 @@ fn of_alerts(page: &mut Page, view: &View) {
 }
 
 fn of_alertmanagers(page: &mut Page, view: &View) {
+    if let Some(is_up) = view.docker.as_ref().and_then(DockerState::is_up) {
+        page.gauge("plimsoll_docker_up", flag(is_up), "Whether Docker tells what happens.");
+    }
     page.gauge(
         "prometheus_notifications_alertmanagers_discovered",
         view.alertmanagers.len() as f64,
@@ -488,6 +491,7 @@ mod tests {
                 alertmanager("http://a:9093/", None),
                 alertmanager("http://b:9093/", Some("refused")),
             ],
+            docker: Some(DockerState { is_heard: true, why: None, heard_until: None }),
             outbox,
             reload_error: Some("no".to_owned()),
             ..View::default()
@@ -536,6 +540,7 @@ mod tests {
             "plimsoll_outbox_paused{sink=\"control_plane\"} 0".to_owned(),
             "plimsoll_outbox_dead_total{sink=\"control_plane\"} 2".to_owned(),
             "plimsoll_journal_failing 0".to_owned(),
+            "plimsoll_docker_up 1".to_owned(),
             "plimsoll_alertmanager_up{alertmanager=\"http://a:9093/\"} 1".to_owned(),
             "plimsoll_alertmanager_up{alertmanager=\"http://b:9093/\"} 0".to_owned(),
             "plimsoll_alertmanager_alerts_refused_total{alertmanager=\"http://a:9093/\",reason=\"too_large\"} 7"

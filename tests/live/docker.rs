@@ -13,6 +13,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::peers::Prometheus;
+use crate::support::client::get;
 use crate::support::{Home, Plan, Process, free_address, query, wait_for, wait_until};
 
 /// Slow machines included.
@@ -152,7 +153,7 @@ fn run_plimsoll(docker: &str) -> (Home, Process, Plimsoll) {
 #[test]
 fn containers_of_a_real_docker_are_measured_counted_and_known() {
     let docker = Daemon::start();
-    let (_home, mut process, plimsoll) = run_plimsoll(&docker.socket());
+    let (home, process, plimsoll) = run_plimsoll(&docker.socket());
     let memory = ["--memory", "64m", "--memory-swap", "64m", "--memory-reservation", "32m"];
     docker.load("acme-web", &[&memory[..], &["--cpus", "0.2"]].concat(), &["burn", "20"]);
     let small = ["--memory", "16m", "--memory-swap", "16m"];
@@ -172,6 +173,7 @@ fn containers_of_a_real_docker_are_measured_counted_and_known() {
     plimsoll.kills("killed", 0.0, 0.0);
     plimsoll.is("plimsoll_container_crash_loop{container=\"loop\"}", 1.0);
 
+    let mut process = a_restart_beside_a_docker_that_hangs((&home, process), &docker, &plimsoll);
     one_service_through_everything(&docker, &plimsoll);
     // Once more under the old name: the count goes on.
     docker.run(&["rm", "acme-oom"]);
@@ -223,6 +225,46 @@ fn a_real_prometheus_reads_the_same(plimsoll: &Plimsoll) {
     });
     assert_eq!(labels["image"], "load:1", "{labels}");
     theirs.until(&of("container_cpu_cfs_throttled_periods_total"), |periods| periods > 2.0);
+}
+
+/// Names, owners and crash loops outlive us, whether Docker answers or not; what cannot be seen is unknown.
+fn a_restart_beside_a_docker_that_hangs(
+    (home, mut process): (&Home, Process),
+    docker: &Daemon,
+    plimsoll: &Plimsoll,
+) -> Process {
+    let ends = "plimsoll_container_ends_total{container=\"loop\",reason=\"crash\"}";
+    let looping = "plimsoll_container_crash_loop{container=\"loop\"}";
+    docker.run(&["rename", "acme-web", "other"]);
+    // Twelve rounds later the journal has it all.
+    plimsoll.until(&format!("count_over_time({looping}[1m])"), |rounds| rounds >= 24.0);
+    let before = plimsoll.find(ends).expect("it ended").1;
+    docker.process.signal("STOP");
+    process.signal("KILL");
+    wait_until("it is gone", SOON_S, || !process.is_running());
+    let process = home.start();
+    plimsoll.is("plimsoll_docker_up", 0.0);
+    let seen = "time() - container_last_seen{name=\"acme-web\"}";
+    let labels = plimsoll.until(seen, |age| age < 3.0);
+    assert_eq!(labels["service"], "acme/app", "{labels}");
+    assert!(
+        plimsoll.find(&format!("timestamp({looping}) > time() - 1")).is_none(),
+        "nobody sees it"
+    );
+    let is_unknown = || {
+        let answer: Value =
+            serde_json::from_str(&get(plimsoll.0, "/api/v1/plimsoll/alerts")?).ok()?;
+        let of_loop = |alert: &&Value| alert["labels"]["name"] == "loop";
+        let alert = answer["data"]["alerts"].as_array()?.iter().find(of_loop).cloned();
+        alert.filter(|alert| alert["unknown"]["reason"] == "Docker does not answer")
+    };
+    wait_for("the crash loop is unknown", SOON_S, is_unknown);
+    docker.process.signal("CONT");
+    plimsoll.is("plimsoll_docker_up", 1.0);
+    plimsoll.is(looping, 1.0);
+    plimsoll.until(ends, |count| count >= before);
+    docker.run(&["rename", "other", "acme-web"]);
+    process
 }
 
 /// Restarted, renamed, updated and made anew it is one service, and none of it is an OOM kill.

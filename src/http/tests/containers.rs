@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::containers::{Container, ContainerId, Counts, Death, End, Limits, Status};
-use crate::engine::ContainerView;
+use crate::engine::{ContainerView, DockerState};
 
 #[tokio::test]
 async fn a_container_is_told_with_its_fate_its_kills_and_both_kinds_of_limits() {
@@ -24,8 +24,11 @@ async fn a_container_is_told_with_its_fate_its_kills_and_both_kinds_of_limits() 
         oom: Counts { pid1: 2, child: 1 },
     };
     let backend = scripted();
-    *backend.view.lock().expect("not poisoned") =
-        Arc::new(View { containers: vec![Arc::new(view)], docker: Some(true), ..View::default() });
+    *backend.view.lock().expect("not poisoned") = Arc::new(View {
+        containers: vec![Arc::new(view)],
+        docker: Some(heard()),
+        ..View::default()
+    });
     let address = start(backend, Options::default()).await;
     let reply = ask(address, "GET", "/api/v1/plimsoll/containers", None).await;
     let body: serde_json::Value = serde_json::from_str(&reply.body).expect("is JSON");
@@ -42,4 +45,8 @@ async fn a_container_is_told_with_its_fate_its_kills_and_both_kinds_of_limits() 
         },
     }]});
     assert_eq!(body["data"], want);
+}
+
+fn heard() -> DockerState {
+    DockerState { is_heard: true, why: None, heard_until: None }
 }

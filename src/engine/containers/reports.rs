@@ -1,0 +1,230 @@
+//! What is told of containers, and by whom: Docker's reports and the counters of scrapes.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::{Containers, Missing};
+use crate::base::{Now, TargetId, Timestamp, fingerprint, is_stale};
+use crate::containers::{
+    Container, ContainerId, Death, End, Happening, Reading, Report, What, Who,
+};
+use crate::engine::docker::EVENTS_WITHIN;
+use crate::engine::{Engine, Fact};
+use crate::window::SeriesId;
+
+impl Engine {
+    /// Takes one report of Docker's.
+    pub(in crate::engine) fn take_docker(&mut self, now: Now, report: Report) {
+        match report {
+            Report::Connected { version } => self.facts.push(Fact::DockerConnected { version }),
+            Report::Lost { why } => {
+                let first = self.containers.daemon.lost(&why, now);
+                self.containers.set_heard(false);
+                self.facts.push(Fact::DockerLost { error: why, first });
+            }
+            Report::Listed(list) => self.take_list(now, list),
+            Report::Inspected(container) => {
+                self.containers.put(&container);
+                if !container.status.is_alive() {
+                    self.containers.note_flag(&container);
+                }
+            }
+            Report::Happened(happening) => self.take_happening(&happening),
+        }
+        self.containers.is_news = true;
+    }
+
+    /// A whole list. What was alive and is not on it has ended; the list comes before the events
+    /// that were missed, so they are waited for.
+    fn take_list(&mut self, now: Now, list: Vec<Container>) {
+        let is_first = !self.containers.daemon.has_listed;
+        self.containers.daemon.listed(now);
+        self.containers.set_heard(true);
+        let listed: BTreeSet<&ContainerId> = list.iter().map(|container| &container.id).collect();
+        let known = Arc::clone(&self.containers.inventory);
+        let until = now.monotonic + EVENTS_WITHIN;
+        for gone in known.iter().filter(|container| !listed.contains(&container.id)) {
+            if gone.status.is_alive() {
+                let missing = Missing { until, is_told: false, is_listed: false };
+                self.containers.missing.entry(gone.id.clone()).or_insert(missing);
+            } else {
+                self.containers.remove(&gone.id);
+            }
+        }
+        for container in &list {
+            self.containers.missing.remove(&container.id);
+            self.containers.put(container);
+            if !container.status.is_alive() {
+                self.containers.note_flag(container);
+                // Docker's memory of events does not outlive Docker.
+                if known.get(&container.id).is_some_and(|before| before.status.is_alive()) {
+                    let missing = Missing { until, is_told: false, is_listed: true };
+                    self.containers.missing.insert(container.id.clone(), missing);
+                }
+            }
+        }
+        if is_first {
+            // Series taken in before were attributed without Docker's word.
+            self.targets.values_mut().for_each(|target| target.wants_epoch = true);
+        }
+    }
+
+    fn take_happening(&mut self, happening: &Happening) {
+        let Happening { id, name, at_nanos, what } = happening;
+        let at = happening.at();
+        let containers = &mut self.containers;
+        let name = containers.name_of(id, name);
+        let who = Who { id, name: &name };
+        if *what == What::Oom {
+            containers.ledger.killed(who, *at_nanos);
+        }
+        let is_flagged = containers.inventory.get(id).is_some_and(|known| known.oom_killed);
+        let death = containers.fates.take((id, &name), at, what, is_flagged);
+        if let Some(death) = death {
+            if let Some(missing) = containers.missing.get_mut(id) {
+                missing.is_told = true;
+            }
+            self.take_death(who, death);
+        }
+        if *what == What::Destroy {
+            self.note_ended(&name, at);
+            self.containers.remove(id);
+        }
+    }
+
+    /// Whoever takes the place of a container that has ended goes on with its alerts.
+    fn note_ended(&mut self, name: &str, at: Timestamp) {
+        let labels = self.labels_of(name).with("name", name);
+        self.containers.ended.note(name, at, labels);
+    }
+
+    fn take_death(&mut self, who: Who<'_>, death: Death) {
+        if death.exit_code == 137 && !death.end.is_asked_for() {
+            self.containers.ledger.died(who, death.at);
+        }
+        self.note_ended(who.name, death.at);
+        self.tell_end(who.name, who.id, death.end, death.exit_code);
+    }
+
+    fn tell_end(&mut self, name: &str, id: &ContainerId, end: End, exit_code: i64) {
+        self.facts.push(Fact::ContainerEnded {
+            name: name.to_owned(),
+            id: id.short().to_owned(),
+            reason: end.name(),
+            exit_code,
+        });
+    }
+
+    /// Reads the OOM counters that a scrape brought.
+    pub(in crate::engine) fn read_oom_counters(&mut self, target: TargetId, at: Timestamp) {
+        let Some(target) = self.targets.get(&target) else { return };
+        if target.counters.is_empty() {
+            return;
+        }
+        let source = fingerprint(&target.info.labels);
+        for (id, counter) in &target.counters {
+            let newest = |series: Option<SeriesId>| {
+                self.window.newest(series?).map(|s| s.value).filter(|value| !is_stale(*value))
+            };
+            let Some(value) = newest(counter.oom) else { continue };
+            let started_at =
+                newest(counter.start).filter(|s| *s > 0.0).map(Timestamp::from_seconds);
+            let name = self.containers.name_of(id, &counter.name);
+            if self.containers.scraped.get(id) != Some(&name) {
+                self.containers.scraped.insert(id.clone(), name.clone());
+            }
+            let is_watched = self.containers.is_watched(id);
+            let reading = Reading { source, at, value, started_at, is_watched };
+            self.containers.ledger.read(Who { id, name: &name }, reading);
+        }
+    }
+
+    /// What is still missing has vanished unseen.
+    fn give_up_missing(&mut self, now: Now) {
+        let is_over = |_: &ContainerId, missing: &mut Missing| missing.until <= now.monotonic;
+        let over: Vec<_> = self.containers.missing.extract_if(.., is_over).collect();
+        for (id, Missing { is_told, is_listed, .. }) in over {
+            if is_listed {
+                if !is_told {
+                    self.take_end_as_listed(&id);
+                }
+                continue;
+            }
+            if !is_told {
+                let known = self.containers.inventory.get(&id).map(|known| known.name.clone());
+                let name = self.containers.name_of(&id, &known.unwrap_or_default());
+                let death = self.containers.fates.vanished(&name, now.wall);
+                self.note_ended(&name, now.wall);
+                self.tell_end(&name, &id, death.end, 0);
+            }
+            self.containers.remove(&id);
+        }
+    }
+
+    /// No event told how a container ended that is there still: what it says of itself does.
+    fn take_end_as_listed(&mut self, id: &ContainerId) {
+        let containers = &mut self.containers;
+        let known = containers.inventory.get(id).filter(|known| !known.status.is_alive());
+        let Some((known, at)) = known.and_then(|known| Some((known, known.finished_at?))) else {
+            return;
+        };
+        let what = What::Die { exit_code: known.exit_code };
+        let (is_flagged, name) = (known.oom_killed, known.name.clone());
+        let name = containers.name_of(id, &name);
+        let who = Who { id, name: &name };
+        // A Docker that was away has not flagged what a counter saw.
+        let is_flagged = is_flagged || containers.ledger.saw_kill(who, at);
+        if let Some(death) = containers.fates.take((id, &name), at, &what, is_flagged) {
+            self.take_death(who, death);
+        }
+    }
+
+    /// Brings counts and fates up to date, and tells what changed.
+    pub(in crate::engine) fn settle_containers(&mut self, now: Now) {
+        self.give_up_missing(now);
+        let changes = self.containers.ledger.settle(now.wall);
+        if !changes.is_empty() {
+            self.changes.extend(changes);
+            self.tell_kills();
+        }
+        self.containers.ended.forget(now.wall);
+        let has_told = self.containers.daemon.has_told(now);
+        for (name, is_looping) in self.containers.fates.settle(now.wall, has_told) {
+            self.containers.is_news = true;
+            self.facts.push(Fact::CrashLoop { name, is_looping });
+        }
+    }
+
+    /// Forgets containers that pages have shown and neither the window nor Docker knows any more:
+    /// without Docker nobody tells that one was removed. Names with kills stay in the ledger.
+    pub(in crate::engine) fn forget_containers(&mut self) {
+        let shown: BTreeSet<&ContainerId> =
+            self.targets.values().flat_map(|target| target.counters.keys()).collect();
+        let Containers { inventory, scraped, ledger, labels, written, .. } = &mut self.containers;
+        for (id, name) in scraped.extract_if(.., |id, _| !shown.contains(id)) {
+            if inventory.get(&id).is_none() {
+                ledger.gone(Who { id: &id, name: &name });
+            }
+        }
+        let counted = ledger.iter().map(|(name, _)| name);
+        let names: BTreeSet<&str> =
+            inventory.names().chain(scraped.values().map(String::as_str)).chain(counted).collect();
+        labels.retain(|name, _| names.contains(name.as_str()));
+        written.retain(|name, _| names.contains(name.as_str()));
+    }
+
+    fn tell_kills(&mut self) {
+        for (name, counts) in self.containers.ledger.iter() {
+            let told = self.told_kills.get(name).copied().unwrap_or_default();
+            if told != counts {
+                let killed =
+                    [("pid1", counts.pid1 - told.pid1), ("child", counts.child - told.child)];
+                for (scope, kills) in killed.into_iter().filter(|(_, kills)| *kills > 0) {
+                    self.facts.push(Fact::OomKilled { name: name.to_owned(), scope, kills });
+                }
+                self.told_kills.insert(name.to_owned(), counts);
+                self.containers.is_news = true;
+            }
+        }
+    }
+}

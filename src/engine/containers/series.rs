@@ -1,0 +1,143 @@
+//! What is known of containers, as series for rules and as views for readers.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::{CRASH_LOOP, ENDS_TOTAL, OOM_TOTAL};
+use crate::base::{Labels, LabelsBuilder, METRIC_NAME, Sample, Timestamp};
+use crate::containers::{Container, Counts, End};
+use crate::engine::{ContainerView, Engine};
+use crate::window::{SeriesId, Window};
+
+impl Engine {
+    /// The labels of a series with what is known of its owner. Docker's own word replaces what the
+    /// scrape says of labels, because cAdvisor's names of them collide.
+    pub(in crate::engine) fn enrich(&self, labels: &Labels) -> Labels {
+        crate::engine::setup::enrich(&self.setup, &self.containers, labels)
+    }
+
+    /// The labels that series about the containers of this name carry.
+    pub(super) fn labels_of(&mut self, name: &str) -> Labels {
+        if let Some(labels) = self.containers.labels.get(name) {
+            return labels.clone();
+        }
+        let mut of = LabelsBuilder::from(&Labels::from_pairs([("name", name)]));
+        if let Some(container) = self.containers.inventory.by_known(name) {
+            of.set("image", &container.image).set("id", container.id.as_str());
+        }
+        let enriched = self.enrich(&of.build());
+        let mut built = LabelsBuilder::from(&Labels::from_pairs([("name", name)]));
+        for label in ["host", "tenant", "plan", "role", "service"] {
+            built.set(label, enriched.get(label).unwrap_or_default());
+        }
+        let labels = built.set("container", name).build();
+        self.containers.labels.insert(name.to_owned(), labels.clone());
+        labels
+    }
+
+    /// Writes the series about containers; returns those written.
+    pub(in crate::engine) fn write_container_series(
+        &mut self,
+        at: Timestamp,
+    ) -> BTreeSet<SeriesId> {
+        let mut written = BTreeSet::new();
+        if self.writes_oom_series {
+            let names = self.containers.names();
+            let mut counts: BTreeMap<String, Counts> =
+                names.into_iter().map(|name| (name, Counts::default())).collect();
+            let told = self.containers.ledger.iter();
+            counts.extend(told.map(|(name, counts)| (name.to_owned(), counts)));
+            for (name, counts) in counts {
+                let labels = self.labels_of(&name);
+                let before = self.containers.written.insert(name, counts).unwrap_or_default();
+                for (scope, before, value) in
+                    [("pid1", before.pid1, counts.pid1), ("child", before.child, counts.child)]
+                {
+                    let labels = with(&labels, OOM_TOTAL, ("scope", scope));
+                    written.extend(write_counter(&mut self.window, &labels, at, (before, value)));
+                }
+            }
+        }
+        written.extend(self.write_fates(at));
+        written
+    }
+
+    fn write_fates(&mut self, at: Timestamp) -> Vec<SeriesId> {
+        let mut values = Vec::new();
+        for (name, fate) in self.containers.fates.iter() {
+            let ends = End::ALL.into_iter().zip(fate.ends).filter(|(_, count)| *count > 0);
+            values.extend(ends.map(|(end, n)| (name.to_owned(), Some(end.name()), n)));
+        }
+        // All of them, so that a rule finds its input on a good day too; of a loop that nobody can see
+        // nothing is said.
+        let is_looping = |name: &str| self.containers.fates.get(name).is_some_and(|f| f.is_looping);
+        if !self.containers.daemon.is_silent() {
+            let names = self.containers.names().into_iter();
+            values.extend(names.map(|name| {
+                let is_looping = u64::from(is_looping(&name));
+                (name, None, is_looping)
+            }));
+        }
+        let mut written = Vec::new();
+        for (name, reason, value) in values {
+            let of = self.labels_of(&name);
+            let labels = match reason {
+                Some(reason) => with(&of, ENDS_TOTAL, ("reason", reason)),
+                None => with(&of, CRASH_LOOP, ("", "")),
+            };
+            let before = if reason.is_some() { 0 } else { value };
+            written.extend(write_counter(&mut self.window, &labels, at, (before, value)));
+        }
+        written
+    }
+
+    /// Containers as readers see them, by name.
+    pub(in crate::engine) fn container_views(&self) -> Vec<Arc<ContainerView>> {
+        let view = |container: &Container| {
+            let first = self.containers.inventory.known_as(&container.id);
+            let first = first.unwrap_or(&container.name);
+            let fate = self.containers.fates.get(first);
+            let labels = self.containers.labels.get(first);
+            let label = |name: &str| labels.and_then(|labels| labels.get(name)).map(str::to_owned);
+            Arc::new(ContainerView {
+                container: container.clone(),
+                known_as: first.to_owned(),
+                tenant: label("tenant"),
+                service: label("service"),
+                state: fate.map_or(container.status.name(), |f| f.word(Some(container.status))),
+                ends: fate.map_or([0; 6], |fate| fate.ends),
+                last_end: fate.and_then(|fate| fate.last),
+                oom: self.containers.ledger.counts(first),
+            })
+        };
+        let mut views: Vec<Arc<ContainerView>> =
+            self.containers.inventory.iter().map(view).collect();
+        views.sort_by(|a, b| a.container.name.cmp(&b.container.name));
+        views
+    }
+}
+
+fn with(labels: &Labels, name: &str, (label, value): (&str, &str)) -> Labels {
+    let mut built = LabelsBuilder::from(labels);
+    built.set(METRIC_NAME, name);
+    if !label.is_empty() {
+        built.set(label, value);
+    }
+    built.build()
+}
+
+/// Appends a counter's value. A series that begins begins with what was known before: else its first
+/// increase would be no increase.
+fn write_counter(
+    window: &mut Window,
+    labels: &Labels,
+    at: Timestamp,
+    (before, value): (u64, u64),
+) -> Option<SeriesId> {
+    let id = window.series(labels).ok()?;
+    if before != value && !window.is_live(id) {
+        window.append(id, Sample { at: Timestamp(at.0 - 1), value: before as f64 });
+    }
+    window.append(id, Sample { at, value: value as f64 });
+    Some(id)
+}

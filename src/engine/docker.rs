@@ -1,0 +1,253 @@
+//! Docker as an input: whether it is heard, and what that says about alerts.
+//!
+//! Names, owners, ends and health come from Docker alone. While it is silent nothing of that may be
+//! believed to be over, so alerts that hang on it are unknown. And when a container has ended, those
+//! about it wait a moment for the one that takes its place: a recreation resolves nothing.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::containers::{CRASH_LOOP, ENDS_TOTAL};
+use super::group::Reads;
+use crate::alerts::{Alert, Doubt};
+use crate::base::{Labels, Now, Timestamp};
+use crate::containers::Inventory;
+
+/// What nobody but Docker knows.
+const DOCKERS_OWN: [&str; 3] = [CRASH_LOOP, ENDS_TOTAL, "container_health_state"];
+/// How the series of containers begin.
+const OF_CONTAINERS: [&str; 3] = ["container_", "plimsoll_container_", "plimsoll_oom_"];
+/// After a list, events from before it are told at once: Docker has them in memory.
+pub(super) const EVENTS_WITHIN: Duration = Duration::from_secs(5);
+/// Whoever takes the place of a container that has ended comes within this time: a deploy pulls its image
+/// first, then stops, removes, makes and starts.
+const REPLACED_WITHIN: Duration = Duration::from_secs(30);
+/// A new one has been read after so many intervals.
+const READ_AFTER_INTERVALS: u32 = 2;
+/// Labels that say which container an alert is about.
+const WHO: [&str; 3] = ["name", "container", "service"];
+
+/// How Docker stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+enum Standing {
+    /// Nobody asks it.
+    #[default]
+    NotAsked,
+    /// It has not answered yet.
+    Awaited,
+    /// It tells what happens.
+    Heard,
+    /// It does not answer any more.
+    Lost,
+}
+
+/// The daemon, as we hear it.
+#[derive(Debug, Default)]
+pub(super) struct Daemon {
+    standing: Standing,
+    /// Whether it has said what there is since we began.
+    pub has_listed: bool,
+    /// Until when events were heard without a gap, once it is not heard.
+    heard_until: Option<Timestamp>,
+    /// When it has told everything that was missed, on the monotonic clock.
+    told_by: Option<Duration>,
+    why: String,
+}
+
+impl Daemon {
+    /// A configuration asks for it, or does not.
+    pub fn ask(&mut self, is_asked: bool) {
+        self.standing = match (is_asked, self.standing) {
+            (false, _) => Standing::NotAsked,
+            (true, Standing::NotAsked) => Standing::Awaited,
+            (true, standing) => standing,
+        };
+    }
+
+    /// Until when events were heard before our restart, and whether it is asked again.
+    pub fn restore(&mut self, heard_until: Option<Timestamp>, is_asked: bool) {
+        self.heard_until = heard_until;
+        self.ask(is_asked);
+    }
+
+    /// It has said what there is.
+    pub fn listed(&mut self, now: Now) {
+        (self.standing, self.has_listed) = (Standing::Heard, true);
+        self.told_by = Some(now.monotonic + EVENTS_WITHIN);
+    }
+
+    /// It is not heard; true if that is news.
+    pub fn lost(&mut self, why: &str, now: Now) -> bool {
+        if self.is_heard() {
+            self.heard_until = Some(now.wall);
+        }
+        why.clone_into(&mut self.why);
+        std::mem::replace(&mut self.standing, Standing::Lost) != Standing::Lost
+    }
+
+    /// Whether it tells what happens.
+    pub fn is_heard(&self) -> bool {
+        self.standing == Standing::Heard
+    }
+
+    /// Whether it should, and does not. One that never was heard, here or before our restart, is no input:
+    /// many a host has none.
+    pub fn is_silent(&self) -> bool {
+        matches!(self.standing, Standing::Awaited | Standing::Lost) && self.heard_until.is_some()
+    }
+
+    /// Whether all that happened until now has been told.
+    pub fn has_told(&self, now: Now) -> bool {
+        self.is_heard() && self.told_by.is_none_or(|by| now.monotonic >= by)
+    }
+
+    /// How it is heard, for readers; nothing if nobody asks it.
+    pub fn state(&self) -> Option<DockerState> {
+        let why = (self.standing == Standing::Lost).then(|| self.why.clone());
+        let (is_heard, heard_until) = (self.is_heard(), self.heard_until);
+        let state = DockerState { is_heard, why, heard_until };
+        (self.standing != Standing::NotAsked).then_some(state)
+    }
+
+    /// Until when events were heard before they stopped.
+    pub fn stopped_at(&self) -> Option<Timestamp> {
+        self.heard_until
+    }
+
+    /// Until when events were heard.
+    pub fn heard_until(&self, now: Timestamp) -> Option<Timestamp> {
+        if self.is_heard() { Some(now) } else { self.heard_until }
+    }
+
+    /// The wall clock has stepped.
+    pub fn rebase(&mut self, by_ms: i64) {
+        self.heard_until = self.heard_until.map(|at| Timestamp(at.0.saturating_add(by_ms)));
+    }
+}
+
+/// How Docker is heard.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DockerState {
+    /// Whether it tells what happens.
+    pub is_heard: bool,
+    /// Why not, if it was tried.
+    pub why: Option<String>,
+    /// Until when it was heard last, here or before our restart.
+    pub heard_until: Option<Timestamp>,
+}
+
+impl DockerState {
+    /// Whether it is heard; nothing if it never was, because many a host has none.
+    pub fn is_up(&self) -> Option<bool> {
+        (self.is_heard || self.heard_until.is_some()).then_some(self.is_heard)
+    }
+}
+
+/// Containers that ended a moment ago, by the name they were known as.
+#[derive(Debug, Default)]
+pub(super) struct Ended(BTreeMap<String, (Timestamp, Labels)>);
+
+impl Ended {
+    /// The container of these labels has ended.
+    pub fn note(&mut self, name: &str, at: Timestamp, labels: Labels) {
+        self.0.insert(name.to_owned(), (at, labels));
+    }
+
+    /// Forgets what was replaced by now, or never will be.
+    pub fn forget(&mut self, now: Timestamp) {
+        self.0.retain(|_, (at, _)| now.since(*at) < REPLACED_WITHIN);
+    }
+
+    /// The wall clock has stepped.
+    pub fn rebase(&mut self, by_ms: i64) {
+        self.0.values_mut().for_each(|(at, _)| *at = Timestamp(at.0.saturating_add(by_ms)));
+    }
+}
+
+/// Whether the absence of an alert can be believed, as far as Docker goes, for one rule in one round.
+pub(super) struct Witness<'a> {
+    /// The rule reads what only Docker knows, and Docker is silent.
+    pub is_silent: bool,
+    /// It reads of containers, and nobody has said yet who they are.
+    is_nameless: bool,
+    /// Containers whose place may be taken any moment.
+    ended: Vec<&'a (Timestamp, Labels)>,
+}
+
+impl<'a> Witness<'a> {
+    pub fn new(
+        (daemon, ended): (&Daemon, &'a Ended),
+        inventory: &Inventory,
+        reads: &Reads,
+        (slot, interval): (Timestamp, Duration),
+    ) -> Witness<'a> {
+        let reads_own = || DOCKERS_OWN.iter().any(|name| reads.names.contains(*name));
+        let of_containers = |name: &str| OF_CONTAINERS.iter().any(|begin| name.starts_with(begin));
+        let reads_containers = || reads.all || reads.names.iter().any(|name| of_containers(name));
+        let is_replaced = |name: &str, at: Timestamp| {
+            let by = inventory.by_known(name).filter(|container| container.status.is_alive());
+            let started = by.and_then(|container| container.started_at);
+            let is_read =
+                |started| started >= at && started + interval * READ_AFTER_INTERVALS <= slot;
+            started.is_some_and(is_read)
+        };
+        let waits = |(name, (at, _)): &(&String, &(Timestamp, Labels))| {
+            slot.since(*at) < REPLACED_WITHIN && !is_replaced(name, *at)
+        };
+        let is_silent = daemon.is_silent();
+        let has_ended = !ended.0.is_empty() && reads_containers();
+        Witness {
+            is_silent: is_silent && (reads.all || reads_own()),
+            is_nameless: is_silent && inventory.is_empty() && reads_containers(),
+            ended: match has_ended {
+                true => ended.0.iter().filter(waits).map(|(_, ended)| ended).collect(),
+                false => Vec::new(),
+            },
+        }
+    }
+
+    /// Why the absence of an alert cannot be believed.
+    pub fn doubt(&self, alert: &Alert) -> Option<Doubt> {
+        if self.is_silent || (self.is_nameless && alert.restored) {
+            return Some(Doubt::DockerSilent);
+        }
+        let is_of = |ended: &&&(Timestamp, Labels)| is_about(&alert.labels, &ended.1);
+        let (_, labels) = self.ended.iter().find(is_of)?;
+        let container = labels.get("container").unwrap_or_default().to_owned();
+        Some(Doubt::ContainerEnded { container })
+    }
+}
+
+/// Whether an alert is about the container of these labels: they name the same in one label at least, and
+/// in none another.
+fn is_about(alert: &Labels, container: &Labels) -> bool {
+    let pairs = WHO.iter().filter_map(|label| alert.get(label).zip(container.get(label)));
+    let (same, other): (Vec<_>, Vec<_>) = pairs.partition(|(one, other)| one == other);
+    !same.is_empty() && other.is_empty()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_alert_is_about_a_container_that_it_names_and_no_other() {
+        let container = Labels::from_pairs([
+            ("name", "acme-web"),
+            ("container", "acme-web"),
+            ("service", "acme/app"),
+            ("tenant", "acme"),
+        ]);
+        for (labels, want) in [
+            (&[("name", "acme-web")][..], true),
+            (&[("service", "acme/app"), ("severity", "page")], true),
+            (&[("service", "acme/app"), ("name", "acme-api")], false),
+            (&[("container", "globex-web")], false),
+            (&[("tenant", "acme")], false),
+            (&[], false),
+        ] {
+            let alert = Labels::from_pairs(labels.iter().copied());
+            assert_eq!(is_about(&alert, &container), want, "{labels:?}");
+        }
+    }
+}

@@ -1,0 +1,237 @@
+//! Docker as an input: what its silence says, and what a restart of ours remembers.
+
+use super::containers::container_id;
+use super::*;
+use crate::alerts::Doubt;
+
+const RULES: &str = "
+groups:
+  - name: g
+    rules:
+      - alert: Loop
+        expr: max by (service, name) (plimsoll_container_crash_loop) == 1
+      - alert: High
+        expr: max by (service, name) (container_memory_working_set_bytes) > 90
+      - alert: Silent
+        expr: absent(plimsoll_container_crash_loop)
+        for: 1h
+";
+
+fn asking() -> Setup {
+    Setup { asks_docker: true, ..setup(RULES, acting()) }
+}
+
+fn begun() -> World {
+    let mut world = World::recovered(asking(), Vec::new(), 0);
+    world.list(&[('a', "acme-web")]);
+    world
+}
+
+fn page(digit: char, name: &str, bytes: u32) -> String {
+    let id = container_id(digit);
+    format!("container_memory_working_set_bytes{{id=\"/docker/{id}\",name=\"{name}\"}} {bytes}\n")
+}
+
+impl World {
+    /// Docker answers and says what runs.
+    fn list(&mut self, containers: &[(char, &str)]) {
+        let running = |(digit, name): &(char, &str)| {
+            let container = Container::new(container_id(*digit), name, Timestamp(0));
+            Container { status: Status::Running, ..container }
+        };
+        let list = containers.iter().map(running).collect();
+        self.handle(Event::Docker(Report::Listed(list)), None);
+    }
+
+    fn lose_docker(&mut self) {
+        let why = "no answer".to_owned();
+        self.handle(Event::Docker(Report::Lost { why }), None);
+    }
+
+    /// Our own restart: what the journal holds is left, and the window is not.
+    fn begin_anew(&self) -> World {
+        World::recovered(asking(), latest(&self.rows), self.second + 1)
+    }
+
+    fn slots(&mut self, count: usize, page: &str) -> Vec<String> {
+        (0..count).flat_map(|_| self.slot(Some(page))).collect()
+    }
+
+    /// The container ends and is started again so often that it is a loop.
+    fn fall_into_a_loop(&mut self) -> Vec<String> {
+        let mut told = Vec::new();
+        for _ in 0..4 {
+            self.docker('a', "acme-web", What::Start);
+            told.extend(self.slot(Some("")));
+            self.docker('a', "acme-web", What::Die { exit_code: 1 });
+            told.extend(self.slot(Some("")));
+        }
+        told
+    }
+
+    /// Why the alert of the rule at this place is unknown.
+    fn doubt(&self, rule: usize) -> Option<Doubt> {
+        let view = self.engine.view(at(self.second, 0));
+        let alerts = &view.groups[0].rules[rule].alerting.as_ref().expect("an alert").alerts;
+        alerts.iter().find_map(|alert| alert.unknown.clone()).map(|(_, doubt)| doubt)
+    }
+}
+
+#[test]
+fn a_loop_that_nobody_can_see_is_unknown_and_goes_on_when_docker_does() {
+    let mut world = begun();
+    assert_eq!(world.fall_into_a_loop(), ["firing"]);
+    world.lose_docker();
+    let told = world.slots(200, "");
+    assert_eq!(told, ["unknown"], "for more than the ten minutes after which a loop is over");
+    assert_eq!(world.doubt(0), Some(Doubt::DockerSilent));
+    let state = world.engine.view(at(world.second, 0)).docker.expect("it is asked");
+    assert_eq!((state.is_heard, state.why.as_deref()), (false, Some("no answer")));
+    world.list(&[('a', "acme-web")]);
+    // What was missed is told a moment after the list.
+    world.docker('a', "acme-web", What::Start);
+    assert_eq!(world.slots(3, ""), ["known"]);
+    assert_eq!(world.slots(130, ""), ["resolved"], "ten minutes without a restart");
+}
+
+#[test]
+fn a_loop_goes_on_through_our_restart_even_while_docker_hangs() {
+    let mut world = begun();
+    world.fall_into_a_loop();
+    world.slots(3, "");
+    let before = world.live("plimsoll_container_ends_total");
+    let mut world = world.begin_anew();
+    assert_eq!(world.slots(3, ""), ["unknown"]);
+    assert_eq!(world.doubt(0), Some(Doubt::DockerSilent));
+    world.list(&[('a', "acme-web")]);
+    assert_eq!(world.slots(2, ""), ["known"]);
+    assert_eq!(world.live("plimsoll_container_ends_total"), before);
+    let view = world.engine.view(at(world.second, 0));
+    assert_eq!((view.containers[0].state, view.containers[0].ends[1]), ("crash_loop", 4));
+}
+
+#[test]
+fn nothing_begins_because_docker_is_silent() {
+    let mut world = begun();
+    world.slots(4, "");
+    let mut world = world.begin_anew();
+    assert_eq!(world.slots(4, ""), [""; 0]);
+    assert_eq!(newest(&world, "plimsoll_docker_up"), Some(0.0));
+    world.list(&[]);
+    assert_eq!(world.slots(1, ""), ["pending"], "and now there is none indeed");
+    assert_eq!(newest(&world, "plimsoll_docker_up"), Some(1.0));
+}
+
+#[test]
+fn a_host_that_never_had_docker_misses_nothing() {
+    let mut world = World::recovered(asking(), Vec::new(), 0);
+    world.lose_docker();
+    assert_eq!(world.slots(1, &page('a', "aaaaaaaaaaaa", 95)), ["firing", "pending"]);
+    assert_eq!(newest(&world, "plimsoll_docker_up"), None);
+    let mut world = world.begin_anew();
+    world.lose_docker();
+    assert_eq!(world.slots(1, &page('a', "aaaaaaaaaaaa", 10)), ["resolved"]);
+}
+
+fn newest(world: &World, metric: &str) -> Option<f64> {
+    let mut live = world.engine.window.live().filter(|(_, l)| l.metric_name() == metric);
+    let newest = live.next().and_then(|(id, _)| world.engine.window.newest(id));
+    newest.map(|sample| sample.value)
+}
+
+#[test]
+fn who_a_container_is_goes_through_our_restart_without_docker() {
+    let mut world = begun();
+    world.docker('a', "other", What::Rename { from: "acme-web".to_owned() });
+    world.docker_has('a', "other");
+    world.slots(4, &page('a', "acme-web", 10));
+    let world = world.begin_anew();
+    let inventory = world.engine.inventory();
+    let id = container_id('a');
+    assert_eq!(inventory.known_as(&id), Some("acme-web"));
+    assert_eq!(inventory.get(&id).map(|known| known.name.as_str()), Some("other"));
+    assert!(!inventory.is_heard());
+}
+
+#[test]
+fn one_that_is_gone_after_our_restart_has_vanished_and_leaves_no_row() {
+    let mut world = begun();
+    world.slots(4, "");
+    let mut world = world.begin_anew();
+    world.list(&[]);
+    world.slots(6, "");
+    assert_eq!(world.live("plimsoll_container_ends_total").len(), 1);
+    assert_eq!(world.engine.inventory().len(), 0);
+    let rows = latest(&world.rows);
+    let left = rows.iter().filter(|row| row.key.starts_with("container:") && row.value.is_some());
+    assert_eq!(left.count(), 0);
+}
+
+#[test]
+fn restored_alerts_wait_for_docker_where_nobody_knows_a_container() {
+    let mut world = begun();
+    assert_eq!(world.slots(1, &page('a', "acme-web", 95)), ["firing"]);
+    // A journal from before containers were in it.
+    let rows = latest(&world.rows).into_iter().filter(|row| !row.key.starts_with("container:"));
+    let mut world = World::recovered(asking(), rows.collect(), world.second + 1);
+    assert_eq!(world.slots(3, &page('a', "aaaaaaaaaaaa", 10)), ["unknown"]);
+    assert_eq!(world.doubt(1), Some(Doubt::DockerSilent));
+    world.list(&[('a', "acme-web")]);
+    assert_eq!(world.slots(2, &page('a', "acme-web", 10)), ["resolved"]);
+}
+
+#[test]
+fn an_alert_waits_for_the_one_that_takes_a_containers_place() {
+    for (comes_back, want) in [(true, &[""; 0][..]), (false, &["resolved"])] {
+        let mut world = begun();
+        world.docker_has('c', "acme-api");
+        assert_eq!(world.slots(1, &page('a', "acme-web", 95)), ["firing"]);
+        world.docker('a', "acme-web", What::Kill { signal: 15 });
+        world.docker('a', "acme-web", What::Die { exit_code: 0 });
+        assert_eq!(world.slots(1, ""), [""; 0]);
+        world.docker('a', "acme-web", What::Destroy);
+        assert_eq!(world.slots(3, ""), [""; 0], "longer than what is told of unknown otherwise");
+        let container = "acme-web".to_owned();
+        assert_eq!(world.doubt(1), Some(Doubt::ContainerEnded { container }));
+        if comes_back {
+            world.docker_has('b', "acme-web");
+        }
+        let page = if comes_back { page('b', "acme-web", 95) } else { String::new() };
+        assert_eq!(world.slots(10, &page), want);
+    }
+}
+
+#[test]
+fn what_its_successor_has_no_more_is_over_once_that_was_read() {
+    let mut world = begun();
+    assert_eq!(world.slots(1, &page('a', "acme-web", 95)), ["firing"]);
+    world.docker('a', "acme-web", What::Die { exit_code: 0 });
+    let started_at = Some(at(world.second, 0).wall);
+    let container = Container::new(container_id('a'), "acme-web", Timestamp(0));
+    let container = Container { status: Status::Running, started_at, ..container };
+    world.handle(Event::Docker(Report::Inspected(Box::new(container))), None);
+    assert_eq!(world.slots(1, &page('a', "acme-web", 10)), [""; 0]);
+    assert_eq!(world.slots(1, &page('a', "acme-web", 10)), ["resolved"]);
+}
+
+#[test]
+fn a_makeshift_name_is_given_up_for_the_one_docker_tells() {
+    let counter = |name: &str, kills: u8| {
+        let id = container_id('a');
+        format!("container_oom_events_total{{id=\"/docker/{id}\",name=\"{name}\"}} {kills}\n")
+    };
+    let rules = format!("{RULES}      - alert: Oom\n        expr: plimsoll_oom_total > 99\n");
+    let setup = Setup { asks_docker: true, ..setup(&rules, acting()) };
+    let mut world = World::recovered(setup, Vec::new(), 0);
+    world.slots(1, &counter("aaaaaaaaaaaa", 0));
+    world.slots(4, &counter("aaaaaaaaaaaa", 1));
+    assert_eq!(world.live("plimsoll_oom_total"), ["aaaaaaaaaaaa"; 2]);
+    world.list(&[('a', "acme-web")]);
+    world.slots(4, &counter("acme-web", 2));
+    assert_eq!(world.live("plimsoll_oom_total"), ["acme-web"; 2]);
+    let view = world.engine.view(at(world.second, 0));
+    assert_eq!(view.containers[0].oom, Counts { pid1: 0, child: 2 });
+    let rows = latest(&world.rows);
+    let counts: Vec<&str> = rows.iter().filter_map(|row| row.key.strip_prefix("oom:")).collect();
+    assert_eq!(counts, ["acme-web"]);
+}
