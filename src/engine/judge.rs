@@ -16,7 +16,8 @@ use crate::alerts::{Alert, AlertState};
 use crate::base::{DeliveryId, Labels, Now, Timestamp, fingerprint};
 use crate::outbox::{ActionKind, ActionMode, Draft, dedup_key};
 use crate::policy::{
-    Case, Decision, Evidence, History, HoldReason, Incident, Proposal, askings, decide, diagnose,
+    Case, Decision, Evidence, History, HoldReason, Incident, Proposal, REFUSED, askings, decide,
+    diagnose, escalate,
 };
 use crate::rules::{Action, Rule, RuleKind};
 
@@ -106,14 +107,10 @@ impl Engine {
         decision: Decision,
     ) {
         let Case { incident, evidence, circumstances, .. } = *case;
-        if decision.to_record().is_some() || is_final(&decision) {
+        if decision.to_record().is_some() || is_final(&decision, case) {
             self.note_judged((group, rule), incident);
         }
-        if let Some(proposal) = decision.to_record() {
-            let limits = &self.setup.policy.limits;
-            let row = self.memory.guards.record(proposal, decision.sent(), now, limits);
-            self.changes.push(row);
-        }
+        self.record_decision(now, &decision);
         let held = &mut self.groups[group].rules[rule].held;
         match decision {
             Decision::Act(proposal) => {
@@ -126,6 +123,30 @@ impl Engine {
                     let lifted_by = circumstances.lifts(reason);
                     self.tell_hold(now, (incident, evidence), action, (reason, lifted_by));
                 }
+                self.tell_refusal(now, case, reason);
+            }
+        }
+    }
+
+    fn record_decision(&mut self, now: Now, decision: &Decision) {
+        if let Some(proposal) = decision.to_record() {
+            let limits = &self.setup.policy.limits;
+            let row = self.memory.guards.record(proposal, decision.sent(), now, limits);
+            self.changes.push(row);
+        }
+    }
+
+    /// Tells a person, once, of a restart that is due and that nobody will allow.
+    fn tell_refusal(&mut self, now: Now, case: &Case<'_>, reason: HoldReason) {
+        let Some(told) = escalate(case, reason, now, &self.setup.policy) else { return };
+        self.record_decision(now, &told);
+        let Case { incident, evidence, circumstances, .. } = *case;
+        match told {
+            Decision::Act(proposal) => self.ask_for(now, &proposal, incident, evidence),
+            Decision::Hold { reason, wanted } => {
+                let action = wanted.map(|proposal| proposal.action.kind.name());
+                let lifted_by = circumstances.lifts(reason);
+                self.tell_hold(now, (incident, evidence), action, (reason, lifted_by));
             }
         }
     }
@@ -166,6 +187,8 @@ impl Engine {
     /// The alert has ended: whatever was asked for it is over, and the host is free for the next.
     pub(super) fn close_actions(&mut self, now: Now, rule: &str, alert: &Alert) {
         let key = format!("{:016x}", fingerprint(&alert.labels));
+        let refused = dedup_key(rule, &key, alert.starts_at(), REFUSED);
+        self.changes.extend(self.memory.guards.finish(&refused, "resolved"));
         for kind in ActionKind::ALL {
             let first = dedup_key(rule, &key, alert.starts_at(), kind.name());
             let asked = askings(&first).take_while(|key| self.memory.guards.knows(key));
@@ -193,17 +216,20 @@ fn judged(incident: &Incident, found: &Evidence, delivery: Option<&DeliveryId>) 
     })
 }
 
-/// Holds that nothing can lift while the alert lasts: they hang on its labels and its rule.
-fn is_final(decision: &Decision) -> bool {
-    let last = [
-        HoldReason::NoneAsked,
-        HoldReason::RoleForbids,
-        HoldReason::NotAttributable,
-        HoldReason::SharedContainer,
-        HoldReason::ForeignTenant,
-        HoldReason::AlreadyAsked,
-    ];
-    matches!(decision, Decision::Hold { reason, .. } if last.contains(reason))
+/// Holds that nothing can lift while the alert lasts: they hang on its labels and its rule. What has a
+/// person to be told of is looked at until one was.
+fn is_final(decision: &Decision, case: &Case<'_>) -> bool {
+    let Decision::Hold { reason, .. } = decision else { return false };
+    match reason {
+        HoldReason::NoneAsked
+        | HoldReason::NotAttributable
+        | HoldReason::ForeignTenant
+        | HoldReason::AlreadyAsked => true,
+        HoldReason::RoleForbids | HoldReason::SharedContainer => {
+            case.history.asked.contains_key(&case.incident.refused_key())
+        }
+        _ => false,
+    }
 }
 
 pub(super) fn incident(rule: &Rule, alert: &Alert) -> Incident {

@@ -10,7 +10,9 @@ use super::config::{Mode, PolicyConfig};
 use super::diagnose::{Cause, diagnose};
 use super::hold::HoldReason;
 use super::incident::{Case, Proposal};
-use super::ladder::{Choice, choose, fits, is_unproven, often_enough, present_plan_fits};
+use super::ladder::{
+    Choice, choose, fits, is_unproven, often_enough, present_plan_fits, refused, restart_due,
+};
 use crate::base::Now;
 use crate::outbox::{Action, ActionKind, ActionMode, WireTime};
 use crate::rules::Action as Asked;
@@ -66,6 +68,55 @@ pub fn decide(case: &Case<'_>, now: Now, config: &PolicyConfig) -> Decision {
         Some(reason) => Decision::Hold { reason, wanted: Some(proposal) },
         None => Decision::Act(proposal),
     }
+}
+
+/// Guards that may never lift by themselves.
+const REFUSING: [HoldReason; 2] = [HoldReason::NotOptedIn, HoldReason::GatesFailing];
+
+/// What a person is told of a restart that is due but for a refusal that time alone does not lift: else
+/// a leak that nobody may restart would reach nobody. Once in an episode, and no oftener than other
+/// advice. The restart stays held, and is asked for if the refusal lifts after all.
+pub fn escalate(
+    case: &Case<'_>,
+    held: HoldReason,
+    now: Now,
+    config: &PolicyConfig,
+) -> Option<Decision> {
+    let why = refusal(case, held, now, config)?;
+    let restart = propose(case, restart_due(case, config)?, now, config);
+    if guarded(&restart.action, case, config, &REFUSING).is_some() {
+        return None;
+    }
+    let mut proposal = propose(case, refused(case, &why), now, config);
+    proposal.action.dedup_key = case.incident.refused_key();
+    if guarded(&proposal.action, case, config, &[]).is_some() {
+        return None;
+    }
+    Some(match config.mode_of(ActionKind::Advise) {
+        Mode::Observe => Decision::Hold { reason: HoldReason::Observe, wanted: Some(proposal) },
+        _ => Decision::Act(proposal),
+    })
+}
+
+/// Why a restart is refused for good, as far as anybody can tell.
+fn refusal(case: &Case<'_>, held: HoldReason, now: Now, config: &PolicyConfig) -> Option<String> {
+    let role = case.incident.label("role");
+    let why = match held {
+        HoldReason::NotOptedIn => "its tenant did not agree to restarts (`opt_in`)".to_owned(),
+        // Of what is nobody's, nobody is to be told more than its alert says.
+        HoldReason::RoleForbids if !role.is_empty() => {
+            format!("a container of the role `{role}` is never restarted")
+        }
+        HoldReason::SharedContainer => "a restart would hit every tenant in it".to_owned(),
+        // A gate may miss a beat, and be well again before anybody could look.
+        HoldReason::GatesFailing
+            if now.wall.since(case.incident.starts_at) >= config.verify.within =>
+        {
+            "its health, login or API fails, and a restart would hide why".to_owned()
+        }
+        _ => return None,
+    };
+    Some(format!("it needs a restart and is given none: {why}"))
 }
 
 /// Guards that count what was asked for: what waits is itself among that.

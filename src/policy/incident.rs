@@ -17,6 +17,8 @@ use crate::rules::Action as Asked;
 
 /// So often one action is asked for in an episode, if it is withdrawn again and again. Ours.
 const ASKED_MAX: usize = 10;
+/// What stands for the kind of an action in the key under which a person is told of a refusal.
+pub const REFUSED: &str = "refused";
 
 /// The keys under which one action is asked for in an episode, from its first on: a request that was
 /// withdrawn is void for good, and what is asked for after it is another.
@@ -62,6 +64,12 @@ impl Incident {
     /// The key under which an action of this kind is asked for first in this episode.
     pub fn dedup_key(&self, kind: ActionKind) -> String {
         dedup_key(&self.rule, &self.fingerprint, self.starts_at, kind.name())
+    }
+
+    /// The key under which a person is told in this episode that its restart is refused. Of its own:
+    /// the restart stays open.
+    pub fn refused_key(&self) -> String {
+        dedup_key(&self.rule, &self.fingerprint, self.starts_at, REFUSED)
     }
 
     /// The key under which an action of this kind would be asked for now: once in an episode, and

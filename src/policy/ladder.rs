@@ -84,6 +84,11 @@ fn climb(case: &Case<'_>, config: &PolicyConfig, cause: Cause) -> Chosen {
     if !RESTARTABLE.contains(&case.incident.label("role")) {
         return Err(HoldReason::RoleForbids);
     }
+    rungs(case, config, cause)
+}
+
+/// The rungs as they would be climbed if nobody had to agree.
+fn rungs(case: &Case<'_>, config: &PolicyConfig, cause: Cause) -> Chosen {
     let decides = case.incident.asks == Asked::Decide;
     if let Some(reason) = spared(case, cause).filter(|_| decides) {
         return Err(reason);
@@ -101,6 +106,23 @@ fn climb(case: &Case<'_>, config: &PolicyConfig, cause: Cause) -> Chosen {
     let params = [("service", incident.label("service")), ("name", incident.label("name"))];
     let params = texts(params.into_iter().filter(|(_, text)| !text.is_empty()));
     Ok(Choice { kind: ActionKind::Restart, params })
+}
+
+/// The restart that would be asked for if nobody had to agree, where that is what would help.
+pub(super) fn restart_due(case: &Case<'_>, config: &PolicyConfig) -> Option<Choice> {
+    let cause = diagnose(&case.evidence.symptoms);
+    let climbs = match case.incident.asks {
+        Asked::Restart => true,
+        Asked::Decide => matches!(cause, Cause::Leak | Cause::MemoryUnclear),
+        _ => false,
+    };
+    let choice = climbs.then(|| rungs(case, config, cause))?.ok()?;
+    (choice.kind == ActionKind::Restart).then_some(choice)
+}
+
+/// A person is told of a restart that is refused.
+pub(super) fn refused(case: &Case<'_>, why: &str) -> Choice {
+    human(case, diagnose(&case.evidence.symptoms), why)
 }
 
 /// Why a restart would come too late, or hit the wrong one.

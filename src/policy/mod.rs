@@ -35,7 +35,7 @@ mod verify;
 
 pub use calendar::{Calendar, CalendarEntry, Scope, WindowKind};
 pub use config::{Limits, Mode, PolicyConfig};
-pub use decide::{Decision, decide, still_stands};
+pub use decide::{Decision, decide, escalate, still_stands};
 pub use diagnose::{Cause, Symptoms, diagnose};
 pub use directory::{Directory, disputed};
 pub use episodes::{Episodes, Need};
@@ -48,7 +48,7 @@ pub use guard::{Asked, DONE, Guards, Taken};
 pub use histogram::Histogram;
 pub use history::History;
 pub use hold::HoldReason;
-pub use incident::{Case, Circumstances, Evidence, Incident, Proposal, askings};
+pub use incident::{Case, Circumstances, Evidence, Incident, Proposal, REFUSED, askings};
 pub use interlock::{HostCause, HostEdge, HostIncident, HostSigns, Interlock, InterlockConfig};
 pub use m2::{FIXED_COUNT_MAX, M2Setting, Vhost, WINDOW_MAX};
 pub use memory::Memory;

@@ -156,13 +156,21 @@ fn plant(
             plan.pressure = Spans::default();
             plan.pressure.add(Duration::ZERO, Duration::from_secs(MUTANT_HOURS * 3600));
         }
-        if *mutation == Mutation::LingeringRequests && must.contains(&Check::KillSwitch) {
-            // So is a request on its way when the switch is thrown: here that is done every 40 minutes.
-            let minutes = |n: u64| Duration::from_secs(60 * n);
-            plan.kill = Spans::default();
-            (0..MUTANT_HOURS * 60).step_by(40).for_each(|at| {
-                plan.kill.add(minutes(at + 30), minutes(at + 39));
-            });
+        if *mutation == Mutation::LingeringRequests {
+            // So is a request on its way when a switch is thrown: here that is done every 40 minutes.
+            let often = || {
+                let minutes = |n: u64| Duration::from_secs(60 * n);
+                let mut spans = Spans::default();
+                (0..MUTANT_HOURS * 60).step_by(40).for_each(|at| {
+                    spans.add(minutes(at + 30), minutes(at + 39));
+                });
+                spans
+            };
+            match must {
+                [Check::KillSwitch] => plan.kill = often(),
+                [Check::Busy] => plan.specs.iter_mut().for_each(|spec| spec.busy = often()),
+                _ => {}
+            }
         }
         let report = run::run(plan, seed, Some(*mutation), asked_text("TRACE").as_deref());
         let new: BTreeSet<Check> = report.red.0.keys().copied().collect();
@@ -212,7 +220,7 @@ fn each_planted_fault_turns_its_checker_red_and_no_other() {
 fn every_checker_is_proved_by_a_planted_fault() {
     let proved: BTreeSet<Check> =
         Mutation::ALL.iter().flat_map(|(_, _, must, _)| must.iter().copied()).collect();
-    let unproved: Vec<Check> = Check::ALL.into_iter().filter(|c| !proved.contains(c)).collect();
+    let unproved: Vec<&Check> = Check::PROVED.iter().filter(|c| !proved.contains(c)).collect();
     assert!(unproved.is_empty(), "{unproved:?}");
 }
 

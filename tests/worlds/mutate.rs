@@ -103,7 +103,7 @@ const ON_LEAVING: &[Check] = &[
 impl Mutation {
     /// Each with a world in which it showed itself, the checkers that must turn red, and those that
     /// may besides.
-    pub const ALL: [(Mutation, u64, &[Check], &[Check]); 39] = {
+    pub const ALL: [(Mutation, u64, &[Check], &[Check]); 40] = {
         use Check::*;
         use Mutation::*;
         [
@@ -116,7 +116,7 @@ impl Mutation {
             (LingeringRequests, 201, &[Maintenance], ON_LEAVING),
             (LingeringRequests, 77, &[Stale], ON_LEAVING),
             (LingeringRequests, 0, &[KillSwitch], ON_LEAVING),
-            (LingeringRequests, 97, &[Busy], ON_LEAVING),
+            (LingeringRequests, 0, &[Busy], ON_LEAVING),
             (NoTenantBudget, 0, &[TenantBudget], &[LeakerEscalated]),
             (NoHostBudget, 1, &[HostBudget], &[]),
             (NoCoolDown, 20, &[CoolDown], &[]),
@@ -147,7 +147,8 @@ impl Mutation {
             (HideBusy, 9, &[Busy], &[]),
             (HideKill, 6, &[KillSwitch], &[]),
             (DropOutcomes, 0, &[Concluded], &[]),
-            (DropAdvice, 7, &[LeakerEscalated], &[Order, EdgeLost]),
+            (DropAdvice, 7, &[LeakerEscalated], &[Order, EdgeLost, RefusedTold]),
+            (DropAdvice, 6, &[RefusedTold], &[Order, EdgeLost, LeakerEscalated]),
             (SellAdvice, 0, &[LeakNudged], &[NudgeGoverned, QuietHours, Pressure, LeakerEscalated]),
             (NudgeAtOnce, 2, &[NudgeGoverned], &[]),
             (NudgeOften, 2, &[NudgeGoverned], &[]),

@@ -14,6 +14,7 @@ use crate::policy::{
 
 mod causes;
 mod plans;
+mod refused;
 
 const MINUTE: Duration = Duration::from_secs(60);
 const GIB: f64 = 1_073_741_824.0;

@@ -68,7 +68,7 @@ impl Request {
     }
 
     /// Whether it may still be carried out, or be under way.
-    fn is_open(&self, now: Duration, expiry: Duration) -> bool {
+    pub fn is_open(&self, now: Duration, expiry: Duration) -> bool {
         let ends = self.decided + expiry;
         self.concluded.is_none()
             && (now < ends || (self.accepted.is_some() && self.executed.is_none()))
@@ -85,8 +85,10 @@ pub struct Guards {
     host_ill: bool,
     kill: bool,
     busy: Vec<String>,
-    /// Rounds in which a leak was owed a person, by service.
+    /// Rounds in which a leak was owed a person, by service …
     pub owed: BTreeMap<String, u32>,
+    /// … and in which one was that nobody may restart.
+    pub refused: BTreeMap<String, u32>,
 }
 
 impl Guards {
@@ -190,8 +192,12 @@ impl Guards {
         faults
     }
 
+    pub fn has_backup(&self, service: &str) -> bool {
+        self.busy.iter().any(|busy| busy == service)
+    }
+
     fn is_busy(&self, request: &Request) -> Option<(Check, String)> {
-        let busy = self.busy.contains(&request.service);
+        let busy = self.has_backup(&request.service);
         busy.then(|| (Check::Busy, "a backup is under way".to_owned()))
     }
 
@@ -350,7 +356,7 @@ impl Guards {
         {
             faults.push((Check::Pressure, format!("the host is short of memory since {since:?}")));
         }
-        if visibly_leaks(now, request, view) {
+        if visibly_leaks(now, &request.service, view) {
             faults.push((Check::LeakNudged, format!("it leaks; cause {}", request.cause)));
         }
     }
@@ -358,9 +364,9 @@ impl Guards {
 
 /// Whether a service leaks and could be seen to: its container has grown before open eyes for longer
 /// than a slope needs.
-fn visibly_leaks(now: Now, request: &Request, view: &View<'_>) -> bool {
+pub fn visibly_leaks(now: Now, service: &str, view: &View<'_>) -> bool {
     let all = view.plan.specs.iter().zip(&view.truth.sights);
-    let Some((spec, sight)) = all.into_iter().find(|(s, _)| s.service() == request.service) else {
+    let Some((spec, sight)) = all.into_iter().find(|(s, _)| s.service() == service) else {
         return false;
     };
     let need = SLOPE_POINTS * view.plan.interval;

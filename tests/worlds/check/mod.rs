@@ -9,6 +9,7 @@ mod edges;
 mod guards;
 mod outcomes;
 mod owners;
+mod refused;
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -27,9 +28,25 @@ use self::guards::Guards;
 use super::host::{Host, Shown, Sight};
 use super::plan::Plan;
 
-/// One promise.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub enum Check {
+/// The promises, and the list of those that a planted fault must be able to turn red.
+macro_rules! checks {
+    ($($(#[$about:meta])* $check:ident,)*) => {
+        /// One promise.
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+        pub enum Check {
+            $($(#[$about])* $check,)*
+            /// The engine neither spins nor fails a rule, nor leaves a row of its own unread.
+            Sound,
+        }
+
+        impl Check {
+            /// Every one that a planted fault must be able to turn red.
+            pub const PROVED: &[Check] = &[$(Check::$check),*];
+        }
+    };
+}
+
+checks! {
     /// No edge is lost: what was committed arrives, each alert's edges make sense in their order, and
     /// at the end the Control Plane believes of each container what is true.
     EdgeLost,
@@ -65,6 +82,8 @@ pub enum Check {
     Concluded,
     /// A leak that restarts do not cure, or may not cure any more today, reaches a person.
     LeakerEscalated,
+    /// A leak that nobody may restart reaches a person.
+    RefusedTold,
     /// Nobody is asked to pay for a leak.
     LeakNudged,
     /// Often enough, far enough apart, one for a tenant and cause.
@@ -87,50 +106,6 @@ pub enum Check {
     SilentPass,
     /// A door that stays shut after a restart is told, and no other.
     GateTold,
-    /// The engine neither spins nor fails a rule, nor leaves a row of its own unread.
-    Sound,
-}
-
-impl Check {
-    /// Every one that a planted fault must be able to turn red.
-    pub const ALL: [Check; 33] = {
-        use Check::*;
-        [
-            EdgeLost,
-            SecondId,
-            Order,
-            BeforeCommit,
-            Expired,
-            TenantBudget,
-            HostBudget,
-            CoolDown,
-            OneAtATime,
-            Interlock,
-            Stale,
-            Victim,
-            Pressure,
-            Role,
-            StartGrace,
-            RecentChange,
-            Maintenance,
-            QuietHours,
-            Busy,
-            KillSwitch,
-            Concluded,
-            LeakerEscalated,
-            LeakNudged,
-            NudgeGoverned,
-            ReceiptTwice,
-            NotActive,
-            NotAgreed,
-            Foreign,
-            Drift,
-            PageCache,
-            ShutDoor,
-            SilentPass,
-            GateTold,
-        ]
-    };
 }
 
 /// Faults found: by checker, the first few in words.
@@ -389,6 +364,7 @@ impl Checker {
         };
         self.doors.owed(&self.guards, now, &view, &mut self.red);
         outcomes::escalated(&mut self.guards, now, &view, &mut self.red);
+        refused::told(&mut self.guards, now, &view, &mut self.red);
     }
 
     /// The world is over.
