@@ -117,6 +117,11 @@ impl Trail {
         }
     }
 
+    /// Whether it is of this incarnation.
+    pub fn is_of(&self, incarnation: u64) -> bool {
+        self.incarnation == Some(incarnation)
+    }
+
     /// Takes in what is seen now; `requests` are its service's, per second. True if its image is
     /// another than before.
     pub fn take(

@@ -89,6 +89,13 @@ struct Leaked {
     name: String,
 }
 
+/// What is known of a container that another service had before.
+struct Past {
+    name: String,
+    trail: Trail,
+    leaked: Option<Leaked>,
+}
+
 impl Usage {
     /// The memory as its rows tell it, and which could not be read. Other rows are skipped.
     pub fn recover(rows: impl IntoIterator<Item = Change>) -> (Usage, Vec<String>) {
@@ -120,7 +127,9 @@ impl Usage {
         now: Now,
     ) -> Option<Change> {
         let wall = now.wall;
+        let past = self.past_of_movers(name, seen, wall);
         let service = self.services.entry(name.to_owned()).or_insert_with(|| Service::new(wall));
+        service.move_in(past);
         let newest = service.containers.values().filter_map(Trail::newest).map(|(at, _)| at).max();
         if newest.is_some_and(|at| wall.since(at) < POINT_EVERY) && seen.oom_kills == 0.0 {
             return None;
@@ -131,6 +140,31 @@ impl Usage {
             service.written = Some(now.monotonic);
             row(name, Some(service))
         })
+    }
+
+    /// Takes from other services what is known of containers that were theirs until now: whose a
+    /// container is may become known late, or change, while it runs.
+    fn past_of_movers(&mut self, name: &str, seen: &Observation, at: Timestamp) -> Vec<Past> {
+        let own = self.services.get(name);
+        let is_own =
+            |container: &str| own.is_some_and(|own| own.containers.contains_key(container));
+        let new = seen.containers.iter().filter(|(container, _)| !is_own(container));
+        let new: Vec<(&String, u64)> =
+            new.filter_map(|(container, seen)| Some((container, seen.incarnation?))).collect();
+        let mut past = Vec::new();
+        for (container, incarnation) in new {
+            let was = |service: &Service| {
+                let trail = service.containers.get(container);
+                trail.is_some_and(|trail| trail.last_seen < at && trail.is_of(incarnation))
+            };
+            let Some(before) = self.services.values_mut().find(|service| was(service)) else {
+                continue;
+            };
+            let Some(trail) = before.containers.remove(container) else { continue };
+            let leaked = before.leaked.take_if(|leaked| leaked.name == *container);
+            past.push(Past { name: container.clone(), trail, leaked });
+        }
+        past
     }
 
     /// Forgets services that are gone; call it now and then.
@@ -240,6 +274,14 @@ impl Service {
         match container {
             Some(name) => self.containers.get(name)?.image_since,
             None => self.containers.values().filter_map(|trail| trail.image_since).max(),
+        }
+    }
+
+    fn move_in(&mut self, past: Vec<Past>) {
+        for Past { name, trail, leaked } in past {
+            self.containers.insert(name, trail);
+            self.leaked = self.leaked.take().or(leaked);
+            self.written = None;
         }
     }
 
@@ -444,6 +486,39 @@ mod tests {
             let _ = usage.observe("s", &other, 5 * MINUTE, at(minute));
         }
         assert_eq!(usage.get("s").expect("known").containers.len(), CONTAINERS_MAX, "bounded");
+    }
+
+    /// Whose a container is may be told while it leaks.
+    #[test]
+    fn the_past_of_a_container_moves_with_it_and_no_other_does() {
+        let mut usage = Usage::default();
+        let grows = |minute: u64, incarnation| {
+            with(7e8 + 5e6 * minute as f64, |one| one.incarnation = Some(incarnation))
+        };
+        for minute in 0..30 {
+            let _row = usage.observe("one", &grows(minute, 7), Duration::ZERO, at(minute));
+        }
+        let mut stranger = usage.clone();
+        let _row = usage.observe("acme/app", &grows(30, 7), Duration::ZERO, at(30));
+        let acme = usage.get("acme/app").expect("seen");
+        assert!(acme.trend(Some("one")).bytes_per_hour.is_some_and(|pace| pace > 2e8));
+        assert!(acme.leaked_lately(at(30).wall) && acme.changed_at(None).is_none());
+        let before = usage.get("one").expect("its demand stays");
+        assert!(before.trend(Some("one")).bytes_per_hour.is_none());
+        assert!(!before.leaked_lately(at(30).wall));
+        let _row = stranger.observe("acme/app", &grows(30, 8), Duration::ZERO, at(30));
+        let acme = stranger.get("acme/app").expect("seen");
+        assert_eq!(acme.trend(Some("one")).bytes_per_hour, None, "another container of that name");
+        let mut both = Usage::default();
+        for minute in 0..30 {
+            for service in ["one", "two"] {
+                let _row = both.observe(service, &grows(minute, 7), Duration::ZERO, at(minute));
+            }
+        }
+        for service in ["one", "two"] {
+            let pace = both.get(service).expect("seen").trend(Some("one")).bytes_per_hour;
+            assert!(pace.is_some(), "who is shown twice does not wander");
+        }
     }
 
     #[test]
