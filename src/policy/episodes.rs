@@ -9,7 +9,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::diagnose::Cause;
-use crate::base::{Change, Table, Timestamp};
+use super::rows;
+use crate::base::{Change, Timestamp};
 
 /// What counts as lately.
 const SPAN: Duration = Duration::from_secs(7 * 86_400);
@@ -59,17 +60,8 @@ pub struct Episodes {
 impl Episodes {
     /// The memory as its rows tell it, and which could not be read. Other rows are skipped.
     pub fn recover(rows: impl IntoIterator<Item = Change>) -> (Episodes, Vec<String>) {
-        let mut episodes = Episodes::default();
-        let mut problems = Vec::new();
-        for Change { table, key, value } in rows {
-            let (Table::Guards, Some(value)) = (table, value) else { continue };
-            let Some(subject) = key.strip_prefix(PREFIX) else { continue };
-            match serde_json::from_slice::<Vec<Timestamp>>(&value) {
-                Ok(times) => drop(episodes.subjects.insert(subject.to_owned(), times)),
-                Err(error) => problems.push(format!("row {key} of table guards: {error}")),
-            }
-        }
-        (episodes, problems)
+        let (subjects, problems) = rows::read(PREFIX, rows);
+        (Episodes { subjects: subjects.into_iter().collect() }, problems)
     }
 
     /// Remembers that an alert began to fire; the row belongs to the batch of the alert's edge.
@@ -82,7 +74,7 @@ impl Episodes {
             times.pop();
         }
         times.push(at);
-        row(&key, times)
+        row(&key, Some(times))
     }
 
     /// Forgets subjects that had none lately; returns the rows that go with them.
@@ -90,7 +82,7 @@ impl Episodes {
         let mut gone = Vec::new();
         self.subjects.retain(|subject, times| {
             let counts = times.iter().any(|at| now.since(*at) < SPAN);
-            gone.extend((!counts).then(|| removal(subject)));
+            gone.extend((!counts).then(|| row(subject, None)));
             counts
         });
         gone
@@ -100,7 +92,7 @@ impl Episodes {
     pub fn rebase(&mut self, by_ms: i64) -> Vec<Change> {
         let rebase = |(subject, times): (&String, &mut Vec<Timestamp>)| {
             times.iter_mut().for_each(|at| at.0 = at.0.saturating_add(by_ms));
-            row(subject, times)
+            row(subject, Some(times))
         };
         self.subjects.iter_mut().map(rebase).collect()
     }
@@ -117,18 +109,14 @@ fn key(subject: &str, need: Need) -> String {
     format!("{subject} {}", need.name())
 }
 
-fn row(subject: &str, times: &[Timestamp]) -> Change {
-    let value = serde_json::to_vec(times).expect("numbers always write");
-    Change { table: Table::Guards, key: format!("{PREFIX}{subject}"), value: Some(value) }
-}
-
-fn removal(subject: &str) -> Change {
-    Change { table: Table::Guards, key: format!("{PREFIX}{subject}"), value: None }
+fn row(subject: &str, times: Option<&[Timestamp]>) -> Change {
+    rows::row(PREFIX, subject, times)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::Table;
 
     const HOUR: i64 = 3_600_000;
     const DAY: i64 = 24 * HOUR;

@@ -13,8 +13,9 @@ use serde::{Deserialize, Serialize};
 use super::config::{DAY, HOUR, Limits};
 use super::history::{History, is_ineffective, is_void};
 use super::incident::Proposal;
+use super::rows;
 use super::verify::Outcome;
-use crate::base::{Change, Now, Table, Timestamp};
+use crate::base::{Change, Now, Timestamp};
 use crate::outbox::{ActionKind, ActionMode, LastAction, WireTime};
 
 /// The receiver says that it was done; whether it helped, nobody watches.
@@ -102,26 +103,14 @@ pub struct Guards {
 }
 
 impl Guards {
-    /// The memory as its rows (table [`Table::Guards`]; others are skipped) tell it, and which could
-    /// not be read.
+    /// The memory as its rows tell it, and which could not be read. Other rows are skipped.
     pub fn recover(rows: impl IntoIterator<Item = Change>, now: Now) -> (Guards, Vec<String>) {
-        let mut guards = Guards::default();
-        let mut problems = Vec::new();
-        for Change { table, key, value } in rows {
-            let (Table::Guards, Some(value)) = (table, value) else { continue };
-            let Some(subject) = key.strip_prefix(PREFIX) else { continue };
-            match serde_json::from_slice::<Vec<Done>>(&value) {
-                Ok(mut actions) => {
-                    for done in &mut actions {
-                        let ago = millis(now.wall.since(done.at));
-                        done.monotonic_ms = monotonic_ms(now).saturating_sub(ago);
-                    }
-                    guards.subjects.insert(subject.to_owned(), actions);
-                }
-                Err(error) => problems.push(format!("row {key} of table guards: {error}")),
-            }
+        let (mut subjects, problems) = rows::read::<Vec<Done>>(PREFIX, rows);
+        for done in subjects.iter_mut().flat_map(|(_, actions)| actions) {
+            let ago = millis(now.wall.since(done.at));
+            done.monotonic_ms = monotonic_ms(now).saturating_sub(ago);
         }
-        (guards, problems)
+        (Guards { subjects: subjects.into_iter().collect() }, problems)
     }
 
     /// What is remembered about a subject ([`super::Incident::subject`]) and its tenant (`""` if
@@ -309,12 +298,7 @@ impl Guards {
             .into_iter()
             .partition(|(subject, actions)| gone(subject, actions));
         self.subjects = kept;
-        let removal = |subject: &String| Change {
-            table: Table::Guards,
-            key: format!("{PREFIX}{subject}"),
-            value: None,
-        };
-        gone.keys().map(removal).collect()
+        gone.keys().map(|subject| rows::row::<[Done]>(PREFIX, subject, None)).collect()
     }
 }
 
@@ -333,8 +317,7 @@ fn is_news(before: Option<&str>, word: &str) -> bool {
 }
 
 fn row(subject: &str, actions: &[Done]) -> Change {
-    let value = serde_json::to_vec(actions).expect("plain words and numbers always write");
-    Change { table: Table::Guards, key: format!("{PREFIX}{subject}"), value: Some(value) }
+    rows::row(PREFIX, subject, Some(actions))
 }
 
 fn monotonic_ms(now: Now) -> i64 {

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::{Change, Now, Table, Timestamp};
+use super::rows;
+use crate::base::{Change, Now, Timestamp};
 
 const KEY: &str = "interlock";
 
@@ -97,16 +98,9 @@ pub struct Interlock {
 impl Interlock {
     /// The state as its row tells it, and what could not be read. Other rows are skipped.
     pub fn recover(rows: impl IntoIterator<Item = Change>) -> (Interlock, Vec<String>) {
-        let mut interlock = Interlock::default();
-        let mut problems = Vec::new();
-        for Change { table, key, value } in rows {
-            let (Table::Guards, KEY, Some(value)) = (table, key.as_str(), value) else { continue };
-            match serde_json::from_slice(&value) {
-                Ok(incident) => interlock.incident = Some(incident),
-                Err(error) => problems.push(format!("row {key} of table guards: {error}")),
-            }
-        }
-        (interlock, problems)
+        let (incidents, problems) = rows::read(KEY, rows);
+        let incident = incidents.into_iter().find(|(rest, _)| rest.is_empty());
+        (Interlock { incident: incident.map(|(_, incident)| incident) }, problems)
     }
 
     /// The incident under way.
@@ -168,14 +162,13 @@ fn many(count: usize, signs: &HostSigns, config: &InterlockConfig) -> bool {
 }
 
 fn row(incident: Option<&HostIncident>) -> Change {
-    let write =
-        |incident| serde_json::to_vec(incident).expect("plain words and numbers always write");
-    Change { table: Table::Guards, key: KEY.to_owned(), value: incident.map(write) }
+    rows::row(KEY, "", incident)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::Table;
 
     fn at(seconds: u64) -> Now {
         let monotonic = Duration::from_secs(seconds);

@@ -27,6 +27,7 @@ mod plan;
 mod receipts;
 mod register;
 mod rollout;
+mod rows;
 mod standing;
 mod tenant;
 mod trail;

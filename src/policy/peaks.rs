@@ -10,7 +10,8 @@ use std::collections::{BTreeMap, VecDeque};
 use serde::{Deserialize, Serialize};
 
 use super::config::{DAY, HOUR};
-use crate::base::{Change, Labels, Table, Timestamp, fingerprint};
+use super::rows;
+use crate::base::{Change, Labels, Timestamp, fingerprint};
 
 /// Rows of this module in the table.
 const PREFIX: &str = "m2_peak/";
@@ -53,19 +54,9 @@ struct Mark {
 impl Peaks {
     /// The marks as their rows tell them, and which could not be read. Other rows are skipped.
     pub fn recover(rows: impl IntoIterator<Item = Change>) -> (Peaks, Vec<String>) {
-        let mut peaks = Peaks::default();
-        let mut problems = Vec::new();
-        for Change { table, key, value } in rows {
-            let (Table::Guards, Some(value)) = (table, value) else { continue };
-            if !key.starts_with(PREFIX) {
-                continue;
-            }
-            match serde_json::from_slice::<Mark>(&value) {
-                Ok(mark) => drop(peaks.marks.insert(mark.labels.clone(), mark)),
-                Err(error) => problems.push(format!("row {key} of table guards: {error}")),
-            }
-        }
-        (peaks, problems)
+        let (marks, problems) = rows::read::<Mark>(PREFIX, rows);
+        let marks = marks.into_iter().map(|(_, mark)| (mark.labels.clone(), mark)).collect();
+        (Peaks { marks }, problems)
     }
 
     /// Takes in what a virtual host made within its window. Returns its row if that has changed.
@@ -142,9 +133,7 @@ impl Mark {
 }
 
 fn row(labels: &Labels, mark: Option<&Mark>) -> Change {
-    let write = |mark| serde_json::to_vec(mark).expect("plain numbers always write");
-    let key = format!("{PREFIX}{:016x}", fingerprint(labels));
-    Change { table: Table::Guards, key, value: mark.map(write) }
+    rows::row(PREFIX, &format!("{:016x}", fingerprint(labels)), mark)
 }
 
 #[cfg(test)]
@@ -152,6 +141,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::base::Table;
 
     const START: Timestamp = Timestamp(1_795_312_800_000);
     const MINUTE: Duration = Duration::from_secs(60);

@@ -6,7 +6,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::base::{Change, Table, Timestamp};
+use super::rows;
+use crate::base::{Change, Timestamp};
 
 /// Rows of this module in the table.
 const PREFIX: &str = "receipt/";
@@ -24,17 +25,8 @@ pub struct Receipts {
 impl Receipts {
     /// The ids as their rows tell them, and which could not be read. Other rows are skipped.
     pub fn recover(rows: impl IntoIterator<Item = Change>) -> (Receipts, Vec<String>) {
-        let mut receipts = Receipts::default();
-        let mut problems = Vec::new();
-        for Change { table, key, value } in rows {
-            let (Table::Guards, Some(value)) = (table, value) else { continue };
-            let Some(id) = key.strip_prefix(PREFIX) else { continue };
-            match serde_json::from_slice(&value) {
-                Ok(at) => drop(receipts.ids.insert(id.to_owned(), at)),
-                Err(error) => problems.push(format!("row {key} of table guards: {error}")),
-            }
-        }
-        (receipts, problems)
+        let (ids, problems) = rows::read(PREFIX, rows);
+        (Receipts { ids: ids.into_iter().collect() }, problems)
     }
 
     /// Whether a receipt of this id was taken.
@@ -53,14 +45,8 @@ impl Receipts {
         }
         self.ids.retain(|id, _| !gone.contains(id));
         self.ids.insert(id.to_owned(), now);
-        let value = serde_json::to_vec(&now).expect("a time is plain data");
-        let removal = |id: &String| Change {
-            table: Table::Guards,
-            key: format!("{PREFIX}{id}"),
-            value: None,
-        };
-        let put = Change { value: Some(value), ..removal(&id.to_owned()) };
-        gone.iter().map(removal).chain([put]).collect()
+        let removed = gone.iter().map(|id| rows::row::<Timestamp>(PREFIX, id, None));
+        removed.chain([rows::row(PREFIX, id, Some(&now))]).collect()
     }
 }
 

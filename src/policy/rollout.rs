@@ -11,7 +11,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::config::{DAY, HOUR};
-use crate::base::{Change, Table, Timestamp};
+use super::rows;
+use crate::base::{Change, Timestamp};
 
 /// Rows of this module in the table.
 const PREFIX: &str = "rollout/";
@@ -45,17 +46,8 @@ struct Rollout {
 impl Rollouts {
     /// What its rows tell, and which could not be read. Other rows are skipped.
     pub fn recover(rows: impl IntoIterator<Item = Change>) -> (Rollouts, Vec<String>) {
-        let mut rollouts = Rollouts::default();
-        let mut problems = Vec::new();
-        for Change { table, key, value } in rows {
-            let (Table::Guards, Some(value)) = (table, value) else { continue };
-            let Some(image) = key.strip_prefix(PREFIX) else { continue };
-            match serde_json::from_slice(&value) {
-                Ok(rollout) => drop(rollouts.images.insert(image.to_owned(), rollout)),
-                Err(error) => problems.push(format!("row {key} of table guards: {error}")),
-            }
-        }
-        (rollouts, problems)
+        let (images, problems) = rows::read(PREFIX, rows);
+        (Rollouts { images: images.into_iter().collect() }, problems)
     }
 
     /// A service fell ill that was given this image at `since`. Returns the row, if it matters, and
@@ -116,13 +108,13 @@ impl Rollouts {
 }
 
 fn row(image: &str, rollout: Option<&Rollout>) -> Change {
-    let write = |rollout| serde_json::to_vec(rollout).expect("names and times always write");
-    Change { table: Table::Guards, key: format!("{PREFIX}{image}"), value: rollout.map(write) }
+    rows::row(PREFIX, image, rollout)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::Table;
 
     fn at(hours: i64) -> Timestamp {
         Timestamp(1_795_312_800_000 + hours * 3_600_000)

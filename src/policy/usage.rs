@@ -13,8 +13,9 @@ use serde::{Deserialize, Serialize};
 
 use super::config::DAY;
 use super::histogram::Histogram;
+use super::rows;
 use super::trail::{POINT_EVERY, Seen, Trail, Trend};
-use crate::base::{Change, Now, Table, Timestamp};
+use crate::base::{Change, Now, Timestamp};
 
 /// Rows of this module in the table.
 const PREFIX: &str = "usage/";
@@ -99,17 +100,8 @@ struct Past {
 impl Usage {
     /// The memory as its rows tell it, and which could not be read. Other rows are skipped.
     pub fn recover(rows: impl IntoIterator<Item = Change>) -> (Usage, Vec<String>) {
-        let mut usage = Usage::default();
-        let mut problems = Vec::new();
-        for Change { table, key, value } in rows {
-            let (Table::Guards, Some(value)) = (table, value) else { continue };
-            let Some(name) = key.strip_prefix(PREFIX) else { continue };
-            match serde_json::from_slice(&value) {
-                Ok(service) => drop(usage.services.insert(name.to_owned(), service)),
-                Err(error) => problems.push(format!("row {key} of table guards: {error}")),
-            }
-        }
-        (usage, problems)
+        let (services, problems) = rows::read(PREFIX, rows);
+        (Usage { services: services.into_iter().collect() }, problems)
     }
 
     /// What is remembered about a service.
@@ -335,8 +327,7 @@ impl Service {
 }
 
 fn row(name: &str, service: Option<&Service>) -> Change {
-    let write = |service| serde_json::to_vec(service).expect("plain numbers always write");
-    Change { table: Table::Guards, key: format!("{PREFIX}{name}"), value: service.map(write) }
+    rows::row(PREFIX, name, service)
 }
 
 #[cfg(test)]

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::{Change, Now, Table, Timestamp};
+use super::rows;
+use crate::base::{Change, Now, Timestamp};
 use crate::outbox::{GateResult, Verification, WireTime};
 
 /// Rows of this module in the table.
@@ -215,19 +216,9 @@ pub struct Verifier {
 impl Verifier {
     /// The watches as their rows tell them, and which could not be read. Other rows are skipped.
     pub fn recover(rows: impl IntoIterator<Item = Change>) -> (Verifier, Vec<String>) {
-        let mut verifier = Verifier::default();
-        let mut problems = Vec::new();
-        for Change { table, key, value } in rows {
-            let (Table::Guards, Some(value)) = (table, value) else { continue };
-            if !key.starts_with(PREFIX) {
-                continue;
-            }
-            match serde_json::from_slice::<Watch>(&value) {
-                Ok(watch) => drop(verifier.watches.insert(watch.key().to_owned(), watch)),
-                Err(error) => problems.push(format!("row {key} of table guards: {error}")),
-            }
-        }
-        (verifier, problems)
+        let (watches, problems) = rows::read::<Watch>(PREFIX, rows);
+        let watches = watches.into_iter().map(|(_, watch)| (watch.key().to_owned(), watch));
+        (Verifier { watches: watches.collect() }, problems)
     }
 
     /// Starts to watch; the row belongs to the batch of the request.
@@ -471,12 +462,11 @@ fn verdict(watch: Watch, outcome: Outcome, why: String) -> Verdict {
 }
 
 fn put(watch: &Watch) -> Change {
-    let value = serde_json::to_vec(watch).expect("plain words and numbers always write");
-    Change { value: Some(value), ..remove(watch) }
+    rows::row(PREFIX, watch.key(), Some(watch))
 }
 
 fn remove(watch: &Watch) -> Change {
-    Change { table: Table::Guards, key: format!("{PREFIX}{}", watch.key()), value: None }
+    rows::row::<Watch>(PREFIX, watch.key(), None)
 }
 
 impl Watch {

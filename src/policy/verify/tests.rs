@@ -1,6 +1,7 @@
 //! One request through its life, minute by minute.
 
 use super::*;
+use crate::base::Table;
 
 const START: i64 = 1_795_312_800_000;
 const MINUTE: u64 = 60;
