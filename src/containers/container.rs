@@ -239,6 +239,9 @@ pub struct Container {
     pub name: String,
     /// The image as it was asked for (`Config.Image`).
     pub image: String,
+    /// Which image that was then (`sha256:…`): a tag may be given to another. `""` if it is not known.
+    #[serde(default)]
+    pub image_id: String,
     /// Its labels, those of the image included. Whoever starts a container writes them: hints.
     pub labels: BTreeMap<String, String>,
     /// What Docker believes it may use.
@@ -272,6 +275,7 @@ impl Container {
             id,
             name: name.to_owned(),
             image: String::new(),
+            image_id: String::new(),
             labels: BTreeMap::new(),
             limits: Limits::default(),
             restart_policy: RestartPolicy::default(),

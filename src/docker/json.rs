@@ -34,6 +34,8 @@ pub(super) struct Listed {
     id: String,
     names: Vec<String>,
     image: String,
+    #[serde(rename = "ImageID")]
+    image_id: String,
     created: i64,
     state: String,
     labels: Option<BTreeMap<String, String>>,
@@ -49,6 +51,7 @@ impl Listed {
         let made = Container::new(id, &name, Timestamp(self.created.saturating_mul(1000)));
         Some(Container {
             image: self.image,
+            image_id: self.image_id,
             labels: self.labels.unwrap_or_default(),
             status: Status::parse(&self.state),
             ..made
@@ -61,6 +64,7 @@ impl Listed {
 struct Inspected {
     id: String,
     name: String,
+    image: String,
     created: String,
     restart_count: u64,
     state: State,
@@ -128,6 +132,7 @@ pub(super) fn container(body: &[u8]) -> Result<Container, String> {
     let state = read.state;
     Ok(Container {
         image: read.config.image,
+        image_id: read.image,
         labels: read.config.labels.unwrap_or_default(),
         limits: limits(&read.host_config),
         restart_policy: RestartPolicy {
@@ -272,7 +277,7 @@ mod tests {
     #[test]
     fn an_inspected_container_is_read() {
         let body = format!(
-            r#"{{"Id":"{}","Created":"2026-11-22T02:00:00.123456789Z","Name":"/acme-1","RestartCount":3,
+            r#"{{"Id":"{}","Created":"2026-11-22T02:00:00.123456789Z","Name":"/acme-1","RestartCount":3,"Image":"sha256:ab",
             "State":{{"Status":"exited","Running":false,"OOMKilled":true,"Pid":0,"ExitCode":137,
               "StartedAt":"2026-11-22T02:00:01Z","FinishedAt":"2026-11-22T02:00:05.5Z"}},
             "Config":{{"Image":"app:1","Labels":{{"prego.tenant":"acme"}}}},
@@ -282,6 +287,7 @@ mod tests {
         );
         let read = container(body.as_bytes()).expect("reads");
         assert_eq!((read.name.as_str(), read.image.as_str()), ("acme-1", "app:1"));
+        assert_eq!(read.image_id, "sha256:ab");
         assert_eq!(read.limits.memory_bytes, Some(64 << 20));
         assert_eq!(read.limits.memory_soft_bytes, Some(32 << 20));
         assert_eq!(read.limits.memory_swap_bytes, None);

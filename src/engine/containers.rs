@@ -154,6 +154,12 @@ impl Containers {
         self.inventory.by_known(name)?.started_at
     }
 
+    /// Which image a container runs, by Docker's own word.
+    pub fn image_id(&self, id: &ContainerId) -> Option<&str> {
+        let container = self.inventory.get(id)?;
+        Some(container.image_id.as_str()).filter(|id| !id.is_empty())
+    }
+
     /// What Docker itself says of a container, as labels that a series of its would have.
     pub fn docker_labels(&self, id: &ContainerId) -> Option<&BTreeMap<String, String>> {
         self.inventory.get(id).map(|container| &container.labels)

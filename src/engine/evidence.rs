@@ -173,8 +173,8 @@ impl Engine {
         let is_young = container_age.filter(|age| *age < KILL_COUNTS);
         let tenant = incident.labels.get("tenant").unwrap_or_default();
         let probes_failing = self.probes_fail(tenant, at);
-        let image = figures.container.as_ref().and_then(|container| container.image.as_deref());
-        let bad_image = image.is_some_and(|image| self.memory.rollouts.is_suspect(image));
+        let image = self.image_of(figures.container.as_ref());
+        let bad_image = image.is_some_and(|image| self.memory.rollouts.is_suspect(&image));
         let recycle_due = self.recycle_due(incident, &figures, at);
         Evidence {
             rushes: rushes(&figures),

@@ -6,6 +6,7 @@
 //! change. Whether that is sent, shown or only written down is for the mode of `rollback_advice`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -25,13 +26,20 @@ use crate::policy::{
 const PLACES: &str = "group by (tenant, service, name, role, plan) \
      (container_start_time_seconds{tenant!=\"\"} or container_memory_working_set_bytes{tenant!=\"\"})";
 
+/// A container that was started lately, by whomever.
+const STARTS: &str =
+    "max by (tenant, service, name) (container_start_time_seconds{tenant!=\"\",name!=\"\"})";
+/// Who makes a change takes the old one down first, and it takes a moment until it is seen: a door that
+/// shut so long before may have shut for it. Ours.
+const DOWN_FIRST: Duration = Duration::from_secs(180);
+
 /// A change after which doors have to stay open.
 struct Changed {
     /// What makes it this change and no other.
     id: String,
     service: String,
     tenant: String,
-    /// `restart` or `deploy`.
+    /// `restart` (ours), `deploy` or `start` (by others).
     what: &'static str,
     change_id: Option<String>,
     /// When the container started that runs since.
@@ -49,8 +57,8 @@ impl Engine {
             return;
         }
         let underway = self.memory.verifier.underway(now);
-        let hurried: BTreeSet<String> =
-            underway.map(|change| change.request.tenant.clone()).collect();
+        let ours = underway.map(|change| change.request.tenant.clone());
+        let hurried: BTreeSet<String> = ours.chain(self.changing.iter().cloned()).collect();
         let probes = self.gates.due(now, &self.setup.host, &hurried);
         step.requests.extend(probes.into_iter().map(Request::Probe));
     }
@@ -97,7 +105,9 @@ impl Engine {
         };
         let places: Vec<Place> = found.iter().map(place).collect();
         self.gates.show(now, &places);
-        for changed in self.changed(now, at, &places) {
+        let all = self.changed(now, at, &places);
+        self.changing = all.iter().map(|changed| changed.tenant.clone()).collect();
+        for changed in all {
             self.hold_to_account(now, changed);
         }
     }
@@ -141,7 +151,39 @@ impl Engine {
                 request: None,
             })
         });
-        ours.chain(deployed).collect()
+        ours.chain(deployed).chain(self.started(now, at)).collect()
+    }
+
+    /// Starts that were neither asked for by us nor are part of a deploy.
+    fn started(&self, now: Now, at: Timestamp) -> Vec<Changed> {
+        let policy = &self.setup.policy;
+        let found = vector(STARTS, &self.window, at, &self.setup.eval).into_iter();
+        let started = found.filter_map(|(labels, seconds)| {
+            let since = Timestamp::from_seconds(seconds);
+            let label = |name| labels.get(name).unwrap_or_default();
+            let (service, name) = (label("service"), label("name"));
+            let age = now.wall.since(since);
+            if age > policy.verify.within || since > now.wall {
+                return None;
+            }
+            let asked = self.memory.guards.own_history(service, now).since;
+            let is_ours = asked
+                .get(&ActionKind::Restart)
+                .is_some_and(|asked| *asked <= age + policy.limits.expiry);
+            let changed = self.memory.usage.get(service).and_then(|s| s.changed_at(Some(name)));
+            let is_deploy = changed.is_some_and(|changed| changed + DOWN_FIRST >= since);
+            (!is_ours && !is_deploy).then(|| Changed {
+                id: format!("{name}@{since}"),
+                service: service.to_owned(),
+                tenant: label("tenant").to_owned(),
+                what: "start",
+                change_id: None,
+                since,
+                before: BTreeMap::new(),
+                request: None,
+            })
+        });
+        started.collect()
     }
 
     /// A door that shut after a change: tells it, once.
@@ -149,14 +191,19 @@ impl Engine {
         let earliest = changed.since + self.setup.policy.verify.gate_grace;
         let shut = self.gates.of(&changed.tenant, &changed.service).find_map(|(key, reading)| {
             let reading = reading.filter(|r| r.is_firm && r.asked_at >= earliest)?;
-            let before = changed.before.get(&key.gate).cloned().or_else(|| reading.good.clone());
-            // One that never passed says nothing about the change.
+            let before = changed.before.get(&key.gate).cloned();
+            // One that never passed, or failed before, says nothing about the change.
+            let shut = reading.failing_since.filter(|at| *at + DOWN_FIRST >= changed.since);
+            let before = before.or_else(|| reading.good.clone().filter(|_| shut.is_some()));
             Some((key.gate.clone(), before?, reading.value.clone()))
         });
         let Some((gate, previous, current)) = shut else { return };
         let dedup_key = checksum(&[&changed.id, ActionKind::RollbackAdvice.name()]);
         let history = self.memory.guards.own_history(&changed.service, now);
-        if history.asked.contains_key(&dedup_key) {
+        let age = now.wall.since(changed.since) + DOWN_FIRST;
+        let told = history.since.get(&ActionKind::RollbackAdvice).is_some_and(|told| *told <= age);
+        if history.asked.contains_key(&dedup_key) || (told && changed.request.is_none()) {
+            // One change may be seen as two: a container that starts, and that it runs another image.
             return;
         }
         let mode = self.setup.policy.mode_of(ActionKind::RollbackAdvice);

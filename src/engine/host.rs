@@ -9,6 +9,7 @@ use super::judge::asks;
 use super::{Engine, Fact, Health};
 use crate::alerts::AlertState;
 use crate::base::{Labels, Now, Timestamp, fingerprint};
+use crate::containers::id_in_cgroup;
 use crate::outbox::{self, Data, Draft, Event, EventType, delivery_id};
 use crate::policy::{
     Circumstances, HostCause, HostEdge, HostIncident, HostSigns, Incident, Observation, Scope,
@@ -131,8 +132,10 @@ impl Engine {
             let hash = fingerprint(&Labels::from_pairs(parts));
             // In the minutes in which the old one is still shown there are two.
             seen.incarnation = Some(seen.incarnation.unwrap_or_default() ^ hash);
-            let image = Labels::from_pairs([("image", part("image"))]);
-            seen.image = (!part("image").is_empty()).then(|| fingerprint(&image));
+            let hash = |text: &str| fingerprint(&Labels::from_pairs([("image", text)]));
+            seen.image = Some(part("image")).filter(|image| !image.is_empty()).map(hash);
+            let container = id_in_cgroup(part("id"));
+            seen.image_id = container.and_then(|id| self.containers.image_id(&id).map(hash));
         }
     }
 

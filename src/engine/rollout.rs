@@ -10,8 +10,10 @@ use serde_json::Value;
 use super::Engine;
 use super::fact::{Fact, Judged};
 use crate::base::{Labels, Now};
+use crate::containers::ContainerId;
 use crate::outbox::{
-    self, Action, ActionKind, ActionMode, Data, Draft, Event, WireTime, checksum, trace_id,
+    self, Action, ActionKind, ActionMode, Container, Data, Draft, Event, WireTime, checksum,
+    trace_id,
 };
 use crate::policy::{Evidence, HoldReason, Incident, Mode, Proposal};
 
@@ -19,7 +21,7 @@ impl Engine {
     /// A service has fallen ill; was it given another image shortly before?
     pub(super) fn note_rollout(&mut self, now: Now, incident: &Incident, found: &Evidence) {
         let label = |name: &str| incident.labels.get(name);
-        let image = found.figures.container.as_ref().and_then(|container| container.image.clone());
+        let image = self.image_of(found.figures.container.as_ref());
         let service = label("service").and_then(|name| self.memory.usage.get(name));
         let since = service.and_then(|service| service.image_since(label("name")));
         let Some((image, since)) = image.zip(since) else { return };
@@ -29,6 +31,18 @@ impl Engine {
         if let Some(services) = news {
             self.tell_suspect(now, &image, &services);
         }
+    }
+
+    /// The image a container runs; with its id, where Docker tells that: a tag may be given to another.
+    pub(super) fn image_of(&self, container: Option<&Container>) -> Option<String> {
+        let container = container?;
+        let name = container.image.as_deref()?;
+        let id = container.id.as_deref().and_then(ContainerId::new);
+        let image_id = id.and_then(|id| self.containers.image_id(&id));
+        Some(match image_id {
+            Some(image_id) => format!("{name} ({image_id})"),
+            None => name.to_owned(),
+        })
     }
 
     fn tell_suspect(&mut self, now: Now, image: &str, services: &[String]) {

@@ -21,6 +21,7 @@ mod pinned;
 mod receipts;
 mod refusals;
 mod reload;
+mod rollout;
 mod silence;
 mod texts;
 mod waiting;

@@ -94,6 +94,8 @@ pub struct Reading {
     pub took: Duration,
     /// Failures in a row.
     pub failures: u32,
+    /// When the first of these was asked for.
+    pub failing_since: Option<Timestamp>,
     /// Whether these are enough to believe it.
     pub is_firm: bool,
 }
@@ -254,6 +256,8 @@ impl Gates {
         door.unaskable = None;
         let failures =
             if passes { 0 } else { before.as_ref().map_or(0, |before| before.failures) + 1 };
+        let since = before.as_ref().and_then(|before| before.failing_since);
+        let failing_since = (!passes).then(|| since.unwrap_or(asked.wall));
         let known_good = before.and_then(|before| before.good);
         let previous = known_good.clone();
         let good = if passes { Some(value.clone()) } else { known_good };
@@ -265,6 +269,7 @@ impl Gates {
             asked_at: asked.wall,
             took: now.monotonic.saturating_sub(asked.monotonic),
             failures,
+            failing_since,
             is_firm,
         });
         let news = if passes { std::mem::take(&mut door.told) } else { is_firm && !door.told };
@@ -310,9 +315,10 @@ impl Gates {
     /// Moves what is kept in wall time when the wall clock steps.
     pub fn rebase(&mut self, by_ms: i64) {
         for door in self.doors.values_mut() {
-            let reading = door.reading.as_mut().map(|reading| &mut reading.asked_at);
+            let reading = door.reading.iter_mut();
+            let read = reading.flat_map(|r| [Some(&mut r.asked_at), r.failing_since.as_mut()]);
             let asked = door.asked.as_mut().map(|(_, asked)| &mut asked.wall);
-            reading.into_iter().chain(asked).for_each(|at| at.0 = at.0.saturating_add(by_ms));
+            read.flatten().chain(asked).for_each(|at| at.0 = at.0.saturating_add(by_ms));
         }
     }
 

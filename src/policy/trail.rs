@@ -39,8 +39,10 @@ pub struct Seen {
     pub killed: bool,
     /// Stands for what it runs as: id, image, limit.
     pub incarnation: Option<u64>,
-    /// Stands for its image.
+    /// Stands for its image, by name …
     pub image: Option<u64>,
+    /// … and for which one that was, if Docker says.
+    pub image_id: Option<u64>,
 }
 
 /// One container's.
@@ -52,6 +54,8 @@ pub(super) struct Trail {
     pub changed_at: Option<Timestamp>,
     #[serde(default)]
     pub image: Option<u64>,
+    #[serde(default)]
+    pub image_id: Option<u64>,
     /// Since when it is that, if another was seen before.
     #[serde(default)]
     pub image_since: Option<Timestamp>,
@@ -108,6 +112,7 @@ impl Trail {
             incarnation: None,
             changed_at: is_new.then_some(at),
             image: None,
+            image_id: None,
             image_since: None,
             warm: None,
             calm_requests: None,
@@ -136,7 +141,8 @@ impl Trail {
             self.changed_at = self.incarnation.is_some().then_some(at).or(self.changed_at);
             self.incarnation = seen.incarnation;
         }
-        let new_image = seen.image.is_some() && self.image.is_some() && self.image != seen.image;
+        let new_image = !self.runs(seen);
+        self.image_id = seen.image_id.or(self.image_id.filter(|_| !new_image));
         self.image = seen.image.or(self.image);
         if new_image {
             self.image_since = Some(at);
@@ -155,6 +161,12 @@ impl Trail {
         }
         self.note_calm(seen.limit_bytes);
         new_image
+    }
+
+    /// Whether it runs that image, as far as is known: a name may be given to another one.
+    pub fn runs(&self, seen: &Seen) -> bool {
+        let same = |a: Option<u64>, b: Option<u64>| a.zip(b).is_none_or(|(a, b)| a == b);
+        same(self.image, seen.image) && same(self.image_id, seen.image_id)
     }
 
     /// A new life has no past.

@@ -283,9 +283,10 @@ impl Service {
         self.take_demand(seen, at);
         // Where names change with every deploy, a new name is the change.
         let was_known = self.first_seen < at && !self.containers.is_empty();
-        let images: Vec<Option<u64>> = self.containers.values().map(|trail| trail.image).collect();
-        for (name, container) in &seen.containers {
-            let is_new_image = was_known && !images.contains(&container.image);
+        let runs = |container: &Seen| self.containers.values().any(|trail| trail.runs(container));
+        let known: Vec<bool> = seen.containers.values().map(runs).collect();
+        for ((name, container), known) in seen.containers.iter().zip(known) {
+            let is_new_image = was_known && !known;
             let new = || {
                 let mut trail = Trail::new(was_known, at);
                 trail.image_since = is_new_image.then_some(at);
@@ -578,6 +579,21 @@ mod tests {
         assert_eq!(since(2, "one", 2), Some(at(2).wall));
         assert_eq!(since(3, "three", 3), Some(at(3).wall), "a new name with a new image");
         assert_eq!(since(4, "one", 2), Some(at(2).wall));
+    }
+
+    #[test]
+    fn a_name_that_is_given_to_another_image_is_another_image() {
+        let mut usage = Usage::default();
+        let mut since = |minute, id| {
+            let run = with(1e8, |one| (one.image, one.image_id) = (Some(1), id));
+            let _ = usage.observe("s", &run, MINUTE, at(minute));
+            usage.get("s").expect("known").image_since(Some("one"))
+        };
+        assert_eq!(since(0, None), None);
+        assert_eq!(since(1, Some(7)), None, "Docker answers late");
+        assert_eq!(since(2, None), None, "and is lost");
+        assert_eq!(since(3, Some(8)), Some(at(3).wall));
+        assert_eq!(since(4, Some(8)), Some(at(3).wall));
     }
 
     #[test]

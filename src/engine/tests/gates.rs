@@ -170,6 +170,50 @@ fn what_is_only_observed_is_written_down_and_not_sent() {
     assert!(!world.event_types().contains(&"change.verification.failed"));
 }
 
+/// Document A's §1: a gate is looked at after every start, whoever asked for it.
+#[test]
+fn a_start_by_others_that_shuts_a_door_is_told_once() {
+    let mut world = World::new(RULES, guarded());
+    for _ in 0..4 {
+        world.slot(Some(&container("acme", 50, -9000)));
+    }
+    let anew = container("acme", 50, world.second);
+    world.doors.insert("api".to_owned(), "");
+    let told = until(&mut world, &anew, "change", 60);
+    assert_eq!(told.as_deref(), Some("change start failed at api"));
+    let data = event(&world, "change.verification.failed");
+    let params = &data["action"]["params"];
+    assert_eq!(
+        (params["variable"].as_str(), params["previous"].as_str()),
+        (Some("start"), Some("200"))
+    );
+    // It is started again and again, and no start is to blame for what was shut before.
+    for _ in 0..3 {
+        let again = container("acme", 50, world.second);
+        assert_eq!(until(&mut world, &again, "change", 70), None);
+    }
+}
+
+#[test]
+fn what_was_shut_long_before_is_not_blamed_on_a_change() {
+    let mut world = World::new(RULES, guarded());
+    let page = |image: &str| {
+        container("acme", 50, -9000)
+            .replace("plan=\"pro\"", &format!("plan=\"pro\",image=\"{image}\""))
+    };
+    for _ in 0..4 {
+        world.slot(Some(&page("erp:15")));
+    }
+    world.doors.insert("api".to_owned(), "");
+    assert_eq!(until(&mut world, &page("erp:15"), "change", 60), None, "nothing was changed");
+    assert_eq!(until(&mut world, &page("erp:16"), "change", 130), None, "it was to put it right");
+    world.doors.clear();
+    let _ = until(&mut world, &page("erp:16"), "gate api passes", 10);
+    world.doors.insert("api".to_owned(), "");
+    let told = until(&mut world, &page("erp:17"), "change", 60);
+    assert_eq!(told.as_deref(), Some("change deploy failed at api"));
+}
+
 #[test]
 fn a_deploy_by_others_that_shuts_a_door_is_told_too() {
     let mut world = World::new(RULES, guarded());

@@ -91,7 +91,7 @@ impl Doors {
         }
     }
 
-    /// A door that has stayed shut after a restart of ours has been told.
+    /// A door that has stayed shut after a restart of ours, or after a deploy, has been told.
     pub fn owed(&self, guards: &Guards, now: Now, view: &View<'_>, red: &mut Red) {
         if guards.is_killed() {
             return;
@@ -110,6 +110,57 @@ impl Doors {
                 });
             }
         }
+        for (spec, sight) in view.plan.specs.iter().zip(&view.truth.sights) {
+            let (service, deployed) = (spec.service(), sight.deployed.unwrap_or(-1.0));
+            // When a new container was made, and none was since.
+            let Ok(at) = Duration::try_from_secs_f64(deployed) else { continue };
+            if (sight.started - deployed).abs() > 1.0 || now.monotonic > at + 60 * MINUTE {
+                continue;
+            }
+            let told = |(of, told): &(String, Duration)| *of == service && *told >= at;
+            if let Some(since) = self.shut_by_deploy(&spec.tenant, at, now, view)
+                && !self.told.iter().any(told)
+            {
+                red.add(Check::GateTold, || {
+                    format!(
+                        "{:?}: {service}, deployed at {at:?}, is shut since {since:?}, untold",
+                        now.monotonic
+                    )
+                });
+            }
+        }
+    }
+
+    /// The same of a deploy by others.
+    fn shut_by_deploy(
+        &self,
+        tenant: &str,
+        deployed: Duration,
+        now: Now,
+        view: &View<'_>,
+    ) -> Option<Duration> {
+        let (config, interval) = (VerifyConfig::default(), view.plan.interval);
+        let heard = self.of(tenant);
+        let before = heard.iter().rfind(|(_, told, _)| *told <= deployed);
+        before.filter(|(_, _, opens)| *opens)?;
+        // It is seen with the next scrape, and looked for once a minute.
+        let earliest = deployed + config.gate_grace + interval + MINUTE;
+        let after: Vec<_> = heard.iter().filter(|(at, _, _)| *at >= earliest).collect();
+        let run = after.windows(FIRM).find(|run| run.iter().all(|(_, _, opens)| !opens))?;
+        let (_, since, _) = run.last()?;
+        let until = *since + ROUNDS * interval;
+        let open_again =
+            heard.iter().any(|(_, told, opens)| *opens && *told >= deployed && *told <= until);
+        let truth = view.truth;
+        let quiet = |spans: &super::super::spans::Spans| !spans.touch(deployed, until);
+        let seen = truth.alive_since < deployed
+            && truth.blind_until < deployed
+            && quiet(&view.plan.down)
+            && quiet(&view.plan.frozen)
+            && quiet(&view.plan.kill)
+            && truth.stepped.last().is_none_or(|at| *at < deployed);
+        let in_time = until < deployed + config.within;
+        (seen && !open_again && in_time && now.monotonic > until).then_some(*since)
     }
 
     /// Since when it is known that a restart has left a door shut, if nothing was in the way of seeing

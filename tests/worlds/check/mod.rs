@@ -104,7 +104,7 @@ checks! {
     ShutDoor,
     /// No restart is called good while the customer cannot get in.
     SilentPass,
-    /// A door that stays shut after a restart is told, and no other.
+    /// A door that stays shut after a restart or a deploy is told, and no other.
     GateTold,
 }
 
