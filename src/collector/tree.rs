@@ -12,6 +12,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::files::is_gone;
 use crate::base::HashMap;
 use crate::containers::{ContainerId, id_in_cgroup};
 
@@ -86,8 +87,8 @@ impl Tree {
         }
     }
 
-    /// Every container there is. Fails only if the top cannot be listed; a folder that vanishes, or
-    /// may not be entered, has no containers.
+    /// Every container there is. Fails only if the top cannot be listed. A folder that has vanished has
+    /// no containers; of one that cannot be listed those stay that were known: nobody saw them go.
     pub fn walk(&mut self) -> io::Result<BTreeMap<String, ContainerId>> {
         let top = self.top().to_owned();
         let mut found = BTreeMap::new();
@@ -98,7 +99,14 @@ impl Tree {
         left.push((String::new(), 0));
         while let Some((folder, depth)) = left.pop() {
             seen += 1;
-            let Ok(children) = children(&top, &folder) else { continue };
+            let children = match children(&top, &folder) {
+                Ok(children) => children,
+                Err(error) if is_gone(&error) => continue,
+                Err(_) => {
+                    self.keep_below(&folder, &mut parents, &mut found);
+                    continue;
+                }
+            };
             for child in children {
                 let path = format!("{folder}/{child}");
                 if let Some(id) = container_of(&child) {
@@ -115,6 +123,25 @@ impl Tree {
         Ok(found)
     }
 
+    /// Takes over whoever was known in a folder that cannot be listed.
+    fn keep_below(
+        &self,
+        folder: &str,
+        parents: &mut BTreeMap<String, Known>,
+        found: &mut BTreeMap<String, ContainerId>,
+    ) {
+        let within = |path: &str| {
+            path.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        for (parent, known) in self.parents.iter().filter(|(parent, _)| within(parent)) {
+            for name in known.keys().filter_map(|name| name.to_str()) {
+                let id = container_of(name).map(|id| (format!("{parent}/{name}"), id));
+                found.extend(id);
+            }
+            parents.insert(parent.clone(), known.clone());
+        }
+    }
+
     /// Who came and who went in the folders that have containers. A name that is known costs one
     /// look into a table.
     pub fn list(&mut self) -> io::Result<Found> {
@@ -124,10 +151,15 @@ impl Tree {
         let round = self.round;
         let mut found = Found::default();
         for (folder, known) in &mut self.parents {
-            // Of a folder that cannot be listed to its end nobody is left.
-            if look(&top, folder, (known, round), &mut found.come).is_err() {
-                found.come.retain(|(path, _)| !path.starts_with(&format!("{folder}/")));
-                known.values_mut().for_each(|seen| *seen = 0);
+            match look(&top, folder, (known, round), &mut found.come) {
+                Ok(()) => {}
+                // Of a folder that vanished while it was listed nobody is left.
+                Err(error) if is_gone(&error) => {
+                    found.come.retain(|(path, _)| !path.starts_with(&format!("{folder}/")));
+                    known.values_mut().for_each(|seen| *seen = 0);
+                }
+                // Nobody saw who went. Reading them tells.
+                Err(_) => known.values_mut().for_each(|seen| *seen = round),
             }
             if known.values().any(|seen| *seen != round) {
                 let gone = known.extract_if(|_, seen| *seen != round);
@@ -288,6 +320,40 @@ mod tests {
         tree.forget(&f);
         let again = tree.list().expect("lists");
         assert_eq!((again.come.len(), again.gone.len()), (1, 0), "let go of, and there again");
+    }
+
+    #[test]
+    fn nobody_goes_from_a_folder_that_cannot_be_listed() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let root = dir.path();
+        fs::write(root.join("cgroup.controllers"), "cpu memory\n").expect("written");
+        let nested = format!("docker/{}/docker/{}", id('a'), id('e'));
+        let far = format!("far/away/{}", id('9'));
+        for path in [&nested, &far] {
+            fs::create_dir_all(root.join(path)).expect("made");
+        }
+        let mut tree = Tree::open(root).expect("version 2");
+        let all = tree.walk().expect("walks");
+        assert_eq!(all.len(), 3);
+        for folder in ["docker", "far"] {
+            fs::rename(root.join(folder), root.join("aside")).expect("moved");
+            // What is no folder can be listed no more than what is forbidden.
+            fs::write(root.join(folder), "").expect("written");
+            let next = tree.list().expect("lists");
+            assert!(next.come.is_empty() && next.gone.is_empty(), "{next:?}");
+            fs::remove_file(root.join(folder)).expect("removed");
+            fs::rename(root.join("aside"), root.join(folder)).expect("moved");
+        }
+        let walked = |tree: &Tree, folder: &str| {
+            let (mut parents, mut found) = (usual(), BTreeMap::new());
+            tree.keep_below(folder, &mut parents, &mut found);
+            (found.into_keys().collect::<Vec<_>>(), parents.len())
+        };
+        let (a, e) = (format!("/docker/{}", id('a')), format!("/{nested}"));
+        assert_eq!(walked(&tree, "/docker"), (vec![a, e], 4), "a walk keeps who is below it");
+        assert_eq!(walked(&tree, "/doc"), (vec![], 3));
+        fs::remove_dir_all(root.join("docker")).expect("removed");
+        assert_eq!(tree.list().expect("lists").gone.len(), 2, "what vanished has nobody");
     }
 
     #[test]
