@@ -318,6 +318,21 @@ fn names_come_from_docker_late_and_once() {
     assert_eq!(shown(&mut collector, &mut known), ["renamed"], "until another has the name");
     cgroups.put(&id(2), Load::default());
     assert_eq!(shown(&mut collector, &mut known), ["renamed"], "the new one waits for its name");
+    // As after a start of ours: what the other is called is not known yet, and alerts may be about it.
+    let mut fresh = self::collector(
+        &cgroups,
+        Selection::only(["container_memory_usage_bytes".to_owned()], Vec::new()),
+    );
+    fresh.know(told(1, "renamed"));
+    let batch = fresh.collect(START).expect("collects");
+    let labels = [("__name__", "container_memory_usage_bytes"), ("id", &cgroups.path(&id(2)))];
+    let of_target = [("job", "collector"), ("instance", "web-7")];
+    assert_eq!(batch.missed, [Labels::from_pairs(labels.into_iter().chain(of_target))]);
+    cgroups.put(&id(3), Load::default());
+    let batch = fresh.collect(START + Duration::from_secs(4)).expect("collects");
+    assert_eq!(batch.missed.len(), 1, "of one that has just begun there is no alert");
+    assert!(fresh.collect(START + Duration::from_secs(5)).expect("collects").missed.is_empty());
+    cgroups.remove(&id(3));
     assert_eq!(shown(&mut collector, &mut known).len(), 1);
     assert_eq!(shown(&mut collector, &mut known).len(), 1);
     assert_eq!(shown(&mut collector, &mut known), ["renamed", "000000000000"], "but not for ever");
@@ -396,6 +411,151 @@ fn what_cannot_be_read_is_told_and_costs_only_itself() {
         blind.collect(START).expect("the other one is read");
         assert!(blind.trouble().expect("told").1.contains("directory"), "{:?}", blind.trouble());
     }
+}
+
+/// The missed series of a batch: the name, and the labels that containers have in common taken off.
+fn missed(batch: &Batch) -> Vec<String> {
+    let own = |label: &str| !["__name__", "id", "job", "instance", "name"].contains(&label);
+    let told = |labels: &Labels| format!("{} {:?}", labels.metric_name(), labels.filtered(own));
+    let mut missed: Vec<String> = batch.missed.iter().map(told).collect();
+    missed.sort();
+    missed
+}
+
+/// What is read of the containers with unreadable files.
+const READ: [&str; 6] = [
+    "container_memory_usage_bytes",
+    "container_memory_working_set_bytes",
+    "container_oom_events_total",
+    "container_cpu_cfs_periods_total",
+    "container_fs_reads_bytes_total",
+    "container_fs_reads_total",
+];
+
+/// A file of a controller, a text that is not the kernel's, and which series want it.
+type Unreadable = (&'static str, &'static str, &'static [&'static str]);
+
+const OF_V1: [Unreadable; 3] = [
+    ("memory/memory.usage_in_bytes", "", &[READ[0], READ[1]]),
+    ("cpu/cpu.stat", "nr_periods x\n", &[READ[3]]),
+    ("blkio/blkio.throttle.io_service_bytes_recursive", "8:0 Read x\n", &[READ[4]]),
+];
+
+const OF_V2: [Unreadable; 4] = [
+    ("/memory.current", "garbage\n", &[READ[0], READ[1]]),
+    ("/memory.events", "oom_kill 1\nnot the kernel's\n", &[READ[2]]),
+    ("/cpu.max", "x\n", &[READ[3]]),
+    ("/io.stat", "8:0 rbytes=1 wbytes=x\n", &[READ[4], READ[5]]),
+];
+
+#[test]
+fn what_a_file_that_cannot_be_read_should_have_brought_is_said() {
+    let of_v1 = OF_V1.iter().map(|case| (Layout::V1Cgroupfs, case));
+    let of_v2 = OF_V2.iter().map(|case| (Layout::V2Systemd, case));
+    for (layout, (file, text, want)) in of_v1.chain(of_v2) {
+        let dir = folder();
+        let cgroups = Cgroups::new(dir.path(), layout);
+        (1..3).for_each(|n| cgroups.put(&id(n), Load::default()));
+        let (controller, file) = file.split_once('/').expect("a controller and a file");
+        let path = cgroups.file(&id(1), controller, file);
+        let write = |text: &[u8]| std::fs::write(&path, text).expect("written");
+        let selection = || Selection::only(READ.map(str::to_owned), Vec::new());
+        let mut eyes = collector(&cgroups, selection());
+        let mut known = Known::default();
+        let whole = eyes.collect(START).expect("collects");
+        assert!(whole.missed.is_empty(), "{:?}", whole.missed);
+        known.take(&whole);
+        let good = std::fs::read(&path).expect("a file");
+        write(text.as_bytes());
+        let batch = eyes.collect(START + Duration::from_secs(5)).expect("the other is read");
+        let told = missed(&batch);
+        let mut all: Vec<String> = want.iter().map(|name| format!("{name} {{}}")).collect();
+        all.sort();
+        assert_eq!(told, all, "{file}");
+        assert!(batch.vanished.len() >= told.len(), "{file}: what is missed has ended");
+        known.take(&batch);
+        for name in *want {
+            let left = known.get(name).len();
+            assert_eq!(
+                (left > 0, left),
+                (true, batch_count(&whole, name) / 2),
+                "no good lines: {file}"
+            );
+        }
+        // A collector that begins with such a file, as after a start of ours.
+        let fresh = collector(&cgroups, selection()).collect(START).expect("collects");
+        assert_eq!(missed(&fresh), told);
+        assert!(fresh.missed.iter().all(|labels| labels.get("job") == Some("collector")));
+        write(&good);
+        let healed = eyes.collect(START + Duration::from_secs(10)).expect("collects");
+        assert!(healed.missed.is_empty(), "{:?}", healed.missed);
+        write(text.as_bytes());
+        cgroups.remove(&id(1));
+        let gone = eyes.collect(START + Duration::from_secs(15)).expect("collects");
+        assert!(gone.missed.is_empty(), "a container that is gone: {:?}", gone.missed);
+    }
+}
+
+fn batch_count(batch: &Batch, name: &str) -> usize {
+    batch.new.iter().filter(|(_, labels)| labels.metric_name() == name).count()
+}
+
+#[test]
+fn a_network_of_its_own_is_shown_and_one_that_cannot_be_read_is_missed() {
+    let dir = folder();
+    let cgroups = Cgroups::new(dir.path(), Layout::V2Systemd);
+    cgroups.put(&id(1), Load::default());
+    let process = cgroups.proc_root().join("77");
+    for (pid, network) in [("1", "net:[4026531840]"), ("77", "net:[4026532001]")] {
+        let folder = cgroups.proc_root().join(pid).join("ns");
+        std::fs::create_dir_all(&folder).expect("made");
+        std::os::unix::fs::symlink(network, folder.join("net")).expect("linked");
+    }
+    std::fs::create_dir(process.join("net")).expect("made");
+    let write = |text: &str| std::fs::write(process.join("net/dev"), text).expect("written");
+    let name = "container_network_receive_bytes_total";
+    let kills = "container_oom_events_total";
+    let selection = || Selection::only([name, kills].map(str::to_owned), Vec::new());
+    let mut eyes = collector(&cgroups, selection());
+    let mut known = Known::default();
+    let mut at = START;
+    let mut look = |known: &mut Known| {
+        at = at + Duration::from_secs(5);
+        let batch = eyes.collect(at).expect("collects");
+        known.take(&batch);
+        (known.get(name), missed(&batch))
+    };
+    write("a\nb\n lo: 1 0 0 0 0 0 0 0 1 0 0 0 0 0 0 0\neth0: 7 0 0 0 0 0 0 0 1 0 0 0 0 0 0 0\n");
+    let shown = vec![("{interface=\"eth0\"}".to_owned(), 7.0)];
+    assert_eq!(look(&mut known), (shown.clone(), vec![]));
+    let unread = vec![format!("{name} {{}}")];
+    write("a\nb\neth0: 9 0 0 0 0 0 0 0 1 0 0 0 0 0 0 0\neth1: x\n");
+    assert_eq!(look(&mut known), (vec![], unread.clone()), "one stands for all interfaces");
+    std::fs::remove_file(process.join("net/dev")).expect("removed");
+    assert_eq!(look(&mut known), (vec![], unread));
+    std::fs::rename(&process, cgroups.proc_root().join("78")).expect("renamed");
+    assert_eq!(look(&mut known), (vec![], vec![]), "its process has ended");
+    std::fs::rename(cgroups.proc_root().join("78"), &process).expect("renamed");
+    write("a\nb\neth0: 7 0 0 0 0 0 0 0 1 0 0 0 0 0 0 0\n");
+    assert_eq!(look(&mut known), (shown, vec![]));
+    let host = cgroups.proc_root().join("1/ns/net");
+    std::fs::remove_file(&host).expect("removed");
+    std::os::unix::fs::symlink("net:[4026532001]", host).expect("linked");
+    let of_the_host = collector(&cgroups, selection()).collect(START).expect("collects");
+    assert_eq!(batch_count(&of_the_host, name), 0, "the host's network is nobody's own");
+}
+
+#[test]
+fn without_a_quota_no_throttling_is_missed() {
+    let dir = folder();
+    let cgroups = Cgroups::new(dir.path(), Layout::V2Cgroupfs);
+    (1..3).for_each(|n| cgroups.put(&id(n), Load { quota_us: None, ..Load::default() }));
+    std::fs::write(cgroups.file(&id(1), "", "cpu.stat"), "x\n").expect("written");
+    let mut collector = collector(&cgroups, Selection::all());
+    let told = missed(&collector.collect(START).expect("collects"));
+    let seconds = ["system", "user"].map(|of| format!("container_cpu_{of}_seconds_total {{}}"));
+    let usage = "container_cpu_usage_seconds_total {cpu=\"total\"}".to_owned();
+    assert_eq!(told, [&seconds[0], &usage, &seconds[1]].map(String::clone));
 }
 
 #[test]

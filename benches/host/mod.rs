@@ -8,7 +8,7 @@ use plimsoll::base::{Labels, METRIC_NAME, Now, TargetId, Timestamp};
 use plimsoll::engine::{
     Engine, Event, Flaws, Pace, Request, Scraped, Setup, Stopwatch, Switches, TargetInfo,
 };
-use plimsoll::exposition::{Batch, Point, Stats};
+use plimsoll::exposition::{Batch, Point};
 use plimsoll::policy::PolicyConfig;
 use plimsoll::promql::EvalOptions;
 use plimsoll::regex::Pattern;
@@ -124,14 +124,7 @@ impl Host {
         let mut facts = step.facts.len();
         let scrapes = step.requests.iter().filter(|r| matches!(r, Request::Scrape { .. })).count();
         assert_eq!(scrapes, 1, "the target is due in every cycle");
-        let batch = Batch {
-            epoch: 1,
-            new,
-            points: self.points.clone(),
-            vanished: Vec::new(),
-            stats: Stats::default(),
-            metadata: Vec::new(),
-        };
+        let batch = Batch { epoch: 1, new, points: self.points.clone(), ..Batch::default() };
         let scraped =
             Scraped { target: TargetId(1), duration: Duration::from_millis(20), result: Ok(batch) };
         facts += self.engine.handle(self.now, Event::Scraped(scraped)).facts.len();

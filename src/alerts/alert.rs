@@ -51,6 +51,14 @@ pub enum Doubt {
         /// Its `job` and `instance`.
         target: String,
     },
+    /// A target that feeds the rule answers, but could not read a series that might have fed it: a file
+    /// of a container's cgroup is unreadable.
+    SamplesMissed {
+        /// Its `job` and `instance`.
+        target: String,
+        /// The series' metric, and whose it is.
+        series: String,
+    },
     /// The rule's ranges reach back to before the window's first sample of what it reads.
     RangeNotCovered,
     /// Docker, which alone knows what the rule reads, does not answer.
@@ -69,7 +77,8 @@ impl Doubt {
             Doubt::TargetFailed { target }
             | Doubt::TargetLate { target }
             | Doubt::NotAnsweredYet { target }
-            | Doubt::SamplesOld { target } => Some(target),
+            | Doubt::SamplesOld { target }
+            | Doubt::SamplesMissed { target, .. } => Some(target),
             Doubt::RangeNotCovered | Doubt::DockerSilent | Doubt::ContainerEnded { .. } => None,
         }
     }
@@ -92,6 +101,9 @@ impl fmt::Display for Doubt {
             }
             Doubt::SamplesOld { target } => {
                 write!(f, "target {target} answers with samples that are too old")
+            }
+            Doubt::SamplesMissed { target, series } => {
+                write!(f, "target {target} answers, but could not read {series}")
             }
             Doubt::RangeNotCovered => {
                 f.write_str("the rule looks back to before the start or a reload")

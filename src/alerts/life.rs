@@ -45,8 +45,9 @@ pub struct Round<'a> {
     pub unknown_timeout: Duration,
     /// Why the absence of this alert cannot be believed now, if it cannot.
     pub doubt: &'a dyn Fn(&Alert) -> Option<Doubt>,
-    /// False while a rule that fires on absence has not seen its inputs since the start.
-    pub may_begin: bool,
+    /// False for an alert of a rule that fires on absence, while its inputs have not been seen since
+    /// the start or cannot be read.
+    pub may_begin: &'a dyn Fn(&Labels) -> bool,
 }
 
 /// What a round changed about an alert. Every change is written to the journal.
@@ -83,7 +84,7 @@ pub fn advance(
     alerts.retain(|labels, alert| {
         let change = match seen.remove(labels) {
             Some(candidate) if alert.is_active() => refresh(alert, candidate, round),
-            Some(candidate) if round.may_begin => {
+            Some(candidate) if (round.may_begin)(labels) => {
                 // A resolved alert that comes back is a new incident of the same label set.
                 let begun = Alert { revision: alert.revision, ..begin(candidate, round.slot) };
                 let ended = std::mem::replace(alert, begun);
@@ -98,7 +99,7 @@ pub fn advance(
     });
 
     for (labels, candidate) in seen {
-        if round.may_begin {
+        if (round.may_begin)(&labels) {
             let mut alert = begin(candidate, round.slot);
             let change = fire_if_due(&mut alert, round).unwrap_or(Change::Pending);
             alerts.insert(labels.clone(), alert);
@@ -275,7 +276,7 @@ mod tests {
                 },
                 unknown_timeout: Duration::from_secs(40),
                 doubt: &doubt,
-                may_begin: input != '-',
+                may_begin: &|_| input != '-',
             };
             let candidates = if "1-".contains(input) { vec![candidate(1.0)] } else { vec![] };
             let changes = advance(&mut alerts, candidates, &round);
@@ -381,7 +382,7 @@ mod tests {
             terms: Terms::default(),
             unknown_timeout: STEP,
             doubt: &no_doubt,
-            may_begin: true,
+            may_begin: &|_| true,
         };
         let mut alerts = BTreeMap::new();
         let mut starts = Vec::new();
@@ -406,7 +407,7 @@ mod tests {
             terms,
             unknown_timeout: Duration::from_secs(40),
             doubt: &doubt,
-            may_begin: true,
+            may_begin: &|_| true,
         };
         assert_eq!(fire_if_due(&mut alert, &round(10, terms)), Some(Change::Firing));
         assert_eq!(fire_if_due(&mut alert, &round(5, terms)), None, "it goes on");
@@ -440,7 +441,7 @@ mod tests {
             terms: Terms { hold: Duration::from_secs(hold_s), keep_firing: Duration::ZERO },
             unknown_timeout: STEP,
             doubt: &no_doubt,
-            may_begin: true,
+            may_begin: &|_| true,
         };
         advance(&mut alerts, vec![candidate(1.0)], &round(0, 0));
         let changes = advance(&mut alerts, vec![candidate(1.0)], &round(1, 60));

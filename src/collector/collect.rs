@@ -162,6 +162,9 @@ impl Collector {
             ids.renew();
             return Err(error);
         }
+        for labels in host.nameless() {
+            wanted.iter().for_each(|at| ids.miss(labels_of(&labels, &COLUMNS[*at], &[])));
+        }
         host.ended.drain(..).for_each(|mut slots| slots.end(ids));
         let before = machine_slots.begin(ids);
         for (at, MachineColumn(name, _, value)) in MACHINE.iter().enumerate() {
@@ -184,7 +187,7 @@ impl Collector {
         self.host.each(at, parts, &mut |tracked, seen, machine| {
             let labels = tracked.labels.clone().unwrap_or_else(Labels::empty);
             let mut values = Vec::new();
-            for (at, column) in COLUMNS.iter().enumerate() {
+            for (at, column) in COLUMNS.iter().enumerate().filter(|(_, c)| !c.fails(seen)) {
                 values_of(column, seen, machine, &mut |further, value| {
                     values.push((at, further, value));
                 });
@@ -223,7 +226,8 @@ fn metadata(selection: &Selection) -> Vec<(String, Metadata)> {
     families
 }
 
-/// Adds one container's samples to the batch.
+/// Adds one container's samples to the batch, and which are missing because a file cannot be read: of
+/// the series of one column that a device or an interface tells apart, one stands for all.
 fn collect_one(
     wanted: &[usize],
     tracked: &mut Tracked,
@@ -234,16 +238,20 @@ fn collect_one(
     let before = slots.begin(ids);
     for at in wanted {
         let column = &COLUMNS[*at];
-        if let Value::One(value) = column.value {
+        if column.fails(seen) {
+            if column.is_missed(seen) {
+                ids.miss(labels_of(base, column, &[]));
+            }
+        } else if let Value::One(value) = column.value {
             if let Some(value) = value(seen) {
                 slots.add(ids, *at, value, || labels_of(base, column, &[]));
             }
-            continue;
+        } else {
+            values_of(column, seen, machine, &mut |further, value| {
+                let key = further.first().map_or("", |(_, text)| text.as_str());
+                slots.add_more(ids, (*at, key), value, || labels_of(base, column, &further));
+            });
         }
-        values_of(column, seen, machine, &mut |further, value| {
-            let key = further.first().map_or("", |(_, text)| text.as_str());
-            slots.add_more(ids, (*at, key), value, || labels_of(base, column, &further));
-        });
     }
     slots.finish(ids, before);
     tracked.begin_peak(seen.figures);

@@ -29,8 +29,8 @@ pub(super) struct Seen<'a> {
     pub oom_kills: Option<f64>,
     /// When its first process started, seconds.
     pub started_at: Option<f64>,
-    /// Whether a file of it could not be read.
-    pub failed: bool,
+    /// What a file yields that could not be read.
+    pub failed: Parts,
 }
 
 /// How a column's values are made.
@@ -55,6 +55,21 @@ pub(super) struct Column {
     /// The files it needs.
     pub parts: Parts,
     pub value: Value,
+}
+
+impl Column {
+    /// Whether a file that it needs could not be read. Of such a file not even its good lines count:
+    /// it is not what the kernel writes.
+    pub fn fails(&self, seen: &Seen<'_>) -> bool {
+        self.parts & seen.failed != 0
+    }
+
+    /// Whether it fails, and would be there otherwise: there are no periods without a quota.
+    pub fn is_missed(&self, seen: &Seen<'_>) -> bool {
+        let needs_quota = self.parts & CFS != 0;
+        let has_quota = seen.failed & QUOTA != 0 || seen.figures.quota.is_some();
+        self.fails(seen) && (has_quota || !needs_quota)
+    }
 }
 
 use Value::{One, PerDevice, PerDisk, PerInterface};
@@ -268,7 +283,7 @@ pub(super) static COLUMNS: &[Column] = columns! {
         [] (STAT | KERNEL) One(|s| s.figures.unreclaimable());
     }
     gauge plimsoll_container_read_failed "Whether a file of the container's cgroup could not be read." {
-        [] (0) One(|s| Some(f64::from(u8::from(s.failed))));
+        [] (0) One(|s| Some(f64::from(u8::from(s.failed != 0))));
     }
 };
 

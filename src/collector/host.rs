@@ -190,15 +190,16 @@ impl Host {
             let is_over = |said: &f64| seen_start.is_some_and(|seen| seen > said + START_SKEW_S);
             let started_at = started.filter(|said| !is_over(said)).or(seen_start);
             let peak = tracked.peak(&figures);
-            let oom_kills = (parts & EVENTS != 0)
+            let oom_kills = (parts & EVENTS & !tracked.failed != 0)
                 .then(|| figures.oom_kills.map(|now| count(kills, &tracked.id, now)))
                 .flatten();
             if let Some(failure) = &tracked.failure {
                 failures += 1;
                 first.get_or_insert_with(|| failure.clone());
             }
-            let failed = tracked.failure.is_some();
-            is_blind &= failed && figures.usage.is_none();
+            let failed = tracked.failed;
+            let all_failed = failed & USAGE != 0 || parts & !(failed | AVAILABLE) == 0;
+            is_blind &= all_failed;
             let seen = Seen {
                 figures: &figures,
                 container,
@@ -287,6 +288,14 @@ impl Host {
         let is_lost = |path: &&String| !come.contains_key(*path);
         let gone = self.tracked.keys().filter(is_lost).cloned().collect();
         Ok(Found { come: come.into_iter().collect(), gone })
+    }
+
+    /// What is known of containers that are held back for their names and may have been shown before we
+    /// started: their labels but for the name.
+    pub fn nameless(&self) -> impl Iterator<Item = Labels> {
+        let waits = |tracked: &Tracked| tracked.was_there && tracked.labels.is_none();
+        let waiting = self.tracked.iter().filter(move |(_, tracked)| waits(tracked));
+        waiting.map(|(path, _)| with_target(&Labels::from_pairs([("id", path)]), &self.target))
     }
 
     fn let_go(&mut self, path: &str) {

@@ -76,6 +76,11 @@ impl Ids {
         batch
     }
 
+    /// Says of a series that it should be among the batch's and could not be read.
+    pub fn miss(&mut self, labels: Labels) {
+        self.batch.missed.push(labels);
+    }
+
     fn announce(&mut self, labels: Labels) -> u32 {
         let id = self.next;
         self.next += 1;

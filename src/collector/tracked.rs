@@ -43,6 +43,8 @@ pub(super) struct Tracked {
     pub id: ContainerId,
     /// When its cgroup was found.
     pub since: Timestamp,
+    /// Whether it was there when this host was first looked at.
+    pub was_there: bool,
     /// The labels all its series carry; none while its name is waited for.
     pub labels: Option<Labels>,
     /// Whether the name among them is Docker's.
@@ -60,7 +62,8 @@ pub(super) struct Tracked {
     kept: Kept,
     /// What Docker last believed.
     believed: Option<Limits>,
-    /// What could not be read in the last reading.
+    /// What could not be read in the last reading: all of it, and why the first.
+    pub failed: Parts,
     pub failure: Option<String>,
 }
 
@@ -79,6 +82,7 @@ impl Tracked {
             kept: Kept::new(&id),
             id,
             since,
+            was_there: !is_new,
             labels: None,
             named: false,
             slots: Slots::default(),
@@ -88,6 +92,7 @@ impl Tracked {
             started_at: None,
             tries: 0,
             believed: None,
+            failed: 0,
             failure: None,
         }
     }
@@ -127,7 +132,7 @@ impl Tracked {
     ) -> Result<(), Gone> {
         let sources = sources(eyes.tree.version());
         self.handles.resize_with(sources.len(), Handle::default);
-        self.failure = None;
+        (self.failed, self.failure) = (0, None);
         *figures = Figures::default();
         let (first, others) = sources.split_at(PULSE);
         for (at, source) in first.iter().enumerate().filter(|(_, s)| s.parts & parts != 0) {
@@ -182,14 +187,19 @@ impl Tracked {
         };
         if let Err(why) = failure {
             let file = folder(eyes.tree, path, source).unwrap_or_default().join(source.file);
-            self.failure.get_or_insert_with(|| format!("{}: {why}", file.display()));
+            self.note_failure(source.parts, &file, &why);
         }
         Ok(())
     }
 
+    fn note_failure(&mut self, parts: Parts, file: &Path, why: &str) {
+        self.failed |= parts;
+        self.failure.get_or_insert_with(|| format!("{}: {why}", file.display()));
+    }
+
     /// Reads the counters of its network, if it has one of its own.
     pub fn read_network(
-        &self,
+        &mut self,
         eyes: &mut Eyes<'_>,
         (path, pid): (&str, Option<u32>),
         figures: &mut Figures,
@@ -200,11 +210,17 @@ impl Tracked {
         if own.is_none() || eyes.machine.network.is_none() || own == eyes.machine.network {
             return;
         }
-        let file = eyes.proc_root.join(pid.to_string()).join("net/dev");
-        if let Ok(text) = eyes.reader.read_once(&file) {
-            // A process that ended meanwhile leaves half a file: then there is no network to tell of.
-            if network(text, figures).is_err() {
-                figures.interfaces.clear();
+        let process = eyes.proc_root.join(pid.to_string());
+        let file = process.join("net/dev");
+        let failure = match eyes.reader.read_once(&file) {
+            Ok(text) => network(text, figures).err().map(|bad| bad.to_string()),
+            Err(error) => Some(error.to_string()),
+        };
+        // A process that ended meanwhile leaves half a file, or none: there is no network to tell of.
+        if let Some(why) = failure {
+            figures.interfaces.clear();
+            if process.exists() {
+                self.note_failure(NETWORK, &file, &why);
             }
         }
     }

@@ -4,6 +4,7 @@
 //! anyone; what no window holds (weeks of demand, the level after a start) comes from
 //! [`crate::policy::Usage`].
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::target::Target;
@@ -306,24 +307,36 @@ impl Engine {
     /// How old the evidence is: of each metric of the container its newest sample, of these the
     /// oldest. An alert that names no container is as fresh as its service, and one that names
     /// neither as its round. A metric that has ended (a quota was taken off) is no evidence any more,
-    /// unless all have.
+    /// unless all have; but one that has ended because its file cannot be read grows old.
     ///
-    /// Besides, whether none of these series goes on: the container's target has failed, or it is gone.
-    /// Then a range may still show what was, but neither its start nor its limits are known.
+    /// Besides, whether evidence has ended: none of these series goes on, because the container's target
+    /// has failed or it is gone, or one of them cannot be read. Then a range may still show what was, but
+    /// what is known now is not all there is.
     fn sample_age(&self, incident: &Incident, wall: Timestamp) -> (Duration, bool) {
         let Some((label, text)) = subject(incident) else { return (Duration::ZERO, false) };
         let all = Span { after: Timestamp(i64::MIN), upto: Timestamp(i64::MAX) };
-        let newest = |metric: &str| {
+        let newest = |metric: &&'static str| {
             let matchers = vec![Matcher::equal("__name__", metric), Matcher::equal(label, text)];
             let found = self.window.select(&Selector::new(matchers), all);
             let last = found.iter().filter_map(|series| series.samples.last());
-            last.map(|last| (last.at, !is_stale(last.value))).max()
+            let newest = last.map(|last| (last.at, !is_stale(last.value))).max();
+            newest.map(|(at, goes_on)| (*metric, at, goes_on))
         };
-        let newest: Vec<_> = EVIDENCE_NAMES.iter().filter_map(|metric| newest(metric)).collect();
-        let has_ended = !newest.is_empty() && newest.iter().all(|(_, goes_on)| !goes_on);
-        let counts = newest.iter().filter(|(_, goes_on)| *goes_on || has_ended);
-        let oldest = counts.map(|(at, _)| *at).min();
-        (oldest.map_or(Duration::ZERO, |at| wall.since(at)), has_ended)
+        let missed = self.missed_of((label, text));
+        let newest: Vec<_> = EVIDENCE_NAMES.iter().filter_map(newest).collect();
+        let has_ended = !newest.is_empty() && newest.iter().all(|(_, _, goes_on)| !goes_on);
+        let counts = |(metric, _, goes_on): &&(&str, Timestamp, bool)| {
+            *goes_on || has_ended || missed.contains(metric)
+        };
+        let oldest = newest.iter().filter(counts).map(|(_, at, _)| *at).min();
+        (oldest.map_or(Duration::ZERO, |at| wall.since(at)), has_ended || !missed.is_empty())
+    }
+
+    /// The evidence that a target should have brought of this container and could not read.
+    fn missed_of(&self, (label, text): (&str, &str)) -> BTreeSet<&str> {
+        let all = self.targets.values().flat_map(|target| &target.missed);
+        let of_it = all.filter(|series| series.get(label) == Some(text));
+        of_it.map(Labels::metric_name).filter(|name| EVIDENCE_NAMES.contains(name)).collect()
     }
 }
 

@@ -149,6 +149,11 @@ impl Reads {
         self.all || self.names.iter().any(|name| fed.contains(name))
     }
 
+    /// Whether this name is read.
+    pub fn has(&self, name: &str) -> bool {
+        self.all || self.names.contains(name)
+    }
+
     /// Whether nothing is read.
     pub fn is_empty(&self) -> bool {
         !self.all && self.names.is_empty()

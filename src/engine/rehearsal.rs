@@ -99,7 +99,7 @@ impl Rehearsal {
             terms: terms(rule),
             unknown_timeout: FOR_EVER,
             doubt: &|_| None,
-            may_begin: true,
+            may_begin: &|_| true,
         };
         advance(&mut state.alerts, found, &round);
         write_alert_series(state, &mut self.window, context.at);

@@ -119,14 +119,14 @@ impl Engine {
                     let back = at - state.range;
                     let known = self.coverage.covers(&state.reads, back, self.covered_since);
                     let feeds = (&self.targets, &self.containers);
-                    let watch = Watch::new(state, feeds, (slot, group.interval), known);
+                    let watch = Watch::new((rule, state), feeds, (slot, group.interval), known);
                     let round = Round {
                         slot,
                         interval: group.interval,
                         terms: terms(rule),
                         unknown_timeout: self.setup.unknown_timeout,
                         doubt: &|alert| watch.doubt(alert),
-                        may_begin: watch.may_begin,
+                        may_begin: &|labels| watch.may_begin(labels),
                     };
                     Ok(advance(&mut state.alerts, found, &round))
                 }
@@ -347,17 +347,27 @@ struct Watch<'a> {
     feeders: Vec<(&'a Target, Option<Doubt>)>,
     strangers: Vec<(&'a Target, Option<Doubt>)>,
     docker: Witness<'a>,
+    /// Series of what the rule reads that could not be read.
+    missed: Vec<(&'a Target, &'a Labels)>,
+    /// Labels that the rule sets, whatever its inputs are.
+    constants: Vec<&'a str>,
     covered: bool,
-    may_begin: bool,
+    fires_on_absence: bool,
+    all_answered: bool,
 }
 
 impl<'a> Watch<'a> {
     fn new(
-        state: &RuleState,
+        (rule, state): (&'a Rule, &RuleState),
         (targets, containers): (&'a BTreeMap<TargetId, Target>, &'a Containers),
         (slot, interval): (Timestamp, Duration),
         covered: bool,
     ) -> Watch<'a> {
+        let is_read = |series: &&Labels| state.reads.has(series.metric_name());
+        let missed_of =
+            |target: &'a Target| target.missed.iter().filter(is_read).map(move |l| (target, l));
+        let is_constant = |(_, text): &&(String, String)| !text.contains("{{");
+        let constants = rule.labels.iter().filter(is_constant).map(|(name, _)| name.as_str());
         let mut feeders = Vec::new();
         let mut strangers = Vec::new();
         for target in targets.values() {
@@ -376,8 +386,22 @@ impl<'a> Watch<'a> {
             target.answered && target.asked.as_ref().is_none_or(|asked| asked.answered)
         };
         let all_answered = targets.values().all(has_answered);
-        let may_begin = !state.fires_on_absence || (covered && all_answered && !docker.is_silent);
-        Watch { feeders, strangers, docker, covered, may_begin }
+        Watch {
+            feeders,
+            strangers,
+            docker,
+            missed: targets.values().flat_map(missed_of).collect(),
+            constants: constants.collect(),
+            covered,
+            fires_on_absence: state.fires_on_absence,
+            all_answered,
+        }
+    }
+
+    /// Whether an alert of these labels may begin: not on what is absent only because nobody saw.
+    fn may_begin(&self, labels: &Labels) -> bool {
+        let is_fed = || self.covered && self.all_answered && !self.docker.is_silent;
+        !self.fires_on_absence || (is_fed() && self.missed_by(labels).is_none())
     }
 
     fn doubt(&self, alert: &Alert) -> Option<Doubt> {
@@ -393,10 +417,24 @@ impl<'a> Watch<'a> {
             (true, true) => all().collect(),
             (true, false) => self.feeders.iter().collect(),
         };
-        relevant
-            .into_iter()
-            .find_map(|(_, doubt)| doubt.clone())
-            .or_else(|| self.docker.doubt(alert))
+        let doubt = relevant.into_iter().find_map(|(_, doubt)| doubt.clone());
+        let doubt = doubt.or_else(|| self.missed_by(&alert.labels));
+        doubt.or_else(|| self.docker.doubt(alert))
+    }
+
+    /// The series that might have fed an alert of these labels and could not be read: no label that
+    /// both have is another.
+    fn missed_by(&self, labels: &Labels) -> Option<Doubt> {
+        let own = |name: &str| !self.constants.contains(&name);
+        let agrees = |series: &Labels| {
+            let mut both = labels.iter().filter(|(name, _)| own(name));
+            both.all(|(name, text)| series.get(name).is_none_or(|other| other == text))
+        };
+        let (target, series) = self.missed.iter().find(|(_, series)| agrees(series))?;
+        let metric = series.metric_name();
+        let whose = series.get("name").or_else(|| series.get("id"));
+        let whose = whose.map(|whose| format!(" of {whose}")).unwrap_or_default();
+        Some(Doubt::SamplesMissed { target: target.name(), series: format!("{metric}{whose}") })
     }
 }
 

@@ -62,6 +62,8 @@ pub(super) struct Target {
     pub asked: Option<Asked>,
     /// What its kept families say about themselves, since the epoch began. Shared with views.
     metadata: Arc<BTreeMap<String, Metadata>>,
+    /// Series its last good scrape should have brought and could not read.
+    pub missed: Vec<Labels>,
     /// The OOM counters it feeds.
     pub counters: BTreeMap<ContainerId, OomCounter>,
 }
@@ -162,6 +164,7 @@ impl Target {
             feeds: fed.unwrap_or_default(),
             asked: None,
             metadata: Arc::default(),
+            missed: Vec::new(),
             counters: BTreeMap::new(),
         }
     }
@@ -219,6 +222,7 @@ impl Target {
             taken.new_names |= self.admit(*local, &enrich(labels), window, &mut taken.refused);
         }
         self.learn(&batch.metadata);
+        taken.new_names |= self.miss(batch.missed.iter().map(enrich).collect());
         let latest = slot + MAX_AHEAD;
         for point in &batch.points {
             let at = point.at.unwrap_or(slot);
@@ -242,7 +246,7 @@ impl Target {
             taken.samples += 1;
             taken.newest = taken.newest.max(Some(at));
         }
-        self.quality.take(slot, batch.points.len() as u64, &taken);
+        self.quality.take(slot, (batch.points.len() + batch.missed.len()) as u64, &taken);
         if let Some(before) = before {
             before.difference(&self.series()).for_each(|id| window.end(*id));
         }
@@ -264,6 +268,17 @@ impl Target {
         self.wants_epoch = false;
         self.was_refused = false;
         std::mem::take(&mut self.series).into_iter().flatten().map(|fed| fed.id).collect()
+    }
+
+    /// Notes which series should have come. It feeds these too: what else befalls it concerns who reads
+    /// them. Returns whether a name is new.
+    fn miss(&mut self, missed: Vec<Labels>) -> bool {
+        self.missed = missed;
+        let mut new_names = false;
+        for name in self.missed.iter().map(Labels::metric_name) {
+            new_names |= !self.feeds.contains(name) && self.feeds.insert(Arc::from(name));
+        }
+        new_names
     }
 
     /// Notes what families say about themselves.
@@ -394,7 +409,8 @@ impl Target {
         let passed = last
             .map_or(0, |last| slot.since(last).as_millis() / self.info.interval.as_millis().max(1));
         let unused = usize::try_from(passed.saturating_sub(1)).unwrap_or(usize::MAX);
-        self.quality.miss(unused, self.last_samples);
+        let expected = self.last_samples + self.missed.len() as u64;
+        self.quality.miss(unused, expected);
         self.in_flight = None;
         self.answered = true;
         self.asked = self.asked.take().and_then(|asked| asked.after_scrape(result.is_ok()));
@@ -409,7 +425,7 @@ impl Target {
             }
             Err(error) => {
                 self.health = Health::Bad;
-                self.quality.miss(1, self.last_samples);
+                self.quality.miss(1, expected);
                 self.failing_since.get_or_insert(slot);
                 self.last_error = Some(error.message.clone());
             }

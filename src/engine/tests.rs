@@ -30,7 +30,7 @@ use self::page::{labels_of, scan};
 use crate::alerts::{AlertState, PresenterConfig, Verdict};
 use crate::base::{Receipt, TargetId};
 use crate::containers::{Container, ContainerId, Counts, Happening, Report, Status, What};
-use crate::exposition::{Selection, SeriesCache};
+use crate::exposition::{self, Selection, SeriesCache};
 use crate::outbox::{Answer as Reply2xx, Attempt, OutboxConfig, Outcome, Reply};
 use crate::policy::{Identity, Mode, Page, PolicyConfig, Probe, TenantRule};
 use crate::promql::EvalOptions;
@@ -46,6 +46,8 @@ struct World {
     cache: SeriesCache,
     /// Of the second target, and its page; without one it does not answer.
     other: (SeriesCache, Option<String>),
+    /// What the first target should have brought and could not read.
+    missed: Vec<Labels>,
     /// What is kept of their pages.
     selection: Selection,
     second: i64,
@@ -123,6 +125,7 @@ impl World {
             engine,
             cache: SeriesCache::new(),
             other: (SeriesCache::new(), None),
+            missed: Vec::new(),
             selection: Selection::all(),
             second,
             skew_s: 0,
@@ -220,8 +223,9 @@ impl World {
                 if anew {
                     cache.reset();
                 }
-                let result =
-                    page.map(|page| scan(cache, &self.selection, &labels_of(target), page));
+                let missed = if target == TargetId(1) { self.missed.clone() } else { Vec::new() };
+                let mut scanned = |page| scan(cache, &self.selection, &labels_of(target), page);
+                let result = page.map(|page| exposition::Batch { missed, ..scanned(page) });
                 let message = "connection refused".to_owned();
                 let result = result.ok_or(ScrapeFailure {
                     reason: "connect",

@@ -281,8 +281,8 @@ impl SeriesCache {
             .enumerate()
             .filter_map(|(at, slot)| Some(((first_new + at) as u32, slot.as_ref()?.labels.clone())))
             .collect();
-        let mut batch =
-            Batch { epoch: self.epoch, new, points, vanished: Vec::new(), stats, metadata };
+        let epoch = self.epoch;
+        let mut batch = Batch { epoch, new, points, stats, metadata, ..Batch::default() };
         let present = self.mark(&mut batch);
         for id in std::mem::replace(&mut self.present, present) {
             let gone = self.slots[id as usize].as_ref().is_none_or(|slot| slot.seen < self.scrapes);

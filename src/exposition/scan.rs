@@ -28,6 +28,9 @@ pub struct Batch {
     pub points: Vec<Point>,
     /// Ids of this epoch that the previous successful scrape had and this one has not.
     pub vanished: Vec<u32>,
+    /// Series that should have come and of which nothing could be learned: their source is there and
+    /// cannot be read. A page never says so; where one series of several is meant, labels are fewer.
+    pub missed: Vec<Labels>,
     /// Counts for the synthetic series and for telemetry.
     pub stats: Stats,
     /// Families whose metadata is new or changed, by name.

@@ -113,7 +113,8 @@ pub struct Evidence {
     pub figures: outbox::Evidence,
     /// Age of the newest sample that fed the alert.
     pub sample_age: Duration,
-    /// None of the container's series goes on: its target has failed, or it is gone.
+    /// None of the container's series goes on: its target has failed, or it is gone; or one cannot be
+    /// read.
     pub has_ended: bool,
     /// Scrape interval of that target.
     pub interval: Duration,

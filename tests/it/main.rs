@@ -23,6 +23,7 @@
 //! | a corrupt journal (no figure, too) | `tests/it/storage.rs::a_damaged_journal_does_not_start_and_is_left_as_it_is` |
 //! | rows of a sound journal that cannot be read | `tests/it/storage.rs::a_row_that_cannot_be_read_is_counted_and_left_alone` |
 //! | a corrupt checkpoint (said, not counted: it is read once) | `tests/it/storage.rs::a_damaged_checkpoint_costs_the_window_and_nothing_else` |
+//! | a container's file that cannot be read | `tests/it/own_eyes.rs::a_file_that_cannot_be_read_makes_its_containers_alert_unknown_over_a_restart_too` |
 //! | a target file that hangs at a reload (said) | `tests/it/inputs.rs::a_file_that_hangs_at_a_reload_holds_neither_the_loop_nor_the_stop` |
 //! | a disk that hangs under the checkpoint (said) | `tests/it/storage.rs::a_checkpoint_that_hangs_holds_neither_the_loop_nor_the_stop` |
 //! | a Control Plane that answers rubbish | `tests/it/control_plane.rs::rubbish_loses_no_edge_and_repeats_none` |

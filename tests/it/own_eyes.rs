@@ -3,9 +3,11 @@
 
 use std::os::unix::net::UnixListener;
 
+use serde_json::Value;
+
 use crate::cgroups::{Cgroups, Layout, Load, id};
 use crate::support::{
-    FakeAlertmanager, Home, Plan, free_address, pause, query, wait_for, wait_until,
+    ControlPlane, FakeAlertmanager, Home, Plan, free_address, pause, query, wait_for, wait_until,
 };
 
 const LOST: &str = "Docker does not answer";
@@ -49,4 +51,53 @@ fn without_docker_containers_go_by_their_ids_and_it_is_said_once() {
     pause(100);
     assert_eq!(home.log().matches(LOST).count(), 1, "{}", home.log());
     assert!(process.is_running());
+}
+
+#[test]
+fn a_file_that_cannot_be_read_makes_its_containers_alert_unknown_over_a_restart_too() {
+    let rule =
+        "{alert: Full, expr: 'container_memory_usage_bytes > 40e6', labels: {severity: warning}}";
+    let control_plane = ControlPlane::start();
+    let home = Home::new(&Plan {
+        rules: rule.to_owned(),
+        control_plane: Some(control_plane.address()),
+        ..Plan::default()
+    });
+    let cgroups = Cgroups::new(home.path(), Layout::V2Systemd);
+    (1..3).for_each(|n| cgroups.put(&id(n), Load::default()));
+    let config = std::fs::read_to_string(home.path().join("plimsoll.yaml")).expect("written");
+    let eyes = format!(
+        "collector: {{interval: 400ms, cgroup_root: '{}', proc_root: '{}'}}\n",
+        cgroups.cgroup_root().display(),
+        cgroups.proc_root().display()
+    );
+    let docker = format!("docker: {{host: 'unix://{}'}}\n", home.path().join("none").display());
+    home.write("plimsoll.yaml", &format!("{config}{eyes}{docker}"));
+    let process = home.start();
+    let heard = || control_plane.kinds("Full");
+    wait_until("both containers are full", 20, || heard() == ["firing", "firing"]);
+
+    std::fs::write(cgroups.file(&id(1), "", "memory.current"), "rubbish\n").expect("written");
+    wait_until("one alert becomes unknown", 20, || heard() == ["firing", "firing", "unknown"]);
+    let unknown = || {
+        let told = home.get("/api/v1/plimsoll/alerts");
+        let told: Value = serde_json::from_str(&told).unwrap_or_default();
+        let alerts = told["data"]["alerts"].as_array().cloned().unwrap_or_default();
+        let of_it = |alert: &&Value| alert["labels"]["id"] == cgroups.path(&id(1));
+        alerts.iter().find(of_it).map(|alert| alert["unknown"]["reason"].to_string())
+    };
+    let why = unknown().expect("it is there");
+    assert!(why.contains("could not read container_memory_usage_bytes of"), "{why}");
+
+    process.kill();
+    let _again = home.start();
+    let told = || home.log().matches("files of containers cannot be read").count();
+    wait_until("the next one finds the same, after the grace for names", 20, || told() == 2);
+    let is_unknown = || unknown().is_some_and(|why| why.contains("could not read"));
+    wait_until("it still is after a restart", 20, is_unknown);
+    pause(1500);
+    assert!(is_unknown(), "{:?}", unknown());
+    assert!(!heard().contains(&"resolved".to_owned()), "{:?}", heard());
+    cgroups.remove(&id(1));
+    wait_until("with the container it ends", 20, || heard().contains(&"resolved".to_owned()));
 }

@@ -61,3 +61,99 @@ fn quality_is_measured_per_target() {
     let newest = series[0].samples.last().map(|sample| sample.value);
     assert_eq!((series.len(), newest), (1, Some(10.0)), "rules and queries see it");
 }
+
+/// A series of this container that the first target could not read.
+fn unread(metric: &str, name: &str) -> Labels {
+    labels_of(TargetId(1)).with("__name__", metric).with("name", name)
+}
+
+const WORKING_SET: &str = "container_memory_working_set_bytes";
+
+/// Why the alert about this container is unknown now, if it is.
+fn why(world: &World, name: &str) -> Option<String> {
+    let states = world.engine.groups.iter().flat_map(|group| &group.rules);
+    let mut alerts = states.flat_map(|state| state.alerts.values());
+    let alert = alerts.find(|alert| alert.labels.get("name") == Some(name))?;
+    alert.unknown.as_ref().map(|(_, doubt)| doubt.to_string())
+}
+
+/// What is told in so many slots of a page.
+fn told(world: &mut World, page: &str, slots: usize) -> Vec<String> {
+    let told = (0..slots).flat_map(|_| world.slot(Some(page)));
+    told.filter(|told| !told.starts_with("host incident")).collect()
+}
+
+#[test]
+fn what_a_target_cannot_read_of_a_container_makes_its_alerts_unknown_and_no_others() {
+    let rules = HIGH.replace("restart", "none");
+    let mut world = World::new(&rules, acting());
+    let (web, db) = (memory("acme-web", 95), memory("acme-db", 95));
+    assert_eq!(told(&mut world, &format!("{web}{db}"), 3).len(), 4, "two are pending, and fire");
+    let limits = "container_spec_memory_limit_bytes{name=\"acme-web\"} 100\n";
+    world.missed = vec![unread(WORKING_SET, "acme-web"), unread("other", "acme-db")];
+    assert_eq!(told(&mut world, limits, 1), ["resolved"], "the database is gone");
+    assert_eq!(told(&mut world, limits, 3), ["unknown"]);
+    let reason =
+        "target j/i1 answers, but could not read container_memory_working_set_bytes of acme-web";
+    assert_eq!(why(&world, "acme-web").as_deref(), Some(reason));
+    let seen = quality(&world);
+    let missed = 2 * 4;
+    assert_eq!((seen.expected, seen.present), (12 + 4 + missed, 12 + 4));
+
+    // The file is still unreadable when we start again: with the window, and without it.
+    for with_window in [true, false] {
+        let mut again = match with_window {
+            true => World::restarted(setup(&rules, acting()), &world, 1),
+            false => World::recovered(setup(&rules, acting()), latest(&world.rows), world.second),
+        };
+        again.missed = world.missed.clone();
+        assert_eq!(told(&mut again, limits, 5), [""; 0]);
+        assert_eq!(why(&again, "acme-web").as_deref(), Some(reason), "window: {with_window}");
+        assert_eq!(again.slot(None), [""; 0], "and the target fails");
+        assert!(why(&again, "acme-web").is_some_and(|why| why.contains("failed its last scrape")));
+        assert_eq!(told(&mut again, &web, 1), ["known"]);
+    }
+    world.missed.clear();
+    assert_eq!(world.slot(Some(limits)), ["resolved"], "it can be read, and is not there");
+}
+
+#[test]
+fn what_cannot_be_read_is_not_absent() {
+    let rules = "groups: [{name: g, rules: [{alert: Gone, labels: {host: here}, \
+                 expr: 'container_spec_memory_limit_bytes unless on (name) container_memory_working_set_bytes'}, \
+                 {alert: None, expr: 'absent(container_memory_working_set_bytes{name=\"acme-api\"})'}]}]";
+    let limit =
+        |name| format!("container_spec_memory_limit_bytes{{name=\"{name}\",host=\"h\"}} 100\n");
+    let mut world = World::new(rules, acting());
+    let all = ["acme-web", "acme-db", "acme-api"].map(|name| memory(name, 10)).concat();
+    assert_eq!(told(&mut world, &all, 2), [""; 0]);
+    world.missed = ["acme-web", "acme-api"].map(|name| unread(WORKING_SET, name)).to_vec();
+    let page = format!("{}{}", limit("acme-web"), limit("acme-db"));
+    assert_eq!(told(&mut world, &page, 3), ["firing"], "the database's; the others were not seen");
+    let about = |world: &World| {
+        let states = world.engine.groups.iter().flat_map(|group| &group.rules);
+        let labels = states.flat_map(|state| state.alerts.keys().cloned());
+        labels.map(|labels| labels.get("name").unwrap_or_default().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(about(&world), ["acme-db"]);
+    world.missed.clear();
+    assert_eq!(told(&mut world, &page, 1), ["firing", "firing"], "now they are not there");
+}
+
+#[test]
+fn nobody_acts_on_a_container_of_which_not_all_can_be_read() {
+    let rules = "groups: [{name: g, rules: [{alert: Killed, expr: 'killed > 0', labels: {action: restart}}]}]";
+    let page = format!("{}killed{{name=\"acme-web\"}} 1\n", memory("acme-web", 99));
+    for (missed, want) in [
+        (Some(unread("container_memory_usage_bytes", "acme-web")), "held restart: stale_evidence"),
+        (Some(unread("container_memory_usage_bytes", "acme-db")), "decided restart dry=false"),
+        (Some(unread("container_fs_reads_total", "acme-web")), "decided restart dry=false"),
+        (None, "decided restart dry=false"),
+    ] {
+        let mut world = World::new(rules, acting());
+        world.missed = missed.into_iter().collect();
+        let told = told(&mut world, &page, 4);
+        assert!(told.iter().any(|told| told == want), "{want}: {told:?}");
+        assert_eq!(told.len(), 2, "{told:?}");
+    }
+}
