@@ -186,6 +186,28 @@ async fn a_reload_takes_a_good_file_and_refuses_a_bad_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_reload_switches_experimental_functions_on_for_queries_and_rules() {
+    let scene = Scene::new(", enable_lifecycle: true").await;
+    let (server, rules) = (&scene.server, scene.dir.path().join("rules.yml"));
+    let query = format!("/api/v1/query?query={}", encoded("limitk(1, v)"));
+    let refused = server.get(&query).await;
+    assert_eq!(refused.status, 400);
+    assert!(refused.body.contains("limitk() is experimental and not enabled"), "{}", refused.body);
+    std::fs::write(&rules, RULES.replace("sum by (job) (v)", "limitk(1, v)")).expect("written");
+    let answer = server.post("/-/reload", "").await;
+    assert_eq!(answer.status, 500);
+    assert!(answer.body.contains("promql.experimental_functions: true"), "{}", answer.body);
+    let config = scene.dir.path().join("plimsoll.yaml");
+    let text = std::fs::read_to_string(&config).expect("is there");
+    std::fs::write(&config, format!("{text}promql: {{experimental_functions: true}}\n"))
+        .expect("written");
+    assert_eq!(server.post("/-/reload", "").await.status, 200);
+    server.until(&query, |answer| answer.status == 200).await;
+    let made = "/api/v1/query?query=job:v:sum%7Btenant!%3D%22%22%7D";
+    server.until(made, |answer| answer.data()["result"][0].is_object()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn it_says_which_address_is_taken_and_stops_on_sigterm() {
     let mut scene = Scene::new("").await;
     let other = tempfile::tempdir().expect("a folder");

@@ -201,6 +201,7 @@ fn shipped_rules_set_off_no_lint() {
         evaluation_interval: std::time::Duration::from_secs(5),
         window_bytes: 64 << 20,
         exposed: None,
+        promql: plimsoll::promql::ParseOptions::default(),
         disabled: Vec::new(),
     };
     let problems = plimsoll::rules::check(&texts, &options);

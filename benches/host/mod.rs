@@ -10,7 +10,7 @@ use plimsoll::engine::{
 };
 use plimsoll::exposition::{Batch, Point};
 use plimsoll::policy::PolicyConfig;
-use plimsoll::promql::EvalOptions;
+use plimsoll::promql::{EvalOptions, ParseOptions};
 use plimsoll::regex::Pattern;
 use plimsoll::rules;
 use plimsoll::window::Caps;
@@ -96,7 +96,7 @@ impl Host {
         }
         let texts: Vec<(String, String)> =
             files.iter().map(|text| ("rules.yml".to_owned(), (*text).to_owned())).collect();
-        let (groups, problems) = rules::load(&texts);
+        let (groups, problems) = rules::load(&texts, &ParseOptions::default());
         assert!(!problems.has_errors(), "{problems}");
         let setup = Box::new(setup(groups));
         let reload = Event::Reload { setup, switches: Switches::default() };

@@ -22,7 +22,7 @@ use plimsoll::base::{Labels, Timestamp};
 use plimsoll::promql::ast::{AggregateOp as Op, Expr, ExprKind, ValueType};
 use plimsoll::promql::eval::EvalErrorKind;
 use plimsoll::promql::{
-    EvalError, EvalOptions, Evaluated, QueryTimes, Steps, Value, instant, parse, range, reach,
+    EvalError, EvalOptions, Evaluated, Features, QueryTimes, Steps, Value, instant, parse, range, reach,
 };
 use plimsoll::window::{Selected, Selector, Source, Span};
 use printing::{OPTIONS, survives_printing};
@@ -43,7 +43,7 @@ fuzz_target!(|bytes: &[u8]| {
     let few = EvalOptions { max_samples: 50_000, max_steps: 100, ..EvalOptions::default() };
     let started = Instant::now();
     let options = EvalOptions {
-        delayed_name_removal: flags & 2 == 2,
+        features: Features { delayed_name_removal: flags & 2 == 2, ..Features::default() },
         expired: Some(Arc::new(move || started.elapsed() > PATIENCE)),
         ..if real { EvalOptions::default() } else { few }
     };

@@ -5,11 +5,12 @@
 use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
+use plimsoll::promql::ParseOptions;
 use plimsoll::rules::{LintOptions, check, load, order, reads, rule_order};
 
 fuzz_target!(|text: &str| {
     let files = [("fuzz.yml".to_owned(), text.to_owned())];
-    let (groups, problems) = load(&files);
+    let (groups, problems) = load(&files, &ParseOptions::default());
     // YAML ends lines at returns, too.
     let lines = text.matches(['\n', '\r']).count() + 1;
     for problem in problems.iter() {
@@ -22,6 +23,7 @@ fuzz_target!(|text: &str| {
         window_bytes: 64 << 20,
         exposed: None,
         disabled: Vec::new(),
+        promql: ParseOptions::default(),
     };
     let linted = check(&files, &options);
     assert_eq!(linted.has_errors(), problems.has_errors());

@@ -26,7 +26,7 @@ use crate::http::{
 use crate::ledger;
 use crate::outbox::Listed;
 use crate::promql::eval::{EvalError, Severity, Traced};
-use crate::promql::{self, EvalOptions, LOOKBACK};
+use crate::promql::{self, EvalOptions, Features, LOOKBACK};
 use crate::window::{DEFAULT_MAX_BYTES, Detached, Selector, Span};
 
 /// Samples one query may have copied: all that a window of the default size can hold, so that what is
@@ -160,6 +160,7 @@ impl Api {
         let options = EvalOptions {
             lookback: request.lookback.unwrap_or(LOOKBACK),
             default_step: self.default_step,
+            features: self.promql(),
             expired: Some(Arc::new(move || {
                 abandoned.load(Ordering::Relaxed) || stopwatch.monotonic() >= timeout
             })),
@@ -214,6 +215,10 @@ impl Backend for Api {
 
     fn view(&self) -> Arc<View> {
         Arc::new(self.views.borrow().clone())
+    }
+
+    fn promql(&self) -> Features {
+        self.views.borrow().promql
     }
 
     fn query(&self, request: QueryRequest, turn: Turn) -> Answering<'_, QueryAnswer> {

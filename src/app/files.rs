@@ -109,7 +109,8 @@ mod tests {
 
     #[test]
     fn built_in_rules_are_good_rules() {
-        let (groups, problems) = rules::load(&built_in_rules());
+        let (groups, problems) =
+            rules::load(&built_in_rules(), &crate::promql::ParseOptions::default());
         assert!(problems.is_empty(), "{problems}");
         assert!(groups.iter().map(|group| group.rules.len()).sum::<usize>() > 10);
     }

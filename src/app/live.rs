@@ -20,7 +20,7 @@ use super::switches::SwitchWatch;
 use crate::audit::{Kind, Record};
 use crate::base::{Change, Now, Table, Timestamp};
 use crate::collector;
-use crate::engine::{Engine, Event, Fact, View};
+use crate::engine::{Engine, Event, Fact, Setup, View};
 use crate::journal::{Journal, Opened, Pace, Rows};
 use crate::ledger::{self, Ledger, LedgerConfig};
 use crate::scrape::file_sd::FileTargets;
@@ -74,6 +74,7 @@ pub fn wire(start: Start) -> anyhow::Result<(Crank, Handles)> {
     })?;
     let (inbox, events) = mpsc::channel(INBOX);
     let now = clock.now();
+    let (shown, views) = watch::channel(before_the_first_round(&setup));
     let audit = audit.map(|config| open_audit(config, now.wall, inbox.clone())).transpose()?;
     let scraper = scraper(settings, files);
     let eyes = collector::Handle::start(collector.clone())?;
@@ -96,7 +97,6 @@ pub fn wire(start: Start) -> anyhow::Result<(Crank, Handles)> {
     let (questions, asked) = mpsc::channel(64);
     let (reloads, reloaded) = mpsc::channel(1);
     let (secrets, known) = watch::channel(webhook.as_ref().map(|webhook| webhook.secrets()));
-    let (shown, views) = watch::channel(View::default());
     let crank = Crank {
         engine,
         shell: Shell {
@@ -133,6 +133,11 @@ pub fn wire(start: Start) -> anyhow::Result<(Crank, Handles)> {
         secrets,
     };
     Ok((crank, Handles { views, questions, reloads, secrets: known, collector: eyes }))
+}
+
+/// What readers see until there is more: what is in force is known already.
+fn before_the_first_round(setup: &Setup) -> View {
+    View { promql: setup.eval.features, ..View::default() }
 }
 
 /// The scraper; what it cannot scrape is told.

@@ -52,6 +52,7 @@ pub fn engine_setup(config: &Config, host: &str) -> Setup {
         eval: EvalOptions {
             default_step: interval,
             max_samples: MAX_SAMPLES,
+            features: config.promql,
             ..EvalOptions::default()
         },
         external_labels: config.global.external_labels.clone(),

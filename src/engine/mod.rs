@@ -486,6 +486,7 @@ impl Engine {
             gates: self.gate_views(),
             gates_unasked: self.gates.unasked(),
             reload_error: self.reload_error.clone(),
+            promql: self.setup.eval.features,
             audit: self.audit.clone(),
             recorder: self.recorder.clone(),
             receipts: self.receipts_view(),

@@ -71,7 +71,10 @@ struct World {
 }
 
 fn setup(rules: &str, policy: PolicyConfig) -> Setup {
-    let (groups, problems) = rules::load(&[("r.yml".to_owned(), rules.to_owned())]);
+    let (groups, problems) = rules::load(
+        &[("r.yml".to_owned(), rules.to_owned())],
+        &crate::promql::ParseOptions::default(),
+    );
     assert!(!problems.has_errors(), "{problems}");
     let seconds = Duration::from_secs;
     let name = vec![("name".to_owned(), Pattern::new("acme-([a-z]+)").expect("reads"))];

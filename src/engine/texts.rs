@@ -11,7 +11,7 @@ use std::sync::Arc;
 use super::evaluate::{Context, evaluate};
 use crate::base::{HashMap, Labels, LabelsBuilder, Remembered};
 use crate::promql::ast::Expr;
-use crate::promql::{ParseOptions, parse};
+use crate::promql::parse;
 use crate::template::{Limits, Template, TemplateData};
 use crate::window::Source;
 
@@ -171,7 +171,7 @@ impl Texts {
         context: &Context<'_>,
     ) -> Result<Found, Failed> {
         if !self.queries.contains_key(text) {
-            let expr = parse(text, &ParseOptions::default());
+            let expr = parse(text, &context.options.features.parsing());
             let expr = expr.map_err(|error| Failed(error.to_string()))?;
             // Rounds count from 1, so this one has not been asked yet.
             let query = Query { expr, round: 0, found: Arc::from([]) };

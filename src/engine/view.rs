@@ -17,6 +17,7 @@ use crate::base::{Labels, Timestamp};
 use crate::containers::{Container, Counts, Death};
 use crate::exposition::Metadata;
 use crate::policy::{GateKey, Plans, Reading, Tenant};
+use crate::promql::Features;
 
 /// The engine at one moment.
 #[derive(Clone, Debug, Default)]
@@ -59,6 +60,8 @@ pub struct View {
     pub owners: Arc<OwnersView>,
     /// Why the last reload failed, if it did.
     pub reload_error: Option<String>,
+    /// What queries and rules may use beyond the stable language.
+    pub promql: Features,
     /// What has been counted since the start.
     pub counters: Counters,
     /// Scrapes that failed since the start, by reason.

@@ -11,6 +11,7 @@ use crate::audit::Story;
 use crate::base::{Labels, Timestamp};
 use crate::engine::{OutboxCommand, View};
 use crate::outbox::Listed;
+use crate::promql::Features;
 use crate::promql::ast::Expr;
 use crate::promql::eval::{Steps, Traced, Value};
 use crate::window::Selector;
@@ -25,6 +26,9 @@ pub trait Backend: Send + Sync + 'static {
 
     /// The newest view of the engine.
     fn view(&self) -> Arc<View>;
+
+    /// What queries may use by the configuration in force.
+    fn promql(&self) -> Features;
 
     /// Evaluates a query. It must not occupy the thread it is called on, must hold the turn until
     /// the evaluation has ended, and must end it when the answer is no longer waited for.

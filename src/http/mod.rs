@@ -83,8 +83,6 @@ const STOP_GRACE: Duration = Duration::from_secs(3);
 pub struct Options {
     /// `web.enable_lifecycle`: whether `/-/reload` works, and the outbox can be changed.
     pub enable_lifecycle: bool,
-    /// What queries may use beyond the stable language.
-    pub promql: crate::promql::ParseOptions,
 }
 
 /// What handlers share.

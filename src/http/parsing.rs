@@ -62,7 +62,7 @@ pub(super) async fn query(
     params: &Params,
     deadline: &mut Deadline,
 ) -> Result<(Expr, Turn), ApiError> {
-    let (text, options) = (params.get("query").to_owned(), server.options.promql);
+    let (text, options) = (params.get("query").to_owned(), server.backend.promql().parsing());
     in_turn(server, deadline, move || read_query(&text, &options)).await
 }
 
@@ -72,7 +72,7 @@ pub(super) async fn shown<T: Send + 'static>(
     params: &Params,
     show: impl FnOnce(Expr) -> Result<T, ApiError> + Send + 'static,
 ) -> Result<T, ApiError> {
-    let (text, options) = (params.get("query").to_owned(), server.options.promql);
+    let (text, options) = (params.get("query").to_owned(), server.backend.promql().parsing());
     let work = move || read_query(&text, &options).and_then(show);
     Ok(in_turn(server, &mut Deadline::after(QUERY_TIMEOUT), work).await?.0)
 }

@@ -21,7 +21,7 @@ use crate::outbox::{
     Data, Draft, Event, EventType, Listed, OperatorError, Outbox, OutboxConfig, Refusal,
 };
 use crate::promql::eval::{Traced, Value};
-use crate::promql::{EvalOptions, trace};
+use crate::promql::{EvalOptions, Features, trace};
 use crate::window::Detached;
 
 const NOW: Timestamp = Timestamp(1_795_313_872_960);
@@ -89,6 +89,10 @@ impl Backend for Scripted {
 
     fn view(&self) -> Arc<View> {
         Arc::clone(&self.view.lock().expect("not poisoned"))
+    }
+
+    fn promql(&self) -> Features {
+        self.view().promql
     }
 
     fn query(&self, request: QueryRequest, turn: Turn) -> Answering<'_, QueryAnswer> {

@@ -172,6 +172,29 @@ async fn bad_parameters_are_told_in_prometheus_words() {
 }
 
 #[tokio::test]
+async fn experimental_functions_are_what_the_configuration_in_force_says() {
+    let backend = scripted();
+    let address = start(Arc::clone(&backend), Options::default()).await;
+    let paths = [
+        "query?query=limitk(1,v)",
+        "query_range?query=limitk(1,v)&start=0&end=1&step=1",
+        "format_query?query=limitk(1,v)",
+        "parse_query?query=limitk(1,v)",
+    ];
+    for on in [false, true, false] {
+        {
+            let mut view = backend.view.lock().expect("not poisoned");
+            Arc::make_mut(&mut view).promql.experimental_functions = on;
+        }
+        for path in paths {
+            let reply = ask(address, "GET", &format!("/api/v1/{path}"), None).await;
+            assert_eq!(reply.status, if on { 200 } else { 400 }, "{path}");
+            assert_eq!(reply.body.contains("limitk() is experimental and not enabled"), !on);
+        }
+    }
+}
+
+#[tokio::test]
 async fn eleven_thousand_points_are_allowed() {
     let backend = scripted();
     let address = start(Arc::clone(&backend), Options::default()).await;
@@ -398,7 +421,7 @@ async fn a_form_is_read_and_wins_over_the_url() {
 async fn health_metrics_and_reload() {
     let backend = scripted();
     let closed = start(Arc::clone(&backend), Options::default()).await;
-    let options = Options { enable_lifecycle: true, ..Options::default() };
+    let options = Options { enable_lifecycle: true };
     let open = start(Arc::clone(&backend), options).await;
     let no = Err(ApiError::new(ErrorKind::Internal, "line 3: unknown key"));
     *backend.reloads.lock().expect("not poisoned") = vec![no, Ok(())];
@@ -434,7 +457,7 @@ async fn health_metrics_and_reload() {
 #[tokio::test]
 async fn the_outbox_is_read_freely_and_changed_with_permission() {
     let closed = start(scripted(), Options::default()).await;
-    let options = Options { enable_lifecycle: true, ..Options::default() };
+    let options = Options { enable_lifecycle: true };
     let open = start(scripted(), options).await;
     let reply = ask(closed, "GET", "/api/v1/plimsoll/outbox", None).await;
     let rows =
@@ -469,7 +492,7 @@ async fn a_slow_query_times_out() {
 
 #[tokio::test(start_paused = true)]
 async fn an_answer_that_never_comes_is_an_error() {
-    let options = Options { enable_lifecycle: true, ..Options::default() };
+    let options = Options { enable_lifecycle: true };
     let address = start(scripted(), options).await;
     let reply = ask(address, "POST", "/-/reload", None).await;
     assert_eq!(reply.status, 503);

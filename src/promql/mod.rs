@@ -8,6 +8,7 @@ pub mod ast;
 mod check;
 mod durations;
 pub mod eval;
+mod features;
 pub mod functions;
 mod layout;
 mod lexer;
@@ -23,8 +24,9 @@ pub use eval::{
     EvalError, EvalOptions, Evaluated, Memo, Steps, Traced, Value, instant, instant_with, range,
     trace,
 };
+pub use features::Features;
 pub use layout::layout;
 pub use notation::{NotationError, SeriesValues, parse_series};
-pub use parser::{MAX_DEPTH, ParseError, ParseOptions, parse, parse_selector};
+pub use parser::{Hint, MAX_DEPTH, ParseError, ParseOptions, parse, parse_selector};
 pub(crate) use quoting::{quote, unquote};
 pub use reach::{LOOKBACK, Reach, reach};

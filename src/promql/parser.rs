@@ -43,6 +43,10 @@ pub struct ParseOptions {
     pub experimental_functions: bool,
 }
 
+/// How what [`ParseOptions::experimental_functions`] refuses is allowed.
+const ENABLE: &str = "experimental: set `promql.experimental_functions: true` in the configuration, or \
+                      give the command `--enable-feature promql-experimental-functions`";
+
 /// Why a text is not a query, and where.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ParseError {
@@ -54,17 +58,35 @@ pub struct ParseError {
     pub column: usize,
     /// What is wrong, in Prometheus's words.
     pub message: String,
-    /// A known name close to the one that is not known.
-    pub hint: Option<String>,
+    /// What may help.
+    pub hint: Option<Hint>,
 }
 
-/// As Prometheus says it: `1:23: parse error: …`, plus the hint.
+/// What may help whoever wrote a query that is none.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Hint {
+    /// A known name close to the one that is not known.
+    Near(String),
+    /// What to write instead.
+    Advice(&'static str),
+}
+
+impl fmt::Display for Hint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Hint::Near(name) => write!(f, "did you mean `{name}`?"),
+            Hint::Advice(advice) => f.write_str(advice),
+        }
+    }
+}
+
+/// As Prometheus says it, `1:23: parse error: …`, plus the name that was meant.
 impl fmt::Display for ParseError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}: parse error: {}", self.line, self.column, self.message)?;
         match &self.hint {
-            Some(hint) => write!(f, ", did you mean {hint:?}?"),
-            None => Ok(()),
+            Some(Hint::Near(name)) => write!(f, ", did you mean {name:?}?"),
+            _ => Ok(()),
         }
     }
 }
@@ -92,12 +114,16 @@ pub fn parse_selector(text: &str, patterns: &mut Budget) -> Result<Arc<Selector>
 pub(super) struct Fault {
     pub(super) span: Span,
     pub(super) message: String,
-    pub(super) hint: Option<String>,
+    pub(super) hint: Option<Hint>,
 }
 
 impl Fault {
     pub(super) fn new(span: Span, message: impl Into<String>) -> Fault {
         Fault { span, message: message.into(), hint: None }
+    }
+
+    pub(super) fn advise(self, advice: &'static str) -> Fault {
+        Fault { hint: Some(Hint::Advice(advice)), ..self }
     }
 
     fn located(self, text: &str) -> ParseError {

@@ -12,7 +12,7 @@ use super::load::load;
 use super::model::{Rule, RuleKind};
 use crate::base::{HashMap, HashSet, Sample, closest, format_duration};
 use crate::promql::ast::{DurationExpr, Expr, ExprKind, VectorSelector};
-use crate::promql::{QueryTimes, reach, resolve};
+use crate::promql::{ParseOptions, QueryTimes, reach, resolve};
 use crate::yaml::{Level, Node, Position, Problem, Problems, parse};
 
 /// What the lints measure rules against.
@@ -26,6 +26,8 @@ pub struct LintOptions {
     pub window_bytes: usize,
     /// The names of all metrics there are, where a running instance was asked.
     pub exposed: Option<BTreeSet<String>>,
+    /// What expressions may be written with.
+    pub promql: ParseOptions,
     /// Names of lints that are switched off.
     pub disabled: Vec<String>,
 }
@@ -103,7 +105,7 @@ const DUPLICATE_RULE: &str = "duplicate-rule";
 
 /// Loads rule files and lints what loads. Errors are those of [`load`], warnings name their lint.
 pub fn check(files: &[(String, String)], options: &LintOptions) -> Problems {
-    let (groups, mut problems) = load(files);
+    let (groups, mut problems) = load(files, &options.promql);
     let expressions = expressions(files);
     let mut options = options.clone();
     if let Some(exposed) = &mut options.exposed {
@@ -372,6 +374,7 @@ mod tests {
             evaluation_interval: Duration::from_secs(15),
             window_bytes: 1 << 20,
             exposed: Some(EXPOSED.iter().map(|name| (*name).to_owned()).collect()),
+            promql: ParseOptions::default(),
             disabled: disabled.iter().map(|name| (*name).to_owned()).collect(),
         }
     }

@@ -19,8 +19,8 @@ use crate::yaml::{Cursor, Fields, Position, Problem, Problems, parse, read};
 const ACTION: &str = "action";
 
 /// Reads rule files, each a pair of the name to say in messages and the text. Groups come in the
-/// order of the files.
-pub fn load(files: &[(String, String)]) -> (Vec<Group>, Problems) {
+/// order of the files; `options` say what expressions may use.
+pub fn load(files: &[(String, String)], options: &ParseOptions) -> (Vec<Group>, Problems) {
     let mut problems = Problems::default();
     let mut groups = Vec::new();
     for (file, text) in files {
@@ -29,14 +29,14 @@ pub fn load(files: &[(String, String)]) -> (Vec<Group>, Problems) {
             continue;
         };
         let mut names = HashSet::default();
-        groups.extend(fields.list("groups", |at| group(at, &mut names)));
+        groups.extend(fields.list("groups", |at| group(at, &mut names, options)));
         fields.finish();
     }
     problems.sort();
     (groups, problems)
 }
 
-fn group(at: Cursor<'_, '_>, names: &mut HashSet<String>) -> Option<Group> {
+fn group(at: Cursor<'_, '_>, names: &mut HashSet<String>, options: &ParseOptions) -> Option<Group> {
     let (file, position) = (at.file(), at.node.at);
     let mut fields = Fields::open(at)?;
     let name = fields.optional("name", read::string).unwrap_or_default();
@@ -55,8 +55,8 @@ fn group(at: Cursor<'_, '_>, names: &mut HashSet<String>) -> Option<Group> {
     let context = format!("group {name:?}");
     let labels =
         fields.optional("labels", |at| texts(at, &context, "label", None)).unwrap_or_default();
-    let mut reader =
-        RuleReader { file, group: &name, labels: &labels, ordinals: HashMap::default(), read: 0 };
+    let ordinals = HashMap::default();
+    let mut reader = RuleReader { file, group: &name, labels: &labels, options, ordinals, read: 0 };
     let rules = fields.list("rules", |at| reader.rule(at));
     fields.finish();
     Some(Group {
@@ -76,6 +76,7 @@ struct RuleReader<'g> {
     file: &'g str,
     group: &'g str,
     labels: &'g [(String, String)],
+    options: &'g ParseOptions,
     /// How many rules of each name there were.
     ordinals: HashMap<String, usize>,
     /// How many rules there were.
@@ -97,7 +98,7 @@ impl RuleReader<'_> {
             let message = format!("{context}: field 'expr' must be set in rule");
             complain(fields.cursor(), position, message);
         }
-        let expr = fields.optional("expr", |at| expression(at, &context));
+        let expr = fields.optional("expr", |at| expression(at, &context, self.options));
         let templates_of = alert.as_deref();
         let own = fields.optional("labels", |at| texts(at, &context, "label", templates_of));
         let mut labels: BTreeMap<String, String> = self.labels.iter().cloned().collect();
@@ -192,10 +193,14 @@ fn check_record_name(fields: &mut Fields<'_, '_>, name: &str, context: &str) -> 
 }
 
 /// The tree of an expression and its text; a problem points at the character at fault.
-fn expression(mut at: Cursor<'_, '_>, context: &str) -> Option<(Expr, String)> {
+fn expression(
+    mut at: Cursor<'_, '_>,
+    context: &str,
+    options: &ParseOptions,
+) -> Option<(Expr, String)> {
     let text = read::string(at.again())?;
     let text = text.trim_end();
-    match parse_promql(text, &ParseOptions::default()) {
+    match parse_promql(text, options) {
         Ok(expr) => match expr.value_type() {
             ValueType::Scalar | ValueType::Vector => Some((expr, text.to_owned())),
             kind @ (ValueType::Matrix | ValueType::String) => {
@@ -210,7 +215,7 @@ fn expression(mut at: Cursor<'_, '_>, context: &str) -> Option<(Expr, String)> {
             let position = at.node.position_of(error.span.start);
             let problem = bare(&at, position, message);
             at.push(match error.hint {
-                Some(name) => problem.hint(format!("did you mean `{name}`?")),
+                Some(hint) => problem.hint(hint.to_string()),
                 None => problem,
             });
             None
@@ -284,12 +289,14 @@ mod tests {
 
     /// Loads one file; shows the problems without the file's name.
     fn problems(text: &str) -> String {
-        let (_, problems) = load(&[("a.yml".to_owned(), text.to_owned())]);
+        let (_, problems) =
+            load(&[("a.yml".to_owned(), text.to_owned())], &ParseOptions::default());
         problems.to_string().trim_end().replace("a.yml:", "")
     }
 
     fn one_group(text: &str) -> Group {
-        let (mut groups, problems) = load(&[("a.yml".to_owned(), text.to_owned())]);
+        let (mut groups, problems) =
+            load(&[("a.yml".to_owned(), text.to_owned())], &ParseOptions::default());
         assert!(problems.is_empty(), "{problems}");
         groups.pop().expect("one group")
     }
@@ -488,7 +495,8 @@ mod tests {
     #[test]
     fn problems_carry_the_path_for_machines() {
         let text = "groups: [{name: g, rules: [{alert: A, expr: 'up +'}]}]";
-        let (groups, problems) = load(&[("a.yml".to_owned(), text.to_owned())]);
+        let (groups, problems) =
+            load(&[("a.yml".to_owned(), text.to_owned())], &ParseOptions::default());
         let paths: Vec<&str> = problems.iter().map(|problem| problem.path.as_str()).collect();
         assert_eq!(paths, ["groups[0].rules[0].expr"]);
         assert!(groups[0].rules.is_empty(), "a rule with a problem is left out");
@@ -497,8 +505,10 @@ mod tests {
     #[test]
     fn the_same_group_name_may_stand_in_two_files() {
         let text = "groups: [{name: g, rules: []}]".to_owned();
-        let (groups, problems) =
-            load(&[("a.yml".to_owned(), text.clone()), ("b.yml".to_owned(), text)]);
+        let (groups, problems) = load(
+            &[("a.yml".to_owned(), text.clone()), ("b.yml".to_owned(), text)],
+            &ParseOptions::default(),
+        );
         assert!(problems.is_empty(), "{problems}");
         let files: Vec<&str> = groups.iter().map(|group| group.file.as_str()).collect();
         assert_eq!(files, ["a.yml", "b.yml"]);

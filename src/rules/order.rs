@@ -155,7 +155,8 @@ mod tests {
                 file += &format!("  - {kind}: {name}\n    expr: '{}'\n", expr.replace('~', "=~"));
             }
         }
-        let (groups, problems) = load(&[("a.yml".to_owned(), file)]);
+        let (groups, problems) =
+            load(&[("a.yml".to_owned(), file)], &crate::promql::ParseOptions::default());
         assert!(problems.is_empty(), "{problems}");
         assert_eq!(order(&groups.iter().collect::<Vec<_>>()), want_groups, "groups of {text}");
         assert_eq!(rule_order(&groups[0]), want_rules, "rules of {text}");

@@ -79,7 +79,8 @@ mod tests {
         let rules: String =
             exprs.iter().map(|expr| format!("  - record: r\n    expr: {expr}\n")).collect();
         let text = format!("groups:\n- name: g\n{keys}  rules:\n{rules}");
-        let (groups, problems) = load(&[("a.yml".to_owned(), text)]);
+        let (groups, problems) =
+            load(&[("a.yml".to_owned(), text)], &crate::promql::ParseOptions::default());
         assert!(problems.is_empty(), "{problems}");
         reads(&groups)
     }

@@ -7,9 +7,7 @@ use std::time::Duration;
 
 use crate::base::{Labels, Timestamp, excerpt, parse_rfc3339};
 use crate::promql::ast::Expr;
-use crate::promql::{
-    NotationError, ParseOptions, SeriesValues, parse as parse_promql, parse_series,
-};
+use crate::promql::{Features, NotationError, SeriesValues, parse as parse_promql, parse_series};
 use crate::yaml::{Cursor, Fields, Kind, Position, Problems, parse, read as values};
 
 /// `evaluation_interval` where none is given, or 0.
@@ -33,6 +31,8 @@ pub struct TestFile {
     pub group_eval_order: Vec<String>,
     /// Whether values may differ by a rounding error.
     pub fuzzy_compare: bool,
+    /// What expressions may use.
+    pub features: Features,
     /// The tests, in the order of the file.
     pub tests: Vec<RuleTest>,
 }
@@ -87,8 +87,8 @@ pub struct ExprTest {
 }
 
 /// Reads a test file; `None` if nothing of it can be used. Whoever runs it first looks whether the
-/// problems have errors.
-pub fn read(name: &str, text: &str) -> (Option<TestFile>, Problems) {
+/// problems have errors. `features` are those that expressions may use.
+pub fn read(name: &str, text: &str, features: Features) -> (Option<TestFile>, Problems) {
     let mut problems = Problems::default();
     let node = parse(name, text, &mut problems);
     let file = node.as_ref().and_then(|node| {
@@ -101,7 +101,7 @@ pub fn read(name: &str, text: &str) -> (Option<TestFile>, Problems) {
         let interval = interval.filter(|d| !d.is_zero()).unwrap_or(EVALUATION_INTERVAL);
         let order = fields.optional("group_eval_order", distinct).unwrap_or_default();
         let fuzzy = fields.or("fuzzy_compare", false, values::boolean);
-        let tests = fields.list("tests", |at| test(at, interval));
+        let tests = fields.list("tests", |at| test(at, interval, features));
         fields.finish();
         Some(TestFile {
             name: name.to_owned(),
@@ -109,6 +109,7 @@ pub fn read(name: &str, text: &str) -> (Option<TestFile>, Problems) {
             evaluation_interval: interval,
             group_eval_order: order,
             fuzzy_compare: fuzzy,
+            features,
             tests,
         })
     });
@@ -124,7 +125,7 @@ impl RuleTest {
     }
 }
 
-fn test(at: Cursor<'_, '_>, evaluation_interval: Duration) -> Option<RuleTest> {
+fn test(at: Cursor<'_, '_>, evaluation_interval: Duration, features: Features) -> Option<RuleTest> {
     let place = at.node.at;
     let mut fields = Fields::open(at)?;
     let name = fields.optional("name", values::string).unwrap_or_default();
@@ -132,7 +133,7 @@ fn test(at: Cursor<'_, '_>, evaluation_interval: Duration) -> Option<RuleTest> {
     let start = fields.optional("start_timestamp", start_time).unwrap_or_default();
     let series = fields.list("input_series", input_series);
     let alerts = fields.list("alert_rule_test", alert_test);
-    let exprs = fields.list("promql_expr_test", expr_test);
+    let exprs = fields.list("promql_expr_test", |at| expr_test(at, features));
     let external = fields.optional("external_labels", values::labels).unwrap_or_default();
     let external_url = fields.optional("external_url", values::string).unwrap_or_default();
     let test = RuleTest {
@@ -220,25 +221,25 @@ fn exp_alert(at: Cursor<'_, '_>, alertname: &str) -> Option<(Labels, Labels)> {
     Some((Labels::from_pairs(labels), Labels::from_pairs(annotations)))
 }
 
-fn expr_test(at: Cursor<'_, '_>) -> Option<ExprTest> {
+fn expr_test(at: Cursor<'_, '_>, features: Features) -> Option<ExprTest> {
     let place = at.node.at;
     let mut fields = Fields::open(at)?;
-    let expr = fields.required("expr", expression);
+    let expr = fields.required("expr", |at| expression(at, features));
     let eval_time = fields.or("eval_time", Duration::ZERO, values::duration);
     let expected = fields.list("exp_samples", exp_sample);
     fields.finish();
     Some(ExprTest { at: place, eval_time, expr: expr?, expected })
 }
 
-fn expression(mut at: Cursor<'_, '_>) -> Option<Expr> {
+fn expression(mut at: Cursor<'_, '_>, features: Features) -> Option<Expr> {
     let text = values::string(at.again())?;
-    match parse_promql(&text, &ParseOptions { experimental_functions: true }) {
+    match parse_promql(&text, &features.parsing()) {
         Ok(expr) => Some(expr),
         Err(error) => {
             let place = at.node.position_of(error.span.start);
             let problem = at.problem(place, format!("could not parse: {}", error.message));
             at.push(match error.hint {
-                Some(name) => problem.hint(format!("did you mean `{name}`?")),
+                Some(hint) => problem.hint(hint.to_string()),
                 None => problem,
             });
             None

@@ -110,8 +110,11 @@ struct Feed<'t> {
 
 impl<'t> Player<'t> {
     fn new(file: &'t TestFile, groups: &'t [Group], test: &'t RuleTest) -> Player<'t> {
-        let options =
-            EvalOptions { default_step: file.evaluation_interval, ..EvalOptions::default() };
+        let options = EvalOptions {
+            default_step: file.evaluation_interval,
+            features: file.features,
+            ..EvalOptions::default()
+        };
         let stage = Stage {
             eval: options.clone(),
             external_labels: test.external_labels.clone(),

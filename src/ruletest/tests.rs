@@ -1,6 +1,7 @@
 //! Test files by their verdicts, and what is said about the ones that fail.
 
 use super::*;
+use crate::promql::{Features, ParseOptions};
 use crate::rules;
 
 const RULES: &str = "groups:
@@ -24,9 +25,10 @@ fn play(entries: &str) -> Vec<Ran> {
          '1+1x9 _x2 20 stale'}}\n  - {{series: 'm{{a=\"y\"}}', values: '0x20'}}\n  \
          external_labels: {{region: sg}}\n  external_url: http://p\n{entries}"
     );
-    let (file, problems) = read("t.yml", &text);
+    let (file, problems) = read("t.yml", &text, Features::default());
     assert!(problems.is_empty(), "{problems}");
-    let (groups, problems) = rules::load(&[("r.yml".to_owned(), RULES.to_owned())]);
+    let (groups, problems) =
+        rules::load(&[("r.yml".to_owned(), RULES.to_owned())], &ParseOptions::default());
     assert!(problems.is_empty(), "{problems}");
     run(&file.expect("reads"), &groups, &|_| true)
 }
@@ -136,10 +138,10 @@ fn an_alert_that_no_rule_has_is_warned_of() {
 #[test]
 fn a_rule_that_fails_ends_the_test() {
     let rules = "groups: [{name: g, rules: [{record: r, expr: 'm * on() m'}]}]".to_owned();
-    let (groups, _) = rules::load(&[("r.yml".to_owned(), rules)]);
+    let (groups, _) = rules::load(&[("r.yml".to_owned(), rules)], &ParseOptions::default());
     let text = "tests: [{input_series: [{series: 'm{a=\"1\"}', values: 1}, {series: 'm{a=\"2\"}', \
                 values: 1}], promql_expr_test: [{expr: '1', exp_samples: [{value: 1}]}]}]";
-    let (file, problems) = read("t.yml", text);
+    let (file, problems) = read("t.yml", text, Features::default());
     assert!(problems.is_empty(), "{problems}");
     let ran = run(&file.expect("reads"), &groups, &|_| true);
     assert_eq!(ran[0].failures[0].kind, Kind::Rule("r.yml;g;r;0".to_owned()));
@@ -160,7 +162,7 @@ fn fuzzy_and_start_are_known_and_values_are_exact_otherwise() {
              values: 0.1+0.1x2}}], promql_expr_test: [{{expr: m, eval_time: 2m, exp_samples: \
              [{{labels: m, value: {value}}}]}}, {{expr: 'hour()', exp_samples: [{{value: 2}}]}}]}}]"
         );
-        let (file, problems) = read("t.yml", &text);
+        let (file, problems) = read("t.yml", &text, Features::default());
         assert!(problems.is_empty(), "{problems}");
         let ran = run(&file.expect("reads"), &[], &|_| true);
         assert_eq!(ran[0].failures.len(), failures, "{head}{value}: {:?}", ran[0].failures);
@@ -211,7 +213,7 @@ fn what_does_not_read_is_said_with_its_place() {
         ),
     ];
     for (text, want) in cases {
-        let (_, problems) = read("t.yml", text);
+        let (_, problems) = read("t.yml", text, Features::default());
         assert_eq!(problems.to_string().trim_end().replace("t.yml:", ""), want, "{text}");
     }
 }

@@ -8,7 +8,7 @@ use plimsoll::promql::ast::{AtModifier, Expr, ExprKind, ValueType};
 use plimsoll::promql::eval::{
     EvalError, EvalErrorKind, EvalOptions, Evaluated, Severity, Steps, Value, instant, range,
 };
-use plimsoll::promql::{ParseOptions, parse};
+use plimsoll::promql::{Features, ParseOptions, parse};
 
 use super::script::{Cell, Command, Eval, When, read};
 use super::store::Store;
@@ -85,7 +85,7 @@ fn options(delayed_name_removal: bool) -> EvalOptions {
     EvalOptions {
         lookback: Duration::from_secs(300),
         default_step: Duration::from_secs(60),
-        delayed_name_removal,
+        features: Features { delayed_name_removal, ..Features::default() },
         ..EvalOptions::default()
     }
 }

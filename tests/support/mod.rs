@@ -8,6 +8,7 @@ use plimsoll::base::{Labels, LabelsBuilder};
 use plimsoll::engine::Setup;
 use plimsoll::exposition::{Batch, Format, Limits, Scan, Selection, SeriesCache, m2};
 use plimsoll::outbox::OutboxConfig;
+use plimsoll::promql::ParseOptions;
 use plimsoll::rules;
 use plimsoll::scrape::add_target_labels;
 use plimsoll::yaml::Problems;
@@ -22,7 +23,7 @@ pub fn setup(config: &str, rule_files: &[(String, String)]) -> Setup {
     let config = Config::read("plimsoll.yaml", config, Path::new("/"), &mut problems);
     assert!(!problems.has_errors(), "{problems}");
     let mut config = config.expect("without errors there is a configuration");
-    let (groups, problems) = rules::load(rule_files);
+    let (groups, problems) = rules::load(rule_files, &ParseOptions::default());
     assert!(!problems.has_errors(), "{problems}");
     config.groups = groups;
     let outbox = OutboxConfig { host: HOST.to_owned(), ..OutboxConfig::default() };

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::promql::{LOOKBACK, QueryTimes, reach};
+use crate::promql::{Features, LOOKBACK, QueryTimes, reach};
 use crate::rules::{Group, Rule, RuleKind, order};
 use crate::window::{Matcher, Selector};
 
@@ -19,6 +19,8 @@ pub struct Wanted {
     pub groups: Vec<Group>,
     /// How often the alert's group is evaluated.
     pub interval: Duration,
+    /// What its expressions may use.
+    pub features: Features,
 }
 
 impl Wanted {
@@ -34,7 +36,12 @@ impl Wanted {
 }
 
 /// Follows an alert's reads; `None` if no rule has it. `interval` is that of groups without one.
-pub fn wanted(groups: &[Group], alert: &str, interval: Duration) -> Option<Wanted> {
+pub fn wanted(
+    groups: &[Group],
+    alert: &str,
+    interval: Duration,
+    features: Features,
+) -> Option<Wanted> {
     let all: Vec<(&Group, &Rule)> =
         groups.iter().flat_map(|group| group.rules.iter().map(move |rule| (group, rule))).collect();
     let mut records: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
@@ -71,7 +78,7 @@ pub fn wanted(groups: &[Group], alert: &str, interval: Duration) -> Option<Wante
     let parts: Vec<&Group> =
         groups.iter().filter(|group| files.contains(group.file.as_str())).collect();
     let groups = order(&parts).into_iter().map(|at| parts[at].clone()).collect();
-    Some(Wanted { selectors, back, groups, interval: own.unwrap_or(interval) })
+    Some(Wanted { selectors, back, groups, interval: own.unwrap_or(interval), features })
 }
 
 /// What a rule selects, and how far back; what its texts ask for, too.
@@ -117,14 +124,18 @@ mod tests {
             {record: 'c:r', expr: other},
             {alert: A, for: 5m, expr: 'b:r > on () group_left () limit{x="y"}',
              annotations: {summary: '{{ query "c:r{}" }} {{ query "text_only{}" }}'}}]}]"#;
-        let (groups, problems) = load(&[("r.yml".to_owned(), rules.to_owned())]);
+        let (groups, problems) = load(
+            &[("r.yml".to_owned(), rules.to_owned())],
+            &crate::promql::ParseOptions::default(),
+        );
         assert!(!problems.has_errors(), "{problems}");
-        let found = wanted(&groups, "A", Duration::from_secs(7)).expect("is there");
+        let found =
+            wanted(&groups, "A", Duration::from_secs(7), Features::default()).expect("is there");
         let names: Vec<&str> = found.names().into_iter().collect();
         assert_eq!(names, ["limit", "other", "raw_total", "text_only"]);
         // `for` and lookback, the hour, the ten minutes.
         assert_eq!(found.back, Duration::from_secs((5 + 5 + 60 + 10) * 60));
         assert_eq!((found.interval, found.groups.len()), (Duration::from_secs(7), 1));
-        assert!(wanted(&groups, "B", Duration::ZERO).is_none());
+        assert!(wanted(&groups, "B", Duration::ZERO, Features::default()).is_none());
     }
 }

@@ -120,7 +120,8 @@ impl Rehearsed {
 
 /// Evaluates the rules slot by slot, as a rule test does.
 pub fn rehearse(grid: &Grid, wanted: &Wanted, incident: &Incident) -> anyhow::Result<Rehearsed> {
-    let eval = EvalOptions { default_step: wanted.interval, ..EvalOptions::default() };
+    let Wanted { interval, features, .. } = *wanted;
+    let eval = EvalOptions { default_step: interval, features, ..EvalOptions::default() };
     let stage = Stage { eval, ..Stage::default() };
     let mut rehearsal = Rehearsal::new(wanted.groups.clone(), wanted.interval, stage);
     let mut feeds = Vec::with_capacity(grid.series.len());

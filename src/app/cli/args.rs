@@ -7,6 +7,7 @@ use clap_complete::Shell;
 
 use super::super::config::DEFAULT_FILE;
 use super::super::demo;
+use crate::promql::Features;
 use crate::yaml::read::parse_bytes;
 
 /// The load line for a Docker host that carries paying tenants.
@@ -144,6 +145,8 @@ pub struct CheckRulesArgs {
     /// A running plimsoll: warn of metrics that it does not see.
     #[arg(long, value_name = "URL")]
     pub url: Option<String>,
+    #[command(flatten)]
+    pub promql: PromqlArgs,
 }
 
 #[derive(Subcommand, Debug)]
@@ -160,6 +163,36 @@ pub struct TestRulesArgs {
     /// Run only tests whose name matches; may stand anywhere in the name.
     #[arg(long, value_name = "REGEX")]
     pub run: Option<String>,
+    #[command(flatten)]
+    pub promql: PromqlArgs,
+}
+
+/// As promtool has it; a running plimsoll has the section `promql` of its configuration.
+#[derive(Arguments, Debug)]
+pub struct PromqlArgs {
+    /// Switch on a feature of PromQL; may be given more than once.
+    #[arg(long, value_name = "NAME", value_enum, value_delimiter = ',')]
+    pub enable_feature: Vec<Feature>,
+}
+
+impl PromqlArgs {
+    pub fn features(&self) -> Features {
+        Features {
+            experimental_functions: self
+                .enable_feature
+                .contains(&Feature::PromqlExperimentalFunctions),
+            delayed_name_removal: self.enable_feature.contains(&Feature::PromqlDelayedNameRemoval),
+        }
+    }
+}
+
+/// Prometheus's names of features.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum Feature {
+    /// Functions, aggregations and modifiers that may still change.
+    PromqlExperimentalFunctions,
+    /// Metric names go at the end of a query instead of at once.
+    PromqlDelayedNameRemoval,
 }
 
 #[derive(Arguments, Debug)]
@@ -195,6 +228,8 @@ pub struct QueryArgs {
     /// Write comma-separated values.
     #[arg(long)]
     pub csv: bool,
+    #[command(flatten)]
+    pub promql: PromqlArgs,
 }
 
 /// Ends with 0 if nothing differs or surprises, with 1 if something does, with 2 if the replay could

@@ -50,10 +50,11 @@ fn make(
         (None, None) => bail!("write --incident or --alert"),
     };
     let incident = case::find(&story(args, (config, environment))?, &which)?;
-    let wanted = case::wanted(&config.groups, &incident.alert, config.global.evaluation_interval)
+    let interval = config.global.evaluation_interval;
+    let wanted = case::wanted(&config.groups, &incident.alert, interval, config.promql)
         .ok_or_else(|| {
-        anyhow!("no rule of the configuration has the alert `{}`", incident.alert)
-    })?;
+            anyhow!("no rule of the configuration has the alert `{}`", incident.alert)
+        })?;
     let series = match (&args.url, recorded(args, config)) {
         (Some(url), _) => running(url, &incident, &wanted)?,
         (None, Some(folder)) => {

@@ -12,7 +12,7 @@ use super::exposed::exposed;
 use super::out::Out;
 use super::{exit, load, runtime};
 use crate::base::{closest, parse_duration};
-use crate::promql::EvalOptions;
+use crate::promql::{EvalOptions, ParseOptions};
 use crate::rules::{self, LintOptions, Rule};
 use crate::yaml::{Level, Problems};
 
@@ -70,7 +70,7 @@ pub fn rules(args: &CheckRulesArgs, out: &mut Out<'_>) -> u8 {
         }
     }
     if let Some(url) = &args.url {
-        match seen(url, &texts, out) {
+        match seen(url, &texts, &options.promql, out) {
             Ok(names) => options.exposed = Some(names),
             Err(error) => {
                 out.fail(&error);
@@ -91,9 +91,10 @@ fn rule_files(count: usize) -> String {
 fn seen(
     url: &str,
     texts: &[(String, String)],
+    options: &ParseOptions,
     out: &mut Out<'_>,
 ) -> anyhow::Result<BTreeSet<String>> {
-    let (groups, _) = rules::load(texts);
+    let (groups, _) = rules::load(texts, options);
     let written: BTreeSet<&str> = groups.iter().flat_map(|g| &g.rules).map(Rule::name).collect();
     let reads = rules::reads(&groups);
     let read = reads.names().map(|(name, _)| name).filter(|name| !written.contains(name));
@@ -120,10 +121,11 @@ fn options(args: &CheckRulesArgs, out: &mut Out<'_>) -> Result<LintOptions, u8> 
             return Err(exit::USAGE);
         }
     }
-    let disabled = args.disable.clone();
+    let (disabled, features) = (args.disable.clone(), args.promql.features());
     if let Some(path) = &args.config {
         let config = load(path, out)?;
-        return Ok(LintOptions { disabled, ..config.lint_options() });
+        let promql = config.promql.or(features).parsing();
+        return Ok(LintOptions { disabled, promql, ..config.lint_options() });
     }
     let scrape_interval = parse_duration(&args.scrape_interval).map_err(|error| {
         out.say(&format!("--scrape-interval: {error}"));
@@ -134,6 +136,7 @@ fn options(args: &CheckRulesArgs, out: &mut Out<'_>) -> Result<LintOptions, u8> 
         evaluation_interval: EvalOptions::default().default_step,
         window_bytes: WindowConfig::default().caps.max_bytes,
         exposed: None,
+        promql: features.parsing(),
         disabled,
     })
 }

@@ -79,7 +79,7 @@ pub fn fixedcount(args: &FixedCountArgs, out: &mut Out<'_>) -> u8 {
 }
 
 fn answers(args: &FixedCountArgs) -> anyhow::Result<Vec<Host>> {
-    let (groups, _) = rules::load(&built_in_rules());
+    let (groups, _) = rules::load(&built_in_rules(), &ParseOptions::default());
     let groups: Vec<Group> =
         groups.into_iter().filter(|group| group.file.ends_with("m2.yml")).collect();
     match args.docs {

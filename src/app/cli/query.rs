@@ -16,7 +16,7 @@ use crate::base::{Labels, Timestamp, format_value, parse_duration, parse_rfc3339
 use crate::exposition::Selection;
 use crate::promql::ast::{Expr, ExprKind, ValueType};
 use crate::promql::eval::{Severity, Steps};
-use crate::promql::{self, EvalOptions, ParseError, ParseOptions};
+use crate::promql::{self, EvalOptions, Features, Hint, ParseError, ParseOptions};
 
 /// Recorded scrapes were made by nobody in particular.
 const JOB: &str = "capture";
@@ -28,8 +28,16 @@ struct When {
 }
 
 pub fn query(args: &QueryArgs, out: &mut Out<'_>) -> u8 {
-    // Whoever answers checks again; here the error can point at the bytes.
-    let options = ParseOptions { experimental_functions: true };
+    let features = args.promql.features();
+    if args.dir.is_none() && features != Features::default() {
+        out.say("--enable-feature is for --dir; a running plimsoll has the section `promql`");
+        return exit::USAGE;
+    }
+    let options = match &args.dir {
+        Some(_) => features.parsing(),
+        // Whoever answers knows what is switched on there.
+        None => ParseOptions { experimental_functions: true },
+    };
     let expr = match promql::parse(&args.expr, &options) {
         Ok(expr) => expr,
         Err(error) => {
@@ -60,7 +68,11 @@ fn pointed(text: &str, error: &ParseError) -> String {
     let width = rest.lines().next().unwrap_or_default().chars().count().max(1);
     let indent: String =
         line.chars().take(error.column - 1).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
-    format!("error: {error}\n  {line}\n  {indent}{}", "^".repeat(width))
+    let hint = match &error.hint {
+        Some(Hint::Advice(advice)) => format!("\n  hint: {advice}"),
+        _ => String::new(),
+    };
+    format!("error: {error}\n  {line}\n  {indent}{}{hint}", "^".repeat(width))
 }
 
 fn when(args: &QueryArgs, now: Timestamp) -> anyhow::Result<When> {
@@ -113,7 +125,11 @@ fn over_capture(args: &QueryArgs, expr: &Expr) -> anyhow::Result<(Value, Vec<Str
     let instance = folder.file_name().map_or("capture".into(), |name| name.to_string_lossy());
     let target = Labels::from_pairs([("job", JOB), ("instance", &instance)]);
     let (samples, mut notes) = capture.read(&selection(expr), &target)?;
-    let options = EvalOptions { default_step: Duration::from_secs(15), ..EvalOptions::default() };
+    let options = EvalOptions {
+        default_step: Duration::from_secs(15),
+        features: args.promql.features(),
+        ..EvalOptions::default()
+    };
     let evaluated = match steps {
         None => promql::instant(expr, &samples, at, &options)?,
         Some(steps) => promql::range(expr, &samples, steps, &options)?,

@@ -18,6 +18,7 @@ use crate::base::{format_duration, format_rfc3339};
 use crate::engine::Setup;
 use crate::outbox::OutboxConfig;
 use crate::policy::Mode;
+use crate::promql::Features;
 use crate::rules::{self, Group};
 use crate::yaml::Problems;
 
@@ -73,14 +74,14 @@ fn run(args: &ReplayArgs, out: &mut Out<'_>) -> anyhow::Result<u8> {
     recording.problems().for_each(|problem| out.say(&format!("note: {problem}")));
     let first = match &args.rules[..] {
         [] => config.groups.clone(),
-        files => load_rules(files, out)?,
+        files => load_rules(files, config.promql, out)?,
     };
     let a = go(&recording, &config, first, ("A", out));
     if args.against.is_empty() {
         show_one(&recording, &a, out);
         return Ok(if a.problems.is_empty() { SAME } else { DIFFERENT });
     }
-    let second = load_rules(&args.against, out)?;
+    let second = load_rules(&args.against, config.promql, out)?;
     let b = go(&recording, &config, second, ("B", out));
     let found = differences(&a, &b);
     let same = found.is_empty() && a.problems == b.problems;
@@ -88,7 +89,11 @@ fn run(args: &ReplayArgs, out: &mut Out<'_>) -> anyhow::Result<u8> {
     Ok(if same { SAME } else { DIFFERENT })
 }
 
-fn load_rules(paths: &[PathBuf], out: &mut Out<'_>) -> anyhow::Result<Vec<Group>> {
+fn load_rules(
+    paths: &[PathBuf],
+    features: Features,
+    out: &mut Out<'_>,
+) -> anyhow::Result<Vec<Group>> {
     let mut problems = Problems::default();
     let mut texts = Vec::new();
     for pattern in paths {
@@ -100,7 +105,7 @@ fn load_rules(paths: &[PathBuf], out: &mut Out<'_>) -> anyhow::Result<Vec<Group>
             }
         }
     }
-    let (groups, found) = rules::load(&texts);
+    let (groups, found) = rules::load(&texts, &features.parsing());
     problems.extend(found);
     if problems.has_errors() {
         out.say_problems(&problems);

@@ -17,7 +17,7 @@ use super::args::{Format, LogLevel, RunArgs};
 use super::out::Out;
 use super::{exit, finish, runtime};
 use crate::journal::{self, StoreKind};
-use crate::{http, promql, telemetry};
+use crate::{http, telemetry};
 
 /// From the stop signal to the end of the process, whatever hangs: docker and systemd send SIGKILL
 /// after 10 s at the earliest.
@@ -139,10 +139,7 @@ async fn live(
             Box::pin(async move { reloader.reload().await })
         }),
     };
-    let options = http::Options {
-        enable_lifecycle: config.web.enable_lifecycle,
-        promql: promql::ParseOptions::default(),
-    };
+    let options = http::Options { enable_lifecycle: config.web.enable_lifecycle };
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "plimsoll runs");
     serve::turn_and_serve(crank, listener, Arc::new(api), options, stop).await
 }

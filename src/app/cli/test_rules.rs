@@ -9,7 +9,7 @@ use super::args::{Format, TestRulesArgs};
 use super::exit;
 use super::out::{Ink, Out};
 use crate::base::{Labels, format_duration, format_value};
-use crate::promql::Value;
+use crate::promql::{Features, Value};
 use crate::regex::Pattern;
 use crate::rules;
 use crate::ruletest::{self, Difference, Entry, Failure, Kind, Part, Ran, TestFile};
@@ -36,6 +36,7 @@ pub fn test_rules(args: &TestRulesArgs, out: &mut Out<'_>) -> u8 {
         }
     };
     let wanted = |name: &str| pattern.as_ref().is_none_or(|pattern| pattern.is_match(name));
+    let features = args.promql.features();
     let mut paths = Vec::new();
     for file in &args.files {
         match files::expand(Path::new(""), file) {
@@ -50,7 +51,7 @@ pub fn test_rules(args: &TestRulesArgs, out: &mut Out<'_>) -> u8 {
             }
         }
     }
-    let outcomes: Vec<Outcome> = paths.iter().map(|path| play(path, &wanted)).collect();
+    let outcomes: Vec<Outcome> = paths.iter().map(|path| play(path, features, &wanted)).collect();
     match out.format {
         Format::Json => out.json(&outcomes.iter().map(as_json).collect::<Vec<_>>()),
         Format::Text => outcomes.iter().for_each(|outcome| show(outcome, out)),
@@ -83,7 +84,7 @@ fn verdict(outcomes: &[Outcome], out: &mut Out<'_>) -> u8 {
     }
 }
 
-fn play(path: &Path, wanted: &dyn Fn(&str) -> bool) -> Outcome {
+fn play(path: &Path, features: Features, wanted: &dyn Fn(&str) -> bool) -> Outcome {
     let file = path.display().to_string();
     let mut problems = Problems::default();
     let text = match files::read(path) {
@@ -93,12 +94,12 @@ fn play(path: &Path, wanted: &dyn Fn(&str) -> bool) -> Outcome {
             return Outcome { file, problems, tests: Vec::new() };
         }
     };
-    let (test_file, found) = ruletest::read(&file, &text);
+    let (test_file, found) = ruletest::read(&file, &text, features);
     problems.extend(found);
     let mut tests = Vec::new();
     if let Some(test_file) = test_file {
         let texts = rule_files(path, &test_file, &mut problems);
-        let (groups, found) = rules::load(&texts);
+        let (groups, found) = rules::load(&texts, &features.parsing());
         problems.extend(found);
         if !problems.has_errors() {
             tests = ruletest::run(&test_file, &groups, wanted);

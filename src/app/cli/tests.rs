@@ -12,6 +12,8 @@ use crate::base::{Batch, Change, Labels, Now, Table, Timestamp};
 use crate::journal::StoreKind;
 use crate::outbox::{Data, Draft, Event, EventType, Outbox, OutboxConfig, delivery_id};
 
+mod promql;
+
 struct Ran {
     code: u8,
     out: String,
@@ -180,47 +182,6 @@ fn a_replay_that_cannot_be_made_ends_with_2() {
     assert_eq!(ran.code, 1, "{}", ran.out);
     let want = "no scrape was recorded at 2026-11-22T01:54:30.000Z";
     assert!(ran.out.contains(want), "{}", ran.out);
-}
-
-#[test]
-fn recorded_scrapes_can_be_queried() {
-    let (dir, write) = folder();
-    write("1000.txt", "v{t=\"a\"} 1\nv{t=\"b\"} 5\n");
-    write("16000.txt", "v{t=\"a\"} 3\nv{t=\"b\"} 5\n");
-    write("17000.txt", "v{t=\"a\" 3\n");
-    let dir = dir.path().display().to_string();
-    let ran = run(&["query", "sum(v)", "--dir", &dir, "--time", "16"]);
-    assert_eq!((ran.code, ran.out.as_str()), (0, "8\n"), "{}", ran.err);
-    assert!(ran.err.contains("17000.txt: "), "the one that cannot be read is named: {}", ran.err);
-    let ran = run(&[
-        "query",
-        "sum by (t) (v > 1)",
-        "--dir",
-        &dir,
-        "--time",
-        "16",
-        "--range",
-        "15s",
-        "--csv",
-    ]);
-    let want = "t,time,value\r\na,16.000,3\r\nb,1.000,5\r\nb,16.000,5\r\n";
-    assert_eq!((ran.code, ran.out.as_str()), (0, want), "{}", ran.err);
-    let ran = run(&["query", "1 + 1", "--dir", &dir, "--time", "5", "--format", "json"]);
-    let data: serde_json::Value = serde_json::from_str(&ran.out).expect("is JSON");
-    assert_eq!(data, serde_json::json!({"resultType": "scalar", "result": [5.0, "2"]}));
-    let ran = run(&["query", "sum(v", "--dir", &dir]);
-    assert_eq!((ran.code, ran.out.as_str()), (2, ""));
-    assert!(ran.err.contains("\n  sum(v\n"), "{}", ran.err);
-    for (words, said) in [
-        (&["--time", "noon"][..], "--time: \"noon\" is neither"),
-        (&["--range", "0s"], "--range: must be above zero"),
-        (&["--range", "1h", "--step", "x"], "--step: "),
-        (&["--range", "10y", "--step", "1s"], "exceeded maximum resolution"),
-    ] {
-        let ran = run(&[&["query", "v", "--dir", &dir][..], words].concat());
-        assert_eq!(ran.code, 1, "{words:?}");
-        assert!(ran.err.contains(said), "{words:?}: {}", ran.err);
-    }
 }
 
 #[test]

@@ -55,6 +55,7 @@ pub(super) fn lint_options(config: &Config) -> LintOptions {
         evaluation_interval: config.global.evaluation_interval,
         window_bytes: config.window.caps.max_bytes,
         exposed: None,
+        promql: config.promql.parsing(),
         // How rules are written is the business of `check rules`.
         disabled: vec!["alert-without-summary".to_owned(), "duplicate-rule".to_owned()],
     }

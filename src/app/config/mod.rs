@@ -25,6 +25,7 @@ use crate::docker::DockerConfig;
 use crate::engine::MailPlan;
 use crate::mail::MailConfig;
 use crate::policy::Identity;
+use crate::promql::Features;
 use crate::recorder::RecorderConfig;
 use crate::rules::{self, Group, LintOptions};
 use crate::scrape::config::{GlobalConfig, ScrapeConfig, scrape_configs};
@@ -57,6 +58,8 @@ pub struct Config {
     pub web: WebConfig,
     /// Where Docker listens, if it is asked; without a section of its own, wherever the collector is on.
     pub docker: Option<DockerConfig>,
+    /// What queries and rules may use beyond the stable language.
+    pub promql: Features,
     /// What is remembered.
     pub window: WindowConfig,
     /// Who is who, and what may be done.
@@ -165,6 +168,7 @@ impl Config {
         let window = fields.optional("window", WindowConfig::read).unwrap_or_default();
         let storage = fields.optional("storage", StorageConfig::read).unwrap_or_default();
         let web = fields.optional("web", WebConfig::read).unwrap_or_default();
+        let promql = fields.optional("promql", sections::promql).unwrap_or_default();
         let docker = fields.optional("docker", |at| DockerConfig::read(at, base));
         // Who the containers are that the collector measures, Docker knows.
         let docker = docker.or_else(|| collector.as_ref().map(|_| DockerConfig::default()));
@@ -180,7 +184,7 @@ impl Config {
         fields.finish();
         let is_built_in = texts.is_none();
         let texts = texts.unwrap_or_else(files::built_in_rules);
-        let (groups, _) = rules::load(&texts);
+        let (groups, _) = rules::load(&texts, &promql.parsing());
         let config = Config {
             global,
             jobs,
@@ -190,6 +194,7 @@ impl Config {
             docker,
             storage,
             web,
+            promql,
             window,
             policy,
             recorder,

@@ -8,6 +8,7 @@ use crate::base::format_duration;
 use crate::endpoint::read::path;
 use crate::journal::StoreKind;
 use crate::outbox::LEASE;
+use crate::promql::Features;
 use crate::recorder::RecorderConfig;
 use crate::regex::Pattern;
 use crate::send::WebhookConfig;
@@ -126,6 +127,15 @@ impl WebConfig {
         fields.finish();
         Some(WebConfig { listen, enable_lifecycle, external_url })
     }
+}
+
+/// `promql`
+pub(super) fn promql(at: Cursor<'_, '_>) -> Option<Features> {
+    let mut fields = Fields::open(at)?;
+    let experimental_functions = fields.or("experimental_functions", false, read::boolean);
+    let delayed_name_removal = fields.or("delayed_name_removal", false, read::boolean);
+    fields.finish();
+    Some(Features { experimental_functions, delayed_name_removal })
 }
 
 /// `window`

@@ -376,3 +376,31 @@ fn a_configuration_that_is_no_file_is_an_error_at_its_start() {
         assert_eq!(problems.to_string(), format!("{path}:1:1: {why}\n"));
     }
 }
+
+#[test]
+fn what_rules_may_use_is_said_under_promql() {
+    let rules = "groups: [{name: g, rules: [{record: r, expr: 'mad_over_time(v[1m])'}]}]\n";
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = dir.path().join("r.yml");
+    std::fs::write(&path, rules).expect("written");
+    let text = |promql: &str| with(&format!("{promql}rule_files: ['{}']\n", path.display()));
+    let mut problems = Problems::default();
+    Config::read("p.yml", &text(""), Path::new(""), &mut problems);
+    let said = problems.to_string();
+    assert!(
+        said.contains("1:47: ") && said.contains("function \"mad_over_time\" is not enabled; ")
+    );
+    assert!(said.contains("set `promql.experimental_functions: true`"), "{said}");
+    let on = "promql: {experimental_functions: true, delayed_name_removal: true}\n";
+    let config = check(&text(on), &[]).expect("it reads");
+    assert_eq!(config.groups[0].rules.len(), 1);
+    assert!(config.promql.experimental_functions && config.promql.delayed_name_removal);
+    let setup = crate::app::engine_setup(&config, "h");
+    assert_eq!(setup.eval.features, config.promql);
+    let promql = "promql: {experimental: true}";
+    check(
+        &with(promql),
+        &["1:10: promql: unknown key `experimental`; known keys: experimental_functions, \
+           delayed_name_removal"],
+    );
+}

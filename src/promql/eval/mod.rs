@@ -9,6 +9,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::Features;
 use super::ast::{Expr, ValueType};
 use crate::base::{Labels, Sample, Timestamp};
 use crate::window::Source;
@@ -61,9 +62,8 @@ pub struct EvalOptions {
     pub max_samples: usize,
     /// How many times a range query may step from its start (Prometheus's HTTP API: 11 000).
     pub max_steps: usize,
-    /// Take metric names off at the end of a query instead of at once
-    /// (`--enable-feature=promql-delayed-name-removal`).
-    pub delayed_name_removal: bool,
+    /// What is switched on.
+    pub features: Features,
     /// Asked at every node; the evaluation ends with a timeout once it says yes.
     pub expired: Option<Arc<dyn Fn() -> bool + Send + Sync>>,
 }
@@ -75,7 +75,7 @@ impl Default for EvalOptions {
             default_step: Duration::from_secs(60),
             max_samples: 5_000_000,
             max_steps: 11_000,
-            delayed_name_removal: false,
+            features: Features::default(),
             expired: None,
         }
     }
@@ -88,7 +88,7 @@ impl fmt::Debug for EvalOptions {
             .field("default_step", &self.default_step)
             .field("max_samples", &self.max_samples)
             .field("max_steps", &self.max_steps)
-            .field("delayed_name_removal", &self.delayed_name_removal)
+            .field("features", &self.features)
             .finish_non_exhaustive()
     }
 }

@@ -84,7 +84,7 @@ pub(super) enum Collisions {
 impl Engine<'_> {
     /// Whether metadata labels go at once.
     pub fn eager(&self) -> bool {
-        !self.options.delayed_name_removal
+        !self.options.features.delayed_name_removal
     }
 
     /// Marks every series for the loss of its name; series that become equal by it are merged.

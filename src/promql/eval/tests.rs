@@ -238,7 +238,8 @@ fn every_step_of_a_range_query_is_the_instant_query_at_that_time() {
         "quantile(0.3, x % 3)",
     ];
     for delayed_name_removal in [false, true] {
-        let options = EvalOptions { delayed_name_removal, ..EvalOptions::default() };
+        let features = Features { delayed_name_removal, ..Features::default() };
+        let options = EvalOptions { features, ..EvalOptions::default() };
         for text in queries {
             check_steps(text, &options);
         }
@@ -325,7 +326,7 @@ mod with_a_memo {
         ) {
             let options = EvalOptions {
                 lookback: Duration::from_secs(15),
-                delayed_name_removal,
+                features: Features { delayed_name_removal, ..Features::default() },
                 ..EvalOptions::default()
             };
             let caps = Caps { max_series: 100, max_bytes: 1 << 20 };

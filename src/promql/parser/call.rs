@@ -1,6 +1,6 @@
 //! What starts with a name: function calls, aggregations, metrics.
 
-use super::{Fault, Keyword, OR, Parser, Tree};
+use super::{ENABLE, Fault, Hint, Keyword, OR, Parser, Tree};
 use crate::base::{closest, excerpt};
 use crate::promql::ast::{Aggregate, AggregateOp, Call, Expr, ExprKind, Grouping, Span};
 use crate::promql::check;
@@ -52,11 +52,12 @@ impl Parser<'_> {
             return Err(Fault {
                 span,
                 message: format!("unknown function with name {:?}", excerpt(word)),
-                hint: similar(word).map(str::to_owned),
+                hint: similar(word).map(|name| Hint::Near(name.to_owned())),
             });
         };
         if func.experimental && !self.options.experimental_functions {
-            return Err(Fault::new(span, format!("function {:?} is not enabled", excerpt(word))));
+            let message = format!("function {:?} is not enabled", excerpt(word));
+            return Err(Fault::new(span, message).advise(ENABLE));
         }
         Ok(func)
     }
@@ -84,7 +85,7 @@ impl Parser<'_> {
         let experimental = matches!(op, AggregateOp::Limitk | AggregateOp::LimitRatio);
         if experimental && !self.options.experimental_functions {
             let message = format!("{}() is experimental and not enabled", op.name());
-            return Err(Fault::new(op_span, message));
+            return Err(Fault::new(op_span, message).advise(ENABLE));
         }
         let before = self.grouping()?;
         if before.is_some() && !matches!(self.peek(), TokenKind::Symbol("(")) {

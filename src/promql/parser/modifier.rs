@@ -1,6 +1,6 @@
 //! What follows an operand or an operator: ranges, `offset`, `@`, and how vectors are matched.
 
-use super::{Fault, Parser, Tree};
+use super::{ENABLE, Fault, Parser, Tree};
 use crate::base::{Timestamp, excerpt};
 use crate::promql::ast::{
     AtModifier, Expr, ExprKind, Group, Matching, MatrixSelector, Offset, Span, Subquery, ValueType,
@@ -164,7 +164,7 @@ impl Parser<'_> {
             let span = self.advance().span;
             if !self.options.experimental_functions {
                 let message = "binop fill modifiers are experimental and not enabled";
-                return Err(Fault::new(span, message));
+                return Err(Fault::new(span, message).advise(ENABLE));
             }
             let value = self.fill_value()?;
             if left || both {

@@ -1,0 +1,123 @@
+//! What queries may use, and how their errors are shown.
+
+use super::*;
+
+const ENABLE: [&str; 2] = ["--enable-feature", "promql-experimental-functions"];
+
+#[test]
+fn experimental_functions_are_off_until_they_are_switched_on() {
+    let (dir, write) = folder();
+    write("1000.txt", "v 1\nv{t=\"a\"} 3\n");
+    let dir = dir.path().display().to_string();
+    let rules = write("r.yml", "groups: [{name: g, rules: [{record: r, expr: 'limitk(1, v)'}]}]\n");
+    let config =
+        write("p.yml", "promql: {experimental_functions: true}\nscrape_configs: [{job_name: j}]\n");
+    let test = "rule_files: [r.yml]\ntests: [{input_series: [{series: v, values: 1}], promql_expr_test: \
+                [{expr: 'mad_over_time(v[1m])', exp_samples: [{value: 0}]}]}]\n";
+    let test = write("t.yml", test);
+    let config = ["--config", &config];
+    let commands: [(&[&str], &[&str]); 4] = [
+        (&["check", "rules", &rules], &ENABLE),
+        (&["check", "rules", &rules], &config),
+        (&["test", "rules", &test], &ENABLE),
+        (&["query", "sort_by_label(v, 't')", "--dir", &dir, "--time", "1"], &ENABLE),
+    ];
+    for (words, switch) in commands {
+        let ran = run(words);
+        let said = ran.out + &ran.err;
+        assert_eq!(ran.code, 2, "{words:?}: {said}");
+        let hint = "hint: experimental: set `promql.experimental_functions: true` in the \
+                    configuration, or give the command `--enable-feature \
+                    promql-experimental-functions`\n";
+        assert!(said.contains("not enabled") && said.contains(hint), "{words:?}: {said}");
+        let ran = run(&[words, switch].concat());
+        assert_eq!(ran.code, 0, "{words:?} {switch:?}: {}{}", ran.out, ran.err);
+    }
+    let ran = run(&["check", "rules", &rules, "--enable-feature", "promql-experimental"]);
+    assert_eq!(ran.code, 64);
+    assert!(ran.err.contains("promql-delayed-name-removal"), "{}", ran.err);
+    let ran = run(&[&["query", "v"][..], &ENABLE].concat());
+    assert_eq!(ran.code, 64);
+    assert!(ran.err.contains("section `promql`"), "{}", ran.err);
+}
+
+#[test]
+fn names_are_removed_when_the_command_line_says() {
+    let (dir, write) = folder();
+    write("1000.txt", "v 1\n");
+    let dir = dir.path().display().to_string();
+    let query = "sum by (kept) (label_replace(-v, 'kept', '$1', '__name__', '(.*)'))";
+    let words = ["query", query, "--dir", &dir, "--time", "1"];
+    let ran = run(&words);
+    assert_eq!((ran.code, ran.out.as_str()), (0, "-1\n"), "{}", ran.err);
+    let delayed = ["--enable-feature", "promql-delayed-name-removal"];
+    let ran = run(&[&words[..], &delayed].concat());
+    assert_eq!((ran.code, ran.out.as_str()), (0, "{kept=\"v\"}  -1\n"), "{}", ran.err);
+    let test = format!(
+        "tests: [{{input_series: [{{series: v, values: 1}}], promql_expr_test: [{{expr: \"{query}\", \
+         exp_samples: [{{labels: '{{kept=\"v\"}}', value: -1}}]}}]}}]\n"
+    );
+    let words = ["test", "rules", &write("t.yml", &test)];
+    assert_eq!(run(&words).code, 1);
+    let ran = run(&[&words[..], &delayed].concat());
+    assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
+}
+
+#[test]
+fn recorded_scrapes_can_be_queried() {
+    let (dir, write) = folder();
+    write("1000.txt", "v{t=\"a\"} 1\nv{t=\"b\"} 5\n");
+    write("16000.txt", "v{t=\"a\"} 3\nv{t=\"b\"} 5\n");
+    write("17000.txt", "v{t=\"a\" 3\n");
+    let dir = dir.path().display().to_string();
+    let ran = run(&["query", "sum(v)", "--dir", &dir, "--time", "16"]);
+    assert_eq!((ran.code, ran.out.as_str()), (0, "8\n"), "{}", ran.err);
+    assert!(ran.err.contains("17000.txt: "), "the one that cannot be read is named: {}", ran.err);
+    let ran = run(&[
+        "query",
+        "sum by (t) (v > 1)",
+        "--dir",
+        &dir,
+        "--time",
+        "16",
+        "--range",
+        "15s",
+        "--csv",
+    ]);
+    let want = "t,time,value\r\na,16.000,3\r\nb,1.000,5\r\nb,16.000,5\r\n";
+    assert_eq!((ran.code, ran.out.as_str()), (0, want), "{}", ran.err);
+    let ran = run(&["query", "1 + 1", "--dir", &dir, "--time", "5", "--format", "json"]);
+    let data: serde_json::Value = serde_json::from_str(&ran.out).expect("is JSON");
+    assert_eq!(data, serde_json::json!({"resultType": "scalar", "result": [5.0, "2"]}));
+    let ran = run(&["query", "sum(v", "--dir", &dir]);
+    assert_eq!((ran.code, ran.out.as_str()), (2, ""));
+    assert!(ran.err.contains("\n  sum(v\n"), "{}", ran.err);
+    for (words, said) in [
+        (&["--time", "noon"][..], "--time: \"noon\" is neither"),
+        (&["--range", "0s"], "--range: must be above zero"),
+        (&["--range", "1h", "--step", "x"], "--step: "),
+        (&["--range", "10y", "--step", "1s"], "exceeded maximum resolution"),
+    ] {
+        let ran = run(&[&["query", "v", "--dir", &dir][..], words].concat());
+        assert_eq!(ran.code, 1, "{words:?}");
+        assert!(ran.err.contains(said), "{words:?}: {}", ran.err);
+    }
+}
+
+#[test]
+fn a_query_in_a_text_may_use_what_queries_may() {
+    let (_dir, write) = folder();
+    let rules = "groups: [{name: g, rules: [{alert: A, expr: v, annotations: {summary: \
+                 '{{ query \"limitk(1, v)\" | len }}'}}]}]\n";
+    write("r.yml", rules);
+    let test = |summary: &str| {
+        format!(
+            "rule_files: [r.yml]\ntests: [{{input_series: [{{series: v, values: 1}}], alert_rule_test: \
+             [{{alertname: A, exp_alerts: [{{exp_annotations: {{summary: '{summary}'}}}}]}}]}}]\n"
+        )
+    };
+    let ran = run(&[&["test", "rules", &write("t.yml", &test("1"))][..], &ENABLE].concat());
+    assert_eq!(ran.code, 0, "{}", ran.out);
+    let ran = run(&["test", "rules", &write("t.yml", &test("1"))]);
+    assert!(ran.out.contains("limitk() is experimental and not enabled"), "{}", ran.out);
+}
