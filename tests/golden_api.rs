@@ -129,6 +129,13 @@ fn is_point(items: &[Value]) -> bool {
     items.len() == 2 && items[0].is_number() && items[1].is_string()
 }
 
+/// Errors are the same to the letter; place and hint, which Prometheus does not know, come behind.
+fn is_same_error(ours: &str, recorded: &str) -> bool {
+    let fields = recorded.strip_suffix('}').unwrap_or(recorded);
+    let more = ours.strip_prefix(fields).unwrap_or("differs");
+    more == "}" || more.starts_with(",\"position\":{") || more.starts_with(",\"hint\":\"")
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn recorded_requests_are_answered_alike() {
     let all = recorded();
@@ -159,8 +166,7 @@ async fn recorded_requests_are_answered_alike() {
         } else if recorded.status == 200 {
             shape(&without_own(ours.json())) == shape(&recorded.json())
         } else {
-            // Errors are the same to the letter.
-            ours.body == recorded.body
+            is_same_error(&ours.body, &recorded.body)
         };
         if !same || ours.status != recorded.status {
             let Recorded { request, status, body } = recorded;

@@ -25,7 +25,7 @@ use crate::http::{
 };
 use crate::ledger;
 use crate::outbox::Listed;
-use crate::promql::eval::{EvalError, Severity, Traced};
+use crate::promql::eval::{Severity, Traced};
 use crate::promql::{self, EvalOptions, Features, LOOKBACK};
 use crate::window::{DEFAULT_MAX_BYTES, Detached, Selector, Span};
 
@@ -183,12 +183,13 @@ impl Api {
         let evaluate = |request: &QueryRequest, copy: &Detached, options: &EvalOptions| {
             let QueryRequest { text, expr, times, .. } = request;
             let evaluated = match *times {
-                QueryTimes::Instant(at) => promql::instant(expr, copy, at, options)?,
-                QueryTimes::Range(steps) => promql::range(expr, copy, steps, options)?,
+                QueryTimes::Instant(at) => promql::instant(expr, copy, at, options),
+                QueryTimes::Range(steps) => promql::range(expr, copy, steps, options),
             };
+            let evaluated = evaluated.map_err(|error| ApiError::evaluation(error, text))?;
             let warnings = evaluated.annotations.render(Severity::Warning, text);
             let infos = evaluated.annotations.render(Severity::Info, text);
-            Ok::<_, EvalError>(QueryAnswer { value: evaluated.value, warnings, infos })
+            Ok::<_, ApiError>(QueryAnswer { value: evaluated.value, warnings, infos })
         };
         let (evaluated, mut warnings) = self.work(request, turn, evaluate).await?;
         let mut answer = evaluated?;

@@ -10,9 +10,10 @@ use super::group::RuleState;
 use super::texts::Said;
 use crate::alerts::Candidate;
 use crate::base::{Labels, Sample, Timestamp};
-use crate::promql::{EvalOptions, Memo, Value, ast::Expr, instant_with};
+use crate::promql::{EvalError, EvalOptions, Memo, Value, ast::Expr, instant_with};
 use crate::rules::Rule;
 use crate::window::{SeriesId, Source, Window};
+use crate::yaml::Position;
 
 /// What every rule of a round is evaluated with.
 pub(super) struct Context<'a> {
@@ -26,10 +27,43 @@ pub(super) struct Context<'a> {
     pub limit: usize,
 }
 
+/// Why a rule has no result.
+pub(super) struct RuleFailure {
+    /// Why, and where.
+    pub message: String,
+    /// Where in the rule's file.
+    pub at: Option<Position>,
+}
+
+impl From<String> for RuleFailure {
+    fn from(message: String) -> RuleFailure {
+        RuleFailure { message, at: None }
+    }
+}
+
 /// A rule's result before it becomes series or alerts.
 pub(super) struct Evaluated {
     pub vector: Vec<(Labels, f64)>,
     pub series_fetched: usize,
+}
+
+/// Evaluates the expression of a rule of `file`; an error names the place in it.
+pub(super) fn evaluate_rule(
+    (file, rule): (&str, &Rule),
+    source: &dyn Source,
+    context: &Context<'_>,
+) -> Result<Evaluated, RuleFailure> {
+    evaluate(&rule.expr, source, context).map_err(|error| {
+        let at = error.span.map(|span| rule.place_of(span.start));
+        let mut message = error.to_string();
+        if let Some(at) = at {
+            message += &format!(" ({file}:{at})");
+        }
+        if let Some(hint) = error.hint {
+            message += &format!("; {hint}");
+        }
+        RuleFailure { message, at }
+    })
 }
 
 /// Evaluates an expression; a scalar becomes one sample without labels.
@@ -37,18 +71,18 @@ pub(super) fn evaluate(
     expr: &Expr,
     source: &dyn Source,
     context: &Context<'_>,
-) -> Result<Evaluated, String> {
-    let evaluated = instant_with(context.memo, expr, source, context.at, context.options)
-        .map_err(|error| error.to_string())?;
+) -> Result<Evaluated, EvalError> {
+    let evaluated = instant_with(context.memo, expr, source, context.at, context.options)?;
     let vector = match evaluated.value {
         Value::Vector(vector) => vector,
         Value::Scalar(value) => vec![(Labels::empty(), value)],
         Value::Matrix(_) | Value::String(_) => {
-            return Err("rule result is not a vector or scalar".to_owned());
+            return Err(EvalError::execution("rule result is not a vector or scalar"));
         }
     };
     if context.limit > 0 && vector.len() > context.limit {
-        return Err(format!("exceeded limit of {} with {} series", context.limit, vector.len()));
+        let (limit, count) = (context.limit, vector.len());
+        return Err(EvalError::execution(format!("exceeded limit of {limit} with {count} series")));
     }
     Ok(Evaluated { vector, series_fetched: evaluated.series_fetched })
 }

@@ -82,7 +82,7 @@ pub use mail::{Mail, MailFailure, MailKind, MailPlan, MailView, Sink};
 pub use owners::Told;
 pub use quality::{Figure, Quality};
 pub use recent::{Evaluation, RECENT};
-pub use rehearsal::{Rehearsal, Stage};
+pub use rehearsal::{Broken, Rehearsal, Stage};
 pub use restored::Checkpoint;
 pub use setup::Setup;
 pub use step::{Answer, Content, Request, Step};

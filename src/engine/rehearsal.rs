@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::evaluate::{self, Context};
+use super::evaluate::{self, Context, RuleFailure};
 use super::group::{GroupState, Pace, build, terms};
 use super::round::write_alert_series;
 use crate::alerts::{Alert, Round, advance};
@@ -15,6 +15,7 @@ use crate::base::{Labels, RuleId, Sample, Timestamp};
 use crate::promql::{EvalOptions, Memo};
 use crate::rules::{Group, RuleKind};
 use crate::window::{Caps, Refused, Retention, SeriesId, Source, Window};
+use crate::yaml::Position;
 
 /// Longer than any test, and far from the end of time.
 const FOR_EVER: Duration = Duration::from_secs(1000 * 365 * 86_400);
@@ -28,6 +29,17 @@ pub struct Stage {
     pub external_labels: Labels,
     /// `$externalURL` of templates.
     pub external_url: String,
+}
+
+/// A rule that cannot be evaluated.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Broken {
+    /// Which.
+    pub rule: RuleId,
+    /// Why.
+    pub message: String,
+    /// File and place of the part of its expression that is at fault, where that is known.
+    pub place: Option<(String, Position)>,
 }
 
 /// Rule groups, their alerts and the samples they look at.
@@ -66,18 +78,22 @@ impl Rehearsal {
     }
 
     /// Evaluates every group at a slot. Ends at the first rule that fails, and says which and why.
-    pub fn evaluate(&mut self, slot: Timestamp) -> Result<(), (RuleId, String)> {
+    pub fn evaluate(&mut self, slot: Timestamp) -> Result<(), Broken> {
         for group in 0..self.groups.len() {
             for rule in 0..self.groups[group].rules.len() {
-                self.run(group, rule, slot)
-                    .map_err(|error| (self.groups[group].group.rules[rule].id.clone(), error))?;
+                self.run(group, rule, slot).map_err(|RuleFailure { message, at }| {
+                    let group = &self.groups[group].group;
+                    let rule = group.rules[rule].id.clone();
+                    Broken { rule, message, place: at.map(|at| (group.file.clone(), at)) }
+                })?;
             }
         }
         Ok(())
     }
 
-    fn run(&mut self, group: usize, rule: usize, slot: Timestamp) -> Result<(), String> {
+    fn run(&mut self, group: usize, rule: usize, slot: Timestamp) -> Result<(), RuleFailure> {
         let group = &mut self.groups[group];
+        let file = &group.group.file;
         let (rule, state) = (&group.group.rules[rule], &mut group.rules[rule]);
         let context = Context {
             options: &self.stage.eval,
@@ -87,7 +103,7 @@ impl Rehearsal {
             at: slot - group.group.query_offset.unwrap_or_default(),
             limit: group.group.limit.unwrap_or(0),
         };
-        let vector = evaluate::evaluate(&rule.expr, &self.window, &context)?.vector;
+        let vector = evaluate::evaluate_rule((file, rule), &self.window, &context)?.vector;
         if let RuleKind::Record { .. } = rule.kind {
             evaluate::record(rule, state, &vector, &mut self.window, context.at)?;
             return Ok(());

@@ -100,8 +100,8 @@ impl Engine {
             limit: group.group.limit.unwrap_or(0),
         };
         let mut note = Evaluation::begin(slot, context.at);
-        let evaluated = evaluate::evaluate(&rule.expr, &self.window, &context);
-        let result = evaluated.and_then(|evaluated| {
+        let evaluated = evaluate::evaluate_rule((&group.group.file, rule), &self.window, &context);
+        let result = evaluated.map_err(|failure| failure.message).and_then(|evaluated| {
             if state.note_fetched(&evaluated, now.monotonic) {
                 self.facts.push(Fact::RuleNeverFires { rule: rule.id.clone() });
             }

@@ -191,7 +191,8 @@ impl Query {
     ) -> Result<Found, Failed> {
         if self.round != round {
             let unlimited = Context { limit: 0, ..*context };
-            let found = evaluate(&self.expr, source, &unlimited).map_err(Failed)?.vector;
+            let found = evaluate(&self.expr, source, &unlimited);
+            let found = found.map_err(|error| Failed(error.to_string()))?.vector;
             if !is_same(&found, &self.found) {
                 self.found = Arc::from(found);
             }

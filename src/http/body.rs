@@ -14,10 +14,19 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::error::{ApiError, ErrorKind};
+use super::request_line::MAX_URL_BYTES;
 use super::{MAX_BODY_BYTES, MAX_DRAINED_BYTES};
 
-/// Hands a request on with its body read, or answers that it is too large.
+/// Hands a request on with its body read, or answers that it or its URL is too large.
 pub(super) async fn bounded(request: Request, next: Next) -> Response {
+    let length = request.uri().path_and_query().map_or(0, |url| url.as_str().len());
+    if length > MAX_URL_BYTES {
+        let message = format!(
+            "the URL is longer than {MAX_URL_BYTES} bytes: send the query by POST, as a form of at \
+             most {MAX_BODY_BYTES} bytes"
+        );
+        return ApiError::new(ErrorKind::LongUrl, message).into_response();
+    }
     let (parts, body) = request.into_parts();
     let declared = parts.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
     let declared = declared.and_then(|text| text.parse::<usize>().ok()).unwrap_or(0);

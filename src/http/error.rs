@@ -5,7 +5,9 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use crate::outbox::{OperatorError, Refusal};
+use crate::promql::ast::Span;
 use crate::promql::eval::{EvalError, EvalErrorKind};
+use crate::promql::{Hint, ParseError, place, width};
 
 /// What kind of error it is (`web/api/v1/api.go`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -22,6 +24,8 @@ pub enum ErrorKind {
     Unauthorized,
     /// The body is larger than allowed.
     TooLarge,
+    /// The URL is longer than allowed.
+    LongUrl,
     /// It cannot be done in the state things are in.
     Conflict,
     /// It took too long.
@@ -35,7 +39,7 @@ pub enum ErrorKind {
 impl ErrorKind {
     fn name(self) -> &'static str {
         match self {
-            ErrorKind::BadData => "bad_data",
+            ErrorKind::BadData | ErrorKind::LongUrl => "bad_data",
             ErrorKind::Execution => "execution",
             ErrorKind::NotFound => "not_found",
             ErrorKind::Forbidden => "forbidden",
@@ -56,6 +60,7 @@ impl ErrorKind {
             ErrorKind::Forbidden => StatusCode::FORBIDDEN,
             ErrorKind::Unauthorized => StatusCode::UNAUTHORIZED,
             ErrorKind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            ErrorKind::LongUrl => StatusCode::URI_TOO_LONG,
             ErrorKind::Conflict => StatusCode::CONFLICT,
             ErrorKind::Timeout => StatusCode::SERVICE_UNAVAILABLE,
             ErrorKind::Unavailable | ErrorKind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
@@ -71,12 +76,34 @@ pub struct ApiError {
     pub kind: ErrorKind,
     /// What is wrong, for whoever sent the request.
     pub message: String,
+    /// Where in the query, where Prometheus's text may not say.
+    pub position: Option<Place>,
+    /// What can be done about it.
+    pub hint: Option<String>,
+}
+
+/// A place in a query.
+#[derive(Serialize, Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Place {
+    /// Line, from 1.
+    pub line: usize,
+    /// Column in characters, from 1.
+    pub column: usize,
+    /// How many characters of the line it is about.
+    pub length: usize,
+}
+
+impl Place {
+    fn of(text: &str, span: Span) -> Place {
+        let (line, column) = place(text, span.start);
+        Place { line, column, length: width(text, span) }
+    }
 }
 
 impl ApiError {
     /// An error of that kind.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> ApiError {
-        ApiError { kind, message: message.into() }
+        ApiError { kind, message: message.into(), position: None, hint: None }
     }
 
     pub(super) fn bad_data(message: impl Into<String>) -> ApiError {
@@ -88,11 +115,36 @@ impl ApiError {
         ApiError::bad_data(format!("invalid parameter \"{name}\": {why}"))
     }
 
+    /// A query that is none, in the parameter of that name.
+    pub(super) fn parse(name: &str, error: &ParseError) -> ApiError {
+        let hint = match &error.hint {
+            Some(Hint::Advice(advice)) => Some(advice.clone()),
+            // The text says it.
+            Some(Hint::Near(_)) | None => None,
+        };
+        ApiError { hint, ..ApiError::parameter(name, error) }
+    }
+
+    /// Why the evaluation of a query failed.
+    pub fn evaluation(error: EvalError, text: &str) -> ApiError {
+        let kind = match error.kind {
+            EvalErrorKind::Timeout => ErrorKind::Timeout,
+            EvalErrorKind::Execution | EvalErrorKind::Limit | EvalErrorKind::Unsupported => {
+                ErrorKind::Execution
+            }
+        };
+        ApiError {
+            position: error.span.map(|span| Place::of(text, span)),
+            hint: error.hint.map(str::to_owned),
+            ..ApiError::new(kind, error.message)
+        }
+    }
+
     /// Without the name of the parameter, where Prometheus leaves it out.
     pub(super) fn unnamed(self, name: &str) -> ApiError {
         let named = format!("invalid parameter \"{name}\": ");
         match self.message.strip_prefix(&named) {
-            Some(why) => ApiError::new(self.kind, why),
+            Some(why) => ApiError { message: why.to_owned(), ..self },
             None => self,
         }
     }
@@ -121,30 +173,28 @@ impl From<Refusal> for ApiError {
     }
 }
 
-impl From<EvalError> for ApiError {
-    fn from(error: EvalError) -> ApiError {
-        let kind = match error.kind {
-            EvalErrorKind::Timeout => ErrorKind::Timeout,
-            EvalErrorKind::Execution | EvalErrorKind::Limit | EvalErrorKind::Unsupported => {
-                ErrorKind::Execution
-            }
-        };
-        ApiError::new(kind, error.message)
-    }
-}
-
-/// In the order Prometheus writes it.
+/// In the order Prometheus writes it; what it does not write comes behind.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Body<'a> {
     status: &'static str,
     error_type: &'static str,
     error: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    position: Option<Place>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hint: Option<&'a str>,
 }
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let body = Body { status: "error", error_type: self.kind.name(), error: &self.message };
+        let body = Body {
+            status: "error",
+            error_type: self.kind.name(),
+            error: &self.message,
+            position: self.position,
+            hint: self.hint.as_deref(),
+        };
         let body = serde_json::to_string(&body).expect("texts are plain data");
         let content_type = [(header::CONTENT_TYPE, "application/json")];
         (self.kind.status(), content_type, body).into_response()
@@ -157,7 +207,10 @@ mod tests {
 
     #[test]
     fn errors_have_prometheus_kinds_and_codes() {
-        let evaluated = |kind| ApiError::from(EvalError { kind, message: String::new() });
+        let evaluated = |kind| {
+            let error = EvalError { kind, message: String::new(), span: None, hint: None };
+            ApiError::evaluation(error, "")
+        };
         let cases = [
             (evaluated(EvalErrorKind::Timeout), "timeout", 503),
             (evaluated(EvalErrorKind::Execution), "execution", 422),
@@ -173,6 +226,7 @@ mod tests {
             (Refusal::UnknownId.into(), "not_found", 404),
             (Refusal::Malformed.into(), "bad_data", 400),
             (Refusal::TooLarge.into(), "too_large", 413),
+            (ApiError::new(ErrorKind::LongUrl, ""), "bad_data", 414),
             (ApiError::new(ErrorKind::Unavailable, ""), "unavailable", 500),
             (ApiError::new(ErrorKind::Internal, ""), "internal", 500),
         ];

@@ -188,16 +188,16 @@ async fn parts(
         timeout: QUERY_TIMEOUT,
     };
     let traced = server.backend.trace(request, turn).await?;
-    Ok(traced.into_iter().map(part).collect())
+    Ok(traced.into_iter().map(|traced| part(traced, &rule.query)).collect())
 }
 
-fn part(traced: Traced) -> Part {
+fn part(traced: Traced, query: &str) -> Part {
     let (results, values, error) = match traced.value {
         Ok(value) => {
             let (results, values) = some_of(value);
             (results, values, None)
         }
-        Err(error) => (0, Vec::new(), Some(error.message)),
+        Err(error) => (0, Vec::new(), Some(error.placed(query))),
     };
     Part { expr: traced.expr, depth: traced.depth, error, results, values }
 }

@@ -154,18 +154,24 @@ impl AsyncRead for Guarded {
             return Poll::Ready(Ok(()));
         }
         let before = buffer.filled().len();
-        if Pin::new(&mut self.stream).poll_read(context, buffer)?.is_pending() {
-            return self.overdue(context);
+        loop {
+            if Pin::new(&mut self.stream).poll_read(context, buffer)?.is_pending() {
+                return self.overdue(context);
+            }
+            if !self.in_request {
+                self.turn(true, context);
+                self.line = RequestLine::NEW;
+            }
+            let is_end = buffer.filled().len() == before;
+            if let Some(escaped) = self.line.escaped(&buffer.filled()[before..]) {
+                buffer.set_filled(before);
+                self.hand_over(escaped, buffer);
+            }
+            // Where all was left out there is more to come, and nothing would mean the end.
+            if is_end || buffer.filled().len() > before {
+                return Poll::Ready(Ok(()));
+            }
         }
-        if !self.in_request {
-            self.turn(true, context);
-            self.line = RequestLine::NEW;
-        }
-        if let Some(escaped) = self.line.escaped(&buffer.filled()[before..]) {
-            buffer.set_filled(before);
-            self.hand_over(escaped, buffer);
-        }
-        Poll::Ready(Ok(()))
     }
 }
 

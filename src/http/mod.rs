@@ -56,7 +56,7 @@ pub use self::backend::{
     Answering, Backend, QueryAnswer, QueryRequest, QueryTimes, SeriesAnswer, SeriesRequest, Signed,
     Turn,
 };
-pub use self::error::{ApiError, ErrorKind};
+pub use self::error::{ApiError, ErrorKind, Place};
 
 /// Where the server listens unless told otherwise: only this host can reach it.
 pub const DEFAULT_LISTEN: SocketAddr =

@@ -166,19 +166,21 @@ pub(super) fn read_selectors(
     texts: &[String],
 ) -> Result<Vec<Arc<Selector>>, ApiError> {
     let mut patterns = Budget::new();
-    let read = |text: &String| {
-        parse_selector(text, &mut patterns).map_err(|why| ApiError::parameter(parameter, why))
-    };
+    let read = |text: &String| parse_selector(parameter, text, &mut patterns);
     texts.iter().map(read).collect()
 }
 
-fn parse_selector(text: &str, patterns: &mut Budget) -> Result<Arc<Selector>, String> {
+fn parse_selector(
+    parameter: &str,
+    text: &str,
+    patterns: &mut Budget,
+) -> Result<Arc<Selector>, ApiError> {
     const EMPTY: &str = "must contain at least one non-empty matcher";
     promql::parse_selector(text, patterns).map_err(|error| {
         if error.message.ends_with(EMPTY) {
-            return format!("match[] {EMPTY}");
+            return ApiError::parameter(parameter, format!("match[] {EMPTY}"));
         }
-        error.to_string()
+        ApiError::parse(parameter, &error)
     })
 }
 
@@ -237,7 +239,10 @@ mod tests {
 
     #[test]
     fn only_plain_selectors_select() {
-        let parse_selector = |text| parse_selector(text, &mut Budget::new());
+        let parse_selector = |text| {
+            let error = |error: ApiError| error.unnamed("match[]").message;
+            parse_selector("match[]", text, &mut Budget::new()).map_err(error)
+        };
         assert!(parse_selector("up{job=~\"a.*\"}").is_ok());
         let refused = [
             ("up offset 5m", "1:4: parse error: unexpected <offset>"),

@@ -106,7 +106,7 @@ pub(super) async fn optional_selector(
 }
 
 fn read_query(text: &str, options: &ParseOptions) -> Result<Expr, ApiError> {
-    parse(text, options).map_err(|error| ApiError::parameter("query", error))
+    parse(text, options).map_err(|error| ApiError::parse("query", &error))
 }
 
 /// What is said when a query's time is over.

@@ -13,12 +13,8 @@ use super::parsing::{self, Deadline, late};
 use super::{QUERY_TIMEOUT, Server, Shared, tree};
 use crate::base::Timestamp;
 use crate::promql::ast::{Expr, ValueType};
-use crate::promql::eval::{Steps, Value};
-use crate::promql::layout;
-
-/// Prometheus's bound on steps per series: enough for one point a minute over a week, or one per
-/// pixel of any screen.
-const MAX_STEPS: i64 = 11_000;
+use crate::promql::eval::{EvalErrorKind, Steps, Value};
+use crate::promql::{EvalOptions, layout};
 
 pub(super) const TRUNCATED: &str = "results truncated due to limit";
 
@@ -103,19 +99,18 @@ fn read_steps(params: &Params) -> Result<Steps, ApiError> {
         return Err(ApiError::parameter("end", "end timestamp must not be before start time"));
     }
     let step = params.duration_millis("step")?;
-    if step <= 0 {
-        return Err(ApiError::parameter(
-            "step",
-            "zero or negative query resolution step widths are not accepted. Try a positive integer",
-        ));
+    if step == 0 && params.get("step").parse::<f64>().is_ok_and(|step| step > 0.0) {
+        let why =
+            "a step of less than a millisecond is not accepted: samples have whole milliseconds";
+        return Err(ApiError::parameter("step", why));
     }
-    if (end.as_millis() - start.as_millis()) / step > MAX_STEPS {
-        return Err(ApiError::bad_data(
-            "exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the \
-             query resolution (?step=XX)",
-        ));
+    let step = Duration::from_millis(u64::try_from(step).unwrap_or(0));
+    let steps = Steps { start, end, step };
+    match steps.count(&EvalOptions::default()) {
+        Ok(_) => Ok(steps),
+        Err(error) if error.kind == EvalErrorKind::Limit => Err(ApiError::bad_data(error.message)),
+        Err(error) => Err(ApiError::parameter("step", error.message)),
     }
-    Ok(Steps { start, end, step: Duration::from_millis(step.unsigned_abs()) })
 }
 
 /// How long a query may take and how far back it looks.

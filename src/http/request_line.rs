@@ -2,17 +2,21 @@
 //!
 //! Go's server takes `"`, `<` and `>` in a URL, and so Prometheus answers such a request; the HTTP
 //! library here refuses it with an empty 400. So they are written as the escapes they should have
-//! been before the library sees them. Nothing else of a request is touched, and no request but a GET,
+//! been before the library sees them. Of a target that is longer than [`MAX_URL_BYTES`] the end is left
+//! out: the library would answer with nothing but a status, and so there is somebody left to say why. Nothing else of a request is touched, and no request but a GET,
 //! which has no body that could be taken for its line.
 
 const BEGINNING: &[u8] = b"GET /";
+/// The library takes 65,534 bytes; an escape more does not make it more.
+pub(super) const MAX_URL_BYTES: usize = 60 << 10;
 
 /// How far into a request line the bytes so far went.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub(super) enum RequestLine {
     /// So many bytes of [`BEGINNING`] have come.
     Beginning(usize),
-    Target,
+    /// So many bytes of the target have been handed on.
+    Target(usize),
     /// The line is over, or it is no GET.
     Over,
 }
@@ -42,20 +46,28 @@ impl RequestLine {
         match (*self, byte) {
             (RequestLine::Beginning(so_far), _) => {
                 *self = match BEGINNING.get(so_far) == Some(&byte) {
-                    true if so_far + 1 == BEGINNING.len() => RequestLine::Target,
+                    true if so_far + 1 == BEGINNING.len() => RequestLine::Target(1),
                     true => RequestLine::Beginning(so_far + 1),
                     false => RequestLine::Over,
                 };
                 None
             }
-            (RequestLine::Target, b'\n') => {
+            (RequestLine::Target(_), b'\n' | b' ') => {
                 *self = RequestLine::Over;
                 None
             }
-            (RequestLine::Target, b'"') => Some(b"%22"),
-            (RequestLine::Target, b'<') => Some(b"%3C"),
-            (RequestLine::Target, b'>') => Some(b"%3E"),
-            _ => None,
+            (RequestLine::Target(length), _) if length > MAX_URL_BYTES => Some(b""),
+            (RequestLine::Target(length), _) => {
+                let escape: Option<&[u8]> = match byte {
+                    b'"' => Some(b"%22"),
+                    b'<' => Some(b"%3C"),
+                    b'>' => Some(b"%3E"),
+                    _ => None,
+                };
+                *self = RequestLine::Target(length + escape.map_or(1, <[u8]>::len));
+                escape
+            }
+            (RequestLine::Over, _) => None,
         }
     }
 }
@@ -63,6 +75,22 @@ impl RequestLine {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The end of a long target is missing, that of the request is not.
+    #[test]
+    fn a_target_is_cut_off() {
+        let query = "\"x".repeat(MAX_URL_BYTES);
+        let request = format!("GET /q?{query} HTTP/1.1\r\nX: 1\r\n\r\n");
+        for piece in [1000, usize::MAX] {
+            let got = escaped(request.as_bytes(), piece);
+            let got = String::from_utf8(got).expect("text");
+            let target = got
+                .strip_prefix("GET ")
+                .and_then(|rest| rest.strip_suffix(" HTTP/1.1\r\nX: 1\r\n\r\n"));
+            let length = target.expect("the whole request").len();
+            assert!((MAX_URL_BYTES + 1..MAX_URL_BYTES + 5).contains(&length), "{length}");
+        }
+    }
 
     /// However the bytes are cut into reads.
     fn escaped(request: &[u8], piece: usize) -> Vec<u8> {

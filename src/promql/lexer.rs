@@ -47,7 +47,7 @@ const SYMBOLS: [&str; 24] = [
 /// The operators of native-histogram trimming, which this program does not know.
 const TRIM_SYMBOLS: [&str; 2] = ["</", ">/"];
 
-const EXTRA_PAREN: &str = "unexpected right parenthesis ')'";
+pub(super) const EXTRA_PAREN: &str = "unexpected right parenthesis ')'";
 
 /// All tokens of a text; the last one is `End` or `Bad`.
 pub(super) fn tokenise(text: &str) -> Vec<Token<'_>> {

@@ -12,15 +12,20 @@
 
 mod call;
 mod duration;
+mod hint;
 mod modifier;
 mod selector;
 
 use std::fmt;
 use std::sync::Arc;
 
+pub use hint::Hint;
+use hint::{ENABLE, SPLIT};
+
 use super::ast::{Binary, BinaryOp, Expr, ExprKind, Sign, Span, ValueType};
 use super::check;
 use super::lexer::{Token, TokenKind, tokenise};
+use super::place::place;
 use super::quoting::{INVALID_TEXT, quote};
 use crate::base::excerpt;
 use crate::regex::Budget;
@@ -43,10 +48,6 @@ pub struct ParseOptions {
     pub experimental_functions: bool,
 }
 
-/// How what [`ParseOptions::experimental_functions`] refuses is allowed.
-const ENABLE: &str = "experimental: set `promql.experimental_functions: true` in the configuration, or \
-                      give the command `--enable-feature promql-experimental-functions`";
-
 /// Why a text is not a query, and where.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ParseError {
@@ -60,24 +61,6 @@ pub struct ParseError {
     pub message: String,
     /// What may help.
     pub hint: Option<Hint>,
-}
-
-/// What may help whoever wrote a query that is none.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Hint {
-    /// A known name close to the one that is not known.
-    Near(String),
-    /// What to write instead.
-    Advice(&'static str),
-}
-
-impl fmt::Display for Hint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Hint::Near(name) => write!(f, "did you mean `{name}`?"),
-            Hint::Advice(advice) => f.write_str(advice),
-        }
-    }
 }
 
 /// As Prometheus says it, `1:23: parse error: …`, plus the name that was meant.
@@ -122,20 +105,13 @@ impl Fault {
         Fault { span, message: message.into(), hint: None }
     }
 
-    pub(super) fn advise(self, advice: &'static str) -> Fault {
-        Fault { hint: Some(Hint::Advice(advice)), ..self }
+    pub(super) fn advise(self, advice: impl Into<String>) -> Fault {
+        Fault { hint: Some(Hint::Advice(advice.into())), ..self }
     }
 
     fn located(self, text: &str) -> ParseError {
-        let before = &text[..self.span.start];
-        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-        ParseError {
-            span: self.span,
-            line: before.matches('\n').count() + 1,
-            column: before[line_start..].chars().count() + 1,
-            message: self.message,
-            hint: self.hint,
-        }
+        let (line, column) = place(text, self.span.start);
+        ParseError { span: self.span, line, column, message: self.message, hint: self.hint }
     }
 }
 
@@ -259,7 +235,7 @@ impl Parser<'_> {
         self.operators += 1;
         if self.operators > MAX_OPERATORS {
             let message = format!("expression has more than {MAX_OPERATORS} operators");
-            return Err(Fault::new(op_span, message));
+            return Err(Fault::new(op_span, message).advise(SPLIT));
         }
         let (return_bool, matching) = self.matching()?;
         let tightest = op.precedence() + u8::from(op != BinaryOp::Pow);
@@ -405,7 +381,10 @@ impl<'a> Parser<'a> {
         let Token { kind, span } = &self.tokens[self.at];
         let text = excerpt(&self.text[span.start..span.end]);
         let found = match kind {
-            TokenKind::Bad(message) => return Fault::new(*span, message.clone()),
+            TokenKind::Bad(message) => {
+                let fault = Fault::new(*span, message.clone());
+                return self.unclosed(fault);
+            }
             // Labels, names and patterns are text.
             TokenKind::Bytes(_) => return Fault::new(*span, INVALID_TEXT),
             TokenKind::End => "end of input".to_owned(),
@@ -433,7 +412,7 @@ impl<'a> Parser<'a> {
         let context = if context.is_empty() { String::new() } else { format!(" in {context}") };
         let expected =
             if expected.is_empty() { String::new() } else { format!(", expected {expected}") };
-        Fault::new(*span, format!("unexpected {found}{context}{expected}"))
+        self.unclosed(Fault::new(*span, format!("unexpected {found}{context}{expected}")))
     }
 
     fn bound(&self, height: usize, span: Span) -> Result<(), Fault> {
@@ -441,7 +420,7 @@ impl<'a> Parser<'a> {
             return Ok(());
         }
         let message = format!("expression is nested more than {MAX_DEPTH} levels deep");
-        Err(Fault::new(span, message))
+        Err(Fault::new(span, message).advise(SPLIT))
     }
 }
 

@@ -63,6 +63,19 @@ pub enum PatternError {
     TooLarge(String),
 }
 
+impl PatternError {
+    /// What can be done about it.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            PatternError::Bad(_) => {
+                "patterns are RE2; for the character itself write `\\\\.` (in backquotes `\\.`), and so \
+                 for `* + ? ( ) [ ] { } ^ $ |`"
+            }
+            PatternError::TooLarge(_) => "repeat fewer times, or use shorter patterns",
+        }
+    }
+}
+
 /// A compiled pattern that remembers how it was written.
 #[derive(Clone)]
 pub struct Pattern {

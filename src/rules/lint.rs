@@ -10,10 +10,10 @@ use super::costly::{Costly, costly};
 use super::divisor::unguarded;
 use super::load::load;
 use super::model::{Rule, RuleKind};
-use crate::base::{HashMap, HashSet, Sample, closest, format_duration};
+use crate::base::{HashSet, Sample, closest, format_duration};
 use crate::promql::ast::{DurationExpr, Expr, ExprKind, VectorSelector};
 use crate::promql::{ParseOptions, QueryTimes, reach, resolve};
-use crate::yaml::{Level, Node, Position, Problem, Problems, parse};
+use crate::yaml::{Level, Position, Problem, Problems, parse};
 
 /// What the lints measure rules against.
 #[derive(Clone, Debug)]
@@ -106,7 +106,6 @@ const DUPLICATE_RULE: &str = "duplicate-rule";
 /// Loads rule files and lints what loads. Errors are those of [`load`], warnings name their lint.
 pub fn check(files: &[(String, String)], options: &LintOptions) -> Problems {
     let (groups, mut problems) = load(files, &options.promql);
-    let expressions = expressions(files);
     let mut options = options.clone();
     if let Some(exposed) = &mut options.exposed {
         // What rules write is there as soon as they run.
@@ -116,13 +115,12 @@ pub fn check(files: &[(String, String)], options: &LintOptions) -> Problems {
     }
     let options = &options;
     let allowed = Allowed::read(files, &mut problems);
-    let broken = broken(&expressions, &problems);
+    let broken = broken(&places(files), &problems);
     let mut seen = HashSet::default();
     let rules = groups.iter().flat_map(|group| group.rules.iter().map(move |rule| (group, rule)));
     for (group, rule) in rules.filter(|(g, r)| !broken.contains(&(g.file.as_str(), r.position))) {
         let mut warn = |lint: &str, finding: Finding| {
-            let expression = expressions.get(&(group.file.as_str(), rule.position));
-            let at = finding.offset.zip(expression).map(|(at, node)| node.position_of(at));
+            let at = finding.offset.map(|byte| rule.place_of(byte));
             let message = format!("group {:?}, {:?}: {}", group.name, rule.name(), finding.message);
             let problem =
                 Problem::in_file(&group.file, at.unwrap_or(rule.position), message).warning();
@@ -145,33 +143,25 @@ pub fn check(files: &[(String, String)], options: &LintOptions) -> Problems {
 }
 
 /// The rules that hold an error: of a text that cannot be read there is nothing more to say.
-fn broken<'a>(written: &Written<'a>, problems: &Problems) -> HashSet<(&'a str, Position)> {
+fn broken<'a>(rules: &[(&'a str, Position)], problems: &Problems) -> HashSet<(&'a str, Position)> {
     let errors = problems.iter().filter(|problem| problem.level == Level::Error);
     let holder = |problem: &Problem| {
-        written
-            .keys()
-            .filter(|(file, at)| *file == problem.file && at.line <= problem.line)
-            .max_by_key(|(_, at)| (at.line, at.column))
-            .copied()
+        let before =
+            rules.iter().filter(|(file, at)| *file == problem.file && at.line <= problem.line);
+        before.max_by_key(|(_, at)| (at.line, at.column)).copied()
     };
     errors.filter_map(holder).collect()
 }
 
-/// Expressions by file and by the place of their rule.
-type Written<'a> = HashMap<(&'a str, Position), Node>;
-
-/// The expressions as they were written. A loaded rule does
-/// not keep them: only a lint has to find a character again.
-fn expressions(files: &[(String, String)]) -> Written<'_> {
-    let mut found = HashMap::default();
+/// Where the rules stand that have an expression, those too that did not load.
+fn places(files: &[(String, String)]) -> Vec<(&str, Position)> {
+    let mut found = Vec::new();
     for (file, text) in files {
         let document = parse(file, text, &mut Problems::default());
         let groups = document.as_ref().and_then(|node| node.get("groups"));
-        for rule in groups.iter().flat_map(|node| node.items()).filter_map(|g| g.get("rules")) {
-            for rule in rule.items() {
-                let expr = rule.get("expr");
-                found.extend(expr.map(|expr| ((file.as_str(), rule.at), expr.clone())));
-            }
+        for rules in groups.iter().flat_map(|node| node.items()).filter_map(|g| g.get("rules")) {
+            let rules = rules.items().iter().filter(|rule| rule.get("expr").is_some());
+            found.extend(rules.map(|rule| (file.as_str(), rule.at)));
         }
     }
     found
@@ -457,7 +447,10 @@ mod tests {
             .iter()
             .map(|p| format!("{}:{} {}", p.line, p.column, p.hint.as_deref().unwrap_or_default()))
             .collect();
-        assert_eq!(shown, ["9:9 ", "11:16 lint `short-range`", "13:16 "]);
+        assert_eq!(
+            shown,
+            ["9:16 ", "11:16 lint `short-range`", "13:16 the `(` at 1:5 is not closed: write `)`"]
+        );
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::base::{HashMap, HashSet, METRIC_NAME, RuleId, closest, is_label_name,
 use crate::promql::ast::{Expr, ValueType};
 use crate::promql::{ParseOptions, parse as parse_promql};
 use crate::template::Template;
-use crate::yaml::{Cursor, Fields, Position, Problem, Problems, parse, read};
+use crate::yaml::{Cursor, Fields, Node, Position, Problem, Problems, parse, read};
 
 /// The rule label that says what policy may do.
 const ACTION: &str = "action";
@@ -128,9 +128,9 @@ impl RuleReader<'_> {
         };
         fields.finish();
 
-        let (expr, expr_text) = expr?;
+        let (expr, expr_text, written) = expr?;
         let labels = labels.into_iter().collect();
-        Some(Rule { id, kind: kind?, expr, expr_text, labels, position })
+        Some(Rule { id, kind: kind?, expr, expr_text, written, labels, position })
     }
 
     fn id(&mut self, name: &str) -> RuleId {
@@ -192,17 +192,17 @@ fn check_record_name(fields: &mut Fields<'_, '_>, name: &str, context: &str) -> 
     false
 }
 
-/// The tree of an expression and its text; a problem points at the character at fault.
+/// The tree of an expression, its text, and what it was read from; a problem points at the character at fault.
 fn expression(
     mut at: Cursor<'_, '_>,
     context: &str,
     options: &ParseOptions,
-) -> Option<(Expr, String)> {
+) -> Option<(Expr, String, Node)> {
     let text = read::string(at.again())?;
     let text = text.trim_end();
     match parse_promql(text, options) {
         Ok(expr) => match expr.value_type() {
-            ValueType::Scalar | ValueType::Vector => Some((expr, text.to_owned())),
+            ValueType::Scalar | ValueType::Vector => Some((expr, text.to_owned(), at.node.clone())),
             kind @ (ValueType::Matrix | ValueType::String) => {
                 let message = format!("{context}: rule result is not a vector or scalar");
                 let problem = bare(&at, at.node.position_of(0), message);
@@ -241,10 +241,12 @@ fn texts(
         if let Some(alert) = templates_of
             && let Err(error) = Template::parse(&format!("__alert_{alert}"), text)
         {
-            let offset = text.split_inclusive('\n').take(error.line - 1).map(str::len).sum();
-            let place = at.node.position_of(offset);
+            let place = at.node.position_of(error.offset);
             let problem = bare(&at, place, format!("{context}: {what} {name:?}: {error}"));
-            at.push(problem);
+            at.push(match error.hint {
+                Some(hint) => problem.hint(hint),
+                None => problem,
+            });
             return None;
         }
         if what == "label" && name == ACTION {

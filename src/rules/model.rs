@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::base::RuleId;
 use crate::promql::ast::Expr;
-use crate::yaml::Position;
+use crate::yaml::{Node, Position};
 
 /// Rules that are evaluated one after the other at one time.
 #[derive(Clone, PartialEq, Debug)]
@@ -39,6 +39,8 @@ pub struct Rule {
     pub expr: Expr,
     /// The expression as written, without white space at its end.
     pub expr_text: String,
+    /// The same in the file, to find a character of it again.
+    pub written: Node,
     /// Labels set on every result, sorted by name; the group's, overridden by the rule's own. An
     /// empty value removes the label. Of an alert, values are templates.
     pub labels: Vec<(String, String)>,
@@ -115,6 +117,11 @@ impl Action {
 }
 
 impl Rule {
+    /// Where in the file a byte of the expression stands.
+    pub fn place_of(&self, byte: usize) -> Position {
+        self.written.position_of(byte)
+    }
+
     /// The name of the recorded metric or of the alert.
     pub fn name(&self) -> &str {
         match &self.kind {

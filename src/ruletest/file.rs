@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::base::{Labels, Timestamp, excerpt, parse_rfc3339};
 use crate::promql::ast::Expr;
 use crate::promql::{Features, NotationError, SeriesValues, parse as parse_promql, parse_series};
-use crate::yaml::{Cursor, Fields, Kind, Position, Problems, parse, read as values};
+use crate::yaml::{Cursor, Fields, Kind, Node, Position, Problems, parse, read as values};
 
 /// `evaluation_interval` where none is given, or 0.
 const EVALUATION_INTERVAL: Duration = Duration::from_secs(60);
@@ -82,6 +82,8 @@ pub struct ExprTest {
     pub eval_time: Duration,
     /// The expression.
     pub expr: Expr,
+    /// The same in the file, to find a character of it again.
+    pub written: Node,
     /// The samples.
     pub expected: Vec<(Labels, f64)>,
 }
@@ -224,11 +226,15 @@ fn exp_alert(at: Cursor<'_, '_>, alertname: &str) -> Option<(Labels, Labels)> {
 fn expr_test(at: Cursor<'_, '_>, features: Features) -> Option<ExprTest> {
     let place = at.node.at;
     let mut fields = Fields::open(at)?;
-    let expr = fields.required("expr", |at| expression(at, features));
+    let expr = fields.required("expr", |at| {
+        let written = at.node.clone();
+        Some((expression(at, features)?, written))
+    });
     let eval_time = fields.or("eval_time", Duration::ZERO, values::duration);
     let expected = fields.list("exp_samples", exp_sample);
     fields.finish();
-    Some(ExprTest { at: place, eval_time, expr: expr?, expected })
+    let (expr, written) = expr?;
+    Some(ExprTest { at: place, eval_time, expr, written, expected })
 }
 
 fn expression(mut at: Cursor<'_, '_>, features: Features) -> Option<Expr> {

@@ -9,7 +9,7 @@ use super::compare::{Difference, Entry, compare};
 use super::file::{AlertTest, ExprTest, Place, RuleTest, TestFile};
 use crate::alerts::{Alert, AlertState};
 use crate::base::{Labels, RuleId, Sample, Timestamp, format_duration};
-use crate::engine::{Rehearsal, Stage};
+use crate::engine::{Broken, Rehearsal, Stage};
 use crate::promql::ast::Expr;
 use crate::promql::{EvalOptions, Traced, Value, instant, trace};
 use crate::rules::{Group, RuleKind, order};
@@ -43,6 +43,8 @@ pub struct Failure {
     pub differences: Vec<Difference>,
     /// Why there is no result, or what else helps to understand it.
     pub notes: Vec<String>,
+    /// The file and the place of the query that could not be evaluated.
+    pub place: Option<(String, Place)>,
     /// The parts of the expressions behind it, with their values at that time.
     pub parts: Vec<Part>,
 }
@@ -150,9 +152,9 @@ impl<'t> Player<'t> {
             for feed in &mut feeds {
                 feed.take_upto(slot, test.interval, &mut self.rehearsal);
             }
-            self.rehearsal
-                .evaluate(slot)
-                .map_err(|(rule, error)| Box::new(self.failed_rule(&rule.0, error, elapsed)))?;
+            self.rehearsal.evaluate(slot).map_err(|Broken { rule, message, place }| {
+                Box::new(Failure { place, ..self.failed_rule(&rule.0, message, elapsed) })
+            })?;
             let due = |at: Duration| elapsed <= at && at < elapsed + interval;
             for alerts in test.alerts.iter().filter(|alerts| due(alerts.eval_time)) {
                 self.check_alerts(alerts, slot);
@@ -180,6 +182,7 @@ impl<'t> Player<'t> {
             kind: Kind::Rule(rule.to_owned()),
             differences: Vec::new(),
             notes: vec![format!("{error}; the test ends here")],
+            place: None,
             parts: Vec::new(),
         }
     }
@@ -219,17 +222,24 @@ impl<'t> Player<'t> {
         });
         let (kind, parts) = (Kind::Alerts(test.alertname.clone()), parts.collect());
         let (at, eval_time) = (test.at, test.eval_time);
-        self.ran.failures.push(Failure { at, eval_time, kind, differences, notes, parts });
+        let place = None;
+        self.ran.failures.push(Failure { at, eval_time, kind, differences, notes, place, parts });
     }
 
     fn check_expr(&mut self, test: &ExprTest) {
         let at = self.test.start + test.eval_time;
+        let mut place = None;
         let value = instant(&test.expr, self.rehearsal.source(), at, &self.options);
         let vector = match value.map(|evaluated| evaluated.value) {
             Ok(Value::Vector(vector)) => Ok(vector),
             Ok(Value::Scalar(value)) => Ok(vec![(Labels::empty(), value)]),
             Ok(_) => Err("the result is neither a vector nor a number".to_owned()),
-            Err(error) => Err(error.to_string()),
+            Err(error) => {
+                let placed = error.span.map(|span| test.written.position_of(span.start));
+                place = placed.map(|at| (self.file.name.clone(), at));
+                let hint = error.hint.map(|hint| format!("; {hint}"));
+                Err(format!("{error}{}", hint.unwrap_or_default()))
+            }
         };
         let entry = |(labels, value): &(Labels, f64)| Entry {
             labels: labels.clone(),
@@ -249,7 +259,8 @@ impl<'t> Player<'t> {
         }
         let parts = self.parts(&test.expr, at);
         let (kind, eval_time) = (Kind::Expr(test.expr.to_string()), test.eval_time);
-        let failure = Failure { at: test.at, eval_time, kind, differences, notes, parts };
+        let at = test.at;
+        let failure = Failure { at, eval_time, kind, differences, notes, place, parts };
         self.ran.failures.push(failure);
     }
 

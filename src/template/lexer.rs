@@ -31,7 +31,8 @@ pub(super) enum Token<'a> {
     /// A printable character of ASCII that belongs nowhere.
     Stray(char),
     End,
-    Bad(String),
+    /// What is wrong, and where the action began that it is in.
+    Bad(String, usize),
 }
 
 /// A token and the byte it starts at.
@@ -46,9 +47,9 @@ const BLANKS: [char; 4] = [' ', '\t', '\r', '\n'];
 
 /// All tokens of a template; the last one is `End` or `Bad`.
 pub(super) fn tokenise(text: &str) -> Vec<Placed<'_>> {
-    let mut lexer = Lexer { text, at: 0, trim: false, tokens: Vec::new() };
+    let mut lexer = Lexer { text, at: 0, opened: 0, trim: false, tokens: Vec::new() };
     if let Err(message) = lexer.run() {
-        lexer.push(Token::Bad(message), lexer.at);
+        lexer.push(Token::Bad(message, lexer.opened), lexer.at);
     }
     lexer.tokens
 }
@@ -56,6 +57,8 @@ pub(super) fn tokenise(text: &str) -> Vec<Placed<'_>> {
 struct Lexer<'a> {
     text: &'a str,
     at: usize,
+    /// Where the last action or comment began.
+    opened: usize,
     /// Whether the last action ended in `-}}`.
     trim: bool,
     tokens: Vec<Placed<'a>>,
@@ -99,6 +102,7 @@ impl<'a> Lexer<'a> {
     /// From `{{` to behind `}}`, or over a comment.
     fn open(&mut self, length: usize) -> Result<(), String> {
         let start = self.at;
+        self.opened = start;
         self.at += length;
         let body = self.rest().trim_start_matches(BLANKS);
         let comment = if length == 3 { body } else { self.rest() };

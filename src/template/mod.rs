@@ -46,6 +46,10 @@ pub struct TemplateError {
     pub line: usize,
     /// What is wrong, in Go's words.
     pub message: String,
+    /// The byte of the text where whoever mends it has to look.
+    pub offset: usize,
+    /// What can be done about it.
+    pub hint: Option<&'static str>,
 }
 
 /// As Go says it: `template: __alert_C:1: unclosed action`.
@@ -106,6 +110,8 @@ impl Template {
                 name: name.to_owned(),
                 line: text[..problem.at].matches('\n').count() + 1,
                 message: problem.message,
+                offset: problem.from,
+                hint: problem.hint,
             }),
         }
     }

@@ -27,8 +27,31 @@ pub(super) struct Parsed {
 /// What is wrong, and at which byte.
 #[derive(Debug)]
 pub(super) struct Problem {
+    /// Go's place: how far its reader had come.
     pub(super) at: usize,
+    /// Where whoever mends it has to look.
+    pub(super) from: usize,
     pub(super) message: String,
+    pub(super) hint: Option<&'static str>,
+}
+
+impl Problem {
+    fn new(at: usize, message: impl Into<String>) -> Problem {
+        Problem { at, from: at, message: message.into(), hint: None }
+    }
+
+    /// What the lexer could not read, in the action that began at `opened`.
+    fn unread(at: usize, message: &str, opened: usize) -> Problem {
+        let hint = match message {
+            "unclosed action" => "close it with `}}`",
+            "unclosed comment" => "close it with `*/}}`",
+            _ if message.starts_with("unterminated") => {
+                "the quote that begins the text must end it too"
+            }
+            _ => return Problem::new(at, message),
+        };
+        Problem { at, from: opened, message: message.to_owned(), hint: Some(hint) }
+    }
 }
 
 pub(super) fn parse(text: &str) -> Result<Parsed, Problem> {
@@ -141,7 +164,7 @@ impl<'a> Parser<'a> {
 
     fn control(&mut self, word: &str) -> Result<Node, Problem> {
         self.nest()?;
-        let outside = self.variables.len();
+        let (outside, opened) = (self.variables.len(), self.opened());
         let pipe = self.pipe(word, Token::Close)?;
         if word == "range" {
             self.ranges += 1;
@@ -152,7 +175,7 @@ impl<'a> Parser<'a> {
         }
         let otherwise = match terminator {
             Terminator::End => Vec::new(),
-            Terminator::Eof => return Err(self.problem("unexpected EOF")),
+            Terminator::Eof => return Err(self.endless(opened)),
             Terminator::Else => self.otherwise(word)?,
         };
         self.variables.truncate(outside);
@@ -167,6 +190,7 @@ impl<'a> Parser<'a> {
 
     /// What follows `{{else`: `}}` and a list, or `if …`/`with …`, which needs no end of its own.
     fn otherwise(&mut self, word: &str) -> Result<Vec<Node>, Problem> {
+        let opened = self.opened();
         self.skip_space();
         if word != "range" && self.eat_word(word) {
             return self.control(word).map(|node| vec![node]);
@@ -176,7 +200,7 @@ impl<'a> Parser<'a> {
         match terminator {
             Terminator::End => Ok(nodes),
             Terminator::Else => Err(self.problem("expected end; found {{else}}")),
-            Terminator::Eof => Err(self.problem("unexpected EOF")),
+            Terminator::Eof => Err(self.endless(opened)),
         }
     }
 
@@ -202,6 +226,7 @@ impl<'a> Parser<'a> {
     /// The body of a definition sees no variables but `$`.
     fn body_of(&mut self, name: String) -> Result<(), Problem> {
         self.nest()?;
+        let opened = self.opened();
         let outside = std::mem::replace(&mut self.variables, vec!["$".to_owned()]);
         let ranges = std::mem::take(&mut self.ranges);
         let (nodes, terminator) = self.list()?;
@@ -211,7 +236,7 @@ impl<'a> Parser<'a> {
         match terminator {
             Terminator::End => {}
             Terminator::Else => return Err(self.problem("unexpected {{else}} in define clause")),
-            Terminator::Eof => return Err(self.problem("unexpected EOF")),
+            Terminator::Eof => return Err(self.endless(opened)),
         }
         if self.defined.contains_key(&name) {
             let message = format!("multiple definition of template {name:?}");
@@ -471,21 +496,34 @@ impl<'a> Parser<'a> {
 
     fn problem(&self, message: &str) -> Problem {
         // A bad character is why the parser stumbled.
-        if let Token::Bad(reason) = self.peek() {
-            return Problem { at: self.tokens[self.at].start, message: reason.clone() };
+        if let Token::Bad(reason, opened) = self.peek() {
+            return Problem::unread(self.tokens[self.at].start, reason, *opened);
         }
-        let at = self.tokens[self.at.saturating_sub(1)].start;
-        Problem { at, message: message.to_owned() }
+        let last = &self.tokens[self.at.saturating_sub(1)];
+        let from = if last.token == Token::Space { last.end } else { last.start };
+        Problem { from, ..Problem::new(last.start, message) }
+    }
+
+    /// The error that the text ends before what began at `opened` does.
+    fn endless(&self, opened: usize) -> Problem {
+        let hint = Some("what begins here needs `{{ end }}`");
+        Problem { from: opened, hint, ..self.problem("unexpected EOF") }
+    }
+
+    /// Where the newest action begins.
+    fn opened(&self) -> usize {
+        let mut before = self.tokens[..self.at].iter().rev();
+        before.find(|placed| placed.token == Token::Open).map_or(0, |placed| placed.start)
     }
 
     /// The error that the token just taken does not belong here.
     fn unexpected_last(&self, context: &str) -> Problem {
         let last = self.tokens.len() - 1;
-        let at_end = self.at == last && matches!(self.tokens[last].token, Token::Bad(_));
+        let at_end = self.at == last && matches!(self.tokens[last].token, Token::Bad(..));
         let placed = &self.tokens[if at_end { last } else { self.at.saturating_sub(1) }];
         let found = match &placed.token {
-            Token::Bad(message) => {
-                return Problem { at: placed.start, message: message.clone() };
+            Token::Bad(message, opened) => {
+                return Problem::unread(placed.start, message, *opened);
             }
             Token::End => "EOF".to_owned(),
             Token::Close => "\"}}\"".to_owned(),
@@ -501,6 +539,6 @@ impl<'a> Parser<'a> {
             Token::Symbol(symbol) => format!("\"{symbol}\""),
             Token::Stray(character) => format!("\"{character}\""),
         };
-        Problem { at: placed.start, message: format!("unexpected {found} in {context}") }
+        Problem::new(placed.start, format!("unexpected {found} in {context}"))
     }
 }

@@ -229,6 +229,27 @@ fn functions_of_prometheus() {
     }
 }
 
+/// Go tells how far it read; whoever mends it looks for where that began.
+#[test]
+fn bad_templates_say_where_to_look_and_what_helps() {
+    let end = Some("what begins here needs `{{ end }}`");
+    let cases = [
+        ("{{ 1 }}\na {{ .\n\n", 10, Some("close it with `}}`")),
+        ("a {{ \"{{\" ", 2, Some("close it with `}}`")),
+        ("a {{/* b\n", 2, Some("close it with `*/}}`")),
+        ("a {{ \"b }}", 2, Some("the quote that begins the text must end it too")),
+        ("a {{ if true }} {{ .}} b", 2, end),
+        ("a {{ if true }} {{ else }} b", 16, end),
+        ("a {{ range $labels }}{{ with 1 }}b{{ end }}", 2, end),
+        ("a {{ define \"b\" }}", 2, end),
+        ("a {{ nosuch }}", 5, None),
+    ];
+    for (text, offset, hint) in cases {
+        let error = Template::parse("t", text).expect_err(text);
+        assert_eq!((error.offset, error.hint), (offset, hint), "{text}: {error}");
+    }
+}
+
 #[test]
 fn bad_templates_say_why() {
     let cases = [

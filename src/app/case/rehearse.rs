@@ -8,7 +8,7 @@ use anyhow::{anyhow, ensure};
 use super::{Incident, Series, Wanted};
 use crate::alerts::AlertState;
 use crate::base::{Labels, STALE_NAN, Sample, Timestamp, fingerprint, is_stale};
-use crate::engine::{Rehearsal, Stage};
+use crate::engine::{Broken, Rehearsal, Stage};
 use crate::outbox::trace_id;
 use crate::promql::EvalOptions;
 
@@ -141,7 +141,9 @@ pub fn rehearse(grid: &Grid, wanted: &Wanted, incident: &Incident) -> anyhow::Re
                 *next += grid.step;
             }
         }
-        rehearsal.evaluate(at(slot)).map_err(|(rule, error)| anyhow!("{rule}: {error}"))?;
+        rehearsal
+            .evaluate(at(slot))
+            .map_err(|Broken { rule, message, .. }| anyhow!("{rule}: {message}"))?;
         fired.insert(slot, firing(&rehearsal, &incident.alert));
         slot += wanted.interval;
     }

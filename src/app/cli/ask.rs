@@ -1,11 +1,39 @@
 //! Questions to a running plimsoll over its API, for the commands that have some.
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, anyhow};
 use reqwest::header::CONTENT_TYPE;
 use reqwest::{Method, Url};
 use serde_json::Value;
 
 use crate::endpoint::{HttpOptions, Pool, explain};
+
+/// An answer that says why there is none.
+#[derive(thiserror::Error, Clone, PartialEq, Eq, Debug)]
+#[error("{message}")]
+pub struct Refused {
+    /// Why.
+    pub message: String,
+    /// Line, column and width of the part of the query that it is about.
+    pub position: Option<(usize, usize, usize)>,
+    /// What can be done about it.
+    pub hint: Option<String>,
+}
+
+impl Refused {
+    fn read(body: &Value) -> Refused {
+        let text = |key: &str| body[key].as_str().map(str::to_owned);
+        let number = |key: &str| {
+            let number = body["position"][key].as_u64().and_then(|n| usize::try_from(n).ok());
+            number.filter(|number| *number > 0)
+        };
+        let place = number("line").zip(number("column")).zip(number("length"));
+        Refused {
+            message: text("error").unwrap_or_else(|| "the answer says no reason".to_owned()),
+            position: place.map(|((line, column), length)| (line, column, length)),
+            hint: text("hint"),
+        }
+    }
+}
 
 /// Asks with a form, as query texts may be long; gives the answer's `data` and its warnings.
 pub async fn ask(
@@ -45,7 +73,7 @@ async fn send(
     let mut body: Value = serde_json::from_str(&text)
         .with_context(|| format!("{base}: {status}, and not an answer of plimsoll's API"))?;
     if body["status"] != "success" {
-        bail!("{}", body["error"].as_str().unwrap_or("the answer says no reason"));
+        return Err(Refused::read(&body).into());
     }
     let notes = ["warnings", "infos"].iter().filter_map(|kind| body[*kind].as_array());
     let notes = notes.flatten().filter_map(|note| note.as_str().map(str::to_owned)).collect();

@@ -127,7 +127,7 @@ fn rehearse(args: &FixedCountArgs, docs: u64, groups: &[Group]) -> anyhow::Resul
         rehearsal.append(id, Sample { at: NOW, value: value as f64 });
     }
     let evaluated = rehearsal.evaluate(NOW);
-    evaluated.map_err(|(rule, error)| anyhow!("{rule}: {error}"))?;
+    evaluated.map_err(|broken| anyhow!("{}: {}", broken.rule, broken.message))?;
     Ok(rehearsal)
 }
 

@@ -9,14 +9,16 @@ use serde_json::{Value, json};
 use super::super::capture::Capture;
 use super::super::clock::Clock;
 use super::args::{Format, QueryArgs};
-use super::ask::ask;
+use super::ask::{Refused, ask};
 use super::out::Out;
 use super::{exit, finish, runtime};
 use crate::base::{Labels, Timestamp, format_value, parse_duration, parse_rfc3339};
 use crate::exposition::Selection;
 use crate::promql::ast::{Expr, ExprKind, ValueType};
 use crate::promql::eval::{Severity, Steps};
-use crate::promql::{self, EvalOptions, Features, Hint, ParseError, ParseOptions};
+use crate::promql::{
+    self, EvalError, EvalOptions, Features, Hint, ParseError, ParseOptions, marked, place, width,
+};
 
 /// Recorded scrapes were made by nobody in particular.
 const JOB: &str = "capture";
@@ -41,7 +43,7 @@ pub fn query(args: &QueryArgs, out: &mut Out<'_>) -> u8 {
     let expr = match promql::parse(&args.expr, &options) {
         Ok(expr) => expr,
         Err(error) => {
-            out.say(&pointed(&args.expr, &error));
+            out.say(&Told::parse(&args.expr, &error).text(&args.expr));
             return exit::PROBLEMS;
         }
     };
@@ -58,21 +60,70 @@ pub fn query(args: &QueryArgs, out: &mut Out<'_>) -> u8 {
         }
         exit::OK
     });
-    finish(outcome, out)
+    match outcome.as_ref().err().and_then(|error| Told::of(&args.expr, error)) {
+        Some(told) => {
+            out.say(&told.text(&args.expr));
+            exit::FAILED
+        }
+        None => finish(outcome, out),
+    }
 }
 
-/// The error with the text it is about, and carets under the bytes at fault.
-fn pointed(text: &str, error: &ParseError) -> String {
-    let line = text.lines().nth(error.line - 1).unwrap_or_default();
-    let rest = text.get(error.span.start..error.span.end).unwrap_or_default();
-    let width = rest.lines().next().unwrap_or_default().chars().count().max(1);
-    let indent: String =
-        line.chars().take(error.column - 1).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
-    let hint = match &error.hint {
-        Some(Hint::Advice(advice)) => format!("\n  hint: {advice}"),
-        _ => String::new(),
-    };
-    format!("error: {error}\n  {line}\n  {indent}{}{hint}", "^".repeat(width))
+/// An error about the query, told with the line it is about, a mark under the place and what helps.
+#[derive(Debug, PartialEq)]
+struct Told {
+    message: String,
+    position: Option<(usize, usize, usize)>,
+    hint: Option<String>,
+}
+
+impl Told {
+    fn parse(text: &str, error: &ParseError) -> Told {
+        let hint = match &error.hint {
+            Some(Hint::Advice(advice)) => Some(advice.clone()),
+            // The message says it.
+            Some(Hint::Near(_)) | None => None,
+        };
+        let position = Some((error.line, error.column, width(text, error.span)));
+        Told { message: error.to_string(), position, hint }
+    }
+
+    /// What an evaluation or an answer failed of, if it was the query.
+    fn of(text: &str, error: &anyhow::Error) -> Option<Told> {
+        if let Some(error) = error.downcast_ref::<EvalError>() {
+            let position = error.span.map(|span| {
+                let (line, column) = place(text, span.start);
+                (line, column, width(text, span))
+            });
+            let hint = error.hint.map(str::to_owned);
+            return Some(Told { message: error.placed(text), position, hint });
+        }
+        let Refused { message, position, hint } = error.downcast_ref::<Refused>()?.clone();
+        Some(match position {
+            // Prometheus's errors of evaluation do not say where, those of the parser do.
+            Some((line, column, _)) => {
+                Told { message: format!("{line}:{column}: {message}"), position, hint }
+            }
+            None => Told { position: place_in(&message), message, hint },
+        })
+    }
+
+    fn text(&self, query: &str) -> String {
+        let mark = self.position.map(|(line, column, width)| {
+            let mark = marked(query, (line, column), width);
+            format!("\n{mark}")
+        });
+        let hint = self.hint.as_ref().map(|hint| format!("\n  hint: {hint}"));
+        format!("error: {}{}{}", self.message, mark.unwrap_or_default(), hint.unwrap_or_default())
+    }
+}
+
+/// The place that the message of a parse error names: `…: 1:23: parse error: …`.
+fn place_in(message: &str) -> Option<(usize, usize, usize)> {
+    let (before, _) = message.split_once(": parse error: ")?;
+    let mut numbers = before.rsplit([':', ' ']);
+    let (column, line) = (numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?);
+    (line > 0 && column > 0).then_some((line, column, 1))
 }
 
 fn when(args: &QueryArgs, now: Timestamp) -> anyhow::Result<When> {
@@ -297,7 +348,7 @@ mod tests {
         ];
         for (text, want) in cases {
             let error = promql::parse(text, &ParseOptions::default()).expect_err(text);
-            let got = pointed(text, &error);
+            let got = Told::parse(text, &error).text(text);
             assert!(got.ends_with(want), "{text}: {got}");
         }
     }

@@ -7,12 +7,13 @@ use serde_json::{Value as Json, json};
 use super::super::files;
 use super::args::{Format, TestRulesArgs};
 use super::exit;
+use super::frame::frames;
 use super::out::{Ink, Out};
 use crate::base::{Labels, format_duration, format_value};
 use crate::promql::{Features, Value};
 use crate::regex::Pattern;
 use crate::rules;
-use crate::ruletest::{self, Difference, Entry, Failure, Kind, Part, Ran, TestFile};
+use crate::ruletest::{self, Difference, Entry, Failure, Kind, Part, Place, Ran, TestFile};
 use crate::yaml::{Problem, Problems};
 
 /// Series of a part that are shown; a failing rule over a host's containers has hundreds.
@@ -177,11 +178,21 @@ fn failure_text(file: &str, test: &str, failure: &Failure, out: &Out<'_>) -> Str
         difference_lines(difference, out, &mut lines);
     }
     lines.extend(failure.notes.iter().map(|note| format!("  {}", out.inked(Ink::Note, note))));
+    lines.extend(failure.place.iter().flat_map(place_lines));
     if !failure.parts.is_empty() {
         lines.push(format!("  values at {when}:"));
         lines.extend(part_lines(&failure.parts, out));
     }
     lines.join("\n") + "\n"
+}
+
+/// Where a query could not be evaluated: the line of the file, with a mark.
+fn place_lines((file, at): &(String, Place)) -> Vec<String> {
+    let mut problems = Problems::default();
+    problems.push(Problem::in_file(file, *at, ""));
+    let frames = frames(&problems).concat();
+    let frame = frames.lines().map(Out::plain);
+    [Out::plain(&format!("  {file}:{at}:"))].into_iter().chain(frame).collect()
 }
 
 fn difference_lines(difference: &Difference, out: &Out<'_>, lines: &mut Vec<String>) {
@@ -278,7 +289,7 @@ fn as_json(outcome: &Outcome) -> Json {
         .tests
         .iter()
         .map(|test| {
-            let warning = |(at, text): &(ruletest::Place, String)| {
+            let warning = |(at, text): &(Place, String)| {
                 json!({"line": at.line, "column": at.column, "message": text})
             };
             json!({
@@ -320,6 +331,9 @@ fn failure_json(failure: &Failure) -> Json {
         "eval_time_seconds": failure.eval_time.as_secs_f64(),
         "differences": failure.differences.iter().map(difference).collect::<Vec<_>>(),
         "notes": failure.notes,
+        "place": failure.place.as_ref().map(|(file, at)| {
+            json!({"file": file, "line": at.line, "column": at.column})
+        }),
         "parts": failure.parts.iter().map(part).collect::<Vec<_>>(),
     })
 }

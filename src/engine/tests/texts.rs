@@ -64,3 +64,16 @@ fn what_no_alert_needs_is_forgotten() {
         assert!(kept <= 40 && queries <= 80, "after {n}: {kept} texts, {queries} queries");
     }
 }
+
+/// What is logged, and what the API shows of a rule, says where in its file.
+#[test]
+fn a_rule_that_fails_says_where() {
+    let rules = "groups: [{name: g, rules: [{record: r, expr: 'sum(label_replace(foo, \"a\", \"\", \"b\", \"(\"))'}]}]";
+    let mut world = World::recovered(setup(rules, acting()), Vec::new(), 0);
+    world.slot(Some("foo 2\n"));
+    let group = world.engine.groups[0].view();
+    let want = "invalid regular expression in label_replace(): ( (r.yml:1:84); patterns are RE2; ";
+    let said = group.rules[0].last_error.clone().expect("it fails");
+    assert!(said.starts_with(want), "{said}");
+    assert_eq!(group.rules[0].recent.last().and_then(|last| last.error.clone()), Some(said));
+}

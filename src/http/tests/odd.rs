@@ -42,7 +42,10 @@ async fn times_that_make_no_sense_are_told_as_prometheus_does() {
         (
             "query_exemplars?query=v{",
             400,
-            &bad("1:3: parse error: unexpected end of input inside braces"),
+            &hinted(
+                "1:3: parse error: unexpected end of input inside braces",
+                "the `{` at 1:2 is not closed: write `}`",
+            ),
         ),
         ("query_exemplars?query=v&start=abc", 400, &bad(time)),
         ("query_exemplars?query=v&start=5&end=4", 400, &bad(end)),
@@ -85,6 +88,7 @@ async fn what_cannot_be_read_is_left_out_or_refused_as_by_prometheus() {
     let form = "error parsing form values: invalid URL escape \"%zz\"";
     let empty = "1:1: parse error: no expression found in input";
     let selector = "1:2: parse error: unexpected end of input inside braces";
+    let open = "the `{` at 1:1 is not closed: write `}`";
     let text = "1:5: parse error: invalid UTF-8 rune";
     let of = |name: &str, why: &str| bad(&format!("invalid parameter \"{name}\": {why}"));
     let range = "strconv.Atoi: parsing \"99999999999999999999\": value out of range";
@@ -95,9 +99,13 @@ async fn what_cannot_be_read_is_left_out_or_refused_as_by_prometheus() {
         ("labels?match[]=v&x=%zz", 200, &ok(r#"["__name__","instance","job","tenant"]"#)),
         ("query?query=%zz", 400, &of("query", empty)),
         ("query?query=v{a=%22%ff%22}", 400, &of("query", text)),
-        ("series?match[]={", 400, &of("match[]", selector)),
-        ("labels?match[]={", 400, &bad(selector)),
-        ("label/job/values?match[]={", 400, &bad(selector)),
+        (
+            "series?match[]={",
+            400,
+            &hinted(&format!("invalid parameter \"match[]\": {selector}"), open),
+        ),
+        ("labels?match[]={", 400, &hinted(selector, open)),
+        ("label/job/values?match[]={", 400, &hinted(selector, open)),
         ("label/%ff/values", 400, &bad("invalid label name: \"\\xff\"")),
         ("label/a%20b/values", 400, &bad("invalid label name: \"a b\"")),
         ("label/a+b/values", 400, &bad("invalid label name: \"a+b\"")),
@@ -149,4 +157,35 @@ async fn large_answers_are_packed_for_those_who_take_gzip() {
     assert!(packed.len() < plain.len());
     let small = raw(address, &get("/-/healthy", "gzip"), "").await;
     assert!(!split(&small).0.contains("content-encoding"), "not worth it");
+}
+
+#[tokio::test]
+async fn a_url_that_is_too_long_is_told_so() {
+    let address = start(scripted(), Options::default()).await;
+    let of = |length: usize| format!("/api/v1/query?query={}", "v".repeat(length));
+    for length in [62_000, 66_000, 1 << 20] {
+        let reply = ask(address, "GET", &of(length), None).await;
+        let words = "the URL is longer than 61440 bytes: send the query by POST, as a form of at most \
+                     1048576 bytes";
+        assert_eq!((reply.status, reply.body), (414, bad(words)), "{length}");
+    }
+    let (two, one) = (ask(address, "GET", &of(40_000), None).await, of(300));
+    assert_eq!(two.status, 200, "{}", two.body);
+    // The same connection goes on.
+    let long = of(1 << 20);
+    let requests = format!("GET {long} HTTP/1.1\r\nHost: x\r\n\r\n");
+    let mut stream = TcpStream::connect(address).await.expect("connects");
+    stream.write_all(requests.as_bytes()).await.expect("sends");
+    let mut reply = vec![0; 4096];
+    let length = stream.read(&mut reply).await.expect("a reply");
+    assert!(reply[..length].starts_with(b"HTTP/1.1 414 "));
+    let next = format!("GET {one} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    stream.write_all(next.as_bytes()).await.expect("sends");
+    let mut reply = Vec::new();
+    stream.read_to_end(&mut reply).await.expect("a reply");
+    assert!(
+        reply.windows(12).any(|part| part == b"HTTP/1.1 200"),
+        "{}",
+        String::from_utf8_lossy(&reply)
+    );
 }

@@ -1,7 +1,7 @@
 //! Binary operators: on numbers, between a vector and a number, and which matching serves two
 //! vectors.
 
-use super::super::ast::{Binary, BinaryOp, Matching};
+use super::super::ast::{Binary, BinaryOp, Matching, Span};
 use super::column::{ABSENT, Column, Grid, Vector, is_present};
 use super::engine::Engine;
 use super::error::EvalError;
@@ -37,7 +37,9 @@ impl<'a> Engine<'a> {
         let mut result = self.eval(first, grid)?;
         for binary in operators.into_iter().rev() {
             let rhs = self.eval(&binary.rhs, grid)?;
-            result = self.combine(binary, result, rhs)?;
+            let span = Span { start: binary.lhs.span.start, end: binary.rhs.span.end };
+            let combined = self.combine(binary, result, rhs);
+            result = combined.map_err(|error| error.within(span))?;
         }
         Ok(result)
     }

@@ -1,6 +1,6 @@
 //! Which function goes where.
 
-use super::super::ast::{Call, Span};
+use super::super::ast::Call;
 use super::column::{Column, Grid, Vector};
 use super::engine::Engine;
 use super::error::EvalError;
@@ -10,12 +10,7 @@ use super::{dates, math, over_time};
 
 impl<'a> Engine<'a> {
     /// Evaluates a function call.
-    pub fn call(
-        &mut self,
-        call: &'a Call,
-        span: Span,
-        grid: Grid,
-    ) -> Result<Column<'a>, EvalError> {
+    pub fn call(&mut self, call: &'a Call, grid: Grid) -> Result<Column<'a>, EvalError> {
         let name = call.func.name;
         if let Some(function) = over_time::find(name) {
             return series(self.range_function(call, function, grid));
@@ -52,12 +47,12 @@ impl<'a> Engine<'a> {
                 let values = self.scalar(&call.args[0], grid)?;
                 Ok(Column::Vector(dates::one_series(values)?))
             }
-            _ => self.number(call, span, grid),
+            _ => self.number(call, grid),
         }
     }
 
     /// Functions that yield a number.
-    fn number(&mut self, call: &'a Call, span: Span, grid: Grid) -> Result<Column<'a>, EvalError> {
+    fn number(&mut self, call: &'a Call, grid: Grid) -> Result<Column<'a>, EvalError> {
         let seconds = |millis: i64| self.budget.filled(millis as f64 / 1000.0, grid.count);
         let values = match call.func.name {
             "time" => self.times(grid)?,
@@ -74,11 +69,8 @@ impl<'a> Engine<'a> {
                 values
             }
             other => {
-                let at = span.start;
-                return Err(EvalError {
-                    kind: super::EvalErrorKind::Unsupported,
-                    message: format!("function {other}() at byte {at} is not supported"),
-                });
+                let message = format!("function {other}() is not supported");
+                return Err(EvalError::new(super::EvalErrorKind::Unsupported, message));
             }
         };
         Ok(Column::Scalar(values))

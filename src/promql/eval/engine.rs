@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::super::ast::{AtModifier, DurationExpr, Expr, ExprKind, Sign, Span};
+use super::super::ast::{AtModifier, DurationExpr, Expr, ExprKind, Sign};
 use super::super::quoting::INVALID_TEXT;
 use super::super::{QueryTimes, resolve, resolve_positive};
 use super::annotations::Annotations;
@@ -106,6 +106,10 @@ impl<'a> Engine<'a> {
     /// Evaluates a node at every step of `grid`. Nodes that cannot change from step to step are
     /// evaluated once.
     pub fn eval(&mut self, expr: &'a Expr, grid: Grid) -> Result<Column<'a>, EvalError> {
+        self.eval_here(expr, grid).map_err(|error| error.within(expr.span))
+    }
+
+    fn eval_here(&mut self, expr: &'a Expr, grid: Grid) -> Result<Column<'a>, EvalError> {
         self.check_bounds()?;
         if grid.count > 1 && is_invariant(expr) && !matches!(expr.kind, ExprKind::Number(_)) {
             let once = self.eval_node(expr, Grid::point(grid.start))?;
@@ -123,7 +127,7 @@ impl<'a> Engine<'a> {
             ExprKind::Matrix(_) | ExprKind::Subquery(_) => {
                 Err(EvalError::execution("a range of samples cannot be used as an instant vector"))
             }
-            ExprKind::Call(call) => self.call(call, expr.span, grid),
+            ExprKind::Call(call) => self.call(call, grid),
             ExprKind::Aggregate(aggregate) => Ok(Column::Vector(self.aggregate(aggregate, grid)?)),
             ExprKind::Binary(binary) => self.binary(binary, grid),
             ExprKind::Unary(Sign::Minus, inner) => match self.eval(inner, grid)? {
@@ -277,9 +281,8 @@ impl<'a> Engine<'a> {
 
 /// The parser lets only well-typed trees through; a tree built by hand may still be wrong.
 pub(super) fn wrong_type(expr: &Expr, wanted: &str) -> EvalError {
-    let Span { start, end } = expr.span;
     let got = expr.value_type();
-    EvalError::execution(format!("expected {wanted} at bytes {start}..{end}, got {got}"))
+    EvalError::execution(format!("expected {wanted}, got {got}")).within(expr.span)
 }
 
 /// An expression without the parentheses around it.

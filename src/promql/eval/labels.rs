@@ -24,6 +24,7 @@ impl<'a> Engine<'a> {
         let [argument, dst, replacement, src, regex] = call.args.as_slice() else {
             return Err(EvalError::execution("label_replace takes five arguments"));
         };
+        let (dst_at, regex_at) = (dst.span, regex.span);
         let (dst, replacement) = (self.text(dst)?, self.text(replacement)?);
         let (src, regex) = (self.text(src)?, self.text(regex)?);
         let pattern = Pattern::within(regex, &mut self.patterns).map_err(|error| {
@@ -32,11 +33,11 @@ impl<'a> Engine<'a> {
                 PatternError::TooLarge(why) => Cow::Borrowed(why.as_str()),
             };
             let text = format!("invalid regular expression in label_replace(): {what}");
-            EvalError::execution(text)
+            EvalError::execution(text).advise(error.hint()).within(regex_at)
         })?;
         if dst.is_empty() {
             let text = "invalid destination label name in label_replace(): ";
-            return Err(EvalError::execution(text));
+            return Err(EvalError::execution(text).within(dst_at));
         }
         let vector = self.vector(argument, grid)?;
         self.relabel(vector, dst, |labels| {
@@ -52,14 +53,17 @@ impl<'a> Engine<'a> {
         let [argument, dst, separator, sources @ ..] = call.args.as_slice() else {
             return Err(EvalError::execution("label_join takes at least three arguments"));
         };
+        let (dst_at, sources_at) = (dst.span, sources);
         let (dst, separator) = (self.text(dst)?, self.text(separator)?);
         let sources: Vec<&str> =
             sources.iter().map(|source| self.text(source)).collect::<Result<_, _>>()?;
-        if sources.iter().any(|source| source.is_empty()) {
-            return Err(EvalError::execution("invalid source label name in label_join(): "));
+        if let Some(empty) = sources.iter().position(|source| source.is_empty()) {
+            let error = EvalError::execution("invalid source label name in label_join(): ");
+            return Err(error.within(sources_at[empty].span));
         }
         if dst.is_empty() {
-            return Err(EvalError::execution("invalid destination label name in label_join(): "));
+            let error = EvalError::execution("invalid destination label name in label_join(): ");
+            return Err(error.within(dst_at));
         }
         let vector = self.vector(argument, grid)?;
         self.relabel(vector, dst, |labels| {

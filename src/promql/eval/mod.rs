@@ -174,7 +174,8 @@ pub fn range(
     steps: Steps,
     options: &EvalOptions,
 ) -> Result<Evaluated, EvalError> {
-    let grid = grid_of(steps, options)?;
+    let count = steps.count(options)?;
+    let grid = Grid { start: steps.start.0, step: millis(steps.step), count };
     let asked = Bounds { start: steps.start.0, end: steps.end.0, step: grid.step };
     let memo = Memo::default();
     let mut engine = Engine::new(source, options, &memo, asked);
@@ -208,29 +209,31 @@ pub fn range(
     Ok(Evaluated { value: Value::Matrix(matrix), series_fetched, annotations: engine.notes })
 }
 
-fn grid_of(steps: Steps, options: &EvalOptions) -> Result<Grid, EvalError> {
-    let step = millis(steps.step);
-    if step == 0 {
-        return Err(EvalError::execution(
-            "zero or negative query resolution step widths are not accepted. Try a positive \
-             integer",
-        ));
+impl Steps {
+    /// How many points there are, if they make sense and are no more than the options allow.
+    pub fn count(self, options: &EvalOptions) -> Result<usize, EvalError> {
+        let step = millis(self.step);
+        if step == 0 {
+            let why = "zero or negative query resolution step widths are not accepted. Try a positive \
+                       integer";
+            return Err(EvalError::execution(why));
+        }
+        let span = self.end.0.saturating_sub(self.start.0);
+        if span < 0 {
+            return Err(EvalError::execution("end timestamp must not be before start time"));
+        }
+        let distances = usize::try_from(span / step).unwrap_or(usize::MAX);
+        // The distances are counted, as Prometheus does: there is one point more.
+        if distances > options.max_steps {
+            let why = format!(
+                "exceeded maximum resolution of {} points per timeseries. Try decreasing the query \
+                 resolution (?step=XX)",
+                grouped(options.max_steps)
+            );
+            return Err(EvalError::new(EvalErrorKind::Limit, why));
+        }
+        Ok(distances + 1)
     }
-    let span = steps.end.0.saturating_sub(steps.start.0);
-    if span < 0 {
-        return Err(EvalError::execution("end timestamp must not be before start time"));
-    }
-    let count = usize::try_from(span / step).unwrap_or(usize::MAX);
-    // The distances are counted, as Prometheus does: there is one point more.
-    if count > options.max_steps {
-        return Err(EvalError {
-            kind: EvalErrorKind::Limit,
-            message: "exceeded maximum resolution of 11,000 points per timeseries. Try \
-                      decreasing the query resolution (?step=XX)"
-                .replace("11,000", &grouped(options.max_steps)),
-        });
-    }
-    Ok(Grid { start: steps.start.0, step, count: count + 1 })
 }
 
 /// A number as people write it, `11,000`.

@@ -76,15 +76,15 @@ impl<'a> Engine<'a> {
         aggregate: &Aggregate,
         mut numbers: Paid<f64>,
     ) -> Result<Paid<f64>, EvalError> {
-        if aggregate.op != AggregateOp::LimitRatio {
-            numbers.iter().try_for_each(|number| check_count(*number))?;
-            return Ok(numbers);
-        }
         let span = aggregate.param.as_ref().map_or(aggregate.expr.span, |param| param.span);
+        if aggregate.op != AggregateOp::LimitRatio {
+            let checked = numbers.iter().try_for_each(|number| check_count(*number));
+            return checked.map(|()| numbers).map_err(|error| error.within(span));
+        }
         for ratio in numbers.iter_mut() {
             let number = *ratio;
             if number.is_nan() {
-                return Err(EvalError::execution("Ratio value is NaN"));
+                return Err(EvalError::execution("Ratio value is NaN").within(span));
             }
             let capped = number.clamp(-1.0, 1.0);
             if capped != number {
@@ -135,7 +135,9 @@ impl<'a> Engine<'a> {
         // Any text is a label name under UTF-8 names, but for the empty one.
         let Some(label) = std::str::from_utf8(label).ok().filter(|label| !label.is_empty()) else {
             let quoted = quote_bytes(label);
-            return Err(EvalError::execution(format!("invalid label name {}", excerpt(&quoted))));
+            let error = EvalError::execution(format!("invalid label name {}", excerpt(&quoted)));
+            let span = aggregate.param.as_ref().map(|param| param.span);
+            return Err(span.map_or(error.clone(), |span| error.within(span)));
         };
         let vector = self.vector(&aggregate.expr, grid)?;
         let mut grouping = aggregate.grouping.clone();

@@ -83,11 +83,13 @@ impl<'a> Engine<'a> {
 
     /// The samples behind a range selector or subquery.
     pub fn ranges(&mut self, expr: &'a Expr, grid: Grid) -> Result<Ranges<'a>, EvalError> {
-        match &unwrap_parens(expr).kind {
+        let expr = unwrap_parens(expr);
+        let ranges = match &expr.kind {
             ExprKind::Matrix(matrix) => self.matrix(matrix, grid),
             ExprKind::Subquery(subquery) => self.subquery(subquery, grid),
             _ => Err(wrong_type(expr, "range vector")),
-        }
+        };
+        ranges.map_err(|error| error.within(expr.span))
     }
 
     fn matrix(&mut self, matrix: &'a MatrixSelector, grid: Grid) -> Result<Ranges<'a>, EvalError> {

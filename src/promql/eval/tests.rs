@@ -373,3 +373,44 @@ fn long_chains_are_evaluated_in_a_loop() {
     let deepest = parts.iter().map(|part| part.depth).max();
     assert_eq!((parts.len(), deepest), (201, Some(100)), "and no part below");
 }
+
+/// Prometheus's words, and the part of the query where it went wrong.
+#[test]
+fn errors_know_the_part_they_arose_in() {
+    let replace = "label_replace(x, 'a', '$1', 'i', '(')";
+    let cases = [
+        ("1 + sum(topk(NaN, x))", "NaN", "Parameter value is NaN"),
+        ("limit_ratio(0 / 0, x)", "0 / 0", "Ratio value is NaN"),
+        (replace, "'('", "invalid regular expression in label_replace(): ("),
+        ("label_join(x, 'a', ',', 'i', '')", "''", "invalid source label name in label_join(): "),
+        ("count_values('', x)", "''", "invalid label name \"\""),
+        ("1 + rate(x[step()])", "x[step()]", "duration must be greater than 0"),
+        (
+            "sum_over_time((x + 1)[1h:step()])",
+            "(x + 1)[1h:step()]",
+            "duration must be greater than 0",
+        ),
+        ("(x or y) + (x * on() x) or y", "x * on() x", "found duplicate series"),
+        (
+            "start_timestamp(x) + 1",
+            "start_timestamp(x)",
+            "function start_timestamp() is not supported",
+        ),
+        (
+            "x + label_replace(x, 'i', 'z', '', '')",
+            "label_replace(x, 'i', 'z', '', '')",
+            "vector cannot",
+        ),
+    ];
+    for (text, part, words) in cases {
+        let (expr, source) = (expr(text), Ramp::new());
+        let error = instant(&expr, &source, Timestamp(60_000), &EvalOptions::default());
+        let error = error.expect_err(text);
+        let span = error.span.unwrap_or_else(|| panic!("{text}: {error} has no place"));
+        assert_eq!(&text[span.start..span.end], part, "{text}: {error}");
+        assert!(error.message.starts_with(words), "{text}: {error}");
+    }
+    let late = EvalOptions { expired: Some(Arc::new(|| true)), ..EvalOptions::default() };
+    let error = instant(&expr("1 + x"), &Ramp::new(), Timestamp(0), &late).expect_err("late");
+    assert_eq!((error.kind, error.span), (EvalErrorKind::Timeout, None));
+}

@@ -89,7 +89,7 @@ impl Parser<'_> {
         let span = Span { start: start.start, end: span.end };
         let mut pattern = || {
             let compiled = Pattern::within(&value, self.patterns);
-            compiled.map_err(|error| Fault::new(span, error.to_string()))
+            compiled.map_err(|error| Fault::new(span, error.to_string()).advise(error.hint()))
         };
         let op = match op {
             "=" => MatchOp::Equal,

@@ -121,3 +121,83 @@ fn a_query_in_a_text_may_use_what_queries_may() {
     let ran = run(&["test", "rules", &write("t.yml", &test("1"))]);
     assert!(ran.out.contains("limitk() is experimental and not enabled"), "{}", ran.out);
 }
+
+/// One body for every request there is, with a status of its own.
+fn refusing(body: &'static str) -> (String, std::thread::JoinHandle<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = format!("http://{}", listener.local_addr().expect("bound"));
+    let server = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("a client");
+        let (mut bytes, mut chunk) = (Vec::new(), [0; 4096]);
+        while !is_whole(&bytes) {
+            let read = stream.read(&mut chunk).expect("a request");
+            bytes.extend_from_slice(&chunk[..read]);
+        }
+        let length = body.len();
+        let answer = format!(
+            "HTTP/1.1 422 No\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+        );
+        stream.write_all(answer.as_bytes()).expect("written");
+    });
+    (address, server)
+}
+
+#[test]
+fn an_evaluation_that_fails_points_at_its_part_here_and_there() {
+    let (dir, write) = folder();
+    write("1000.txt", "v 1\n");
+    let dir = dir.path().display().to_string();
+    let want = "error: 1:10: Parameter value is NaN\n  sum(topk(NaN, v))\n           ^^^\n";
+    let ran = run(&["query", "sum(topk(NaN, v))", "--dir", &dir]);
+    assert_eq!((ran.code, ran.err.as_str()), (1, want));
+    let (url, server) = refusing(
+        r#"{"status":"error","errorType":"execution","error":"Parameter value is NaN","position":{"line":1,"column":10,"length":3}}"#,
+    );
+    let ran = run(&["query", "sum(topk(NaN, v))", "--url", &url]);
+    server.join().expect("served");
+    assert_eq!((ran.code, ran.err.as_str()), (1, want));
+    let (url, server) = refusing(
+        r#"{"status":"error","errorType":"bad_data","error":"invalid parameter \"query\": 1:5: parse error: limitk() is experimental and not enabled","hint":"switch it on"}"#,
+    );
+    let ran = run(&["query", "sum(limitk(1, v))", "--url", &url]);
+    server.join().expect("served");
+    let want = "error: invalid parameter \"query\": 1:5: parse error: limitk() is experimental and not \
+                enabled\n  sum(limitk(1, v))\n      ^\n  hint: switch it on\n";
+    assert_eq!((ran.code, ran.err.as_str()), (1, want));
+    let query = "label_replace(v, 'a', '', 'b', '*')";
+    let ran = run(&["query", query, "--dir", &dir]);
+    assert!(ran.err.contains("^^^\n  hint: patterns are RE2; "), "{}", ran.err);
+}
+
+#[test]
+fn a_rule_or_test_that_fails_points_into_its_file() {
+    let (_dir, write) = folder();
+    let rules = "groups:\n- name: g\n  rules:\n  - record: r\n    expr: |\n      sum(v) +\n        topk(NaN, v)\n";
+    let file = write("r.yml", rules);
+    let test = write(
+        "t.yml",
+        "rule_files: [r.yml]\ntests:\n- input_series: [{series: v, values: 1}]\n  promql_expr_test: \
+         [{expr: v}]\n",
+    );
+    let ran = run(&["test", "rules", &test]);
+    assert_eq!(ran.code, 1);
+    let want = format!(
+        "\n  Parameter value is NaN ({file}:7:14); the test ends here\n  {file}:7:14:\n  7 |         \
+         topk(NaN, v)\n    |              ^\n"
+    );
+    assert!(ran.out.contains(&want), "{}", ran.out);
+    let test = write(
+        "u.yml",
+        "tests:\n- input_series: [{series: v, values: 1}]\n  promql_expr_test: \
+         [{expr: 'sum(topk(NaN, v))'}]\n",
+    );
+    let ran = run(&["test", "rules", &test]);
+    let want = format!(
+        "  Parameter value is NaN\n  {test}:3:39:\n  3 |   promql_expr_test: [{{expr: 'sum(topk(NaN, \
+         v))'}}]\n    |                                       ^\n"
+    );
+    assert!(ran.out.contains(&want), "{}", ran.out);
+    let ran = run(&["test", "rules", &test, "--format", "json"]);
+    let json: serde_json::Value = serde_json::from_str(&ran.out).expect("JSON");
+    assert_eq!(json[0]["tests"][0]["failures"][0]["place"]["column"], 39);
+}

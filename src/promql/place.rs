@@ -1,0 +1,47 @@
+//! Where in a query something stands, for people: line and column, and a mark under the text.
+
+use super::ast::Span;
+
+/// The line and the column, in characters, of a byte of a query; both from 1.
+pub fn place(text: &str, byte: usize) -> (usize, usize) {
+    let before = text.get(..byte).unwrap_or(text);
+    let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+    (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
+}
+
+/// How many characters of its first line a span takes; at least one, the place itself.
+pub fn width(text: &str, span: Span) -> usize {
+    let rest = text.get(span.start..span.end).unwrap_or_default();
+    rest.lines().next().unwrap_or_default().chars().count().max(1)
+}
+
+/// A line of a query, and below it a mark of so many characters from a column on.
+pub fn marked(text: &str, (line, column): (usize, usize), width: usize) -> String {
+    let line = text.split('\n').nth(line - 1).unwrap_or_default();
+    let blank = |c: char| if c == '\t' { '\t' } else { ' ' };
+    let indent: String = line.chars().take(column - 1).map(blank).collect();
+    let room = line.chars().count().saturating_sub(column - 1).max(1);
+    format!("  {line}\n  {indent}{}", "^".repeat(width.min(room)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_count_characters_and_marks_stand_under_them() {
+        let text = "sum(한)\n\t+ rate(x)";
+        let of = |part: &str| {
+            let start = text.find(part).expect(part);
+            Span { start, end: start + part.len() }
+        };
+        assert_eq!(place(text, of(")").start), (1, 6));
+        assert_eq!(place(text, of("rate").start), (2, 4));
+        assert_eq!(place(text, 1000), (2, 11), "the end");
+        assert_eq!(width(text, of("한)\n\t+")), 2);
+        assert_eq!(marked(text, (2, 4), 4), "  \t+ rate(x)\n  \t  ^^^^");
+        assert_eq!(marked(text, (1, 5), 9), "  sum(한)\n      ^^");
+        assert_eq!(marked("up", (1, 3), 1), "  up\n    ^");
+        assert_eq!(marked("", (7, 1), 1), "  \n  ^");
+    }
+}
