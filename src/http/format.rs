@@ -35,6 +35,13 @@ pub(super) fn success(data: &impl Serialize, notes: &Notes) -> Response {
     end(out, notes)
 }
 
+/// `{"status":"success","data":…}`, of data that is JSON already.
+pub(super) fn success_json(data: &[u8]) -> Response {
+    let mut out = b"{\"status\":\"success\",\"data\":".to_vec();
+    out.extend_from_slice(data);
+    end(out, &Notes::default())
+}
+
 /// The answer to a query. `at` is the time of an instant query.
 pub(super) fn query_result(
     value: &Value,
@@ -148,7 +155,7 @@ fn write_json(out: &mut Vec<u8>, value: &impl Serialize) {
 }
 
 /// Go's `FormatFloat(value, 'f', -1, 64)`: how a number that is no series is written.
-fn fixed_form(value: f64) -> String {
+pub(super) fn fixed_form(value: f64) -> String {
     // Rust's shortest notation has no exponent either.
     if value.is_finite() { value.to_string() } else { format_value(value) }
 }

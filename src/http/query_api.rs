@@ -82,15 +82,10 @@ pub(super) async fn parse_query(
     State(server): State<Shared>,
     params: Params,
 ) -> Result<Response, ApiError> {
-    let show = |expr: Expr| {
-        if expr.height() > tree::MAX_LEVELS {
-            let message = format!("a tree of more than {} levels is not shown", tree::MAX_LEVELS);
-            return Err(ApiError::parameter("query", message));
-        }
-        Ok(tree::of(&expr))
-    };
+    let text = params.get("query").to_owned();
+    let show = move |expr: Expr| Ok(tree::written(&expr, &text));
     let tree = parsing::shown(&server, &params, show).await?;
-    Ok(format::success(&tree, &Notes::default()))
+    Ok(format::success_json(&tree))
 }
 
 fn read_steps(params: &Params) -> Result<Steps, ApiError> {

@@ -522,14 +522,4 @@ impl Expr {
             open.extend(expr.children().into_iter().rev());
         }
     }
-
-    /// How many levels its tree has, each operator of a chain being one.
-    pub fn height(&self) -> usize {
-        let (mut open, mut height) = (vec![(self, 1)], 0);
-        while let Some((expr, level)) = open.pop() {
-            height = height.max(level);
-            open.extend(expr.children().into_iter().map(|child| (child, level + 1)));
-        }
-        height
-    }
 }

@@ -32,3 +32,4 @@ pub use parser::{Hint, MAX_DEPTH, ParseError, ParseOptions, parse, parse_selecto
 pub use place::{marked, place, width};
 pub(crate) use quoting::{quote, unquote};
 pub use reach::{LOOKBACK, Reach, reach};
+pub use source::{NamePlace, name_place};

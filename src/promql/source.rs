@@ -21,6 +21,35 @@ pub(super) fn duration(expr: &Expr, text: &str) -> Option<String> {
     Some(format!("{sign}{}", format_duration(duration)))
 }
 
+/// Where the name of a selector was written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NamePlace {
+    /// `name{…}`
+    Before,
+    /// `{a="b", "name"}`, as a text among the matchers, behind so many of them.
+    Inside(usize),
+    /// There is none, or it is a matcher like others, `{__name__="a"}`.
+    None,
+}
+
+/// Where the name of the selector stands that was read from these bytes of a query.
+pub fn name_place(span: Span, text: &str) -> NamePlace {
+    let tokens = tokenise(text.get(span.start..span.end).unwrap_or(""));
+    if matches!(tokens.first(), Some(Token { kind: TokenKind::Word(_), .. })) {
+        return NamePlace::Before;
+    }
+    let is_text = |token: &Token<'_>| matches!(token.kind, TokenKind::String(_));
+    let mut matchers = 0;
+    for pair in tokens.windows(3) {
+        matchers += usize::from(matches!(pair[0].kind, TokenKind::Symbol(",")));
+        let begins = matches!(pair[0].kind, TokenKind::Symbol("{" | ","));
+        if begins && is_text(&pair[1]) && matches!(pair[2].kind, TokenKind::Symbol("," | "}")) {
+            return NamePlace::Inside(matchers);
+        }
+    }
+    NamePlace::None
+}
+
 /// Whether a selector has its name as a matcher, `{__name__="a"}`.
 pub(super) fn names_by_matcher(span: Span, text: &str) -> bool {
     let written = text.get(span.start..span.end).unwrap_or("");
