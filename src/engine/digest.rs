@@ -9,12 +9,10 @@ use super::Engine;
 use super::evidence::vector;
 use crate::alerts::AlertState;
 use crate::base::{Labels, Now, Timestamp};
-use crate::policy::{Load, Standing, Taken, standing};
+use crate::policy::{Load, Standing, Taken, plan_binds, standing};
 
 /// Containers that are listed; the rest is counted.
 const LISTED: usize = 20;
-/// Roles whose containers get what the plan says.
-const BOUND: [&str; 2] = ["app", ""];
 const BY: &str = "by (name, tenant, plan, role, service)";
 const OWNED: &str = "{name!=\"\",tenant!=\"\"}";
 /// As `/api/v1/plimsoll/plans` asks them.
@@ -140,7 +138,7 @@ impl Engine {
             let [mem_limit_bytes, mem_used_bytes, cpu_used_cores, cpu_limit_cores] = *figures;
             let load = Load { mem_limit_bytes, cpu_limit_cores, mem_used_bytes, cpu_used_cores };
             let plan = self.setup.policy.plans.get(&label("plan"));
-            let promised = plan.filter(|_| BOUND.contains(&label("role").as_str()));
+            let promised = plan.filter(|_| plan_binds(&label("role")));
             let verdict = standing(&load, promised);
             if matches!(verdict, Standing::Fits | Standing::Unknown) {
                 return None;

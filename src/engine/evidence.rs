@@ -12,7 +12,9 @@ use super::{Engine, Health};
 use crate::base::{Labels, Now, Timestamp, is_stale};
 use crate::containers::id_in_cgroup;
 use crate::outbox::{self, Container, WireTime};
-use crate::policy::{Evidence, Incident, Need, Plan, Service, Symptoms, Trend, diagnose, fit};
+use crate::policy::{
+    Evidence, Incident, Need, Plan, Service, Symptoms, Trend, diagnose, fit, plan_binds,
+};
 use crate::promql::{EvalOptions, ParseOptions, Value, instant, parse};
 use crate::window::{Matcher, Selector, Source, Span, Window};
 
@@ -152,7 +154,9 @@ impl Engine {
         let subject = incident.subject();
         let service = incident.labels.get("service").and_then(|name| self.memory.usage.get(name));
         let plan = incident.labels.get("plan").and_then(|name| self.setup.policy.plans.get(name));
-        let drifts = plan.is_some_and(|plan| drifts(plan, limit, figures.cpu_limit_cores));
+        let role = incident.labels.get("role").unwrap_or_default();
+        let promised = plan.filter(|_| plan_binds(role));
+        let drifts = promised.is_some_and(|plan| drifts(plan, limit, figures.cpu_limit_cores));
         let (sample_age, has_ended) = self.sample_age(incident, wall);
         let waiting = get(Figure::CpuWaiting);
         // After a start or a gap there is no average, or one of the first moments, which is too low.

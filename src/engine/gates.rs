@@ -57,8 +57,8 @@ impl Engine {
             return;
         }
         let underway = self.memory.verifier.underway(now);
-        let ours = underway.map(|change| change.request.tenant.clone());
-        let hurried: BTreeSet<String> = ours.chain(self.changing.iter().cloned()).collect();
+        let hurried: BTreeSet<String> =
+            underway.map(|change| change.request.tenant.clone()).collect();
         let probes = self.gates.due(now, &self.setup.host, &hurried);
         step.requests.extend(probes.into_iter().map(Request::Probe));
     }
@@ -106,7 +106,7 @@ impl Engine {
         let places: Vec<Place> = found.iter().map(place).collect();
         self.gates.show(now, &places);
         let all = self.changed(now, at, &places);
-        self.changing = all.iter().map(|changed| changed.tenant.clone()).collect();
+        self.gates.hurry(all.iter().map(|changed| changed.tenant.clone()).collect());
         for changed in all {
             self.hold_to_account(now, changed);
         }

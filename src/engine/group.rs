@@ -237,15 +237,37 @@ fn fires_on_absence(expr: &Expr) -> bool {
     found
 }
 
+/// Whether it has an answer where there is no series: `… or vector(0)`.
+fn answers_alone(expr: &Expr) -> bool {
+    let selects = |expr: &Expr| {
+        let mut found = false;
+        expr.walk(&mut |part| {
+            found |= matches!(part.kind, ExprKind::Vector(_) | ExprKind::Matrix(_));
+        });
+        found
+    };
+    let mut found = false;
+    expr.walk(&mut |part| {
+        found |= match &part.kind {
+            ExprKind::Binary(binary) => binary.op == BinaryOp::Or && !selects(&binary.rhs),
+            _ => false,
+        };
+    });
+    found
+}
+
 /// Finds the rules that read scraped series and nothing that a rule writes.
 fn find_scraped(states: &mut [GroupState]) {
     let rules = states.iter().flat_map(|state| &state.group.rules);
     let records = rules.filter(|rule| matches!(rule.kind, RuleKind::Record { .. }));
     let mut written: BTreeSet<String> = records.map(|rule| rule.name().to_owned()).collect();
     written.extend(["ALERTS", "ALERTS_FOR_STATE"].map(str::to_owned));
-    for rule in states.iter_mut().flat_map(|state| &mut state.rules) {
-        let of_rules = rule.reads.names.iter().any(|name| written.contains(&**name));
-        rule.needs_series = !rule.reads.is_empty() && !of_rules;
+    for state in states {
+        for (rule, state) in state.group.rules.iter().zip(&mut state.rules) {
+            let of_rules = state.reads.names.iter().any(|name| written.contains(&**name));
+            let alone = of_rules || answers_alone(&rule.expr);
+            state.needs_series = !state.reads.is_empty() && !alone;
+        }
     }
 }
 

@@ -116,8 +116,6 @@ pub struct Engine {
     operators: Vec<(Batch, u64)>,
     memory: Memory,
     gates: Gates,
-    /// Tenants after a change of whom doors have to stay open, as of the last round.
-    changing: BTreeSet<String>,
     postman: mail::Postman,
     containers: Containers,
     /// Kills that were told.

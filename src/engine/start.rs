@@ -43,7 +43,6 @@ impl Engine {
             operators: Vec::new(),
             memory,
             gates: Gates::default(),
-            changing: BTreeSet::new(),
             postman,
             told_kills: containers.counts(),
             containers,

@@ -16,7 +16,7 @@ use super::format::{self, Notes};
 use super::{QUERY_TIMEOUT, Server, Shared};
 use crate::base::{Labels, Timestamp};
 use crate::engine::{OwnersView, View};
-use crate::policy::{Load, Plan, TenantState, standing};
+use crate::policy::{Load, Plan, TenantState, plan_binds, standing};
 use crate::promql::eval::Value;
 use crate::promql::{ParseOptions, parse};
 
@@ -33,8 +33,6 @@ const FIGURES: [(Figure, &str); 5] = [
 ];
 const BY: &str = "by (name, tenant, plan, role, service)";
 const OWNED: &str = "{name!=\"\",tenant!=\"\"}";
-/// Roles whose containers get what the plan says.
-const BOUND: [&str; 2] = ["app", ""];
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Figure {
@@ -166,7 +164,7 @@ fn row<'a>(owners: &'a OwnersView, labels: &'a Labels, figures: &BTreeMap<Figure
         cpu_used_cores: get(Figure::Cores),
     };
     let (tenant, plan) = (label("tenant"), label("plan"));
-    let promised = owners.plans.get(plan).filter(|_| BOUND.contains(&label("role")));
+    let promised = owners.plans.get(plan).filter(|_| plan_binds(label("role")));
     let room = |limit: Option<f64>, used: Option<f64>| {
         limit.filter(|limit| *limit > 0.0).zip(used).map(|(limit, used)| limit - used)
     };

@@ -134,6 +134,8 @@ pub struct Gates {
     config: Vec<Gate>,
     doors: BTreeMap<GateKey, Door>,
     asked: u64,
+    /// Tenants of whom something was changed lately, by whomever.
+    changing: BTreeSet<String>,
     /// Doors that found no room.
     left_out: usize,
 }
@@ -187,6 +189,11 @@ impl Gates {
         self.doors.retain(|_, door| now.monotonic.saturating_sub(door.shown) < REMEMBERED);
     }
 
+    /// Of these tenants something was changed lately; doors of others are in no hurry any more.
+    pub fn hurry(&mut self, tenants: BTreeSet<String>) {
+        self.changing = tenants;
+    }
+
     /// The probes that are due; doors of `hurried` tenants are asked more often.
     pub fn due(&mut self, now: Now, host: &str, hurried: &BTreeSet<String>) -> Vec<Probe> {
         let mut probes = Vec::new();
@@ -197,7 +204,7 @@ impl Gates {
         let mut room = AT_ONCE.saturating_sub(self.under_way());
         for (key, door) in &mut self.doors {
             let gate = &self.config[door.gate];
-            let is_hurried = hurried.contains(&key.tenant);
+            let is_hurried = hurried.contains(&key.tenant) || self.changing.contains(&key.tenant);
             if is_hurried {
                 // The next regular turn may be far away.
                 door.next = door.next.min(now.monotonic + gate.interval_after_action);

@@ -8,6 +8,12 @@ use crate::base::Labels;
 const MIB: u64 = 1024 * 1024;
 const GIB: u64 = 1024 * MIB;
 
+/// Whether what a plan promises is what a container of this role gets: the application, and what has
+/// no role. Databases and workers have limits of their own.
+pub fn plan_binds(role: &str) -> bool {
+    ["app", ""].contains(&role)
+}
+
 /// One plan: what its containers get.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Plan {

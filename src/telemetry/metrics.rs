@@ -445,7 +445,7 @@ mod tests {
 
     use super::*;
     use crate::base::LabelsBuilder;
-    use crate::engine::{AlertmanagerView, OutboxView, RuleView};
+    use crate::engine::{AlertmanagerView, DocumentView, OutboxView, RuleView};
     use crate::exposition::{Format, Limits, Scan, Selection, SeriesCache};
 
     fn view() -> View {
@@ -485,7 +485,10 @@ mod tests {
             trouble: trouble.map(str::to_owned),
             refused: vec![("bad_alert", 0), ("too_large", 7)],
         };
+        let age = Some(Duration::from_secs(90));
+        let document = DocumentView { name: "plans", age, error: None, failures: 0 };
         View {
+            documents: vec![document],
             groups: vec![Arc::new(group)],
             alertmanagers: vec![
                 alertmanager("http://a:9093/", None),

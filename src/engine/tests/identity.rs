@@ -90,7 +90,7 @@ fn a_shared_container_is_for_a_human() {
     let mut world = divided(RESTART, Tenancy::Shared);
     assert_eq!(
         told(&mut world, "acme-web"),
-        ["pending", "firing", "held restart: shared_container"]
+        ["pending", "firing", "held restart: shared_container", "decided advise dry=false"],
     );
     let mut world = divided(&HIGH.replace("restart", "decide"), Tenancy::Shared);
     assert_eq!(told(&mut world, "acme-web"), ["pending", "firing", "decided advise dry=false"]);

@@ -29,6 +29,8 @@ fn a_rule_without_series_is_reported_once_and_only_if_it_cannot_fire() {
         ("absent(x)", "x 1\n", 0),
         ("gone > 1 or vector(0) == 0", "x 1\n", 0),
         ("vector(0) == 1", "x 1\n", 0),
+        ("max by (a) (gone or vector(0)) == 1", "x 1\n", 0),
+        ("max by (a) (gone or other) == 2", "x 1\n", 1),
         ("ALERTS{alertname=\"other\"}", "x 1\n", 0),
         ("r:busy > 1", "x 1\n", 0),
     ] {
