@@ -1,4 +1,4 @@
-//! Files of credentials and certificates that jobs and Alertmanagers name: whether they are there.
+//! Files of credentials and certificates that sections name: whether they are there.
 //!
 //! They are read again at each use, so that a rotated secret needs no reload; but a name that leads
 //! nowhere on the day the configuration is read is a mistake in it. What is inside is not looked at.
@@ -15,32 +15,45 @@ const KEYS: [(&str, &[&str]); 3] = [
     ("tls_config", &["ca_file", "cert_file", "key_file"]),
 ];
 
+/// The sections of which each item has such keys.
+const LISTS: [&str; 3] = ["scrape_configs", "alerting.alertmanagers", "gates"];
+/// The sections that have them themselves.
+const SINGLE: [&str; 3] = ["docker", "plans_from", "tenants_from"];
+/// Files of the mail server, which stand in no section of their own.
+const OF_MAIL: [&str; 2] = ["ca_file", "password_file"];
+
 /// Reports every such file of the document `node` that cannot be read, where it is named. Relative
 /// paths start at `base`.
 pub(super) fn check(name: &str, node: &Node, base: &Path, problems: &mut Problems) {
-    let jobs = node.get("scrape_configs");
-    let alertmanagers = node.get("alerting").and_then(|alerting| alerting.get("alertmanagers"));
-    for (path, list) in [("scrape_configs", jobs), ("alerting.alertmanagers", alertmanagers)] {
-        for (index, item) in list.into_iter().flat_map(Node::items).enumerate() {
-            for (key, file) in files_of(item) {
-                let text = file.text();
-                let Some(why) = text.and_then(|text| unreadable(&base.join(text))) else {
-                    continue;
-                };
-                let path = format!("{path}[{index}].{key}");
-                let problem = Problem::in_file(name, file.at, format!("{path}: {why}"));
-                problems.push(Problem { path, ..problem });
-            }
+    let at = |path: &str| path.split('.').try_fold(node, |node, key| node.get(key));
+    let mut named: Vec<(String, &Node)> = Vec::new();
+    for path in LISTS {
+        for (index, item) in at(path).into_iter().flat_map(Node::items).enumerate() {
+            named.extend(files_of(&format!("{path}[{index}]"), item));
+        }
+    }
+    for path in SINGLE {
+        named.extend(at(path).into_iter().flat_map(|item| files_of(path, item)));
+    }
+    named.extend(OF_MAIL.iter().filter_map(|key| {
+        let path = format!("mail.{key}");
+        at(&path).map(|file| (path, file))
+    }));
+    for (path, file) in named {
+        if let Some(why) = file.text().and_then(|text| unreadable(&base.join(text))) {
+            let problem = Problem::in_file(name, file.at, format!("{path}: {why}"));
+            problems.push(Problem { path, ..problem });
         }
     }
 }
 
-/// The files that a job or an Alertmanager names, each with its key.
-fn files_of(item: &Node) -> impl Iterator<Item = (String, &Node)> {
+/// The files that the item at `path` names, each with its own path.
+fn files_of<'n>(path: &str, item: &'n Node) -> Vec<(String, &'n Node)> {
     let keys = KEYS.iter().flat_map(|(section, keys)| keys.iter().map(move |key| (section, key)));
-    keys.filter_map(|(section, key)| {
-        Some((format!("{section}.{key}"), item.get(section)?.get(key)?))
-    })
+    let named = keys.filter_map(|(section, key)| {
+        Some((format!("{path}.{section}.{key}"), item.get(section)?.get(key)?))
+    });
+    named.collect()
 }
 
 fn unreadable(path: &Path) -> Option<String> {

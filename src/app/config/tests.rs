@@ -59,9 +59,10 @@ fn an_interval_too_long_for_the_built_in_rules_is_said_once_and_where_it_stands(
 #[test]
 fn the_examples_in_comments_are_good_too() {
     let dir = tempfile::tempdir().expect("a folder");
-    let secret = dir.path().join("cp");
-    std::fs::write(&secret, "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=\n")
-        .expect("written");
+    for secret in ["cp", "probe", "smtp"] {
+        let text = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=\n";
+        std::fs::write(dir.path().join(secret), text).expect("written");
+    }
     std::fs::create_dir(dir.path().join("rules")).expect("made");
     std::fs::write(dir.path().join("rules/a.yml"), "groups: []\n").expect("written");
     let text: String = include_str!("../../../plimsoll.example.yaml")
@@ -74,7 +75,7 @@ fn the_examples_in_comments_are_good_too() {
             // An even number of spaces behind the sign: a setting that is switched off.
             opened.map_or(line.to_owned(), |rest| format!("{}{rest}", " ".repeat(indent)))
         })
-        .map(|line| line.replace("/run/secrets/cp", &secret.display().to_string()) + "\n")
+        .map(|line| line.replace("/run/secrets", &dir.path().display().to_string()) + "\n")
         .collect();
     let mut problems = Problems::default();
     let config = Config::read("p.yml", &text, dir.path(), &mut problems);
@@ -266,6 +267,10 @@ alerting:
       cert_file: pw
       key_file: no.key
 global: {scrape_interval: 5s, scrape_timeout: 4s}
+docker: {host: 'tcp://db:2376', tls_config: {ca_file: pw, cert_file: no.pem, key_file: folder}}
+plans_from: {url: 'http://cp/plans', authorization: {credentials_file: token}}
+gates: [{name: g, url: 'http://g/', tls_config: {ca_file: own.pem}}]
+mail: {smtp_host: m, from: a@b.c, to: [d@e.f], username: u, password_file: p.txt, ca_file: m.pem}
 ";
     let mut problems = Problems::default();
     Config::read("p.yml", text, dir.path(), &mut problems);
@@ -276,6 +281,12 @@ global: {scrape_interval: 5s, scrape_timeout: 4s}
         "p.yml:3:51: scrape_configs[1].authorization.credentials_file: `folder` is a directory, not a file",
         "p.yml:9:16: alerting.alertmanagers[0].tls_config.ca_file: `ca.pem` cannot be read: No such file or directory (os error 2)",
         "p.yml:11:17: alerting.alertmanagers[0].tls_config.key_file: `no.key` cannot be read: No such file or directory (os error 2)",
+        "p.yml:13:70: docker.tls_config.cert_file: `no.pem` cannot be read: No such file or directory (os error 2)",
+        "p.yml:13:88: docker.tls_config.key_file: `folder` is a directory, not a file",
+        "p.yml:14:72: plans_from.authorization.credentials_file: `token` cannot be read: No such file or directory (os error 2)",
+        "p.yml:15:59: gates[0].tls_config.ca_file: `own.pem` cannot be read: No such file or directory (os error 2)",
+        "p.yml:16:76: mail.password_file: `p.txt` cannot be read: No such file or directory (os error 2)",
+        "p.yml:16:92: mail.ca_file: `m.pem` cannot be read: No such file or directory (os error 2)",
     ];
     assert_eq!(shown.lines().collect::<Vec<_>>(), want);
 }
