@@ -1,5 +1,7 @@
 //! The few questions asked, each with a deadline and a bound on its answer.
 
+use std::time::Duration;
+
 use reqwest::{Response, Url};
 
 use super::config::DockerConfig;
@@ -50,9 +52,10 @@ impl Client {
         Ok(client)
     }
 
-    /// Whether it still answers.
-    pub async fn ping(&self) -> Result<(), String> {
-        self.get("version").await.map(drop)
+    /// Whether it still answers, within this time.
+    pub async fn ping(&self, within: Duration) -> Result<(), String> {
+        let answer = tokio::time::timeout(within, self.get("version")).await;
+        answer.map_err(|_| format!("version: no answer within {within:?}"))?.map(drop)
     }
 
     /// The daemon's clock, where it may be asked (a socket proxy may forbid it).

@@ -1,6 +1,7 @@
 //! The watch against a daemon that is a script: hangs, cuts, half lines, storms, huge lines.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc;
 
+use super::watch::{Patience, watch_with};
 use super::{DockerConfig, watch};
 use crate::base::Timestamp;
 use crate::containers::{Report, What};
@@ -24,11 +26,19 @@ enum Script {
     Hang,
 }
 
+/// What the daemon goes by.
+struct Daemon {
+    scripts: Mutex<Vec<Script>>,
+    /// Whether it answers nobody any more.
+    is_frozen: AtomicBool,
+}
+
 /// A daemon and the watch over it.
 struct Bench {
     _folder: tempfile::TempDir,
     reports: mpsc::Receiver<Event>,
     asked: Arc<Mutex<Vec<String>>>,
+    daemon: Arc<Daemon>,
 }
 
 const ID: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
@@ -49,11 +59,7 @@ fn event(second: i64, action: &str) -> String {
     )
 }
 
-async fn answer(
-    mut stream: UnixStream,
-    scripts: Arc<Mutex<Vec<Script>>>,
-    asked: Arc<Mutex<Vec<String>>>,
-) {
+async fn answer(mut stream: UnixStream, daemon: Arc<Daemon>, asked: Arc<Mutex<Vec<String>>>) {
     let mut head = Vec::new();
     loop {
         head.clear();
@@ -67,6 +73,9 @@ async fn answer(
         let line = String::from_utf8_lossy(&head).lines().next().unwrap_or("").to_owned();
         assert!(line.starts_with("GET "), "read only: {line}");
         asked.lock().expect("held briefly").push(line.clone());
+        if daemon.is_frozen.load(Ordering::SeqCst) {
+            return std::future::pending().await;
+        }
         let body = match line.split(' ').nth(1).unwrap_or("") {
             "/version" => {
                 r#"{"Version":"20.10","ApiVersion":"1.41","MinAPIVersion":"1.12"}"#.to_owned()
@@ -90,7 +99,7 @@ async fn answer(
             }
             path => {
                 assert!(path.contains("/events"), "{path}");
-                return stream_events(stream, &scripts).await;
+                return stream_events(stream, &daemon).await;
             }
         };
         let text = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
@@ -100,9 +109,9 @@ async fn answer(
     }
 }
 
-async fn stream_events(mut stream: UnixStream, scripts: &Mutex<Vec<Script>>) {
+async fn stream_events(mut stream: UnixStream, daemon: &Daemon) {
     let script = {
-        let mut scripts = scripts.lock().expect("held briefly");
+        let mut scripts = daemon.scripts.lock().expect("held briefly");
         if scripts.len() > 1 { scripts.remove(0) } else { scripts[0].clone() }
     };
     let (text, stays) = match script {
@@ -129,17 +138,24 @@ async fn stream_events(mut stream: UnixStream, scripts: &Mutex<Vec<Script>>) {
 
 impl Bench {
     fn new(scripts: Vec<Script>, since: Option<Timestamp>) -> Bench {
+        Bench::with(scripts, |path| follow(path, since))
+    }
+
+    /// With a watch of its own.
+    fn with(scripts: Vec<Script>, follow: impl FnOnce(PathBuf) -> mpsc::Receiver<Event>) -> Bench {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("docker.sock");
         let listener = UnixListener::bind(&path).expect("a socket");
         let asked = Arc::new(Mutex::new(Vec::new()));
-        let (scripts, log) = (Arc::new(Mutex::new(scripts)), Arc::clone(&asked));
+        let daemon = Daemon { scripts: Mutex::new(scripts), is_frozen: AtomicBool::new(false) };
+        let (daemon, log) = (Arc::new(daemon), Arc::clone(&asked));
+        let shared = Arc::clone(&daemon);
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(answer(stream, Arc::clone(&scripts), Arc::clone(&log)));
+                tokio::spawn(answer(stream, Arc::clone(&shared), Arc::clone(&log)));
             }
         });
-        Bench { reports: follow(path, since), _folder: folder, asked }
+        Bench { reports: follow(path), _folder: folder, asked, daemon }
     }
 
     /// The next reports as words, until one begins with `last`.
@@ -225,6 +241,26 @@ async fn a_daemon_that_hangs_is_left_and_asked_again() {
     let mut bench = Bench::new(vec![Script::Hang, Script::Stay(event(101, "oom"))], None);
     let told = bench.until("oom 101").await;
     assert!(told[0].contains("no answer within 300ms"), "{told:?}");
+}
+
+/// Its socket is open and its stream is silent, as on a quiet host: only an answer that is missing tells.
+#[tokio::test]
+async fn a_daemon_that_freezes_is_missed_before_its_answers_are_due() {
+    let follow = |path: PathBuf| {
+        let mut config = DockerConfig::at_socket(&path);
+        config.timeout = Duration::from_secs(60);
+        let soon = Duration::from_millis(200);
+        let patience = Patience { ping_every: soon, ping_timeout: soon };
+        let (tell, reports) = mpsc::channel(64);
+        tokio::spawn(watch_with(patience, config, None, tell));
+        reports
+    };
+    let mut bench = Bench::with(vec![Script::Stay(event(101, "oom"))], follow);
+    bench.until("oom 101").await;
+    bench.daemon.is_frozen.store(true, Ordering::SeqCst);
+    let told = tokio::time::timeout(Duration::from_secs(20), bench.until("lost")).await;
+    let told = told.expect("long before the timeout of an answer");
+    assert!(told[0].contains("version: no answer within 200ms"), "{told:?}");
 }
 
 /// Else a kill is told once all of them were waited for, one after the other.

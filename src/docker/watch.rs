@@ -23,8 +23,12 @@ use crate::engine::Event;
 /// How long to wait after each failure in a row; the last one from then on. Docker may be back any
 /// moment, and a question on a socket costs nothing.
 const RETRY_AFTER_S: [u64; 4] = [1, 2, 5, 10];
-/// A silent stream may be a quiet host or a daemon that hangs: it is asked this often.
-const PING_EVERY: Duration = Duration::from_secs(30);
+/// A silent stream may be a quiet host or a daemon that hangs: it is asked this often. Until an answer is
+/// missing a hang is taken for quiet, and an answer costs next to nothing.
+const PING_EVERY: Duration = Duration::from_secs(10);
+/// Its version is the least that can be asked of it: a daemon that takes this long to say it hangs,
+/// however long other answers may take.
+const PING_TIMEOUT: Duration = Duration::from_secs(5);
 /// Events are asked for again from this long before the newest: they are not stamped in order.
 const OVERLAP_NANOS: i64 = 5_000_000_000;
 /// Events remembered to know them again: more than fit into the overlap of any storm Docker keeps.
@@ -34,10 +38,31 @@ const READ_AHEAD: usize = 8192;
 /// Events handled together: what a storm says of one container is asked about once.
 const AT_ONCE: usize = 256;
 
+/// How long a silence of the daemon is borne.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Patience {
+    /// Until it is asked whether it is still there.
+    pub ping_every: Duration,
+    /// Until it has answered that.
+    pub ping_timeout: Duration,
+}
+
 /// Watches the daemon until the receiver is gone. `since` is when the last watch ended: events after
 /// it are told first.
 pub async fn watch(config: DockerConfig, since: Option<Timestamp>, tell: mpsc::Sender<Event>) {
+    let patience = Patience { ping_every: PING_EVERY, ping_timeout: PING_TIMEOUT };
+    watch_with(patience, config, since, tell).await;
+}
+
+/// As [`watch`], with this patience.
+pub(super) async fn watch_with(
+    patience: Patience,
+    config: DockerConfig,
+    since: Option<Timestamp>,
+    tell: mpsc::Sender<Event>,
+) {
     let mut watch = Watch {
+        patience,
         tell: Tell(tell),
         cursor: since.map(|at| at.0.saturating_mul(1_000_000)),
         known: Known::default(),
@@ -108,6 +133,7 @@ impl Known {
 
 /// What stays over sessions.
 struct Watch {
+    patience: Patience,
     tell: Tell,
     /// The time of the newest event, in nanoseconds.
     cursor: Option<i64>,
@@ -140,7 +166,9 @@ impl Watch {
                     }
                     self.take(&client, batch).await?;
                 }
-                () = tokio::time::sleep(PING_EVERY) => client.ping().await?,
+                () = tokio::time::sleep(self.patience.ping_every) => {
+                    client.ping(self.patience.ping_timeout).await?;
+                }
             }
         }
     }
