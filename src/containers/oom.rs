@@ -7,7 +7,9 @@
 //!
 //! Which process was killed shows in what follows: if the container's first process ended by
 //! SIGKILL within seconds and nobody had asked for that, it was that one; else, after
-//! [`CHILD_AFTER`], it was a child.
+//! [`CHILD_AFTER`], it was a child. Where Docker is not heard the next reading has to tell, so it is
+//! waited for as well: then a container that was started again, or is not there any more, has ended
+//! by the kill.
 //!
 //! [`evidence`]: super::evidence
 
@@ -80,6 +82,8 @@ pub struct Reading {
     pub started_at: Option<Timestamp>,
     /// Whether Docker knows the container, and so tells of each end itself.
     pub is_watched: bool,
+    /// When the next reading is due.
+    pub interval: Duration,
 }
 
 /// The last reading of a counter.
@@ -100,6 +104,9 @@ struct Life {
     folded: Counts,
     told: Counts,
     counters: BTreeMap<u64, Last>,
+    /// How much longer than [`CHILD_AFTER`] an end is waited for.
+    #[serde(skip)]
+    patience: Duration,
 }
 
 /// A name and the incarnations that bore it.
@@ -186,7 +193,7 @@ impl OomLedger {
     /// started again (cAdvisor reads old kernel messages anew, and fewer each time): no kill. With
     /// another start of the container it is a new cgroup, and all its kills are new.
     pub fn read(&mut self, who: Who<'_>, reading: Reading) {
-        let Reading { source, at, value, started_at, is_watched } = reading;
+        let Reading { source, at, value, started_at, is_watched, interval } = reading;
         if !(0.0..=f64::MAX).contains(&value) {
             return;
         }
@@ -207,7 +214,9 @@ impl OomLedger {
         let restarted = last.filter(|last| is_later(started_at, last.started_at)).is_some();
         let now = Last { at, value, started_at };
         // A container without kills costs its last readings and no row.
-        self.life(who).counters.insert(source, now);
+        let life = self.life(who);
+        life.counters.insert(source, now);
+        life.patience = if is_watched { Duration::ZERO } else { interval };
         if is_new && value > 0.0 {
             self.open.insert(who.name.to_owned());
         }
@@ -231,6 +240,17 @@ impl OomLedger {
             life.deaths.iter().any(|death| start.since(*death) <= LATE && *death <= start);
         if !is_told {
             self.died(who, start);
+        }
+    }
+
+    /// A counter is not shown any more, by a source that answers: the container's cgroup is gone. Without
+    /// Docker's events that is all there is to see of a death. One close to a kill was by it.
+    pub fn vanished(&mut self, who: Who<'_>, source: u64) {
+        let Some(life) = self.find(who) else { return };
+        let Some(seen_at) = life.counters.get(&source).map(|last| last.at) else { return };
+        let is_close = |death: &Timestamp| death.since(seen_at).max(seen_at.since(*death)) <= LATE;
+        if !life.deaths.iter().any(is_close) && self.saw_kill(who, seen_at) {
+            self.died(who, seen_at);
         }
     }
 
@@ -395,7 +415,8 @@ impl Tally {
 impl Life {
     /// One of which nothing but readings is known, with the readings of `other`.
     fn quiet(other: &Life) -> Life {
-        Life { counters: other.counters.clone(), ..Life::default() }
+        let (counters, patience) = (other.counters.clone(), other.patience);
+        Life { counters, patience, ..Life::default() }
     }
 
     /// When something was said last.
@@ -412,8 +433,8 @@ impl Life {
         let count: u64 = kills.iter().map(|kills| u64::from(kills.count)).sum();
         let total = self.folded.total() + count;
         let spare = spare(&kills, &self.deaths);
-        let waiting: u64 =
-            spare.iter().filter(|(to, _)| now < *to + CHILD_AFTER).map(|(_, count)| *count).sum();
+        let waits = |to: Timestamp| now < to + CHILD_AFTER + self.patience;
+        let waiting: u64 = spare.iter().filter(|(to, _)| waits(*to)).map(|(_, count)| *count).sum();
         let children = self.folded.child + spare.iter().map(|(_, count)| count).sum::<u64>();
         // Neither ever falls, whatever is learnt later about who it was.
         let child = self.told.child.max(children - waiting);
@@ -515,6 +536,10 @@ mod tests {
             self.say(|ledger, who| ledger.died(who, at(second)))
         }
 
+        fn gone(&mut self, source: u64) -> &mut Bench {
+            self.say(|ledger, who| ledger.vanished(who, source))
+        }
+
         fn flag(&mut self, from: f64, to: f64) -> &mut Bench {
             self.say(|ledger, who| ledger.flagged(who, at(from), at(to)))
         }
@@ -522,7 +547,8 @@ mod tests {
         fn read(&mut self, source: u64, second: f64, value: f64, start: f64) -> &mut Bench {
             let started_at = (start != 0.0).then(|| at(start));
             let (at, is_watched) = (at(second), self.is_watched);
-            let reading = Reading { source, at, value, started_at, is_watched };
+            let interval = Duration::from_secs(5);
+            let reading = Reading { source, at, value, started_at, is_watched, interval };
             self.say(|ledger, who| ledger.read(who, reading))
         }
 
@@ -599,6 +625,39 @@ mod tests {
         // Made after we began to watch: its first reading is its count.
         Bench::new().read(1, 30.0, 2.0, 20.0).check(40.0, "0+2");
         Bench::new().read(1, 30.0, f64::NAN, 20.0).read(1, 31.0, -1.0, 20.0).check(40.0, "0+0");
+    }
+
+    #[test]
+    fn what_is_gone_after_a_kill_went_down_with_it() {
+        let killed = || {
+            let mut bench = Bench::new();
+            bench.read(1, 5.0, 0.0, -50.0).read(1, 10.0, 1.0, -50.0).check(15.0, "0+0");
+            bench
+        };
+        // Not there at the next reading; and said again it has not died again.
+        let mut bench = killed();
+        bench.gone(1).check(15.1, "1+0");
+        bench.gone(1).check(40.0, "1+0");
+        // It is read on, and was a child's; that it goes later changes nothing.
+        let mut bench = killed();
+        bench.read(1, 15.0, 1.0, -50.0).check(20.1, "0+1");
+        bench.gone(1).check(40.0, "0+1");
+        // Gone without a kill is no kill.
+        let mut bench = Bench::new();
+        bench.read(1, 5.0, 0.0, -50.0);
+        bench.gone(1).check(40.0, "0+0");
+        // Two sources lose sight of one container: one death, and the other kill was a child's.
+        let mut bench = killed();
+        bench.read(2, 8.0, 3.0, -50.0).read(2, 11.0, 5.0, -50.0);
+        bench.gone(1).gone(2).check(30.0, "1+1");
+        // Started again six seconds later: the start is no second death.
+        let mut bench = killed();
+        bench.gone(1);
+        bench
+            .read(1, 20.0, 0.0, 16.0)
+            .check(21.0, "1+0")
+            .read(1, 25.0, 1.0, 16.0)
+            .check(60.0, "1+1");
     }
 
     #[test]

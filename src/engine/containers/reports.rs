@@ -9,7 +9,7 @@ use crate::containers::{
     Container, ContainerId, Death, End, Happening, Reading, Report, What, Who,
 };
 use crate::engine::docker::EVENTS_WITHIN;
-use crate::engine::{Engine, Fact};
+use crate::engine::{Engine, Fact, Health};
 use crate::window::SeriesId;
 
 impl Engine {
@@ -122,19 +122,26 @@ impl Engine {
             return;
         }
         let source = fingerprint(&target.info.labels);
+        let (interval, answers) = (target.info.interval, target.health == Health::Good);
         for (id, counter) in &target.counters {
-            let newest = |series: Option<SeriesId>| {
-                self.window.newest(series?).map(|s| s.value).filter(|value| !is_stale(*value))
+            let last = |series: Option<SeriesId>| Some(self.window.newest(series?)?.value);
+            let newest = |series| last(series).filter(|value| !is_stale(*value));
+            let has_ended = |series| last(series).is_none_or(is_stale);
+            let is_watched = self.containers.is_watched(id);
+            let name = self.containers.name_of(id, &counter.name);
+            let Some(value) = newest(counter.oom) else {
+                // What cannot be read leaves the start.
+                if answers && !is_watched && has_ended(counter.start) {
+                    self.containers.ledger.vanished(Who { id, name: &name }, source);
+                }
+                continue;
             };
-            let Some(value) = newest(counter.oom) else { continue };
             let started_at =
                 newest(counter.start).filter(|s| *s > 0.0).map(Timestamp::from_seconds);
-            let name = self.containers.name_of(id, &counter.name);
             if self.containers.scraped.get(id) != Some(&name) {
                 self.containers.scraped.insert(id.clone(), name.clone());
             }
-            let is_watched = self.containers.is_watched(id);
-            let reading = Reading { source, at, value, started_at, is_watched };
+            let reading = Reading { source, at, value, started_at, is_watched, interval };
             self.containers.ledger.read(Who { id, name: &name }, reading);
         }
     }

@@ -196,6 +196,40 @@ fn an_end_that_no_event_told_is_read_from_the_list() {
     }
 }
 
+/// Only counters tell, and a container that was killed is not there at the next scrape.
+#[test]
+fn without_docker_a_kill_takes_its_container_along_or_was_a_childs() {
+    let of = format!("{{id=\"/docker/{}\",name=\"acme-web\"}}", container_id('a').as_str());
+    let start_alone = format!("container_start_time_seconds{of} 1799999000\n");
+    let page = |kills: u8| format!("{start_alone}container_oom_events_total{of} {kills}\n");
+    let counts = |world: &World| {
+        let told = world.engine.told_kills.get("acme-web").copied().unwrap_or_default();
+        (told.pid1, told.child)
+    };
+    for (then, want) in [
+        (Some(String::new()), (1, 0)),
+        (Some(page(1)), (0, 1)),
+        // The counter alone cannot be read.
+        (Some(start_alone.clone()), (0, 1)),
+        // The target fails: nobody saw it go.
+        (None, (0, 1)),
+    ] {
+        for heard in [false, true] {
+            let mut world = World::new(OOM, acting());
+            if heard {
+                let mut container = Container::new(container_id('a'), "acme-web", Timestamp(0));
+                container.status = Status::Running;
+                world.handle(Event::Docker(Report::Listed(vec![container])), None);
+            }
+            world.slot(Some(&page(0)));
+            world.slot(Some(&page(1)));
+            (0..4).for_each(|_| drop(world.slot(then.as_deref())));
+            let want = if heard { (0, 1) } else { want };
+            assert_eq!(counts(&world), want, "{then:?}, Docker tells of ends: {heard}");
+        }
+    }
+}
+
 /// Without Docker: names come and go on the page, and nobody says that one was removed.
 #[test]
 fn a_name_that_nothing_shows_any_more_is_forgotten_and_its_kills_are_not() {
