@@ -6,7 +6,7 @@ use std::time::Duration;
 use plimsoll::alerts::PresenterConfig;
 use plimsoll::base::{Labels, METRIC_NAME, Now, TargetId, Timestamp};
 use plimsoll::engine::{
-    Engine, Event, Flaws, Pace, Request, Scraped, Setup, Stopwatch, Switches, TargetInfo,
+    AskDocker, Engine, Event, Flaws, Pace, Request, Scraped, Setup, Stopwatch, Switches, TargetInfo,
 };
 use plimsoll::exposition::{Batch, Point};
 use plimsoll::policy::PolicyConfig;
@@ -166,7 +166,7 @@ fn setup(groups: Vec<rules::Group>) -> Setup {
         outbox: None,
         mail: None,
         host: "bench".to_owned(),
-        asks_docker: false,
+        docker: AskDocker::No,
         identity: None,
         policy: PolicyConfig::default(),
         constants: Vec::new(),

@@ -14,7 +14,7 @@ use crate::base::{Labels, fingerprint};
 use crate::collector;
 use crate::docker::DockerConfig;
 use crate::endpoint::{Pool, redact};
-use crate::engine::{Pace, Setup, Switches};
+use crate::engine::{AskDocker, Pace, Setup, Switches};
 use crate::executor::Daemon;
 use crate::ledger::LedgerConfig;
 use crate::mail::MailConfig;
@@ -75,7 +75,7 @@ pub fn engine_setup(config: &Config, host: &str) -> Setup {
             ..OutboxConfig::default()
         }),
         host: host.to_owned(),
-        asks_docker: false,
+        docker: AskDocker::No,
         identity: config.identity(host),
         policy: config.policy.policy.clone(),
         constants: constants(if config.identity(host).is_some() { host } else { "" }),
@@ -126,8 +126,12 @@ pub struct Parts {
 /// file hangs, and nothing later does. Must run inside the runtime, because target files are watched
 /// from here on.
 pub fn build(config: &Config, host: &str) -> anyhow::Result<Parts> {
-    let asks_docker = config.docker.is_some();
-    let setup = Setup { asks_docker, ..engine_setup(config, host) };
+    let docker = match &config.docker {
+        None => AskDocker::No,
+        Some(docker) if *docker == DockerConfig::default() => AskDocker::IfThere,
+        Some(_) => AskDocker::Yes,
+    };
+    let setup = Setup { docker, ..engine_setup(config, host) };
     let settings = scrape_settings(config, &setup);
     let collector = collector_settings(config, &settings, host);
     let mut watcher = Discovery::new(&settings.jobs);

@@ -270,6 +270,34 @@ impl Fates {
         None
     }
 
+    /// It ended, and nobody saw how; it is there still, or again.
+    pub fn unseen(&mut self, name: &str, at: Timestamp, exit_code: i64) -> Death {
+        let fate = self.names.entry(name.to_owned()).or_default();
+        self.rows.touch(&name.to_owned());
+        fate.heard_at = fate.heard_at.max(at);
+        fate.note(Death { at, end: End::Vanished, exit_code })
+    }
+
+    /// A container that had ended was removed, and no event told of it.
+    pub fn removed(&mut self, name: &str, at: Timestamp) {
+        if let Some(fate) = self.names.get_mut(name) {
+            fate.removed_at.get_or_insert(at);
+            fate.restarts.clear();
+            self.rows.touch(&name.to_owned());
+        }
+    }
+
+    /// Whether the last container of this name was removed, as far as anybody remembers.
+    pub fn is_removed(&self, name: &str) -> bool {
+        self.names.get(name).is_some_and(|fate| fate.removed_at.is_some())
+    }
+
+    /// Forgets all of them: nobody hears of containers any more.
+    pub fn clear(&mut self) {
+        self.names.keys().for_each(|name| self.rows.touch(name));
+        self.names.clear();
+    }
+
     /// A container that was alive is not there any more, and nobody saw it end.
     pub fn vanished(&mut self, name: &str, at: Timestamp) -> Death {
         let fate = self.names.entry(name.to_owned()).or_default();

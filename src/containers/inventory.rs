@@ -7,6 +7,7 @@
 //!
 //! Here alone stands what a container is *known as*: the name it was first known by. A rename changes
 //! nothing, because series, alerts and counts hang on the name, and cAdvisor never notices one either.
+//! Until it is started it may be renamed freely: Compose makes the new one under a passing name.
 //! Only when a new container comes under that name does the old one go by the name it bears by then:
 //! two containers are never known as one, unless Docker itself says so for a moment.
 
@@ -33,6 +34,13 @@ struct Known {
     known_as: String,
 }
 
+impl Known {
+    /// Never started: whoever makes a container anew may make it under a passing name.
+    fn is_being_made(&self) -> bool {
+        self.container.status == Status::Created && self.container.started_at.is_none()
+    }
+}
+
 impl Inventory {
     /// An empty one.
     pub fn new() -> Inventory {
@@ -44,14 +52,21 @@ impl Inventory {
     pub fn put(&mut self, container: Container) -> Vec<ContainerId> {
         let mut moved = Vec::new();
         let known_as = match self.by_id.get(&container.id) {
-            Some(known) => known.known_as.clone(),
-            None => {
+            Some(known) if !known.is_being_made() => known.known_as.clone(),
+            _ => {
                 self.make_way(&container.name, &mut moved);
                 container.name.clone()
             }
         };
         self.restore(container, known_as);
         moved
+    }
+
+    /// A container is known by the name it bears now: it takes the place of one that is gone.
+    pub fn know_as_named(&mut self, id: &ContainerId) {
+        let Some(Known { container, .. }) = self.by_id.get(id).cloned() else { return };
+        let name = container.name.clone();
+        self.restore(container, name);
     }
 
     /// Takes a container under the name it was known as before our restart.
@@ -203,6 +218,20 @@ mod tests {
         assert_eq!(bearer(&inventory, "web"), 'c');
         assert_eq!(inventory.remove(&id('c')).map(|c| c.name), Some("web".to_owned()));
         assert_eq!((inventory.by_known("web"), inventory.len()), (None, 2));
+    }
+
+    #[test]
+    fn one_that_was_never_started_has_no_first_name_yet() {
+        let mut inventory = Inventory::new();
+        inventory.put(container('a', "web", 1, Status::Running));
+        inventory.put(container('b', "a1b2_web", 5, Status::Created));
+        inventory.remove(&id('a'));
+        inventory.put(container('b', "web", 5, Status::Running));
+        assert_eq!(known(&inventory, "b"), ["web"]);
+        inventory.put(container('b', "other", 5, Status::Running));
+        assert_eq!(known(&inventory, "b"), ["web"], "now it has");
+        inventory.know_as_named(&id('b'));
+        assert_eq!(known(&inventory, "b"), ["other"]);
     }
 
     #[test]

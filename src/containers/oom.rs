@@ -7,7 +7,7 @@
 //!
 //! Which process was killed shows in what follows: if the container's first process ended by
 //! SIGKILL within seconds and nobody had asked for that, it was that one; else, after
-//! [`CHILD_AFTER`], it was a child. Where Docker is not heard the next reading has to tell, so it is
+//! [`CHILD_AFTER`], it was a child. Docker may be stuck, or nobody asks it, so the next reading is
 //! waited for as well: then a container that was started again, or is not there any more, has ended
 //! by the kill.
 //!
@@ -24,6 +24,10 @@ use crate::base::{Change, Table, Timestamp};
 
 /// A report may be this late: events wait for a busy daemon, a counter for its reader.
 const LATE: Duration = Duration::from_secs(10);
+/// A daemon that hangs for no longer than this is not noticed, and stamps its events afterwards.
+const STAMPED_LATE: Duration = Duration::from_secs(20);
+/// An event that a daemon stamped after it had hung is not believed to be of longer ago than this.
+const STUCK: Duration = Duration::from_secs(300);
 /// The clocks of Docker's reports and of scrapes are one host's; rounding and order is all that
 /// can differ.
 const SKEW: Duration = Duration::from_secs(1);
@@ -153,10 +157,11 @@ impl OomLedger {
         (ledger, problems)
     }
 
-    /// Docker tells of a kill. `at_nanos` tells it from the next.
-    pub fn killed(&mut self, who: Who<'_>, at_nanos: i64) {
+    /// Docker tells of a kill. `at_nanos` tells it from the next; it happened after `since`, when Docker
+    /// was not stuck yet: events are stamped when a daemon that hung comes to.
+    pub fn killed(&mut self, who: Who<'_>, at_nanos: i64, since: Timestamp) {
         let at = Timestamp(at_nanos.div_euclid(1_000_000));
-        let (from, to) = (at - LATE, at + SKEW);
+        let (from, to) = (since.min(at).max(at - STUCK) - STAMPED_LATE, at + SKEW);
         self.hear(who, Evidence { witness: Witness::Event, key: at_nanos, from, to, kills: 1 });
     }
 
@@ -216,7 +221,7 @@ impl OomLedger {
         // A container without kills costs its last readings and no row.
         let life = self.life(who);
         life.counters.insert(source, now);
-        life.patience = if is_watched { Duration::ZERO } else { interval };
+        life.patience = interval;
         if is_new && value > 0.0 {
             self.open.insert(who.name.to_owned());
         }
@@ -266,9 +271,10 @@ impl OomLedger {
     }
 
     /// An incarnation that was counted under a makeshift name has its own from now on.
-    pub fn rename(&mut self, id: &ContainerId, from: &str, to: &str) {
-        let Some(tally) = self.names.get_mut(from) else { return };
-        let Some(at) = tally.lives.iter().position(|(known, _)| known == id) else { return };
+    /// Returns whether it was counted at all.
+    pub fn rename(&mut self, id: &ContainerId, from: &str, to: &str) -> bool {
+        let Some(tally) = self.names.get_mut(from) else { return false };
+        let Some(at) = tally.lives.iter().position(|(known, _)| known == id) else { return false };
         let life = tally.lives.remove(at);
         if *tally == Tally::default() {
             self.names.remove(from);
@@ -277,6 +283,7 @@ impl OomLedger {
         lives.retain(|(known, _)| known != id);
         lives.push(life);
         self.open.extend([from.to_owned(), to.to_owned()]);
+        true
     }
 
     /// Brings every count up to date; returns the rows that changed.
@@ -529,7 +536,7 @@ mod tests {
         }
 
         fn oom(&mut self, second: f64) -> &mut Bench {
-            self.say(|ledger, who| ledger.killed(who, at(second).0 * 1_000_000))
+            self.say(|ledger, who| ledger.killed(who, at(second).0 * 1_000_000, at(second)))
         }
 
         fn die(&mut self, second: f64) -> &mut Bench {
@@ -666,7 +673,7 @@ mod tests {
         let mut bench = Bench::new();
         bench.read(1, 11.0, 0.0, 9.0).oom(11.5);
         bench.is_watched = true;
-        bench.read(1, 12.0, 1.0, 10.5).check(20.0, "0+1");
+        bench.read(1, 12.0, 1.0, 10.5).check(22.5, "0+1");
         // With nobody to tell of its end, a later start is one.
         Bench::new().read(1, 11.0, 0.0, 9.0).oom(11.5).read(1, 12.0, 1.0, 11.6).check(20.0, "1+0");
     }

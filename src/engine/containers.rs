@@ -17,7 +17,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::Engine;
-use super::docker::{Daemon, Ended, Witness};
+use super::docker::{AskDocker, Daemon, Ended, Witness};
 use super::group::Reads;
 use crate::base::{Change, Labels, Now, Timestamp};
 use crate::containers::{Container, ContainerId, Counts, Fates, Inventory, OomLedger, Rows, Who};
@@ -76,6 +76,8 @@ pub(super) struct Containers {
     labels: BTreeMap<String, Labels>,
     /// The counts that were written last: a series begins where they stand.
     written: BTreeMap<String, Counts>,
+    /// The ends that were written last.
+    ends_written: BTreeMap<String, [u64; 6]>,
     /// Alive before the last list, and on it not there or not alive.
     missing: BTreeMap<ContainerId, Missing>,
     ended: Ended,
@@ -110,6 +112,7 @@ impl Containers {
             scraped: BTreeMap::new(),
             written: ledger.iter().map(|(name, counts)| (name.to_owned(), counts)).collect(),
             ledger,
+            ends_written: fates.iter().map(|(name, fate)| (name.to_owned(), fate.ends)).collect(),
             fates,
             labels: BTreeMap::new(),
             missing: BTreeMap::new(),
@@ -176,8 +179,16 @@ impl Containers {
             self.rows.touch(&moved);
             self.labels.remove(&self.name_of(&moved, ""));
         }
-        let name = self.name_of(id, &container.name);
-        self.ledger.rename(id, id.short(), &name);
+        let mut name = self.name_of(id, &container.name);
+        if self.takes_a_place(container) {
+            self.labels.remove(&name);
+            Arc::make_mut(&mut self.inventory).know_as_named(id);
+            name.clone_from(&container.name);
+        }
+        if self.ledger.rename(id, id.short(), &name) {
+            // Under whatever name, the kills are old news.
+            self.written.insert(name.clone(), self.ledger.counts(&name));
+        }
         self.labels.remove(&name);
         self.rows.touch(id);
         self.inventory_is_new = true;
@@ -205,6 +216,35 @@ impl Containers {
     fn names(&self) -> BTreeSet<String> {
         let shown = self.scraped.values().map(String::as_str);
         self.inventory.names().chain(shown).map(str::to_owned).collect()
+    }
+
+    /// Whether it was renamed to what one that is gone was known as.
+    fn takes_a_place(&self, container: &Container) -> bool {
+        let name = &container.name;
+        self.inventory.by_known(name).is_none() && self.fates.is_removed(name)
+    }
+
+    /// Whether Docker is asked, and until when it was heard before our restart.
+    pub fn begin(&mut self, heard_until: Option<Timestamp>, ask: AskDocker) {
+        self.daemon.restore(heard_until, ask);
+        if self.daemon.is_unasked() {
+            self.stop_asking();
+        }
+    }
+
+    /// Nobody asks Docker any more: nothing it said is believed on.
+    pub fn stop_asking(&mut self) {
+        self.inventory.iter().for_each(|known| self.rows.touch(&known.id));
+        *Arc::make_mut(&mut self.inventory) = Inventory::new();
+        self.fates.clear();
+        self.missing.clear();
+        self.labels.clear();
+        self.inventory_is_new = true;
+    }
+
+    /// Whether it is alive, by Docker's last word.
+    fn is_alive(&self, id: &ContainerId) -> bool {
+        self.inventory.get(id).is_some_and(|known| known.status.is_alive())
     }
 
     fn set_heard(&mut self, is_heard: bool) {

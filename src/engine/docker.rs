@@ -51,27 +51,52 @@ pub(super) struct Daemon {
     heard_until: Option<Timestamp>,
     /// When it has told everything that was missed, on the monotonic clock.
     told_by: Option<Duration>,
+    /// The last time in which it was not heard.
+    gap: Option<(Timestamp, Timestamp)>,
+    /// Whether a host without it lacks something.
+    is_expected: bool,
     why: String,
+}
+
+/// Whether Docker is asked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum AskDocker {
+    /// No.
+    #[default]
+    No,
+    /// If it is there: nobody wrote that it is.
+    IfThere,
+    /// Yes: a host without it lacks something.
+    Yes,
 }
 
 impl Daemon {
     /// A configuration asks for it, or does not.
-    pub fn ask(&mut self, is_asked: bool) {
-        self.standing = match (is_asked, self.standing) {
-            (false, _) => Standing::NotAsked,
-            (true, Standing::NotAsked) => Standing::Awaited,
-            (true, standing) => standing,
+    pub fn ask(&mut self, ask: AskDocker) {
+        self.is_expected = ask == AskDocker::Yes;
+        self.standing = match (ask, self.standing) {
+            (AskDocker::No, _) => Standing::NotAsked,
+            (_, Standing::NotAsked) => Standing::Awaited,
+            (_, standing) => standing,
         };
     }
 
+    /// Whether nobody asks it.
+    pub fn is_unasked(&self) -> bool {
+        self.standing == Standing::NotAsked
+    }
+
     /// Until when events were heard before our restart, and whether it is asked again.
-    pub fn restore(&mut self, heard_until: Option<Timestamp>, is_asked: bool) {
+    pub fn restore(&mut self, heard_until: Option<Timestamp>, ask: AskDocker) {
         self.heard_until = heard_until;
-        self.ask(is_asked);
+        self.ask(ask);
     }
 
     /// It has said what there is.
     pub fn listed(&mut self, now: Now) {
+        if !self.is_heard() {
+            self.gap = self.heard_until.map(|from| (from, now.wall));
+        }
         (self.standing, self.has_listed) = (Standing::Heard, true);
         self.told_by = Some(now.monotonic + EVENTS_WITHIN);
     }
@@ -90,10 +115,17 @@ impl Daemon {
         self.standing == Standing::Heard
     }
 
-    /// Whether it should, and does not. One that never was heard, here or before our restart, is no input:
-    /// many a host has none.
+    /// Whether it should, and does not. One that nobody wrote of and that never was heard, here or before our
+    /// restart, is no input: many a host has none.
     pub fn is_silent(&self) -> bool {
-        matches!(self.standing, Standing::Awaited | Standing::Lost) && self.heard_until.is_some()
+        let is_input = self.is_expected || self.heard_until.is_some();
+        matches!(self.standing, Standing::Awaited | Standing::Lost) && is_input
+    }
+
+    /// When an event of this stamp cannot have happened before: a daemon that hung stamps late.
+    pub fn not_before(&self, at: Timestamp) -> Timestamp {
+        let is_in = |(_, to): &(Timestamp, Timestamp)| at <= *to + EVENTS_WITHIN;
+        self.gap.filter(is_in).map_or(at, |(from, _)| from.min(at))
     }
 
     /// Whether all that happened until now has been told.
@@ -105,7 +137,7 @@ impl Daemon {
     pub fn state(&self) -> Option<DockerState> {
         let why = (self.standing == Standing::Lost).then(|| self.why.clone());
         let (is_heard, heard_until) = (self.is_heard(), self.heard_until);
-        let state = DockerState { is_heard, why, heard_until };
+        let state = DockerState { is_heard, is_silent: self.is_silent(), why, heard_until };
         (self.standing != Standing::NotAsked).then_some(state)
     }
 
@@ -121,7 +153,9 @@ impl Daemon {
 
     /// The wall clock has stepped.
     pub fn rebase(&mut self, by_ms: i64) {
-        self.heard_until = self.heard_until.map(|at| Timestamp(at.0.saturating_add(by_ms)));
+        let shift = |at: Timestamp| Timestamp(at.0.saturating_add(by_ms));
+        self.heard_until = self.heard_until.map(shift);
+        self.gap = self.gap.map(|(from, to)| (shift(from), shift(to)));
     }
 }
 
@@ -130,6 +164,8 @@ impl Daemon {
 pub struct DockerState {
     /// Whether it tells what happens.
     pub is_heard: bool,
+    /// Whether it should, and does not.
+    pub is_silent: bool,
     /// Why not, if it was tried.
     pub why: Option<String>,
     /// Until when it was heard last, here or before our restart.
@@ -137,9 +173,9 @@ pub struct DockerState {
 }
 
 impl DockerState {
-    /// Whether it is heard; nothing if it never was, because many a host has none.
+    /// Whether it is heard; nothing where it is no input.
     pub fn is_up(&self) -> Option<bool> {
-        (self.is_heard || self.heard_until.is_some()).then_some(self.is_heard)
+        (self.is_heard || self.is_silent).then_some(self.is_heard)
     }
 }
 
@@ -153,9 +189,9 @@ impl Ended {
         self.0.insert(name.to_owned(), (at, labels));
     }
 
-    /// Forgets what was replaced by now, or never will be.
-    pub fn forget(&mut self, now: Timestamp) {
-        self.0.retain(|_, (at, _)| now.since(*at) < REPLACED_WITHIN);
+    /// Forgets what was replaced by now, or never will be. While Docker is silent nobody can say.
+    pub fn forget(&mut self, now: Timestamp, is_silent: bool) {
+        self.0.retain(|_, (at, _)| is_silent || now.since(*at) < REPLACED_WITHIN);
     }
 
     /// The wall clock has stepped.
@@ -171,7 +207,7 @@ pub(super) struct Witness<'a> {
     /// It reads of containers, and nobody has said yet who they are.
     is_nameless: bool,
     /// Containers whose place may be taken any moment.
-    ended: Vec<&'a (Timestamp, Labels)>,
+    ended: Vec<(&'a String, &'a Labels)>,
 }
 
 impl<'a> Witness<'a> {
@@ -187,20 +223,24 @@ impl<'a> Witness<'a> {
         let is_replaced = |name: &str, at: Timestamp| {
             let by = inventory.by_known(name).filter(|container| container.status.is_alive());
             let started = by.and_then(|container| container.started_at);
+            // It may have been started before anybody saw that the other had ended.
+            let is_new = |started: Timestamp| started >= at - REPLACED_WITHIN;
             let is_read =
-                |started| started >= at && started + interval * READ_AFTER_INTERVALS <= slot;
+                |started| is_new(started) && started + interval * READ_AFTER_INTERVALS <= slot;
             started.is_some_and(is_read)
         };
-        let waits = |(name, (at, _)): &(&String, &(Timestamp, Labels))| {
-            slot.since(*at) < REPLACED_WITHIN && !is_replaced(name, *at)
-        };
         let is_silent = daemon.is_silent();
+        let waits = |(name, (at, _)): &(&String, &(Timestamp, Labels))| {
+            (is_silent || slot.since(*at) < REPLACED_WITHIN) && !is_replaced(name, *at)
+        };
         let has_ended = !ended.0.is_empty() && reads_containers();
         Witness {
             is_silent: is_silent && (reads.all || reads_own()),
             is_nameless: is_silent && inventory.is_empty() && reads_containers(),
             ended: match has_ended {
-                true => ended.0.iter().filter(waits).map(|(_, ended)| ended).collect(),
+                true => {
+                    ended.0.iter().filter(waits).map(|(name, (_, labels))| (name, labels)).collect()
+                }
                 false => Vec::new(),
             },
         }
@@ -211,10 +251,9 @@ impl<'a> Witness<'a> {
         if self.is_silent || (self.is_nameless && alert.restored) {
             return Some(Doubt::DockerSilent);
         }
-        let is_of = |ended: &&&(Timestamp, Labels)| is_about(&alert.labels, &ended.1);
-        let (_, labels) = self.ended.iter().find(is_of)?;
-        let container = labels.get("container").unwrap_or_default().to_owned();
-        Some(Doubt::ContainerEnded { container })
+        let is_of = |(_, labels): &&(&String, &Labels)| is_about(&alert.labels, labels);
+        let (name, _) = self.ended.iter().find(is_of)?;
+        Some(Doubt::ContainerEnded { container: (*name).clone() })
     }
 }
 

@@ -74,7 +74,7 @@ use crate::promql::Memo;
 use crate::window::{Selector, SeriesId, Span, Window};
 
 pub use digest::{Advice, Digest, Near};
-pub use docker::DockerState;
+pub use docker::{AskDocker, DockerState};
 pub use event::{Event, OutboxCommand, ScrapeFailure, Scraped, Switches, TargetInfo};
 pub use fact::{Fact, Judged};
 pub use group::Pace;
@@ -394,6 +394,7 @@ impl Engine {
                     self.facts.push(Fact::ScrapeRecovered { target: target.name() });
                 }
                 self.facts.extend(target.note_refused(taken.refused));
+                self.note_gone(&taken.gone, slot);
                 self.check_claims(batch);
             }
             Err(error) => {

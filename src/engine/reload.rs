@@ -64,7 +64,10 @@ impl Engine {
     pub(super) fn reload(&mut self, now: Now, setup: Setup, switches: Switches) {
         let setup = setup.settled();
         self.switches = switches;
-        self.containers.daemon.ask(setup.asks_docker);
+        self.containers.daemon.ask(setup.docker);
+        if self.containers.daemon.is_unasked() {
+            self.containers.stop_asking();
+        }
         self.window.configure(setup.caps, setup.retention());
         self.gates.configure(&setup.policy.gates);
         self.postman.replan();

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::containers::{Containers, OOM_COUNTER, OOM_TOTAL, START_TIME};
+use super::docker::AskDocker;
 use super::evidence::{EVIDENCE_NAMES, RANGES};
 use super::group::Pace;
 use super::judge::asks;
@@ -48,7 +49,7 @@ pub struct Setup {
     /// The Docker host's name; `""` if it is not known.
     pub host: String,
     /// Whether Docker is to be heard.
-    pub asks_docker: bool,
+    pub docker: AskDocker,
     /// Who is who on this host; `None` leaves series as they are.
     pub identity: Option<Identity>,
     /// What may be done about an alert.

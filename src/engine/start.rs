@@ -23,7 +23,7 @@ impl Engine {
         let (memory, problems) = Memory::recover(rows, now);
         let watched_until = restored.last_evaluation.unwrap_or(now.wall);
         let (mut containers, rest) = Containers::recover(rows, watched_until);
-        containers.daemon.restore(restored.docker_heard, setup.asks_docker);
+        containers.begin(restored.docker_heard, setup.docker);
         let (postman, unread) = mail::Postman::recover(rows, now);
         facts.extend(problems.into_iter().chain(rest).chain(unread).map(unreadable));
         let counters = Counters { rows_unreadable: facts.len() as u64, ..Counters::default() };

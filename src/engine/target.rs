@@ -86,7 +86,7 @@ pub(super) struct OomCounter {
 }
 
 /// What taking a batch in did.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(super) struct Taken {
     pub samples: u64,
     /// Of these, samples with the time of the one before.
@@ -103,6 +103,8 @@ pub(super) struct Taken {
     pub new_names: bool,
     /// The newest sample time taken.
     pub newest: Option<Timestamp>,
+    /// Containers that are shown no more, each with the labels of a series of its.
+    pub gone: Vec<(ContainerId, Labels)>,
 }
 
 impl Taken {
@@ -255,7 +257,28 @@ impl Target {
                 window.end(fed.id);
             }
         }
+        taken.gone = self.gone(batch, window);
         taken
+    }
+
+    /// Containers whose series have all ended with this batch.
+    fn gone(&self, batch: &Batch, window: &Window) -> Vec<(ContainerId, Labels)> {
+        let of = |fed: &Fed| {
+            let labels = window.labels(fed.id)?;
+            Some((labels.get("id").and_then(id_in_cgroup)?, labels))
+        };
+        let ended =
+            batch.vanished.iter().filter_map(|local| self.series.get(*local as usize)?.as_ref());
+        let mut gone: BTreeMap<ContainerId, &Labels> = ended.filter_map(of).collect();
+        if gone.is_empty() {
+            return Vec::new();
+        }
+        for fed in self.series.iter().flatten().filter(|fed| window.is_live(fed.id)) {
+            if let Some((id, _)) = of(fed) {
+                gone.remove(&id);
+            }
+        }
+        gone.into_iter().map(|(id, labels)| (id, labels.clone())).collect()
     }
 
     /// Forgets every local id; returns the series they stood for.

@@ -97,7 +97,7 @@ fn setup(rules: &str, policy: PolicyConfig) -> Setup {
         },
         outbox: Some(OutboxConfig::default()),
         host: "web-7".to_owned(),
-        asks_docker: false,
+        docker: AskDocker::No,
         identity: Some(Identity {
             host: "web-7".to_owned(),
             rules: vec![app],

@@ -494,7 +494,12 @@ mod tests {
                 alertmanager("http://a:9093/", None),
                 alertmanager("http://b:9093/", Some("refused")),
             ],
-            docker: Some(DockerState { is_heard: true, why: None, heard_until: None }),
+            docker: Some(DockerState {
+                is_heard: true,
+                is_silent: false,
+                why: None,
+                heard_until: None,
+            }),
             outbox,
             reload_error: Some("no".to_owned()),
             ..View::default()

@@ -178,6 +178,11 @@ impl Window {
         self.newest(id).is_some_and(|sample| !is_stale(sample.value))
     }
 
+    /// The labels of a series.
+    pub fn labels(&self, id: SeriesId) -> Option<&Labels> {
+        Some(&self.series.get(id.0 as usize)?.as_ref()?.labels)
+    }
+
     /// The newest sample of a series.
     pub fn newest(&self, id: SeriesId) -> Option<Sample> {
         self.series.get(id.0 as usize)?.as_ref()?.newest()

@@ -2,15 +2,22 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{Containers, Missing};
-use crate::base::{Now, TargetId, Timestamp, fingerprint, is_stale};
+use crate::base::{Labels, Now, TargetId, Timestamp, fingerprint, is_stale};
 use crate::containers::{
     Container, ContainerId, Death, End, Happening, Reading, Report, What, Who,
 };
 use crate::engine::docker::EVENTS_WITHIN;
 use crate::engine::{Engine, Fact, Health};
 use crate::window::SeriesId;
+
+/// An event and a list tell one end up to this far apart.
+const SAME_END: Duration = Duration::from_secs(2);
+/// Exit codes of a process that SIGINT, SIGKILL or SIGTERM ended.
+const SIGNALLED: [i64; 3] = [130, SIGKILLED, 143];
+const SIGKILLED: i64 = 137;
 
 impl Engine {
     /// Takes one report of Docker's.
@@ -36,18 +43,22 @@ impl Engine {
 
     /// A whole list. What was alive and is not on it has ended; the list comes before the events
     /// that were missed, so they are waited for.
-    fn take_list(&mut self, now: Now, list: Vec<Container>) {
+    fn take_list(&mut self, now: Now, mut list: Vec<Container>) {
         let is_first = !self.containers.daemon.has_listed;
         self.containers.daemon.listed(now);
         self.containers.set_heard(true);
-        let listed: BTreeSet<&ContainerId> = list.iter().map(|container| &container.id).collect();
         let known = Arc::clone(&self.containers.inventory);
+        // Whoever was renamed makes way for whoever bears the name now.
+        list.sort_by_key(|container| (known.get(&container.id).is_none(), container.created_at));
+        let listed: BTreeSet<&ContainerId> = list.iter().map(|container| &container.id).collect();
         let until = now.monotonic + EVENTS_WITHIN;
+        let ended = |is_listed| Missing { until, is_told: false, is_listed };
         for gone in known.iter().filter(|container| !listed.contains(&container.id)) {
             if gone.status.is_alive() {
-                let missing = Missing { until, is_told: false, is_listed: false };
-                self.containers.missing.entry(gone.id.clone()).or_insert(missing);
+                self.containers.missing.entry(gone.id.clone()).or_insert(ended(false));
             } else {
+                let name = self.containers.name_of(&gone.id, &gone.name);
+                self.containers.fates.removed(&name, now.wall);
                 self.containers.remove(&gone.id);
             }
         }
@@ -56,11 +67,11 @@ impl Engine {
             self.containers.put(container);
             if !container.status.is_alive() {
                 self.containers.note_flag(container);
-                // Docker's memory of events does not outlive Docker.
-                if known.get(&container.id).is_some_and(|before| before.status.is_alive()) {
-                    let missing = Missing { until, is_told: false, is_listed: true };
-                    self.containers.missing.insert(container.id.clone(), missing);
-                }
+            }
+            // Docker's memory of events does not outlive Docker.
+            let before = known.get(&container.id).filter(|before| before.status.is_alive());
+            if before.is_some_and(|before| has_ended(before, container)) {
+                self.containers.missing.insert(container.id.clone(), ended(true));
             }
         }
         if is_first {
@@ -76,7 +87,8 @@ impl Engine {
         let name = containers.name_of(id, name);
         let who = Who { id, name: &name };
         if *what == What::Oom {
-            containers.ledger.killed(who, *at_nanos);
+            let since = containers.daemon.not_before(at);
+            containers.ledger.killed(who, *at_nanos, since);
         }
         let is_flagged = containers.inventory.get(id).is_some_and(|known| known.oom_killed);
         let death = containers.fates.take((id, &name), at, what, is_flagged);
@@ -128,10 +140,11 @@ impl Engine {
             let newest = |series| last(series).filter(|value| !is_stale(*value));
             let has_ended = |series| last(series).is_none_or(is_stale);
             let is_watched = self.containers.is_watched(id);
+            let has_told = is_watched && !self.containers.is_alive(id);
             let name = self.containers.name_of(id, &counter.name);
             let Some(value) = newest(counter.oom) else {
                 // What cannot be read leaves the start.
-                if answers && !is_watched && has_ended(counter.start) {
+                if answers && !has_told && has_ended(counter.start) {
                     self.containers.ledger.vanished(Who { id, name: &name }, source);
                 }
                 continue;
@@ -168,21 +181,39 @@ impl Engine {
         }
     }
 
-    /// No event told how a container ended that is there still: what it says of itself does.
+    /// No event told how a container ended that is there still, or again: what it says of itself does, as
+    /// far as it goes. A signal may have been anybody's.
     fn take_end_as_listed(&mut self, id: &ContainerId) {
         let containers = &mut self.containers;
-        let known = containers.inventory.get(id).filter(|known| !known.status.is_alive());
-        let Some((known, at)) = known.and_then(|known| Some((known, known.finished_at?))) else {
-            return;
-        };
-        let what = What::Die { exit_code: known.exit_code };
-        let (is_flagged, name) = (known.oom_killed, known.name.clone());
-        let name = containers.name_of(id, &name);
+        let Some(known) = containers.inventory.get(id).cloned() else { return };
+        let Some(at) = known.finished_at else { return };
+        let name = containers.name_of(id, &known.name);
         let who = Who { id, name: &name };
+        let last = containers.fates.get(&name).and_then(|fate| fate.last);
+        if last.is_some_and(|last| last.at.since(at).max(at.since(last.at)) <= SAME_END) {
+            return;
+        }
         // A Docker that was away has not flagged what a counter saw.
-        let is_flagged = is_flagged || containers.ledger.saw_kill(who, at);
-        if let Some(death) = containers.fates.take((id, &name), at, &what, is_flagged) {
+        let is_dead = !known.status.is_alive();
+        let is_flagged = (is_dead && known.oom_killed) || containers.ledger.saw_kill(who, at);
+        let exit_code = if is_dead { known.exit_code } else { SIGKILLED };
+        let death = if is_flagged || !SIGNALLED.contains(&exit_code) {
+            containers.fates.take((id, &name), at, &What::Die { exit_code }, is_flagged)
+        } else {
+            Some(containers.fates.unseen(&name, at, exit_code))
+        };
+        if let Some(death) = death {
             self.take_death(who, death);
+        }
+    }
+
+    /// Containers whose series are all gone from a page have ended, whether Docker says so yet or not.
+    pub(in crate::engine) fn note_gone(&mut self, gone: &[(ContainerId, Labels)], slot: Timestamp) {
+        for (id, labels) in gone {
+            let name = self.containers.name_of(id, labels.get("name").unwrap_or_default());
+            if self.containers.is_alive(id) || self.containers.inventory.get(id).is_none() {
+                self.containers.ended.note(&name, slot, labels.clone());
+            }
         }
     }
 
@@ -194,7 +225,8 @@ impl Engine {
             self.changes.extend(changes);
             self.tell_kills();
         }
-        self.containers.ended.forget(now.wall);
+        let is_silent = self.containers.daemon.is_silent();
+        self.containers.ended.forget(now.wall, is_silent);
         let has_told = self.containers.daemon.has_told(now);
         for (name, is_looping) in self.containers.fates.settle(now.wall, has_told) {
             self.containers.is_news = true;
@@ -234,4 +266,9 @@ impl Engine {
             }
         }
     }
+}
+
+/// Whether a container that was alive has ended since, started again or not.
+fn has_ended(before: &Container, now: &Container) -> bool {
+    !now.status.is_alive() || now.started_at > before.started_at
 }

@@ -64,9 +64,13 @@ impl Engine {
 
     fn write_fates(&mut self, at: Timestamp) -> Vec<SeriesId> {
         let mut values = Vec::new();
+        let before = std::mem::take(&mut self.containers.ends_written);
         for (name, fate) in self.containers.fates.iter() {
-            let ends = End::ALL.into_iter().zip(fate.ends).filter(|(_, count)| *count > 0);
-            values.extend(ends.map(|(end, n)| (name.to_owned(), Some(end.name()), n)));
+            let told = before.get(name).copied().unwrap_or_default();
+            let ends = End::ALL.into_iter().zip(told.into_iter().zip(fate.ends));
+            let ends = ends.filter(|(_, (_, count))| *count > 0);
+            values.extend(ends.map(|(end, counts)| (name.to_owned(), Some(end.name()), counts)));
+            self.containers.ends_written.insert(name.to_owned(), fate.ends);
         }
         // All of them, so that a rule finds its input on a good day too; of a loop that nobody can see
         // nothing is said.
@@ -75,18 +79,17 @@ impl Engine {
             let names = self.containers.names().into_iter();
             values.extend(names.map(|name| {
                 let is_looping = u64::from(is_looping(&name));
-                (name, None, is_looping)
+                (name, None, (is_looping, is_looping))
             }));
         }
         let mut written = Vec::new();
-        for (name, reason, value) in values {
+        for (name, reason, counts) in values {
             let of = self.labels_of(&name);
             let labels = match reason {
                 Some(reason) => with(&of, ENDS_TOTAL, ("reason", reason)),
                 None => with(&of, CRASH_LOOP, ("", "")),
             };
-            let before = if reason.is_some() { 0 } else { value };
-            written.extend(write_counter(&mut self.window, &labels, at, (before, value)));
+            written.extend(write_counter(&mut self.window, &labels, at, counts));
         }
         written
     }

@@ -158,7 +158,8 @@ fn an_end_that_no_event_told_is_read_from_the_list() {
     for (told, seen_by, wants) in [
         (false, "flag", vec!["oom"]),
         (false, "counter", vec!["oom"]),
-        (false, "nobody", vec!["crash"]),
+        // A signal may have been anybody's.
+        (false, "nobody", vec!["vanished"]),
         (true, "flag", vec!["stop"]),
     ] {
         let flagged = seen_by == "flag";
@@ -224,7 +225,6 @@ fn without_docker_a_kill_takes_its_container_along_or_was_a_childs() {
             world.slot(Some(&page(0)));
             world.slot(Some(&page(1)));
             (0..4).for_each(|_| drop(world.slot(then.as_deref())));
-            let want = if heard { (0, 1) } else { want };
             assert_eq!(counts(&world), want, "{then:?}, Docker tells of ends: {heard}");
         }
     }

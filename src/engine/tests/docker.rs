@@ -18,7 +18,7 @@ groups:
 ";
 
 fn asking() -> Setup {
-    Setup { asks_docker: true, ..setup(RULES, acting()) }
+    Setup { docker: AskDocker::IfThere, ..setup(RULES, acting()) }
 }
 
 fn begun() -> World {
@@ -221,7 +221,7 @@ fn a_makeshift_name_is_given_up_for_the_one_docker_tells() {
         format!("container_oom_events_total{{id=\"/docker/{id}\",name=\"{name}\"}} {kills}\n")
     };
     let rules = format!("{RULES}      - alert: Oom\n        expr: plimsoll_oom_total > 99\n");
-    let setup = Setup { asks_docker: true, ..setup(&rules, acting()) };
+    let setup = Setup { docker: AskDocker::IfThere, ..setup(&rules, acting()) };
     let mut world = World::recovered(setup, Vec::new(), 0);
     world.slots(1, &counter("aaaaaaaaaaaa", 0));
     world.slots(4, &counter("aaaaaaaaaaaa", 1));
@@ -234,4 +234,165 @@ fn a_makeshift_name_is_given_up_for_the_one_docker_tells() {
     let rows = latest(&world.rows);
     let counts: Vec<&str> = rows.iter().filter_map(|row| row.key.strip_prefix("oom:")).collect();
     assert_eq!(counts, ["acme-web"]);
+}
+
+#[test]
+fn one_made_under_a_passing_name_goes_on_as_the_one_it_replaces() {
+    let mut world = begun();
+    assert_eq!(world.slots(1, &page('a', "acme-web", 95)), ["firing"]);
+    // As Compose makes one anew: create, stop, remove, rename, start.
+    let made = Container::new(container_id('b'), "a1b2_acme-web", Timestamp(0));
+    world.handle(Event::Docker(Report::Inspected(Box::new(made))), None);
+    world.docker('a', "acme-web", What::Die { exit_code: 0 });
+    world.docker('a', "acme-web", What::Destroy);
+    world.docker_has('b', "acme-web");
+    assert_eq!(world.slots(2, &page('b', "acme-web", 95)), [""; 0]);
+    assert_eq!(world.engine.inventory().known_as(&container_id('b')), Some("acme-web"));
+    // Blue and green: the one that stood by takes the name of the one that is gone.
+    world.docker_has('c', "stage");
+    world.docker('c', "stage", What::Start);
+    world.docker('b', "acme-web", What::Destroy);
+    world.docker_has('c', "acme-web");
+    assert_eq!(world.engine.inventory().known_as(&container_id('c')), Some("acme-web"));
+    // A name that nobody had is a rename, and changes nothing.
+    world.docker_has('c', "fresh");
+    assert_eq!(world.engine.inventory().known_as(&container_id('c')), Some("acme-web"));
+}
+
+#[test]
+fn names_given_while_we_were_away_are_told_apart() {
+    let mut world = begun();
+    world.slots(4, "");
+    let mut world = world.begin_anew();
+    world.list(&[('b', "acme-web"), ('a', "acme-old")]);
+    let inventory = world.engine.inventory();
+    let known = ['a', 'b'].map(|digit| inventory.known_as(&container_id(digit)).map(str::to_owned));
+    assert_eq!(known.map(|name| name.unwrap_or_default()), ["acme-old", "acme-web"]);
+}
+
+#[test]
+fn a_container_that_is_shown_no_more_has_ended_whoever_tells_of_it() {
+    // Docker hangs, and nobody has noticed; or it is lost; or there is none.
+    for (docker, lost) in [(true, false), (true, true), (false, false)] {
+        let mut world = if docker { begun() } else { World::new(RULES, acting()) };
+        let both = page('a', "acme-web", 95) + &page('c', "acme-api", 10);
+        world.slots(1, &both);
+        if lost {
+            world.lose_docker();
+        }
+        let rest = page('c', "acme-api", 10);
+        let told = world.slots(4, &rest);
+        assert!(!told.contains(&"resolved".to_owned()), "{docker} {lost}: {told:?}");
+        let container = "acme-web".to_owned();
+        assert_eq!(world.doubt(1), Some(Doubt::ContainerEnded { container }));
+        let told = world.slots(4, &rest);
+        // While nobody can say whether another has come, it stays so.
+        assert_eq!(told.contains(&"resolved".to_owned()), !lost, "{docker} {lost}: {told:?}");
+    }
+}
+
+#[test]
+fn whoever_stops_asking_docker_believes_nothing_it_said() {
+    let mut world = begun();
+    world.fall_into_a_loop();
+    world.slots(3, "");
+    world.reload(setup(RULES, acting()));
+    let told = world.slots(8, "");
+    assert!(told.contains(&"resolved".to_owned()), "{told:?}");
+    assert!(world.engine.inventory().is_empty());
+    world.slots(4, "");
+    let rows = latest(&world.rows);
+    let left = |row: &&Change| row.key.starts_with("container:") || row.key.starts_with("fate:");
+    assert_eq!(rows.iter().filter(left).count(), 0);
+}
+
+#[test]
+fn what_was_removed_while_we_were_away_is_told_of_for_an_hour_and_no_longer() {
+    let mut world = begun();
+    world.docker('a', "acme-web", What::Die { exit_code: 0 });
+    let dead = Container::new(container_id('a'), "acme-web", Timestamp(0));
+    let dead = Container { status: Status::Exited, ..dead };
+    world.handle(Event::Docker(Report::Inspected(Box::new(dead))), None);
+    world.slots(4, "");
+    let mut world = world.begin_anew();
+    world.list(&[]);
+    world.slots(4, "");
+    assert_eq!(world.live("plimsoll_container_ends_total").len(), 1);
+    world.slots(740, "");
+    assert_eq!(world.live("plimsoll_container_ends_total").len(), 0);
+}
+
+#[test]
+fn ends_of_before_our_restart_are_no_news_where_the_window_was_lost() {
+    let rules = format!(
+        "{RULES}      - alert: E\n        expr: increase(plimsoll_container_ends_total[1m]) > 0\n"
+    );
+    let setup = || Setup { docker: AskDocker::IfThere, ..setup(&rules, acting()) };
+    let mut world = World::recovered(setup(), Vec::new(), 0);
+    world.list(&[('a', "acme-web")]);
+    world.slots(1, "");
+    world.docker('a', "acme-web", What::Die { exit_code: 1 });
+    assert_eq!(world.slots(4, ""), ["firing"]);
+    world.slots(30, "");
+    let mut world = World::recovered(setup(), latest(&world.rows), world.second + 1);
+    world.list(&[('a', "acme-web")]);
+    assert!(!world.slots(4, "").contains(&"firing".to_owned()));
+}
+
+#[test]
+fn a_kill_that_a_hanging_docker_stamps_when_it_comes_to_is_one() {
+    let rules = format!("{RULES}      - alert: Oom\n        expr: plimsoll_oom_total > 99\n");
+    for noticed in [true, false] {
+        let setup = Setup { docker: AskDocker::IfThere, ..setup(&rules, acting()) };
+        let mut world = World::recovered(setup, Vec::new(), 0);
+        world.list(&[('a', "acme-web")]);
+        let id = container_id('a');
+        let of = format!("{{id=\"/docker/{id}\",name=\"acme-web\"}}");
+        let counter = |kills| {
+            format!("container_oom_events_total{of} {kills}\ncontainer_start_time_seconds{of} 9\n")
+        };
+        world.slots(2, &counter(0));
+        world.slots(1, &counter(1));
+        // The container is gone with it; Docker sleeps on.
+        world.slots(2, "");
+        if noticed {
+            world.lose_docker();
+            world.slots(8, "");
+            world.list(&[('a', "acme-web")]);
+        }
+        world.docker('a', "acme-web", What::Oom);
+        world.docker('a', "acme-web", What::Die { exit_code: 137 });
+        world.slots(6, "");
+        let view = world.engine.view(at(world.second, 0));
+        assert_eq!(view.containers[0].oom, Counts { pid1: 1, child: 0 }, "noticed: {noticed}");
+    }
+}
+
+#[test]
+fn one_that_was_started_again_while_nobody_heard_has_ended_once() {
+    let running = |started_s: i64| {
+        let container = Container::new(container_id('a'), "acme-web", Timestamp(0));
+        let (started_at, finished_at) =
+            (Some(Timestamp(started_s * 1000)), Some(Timestamp(49_000)));
+        Container { status: Status::Running, started_at, finished_at, ..container }
+    };
+    let mut world = begun();
+    world.handle(Event::Docker(Report::Listed(vec![running(10)])), None);
+    world.slots(1, "");
+    world.lose_docker();
+    for _ in 0..2 {
+        world.handle(Event::Docker(Report::Listed(vec![running(50)])), None);
+        world.slots(4, "");
+        let view = world.engine.view(at(world.second, 0));
+        assert_eq!(view.containers[0].ends, [0, 0, 0, 0, 0, 1], "nobody saw how, and once");
+    }
+}
+
+#[test]
+fn a_docker_that_somebody_wrote_of_is_missed() {
+    let setup = Setup { docker: AskDocker::Yes, ..setup(RULES, acting()) };
+    let mut world = World::recovered(setup, Vec::new(), 0);
+    world.lose_docker();
+    world.slots(1, "");
+    assert_eq!(newest(&world, "plimsoll_docker_up"), Some(0.0));
 }

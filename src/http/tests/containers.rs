@@ -48,5 +48,5 @@ async fn a_container_is_told_with_its_fate_its_kills_and_both_kinds_of_limits() 
 }
 
 fn heard() -> DockerState {
-    DockerState { is_heard: true, why: None, heard_until: None }
+    DockerState { is_heard: true, is_silent: false, why: None, heard_until: None }
 }
