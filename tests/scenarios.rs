@@ -139,7 +139,17 @@ type Judged = (String, Result<Verdict, String>);
 /// One file's scenario: its name and title, and its verdict.
 fn judge((name, text): &(String, String)) -> Judged {
     match file::load(name, text) {
-        Ok(scenario) => (format!("{name}\n{}", scenario.title), Ok(run(scenario))),
+        Ok(scenario) => {
+            let title = format!("{name}\n{}", scenario.title);
+            // What is wrong in its `config` or `rules`, or names no container, is its own fault alone.
+            let ran = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(scenario)));
+            let why = |panic: Box<dyn std::any::Any + Send>| {
+                let text = panic.downcast_ref::<String>().map(String::as_str);
+                let text = text.or(panic.downcast_ref::<&str>().copied());
+                format!("{name}: it cannot be run: {}", text.unwrap_or("no reason is given"))
+            };
+            (title, ran.map_err(why))
+        }
         Err(error) => (name.clone(), Err(error)),
     }
 }
@@ -260,6 +270,23 @@ fn what_is_expected_wrongly_is_seen() {
         let said = scenario(&expect);
         assert!(said.contains(why), "{expect}: {said}");
     }
+}
+
+#[test]
+fn what_cannot_be_run_is_told_with_its_file_and_costs_no_other() {
+    let file = |name: &str, more: &str| {
+        let text = format!("scenario: x\nlasts: 1m\n{more}expect: {{}}\n");
+        (name.to_owned(), text)
+    };
+    let all = run_all(&[
+        file("a.yml", "config: 'calendar: [{name: x}]'\n"),
+        file("b.yml", "events: [{at: 10s, restart: nobody}]\ncontainers: {a-app: {}}\n"),
+        file("c.yml", ""),
+    ]);
+    let failures = failures(&all).join("\n");
+    assert!(failures.contains("a.yml: it cannot be run: plimsoll.yaml:"), "{failures}");
+    assert!(failures.contains("b.yml: it cannot be run: no container is called"), "{failures}");
+    assert!(!failures.contains("c.yml"), "{failures}");
 }
 
 #[test]

@@ -161,6 +161,7 @@ fn setup(groups: Vec<rules::Group>) -> Setup {
         presenter: PresenterConfig {
             resend_delay: Duration::from_secs(60),
             hold: Duration::from_secs(360),
+            is_fixed: false,
             max_hold: Duration::from_secs(3600),
         },
         outbox: None,

@@ -39,6 +39,8 @@ pub struct PresenterConfig {
     pub resend_delay: Duration,
     /// How long a late incident is held firing where the instance's own timing is not known.
     pub hold: Duration,
+    /// That counts whatever an instance's own routes say.
+    pub is_fixed: bool,
     /// How long after its end an incident is shown as firing at most, while Alertmanager cannot
     /// deliver.
     pub max_hold: Duration,
@@ -171,11 +173,16 @@ impl Presenter {
             None => Instance { name: name.clone(), ..Instance::default() },
         };
         self.instances = names.iter().map(instance).collect();
+        if config.is_fixed {
+            self.instances.iter_mut().for_each(|instance| instance.hold = None);
+        }
     }
 
     /// Sets how long a late incident is held at this instance, once its routes have been read.
     pub fn set_hold(&mut self, name: &str, hold: Duration) {
-        for instance in self.instances.iter_mut().filter(|instance| instance.name == name) {
+        let named = self.instances.iter_mut().filter(|instance| instance.name == name);
+        // What was asked for before a reload may be answered after it.
+        for instance in named.filter(|_| !self.config.is_fixed) {
             instance.hold = Some(hold);
         }
     }

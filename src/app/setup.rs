@@ -66,6 +66,7 @@ pub fn engine_setup(config: &Config, host: &str) -> Setup {
         presenter: PresenterConfig {
             resend_delay: RESEND_DELAY,
             hold: config.alerting.min_presentation.unwrap_or(HOLD_UNREAD),
+            is_fixed: config.alerting.min_presentation.is_some(),
             max_hold: config.alerting.max_presentation.unwrap_or(MAX_HOLD),
         },
         outbox: (config.control_plane.is_some() || config.policy.executes).then(|| OutboxConfig {

@@ -93,6 +93,7 @@ fn setup(rules: &str, policy: PolicyConfig) -> Setup {
         presenter: PresenterConfig {
             resend_delay: seconds(60),
             hold: seconds(6),
+            is_fixed: false,
             max_hold: seconds(3600),
         },
         outbox: Some(OutboxConfig::default()),

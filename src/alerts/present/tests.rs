@@ -7,6 +7,7 @@ use crate::base::Labels;
 const CONFIG: PresenterConfig = PresenterConfig {
     resend_delay: Duration::from_secs(60),
     hold: Duration::from_secs(6),
+    is_fixed: false,
     max_hold: Duration::from_secs(3600),
 };
 const INTERVAL: Duration = Duration::from_secs(5);
@@ -118,6 +119,26 @@ fn a_missed_incident_is_presented_late_and_once() {
     assert_eq!(presenter.next_wakeup(), None);
     assert_eq!(ask(&mut presenter, 91, &mut alert, true), "-");
     assert_eq!(ask(&mut presenter, 92, &mut alert, true), "LateResolved", "healed, as resolved");
+}
+
+#[test]
+fn what_is_configured_over_a_reload_counts_more_than_what_was_read_before() {
+    for (is_fixed, want) in [(true, 31), (false, 385)] {
+        let mut presenter = one();
+        presenter.set_hold("am", Duration::from_secs(360));
+        presenter.configure(PresenterConfig { is_fixed, ..CONFIG }, &["am".to_owned()]);
+        if is_fixed {
+            presenter.set_hold("am", Duration::from_secs(360));
+        }
+        let mut alert = ended(&firing(0), 15);
+        let mut last = 0;
+        for second in 25..=400 {
+            if ask(&mut presenter, second, &mut alert, true) == "LateResolved" && last == 0 {
+                last = second;
+            }
+        }
+        assert_eq!(last, want, "fixed: {is_fixed}");
+    }
 }
 
 #[test]
