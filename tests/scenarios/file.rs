@@ -28,6 +28,8 @@ pub struct Scenario {
     /// Rates per second of counters, by `name{labels}`.
     pub counters: BTreeMap<String, Shape>,
     pub target: Target,
+    /// Doors of tenants that do not answer `200` and `ok` all the time, by `tenant/gate`.
+    pub doors: BTreeMap<String, Door>,
     pub control_plane: ControlPlane,
     pub alertmanager_down: Vec<Stretch>,
     pub events: Vec<(Duration, Happening)>,
@@ -72,6 +74,16 @@ pub struct Target {
     pub stamps: bool,
     /// There is none at all.
     pub absent: bool,
+}
+
+/// What somebody finds who tries a gate of `gates`.
+pub struct Door {
+    /// Nobody answers.
+    pub shut: Vec<Stretch>,
+    /// A page without anything on it.
+    pub blank: Vec<Stretch>,
+    /// What stands on the page otherwise.
+    pub text: String,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -183,6 +195,7 @@ fn scenario(at: Cursor<'_, '_>) -> Option<Scenario> {
         series: map(&mut fields, "series", |_, at| shape(at)),
         counters: map(&mut fields, "counters", |_, at| shape(at)),
         target: fields.optional("target", target).unwrap_or_default(),
+        doors: map(&mut fields, "doors", |_, at| door(at)),
         control_plane: fields.optional("control_plane", control_plane).unwrap_or(ControlPlane {
             answers: Answers::Accepts,
             executes: Some(Duration::from_secs(10)),
@@ -276,6 +289,17 @@ fn target(at: Cursor<'_, '_>) -> Option<Target> {
     };
     fields.finish();
     Some(target)
+}
+
+fn door(at: Cursor<'_, '_>) -> Option<Door> {
+    let mut fields = Fields::open(at)?;
+    let door = Door {
+        shut: stretches(&mut fields, "shut"),
+        blank: stretches(&mut fields, "blank"),
+        text: fields.or("text", "ok".to_owned(), read::string),
+    };
+    fields.finish();
+    Some(door)
 }
 
 fn control_plane(at: Cursor<'_, '_>) -> Option<ControlPlane> {

@@ -10,6 +10,7 @@ use plimsoll::alerts::{Post, Verdict};
 use plimsoll::app::replay::Surroundings;
 use plimsoll::base::{Now, TargetId, Timestamp};
 use plimsoll::outbox::{self, Answer, Outcome};
+use plimsoll::policy::{Miss, Page, Probe};
 
 use super::file::{Answers, Container, Happening, Scenario, Stretch};
 
@@ -216,6 +217,21 @@ impl Surroundings for Host {
             true => Verdict::Failed("connection refused".to_owned()),
             false => Verdict::Accepted,
         }
+    }
+
+    fn knock(&mut self, now: Now, probe: &Probe) -> Option<Result<Page, Miss>> {
+        let key = match probe.key.tenant.as_str() {
+            "" => probe.key.gate.clone(),
+            tenant => format!("{tenant}/{}", probe.key.gate),
+        };
+        let door = self.scenario.doors.get(&key);
+        if door.is_some_and(|door| within(&door.shut, now.monotonic)) {
+            return Some(Err(Miss::Timeout));
+        }
+        let is_blank = door.is_some_and(|door| within(&door.blank, now.monotonic));
+        let text = door.map_or("ok", |door| door.text.as_str());
+        let body = if is_blank { Vec::new() } else { text.as_bytes().to_vec() };
+        Some(Ok(Page { status: 200, body, is_whole: true }))
     }
 
     fn deliver(&mut self, now: Now, event: &outbox::Event) -> Outcome {

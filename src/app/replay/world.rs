@@ -17,6 +17,7 @@ use crate::engine::{
 use crate::exposition::{Selection, SeriesCache};
 use crate::journal::VirtualDisk;
 use crate::outbox::{self, Answer, Attempt, Outcome, Reply};
+use crate::policy::{Miss, Page, Probe};
 use crate::window::{Detached, Selector, Span as WindowSpan};
 
 /// Every answer but a scrape's takes this long.
@@ -39,6 +40,11 @@ pub trait Surroundings {
     /// What the Control Plane answers to a webhook.
     fn deliver(&mut self, _now: Now, _event: &outbox::Event) -> Outcome {
         Outcome::Accepted(Answer::default())
+    }
+
+    /// What a tenant's door says when it is tried; `None` where nobody knows: a recording has no doors.
+    fn knock(&mut self, _now: Now, _probe: &Probe) -> Option<Result<Page, Miss>> {
+        None
     }
 }
 
@@ -269,8 +275,13 @@ impl<S: Surroundings> World<S> {
             Request::Tally { instance } => {
                 self.answer(REPLY_AFTER, Event::TallyRead { instance, tally: None });
             }
-            // Nobody knows what a door would have said: a replay has no gates.
-            Request::Probe(_) | Request::Mail { .. } => {}
+            Request::Probe(probe) => {
+                if let Some(answer) = self.surroundings.knock(self.now, &probe) {
+                    let Probe { key, number, .. } = probe;
+                    self.answer(REPLY_AFTER, Event::Probed { key, number, answer });
+                }
+            }
+            Request::Mail { .. } => {}
             Request::Deliver(attempt) => self.deliver(&attempt),
         }
     }
