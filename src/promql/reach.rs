@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::ast::{AtModifier, Call, DurationExpr, Expr, ExprKind, Offset, VectorSelector};
+use super::ast::{AtModifier, Call, DurationExpr, Expr, ExprKind, Offset, Span, VectorSelector};
 use super::durations::{QueryTimes, resolve};
 use crate::base::METRIC_NAME;
 use crate::window::{Matcher, Selector};
@@ -16,6 +16,8 @@ pub const LOOKBACK: Duration = Duration::from_secs(300);
 pub struct Reach {
     /// What is selected.
     pub selector: Arc<Selector>,
+    /// Where in the query.
+    pub span: Span,
     /// From the time of evaluation back to the oldest sample that can matter: range or lookback,
     /// plus offset, plus those of the subqueries around. `None`: bound to a fixed time by `@`, so
     /// no retention is enough for ever.
@@ -45,18 +47,18 @@ impl Finder {
         match &expr.kind {
             ExprKind::Number(_) | ExprKind::String(_) | ExprKind::Bytes(_) => {}
             ExprKind::Vector(vector) => {
-                self.select(vector, None, back);
+                self.select(vector, expr.span, (None, back));
             }
             ExprKind::Matrix(matrix) => {
                 let range = self.millis(&matrix.range);
-                self.select(&matrix.vector, Some(range), back);
+                self.select(&matrix.vector, expr.span, (Some(range), back));
             }
             ExprKind::Subquery(subquery) => {
                 let moved = self.moved(back, subquery.at, &subquery.offset);
                 let range = self.millis(&subquery.range);
                 self.visit(&subquery.expr, moved.map(|back| back.saturating_add(range)));
             }
-            ExprKind::Call(call) if call.func.name == "info" => self.info(call, back),
+            ExprKind::Call(call) if call.func.name == "info" => self.info(call, expr.span, back),
             ExprKind::Call(call) => call.args.iter().for_each(|arg| self.visit(arg, back)),
             ExprKind::Aggregate(aggregate) => {
                 aggregate.param.iter().for_each(|param| self.visit(param, back));
@@ -72,7 +74,7 @@ impl Finder {
     }
 
     /// `info` selects the metrics its second argument names, or `target_info`, at each step.
-    fn info(&mut self, call: &Call, back: Option<i64>) {
+    fn info(&mut self, call: &Call, span: Span, back: Option<i64>) {
         let mut names: Vec<Matcher> = Vec::new();
         if let Some(ExprKind::Vector(labels)) = call.args.get(1).map(|arg| &arg.kind) {
             let matchers = labels.selector.matchers().iter();
@@ -84,18 +86,24 @@ impl Finder {
         call.args.iter().take(1).for_each(|arg| self.visit(arg, back));
         let selector = Arc::new(Selector::new(names));
         let vector = VectorSelector { selector, offset: None, at: None };
-        self.select(&vector, None, back);
+        self.select(&vector, span, (None, back));
     }
 
     /// `range` is that of a range selector; an instant one looks back instead.
-    fn select(&mut self, vector: &VectorSelector, range: Option<i64>, back: Option<i64>) {
+    fn select(
+        &mut self,
+        vector: &VectorSelector,
+        span: Span,
+        (range, back): (Option<i64>, Option<i64>),
+    ) {
         let moved = self.moved(back, vector.at, &vector.offset);
-        let reaches = |span: i64| {
-            let millis = moved?.saturating_add(span);
+        let reaches = |length: i64| {
+            let millis = moved?.saturating_add(length);
             Some(Duration::from_millis(u64::try_from(millis).unwrap_or(0)))
         };
         self.found.push(Reach {
             selector: vector.selector.clone(),
+            span,
             back: reaches(range.unwrap_or(LOOKBACK.as_millis() as i64)),
             history: reaches(range.unwrap_or(0)),
         });

@@ -5,7 +5,9 @@
 //! out. It counts for a divisor if it selects at least what the divisor selects. The lint does not
 //! prove that the comparison reaches the division: it asks whether the author thought of zero.
 
-use crate::promql::ast::{Binary, BinaryOp, Expr, ExprKind, MatrixSelector, Sign, VectorSelector};
+use crate::promql::ast::{
+    AggregateOp, Binary, BinaryOp, Expr, ExprKind, MatrixSelector, Sign, VectorSelector,
+};
 use crate::window::Selector;
 
 /// The divisors that nothing guards: metric and place.
@@ -89,6 +91,9 @@ enum Depth {
 fn limits_in(expr: &Expr, depth: Depth) -> Vec<(&Selector, usize)> {
     let (mut open, mut found) = (vec![expr], Vec::new());
     while let Some(node) = open.pop() {
+        if !keeps_zero(node) {
+            continue;
+        }
         found.extend(limit(node).map(|selector| (selector, node.span.start)));
         let divides = matches!(&node.kind, ExprKind::Binary(binary)
             if matches!(binary.op, BinaryOp::Div | BinaryOp::Mod));
@@ -97,6 +102,24 @@ fn limits_in(expr: &Expr, depth: Depth) -> Vec<(&Selector, usize)> {
         }
     }
     found
+}
+
+/// Whether a zero in what a node is made of can make it zero. What counts, or lifts above zero, does not.
+fn keeps_zero(node: &Expr) -> bool {
+    match &node.kind {
+        ExprKind::Aggregate(aggregate) => !matches!(
+            aggregate.op,
+            AggregateOp::Count | AggregateOp::Group | AggregateOp::CountValues
+        ),
+        ExprKind::Call(call) => match (call.func.name, call.args.as_slice()) {
+            ("clamp_min" | "clamp", [_, least, ..]) => {
+                constant(least).is_none_or(|least| least <= 0.0)
+            }
+            ("count_over_time" | "present_over_time" | "timestamp" | "absent", _) => false,
+            _ => true,
+        },
+        _ => true,
+    }
 }
 
 /// The limit a node selects.
@@ -139,12 +162,20 @@ mod tests {
             "u / (x_limit > on(a) floor)",
             "u / (x_limit > -(-1))",
             "u / (x_limit >= +(1))",
+            "u / clamp_min(x_limit, 1)",
+            "u / clamp(sum(x_limit), 0.5, 9)",
+            "u / count(x_limit)",
+            "u / count_over_time(x_limit[5m])",
+            "u / (x_limit != 0)",
         ] {
             assert_eq!(found(guarded), 0, "{guarded}");
         }
         for bare in [
             "u / x_limit",
             "u / (x_limit > bool 0)",
+            "u / clamp_min(x_limit, 0)",
+            "u / clamp_min(x_limit, -(1))",
+            "u / clamp_max(x_limit, 1)",
             "u / (x_limit > -1)",
             "u / (x_limit >= 0)",
             "u / (x_limit != 1)",

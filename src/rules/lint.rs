@@ -10,9 +10,10 @@ use super::costly::{Costly, costly};
 use super::divisor::unguarded;
 use super::load::load;
 use super::model::{Rule, RuleKind};
-use crate::base::{HashSet, Sample, closest, format_duration};
+use crate::base::{HashSet, METRIC_NAME, Sample, closest, format_duration};
 use crate::promql::ast::{DurationExpr, Expr, ExprKind, VectorSelector};
 use crate::promql::{ParseOptions, QueryTimes, reach, resolve};
+use crate::window::{MatchOp, Matcher, Selector};
 use crate::yaml::{Level, Position, Problem, Problems, parse};
 
 /// What the lints measure rules against.
@@ -179,13 +180,14 @@ pub fn lint_names() -> impl Iterator<Item = &'static str> {
 }
 
 fn alert_without_summary(rule: &Rule, _: &LintOptions) -> Vec<Finding> {
-    match &rule.kind {
-        RuleKind::Alert(alert) if alert.annotations.iter().all(|(name, _)| name != "summary") => {
-            let message = "the alert has no annotation `summary`".to_owned();
-            vec![Finding { offset: None, message }]
-        }
-        _ => Vec::new(),
-    }
+    let RuleKind::Alert(alert) = &rule.kind else { return Vec::new() };
+    let summary = alert.annotations.iter().find(|(name, _)| name == "summary");
+    let message = match summary {
+        Some((_, text)) if text.trim().is_empty() => "the annotation `summary` says nothing",
+        Some(_) => return Vec::new(),
+        None => "the alert has no annotation `summary`",
+    };
+    vec![Finding { offset: None, message: message.to_owned() }]
 }
 
 /// Labels that only a kubelet's cAdvisor sets.
@@ -204,12 +206,75 @@ const FAMILY_LABELS: [(&str, &[&str]); 9] = [
     ("ulimit", &["container_ulimits_"]),
 ];
 
+/// A metric's name, or how it begins.
+struct Name<'s> {
+    text: &'s str,
+    is_whole: bool,
+}
+
+impl Name<'_> {
+    /// Whether it can be one that begins like one of these.
+    fn may_be(&self, beginnings: &[&str]) -> bool {
+        beginnings.iter().any(|beginning| {
+            self.text.starts_with(beginning) || (!self.is_whole && beginning.starts_with(self.text))
+        })
+    }
+}
+
+/// The names a selector selects by, those of a pattern with what is sure of each alternative. None
+/// where nothing is.
+fn metrics(selector: &Selector) -> Vec<Name<'_>> {
+    let of_name = |matcher: &&Matcher| matcher.name == METRIC_NAME;
+    let Some(matcher) = selector.matchers().iter().find(of_name) else { return Vec::new() };
+    match &matcher.op {
+        MatchOp::Equal => vec![Name { text: &matcher.value, is_whole: true }],
+        MatchOp::Regex(pattern) => {
+            let source = pattern.source();
+            let inner = source.strip_prefix('(').and_then(|rest| rest.strip_suffix(')'));
+            let inner = inner.filter(|inner| !inner.contains(['(', ')'])).unwrap_or(source);
+            let name = |part: &'_ str| part.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+            let sure = |part| sure_of(part).map(|text| Name { text, is_whole: name(part) });
+            // Brackets around a part of an alternative could hold bars of their own.
+            let parts = if inner.contains('(') { vec![inner] } else { inner.split('|').collect() };
+            let names: Option<Vec<Name<'_>>> = parts.into_iter().map(sure).collect();
+            names.unwrap_or_default()
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// What every text that a pattern without bars outside brackets matches begins with.
+fn sure_of(pattern: &str) -> Option<&str> {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let length = pattern.find(|c| !is_plain(c)).unwrap_or(pattern.len());
+    let (plain, rest) = pattern.split_at(length);
+    // A quantifier is about the last character; a bar makes all of it one of several.
+    let kept = match rest.chars().next() {
+        Some('*' | '?' | '{') => plain.len().saturating_sub(1),
+        _ => plain.len(),
+    };
+    (kept > 0 && !outside_brackets(rest).any(|c| c == '|')).then(|| &plain[..kept])
+}
+
+/// The characters that stand in no round brackets.
+fn outside_brackets(pattern: &str) -> impl Iterator<Item = char> {
+    let mut depth = 0_usize;
+    pattern.chars().filter(move |c| {
+        match c {
+            '(' => depth += 1,
+            ')' => depth = depth.saturating_sub(1),
+            _ => return depth == 0,
+        }
+        false
+    })
+}
+
 fn label_never_set(rule: &Rule, _: &LintOptions) -> Vec<Finding> {
     let mut found = Vec::new();
     rule.expr.walk(&mut |node| {
         let Some(vector) = selected(node) else { return };
-        let Some(metric) = vector.selector.metric_name() else { return };
-        if !metric.starts_with("container_") {
+        let metrics = metrics(&vector.selector);
+        if metrics.is_empty() || metrics.iter().any(|name| !name.text.starts_with("container_")) {
             return;
         }
         for matcher in vector.selector.matchers().iter().filter(|m| !m.matches("")) {
@@ -217,8 +282,9 @@ fn label_never_set(rule: &Rule, _: &LintOptions) -> Vec<Finding> {
             let family = FAMILY_LABELS.iter().find(|(name, _)| *name == label);
             let why = if KUBERNETES_LABELS.contains(&label) {
                 format!("cAdvisor beside Docker has no label `{label}`; use `name`")
-            } else if family.is_some_and(|(_, of)| of.iter().all(|p| !metric.starts_with(p))) {
-                format!("cAdvisor does not set `{label}` on `{metric}`")
+            } else if family.is_some_and(|(_, of)| !metrics.iter().any(|name| name.may_be(of))) {
+                let names: Vec<&str> = metrics.iter().map(|name| name.text).collect();
+                format!("cAdvisor does not set `{label}` on `{}`", names.join("`, `"))
             } else {
                 continue;
             };
@@ -298,22 +364,30 @@ fn range_of(expr: &Expr) -> Option<&DurationExpr> {
 const FEW_SERIES: u128 = 100;
 
 fn range_beyond_window(rule: &Rule, options: &LintOptions) -> Vec<Finding> {
-    let reaches = reach(&rule.expr, QueryTimes::default());
-    let Some(back) = reaches.into_iter().filter_map(|reach| reach.back).max() else {
-        return Vec::new();
-    };
+    let reaches = reach(&rule.expr, QueryTimes::default()).into_iter();
+    let far = reaches.filter_map(|reach| reach.back.map(|back| (back, reach.span.start)));
+    // Of those that look as far, the first.
+    let Some((back, at)) = far.rev().max_by_key(|(back, _)| *back) else { return Vec::new() };
     let samples = back.as_millis() / options.scrape_interval.as_millis().max(1);
     let series = options.window_bytes as u128 / (samples.max(1) * size_of::<Sample>() as u128);
     if series >= FEW_SERIES {
         return Vec::new();
     }
     let message = format!(
-        "looks back {}: with a sample every {}, the window of {} MiB holds that for {series} series",
+        "looks back {}: with a sample every {}, the window of {} holds that for {series} series",
         format_duration(back),
         format_duration(options.scrape_interval),
-        options.window_bytes >> 20
+        size(options.window_bytes)
     );
-    vec![Finding { offset: None, message }]
+    vec![Finding { offset: Some(at), message }]
+}
+
+/// A size as it is written in a configuration.
+fn size(bytes: usize) -> String {
+    let units = [(30, "GiB"), (20, "MiB"), (10, "KiB")];
+    let whole = |(shift, _): &(u32, &str)| bytes > 0 && bytes.trailing_zeros() >= *shift;
+    let unit = units.into_iter().find(whole);
+    unit.map_or_else(|| bytes.to_string(), |(shift, unit)| format!("{} {unit}", bytes >> shift))
 }
 
 fn subquery_beyond_memory(rule: &Rule, options: &LintOptions) -> Vec<Finding> {
@@ -329,9 +403,10 @@ fn subquery_beyond_memory(rule: &Rule, options: &LintOptions) -> Vec<Finding> {
 }
 
 fn fixed_time(rule: &Rule, _: &LintOptions) -> Vec<Finding> {
-    let fixed = reach(&rule.expr, QueryTimes::default()).into_iter().any(|r| r.back.is_none());
+    let mut reaches = reach(&rule.expr, QueryTimes::default()).into_iter();
+    let Some(fixed) = reaches.find(|reach| reach.back.is_none()) else { return Vec::new() };
     let message = "`@` with a fixed time reads samples that the window will forget".to_owned();
-    if fixed { vec![Finding { offset: None, message }] } else { Vec::new() }
+    vec![Finding { offset: Some(fixed.span.start), message }]
 }
 
 fn selected(node: &Expr) -> Option<&VectorSelector> {
@@ -389,6 +464,14 @@ mod tests {
         let cases = [
             ("alert: A\n    expr: a".to_owned(), "4:5 alert-without-summary"),
             ("alert: A\n    expr: a\n    annotations: {summary: x}".to_owned(), ""),
+            (
+                "alert: A\n    expr: a\n    annotations: {summary: ''}".to_owned(),
+                "4:5 alert-without-summary",
+            ),
+            (
+                "alert: A\n    expr: a\n    annotations: {summary: ' \t'}".to_owned(),
+                "4:5 alert-without-summary",
+            ),
             (expr("sum(container_x{container!=\"\"})"), "5:15 label-never-set"),
             (expr("rate(container_x{name!=\"\",pod=~\".+\"}[5m])"), "5:16 label-never-set"),
             (expr("container_x{container=\"\"}"), ""),
@@ -421,10 +504,10 @@ mod tests {
             (expr("predict_linear(a[15s], 60)"), "5:26 short-range"),
             (expr("max_over_time(a[15s])"), ""),
             (expr("rate(a[2h])"), ""),
-            (expr("rate(a[2h] offset 1h)"), "4:5 range-beyond-window"),
+            (expr("b + rate(a[2h] offset 1h)"), "5:20 range-beyond-window"),
             (expr("max_over_time(a[1h:1s])"), ""),
             (expr("a + max_over_time(a[10m:10ms])"), "5:29 subquery-beyond-memory"),
-            (expr("a @ 100"), "4:5 fixed-time"),
+            (expr("b + a @ 100"), "5:15 fixed-time"),
             (expr("a\n  - record: r\n    expr: b"), "6:5 duplicate-rule"),
             (expr("a\n  - record: r\n    expr: b\n    labels: {x: y}"), ""),
         ];
@@ -433,6 +516,31 @@ mod tests {
             if let Some((_, name)) = want.split_once(' ') {
                 assert_eq!(found(&keys, &[name]), "", "switched off: {keys}");
             }
+        }
+    }
+
+    #[test]
+    fn names_by_pattern_are_known_by_their_beginnings() {
+        let expr = |expr: &str| format!("record: r\n    expr: {expr}");
+        for (keys, want) in [
+            (expr("sum({__name__=~\"container_memory_.+\",pod!=\"\"})"), "5:15 label-never-set"),
+            (expr("sum({__name__=~\"container_(x|y)\",pod=~\"a|b\"})"), "5:15 label-never-set"),
+            (
+                expr("sum({__name__=~\"container_x|container_y\",pod!~\"\"})"),
+                "5:15 label-never-set",
+            ),
+            (expr("sum({__name__=~\"container_x|kube_y\",pod!=\"\"})"), ""),
+            (expr("sum({__name__=~\".+\",pod!=\"\"})"), ""),
+            (expr("sum({__name__=~\"container_.+\",interface!=\"\"})"), ""),
+            (expr("sum({__name__=~\"container_net.+\",interface!=\"\"})"), ""),
+            (expr("sum({__name__=~\"container_fs_.+\",interface!=\"\"})"), "5:15 label-never-set"),
+            (
+                expr("sum({__name__=~\"(container_fs_a|container_x)\",cpu=\"0\"})"),
+                "5:15 label-never-set",
+            ),
+            (expr("sum({__name__!=\"a\",pod!=\"\"})"), ""),
+        ] {
+            assert_eq!(found(&keys, &[]), want, "{keys}");
         }
     }
 

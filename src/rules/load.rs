@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use super::model::{Action, Alert, Group, Rule, RuleKind};
 use crate::base::{HashMap, HashSet, METRIC_NAME, RuleId, closest, is_label_name, is_metric_name};
-use crate::promql::ast::{Expr, ValueType};
-use crate::promql::{ParseOptions, parse as parse_promql};
+use crate::promql::ast::{Expr, ExprKind, ValueType};
+use crate::promql::{ParseOptions, QueryTimes, parse as parse_promql, resolve, resolve_positive};
 use crate::template::Template;
 use crate::yaml::{Cursor, Fields, Node, Position, Problem, Problems, parse, read};
 
@@ -202,7 +202,10 @@ fn expression(
     let text = text.trim_end();
     match parse_promql(text, options) {
         Ok(expr) => match expr.value_type() {
-            ValueType::Scalar | ValueType::Vector => Some((expr, text.to_owned(), at.node.clone())),
+            ValueType::Scalar | ValueType::Vector => {
+                check_durations(&mut at, &expr, context)?;
+                Some((expr, text.to_owned(), at.node.clone()))
+            }
             kind @ (ValueType::Matrix | ValueType::String) => {
                 let message = format!("{context}: rule result is not a vector or scalar");
                 let problem = bare(&at, at.node.position_of(0), message);
@@ -221,6 +224,31 @@ fn expression(
             None
         }
     }
+}
+
+/// Refuses what every evaluation of a rule would fail of: a range or a step that is not above zero.
+fn check_durations(at: &mut Cursor<'_, '_>, expr: &Expr, context: &str) -> Option<()> {
+    let mut wrong = None;
+    expr.walk(&mut |node| {
+        let (lengths, offset) = match &node.kind {
+            ExprKind::Vector(vector) => (vec![], &vector.offset),
+            ExprKind::Matrix(matrix) => (vec![&matrix.range], &matrix.vector.offset),
+            ExprKind::Subquery(subquery) => {
+                ([&subquery.range].into_iter().chain(&subquery.step).collect(), &subquery.offset)
+            }
+            _ => return,
+        };
+        let times = QueryTimes::default();
+        let mut lengths = lengths.into_iter().map(|length| resolve_positive(length, times));
+        let why = lengths.find_map(Result::err);
+        let why = why.or_else(|| offset.as_ref().and_then(|offset| resolve(offset, times).err()));
+        wrong = wrong.take().or(why.map(|why| (node.span.start, why)));
+    });
+    let Some((byte, why)) = wrong else { return Some(()) };
+    let place = at.node.position_of(byte);
+    let problem = bare(at, place, format!("{context}: the rule can never be evaluated: {why}"));
+    at.push(problem.hint("in a rule `step()` and `range()` are 0: write how long"));
+    None
 }
 
 /// Labels or annotations, in the order of the file. `what` is the word for messages; the texts are
@@ -469,6 +497,27 @@ mod tests {
             assert!(told.contains(words) && told.contains(kind), "{told}");
             assert!(told.contains("1:"), "{told}");
         }
+    }
+
+    /// A rule has neither steps nor a range.
+    #[test]
+    fn rules_whose_ranges_are_never_above_zero_are_refused() {
+        for (expr, column, why) in [
+            ("1 + rate(up[step()])", 56, "duration must be greater than 0"),
+            ("rate(up[range() * 2])", 52, "duration must be greater than 0"),
+            ("max_over_time(up[1h:step()])", 61, "duration must be greater than 0"),
+            ("up offset (1 / step())", 47, "division by zero"),
+        ] {
+            let text = format!("groups: [{{name: g, rules: [{{record: x, expr: '{expr}'}}]}}]\n");
+            let want = format!(
+                "1:{column}: group \"g\", rule 1, \"x\": the rule can never be evaluated: {why}; in a rule \
+                 `step()` and `range()` are 0: write how long"
+            );
+            assert_eq!(problems(&text), want);
+        }
+        one_group(
+            "groups: [{name: g, rules: [{record: x, expr: 'rate(up[max_of(step(), 1m)] offset step())'}]}]\n",
+        );
     }
 
     #[test]

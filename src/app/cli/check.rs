@@ -117,7 +117,7 @@ fn options(args: &CheckRulesArgs, out: &mut Out<'_>) -> Result<LintOptions, u8> 
                 Some(lint) => format!("did you mean `{lint}`?"),
                 None => format!("lints: {}", rules::lint_names().collect::<Vec<_>>().join(", ")),
             };
-            out.say(&format!("--disable: `{name}` is not a lint; {hint}"));
+            out.say(&format!("--allow, --disable: `{name}` is not a lint; {hint}"));
             return Err(exit::USAGE);
         }
     }

@@ -245,9 +245,11 @@ fn check_rules_lints_and_lints_can_be_switched_off() {
     let table = run(&["check", "rules", "--lints"]);
     assert!(table.out.contains("short-range\n    a rate needs two samples"), "{}", table.out);
     assert!(table.out.contains("duplicate-rule\n"), "{}", table.out);
-    let ran = run(&["check", "rules", &file, "--disable", "short-rang"]);
-    assert_eq!(ran.code, 64);
-    assert!(ran.err.contains("did you mean `short-range`?"), "{}", ran.err);
+    for option in ["--disable", "--allow"] {
+        let ran = run(&["check", "rules", &file, option, "short-rang"]);
+        let want = "--allow, --disable: `short-rang` is not a lint; did you mean `short-range`?\n";
+        assert_eq!((ran.code, ran.err.as_str()), (64, want));
+    }
     let bad = write("b.yml", "groups: [{name: g, rules: [{record: r, expr: 'up +'}]}]\n");
     let folder = dir.path().display().to_string();
     let ran = run(&["check", "rules", &bad, &folder, "/nonexistent.yml"]);
@@ -269,11 +271,12 @@ fn check_rules_measures_against_a_configuration_and_frames_what_it_finds() {
     assert_eq!(run(&["check", "rules", &file]).out, "");
     let ran = run(&["check", "rules", &file, "--config", &config]);
     let want = format!(
-        "{file}:4:5: warning: group \"g\", \"r\": looks back 2h: with a sample every 15s, the window of 0 \
-         MiB holds that for 93 series\n  4 |   - record: r\n    |     ^\n  hint: lint \
-         `range-beyond-window`\n{file}:5:16: warning: group \"g\", \"r\": `rate` over 29s needs two \
-         samples, and one comes every 15s\n  5 |     expr: rate(x[29s]) + max_over_time(y[2h])\n    \
-         |                ^\n  hint: lint `short-range`\n"
+        "{file}:5:16: warning: group \"g\", \"r\": `rate` over 29s needs two samples, and one comes \
+         every 15s\n  5 |     expr: rate(x[29s]) + max_over_time(y[2h])\n    |                ^\n  \
+         hint: lint `short-range`\n{file}:5:40: warning: group \"g\", \"r\": looks back 2h: with a \
+         sample every 15s, the window of 700 KiB holds that for 93 series\n  5 |     expr: \
+         rate(x[29s]) + max_over_time(y[2h])\n    |                                        ^\n  \
+         hint: lint `range-beyond-window`\n"
     );
     assert_eq!(ran.out, want);
     assert_eq!(run(&["check", "rules", &file, "--config", "/nonexistent"]).code, 78);
