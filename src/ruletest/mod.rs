@@ -14,4 +14,4 @@ mod tests;
 
 pub use compare::{Difference, Entry};
 pub use file::{AlertTest, ExprTest, Place, RuleTest, TestFile, read};
-pub use run::{Failure, Kind, Part, Ran, run};
+pub use run::{Failure, Kind, Part, Ran, names, run};

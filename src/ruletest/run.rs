@@ -74,15 +74,16 @@ pub struct Part {
 /// Runs the tests of a file whose name `wanted` accepts, on these rules.
 pub fn run(file: &TestFile, groups: &[Group], wanted: &dyn Fn(&str) -> bool) -> Vec<Ran> {
     let groups = in_order(groups, &file.group_eval_order);
-    let numbered = file.tests.iter().enumerate().map(|(number, test)| {
-        let name = match test.name.as_str() {
-            "" => format!("test {}", number + 1),
-            name => name.to_owned(),
-        };
-        (name, test)
-    });
-    let wanted = numbered.filter(|(name, _)| wanted(name));
+    let wanted = names(file).zip(&file.tests).filter(|(name, _)| wanted(name));
     wanted.map(|(name, test)| Player::new(file, &groups, test).play(name)).collect()
+}
+
+/// The name of each test, or its number in the file, from 1.
+pub fn names(file: &TestFile) -> impl Iterator<Item = String> {
+    file.tests.iter().enumerate().map(|(number, test)| match test.name.as_str() {
+        "" => format!("test {}", number + 1),
+        name => name.to_owned(),
+    })
 }
 
 /// Groups named in `first` before the others, those in the order in which they run live.

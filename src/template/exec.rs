@@ -23,11 +23,15 @@ pub(super) struct Failure {
     /// The place that is named; in a chain of fields the second of them, as in Go.
     pub(super) at: usize,
     pub(super) message: String,
+    /// It is a `{{template …}}`, which Go quotes as a whole.
+    pub(super) is_call: bool,
+    /// The definition that was being executed, if it was one.
+    pub(super) within: Option<String>,
 }
 
 impl Failure {
     fn new(span: Span, message: String) -> Failure {
-        Failure { span, at: span.start, message }
+        Failure { span, at: span.start, message, is_call: false, within: None }
     }
 }
 
@@ -199,7 +203,7 @@ impl<'a> Executor<'a> {
         span: Span,
         dot: &Value,
     ) -> Result<(), Failure> {
-        let fail = |message: String| Err(Failure::new(span, message));
+        let fail = |message: String| Err(Failure { is_call: true, ..Failure::new(span, message) });
         let argument = match pipe {
             Some(pipe) => self.pipe(pipe, dot)?,
             None => Value::Nil,
@@ -216,7 +220,10 @@ impl<'a> Executor<'a> {
         let result = self.list(nodes, &argument);
         self.variables = outside;
         self.depth -= 1;
-        result.map(drop)
+        result.map(drop).map_err(|failure| {
+            let within = failure.within.or_else(|| Some(name.to_owned()));
+            Failure { within, ..failure }
+        })
     }
 
     /// The value of a pipeline, after setting its variables.
@@ -405,7 +412,7 @@ impl<'a> Executor<'a> {
     fn operand(&mut self, operand: &'a Operand, dot: &Value) -> Result<Value, Failure> {
         let span = operand.span;
         let in_place = |message: String| Failure::new(span, message);
-        let behind = |bytes: usize, message| Failure { span, at: span.start + bytes, message };
+        let behind = |bytes: usize, message| Failure { at: span.start + bytes, ..Failure::new(span, message) };
         self.spend(1).map_err(in_place)?;
         match &operand.kind {
             OperandKind::Dot => Ok(dot.clone()),

@@ -183,6 +183,14 @@ impl Call<'_, '_> {
         }
     }
 
+    /// Go checks an index against the length, which itself is one too many.
+    fn out_of_range(&self, at: i64, length: usize, what: &str) -> Result<Value, String> {
+        if usize::try_from(at) == Ok(length) {
+            return self.failed(format!("reflect: {what} index out of range"));
+        }
+        self.failed(format!("index out of range: {at}"))
+    }
+
     fn index(&self, whole: &Value, keys: &[Value]) -> Result<Value, String> {
         let mut value = whole.clone();
         for key in keys {
@@ -194,14 +202,14 @@ impl Call<'_, '_> {
                     let item = usize::try_from(*at).ok().and_then(|at| list.get(at));
                     match item {
                         Some(item) => item.clone(),
-                        None => return self.failed(format!("index out of range: {at}")),
+                        None => return self.out_of_range(*at, list.len(), "slice"),
                     }
                 }
                 (Value::String(text), Value::Int(at)) => {
                     let byte = usize::try_from(*at).ok().and_then(|at| text.as_bytes().get(at));
                     match byte {
                         Some(byte) => Value::Int(i64::from(*byte)),
-                        None => return self.failed(format!("index out of range: {at}")),
+                        None => return self.out_of_range(*at, text.len(), "string"),
                     }
                 }
                 (Value::Nil, _) => return self.failed("index of untyped nil"),

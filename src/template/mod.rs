@@ -141,14 +141,18 @@ impl Template {
             let line = before.matches('\n').count() + 1;
             let column = at - before.rfind('\n').map_or(0, |newline| newline + 1);
             let name = &self.name;
-            let mut context: String = self.text[start..end].chars().take(MAX_CONTEXT).collect();
-            if context.len() < end - start {
+            let quoted = self.text[start..end].trim_end();
+            let mut context: String = quoted.chars().take(MAX_CONTEXT).collect();
+            if context.len() < quoted.len() {
                 context.push_str("...");
             }
-            let message = failure.message;
+            if failure.is_call {
+                context = format!("{{{{template {context}}}}}");
+            }
+            let (message, within) = (failure.message, failure.within.as_ref().unwrap_or(name));
             format!(
                 "error executing template {name}: template: {name}:{line}:{column}: executing \
-                 {name:?} at <{context}>: {message}"
+                 {within:?} at <{context}>: {message}"
             )
         })
     }

@@ -215,10 +215,10 @@ impl<'a> Parser<'a> {
 
     /// `{{block "name" pipeline}}…{{end}}` is a definition and its use.
     fn block(&mut self) -> Result<Node, Problem> {
-        let start = self.tokens[self.at - 1].start;
         let name = self.name("block clause")?;
-        let span = Span { start, end: self.last_end() };
+        let start = self.tokens[self.at - 1].start;
         let pipe = self.pipe("block clause", Token::Close)?;
+        let span = Span { start, end: self.tokens[self.at - 1].start };
         self.body_of(name.clone())?;
         Ok(Node::Template { name, pipe: Some(pipe), span })
     }
@@ -247,9 +247,8 @@ impl<'a> Parser<'a> {
     }
 
     fn template(&mut self) -> Result<Node, Problem> {
-        let start = self.tokens[self.at - 1].start;
         let name = self.name("template clause")?;
-        let span = Span { start, end: self.last_end() };
+        let start = self.tokens[self.at - 1].start;
         self.skip_space();
         let pipe = if *self.peek() == Token::Close {
             self.at += 1;
@@ -257,6 +256,7 @@ impl<'a> Parser<'a> {
         } else {
             Some(self.pipe("template clause", Token::Close)?)
         };
+        let span = Span { start, end: self.tokens[self.at - 1].start };
         Ok(Node::Template { name, pipe, span })
     }
 

@@ -344,6 +344,26 @@ const FAILURES: &[(&str, &str)] = &[
         "1:3: executing \"__alert_A\" at <index (query \"metric\") 9>: error calling index: index out of range: 9",
     ),
     (
+        "{{ index \"a\" 1 }}",
+        "1:3: executing \"__alert_A\" at <index \"a\" 1>: error calling index: reflect: string index out of range",
+    ),
+    (
+        "{{ index \"a\" 2 }}",
+        "1:3: executing \"__alert_A\" at <index \"a\" 2>: error calling index: index out of range: 2",
+    ),
+    (
+        "{{ define \"x\" }}{{ .a.b }}{{ end }}\n{{ template \"x\" 1 }}",
+        "1:21: executing \"x\" at <.a.b>: can't evaluate field a in type int",
+    ),
+    (
+        "{{ template   \"nope\" }}",
+        "1:14: executing \"__alert_A\" at <{{template \"nope\"}}>: template \"nope\" not defined",
+    ),
+    (
+        "{{ template \"nope\" .  }}",
+        "1:12: executing \"__alert_A\" at <{{template \"nope\" .}}>: template \"nope\" not defined",
+    ),
+    (
         "{{ gt \"a\" 1 }}",
         "1:3: executing \"__alert_A\" at <gt \"a\" 1>: error calling gt: incompatible types for comparison",
     ),
@@ -357,7 +377,7 @@ const FAILURES: &[(&str, &str)] = &[
     ),
     (
         "{{ template \"x\" }}",
-        "1:3: executing \"__alert_A\" at <template \"x\">: template \"x\" not defined",
+        "1:12: executing \"__alert_A\" at <{{template \"x\"}}>: template \"x\" not defined",
     ),
     (
         "{{ .Value 1 }}",

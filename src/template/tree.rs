@@ -19,6 +19,7 @@ pub(super) enum Node {
     Template {
         name: String,
         pipe: Option<Pipe>,
+        /// From the name to the end of the pipeline.
         span: Span,
     },
     Break,

@@ -214,10 +214,16 @@ pub struct QueryArgs {
     #[arg(long, allow_hyphen_values = true)]
     pub time: Option<String>,
     /// Evaluate at every step of this long, up to the time.
-    #[arg(long, value_name = "DURATION")]
+    #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]
     pub range: Option<String>,
     /// The step of a range.
-    #[arg(long, value_name = "DURATION", default_value = "15s", requires = "range")]
+    #[arg(
+        long,
+        value_name = "DURATION",
+        default_value = "15s",
+        requires = "range",
+        allow_hyphen_values = true
+    )]
     pub step: String,
     /// Where plimsoll listens (`web.listen`).
     #[arg(long, default_value = "http://127.0.0.1:9469", conflicts_with = "dir")]

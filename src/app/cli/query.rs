@@ -137,6 +137,9 @@ fn when(args: &QueryArgs, now: Timestamp) -> anyhow::Result<When> {
         }
     };
     let duration = |name: &str, text: &str| match parse_duration(text) {
+        Err(_) if text.strip_prefix('-').is_some_and(|text| parse_duration(text).is_ok()) => {
+            Err(anyhow!("--{name}: must be above zero"))
+        }
         Ok(duration) if !duration.is_zero() => Ok(duration),
         Ok(_) => Err(anyhow!("--{name}: must be above zero")),
         Err(why) => Err(anyhow!("--{name}: {why}")),

@@ -21,10 +21,15 @@ const SERIES_SHOWN: usize = 10;
 /// Samples of a range that are shown, the newest.
 const SAMPLES_SHOWN: usize = 6;
 
+/// Names of tests that are listed.
+const NAMES_SHOWN: usize = 20;
+
 /// A test file that was read, and how its tests went.
 struct Outcome {
     file: String,
     problems: Problems,
+    /// Of all its tests, those too that were not wanted.
+    names: Vec<String>,
     tests: Vec<Ran>,
 }
 
@@ -53,11 +58,33 @@ pub fn test_rules(args: &TestRulesArgs, out: &mut Out<'_>) -> u8 {
         }
     }
     let outcomes: Vec<Outcome> = paths.iter().map(|path| play(path, features, &wanted)).collect();
+    let ran =
+        outcomes.iter().any(|outcome| !outcome.tests.is_empty() || outcome.problems.has_errors());
+    if let (Some(wanted), false) = (&args.run, ran) {
+        out.say(&none_is_called(wanted, &outcomes));
+        return exit::USAGE;
+    }
     match out.format {
         Format::Json => out.json(&outcomes.iter().map(as_json).collect::<Vec<_>>()),
         Format::Text => outcomes.iter().for_each(|outcome| show(outcome, out)),
     }
     verdict(&outcomes, out)
+}
+
+/// That no test is wanted, and which there are.
+fn none_is_called(wanted: &str, outcomes: &[Outcome]) -> String {
+    let names = || outcomes.iter().flat_map(|outcome| &outcome.names);
+    let count = names().count();
+    let shown: Vec<&str> = names().take(NAMES_SHOWN).map(String::as_str).collect();
+    let more = match count.saturating_sub(NAMES_SHOWN) {
+        0 => String::new(),
+        more => format!(", and {more} more"),
+    };
+    let there_are = match count {
+        0 => "there are none".to_owned(),
+        _ => format!("there are: {}{more}", shown.join(", ")),
+    };
+    format!("--run: no test is called `{wanted}`; {there_are}")
 }
 
 /// Says how it went; the exit code is 2 if a file could not be run, 1 if a test failed.
@@ -92,13 +119,14 @@ fn play(path: &Path, features: Features, wanted: &dyn Fn(&str) -> bool) -> Outco
         Ok(text) => text,
         Err(unreadable) => {
             problems.push(unreadable.problem(path));
-            return Outcome { file, problems, tests: Vec::new() };
+            return Outcome { file, problems, names: Vec::new(), tests: Vec::new() };
         }
     };
     let (test_file, found) = ruletest::read(&file, &text, features);
     problems.extend(found);
-    let mut tests = Vec::new();
+    let (mut names, mut tests) = (Vec::new(), Vec::new());
     if let Some(test_file) = test_file {
+        names = ruletest::names(&test_file).collect();
         let texts = rule_files(path, &test_file, &mut problems);
         let (groups, found) = rules::load(&texts, &features.parsing());
         problems.extend(found);
@@ -106,7 +134,7 @@ fn play(path: &Path, features: Features, wanted: &dyn Fn(&str) -> bool) -> Outco
             tests = ruletest::run(&test_file, &groups, wanted);
         }
     }
-    Outcome { file, problems, tests }
+    Outcome { file, problems, names, tests }
 }
 
 /// The rule files a test file names, each once; a pattern that matches none is worth a warning.

@@ -346,6 +346,9 @@ fn rule_tests_show_what_was_expected_beside_what_came() {
     assert_eq!(failure["parts"][2]["value"][0], "m{a=\"b\"} 4");
     let ran = run(&["test", "rules", &both, "--run", "^one$"]);
     assert_eq!(ran.code, 0, "{}", ran.out);
+    let ran = run(&["test", "rules", &both, "--run", "three"]);
+    let said = "--run: no test is called `three`; there are: one, two\n";
+    assert_eq!((ran.code, ran.out.as_str(), ran.err.as_str()), (64, "", said));
     assert_eq!(run(&["test", "rules", &both, "--run", "("]).code, 64);
     assert_eq!(run(&["test", "rules", "/nonexistent*"]).code, 2);
     let unread = write("c.yml", "rule_files: [nosuch.yml]\ntest: []\n");

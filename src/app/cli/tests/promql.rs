@@ -95,6 +95,8 @@ fn recorded_scrapes_can_be_queried() {
     for (words, said) in [
         (&["--time", "noon"][..], "--time: \"noon\" is neither"),
         (&["--range", "0s"], "--range: must be above zero"),
+        (&["--range", "-5m"], "--range: must be above zero"),
+        (&["--range", "5m", "--step", "-1s"], "--step: must be above zero"),
         (&["--range", "1h", "--step", "x"], "--step: "),
         (&["--range", "10y", "--step", "1s"], "exceeded maximum resolution"),
     ] {
