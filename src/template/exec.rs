@@ -412,7 +412,10 @@ impl<'a> Executor<'a> {
     fn operand(&mut self, operand: &'a Operand, dot: &Value) -> Result<Value, Failure> {
         let span = operand.span;
         let in_place = |message: String| Failure::new(span, message);
-        let behind = |bytes: usize, message| Failure { at: span.start + bytes, ..Failure::new(span, message) };
+        let behind = |bytes: usize, message| Failure {
+            at: span.start + bytes,
+            ..Failure::new(span, message)
+        };
         self.spend(1).map_err(in_place)?;
         match &operand.kind {
             OperandKind::Dot => Ok(dot.clone()),

@@ -61,6 +61,16 @@ impl Budget {
         self.0.label_bytes.set(bytes);
     }
 
+    /// Bytes of the label sets made so far.
+    pub fn label_bytes(&self) -> usize {
+        self.0.label_bytes.get()
+    }
+
+    /// Counts anew from there: what was made since is gone.
+    pub fn set_label_bytes(&self, bytes: usize) {
+        self.0.label_bytes.set(bytes);
+    }
+
     /// Whether the label sets made so far are within their bound, with `remembered` bytes of them
     /// that the memo keeps.
     pub fn check_labels(&self, remembered: usize) -> Result<(), EvalError> {

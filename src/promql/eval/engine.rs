@@ -54,6 +54,12 @@ impl Fetched<'_> {
     }
 }
 
+/// What there was before an attempt.
+pub(super) struct Attempt {
+    notes: Annotations,
+    label_bytes: usize,
+}
+
 /// One evaluation of one query.
 pub(super) struct Engine<'a> {
     /// Where samples come from.
@@ -68,6 +74,8 @@ pub(super) struct Engine<'a> {
     pub notes: Annotations,
     /// Selections made so far: a selector that occurs twice is fetched once.
     fetched: Vec<Fetched<'a>>,
+    /// As many series were found for other steps.
+    fetched_before: usize,
     /// What it may hold in memory.
     pub budget: Budget,
     /// Bytes of labels the memo had made before.
@@ -92,15 +100,32 @@ impl<'a> Engine<'a> {
             query,
             notes,
             fetched: Vec::new(),
+            fetched_before: 0,
             budget: Budget::of_samples(options.max_samples),
             remembered_before: memo.made_bytes(),
             patterns: regex::Budget::new(),
         }
     }
 
+    /// What an attempt that may fail begins with.
+    pub fn begin_attempt(&mut self) -> Attempt {
+        // Those of a part before are of other times.
+        self.fetched_before = self.series_fetched();
+        self.fetched.clear();
+        Attempt { notes: self.notes.clone(), label_bytes: self.budget.label_bytes() }
+    }
+
+    /// Forgets what a failed attempt has said and made; what it held is given back already.
+    pub fn forget_attempt(&mut self, attempt: Attempt) {
+        self.fetched.clear();
+        self.notes = attempt.notes;
+        self.budget.set_label_bytes(attempt.label_bytes);
+    }
+
     /// How many series the selectors have found.
     pub fn series_fetched(&self) -> usize {
-        self.fetched.iter().map(|fetched| fetched.series.len()).sum()
+        let now = self.fetched.iter().map(|fetched| fetched.series.len()).sum();
+        self.fetched_before.max(now)
     }
 
     /// Evaluates a node at every step of `grid`. Nodes that cannot change from step to step are

@@ -33,6 +33,7 @@ mod math;
 mod memo;
 mod names;
 mod over_time;
+mod parts;
 mod pick;
 mod rate;
 mod select;
@@ -45,7 +46,7 @@ pub use error::{EvalError, EvalErrorKind};
 pub use memo::Memo;
 pub use trace::{Traced, trace};
 
-use column::{Column, Grid, Vector, is_present, present};
+use column::{Column, Grid, Vector};
 use engine::{Bounds, Engine};
 use keys::{Numbering, Signature};
 use names::{Collisions, metadata, settled, unique};
@@ -185,26 +186,7 @@ pub fn range(
             "invalid expression type \"{kind}\" for range query, must be Scalar or instant Vector"
         )));
     }
-    let vector = match engine.eval(expr, grid)? {
-        Column::Scalar(values) => dates::one_series(values)?,
-        Column::Vector(vector) => finish(&engine, vector)?,
-        Column::Text(_) => return Err(engine::wrong_type(expr, "vector")),
-    };
-    let _share = engine.budget.share::<Sample>(vector.present())?;
-    let mut matrix: Vec<(Labels, Vec<Sample>)> = vector
-        .rows()
-        .map(|(head, row)| {
-            let cells = row.iter().enumerate().filter(|(_, value)| is_present(**value));
-            let sample = |(step, value): (usize, &f64)| Sample {
-                at: Timestamp(grid.at(step)),
-                value: *value,
-            };
-            let mut samples = Vec::with_capacity(present(row));
-            samples.extend(cells.map(sample));
-            (head.labels.clone(), samples)
-        })
-        .collect();
-    matrix.sort_by(|a, b| a.0.cmp(&b.0));
+    let matrix = parts::rows(&mut engine, expr, grid)?.series;
     let series_fetched = engine.series_fetched();
     Ok(Evaluated { value: Value::Matrix(matrix), series_fetched, annotations: engine.notes })
 }
