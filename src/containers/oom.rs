@@ -36,6 +36,9 @@ const SAME_DEATH: Duration = Duration::from_millis(100);
 /// A kill that no end of the first process followed within this time was a child's. Docker 20.10
 /// told the end 50 ms after the kill (measured); a host that kills for memory is a slow one.
 pub const CHILD_AFTER: Duration = Duration::from_secs(5);
+/// Docker may be stuck, or nobody asks it, and then the next reading tells of an end. It is waited for if it is
+/// due this soon: that a kill is known counts more than whose it was.
+const NEXT_READING: Duration = Duration::from_secs(10);
 /// What was said is remembered this long before the newest that was said, to know it again.
 const REMEMBERED: Duration = Duration::from_secs(3600);
 /// Statements remembered per incarnation; a reading of a counter is one.
@@ -221,7 +224,7 @@ impl OomLedger {
         // A container without kills costs its last readings and no row.
         let life = self.life(who);
         life.counters.insert(source, now);
-        life.patience = interval;
+        life.patience = if interval <= NEXT_READING { interval } else { Duration::ZERO };
         if is_new && value > 0.0 {
             self.open.insert(who.name.to_owned());
         }
