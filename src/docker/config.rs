@@ -17,6 +17,8 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// How the daemon is reached.
 #[derive(Clone, PartialEq, Debug)]
 pub struct DockerConfig {
+    /// Whether it is asked at all.
+    pub enabled: bool,
     /// As it was written, for people.
     pub host: String,
     /// The base of every URL.
@@ -40,6 +42,7 @@ impl DockerConfig {
     /// A daemon at a unix socket.
     pub fn at_socket(path: &Path) -> DockerConfig {
         DockerConfig {
+            enabled: true,
             host: format!("unix://{}", path.display()),
             url: Url::parse("http://docker/").expect("a constant that parses"),
             socket: Some(path.to_owned()),
@@ -76,6 +79,7 @@ impl DockerConfig {
             fields.cursor().warning(format!("`tls_config` has no meaning at the socket {socket}"));
         }
         config.http.tls = tls.unwrap_or_default();
+        config.enabled = fields.or("enabled", true, read::boolean);
         config.timeout = fields.or("timeout", config.timeout, read::positive_duration);
         fields.finish();
         Some(config)

@@ -172,6 +172,7 @@ impl Config {
         let docker = fields.optional("docker", |at| DockerConfig::read(at, base));
         // Who the containers are that the collector measures, Docker knows.
         let docker = docker.or_else(|| collector.as_ref().map(|_| DockerConfig::default()));
+        let docker = docker.filter(|docker| docker.enabled);
         let recorder = fields.optional("recorder", |at| sections::recorder(at, base));
         let policy = PolicyConfig::read(&mut fields, base);
         let control_plane =

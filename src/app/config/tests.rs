@@ -88,6 +88,24 @@ fn the_examples_in_comments_are_good_too() {
 }
 
 #[test]
+fn docker_is_asked_where_the_collector_is_unless_somebody_says_no() {
+    let jobs = "scrape_configs: []\n";
+    for (text, is_asked) in [
+        ("{}", true),
+        ("docker: {enabled: false}", false),
+        (jobs, false),
+        ("scrape_configs: []\ndocker: {}", true),
+        ("scrape_configs: []\ncollector: {}", true),
+        ("scrape_configs: []\ncollector: {}\ndocker: {enabled: false}", false),
+    ] {
+        let mut problems = Problems::default();
+        let config = Config::read("p.yml", text, Path::new("."), &mut problems);
+        let docker = config.map(|config| config.docker.is_some());
+        assert_eq!(docker, Some(is_asked), "{text}: {problems}");
+    }
+}
+
+#[test]
 fn a_host_is_divided_in_one_of_three_ways() {
     for (line, place, want) in [
         ("{mode: per_tenant}", "1:18: identity.mode", "is not an identity mode"),
