@@ -51,6 +51,7 @@ mod target;
 mod texts;
 mod view;
 mod waiting;
+mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

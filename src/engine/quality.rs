@@ -2,7 +2,7 @@
 //!
 //! An alert is only as good as its inputs, so each scrape is measured while it is taken in, at no
 //! cost beyond a few comparisons per sample. The figures are of the last [`SLOTS`] slots; they judge
-//! nothing themselves. What makes an alert unknown is in [`super::round`].
+//! nothing themselves. What makes an alert unknown is in [`super::watch`].
 
 use std::collections::VecDeque;
 use std::time::Duration;
