@@ -15,13 +15,21 @@ pub fn width(text: &str, span: Span) -> usize {
     rest.lines().next().unwrap_or_default().chars().count().max(1)
 }
 
+/// So much of a line is shown; a longer one is cut around the place.
+const WIDTH: usize = 100;
+
 /// A line of a query, and below it a mark of so many characters from a column on.
 pub fn marked(text: &str, (line, column): (usize, usize), width: usize) -> String {
     let line = text.split('\n').nth(line - 1).unwrap_or_default();
+    let (length, at) = (line.chars().count(), column - 1);
+    let from = if length <= WIDTH { 0 } else { at.saturating_sub(WIDTH / 2).min(length - WIDTH) };
+    let (before, after) =
+        (if from > 0 { "…" } else { "" }, if from + WIDTH < length { "…" } else { "" });
+    let shown: String = line.chars().skip(from).take(WIDTH).collect();
     let blank = |c: char| if c == '\t' { '\t' } else { ' ' };
-    let indent: String = line.chars().take(column - 1).map(blank).collect();
-    let room = line.chars().count().saturating_sub(column - 1).max(1);
-    format!("  {line}\n  {indent}{}", "^".repeat(width.min(room)))
+    let indent: String = before.chars().chain(shown.chars().take(at - from)).map(blank).collect();
+    let room = shown.chars().count().saturating_sub(at - from).max(1);
+    format!("  {before}{shown}{after}\n  {indent}{}", "^".repeat(width.min(room)))
 }
 
 #[cfg(test)]
@@ -43,5 +51,10 @@ mod tests {
         assert_eq!(marked(text, (1, 5), 9), "  sum(한)\n      ^^");
         assert_eq!(marked("up", (1, 3), 1), "  up\n    ^");
         assert_eq!(marked("", (7, 1), 1), "  \n  ^");
+        let long = format!("{}b{}", "a".repeat(1000), "c".repeat(1000));
+        let want = format!("  …{}b{}…\n  {}^", "a".repeat(50), "c".repeat(49), " ".repeat(51));
+        assert_eq!(marked(&long, (1, 1001), 1), want);
+        let end = format!("  …{}\n  {}^", "c".repeat(100), " ".repeat(101));
+        assert_eq!(marked(&long, (1, 2002), 1), end);
     }
 }

@@ -42,6 +42,9 @@ impl Parser<'_> {
             (TokenKind::Bad(_), EXTRA_PAREN) => {
                 return fault.advise("no `(` is open here: take the `)` away");
             }
+            (TokenKind::Bad(_), message) if message.starts_with("unterminated") => {
+                return fault.advise("the quote that begins the text must end it too");
+            }
             (TokenKind::Bad(_), _) if fault.span.start == self.text.len() => None,
             _ => return fault,
         };
@@ -88,6 +91,7 @@ mod tests {
             ("(x{a='('} + ", unclosed("(", "1:1", ")")),
             ("sum(x[5m)", unclosed("[", "1:6", "]")),
             ("x)", none),
+            ("x{a='b}", Some("the quote that begins the text must end it too".to_owned())),
             ("x +", None),
             ("sum(x y)", None),
         ];
