@@ -33,11 +33,13 @@ pub(super) struct RuleFailure {
     pub message: String,
     /// Where in the rule's file.
     pub at: Option<Position>,
+    /// Series its selectors had found.
+    pub series_fetched: usize,
 }
 
 impl From<String> for RuleFailure {
     fn from(message: String) -> RuleFailure {
-        RuleFailure { message, at: None }
+        RuleFailure { message, at: None, series_fetched: 0 }
     }
 }
 
@@ -62,7 +64,7 @@ pub(super) fn evaluate_rule(
         if let Some(hint) = error.hint {
             message += &format!("; {hint}");
         }
-        RuleFailure { message, at }
+        RuleFailure { message, at, series_fetched: error.series_fetched }
     })
 }
 
@@ -73,18 +75,20 @@ pub(super) fn evaluate(
     context: &Context<'_>,
 ) -> Result<Evaluated, EvalError> {
     let evaluated = instant_with(context.memo, expr, source, context.at, context.options)?;
+    let series_fetched = evaluated.series_fetched;
+    let refused = |why: String| EvalError { series_fetched, ..EvalError::execution(why) };
     let vector = match evaluated.value {
         Value::Vector(vector) => vector,
         Value::Scalar(value) => vec![(Labels::empty(), value)],
         Value::Matrix(_) | Value::String(_) => {
-            return Err(EvalError::execution("rule result is not a vector or scalar"));
+            return Err(refused("rule result is not a vector or scalar".to_owned()));
         }
     };
     if context.limit > 0 && vector.len() > context.limit {
         let (limit, count) = (context.limit, vector.len());
-        return Err(EvalError::execution(format!("exceeded limit of {limit} with {count} series")));
+        return Err(refused(format!("exceeded limit of {limit} with {count} series")));
     }
-    Ok(Evaluated { vector, series_fetched: evaluated.series_fetched })
+    Ok(Evaluated { vector, series_fetched })
 }
 
 /// Writes a recording rule's result; series it wrote last time and not now are ended. Returns how

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::evaluate::Evaluated;
+use super::evaluate::{Evaluated, RuleFailure};
 use super::recent::Recent;
 use super::silence::Silence;
 use super::texts::Texts;
@@ -92,10 +92,21 @@ impl RuleState {
 
     /// Notes how many series an evaluation fetched. True when the rule has now been without any for
     /// so long that it has to be reported.
-    pub fn note_fetched(&mut self, evaluated: &Evaluated, monotonic: Duration) -> bool {
-        self.series_fetched = evaluated.series_fetched;
-        let found = evaluated.series_fetched > 0 || !evaluated.vector.is_empty();
-        self.silence.note(found || !self.needs_series, monotonic)
+    pub fn note_fetched(
+        &mut self,
+        evaluated: &Result<Evaluated, RuleFailure>,
+        monotonic: Duration,
+    ) -> bool {
+        let (fetched, yields, failed) = match evaluated {
+            Ok(evaluated) => (evaluated.series_fetched, !evaluated.vector.is_empty(), false),
+            Err(failure) => (failure.series_fetched, false, true),
+        };
+        self.series_fetched = fetched;
+        // What failed before it selected says nothing about series.
+        if failed && fetched == 0 {
+            return false;
+        }
+        self.silence.note(fetched > 0 || yields || !self.needs_series, monotonic)
     }
 
     /// While an alert fires, what first made memory grow stays its cause: a hold that lifts after the

@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::evaluate::{Evaluated, RuleFailure};
 use crate::alerts::Change;
 use crate::base::{Labels, Timestamp};
 
@@ -55,11 +56,16 @@ impl Evaluation {
         }
     }
 
-    /// Notes what the query yielded.
-    pub(super) fn yields(&mut self, vector: &[(Labels, f64)], series_fetched: usize) {
-        self.series_fetched = series_fetched;
-        self.results = vector.len();
-        self.values = vector.iter().take(KEPT).cloned().collect();
+    /// Notes what the query found and yielded; one that failed may have found series all the same.
+    pub(super) fn yields(&mut self, evaluated: &Result<Evaluated, RuleFailure>) {
+        match evaluated {
+            Ok(Evaluated { vector, series_fetched }) => {
+                self.series_fetched = *series_fetched;
+                self.results = vector.len();
+                self.values = vector.iter().take(KEPT).cloned().collect();
+            }
+            Err(failure) => self.series_fetched = failure.series_fetched,
+        }
     }
 
     /// Notes what became of its alerts, or why it failed.
@@ -112,7 +118,7 @@ mod tests {
         let mut recent = Recent::default();
         for slot in 0..100 {
             let mut evaluation = Evaluation::begin(Timestamp(slot), Timestamp(slot));
-            evaluation.yields(&vector, 200);
+            evaluation.yields(&Ok(Evaluated { vector: vector.clone(), series_fetched: 200 }));
             recent.push(evaluation.ended(Duration::ZERO, Ok(&changes)));
         }
         let kept = recent.view();

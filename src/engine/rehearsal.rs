@@ -81,7 +81,7 @@ impl Rehearsal {
     pub fn evaluate(&mut self, slot: Timestamp) -> Result<(), Broken> {
         for group in 0..self.groups.len() {
             for rule in 0..self.groups[group].rules.len() {
-                self.run(group, rule, slot).map_err(|RuleFailure { message, at }| {
+                self.run(group, rule, slot).map_err(|RuleFailure { message, at, .. }| {
                     let group = &self.groups[group].group;
                     let rule = group.rules[rule].id.clone();
                     Broken { rule, message, place: at.map(|at| (group.file.clone(), at)) }

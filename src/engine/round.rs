@@ -95,12 +95,12 @@ impl Engine {
         };
         let mut note = Evaluation::begin(slot, context.at);
         let evaluated = evaluate::evaluate_rule((&group.group.file, rule), &self.window, &context);
+        if state.note_fetched(&evaluated, now.monotonic) {
+            self.facts.push(Fact::RuleNeverFires { rule: rule.id.clone() });
+        }
+        note.yields(&evaluated);
         let result = evaluated.map_err(|failure| failure.message).and_then(|evaluated| {
-            if state.note_fetched(&evaluated, now.monotonic) {
-                self.facts.push(Fact::RuleNeverFires { rule: rule.id.clone() });
-            }
             let vector = &evaluated.vector;
-            note.yields(vector, evaluated.series_fetched);
             match &rule.kind {
                 RuleKind::Record { .. } => {
                     let refused =

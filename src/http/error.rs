@@ -208,7 +208,7 @@ mod tests {
     #[test]
     fn errors_have_prometheus_kinds_and_codes() {
         let evaluated = |kind| {
-            let error = EvalError { kind, message: String::new(), span: None, hint: None };
+            let error = EvalError { kind, ..EvalError::execution("") };
             ApiError::evaluation(error, "")
         };
         let cases = [

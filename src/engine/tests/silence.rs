@@ -70,3 +70,26 @@ fn a_reload_forgets_no_silence() {
     world.reload(setup(rules, acting()));
     assert_eq!(reports(&mut world, "x 1\n", HOUR), 0, "said once");
 }
+
+/// A rule that fails on what it selected has found it: nobody is told that nothing is there.
+#[test]
+fn series_of_an_evaluation_that_failed_count() {
+    for (expr, limit, fetched) in
+        [("m / on () x", 0, 4), ("m > 1", 1, 2), ("m > 1 or topk(0/0, x)", 0, 4)]
+    {
+        let rules =
+            format!("groups: [{{name: g, limit: {limit}, rules: [{{alert: A, expr: '{expr}'}}]}}]");
+        let mut world = World::new(&rules, acting());
+        assert_eq!(reports(&mut world, "y 1\n", HOUR / 2), 0);
+        let page = "m{a=\"1\"} 2\nm{a=\"2\"} 2\nx{a=\"1\"} 2\nx{a=\"2\"} 2\n";
+        world.slot(Some(page));
+        world.slot(Some(page));
+        let view = world.engine.view(at(world.second, 0));
+        let rule = &view.groups[0].rules[0];
+        assert!(rule.last_error.is_some(), "{expr}: {rule:?}");
+        let newest = rule.recent.last().expect("it has been evaluated");
+        assert_eq!((rule.series_fetched, newest.series_fetched), (fetched, fetched), "{expr}");
+        assert_eq!(reports(&mut world, "y 1\n", HOUR - 10), 0, "the hour begins anew: {expr}");
+        assert!(!is_marked(&world), "{expr}");
+    }
+}

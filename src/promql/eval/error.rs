@@ -16,6 +16,8 @@ pub struct EvalError {
     pub span: Option<Span>,
     /// What can be done about it.
     pub hint: Option<&'static str>,
+    /// Series that selectors had found until then.
+    pub series_fetched: usize,
 }
 
 /// The kinds of failure, as callers tell them apart.
@@ -38,7 +40,7 @@ impl EvalError {
     }
 
     pub(super) fn new(kind: EvalErrorKind, message: impl Into<String>) -> EvalError {
-        EvalError { kind, message: message.into(), span: None, hint: None }
+        EvalError { kind, message: message.into(), span: None, hint: None, series_fetched: 0 }
     }
 
     /// As it is, if its place is known already; else with this one. Time runs out anywhere.

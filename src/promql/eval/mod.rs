@@ -147,25 +147,32 @@ pub fn instant_with(
     at: Timestamp,
     options: &EvalOptions,
 ) -> Result<Evaluated, EvalError> {
-    let grid = Grid::point(at.0);
     let asked = Bounds { start: at.0, end: at.0, step: 0 };
     let mut engine = Engine::new(source, options, memo, asked);
-    let value = if expr.value_type() == ValueType::Matrix {
-        samples(&mut engine, expr, grid)?
-    } else {
-        match engine.eval(expr, grid)? {
-            Column::Scalar(values) => Value::Scalar(values[0]),
-            // As JSON shows such a text in Prometheus.
-            Column::Text(text) => Value::String(String::from_utf8_lossy(text).into_owned()),
-            Column::Vector(vector) => {
-                let vector = finish(&engine, vector)?;
-                let _share = engine.budget.share::<(Labels, f64)>(vector.heads.len())?;
-                let heads = vector.heads.into_vec().into_iter().map(|head| head.labels);
-                Value::Vector(heads.zip(vector.values.into_vec()).collect())
-            }
+    let value = at_once(&mut engine, expr, Grid::point(at.0));
+    let series_fetched = engine.series_fetched();
+    match value {
+        Ok(value) => Ok(Evaluated { value, series_fetched, annotations: engine.notes }),
+        Err(error) => Err(EvalError { series_fetched, ..error }),
+    }
+}
+
+/// The value at the one step of a grid.
+fn at_once<'a>(engine: &mut Engine<'a>, expr: &'a Expr, grid: Grid) -> Result<Value, EvalError> {
+    if expr.value_type() == ValueType::Matrix {
+        return samples(engine, expr, grid);
+    }
+    Ok(match engine.eval(expr, grid)? {
+        Column::Scalar(values) => Value::Scalar(values[0]),
+        // As JSON shows such a text in Prometheus.
+        Column::Text(text) => Value::String(String::from_utf8_lossy(text).into_owned()),
+        Column::Vector(vector) => {
+            let vector = finish(engine, vector)?;
+            let _share = engine.budget.share::<(Labels, f64)>(vector.heads.len())?;
+            let heads = vector.heads.into_vec().into_iter().map(|head| head.labels);
+            Value::Vector(heads.zip(vector.values.into_vec()).collect())
         }
-    };
-    Ok(Evaluated { value, series_fetched: engine.series_fetched(), annotations: engine.notes })
+    })
 }
 
 /// Evaluates a query at every step of a range: always a [`Value::Matrix`].
