@@ -265,33 +265,66 @@ fn exp_sample(at: Cursor<'_, '_>) -> Option<(Labels, f64)> {
     Some((labels, value))
 }
 
-/// A number, infinities and NaN in YAML's spelling, `-.inf`: to YAML, and so to promtool, `NaN` is
-/// a word.
+/// A number as YAML has it, and so promtool: not in quotes, and infinities and NaN as `-.inf` and
+/// `.nan`; `NaN` is a word.
 fn value(mut at: Cursor<'_, '_>) -> Option<f64> {
     let Kind::Scalar(scalar) = &at.node.kind else {
         at.error(format!("must be a number, not {}", at.node.describe()));
         return None;
     };
     let text = scalar.text.as_str();
-    let (sign, word) = match text.strip_prefix('-') {
-        Some(word) => (-1.0, word),
-        None => (1.0, text.strip_prefix('+').unwrap_or(text)),
-    };
-    match word {
-        ".inf" | ".Inf" | ".INF" => return Some(sign * f64::INFINITY),
-        ".nan" | ".NaN" | ".NAN" => return Some(f64::NAN),
-        _ => {}
+    if scalar.quoted {
+        let message = format!("`{}` in quotes is a text, not a number", excerpt(text));
+        at.error_hint(message, "take the quotes away");
+        return None;
     }
-    let value = crate::base::parse_value(text);
-    if value.is_some_and(f64::is_finite) {
+    let value = yaml_number(text);
+    if value.is_some() {
         return value;
     }
     let message = format!("`{}` is not a number", excerpt(text));
-    match value {
+    match crate::base::parse_value(text) {
         Some(value) if value.is_nan() => at.error_hint(message, "write `.nan`"),
-        Some(value) if value > 0.0 => at.error_hint(message, "write `.inf`"),
-        Some(_) => at.error_hint(message, "write `-.inf`"),
-        None => at.error(message),
+        Some(f64::INFINITY) => at.error_hint(message, "write `.inf`"),
+        Some(f64::NEG_INFINITY) => at.error_hint(message, "write `-.inf`"),
+        _ => at.error(message),
     }
     None
+}
+
+/// The number that a plain scalar is to promtool's reader of YAML: underscores mean nothing behind
+/// a digit, and integers have the prefixes of Go, so that `017` is 15.
+fn yaml_number(text: &str) -> Option<f64> {
+    match text {
+        ".inf" | ".Inf" | ".INF" | "+.inf" | "+.Inf" | "+.INF" => return Some(f64::INFINITY),
+        "-.inf" | "-.Inf" | "-.INF" => return Some(f64::NEG_INFINITY),
+        ".nan" | ".NaN" | ".NAN" => return Some(f64::NAN),
+        _ if text.starts_with('_') || text.starts_with('.') && text.contains('_') => return None,
+        _ => {}
+    }
+    let plain = text.replace('_', "");
+    let (sign, digits) = match plain.strip_prefix('-') {
+        Some(digits) => (-1.0, digits),
+        None => (1.0, plain.strip_prefix('+').unwrap_or(&plain)),
+    };
+    if let Some(whole) = whole_number(digits) {
+        return Some(sign * whole);
+    }
+    let is_decimal = digits.starts_with(|c: char| c.is_ascii_digit() || c == '.')
+        && digits.bytes().all(|byte| byte.is_ascii_digit() || b".eE+-".contains(&byte));
+    let number = digits.parse().ok().filter(|number: &f64| is_decimal && number.is_finite());
+    number.map(|number| sign * number)
+}
+
+/// Go's `strconv.ParseUint(digits, 0, 64)`.
+fn whole_number(digits: &str) -> Option<f64> {
+    let (radix, digits) = match digits.as_bytes() {
+        [b'0', b'x' | b'X', ..] => (16, &digits[2..]),
+        [b'0', b'o' | b'O', ..] => (8, &digits[2..]),
+        [b'0', b'b' | b'B', ..] => (2, &digits[2..]),
+        [b'0', _, ..] => (8, &digits[1..]),
+        _ => (10, digits),
+    };
+    let fits = digits.chars().all(|digit| digit.is_digit(radix));
+    u64::from_str_radix(digits, radix).ok().filter(|_| fits).map(|whole| whole as f64)
 }

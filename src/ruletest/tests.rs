@@ -170,6 +170,42 @@ fn fuzzy_and_start_are_known_and_values_are_exact_otherwise() {
 }
 
 #[test]
+fn values_are_the_numbers_they_are_to_promtool() {
+    for (written, want) in [
+        ("15", Some("15")),
+        ("017", Some("15")),
+        ("-017", Some("-15")),
+        ("0o17", Some("15")),
+        ("0x3", Some("3")),
+        ("-0X1f", Some("-31")),
+        ("0b11", Some("3")),
+        ("3_0", Some("30")),
+        ("08", Some("8")),
+        ("1_0.5e1_0", Some("105000000000")),
+        (".5", Some("0.5")),
+        ("+5.", Some("5")),
+        ("18446744073709551616", Some("18446744073709552000")),
+        ("-.inf", Some("-inf")),
+        ("._5", None),
+        ("_3", None),
+        ("0x", None),
+        ("0x1.8p1", None),
+        ("--3", None),
+        ("1e999", None),
+        ("inf", None),
+        ("-.nan", None),
+    ] {
+        let text = format!(
+            "tests: [{{promql_expr_test: [{{expr: up, exp_samples: [{{value: {written}}}]}}]}}]"
+        );
+        let (file, problems) = read("t.yml", &text, Features::default());
+        let value = file.map(|file| file.tests[0].exprs[0].expected.first().map(|(_, v)| *v));
+        let read = value.flatten().filter(|_| problems.is_empty()).map(|value| value.to_string());
+        assert_eq!(read.as_deref(), want, "{written}: {problems}");
+    }
+}
+
+#[test]
 fn what_does_not_read_is_said_with_its_place() {
     let cases = [
         ("test: []", "1:1: unknown key `test`; did you mean `tests`?"),
@@ -205,6 +241,11 @@ fn what_does_not_read_is_said_with_its_place() {
             "tests: [{promql_expr_test: [{expr: up, exp_samples: [{value: -Inf}]}]}]",
             "1:62: tests[0].promql_expr_test[0].exp_samples[0].value: `-Inf` is not a number; \
              write `-.inf`",
+        ),
+        (
+            "tests: [{promql_expr_test: [{expr: up, exp_samples: [{value: '3'}]}]}]",
+            "1:62: tests[0].promql_expr_test[0].exp_samples[0].value: `3` in quotes is a text, not \
+             a number; take the quotes away",
         ),
         (
             "evaluation_interval: 1ms\ntests: [{alert_rule_test: [{eval_time: 9y, alertname: a}]}]",
