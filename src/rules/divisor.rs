@@ -133,10 +133,10 @@ fn limit(node: &Expr) -> Option<&Selector> {
     selector.metric_name().is_some_and(may_be_zero).then_some(&**selector)
 }
 
-/// Whether a metric is a limit that is 0 where there is none. Plans are written only where they say
+/// Whether a metric is a limit that is 0 where there is none; a quota of CPU is absent there. Plans are written only where they say
 /// something, and records are guarded where they are made.
 fn may_be_zero(metric: &str) -> bool {
-    let is_limit = ["_limit_bytes", "_limit", "_quota"].iter().any(|end| metric.ends_with(end));
+    let is_limit = ["_limit_bytes", "_limit"].iter().any(|end| metric.ends_with(end));
     is_limit && !metric.contains(':') && !metric.starts_with("plimsoll_plan_")
 }
 
@@ -167,6 +167,8 @@ mod tests {
             "u / count(x_limit)",
             "u / count_over_time(x_limit[5m])",
             "u / (x_limit != 0)",
+            "u / container_spec_cpu_quota",
+            "u / clamp_min(container_spec_memory_limit_bytes, 1)",
         ] {
             assert_eq!(found(guarded), 0, "{guarded}");
         }
