@@ -141,7 +141,7 @@ impl Mutation {
             (HidePressure, 5, &[Pressure], &[]),
             (DatabaseIsApp, 26, &[Role], &[]),
             (OldStarts, 1, &[StartGrace], &[]),
-            (NoChangeGrace, 30, &[RecentChange], &[]),
+            (NoChangeGrace, 184, &[RecentChange], &[]),
             (NoMaintenance, 3, &[Maintenance], &[]),
             (NoQuietHours, 11, &[QuietHours], &[]),
             (HideBusy, 9, &[Busy], &[]),
