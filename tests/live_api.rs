@@ -199,6 +199,8 @@ const ONE_SIDED: &[(&str, &str)] = &[
     ("keepFiringFor", "came with Prometheus 2.43"),
     ("keepFiringSince", "came with Prometheus 2.43"),
     ("lastError", "Prometheus leaves it out of rules without one"),
+    ("hint", "an error of ours says what helps"),
+    ("position", "and where in the query it arose"),
 ];
 
 /// Names that only plimsoll has, where `window.keep` is `.*`: its own series, of which
