@@ -27,6 +27,10 @@ const MAX_SOURCE_BYTES: usize = 64 << 10;
 /// Sizes a pattern is tried at, so that it is charged about what it takes. Each is four times the
 /// one before: the attempts that fail cost a third of the one that succeeds.
 const SIZES: [usize; 4] = [16 << 10, 64 << 10, 256 << 10, MAX_COMPILED_BYTES];
+/// How deep brackets and repetitions may nest: about as deep as in Go, which allows a height of 1000.
+const MAX_NESTING: u32 = 1000;
+/// How the crate says that a pattern nests deeper.
+const NESTED: &str = "maximum number of nested";
 /// What a pattern remembers of texts it has seen, per thread that uses it.
 const MAX_CACHE_BYTES: usize = MAX_COMPILED_BYTES;
 
@@ -58,6 +62,9 @@ pub enum PatternError {
     /// It is no RE2.
     #[error("{0}")]
     Bad(String),
+    /// It nests deeper than Go lets it.
+    #[error("{0}")]
+    TooDeep(String),
     /// It, or all of one query together, would take more than allowed.
     #[error("{0}")]
     TooLarge(String),
@@ -71,6 +78,7 @@ impl PatternError {
                 "patterns are RE2; for the character itself write `\\\\.` (in backquotes `\\.`), and so \
                  for `* + ? ( ) [ ] { } ^ $ |`"
             }
+            PatternError::TooDeep(_) => "use fewer brackets",
             PatternError::TooLarge(_) => "repeat fewer times, or use shorter patterns",
         }
     }
@@ -218,6 +226,7 @@ fn compile(
         let compiled = regex::RegexBuilder::new(&pattern)
             .size_limit(size)
             .dfa_size_limit(MAX_CACHE_BYTES)
+            .nest_limit(MAX_NESTING)
             .build();
         match compiled {
             Ok(compiled) => {
@@ -225,7 +234,11 @@ fn compile(
                 return Ok(compiled);
             }
             Err(regex::Error::CompiledTooBig(_)) => {}
-            // What the translation lets through, such as hundreds of groups in groups.
+            Err(error) if error.to_string().contains(NESTED) => {
+                let problem = translate::problem("expression nests too deeply", source);
+                return Err(PatternError::TooDeep(problem));
+            }
+            // What else the translation lets through.
             Err(error) => {
                 let problem = translate::problem(&cut(&one_line(&error)), source);
                 return Err(PatternError::Bad(problem));
@@ -497,5 +510,22 @@ mod tests {
         assert_eq!(empty.replace_all("abc", "X"), "XaXcX");
         let whole = Pattern::new("x(.*)").expect("compiles");
         assert_eq!(whole.replace_all("xab", "$1"), "ab");
+    }
+
+    /// In the stack of a worker, in a build that is not optimised.
+    #[test]
+    fn groups_nest_as_deep_as_in_go() {
+        let nests = |open: &str, close: &str, depth: usize| {
+            format!("{}ab{}", open.repeat(depth), close.repeat(depth))
+        };
+        for (open, close, depth) in [("(", ")", 990), ("(?:", ")", 990), ("(", ")*", 490)] {
+            let pattern = Pattern::new(&nests(open, close, depth)).expect("it nests that deep");
+            assert!(pattern.is_match("ab") && !pattern.is_match("b"), "{open}{close}");
+        }
+        let error = Pattern::within(&nests("(", ")", 1_001), &mut Budget::new());
+        let error = error.expect_err("too deep");
+        let want = "error parsing regexp: expression nests too deeply: `(((";
+        assert!(error.to_string().starts_with(want), "{error}");
+        assert_eq!(error.hint(), "use fewer brackets");
     }
 }

@@ -29,7 +29,7 @@ impl<'a> Engine<'a> {
         let (src, regex) = (self.text(src)?, self.text(regex)?);
         let pattern = Pattern::within(regex, &mut self.patterns).map_err(|error| {
             let what = match &error {
-                PatternError::Bad(_) => excerpt(regex),
+                PatternError::Bad(_) | PatternError::TooDeep(_) => excerpt(regex),
                 PatternError::TooLarge(why) => Cow::Borrowed(why.as_str()),
             };
             let text = format!("invalid regular expression in label_replace(): {what}");
