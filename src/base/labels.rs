@@ -13,6 +13,8 @@ use serde::de::{MapAccess, Visitor};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::quoted;
+
 /// The label that carries a series' metric name.
 pub const METRIC_NAME: &str = "__name__";
 
@@ -270,7 +272,7 @@ impl fmt::Display for Labels {
         let others: Vec<String> = self
             .iter()
             .filter(|(n, _)| *n != METRIC_NAME)
-            .map(|(n, value)| format!("{n}={value:?}"))
+            .map(|(n, value)| format!("{n}={}", quoted(value)))
             .collect();
         if name.is_empty() || !others.is_empty() {
             write!(f, "{{{}}}", others.join(", "))?;

@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::outbox::{OperatorError, Refusal};
 use crate::promql::ast::Span;
 use crate::promql::eval::{EvalError, EvalErrorKind};
-use crate::promql::{Hint, ParseError, place, width};
+use crate::promql::{ParseError, place, width};
 
 /// What kind of error it is (`web/api/v1/api.go`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -117,12 +117,7 @@ impl ApiError {
 
     /// A query that is none, in the parameter of that name.
     pub(super) fn parse(name: &str, error: &ParseError) -> ApiError {
-        let hint = match &error.hint {
-            Some(Hint::Advice(advice)) => Some(advice.clone()),
-            // The text says it.
-            Some(Hint::Near(_)) | None => None,
-        };
-        ApiError { hint, ..ApiError::parameter(name, error) }
+        ApiError { hint: error.hint.clone(), ..ApiError::parameter(name, error) }
     }
 
     /// Why the evaluation of a query failed.

@@ -1,6 +1,8 @@
 //! Forms as Go reads them (`url.ParseQuery`, `Request.ParseMultipartForm`): a pair that cannot be
 //! read is left out and the others count; whoever is strict about it is told what the first was.
 
+use crate::base::quoted;
+
 /// Pairs of names and values in the order they came, and what is wrong with the first that cannot be
 /// read. Bytes that are no UTF-8 are U+FFFD, which PromQL refuses in any text.
 #[derive(Default, PartialEq, Debug)]
@@ -55,7 +57,7 @@ pub(super) fn unescape(text: &[u8], in_query: bool) -> Result<Vec<u8>, String> {
                 let code = after.first_chunk::<2>().and_then(hex);
                 let wrong = || {
                     let shown = String::from_utf8_lossy(&after[..after.len().min(2)]);
-                    format!("invalid URL escape {:?}", format!("%{shown}"))
+                    format!("invalid URL escape {}", quoted(&format!("%{shown}")))
                 };
                 bytes.push(code.ok_or_else(wrong)?);
                 rest = &after[2..];

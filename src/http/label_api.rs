@@ -15,7 +15,7 @@ use super::params::Params;
 use super::parsing;
 use super::query_api::TRUNCATED;
 use super::{Server, Shared, status_api};
-use crate::base::{excerpt, is_label_name};
+use crate::base::{excerpt, is_label_name, quoted};
 
 pub(super) async fn labels(
     State(server): State<Shared>,
@@ -74,7 +74,7 @@ fn label_name(written: &str) -> Result<String, ApiError> {
     if let Some(name) = unescaped(&name) {
         return Ok(name);
     }
-    if is_label_name(&name) { Ok(name) } else { Err(invalid(format!("{:?}", excerpt(&name)))) }
+    if is_label_name(&name) { Ok(name) } else { Err(invalid(quoted(&excerpt(&name)))) }
 }
 
 /// A name beyond the classic alphabet as Grafana writes it into a path, `U__a_2e_b` for `a.b`

@@ -15,7 +15,7 @@ use axum::http::{HeaderValue, Method, header};
 use super::Server;
 use super::error::ApiError;
 use super::form::{self, Form};
-use crate::base::{Timestamp, excerpt, parse_duration, parse_rfc3339};
+use crate::base::{Timestamp, excerpt, parse_duration, parse_rfc3339, quoted};
 use crate::promql;
 use crate::regex::Budget;
 use crate::window::Selector;
@@ -118,7 +118,10 @@ impl Params {
                 IntErrorKind::PosOverflow | IntErrorKind::NegOverflow => "value out of range",
                 _ => "invalid syntax",
             };
-            ApiError::parameter(name, format!("strconv.Atoi: parsing {:?}: {why}", excerpt(text)))
+            ApiError::parameter(
+                name,
+                format!("strconv.Atoi: parsing {}: {why}", quoted(&excerpt(text))),
+            )
         })?;
         match usize::try_from(number) {
             Ok(0) => Ok(usize::MAX),
@@ -134,7 +137,7 @@ fn parse_time(text: &str) -> Result<Timestamp, String> {
     seconds
         .map(whole_millis)
         .or_else(|| parse_rfc3339(text))
-        .ok_or_else(|| format!("cannot parse {:?} to a valid timestamp", excerpt(text)))
+        .ok_or_else(|| format!("cannot parse {} to a valid timestamp", quoted(&excerpt(text))))
 }
 
 /// As Prometheus rounds a time: what is behind the point, to the nearest thousandth. Rounding the
@@ -147,16 +150,16 @@ fn whole_millis(seconds: f64) -> Timestamp {
 /// Seconds, or Prometheus's notation; in milliseconds. Go makes whole nanoseconds of seconds, and
 /// the engine whole milliseconds of those: what is less than one is cut off.
 fn parse_millis(text: &str) -> Result<i64, String> {
-    let shown = excerpt(text);
+    let shown = quoted(&excerpt(text));
     if let Ok(seconds) = text.parse::<f64>() {
         let nanoseconds = seconds * 1e9;
         if nanoseconds.abs() < i64::MAX as f64 {
             return Ok(nanoseconds as i64 / 1_000_000);
         }
-        return Err(format!("cannot parse {shown:?} to a valid duration. It overflows int64"));
+        return Err(format!("cannot parse {shown} to a valid duration. It overflows int64"));
     }
     let duration =
-        parse_duration(text).map_err(|_| format!("cannot parse {shown:?} to a valid duration"))?;
+        parse_duration(text).map_err(|_| format!("cannot parse {shown} to a valid duration"))?;
     Ok(i64::try_from(duration.as_millis()).expect("parse_duration keeps far below 2^63"))
 }
 

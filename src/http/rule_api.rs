@@ -14,7 +14,7 @@ use super::params::Params;
 use super::parsing;
 use super::{Server, Shared};
 use crate::alerts::AlertState;
-use crate::base::{Labels, Timestamp};
+use crate::base::{Labels, Timestamp, quoted};
 use crate::engine::{AlertingView, GroupView, Health, RuleView};
 use crate::window::Selector;
 
@@ -153,6 +153,8 @@ impl Serialize for Seconds {
 /// Which rules are asked for.
 struct Filter<'a> {
     params: &'a Params,
+    /// `alert`, `record` or nothing, whose letters may be large as in Prometheus.
+    kind: String,
     selectors: Vec<Arc<Selector>>,
     exclude_alerts: bool,
 }
@@ -184,9 +186,12 @@ pub(super) async fn alerts(State(server): State<Shared>) -> Response {
 impl<'a> Filter<'a> {
     async fn read(server: &Server, params: &'a Params) -> Result<Filter<'a>, ApiError> {
         params.readable()?;
-        let kind = params.get("type");
-        if !["", "alert", "record"].contains(&kind) {
-            return Err(ApiError::parameter("type", format!("not supported value {kind:?}")));
+        let kind = params.get("type").to_lowercase();
+        if !["", "alert", "record"].contains(&kind.as_str()) {
+            return Err(ApiError::parameter(
+                "type",
+                format!("not supported value {}", quoted(&kind)),
+            ));
         }
         let exclude_alerts = match params.get("exclude_alerts") {
             "" | "0" | "f" | "F" | "false" | "FALSE" | "False" => false,
@@ -194,16 +199,17 @@ impl<'a> Filter<'a> {
             other => {
                 return Err(ApiError::parameter(
                     "exclude_alerts",
-                    format!("error converting exclude_alerts: {other:?} is not a boolean"),
+                    format!("error converting exclude_alerts: {} is not a boolean", quoted(other)),
                 ));
             }
         };
-        Ok(Filter { params, selectors: parsing::selectors(server, params).await?, exclude_alerts })
+        let selectors = parsing::selectors(server, params).await?;
+        Ok(Filter { params, kind, selectors, exclude_alerts })
     }
 
     /// Whether groups left without rules are to be left out.
     fn is_narrow(&self) -> bool {
-        !self.params.get("type").is_empty()
+        !self.kind.is_empty()
             || !self.selectors.is_empty()
             || self.params.all("rule_name[]").next().is_some()
     }
@@ -213,7 +219,7 @@ impl<'a> Filter<'a> {
     }
 
     fn wants_rule(&self, rule: &RuleView) -> bool {
-        let kind = match self.params.get("type") {
+        let kind = match self.kind.as_str() {
             "alert" => rule.alerting.is_some(),
             "record" => rule.alerting.is_none(),
             _ => true,

@@ -57,7 +57,7 @@ struct Alertmanager<'a> {
 pub(super) async fn targets(State(server): State<Shared>, params: Params) -> Response {
     let view = server.backend.view();
     // As in Prometheus: another word means neither.
-    let (active, dropped) = match params.get("state") {
+    let (active, dropped) = match params.get("state").to_lowercase().as_str() {
         "active" => (true, false),
         "dropped" => (false, true),
         "any" | "" => (true, true),

@@ -70,6 +70,11 @@ async fn what_helps_stands_behind_prometheus_words() {
             split,
         ),
         (
+            "query?query=RATE(v[1m])",
+            "1:1: parse error: unknown function with name \"RATE\"",
+            "did you mean `rate`?",
+        ),
+        (
             "query?query=v{a=~'*'}",
             "1:3: parse error: error parsing regexp: missing argument to repetition operator: `*`",
             re2,
@@ -308,6 +313,7 @@ async fn rules_alerts_and_targets_are_shown() {
     check(&[
         ("rules", 200, &groups(&[group("g", &[sum.clone(), high(alert)]), h.clone()])),
         ("rules?type=alert", 200, &only_high),
+        ("rules?type=Alert", 200, &only_high),
         ("rules?type=record&rule_group[]=g", 200, &groups(&[group("g", std::slice::from_ref(&sum))])),
         ("rules?rule_name[]=High&exclude_alerts=true", 200, &groups(&[group("g", &[high("")])])),
         ("rules?match[]={severity=%22warning%22}", 200, &only_high),
@@ -318,6 +324,7 @@ async fn rules_alerts_and_targets_are_shown() {
         ("targets", 200, &targets(target, dropped)),
         ("targets?state=active", 200, &targets(target, "")),
         ("targets?state=dropped", 200, &targets("", dropped)),
+        ("targets?state=DROPPED", 200, &targets("", dropped)),
         ("targets?scrapePool=other", 200, &targets("", "")),
         ("targets?state=any", 200, &targets(target, dropped)),
         ("targets?state=foo", 200, &targets("", "")),

@@ -1,25 +1,36 @@
 //! Type checks, in Prometheus's words (`checkAST` in `promql/parser/parse.go`).
 //!
-//! Each node is checked when the parser has its children, so the first error in reading order is
-//! the one reported. What passes here never meets a type error in the evaluator.
+//! Each node is checked when the parser has its children. What is wrong is kept aside until the text
+//! has been read to its end, because Prometheus checks types only where there is no error of syntax;
+//! of several faults it is the first of Prometheus's walk. What passes here never meets a type error
+//! in the evaluator.
 
-use super::ast::{
-    AggregateOp, Binary, Expr, ExprKind, Group, Matching, Span, ValueType, VectorSelector,
-};
+use super::ast::{AggregateOp, Binary, Expr, ExprKind, Group, Matching, Span, ValueType};
 use super::functions::Function;
-use super::parser::Fault;
-use crate::base::excerpt;
+use super::parser::{Fault, Tree};
+use crate::base::{excerpt, quoted};
+use crate::window::Selector;
 
-fn expect_type(expr: &Expr, wanted: ValueType, context: &str) -> Result<(), Fault> {
-    let got = expr.value_type();
-    if got == wanted {
-        return Ok(());
-    }
-    Err(Fault::new(expr.span, format!("expected type {wanted} in {context}, got {got}")))
+/// The first fault of a part of a query, or none.
+pub(super) type Checked = Option<Box<Fault>>;
+
+/// What a selector without any bound is told.
+const UNBOUND: &str = "vector selector must contain at least one non-empty matcher";
+
+fn fault(span: Span, message: impl Into<String>) -> Checked {
+    Some(Box::new(Fault::new(span, message)))
 }
 
-/// The number and types of a call's arguments.
-pub(super) fn call(func: &Function, args: &[Expr], text: &str, span: Span) -> Result<(), Fault> {
+fn expect_type(expr: &Expr, wanted: ValueType, context: &str) -> Checked {
+    let got = expr.value_type();
+    if got == wanted {
+        return None;
+    }
+    fault(expr.span, format!("expected type {wanted} in {context}, got {got}"))
+}
+
+/// The number and types of a call's arguments: the number first, then one after the other.
+pub(super) fn call(func: &Function, args: &mut [Tree], text: &str, span: Span) -> Checked {
     let name = func.name;
     let (fewest, most) = (func.fewest_args(), func.most_args());
     let wanted = if most == Some(fewest) {
@@ -31,36 +42,44 @@ pub(super) fn call(func: &Function, args: &[Expr], text: &str, span: Span) -> Re
     };
     if let Some(wanted) = wanted {
         let got = args.len();
-        let message = format!("expected {wanted} argument(s) in call to {name:?}, got {got}");
-        return Err(Fault::new(span, message));
+        return fault(
+            span,
+            format!("expected {wanted} argument(s) in call to {name:?}, got {got}"),
+        );
+    }
+    let labels = args.get_mut(1).filter(|_| name == "info");
+    if let Some(labels) = labels
+        && matches!(labels.expr.kind, ExprKind::Vector(_))
+    {
+        // These labels are no selection of their own.
+        labels.fault = labels.fault.take().filter(|fault| fault.message != UNBOUND);
     }
     let context = format!("call to function {name:?}");
-    for (at, arg) in args.iter().enumerate() {
+    for (at, arg) in args.iter_mut().enumerate() {
         let wanted = func.args.get(at).or(func.args.last());
         let wanted = *wanted.expect("a function without parameters was given no arguments");
-        expect_type(arg, wanted, &context)?;
+        let found = arg.fault.take().or_else(|| expect_type(&arg.expr, wanted, &context));
+        if found.is_some() {
+            return found;
+        }
     }
-    if name == "info"
-        && let Some(labels) = args.get(1)
-        && !text[labels.span.start..].starts_with('{')
-    {
-        let message = "expected label selectors only, got vector selector instead";
-        return Err(Fault::new(labels.span, message));
-    }
-    Ok(())
+    let labels = args.get(1).filter(|_| name == "info")?;
+    let is_bare = text[labels.expr.span.start..].starts_with('{');
+    let message = "expected label selectors only, got vector selector instead";
+    if is_bare { None } else { fault(labels.expr.span, message) }
 }
 
-/// The number and types of an aggregation's arguments: its parameter, if any, and the vector.
-pub(super) fn aggregate(
+/// The arguments of an aggregation: its parameter, if any, and the vector.
+pub(super) fn arguments(
     op: AggregateOp,
-    args: Vec<Expr>,
+    args: Vec<Tree>,
     span: Span,
-) -> Result<(Option<Expr>, Expr), Fault> {
-    let param_type = op.param_type();
-    let (wanted, got) = (1 + usize::from(param_type.is_some()), args.len());
+) -> Result<(Option<Tree>, Tree), Fault> {
+    let takes_param = op.param_type().is_some();
+    let (wanted, got) = (1 + usize::from(takes_param), args.len());
     let mut args = args.into_iter();
-    let param = if param_type.is_some() { args.next() } else { None };
-    let Some(expr) = args.next().filter(|_| got == wanted) else {
+    let param = if takes_param { args.next() } else { None };
+    let Some(vector) = args.next().filter(|_| got == wanted) else {
         let message = if got == 0 {
             "no arguments for aggregate expression provided".to_owned()
         } else {
@@ -71,39 +90,79 @@ pub(super) fn aggregate(
         };
         return Err(Fault::new(span, message));
     };
-    expect_type(&expr, ValueType::Vector, "aggregation expression")?;
-    if let (Some(param), Some(wanted)) = (&param, param_type) {
-        expect_type(param, wanted, "aggregation parameter")?;
+    Ok((param, vector))
+}
+
+/// The types of an aggregation's arguments, the vector's first.
+pub(super) fn aggregate(op: AggregateOp, param: Option<&mut Tree>, vector: &mut Tree) -> Checked {
+    let found = vector.fault.take();
+    let found =
+        found.or_else(|| expect_type(&vector.expr, ValueType::Vector, "aggregation expression"));
+    found.or_else(|| {
+        let (param, wanted) = param.zip(op.param_type())?;
+        let found = param.fault.take();
+        found.or_else(|| expect_type(&param.expr, wanted, "aggregation parameter"))
+    })
+}
+
+/// What a sign stands before.
+pub(super) fn unary(operand: &Expr, span: Span) -> Checked {
+    let got = operand.value_type();
+    if matches!(got, ValueType::Scalar | ValueType::Vector) {
+        return None;
     }
-    Ok((param, expr))
+    let message = format!(
+        "unary expression only allowed on expressions of type scalar or instant vector, got \
+         \"{got}\""
+    );
+    fault(span, message)
+}
+
+/// What a subquery asks again and again.
+pub(super) fn subquery(inner: &Expr, span: Span) -> Checked {
+    let got = match inner.value_type() {
+        ValueType::Vector => return None,
+        ValueType::Matrix => "matrix".to_owned(),
+        other => other.to_string(),
+    };
+    fault(span, format!("subquery is only allowed on instant vector, got {got} instead"))
+}
+
+/// A selector needs a matcher that an absent label does not meet, so that no query selects
+/// everything by accident.
+pub(super) fn selector(selector: &Selector, span: Span) -> Checked {
+    let bound = selector.matchers().iter().any(|matcher| !matcher.matches(""));
+    if bound { None } else { fault(span, UNBOUND) }
 }
 
 /// The operands and modifiers of an operator. Says what it yields, makes set operators many-to-many,
 /// and clears a matching that has nothing to match.
-pub(super) fn binary(binary: &mut Binary, span: Span, op_span: Span) -> Result<(), Fault> {
+pub(super) fn binary(binary: &mut Binary, span: Span, op_span: Span) -> Checked {
     let op = binary.op;
     let (left, right) = (binary.lhs.value_type(), binary.rhs.value_type());
     let scalars = left == ValueType::Scalar && right == ValueType::Scalar;
     binary.yields = if scalars { ValueType::Scalar } else { ValueType::Vector };
     if binary.return_bool && !op.is_comparison() {
         let message = "bool modifier can only be used on comparison operators";
-        return Err(Fault::new(op_span, message));
+        return fault(op_span, message);
     }
     if op.is_comparison() && !binary.return_bool && scalars {
         let message = "comparisons between scalars must use BOOL modifier";
-        return Err(Fault::new(op_span, message));
+        return fault(op_span, message);
     }
     let matching = &binary.matching;
     let twice = matching.labels.iter().find(|label| matching.include.contains(label));
     if let Some(label) = twice.filter(|_| matching.on) {
-        let message =
-            format!("label {:?} must not occur in ON and GROUP clause at once", excerpt(label));
-        return Err(Fault::new(op_span, message));
+        let message = format!(
+            "label {} must not occur in ON and GROUP clause at once",
+            quoted(&excerpt(label))
+        );
+        return fault(op_span, message);
     }
     for (side, operand) in [(left, &binary.lhs), (right, &binary.rhs)] {
         if !matches!(side, ValueType::Scalar | ValueType::Vector) {
             let message = "binary expression must contain only scalar and instant vector types";
-            return Err(Fault::new(operand.span, message));
+            return fault(operand.span, message);
         }
     }
     let filled = matching.fill_left.is_some() || matching.fill_right.is_some();
@@ -126,36 +185,12 @@ pub(super) fn binary(binary: &mut Binary, span: Span, op_span: Span) -> Result<(
         filled.then(|| "filling in missing series only allowed between instant vectors".to_owned())
     };
     if let Some(problem) = problem {
-        return Err(Fault::new(span, problem));
+        return fault(span, problem);
     }
     if left != ValueType::Vector || right != ValueType::Vector {
         binary.matching = Matching::default();
     } else if op.is_set() {
         binary.matching.group = Group::ManyToMany;
     }
-    Ok(())
-}
-
-/// Every selector needs a matcher that an absent label does not meet, so that no query selects
-/// everything by accident. `info`'s second argument is no selection of its own.
-pub(super) fn selectors(expr: &Expr) -> Result<(), Fault> {
-    let mut exempt: Vec<*const Expr> = Vec::new();
-    let mut result = Ok(());
-    expr.walk(&mut |node| {
-        let vector: &VectorSelector = match &node.kind {
-            ExprKind::Call(call) if call.func.name == "info" => {
-                exempt.extend(call.args.get(1).map(std::ptr::from_ref));
-                return;
-            }
-            ExprKind::Vector(vector) => vector,
-            ExprKind::Matrix(matrix) => &matrix.vector,
-            _ => return,
-        };
-        let bound = vector.selector.matchers().iter().any(|matcher| !matcher.matches(""));
-        if !bound && result.is_ok() && !exempt.contains(&std::ptr::from_ref(node)) {
-            let message = "vector selector must contain at least one non-empty matcher";
-            result = Err(Fault::new(node.span, message));
-        }
-    });
-    result
+    None
 }

@@ -36,10 +36,13 @@ pub fn resolve(duration: &DurationExpr, query: QueryTimes) -> Result<i64, String
     Ok((seconds * 1000.0) as i64)
 }
 
+/// What is said of a duration that must be above zero and is not.
+pub(super) const NOT_POSITIVE: &str = "duration must be greater than 0";
+
 /// The duration of a range or of a subquery's step, in milliseconds: an error unless above zero.
 pub fn resolve_positive(duration: &DurationExpr, query: QueryTimes) -> Result<i64, String> {
     match resolve(duration, query)? {
-        ..=0 => Err("duration must be greater than 0".to_owned()),
+        ..=0 => Err(NOT_POSITIVE.to_owned()),
         millis => Ok(millis),
     }
 }

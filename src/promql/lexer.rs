@@ -8,7 +8,7 @@
 
 use super::ast::Span;
 use super::quoting;
-use crate::base::{DurationError, excerpt, parse_duration};
+use crate::base::{DurationError, excerpt, parse_duration, quoted, quoted_char};
 
 /// A token and where it stands.
 #[derive(Clone, PartialEq, Debug)]
@@ -170,9 +170,9 @@ impl<'a> Lexer<'a> {
         match (symbol, second) {
             (Some("=~"), _) => Err("unexpected character after '=': '~'".to_owned()),
             (None | Some("!~"), Some(second)) if first == '!' => {
-                Err(format!("unexpected character after '!': {second:?}"))
+                Err(format!("unexpected character after '!': {}", quoted_char(second)))
             }
-            (Some("!~") | None, _) => Err(format!("unexpected character: {first:?}")),
+            (Some("!~") | None, _) => Err(format!("unexpected character: {}", quoted_char(first))),
             (Some(symbol), _) => {
                 self.track(symbol)?;
                 self.at += symbol.len();
@@ -197,9 +197,13 @@ impl<'a> Lexer<'a> {
             Some("{") => return Err("unexpected left brace '{'".to_owned()),
             None if first == '!' && self.rest().len() > 1 => {
                 let second = self.rest().chars().nth(1).unwrap_or(first);
-                return Err(format!("unexpected character after '!' inside braces: {second:?}"));
+                let second = quoted_char(second);
+                return Err(format!("unexpected character after '!' inside braces: {second}"));
             }
-            _ => return Err(format!("unexpected character inside braces: {first:?}")),
+            _ => {
+                let first = quoted_char(first);
+                return Err(format!("unexpected character inside braces: {first}"));
+            }
         };
         self.at += symbol.len();
         Ok(TokenKind::Symbol(symbol))
@@ -245,15 +249,17 @@ impl<'a> Lexer<'a> {
         let kind = if !hex && plain && text.ends_with(['s', 'm', 'h', 'd', 'w', 'y']) {
             let duration = parse_duration(text).map_err(|error| match error {
                 DurationError::OutOfRange => error.to_string(),
-                DurationError::Malformed(_) => {
-                    format!("not a valid duration string: {:?}", excerpt(text))
-                }
+                DurationError::Malformed(_) => match taken(text) {
+                    Some(taken) => bad_number(taken),
+                    None => format!("not a valid duration string: {}", quoted(&excerpt(text))),
+                },
             })?;
             let millis = i64::try_from(duration.as_millis())
                 .expect("base::parse_duration bounds durations far below i64");
             TokenKind::Duration(millis)
         } else {
-            TokenKind::Number(parse_number(text)?)
+            let shown = if plain && !hex && !text.contains('e') { taken(text) } else { None };
+            TokenKind::Number(parse_number(text, shown.unwrap_or(text))?)
         };
         self.at += length;
         Ok(kind)
@@ -275,10 +281,41 @@ fn is_decimal(text: &str) -> bool {
     text.bytes().all(|b| b.is_ascii_digit() || b == b'_' || b == b'.')
 }
 
+fn bad_number(text: &str) -> String {
+    format!("bad number or duration syntax: {}", quoted(&excerpt(text)))
+}
+
+/// How much of a text that begins with a digit Prometheus's lexer has taken when it meets what is no
+/// duration; `None` if all of it is the token of one.
+fn taken(text: &str) -> Option<&str> {
+    let byte = |at: usize| text.as_bytes().get(at).copied().unwrap_or_default();
+    let behind_digits = |mut at: usize| {
+        while byte(at).is_ascii_digit() {
+            at += 1;
+        }
+        at
+    };
+    let mut at = behind_digits(0);
+    let mut units: &[u8] = b"smhdwy";
+    loop {
+        if !units.contains(&byte(at)) {
+            return Some(&text[..at]);
+        }
+        at += if byte(at + 1) == b's' { 2 } else { 1 };
+        // Years stand first.
+        units = b"smhdw";
+        if !byte(at).is_ascii_digit() {
+            return (at < text.len()).then(|| &text[..=at]);
+        }
+        at = behind_digits(at);
+    }
+}
+
 /// Reads a number as Go's `strconv` reads a literal: integers by their prefix (`0x` hexadecimal,
 /// `0` octal), everything else as a float; single underscores may stand between digits.
-fn parse_number(text: &str) -> Result<f64, String> {
-    let bad = || format!("bad number or duration syntax: {:?}", excerpt(text));
+/// An error shows `shown` of it.
+fn parse_number(text: &str, shown: &str) -> Result<f64, String> {
+    let bad = || bad_number(shown);
     let digit_at = |at: Option<usize>| {
         at.and_then(|at| text.as_bytes().get(at)).is_some_and(u8::is_ascii_alphanumeric)
     };
@@ -300,8 +337,8 @@ fn parse_number(text: &str) -> Result<f64, String> {
     let number: f64 = plain.parse().map_err(|_| bad())?;
     if number.is_infinite() {
         return Err(format!(
-            "error parsing number: strconv.ParseFloat: parsing {:?}: value out of range",
-            excerpt(text)
+            "error parsing number: strconv.ParseFloat: parsing {}: value out of range",
+            quoted(&excerpt(text))
         ));
     }
     Ok(number)
@@ -359,7 +396,15 @@ mod tests {
             ("5m1h", "not a valid duration string: \"5m1h\""),
             ("99999999999y", "duration out of range"),
             ("293y", "duration out of range"),
-            ("foo[5mm]", "not a valid duration string: \"5mm\""),
+            ("foo[5mm]", "bad number or duration syntax: \"5mm\""),
+            ("5us", "bad number or duration syntax: \"5\""),
+            ("1x", "bad number or duration syntax: \"1\""),
+            ("5mx", "bad number or duration syntax: \"5mx\""),
+            ("1h_", "bad number or duration syntax: \"1h_\""),
+            ("1d1y", "bad number or duration syntax: \"1d1\""),
+            ("1d1h1", "bad number or duration syntax: \"1d1h1\""),
+            ("3s5u", "bad number or duration syntax: \"3s5\""),
+            ("1d1d", "not a valid duration string: \"1d1d\""),
             ("\"abc", "unterminated quoted string"),
             ("`abc", "unterminated raw string"),
             ("\"a\u{fffd}\"", "invalid UTF-8 rune"),
@@ -380,6 +425,10 @@ mod tests {
             ("1 ! 1", "unexpected character after '!': ' '"),
             ("1 =~ 1", "unexpected character after '=': '~'"),
             ("é", "unexpected character: 'é'"),
+            ("x\u{a0}> 1", "unexpected character: '\\u00a0'"),
+            ("x\0", "unexpected character: '\\x00'"),
+            ("x\u{b}", "unexpected character: '\\v'"),
+            ("x{\u{a0}}", "unexpected character inside braces: '\\u00a0'"),
             (".", "unexpected character: '.'"),
             ("a </ b", "the operator </ works on native histograms only, which are not supported"),
         ];

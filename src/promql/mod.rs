@@ -28,8 +28,8 @@ pub use eval::{
 pub use features::Features;
 pub use layout::layout;
 pub use notation::{NotationError, SeriesValues, parse_series};
-pub use parser::{Hint, MAX_DEPTH, ParseError, ParseOptions, parse, parse_selector};
+pub use parser::{MAX_DEPTH, ParseError, ParseOptions, parse, parse_selector};
 pub use place::{marked, place, width};
-pub(crate) use quoting::{quote, unquote};
+pub(crate) use quoting::unquote;
 pub use reach::{LOOKBACK, Reach, reach};
 pub use source::{NamePlace, name_place};

@@ -1,7 +1,8 @@
 //! Query text to a well-typed tree: a Pratt parser over the tokens of [`super::lexer`].
 //!
 //! The grammar and the error texts are those of Prometheus 3.14 (`promql/parser/
-//! generated_parser.y`, `parse.go`), the first error being the one reported. Deviations, all of
+//! generated_parser.y`, `parse.go`), the first error being the one reported,
+//! one of types only where the text is well written. Deviations, all of
 //! them towards saying more or accepting more: a trailing comma is allowed in calls; the modifiers
 //! `anchored` and `smoothed` and the operators `</` and `>/` are refused by name; a constant range
 //! that is not above zero is refused here and not when it is evaluated.
@@ -19,11 +20,10 @@ mod selector;
 use std::fmt;
 use std::sync::Arc;
 
-pub use hint::Hint;
 use hint::{ENABLE, SPLIT};
 
 use super::ast::{Binary, BinaryOp, Expr, ExprKind, Sign, Span, ValueType};
-use super::check;
+use super::check::{self, Checked};
 use super::lexer::{Token, TokenKind, tokenise};
 use super::place::place;
 use super::quoting::{INVALID_TEXT, quote};
@@ -60,17 +60,13 @@ pub struct ParseError {
     /// What is wrong, in Prometheus's words.
     pub message: String,
     /// What may help.
-    pub hint: Option<Hint>,
+    pub hint: Option<String>,
 }
 
-/// As Prometheus says it, `1:23: parse error: …`, plus the name that was meant.
+/// As Prometheus says it, `1:23: parse error: …`.
 impl fmt::Display for ParseError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}: parse error: {}", self.line, self.column, self.message)?;
-        match &self.hint {
-            Some(Hint::Near(name)) => write!(f, ", did you mean {name:?}?"),
-            _ => Ok(()),
-        }
+        write!(f, "{}:{}: parse error: {}", self.line, self.column, self.message)
     }
 }
 
@@ -97,7 +93,7 @@ pub fn parse_selector(text: &str, patterns: &mut Budget) -> Result<Arc<Selector>
 pub(super) struct Fault {
     pub(super) span: Span,
     pub(super) message: String,
-    pub(super) hint: Option<Hint>,
+    pub(super) hint: Option<String>,
 }
 
 impl Fault {
@@ -106,7 +102,7 @@ impl Fault {
     }
 
     pub(super) fn advise(self, advice: impl Into<String>) -> Fault {
-        Fault { hint: Some(Hint::Advice(advice.into())), ..self }
+        Fault { hint: Some(advice.into()), ..self }
     }
 
     fn located(self, text: &str) -> ParseError {
@@ -115,15 +111,18 @@ impl Fault {
     }
 }
 
-/// An expression with the height of its tree, a chain of operators being one level.
-struct Tree {
-    expr: Expr,
+/// An expression that was read, before all of its types are known to be right.
+pub(super) struct Tree {
+    pub(super) expr: Expr,
+    /// The height of its tree, a chain of operators being one level.
     height: usize,
+    /// The first fault of its types. It counts only if all that follows is well written.
+    pub(super) fault: Checked,
 }
 
 impl Tree {
     fn leaf(kind: ExprKind, span: Span) -> Tree {
-        Tree { expr: Expr { kind, span }, height: 1 }
+        Tree { expr: Expr { kind, span }, height: 1, fault: None }
     }
 }
 
@@ -194,8 +193,10 @@ impl Parser<'_> {
         if *self.peek() != TokenKind::End {
             return Err(self.unexpected("", ""));
         }
-        check::selectors(&tree.expr)?;
-        Ok(tree.expr)
+        match tree.fault {
+            Some(fault) => Err(*fault),
+            None => Ok(tree.expr),
+        }
     }
 
     fn selector(&mut self) -> Result<Arc<Selector>, Fault> {
@@ -211,7 +212,9 @@ impl Parser<'_> {
         if *self.peek() != TokenKind::End {
             return Err(self.unexpected("", ""));
         }
-        check::selectors(&tree.expr)?;
+        if let Some(fault) = tree.fault {
+            return Err(*fault);
+        }
         let ExprKind::Vector(vector) = tree.expr.kind else {
             unreachable!("a vector selector was read");
         };
@@ -246,10 +249,11 @@ impl Parser<'_> {
         let height = left.max(1 + rhs.height);
         self.bound(height, op_span)?;
         let yields = ValueType::Vector;
+        let fault = lhs.fault.or(rhs.fault);
         let (lhs, rhs) = (lhs.expr, rhs.expr);
         let mut binary = Binary { op, lhs, rhs, return_bool, matching, yields };
-        check::binary(&mut binary, span, op_span)?;
-        Ok(Tree { expr: Expr { kind: ExprKind::Binary(Box::new(binary)), span }, height })
+        let fault = fault.or(check::binary(&mut binary, span, op_span));
+        Ok(Tree { expr: Expr { kind: ExprKind::Binary(Box::new(binary)), span }, height, fault })
     }
 
     fn binary_op(&self) -> Option<BinaryOp> {
@@ -270,14 +274,7 @@ impl Parser<'_> {
         let operand = self.expression(POWER)?;
         let inner = operand.expr.span;
         let span = Span { start, end: inner.end };
-        if !matches!(operand.expr.value_type(), ValueType::Scalar | ValueType::Vector) {
-            let got = operand.expr.value_type();
-            let message = format!(
-                "unary expression only allowed on expressions of type scalar or instant vector, \
-                 got \"{got}\""
-            );
-            return Err(Fault::new(span, message));
-        }
+        let fault = operand.fault.or_else(|| check::unary(&operand.expr, span));
         let (kind, height) = match (operand.expr.kind, sign) {
             (ExprKind::Number(number), Sign::Minus) => (ExprKind::Number(-number), 1),
             (number @ ExprKind::Number(_), Sign::Plus) => (number, 1),
@@ -287,7 +284,7 @@ impl Parser<'_> {
             }
         };
         self.bound(height, span)?;
-        Ok(Tree { expr: Expr { kind, span }, height })
+        Ok(Tree { expr: Expr { kind, span }, height, fault })
     }
 
     fn primary(&mut self) -> Result<Tree, Fault> {
@@ -323,7 +320,8 @@ impl Parser<'_> {
         let height = inner.height + 1;
         self.bound(height, inner.expr.span)?;
         let kind = ExprKind::Paren(Box::new(inner.expr));
-        Ok(Tree { expr: Expr { kind, span: Span { start, end } }, height })
+        let expr = Expr { kind, span: Span { start, end } };
+        Ok(Tree { expr, height, fault: inner.fault })
     }
 }
 

@@ -4,7 +4,7 @@
 //! anything. Escapes can make bytes that form no UTF-8 (`"\xff"`): whoever needs a text refuses
 //! them, because a label here is always text.
 
-use std::fmt::Write as _;
+use crate::base::quoted_bytes;
 
 /// What is said where bytes stand that are no UTF-8, and a text is needed.
 pub(super) const INVALID_TEXT: &str = "string is not valid UTF-8";
@@ -88,57 +88,19 @@ fn simple_escape(letter: char, quote: char) -> Result<u8, String> {
     })
 }
 
-/// Writes a text in double quotes, as Go's `strconv.Quote` does for text without exotic
-/// unprintables: control characters become escapes, all else stands as it is.
-pub(crate) fn quote(text: &str) -> String {
+/// Writes a text in double quotes so that it can be read again.
+pub(super) fn quote(text: &str) -> String {
     quote_bytes(text.as_bytes())
 }
 
-/// As [`quote`], for bytes that may be no UTF-8: those are written as `\xff`.
+/// As [`quote`], for bytes that may be no UTF-8.
 pub(super) fn quote_bytes(bytes: &[u8]) -> String {
-    let mut quoted = String::with_capacity(bytes.len() + 2);
-    quoted.push('"');
-    for chunk in bytes.utf8_chunks() {
-        push_escaped(&mut quoted, chunk.valid());
-        for byte in chunk.invalid() {
-            write!(quoted, "\\x{byte:02x}").expect("a string takes every write");
-        }
+    let quoted = quoted_bytes(bytes);
+    if quoted.contains(char::REPLACEMENT_CHARACTER) {
+        // It stands for bytes that were no text, and is refused unless it is an escape.
+        return quoted.replace(char::REPLACEMENT_CHARACTER, "\\ufffd");
     }
-    quoted.push('"');
     quoted
-}
-
-fn push_escaped(quoted: &mut String, text: &str) {
-    for c in text.chars() {
-        let escaped = match c {
-            '"' | '\\' => c,
-            '\u{7}' => 'a',
-            '\u{8}' => 'b',
-            '\u{c}' => 'f',
-            '\n' => 'n',
-            '\r' => 'r',
-            '\t' => 't',
-            '\u{b}' => 'v',
-            _ => {
-                push_plain(quoted, c);
-                continue;
-            }
-        };
-        quoted.push('\\');
-        quoted.push(escaped);
-    }
-}
-
-fn push_plain(quoted: &mut String, c: char) {
-    let code = u32::from(c);
-    // U+FFFD stands for bytes that were no text, and is refused unless it is an escape.
-    let plain = !c.is_control() && c != char::REPLACEMENT_CHARACTER;
-    let written = match (plain, c.is_ascii()) {
-        (true, _) => quoted.write_char(c),
-        (false, true) => write!(quoted, "\\x{code:02x}"),
-        (false, false) => write!(quoted, "\\u{code:04x}"),
-    };
-    written.expect("a string takes every write");
 }
 
 #[cfg(test)]
@@ -197,6 +159,11 @@ mod tests {
             let (bytes, length) = unquote_bytes(text, '"').expect("reads");
             assert_eq!((quote_bytes(&bytes).as_str(), length), (text, text.len()));
         }
+    }
+
+    #[test]
+    fn what_does_not_print_is_written_as_an_escape() {
+        assert_eq!(quote("a\u{a0}\u{200b}\u{f0000}"), r#""a\u00a0\u200b\U000f0000""#);
     }
 
     #[test]

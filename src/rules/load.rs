@@ -218,7 +218,7 @@ fn expression(
             let position = at.node.position_of(error.span.start);
             let problem = bare(&at, position, message);
             at.push(match error.hint {
-                Some(hint) => problem.hint(hint.to_string()),
+                Some(hint) => problem.hint(hint),
                 None => problem,
             });
             None

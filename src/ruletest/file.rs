@@ -245,7 +245,7 @@ fn expression(mut at: Cursor<'_, '_>, features: Features) -> Option<Expr> {
             let place = at.node.position_of(error.span.start);
             let problem = at.problem(place, format!("could not parse: {}", error.message));
             at.push(match error.hint {
-                Some(hint) => problem.hint(hint.to_string()),
+                Some(hint) => problem.hint(hint),
                 None => problem,
             });
             None

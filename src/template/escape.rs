@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use crate::base::is_printable;
+
 /// `html.EscapeString` with a replacement for NUL, as `text/template` does it.
 pub(super) fn html(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
@@ -28,7 +30,7 @@ pub(super) fn js(text: &str) -> String {
             '<' | '>' | '&' | '=' => {
                 write!(out, "\\u{:04X}", u32::from(c)).expect("a string takes every write");
             }
-            c if c.is_control() => {
+            c if c < ' ' || (!c.is_ascii() && !is_printable(c)) => {
                 write!(out, "\\u{:04X}", u32::from(c)).expect("a string takes every write");
             }
             _ => out.push(c),

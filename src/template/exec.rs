@@ -11,6 +11,7 @@ use super::moment;
 use super::tree::{Branch, Command, Node, Operand, OperandKind, Pipe, Span};
 use super::value::{Root, Value};
 use super::{Limits, Query, Template, TemplateData};
+use crate::base::quoted;
 
 /// Templates calling templates; Go allows 100 000, which no stack of ours would bear.
 const MAX_DEPTH: usize = 50;
@@ -209,7 +210,7 @@ impl<'a> Executor<'a> {
             None => Value::Nil,
         };
         let Some(nodes) = self.template.parsed.defined.get(name) else {
-            return fail(format!("template {name:?} not defined"));
+            return fail(format!("template {} not defined", quoted(name)));
         };
         if self.depth >= MAX_DEPTH {
             return fail(format!("exceeded maximum template depth ({MAX_DEPTH})"));
@@ -469,7 +470,9 @@ impl<'a> Executor<'a> {
                         return Err(format!("can't evaluate field {method} in type *time.Time"));
                     }
                 },
-                (Value::Nil, _) => return Err(format!("nil data; no entry for key {name:?}")),
+                (Value::Nil, _) => {
+                    return Err(format!("nil data; no entry for key {}", quoted(name)));
+                }
                 (other, _) => {
                     let of = other.type_name();
                     return Err(format!("can't evaluate field {name} in type {of}"));

@@ -7,7 +7,7 @@ use super::compare::compare;
 use super::exec::Executor;
 use super::value::{Map, Sample, Value};
 use super::{escape, humanize, printf};
-use crate::base::{DurationError, parse_duration};
+use crate::base::{DurationError, parse_duration, quoted};
 use crate::regex::Pattern;
 
 /// Steps a query or a regular expression costs.
@@ -419,7 +419,7 @@ impl Call<'_, '_> {
                     Err(_) if text.is_empty() => self.failed("empty duration string"),
                     Err(error @ DurationError::OutOfRange) => self.failed(error.to_string()),
                     Err(DurationError::Malformed(_)) => {
-                        self.failed(format!("not a valid duration string: {text:?}"))
+                        self.failed(format!("not a valid duration string: {}", quoted(text)))
                     }
                 };
             }
@@ -468,7 +468,7 @@ fn to_float(value: &Value) -> Result<f64, String> {
         Value::Duration(nanos) => Ok(*nanos as f64 / 1e9),
         Value::String(text) => text
             .parse()
-            .map_err(|_| format!("strconv.ParseFloat: parsing {text:?}: invalid syntax")),
+            .map_err(|_| format!("strconv.ParseFloat: parsing {}: invalid syntax", quoted(text))),
         other => Err(format!("can't convert {} to float", other.type_name())),
     }
 }

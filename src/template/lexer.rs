@@ -5,6 +5,8 @@
 //! first bad character ends the list as [`Token::Bad`]. It looks at every byte at most twice, so
 //! an unclosed action ends like any other text (other engines loop for ever there).
 
+use crate::base::quoted;
+
 /// A token.
 #[derive(Clone, PartialEq, Debug)]
 pub(super) enum Token<'a> {
@@ -224,7 +226,7 @@ impl<'a> Lexer<'a> {
         let next = rest[length..].chars().next();
         if let Some(next) = next.filter(|c| in_word(*c) || matches!(c, '+' | '-')) {
             let shown = &rest[..length + next.len_utf8()];
-            return Err(format!("bad number syntax: {shown:?}"));
+            return Err(format!("bad number syntax: {}", quoted(shown)));
         }
         self.at += length;
         parse_number(&rest[..length])
@@ -258,7 +260,7 @@ fn number_length(text: &str) -> usize {
 
 /// Go's number literals: decimal, `0x`, `0o`, `0b` and `0` (octal) integers, decimal floats.
 fn parse_number(text: &str) -> Result<Token<'static>, String> {
-    let illegal = || format!("illegal number syntax: {text:?}");
+    let illegal = || format!("illegal number syntax: {}", quoted(text));
     let (sign, digits) = match text.strip_prefix('-') {
         Some(digits) => (-1, digits),
         None => (1, text.strip_prefix('+').unwrap_or(text)),
@@ -283,7 +285,9 @@ fn parse_number(text: &str) -> Result<Token<'static>, String> {
     // Rust would read words such as `infinity` as numbers; a literal starts with a digit or point.
     let number: Option<f64> = digits.parse().ok().filter(|number: &f64| number.is_finite());
     match number {
-        Some(_) if !digits.contains(['.', 'e']) => Err(format!("integer overflow: {text:?}")),
+        Some(_) if !digits.contains(['.', 'e']) => {
+            Err(format!("integer overflow: {}", quoted(text)))
+        }
         Some(number) => Ok(Token::Float(sign as f64 * number)),
         None => Err(illegal()),
     }

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use super::functions;
 use super::lexer::{Placed, Token, tokenise};
 use super::tree::{Branch, Command, Node, Operand, OperandKind, Pipe, Span};
+use crate::base::quoted;
 
 /// Far above what people write, low enough for any stack.
 const MAX_NESTING: usize = 50;
@@ -239,7 +240,7 @@ impl<'a> Parser<'a> {
             Terminator::Eof => return Err(self.endless(opened)),
         }
         if self.defined.contains_key(&name) {
-            let message = format!("multiple definition of template {name:?}");
+            let message = format!("multiple definition of template {}", quoted(&name));
             return Err(self.problem(&message));
         }
         self.defined.insert(name, nodes);
@@ -315,7 +316,7 @@ impl<'a> Parser<'a> {
                     let undefined =
                         variables.iter().find(|name| assigns && !self.variables.contains(name));
                     if let Some(name) = undefined {
-                        return Err(self.problem(&format!("undefined variable {name:?}")));
+                        return Err(self.problem(&format!("undefined variable {}", quoted(name))));
                     }
                     return Ok((variables, assigns));
                 }
@@ -395,7 +396,7 @@ impl<'a> Parser<'a> {
                 }
                 _ => {
                     let term = &self.text[start..self.tokens[first_field].start];
-                    return Err(self.problem(&format!("unexpected . after term {term:?}")));
+                    return Err(self.problem(&format!("unexpected . after term {}", quoted(term))));
                 }
             };
         }
@@ -413,7 +414,7 @@ impl<'a> Parser<'a> {
                     return Err(self.unexpected_last("operand"));
                 }
                 if !functions::exists(name) {
-                    return Err(self.problem(&format!("function {name:?} not defined")));
+                    return Err(self.problem(&format!("function {} not defined", quoted(name))));
                 }
                 self.reads_clock |= name == "now";
                 OperandKind::Function(name.to_owned())
@@ -422,7 +423,7 @@ impl<'a> Parser<'a> {
             Token::Field(name) => OperandKind::Field(vec![name.to_owned()]),
             Token::Variable(name) => {
                 if !self.variables.iter().any(|known| known == name) {
-                    return Err(self.problem(&format!("undefined variable {name:?}")));
+                    return Err(self.problem(&format!("undefined variable {}", quoted(name))));
                 }
                 OperandKind::Variable(name.to_owned(), Vec::new())
             }
@@ -530,10 +531,10 @@ impl<'a> Parser<'a> {
             Token::Open => "\"{{\"".to_owned(),
             Token::Space => "\" \"".to_owned(),
             Token::Word(word) if KEYWORDS.contains(word) => format!("<{word}>"),
-            Token::Text(text) | Token::Word(text) | Token::Variable(text) => format!("{text:?}"),
+            Token::Text(text) | Token::Word(text) | Token::Variable(text) => quoted(text),
             Token::Field(name) => format!("\".{name}\""),
             Token::Dot => "<.>".to_owned(),
-            Token::String(text) => format!("{text:?}"),
+            Token::String(text) => quoted(text),
             Token::Int(number) => format!("\"{number}\""),
             Token::Float(number) => format!("\"{number}\""),
             Token::Symbol(symbol) => format!("\"{symbol}\""),

@@ -144,6 +144,11 @@ fn functions_of_go() {
         ("{{ print 1 2 \"a\" 3 }}|{{ print \"a\" \"b\" }}|{{ println 1 \"a\" }}", "1 2a3|ab|1 a\n"),
         ("{{ html \"<a href='x'>&\" }}", "&lt;a href=&#39;x&#39;&gt;&amp;"),
         ("{{ js \"it's <b>\" }}", "it\\'s \\u003Cb\\u003E"),
+        ("{{ js \"a\\u00a0\\u200b\\u007f\" }}", "a\\u00A0\\u200B\u{7f}"),
+        (
+            "{{ printf \"%q\" \"a\\u00a0\\u200b\\u007f\\ufffd\" }}",
+            "\"a\\u00a0\\u200b\\x7f\u{fffd}\"",
+        ),
         ("{{ urlquery \"a b&c/ü\" }} {{ \"x y\" | urlQueryEscape }}", "a+b%26c%2F%C3%BC x+y"),
         (
             "{{ printf \"%.2f %5.1f|%-5s|%05d|%+d\" $value 2.25 \"a\" 42 7 }}",

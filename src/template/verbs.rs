@@ -3,8 +3,7 @@
 //! One thing is written otherwise: a list of samples prints what it holds, where Go prints addresses.
 
 use super::value::{Sample, Value, duration_text, time_text};
-use crate::base::number;
-use crate::promql::quote;
+use crate::base::{number, quoted};
 
 /// The most digits Rust writes; the caller refuses a text of that length anyway.
 const MAX_DIGITS: usize = u16::MAX as usize;
@@ -258,7 +257,7 @@ impl Printer {
 
     fn quote(&mut self, text: &str) {
         let text = self.cut(text);
-        let bare = |c: char| c != '`' && c != '\u{feff}' && (c == '\t' || !c.is_control());
+        let bare = |c: char| c != '`' && c != '\u{feff}' && (c == '\t' || !c.is_ascii_control());
         let quoted = match self.flags.sharp && text.chars().all(bare) {
             true => format!("`{text}`"),
             false => self.quoted(text, '"'),
@@ -268,7 +267,7 @@ impl Printer {
 
     /// In quotes, with `+` in ASCII alone.
     fn quoted(&self, text: &str, mark: char) -> String {
-        let inside = quote(text);
+        let inside = quoted(text);
         let mut inside = inside[1..inside.len() - 1].to_owned();
         if mark == '\'' {
             inside = inside.replace("\\\"", "\"");

@@ -17,7 +17,7 @@ use crate::exposition::Selection;
 use crate::promql::ast::{Expr, ExprKind, ValueType};
 use crate::promql::eval::{Severity, Steps};
 use crate::promql::{
-    self, EvalError, EvalOptions, Features, Hint, ParseError, ParseOptions, marked, place, width,
+    self, EvalError, EvalOptions, Features, ParseError, ParseOptions, marked, place, width,
 };
 
 /// Recorded scrapes were made by nobody in particular.
@@ -79,11 +79,7 @@ struct Told {
 
 impl Told {
     fn parse(text: &str, error: &ParseError) -> Told {
-        let hint = match &error.hint {
-            Some(Hint::Advice(advice)) => Some(advice.clone()),
-            // The message says it.
-            Some(Hint::Near(_)) | None => None,
-        };
+        let hint = error.hint.clone();
         let position = Some((error.line, error.column, width(text, error.span)));
         Told { message: error.to_string(), position, hint }
     }
@@ -347,7 +343,10 @@ mod tests {
         let cases = [
             ("up ==", "  up ==\n       ^"),
             ("rate(v)", "  rate(v)\n       ^"),
-            ("sum(v)\n  / raet(v[5m])", "    / raet(v[5m])\n      ^^^^"),
+            (
+                "sum(v)\n  / raet(v[5m])",
+                "    / raet(v[5m])\n      ^^^^\n  hint: did you mean `rate`?",
+            ),
         ];
         for (text, want) in cases {
             let error = promql::parse(text, &ParseOptions::default()).expect_err(text);

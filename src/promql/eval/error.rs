@@ -77,6 +77,7 @@ impl EvalError {
             EvalErrorKind::Limit,
             "query processing would load too many samples into memory in query execution",
         )
+        .advise("use a shorter range, a longer step, or a selector of fewer series")
     }
 
     /// The limit on label sets made by functions is reached.

@@ -219,7 +219,8 @@ impl Steps {
                  resolution (?step=XX)",
                 grouped(options.max_steps)
             );
-            return Err(EvalError::new(EvalErrorKind::Limit, why));
+            let error = EvalError::new(EvalErrorKind::Limit, why);
+            return Err(error.advise("use a longer step or a shorter range"));
         }
         Ok(distances + 1)
     }

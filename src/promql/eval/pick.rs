@@ -84,7 +84,7 @@ impl<'a> Engine<'a> {
         for ratio in numbers.iter_mut() {
             let number = *ratio;
             if number.is_nan() {
-                return Err(EvalError::execution("Ratio value is NaN").within(span));
+                return Err(EvalError::execution("Ratio value is NaN").advise(NUMBER).within(span));
             }
             let capped = number.clamp(-1.0, 1.0);
             if capped != number {
@@ -173,10 +173,13 @@ impl<'a> Engine<'a> {
     }
 }
 
+/// What helps where a number is none.
+const NUMBER: &str = "it must be a number, which `0 / 0` is not";
+
 /// Whether a number can say how many: Prometheus makes an int64 of it.
 fn check_count(number: f64) -> Result<(), EvalError> {
     if number.is_nan() {
-        return Err(EvalError::execution("Parameter value is NaN"));
+        return Err(EvalError::execution("Parameter value is NaN").advise(NUMBER));
     }
     if number > i64::MIN as f64 && number < i64::MAX as f64 {
         return Ok(());

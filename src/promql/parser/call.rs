@@ -1,7 +1,7 @@
 //! What starts with a name: function calls, aggregations, metrics.
 
-use super::{ENABLE, Fault, Hint, Keyword, OR, Parser, Tree};
-use crate::base::{closest, excerpt};
+use super::{ENABLE, Fault, Keyword, OR, Parser, Tree};
+use crate::base::{closest, excerpt, quoted};
 use crate::promql::ast::{Aggregate, AggregateOp, Call, Expr, ExprKind, Grouping, Span};
 use crate::promql::check;
 use crate::promql::functions::{self, Function};
@@ -37,12 +37,14 @@ impl Parser<'_> {
 
     fn call(&mut self, word: &str) -> Result<Tree, Fault> {
         let name_span = self.advance().span;
+        let (mut args, height) = self.arguments()?;
+        // As in Prometheus, a name is looked up when its call is complete.
         let func = self.function(word, name_span)?;
-        let (args, height) = self.arguments()?;
         let span = Span { start: name_span.start, end: self.tokens[self.at - 1].span.end };
-        check::call(func, &args, self.text, span)?;
+        let fault = check::call(func, &mut args, self.text, span);
+        let args = args.into_iter().map(|arg| arg.expr).collect();
         let kind = ExprKind::Call(Call { func, args });
-        Ok(Tree { expr: Expr { kind, span }, height: height + 1 })
+        Ok(Tree { expr: Expr { kind, span }, height: height + 1, fault })
     }
 
     fn function(&self, word: &str, span: Span) -> Result<&'static Function, Fault> {
@@ -51,19 +53,19 @@ impl Parser<'_> {
         let Some(func) = functions::find(keyword.copied().unwrap_or(word)) else {
             return Err(Fault {
                 span,
-                message: format!("unknown function with name {:?}", excerpt(word)),
-                hint: similar(word).map(|name| Hint::Near(name.to_owned())),
+                message: format!("unknown function with name {}", quoted(&excerpt(word))),
+                hint: similar(word).map(|name| format!("did you mean `{name}`?")),
             });
         };
         if func.experimental && !self.options.experimental_functions {
-            let message = format!("function {:?} is not enabled", excerpt(word));
+            let message = format!("function {} is not enabled", quoted(&excerpt(word)));
             return Err(Fault::new(span, message).advise(ENABLE));
         }
         Ok(func)
     }
 
     /// `(a, b)`, a trailing comma allowed; the height of the highest argument.
-    fn arguments(&mut self) -> Result<(Vec<Expr>, usize), Fault> {
+    fn arguments(&mut self) -> Result<(Vec<Tree>, usize), Fault> {
         self.expect("(", "", "\"(\"")?;
         let mut args = Vec::new();
         let mut highest = 0;
@@ -71,7 +73,7 @@ impl Parser<'_> {
             let argument = self.expression(OR)?;
             highest = highest.max(argument.height);
             self.bound(highest + 1, argument.expr.span)?;
-            args.push(argument.expr);
+            args.push(argument);
             if !self.eat(",") {
                 break;
             }
@@ -82,11 +84,6 @@ impl Parser<'_> {
 
     fn aggregate(&mut self, op: AggregateOp) -> Result<Tree, Fault> {
         let op_span = self.advance().span;
-        let experimental = matches!(op, AggregateOp::Limitk | AggregateOp::LimitRatio);
-        if experimental && !self.options.experimental_functions {
-            let message = format!("{}() is experimental and not enabled", op.name());
-            return Err(Fault::new(op_span, message).advise(ENABLE));
-        }
         let before = self.grouping()?;
         if before.is_some() && !matches!(self.peek(), TokenKind::Symbol("(")) {
             return Err(self.unexpected("aggregation", ""));
@@ -96,12 +93,23 @@ impl Parser<'_> {
             Some(grouping) => Some(grouping),
             None => self.grouping()?,
         };
+        // Whether a grouping follows was seen before the rest is looked at.
+        if matches!(self.peek(), TokenKind::Bad(_)) {
+            return Err(self.unexpected("", ""));
+        }
+        let experimental = matches!(op, AggregateOp::Limitk | AggregateOp::LimitRatio);
+        if experimental && !self.options.experimental_functions {
+            let message = format!("{}() is experimental and not enabled", op.name());
+            return Err(Fault::new(op_span, message).advise(ENABLE));
+        }
         let span = Span { start: op_span.start, end: self.tokens[self.at - 1].span.end };
         let grouping = grouping.unwrap_or(Grouping::By(Vec::new()));
-        let (param, expr) = check::aggregate(op, args, span)?;
+        let (mut param, mut expr) = check::arguments(op, args, span)?;
+        let fault = check::aggregate(op, param.as_mut(), &mut expr);
+        let (param, expr) = (param.map(|param| param.expr), expr.expr);
         let aggregate = Aggregate { op, expr, param, grouping };
         let kind = ExprKind::Aggregate(Box::new(aggregate));
-        Ok(Tree { expr: Expr { kind, span }, height: height + 1 })
+        Ok(Tree { expr: Expr { kind, span }, height: height + 1, fault })
     }
 
     fn grouping(&mut self) -> Result<Option<Grouping>, Fault> {

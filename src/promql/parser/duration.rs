@@ -17,7 +17,7 @@ impl Parser<'_> {
         let duration = settle(duration, span)?;
         if durations::is_constant(&duration) {
             durations::resolve_positive(&duration, QueryTimes::default())
-                .map_err(|message| Fault::new(span, message))?;
+                .map_err(|message| not_positive(span, message))?;
         }
         Ok(duration)
     }
@@ -124,6 +124,12 @@ impl Parser<'_> {
             _ => return None,
         })
     }
+}
+
+fn not_positive(span: Span, message: String) -> Fault {
+    let is_zero = message == durations::NOT_POSITIVE;
+    let fault = Fault::new(span, message);
+    if is_zero { fault.advise("write how long, such as `5m`") } else { fault }
 }
 
 /// A lone literal becomes whole milliseconds, sign included; arithmetic stays as it was written.

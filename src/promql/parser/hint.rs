@@ -1,29 +1,9 @@
 //! What helps whoever wrote a query that is none: beside Prometheus's words, never in them.
 
-use std::fmt;
-
 use super::{Fault, Parser};
 use crate::promql::ast::Span;
 use crate::promql::lexer::{EXTRA_PAREN, TokenKind};
 use crate::promql::place::place;
-
-/// What may help whoever wrote a query that is none.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Hint {
-    /// A known name close to the one that is not known.
-    Near(String),
-    /// What to write instead.
-    Advice(String),
-}
-
-impl fmt::Display for Hint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Hint::Near(name) => write!(f, "did you mean `{name}`?"),
-            Hint::Advice(advice) => f.write_str(advice),
-        }
-    }
-}
 
 /// What can be done about a query that is too deep or too long.
 pub(super) const SPLIT: &str =
@@ -73,7 +53,6 @@ impl Parser<'_> {
 #[cfg(test)]
 mod tests {
     use super::super::{ParseError, ParseOptions, parse};
-    use super::*;
 
     const ALL: ParseOptions = ParseOptions { experimental_functions: true };
 
@@ -93,17 +72,17 @@ mod tests {
             ("x)", none),
             ("x{a='b}", Some("the quote that begins the text must end it too".to_owned())),
             ("x +", None),
+            ("x[0s]", Some("write how long, such as `5m`".to_owned())),
+            ("x[1/0]", None),
+            ("RATE(x[5m])", Some("did you mean `rate`?".to_owned())),
             ("sum(x y)", None),
         ];
         for (text, want) in cases {
             let error = parse(text, &ALL).expect_err(text);
-            assert_eq!(error.hint.as_ref().map(ToString::to_string), want, "{text}: {error}");
+            assert_eq!(error.hint, want, "{text}: {error}");
         }
         for text in ["x{a=~'*'}".to_owned(), "(".repeat(200), format!("1{}", "+1".repeat(20_001))] {
-            assert!(matches!(
-                parse(&text, &ALL),
-                Err(ParseError { hint: Some(Hint::Advice(_)), .. })
-            ));
+            assert!(matches!(parse(&text, &ALL), Err(ParseError { hint: Some(_), .. })));
         }
     }
 }

@@ -3,8 +3,9 @@
 use super::{ENABLE, Fault, Parser, Tree};
 use crate::base::{Timestamp, excerpt};
 use crate::promql::ast::{
-    AtModifier, Expr, ExprKind, Group, Matching, MatrixSelector, Offset, Span, Subquery, ValueType,
+    AtModifier, Expr, ExprKind, Group, Matching, MatrixSelector, Offset, Span, Subquery,
 };
+use crate::promql::check;
 use crate::promql::lexer::TokenKind;
 
 impl Parser<'_> {
@@ -33,7 +34,7 @@ impl Parser<'_> {
     fn bracket(&mut self, tree: Tree) -> Result<Tree, Fault> {
         let open = self.tokens[self.at - 1].span.start;
         let range = self.range_duration("subquery or range selector")?;
-        let Tree { expr, height } = tree;
+        let Tree { expr, height, fault } = tree;
         let inner = expr.span;
         if self.eat(":") {
             let last = matches!(self.peek(), TokenKind::Symbol("]"));
@@ -43,19 +44,11 @@ impl Parser<'_> {
             };
             let end = self.expect("]", "subquery selector", "\"]\"")?.end;
             let span = Span { start: inner.start, end };
-            if expr.value_type() != ValueType::Vector {
-                let got = match expr.value_type() {
-                    ValueType::Matrix => "matrix".to_owned(),
-                    other => other.to_string(),
-                };
-                let message =
-                    format!("subquery is only allowed on instant vector, got {got} instead");
-                return Err(Fault::new(span, message));
-            }
+            let fault = fault.or_else(|| check::subquery(&expr, span));
             self.bound(height + 1, span)?;
             let subquery = Subquery { expr, range, step, offset: None, at: None };
             let kind = ExprKind::Subquery(Box::new(subquery));
-            return Ok(Tree { expr: Expr { kind, span }, height: height + 1 });
+            return Ok(Tree { expr: Expr { kind, span }, height: height + 1, fault });
         }
         let end = self.expect("]", "subquery or range", "\":\" or \"]\"")?.end;
         let (span, brackets) = (Span { start: inner.start, end }, Span { start: open, end });
@@ -69,7 +62,7 @@ impl Parser<'_> {
             return Err(Fault::new(brackets, "no @ modifiers allowed before range"));
         }
         let matrix = MatrixSelector { vector, vector_span: inner, range };
-        Ok(Tree::leaf(ExprKind::Matrix(matrix), span))
+        Ok(Tree { fault, ..Tree::leaf(ExprKind::Matrix(matrix), span) })
     }
 
     fn offset_modifier(&mut self, expr: &mut Expr) -> Result<(), Fault> {

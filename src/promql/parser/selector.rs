@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use super::{Fault, Keyword, Parser, Tree};
-use crate::base::{METRIC_NAME, excerpt, is_label_name};
+use crate::base::{METRIC_NAME, excerpt, is_label_name, quoted};
 use crate::promql::ast::{ExprKind, Span, VectorSelector};
+use crate::promql::check;
 use crate::promql::lexer::{Token, TokenKind};
 use crate::regex::Pattern;
 use crate::window::{MatchOp, Matcher, Selector};
@@ -27,17 +28,18 @@ impl Parser<'_> {
             let matcher = matchers.iter().find(|matcher: &&Matcher| matcher.name == METRIC_NAME);
             matcher.map(|matcher| matcher.value.as_str())
         });
-        if let (Some(name), Some(other)) = (names.first(), other) {
-            let (name, other) = (excerpt(name), excerpt(other));
-            let message = format!("metric name must not be set twice: {name:?} or {other:?}");
-            return Err(Fault::new(span, message));
-        }
+        let twice = names.first().zip(other).map(|(name, other)| {
+            let (name, other) = (quoted(&excerpt(name)), quoted(&excerpt(other)));
+            let message = format!("metric name must not be set twice: {name} or {other}");
+            Box::new(Fault::new(span, message))
+        });
         if let Some(name) = names.first() {
             matchers.insert(0, Matcher::equal(METRIC_NAME, name));
         }
         let selector = Arc::new(Selector::new(matchers));
         let vector = VectorSelector { selector, offset: None, at: None };
-        Ok(Tree::leaf(ExprKind::Vector(vector), span))
+        let fault = twice.or_else(|| check::selector(&vector.selector, span));
+        Ok(Tree { fault, ..Tree::leaf(ExprKind::Vector(vector), span) })
     }
 
     /// What stands between braces; a trailing comma is allowed. A text without operator is the

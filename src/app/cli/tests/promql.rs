@@ -149,11 +149,13 @@ fn an_evaluation_that_fails_points_at_its_part_here_and_there() {
     let (dir, write) = folder();
     write("1000.txt", "v 1\n");
     let dir = dir.path().display().to_string();
-    let want = "error: 1:10: Parameter value is NaN\n  sum(topk(NaN, v))\n           ^^^\n";
+    let want =
+        "error: 1:10: Parameter value is NaN\n  sum(topk(NaN, v))\n           ^^^\n  hint: pick\n";
+    let here = want.replace("pick", "it must be a number, which `0 / 0` is not");
     let ran = run(&["query", "sum(topk(NaN, v))", "--dir", &dir]);
-    assert_eq!((ran.code, ran.err.as_str()), (1, want));
+    assert_eq!((ran.code, ran.err), (1, here));
     let (url, server) = refusing(
-        r#"{"status":"error","errorType":"execution","error":"Parameter value is NaN","position":{"line":1,"column":10,"length":3}}"#,
+        r#"{"status":"error","errorType":"execution","error":"Parameter value is NaN","position":{"line":1,"column":10,"length":3},"hint":"pick"}"#,
     );
     let ran = run(&["query", "sum(topk(NaN, v))", "--url", &url]);
     server.join().expect("served");
@@ -184,7 +186,8 @@ fn a_rule_or_test_that_fails_points_into_its_file() {
     let ran = run(&["test", "rules", &test]);
     assert_eq!(ran.code, 1);
     let want = format!(
-        "\n  Parameter value is NaN ({file}:7:14); the test ends here\n  {file}:7:14:\n  7 |         \
+        "\n  Parameter value is NaN ({file}:7:14); it must be a number, which `0 / 0` is not; the test ends \
+         here\n  {file}:7:14:\n  7 |         \
          topk(NaN, v)\n    |              ^\n"
     );
     assert!(ran.out.contains(&want), "{}", ran.out);
@@ -195,7 +198,7 @@ fn a_rule_or_test_that_fails_points_into_its_file() {
     );
     let ran = run(&["test", "rules", &test]);
     let want = format!(
-        "  Parameter value is NaN\n  {test}:3:39:\n  3 |   promql_expr_test: [{{expr: 'sum(topk(NaN, \
+        "  Parameter value is NaN; it must be a number, which `0 / 0` is not\n  {test}:3:39:\n  3 |   promql_expr_test: [{{expr: 'sum(topk(NaN, \
          v))'}}]\n    |                                       ^\n"
     );
     assert!(ran.out.contains(&want), "{}", ran.out);
