@@ -123,8 +123,8 @@ fn run(token: &str) -> Result<Run, String> {
     if value == "_" {
         return Ok(Run::Gap(times.unwrap_or(1)));
     }
-    if value == "stale" {
-        return Ok(Run::Values { first: STALE_NAN, step: 0.0, more: times.unwrap_or(0) });
+    if token == "stale" {
+        return Ok(Run::Values { first: STALE_NAN, step: 0.0, more: 0 });
     }
     let sign = value
         .char_indices()
@@ -200,7 +200,9 @@ mod tests {
             });
             assert_eq!(shown.collect::<Vec<_>>().join(" "), want, "{text}");
         }
-        for (text, offset) in [("1 zz", 2), ("1+1", 0), ("1xx2", 0), ("1x-1", 0), ("_+1x2", 0)] {
+        for (text, offset) in
+            [("1 zz", 2), ("1 stalex2", 2), ("1+1", 0), ("1xx2", 0), ("1x-1", 0), ("_+1x2", 0)]
+        {
             assert_eq!(SeriesValues::parse(text).expect_err(text).offset, offset, "{text}");
         }
         let endless = SeriesValues::parse("1+1x18446744073709551615").expect("reads");

@@ -306,7 +306,17 @@ fn zero_divisor(rule: &Rule, _: &LintOptions) -> Vec<Finding> {
 fn never_exposed_metric(rule: &Rule, options: &LintOptions) -> Vec<Finding> {
     let Some(exposed) = &options.exposed else { return Vec::new() };
     let mut found = Vec::new();
+    // `absent` answers where nothing is.
+    let mut meant_absent: Vec<*const Expr> = Vec::new();
     rule.expr.walk(&mut |node| {
+        if let ExprKind::Call(call) = &node.kind
+            && ["absent", "absent_over_time"].contains(&call.func.name)
+        {
+            meant_absent.extend(call.args.iter().map(std::ptr::from_ref));
+        }
+        if meant_absent.contains(&std::ptr::from_ref(node)) {
+            return;
+        }
         let name = selected(node).and_then(|vector| vector.selector.metric_name());
         let Some(name) = name.filter(|name| !exposed.contains(*name)) else { return };
         let near = closest(name, exposed.iter().map(String::as_str));
@@ -482,6 +492,8 @@ mod tests {
             (expr("a / x_limit + b / (b_limit > 0)"), "5:15 zero-divisor"),
             (expr("a / plimsoll_plan_mem_limit_bytes"), ""),
             (expr("rate(gone[5m]) + a"), "5:16 never-exposed-metric"),
+            (expr("absent(gone) or absent_over_time(gone[5m])"), ""),
+            (expr("absent(sum(gone))"), "5:22 never-exposed-metric"),
             (expr("r:made\n  - record: r:made\n    expr: ALERTS or a"), ""),
             (expr(&format!("a / {limit}")), "5:15 zero-divisor"),
             (expr(&format!("a / max by (name) ({limit})")), "5:30 zero-divisor"),

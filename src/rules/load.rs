@@ -50,7 +50,7 @@ fn group(at: Cursor<'_, '_>, names: &mut HashSet<String>, options: &ParseOptions
     let interval = fields.optional("interval", read::duration).filter(|d| !d.is_zero());
     let query_offset = fields.optional("query_offset", read::duration);
     // As in Prometheus, none is meant by 0 and by anything below.
-    let limit = fields.optional("limit", read::integer::<i64>).filter(|limit| *limit > 0);
+    let limit = fields.optional("limit", read::truncated).filter(|limit| *limit > 0);
     let limit = limit.and_then(|limit| usize::try_from(limit).ok());
     let context = format!("group {name:?}");
     let labels =
@@ -391,6 +391,10 @@ mod tests {
             let text = format!("groups: [{{name: g, limit: {none}, rules: []}}]");
             assert_eq!(one_group(&text).limit, None, "{none}");
         }
+        let limited = one_group("groups: [{name: g, limit: 0x10, rules: []}]");
+        assert_eq!(limited.limit, Some(16));
+        let quoted = problems("groups: [{name: g, limit: '5', rules: []}]");
+        assert!(quoted.contains("1:27: groups[0].limit: `5` in quotes is a text"), "{quoted}");
         let RuleKind::Alert(alert) = &group.rules[0].kind else { panic!("an alert") };
         assert_eq!(alert.action, Action::None);
         assert!(alert.for_.is_zero() && alert.keep_firing_for.is_zero());

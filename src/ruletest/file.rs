@@ -5,10 +5,10 @@
 
 use std::time::Duration;
 
-use crate::base::{Labels, Timestamp, excerpt, parse_rfc3339};
+use crate::base::{Labels, Timestamp, parse_rfc3339};
 use crate::promql::ast::Expr;
 use crate::promql::{Features, NotationError, SeriesValues, parse as parse_promql, parse_series};
-use crate::yaml::{Cursor, Fields, Kind, Node, Position, Problems, parse, read as values};
+use crate::yaml::{Cursor, Fields, Node, Position, Problems, parse, read as values};
 
 /// `evaluation_interval` where none is given, or 0.
 const EVALUATION_INTERVAL: Duration = Duration::from_secs(60);
@@ -136,7 +136,7 @@ fn test(at: Cursor<'_, '_>, evaluation_interval: Duration, features: Features) -
     let series = fields.list("input_series", input_series);
     let alerts = fields.list("alert_rule_test", alert_test);
     let exprs = fields.list("promql_expr_test", |at| expr_test(at, features));
-    let external = fields.optional("external_labels", values::labels).unwrap_or_default();
+    let external = fields.optional("external_labels", texts).unwrap_or_default();
     let external_url = fields.optional("external_url", values::string).unwrap_or_default();
     let test = RuleTest {
         name,
@@ -214,10 +214,27 @@ fn alert_test(at: Cursor<'_, '_>) -> Option<AlertTest> {
     Some(AlertTest { at: place, eval_time, alertname: alertname?, expected })
 }
 
+/// Names and values as they stand: what no rule can set is found nowhere, and no error.
+fn texts(mut at: Cursor<'_, '_>) -> Option<Vec<(String, String)>> {
+    at.each_entry(|key, mut value| {
+        values::label_value(&mut value).map(|text| (key.text.clone(), text.to_owned()))
+    })
+}
+
+fn exp_labels(mut at: Cursor<'_, '_>) -> Option<Vec<(String, String)>> {
+    at.each_entry(|key, mut value| {
+        let text = values::label_value(&mut value)?;
+        if text.is_empty() {
+            value.warning("an empty label is none; to promtool it differs from one that is absent");
+        }
+        Some((key.text.clone(), text.to_owned()))
+    })
+}
+
 fn exp_alert(at: Cursor<'_, '_>, alertname: &str) -> Option<(Labels, Labels)> {
     let mut fields = Fields::open(at)?;
-    let mut labels = fields.optional("exp_labels", values::labels).unwrap_or_default();
-    let annotations = fields.optional("exp_annotations", values::labels).unwrap_or_default();
+    let mut labels = fields.optional("exp_labels", exp_labels).unwrap_or_default();
+    let annotations = fields.optional("exp_annotations", texts).unwrap_or_default();
     fields.finish();
     labels.push(("alertname".to_owned(), alertname.to_owned()));
     Some((Labels::from_pairs(labels), Labels::from_pairs(annotations)))
@@ -256,75 +273,11 @@ fn expression(mut at: Cursor<'_, '_>, features: Features) -> Option<Expr> {
 fn exp_sample(at: Cursor<'_, '_>) -> Option<(Labels, f64)> {
     let mut fields = Fields::open(at)?;
     let labels = fields.optional("labels", series).unwrap_or_default();
-    let value = fields.or("value", 0.0, value);
+    let value = fields.or("value", 0.0, values::number);
     fields.optional("histogram", |mut at| {
         at.error("native histograms are not supported, so this can never hold");
         Some(())
     });
     fields.finish();
     Some((labels, value))
-}
-
-/// A number as YAML has it, and so promtool: not in quotes, and infinities and NaN as `-.inf` and
-/// `.nan`; `NaN` is a word.
-fn value(mut at: Cursor<'_, '_>) -> Option<f64> {
-    let Kind::Scalar(scalar) = &at.node.kind else {
-        at.error(format!("must be a number, not {}", at.node.describe()));
-        return None;
-    };
-    let text = scalar.text.as_str();
-    if scalar.quoted {
-        let message = format!("`{}` in quotes is a text, not a number", excerpt(text));
-        at.error_hint(message, "take the quotes away");
-        return None;
-    }
-    let value = yaml_number(text);
-    if value.is_some() {
-        return value;
-    }
-    let message = format!("`{}` is not a number", excerpt(text));
-    match crate::base::parse_value(text) {
-        Some(value) if value.is_nan() => at.error_hint(message, "write `.nan`"),
-        Some(f64::INFINITY) => at.error_hint(message, "write `.inf`"),
-        Some(f64::NEG_INFINITY) => at.error_hint(message, "write `-.inf`"),
-        _ => at.error(message),
-    }
-    None
-}
-
-/// The number that a plain scalar is to promtool's reader of YAML: underscores mean nothing behind
-/// a digit, and integers have the prefixes of Go, so that `017` is 15.
-fn yaml_number(text: &str) -> Option<f64> {
-    match text {
-        ".inf" | ".Inf" | ".INF" | "+.inf" | "+.Inf" | "+.INF" => return Some(f64::INFINITY),
-        "-.inf" | "-.Inf" | "-.INF" => return Some(f64::NEG_INFINITY),
-        ".nan" | ".NaN" | ".NAN" => return Some(f64::NAN),
-        _ if text.starts_with('_') || text.starts_with('.') && text.contains('_') => return None,
-        _ => {}
-    }
-    let plain = text.replace('_', "");
-    let (sign, digits) = match plain.strip_prefix('-') {
-        Some(digits) => (-1.0, digits),
-        None => (1.0, plain.strip_prefix('+').unwrap_or(&plain)),
-    };
-    if let Some(whole) = whole_number(digits) {
-        return Some(sign * whole);
-    }
-    let is_decimal = digits.starts_with(|c: char| c.is_ascii_digit() || c == '.')
-        && digits.bytes().all(|byte| byte.is_ascii_digit() || b".eE+-".contains(&byte));
-    let number = digits.parse().ok().filter(|number: &f64| is_decimal && number.is_finite());
-    number.map(|number| sign * number)
-}
-
-/// Go's `strconv.ParseUint(digits, 0, 64)`.
-fn whole_number(digits: &str) -> Option<f64> {
-    let (radix, digits) = match digits.as_bytes() {
-        [b'0', b'x' | b'X', ..] => (16, &digits[2..]),
-        [b'0', b'o' | b'O', ..] => (8, &digits[2..]),
-        [b'0', b'b' | b'B', ..] => (2, &digits[2..]),
-        [b'0', _, ..] => (8, &digits[1..]),
-        _ => (10, digits),
-    };
-    let fits = digits.chars().all(|digit| digit.is_digit(radix));
-    u64::from_str_radix(digits, radix).ok().filter(|_| fits).map(|whole| whole as f64)
 }

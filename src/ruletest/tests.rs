@@ -206,6 +206,22 @@ fn values_are_the_numbers_they_are_to_promtool() {
 }
 
 #[test]
+fn labels_have_any_names_and_empty_ones_are_warned_of() {
+    let text = "tests: [{external_labels: {a-b: x}, alert_rule_test: [{alertname: A, exp_alerts: \
+                [{exp_labels: {c-d: x, z: ''}, exp_annotations: {e-f: ''}}]}]}]";
+    let (file, problems) = read("t.yml", text, Features::default());
+    let test = &file.expect("reads").tests[0];
+    assert_eq!(test.external_labels.get("a-b"), Some("x"));
+    assert_eq!(test.alerts[0].expected[0].0.to_string(), "{alertname=\"A\", c-d=\"x\"}");
+    let said: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert!(
+        said[0].contains("warning: ") && said[0].contains("an empty label is none"),
+        "{said:?}"
+    );
+}
+
+#[test]
 fn what_does_not_read_is_said_with_its_place() {
     let cases = [
         ("test: []", "1:1: unknown key `test`; did you mean `tests`?"),

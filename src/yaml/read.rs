@@ -1,7 +1,7 @@
 //! Readers: from a place in the tree to a value, or to a problem at that place.
 //!
 //! Quotes do not matter where the text can mean only one thing: `"5s"` is a duration, `"3"` a
-//! number. Yes and no are not booleans (YAML 1.2), and the message says so.
+//! number, but for files that promtool reads too. Yes and no are not booleans (YAML 1.2), and the message says so.
 
 use std::fmt::Display;
 use std::str::FromStr;
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::fields::Cursor;
 use super::node::Kind;
-use crate::base::{closest, is_label_name, parse_duration, parse_value};
+use crate::base::{closest, excerpt, is_label_name, parse_duration, parse_value};
 
 /// The text of a scalar, whatever it looks like.
 pub fn string(mut at: Cursor<'_, '_>) -> Option<String> {
@@ -67,6 +67,40 @@ pub fn float(mut at: Cursor<'_, '_>) -> Option<f64> {
         at.error(format!("`{text}` is not a number"));
     }
     value
+}
+
+/// A number as Prometheus's own files have it: not in quotes, and infinities and NaN as `-.inf` and
+/// `.nan`; `NaN` is a word.
+pub fn number(mut at: Cursor<'_, '_>) -> Option<f64> {
+    let text = text(&mut at)?;
+    if matches!(&at.node.kind, Kind::Scalar(scalar) if scalar.quoted) {
+        let message = format!("`{}` in quotes is a text, not a number", excerpt(text));
+        at.error_hint(message, "take the quotes away");
+        return None;
+    }
+    let number = number_of(text);
+    if number.is_some() {
+        return number;
+    }
+    let message = format!("`{}` is not a number", excerpt(text));
+    match parse_value(text) {
+        Some(value) if value.is_nan() => at.error_hint(message, "write `.nan`"),
+        Some(f64::INFINITY) => at.error_hint(message, "write `.inf`"),
+        Some(f64::NEG_INFINITY) => at.error_hint(message, "write `-.inf`"),
+        _ => at.error(message),
+    }
+    None
+}
+
+/// A [`number`] that becomes whole by leaving its fraction away.
+pub fn truncated(mut at: Cursor<'_, '_>) -> Option<i64> {
+    let number = number(at.again())?;
+    let fits = number > i64::MIN as f64 && number < i64::MAX as f64;
+    if !fits {
+        let (low, high) = i64::RANGE;
+        at.error(format!("`{number}` is not a whole number between {low} and {high}"));
+    }
+    fits.then_some(number as i64)
 }
 
 /// A Prometheus duration: `30s`, `1h30m`, `0`.
@@ -150,6 +184,43 @@ pub fn one_of<T: Copy>(mut at: Cursor<'_, '_>, words: &[(&str, T)]) -> Option<T>
 pub fn parsed<T: FromStr<Err: Display>>(mut at: Cursor<'_, '_>) -> Option<T> {
     let text = text(&mut at)?;
     text.parse().map_err(|error: T::Err| at.error(error)).ok()
+}
+
+/// The number that a plain scalar is to Prometheus's reader of YAML: underscores mean nothing behind
+/// a digit, and integers have the prefixes of Go, so that `017` is 15.
+fn number_of(text: &str) -> Option<f64> {
+    match text {
+        ".inf" | ".Inf" | ".INF" | "+.inf" | "+.Inf" | "+.INF" => return Some(f64::INFINITY),
+        "-.inf" | "-.Inf" | "-.INF" => return Some(f64::NEG_INFINITY),
+        ".nan" | ".NaN" | ".NAN" => return Some(f64::NAN),
+        _ if text.starts_with('_') || text.starts_with('.') && text.contains('_') => return None,
+        _ => {}
+    }
+    let plain = text.replace('_', "");
+    let (sign, digits) = match plain.strip_prefix('-') {
+        Some(digits) => (-1.0, digits),
+        None => (1.0, plain.strip_prefix('+').unwrap_or(&plain)),
+    };
+    if let Some(whole) = whole_number(digits) {
+        return Some(sign * whole);
+    }
+    let is_decimal = digits.starts_with(|c: char| c.is_ascii_digit() || c == '.')
+        && digits.bytes().all(|byte| byte.is_ascii_digit() || b".eE+-".contains(&byte));
+    let number = digits.parse().ok().filter(|number: &f64| is_decimal && number.is_finite());
+    number.map(|number| sign * number)
+}
+
+/// Go's `strconv.ParseUint(digits, 0, 64)`.
+fn whole_number(digits: &str) -> Option<f64> {
+    let (radix, digits) = match digits.as_bytes() {
+        [b'0', b'x' | b'X', ..] => (16, &digits[2..]),
+        [b'0', b'o' | b'O', ..] => (8, &digits[2..]),
+        [b'0', b'b' | b'B', ..] => (2, &digits[2..]),
+        [b'0', _, ..] => (8, &digits[1..]),
+        _ => (10, digits),
+    };
+    let fits = digits.chars().all(|digit| digit.is_digit(radix));
+    u64::from_str_radix(digits, radix).ok().filter(|_| fits).map(|whole| whole as f64)
 }
 
 /// The text of a scalar, or a problem.
@@ -268,6 +339,22 @@ mod tests {
         check(float, "-1e3", "-1000.0");
         check(float, "NaN", "1:4: `NaN` is not a number");
         check(float, "half", "1:4: `half` is not a number");
+    }
+
+    #[test]
+    fn numbers_of_prometheus_are_truncated_and_not_in_quotes() {
+        for (text, want) in
+            [("5", "5"), ("5.7", "5"), ("-0x10", "-16"), ("017", "15"), ("1e2", "100")]
+        {
+            check(truncated, text, want);
+        }
+        check(truncated, "'5'", "1:4: `5` in quotes is a text, not a number; take the quotes away");
+        check(truncated, "x", "1:4: `x` is not a number");
+        for text in ["1e19", ".inf", ".nan"] {
+            let got = number_of(text).expect("a number");
+            let want = "is not a whole number between -9223372036854775808 and 9223372036854775807";
+            check(truncated, text, format!("1:4: `{got}` {want}"));
+        }
     }
 
     #[test]

@@ -49,14 +49,21 @@ pub async fn get(base: &str, path: &str) -> anyhow::Result<Value> {
     Ok(send(Method::GET, base, path, &[]).await?.0)
 }
 
+/// A path of the API below the path that a proxy may have put it under.
+fn below(base: &str, path: &str) -> anyhow::Result<Url> {
+    let mut url = Url::parse(base).with_context(|| format!("--url: `{base}` is not a URL"))?;
+    let path = format!("{}{path}", url.path().trim_end_matches('/'));
+    url.set_path(&path);
+    Ok(url)
+}
+
 async fn send(
     method: Method,
     base: &str,
     path: &str,
     params: &[(&str, &str)],
 ) -> anyhow::Result<(Value, Vec<String>)> {
-    let mut url = Url::parse(base).with_context(|| format!("--url: `{base}` is not a URL"))?;
-    url.set_path(path);
+    let url = below(base, path)?;
     let mut form = url.clone();
     form.query_pairs_mut().clear().extend_pairs(params);
     let pool = Pool::default();
@@ -78,4 +85,20 @@ async fn send(
     let notes = ["warnings", "infos"].iter().filter_map(|kind| body[*kind].as_array());
     let notes = notes.flatten().filter_map(|note| note.as_str().map(str::to_owned)).collect();
     Ok((body["data"].take(), notes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_path_of_the_url_is_kept() {
+        for (base, want) in [
+            ("http://h:1", "http://h:1/api/v1/query"),
+            ("http://h/", "http://h/api/v1/query"),
+            ("https://h/a/b/", "https://h/a/b/api/v1/query"),
+        ] {
+            assert_eq!(below(base, "/api/v1/query").expect(base).as_str(), want);
+        }
+    }
 }

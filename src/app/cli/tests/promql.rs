@@ -174,6 +174,17 @@ fn an_evaluation_that_fails_points_at_its_part_here_and_there() {
 }
 
 #[test]
+fn a_query_that_begins_with_a_sign_stands_behind_two() {
+    let (dir, write) = folder();
+    write("1000.txt", "v 1\n");
+    let dir = dir.path().display().to_string();
+    let ran = run(&["query", "--dir", &dir, "--", "-v"]);
+    assert!(ran.code == 0 && ran.out.ends_with("}  -1\n"), "{}{}", ran.out, ran.err);
+    let ran = run(&["query", "--dir", &dir, "-v"]);
+    assert!(ran.code == 64 && ran.err.contains("-- -v"), "{}{}", ran.out, ran.err);
+}
+
+#[test]
 fn a_rule_or_test_that_fails_points_into_its_file() {
     let (_dir, write) = folder();
     let rules = "groups:\n- name: g\n  rules:\n  - record: r\n    expr: |\n      sum(v) +\n        topk(NaN, v)\n";
