@@ -1,7 +1,8 @@
 //! The plan catalogue and the list of tenants, where others write them (a file, or the Control Plane),
 //! and M2's `setting.json`.
 //!
-//! A file is looked at every two seconds, an address is asked at an interval and says by `ETag` that
+//! A file is looked at every two seconds and read once it has not changed between two looks, since
+//! whoever writes it may be in the middle; an address is asked at an interval and says by `ETag` that
 //! nothing has changed. What cannot be read, or has one fault, is refused whole: the engine keeps
 //! what it had, counts its age and says so once. Nothing here decides.
 
@@ -115,8 +116,10 @@ struct Reader<T> {
 fn begin<T: Send + 'static>(reader: Reader<T>) -> Begun {
     match reader.source.place.clone() {
         Place::File(path) => {
+            // Taken before it is read: what is written meanwhile is seen as a change.
+            let stamp = stamp(&path);
             let first = reader.take(&path.display().to_string(), read(&path), &mut false);
-            let (first, stamp) = ((reader.event)(first), stamp(&path));
+            let first = (reader.event)(first);
             Box::new(move |inbox| {
                 // The inbox of a loop that has not begun, or is waiting for us, has room.
                 inbox.try_send(first).ok();
@@ -149,21 +152,23 @@ impl<T: Send + 'static> Reader<T> {
         }
     }
 
-    async fn watch_file(self, path: PathBuf, mut seen: Stamp, inbox: mpsc::Sender<Event>) {
+    async fn watch_file(self, path: PathBuf, first: Stamp, inbox: mpsc::Sender<Event>) {
         let name = path.display().to_string();
-        let mut waited = Duration::ZERO;
+        let mut looks = Looks::after(first);
         loop {
             tokio::time::sleep(LOOK_EVERY).await;
-            waited += LOOK_EVERY;
-            let (path, is_due) = (path.clone(), waited >= self.source.refresh);
+            let (path, refresh) = (path.clone(), self.source.refresh);
             let look = tokio::task::spawn_blocking(move || {
-                let now = stamp(&path);
-                (now != seen || is_due).then(|| (now, read(&path)))
+                let is_to_be_read = looks.look(stamp(&path), refresh);
+                let text = is_to_be_read.then(|| read(&path));
+                let text = text.filter(|_| looks.is_still(stamp(&path)));
+                (looks, text)
             });
             // Fails only if the look panicked or the runtime is stopping.
-            let Ok(look) = look.await else { return };
-            let Some((now, text)) = look else { continue };
-            (seen, waited) = (now, Duration::ZERO);
+            let Ok((after, text)) = look.await else { return };
+            looks = after;
+            let Some(text) = text else { continue };
+            looks.was_read();
             let told = self.take(&name, text, &mut true);
             if inbox.send((self.event)(told)).await.is_err() {
                 return;
@@ -202,13 +207,56 @@ impl<T: Send + 'static> Reader<T> {
 /// Changes when a file does.
 type Stamp = Option<(SystemTime, u64)>;
 
+/// When a file is read again.
+#[derive(Clone, Copy, Debug)]
+struct Looks {
+    /// As it was when it was read last.
+    read: Stamp,
+    /// As it was at the last look.
+    last: Stamp,
+    /// Since it was read.
+    waited: Duration,
+}
+
+impl Looks {
+    fn after(first: Stamp) -> Looks {
+        Looks { read: first, last: first, waited: Duration::ZERO }
+    }
+
+    /// Whether it is to be read: it has changed, or it is time to, and since the look before nobody
+    /// has written to it.
+    fn look(&mut self, now: Stamp, refresh: Duration) -> bool {
+        self.waited += LOOK_EVERY;
+        let is_still = std::mem::replace(&mut self.last, now) == now;
+        is_still && (now != self.read || self.waited >= refresh)
+    }
+
+    /// Whether nobody has written to it since the last look.
+    fn is_still(&self, now: Stamp) -> bool {
+        self.last == now
+    }
+
+    fn was_read(&mut self) {
+        (self.read, self.waited) = (self.last, Duration::ZERO);
+    }
+}
+
 fn stamp(path: &Path) -> Stamp {
     let about = std::fs::metadata(path).ok()?;
     Some((about.modified().ok()?, about.len()))
 }
 
+/// Reads a file that somebody else writes. YAML in lines may be cut anywhere and still be YAML that
+/// says something else; what is in brackets may not.
 fn read(path: &Path) -> Result<String, String> {
-    files::read(path).map_err(|unreadable| unreadable.problem(path).to_string())
+    let text = files::read(path).map_err(|unreadable| unreadable.problem(path).to_string())?;
+    let is_closed = text.ends_with('\n') || text.starts_with(['{', '[']);
+    if is_closed || text.trim().is_empty() {
+        return Ok(text);
+    }
+    let line = text.lines().count();
+    let path = path.display();
+    Err(format!("{path}:{line}: its last line has no line break: it is half written, or cut off"))
 }
 
 /// Asks for a document; `None` if it is the one with this tag.
@@ -246,4 +294,53 @@ async fn ask(
     }
     let text = String::from_utf8(body).map_err(|_| "its answer is not UTF-8".to_owned())?;
     Ok(Some((text, tag)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_read_when_it_has_changed_and_nobody_writes_to_it() {
+        let stamp = |seconds, bytes: u64| -> Stamp {
+            Some((SystemTime::UNIX_EPOCH + Duration::from_secs(seconds), bytes))
+        };
+        let never = Duration::from_secs(3600);
+        let mut looks = Looks::after(stamp(1, 9));
+        let mut look = |now: Stamp, refresh: Duration| {
+            let is_to_be_read = looks.look(now, refresh);
+            if is_to_be_read {
+                looks.was_read();
+            }
+            is_to_be_read
+        };
+        assert!(!look(stamp(1, 9), never), "as it was");
+        assert!(!look(stamp(2, 3), never), "it is being written");
+        assert!(!look(stamp(2, 6), never), "still, within one tick of its clock");
+        assert!(look(stamp(2, 6), never));
+        assert!(!look(stamp(2, 6), never), "once");
+        assert!(look(stamp(2, 6), LOOK_EVERY), "it is time to");
+        assert!(!look(None, LOOK_EVERY), "another takes its place, perhaps");
+        assert!(look(None, never), "it is gone");
+        assert!(
+            !look(stamp(3, 9), LOOK_EVERY),
+            "never in the middle, however long ago it was read"
+        );
+        assert!(!looks.is_still(stamp(3, 12)), "nor what was written to while it was read");
+    }
+
+    #[test]
+    fn lines_that_were_cut_are_not_believed() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("tenants.yml");
+        let said = |text: &str| {
+            std::fs::write(&path, text).expect("written");
+            read(&path)
+        };
+        for whole in ["tenants:\n- {tenant: acme}\n", "{\"tenants\": []}", "[]", ""] {
+            assert_eq!(said(whole).as_deref(), Ok(whole));
+        }
+        let cut = said("tenants:\n- tenant: glob").expect_err("of globex");
+        assert!(cut.contains("tenants.yml:2: its last line has no line break"), "{cut}");
+    }
 }
