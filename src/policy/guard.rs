@@ -303,15 +303,13 @@ impl Guards {
 }
 
 /// Whether a word about an action says more than the one before: what helped may relapse, and what
-/// nobody seemed to have taken may have been done.
+/// nobody seemed to have taken, or somebody declined, may have been done.
 fn is_news(before: Option<&str>, word: &str) -> bool {
     let is = |before: &str, outcome: Outcome| before == outcome.name();
     match before {
         None => true,
         Some(before) if is(before, Outcome::Effective) => is(word, Outcome::Relapsed),
-        Some(before) if is(before, Outcome::Expired) || is(before, Outcome::Withdrawn) => {
-            word == DONE || is(word, Outcome::Ineffective)
-        }
+        Some(before) if is_void(before) => word == DONE || is(word, Outcome::Ineffective),
         Some(_) => false,
     }
 }

@@ -1,7 +1,7 @@
 //! Receipts: each word has its effect, once; and what is not to be believed has none.
 
 use super::*;
-use crate::outbox::{Answer as Said, Refusal, Statement};
+use crate::outbox::{ActionKind, Answer as Said, Refusal, Statement};
 
 /// A world in which one restart is asked for; its page, and the delivery that asked.
 fn asked() -> (World, String, String) {
@@ -66,6 +66,23 @@ fn a_decline_ends_the_request_and_frees_the_host() {
     assert_eq!(sentence, "the Control Plane says of the restart of acme/app: declined: because");
     let again: Vec<String> = (0..3).flat_map(|_| world.slot(Some(&high))).collect();
     assert!(!again.contains(&"decided restart dry=false".to_owned()), "not asked again: {again:?}");
+}
+
+#[test]
+fn what_was_done_after_all_counts() {
+    let (mut world, _, id) = asked();
+    let limits = PolicyConfig::default().limits;
+    let restarts = |world: &World| {
+        let now = at(world.second, 0);
+        let history = world.engine.memory.guards.history("acme/app", "acme", now, &limits);
+        (history.tenant_restarts_day, history.since.contains_key(&ActionKind::Restart))
+    };
+    assert_eq!(send(&mut world, "msg_1", &id, said("declined", None)), Ok(()));
+    assert_eq!(restarts(&world), (0, false), "declined");
+    assert_eq!(send(&mut world, "msg_2", &id, said("done", Some("succeeded"))), Ok(()));
+    assert_eq!(restarts(&world), (1, true), "and done");
+    let result = world.engine.memory.guards.own_history("acme/app", at(world.second, 0)).last;
+    assert_eq!(result.and_then(|last| last.result).as_deref(), Some("done"));
 }
 
 #[test]

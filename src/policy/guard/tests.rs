@@ -152,7 +152,9 @@ fn the_end_of_an_alert_changes_no_outcome_and_a_relapse_does() {
     for (before, word, want) in [
         ("ineffective", "resolved", "ineffective"),
         ("expired", "resolved", "expired"),
-        ("declined", "done", "declined"),
+        ("declined", "done", "done"),
+        ("declined", "ineffective", "ineffective"),
+        ("declined", "resolved", "declined"),
         ("effective", "relapsed", "relapsed"),
         ("withdrawn", "done", "done"),
         ("resolved", "resolved", "resolved"),
