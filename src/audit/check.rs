@@ -18,6 +18,15 @@ pub enum Break {
         /// The number found.
         n: u64,
     },
+    /// The line is whole, and not the one its file begins with.
+    Beginning {
+        /// The number in the file's name.
+        named: u64,
+        /// The number found.
+        n: u64,
+    },
+    /// A file with others behind it holds no record.
+    Empty,
 }
 
 impl std::fmt::Display for Break {
@@ -32,6 +41,12 @@ impl std::fmt::Display for Break {
                 "record {n} stands where record {} should: lines are missing",
                 expected.sequence + 1
             ),
+            Break::Beginning { named, n } => write!(
+                f,
+                "record {n} stands where record {named} should, by the file's name: its beginning is \
+                 missing"
+            ),
+            Break::Empty => f.write_str("it holds no record: its lines are missing"),
             Break::Link { expected, n } => write!(
                 f,
                 "record {n} stands where record {} should: lines were repeated or moved",

@@ -63,7 +63,8 @@ fn name(first: u64) -> String {
     format!("audit-{first:020}.jsonl")
 }
 
-fn number(name: &str) -> Option<u64> {
+/// The number of the first record, by the file's name.
+pub(super) fn number(name: &str) -> Option<u64> {
     let digits = name.strip_prefix("audit-")?.strip_suffix(".jsonl")?;
     if digits.len() == 20 { digits.parse().ok() } else { None }
 }

@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
-use super::files::list;
+use super::files::{list, number as first_of};
 use crate::audit::{Break, Check, LINE_BYTES_MAX, Link, Story, Teller};
 use crate::base::Timestamp;
 
@@ -52,12 +52,18 @@ impl Lines {
             let is_whole = bytes.pop_if(|last| *last == b'\n').is_some();
             if !is_whole && (bytes.len() as u64) < bound {
                 // The end, or what is being written.
+                let is_empty = *number == 0 && self.paths.len() > 0;
+                let found = Line { path: path.clone(), number: 1, found: Err(Break::Empty) };
                 self.open = None;
+                if is_empty {
+                    return Ok(Some(found));
+                }
                 continue;
             }
             *number += 1;
             let (path, number) = (path.clone(), *number);
             let found = self.check.take(&bytes);
+            let found = if number == 1 { begins(&path, found) } else { found };
             return Ok(Some(Line { path, number, found }));
         }
     }
@@ -68,6 +74,16 @@ impl Iterator for Lines {
 
     fn next(&mut self) -> Option<io::Result<Line>> {
         self.read().transpose()
+    }
+}
+
+/// The first line of a file; it must be the one that the file is called after.
+fn begins(path: &Path, found: Result<Link, Break>) -> Result<Link, Break> {
+    let link = found?;
+    let named = path.file_name().and_then(|name| name.to_str()).and_then(first_of);
+    match named.filter(|named| *named != link.n) {
+        Some(named) => Err(Break::Beginning { named, n: link.n }),
+        None => Ok(link),
     }
 }
 
@@ -142,6 +158,31 @@ mod tests {
             assert!(found.contains(&(second as u64 + 1)), "{second}: {found:?}");
         }
         assert!(numbers(since(&dir.path().join("none"), Timestamp(0)).expect("none")).is_empty());
+    }
+
+    /// What is wrong with the files, without their folder.
+    fn broken(dir: &Path) -> Vec<String> {
+        let lines = Lines::of(list(dir).expect("listed")).map(|line| line.expect("read"));
+        let told = |line: Line| Some(format!("{}: {}", line.number, line.found.err()?));
+        lines.filter_map(told).collect()
+    }
+
+    #[test]
+    fn a_file_begins_with_the_record_it_is_called_after() {
+        let dir = written();
+        let paths = list(dir.path()).expect("listed");
+        let first = fs::read_to_string(&paths[0]).expect("text");
+        let (_, rest) = first.split_once('\n').expect("lines");
+        assert!(broken(dir.path()).is_empty());
+        fs::write(&paths[0], rest).expect("written");
+        let want = "1: record 2 stands where record 1 should, by the file's name: its beginning is missing";
+        assert_eq!(broken(dir.path()), [want]);
+        fs::write(&paths[0], "").expect("written");
+        assert_eq!(broken(dir.path()), ["1: it holds no record: its lines are missing"]);
+        fs::remove_file(&paths[0]).expect("removed");
+        assert!(broken(dir.path()).is_empty(), "the oldest files go when there are too many");
+        fs::write(paths.last().expect("one"), "").expect("written");
+        assert!(broken(dir.path()).is_empty(), "the end is for the head to find");
     }
 
     #[test]

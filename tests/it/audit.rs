@@ -70,4 +70,13 @@ fn the_chain_survives_a_kill_and_shows_what_was_touched() {
     let (code, said) = plimsoll(&home, &["audit", "verify", "--head", &head]);
     assert_eq!(code, 2);
     assert!(said.contains("cut off"), "{said}");
+
+    let (_, rest) = text.split_once('\n').expect("lines");
+    fs::write(&path, rest).expect("written");
+    let (code, said) = plimsoll(&home, &["audit", "verify"]);
+    assert_eq!(code, 2);
+    assert!(said.contains("its beginning is missing"), "{said}");
+    fs::write(&path, "").expect("written");
+    let (code, said) = plimsoll(&home, &["audit", "verify"]);
+    assert_eq!((code, said.contains("not whole: 0 records")), (2, true), "{said}");
 }

@@ -110,6 +110,13 @@ struct Verified {
     breaks: Vec<Broken>,
 }
 
+impl Verified {
+    /// Whoever runs plimsoll has a record of its first start at least.
+    fn is_whole(&self) -> bool {
+        self.records > 0 && self.breaks.is_empty() && self.head_found != Some(false)
+    }
+}
+
 #[derive(Serialize)]
 struct Broken {
     file: String,
@@ -158,8 +165,7 @@ fn verify(
         Format::Json => out.json(&verified),
         Format::Text => tell(&verified, out),
     }
-    let is_whole = verified.breaks.is_empty() && verified.head_found != Some(false);
-    Ok(if is_whole { exit::OK } else { exit::PROBLEMS })
+    Ok(if verified.is_whole() { exit::OK } else { exit::PROBLEMS })
 }
 
 fn tell(verified: &Verified, out: &mut Out<'_>) {
@@ -174,7 +180,7 @@ fn tell(verified: &Verified, out: &mut Out<'_>) {
         out.raw(format!("{bad}: {text} (the last one here is {last})\n").as_bytes());
     }
     let word = |good: bool| if good { Ink::Good } else { Ink::Bad };
-    let whole = verified.breaks.is_empty() && verified.head_found != Some(false);
+    let whole = verified.is_whole();
     let state = out.inked(word(whole), if whole { "whole" } else { "not whole" });
     let Verified { files, records, .. } = verified;
     let (first, last) = (verified.first.unwrap_or_default(), verified.last.unwrap_or_default());
