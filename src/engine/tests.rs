@@ -329,7 +329,7 @@ fn what_must_not_act_says_why() {
     );
     let observe = PolicyConfig { mode: Mode::Observe, ..acting() };
     for (page, policy, want) in [
-        (memory("stranger", 95), acting(), "held restart: role_forbids"),
+        (memory("stranger", 95), acting(), "held restart: not_attributable"),
         (memory("acme-web", 95), observe, "held restart: observe"),
         (stale, acting(), "held restart: stale_evidence"),
     ] {

@@ -103,8 +103,7 @@ fn refusal(case: &Case<'_>, held: HoldReason, now: Now, config: &PolicyConfig) -
     let role = case.incident.label("role");
     let why = match held {
         HoldReason::NotOptedIn => "its tenant did not agree to restarts (`opt_in`)".to_owned(),
-        // Of what is nobody's, nobody is to be told more than its alert says.
-        HoldReason::RoleForbids if !role.is_empty() => {
+        HoldReason::RoleForbids => {
             format!("a container of the role `{role}` is never restarted")
         }
         HoldReason::SharedContainer => "a restart would hit every tenant in it".to_owned(),

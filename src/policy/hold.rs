@@ -14,9 +14,9 @@ pub enum HoldReason {
     StaleEvidence,
     /// A figure the decision rests on is missing.
     MissingEvidence,
-    /// Nobody owns it, or many do.
+    /// Nobody owns it, or many do, or nobody has said what it is.
     NotAttributable,
-    /// Databases, Redis, M2, shared and unknown containers are never restarted.
+    /// Databases, Redis, M2, shared and other containers are never restarted.
     RoleForbids,
     /// Many tenants share the container: it is not restarted for one of them.
     SharedContainer,
@@ -80,7 +80,11 @@ const TABLE: [(HoldReason, &str, &str); 33] = [
     (HoldReason::AlertUnknown, "alert_unknown", "the alert's inputs coming back"),
     (HoldReason::StaleEvidence, "stale_evidence", "a fresh sample of the container"),
     (HoldReason::MissingEvidence, "missing_evidence", "the metrics the decision rests on"),
-    (HoldReason::NotAttributable, "not_attributable", "a tenant rule that names its owner"),
+    (
+        HoldReason::NotAttributable,
+        "not_attributable",
+        "a tenant rule that names its owner and its role",
+    ),
     (HoldReason::RoleForbids, "role_forbids", "nothing: this role is never restarted"),
     (
         HoldReason::SharedContainer,

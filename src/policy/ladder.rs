@@ -81,8 +81,11 @@ fn climb(case: &Case<'_>, config: &PolicyConfig, cause: Cause) -> Chosen {
         };
     }
     attributable(case.incident)?;
-    if !RESTARTABLE.contains(&case.incident.label("role")) {
-        return Err(HoldReason::RoleForbids);
+    match case.incident.label("role") {
+        // Nobody has said what it is.
+        "" => return Err(HoldReason::NotAttributable),
+        role if !RESTARTABLE.contains(&role) => return Err(HoldReason::RoleForbids),
+        _ => {}
     }
     rungs(case, config, cause)
 }

@@ -231,9 +231,16 @@ fn a_host_of_one_tenant_has_no_neighbours_and_no_strangers() {
 
 #[test]
 fn only_what_may_be_touched_is_touched() {
-    for role in ["db", "redis", "m2", "edge", "", "postgres"] {
-        check(Asked::Restart, "role_forbids", |case| case.label("role", role));
-        check(Asked::Decide, "role_forbids", |case| case.label("role", role));
+    for (role, held) in [
+        ("db", "role_forbids"),
+        ("redis", "role_forbids"),
+        ("m2", "role_forbids"),
+        ("edge", "role_forbids"),
+        ("postgres", "role_forbids"),
+        ("", "not_attributable"),
+    ] {
+        check(Asked::Restart, held, |case| case.label("role", role));
+        check(Asked::Decide, held, |case| case.label("role", role));
     }
     check(Asked::Restart, "restart", |case| case.label("role", "worker"));
     for asks in [Asked::Restart, Asked::Nudge] {
