@@ -118,7 +118,11 @@ impl Record {
             ),
             Kind::ConfigReloaded => format!("a configuration with {count} rules was taken over"),
             Kind::ConfigRefused => format!("a configuration was refused{}", because(": ")),
-            Kind::DocumentTaken => format!("{} were taken over from their document", self.who()),
+            Kind::DocumentTaken => format!(
+                "{} were taken over from their document ({count}){}",
+                self.who(),
+                because("; ")
+            ),
             Kind::DocumentRefused => {
                 format!("the document of {} was refused{}", self.who(), because(": "))
             }

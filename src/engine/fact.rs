@@ -129,8 +129,9 @@ pub enum Fact {
     OomKilled { name: String, scope: &'static str, kills: u64 },
     /// A container is started again and again, or no longer.
     CrashLoop { name: String, is_looping: bool },
-    /// A document of plans or tenants was taken over; it says something new.
-    DocumentTaken { document: &'static str, count: usize },
+    /// A document of plans or tenants was taken over; it says something new, and perhaps something
+    /// that comes to nothing.
+    DocumentTaken { document: &'static str, count: usize, doubt: Option<String> },
     /// One could not be read or was faulty: the one before stays; `first` of this error.
     DocumentRefused { document: &'static str, error: String, first: bool, age: Option<Duration> },
     /// It can be read again.

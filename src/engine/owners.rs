@@ -16,7 +16,7 @@ use crate::base::{Labels, METRIC_NAME, Now};
 use crate::containers::id_in_cgroup;
 use crate::exposition::Batch;
 use crate::outbox::ActionKind;
-use crate::policy::{Directory, Plans, Tenants};
+use crate::policy::{Directory, Plans, TenantRule, Tenants};
 
 /// What a source outside says.
 #[derive(Clone, PartialEq, Debug)]
@@ -60,11 +60,12 @@ impl Engine {
     /// The plan catalogue was asked for.
     pub(super) fn take_plans(&mut self, now: Now, told: Told<Plans>) {
         let Some(plans) = self.note_document(now, "plans", told) else { return };
-        self.owners.plans = Some(plans.clone());
-        if self.setup.policy.plans != plans {
-            let count = plans.iter().count();
-            self.setup.policy.plans = plans;
-            self.facts.push(Fact::DocumentTaken { document: "plans", count });
+        let first = self.owners.plans.replace(plans.clone()).is_none();
+        let count = plans.iter().count();
+        let changed = std::mem::replace(&mut self.setup.policy.plans, plans.clone()) != plans;
+        let doubt = self.plans_unheard_of();
+        if changed || (first && doubt.is_some()) {
+            self.facts.push(Fact::DocumentTaken { document: "plans", count, doubt });
         }
         self.show_owners();
     }
@@ -75,17 +76,38 @@ impl Engine {
         let Some(identity) = &mut self.setup.identity else { return };
         let before = std::mem::replace(&mut identity.directory, Directory::Read(tenants));
         let Directory::Read(tenants) = &identity.directory else { return };
+        let moved = before.tenants().is_none_or(|before| !attribute_alike(before, tenants));
         if before.tenants() != Some(tenants) {
             let count = tenants.known.len().max(tenants.rules.len());
-            self.facts.push(Fact::DocumentTaken { document: "tenants", count });
+            let doubt = self.plans_unheard_of();
+            self.facts.push(Fact::DocumentTaken { document: "tenants", count, doubt });
         }
-        if before.tenants().is_none_or(|before| !attribute_alike(before, tenants)) {
+        if moved {
             // Series were taken in under the labels of other owners.
             self.owners.refused.clear();
             self.forget_owners();
             self.targets.values_mut().for_each(|target| target.wants_epoch = true);
         }
         self.show_owners();
+    }
+
+    /// Which plans the document of tenants names that are in no catalogue. It is taken all the same:
+    /// the catalogue may follow, and a tenant on a plan of no limits is better than nobody's.
+    fn plans_unheard_of(&self) -> Option<String> {
+        let policy = &self.setup.policy;
+        if policy.plans_expected && self.owners.plans.is_none() {
+            return None;
+        }
+        let tenants = self.setup.identity.as_ref()?.directory.tenants()?;
+        let known = tenants.known.values().filter_map(|tenant| tenant.plan.as_deref());
+        let named: BTreeSet<&str> =
+            tenants.rules.iter().filter_map(TenantRule::plan).chain(known).collect();
+        let unheard: Vec<&str> =
+            named.into_iter().filter(|plan| policy.plans.get(plan).is_none()).collect();
+        let told = || {
+            format!("tenants are on plans that are not in the catalogue: {}", unheard.join(", "))
+        };
+        (!unheard.is_empty()).then(told)
     }
 
     /// Takes over from the setup before what only documents say.

@@ -107,7 +107,7 @@ impl Engine {
         let Some(setting) = self.note_document(now, SETTING, told) else { return };
         if self.setup.policy.m2_setting.as_ref() != Some(&setting) {
             self.setup.policy.m2_setting = Some(setting);
-            self.facts.push(Fact::DocumentTaken { document: SETTING, count: 1 });
+            self.facts.push(Fact::DocumentTaken { document: SETTING, count: 1, doubt: None });
         }
     }
 }

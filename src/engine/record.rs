@@ -177,9 +177,11 @@ fn of_owners(fact: &Fact, at: Timestamp) -> Option<Record> {
     let about =
         |kind, subject: &str| Record { subject: Some(subject.to_owned()), ..Record::new(at, kind) };
     Some(match fact {
-        Fact::DocumentTaken { document, count } => {
-            Record { count: Some(*count as u64), ..about(Kind::DocumentTaken, document) }
-        }
+        Fact::DocumentTaken { document, count, doubt } => Record {
+            count: Some(*count as u64),
+            reason: doubt.clone(),
+            ..about(Kind::DocumentTaken, document)
+        },
         Fact::DocumentRefused { document, error, first: true, .. } => {
             Record { reason: Some(error.clone()), ..about(Kind::DocumentRefused, document) }
         }

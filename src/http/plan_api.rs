@@ -16,7 +16,7 @@ use super::format::{self, Notes};
 use super::{QUERY_TIMEOUT, Server, Shared};
 use crate::base::{Labels, Timestamp};
 use crate::engine::{OwnersView, View};
-use crate::policy::{Load, Plan, TenantState, plan_binds, standing};
+use crate::policy::{Load, Plan, Standing, TenantState, plan_binds, standing};
 use crate::promql::eval::Value;
 use crate::promql::{ParseOptions, parse};
 
@@ -164,7 +164,8 @@ fn row<'a>(owners: &'a OwnersView, labels: &'a Labels, figures: &BTreeMap<Figure
         cpu_used_cores: get(Figure::Cores),
     };
     let (tenant, plan) = (label("tenant"), label("plan"));
-    let promised = owners.plans.get(plan).filter(|_| plan_binds(label("role")));
+    let binds = plan_binds(label("role"));
+    let promised = owners.plans.get(plan).filter(|_| binds);
     let room = |limit: Option<f64>, used: Option<f64>| {
         limit.filter(|limit| *limit > 0.0).zip(used).map(|(limit, used)| limit - used)
     };
@@ -186,7 +187,15 @@ fn row<'a>(owners: &'a OwnersView, labels: &'a Labels, figures: &BTreeMap<Figure
             memory_bytes: room(load.mem_limit_bytes, load.mem_used_bytes),
             cpu_cores: room(load.cpu_limit_cores, load.cpu_used_cores),
         },
-        verdict: standing(&load, promised).name(),
+        verdict: verdict(standing(&load, promised), plan, promised.is_some() || !binds),
+    }
+}
+
+/// Room below a limit says nothing where nobody knows what the plan promises.
+fn verdict(standing: Standing, plan: &str, is_known: bool) -> &'static str {
+    match standing {
+        Standing::Fits if !plan.is_empty() && !is_known => Standing::Unknown.name(),
+        standing => standing.name(),
     }
 }
 
@@ -233,7 +242,9 @@ mod tests {
         let all = Figures::from([
             (of("b", "free", "app"), figures.clone()),
             (of("a", "pro", "app"), figures.clone()),
-            (of("c", "pro", "db"), figures),
+            (of("c", "pro", "db"), figures.clone()),
+            (of("e", "unheard of", "app"), figures.clone()),
+            (of("f", "unheard of", "db"), figures),
             (of("d", "unheard of", "app"), BTreeMap::from([(Figure::Used, gib)])),
         ]);
         let answer = answer(&view, &all);
@@ -241,7 +252,14 @@ mod tests {
         let verdicts: Vec<_> = answer.containers.iter().map(|r| (r.container, r.verdict)).collect();
         assert_eq!(
             verdicts,
-            [("a", "limit differs"), ("b", "fits"), ("c", "fits"), ("d", "unknown")]
+            [
+                ("a", "limit differs"),
+                ("b", "fits"),
+                ("c", "fits"),
+                ("d", "unknown"),
+                ("e", "unknown"),
+                ("f", "fits"),
+            ]
         );
         let b = &answer.containers[1];
         assert_eq!(b.headroom, Amount { memory_bytes: Some(0.75 * gib), cpu_cores: Some(0.375) });

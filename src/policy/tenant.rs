@@ -57,6 +57,11 @@ impl TenantRule {
         Ok(TenantRule { matchers, tenant, plan, role })
     }
 
+    /// The plan it gives.
+    pub fn plan(&self) -> Option<&str> {
+        self.plan.as_deref()
+    }
+
     /// The tenant as it is written.
     pub(super) fn tenant(&self) -> Option<&str> {
         self.tenant.as_deref()

@@ -164,8 +164,11 @@ fn of_judgement(fact: &Fact) {
 
 fn of_owners(fact: &Fact) {
     match fact {
-        Fact::DocumentTaken { document, count } => {
+        Fact::DocumentTaken { document, count, doubt: None } => {
             info!(document, count, "a document was taken over");
+        }
+        Fact::DocumentTaken { document, count, doubt: Some(doubt) } => {
+            warn!(document, count, doubt, "a document was taken over");
         }
         Fact::DocumentRefused { document, error, first: true, age } => {
             let age_seconds = age.map(|age| age.as_secs());

@@ -228,6 +228,39 @@ fn a_new_plan_and_a_new_catalogue_reach_the_series() {
     assert_eq!(world.engine.view(at(world.second, 0)).owners.plans, Plans::default(), "not asked");
 }
 
+/// A typing error in a list of tenants, or a catalogue that is behind it.
+#[test]
+fn a_plan_nobody_sells_is_told() {
+    let mut world = with_document("restart");
+    let on = |plan: &str| says(Tenant { plan: Some(plan.to_owned()), ..Tenant::default() });
+    let doubts = |world: &mut World| -> Vec<String> {
+        let records = std::mem::take(&mut world.records).into_iter();
+        let taken = records.filter(|record| record.kind == Kind::DocumentTaken);
+        taken.map(|record| record.sentence()).collect()
+    };
+    world.handle(on("platinum"), None);
+    let why = "tenants are on plans that are not in the catalogue: platinum";
+    let want = format!("tenants were taken over from their document (1); {why}");
+    assert_eq!(doubts(&mut world), [want]);
+    let ladder = world.engine.setup.policy.plans.clone();
+    let catalogue = |last: &str| {
+        let mut plans: Vec<Plan> = ladder.iter().cloned().collect();
+        plans.extend(plans.last().cloned().map(|top| Plan {
+            name: last.to_owned(),
+            order: top.order + 1,
+            ..top
+        }));
+        Event::Plans(Told::Read(Plans::new(plans).expect("a catalogue")))
+    };
+    world.handle(catalogue("platinum"), None);
+    assert_eq!(doubts(&mut world), ["plans were taken over from their document (4)"]);
+    world.handle(catalogue("palladium"), None);
+    let want = format!("plans were taken over from their document (4); {why}");
+    assert_eq!(doubts(&mut world), [want]);
+    world.handle(on("pro"), None);
+    assert_eq!(doubts(&mut world), ["tenants were taken over from their document (1)"]);
+}
+
 #[test]
 fn a_forged_label_is_refused_with_a_reason_once() {
     let mut world = with_document("restart");
