@@ -286,8 +286,13 @@ fn nudge(case: &Case<'_>, config: &PolicyConfig) -> Chosen {
     if let Some(choice) = fit.and_then(|fit| smaller(plan, fit)) {
         return Ok(choice);
     }
-    let Some(next) = config.plans.next(&plan.name) else {
-        return Ok(advice(&variable, "there is no bigger plan; review the capacity"));
+    let helps = |next: &&Plan| !throttled || next.cpu_limit_cores > plan.cpu_limit_cores;
+    let Some(next) = config.plans.above(&plan.name).find(helps) else {
+        let why = match config.plans.next(&plan.name) {
+            Some(_) => "no bigger plan has more CPU; review the capacity",
+            None => "there is no bigger plan; review the capacity",
+        };
+        return Ok(advice(&variable, why));
     };
     let to = match fit {
         Some(fit) if fit.direction == Direction::NoneHelps => {

@@ -37,6 +37,15 @@ impl Plans {
     /// A catalogue, or everything that is wrong with it.
     pub fn new(mut plans: Vec<Plan>) -> Result<Plans, Vec<String>> {
         plans.sort_by(|a, b| a.order.cmp(&b.order).then_with(|| a.name.cmp(&b.name)));
+        let mut problems = Plans::faults(&plans);
+        if problems.is_empty() {
+            problems.extend(plans.windows(2).filter_map(|pair| shrinks(&pair[0], &pair[1])));
+        }
+        if problems.is_empty() { Ok(Plans(plans)) } else { Err(problems) }
+    }
+
+    /// What is wrong with each of these plans, and with two of them at once, whatever their limits.
+    pub fn faults(plans: &[Plan]) -> Vec<String> {
         let mut problems: Vec<String> = plans.iter().filter_map(problem).collect();
         for (index, plan) in plans.iter().enumerate() {
             for other in &plans[..index] {
@@ -48,7 +57,7 @@ impl Plans {
                 }
             }
         }
-        if problems.is_empty() { Ok(Plans(plans)) } else { Err(problems) }
+        problems
     }
 
     /// The plan of that name.
@@ -58,8 +67,13 @@ impl Plans {
 
     /// The next bigger plan.
     pub fn next(&self, name: &str) -> Option<&Plan> {
-        let order = self.get(name)?.order;
-        self.0.iter().find(|plan| plan.order > order)
+        self.above(name).next()
+    }
+
+    /// The bigger plans, the smallest first.
+    pub fn above(&self, name: &str) -> impl Iterator<Item = &Plan> {
+        let order = self.get(name).map_or(u32::MAX, |plan| plan.order);
+        self.0.iter().filter(move |plan| plan.order > order)
     }
 
     /// The plans, from small to big.
@@ -117,6 +131,23 @@ fn problem(plan: &Plan) -> Option<String> {
         .then(|| format!("plan `{name}`: cpu_limit must be above 0 cores"))
 }
 
+/// Whoever climbs the ladder must lose nothing.
+fn shrinks(smaller: &Plan, bigger: &Plan) -> Option<String> {
+    let what = if bigger.mem_limit_bytes < smaller.mem_limit_bytes {
+        "mem_limit"
+    } else if bigger.cpu_limit_cores < smaller.cpu_limit_cores {
+        "cpu_limit"
+    } else {
+        return None;
+    };
+    let (one, two) = (&smaller.name, &bigger.name);
+    let (below, above) = (smaller.order, bigger.order);
+    Some(format!(
+        "plan `{two}` (order {above}) has a lower {what} than `{one}` (order {below}): a plan with \
+         a higher order is a bigger one"
+    ))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -144,6 +175,25 @@ mod tests {
         assert_eq!(series.len(), 9);
         assert_eq!(series[2].0.to_string(), "plimsoll_plan_cpu_limit_cores{plan=\"free\"}");
         assert_eq!(Plans::new(plans.iter().rev().cloned().collect()), Ok(plans), "sorted by order");
+    }
+
+    #[test]
+    fn a_bigger_plan_has_no_lower_limit() {
+        let plan = |name: &str, order, mem_limit_bytes, cpu_limit_cores| Plan {
+            name: name.to_owned(),
+            order,
+            mem_limit_bytes,
+            mem_soft_bytes: 0,
+            cpu_limit_cores,
+        };
+        let refused = |plans: Vec<Plan>| Plans::new(plans).err().unwrap_or_default().join("; ");
+        let free = || plan("free", 1, GIB, 0.5);
+        assert_eq!(refused(vec![plan("pro", 2, GIB, 0.5), free()]), "", "as much is enough");
+        for (pro, what) in [((2 * GIB, 0.25), "cpu_limit"), ((GIB / 2, 1.0), "mem_limit")] {
+            let said = refused(vec![free(), plan("pro", 2, pro.0, pro.1)]);
+            let want = format!("plan `pro` (order 2) has a lower {what} than `free` (order 1)");
+            assert!(said.starts_with(&want), "{said}");
+        }
     }
 
     #[test]

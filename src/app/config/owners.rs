@@ -104,12 +104,13 @@ fn cores(mut at: Cursor<'_, '_>) -> Option<f64> {
 
 /// Plans by name. `alone`: the section is ours, so a key we do not know is a mistake.
 fn plans(mut at: Cursor<'_, '_>, alone: bool) -> Option<Plans> {
-    let mut order = 0;
+    let (mut order, mut are_read) = (0, true);
     let plans = at.each_entry(|key, at| {
         order += 1;
         let mut fields = Fields::open(at)?;
         let mem_limit = fields.required("mem_limit", read::bytes);
         let cpu_limit = fields.required("cpu_limit", cores);
+        are_read &= mem_limit.is_some() && cpu_limit.is_some();
         // What does not read has been told; in its place stands what is not also out of range.
         let plan = Plan {
             name: key.text.clone(),
@@ -126,7 +127,9 @@ fn plans(mut at: Cursor<'_, '_>, alone: bool) -> Option<Plans> {
     if plans.is_empty() {
         at.error("names no plan");
     }
-    Plans::new(plans).map_err(|problems| problems.iter().for_each(|problem| at.error(problem))).ok()
+    // Limits that stand in for what does not read say nothing about which plan is bigger.
+    let plans = if are_read { Plans::new(plans) } else { Err(Plans::faults(&plans)) };
+    plans.map_err(|problems| problems.iter().for_each(|problem| at.error(problem))).ok()
 }
 
 /// What other sections say that tenants must agree with.

@@ -1,6 +1,7 @@
 //! What is left alone because it goes by itself, is our own fault, or needs less than it has.
 
 use super::*;
+use crate::policy::Plans;
 
 #[test]
 fn a_restart_waits_for_workers_that_start_anew_by_themselves() {
@@ -41,4 +42,31 @@ fn a_smaller_plan_that_would_do_is_told_and_not_sold() {
     assert_eq!(proposal.action.kind, ActionKind::Advise);
     assert_eq!(told("why"), Some("a smaller plan would do: on free, …"));
     assert_eq!((told("current"), told("recommended")), (Some("pro"), Some("free")));
+}
+
+#[test]
+fn who_is_throttled_is_offered_cpu() {
+    let top = |cores| {
+        move |case: &mut Case| {
+            throttled(case);
+            let mut plans: Vec<Plan> = case.config.plans.iter().cloned().collect();
+            // As much as `pro` has, or more.
+            plans.last_mut().expect("enterprise").cpu_limit_cores = cores;
+            case.config.plans = Plans::new(plans).expect("a catalogue");
+        }
+    };
+    check(Asked::Nudge, "nudge", top(4.0));
+    check(Asked::Nudge, "advise", top(1.5));
+    let between = |case: &mut Case| {
+        throttled(case);
+        let mut plans: Vec<Plan> = case.config.plans.iter().cloned().collect();
+        let pro = plans[1].clone();
+        plans[2].order += 1;
+        plans.push(Plan { name: "memory".to_owned(), order: pro.order + 1, ..pro });
+        case.config.plans = Plans::new(plans).expect("a catalogue");
+    };
+    let mut case = case(Asked::Nudge);
+    between(&mut case);
+    let Decision::Act(proposal) = case.decide() else { panic!("{:?}", case.decide()) };
+    assert_eq!(proposal.action.params["to"], "enterprise", "the first that has more");
 }
