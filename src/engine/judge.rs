@@ -83,10 +83,8 @@ impl Engine {
             Action::Restart | Action::Decide | Action::Nudge => {
                 let tenant = incident.labels.get("tenant").unwrap_or_default();
                 let limits = &self.setup.policy.limits;
-                let known = self.memory.guards.history(&subject, tenant, now, limits);
-                // Accepted at the last moment, a request is under way beyond its expiry.
-                let late = self.memory.verifier.accepted_and_expired(now.wall);
-                History { restarts_open: known.restarts_open + late, ..known }
+                let is_taken = |delivery: &str| self.memory.verifier.is_taken(delivery);
+                self.memory.guards.history((&subject, tenant), now, limits, &is_taken)
             }
             _ => self.memory.guards.own_history(&subject, now),
         }

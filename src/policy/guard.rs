@@ -114,8 +114,14 @@ impl Guards {
     }
 
     /// What is remembered about a subject ([`super::Incident::subject`]) and its tenant (`""` if
-    /// none).
-    pub fn history(&self, subject: &str, tenant: &str, now: Now, limits: &Limits) -> History {
+    /// none). `is_taken`: whether the receiver has said that it does what a delivery asks for.
+    pub fn history(
+        &self,
+        (subject, tenant): (&str, &str),
+        now: Now,
+        limits: &Limits,
+        is_taken: &dyn Fn(&str) -> bool,
+    ) -> History {
         let all = || self.subjects.values().flatten().filter(|done| done.counts());
         let restarts = || all().filter(|done| done.kind == ActionKind::Restart);
         History {
@@ -123,9 +129,11 @@ impl Guards {
                 .filter(|done| done.tenant == tenant && done.age(now) < DAY)
                 .count(),
             host_restarts_hour: restarts().filter(|done| done.age(now) < HOUR).count(),
-            // A request that expired is carried out by nobody, whatever became of its answer.
+            // A request that expired is carried out by nobody, unless somebody had taken it.
             restarts_open: restarts()
-                .filter(|done| done.open && done.age(now) < limits.expiry)
+                .filter(|done| {
+                    done.open && (done.age(now) < limits.expiry || is_taken(&done.delivery_id))
+                })
                 .count(),
             tenant_nudged: self.nudged(tenant, now),
             ..self.own_history(subject, now)

@@ -288,14 +288,6 @@ impl Verifier {
         Some(put(watch))
     }
 
-    /// Requests past their expiry that the receiver has, and whose outcome is not known.
-    pub fn accepted_and_expired(&self, wall: Timestamp) -> usize {
-        let late = |watch: &&Watch| {
-            matches!(watch.state, State::Accepted { .. }) && watch.request.expires_at <= wall
-        };
-        self.watches.values().filter(late).count()
-    }
-
     /// Whether a delivery's request is watched.
     pub fn watches(&self, delivery_id: &str) -> bool {
         self.requests().any(|request| request.delivery_id == delivery_id)

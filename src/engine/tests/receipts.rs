@@ -55,8 +55,9 @@ fn a_decline_ends_the_request_and_frees_the_host() {
     let (mut world, high, id) = asked();
     let now = at(world.second, 0);
     let limits = PolicyConfig::default().limits;
-    let open =
-        |world: &World| world.engine.memory.guards.history("x", "", now, &limits).restarts_open;
+    let open = |world: &World| {
+        world.engine.memory.guards.history(("x", ""), now, &limits, &|_| false).restarts_open
+    };
     assert_eq!(open(&world), 1);
     assert_eq!(send(&mut world, "msg_1", &id, said("declined", None)), Ok(()));
     assert_eq!(open(&world), 0);
@@ -74,7 +75,8 @@ fn what_was_done_after_all_counts() {
     let limits = PolicyConfig::default().limits;
     let restarts = |world: &World| {
         let now = at(world.second, 0);
-        let history = world.engine.memory.guards.history("acme/app", "acme", now, &limits);
+        let guards = &world.engine.memory.guards;
+        let history = guards.history(("acme/app", "acme"), now, &limits, &|_| false);
         (history.tenant_restarts_day, history.since.contains_key(&ActionKind::Restart))
     };
     assert_eq!(send(&mut world, "msg_1", &id, said("declined", None)), Ok(()));

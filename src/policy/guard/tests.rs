@@ -31,7 +31,7 @@ fn restarts(guards: &mut Guards, seconds: &[u64]) -> Vec<Change> {
 }
 
 fn history(guards: &Guards, subject: &str, now: Now) -> History {
-    guards.history(subject, "acme", now, &Limits::default())
+    guards.history((subject, "acme"), now, &Limits::default(), &|_| false)
 }
 
 #[test]
@@ -62,7 +62,14 @@ fn history_counts_what_is_recent() {
     let other = history(&guards, "acme/worker", at(1500));
     assert!(other.since.is_empty() && other.asked.is_empty());
     assert_eq!((other.tenant_restarts_day, other.restarts_open), (2, 1), "budgets span services");
-    assert_eq!(guards.history("x", "other", at(1500), &Limits::default()).tenant_restarts_day, 0);
+    let strangers = guards.history(("x", "other"), at(1500), &Limits::default(), &|_| false);
+    assert_eq!(strangers.tenant_restarts_day, 0);
+    let taken = guards.open("k0").expect("no outcome is known").delivery_id;
+    let open = |now| {
+        let is_taken = |delivery: &str| delivery == taken;
+        guards.history(("x", "acme"), now, &Limits::default(), &is_taken).restarts_open
+    };
+    assert_eq!(open(at(1500)), 2, "taken at the last moment it is under way beyond its expiry");
     assert_eq!(history(&guards, "acme/app", at(1000 + 86_400)).tenant_restarts_day, 0);
 }
 
@@ -73,7 +80,8 @@ fn a_tenant_is_spoken_to_as_one_whatever_the_service() {
     let _ = guards.record(&nudge, Some(ActionMode::Request), at(0), &limits);
     let other = history(&guards, "acme/worker", at(60));
     assert_eq!((other.since.len(), other.tenant_nudged), (0, Some(Duration::from_secs(60))));
-    assert_eq!(guards.history("x", "other", at(60), &limits).tenant_nudged, None);
+    let strangers = guards.history(("x", "other"), at(60), &limits, &|_| false);
+    assert_eq!(strangers.tenant_nudged, None);
     assert_eq!(guards.open("k").and_then(|asked| asked.mode), Some(ActionMode::Request));
     let observed = proposal("acme/web", ActionKind::Nudge, "o");
     let _ = guards.record(&observed, None, at(0), &limits);

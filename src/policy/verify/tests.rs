@@ -167,19 +167,6 @@ fn the_receiver_has_a_say() {
 }
 
 #[test]
-fn a_request_taken_at_the_last_moment_is_under_way_beyond_its_expiry() {
-    let mut verifier = watching();
-    let expires = verifier.requests().next().expect("one").expires_at;
-    assert_eq!(verifier.accepted_and_expired(expires), 0, "nobody has it");
-    let _ = verifier.accepted("evt_1", (None, None), at(0), &VerifyConfig::default());
-    let before = expires - Duration::from_millis(1);
-    assert_eq!(
-        (verifier.accepted_and_expired(before), verifier.accepted_and_expired(expires)),
-        (0, 1)
-    );
-}
-
-#[test]
 fn a_request_nobody_ever_mentions_again_is_given_up() {
     let end = 25 * MINUTE;
     check(watching(), &[(end, &GOOD), (end + 1, &GOOD)], &["1501:expired"]);
