@@ -194,3 +194,54 @@ pub(super) fn binary(binary: &mut Binary, span: Span, op_span: Span) -> Checked 
     }
     None
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{ParseOptions, parse};
+
+    /// Types are looked at only where there is no error of syntax; a name when its call is complete; a
+    /// call's number of arguments before them, and they one after the other.
+    const FIRST_OF_SEVERAL: &[(&str, &str)] = &[
+        ("rate(v) +", "1:10: parse error: unexpected end of input"),
+        ("rate(v) )", "1:10: parse error: unexpected right parenthesis ')'"),
+        ("-'a' +", "1:7: parse error: unexpected end of input"),
+        ("1 == 2 +", "1:9: parse error: unexpected end of input"),
+        ("{} {", "1:4: parse error: unexpected \"{\""),
+        ("x{__name__='y'} +", "1:18: parse error: unexpected end of input"),
+        ("1[5m:] +", "1:9: parse error: unexpected end of input"),
+        ("abs() + foo(v)", "1:9: parse error: unknown function with name \"foo\""),
+        ("sum(1) + foo(v)", "1:10: parse error: unknown function with name \"foo\""),
+        ("foo(bar(v))", "1:5: parse error: unknown function with name \"bar\""),
+        ("foo(v", "1:6: parse error: unclosed left parenthesis"),
+        ("foo(v) )", "1:1: parse error: unknown function with name \"foo\""),
+        ("sum() )", "1:8: parse error: unexpected right parenthesis ')'"),
+        ("sum() +", "1:1: parse error: no arguments for aggregate expression provided"),
+        ("1 offset 5m +", "1:1: parse error: offset modifier must be preceded by "),
+        ("rate(v, abs())", "1:1: parse error: expected 1 argument(s) in call to \"rate\", got 2"),
+        (
+            "histogram_quantile(v, rate(v))",
+            "1:20: parse error: expected type scalar in call to function \"histogram_quantile\", got instant vector",
+        ),
+        (
+            "topk('a', rate(v))",
+            "1:16: parse error: expected type range vector in call to function \"rate\", got instant vector",
+        ),
+        (
+            "{} + 'a'",
+            "1:1: parse error: vector selector must contain at least one non-empty matcher",
+        ),
+        (
+            "'a' + {}",
+            "1:7: parse error: vector selector must contain at least one non-empty matcher",
+        ),
+    ];
+
+    #[test]
+    fn of_several_errors_the_one_prometheus_meets_first() {
+        for (text, want) in FIRST_OF_SEVERAL {
+            let error = parse(text, &ParseOptions::default()).expect_err(text).to_string();
+            let met = if want.ends_with(' ') { error.starts_with(want) } else { error == *want };
+            assert!(met, "{text}\n got {error}\nwant {want}");
+        }
+    }
+}
