@@ -22,7 +22,8 @@ use plimsoll::base::{Labels, Timestamp};
 use plimsoll::promql::ast::{AggregateOp as Op, Expr, ExprKind, ValueType};
 use plimsoll::promql::eval::EvalErrorKind;
 use plimsoll::promql::{
-    EvalError, EvalOptions, Evaluated, Features, QueryTimes, Steps, Value, instant, parse, range, reach,
+    EvalError, EvalOptions, Evaluated, Features, QueryTimes, Steps, Value, instant, parse, range,
+    reach,
 };
 use plimsoll::window::{Selected, Selector, Source, Span};
 use printing::{OPTIONS, survives_printing};
