@@ -42,6 +42,17 @@ impl Directory {
     }
 }
 
+/// Two rules of a configuration, by their index, that match alike and name different tenants: the
+/// first one counts, and the second one never does.
+pub fn shadowed(rules: &[TenantRule]) -> Option<(usize, usize)> {
+    (0..rules.len()).find_map(|index| {
+        let rule = &rules[index];
+        let hides =
+            |other: &TenantRule| other.matches_alike(rule) && other.tenant() != rule.tenant();
+        Some((rules[..index].iter().position(hides)?, index))
+    })
+}
+
 /// Two rules of a document, by their index, that give one container to different tenants. What
 /// only their patterns share is found where a container is: see [`Identity::refusal`].
 pub fn disputed(rules: &[TenantRule]) -> Option<(usize, usize)> {

@@ -38,7 +38,7 @@ pub use calendar::{Calendar, CalendarEntry, Scope, WindowKind};
 pub use config::{Limits, Mode, PolicyConfig};
 pub use decide::{Decision, decide, escalate, still_stands};
 pub use diagnose::{Cause, Symptoms, diagnose};
-pub use directory::{Directory, disputed};
+pub use directory::{Directory, disputed, shadowed};
 pub use episodes::{Episodes, Need};
 pub use fit::{Direction, Fit, fit};
 pub use gates::{

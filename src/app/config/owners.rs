@@ -12,7 +12,7 @@ use crate::app::documents::{Place, Source};
 use crate::base::closest;
 use crate::endpoint::read::{http_options, path};
 use crate::outbox::ActionKind;
-use crate::policy::{Plan, Plans, Tenant, TenantRule, TenantState, Tenants, disputed};
+use crate::policy::{Plan, Plans, Tenant, TenantRule, TenantState, Tenants, disputed, shadowed};
 use crate::regex::Pattern;
 use crate::yaml::{Cursor, Fields, Kind, Level, Node, Problems, parse, read};
 
@@ -47,6 +47,18 @@ pub(super) fn source(at: Cursor<'_, '_>, base: &Path) -> Option<Source> {
     fields.finish();
     let place = file.or(url.map(|url| Place::Http { url, http: Box::new(http) }))?;
     Some(Source { place, refresh })
+}
+
+/// `tenants`, in the operator's order.
+pub(super) fn own_tenants(mut at: Cursor<'_, '_>, expected: Expected<'_>) -> Option<Tenants> {
+    let tenants = tenants(at.again(), expected)?;
+    if let Some((first, second)) = shadowed(&tenants.rules) {
+        let [first, second] = [first, second].map(|index| tenants.rules[index].to_string());
+        at.warning(format!(
+            "{first}, so that {second} never counts: the first rule that matches does"
+        ));
+    }
+    Some(tenants)
 }
 
 /// Reads a document of plans: `plan_limits: {NAME: {mem_limit, mem_soft, cpu_limit, order}}`.
@@ -142,7 +154,7 @@ pub(super) struct Expected<'a> {
 }
 
 /// Tenants and whose container is whose.
-pub(super) fn tenants(mut at: Cursor<'_, '_>, expected: Expected<'_>) -> Option<Tenants> {
+fn tenants(mut at: Cursor<'_, '_>, expected: Expected<'_>) -> Option<Tenants> {
     let mut known: BTreeMap<String, Tenant> = BTreeMap::new();
     let rules = at.each_item(|mut at| {
         let (rule, tenant) = entry(at.again(), expected)?;

@@ -83,7 +83,7 @@ impl PolicyConfig {
         let expected = owners::Expected { plans: known_plans, owner: policy.tenancy.owner() };
         PolicyConfig {
             host: fields.optional("host", read::string),
-            tenants: fields.optional("tenants", |at| owners::tenants(at, expected)),
+            tenants: fields.optional("tenants", |at| owners::own_tenants(at, expected)),
             plans_from,
             tenants_from,
             m2_setting_from,

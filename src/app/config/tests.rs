@@ -324,6 +324,28 @@ fn problems_stand_at_the_value_that_is_wrong() {
 }
 
 #[test]
+fn a_mapping_that_never_counts_is_told() {
+    let entry =
+        |name: &str, tenant: &str| format!("- {{match: {{name: '{name}'}}, tenant: {tenant}}}\n");
+    let said = |second: String| {
+        let text = format!(
+            "scrape_configs: [{{job_name: a}}]\ntenants:\n{}{second}",
+            entry("a-.*", "acme")
+        );
+        let mut problems = Problems::default();
+        let _ = Config::read("p.yml", &text, Path::new(""), &mut problems);
+        problems.iter().map(ToString::to_string).find(|told| told.contains("never counts"))
+    };
+    let told = said(entry("a-.*", "globex")).expect("told");
+    assert!(
+        told.starts_with("p.yml:3:3: warning: tenants: {name=\"a-.*\"} is `acme`'s, so"),
+        "{told}"
+    );
+    assert_eq!(said(entry("a-.*", "acme")), None, "twice the same does no harm");
+    assert_eq!(said(entry("a-1", "globex")), None, "order may be meant");
+}
+
+#[test]
 fn docker_is_asked_where_the_collector_is_on() {
     let mut problems = Problems::default();
     for (text, want) in [
