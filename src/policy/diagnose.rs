@@ -20,6 +20,11 @@ pub(super) const FLAT_PER_HOUR: f64 = 0.05;
 /// Kills in ten minutes from which the kernel has killed more than once; counts are extrapolated, so
 /// that one may be a little more than 1.
 const KILLED_AGAIN: f64 = 1.5;
+/// Growth per hour, per limit, from which memory that began far below its limit leaks, slowly; and
+/// above which it does not stand still. Ours: at least a limit in two days, and above the noise.
+pub(super) const SLOW_PER_HOUR: f64 = 0.02;
+/// Level after warm-up, per limit, below which a fresh start frees a good part of it. Ours.
+const LOW_FROM_THE_START: f64 = 0.6;
 /// Growth of the requests, as a factor, from which they explain growing memory. Ours.
 pub(super) const TRAFFIC_FACTOR: f64 = 1.5;
 
@@ -126,7 +131,6 @@ impl Cause {
 
 /// The cause behind the symptoms. Memory comes first: it kills, throttling only slows.
 pub fn diagnose(symptoms: &Symptoms) -> Cause {
-    let reaches = |value: Option<f64>, limit: f64| value.is_some_and(|value| value >= limit);
     if symptoms.is_full() || reaches(symptoms.oom_events, 1.0) {
         return memory(symptoms);
     }
@@ -146,18 +150,27 @@ pub fn diagnose(symptoms: &Symptoms) -> Cause {
     Cause::Unclear
 }
 
+fn reaches(value: Option<f64>, limit: f64) -> bool {
+    value.is_some_and(|value| value >= limit)
+}
+
 fn memory(symptoms: &Symptoms) -> Cause {
     if let Some(earlier) = symptoms.earlier {
         return earlier;
     }
-    let grows = |growth: Option<f64>| growth.map(|growth| growth >= FLAT_PER_HOUR);
-    let (hour, lately) = (grows(symptoms.growth_per_hour), grows(symptoms.recent_growth_per_hour));
+    let paces = [symptoms.growth_per_hour, symptoms.recent_growth_per_hour];
+    let [hour, lately] = paces.map(|pace| pace.map(|pace| pace >= FLAT_PER_HOUR));
+    let low = symptoms.warm_ratio.is_some_and(|ratio| ratio < LOW_FROM_THE_START);
+    let slowly = low && paces.into_iter().all(|pace| reaches(pace, SLOW_PER_HOUR));
     let full = symptoms.warm_ratio.is_some_and(|ratio| ratio >= FULL_FROM_THE_START);
     let busier = symptoms.traffic_factor.is_some_and(|factor| factor >= TRAFFIC_FACTOR);
     match (hour, lately) {
         // A leak rises in both; after a step or a surge that stays, one of them is flat.
         (Some(true), Some(true)) if busier => Cause::Traffic,
         (Some(true), Some(true)) => Cause::Leak,
+        // What has filled up over many hours, and goes on, is no program that needs so much.
+        _ if slowly && busier => Cause::Traffic,
+        _ if slowly => Cause::Leak,
         (Some(_), Some(_)) if full => Cause::Undersized,
         (None, _) | (_, None) if symptoms.leaked_lately => Cause::Leak,
         _ => Cause::MemoryUnclear,
@@ -186,8 +199,9 @@ mod tests {
         check(Cause::Leak, full);
         check(Cause::Leak, Symptoms { traffic_factor: Some(1.4), ..full });
         check(Cause::Traffic, Symptoms { traffic_factor: Some(1.5), ..full });
-        let step = Symptoms { growth_per_hour: Some(0.049), ..full };
-        let plateau = Symptoms { recent_growth_per_hour: Some(0.049), ..full };
+        let half = Symptoms { warm_ratio: Some(0.6), ..full };
+        let step = Symptoms { growth_per_hour: Some(0.049), ..half };
+        let plateau = Symptoms { recent_growth_per_hour: Some(0.049), ..half };
         for flat in [step, plateau, Symptoms { growth_per_hour: Some(0.049), ..plateau }] {
             check(Cause::MemoryUnclear, flat);
             check(Cause::MemoryUnclear, Symptoms { leaked_lately: true, ..flat });
@@ -195,6 +209,19 @@ mod tests {
             check(Cause::Traffic, Symptoms { earlier: Some(Cause::Traffic), ..flat });
         }
         assert!(plateau.is_flat() && !step.is_flat());
+        let slow =
+            Symptoms { growth_per_hour: Some(0.0325), recent_growth_per_hour: Some(0.02), ..full };
+        check(Cause::Leak, slow);
+        check(Cause::Leak, Symptoms { traffic_factor: Some(1.4), ..slow });
+        check(Cause::Traffic, Symptoms { traffic_factor: Some(1.5), ..slow });
+        for other in [
+            Symptoms { warm_ratio: Some(0.6), ..slow },
+            Symptoms { warm_ratio: None, ..slow },
+            Symptoms { growth_per_hour: Some(0.019), ..slow },
+            Symptoms { recent_growth_per_hour: Some(0.019), ..slow },
+        ] {
+            check(Cause::MemoryUnclear, other);
+        }
         check(Cause::Leak, Symptoms { warm_ratio: Some(0.8), ..full });
         let unknown = Symptoms { growth_per_hour: None, recent_growth_per_hour: None, ..full };
         check(Cause::MemoryUnclear, unknown);

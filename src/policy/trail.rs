@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::config::HOUR;
-use super::diagnose::{FLAT_PER_HOUR, TRAFFIC_FACTOR};
+use super::diagnose::{FLAT_PER_HOUR, SLOW_PER_HOUR, TRAFFIC_FACTOR};
 use crate::base::Timestamp;
 
 /// Points of the last hour: one a minute.
@@ -200,7 +200,7 @@ impl Trail {
         let requests: Vec<f64> = self.points.iter().filter_map(|point| point.requests).collect();
         let mean = |part: &[f64]| part.iter().sum::<f64>() / part.len() as f64;
         let pace = limit.zip(self.trend().recent_bytes_per_hour);
-        let is_still = pace.is_some_and(|(limit, pace)| pace / limit < FLAT_PER_HOUR);
+        let is_still = pace.is_some_and(|(limit, pace)| pace / limit < SLOW_PER_HOUR);
         if is_still && requests.len() >= POINTS_MIN {
             self.calm_requests = Some(mean(&requests));
         } else if self.calm_requests.is_none() && requests.len() >= POINTS_MIN / 2 {
