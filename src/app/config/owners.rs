@@ -116,12 +116,13 @@ fn cores(mut at: Cursor<'_, '_>) -> Option<f64> {
 
 /// Plans by name. `alone`: the section is ours, so a key we do not know is a mistake.
 fn plans(mut at: Cursor<'_, '_>, alone: bool) -> Option<Plans> {
-    let (mut order, mut are_read) = (0, true);
-    let plans = at.each_entry(|key, at| {
+    let (mut order, mut are_read, mut is_ordered) = (0, true, false);
+    let mut plans = at.each_entry(|key, at| {
         order += 1;
         let mut fields = Fields::open(at)?;
         let mem_limit = fields.required("mem_limit", read::bytes);
         let cpu_limit = fields.required("cpu_limit", cores);
+        is_ordered |= fields.has("order");
         are_read &= mem_limit.is_some() && cpu_limit.is_some();
         // What does not read has been told; in its place stands what is not also out of range.
         let plan = Plan {
@@ -139,9 +140,23 @@ fn plans(mut at: Cursor<'_, '_>, alone: bool) -> Option<Plans> {
     if plans.is_empty() {
         at.error("names no plan");
     }
+    if !is_ordered {
+        by_size(&mut plans);
+    }
     // Limits that stand in for what does not read say nothing about which plan is bigger.
     let plans = if are_read { Plans::new(plans) } else { Err(Plans::faults(&plans)) };
     plans.map_err(|problems| problems.iter().for_each(|problem| at.error(problem))).ok()
+}
+
+/// Where nobody said which plan is bigger, their limits do: a file may be sorted by name.
+fn by_size(plans: &mut [Plan]) {
+    plans.sort_by(|a, b| {
+        let memory = a.mem_limit_bytes.cmp(&b.mem_limit_bytes);
+        memory.then(a.cpu_limit_cores.total_cmp(&b.cpu_limit_cores))
+    });
+    for (order, plan) in (1..).zip(plans) {
+        plan.order = order;
+    }
 }
 
 /// What other sections say that tenants must agree with.
@@ -267,6 +282,11 @@ mod tests {
         assert_eq!(read, [("free", 1, 512 << 20), ("pro", 2, 2 << 30)]);
         assert_eq!(plans.get("free").map(|plan| plan.cpu_limit_cores), Some(0.5));
         assert_eq!(others, ["user_plan", "greeting"]);
+        let by_name = "plan_limits:\n  enterprise: {mem_limit: 8g, cpu_limit: 4}\n  free: {mem_limit: 1g, \
+                       cpu_limit: 0.5}\n  pro: {mem_limit: 2g, cpu_limit: 1.5}\n";
+        let (plans, _) = plans_document("all.yml", by_name).expect("reads");
+        let names: Vec<_> = plans.iter().map(|plan| plan.name.as_str()).collect();
+        assert_eq!(names, ["free", "pro", "enterprise"], "nobody wrote an order: by size");
         let json = r#"{"plan_limits":{"free":{"mem_limit":"1g","cpu_limit":0.5}}}"#;
         assert!(plans_document("https://cp/plans", json).is_ok());
     }
