@@ -10,7 +10,7 @@ use std::time::Duration;
 use cgroups::{Cgroups, Layout, Load, id};
 use plimsoll::base::{Labels, LabelsBuilder, Timestamp};
 use plimsoll::collector::{CollectError, Collector, CollectorConfig, Settings};
-use plimsoll::containers::{Container, ContainerId, Health, Inventory};
+use plimsoll::containers::{Container, ContainerId, Health, Inventory, Status};
 use plimsoll::exposition::{Batch, Format, Limits, Scan, Selection, SeriesCache};
 
 const START: Timestamp = Timestamp(1_795_312_441_000);
@@ -303,7 +303,9 @@ fn names_come_from_docker_late_and_once() {
     let mut inventory = Inventory::new();
     let mut told = |number, name: &str| {
         let id = ContainerId::new(&id(number)).expect("an id");
-        inventory.put(Container::new(id, name, START));
+        let container = Container::new(id, name, START);
+        let (status, started_at) = (Status::Running, Some(START));
+        inventory.put(Container { status, started_at, ..container });
         Arc::new(inventory.clone())
     };
     collector.know(told(1, "acme-api"));
