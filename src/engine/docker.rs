@@ -122,6 +122,11 @@ impl Daemon {
         matches!(self.standing, Standing::Awaited | Standing::Lost) && is_input
     }
 
+    /// Whether it was heard once and is not now: it will say what became of whoever has ended.
+    pub fn owes_news(&self) -> bool {
+        self.is_silent() && self.heard_until.is_some()
+    }
+
     /// When an event of this stamp cannot have happened before: a daemon that hung stamps late.
     pub fn not_before(&self, at: Timestamp) -> Timestamp {
         let is_in = |(_, to): &(Timestamp, Timestamp)| at <= *to + EVENTS_WITHIN;
@@ -189,9 +194,9 @@ impl Ended {
         self.0.insert(name.to_owned(), (at, labels));
     }
 
-    /// Forgets what was replaced by now, or never will be. While Docker is silent nobody can say.
-    pub fn forget(&mut self, now: Timestamp, is_silent: bool) {
-        self.0.retain(|_, (at, _)| is_silent || now.since(*at) < REPLACED_WITHIN);
+    /// Forgets what was replaced by now, or never will be. While Docker owes news nobody can say.
+    pub fn forget(&mut self, now: Timestamp, owes_news: bool) {
+        self.0.retain(|_, (at, _)| owes_news || now.since(*at) < REPLACED_WITHIN);
     }
 
     /// The wall clock has stepped.
@@ -231,12 +236,12 @@ impl<'a> Witness<'a> {
         };
         let is_silent = daemon.is_silent();
         let waits = |(name, (at, _)): &(&String, &(Timestamp, Labels))| {
-            (is_silent || slot.since(*at) < REPLACED_WITHIN) && !is_replaced(name, *at)
+            (daemon.owes_news() || slot.since(*at) < REPLACED_WITHIN) && !is_replaced(name, *at)
         };
         let has_ended = !ended.0.is_empty() && reads_containers();
         Witness {
             is_silent: is_silent && (reads.all || reads_own()),
-            is_nameless: is_silent && inventory.is_empty() && reads_containers(),
+            is_nameless: daemon.owes_news() && inventory.is_empty() && reads_containers(),
             ended: match has_ended {
                 true => {
                     ended.0.iter().filter(waits).map(|(name, (_, labels))| (name, labels)).collect()

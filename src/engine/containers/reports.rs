@@ -225,8 +225,8 @@ impl Engine {
             self.changes.extend(changes);
             self.tell_kills();
         }
-        let is_silent = self.containers.daemon.is_silent();
-        self.containers.ended.forget(now.wall, is_silent);
+        let owes_news = self.containers.daemon.owes_news();
+        self.containers.ended.forget(now.wall, owes_news);
         let has_told = self.containers.daemon.has_told(now);
         for (name, is_looping) in self.containers.fates.settle(now.wall, has_told) {
             self.containers.is_news = true;

@@ -393,6 +393,8 @@ fn a_docker_that_somebody_wrote_of_is_missed() {
     let setup = Setup { docker: AskDocker::Yes, ..setup(RULES, acting()) };
     let mut world = World::recovered(setup, Vec::new(), 0);
     world.lose_docker();
-    world.slots(1, "");
+    world.slots(1, &page('a', "acme-web", 95));
     assert_eq!(newest(&world, "plimsoll_docker_up"), Some(0.0));
+    let told = world.slots(8, "");
+    assert!(told.contains(&"resolved".to_owned()), "it was never heard and owes no news: {told:?}");
 }
