@@ -443,7 +443,12 @@ impl Life {
         let count: u64 = kills.iter().map(|kills| u64::from(kills.count)).sum();
         let total = self.folded.total() + count;
         let spare = spare(&kills, &self.deaths);
-        let waits = |to: Timestamp| now < to + CHILD_AFTER + self.patience;
+        // Whoever is read again lives on.
+        let lives_on = |to: Timestamp| self.counters.values().any(|last| last.at > to);
+        let waits = |to: Timestamp| {
+            let is_patient = now < to + CHILD_AFTER + self.patience && !lives_on(to);
+            now < to + CHILD_AFTER || is_patient
+        };
         let waiting: u64 = spare.iter().filter(|(to, _)| waits(*to)).map(|(_, count)| *count).sum();
         let children = self.folded.child + spare.iter().map(|(_, count)| count).sum::<u64>();
         // Neither ever falls, whatever is learnt later about who it was.

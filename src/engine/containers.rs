@@ -215,7 +215,9 @@ impl Containers {
     /// Every name that a container is known by, or was shown under.
     fn names(&self) -> BTreeSet<String> {
         let shown = self.scraped.values().map(String::as_str);
-        self.inventory.names().chain(shown).map(str::to_owned).collect()
+        // Events tell of some that were never listed.
+        let heard = self.fates.iter().map(|(name, _)| name).filter(|n| !self.fates.is_removed(n));
+        self.inventory.names().chain(shown).chain(heard).map(str::to_owned).collect()
     }
 
     /// Whether it was renamed to what one that is gone was known as.
