@@ -382,6 +382,47 @@ fn a_restart_under_the_same_id_is_noticed() {
 }
 
 #[test]
+fn a_cgroup_that_nobody_removes_is_a_container_that_ended_once_nothing_runs_in_it() {
+    for layout in Layout::ALL {
+        let dir = folder();
+        let cgroups = Cgroups::new(dir.path(), layout);
+        (1..=2).for_each(|n| cgroups.put(&id(n), Load::default()));
+        let mut collector = collector(&cgroups, Selection::all());
+        let mut known = Known::default();
+        let mut rounds = 0;
+        let mut collect = |collector: &mut Collector| {
+            let batch = collector.collect(START + Duration::from_secs(5) * rounds);
+            rounds += 1;
+            known.take(&batch.expect("collects"));
+            let shown = known.get("container_memory_usage_bytes").len();
+            (shown, known.get("container_oom_events_total"))
+        };
+        (0..3).for_each(|_| assert_eq!(collect(&mut collector).0, 2, "{layout:?}"));
+        // Killed for memory: nothing is left but what the cgroup itself takes.
+        let dead =
+            Load { usage: 8192, cpu_microseconds: 28_400_000, oom_kills: 1, ..Load::default() };
+        cgroups.put(&id(1), dead);
+        cgroups.populate(&id(1), 0);
+        let (shown, kills) = collect(&mut collector);
+        assert_eq!((shown, kills.len()), (1, 1), "{layout:?}: at once");
+        assert_eq!(kills[0].1, 0.0, "{layout:?}: whom it hit shows in who is gone");
+        // Stopped, with all of its memory in cache: noticed when it has kept still once.
+        cgroups.put(&id(2), Load { cpu_microseconds: 28_500_000, ..Load::default() });
+        cgroups.populate(&id(2), 0);
+        let shown = [(); 3].map(|()| collect(&mut collector).0);
+        assert_eq!(shown, [1, 0, 0], "{layout:?}");
+        assert!(collector.trouble().is_none(), "{:?}", collector.trouble());
+        assert_eq!((collector.effort().containers, collector.effort().handles), (2, 0));
+        cgroups.put(&id(1), Load { oom_kills: 1, ..Load::default() });
+        let (shown, kills) = collect(&mut collector);
+        assert_eq!((shown, kills[0].1), (1, 1.0), "{layout:?}: something runs in it again");
+        cgroups.remove(&id(2));
+        assert_eq!(collect(&mut collector).0, 1);
+        assert_eq!(collector.effort().containers, 1, "{layout:?}");
+    }
+}
+
+#[test]
 fn what_cannot_be_read_is_told_and_costs_only_itself() {
     for (layout, controller, file) in
         [(Layout::V1Cgroupfs, "memory", "memory.stat"), (Layout::V2Cgroupfs, "", "memory.stat")]

@@ -14,7 +14,7 @@ use super::kept::{Moment, tell_rest};
 use super::machine::Machine;
 use super::series::Slots;
 use super::sources::{AVAILABLE, EVENTS, NETWORK, PULSE, Parts, Source, USAGE};
-use super::tracked::{Eyes, Tracked, sources};
+use super::tracked::{Away, Eyes, Tracked, sources};
 use super::tree::{Found, Tree, Version};
 use crate::base::{HashMap, Labels, LabelsBuilder, Timestamp};
 use crate::containers::{Container, ContainerId, Inventory};
@@ -163,7 +163,7 @@ impl Host {
         if parts & AVAILABLE != 0 || tell_rest(parts) {
             self.machine.look_at_memory(&mut self.reader, &self.config.proc_root);
         }
-        let mut gone: Vec<String> = Vec::new();
+        let (mut gone, mut over) = (Vec::new(), Vec::new());
         let (mut failures, mut first) = (0, None);
         let mut is_blind = true;
         let inventory = self.inventory.clone();
@@ -173,9 +173,16 @@ impl Host {
         for (path, tracked) in tracked.iter_mut().filter(|(_, tracked)| tracked.labels.is_some()) {
             let container = inventory.as_ref().and_then(|known| known.get(&tracked.id));
             tracked.believe(container.map(|container| container.limits));
-            if tracked.read(&mut eyes, path, parts, &mut figures).is_err() {
-                gone.push(path.clone());
-                continue;
+            match tracked.read(&mut eyes, path, parts, &mut figures) {
+                Ok(()) => {}
+                Err(Away::Gone) => {
+                    gone.push(path.clone());
+                    continue;
+                }
+                Err(Away::Over) => {
+                    over.push(std::mem::take(&mut tracked.slots));
+                    continue;
+                }
             }
             // What Docker said last may be of a run that is over, while it is not heard.
             let heard = container.filter(|_| inventory.as_ref().is_some_and(|i| i.is_heard()));
@@ -212,7 +219,8 @@ impl Host {
             };
             visit(tracked, &seen, eyes.machine);
         }
-        gone.iter().for_each(|path| self.let_go(path));
+        gone.iter().for_each(|path: &String| self.let_go(path));
+        self.ended.append(&mut over);
         self.trouble = first.map(|first| (failures, first));
         match &self.trouble {
             Some((containers, first)) if is_blind => {

@@ -19,6 +19,7 @@ mod files;
 mod handle;
 mod host;
 mod kept;
+mod life;
 mod machine;
 mod parse;
 mod series;

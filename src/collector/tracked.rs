@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use super::figures::Figures;
 use super::files::{Handle, Reader, is_gone};
 use super::kept::{Kept, Moment, tell_rest};
+use super::life::{Life, is_populated};
 use super::machine::{Machine, first_pid, network_of};
 use super::parse::single;
 use super::series::Slots;
@@ -20,8 +21,13 @@ const NEAR_THE_LIMIT: f64 = 0.85;
 /// A process is looked for this often; a cgroup whose processes are all in its children has none.
 const TRIES_FOR_START: u8 = 3;
 
-/// A container's cgroup is not there any more.
-pub(super) struct Gone;
+/// Why a container is not read any more.
+pub(super) enum Away {
+    /// Its cgroup is not there.
+    Gone,
+    /// Nothing runs in it.
+    Over,
+}
 
 /// Where things are read, shared by all containers of a host.
 pub(super) struct Eyes<'a> {
@@ -59,6 +65,7 @@ pub(super) struct Tracked {
     /// When its first process started, seconds; for a container Docker does not tell of.
     pub started_at: Option<f64>,
     tries: u8,
+    life: Life,
     kept: Kept,
     /// What Docker last believed.
     believed: Option<Limits>,
@@ -91,6 +98,7 @@ impl Tracked {
             high_water: is_new.then_some(0.0),
             started_at: None,
             tries: 0,
+            life: Life::default(),
             believed: None,
             failed: 0,
             failure: None,
@@ -104,15 +112,31 @@ impl Tracked {
         path: &str,
         parts: Parts,
         figures: &mut Figures,
-    ) -> Result<(), Gone> {
-        if self.read_files(eyes, path, parts, figures).is_ok() {
-            return Ok(());
+    ) -> Result<(), Away> {
+        if self.life.is_over && !is_populated(eyes.reader, eyes.tree, path) {
+            return Err(Away::Over);
         }
-        self.close(eyes.reader);
+        let read = match self.read_files(eyes, path, parts, figures) {
+            Err(Away::Gone) => {
+                self.begin_anew(eyes.reader);
+                self.read_files(eyes, path, parts, figures)
+            }
+            read => read,
+        };
+        if let Err(Away::Over) = read {
+            self.begin_anew(eyes.reader);
+            self.life.end();
+        }
+        read
+    }
+
+    /// What it is read as next is another run.
+    fn begin_anew(&mut self, reader: &mut Reader) {
+        self.close(reader);
         self.kept.clear();
-        self.high_water = Some(0.0);
+        self.life = Life::default();
+        (self.high_water, self.sampled) = (Some(0.0), None);
         (self.started_at, self.tries) = (None, 0);
-        self.read_files(eyes, path, parts, figures)
     }
 
     /// Docker's word on its limits. Another one than before, and all of it is read at once.
@@ -129,7 +153,7 @@ impl Tracked {
         path: &str,
         parts: Parts,
         figures: &mut Figures,
-    ) -> Result<(), Gone> {
+    ) -> Result<(), Away> {
         let sources = sources(eyes.tree.version());
         self.handles.resize_with(sources.len(), Handle::default);
         (self.failed, self.failure) = (0, None);
@@ -139,6 +163,12 @@ impl Tracked {
             self.read_file(eyes, (path, at, source), figures)?;
         }
         let pulse = figures.pulse();
+        if self.life.is_in_doubt(figures.usage, pulse) {
+            if !is_populated(eyes.reader, eyes.tree, path) {
+                return Err(Away::Over);
+            }
+            self.life.saw(pulse);
+        }
         let before = self.kept.take(parts);
         let standing = before.as_ref().map_or(0, |b| self.kept.standing(b, &pulse, eyes.now));
         if let Some(before) = &before {
@@ -166,7 +196,7 @@ impl Tracked {
         eyes: &mut Eyes<'_>,
         (path, at, source): (&str, usize, &Source),
         figures: &mut Figures,
-    ) -> Result<(), Gone> {
+    ) -> Result<(), Away> {
         let path = path.trim_start_matches('/');
         let handle = &mut self.handles[at];
         let read = match eyes.reader.again(handle) {
@@ -180,9 +210,9 @@ impl Tracked {
         };
         let failure = match read {
             Ok(Some(text)) => (source.read)(text, figures).map_err(|bad| bad.to_string()),
-            Ok(None) if at == 0 && !is_there(eyes.tree, path, source) => return Err(Gone),
+            Ok(None) if at == 0 && !is_there(eyes.tree, path, source) => return Err(Away::Gone),
             Ok(None) => Ok(()),
-            Err(error) if is_gone(&error) => return Err(Gone),
+            Err(error) if is_gone(&error) => return Err(Away::Gone),
             Err(error) => Err(error.to_string()),
         };
         if let Err(why) = failure {
@@ -227,6 +257,9 @@ impl Tracked {
 
     /// Looks at its memory alone, for the peak.
     pub fn sample(&mut self, eyes: &mut Eyes<'_>, path: &str) {
+        if self.life.is_over {
+            return;
+        }
         if let Some(handle) = self.handles.first()
             && let Some(Ok(Some(text))) = eyes.reader.again(handle)
             && let Ok(usage) = single(text)

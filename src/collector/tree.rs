@@ -21,7 +21,7 @@ const DEPTH_MAX: usize = 12;
 /// Folders entered in one walk at most; a host of 5,000 containers has some 10,000.
 const FOLDERS_MAX: usize = 100_000;
 /// v1: controllers whose files are read.
-const CONTROLLERS: [&str; 4] = ["memory", "cpu", "cpuacct", "blkio"];
+const CONTROLLERS: [&str; 5] = ["memory", "cpu", "cpuacct", "blkio", "pids"];
 /// Where runtimes put containers, listed in every cycle from the start.
 const USUAL: [&str; 3] = ["docker", "system.slice", "machine.slice"];
 

@@ -100,7 +100,7 @@ impl Cgroups {
         let stat = "77 (load) S 1 77 77 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 4200 0 0";
         proc_file("77/stat", stat);
         if layout.is_v1() {
-            for hierarchy in ["memory", "cpu,cpuacct", "blkio"] {
+            for hierarchy in ["memory", "cpu,cpuacct", "blkio", "pids"] {
                 fs::create_dir_all(cgroups.cgroup_root().join(hierarchy)).expect("made");
             }
         } else {
@@ -145,6 +145,16 @@ impl Cgroups {
         match self.layout.is_v1() {
             true => self.put_v1(id, load),
             false => self.put_v2(id, load),
+        }
+        self.populate(id, 2);
+    }
+
+    /// So many processes run in a container.
+    pub fn populate(&self, id: &str, processes: u32) {
+        let events = format!("populated {}\nfrozen 0\n", u8::from(processes > 0));
+        match self.layout.is_v1() {
+            true => self.write(id, "pids", "pids.current", &format!("{processes}\n")),
+            false => self.write(id, "", "cgroup.events", &events),
         }
     }
 
@@ -251,7 +261,7 @@ impl Cgroups {
 
     /// Removes a container from every hierarchy.
     pub fn remove(&self, id: &str) {
-        for controller in ["memory", "cpu", "blkio"] {
+        for controller in ["memory", "cpu", "blkio", "pids"] {
             let dir = self.file(id, controller, "x");
             fs::remove_dir_all(dir.parent().expect("a folder")).ok();
         }
