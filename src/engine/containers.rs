@@ -16,10 +16,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use self::series::OwnLabels;
 use super::Engine;
 use super::docker::{AskDocker, Daemon, Ended, Witness};
 use super::group::Reads;
-use crate::base::{Change, Labels, Now, Timestamp};
+use crate::base::{Change, Now, Timestamp};
 use crate::containers::{Container, ContainerId, Counts, Fates, Inventory, OomLedger, Rows, Who};
 
 /// Kills of the kernel for lack of memory, fused from every witness.
@@ -73,7 +74,7 @@ pub(super) struct Containers {
     ledger: OomLedger,
     fates: Fates,
     /// The labels of each name's own series.
-    labels: BTreeMap<String, Labels>,
+    labels: BTreeMap<String, OwnLabels>,
     /// The counts that were written last: a series begins where they stand.
     written: BTreeMap<String, Counts>,
     /// The ends that were written last.

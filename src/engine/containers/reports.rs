@@ -106,7 +106,7 @@ impl Engine {
 
     /// Whoever takes the place of a container that has ended goes on with its alerts.
     fn note_ended(&mut self, name: &str, at: Timestamp) {
-        let labels = self.labels_of(name).with("name", name);
+        let labels = self.labels_of(name).base.with("name", name);
         self.containers.ended.note(name, at, labels);
     }
 

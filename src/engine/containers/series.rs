@@ -9,6 +9,27 @@ use crate::containers::{Container, Counts, End};
 use crate::engine::{ContainerView, Engine};
 use crate::window::{SeriesId, Window};
 
+/// Who may have been killed, in the order of a name's series.
+const SCOPES: [&str; 2] = ["pid1", "child"];
+
+/// The labels that all series about the containers of one name carry, and those of the series that are
+/// written in each round: made once, for a host has hundreds of names.
+#[derive(Clone, Debug)]
+pub(super) struct OwnLabels {
+    /// What all of them carry.
+    pub base: Labels,
+    kills: [Labels; 2],
+    looping: Labels,
+}
+
+impl OwnLabels {
+    fn new(base: Labels) -> OwnLabels {
+        let kills = SCOPES.map(|scope| with(&base, OOM_TOTAL, ("scope", scope)));
+        let looping = with(&base, CRASH_LOOP, ("", ""));
+        OwnLabels { base, kills, looping }
+    }
+}
+
 impl Engine {
     /// The labels of a series with what is known of its owner. Docker's own word replaces what the
     /// scrape says of labels, because cAdvisor's names of them collide.
@@ -17,7 +38,7 @@ impl Engine {
     }
 
     /// The labels that series about the containers of this name carry.
-    pub(super) fn labels_of(&mut self, name: &str) -> Labels {
+    pub(super) fn labels_of(&mut self, name: &str) -> OwnLabels {
         if let Some(labels) = self.containers.labels.get(name) {
             return labels.clone();
         }
@@ -30,7 +51,7 @@ impl Engine {
         for label in ["host", "tenant", "plan", "role", "service"] {
             built.set(label, enriched.get(label).unwrap_or_default());
         }
-        let labels = built.set("container", name).build();
+        let labels = OwnLabels::new(built.set("container", name).build());
         self.containers.labels.insert(name.to_owned(), labels.clone());
         labels
     }
@@ -50,11 +71,9 @@ impl Engine {
             for (name, counts) in counts {
                 let labels = self.labels_of(&name);
                 let before = self.containers.written.insert(name, counts).unwrap_or_default();
-                for (scope, before, value) in
-                    [("pid1", before.pid1, counts.pid1), ("child", before.child, counts.child)]
-                {
-                    let labels = with(&labels, OOM_TOTAL, ("scope", scope));
-                    written.extend(write_counter(&mut self.window, &labels, at, (before, value)));
+                let counts = [(before.pid1, counts.pid1), (before.child, counts.child)];
+                for (labels, counts) in labels.kills.iter().zip(counts) {
+                    written.extend(write_counter(&mut self.window, labels, at, counts));
                 }
             }
         }
@@ -86,8 +105,8 @@ impl Engine {
         for (name, reason, counts) in values {
             let of = self.labels_of(&name);
             let labels = match reason {
-                Some(reason) => with(&of, ENDS_TOTAL, ("reason", reason)),
-                None => with(&of, CRASH_LOOP, ("", "")),
+                Some(reason) => with(&of.base, ENDS_TOTAL, ("reason", reason)),
+                None => of.looping,
             };
             written.extend(write_counter(&mut self.window, &labels, at, counts));
         }
@@ -101,7 +120,7 @@ impl Engine {
             let first = first.unwrap_or(&container.name);
             let fate = self.containers.fates.get(first);
             let labels = self.containers.labels.get(first);
-            let label = |name: &str| labels.and_then(|labels| labels.get(name)).map(str::to_owned);
+            let label = |name: &str| labels.and_then(|labels| labels.base.get(name)).map(str::to_owned);
             Arc::new(ContainerView {
                 container: container.clone(),
                 known_as: first.to_owned(),
