@@ -34,6 +34,11 @@ impl<K: Ord + Clone + AsRef<str>> Rows<K> {
         self.stored.insert(key);
     }
 
+    /// Whether there is a row in the journal.
+    pub fn is_stored(&self, key: &K) -> bool {
+        self.stored.contains(key)
+    }
+
     /// What is known under a key has changed.
     pub fn touch(&mut self, key: &K) {
         if !self.touched.contains(key) {
@@ -77,7 +82,9 @@ mod tests {
         assert_eq!(take(&["a"], &["a"]), [put("a")]);
         assert_eq!(take(&["a", "b"], &[]), [("kind:a".to_owned(), None)], "and only once");
         assert_eq!(take(&["a"], &[]), []);
+        assert!(!rows.is_stored(&"c".to_owned()));
         rows.found("c".to_owned());
+        assert!(rows.is_stored(&"c".to_owned()));
         rows.touch(&"c".to_owned());
         let gone = rows.take(|_| None::<u8>);
         assert_eq!(gone, [Change { table: Table::Guards, key: "kind:c".to_owned(), value: None }]);

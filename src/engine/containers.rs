@@ -18,7 +18,8 @@ use serde::{Deserialize, Serialize};
 
 use self::series::OwnLabels;
 use super::Engine;
-use super::docker::{AskDocker, Daemon, Ended, Witness};
+use super::docker::{AskDocker, Daemon, Witness};
+use super::ended::Ended;
 use super::group::Reads;
 use crate::base::{Change, Now, Timestamp};
 use crate::containers::{Container, ContainerId, Counts, Fates, Inventory, OomLedger, Rows, Who};
@@ -94,8 +95,9 @@ impl Containers {
     pub fn recover(rows: &[Change], since: Timestamp) -> (Containers, Vec<String>) {
         let (ledger, mut problems) = OomLedger::recover(rows, since);
         let (fates, unread) = Fates::recover(rows);
+        let (ended, unread_ends) = Ended::recover(rows);
         let (mut inventory, mut own) = (Inventory::new(), Rows::new(PREFIX));
-        problems.extend(unread);
+        problems.extend(unread.into_iter().chain(unread_ends));
         for row in rows {
             let (Some(_), Some(value)) = (own.key(row), &row.value) else { continue };
             match serde_json::from_slice::<Row>(value) {
@@ -117,7 +119,7 @@ impl Containers {
             fates,
             labels: BTreeMap::new(),
             missing: BTreeMap::new(),
-            ended: Ended::default(),
+            ended,
             inventory_is_new: false,
             is_news: false,
             shown_at: None,
@@ -134,6 +136,7 @@ impl Containers {
         };
         let mut changes = self.rows.take(row);
         changes.extend(self.fates.take_rows());
+        changes.extend(self.ended.take_rows());
         changes
     }
 

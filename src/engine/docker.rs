@@ -4,10 +4,10 @@
 //! believed to be over, so alerts that hang on it are unknown. And when a container has ended, those
 //! about it wait a moment for the one that takes its place: a recreation resolves nothing.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::containers::{CRASH_LOOP, ENDS_TOTAL};
+use super::ended::{Ended, REPLACED_WITHIN};
 use super::group::Reads;
 use crate::alerts::{Alert, Doubt};
 use crate::base::{Labels, Now, Timestamp};
@@ -19,9 +19,6 @@ const DOCKERS_OWN: [&str; 3] = [CRASH_LOOP, ENDS_TOTAL, "container_health_state"
 const OF_CONTAINERS: [&str; 3] = ["container_", "plimsoll_container_", "plimsoll_oom_"];
 /// After a list, events from before it are told at once: Docker has them in memory.
 pub(super) const EVENTS_WITHIN: Duration = Duration::from_secs(5);
-/// Whoever takes the place of a container that has ended comes within this time: a deploy pulls its image
-/// first, then stops, removes, makes and starts.
-const REPLACED_WITHIN: Duration = Duration::from_secs(30);
 /// A new one has been read after so many intervals.
 const READ_AFTER_INTERVALS: u32 = 2;
 /// Labels that say which container an alert is about.
@@ -184,27 +181,6 @@ impl DockerState {
     }
 }
 
-/// Containers that ended a moment ago, by the name they were known as.
-#[derive(Debug, Default)]
-pub(super) struct Ended(BTreeMap<String, (Timestamp, Labels)>);
-
-impl Ended {
-    /// The container of these labels has ended.
-    pub fn note(&mut self, name: &str, at: Timestamp, labels: Labels) {
-        self.0.insert(name.to_owned(), (at, labels));
-    }
-
-    /// Forgets what was replaced by now, or never will be. While Docker owes news nobody can say.
-    pub fn forget(&mut self, now: Timestamp, owes_news: bool) {
-        self.0.retain(|_, (at, _)| owes_news || now.since(*at) < REPLACED_WITHIN);
-    }
-
-    /// The wall clock has stepped.
-    pub fn rebase(&mut self, by_ms: i64) {
-        self.0.values_mut().for_each(|(at, _)| *at = Timestamp(at.0.saturating_add(by_ms)));
-    }
-}
-
 /// Whether the absence of an alert can be believed, as far as Docker goes, for one rule in one round.
 pub(super) struct Witness<'a> {
     /// The rule reads what only Docker knows, and Docker is silent.
@@ -235,16 +211,16 @@ impl<'a> Witness<'a> {
             started.is_some_and(is_read)
         };
         let is_silent = daemon.is_silent();
-        let waits = |(name, (at, _)): &(&String, &(Timestamp, Labels))| {
+        let waits = |(name, at, _): &(&String, Timestamp, &Labels)| {
             (daemon.owes_news() || slot.since(*at) < REPLACED_WITHIN) && !is_replaced(name, *at)
         };
-        let has_ended = !ended.0.is_empty() && reads_containers();
+        let has_ended = !ended.is_empty() && reads_containers();
         Witness {
             is_silent: is_silent && (reads.all || reads_own()),
             is_nameless: daemon.owes_news() && inventory.is_empty() && reads_containers(),
             ended: match has_ended {
                 true => {
-                    ended.0.iter().filter(waits).map(|(name, (_, labels))| (name, labels)).collect()
+                    ended.iter().filter(waits).map(|(name, _, labels)| (name, labels)).collect()
                 }
                 false => Vec::new(),
             },

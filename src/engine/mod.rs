@@ -18,6 +18,7 @@ mod digest;
 mod docker;
 mod durable;
 mod edge;
+mod ended;
 mod evaluate;
 mod event;
 mod evidence;

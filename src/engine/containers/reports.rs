@@ -99,22 +99,23 @@ impl Engine {
             self.take_death(who, death);
         }
         if *what == What::Destroy {
-            self.note_ended(&name, at);
+            self.note_ended(who, at);
             self.containers.remove(id);
         }
     }
 
     /// Whoever takes the place of a container that has ended goes on with its alerts.
-    fn note_ended(&mut self, name: &str, at: Timestamp) {
-        let labels = self.labels_of(name).base.with("name", name);
-        self.containers.ended.note(name, at, labels);
+    fn note_ended(&mut self, who: Who<'_>, at: Timestamp) {
+        let labels = self.labels_of(who.name).base.with("name", who.name);
+        let is_lasting = self.containers.rows.is_stored(who.id);
+        self.containers.ended.note(who.name, at, labels, is_lasting);
     }
 
     fn take_death(&mut self, who: Who<'_>, death: Death) {
         if death.exit_code == 137 && !death.end.is_asked_for() {
             self.containers.ledger.died(who, death.at);
         }
-        self.note_ended(who.name, death.at);
+        self.note_ended(who, death.at);
         self.tell_end(who.name, who.id, death.end, death.exit_code);
     }
 
@@ -174,7 +175,7 @@ impl Engine {
                 let known = self.containers.inventory.get(&id).map(|known| known.name.clone());
                 let name = self.containers.name_of(&id, &known.unwrap_or_default());
                 let death = self.containers.fates.vanished(&name, now.wall);
-                self.note_ended(&name, now.wall);
+                self.note_ended(Who { id: &id, name: &name }, now.wall);
                 self.tell_end(&name, &id, death.end, 0);
             }
             self.containers.remove(&id);
@@ -212,7 +213,8 @@ impl Engine {
         for (id, labels) in gone {
             let name = self.containers.name_of(id, labels.get("name").unwrap_or_default());
             if self.containers.is_alive(id) || self.containers.inventory.get(id).is_none() {
-                self.containers.ended.note(&name, slot, labels.clone());
+                let is_lasting = self.containers.rows.is_stored(id);
+                self.containers.ended.note(&name, slot, labels.clone(), is_lasting);
             }
         }
     }

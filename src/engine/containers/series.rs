@@ -120,7 +120,8 @@ impl Engine {
             let first = first.unwrap_or(&container.name);
             let fate = self.containers.fates.get(first);
             let labels = self.containers.labels.get(first);
-            let label = |name: &str| labels.and_then(|labels| labels.base.get(name)).map(str::to_owned);
+            let label =
+                |name: &str| labels.and_then(|labels| labels.base.get(name)).map(str::to_owned);
             Arc::new(ContainerView {
                 container: container.clone(),
                 known_as: first.to_owned(),

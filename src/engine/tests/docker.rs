@@ -202,6 +202,31 @@ fn an_alert_waits_for_the_one_that_takes_a_containers_place() {
 }
 
 #[test]
+fn an_alert_waits_for_a_successor_that_comes_after_our_own_restart() {
+    // One that came and went between two notes leaves no row, and nothing waits.
+    for is_lasting in [true, false] {
+        let mut world = begun();
+        let (digit, name) = if is_lasting { ('a', "acme-web") } else { ('b', "passing") };
+        world.slots(1, &page('c', "acme-api", 10));
+        world.docker_has(digit, name);
+        assert_eq!(world.slots(1, &page(digit, name, 95)), ["firing"]);
+        world.docker(digit, name, What::Kill { signal: 15 });
+        world.docker(digit, name, What::Destroy);
+        world.slots(2, "");
+        let mut world = world.begin_anew();
+        world.list(&[]);
+        let told = world.slots(2, "");
+        assert_eq!(told.contains(&"resolved".to_owned()), !is_lasting, "{told:?}");
+        if is_lasting {
+            world.docker_has('d', name);
+            assert_eq!(world.slots(10, &page('d', name, 95)), [""; 0]);
+            let left = latest(&world.rows).into_iter().filter(|row| row.value.is_some());
+            assert_eq!(left.filter(|row| row.key.starts_with("ended:")).count(), 0);
+        }
+    }
+}
+
+#[test]
 fn what_its_successor_has_no_more_is_over_once_that_was_read() {
     let mut world = begun();
     assert_eq!(world.slots(1, &page('a', "acme-web", 95)), ["firing"]);
