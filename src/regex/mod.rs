@@ -6,8 +6,9 @@
 //! Matching is linear in the input, so a hostile pattern cannot hang an evaluation. Most matchers
 //! people write are a literal, a list of literals or `.*`; those are compared, never compiled.
 //! What is compiled is bounded in size, one pattern by [`MAX_COMPILED_BYTES`] and all those of one
-//! query by a [`Budget`]: `(a{1000}){60}` is a dozen characters and megabytes.
+//! query by a [`Budget`]: `(\pL{20}){50}` is a dozen characters and megabytes.
 
+mod height;
 mod template;
 mod translate;
 
@@ -27,10 +28,8 @@ const MAX_SOURCE_BYTES: usize = 64 << 10;
 /// Sizes a pattern is tried at, so that it is charged about what it takes. Each is four times the
 /// one before: the attempts that fail cost a third of the one that succeeds.
 const SIZES: [usize; 4] = [16 << 10, 64 << 10, 256 << 10, MAX_COMPILED_BYTES];
-/// How deep brackets and repetitions may nest: about as deep as in Go, which allows a height of 1000.
-const MAX_NESTING: u32 = 1000;
-/// How the crate says that a pattern nests deeper.
-const NESTED: &str = "maximum number of nested";
+/// The crate's own bound on nesting: none, for how high a tree may be is counted as Go counts.
+const MAX_NESTING: u32 = u32::MAX;
 /// What a pattern remembers of texts it has seen, per thread that uses it.
 const MAX_CACHE_BYTES: usize = MAX_COMPILED_BYTES;
 
@@ -121,10 +120,9 @@ impl Pattern {
 
     /// As [`Pattern::new`], out of what is left of a budget.
     pub fn within(source: &str, budget: &mut Budget) -> Result<Pattern, PatternError> {
-        let anchor = |pattern| format!("^(?s:{pattern})$");
         let matcher = match simple(source) {
             Some(matcher) => matcher,
-            None => Matcher::Anchored(compile(source, budget, anchor)?),
+            None => Matcher::Anchored(compile(source, budget, true)?),
         };
         Ok(Pattern { source: source.to_owned(), matcher })
     }
@@ -132,7 +130,7 @@ impl Pattern {
     /// Compiles an RE2 pattern that may match anywhere, as the template functions `match` and
     /// `reReplaceAll` use it; `.` does not match a newline unless the pattern says `(?s)`.
     pub fn unanchored(source: &str) -> Result<Pattern, String> {
-        let compiled = compile(source, &mut Budget::new(), |pattern| pattern);
+        let compiled = compile(source, &mut Budget::new(), false);
         let compiled = compiled.map_err(|error| error.to_string())?;
         Ok(Pattern { source: source.to_owned(), matcher: Matcher::Unanchored(compiled) })
     }
@@ -206,7 +204,7 @@ impl Pattern {
 fn compile(
     source: &str,
     budget: &mut Budget,
-    wrap: impl FnOnce(String) -> String,
+    anchored: bool,
 ) -> Result<regex::Regex, PatternError> {
     let named = |problem: &str| format!("bad regular expression `{}`: {problem}", cut(source));
     let large = |problem: &str| PatternError::TooLarge(named(problem));
@@ -214,8 +212,12 @@ fn compile(
         let problem = format!("{} bytes long; at most {MAX_SOURCE_BYTES}", source.len());
         return Err(large(&problem));
     }
-    let translated = translate::translate(source).map_err(PatternError::Bad)?;
-    let pattern = wrap(translated);
+    let (translated, height) = translate::translate(source).map_err(PatternError::Bad)?;
+    if height.whole(anchored) > height::MAX_HEIGHT {
+        let problem = translate::problem("expression nests too deeply", source);
+        return Err(PatternError::TooDeep(problem));
+    }
+    let pattern = if anchored { format!("^(?s:{translated})$") } else { translated };
     for size in SIZES {
         if size > budget.left {
             let most = Budget::BYTES >> 20;
@@ -234,10 +236,6 @@ fn compile(
                 return Ok(compiled);
             }
             Err(regex::Error::CompiledTooBig(_)) => {}
-            Err(error) if error.to_string().contains(NESTED) => {
-                let problem = translate::problem("expression nests too deeply", source);
-                return Err(PatternError::TooDeep(problem));
-            }
             // What else the translation lets through.
             Err(error) => {
                 let problem = translate::problem(&cut(&one_line(&error)), source);
@@ -374,6 +372,10 @@ mod tests {
         ("(?:a|b)", &["a", "b"], &["?:a"]),
         (".*", &["", "a\nb"], &[]),
         (".+", &["a\nb"], &[""]),
+        // Counts around each other multiply to at most 1000; one of 0 is none.
+        ("(?:(a{10}){0}b){20}", &["bbbbbbbbbbbbbbbbbbbb"], &["b"]),
+        ("(?:a{0}){1000}", &[""], &["a"]),
+        ("(?:a{10}b{50}?){20}|c", &["c"], &["a"]),
         ("(.*)", &["", "x"], &[]),
         ("(a)|(b)", &["a", "b"], &["a)|(b"]),
     ];
@@ -405,6 +407,10 @@ mod tests {
         (r"\u0061", r"invalid escape sequence: `\u`"),
         ("a{1001}", "invalid repeat count: `{1001}`"),
         ("a{2,1}", "invalid repeat count: `{2,1}`"),
+        ("(a{10}){101}", "invalid repeat count: `{101}`"),
+        ("x(a{2,}){501}?y", "invalid repeat count: `{501}?`"),
+        ("((a{10}|b){10}c){11}", "invalid repeat count: `{11}`"),
+        ("((a{1000})*){2}", "invalid repeat count: `{2}`"),
         (r"\C", r"invalid escape sequence: `\C`"),
         ("a)(b", "unexpected ): `a)(b`"),
         ("(", "missing closing ): `(`"),
@@ -458,10 +464,10 @@ mod tests {
 
     #[test]
     fn what_is_compiled_is_bounded() {
-        let error = Pattern::new("(a0b{1000}){60}|").expect_err("is megabytes");
+        let error = Pattern::new(r"(\pL{20}){50}|").expect_err("is megabytes");
         assert_eq!(
             error,
-            "bad regular expression `(a0b{1000}){60}|`: it takes more than 1 MiB when compiled"
+            r"bad regular expression `(\pL{20}){50}|`: it takes more than 1 MiB when compiled"
         );
         let names: Vec<String> = (0..1000).map(|i| format!("shop-{i}\\.web")).collect();
         assert!(Pattern::new(&names.join("|")).is_ok(), "a thousand names with dots");
@@ -469,7 +475,7 @@ mod tests {
             assert!(Pattern::new(usual).is_ok(), "{usual}");
         }
         let mut budget = Budget::new();
-        let fits = |_: &usize| Pattern::within("(?:ab{1000}){3}", &mut budget).is_ok();
+        let fits = |_: &usize| Pattern::within("(?:abbb){1000}", &mut budget).is_ok();
         let fitting = (0..1000).take_while(fits).count();
         assert!((4..256).contains(&fitting), "{fitting}");
         assert!(Pattern::within("a|b", &mut budget).is_ok(), "what is compared costs nothing");
@@ -518,9 +524,28 @@ mod tests {
         let nests = |open: &str, close: &str, depth: usize| {
             format!("{}ab{}", open.repeat(depth), close.repeat(depth))
         };
-        for (open, close, depth) in [("(", ")", 990), ("(?:", ")", 990), ("(", ")*", 490)] {
-            let pattern = Pattern::new(&nests(open, close, depth)).expect("it nests that deep");
-            assert!(pattern.is_match("ab") && !pattern.is_match("b"), "{open}{close}");
+        // How many groups a height of 1000 has room for, seen of promtool 2.42.
+        let cases = [
+            ("(", ")", Some(998)),
+            ("(?P<n>", ")", Some(998)),
+            ("(", ")*", Some(499)),
+            ("(?:", ")+", Some(998)),
+            ("c?(", ")", Some(499)),
+            ("c|(?:", ")", None),
+            ("cd|(", ")", Some(499)),
+            ("d?(?:", "|c)", Some(499)),
+            ("[de]?(?:", "|c)", Some(499)),
+            ("x*(?:", ")+", Some(499)),
+            ("(?:", ")", None),
+        ];
+        for (open, close, most) in cases {
+            let pattern = Pattern::new(&nests(open, close, most.unwrap_or(5_000)));
+            let pattern = pattern.unwrap_or_else(|error| panic!("{open}{close}: {}", cut(&error)));
+            assert!(pattern.is_match("ab"), "{open}{close}");
+            if let Some(most) = most {
+                let error = Pattern::within(&nests(open, close, most + 1), &mut Budget::new());
+                assert!(matches!(error, Err(PatternError::TooDeep(_))), "{open}{close}: {error:?}");
+            }
         }
         let error = Pattern::within(&nests("(", ")", 1_001), &mut Budget::new());
         let error = error.expect_err("too deep");

@@ -10,25 +10,26 @@
 use std::collections::BTreeSet;
 
 use super::cut;
+use super::height::{Height, MAX_REPEATS};
 
-/// Go's own bound on a repetition count (`regexp/syntax`: "invalid repeat count").
-const REPEAT_MAX: u32 = 1000;
 /// The names Go knows in `[[:name:]]`.
 const POSIX_CLASSES: [&str; 14] = [
     "alnum", "alpha", "ascii", "blank", "cntrl", "digit", "graph", "lower", "print", "punct",
     "space", "upper", "word", "xdigit",
 ];
 
-/// The pattern in the crate's syntax, or what Go says of it where Go would refuse it.
-pub(super) fn translate(source: &str) -> Result<String, String> {
+/// The pattern in the crate's syntax and how high its tree is, or what Go says of it where Go would
+/// refuse it.
+pub(super) fn translate(source: &str) -> Result<(String, Height), String> {
     let out = String::with_capacity(source.len() + 8);
     let names = BTreeSet::new();
-    let mut translator = Translator { source, rest: source, out, depth: 0, names };
+    let height = Height::new();
+    let mut translator = Translator { source, rest: source, out, depth: 0, names, height };
     translator.pattern()?;
     if translator.depth > 0 {
         return Err(problem("missing closing )", source));
     }
-    Ok(translator.out)
+    Ok((translator.out, translator.height))
 }
 
 /// An error as `regexp/syntax` words it: what is wrong, and the part that is.
@@ -47,6 +48,7 @@ struct Translator<'a> {
     depth: u32,
     /// The names of groups so far.
     names: BTreeSet<&'a str>,
+    height: Height,
 }
 
 /// What an escape sequence stands for.
@@ -64,11 +66,11 @@ impl<'a> Translator<'a> {
         let mut nothing_to_repeat = true;
         while let Some(head) = self.rest.chars().next() {
             let repeats = match head {
-                '*' | '+' | '?' => Some(1),
-                '{' => repeat_length(self.rest)?,
+                '*' | '+' | '?' => Some((1, 1)),
+                '{' => repetition(self.rest)?,
                 _ => None,
             };
-            if let Some(length) = repeats {
+            if let Some((length, times)) = repeats {
                 let before = self.rest;
                 self.copy(length);
                 if self.rest.starts_with('?') {
@@ -82,6 +84,9 @@ impl<'a> Translator<'a> {
                 if nothing_to_repeat {
                     let what = "missing argument to repetition operator";
                     return Err(problem(what, upto_here(before)));
+                }
+                if !self.height.repeat(times) {
+                    return Err(problem("invalid repeat count", upto_here(before)));
                 }
                 last_repeat = Some(before);
                 continue;
@@ -100,29 +105,58 @@ impl<'a> Translator<'a> {
             ')' => {
                 let outside = self.depth.checked_sub(1);
                 self.depth = outside.ok_or_else(|| problem("unexpected )", self.source))?;
+                self.height.close();
                 self.copy(1);
                 Ok(())
             }
-            '[' => self.class(),
+            '[' => {
+                self.height.character();
+                self.class()
+            }
             '\\' if self.rest.starts_with("\\Q") => {
                 let quoted = &self.rest[2..];
                 let (literal, rest) = quoted.split_once("\\E").unwrap_or((quoted, ""));
-                literal.chars().for_each(|c| push_literal(&mut self.out, c));
+                for c in literal.chars() {
+                    self.height.literal();
+                    push_literal(&mut self.out, c);
+                }
                 self.rest = rest;
                 Ok(())
             }
             '\\' => {
                 match self.escape()? {
-                    Escape::Literal(c) => push_literal(&mut self.out, c),
-                    Escape::Text { text, .. } => self.out.push_str(&text),
+                    Escape::Literal(c) => {
+                        self.height.literal();
+                        push_literal(&mut self.out, c);
+                    }
+                    Escape::Text { text, in_class } => {
+                        if in_class {
+                            self.height.character()
+                        } else {
+                            self.height.assertion()
+                        }
+                        self.out.push_str(&text);
+                    }
                 }
                 Ok(())
             }
-            '.' | '|' | '^' | '$' => {
+            '|' => {
+                self.height.alternative();
+                self.copy(1);
+                Ok(())
+            }
+            '.' => {
+                self.height.character();
+                self.copy(1);
+                Ok(())
+            }
+            '^' | '$' => {
+                self.height.assertion();
                 self.copy(1);
                 Ok(())
             }
             literal => {
+                self.height.literal();
                 push_literal(&mut self.out, literal);
                 self.rest = &self.rest[literal.len_utf8()..];
                 Ok(())
@@ -139,6 +173,7 @@ impl<'a> Translator<'a> {
     fn group(&mut self) -> Result<(), String> {
         let Some(extension) = self.rest.strip_prefix("(?") else {
             self.depth += 1;
+            self.height.open(true);
             self.copy(1);
             return Ok(());
         };
@@ -157,6 +192,7 @@ impl<'a> Translator<'a> {
             return Err(problem(BAD_NAME, head));
         }
         self.depth += 1;
+        self.height.open(true);
         // Rust wants a letter first, and every name once; the first of a name is the one it means.
         let plain = !name.starts_with(|c: char| c.is_ascii_digit()) && self.names.insert(name);
         if plain {
@@ -187,7 +223,10 @@ impl<'a> Translator<'a> {
                 }
                 ':' | ')' if any || !negated => {
                     self.rest = &self.rest[so_far.len()..];
-                    self.depth += u32::from(flag == ':');
+                    if flag == ':' {
+                        self.depth += 1;
+                        self.height.open(false);
+                    }
                     // Go takes `(?)` for a group that changes nothing.
                     if flag == ':' || any {
                         self.out.push_str(&format!("(?{}{flag}", untwisted(&kept)));
@@ -373,9 +412,9 @@ fn untwisted(flags: &str) -> String {
     format!("{on}-{off}")
 }
 
-/// The length of the repetition `{n}`, `{n,}` or `{n,m}` that `text` starts with; `None` if its `{`
-/// is a literal.
-fn repeat_length(text: &str) -> Result<Option<usize>, String> {
+/// The length of the repetition `{n}`, `{n,}` or `{n,m}` that `text` starts with, and its greatest
+/// number; `None` if its `{` is a literal.
+fn repetition(text: &str) -> Result<Option<(usize, u32)>, String> {
     let Some((inside, _)) = text[1..].split_once('}') else { return Ok(None) };
     let (low, high) = match inside.split_once(',') {
         None => (inside, Some(inside)),
@@ -390,14 +429,14 @@ fn repeat_length(text: &str) -> Result<Option<usize>, String> {
         return Ok(None);
     }
     let whole = &text[..inside.len() + 2];
-    let count = |text: &str| text.parse().ok().filter(|count: &u32| *count <= REPEAT_MAX);
+    let count = |text: &str| text.parse().ok().filter(|count: &u32| *count <= MAX_REPEATS);
     let bad = || problem("invalid repeat count", whole);
     let least = count(low).ok_or_else(bad)?;
     let most = high.map(|high| count(high).ok_or_else(bad)).transpose()?;
     if most.is_some_and(|most| most < least) {
         return Err(bad());
     }
-    Ok(Some(whole.len()))
+    Ok(Some((whole.len(), most.unwrap_or(least))))
 }
 
 /// A character that means itself, inside and outside a class. `<` and `>` stay bare: escaped they

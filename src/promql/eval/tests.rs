@@ -150,7 +150,7 @@ fn labels_made_by_functions_are_bounded() {
     let spread = format!("x_many * on () group_left (y) {much}");
     let counted =
         format!("count_values by (y) (\"v\", {})", much.replace("vector(1)", "vector(time())"));
-    let pattern = |at: usize| format!("(?:a{at}b{{1000}}){{12}}.*");
+    let pattern = |at: usize| format!("(?:a{at}{}){{1000}}.*", "b".repeat(12));
     let nested = (0..40).fold("x".to_owned(), |inner, at| {
         format!("label_replace({inner}, \"y\", \"\", \"i\", \"{}\")", pattern(at))
     });

@@ -128,10 +128,11 @@ fn patterns_take_no_more_than_their_budget() {
             (0..count).map(|at| format!("l{at}=~\"{}\"", pattern.replace('#', "a1"))).collect();
         format!("v{{{}}}", matchers.join(","))
     };
-    let error = parse(&selector("(#b{1000}){60}|", 250), &ALL).expect_err("is too large");
+    let long = |count: usize| format!("(#{}){{1000}}|", "b".repeat(count));
+    let error = parse(&selector(&long(60), 250), &ALL).expect_err("is too large");
     assert_eq!((error.line, error.column), (1, 3), "{error}");
     assert!(error.message.contains("more than 1 MiB when compiled"), "{error}");
-    let error = parse(&selector("(#b{1000}){3}|", 250), &ALL).expect_err("are too large");
+    let error = parse(&selector(&long(3), 250), &ALL).expect_err("are too large");
     assert!(error.column > 50, "some of them fit: {error}");
     assert!(error.message.contains("take more than 4 MiB when compiled"), "{error}");
     let many = format!("{} + {0}", selector("#.+", 100));
