@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::outbox::{OperatorError, Refusal};
 use crate::promql::ast::Span;
 use crate::promql::eval::{EvalError, EvalErrorKind};
-use crate::promql::{ParseError, place, width};
+use crate::promql::{ParseError, in_characters, place, width};
 
 /// What kind of error it is (`web/api/v1/api.go`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -96,6 +96,7 @@ pub struct Place {
 impl Place {
     fn of(text: &str, span: Span) -> Place {
         let (line, column) = place(text, span.start);
+        let column = in_characters(text, (line, column));
         Place { line, column, length: width(text, span) }
     }
 }
@@ -199,6 +200,18 @@ impl IntoResponse for ApiError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn positions_count_characters() {
+        let text = "sum(v{l='한국'}) + rate(x)";
+        let span = |part: &str| {
+            let start = text.find(part).expect(part);
+            Span { start, end: start + part.len() }
+        };
+        let place = Place::of(text, span("rate"));
+        assert_eq!(place, Place { line: 1, column: 18, length: 4 });
+        assert_eq!(Place::of(text, span("v{l='한국'}")).length, 9);
+    }
 
     #[test]
     fn errors_have_prometheus_kinds_and_codes() {

@@ -29,7 +29,7 @@ pub use features::Features;
 pub use layout::layout;
 pub use notation::{NotationError, SeriesValues, parse_series};
 pub use parser::{MAX_DEPTH, ParseError, ParseOptions, parse, parse_selector};
-pub use place::{marked, place, width};
+pub use place::{in_bytes, in_characters, marked, place, width};
 pub(crate) use quoting::unquote;
 pub use reach::{LOOKBACK, Reach, reach};
 pub use source::{NamePlace, name_place};

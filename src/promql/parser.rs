@@ -55,7 +55,7 @@ pub struct ParseError {
     pub span: Span,
     /// Line of the first of them, from 1.
     pub line: usize,
-    /// Its column in characters, from 1.
+    /// Its column in bytes, from 1, as Prometheus counts.
     pub column: usize,
     /// What is wrong, in Prometheus's words.
     pub message: String,

@@ -17,7 +17,8 @@ use crate::exposition::Selection;
 use crate::promql::ast::{Expr, ExprKind, ValueType};
 use crate::promql::eval::{Severity, Steps};
 use crate::promql::{
-    self, EvalError, EvalOptions, Features, ParseError, ParseOptions, marked, place, width,
+    self, EvalError, EvalOptions, Features, ParseError, ParseOptions, in_bytes, in_characters,
+    marked, place, width,
 };
 
 /// Recorded scrapes were made by nobody in particular.
@@ -73,6 +74,7 @@ pub fn query(args: &QueryArgs, out: &mut Out<'_>) -> u8 {
 #[derive(Debug, PartialEq)]
 struct Told {
     message: String,
+    /// Line, column and width in characters.
     position: Option<(usize, usize, usize)>,
     hint: Option<String>,
 }
@@ -80,7 +82,8 @@ struct Told {
 impl Told {
     fn parse(text: &str, error: &ParseError) -> Told {
         let hint = error.hint.clone();
-        let position = Some((error.line, error.column, width(text, error.span)));
+        let column = in_characters(text, (error.line, error.column));
+        let position = Some((error.line, column, width(text, error.span)));
         Told { message: error.to_string(), position, hint }
     }
 
@@ -89,7 +92,7 @@ impl Told {
         if let Some(error) = error.downcast_ref::<EvalError>() {
             let position = error.span.map(|span| {
                 let (line, column) = place(text, span.start);
-                (line, column, width(text, span))
+                (line, in_characters(text, (line, column)), width(text, span))
             });
             let hint = error.hint.map(str::to_owned);
             return Some(Told { message: error.placed(text), position, hint });
@@ -98,9 +101,14 @@ impl Told {
         Some(match position {
             // Prometheus's errors of evaluation do not say where, those of the parser do.
             Some((line, column, _)) => {
+                let column = in_bytes(text, (line, column));
                 Told { message: format!("{line}:{column}: {message}"), position, hint }
             }
-            None => Told { position: place_in(&message), message, hint },
+            None => {
+                let place = place_in(&message);
+                let shown = |(line, column)| (line, in_characters(text, (line, column)), 1);
+                Told { position: place.map(shown), message, hint }
+            }
         })
     }
 
@@ -115,11 +123,11 @@ impl Told {
 }
 
 /// The place that the message of a parse error names: `…: 1:23: parse error: …`.
-fn place_in(message: &str) -> Option<(usize, usize, usize)> {
+fn place_in(message: &str) -> Option<(usize, usize)> {
     let (before, _) = message.split_once(": parse error: ")?;
     let mut numbers = before.rsplit([':', ' ']);
     let (column, line) = (numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?);
-    (line > 0 && column > 0).then_some((line, column, 1))
+    (line > 0 && column > 0).then_some((line, column))
 }
 
 fn when(args: &QueryArgs, now: Timestamp) -> anyhow::Result<When> {

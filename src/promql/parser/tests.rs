@@ -210,6 +210,7 @@ const ERRORS: &[(&str, &str)] = &[
     ("RATE(x[5m])", "1:1: parse error: unknown function with name \"RATE\""),
     ("zzzzzz(x)", "1:1: parse error: unknown function with name \"zzzzzz\""),
     ("'한국' +\n  sun(x)", "2:3: parse error: unknown function with name \"sun\""),
+    ("v{l='한국'} + sun(x)", "1:17: parse error: unknown function with name \"sun\""),
     ("1 +", "1:4: parse error: unexpected end of input"),
     ("*1", "1:1: parse error: unexpected <op:*>"),
     ("a b", "1:3: parse error: unexpected identifier \"b\""),

@@ -168,6 +168,24 @@ fn an_evaluation_that_fails_points_at_its_part_here_and_there() {
     let want = "error: invalid parameter \"query\": 1:5: parse error: limitk() is experimental and not \
                 enabled\n  sum(limitk(1, v))\n      ^\n  hint: switch it on\n";
     assert_eq!((ran.code, ran.err.as_str()), (1, want));
+    // The columns of texts count bytes, the mark stands under characters.
+    let query = "v{l='한국'} or sum(topk(NaN, v))";
+    let want = "error: 1:27: Parameter value is NaN\n  v{l='한국'} or sum(topk(NaN, v))\n                        ^^^\n  hint: pick\n";
+    let ran = run(&["query", query, "--dir", &dir]);
+    let here = want.replace("pick", "it must be a number, which `0 / 0` is not");
+    assert_eq!((ran.code, ran.err), (1, here));
+    let (url, server) = refusing(
+        r#"{"status":"error","errorType":"execution","error":"Parameter value is NaN","position":{"line":1,"column":23,"length":3},"hint":"pick"}"#,
+    );
+    let ran = run(&["query", query, "--url", &url]);
+    server.join().expect("served");
+    assert_eq!((ran.code, ran.err.as_str()), (1, want));
+    let (url, server) = refusing(
+        r#"{"status":"error","errorType":"bad_data","error":"invalid parameter \"query\": 1:22: parse error: limitk() is experimental and not enabled"}"#,
+    );
+    let ran = run(&["query", "v{l='한국'} or sum(limitk(1, v))", "--url", &url]);
+    server.join().expect("served");
+    assert!(ran.err.ends_with("limitk(1, v))\n                   ^\n"), "{}", ran.err);
     let query = "label_replace(v, 'a', '', 'b', '*')";
     let ran = run(&["query", query, "--dir", &dir]);
     assert!(ran.err.contains("^^^\n  hint: patterns are RE2; "), "{}", ran.err);
