@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::base::{Labels, METRIC_NAME};
+use crate::base::{Labels, METRIC_NAME, quoted};
 use crate::regex::Pattern;
 
 /// How a matcher compares.
@@ -54,7 +54,7 @@ impl fmt::Display for Matcher {
             MatchOp::Regex(_) => "=~",
             MatchOp::NotRegex(_) => "!~",
         };
-        write!(f, "{}{op}{:?}", self.name, self.value)
+        write!(f, "{}{op}{}", self.name, quoted(&self.value))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::super::ast::Span;
 use super::super::place::place;
-use crate::base::excerpt;
+use crate::base::{excerpt, quoted};
 
 /// An evaluation that failed.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -91,10 +91,10 @@ impl EvalError {
 
     /// A label's value is longer than a label may be.
     pub(super) fn long_label(function: &str, name: &str, most: usize) -> EvalError {
-        let (name, most) = (excerpt(name), most >> 10);
+        let (name, most) = (quoted(&excerpt(name)), most >> 10);
         EvalError::new(
             EvalErrorKind::Limit,
-            format!("{function}() would make a label {name:?} longer than {most} KiB"),
+            format!("{function}() would make a label {name} longer than {most} KiB"),
         )
     }
 

@@ -8,7 +8,7 @@ use super::error::EvalError;
 use super::float::almost_equal;
 use super::names::{push_key, settled, visible};
 use crate::base::number::shortest;
-use crate::base::{HashMap, METRIC_NAME, Timestamp};
+use crate::base::{HashMap, METRIC_NAME, Timestamp, quoted};
 
 const BUCKET_LABEL: &str = "le";
 
@@ -167,8 +167,8 @@ impl<'a> Engine<'a> {
                 self.notes.warn(
                     argument.span,
                     &format!(
-                        "bucket label \"le\" is missing or has a malformed value of \
-                         {bound:?}{name}"
+                        "bucket label \"le\" is missing or has a malformed value of {}{name}",
+                        quoted(bound)
                     ),
                 );
                 continue;
@@ -210,7 +210,7 @@ impl Histogram {
 /// ` for metric name "x"`, or nothing for a series that has lost its name.
 fn for_metric(head: &Head, eager: bool) -> String {
     match visible(head, eager).find(|(label, _)| *label == METRIC_NAME) {
-        Some((_, name)) => format!(" for metric name {name:?}"),
+        Some((_, name)) => format!(" for metric name {}", quoted(name)),
         None => String::new(),
     }
 }

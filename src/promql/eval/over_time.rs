@@ -10,8 +10,8 @@ use super::error::EvalError;
 use super::float::{Mean, Sum, Variance, quantile};
 use super::rate;
 use super::select::{Frame, Ranges};
-use crate::base::Sample;
 use crate::base::number::shortest;
+use crate::base::{Sample, quoted};
 
 /// A range function looks at this many samples, some milliseconds' worth, before it asks about the
 /// deadline again.
@@ -174,7 +174,8 @@ impl<'a> Engine<'a> {
                     span,
                     &format!(
                         "metric might not be a counter, name does not end in \
-                         _total/_sum/_count/_bucket: {name:?}"
+                         _total/_sum/_count/_bucket: {}",
+                        quoted(name)
                     ),
                 );
             }
