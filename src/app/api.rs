@@ -66,8 +66,6 @@ pub struct Api {
     pub audit: Option<PathBuf>,
     /// Who may send receipts.
     pub secrets: SecretsWatch,
-    /// The step of subqueries that name none: `global.evaluation_interval` at the start.
-    pub default_step: Duration,
     /// For `/metrics`.
     pub metrics: MetricsText,
     /// For `/metrics/containers`.
@@ -157,9 +155,10 @@ impl Api {
         let timeout = request.timeout;
         let awaited = Awaited::default();
         let abandoned = Arc::clone(&awaited.abandoned);
+        let default_step = self.views.borrow().default_step;
         let options = EvalOptions {
             lookback: request.lookback.unwrap_or(LOOKBACK),
-            default_step: self.default_step,
+            default_step,
             features: self.promql(),
             expired: Some(Arc::new(move || {
                 abandoned.load(Ordering::Relaxed) || stopwatch.monotonic() >= timeout
@@ -373,9 +372,9 @@ mod tests {
             audit: None,
             secrets: watch::channel(None).1,
             clock: Clock::system(),
-            views: watch::channel(View::default()).1,
+            views: watch::channel(View { default_step: Duration::from_secs(5), ..View::default() })
+                .1,
             questions,
-            default_step: Duration::from_secs(5),
             metrics: Box::new(|view| format!("at {}\n", view.at.0)),
             containers: Box::new(|_| Box::pin(async { Err("it is off".to_owned()) })),
             reload: Box::new(|| Box::pin(async { Err("no".to_owned()) })),
@@ -448,6 +447,20 @@ mod tests {
         let answer = api(copy, &[]).query(panel, turn()).await.expect("evaluated");
         let Value::Matrix(series) = answer.value else { panic!("a range of values") };
         assert_eq!(series.len(), 500);
+    }
+
+    #[tokio::test]
+    async fn a_subquery_without_a_step_has_that_of_the_configuration_in_force() {
+        let (view, views) = watch::channel(View::default());
+        let api = Api { views, ..api(Some(one_series()), &[]) };
+        for (seconds, want) in [(5, 12.0), (20, 3.0)] {
+            let default_step = Duration::from_secs(seconds);
+            view.send_replace(View { default_step, ..View::default() });
+            let text = "count_over_time(vector(1)[1m:])";
+            let answer = api.query(request(text, QueryTimes::Instant(NOW)), turn()).await;
+            let want = Value::Vector(vec![(Labels::empty(), want)]);
+            assert_eq!(answer.expect("evaluated").value, want, "{seconds}");
+        }
     }
 
     #[tokio::test]

@@ -488,6 +488,7 @@ impl Engine {
             gates_unasked: self.gates.unasked(),
             reload_error: self.reload_error.clone(),
             promql: self.setup.eval.features,
+            default_step: self.setup.eval.default_step,
             audit: self.audit.clone(),
             recorder: self.recorder.clone(),
             receipts: self.receipts_view(),

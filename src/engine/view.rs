@@ -62,6 +62,8 @@ pub struct View {
     pub reload_error: Option<String>,
     /// What queries and rules may use beyond the stable language.
     pub promql: Features,
+    /// `global.evaluation_interval`: the step of subqueries that name none.
+    pub default_step: Duration,
     /// What has been counted since the start.
     pub counters: Counters,
     /// Scrapes that failed since the start, by reason.

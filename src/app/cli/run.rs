@@ -128,7 +128,6 @@ async fn live(
         questions: handles.questions,
         secrets: handles.secrets,
         audit: Some(dir.join("audit")),
-        default_step: config.global.evaluation_interval,
         metrics: Box::new(move |view| telemetry::metrics_text(view, &process::look(started_at))),
         containers: Box::new(move |at| {
             let collector = handles.collector.clone();

@@ -62,6 +62,18 @@ fn what_a_reload_reads_for_the_first_time_neither_ends_nor_begins_an_alert() {
     }
 }
 
+/// What the API takes for subqueries that name no step.
+#[test]
+fn the_view_has_the_step_of_the_rules_in_force() {
+    let mut world = firing(&[BEFORE]);
+    let step = |world: &World| world.engine.view(at(world.second, 0)).default_step;
+    let before = step(&world);
+    let mut new = setup(&text(&[BEFORE]), acting());
+    new.eval.default_step = before * 3;
+    world.reload(new);
+    assert_eq!(step(&world), before * 3);
+}
+
 #[test]
 fn who_does_not_answer_to_new_rules_leaves_them_unknown() {
     let mut world = firing(&[BEFORE]);
