@@ -207,7 +207,7 @@ pub struct HealthArgs {
 
 #[derive(Arguments, Debug)]
 pub struct QueryArgs {
-    /// The query; one that begins with `-` stands behind `--`, after the options.
+    /// The query; one that begins with `--` stands behind another `--`, after the options.
     #[arg(value_name = "EXPR")]
     pub expr: String,
     /// When: unix seconds or RFC 3339 [default: now; of a capture, its last scrape].

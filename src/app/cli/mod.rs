@@ -20,6 +20,7 @@ mod query;
 mod replay;
 mod run;
 mod send_test;
+mod signed;
 mod story;
 mod test_rules;
 
@@ -72,7 +73,7 @@ fn execute(
     environment: &Environment,
     out: &mut Out<'_>,
 ) -> u8 {
-    let args = match Args::try_parse_from(words) {
+    let args = match Args::try_parse_from(signed::queries_behind_dashes(words)) {
         Ok(args) => args,
         Err(answer) if answer.use_stderr() => {
             let text = answer.render();

@@ -192,14 +192,24 @@ fn an_evaluation_that_fails_points_at_its_part_here_and_there() {
 }
 
 #[test]
-fn a_query_that_begins_with_a_sign_stands_behind_two() {
+fn a_query_may_begin_with_a_sign() {
     let (dir, write) = folder();
     write("1000.txt", "v 1\n");
     let dir = dir.path().display().to_string();
-    let ran = run(&["query", "--dir", &dir, "--", "-v"]);
-    assert!(ran.code == 0 && ran.out.ends_with("}  -1\n"), "{}{}", ran.out, ran.err);
-    let ran = run(&["query", "--dir", &dir, "-v"]);
-    assert!(ran.code == 64 && ran.err.contains("-- -v"), "{}{}", ran.out, ran.err);
+    for words in [
+        &["query", "--dir", &dir, "--", "-v"][..],
+        &["query", "-v", "--dir", &dir],
+        &["query", "--time", "1", "--dir", &dir, "-v"],
+        &["query", "--dir", &dir, "--", "---v"],
+    ] {
+        let ran = run(words);
+        assert!(ran.code == 0 && ran.out.ends_with("}  -1\n"), "{words:?}: {}{}", ran.out, ran.err);
+    }
+    for (word, help) in [("--v", "unexpected argument '--v'"), ("--tiem", "--time"), ("-h", "")] {
+        let ran = run(&["query", word, "--dir", &dir]);
+        let code = if word == "-h" { 0 } else { 64 };
+        assert!(ran.code == code && ran.err.contains(help), "{word}: {}{}", ran.out, ran.err);
+    }
 }
 
 #[test]
