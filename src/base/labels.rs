@@ -3,9 +3,11 @@
 //! A host has tens of thousands of series and every evaluation makes new label sets, so a set is
 //! one allocation: its pairs in name order, each name and value behind its length. Equality and
 //! hashing are those of one string; a clone is a counter. A label with an empty value is an absent
-//! label, as everywhere in Prometheus, so a set never holds one.
+//! label, as everywhere in Prometheus, so a set never holds one. Annotations are kept in the same
+//! way; those are texts, and an empty one is there ([`Labels::of_texts`]).
 
 use std::cmp::Ordering;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -63,6 +65,21 @@ impl Labels {
                 push_part(&mut packed, name);
                 push_part(&mut packed, value);
             }
+        }
+        Labels(Arc::from(packed))
+    }
+
+    /// Texts by name, of which one may be empty, from pairs in any order; of a repeated name the
+    /// last wins.
+    pub fn of_texts<N: AsRef<str>, V: AsRef<str>>(
+        pairs: impl IntoIterator<Item = (N, V)>,
+    ) -> Labels {
+        let mut texts = BTreeMap::new();
+        texts.extend(pairs.into_iter().map(|(name, text)| (name.as_ref().to_owned(), text)));
+        let mut packed = String::new();
+        for (name, text) in &texts {
+            push_part(&mut packed, name);
+            push_part(&mut packed, text.as_ref());
         }
         Labels(Arc::from(packed))
     }
@@ -330,6 +347,14 @@ mod tests {
         assert_eq!(labels.get("c"), None);
         assert_eq!(labels, Labels::from_pairs([("a", "1"), ("b", "3")]));
         assert_eq!(labels.with("a", ""), Labels::from_pairs([("b", "3")]));
+    }
+
+    #[test]
+    fn texts_may_be_empty_and_labels_not() {
+        let texts = Labels::of_texts([("b", ""), ("a", "1"), ("b", "2"), ("c", "")]);
+        assert_eq!(texts.iter().collect::<Vec<_>>(), [("a", "1"), ("b", "2"), ("c", "")]);
+        assert_ne!(texts, Labels::from_pairs([("a", "1"), ("b", "2"), ("c", "")]));
+        assert_eq!(serde_json::to_string(&texts).expect("JSON"), r#"{"a":"1","b":"2","c":""}"#);
     }
 
     #[test]

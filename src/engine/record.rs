@@ -38,7 +38,7 @@ impl Engine {
 pub(super) fn of(fact: &Fact, at: Timestamp) -> Option<Record> {
     let record = match fact {
         Fact::AlertFiring { labels, annotations, started_at, .. } => Record {
-            summary: annotations.get("summary").map(str::to_owned),
+            summary: annotations.get("summary").filter(|text| !text.is_empty()).map(str::to_owned),
             ..about((at, Kind::AlertFiring), labels, *started_at)
         },
         Fact::AlertResolved { labels, started_at, reason } => Record {

@@ -123,7 +123,7 @@ impl Texts {
         }
         builder.set("alertname", name);
         let texts = annotations.iter().map(|(name, template)| (name.as_str(), expand(template)));
-        let said = Said { annotations: Labels::from_pairs(texts), labels: builder.build() };
+        let said = Said { annotations: Labels::of_texts(texts), labels: builder.build() };
         (self.labels, self.annotations) = (labels, annotations);
         if !failed && !self.reads_clock {
             let kept = Kept { value: value.to_bits(), said: said.clone(), asked };

@@ -225,7 +225,7 @@ fn exp_labels(mut at: Cursor<'_, '_>) -> Option<Vec<(String, String)>> {
     at.each_entry(|key, mut value| {
         let text = values::label_value(&mut value)?;
         if text.is_empty() {
-            value.warning("an empty label is none; to promtool it differs from one that is absent");
+            value.warning("no alert has an empty label, so this never holds: leave it out");
         }
         Some((key.text.clone(), text.to_owned()))
     })
@@ -237,7 +237,8 @@ fn exp_alert(at: Cursor<'_, '_>, alertname: &str) -> Option<(Labels, Labels)> {
     let annotations = fields.optional("exp_annotations", texts).unwrap_or_default();
     fields.finish();
     labels.push(("alertname".to_owned(), alertname.to_owned()));
-    Some((Labels::from_pairs(labels), Labels::from_pairs(annotations)))
+    // As to promtool, what is expected to be empty differs from what is absent.
+    Some((Labels::of_texts(labels), Labels::of_texts(annotations)))
 }
 
 fn expr_test(at: Cursor<'_, '_>, features: Features) -> Option<ExprTest> {

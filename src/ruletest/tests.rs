@@ -128,6 +128,31 @@ fn what_does_not_hold_is_paired_with_what_is_there() {
     assert_eq!(parts, ["m > 5", "m"], "the parts of the rule come with it");
 }
 
+/// Verdicts seen of promtool 2.42.
+#[test]
+fn what_is_expected_empty_differs_from_what_is_absent() {
+    let rules = "groups: [{name: g, rules: [{alert: A, expr: m, labels: {l: '{{ $labels.none }}'}, \
+                 annotations: {n: '{{ $labels.none }}'}}]}]";
+    let (groups, _) =
+        rules::load(&[("r.yml".to_owned(), rules.to_owned())], &ParseOptions::default());
+    for (expected, holds) in [
+        ("exp_annotations: {n: ''}", true),
+        ("exp_labels: {l: ''}, exp_annotations: {n: ''}", false),
+        ("exp_labels: {z: ''}, exp_annotations: {n: ''}", false),
+        ("exp_labels: {}", false),
+        ("exp_annotations: {n: '', o: ''}", false),
+    ] {
+        let text = format!(
+            "tests: [{{input_series: [{{series: m, values: 1}}], alert_rule_test: [{{alertname: A, \
+             exp_alerts: [{{{expected}}}]}}]}}]"
+        );
+        let (file, problems) = read("t.yml", &text, Features::default());
+        assert!(!problems.has_errors(), "{problems}");
+        let ran = run(&file.expect("reads"), &groups, &|_| true);
+        assert_eq!(ran[0].failures.is_empty(), holds, "{expected}: {:?}", ran[0].failures);
+    }
+}
+
 #[test]
 fn an_alert_that_no_rule_has_is_warned_of() {
     let ran = play("  alert_rule_test:\n  - {eval_time: 3m, alertname: Hihg}\n");
@@ -212,11 +237,13 @@ fn labels_have_any_names_and_empty_ones_are_warned_of() {
     let (file, problems) = read("t.yml", text, Features::default());
     let test = &file.expect("reads").tests[0];
     assert_eq!(test.external_labels.get("a-b"), Some("x"));
-    assert_eq!(test.alerts[0].expected[0].0.to_string(), "{alertname=\"A\", c-d=\"x\"}");
+    let (labels, annotations) = &test.alerts[0].expected[0];
+    assert_eq!(labels.to_string(), "{alertname=\"A\", c-d=\"x\", z=\"\"}");
+    assert_eq!(annotations.to_string(), "{e-f=\"\"}");
     let said: Vec<String> = problems.iter().map(ToString::to_string).collect();
     assert_eq!(said.len(), 1, "{said:?}");
     assert!(
-        said[0].contains("warning: ") && said[0].contains("an empty label is none"),
+        said[0].contains("warning: ") && said[0].contains("no alert has an empty label"),
         "{said:?}"
     );
 }
