@@ -27,7 +27,7 @@ pub use eval::{
 };
 pub use features::Features;
 pub use layout::layout;
-pub use notation::{NotationError, SeriesValues, parse_series};
+pub use notation::{NotationError, SeriesValues, parse_expected, parse_series};
 pub use parser::{MAX_DEPTH, ParseError, ParseOptions, parse, parse_selector};
 pub use place::{in_bytes, in_characters, marked, place, width};
 pub(crate) use quoting::unquote;

@@ -6,7 +6,7 @@
 use super::ast::ExprKind;
 use super::parser::{ParseOptions, parse};
 use super::quoting::quote;
-use crate::base::{Labels, LabelsBuilder, METRIC_NAME, STALE_NAN, is_metric_name, parse_value};
+use crate::base::{Labels, METRIC_NAME, STALE_NAN, is_metric_name, parse_value};
 use crate::window::MatchOp;
 
 /// Why a text is not in this notation.
@@ -35,6 +35,18 @@ pub struct SeriesValues {
 
 /// Reads `name{label="value"}`, `{label="value"}`, `name` or nothing, which is no labels.
 pub fn parse_series(text: &str) -> Result<Labels, NotationError> {
+    Ok(Labels::from_pairs(pairs(text)?))
+}
+
+/// As [`parse_series`], for what is expected. As to promtool, an empty label behind no name differs
+/// from one that is absent; behind a name it is none.
+pub fn parse_expected(text: &str) -> Result<Labels, NotationError> {
+    let is_named = !text.trim_start().starts_with('{');
+    let pairs = pairs(text)?;
+    Ok(if is_named { Labels::from_pairs(pairs) } else { Labels::of_texts(pairs) })
+}
+
+fn pairs(text: &str) -> Result<Vec<(String, String)>, NotationError> {
     let start = text.len() - text.trim_start().len();
     let body = text.trim();
     let name_end = body.find(['{', ' ', '\t']).unwrap_or(body.len());
@@ -46,8 +58,8 @@ pub fn parse_series(text: &str) -> Result<Labels, NotationError> {
     let trimmed = braces.trim_start();
     let inner_at = start + body.len() - trimmed.len();
     if trimmed.is_empty() || trimmed.strip_prefix('{').is_some_and(|rest| rest.trim() == "}") {
-        let named = Some((METRIC_NAME, name)).filter(|_| !name.is_empty());
-        return Ok(Labels::from_pairs(named));
+        let named = Some((METRIC_NAME.to_owned(), name.to_owned()));
+        return Ok(named.filter(|_| !name.is_empty()).into_iter().collect());
     }
     if !trimmed.starts_with('{') {
         return fail(inner_at, format!("unexpected `{trimmed}` behind the metric name"));
@@ -66,14 +78,14 @@ pub fn parse_series(text: &str) -> Result<Labels, NotationError> {
         }
         Err(error) => return fail(shift(error.span.start), error.message),
     };
-    let mut labels = LabelsBuilder::default();
+    let mut pairs = Vec::new();
     for matcher in selector.matchers() {
         if matcher.op != MatchOp::Equal {
             return fail(inner_at, format!("`{matcher}` must be an equality: a series has values"));
         }
-        labels.set(&matcher.name, &matcher.value);
+        pairs.push((matcher.name.clone(), matcher.value.clone()));
     }
-    Ok(labels.build())
+    Ok(pairs)
 }
 
 impl SeriesValues {

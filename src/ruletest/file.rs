@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use crate::base::{Labels, Timestamp, parse_rfc3339};
 use crate::promql::ast::Expr;
-use crate::promql::{Features, NotationError, SeriesValues, parse as parse_promql, parse_series};
+use crate::promql::{
+    Features, NotationError, SeriesValues, parse as parse_promql, parse_expected, parse_series,
+};
 use crate::yaml::{Cursor, Fields, Node, Position, Problems, parse, read as values};
 
 /// `evaluation_interval` where none is given, or 0.
@@ -197,6 +199,15 @@ fn series(mut at: Cursor<'_, '_>) -> Option<Labels> {
     parse_series(&text).map_err(|error| complain(&mut at, error)).ok()
 }
 
+fn expected_series(mut at: Cursor<'_, '_>) -> Option<Labels> {
+    let text = values::string(at.again())?;
+    let labels = parse_expected(&text).map_err(|error| complain(&mut at, error)).ok()?;
+    if labels.iter().any(|(_, value)| value.is_empty()) {
+        at.warning("no series has an empty label, so this never holds: leave it out");
+    }
+    Some(labels)
+}
+
 fn complain(at: &mut Cursor<'_, '_>, error: NotationError) {
     let place = at.node.position_of(error.offset);
     let problem = at.problem(place, error.message);
@@ -273,7 +284,7 @@ fn expression(mut at: Cursor<'_, '_>, features: Features) -> Option<Expr> {
 
 fn exp_sample(at: Cursor<'_, '_>) -> Option<(Labels, f64)> {
     let mut fields = Fields::open(at)?;
-    let labels = fields.optional("labels", series).unwrap_or_default();
+    let labels = fields.optional("labels", expected_series).unwrap_or_default();
     let value = fields.or("value", 0.0, values::number);
     fields.optional("histogram", |mut at| {
         at.error("native histograms are not supported, so this can never hold");

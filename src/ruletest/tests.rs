@@ -153,6 +153,26 @@ fn what_is_expected_empty_differs_from_what_is_absent() {
     }
 }
 
+/// Verdicts seen of promtool 2.42.
+#[test]
+fn an_empty_label_of_a_sample_differs_where_no_name_stands_in_front() {
+    for (labels, holds) in [
+        ("m", true),
+        ("m{a=\"\"}", true),
+        ("{a=\"\",__name__=\"m\"}", false),
+        ("{__name__=\"m\"}", true),
+    ] {
+        let text = format!(
+            "tests: [{{input_series: [{{series: '{{__name__=\"m\",b=\"\"}}', values: 1}}], promql_expr_test: \
+             [{{expr: m, exp_samples: [{{labels: '{labels}', value: 1}}]}}]}}]"
+        );
+        let (file, problems) = read("t.yml", &text, Features::default());
+        assert_eq!((problems.has_errors(), problems.is_empty()), (false, holds), "{problems}");
+        let ran = run(&file.expect("reads"), &[], &|_| true);
+        assert_eq!(ran[0].failures.is_empty(), holds, "{labels}: {:?}", ran[0].failures);
+    }
+}
+
 #[test]
 fn an_alert_that_no_rule_has_is_warned_of() {
     let ran = play("  alert_rule_test:\n  - {eval_time: 3m, alertname: Hihg}\n");
