@@ -2,15 +2,15 @@
 //!
 //! Each lint is one function from a rule to what it found; the table says why it exists.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::allowed::Allowed;
 use super::costly::{Costly, costly};
 use super::divisor::unguarded;
+use super::exposed::{Exposed, unexposed};
 use super::load::load;
 use super::model::{Rule, RuleKind};
-use crate::base::{HashSet, METRIC_NAME, Sample, closest, format_duration};
+use crate::base::{HashSet, METRIC_NAME, Sample, format_duration};
 use crate::promql::ast::{DurationExpr, Expr, ExprKind, VectorSelector};
 use crate::promql::{ParseOptions, QueryTimes, reach, resolve};
 use crate::window::{MatchOp, Matcher, Selector};
@@ -25,8 +25,8 @@ pub struct LintOptions {
     pub evaluation_interval: Duration,
     /// `window.max_bytes`
     pub window_bytes: usize,
-    /// The names of all metrics there are, where a running instance was asked.
-    pub exposed: Option<BTreeSet<String>>,
+    /// What metrics there are, where a running instance was asked.
+    pub exposed: Option<Exposed>,
     /// What expressions may be written with.
     pub promql: ParseOptions,
     /// Names of lints that are switched off.
@@ -110,9 +110,9 @@ pub fn check(files: &[(String, String)], options: &LintOptions) -> Problems {
     let mut options = options.clone();
     if let Some(exposed) = &mut options.exposed {
         // What rules write is there as soon as they run.
-        exposed.extend(["ALERTS", "ALERTS_FOR_STATE"].map(str::to_owned));
+        exposed.names.extend(["ALERTS", "ALERTS_FOR_STATE"].map(str::to_owned));
         let rules = groups.iter().flat_map(|group| &group.rules);
-        exposed.extend(rules.map(|rule| rule.name().to_owned()));
+        exposed.names.extend(rules.map(|rule| rule.name().to_owned()));
     }
     let options = &options;
     let allowed = Allowed::read(files, &mut problems);
@@ -305,25 +305,15 @@ fn zero_divisor(rule: &Rule, _: &LintOptions) -> Vec<Finding> {
 
 fn never_exposed_metric(rule: &Rule, options: &LintOptions) -> Vec<Finding> {
     let Some(exposed) = &options.exposed else { return Vec::new() };
-    let mut found = Vec::new();
-    // `absent` answers where nothing is.
-    let mut meant_absent: Vec<*const Expr> = Vec::new();
-    rule.expr.walk(&mut |node| {
-        if let ExprKind::Call(call) = &node.kind
-            && ["absent", "absent_over_time"].contains(&call.func.name)
-        {
-            meant_absent.extend(call.args.iter().map(std::ptr::from_ref));
-        }
-        if meant_absent.contains(&std::ptr::from_ref(node)) {
-            return;
-        }
-        let name = selected(node).and_then(|vector| vector.selector.metric_name());
-        let Some(name) = name.filter(|name| !exposed.contains(*name)) else { return };
-        let near = closest(name, exposed.iter().map(String::as_str));
-        let hint = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
-        let message = format!("no target exposes `{name}`{hint}");
-        found.push(Finding { offset: Some(node.span.start), message });
-    });
+    let mut found: Vec<Finding> = unexposed(&rule.expr, exposed)
+        .into_iter()
+        .map(|(at, message)| Finding { offset: Some(at), message })
+        .collect();
+    for (text, expr) in rule.asked() {
+        let messages = unexposed(&expr, exposed).into_iter().map(|(_, message)| message);
+        let finding = |message| Finding { offset: None, message: format!("`{text}`: {message}") };
+        found.extend(messages.map(finding));
+    }
     found
 }
 
@@ -419,7 +409,7 @@ fn fixed_time(rule: &Rule, _: &LintOptions) -> Vec<Finding> {
     vec![Finding { offset: Some(fixed.span.start), message }]
 }
 
-fn selected(node: &Expr) -> Option<&VectorSelector> {
+pub(super) fn selected(node: &Expr) -> Option<&VectorSelector> {
     match &node.kind {
         ExprKind::Vector(vector) => Some(vector),
         ExprKind::Matrix(matrix) => Some(&matrix.vector),
@@ -448,7 +438,10 @@ mod tests {
             scrape_interval: Duration::from_secs(15),
             evaluation_interval: Duration::from_secs(15),
             window_bytes: 1 << 20,
-            exposed: Some(EXPOSED.iter().map(|name| (*name).to_owned()).collect()),
+            exposed: Some(Exposed {
+                names: EXPOSED.iter().map(|name| (*name).to_owned()).collect(),
+                untold: [r#"__name__=~"far.*""#.to_owned()].into(),
+            }),
             promql: ParseOptions::default(),
             disabled: disabled.iter().map(|name| (*name).to_owned()).collect(),
         }
@@ -491,9 +484,6 @@ mod tests {
             (expr("a / b_limit"), "5:15 zero-divisor"),
             (expr("a / x_limit + b / (b_limit > 0)"), "5:15 zero-divisor"),
             (expr("a / plimsoll_plan_mem_limit_bytes"), ""),
-            (expr("rate(gone[5m]) + a"), "5:16 never-exposed-metric"),
-            (expr("absent(gone) or absent_over_time(gone[5m])"), ""),
-            (expr("absent(sum(gone))"), "5:22 never-exposed-metric"),
             (expr("r:made\n  - record: r:made\n    expr: ALERTS or a"), ""),
             (expr(&format!("a / {limit}")), "5:15 zero-divisor"),
             (expr(&format!("a / max by (name) ({limit})")), "5:30 zero-divisor"),
@@ -532,10 +522,37 @@ mod tests {
     }
 
     #[test]
+    fn what_nothing_exposes_is_found_by_name_and_pattern_and_in_texts() {
+        let expr = |expr: &str| format!("record: r\n    expr: {expr}");
+        let cases = [
+            (expr("rate(gone[5m]) + a"), "5:16 never-exposed-metric"),
+            (expr("absent(gone) or absent_over_time(gone[5m])"), ""),
+            (expr("absent(sum(gone))"), "5:22 never-exposed-metric"),
+            (expr("sum({__name__=~\"gone|x_.*\"}) + count({__name__=~\"gone.*\",n=\"1\"})"), "5:48 never-exposed-metric"),
+            (expr("sum({__name__=~\"far.*\"}) or {n=\"1\"} or {__name__!=\"\",__name__!~\"a.*\"}"), ""),
+            (expr("absent({__name__=~\"gone\"})"), ""),
+            (
+                "alert: A\n    expr: a\n    annotations: {summary: '{{ query \"gone\" | len }}'}".to_owned(),
+                "4:5 never-exposed-metric",
+            ),
+            (
+                "alert: A\n    expr: a\n    labels: {l: '{{ printf \"%s + a{x=%q}\" . . | query | len }}'}\n    \
+                 annotations: {summary: '{{ query \"absent(gone)\" | len }}'}".to_owned(),
+                "",
+            ),
+        ];
+        for (keys, want) in cases {
+            assert_eq!(found(&keys, &["alert-without-summary"]), want, "{keys}");
+            let off = ["alert-without-summary", "never-exposed-metric"];
+            assert_eq!(found(&keys, &off), "", "switched off: {keys}");
+        }
+    }
+
+    #[test]
     fn names_by_pattern_are_known_by_their_beginnings() {
         let expr = |expr: &str| format!("record: r\n    expr: {expr}");
         for (keys, want) in [
-            (expr("sum({__name__=~\"container_memory_.+\",pod!=\"\"})"), "5:15 label-never-set"),
+            (expr("sum({__name__=~\"container_spec_.+\",pod!=\"\"})"), "5:15 label-never-set"),
             (expr("sum({__name__=~\"container_(x|y)\",pod=~\"a|b\"})"), "5:15 label-never-set"),
             (
                 expr("sum({__name__=~\"container_x|container_y\",pod!~\"\"})"),
@@ -552,7 +569,7 @@ mod tests {
             ),
             (expr("sum({__name__!=\"a\",pod!=\"\"})"), ""),
         ] {
-            assert_eq!(found(&keys, &[]), want, "{keys}");
+            assert_eq!(found(&keys, &["never-exposed-metric"]), want, "{keys}");
         }
     }
 

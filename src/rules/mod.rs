@@ -8,6 +8,7 @@
 mod allowed;
 mod costly;
 mod divisor;
+mod exposed;
 mod glob;
 mod lint;
 mod load;
@@ -16,10 +17,11 @@ mod order;
 mod reads;
 mod schedule;
 
+pub use exposed::{Exposed, patterns, patterns_of, takes};
 pub use glob::glob_matches;
 pub use lint::{LINTS, Lint, LintOptions, check, lint_names, lints};
 pub use load::load;
 pub use model::{Action, Alert, Group, Rule, RuleKind};
 pub use order::{order, rule_order};
-pub use reads::{Reads, reads};
+pub use reads::{Reads, reads, reads_in_texts};
 pub use schedule::Grid;

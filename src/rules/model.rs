@@ -4,7 +4,12 @@ use std::time::Duration;
 
 use crate::base::RuleId;
 use crate::promql::ast::Expr;
+use crate::promql::{ParseOptions, parse};
+use crate::template::Template;
 use crate::yaml::{Node, Position};
+
+/// Whether a query may use what it uses is told when it is asked.
+const EVERYTHING: ParseOptions = ParseOptions { experimental_functions: true };
 
 /// Rules that are evaluated one after the other at one time.
 #[derive(Clone, PartialEq, Debug)]
@@ -120,6 +125,21 @@ impl Rule {
     /// Where in the file a byte of the expression stands.
     pub fn place_of(&self, byte: usize) -> Position {
         self.written.position_of(byte)
+    }
+
+    /// What the texts of an alert ask with `query`, as far as that can be told before they are
+    /// rendered: the name of the label or annotation, and the query.
+    pub fn asked(&self) -> Vec<(&str, Expr)> {
+        let RuleKind::Alert(alert) = &self.kind else { return Vec::new() };
+        let texts = self.labels.iter().chain(&alert.annotations);
+        let mut asked = Vec::new();
+        for (name, text) in texts.filter(|(_, text)| text.contains("query")) {
+            let queries = Template::parse("", text).map(|template| template.queries());
+            let exprs = queries.unwrap_or_default().into_iter();
+            let exprs = exprs.filter_map(|query| parse(&query, &EVERYTHING).ok());
+            asked.extend(exprs.map(|expr| (name.as_str(), expr)));
+        }
+        asked
     }
 
     /// The name of the recorded metric or of the alert.

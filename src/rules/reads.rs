@@ -1,13 +1,15 @@
-//! What rules read, and how far back: the input of the scanner's selection and of retention.
+//! What rules and the texts of their alerts read, and how far back: the input of the scanner's
+//! selection and of retention.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::model::Group;
+use super::model::{Group, Rule};
 use crate::base::METRIC_NAME;
-use crate::promql::{LOOKBACK, QueryTimes, reach};
-use crate::window::Selector;
+use crate::promql::{LOOKBACK, QueryTimes, Reach, reach};
+use crate::template::UNTOLD;
+use crate::window::{Matcher, Selector};
 
 /// The metrics that rules read, each with how long every sample of it can matter. Zero: only the newest
 /// sample does, and that as long as the lookback of an instant selector.
@@ -18,19 +20,33 @@ pub struct Reads {
     open: Vec<(Arc<Selector>, Duration)>,
 }
 
-/// Everything the rules of these groups read. A selector bound to a fixed time by `@` counts with
+/// Everything the rules of these groups read, and what the texts of their alerts ask with `query`. A selector bound to a fixed time by `@` counts with
 /// the lookback alone: no retention keeps a fixed time for ever (the lint `fixed-time` says so).
 pub fn reads(groups: &[Group]) -> Reads {
     let mut reads = Reads::default();
     for group in groups {
         let behind = group.query_offset.unwrap_or_default();
-        for found in group.rules.iter().flat_map(|r| reach(&r.expr, QueryTimes::default())) {
+        let of_exprs = group.rules.iter().flat_map(|r| reach(&r.expr, QueryTimes::default()));
+        for found in of_exprs.chain(group.rules.iter().flat_map(reads_in_texts)) {
             let back = found.back.unwrap_or(LOOKBACK) + behind;
             let only_newest = found.history.is_some_and(|history| (history + behind).is_zero());
             reads.add(found.selector, if only_newest { Duration::ZERO } else { back });
         }
     }
     reads
+}
+
+/// What the texts of an alert read, as far as its metrics can be told before they are rendered.
+pub fn reads_in_texts(rule: &Rule) -> Vec<Reach> {
+    let asked = rule.asked().into_iter();
+    let found = asked.flat_map(|(_, expr)| reach(&expr, QueryTimes::default()));
+    found.filter(|found| is_told(&found.selector)).collect()
+}
+
+/// Whether it can be told which metrics a selector selects before the text is rendered that asks.
+pub(super) fn is_told(selector: &Selector) -> bool {
+    let of_name = |matcher: &&Matcher| matcher.name == METRIC_NAME;
+    selector.matchers().iter().filter(of_name).all(|matcher| !matcher.value.contains(UNTOLD))
 }
 
 impl Reads {
@@ -98,6 +114,21 @@ mod tests {
         assert_eq!(plain.retention("e"), None);
         let behind = read("  query_offset: 1m\n", &exprs);
         assert_eq!(shown(&behind), ["a 66", "b 66", "c 6", "d 6"]);
+    }
+
+    #[test]
+    fn what_texts_ask_is_kept_too() {
+        let text = "groups: [{name: g, query_offset: 1m, rules: [{alert: A, expr: a, labels: {l: '{{ query \"b\" | \
+                    len }}'}, annotations: {n: '{{ printf \"rate(c{i=%q}[1h]) / %s_d\" $labels.i \
+                    $labels.m | query | len }}'}}, {record: r, expr: e, labels: {l: '{{ query \"f\" }}'}}]}]";
+        let (groups, problems) =
+            load(&[("a.yml".to_owned(), text.to_owned())], &crate::promql::ParseOptions::default());
+        assert!(problems.is_empty(), "{problems}");
+        let reads = reads(&groups);
+        let names: Vec<&str> = reads.names().map(|(name, _)| name).collect();
+        assert_eq!(names, ["a", "b", "c", "e"], "labels of a record are no templates");
+        assert_eq!(reads.retention("c"), Some(Duration::from_secs(3660)));
+        assert!(!reads.is_open());
     }
 
     #[test]

@@ -19,6 +19,7 @@ mod lexer;
 mod moment;
 mod parser;
 mod printf;
+mod queries;
 mod tree;
 mod value;
 mod verbs;
@@ -28,6 +29,8 @@ use std::fmt;
 use crate::base::{Labels, Timestamp};
 use exec::Executor;
 use tree::{Node, Span};
+
+pub use queries::UNTOLD;
 
 /// A template that parsed.
 #[derive(Clone, PartialEq, Debug)]
@@ -119,6 +122,12 @@ impl Template {
     /// Whether its text depends on when it is read (`now`).
     pub fn reads_clock(&self) -> bool {
         self.parsed.reads_clock
+    }
+
+    /// The PromQL queries it asks, as far as they can be told before it is rendered; [`UNTOLD`] stands
+    /// for what the alert brings.
+    pub fn queries(&self) -> Vec<String> {
+        queries::queries(&self.parsed)
     }
 
     /// The text for one alert. The error is what Prometheus puts behind

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::base::METRIC_NAME;
 use crate::promql::{Features, LOOKBACK, QueryTimes, reach};
-use crate::rules::{Group, Rule, RuleKind, order};
+use crate::rules::{Group, Rule, RuleKind, order, reads_in_texts};
 use crate::window::{Matcher, Selector};
 
 /// What a case of an alert needs.
@@ -88,27 +89,16 @@ fn read_by(rule: &Rule) -> Vec<(Arc<Selector>, Duration)> {
         found.into_iter().map(|r| (r.selector, r.back.unwrap_or(LOOKBACK))).collect();
     if let RuleKind::Alert(alert) = &rule.kind {
         reads.iter_mut().for_each(|(_, back)| *back += alert.for_);
-        for name in alert.annotations.iter().flat_map(|(_, text)| names_in(text)) {
-            let selector = Selector::new(vec![Matcher::equal("__name__", name)]);
-            reads.push((Arc::new(selector), alert.for_ + LOOKBACK));
+        for found in reads_in_texts(rule) {
+            // Its other labels may be known only once the text is rendered.
+            let by_name =
+                found.selector.metric_name().map(|name| Matcher::equal(METRIC_NAME, name));
+            let selector =
+                by_name.map_or(found.selector, |name| Arc::new(Selector::new(vec![name])));
+            reads.push((selector, alert.for_ + found.back.unwrap_or(LOOKBACK)));
         }
     }
     reads
-}
-
-/// Words before a brace, as templates write their queries: `m2:pinned_ratio{host='%s'}`.
-fn names_in(text: &str) -> Vec<&str> {
-    let in_name = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':';
-    let mut names = Vec::new();
-    for (at, _) in text.match_indices('{') {
-        let before = &text[..at];
-        let start = before.rfind(|c| !in_name(c)).map_or(0, |found| found + 1);
-        let name = &before[start..];
-        if name.contains(['_', ':']) {
-            names.push(name);
-        }
-    }
-    names
 }
 
 #[cfg(test)]

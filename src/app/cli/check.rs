@@ -8,12 +8,12 @@ use serde::Serialize;
 use super::super::config::{Config, WindowConfig};
 use super::super::files;
 use super::args::{CheckConfigArgs, CheckRulesArgs, Format};
-use super::exposed::exposed;
+use super::exposed::{Read, exposed};
 use super::out::Out;
 use super::{exit, load, runtime};
 use crate::base::{closest, parse_duration};
 use crate::promql::{EvalOptions, ParseOptions};
-use crate::rules::{self, LintOptions, Rule};
+use crate::rules::{self, Exposed, LintOptions};
 use crate::yaml::{Level, Problems};
 
 #[derive(Serialize)]
@@ -71,7 +71,7 @@ pub fn rules(args: &CheckRulesArgs, out: &mut Out<'_>) -> u8 {
     }
     if let Some(url) = &args.url {
         match seen(url, &texts, &options.promql, out) {
-            Ok(names) => options.exposed = Some(names),
+            Ok(exposed) => options.exposed = Some(exposed),
             Err(error) => {
                 out.fail(&error);
                 return exit::FAILED;
@@ -87,26 +87,28 @@ fn rule_files(count: usize) -> String {
     if count == 1 { "1 rule file".to_owned() } else { format!("{count} rule files") }
 }
 
-/// The metrics a running instance sees; says which of those the rules read it cannot tell about.
+/// What a running instance knows of metrics; says which of those the rules read it cannot tell about.
 fn seen(
     url: &str,
     texts: &[(String, String)],
     options: &ParseOptions,
     out: &mut Out<'_>,
-) -> anyhow::Result<BTreeSet<String>> {
+) -> anyhow::Result<Exposed> {
     let (groups, _) = rules::load(texts, options);
-    let written: BTreeSet<&str> = groups.iter().flat_map(|g| &g.rules).map(Rule::name).collect();
+    let written: BTreeSet<String> =
+        groups.iter().flat_map(|g| &g.rules).map(|rule| rule.name().to_owned()).collect();
     let reads = rules::reads(&groups);
-    let read = reads.names().map(|(name, _)| name).filter(|name| !written.contains(name));
-    let read = read.map(str::to_owned).collect();
+    let names = reads.names().map(|(name, _)| name).filter(|name| !written.contains(*name));
+    let names = names.map(str::to_owned).collect();
+    let read = Read { names, patterns: rules::patterns_of(&groups), written };
     let exposed = runtime()?.block_on(exposed(url, &read))?;
     if !exposed.untold.is_empty() {
-        let names = exposed.untold.join(", ");
+        let names = exposed.untold.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
         out.say(&format!(
             "{url} keeps none of these, so it cannot tell whether they exist: {names}"
         ));
     }
-    Ok(exposed.names)
+    Ok(exposed)
 }
 
 /// What the rules are measured against. `Err` is the exit code; why has been said.

@@ -460,6 +460,34 @@ fn answer(statuses: &'static [&'static str]) -> (String, std::thread::JoinHandle
 }
 
 /// Answers each connection with the next text.
+/// An instance that sees `up`, keeps what one of its rules reads by pattern, and no other name.
+#[test]
+fn check_rules_asks_about_patterns_and_what_texts_ask() {
+    let (_dir, write) = folder();
+    let rules = "groups:\n- name: g\n  rules:\n  - alert: A\n    expr: count({__name__=~\"nope.*\"}) or \
+                 count({__name__=~\"far.*\"}) or count({__name__=~\"u.\"})\n    annotations: {summary: '{{ query \
+                 \"gone\" | len }}'}\n";
+    let file = write("a.yml", rules);
+    let success = |data: &str| format!("{{\"status\":\"success\",\"data\":{data}}}");
+    let answers = [
+        success(r#"{"result":[{"metric":{"__name__":"up"},"value":[0,"1"]}]}"#),
+        success(r#"{"result":[]}"#),
+        success(r#"{"groups":[{"rules":[{"query":"sum({__name__=~\"nope.*\",a=\"b\"})"}]}]}"#),
+    ];
+    let (address, server) = serve(answers);
+    let ran = run(&["check", "rules", &file, "--url", &format!("http://{address}")]);
+    server.join().expect("served");
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    for want in [
+        ":5:17: warning: group \"g\", \"A\": no target exposes a metric with `__name__=~\"nope.*\"`\n",
+        ":4:5: warning: group \"g\", \"A\": `summary`: no target exposes `gone`\n",
+    ] {
+        assert!(ran.out.contains(want), "{}{}", ran.out, ran.err);
+    }
+    assert!(ran.err.contains("whether they exist: __name__=~\"far.*\"\n"), "{}", ran.err);
+    assert!(ran.err.contains("2 warnings"), "{}", ran.err);
+}
+
 fn serve(bodies: [String; 3]) -> (String, std::thread::JoinHandle<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("bound").to_string();

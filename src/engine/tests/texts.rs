@@ -52,6 +52,35 @@ fn texts_are_kept_while_they_would_read_the_same_and_no_longer() {
     }
 }
 
+/// Else the text would be empty where Prometheus has a number.
+#[test]
+fn what_only_a_text_asks_is_kept() {
+    let setup = setup(RULES, acting());
+    let selection = setup.selection();
+    let mut world = World::recovered(setup, Vec::new(), 0);
+    world.selection = selection;
+    for _ in 0..2 {
+        world.slot(Some("x 1\ny 5\nz 1\n"));
+    }
+    assert_eq!(said(&world)[0].get("y"), Some("5"));
+    let window = &world.engine.window;
+    assert!(window.holds("y") && !window.holds("z"));
+}
+
+/// To Prometheus, too, an annotation that says nothing is one.
+#[test]
+fn an_empty_annotation_is_there() {
+    let rules = "groups: [{name: g, rules: [{alert: A, expr: x, labels: {b: '{{ $labels.none }}'}, \
+                 annotations: {a: '{{ $labels.none }}', c: d}}]}]";
+    let mut world = World::new(rules, acting());
+    world.slot(Some("x 1\n"));
+    let said = said(&world);
+    assert_eq!(said[0].iter().collect::<Vec<_>>(), [("a", ""), ("c", "d")]);
+    let view = world.engine.view(at(world.second, 0));
+    let rule = view.groups[0].rules[0].alerting.as_ref().expect("an alert");
+    assert_eq!(rule.alerts[0].labels.get("b"), None);
+}
+
 #[test]
 fn what_no_alert_needs_is_forgotten() {
     let rules = "groups: [{name: g, rules: [{alert: A, expr: x, annotations: \
