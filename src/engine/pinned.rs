@@ -12,8 +12,9 @@ use super::evidence::vector;
 use super::fact::Fact;
 use super::owners::Told;
 use super::setup::Setup;
-use crate::base::{Labels, METRIC_NAME, Now, Timestamp};
+use crate::base::{Labels, METRIC_NAME, Now, Sample, Timestamp, is_stale};
 use crate::policy::{M2Setting, Made, WINDOW_MAX};
+use crate::window::{Matcher, Selector, Source, Span};
 
 /// The count of documents, and the bytes of them where they are most exact (document B §3).
 pub(super) const DOCS: &str = "m2_pagefx_complete_total";
@@ -23,6 +24,14 @@ pub(super) const UPTIME: &str = "m2_sys_uptime";
 /// What is made of them.
 pub(super) const DOCS_PEAK: &str = "plimsoll_m2_docs_peak";
 const BYTES_PEAK: &str = "plimsoll_m2_doc_bytes_peak";
+/// How much of its window each virtual host has been counted over.
+const COUNTED: &str = "plimsoll_m2_counted_seconds";
+/// A virtual host of one M2.
+const ONE: [&str; 3] = ["host", "instance", "vhost"];
+/// What may be missing of a window at its beginning: so much of it, or what lies between two samples
+/// as `increase` extrapolates them.
+const WINDOW_SLACK: f64 = 0.1;
+const GAPS_SLACK: f64 = 1.1;
 /// The peak is looked for this often.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 /// The document's name among those that are watched.
@@ -49,24 +58,20 @@ impl Engine {
             return;
         }
         self.peaks_at = Some(now.monotonic);
-        let ask = |query: &str, at| vector(query, &self.window, at, &self.setup.eval);
-        let known = ask(&format!("max by (host, instance, vhost) (timestamp({DOCS}))"), at);
         // Up to the newest sample: what is extrapolated beyond it would pile up in a maximum.
         let mut windows: BTreeMap<(Duration, Timestamp), BTreeSet<Labels>> = BTreeMap::new();
-        for (labels, newest) in known {
-            let window = self.setup.policy.vhost(labels.get("vhost").unwrap_or_default()).window();
-            windows.entry((window, Timestamp::from_seconds(newest))).or_default().insert(labels);
+        // Of a window that was not seen whole, or of a cold cache that builds everything once, a count
+        // says nothing of a day.
+        for (labels, counted) in self.counted(at).into_iter().filter(|(_, c)| c.is_whole()) {
+            windows.entry((counted.window, counted.upto)).or_default().insert(labels);
         }
         let mut seen = Vec::new();
         for ((window, upto), vhosts) in windows {
             let seconds = window.as_secs();
             let made = |name: &str| -> BTreeMap<Labels, f64> {
-                // A cold cache builds everything once, which says nothing of a day.
-                let query = format!(
-                    "sum by (host, instance, vhost) (increase({name}[{seconds}s])) unless on \
-                     (host, instance) max by (host, instance) ({UPTIME}) < {seconds}"
-                );
-                ask(&query, upto).into_iter().collect()
+                let query =
+                    format!("sum by (host, instance, vhost) (increase({name}[{seconds}s]))");
+                vector(&query, &self.window, upto, &self.setup.eval).into_iter().collect()
             };
             let (docs, bytes) = (made(DOCS), made(BYTES));
             for labels in vhosts {
@@ -82,9 +87,37 @@ impl Engine {
         self.changes.extend(self.memory.peaks.prune(now.wall));
     }
 
+    /// How much of its window each virtual host has been counted over, of those that are there.
+    fn counted(&self, at: Timestamp) -> BTreeMap<Labels, Counted> {
+        let ask = |query: &str| -> BTreeMap<Labels, f64> {
+            vector(query, &self.window, at, &self.setup.eval).into_iter().collect()
+        };
+        let newest = ask(&format!("max by (host, instance, vhost) (timestamp({DOCS}))"));
+        let up = ask(&format!("max by (host, instance) ({UPTIME})"));
+        let mut counted: BTreeMap<Labels, Counted> = BTreeMap::new();
+        let selector = Selector::new(vec![Matcher::equal(METRIC_NAME, DOCS)]);
+        let span = Span { after: at - (WINDOW_MAX + self.setup.eval.lookback), upto: at };
+        for series in self.window.select(&selector, span) {
+            let labels = series.labels.filtered(|name| ONE.contains(&name));
+            let Some(newest) = newest.get(&labels) else { continue };
+            let window = self.setup.policy.vhost(labels.get("vhost").unwrap_or_default()).window();
+            let up = up.get(&labels.filtered(|name| name != "vhost")).copied();
+            let found = Counted::of(series.samples, Timestamp::from_seconds(*newest), window, up);
+            let known = counted.entry(labels).or_insert(found);
+            known.seen = known.seen.max(found.seen);
+        }
+        counted
+    }
+
     /// The peaks as series, and the virtual hosts that only `setting.json` speaks of.
     pub(super) fn document_values(&self, now: Now) -> Vec<(Labels, f64)> {
         let mut values = Vec::new();
+        if self.writes_peaks {
+            let counted = self.counted(now.wall).into_iter();
+            values.extend(counted.map(|(labels, counted)| {
+                (labels.with(METRIC_NAME, COUNTED), counted.seen.as_secs_f64())
+            }));
+        }
         let mut vhosts: BTreeSet<(&str, &str)> = BTreeSet::new();
         for (labels, made) in self.memory.peaks.iter(now.wall) {
             values.push((labels.with(METRIC_NAME, DOCS_PEAK), made.docs));
@@ -109,5 +142,35 @@ impl Engine {
             self.setup.policy.m2_setting = Some(setting);
             self.facts.push(Fact::DocumentTaken { document: SETTING, count: 1, doubt: None });
         }
+    }
+}
+
+/// How much of its window a virtual host has been counted over.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(super) struct Counted {
+    window: Duration,
+    /// Its newest sample.
+    upto: Timestamp,
+    /// No more than the window.
+    pub seen: Duration,
+}
+
+impl Counted {
+    /// From the samples of one series; `up`: seconds since its M2 started.
+    pub fn of(samples: &[Sample], upto: Timestamp, window: Duration, up: Option<f64>) -> Counted {
+        let within = Span { after: upto - window, upto }.of(samples);
+        let mut times = within.iter().filter(|s| !is_stale(s.value)).map(|sample| sample.at);
+        let (first, later) = (times.next(), times.count());
+        let seen = first.map_or(Duration::ZERO, |first| upto.since(first));
+        // Two samples alone say nothing of how far samples lie apart.
+        let gap = if later >= 2 { seen / later as u32 } else { Duration::ZERO };
+        let slack = window.mul_f64(WINDOW_SLACK).max(gap.mul_f64(GAPS_SLACK));
+        let seen = if seen + slack >= window { window } else { seen };
+        let up = up.and_then(|up| Duration::try_from_secs_f64(up).ok());
+        Counted { window, upto, seen: seen.min(up.unwrap_or(window)) }
+    }
+
+    fn is_whole(&self) -> bool {
+        self.seen >= self.window
     }
 }

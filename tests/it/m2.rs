@@ -2,6 +2,7 @@
 //! followed while it changes.
 
 use std::process::Command;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
 
@@ -11,11 +12,21 @@ const SETTING: &str = r#"{"functions": {"network": {"cache": {"meta": {"fixedCou
 
 /// M2's page when it has made this many documents of the guide's size.
 fn page(docs: u64) -> String {
+    stamped(docs, "")
+}
+
+/// The same, as it was so many minutes ago.
+fn page_of(docs: u64, minutes_ago: u64) -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
+    stamped(docs, &format!(" {}000", now - 60 * minutes_ago))
+}
+
+fn stamped(docs: u64, stamp: &str) -> String {
     format!(
         "# TYPE m2_pagefx_complete_total counter\n\
-         m2_pagefx_complete_total{{vhost=\"example.com\"}} {docs}\n\
+         m2_pagefx_complete_total{{vhost=\"example.com\"}} {docs}{stamp}\n\
          # TYPE m2_pagedesk_dest_size_bytes counter\n\
-         m2_pagedesk_dest_size_bytes{{vhost=\"example.com\"}} {}\n",
+         m2_pagedesk_dest_size_bytes{{vhost=\"example.com\"}} {}{stamp}\n",
         docs * 385_390_147 / 38_746
     )
 }
@@ -35,7 +46,7 @@ fn fixedcount(words: &[&str]) -> (Option<i32>, Value) {
 #[test]
 fn rules_advice_and_command_agree() {
     let control_plane = ControlPlane::start();
-    let m2 = Page::new(&page(0));
+    let m2 = Page::new(&page_of(0, 21));
     let plan = Plan {
         control_plane: Some(control_plane.address()),
         more: "host: web-7\nmode: act\nrule_files: ['m2-rules.yml']\n\
@@ -48,6 +59,11 @@ fn rules_advice_and_command_agree() {
     home.write("m2-rules.yml", &shipped.expect("is there").replace("for: 5m", "for: 0s"));
     home.write("setting.json", SETTING);
     let _process = home.start();
+    // Documents are counted over twenty minutes, and these have been watched for as long.
+    for minutes_ago in [20, 19, 1] {
+        m2.wait_for_scrapes(2);
+        m2.set(&page_of(0, minutes_ago));
+    }
     m2.wait_for_scrapes(2);
     m2.set(&page(38_746));
     let advice = || control_plane.heard("M2PinnedMemoryOverBudget");
@@ -97,6 +113,38 @@ fn rules_advice_and_command_agree() {
     wait_until("within the budget", 20, || {
         fixedcount(&["--url", &format!("http://{}", home.address())]).0 == Some(0)
     });
+}
+
+#[test]
+fn seconds_of_data_are_no_advice() {
+    let m2 = Page::new(&page(0));
+    let more =
+        "m2: {memory_bytes: 16GiB, vhosts: {example.com: {fixed_count: 600000, ttl: 10m}}}\n";
+    let plan = Plan { more: more.to_owned(), ..Plan::default() };
+    let home = Home::new(&plan.job("m2", m2.address(), ""));
+    let _process = home.start();
+    m2.wait_for_scrapes(2);
+    m2.set(&page(38_746));
+    m2.wait_for_scrapes(3);
+    let url = format!("http://{}", home.address());
+    let answer = || fixedcount(&["--url", &url]);
+    wait_until("it is counted", 20, || {
+        answer().1["hosts"][0]["vhosts"][0]["counted_seconds"].as_f64() > Some(0.0)
+    });
+    let (code, all) = answer();
+    let vhost = &all["hosts"][0]["vhosts"][0];
+    assert_eq!((code, &vhost["window_seconds"]), (Some(1), &Value::from(1200.0)), "{all}");
+    for figure in ["docs", "fixed_count_recommended", "fixed_count_max", "setting"] {
+        assert_eq!(vhost[figure], Value::Null, "{figure}: {all}");
+    }
+    assert_eq!(vhost["fixed_count"], 600_000.0, "{all}");
+    let output = Command::new(env!("CARGO_BIN_EXE_plimsoll"))
+        .args(["fixedcount", "--url", &url])
+        .env("NO_COLOR", "1")
+        .output()
+        .expect("it runs");
+    let text = String::from_utf8(output.stdout).expect("text");
+    assert!(text.contains("s of 20m: no advice yet"), "{text}");
 }
 
 #[test]

@@ -16,7 +16,7 @@ use super::args::{FixedCountArgs, Format};
 use super::ask::ask;
 use super::out::{Ink, Out};
 use super::{exit, finish, runtime};
-use crate::base::{Labels, METRIC_NAME, Sample, Timestamp};
+use crate::base::{Labels, METRIC_NAME, Sample, Timestamp, format_duration};
 use crate::engine::{Rehearsal, Stage};
 use crate::promql::{self, EvalOptions, ParseOptions, instant};
 use crate::rules::{self, Group, RuleKind};
@@ -27,6 +27,8 @@ const VERDICTS: [(&str, &str); 3] = [
     ("M2PinnedMemoryOverCache", "over a tenth of the cache's memory"),
     ("M2FixedCountTooSmall", "fewer than are made"),
 ];
+/// How far back documents are counted where nobody says how long one is cached, as in the rules.
+const WINDOW: Duration = Duration::from_secs(20 * 60);
 /// Any time will do for numbers without one.
 const NOW: Timestamp = Timestamp(0);
 
@@ -47,7 +49,10 @@ struct Host {
 #[derive(Serialize, Debug, Default)]
 struct Vhost {
     vhost: String,
-    docs: f64,
+    docs: Option<f64>,
+    /// How much of its window plimsoll has seen; nothing of numbers on the command line.
+    counted_seconds: Option<f64>,
+    window_seconds: Option<f64>,
     doc_bytes: Option<f64>,
     doc_avg_bytes: Option<f64>,
     fixed_count: Option<f64>,
@@ -73,7 +78,12 @@ pub fn fixedcount(args: &FixedCountArgs, out: &mut Out<'_>) -> u8 {
                 }
             }
         }
-        if hosts.iter().any(|host| !host.verdicts.is_empty()) { exit::PROBLEMS } else { exit::OK }
+        let mut vhosts = hosts.iter().flat_map(|host| &host.vhosts);
+        match hosts.iter().any(|host| !host.verdicts.is_empty()) {
+            true => exit::PROBLEMS,
+            false if vhosts.any(|vhost| vhost.docs.is_some()) => exit::OK,
+            false => exit::FAILED,
+        }
     });
     finish(outcome, out)
 }
@@ -149,11 +159,18 @@ fn figure(series: &Value) -> Option<(Labels, f64)> {
 /// Everything there is to say, host by host.
 fn gather(groups: &[Group], query: &mut Asker<'_>) -> anyhow::Result<Vec<Host>> {
     let mut hosts: BTreeMap<String, Host> = BTreeMap::new();
+    let mut found: BTreeMap<Labels, Vhost> = BTreeMap::new();
     for (labels, docs) in query("max by (host, vhost) (m2:docs:peak)")? {
+        found.entry(labels).or_default().docs = Some(docs);
+    }
+    for (labels, seconds) in query("max by (host, vhost) (plimsoll_m2_counted_seconds)")? {
+        found.entry(labels).or_default().counted_seconds = Some(seconds);
+    }
+    for (labels, vhost) in found {
         let name = host_of(&labels);
         let host =
             hosts.entry(name.clone()).or_insert_with(|| Host { host: name, ..Host::default() });
-        host.vhosts.push(Vhost { vhost: vhost_of(&labels), docs, ..Vhost::default() });
+        host.vhosts.push(Vhost { vhost: vhost_of(&labels), ..vhost });
     }
     type HostField = fn(&mut Host) -> &mut Option<f64>;
     let of_host: [(&str, HostField); 5] = [
@@ -171,7 +188,8 @@ fn gather(groups: &[Group], query: &mut Asker<'_>) -> anyhow::Result<Vec<Host>> 
         }
     }
     type VhostField = fn(&mut Vhost) -> &mut Option<f64>;
-    let of_vhost: [(&str, VhostField); 6] = [
+    let of_vhost: [(&str, VhostField); 7] = [
+        ("max by (host, vhost) (plimsoll_m2_window_seconds)", |vhost| &mut vhost.window_seconds),
         ("max by (host, vhost) (m2:doc_bytes:peak)", |vhost| &mut vhost.doc_bytes),
         ("max by (host, vhost) (m2:doc_avg_bytes:20m)", |vhost| &mut vhost.doc_avg_bytes),
         ("max by (host, vhost) (plimsoll_m2_fixed_count)", |vhost| &mut vhost.fixed_count),
@@ -265,8 +283,13 @@ impl Vhost {
         let mut line = |name: &str, rest: &str| text += &format!("  {name:<12}  {rest}\n");
         let size = self.doc_bytes.map(|total| format!(", {} B", grouped(total)));
         let each = self.doc_avg_bytes.map(|each| format!(", {each:.1} B each"));
-        let made = [Some(grouped(self.docs)), size, each];
-        line("documents", &made.into_iter().flatten().collect::<String>());
+        match self.docs {
+            Some(docs) => {
+                let made = [Some(grouped(docs)), size, each];
+                line("documents", &made.into_iter().flatten().collect::<String>());
+            }
+            None => line("documents", &self.too_few()),
+        }
         if let Some(fixed) = self.fixed_count {
             let pins = self.pinned_bytes.map(|pinned| format!(": {}", bytes(pinned)));
             let verdict = match &self.verdicts[..] {
@@ -275,12 +298,27 @@ impl Vhost {
             };
             line("fixedCount", &format!("{}{}{verdict}", grouped(fixed), pins.unwrap_or_default()));
         }
-        line("at most", &count(self.fixed_count_max));
-        line("recommended", &count(self.fixed_count_recommended));
+        if self.docs.is_some() {
+            line("at most", &count(self.fixed_count_max));
+            line("recommended", &count(self.fixed_count_recommended));
+        }
         if let Some(setting) = &self.setting {
             line("setting.json", &setting.to_string());
         }
         text
+    }
+
+    /// Why there is no count.
+    fn too_few(&self) -> String {
+        let whole = self.window_seconds.map_or(WINDOW, Duration::from_secs_f64);
+        let seen = Duration::from_secs(self.counted_seconds.unwrap_or_default() as u64);
+        match seen < whole {
+            true => {
+                let (seen, whole) = (format_duration(seen), format_duration(whole));
+                format!("counted over {seen} of {whole}: no advice yet")
+            }
+            false => format!("fewer than 100 in {}: no advice", format_duration(whole)),
+        }
     }
 }
 
@@ -366,6 +404,38 @@ mod tests {
         );
         let few = answers(&FixedCountArgs { docs: Some(99), ..args(16 << 30, 0) });
         assert!(few.expect_err("too few").to_string().contains("fewer than 100"));
+    }
+
+    #[test]
+    fn a_window_that_was_not_seen_whole_says_so_instead_of_a_number() {
+        let labels = Labels::from_pairs([("host", "web-7"), ("vhost", "example.com")]);
+        let shown = |counted: f64| {
+            let hosts = gather(&[], &mut |query| {
+                let is_it = query.contains("plimsoll_m2_counted_seconds");
+                Ok(is_it.then(|| (labels.clone(), counted)).into_iter().collect())
+            });
+            let vhost = hosts.expect("they are asked").remove(0).vhosts.remove(0);
+            assert_eq!(
+                (vhost.docs, vhost.fixed_count_recommended, &vhost.setting),
+                (None, None, &None)
+            );
+            let (mut data, mut talk) = (Vec::new(), Vec::new());
+            let out = Out {
+                data: &mut data,
+                talk: &mut talk,
+                format: Format::Text,
+                colours: (false, false),
+            };
+            vhost.shown(&out)
+        };
+        assert_eq!(
+            shown(9.7),
+            "example.com\n  documents     counted over 9s of 20m: no advice yet\n"
+        );
+        assert_eq!(
+            shown(1200.0),
+            "example.com\n  documents     fewer than 100 in 20m: no advice\n"
+        );
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! What M2 pins: measured at the day's peak, held over the night and a restart, and read from
 //! `setting.json`.
 
+use super::super::pinned::Counted;
 use super::*;
+use crate::base::Sample;
 use crate::policy::{M2Setting, Vhost};
 
 const RULES: &str = include_str!("../../../rules/m2.yml");
@@ -96,6 +98,50 @@ fn a_document_fewer_is_silent_and_a_cold_cache_is_no_peak() {
     live(&mut cold, 60, 600);
     assert_eq!(value(&cold, "plimsoll_m2_docs_peak"), None);
     assert!(!fires(&cold, "M2PinnedMemoryOverBudget"));
+}
+
+#[test]
+fn a_window_that_was_not_seen_whole_gives_no_advice() {
+    let mut world = World::new(RULES, policy(Some(51_817)));
+    live(&mut world, 15, 86_400);
+    assert_eq!(value(&world, "plimsoll_m2_counted_seconds"), Some(840.0), "minutes 0 to 14");
+    for metric in ["plimsoll_m2_docs_peak", "m2:docs:peak", "m2:fixed_count_recommended"] {
+        assert_eq!(value(&world, metric), None, "{metric}");
+    }
+    let told = live(&mut world, 18, 86_400);
+    assert_eq!(value(&world, "m2:docs:peak"), None);
+    assert_eq!(told, Vec::<String>::new(), "nothing fires on a quarter of a window");
+    live(&mut world, 30, 86_400);
+    assert_eq!(value(&world, "plimsoll_m2_counted_seconds"), Some(1200.0));
+    assert!(fires(&world, "M2PinnedMemoryOverBudget"));
+
+    // A window of an hour does not become one of twenty minutes.
+    let mut hour = policy(Some(51_817));
+    hour.vhosts[0].cdn_ttl = Some(Duration::from_secs(1800));
+    let mut world = World::new(RULES, hour);
+    live(&mut world, 50, 86_400);
+    assert_eq!(
+        (value(&world, "m2:docs:increase20m").is_some(), value(&world, "m2:docs:peak")),
+        (true, None)
+    );
+    live(&mut world, 70, 86_400);
+    assert!(value(&world, "m2:docs:peak").is_some_and(|docs| docs > 1_000_000.0));
+}
+
+#[test]
+fn samples_that_lie_far_apart_make_a_whole_window_too() {
+    let minute = |at: i64| Sample { at: Timestamp(at * 60_000), value: 1.0 };
+    let window = Duration::from_secs(1200);
+    let seen = |minutes: &[i64], up| {
+        let samples: Vec<Sample> = minutes.iter().map(|at| minute(*at)).collect();
+        Counted::of(&samples, samples[samples.len() - 1].at, window, up).seen.as_secs()
+    };
+    assert_eq!(seen(&[0, 5, 10, 15], None), 1200, "every five minutes");
+    assert_eq!(seen(&[0, 17], None), 17 * 60, "two samples and a hole");
+    assert_eq!(seen(&[0, 18], None), 1200);
+    assert_eq!(seen(&[0, 1, 2, 20, 21, 22], None), 120, "what lies before a hole is not counted");
+    assert_eq!(seen(&[0, 5, 10, 15], Some(300.0)), 300, "a cold cache");
+    assert_eq!(seen(&[7], None), 0);
 }
 
 #[test]
