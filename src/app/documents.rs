@@ -19,6 +19,7 @@ use super::files;
 use super::m2_setting::m2_setting_document;
 use crate::endpoint::{HttpOptions, Pool, explain, redact};
 use crate::engine::{Event, Told};
+use crate::yaml::Level;
 
 /// How often a file is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -79,6 +80,26 @@ impl Sources {
         });
         [plans, tenants, m2_setting].into_iter().flatten().collect()
     }
+
+    /// What is wrong with those in files, by the key that names them: a running plimsoll refuses them and
+    /// keeps what it had. A file that is not there may be yet to come: that is a warning. Blocks.
+    pub fn faults(&self) -> Vec<(&'static str, Level, String)> {
+        let Sources { plans, tenants, m2_setting } = self;
+        let faults = [
+            ("plans_from", fault(plans.as_ref(), plans_document)),
+            ("tenants_from", fault(tenants.as_ref(), tenants_document)),
+            ("m2.setting_file", fault(m2_setting.as_ref(), m2_setting_document)),
+        ];
+        let found = faults.into_iter().filter_map(|(key, fault)| Some((key, fault?)));
+        found.map(|(key, (level, why))| (key, level, why)).collect()
+    }
+}
+
+fn fault<T>(source: Option<&Source>, parse: fn(&str, &str) -> Read<T>) -> Option<(Level, String)> {
+    let Place::File(path) = &source?.place else { return None };
+    let is_there = path.exists();
+    let why = read(path).and_then(|text| parse(&path.display().to_string(), &text)).err()?;
+    Some((if is_there { Level::Error } else { Level::Warning }, why))
 }
 
 /// The tasks that read them.

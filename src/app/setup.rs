@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use super::config::{Config, StorageConfig};
-use super::documents::{Begun, Sources};
+use super::documents::Begun;
 use super::switches::SwitchFiles;
 use crate::alerts::PresenterConfig;
 use crate::base::{Labels, fingerprint};
@@ -157,12 +157,7 @@ pub fn build(config: &Config, host: &str) -> anyhow::Result<Parts> {
         reads_holds: config.alerting.min_presentation.is_none(),
         docker: config.docker.clone(),
         switches: (switches.clone(), switches.read(&Switches::default())),
-        documents: Sources {
-            plans: config.policy.plans_from.clone(),
-            tenants: config.policy.tenants_from.clone(),
-            m2_setting: config.policy.m2_setting_from.clone(),
-        }
-        .read(),
+        documents: config.policy.documents().read(),
         recorder: config.recorder.clone(),
         dress: Arc::new(dress(config)),
         mail: config.mail.as_ref().map(|(config, _)| Arc::new(config.clone())),

@@ -26,7 +26,7 @@ struct Report<'a> {
 pub fn config(args: &CheckConfigArgs, out: &mut Out<'_>) -> u8 {
     let default = Path::new("plimsoll.yaml");
     let path = args.file.as_deref().or(args.config.as_deref()).unwrap_or(default);
-    let (config, problems) = Config::load(path);
+    let (config, problems) = Config::load_whole(path);
     let holds = config.map(|config| {
         let rules: usize = config.groups.iter().map(|group| group.rules.len()).sum();
         format!("{} jobs, {} groups, {rules} rules", config.jobs.len(), config.groups.len())

@@ -7,7 +7,8 @@ use super::Config;
 use crate::base::format_duration;
 use crate::outbox::ActionKind;
 use crate::policy::Mode;
-use crate::rules::{LintOptions, RuleKind};
+use crate::promql::{QueryTimes, reach};
+use crate::rules::{self, LintOptions, Rule, RuleKind};
 use crate::send::{Webhook, WebhookError};
 use crate::yaml::{Kind, Level, Node, Position, Problem, Problems};
 
@@ -83,8 +84,45 @@ pub(super) fn of_built_in_rules(
     problems.push(problem.hint("set `scrape_interval` to 15s or less"));
 }
 
+/// Where something is worth watching.
+type Worth = fn(&Config) -> bool;
+
+/// What the built-in rules watch of plimsoll itself: by what a rule that does it too must read, and
+/// where it is worth watching.
+const WATCHED: [(&str, &str, Worth); 4] = [
+    ("up", "TargetDown", |config| !config.jobs.is_empty() || config.collector.is_some()),
+    ("plimsoll_outbox_oldest_seconds", "PlimsollOutboxStuck", |c| c.control_plane.is_some()),
+    ("plimsoll_outbox_paused", "PlimsollOutboxPaused", |c| c.control_plane.is_some()),
+    ("plimsoll_journal_failing", "PlimsollJournalFailing", |c| c.control_plane.is_some()),
+];
+
+/// What was lost with the built-in rules, where others have replaced them.
+pub(super) fn of_own_rules(config: &Config, name: &str, node: &Node, problems: &mut Problems) {
+    let all = config.groups.iter().flat_map(|group| &group.rules);
+    let mut alerts = all.filter(|rule| matches!(rule.kind, RuleKind::Alert(_))).peekable();
+    if alerts.peek().is_none() {
+        return;
+    }
+    let always = |rule: &Rule| reach(&rule.expr, QueryTimes::default()).is_empty();
+    let reads = rules::reads(&config.groups);
+    let is_read = |metric: &str| reads.is_open() || reads.names().any(|(name, _)| name == metric);
+    let dead_man = (!alerts.any(always)).then_some("Watchdog");
+    let unwatched = WATCHED.iter().filter(|(metric, _, worth)| worth(config) && !is_read(metric));
+    let lost: Vec<&str> = dead_man.into_iter().chain(unwatched.map(|(_, rule, _)| *rule)).collect();
+    if lost.is_empty() {
+        return;
+    }
+    let message = format!(
+        "these files replace the built-in rules, and nothing in them does what {} did: plimsoll may \
+         fail without anyone being told",
+        lost.join(", ")
+    );
+    let problem = Problem::in_file(name, key_at(node, "rule_files"), message).warning();
+    problems.push(problem.hint("name a copy of rules/plimsoll.yml beside them"));
+}
+
 /// Where a section begins, or the value of a key of it stands.
-fn key_at(node: &Node, key: &str) -> Position {
+pub(super) fn key_at(node: &Node, key: &str) -> Position {
     let (section, key) = key.split_once('.').unwrap_or((key, ""));
     if let Some(value) = node.get(section).and_then(|section| section.get(key)) {
         return value.at;

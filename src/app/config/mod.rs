@@ -31,7 +31,7 @@ use crate::rules::{self, Group, LintOptions};
 use crate::scrape::config::{GlobalConfig, ScrapeConfig, scrape_configs};
 use crate::send::WebhookConfig;
 use crate::send::alertmanager::AlertingConfig;
-use crate::yaml::{Cursor, Fields, Position, Problem, Problems, parse, read};
+use crate::yaml::{Cursor, Fields, Level, Position, Problem, Problems, parse, read};
 
 pub use environment::{Environment, hostname};
 pub use policy::PolicyConfig;
@@ -107,6 +107,25 @@ impl Config {
         };
         problems.sort();
         (config.filter(|_| !problems.has_errors()), problems)
+    }
+
+    /// As [`Config::load`], and what is wrong with the documents it names that are files.
+    pub fn load_whole(path: &Path) -> (Option<Config>, Problems) {
+        let (config, mut problems) = Config::load(path);
+        let faults = config.as_ref().map(|config| config.policy.documents().faults());
+        let name = path.display().to_string();
+        let node = files::read(path).ok().and_then(|t| parse(&name, &t, &mut Problems::default()));
+        for (key, level, why) in faults.into_iter().flatten() {
+            let at =
+                node.as_ref().map_or(Position { line: 1, column: 1 }, |n| cross::key_at(n, key));
+            let message = match level {
+                Level::Error => format!("{key}: the document would be refused: {why}"),
+                Level::Warning => format!("{key}: nothing is known while it is not there: {why}"),
+            };
+            problems.push(Problem { level, ..Problem::in_file(&name, at, message) });
+        }
+        problems.sort();
+        (config, problems)
     }
 
     /// As [`Config::load`]; but where [`DEFAULT_FILE`] is asked for and there is none, the defaults
@@ -206,7 +225,10 @@ impl Config {
         let found = rules::check(&texts, &config.lint_options());
         match is_built_in {
             true => cross::of_built_in_rules(&config, name, &node, (&found, problems)),
-            false => problems.extend(found),
+            false => {
+                problems.extend(found);
+                cross::of_own_rules(&config, name, &node, problems);
+            }
         }
         named_files::check(name, &node, base, problems);
         cross::check(&config, name, &node, problems);

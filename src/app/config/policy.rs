@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::{actions, calendar, gates, owners};
-use crate::app::documents::{Place, Source};
+use crate::app::documents::{Place, Source, Sources};
 use crate::app::switches::SwitchFiles;
 use crate::endpoint::HttpOptions;
 use crate::endpoint::read::path;
@@ -72,15 +72,14 @@ impl PolicyConfig {
         if let Some((read, options)) = fields.optional("gates", |at| gates::read(at, base)) {
             (policy.gates, gate_options) = (read, options);
         }
-        let said = fields.optional("identity", |at| tenancy(at, &policy.plans));
+        let said = fields.optional("identity", |at| tenancy(at, known_plans(&policy)));
         let divided = said.is_some();
         policy.tenancy = said.unwrap_or_default();
         let mut vhost_labels = VHOST_LABELS.map(str::to_owned).to_vec();
         let m2_setting_from =
             fields.optional("m2", |at| m2(at, base, &mut policy, &mut vhost_labels)).flatten();
-        // Which plans a document will name is not known yet.
-        let known_plans = (!policy.plans_expected).then_some(&policy.plans);
-        let expected = owners::Expected { plans: known_plans, owner: policy.tenancy.owner() };
+        let expected =
+            owners::Expected { plans: known_plans(&policy), owner: policy.tenancy.owner() };
         PolicyConfig {
             host: fields.optional("host", read::string),
             tenants: fields.optional("tenants", |at| owners::own_tenants(at, expected)),
@@ -94,6 +93,15 @@ impl PolicyConfig {
             switches,
             executes: executes.unwrap_or_default(),
             policy,
+        }
+    }
+
+    /// Where what others write is read from.
+    pub fn documents(&self) -> Sources {
+        Sources {
+            plans: self.plans_from.clone(),
+            tenants: self.tenants_from.clone(),
+            m2_setting: self.m2_setting_from.clone(),
         }
     }
 
@@ -115,8 +123,13 @@ impl PolicyConfig {
     }
 }
 
+/// The plans there are; which ones a document will name is not known yet.
+fn known_plans(policy: &Policy) -> Option<&Plans> {
+    (!policy.plans_expected).then_some(&policy.plans)
+}
+
 /// `identity`: to whom the containers of this host belong.
-fn tenancy(at: Cursor<'_, '_>, plans: &Plans) -> Option<Tenancy> {
+fn tenancy(at: Cursor<'_, '_>, plans: Option<&Plans>) -> Option<Tenancy> {
     let mut fields = Fields::open(at)?;
     let mode = fields.required("mode", |mut at| {
         let text = read::string(at.again())?;
@@ -128,7 +141,7 @@ fn tenancy(at: Cursor<'_, '_>, plans: &Plans) -> Option<Tenancy> {
         is_known.then_some(text)
     });
     let tenant = fields.optional("tenant", read::string);
-    let plan = fields.optional("plan", |at| owners::known_plan(at, Some(plans)));
+    let plan = fields.optional("plan", |at| owners::known_plan(at, plans));
     let has_owner = mode.as_deref() == Some("per_host");
     if has_owner && tenant.is_none() {
         fields.cursor().error("`per_host` needs the `tenant` the host belongs to");

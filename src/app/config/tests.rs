@@ -55,6 +55,46 @@ fn an_interval_too_long_for_the_built_in_rules_is_said_once_and_where_it_stands(
     assert!(!read("global: {scrape_interval: 15s}\n").contains("built-in"));
 }
 
+#[test]
+fn own_rules_that_lose_what_watches_plimsoll_are_told() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let said = |rules: &str, more: &str| {
+        std::fs::write(dir.path().join("r.yml"), rules).expect("written");
+        let text =
+            format!("host: h\nrule_files: [r.yml]\n{more}scrape_configs: [{{job_name: j}}]\n");
+        let mut problems = Problems::default();
+        Config::read("p.yml", &text, dir.path(), &mut problems);
+        let all = problems.to_string();
+        all.lines().filter(|line| line.contains("built-in")).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let alert = |name: &str, expr: &str| {
+        format!("  - {{alert: {name}, expr: '{expr}', annotations: {{summary: s}}}}\n")
+    };
+    let of = |alerts: &[String]| format!("groups:\n- name: g\n  rules:\n{}", alerts.concat());
+    let high = alert("High", "container_memory_usage_bytes > 1");
+    let secret = dir.path().join("secret");
+    let text = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=\n";
+    std::fs::write(&secret, text).expect("written");
+    let asked = format!(
+        "control_plane: {{url: 'http://127.0.0.1:1', secret_file: '{}'}}\n",
+        secret.display()
+    );
+
+    let lost = said(&of(std::slice::from_ref(&high)), "");
+    assert_eq!(lost.len(), 1, "{lost:?}");
+    assert!(lost[0].starts_with("p.yml:2:1: warning: "), "{lost:?}");
+    assert!(lost[0].contains("what Watchdog, TargetDown did:"), "{lost:?}");
+    let lost = said(&of(std::slice::from_ref(&high)), &asked);
+    let all =
+        "Watchdog, TargetDown, PlimsollOutboxStuck, PlimsollOutboxPaused, PlimsollJournalFailing";
+    assert!(lost[0].contains(all), "{lost:?}");
+    // Under other names they do as well.
+    let watchers = [alert("DeadMan", "vector(1)"), alert("Gone", "up == 0")];
+    assert_eq!(said(&of(&[&watchers[..], &[high]].concat()), ""), Vec::<String>::new());
+    assert_eq!(said("groups: []\n", ""), Vec::<String>::new(), "nobody is to be told of anything");
+    assert_eq!(said(include_str!("../../../rules/plimsoll.yml"), &asked), Vec::<String>::new());
+}
+
 /// Everything the example shows as a comment is what the program understands.
 #[test]
 fn the_examples_in_comments_are_good_too() {
@@ -454,4 +494,36 @@ fn what_rules_may_use_is_said_under_promql() {
         &["1:10: promql: unknown key `experimental`; known keys: experimental_functions, \
            delayed_name_removal"],
     );
+}
+
+#[test]
+fn documents_in_files_are_read_when_a_configuration_is_checked() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let write = |name: &str, text: &str| {
+        std::fs::write(dir.path().join(name), text).expect("written");
+    };
+    write("plans.yml", "plan_limits:\n  free: {mem_limit: 1g, cpu_limit: 0.5}\n");
+    write("tenants.yml", "tenants:\n- {tenant: acme, sate: trial}\n");
+    let text = "host: h\nplans_from: {file: plans.yml}\ntenants_from: {file: tenants.yml}\n\
+                m2: {setting_file: gone.json}\nscrape_configs: [{job_name: a, scrape_interval: 5s, scrape_timeout: 4s}]\n\
+                rule_files: []\n";
+    write("p.yml", text);
+    let (config, problems) = Config::load_whole(&dir.path().join("p.yml"));
+    assert!(config.is_some(), "a running plimsoll keeps what it had: {problems}");
+    let folder = dir.path().display().to_string();
+    let shown = problems.to_string().replace(&format!("{folder}/"), "");
+    let lines: Vec<&str> = shown.lines().collect();
+    let refused =
+        "p.yml:3:1: tenants_from: the document would be refused: tenants.yml:2:18: tenants[0]: ";
+    assert!(lines[0].starts_with(refused) && lines[0].contains("did you mean `state`?"), "{shown}");
+    assert!(lines[1].starts_with("p.yml:4:20: warning: m2.setting_file: "), "{shown}");
+    assert_eq!(lines.len(), 2, "{shown}");
+}
+
+#[test]
+fn a_host_may_be_on_a_plan_that_a_document_will_name() {
+    let host = "identity: {mode: per_host, tenant: acme, plan: starter}\nrule_files: []\n";
+    check(&with(&format!("{host}plans_from: {{file: plans.yml}}")), &[]);
+    let unknown = "1:48: identity.plan: `starter` is not a plan; write it under `plans`";
+    check(&with(host), &[unknown]);
 }
