@@ -19,9 +19,17 @@ const OWNED: &str = "{name!=\"\",tenant!=\"\"}";
 const QUERIES: [&str; 4] = [
     "max $by (container_spec_memory_limit_bytes$$)",
     "max $by (container_memory_working_set_bytes$$)",
-    "sum $by (rate(container_cpu_usage_seconds_total$$[2m]))",
+    CPU_USED,
     "max $by (container_spec_cpu_quota$$ > 0) / max $by (container_spec_cpu_period$$)",
 ];
+
+/// CPU used by container, cores. A range that was not seen from its beginning, as after a start, has
+/// too low an average and gives none; where samples lie a minute apart a longer one stands in.
+pub const CPU_USED: &str = "sum $by ( \
+     rate(container_cpu_usage_seconds_total$$[2m]) \
+     and max_over_time(container_cpu_usage_seconds_total$$[45s] offset 75s) \
+     or rate(container_cpu_usage_seconds_total$$[5m]) \
+     and max_over_time(container_cpu_usage_seconds_total$$[1m] offset 4m))";
 
 /// What a digest tells.
 #[derive(Clone, PartialEq, Debug, Default)]
@@ -133,6 +141,10 @@ impl Engine {
                 loads.entry(labels).or_default()[index] = Some(value);
             }
         }
+        // A rate goes on for as long as it looks back: it is nobody's any more who has only that.
+        loads.retain(|_, [limit, memory, _, quota]| {
+            [limit, memory, quota].iter().any(|f| f.is_some())
+        });
         let judged = loads.iter().filter_map(|(labels, figures)| {
             let label = |name| labels.get(name).unwrap_or_default().to_owned();
             let [mem_limit_bytes, mem_used_bytes, cpu_used_cores, cpu_limit_cores] = *figures;

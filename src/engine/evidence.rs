@@ -41,7 +41,12 @@ const FIGURES: [(Figure, &str); 12] = [
          / (sum(increase(container_cpu_cfs_periods_total{$$}[5m])) > 0)",
     ),
     (Figure::CpuWaiting, "max(rate(container_pressure_cpu_waiting_seconds_total{$$}[5m]))"),
-    (Figure::CpuUsed, "sum(rate(container_cpu_usage_seconds_total{$$}[5m]))"),
+    // Of a range that was not seen from its beginning, as after a start, an average is too low.
+    (
+        Figure::CpuUsed,
+        "sum(rate(container_cpu_usage_seconds_total{$$}[5m]) \
+         and max_over_time(container_cpu_usage_seconds_total{$$}[1m] offset 4m))",
+    ),
     (
         Figure::CpuLimit,
         "max(container_spec_cpu_quota{$$} > 0) / max(container_spec_cpu_period{$$})",

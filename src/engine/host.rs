@@ -26,6 +26,7 @@ const TENANTS: &str = "count(count by (tenant) (container_memory_working_set_byt
 
 /// What is observed, as queries by `service`, and by `name` where its containers are told apart. Where
 /// scrapes are a minute apart or more, a short range holds too few samples, and a longer one stands in.
+/// CPU counts once its range was seen from its beginning: before, the average is too low.
 const OBSERVED: [(Observed, &str); 9] = [
     (
         Observed::WorkingSet,
@@ -42,7 +43,9 @@ const OBSERVED: [(Observed, &str); 9] = [
     (
         Observed::Cpu,
         "sum by (service) (rate(container_cpu_usage_seconds_total{service!=\"\"}[2m]) \
-         or rate(container_cpu_usage_seconds_total{service!=\"\"}[5m]))",
+         and max_over_time(container_cpu_usage_seconds_total{service!=\"\"}[45s] offset 75s) \
+         or rate(container_cpu_usage_seconds_total{service!=\"\"}[5m]) \
+         and max_over_time(container_cpu_usage_seconds_total{service!=\"\"}[1m] offset 4m))",
     ),
     (
         Observed::Throttled,

@@ -75,7 +75,7 @@ use crate::policy::{Gates, Memory};
 use crate::promql::Memo;
 use crate::window::{Selector, SeriesId, Span, Window};
 
-pub use digest::{Advice, Digest, Near};
+pub use digest::{Advice, CPU_USED, Digest, Near};
 pub use docker::{AskDocker, DockerState};
 pub use event::{Event, OutboxCommand, ScrapeFailure, Scraped, Switches, TargetInfo};
 pub use fact::{Fact, Judged};

@@ -15,7 +15,7 @@ use super::error::{ApiError, ErrorKind};
 use super::format::{self, Notes};
 use super::{QUERY_TIMEOUT, Server, Shared};
 use crate::base::{Labels, Timestamp};
-use crate::engine::{OwnersView, View};
+use crate::engine::{CPU_USED, OwnersView, View};
 use crate::policy::{Load, Plan, Standing, TenantState, plan_binds, standing};
 use crate::promql::eval::Value;
 use crate::promql::{ParseOptions, parse};
@@ -25,7 +25,7 @@ const FIGURES: [(Figure, &str); 5] = [
     (Figure::Used, "max $by (container_memory_working_set_bytes$$)"),
     (Figure::Limit, "max $by (container_spec_memory_limit_bytes$$)"),
     (Figure::Soft, "max $by (container_spec_memory_reservation_limit_bytes$$)"),
-    (Figure::Cores, "sum $by (rate(container_cpu_usage_seconds_total$$[2m]))"),
+    (Figure::Cores, CPU_USED),
     (
         Figure::Quota,
         "max $by (container_spec_cpu_quota$$ > 0) / max $by (container_spec_cpu_period$$)",
@@ -117,7 +117,14 @@ pub(super) async fn plans(State(server): State<Shared>) -> Result<Response, ApiE
     }
     notes.warnings.sort();
     notes.warnings.dedup();
+    forget_rates(&mut figures);
     Ok(format::success(&answer(&view, &figures), &notes))
+}
+
+/// A rate goes on for as long as it looks back. Whoever has nothing else had its labels until its owner
+/// or plan was changed, or is gone.
+fn forget_rates(figures: &mut Figures) {
+    figures.retain(|_, known| known.keys().any(|figure| *figure != Figure::Cores));
 }
 
 async fn ask(server: &Server, query: &str, at: Timestamp) -> Result<QueryAnswer, ApiError> {
@@ -218,6 +225,17 @@ mod tests {
             let text = query.replace("$by", BY).replace("$$", OWNED);
             assert!(parse(&text, &ParseOptions::default()).is_ok(), "{text}");
         }
+    }
+
+    #[test]
+    fn who_has_only_a_rate_is_there_no_more() {
+        let of = |plan| Labels::from_pairs([("name", "a"), ("tenant", "acme"), ("plan", plan)]);
+        let mut figures = Figures::from([
+            (of("free"), BTreeMap::from([(Figure::Cores, 0.2)])),
+            (of("pro"), BTreeMap::from([(Figure::Cores, 0.2), (Figure::Used, 1.0)])),
+        ]);
+        forget_rates(&mut figures);
+        assert_eq!(figures.into_keys().collect::<Vec<_>>(), [of("pro")]);
     }
 
     #[test]

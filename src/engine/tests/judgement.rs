@@ -178,6 +178,29 @@ fn a_victim_is_not_restarted_because_we_were() {
     assert_eq!(told, ["held restart: missing_evidence", "held restart: neighbour"]);
 }
 
+/// An average over five minutes of which half a one was seen would be a tenth of what is used.
+#[test]
+fn what_is_used_of_the_cpu_counts_once_its_range_was_seen() {
+    let used = |slots: u32| {
+        let mut world = world();
+        let slot = |world: &mut World, percent: u32| {
+            let used = 0.5 * (world.second + STEP_S) as f64;
+            let labels = "name=\"acme-1\",tenant=\"acme\",role=\"app\",plan=\"pro\"";
+            let cpu = format!("container_cpu_usage_seconds_total{{{labels}}} {used}\n");
+            world.slot(Some(&(container("acme", percent, -9000) + &cpu)))
+        };
+        (0..slots).for_each(|_| drop(slot(&mut world, 50)));
+        assert!(
+            (0..3).any(|_| slot(&mut world, 95).iter().any(|told| told.starts_with("decided")))
+        );
+        let asked = world.events.iter().find(|e| e["type"] == "container.restart.requested");
+        asked.expect("it is sent")["data"]["evidence"]["cpu_used_cores"].as_f64()
+    };
+    assert_eq!(used(6), None, "half a minute");
+    assert_eq!(used(46), None, "not yet");
+    assert!(used(62).is_some_and(|cores| (cores - 0.5).abs() < 0.01), "{:?}", used(62));
+}
+
 #[test]
 fn revisions_rise_though_the_clock_was_set_back() {
     let mut world = World::new(HIGH, acting());

@@ -56,6 +56,27 @@ fn a_digest_tells_who_is_near_what_was_held_and_what_is_advised() {
 }
 
 #[test]
+fn a_digest_lists_nobody_who_is_gone() {
+    let mut world = World::recovered(mailing(PolicyConfig::default()), Vec::new(), 0);
+    let page = |world: &World| {
+        let labels = "name=\"acme-1\",tenant=\"acme\",role=\"app\",plan=\"pro\"";
+        let used = world.second + STEP_S;
+        container("acme", 95, -9000)
+            + &format!("container_cpu_usage_seconds_total{{{labels}}} {used}\n")
+    };
+    for _ in 0..HOUR_SLOTS - 2 {
+        let page = page(&world);
+        world.slot(Some(&page));
+    }
+    for _ in 0..4 {
+        world.slot(Some(&container("beta", 95, -9000)));
+    }
+    let [Mail::Digest(digest)] = &world.mails[..] else { panic!("{:?}", world.mails) };
+    let near: Vec<&str> = digest.near.iter().map(|near| near.tenant.as_str()).collect();
+    assert_eq!((digest.containers, near), (1, vec!["beta"]), "its rate goes on for two minutes");
+}
+
+#[test]
 fn an_alertmanager_that_takes_nothing_is_mailed_about_and_so_is_its_return() {
     let mut world = World::recovered(mailing(acting()), Vec::new(), 0);
     let page = container("acme", 50, -9000);
