@@ -61,6 +61,11 @@ fn an_incident_becomes_a_test_that_holds() {
     let refused = export(&["--incident", id, "--out", "other.yml"]);
     assert_eq!(refused.0, Some(1), "{}", refused.1);
     assert!(refused.1.contains("does not fire over these samples"), "{}", refused.1);
+    // Another incident than that which happened is none to write down.
+    home.write("rules.yml", &rules.replace("for: 4s", "for: 0s"));
+    let earlier = export(&["--incident", id, "--out", "earlier.yml"]);
+    assert_eq!(earlier.0, Some(1), "{}", earlier.1);
+    assert!(earlier.1.contains("`High` fired at 20"), "{}", earlier.1);
     let unknown = export(&["--alert", "Low"]);
     assert!(unknown.1.contains("`Low` has not fired in that time"), "{}", unknown.1);
     let unknown = export(&["--incident", "trace_x"]);

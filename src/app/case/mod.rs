@@ -40,8 +40,8 @@ pub struct Incident {
     pub alert: String,
     /// When its condition became true.
     pub started_at: Timestamp,
-    /// When it began to fire.
-    pub fired_at: Timestamp,
+    /// When it began to fire; `None`: the story does not reach back to that.
+    pub fired_at: Option<Timestamp>,
     /// When it ended, if it did.
     pub ended_at: Option<Timestamp>,
 }
@@ -95,7 +95,7 @@ pub fn find(story: &Value, which: &Which) -> anyhow::Result<Incident> {
         trace_id: text("trace_id"),
         alert: text("alert"),
         started_at,
-        fired_at: fired_at(found).unwrap_or(started_at),
+        fired_at: fired_at(found),
         ended_at: time("ended_at"),
     })
 }
@@ -107,11 +107,16 @@ fn fired_at(incident: &Value) -> Option<Timestamp> {
 }
 
 impl Incident {
+    /// When it began to fire, as far as that is known.
+    pub fn onset(&self) -> Timestamp {
+        self.fired_at.unwrap_or(self.started_at)
+    }
+
     /// From when to when samples matter.
     pub fn span(&self, wanted: &Wanted) -> (Timestamp, Timestamp) {
         let from = self.started_at - wanted.back - BEFORE;
-        let end = self.ended_at.unwrap_or(self.fired_at) + AFTER;
-        (from, end.min(self.fired_at + LONGEST))
+        let end = self.ended_at.unwrap_or(self.onset()) + AFTER;
+        (from, end.min(self.onset() + LONGEST))
     }
 }
 
@@ -128,6 +133,7 @@ pub fn case(incident: Incident, wanted: Wanted, series: Vec<Series>) -> anyhow::
             incident.alert
         )
     })?;
+    same_onset(&incident, &wanted, &whole, &all)?;
     let is_others = |labels: &Labels| {
         SUBJECTS.iter().any(|name| {
             labels.get(name).zip(who.get(name)).is_some_and(|(theirs, own)| theirs != own)
@@ -141,4 +147,25 @@ pub fn case(incident: Incident, wanted: Wanted, series: Vec<Series>) -> anyhow::
         _ => (whole, all),
     };
     Ok(Case { incident, wanted, grid, rehearsed })
+}
+
+/// Samples that were lost make another incident of it: one that begins at another time.
+fn same_onset(
+    incident: &Incident,
+    wanted: &Wanted,
+    grid: &Grid,
+    all: &Rehearsed,
+) -> anyhow::Result<()> {
+    let Some(happened) = incident.fired_at else { return Ok(()) };
+    let apart = |at: Timestamp| happened.since(at).max(at.since(happened));
+    let onsets = all.onsets.iter().map(|at| grid.start + *at);
+    let Some(rehearsed) = onsets.min_by_key(|at| apart(*at)) else { return Ok(()) };
+    // Slots of the two lie up to an evaluation apart, and a sample up to a step from its place.
+    ensure!(
+        apart(rehearsed) <= wanted.interval + grid.step,
+        "`{}` fired at {happened}, and over these samples at {rehearsed}: some are missing, or the rules \
+         have changed; a recording (`recorder`, --dir) holds more than the window",
+        incident.alert
+    );
+    Ok(())
 }

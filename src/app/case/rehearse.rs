@@ -38,6 +38,8 @@ pub type Firing = Vec<(Labels, Labels)>;
 pub struct Rehearsed {
     /// The incident's alert, if it fires.
     pub alert: Option<Labels>,
+    /// When it begins to.
+    pub onsets: Vec<Duration>,
     /// Times worth asking about, with what fires then.
     pub expected: Vec<(Duration, Firing)>,
 }
@@ -152,11 +154,11 @@ pub fn rehearse(grid: &Grid, wanted: &Wanted, incident: &Incident) -> anyhow::Re
         trace_id(&format!("{:016x}", fingerprint(labels)), incident.started_at) == incident.trace_id
     };
     let alert = all().find(is_it).or_else(|| all().next()).cloned();
-    let expected = match &alert {
-        Some(alert) => worth_asking(&fired, alert),
-        None => Vec::new(),
+    let (onsets, expected) = match &alert {
+        Some(alert) => (onsets(&fired, alert), worth_asking(&fired, alert)),
+        None => (Vec::new(), Vec::new()),
     };
-    Ok(Rehearsed { alert, expected })
+    Ok(Rehearsed { alert, onsets, expected })
 }
 
 fn at(after: Duration) -> Timestamp {
@@ -167,6 +169,19 @@ fn firing(rehearsal: &Rehearsal, name: &str) -> Firing {
     let alerts = rehearsal.alerts().flat_map(|(_, alerts)| alerts.values());
     let fires = alerts.filter(|a| a.name() == name && a.state == AlertState::Firing);
     fires.map(|alert| (alert.labels.clone(), alert.annotations.clone())).collect()
+}
+
+fn onsets(fired: &BTreeMap<Duration, Firing>, alert: &Labels) -> Vec<Duration> {
+    let mut before = false;
+    let mut onsets = Vec::new();
+    for (at, firing) in fired {
+        let fires = firing.iter().any(|(labels, _)| labels == alert);
+        if fires && !before {
+            onsets.push(*at);
+        }
+        before = fires;
+    }
+    onsets
 }
 
 /// The slot before the alert fires, the first in which it does, the last, and the one after.

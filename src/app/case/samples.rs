@@ -30,7 +30,7 @@ pub fn from_recording(
     let (from, end) = incident.span(wanted);
     let (first, last) = recording.span();
     ensure!(
-        first < incident.fired_at && incident.fired_at <= last,
+        first < incident.onset() && incident.onset() <= last,
         "the recording does not reach to the incident: it is from {first} to {last}"
     );
     let names = wanted.names().into_iter().collect::<Vec<_>>().join("|");

@@ -12,7 +12,7 @@ pub fn write(case: &Case, rule_files: &[String]) -> String {
     let mut text = format!(
         "# {} at {}, {}.\n# Made by `plimsoll case export`; time 0 is {}.\n",
         incident.alert,
-        format_rfc3339(incident.fired_at),
+        format_rfc3339(incident.onset()),
         incident.trace_id,
         format_rfc3339(grid.start),
     );
@@ -21,7 +21,7 @@ pub fn write(case: &Case, rule_files: &[String]) -> String {
     let _ = writeln!(text, "evaluation_interval: {}", format_duration(wanted.interval));
     let order: Vec<String> = wanted.groups.iter().map(|group| quoted(&group.name)).collect();
     let _ = writeln!(text, "group_eval_order: [{}]", order.join(", "));
-    let name = quoted(&format!("{} of {}", incident.alert, format_rfc3339(incident.fired_at)));
+    let name = quoted(&format!("{} of {}", incident.alert, format_rfc3339(incident.onset())));
     let _ = writeln!(text, "tests:\n  - name: {name}");
     let _ = writeln!(text, "    interval: {}\n    input_series:", format_duration(grid.step));
     for (labels, values) in &grid.series {

@@ -4,7 +4,7 @@ use super::{Home, Page, Plan, Process, query, wait_until};
 
 const RULES: &str = "{record: 'c:ratio', expr: 'max by (name, tenant) (container_memory_working_set_bytes) / \
      on (name, tenant) max by (name, tenant) (container_spec_memory_limit_bytes > 0)'}, \
-     {alert: High, for: 2s, labels: {action: advise, severity: warning}, \
+     {alert: High, for: 4s, labels: {action: advise, severity: warning}, \
      expr: 'c:ratio > 0.9 unless on (name) time() - container_start_time_seconds < 300', \
      annotations: {summary: \"{{ $labels.name }}: {{ $value | humanizePercentage }} of {{ with printf \
      `container_spec_memory_limit_bytes{name='%s'}` $labels.name | query }}{{ . | first | value }}{{ end }}\"}}";
