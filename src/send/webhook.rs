@@ -11,18 +11,21 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, RETRY_AFTER, USER_AGENT};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, DATE, HeaderValue, RETRY_AFTER, USER_AGENT};
 use reqwest::{Certificate, Client, Identity, Response, Url, redirect};
 use thiserror::Error as ThisError;
 
 use super::sign::{SecretError, Secrets};
-use crate::base::{Timestamp, parse_rfc3339};
+use crate::base::{Timestamp, format_duration, parse_rfc3339};
 use crate::outbox::{Answer, Attempt, Outcome};
 
 /// Most of an answer that is read.
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
 /// Most of a refusal's text that is kept.
 const WHY_CHARS_MAX: usize = 200;
+/// Clocks that are further apart are told of: more than an answer takes, less than the five minutes
+/// after which receivers take a signature for a replayed one.
+const CLOCKS_APART: Duration = Duration::from_secs(60);
 
 /// Where webhooks go and how to get in.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -217,7 +220,7 @@ fn pem(path: &Path, error: reqwest::Error) -> WebhookError {
 /// Names what to do next. A 2xx counts whatever follows it: the receiver has the delivery.
 async fn outcome(response: Response, at: Timestamp, origin: &str) -> Outcome {
     let status = response.status();
-    let why = format!("{origin}: HTTP {status}");
+    let why = format!("{origin}: HTTP {status}{}", clocks(&response, at).unwrap_or_default());
     match status.as_u16() {
         200..=299 => Outcome::Accepted(
             serde_json::from_slice::<Answer>(&answer(response).await).unwrap_or_default(),
@@ -256,6 +259,16 @@ fn said(body: &[u8]) -> String {
         .collect();
     let text = text.trim();
     if text.is_empty() { String::new() } else { format!(": {text}") }
+}
+
+/// How far the receiver's clock is from ours, if that is much: signatures carry the time.
+fn clocks(response: &Response, at: Timestamp) -> Option<String> {
+    let theirs = http_date(response.headers().get(DATE)?.to_str().ok()?.trim())?;
+    let (ahead, behind) = (theirs.since(at), at.since(theirs));
+    let (apart, word) = if ahead > behind { (ahead, "ahead of") } else { (behind, "behind") };
+    let seconds = Duration::from_secs(apart.as_secs());
+    (apart > CLOCKS_APART)
+        .then(|| format!("; its clock is {} {word} ours", format_duration(seconds)))
 }
 
 /// `Retry-After` in seconds or as an HTTP date.

@@ -116,6 +116,28 @@ async fn every_status_says_what_to_do_next() {
 }
 
 #[tokio::test]
+async fn a_refusal_says_how_far_the_two_clocks_are_apart() {
+    let said = async |date: &str| {
+        let end = "content-length: 3\r\nconnection: close\r\n\r\nold";
+        why(outcome_of(&format!("HTTP/1.1 401 X\r\n{date}{end}")).await)
+    };
+    for (date, want) in [
+        ("date: Sun, 22 Nov 2026 02:10:30 GMT\r\n", "; its clock is 10m29s ahead of ours"),
+        ("date: Sun, 22 Nov 2026 01:00:00 GMT\r\n", "; its clock is 1h behind ours"),
+        ("date: Sun, 22 Nov 2026 02:01:00 GMT\r\n", ""),
+        ("date: yesterday\r\n", ""),
+        ("", ""),
+    ] {
+        let why = said(date).await;
+        assert!(why.ends_with(&format!("HTTP 401 Unauthorized{want}")), "{date}: {why}");
+    }
+    let date = "HTTP/1.1 400 X\r\ndate: Sun, 22 Nov 2026 01:00:00 GMT\r\n";
+    let refused = format!("{date}content-length: 3\r\nconnection: close\r\n\r\nold");
+    let why = why(outcome_of(&refused).await);
+    assert!(why.ends_with("its clock is 1h behind ours: old"), "{why}");
+}
+
+#[tokio::test]
 async fn redirects_are_not_followed() {
     let (seen, mut requests) = mpsc::unbounded_channel();
     let target = axum::serve(
