@@ -35,6 +35,8 @@ const FIT_CONFIDENCE: f64 = 0.1;
 /// To take something away it must have been seen for a day. Ours.
 const SMALLER_CONFIDENCE: f64 = 0.9;
 
+/// What stands in the place of a comparison.
+const NOT_COMPARED: &str = "not compared: less than two and a half hours of demand were seen";
 const DRIFT: &str =
     "its limits are not its plan's; redeploy with the plan's before offering another";
 
@@ -303,10 +305,10 @@ fn nudge(case: &Case<'_>, config: &PolicyConfig) -> Chosen {
         _ => &next.name,
     };
     let mut params = texts([("from", plan.name.as_str()), ("to", to.as_str())]);
-    if let Some(fit) = fit {
-        params.insert("fit".to_owned(), Value::from(fit.sentence.as_str()));
-        params.insert("confidence".to_owned(), Value::from(fit.confidence));
-    }
+    let sentence = fit.map_or(NOT_COMPARED, |fit| fit.sentence.as_str());
+    let confidence = evidence.fit.as_ref().map_or(0.0, |fit| fit.confidence);
+    params.insert("fit".to_owned(), Value::from(sentence));
+    params.insert("confidence".to_owned(), Value::from(confidence));
     Ok(Choice { kind: ActionKind::Nudge, params })
 }
 

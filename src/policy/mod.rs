@@ -54,7 +54,7 @@ pub use interlock::{HostCause, HostEdge, HostIncident, HostSigns, Interlock, Int
 pub use m2::{FIXED_COUNT_MAX, M2Setting, Vhost, WINDOW_MAX};
 pub use memory::Memory;
 pub use peaks::{Made, Peaks};
-pub use plan::{Plan, Plans, plan_binds};
+pub use plan::{Fault, Plan, Plans, plan_binds};
 pub use receipts::Receipts;
 pub use register::{Tenant, TenantState, Tenants};
 pub use rollout::Rollouts;

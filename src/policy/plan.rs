@@ -29,13 +29,22 @@ pub struct Plan {
     pub cpu_limit_cores: f64,
 }
 
+/// What is wrong with a catalogue.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Fault {
+    /// The plan at fault; of two, the one that was said later or is the bigger.
+    pub plan: String,
+    /// What is wrong, for people.
+    pub why: String,
+}
+
 /// The plans, from small to big.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Plans(Vec<Plan>);
 
 impl Plans {
     /// A catalogue, or everything that is wrong with it.
-    pub fn new(mut plans: Vec<Plan>) -> Result<Plans, Vec<String>> {
+    pub fn new(mut plans: Vec<Plan>) -> Result<Plans, Vec<Fault>> {
         plans.sort_by(|a, b| a.order.cmp(&b.order).then_with(|| a.name.cmp(&b.name)));
         let mut problems = Plans::faults(&plans);
         if problems.is_empty() {
@@ -45,15 +54,16 @@ impl Plans {
     }
 
     /// What is wrong with each of these plans, and with two of them at once, whatever their limits.
-    pub fn faults(plans: &[Plan]) -> Vec<String> {
-        let mut problems: Vec<String> = plans.iter().filter_map(problem).collect();
+    pub fn faults(plans: &[Plan]) -> Vec<Fault> {
+        let mut problems: Vec<Fault> = plans.iter().filter_map(problem).collect();
         for (index, plan) in plans.iter().enumerate() {
             for other in &plans[..index] {
                 if plan.name == other.name {
-                    problems.push(format!("plan `{}` is there twice", plan.name));
+                    problems.push(plan.fault(format!("plan `{}` is there twice", plan.name)));
                 } else if plan.order == other.order {
                     let (one, two, order) = (&other.name, &plan.name, plan.order);
-                    problems.push(format!("plans `{one}` and `{two}` both have order {order}"));
+                    let why = format!("plans `{one}` and `{two}` both have order {order}");
+                    problems.push(plan.fault(why));
                 }
             }
         }
@@ -115,24 +125,30 @@ impl Default for Plans {
     }
 }
 
-fn problem(plan: &Plan) -> Option<String> {
-    let name = &plan.name;
-    if name.is_empty() {
-        return Some("a plan needs a name".to_owned());
+impl Plan {
+    fn fault(&self, why: String) -> Fault {
+        Fault { plan: self.name.clone(), why }
     }
-    if plan.mem_limit_bytes == 0 {
-        return Some(format!("plan `{name}`: mem_limit must be above 0"));
-    }
-    if plan.mem_soft_bytes > plan.mem_limit_bytes {
-        return Some(format!("plan `{name}`: mem_soft is above mem_limit"));
-    }
-    let cores = plan.cpu_limit_cores;
-    (!cores.is_finite() || cores <= 0.0)
-        .then(|| format!("plan `{name}`: cpu_limit must be above 0 cores"))
+}
+
+fn problem(plan: &Plan) -> Option<Fault> {
+    let (name, cores) = (&plan.name, plan.cpu_limit_cores);
+    let why = if name.is_empty() {
+        "a plan needs a name".to_owned()
+    } else if plan.mem_limit_bytes == 0 {
+        format!("plan `{name}`: mem_limit must be above 0")
+    } else if plan.mem_soft_bytes > plan.mem_limit_bytes {
+        format!("plan `{name}`: mem_soft is above mem_limit")
+    } else if !cores.is_finite() || cores <= 0.0 {
+        format!("plan `{name}`: cpu_limit must be above 0 cores")
+    } else {
+        return None;
+    };
+    Some(plan.fault(why))
 }
 
 /// Whoever climbs the ladder must lose nothing.
-fn shrinks(smaller: &Plan, bigger: &Plan) -> Option<String> {
+fn shrinks(smaller: &Plan, bigger: &Plan) -> Option<Fault> {
     let what = if bigger.mem_limit_bytes < smaller.mem_limit_bytes {
         "mem_limit"
     } else if bigger.cpu_limit_cores < smaller.cpu_limit_cores {
@@ -142,10 +158,10 @@ fn shrinks(smaller: &Plan, bigger: &Plan) -> Option<String> {
     };
     let (one, two) = (&smaller.name, &bigger.name);
     let (below, above) = (smaller.order, bigger.order);
-    Some(format!(
+    Some(bigger.fault(format!(
         "plan `{two}` (order {above}) has a lower {what} than `{one}` (order {below}): a plan with \
          a higher order is a bigger one"
-    ))
+    )))
 }
 
 #[cfg(test)]
@@ -186,7 +202,10 @@ mod tests {
             mem_soft_bytes: 0,
             cpu_limit_cores,
         };
-        let refused = |plans: Vec<Plan>| Plans::new(plans).err().unwrap_or_default().join("; ");
+        let refused = |plans: Vec<Plan>| {
+            let faults = Plans::new(plans).err().unwrap_or_default();
+            faults.into_iter().map(|fault| fault.why).collect::<Vec<_>>().join("; ")
+        };
         let free = || plan("free", 1, GIB, 0.5);
         assert_eq!(refused(vec![plan("pro", 2, GIB, 0.5), free()]), "", "as much is enough");
         for (pro, what) in [((2 * GIB, 0.25), "cpu_limit"), ((GIB / 2, 1.0), "mem_limit")] {
@@ -213,6 +232,7 @@ mod tests {
             plan("c", 3, 1, 1, f64::NAN),
         ])
         .expect_err("nothing is right here");
+        let problems: Vec<String> = problems.into_iter().map(|fault| fault.why).collect();
         for word in ["name", "mem_limit", "mem_soft", "both have order 1", "`c` is there twice"] {
             assert!(problems.iter().any(|p| p.contains(word)), "{word}: {problems:?}");
         }

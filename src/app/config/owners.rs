@@ -12,7 +12,9 @@ use crate::app::documents::{Place, Source};
 use crate::base::closest;
 use crate::endpoint::read::{http_options, path};
 use crate::outbox::ActionKind;
-use crate::policy::{Plan, Plans, Tenant, TenantRule, TenantState, Tenants, disputed, shadowed};
+use crate::policy::{
+    Fault, Plan, Plans, Tenant, TenantRule, TenantState, Tenants, disputed, shadowed,
+};
 use crate::regex::Pattern;
 use crate::yaml::{Cursor, Fields, Kind, Level, Node, Problems, parse, read};
 
@@ -145,7 +147,16 @@ fn plans(mut at: Cursor<'_, '_>, alone: bool) -> Option<Plans> {
     }
     // Limits that stand in for what does not read say nothing about which plan is bigger.
     let plans = if are_read { Plans::new(plans) } else { Err(Plans::faults(&plans)) };
-    plans.map_err(|problems| problems.iter().for_each(|problem| at.error(problem))).ok()
+    plans.map_err(|faults| blame(at, &faults)).ok()
+}
+
+/// Says each fault where its plan stands.
+fn blame(mut at: Cursor<'_, '_>, faults: &[Fault]) {
+    at.each_entry(|key, mut at| {
+        let of_it = faults.iter().filter(|fault| fault.plan == key.text);
+        of_it.for_each(|fault| at.error(&fault.why));
+        Some(())
+    });
 }
 
 /// Where nobody said which plan is bigger, their limits do: a file may be sorted by name.
@@ -305,6 +316,11 @@ mod tests {
             (plan("cpu_limit: 1"), "p.yml:2:9: plan_limits.free: `mem_limit` is missing"),
             (plan("mem_limit: 1g") + good, "`cpu_limit` is missing"),
             (plan("mem_limit: 1g, cpu_limit: 1, order: 2") + good, "both have order 2"),
+            (
+                plan("mem_limit: 2g, cpu_limit: 1, order: 1")
+                    + "\n  pro: {mem_limit: 1g, cpu_limit: 1, order: 2}\n",
+                "p.yml:4:8: plan_limits.pro: plan `pro` (order 2) has a lower mem_limit",
+            ),
             ("plan_limits: {}\n".to_owned(), "names no plan"),
             (
                 "plans: {free: {mem_limit: 1g, cpu_limit: 1}}\n".to_owned(),

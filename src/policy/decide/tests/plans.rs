@@ -45,6 +45,28 @@ fn a_smaller_plan_that_would_do_is_told_and_not_sold() {
 }
 
 #[test]
+fn a_nudge_says_how_sure_it_is_and_when_it_is_not() {
+    let offered = |fit: Option<f64>| {
+        let mut case = case(Asked::Nudge);
+        throttled(&mut case);
+        case.evidence.fit = fit.map(|confidence| Fit {
+            plan: Some("enterprise".to_owned()),
+            direction: Direction::Up,
+            confidence,
+            sentence: "on enterprise, …".to_owned(),
+        });
+        let Decision::Act(proposal) = case.decide() else { panic!("{:?}", case.decide()) };
+        assert_eq!(proposal.action.kind, ActionKind::Nudge);
+        let params = proposal.action.params;
+        (params["confidence"].as_f64(), params["fit"].as_str().unwrap_or_default().to_owned())
+    };
+    let unsure = "not compared: less than two and a half hours of demand were seen";
+    assert_eq!(offered(Some(0.5)), (Some(0.5), "on enterprise, …".to_owned()));
+    assert_eq!(offered(Some(0.05)), (Some(0.05), unsure.to_owned()));
+    assert_eq!(offered(None), (Some(0.0), unsure.to_owned()));
+}
+
+#[test]
 fn who_is_throttled_is_offered_cpu() {
     let top = |cores| {
         move |case: &mut Case| {
