@@ -76,7 +76,10 @@ impl Record {
                     "the Control Plane says of the {noun} of {subject}: {decision}{outcome}{because}"
                 )
             }
-            Kind::ReceiptRefused => format!("a receipt was refused{}", because(": ")),
+            Kind::ReceiptRefused => {
+                let more = self.count.map(|more| format!("; {more} before it were left out"));
+                format!("a receipt was refused{}{}", because(": "), more.unwrap_or_default())
+            }
             Kind::SinkPaused => format!("the Control Plane refuses us{}", because(": ")),
             Kind::SinkResumed => "the Control Plane takes webhooks again".to_owned(),
             Kind::GateFailed | Kind::GatePassed | Kind::ChangeFailed => self.of_gate(noun),

@@ -92,9 +92,11 @@ pub enum Fact {
         delivery: DeliveryId,
         asked: policy::Asked,
         said: Box<outbox::Answer>,
+        /// How the request had ended, where this changes nothing any more.
+        over: Option<String>,
     },
-    /// A receipt was not believed.
-    ReceiptRefused { id: String, refusal: outbox::Refusal },
+    /// A receipt was not believed. `left_out`: how many before it are not told of.
+    ReceiptRefused { id: String, refusal: outbox::Refusal, left_out: u64 },
     /// The host itself is the patient, or no longer.
     HostIncident { started: bool, reason: String, tenants: Vec<String> },
     /// The edge lane moved.

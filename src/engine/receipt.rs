@@ -22,6 +22,7 @@ pub(super) struct Tally {
     counts: super::ReceiptsView,
     minute: Duration,
     told: u32,
+    left_out: u64,
 }
 
 impl Engine {
@@ -45,8 +46,11 @@ impl Engine {
         let decision = statement.answer.decision.clone().unwrap_or_default();
         *self.receipts.counts.taken.entry(decision).or_default() += 1;
         let said = Box::new(statement.answer.clone());
-        self.facts.push(Fact::ReceiptTaken { id, delivery: delivery.clone(), asked, said });
+        let before_it = self.facts.len();
         self.take_answer(now, &delivery, &statement.answer);
+        let now_known = self.memory.guards.asked(&delivery.0).and_then(|asked| asked.result);
+        let over = asked.result.clone().filter(|before| now_known.as_ref() == Some(before));
+        self.facts.insert(before_it, Fact::ReceiptTaken { id, delivery, asked, said, over });
         self.operators.push((self.batch(), ticket));
         self.view_is_old = true;
     }
@@ -64,8 +68,12 @@ impl Engine {
             (self.receipts.minute, self.receipts.told) = (now.monotonic, 0);
         }
         self.receipts.told += 1;
-        if self.receipts.told <= TOLD_PER_MINUTE {
-            self.facts.push(Fact::ReceiptRefused { id, refusal });
+        match self.receipts.told <= TOLD_PER_MINUTE {
+            true => {
+                let left_out = std::mem::take(&mut self.receipts.left_out);
+                self.facts.push(Fact::ReceiptRefused { id, refusal, left_out });
+            }
+            false => self.receipts.left_out += 1,
         }
         step.answers.push(Answer { ticket, content: Content::Refused(refusal) });
         self.view_is_old = true;

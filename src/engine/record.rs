@@ -105,7 +105,7 @@ pub(super) fn of(fact: &Fact, at: Timestamp) -> Option<Record> {
 
 fn of_receipt(fact: &Fact, at: Timestamp) -> Option<Record> {
     let record = match fact {
-        Fact::ReceiptTaken { id, delivery, asked, said } => Record {
+        Fact::ReceiptTaken { id, delivery, asked, said, over } => Record {
             receipt_id: Some(id.clone()),
             delivery_id: Some(delivery.0.clone()),
             tenant: Some(asked.tenant.clone()).filter(|tenant| !tenant.is_empty()),
@@ -113,18 +113,26 @@ fn of_receipt(fact: &Fact, at: Timestamp) -> Option<Record> {
             action: Some(asked.kind.name().to_owned()),
             decision: said.decision.clone(),
             outcome: said.outcome.clone(),
-            reason: said.reason.clone(),
+            reason: too_late(said.reason.as_ref(), over.as_deref()),
             change_id: said.change_id.clone(),
             ..Record::new(at, Kind::ReceiptTaken)
         },
-        Fact::ReceiptRefused { id, refusal } => Record {
+        Fact::ReceiptRefused { id, refusal, left_out } => Record {
             receipt_id: Some(id.clone()),
             reason: Some(refusal.name().to_owned()),
+            count: Some(*left_out).filter(|count| *count > 0),
             ..Record::new(at, Kind::ReceiptRefused)
         },
         _ => return None,
     };
     Some(record)
+}
+
+/// Why somebody says something, and that it comes too late, if so.
+fn too_late(reason: Option<&String>, over: Option<&str>) -> Option<String> {
+    let Some(over) = over else { return reason.cloned() };
+    let late = format!("this changes nothing, the request was over ({over})");
+    Some(reason.map_or(late.clone(), |reason| format!("{reason}; {late}")))
 }
 
 /// Doors of tenants, and changes they did not outlive.

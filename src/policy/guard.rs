@@ -79,6 +79,8 @@ pub struct Asked {
     pub delivery_id: String,
     /// How it was asked for; `None` if it was only observed.
     pub mode: Option<ActionMode>,
+    /// How it ended, if that is known.
+    pub result: Option<String>,
 }
 
 /// An action that was asked for, shown, or recorded as if.
@@ -281,6 +283,7 @@ impl Guards {
             dedup_key: done.dedup_key.clone(),
             delivery_id: done.delivery_id.clone(),
             mode: done.mode,
+            result: done.result.clone(),
         })
     }
 

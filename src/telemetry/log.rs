@@ -146,13 +146,19 @@ fn of_judgement(fact: &Fact) {
             let held = held.map(|reason| reason.name());
             warn!(service, what, gate, previous, current, held, "a gate failed after a change");
         }
-        Fact::ReceiptTaken { id, delivery, asked, said } => {
+        Fact::ReceiptTaken { id, delivery, asked, said, over } => {
             let (decision, subject) =
                 (said.decision.as_deref().unwrap_or_default(), &asked.subject);
-            info!(id, %delivery, subject, decision, "a receipt was taken");
+            match over {
+                Some(over) => {
+                    let what = "a receipt came after the request was over: it changes nothing";
+                    warn!(id, %delivery, subject, decision, over, "{what}");
+                }
+                None => info!(id, %delivery, subject, decision, "a receipt was taken"),
+            }
         }
-        Fact::ReceiptRefused { id, refusal } => {
-            warn!(id, reason = refusal.name(), "a receipt was refused");
+        Fact::ReceiptRefused { id, refusal, left_out } => {
+            warn!(id, reason = refusal.name(), left_out, "a receipt was refused");
         }
         Fact::HostIncident { started: true, reason, tenants } => {
             error!(reason, ?tenants, "a host incident began: actions on tenants are frozen");

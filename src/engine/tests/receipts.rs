@@ -70,6 +70,28 @@ fn a_decline_ends_the_request_and_frees_the_host() {
 }
 
 #[test]
+fn a_word_about_a_request_that_is_over_is_written_down_as_one() {
+    let (mut world, _, id) = asked();
+    let reasons = |world: &World| -> Vec<String> {
+        let taken = world.records.iter().filter(|r| r.kind == crate::audit::Kind::ReceiptTaken);
+        taken.map(|record| record.reason.clone().unwrap_or_default()).collect()
+    };
+    assert_eq!(send(&mut world, "msg_1", &id, said("declined", None)), Ok(()));
+    assert_eq!(send(&mut world, "msg_2", &id, said("accepted", None)), Ok(()));
+    assert_eq!(send(&mut world, "msg_3", &id, said("done", Some("succeeded"))), Ok(()));
+    assert_eq!(send(&mut world, "msg_4", &id, said("done", Some("failed"))), Ok(()));
+    let late = "because; this changes nothing, the request was over";
+    assert_eq!(
+        reasons(&world),
+        ["because", &format!("{late} (declined)"), "because", &format!("{late} (done)")]
+    );
+    let (mut world, _, id) = asked();
+    assert_eq!(send(&mut world, "msg_1", &id, said("accepted", None)), Ok(()));
+    assert_eq!(send(&mut world, "msg_2", &id, said("accepted", None)), Ok(()));
+    assert_eq!(reasons(&world), ["because", "because"], "it is under way");
+}
+
+#[test]
 fn what_was_done_after_all_counts() {
     let (mut world, _, id) = asked();
     let limits = PolicyConfig::default().limits;
@@ -138,4 +160,19 @@ fn a_flood_of_refusals_is_counted_and_does_not_fill_the_audit() {
     }
     assert_eq!(world.records.len(), 10);
     assert_eq!(world.engine.receipts_view().refused.get("signature"), Some(&50));
+    world.second += 60;
+    for n in 0..2 {
+        let event =
+            Event::StatementRefused { ticket: n, id: "x".to_owned(), refusal: Refusal::Signature };
+        let step = world.engine.handle(at(world.second, 0), event);
+        world.records.extend(step.records);
+    }
+    let told: Vec<String> = world.records[10..].iter().map(|r| r.sentence()).collect();
+    assert_eq!(
+        told,
+        [
+            "a receipt was refused: signature; 40 before it were left out",
+            "a receipt was refused: signature"
+        ]
+    );
 }
