@@ -61,6 +61,9 @@ pub struct Action {
     pub outcome: Option<String>,
     #[serde(skip)]
     pub(super) after: Duration,
+    /// What the diagnosis was.
+    #[serde(skip)]
+    pub(super) cause: &'static str,
     /// The labels of that alert.
     #[serde(skip)]
     pub labels: Labels,
@@ -275,7 +278,8 @@ fn spans(facts: &[Told<Fact>]) -> Vec<Span> {
 /// Every action that was decided, with its outcome.
 fn actions(facts: &[Told<Fact>]) -> Vec<Action> {
     let mut all: Vec<Action> = Vec::new();
-    let mut add = |told: &Told<Fact>, labels: &Labels, action: &str, subject: String, how| {
+    let mut add = |told: &Told<Fact>, labels: &Labels, what: (&str, &'static str), subject, how| {
+        let (action, cause) = what;
         all.push(Action {
             at: WireTime(told.at),
             action: action.to_owned(),
@@ -285,18 +289,19 @@ fn actions(facts: &[Told<Fact>]) -> Vec<Action> {
             how,
             outcome: None,
             after: told.after,
+            cause,
             labels: labels.clone(),
         });
     };
     let mut outcomes = Vec::new();
     for told in facts {
         match &told.what {
-            Fact::Decided { labels, action, dry_run, subject, .. } => {
+            Fact::Decided { labels, action, dry_run, subject, judged, .. } => {
                 let how = if *dry_run { How::DryRun } else { How::Requested };
-                add(told, labels, action, subject.clone(), how);
+                add(told, labels, (*action, judged.cause), subject.clone(), how);
             }
-            Fact::Held { labels, action, reason: HoldReason::Observe, .. } => {
-                add(told, labels, action, subject(labels), How::Observed);
+            Fact::Held { labels, action, reason: HoldReason::Observe, judged, .. } => {
+                add(told, labels, (*action, judged.cause), subject(labels), How::Observed);
             }
             Fact::Outcome { request, outcome, .. } => {
                 outcomes.push((told.after, &request.subject, *outcome));

@@ -1,16 +1,18 @@
 //! Whether a rule has earned `act`: what its would-be restarts were worth, by an explicit criterion.
 //!
-//! A restart was *needed* if within the expiry of its request the kernel killed in the container, or the alert
-//! still fired at its end; *needless* if the alert had ended by itself. What a run did not last long enough
-//! to see is undecided. Earned is: at least so many decided ones, over at least so many days, and so large
-//! a share of them needed.
+//! A restart for memory was *needed* if the kernel killed in the container within the expiry of its request,
+//! or later while the alert still fired; *needless* if the alert ended without that, or a day passed: memory
+//! that is full and stands still harms nobody. Any other was needed if its alert still fired when the request
+//! would have expired, and needless if it had ended by itself. What a run did not last long enough to see is
+//! undecided. Earned is: at least so many decided ones, over at least so many days, and so large a share of
+//! them needed.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::Serialize;
 
-use super::report::{How, Report};
+use super::report::{Action, How, Report, Span};
 
 /// Decided restarts before a rule may act. Ours.
 const ENOUGH: usize = 5;
@@ -18,6 +20,12 @@ const ENOUGH: usize = 5;
 const DAYS: f64 = 7.0;
 /// Share of them that must have been needed. Ours.
 const PRECISION: f64 = 0.9;
+/// Diagnoses that memory is short, where the harm to be averted is a kill.
+const MEMORY: [&str; 5] = ["leak", "memory", "undersized", "traffic", "page_cache"];
+/// So long a kill is waited for. Ours.
+const DAY: Duration = Duration::from_secs(24 * 3600);
+/// A kill that ends the alert may be seen after its end.
+const SEEN_LATE: Duration = Duration::from_secs(60);
 
 /// How a rule stands.
 #[derive(Clone, PartialEq, Debug, Default, Serialize)]
@@ -45,27 +53,41 @@ pub(super) fn standings(report: &Report, expiry: Duration) -> Vec<Standing> {
         }
         let standing = all.entry(&action.alert).or_default();
         standing.would_restart += 1;
-        let until = action.at.0 + expiry;
-        let name = action.labels.get("name");
-        let killed = report.kills.iter().any(|kill| {
-            Some(&*kill.name) == name && action.at.0 <= kill.at.0 && kill.at.0 <= until
-        });
-        let others = |span: &super::Span| {
-            span.alert == action.alert
-                && span.labels.iter().all(|(n, v)| action.labels.get(n) == Some(v.as_str()))
-        };
-        let span = report.alerts.iter().rev().find(|s| others(s) && s.from.0 <= action.at.0);
-        let ended = span.and_then(|span| span.to).filter(|to| to.0 <= until);
-        if killed {
-            standing.needed += 1;
-        } else if ended.is_some() {
-            standing.needless += 1;
-        } else if until <= report.span.1.0 {
-            standing.needed += 1;
+        match was_needed(report, action, expiry) {
+            Some(true) => standing.needed += 1,
+            Some(false) => standing.needless += 1,
+            None => {}
         }
     }
     let days = report.lasted.as_secs_f64() / 86_400.0;
     all.into_iter().map(|(alert, standing)| judge(alert, standing, days)).collect()
+}
+
+/// Whether a restart that was not carried out would have been needed; `None` while nobody can tell.
+fn was_needed(report: &Report, action: &Action, expiry: Duration) -> Option<bool> {
+    let (from, until, end) = (action.at.0, action.at.0 + expiry, report.span.1.0);
+    let is_it = |span: &&Span| {
+        span.alert == action.alert
+            && span.from.0 <= from
+            && span.labels.iter().all(|(n, v)| action.labels.get(n) == Some(v.as_str()))
+    };
+    let span = report.alerts.iter().rev().find(is_it);
+    let ended = span.and_then(|span| span.to).map(|to| to.0);
+    let name = action.labels.get("name");
+    let fired_until = ended.unwrap_or(end).min(from + DAY) + SEEN_LATE;
+    let killed = report.kills.iter().any(|kill| {
+        Some(&*kill.name) == name && from <= kill.at.0 && kill.at.0 <= until.max(fired_until)
+    });
+    // Kills are known by the container's name.
+    let waits_for_a_kill = MEMORY.contains(&action.cause) && name.is_some();
+    let watched = if waits_for_a_kill { from + DAY } else { until };
+    if killed {
+        Some(true)
+    } else if ended.is_some_and(|ended| ended <= watched) {
+        Some(false)
+    } else {
+        (watched <= end).then_some(!waits_for_a_kill)
+    }
 }
 
 fn judge(alert: &str, standing: Standing, days: f64) -> Standing {
@@ -86,7 +108,77 @@ fn judge(alert: &str, standing: Standing, days: f64) -> Standing {
 
 #[cfg(test)]
 mod tests {
+    use super::super::report::Kill;
     use super::*;
+    use crate::base::{Labels, Timestamp};
+    use crate::outbox::WireTime;
+
+    const MINUTE: i64 = 60_000;
+
+    fn at(minutes: i64) -> WireTime {
+        WireTime(Timestamp(minutes * MINUTE))
+    }
+
+    /// Two days in which a restart was observed at minute 10, about an alert that fired from then on.
+    fn observed(cause: &'static str, ended: Option<i64>, killed: Option<i64>, days: i64) -> Report {
+        let labels = Labels::from_pairs([("alertname", "A"), ("name", "web")]);
+        let action = Action {
+            at: at(10),
+            action: "restart".to_owned(),
+            subject: "acme/app".to_owned(),
+            tenant: "acme".to_owned(),
+            alert: "A".to_owned(),
+            how: How::Observed,
+            outcome: None,
+            after: Duration::ZERO,
+            cause,
+            labels,
+        };
+        let name = "web".to_owned();
+        let span = Span {
+            alert: "A".to_owned(),
+            labels: [("name".to_owned(), name.clone())].into(),
+            from: at(10),
+            to: ended.map(at),
+        };
+        let kill = |minute| Kill { at: at(minute), name: name.clone(), warned_seconds: None };
+        Report {
+            span: (at(0), at(days * 24 * 60)),
+            tenants: BTreeMap::new(),
+            webhooks: BTreeMap::new(),
+            alerts: vec![span],
+            actions: vec![action],
+            holds: Vec::new(),
+            restarts_hour: (0, 6),
+            ends: BTreeMap::new(),
+            kills: killed.map(kill).into_iter().collect(),
+            standing: Vec::new(),
+            problems: Vec::new(),
+            lasted: Duration::from_secs(2 * 24 * 3600),
+        }
+    }
+
+    #[test]
+    fn a_restart_is_needed_where_harm_came_without_it() {
+        for (cause, ended, killed, days, want) in [
+            ("leak", Some(20), Some(20), 2, (1, 0)),
+            ("leak", Some(12), Some(22), 2, (1, 0)),
+            ("leak", Some(300), Some(300), 2, (1, 0)),
+            ("leak", Some(300), Some(400), 2, (0, 1)),
+            ("leak", Some(300), None, 2, (0, 1)),
+            // Full for days, and nothing came of it.
+            ("memory", None, None, 2, (0, 1)),
+            ("memory", None, None, 1, (0, 0)),
+            ("unclear", None, None, 2, (1, 0)),
+            ("unclear", Some(20), None, 2, (0, 1)),
+            ("unclear", Some(40), None, 2, (1, 0)),
+        ] {
+            let report = observed(cause, ended, killed, days);
+            let standing = &standings(&report, Duration::from_secs(15 * 60))[0];
+            let got = (standing.needed, standing.needless);
+            assert_eq!(got, want, "{cause} {ended:?} {killed:?} {days}");
+        }
+    }
 
     #[test]
     fn act_is_earned_by_number_days_and_precision() {
