@@ -19,7 +19,7 @@ use crate::promql::{EvalOptions, ParseOptions, Value, instant, parse};
 use crate::window::{Matcher, Selector, Source, Span, Window};
 
 /// The figures of a container, each a query over the series that match `$$`.
-const FIGURES: [(Figure, &str); 12] = [
+const FIGURES: [(Figure, &str); 13] = [
     (Figure::Limit, "max(container_spec_memory_limit_bytes{$$} > 0)"),
     (Figure::Soft, "max(container_spec_memory_reservation_limit_bytes{$$} > 0)"),
     (Figure::Usage, "max(container_memory_usage_bytes{$$})"),
@@ -39,6 +39,11 @@ const FIGURES: [(Figure, &str); 12] = [
         Figure::Throttled,
         "sum(increase(container_cpu_cfs_throttled_periods_total{$$}[5m])) \
          / (sum(increase(container_cpu_cfs_periods_total{$$}[5m])) > 0)",
+    ),
+    (
+        Figure::ThrottledSeconds,
+        "sum(rate(container_cpu_cfs_throttled_seconds_total{$$}[5m]) \
+         and max_over_time(container_cpu_cfs_throttled_seconds_total{$$}[1m] offset 4m))",
     ),
     (Figure::CpuWaiting, "max(rate(container_pressure_cpu_waiting_seconds_total{$$}[5m]))"),
     // Of a range that was not seen from its beginning, as after a start, an average is too low.
@@ -93,6 +98,7 @@ enum Figure {
     Slope,
     Oom,
     Throttled,
+    ThrottledSeconds,
     CpuWaiting,
     CpuUsed,
     CpuLimit,
@@ -242,6 +248,7 @@ impl Engine {
             eta_to_limit_seconds: eta,
             oom_events_10m: get(Figure::Oom),
             throttled_ratio: get(Figure::Throttled),
+            throttled_seconds_per_second: get(Figure::ThrottledSeconds),
             cpu_used_cores: get(Figure::CpuUsed),
             cpu_limit_cores: get(Figure::CpuLimit),
             last_action: self.memory.guards.own_history(&subject, now).last,

@@ -6,6 +6,7 @@
 //! it.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -16,10 +17,10 @@ use crate::alerts::{Alert, AlertState};
 use crate::base::{DeliveryId, Labels, Now, Timestamp, fingerprint};
 use crate::outbox::{ActionKind, ActionMode, Draft, dedup_key};
 use crate::policy::{
-    Case, Decision, Evidence, History, HoldReason, Incident, Proposal, REFUSED, askings, decide,
-    diagnose, escalate,
+    Case, Decision, Evidence, History, HoldReason, Incident, Proposal, Question, REFUSED, askings,
+    decide, diagnose, escalate,
 };
-use crate::rules::{Action, Rule, RuleKind};
+use crate::rules::{Action, Rule, RuleKind, graph_url};
 
 /// What a rule asks for; nothing for a recording rule.
 pub(super) fn asks(rule: &Rule) -> Action {
@@ -150,7 +151,7 @@ impl Engine {
     }
 
     fn ask_for(&mut self, now: Now, proposal: &Proposal, incident: &Incident, found: &Evidence) {
-        let event = proposal.event(incident, found, now);
+        let event = proposal.event(incident, (&self.question(incident), found), now);
         let id = proposal.delivery_id(now);
         self.counters.actions_sent += 1;
         self.facts.push(Fact::Decided {
@@ -163,6 +164,27 @@ impl Engine {
         });
         self.watch(now, (proposal, &id), incident, found);
         self.push_event(now, Draft { id, event });
+    }
+
+    /// What the rule of an incident asks, and what it was answered last.
+    fn question(&self, incident: &Incident) -> Question {
+        let mut all =
+            self.groups.iter().flat_map(|group| group.group.rules.iter().zip(&group.rules));
+        let found = all.find(|(rule, _)| rule.id.to_string() == incident.rule);
+        let Some((rule, state)) = found else { return Question::default() };
+        let value = state.alerts.get(&incident.labels).map(|alert| alert.value);
+        let held_for = match &rule.kind {
+            RuleKind::Alert(alert) => alert.for_,
+            RuleKind::Record { .. } => Duration::ZERO,
+        };
+        Question {
+            expr: rule.expr_text.clone(),
+            value: value.filter(|value| value.is_finite()),
+            threshold: rule.threshold(),
+            window: rule.window(),
+            held_for,
+            url: graph_url(&self.setup.external_url, &rule.expr_text),
+        }
     }
 
     fn tell_hold(

@@ -15,7 +15,7 @@ use crate::base::{Timestamp, format_rfc3339, parse_rfc3339};
 
 /// Of the contract with the Control Plane: types, fields, headers, answers, receipts (semantic
 /// versioning: a field or type more is minor; one that goes or changes its meaning is major).
-pub const CONTRACT_VERSION: &str = "1.0.0";
+pub const CONTRACT_VERSION: &str = "1.1.0";
 
 /// What an event says. The list is closed; the alert's own name is in `data.alert`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
@@ -353,6 +353,15 @@ pub struct Evidence {
     /// Its expression.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expr: Option<String>,
+    /// What its result is compared with, where that is a number; the result is `data.value`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub threshold: Option<f64>,
+    /// How far back the expression looks, where that is further than the newest samples.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub window_seconds: Option<f64>,
+    /// How long the condition had to hold, if it had to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub for_seconds: Option<f64>,
     /// Age of the newest sample used.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sample_age_seconds: Option<f64>,
@@ -386,6 +395,10 @@ pub struct Evidence {
     /// Share of CFS periods in which the container was throttled.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub throttled_ratio: Option<f64>,
+    /// Time its threads were kept from the CPU by the quota, per second; of all threads together, so it
+    /// may be more than 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub throttled_seconds_per_second: Option<f64>,
     /// CPU used, cores.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cpu_used_cores: Option<f64>,

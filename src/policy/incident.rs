@@ -106,6 +106,23 @@ impl Incident {
     }
 }
 
+/// What the rule asked when it was decided, so that whoever gets an action can ask again.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Question {
+    /// Its expression.
+    pub expr: String,
+    /// What that yielded, if it is a number.
+    pub value: Option<f64>,
+    /// What that is compared with, if that is a number.
+    pub threshold: Option<f64>,
+    /// How far back it looks.
+    pub window: Duration,
+    /// How long the condition had to hold.
+    pub held_for: Duration,
+    /// Where it can be asked again, or `""`.
+    pub url: String,
+}
+
 /// What is known at the moment of the decision.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Evidence {
@@ -223,11 +240,22 @@ impl Proposal {
     }
 
     /// The event that asks for it.
-    pub fn event(&self, incident: &Incident, evidence: &Evidence, now: Now) -> Event {
+    pub fn event(
+        &self,
+        incident: &Incident,
+        (question, evidence): (&Question, &Evidence),
+        now: Now,
+    ) -> Event {
         let label = |name: &str| incident.labels.get(name).map(str::to_owned);
+        let some = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
+        let seconds = |time: Duration| Some(time.as_secs_f64()).filter(|seconds| *seconds > 0.0);
         let figures = outbox::Evidence {
             cause: Some(diagnose(&evidence.symptoms).name().to_owned()),
             rule: Some(incident.rule.clone()),
+            expr: some(&question.expr),
+            threshold: question.threshold,
+            window_seconds: seconds(question.window),
+            for_seconds: seconds(question.held_for),
             sample_age_seconds: Some(evidence.sample_age.as_secs_f64()),
             ..evidence.figures.clone()
         };
@@ -244,6 +272,8 @@ impl Proposal {
             service: label("service"),
             labels: text_map(&incident.labels),
             annotations: incident.annotations.clone(),
+            value: question.value,
+            links: some(&question.url).map(|url| ("query".to_owned(), url)).into_iter().collect(),
             action: Some(self.action.clone()),
             evidence: Some(Box::new(figures)),
             trace_id: Some(trace_id(&incident.fingerprint, incident.starts_at)),

@@ -49,7 +49,7 @@ pub use guard::{Asked, DONE, Guards, Taken};
 pub use histogram::Histogram;
 pub use history::History;
 pub use hold::HoldReason;
-pub use incident::{Case, Circumstances, Evidence, Incident, Proposal, REFUSED, askings};
+pub use incident::{Case, Circumstances, Evidence, Incident, Proposal, Question, REFUSED, askings};
 pub use interlock::{HostCause, HostEdge, HostIncident, HostSigns, Interlock, InterlockConfig};
 pub use m2::{FIXED_COUNT_MAX, M2Setting, Vhost, WINDOW_MAX};
 pub use memory::Memory;

@@ -14,6 +14,7 @@ mod lint;
 mod load;
 mod model;
 mod order;
+mod question;
 mod reads;
 mod schedule;
 
@@ -23,5 +24,6 @@ pub use lint::{LINTS, Lint, LintOptions, check, lint_names, lints};
 pub use load::load;
 pub use model::{Action, Alert, Group, Rule, RuleKind};
 pub use order::{order, rule_order};
+pub use question::graph_url;
 pub use reads::{Reads, reads, reads_in_texts};
 pub use schedule::Grid;

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use crate::alerts::{Phase, Presented};
 use crate::base::{Labels, LabelsBuilder, format_rfc3339, is_label_name};
 use crate::relabel;
+use crate::rules::graph_url;
 
 /// What is added to every alert on its way out.
 #[derive(Clone, Debug, Default)]
@@ -63,7 +64,7 @@ pub fn to_json(presented: &Presented, dress: &Dress) -> Option<Vec<u8>> {
         // was published as the start may lie ahead of what is now.
         starts_at: format_rfc3339(alert.starts_at().min(presented.ends_at)),
         ends_at: format_rfc3339(presented.ends_at),
-        generator_url: generator_url(&dress.external_url, &presented.expr),
+        generator_url: graph_url(&dress.external_url, &presented.expr),
     };
     Some(serde_json::to_vec(&wire).expect("maps of text are JSON"))
 }
@@ -96,24 +97,6 @@ fn sanitise(name: &str) -> String {
     let keep = |c: char| if c.is_ascii_alphanumeric() || c == '_' { c } else { '_' };
     let name: String = name.chars().map(keep).collect();
     if name.starts_with(|c: char| c.is_ascii_digit()) { format!("_{name}") } else { name }
-}
-
-/// `<external url>/graph?g0.expr=<expression>&g0.tab=1`, escaped as Go's `url.QueryEscape`.
-fn generator_url(external_url: &str, expr: &str) -> String {
-    if external_url.is_empty() || expr.is_empty() {
-        return String::new();
-    }
-    let mut escaped = String::new();
-    for byte in expr.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
-                escaped.push(char::from(byte));
-            }
-            b' ' => escaped.push('+'),
-            _ => escaped.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    format!("{}/graph?g0.expr={escaped}&g0.tab=1", external_url.trim_end_matches('/'))
 }
 
 #[cfg(test)]

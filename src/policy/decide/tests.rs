@@ -13,6 +13,7 @@ use crate::policy::{
 };
 
 mod causes;
+mod event;
 mod plans;
 mod refused;
 
@@ -330,27 +331,6 @@ fn modes_govern_what_leaves() {
     for mode in [Mode::Observe, Mode::Notify, Mode::Act] {
         assert_eq!(Mode::parse(mode.name()), Some(mode));
     }
-}
-
-#[test]
-fn the_event_says_all_the_receiver_needs() {
-    let mut case = case(Asked::Nudge);
-    case.incident.annotations.insert("summary".to_owned(), "near its limit".to_owned());
-    let Decision::Act(proposal) = case.decide() else { panic!("it acts") };
-    let event = proposal.event(&case.incident, &case.evidence, now());
-    let body: Value = serde_json::from_str(&event.to_body()).expect("JSON");
-    let data = &body["data"];
-    assert_eq!(body["type"], "tenant.upgrade.suggested");
-    assert_eq!(data["tenant_id"], "acme");
-    assert_eq!(data["service"], "acme/app");
-    assert_eq!(data["action"]["kind"], "nudge");
-    assert_eq!(data["action"]["mode"], "request");
-    assert_eq!(data["action"]["params"]["from"], "pro");
-    assert_eq!(data["action"]["params"]["to"], "enterprise");
-    assert_eq!(data["action"]["expires_at"], "2026-11-22T02:15:00.000Z");
-    assert_eq!(data["evidence"]["sample_age_seconds"], 4.0);
-    assert_eq!(data["evidence"]["cause"], "memory");
-    assert!(data["status"].is_null(), "only alert events carry a status");
 }
 
 #[test]
