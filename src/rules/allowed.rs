@@ -60,7 +60,8 @@ fn read_line(line: &str) -> Line<'_> {
 }
 
 fn unknown(file: &str, line: usize, whole: &str, name: &str) -> Problem {
-    let byte = whole.find(name).unwrap_or_default();
+    // It is a part of the line.
+    let byte = name.as_ptr().addr() - whole.as_ptr().addr();
     let at = Position { line, column: whole[..byte].chars().count() + 1 };
     let problem = Problem::in_file(file, at, format!("`{name}` is not a lint")).warning();
     match closest(name, lint_names()) {

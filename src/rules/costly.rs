@@ -82,6 +82,8 @@ mod tests {
         assert!(steps("a + rate(b[1h])").is_empty());
         assert_eq!(steps("max_over_time(a[1h:1s])"), [3600]);
         assert_eq!(steps("1 + sum(max_over_time((a)[1h:]) > 2)"), [120]);
+        assert_eq!(steps("topk(scalar(max_over_time(a[1h:])), b)"), [120]);
+        assert_eq!(steps("-(max_over_time(a[1h:]))"), [120]);
         assert_eq!(steps("max_over_time(max_over_time(a[1m:1s])[1h:1m])"), [60, 3660]);
         assert_eq!(steps("max_over_time(max_over_time(a[1m:1s] @ 5)[1h:1m])"), [60, 60]);
     }
@@ -96,6 +98,9 @@ mod tests {
         let expr = parse("max_over_time(a[40000s:1s])", &ParseOptions::default()).expect("parses");
         let found = costly(&expr, Duration::from_secs(1), 100);
         assert_eq!(found, [Costly { at: 14, steps: 40_000, series: 83 }]);
+        for (few, count) in [(84, 1), (83, 0)] {
+            assert_eq!(costly(&expr, Duration::from_secs(1), few).len(), count, "{few}");
+        }
         for (count, fits) in [(20, true), (170, false)] {
             let mut source = Detached::default();
             for number in 0..count {

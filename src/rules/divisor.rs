@@ -167,6 +167,15 @@ mod tests {
             "u / count(x_limit)",
             "u / count_over_time(x_limit[5m])",
             "u / (x_limit != 0)",
+            "u / (floor < on(a) x_limit)",
+            "u / (x_limit != on(a) floor)",
+            "u / group(x_limit)",
+            "u / count_values(\"v\", x_limit)",
+            "u / present_over_time(x_limit[5m])",
+            "u / timestamp(x_limit)",
+            "u / absent(x_limit)",
+            "u / job:x_limit",
+            "u / plimsoll_plan_mem_limit_bytes",
             "u / container_spec_cpu_quota",
             "u / clamp_min(container_spec_memory_limit_bytes, 1)",
         ] {
@@ -187,6 +196,11 @@ mod tests {
             "u / x_limit and x_limit{a=\"b\"} > 0",
             "u / x_limit and y_limit > 0",
             "u / (x_limit < on(a) floor)",
+            "u / (floor > on(a) x_limit)",
+            "u / (x_limit <= 1)",
+            "u / x_limit_bytes",
+            "u / max_over_time(x_limit[5m])",
+            "u / quantile(0.5, x_limit)",
         ] {
             assert_eq!(found(bare), 1, "{bare}");
         }

@@ -87,3 +87,23 @@ pub fn takes(selector: &Selector, name: &str) -> bool {
     let mut of_name = selector.matchers().iter().filter(|matcher| matcher.name == METRIC_NAME);
     of_name.all(|matcher| matcher.matches(name))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::promql::ParseOptions;
+    use crate::rules::load;
+
+    #[test]
+    fn patterns_are_those_of_names_in_rules_and_texts() {
+        let text = "groups: [{name: g, rules: [{record: r, expr: 'a + {b=\"c\"} + \
+                    sum({__name__=~\"d.*\",e=\"f\",__name__!=\"g\"}) + {__name__=~\".*\",h=\"i\"}'}, \
+                    {alert: A, expr: j, annotations: {k: '{{ query \"{__name__=~`l.*`}\" | len }}', m: \
+                    '{{ printf \"{__name__=~`%s_n`}\" $labels.o | query | len }}'}}]}]";
+        let (groups, problems) =
+            load(&[("a.yml".to_owned(), text.to_owned())], &ParseOptions::default());
+        assert!(problems.is_empty(), "{problems}");
+        let found: Vec<String> = patterns_of(&groups).into_keys().collect();
+        assert_eq!(found, ["__name__=~\"d.*\",__name__!=\"g\"", "__name__=~\"l.*\""]);
+    }
+}

@@ -147,22 +147,22 @@ pub fn check(files: &[(String, String)], options: &LintOptions) -> Problems {
 fn broken<'a>(rules: &[(&'a str, Position)], problems: &Problems) -> HashSet<(&'a str, Position)> {
     let errors = problems.iter().filter(|problem| problem.level == Level::Error);
     let holder = |problem: &Problem| {
-        let before =
-            rules.iter().filter(|(file, at)| *file == problem.file && at.line <= problem.line);
-        before.max_by_key(|(_, at)| (at.line, at.column)).copied()
+        let at = (problem.line, problem.column);
+        let is_before =
+            |rule: &&(&str, Position)| rule.0 == problem.file && (rule.1.line, rule.1.column) <= at;
+        rules.iter().rfind(is_before).copied()
     };
     errors.filter_map(holder).collect()
 }
 
-/// Where the rules stand that have an expression, those too that did not load.
+/// Where the rules stand, those too that did not load; of each file in its order.
 fn places(files: &[(String, String)]) -> Vec<(&str, Position)> {
     let mut found = Vec::new();
     for (file, text) in files {
         let document = parse(file, text, &mut Problems::default());
         let groups = document.as_ref().and_then(|node| node.get("groups"));
         for rules in groups.iter().flat_map(|node| node.items()).filter_map(|g| g.get("rules")) {
-            let rules = rules.items().iter().filter(|rule| rule.get("expr").is_some());
-            found.extend(rules.map(|rule| (file.as_str(), rule.at)));
+            found.extend(rules.items().iter().map(|rule| (file.as_str(), rule.at)));
         }
     }
     found
@@ -385,7 +385,7 @@ fn range_beyond_window(rule: &Rule, options: &LintOptions) -> Vec<Finding> {
 /// A size as it is written in a configuration.
 fn size(bytes: usize) -> String {
     let units = [(30, "GiB"), (20, "MiB"), (10, "KiB")];
-    let whole = |(shift, _): &(u32, &str)| bytes > 0 && bytes.trailing_zeros() >= *shift;
+    let whole = |(shift, _): &(u32, &str)| bytes.trailing_zeros() >= *shift;
     let unit = units.into_iter().find(whole);
     unit.map_or_else(|| bytes.to_string(), |(shift, unit)| format!("{} {unit}", bytes >> shift))
 }
@@ -568,6 +568,14 @@ mod tests {
                 "5:15 label-never-set",
             ),
             (expr("sum({__name__!=\"a\",pod!=\"\"})"), ""),
+            // A name that is said in full begins no other.
+            (expr("container_network_receive{interface=\"e\"}"), "5:11 label-never-set"),
+            // Nothing is sure of the beginning.
+            (expr("sum({__name__=~\"(container_x)?kube_(y)\",pod!=\"\"})"), ""),
+            (expr("sum({__name__=~\"container_?kube.*\",pod!=\"\"})"), ""),
+            (expr("sum({__name__=~\"container_*kube\",pod!=\"\"})"), ""),
+            (expr("sum({__name__=~\"container_{0,1}kube\",pod!=\"\"})"), ""),
+            (expr("sum({__name__=~\"container_(x)|kube_y\",pod!=\"\"})"), ""),
         ] {
             assert_eq!(found(&keys, &["never-exposed-metric"]), want, "{keys}");
         }
@@ -588,6 +596,73 @@ mod tests {
             shown,
             ["9:16 ", "11:16 lint `short-range`", "13:16 the `(` at 1:5 is not closed: write `)`"]
         );
+    }
+
+    /// Whose rule an error is, also of rules on one line, without an expression, and in other files.
+    #[test]
+    fn an_error_silences_the_lints_of_its_own_rule_alone() {
+        let lint = "{record: r, expr: 'rate(a[1s])', labels: {n: N}}";
+        let group = |rules: &str| format!("groups: [{{name: g, rules: [{rules}]}}]\n");
+        let (first, second) = (lint.replace('N', "'1'"), lint.replace('N', "'2'"));
+        let broken = "{record: r s, expr: 'rate(b[1s])'}";
+        let none = "{record: t}";
+        let short = "lint `short-range`";
+        for (rules, want) in [
+            (format!("{broken}, {first}"), vec!["", short]),
+            (format!("{first}, {broken}, {second}"), vec![short, "", short]),
+            (format!("{first}, {none}"), vec![short, ""]),
+        ] {
+            let files = [("a.yml", group(&first)), ("b.yml", format!("\n{}", group(&rules)))];
+            let files = files.map(|(name, text)| (name.to_owned(), text));
+            let disabled = ["duplicate-rule"];
+            let problems = check(&files, &options(&disabled));
+            let of = |file: &str| -> Vec<&str> {
+                let problems = problems.iter().filter(|problem| problem.file == file);
+                let mut shown: Vec<_> = problems
+                    .map(|p| (p.line, p.column, p.hint.as_deref().unwrap_or_default()))
+                    .collect();
+                shown.sort_unstable();
+                shown.into_iter().map(|(_, _, hint)| hint).collect()
+            };
+            assert_eq!(of("a.yml"), [short], "{rules}");
+            assert_eq!(of("b.yml"), want, "{rules}: {problems}");
+        }
+    }
+
+    #[test]
+    fn every_function_of_two_samples_needs_a_range_of_two() {
+        let promql = ParseOptions { experimental_functions: true };
+        for function in [
+            "rate(a[29s])",
+            "increase(a[29s])",
+            "irate(a[29s])",
+            "delta(a[29s])",
+            "idelta(a[29s])",
+            "deriv(a[29s])",
+            "predict_linear(a[29s], 1)",
+            "double_exponential_smoothing(a[29s], 0.5, 0.5)",
+        ] {
+            let text = format!("groups: [{{name: g, rules: [{{record: r, expr: '{function}'}}]}}]");
+            let options = LintOptions { promql, ..options(&[]) };
+            let problems = check(&[("a.yml".to_owned(), text)], &options);
+            assert_eq!(problems.len(), 1, "{function}: {problems}");
+            assert!(problems.to_string().contains("over 29s needs two samples"), "{problems}");
+        }
+    }
+
+    #[test]
+    fn a_comment_that_names_no_lint_says_so_where_it_does() {
+        let text = "groups:\n- name: g\n  rules:\n  # plimsoll: allow 짧은, l short-rage\n  - record: r\n    expr: a\n";
+        let problems = check(&[("a.yml".to_owned(), text.to_owned())], &options(&[]));
+        let shown: Vec<String> = problems.iter().map(|problem| problem.to_string()).collect();
+        let all = "`plimsoll check rules --lints` names them all";
+        let want = [
+            format!("a.yml:4:21: warning: `짧은` is not a lint; {all}"),
+            format!("a.yml:4:25: warning: `l` is not a lint; {all}"),
+            "a.yml:4:27: warning: `short-rage` is not a lint; did you mean `short-range`?"
+                .to_owned(),
+        ];
+        assert_eq!(shown, want);
     }
 
     #[test]

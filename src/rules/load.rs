@@ -493,6 +493,21 @@ mod tests {
     }
 
     #[test]
+    fn what_helps_comes_with_a_broken_query_or_text() {
+        for (rule, want) in [
+            ("{record: x, expr: 'sum(up'}", "; the `(` at 1:4 is not closed: write `)`"),
+            ("{alert: x, expr: up, labels: {a: '{{ $value'}}", "; close it with `}}`"),
+            (
+                "{alert: x, expr: up, annotations: {a: '{{ if true }}'}}",
+                "; what begins here needs `{{ end }}`",
+            ),
+        ] {
+            let told = problems(&format!("groups: [{{name: g, rules: [{rule}]}}]\n"));
+            assert!(told.ends_with(want), "{told}");
+        }
+    }
+
+    #[test]
     fn rules_that_can_never_have_a_result_are_refused() {
         for (expr, kind) in [("up[5m]", "range vector"), ("\"text\"", "string")] {
             let text = format!("groups: [{{name: g, rules: [{{record: x, expr: '{expr}'}}]}}]\n");
@@ -511,6 +526,9 @@ mod tests {
             ("rate(up[range() * 2])", 52, "duration must be greater than 0"),
             ("max_over_time(up[1h:step()])", 61, "duration must be greater than 0"),
             ("up offset (1 / step())", 47, "division by zero"),
+            ("rate(up[5m] offset (1 / step()))", 52, "division by zero"),
+            ("max_over_time(up[range():1m])", 61, "duration must be greater than 0"),
+            ("max_over_time(up[1h:1m] offset (1 / step()))", 61, "division by zero"),
         ] {
             let text = format!("groups: [{{name: g, rules: [{{record: x, expr: '{expr}'}}]}}]\n");
             let want = format!(
