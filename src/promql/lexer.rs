@@ -47,6 +47,9 @@ const SYMBOLS: [&str; 24] = [
 /// The operators of native-histogram trimming, which this program does not know.
 const TRIM_SYMBOLS: [&str; 2] = ["</", ">/"];
 
+/// What Go shows of the end of a text that is read as a character.
+const GO_END: char = '\u{fffd}';
+
 pub(super) const EXTRA_PAREN: &str = "unexpected right parenthesis ')'";
 
 /// All tokens of a text; the last one is `End` or `Bad`.
@@ -169,8 +172,9 @@ impl<'a> Lexer<'a> {
         let second = self.rest().chars().nth(1);
         match (symbol, second) {
             (Some("=~"), _) => Err("unexpected character after '=': '~'".to_owned()),
-            (None | Some("!~"), Some(second)) if first == '!' => {
-                Err(format!("unexpected character after '!': {}", quoted_char(second)))
+            (None | Some("!~"), second) if first == '!' => {
+                let second = quoted_char(second.unwrap_or(GO_END));
+                Err(format!("unexpected character after '!': {second}"))
             }
             (Some("!~") | None, _) => Err(format!("unexpected character: {}", quoted_char(first))),
             (Some(symbol), _) => {
@@ -195,9 +199,8 @@ impl<'a> Lexer<'a> {
                 "}"
             }
             Some("{") => return Err("unexpected left brace '{'".to_owned()),
-            None if first == '!' && self.rest().len() > 1 => {
-                let second = self.rest().chars().nth(1).unwrap_or(first);
-                let second = quoted_char(second);
+            None if first == '!' => {
+                let second = quoted_char(self.rest().chars().nth(1).unwrap_or(GO_END));
                 return Err(format!("unexpected character after '!' inside braces: {second}"));
             }
             _ => {
@@ -423,6 +426,8 @@ mod tests {
             ("x[5m:1m:", "unexpected colon ':'"),
             ("1 !~ 1", "unexpected character after '!': '~'"),
             ("1 ! 1", "unexpected character after '!': ' '"),
+            ("v!", "unexpected character after '!': '\u{fffd}'"),
+            ("v{a!", "unexpected character after '!' inside braces: '\u{fffd}'"),
             ("1 =~ 1", "unexpected character after '=': '~'"),
             ("é", "unexpected character: 'é'"),
             ("x\u{a0}> 1", "unexpected character: '\\u00a0'"),
