@@ -56,17 +56,17 @@ fn write_result(value: &Value, at: Timestamp, max_bytes: usize) -> Result<Vec<u8
     match value {
         Value::Scalar(number) => {
             out.extend_from_slice(b"\"scalar\",\"result\":");
-            write_point(&mut out, at, &fixed_form(*number));
+            write_point(&mut out, &plain_seconds(at), &fixed_form(*number));
         }
         Value::String(text) => {
             out.extend_from_slice(b"\"string\",\"result\":");
-            write_point(&mut out, at, text);
+            write_point(&mut out, &plain_seconds(at), text);
         }
         Value::Vector(series) => {
             out.extend_from_slice(b"\"vector\",\"result\":");
             write_series(&mut out, series, max_bytes, |out, number| {
                 out.extend_from_slice(b"\"value\":");
-                write_point(out, at, &format_value(*number));
+                write_point(out, &seconds(at), &format_value(*number));
             })?;
         }
         Value::Matrix(series) => {
@@ -74,7 +74,7 @@ fn write_result(value: &Value, at: Timestamp, max_bytes: usize) -> Result<Vec<u8
             write_series(&mut out, series, max_bytes, |out, samples| {
                 out.extend_from_slice(b"\"values\":");
                 write_list(out, samples, |out, sample| {
-                    write_point(out, sample.at, &format_value(sample.value));
+                    write_point(out, &seconds(sample.at), &format_value(sample.value));
                 });
             })?;
         }
@@ -134,9 +134,9 @@ fn write_list<T>(out: &mut Vec<u8>, items: &[T], mut write: impl FnMut(&mut Vec<
 }
 
 /// `[1795313872.960,"7"]`
-fn write_point(out: &mut Vec<u8>, at: Timestamp, value: &str) {
+fn write_point(out: &mut Vec<u8>, seconds: &str, value: &str) {
     out.push(b'[');
-    out.extend_from_slice(seconds(at).as_bytes());
+    out.extend_from_slice(seconds.as_bytes());
     out.push(b',');
     write_json(out, &value);
     out.push(b']');
@@ -148,6 +148,12 @@ fn seconds(at: Timestamp) -> String {
     let sign = if millis < 0 { "-" } else { "" };
     let (whole, part) = (millis.unsigned_abs() / 1000, millis.unsigned_abs() % 1000);
     if part == 0 { format!("{sign}{whole}") } else { format!("{sign}{whole}.{part:03}") }
+}
+
+/// The same as any number of JSON, beside what is no series.
+fn plain_seconds(at: Timestamp) -> String {
+    let text = seconds(at);
+    if text.contains('.') { text.trim_end_matches('0').to_owned() } else { text }
 }
 
 fn write_json(out: &mut Vec<u8>, value: &impl Serialize) {
@@ -224,6 +230,30 @@ mod tests {
         let vector = Value::Vector(vec![(Labels::empty(), 1e21)]);
         let bytes = write_result(&vector, Timestamp(0), 1000).expect("is small");
         assert!(String::from_utf8(bytes).expect("is text").contains("\"1e+21\""));
+    }
+
+    /// Seen of a Prometheus 2.42.
+    #[test]
+    fn times_have_three_decimals_in_series_and_as_few_as_can_be_elsewhere() {
+        for (millis, in_series, alone) in [
+            (0, "0", "0"),
+            (10_000, "10", "10"),
+            (550, "0.550", "0.55"),
+            (-500, "-0.500", "-0.5"),
+            (1_795_962_351_100, "1795962351.100", "1795962351.1"),
+            (1_001, "1.001", "1.001"),
+        ] {
+            let written = |value: &Value| {
+                let bytes = write_result(value, Timestamp(millis), 1000).expect("is small");
+                String::from_utf8(bytes).expect("is text")
+            };
+            let vector = written(&Value::Vector(vec![(Labels::empty(), 1.0)]));
+            assert!(vector.contains(&format!(":[{in_series},\"1\"]")), "{vector}");
+            for value in [Value::Scalar(1.0), Value::String("1".to_owned())] {
+                let value = written(&value);
+                assert!(value.contains(&format!(":[{alone},\"1\"]")), "{value}");
+            }
+        }
     }
 
     #[test]
