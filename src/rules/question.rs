@@ -92,6 +92,7 @@ mod tests {
             ("a / b > 0.9", Some(0.9)),
             ("(a >= (-2)) and on (c) b > 5 unless d", Some(-2.0)),
             ("3 < a", Some(3.0)),
+            ("a > -(2)", Some(-2.0)),
             ("a > 1 < 5", Some(5.0)),
             ("a > b", None),
             ("a > 1 or b > 2", None),

@@ -266,6 +266,13 @@ fn an_alert_becomes_one_restart_and_its_end_is_told() {
     let action = &world.events[1]["data"];
     assert_eq!(action["action"]["params"]["service"], "acme/app");
     assert_eq!(action["evidence"]["ratio"], 0.95);
+    assert_eq!(
+        (action["value"].as_f64(), &action["links"]),
+        (Some(95.0), &serde_json::Value::Null)
+    );
+    let asked = ["threshold", "for_seconds"].map(|name| action["evidence"][name].as_f64());
+    assert_eq!(asked, [Some(90.0), Some(10.0)]);
+    assert!(action["evidence"]["expr"].as_str().is_some_and(|expr| expr.ends_with("> 90")));
     assert_eq!(action["tenant_id"], "acme");
     for _ in 0..3 {
         world.slot(Some(&high));
