@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
 use crate::promql::{ParseOptions, parse};
+use crate::regex::PatternError;
 use crate::window::{Selected, Selector, Span};
 
 /// Ten series `x{i="…"}` with the values 0, 1, … every 15 s for ten minutes.
@@ -374,6 +375,33 @@ fn long_chains_are_evaluated_in_a_loop() {
     assert_eq!((parts.len(), deepest), (201, Some(100)), "and no part below");
 }
 
+/// Beside the words, what helps whoever wrote the query.
+#[test]
+fn errors_of_evaluations_say_what_helps() {
+    let few = EvalOptions { max_samples: 100, ..EvalOptions::default() };
+    let fine = EvalOptions::default();
+    let number = Some("it must be a number, which `0 / 0` is not");
+    let fewer = Some("use a shorter range, a longer step, or a selector of fewer series");
+    for (text, options, want) in [
+        ("topk(NaN, x)", &fine, number),
+        ("limit_ratio(NaN, x)", &fine, number),
+        ("topk(1e30, x)", &fine, None),
+        ("sum(rate(x[5m]))", &few, fewer),
+        ("sum_over_time(x[1h:1s])", &few, fewer),
+        (
+            "label_replace(x, 'a', '', 'i', 'a**')",
+            &fine,
+            PatternError::Bad(String::new()).hint().into(),
+        ),
+        ("x * on() x", &fine, None),
+    ] {
+        let error = at_five_minutes(text, options).expect_err(text);
+        assert_eq!(error.hint, want, "{text}: {error}");
+    }
+    let too_many = range(&expr("x"), &Ramp::new(), steps(11_001, 1000), &fine);
+    assert_eq!(too_many.expect_err("steps").hint, Some("use a longer step or a shorter range"));
+}
+
 /// Prometheus's words, and the part of the query where it went wrong.
 #[test]
 fn errors_know_the_part_they_arose_in() {
@@ -382,7 +410,10 @@ fn errors_know_the_part_they_arose_in() {
         ("1 + sum(topk(NaN, x))", "NaN", "Parameter value is NaN"),
         ("limit_ratio(0 / 0, x)", "0 / 0", "Ratio value is NaN"),
         (replace, "'('", "invalid regular expression in label_replace(): ("),
+        ("label_replace(x, '', 'a', 'i', '')", "''", "invalid destination label name in label_r"),
         ("label_join(x, 'a', ',', 'i', '')", "''", "invalid source label name in label_join(): "),
+        ("label_join(x, '', ',', 'i')", "''", "invalid destination label name in label_join(): "),
+        ("x * on() x + x", "x * on() x", "found duplicate series"),
         ("count_values('', x)", "''", "invalid label name \"\""),
         ("1 + rate(x[step()])", "x[step()]", "duration must be greater than 0"),
         (
