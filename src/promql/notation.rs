@@ -4,7 +4,7 @@
 //! kept as runs and never expanded here: `1x1000000000` is a line of text, not a gigabyte.
 
 use super::ast::ExprKind;
-use super::parser::{ParseOptions, parse};
+use super::parser::{ParseOptions, is_reserved, parse};
 use super::quoting::quote;
 use crate::base::{Labels, METRIC_NAME, STALE_NAN, is_metric_name, parse_value};
 use crate::window::MatchOp;
@@ -54,6 +54,10 @@ fn pairs(text: &str) -> Result<Vec<(String, String)>, NotationError> {
     let fail = |offset: usize, message: String| Err(NotationError { offset, message });
     if !name.is_empty() && !is_metric_name(name) {
         return fail(start, format!("`{name}` is not a metric name"));
+    }
+    if is_reserved(name) {
+        let message = format!("`{name}` is a word of PromQL; write `{{__name__=\"{name}\"}}`");
+        return fail(start, message);
     }
     let trimmed = braces.trim_start();
     let inner_at = start + body.len() - trimmed.len();
@@ -178,6 +182,8 @@ mod tests {
             ("a b", 2, "unexpected `b` behind"),
             ("1a", 0, "is not a metric name"),
             ("m{a=1}", 4, "unexpected"),
+            (" on", 1, "is a word of PromQL; write `{__name__=\"on\"}`"),
+            ("NaN{a=\"b\"}", 0, "is a word of PromQL"),
             ("  m{a=\"b\" c}", 10, "unexpected"),
             ("m{a=~\"b\"}", 1, "must be an equality"),
             ("m{a=\"b\"}[5m]", 1, "is not a series"),

@@ -470,5 +470,10 @@ impl Keyword {
     }
 }
 
+/// Whether a word never names a metric without quotes.
+pub(super) fn is_reserved(word: &str) -> bool {
+    Keyword::find(word) == Some(Keyword::Reserved)
+}
+
 #[cfg(test)]
 mod tests;

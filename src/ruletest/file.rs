@@ -185,6 +185,14 @@ fn start_time(mut at: Cursor<'_, '_>) -> Option<Timestamp> {
 
 fn input_series(at: Cursor<'_, '_>) -> Option<(Labels, SeriesValues)> {
     let mut fields = Fields::open(at)?;
+    if !fields.has("values") {
+        // As to promtool: a series without samples, or nothing at all.
+        fields.cursor().warning("`values` is missing: no sample comes of it");
+        let labels = fields.or("series", Labels::empty(), series);
+        fields.optional("values", |_| Some(()));
+        fields.finish();
+        return Some((labels, SeriesValues::default()));
+    }
     let labels = fields.required("series", series);
     let samples = fields.required("values", |mut at| {
         let text = values::string(at.again())?;

@@ -269,6 +269,17 @@ fn labels_have_any_names_and_empty_ones_are_warned_of() {
 }
 
 #[test]
+fn a_series_without_values_is_warned_of() {
+    let text = "tests: [{input_series: [{series: m}, {}, {values: null}]}]";
+    let (file, problems) = read("t.yml", text, Features::default());
+    assert_eq!(file.expect("reads").tests[0].series.len(), 3);
+    let said: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    let warns =
+        said.iter().all(|text| text.contains("warning: ") && text.contains("`values` is missing"));
+    assert!(said.len() == 3 && warns, "{said:?}");
+}
+
+#[test]
 fn what_does_not_read_is_said_with_its_place() {
     let cases = [
         ("test: []", "1:1: unknown key `test`; did you mean `tests`?"),
@@ -293,6 +304,15 @@ fn what_does_not_read_is_said_with_its_place() {
         (
             "tests: [{promql_expr_test: [{expr: 'up +'}]}]",
             "1:41: tests[0].promql_expr_test[0].expr: could not parse: unexpected end of input",
+        ),
+        (
+            "tests: [{input_series: [{values: '1'}]}]",
+            "1:25: tests[0].input_series[0]: `series` is missing",
+        ),
+        (
+            "tests: [{promql_expr_test: [{expr: 'sum(up'}]}]",
+            "1:43: tests[0].promql_expr_test[0].expr: could not parse: unclosed left parenthesis; the `(` \
+             at 1:4 is not closed: write `)`",
         ),
         ("group_eval_order: [g, h, g]", "1:19: group_eval_order: the group `g` is repeated"),
         (

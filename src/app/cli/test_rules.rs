@@ -143,7 +143,9 @@ fn rule_files(path: &Path, file: &TestFile, problems: &mut Problems) -> Vec<(Str
     let mut paths: Vec<PathBuf> = Vec::new();
     for (pattern, at) in &file.rule_files {
         let complain = |message: String| Problem::in_file(&file.name, *at, message);
-        match files::expand(base, pattern) {
+        // To the shell the empty pattern is the folder itself.
+        let found = if pattern.is_empty() { Ok(Vec::new()) } else { files::expand(base, pattern) };
+        match found {
             Ok(found) if found.iter().any(|path| path.exists()) => paths.extend(found),
             // As promtool has it: the tests run without these rules.
             Ok(_) => problems.push(complain(format!("`{pattern}` matches no rule file")).warning()),

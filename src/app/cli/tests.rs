@@ -356,6 +356,12 @@ fn rule_tests_show_what_was_expected_beside_what_came() {
     assert_eq!(ran.code, 2);
     assert!(ran.out.contains("`nosuch.yml` matches no rule file"), "{}", ran.out);
     assert!(ran.out.contains("hint: did you mean `tests`?"), "{}", ran.out);
+    let empty = write(
+        "empty_test.yml",
+        "rule_files: ['']\ntests: [{promql_expr_test: [{expr: '1', exp_samples: [{value: 1}]}]}]\n",
+    );
+    let ran = run(&["test", "rules", &empty]);
+    assert!(ran.code == 0 && ran.out.contains("`` matches no rule file"), "{}", ran.out);
 }
 
 /// A configuration whose journal holds one waiting and one dead delivery; their ids.

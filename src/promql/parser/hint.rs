@@ -17,7 +17,6 @@ impl Parser<'_> {
     /// A fault at the next token, with the bracket that should have been closed before it.
     pub(super) fn unclosed(&self, fault: Fault) -> Fault {
         let closes = match (&self.tokens[self.at].kind, fault.message.as_str()) {
-            (TokenKind::End, _) => None,
             (TokenKind::Symbol(symbol @ (")" | "]" | "}")), _) => Some(*symbol),
             (TokenKind::Bad(_), EXTRA_PAREN) => {
                 return fault.advise("no `(` is open here: take the `)` away");
@@ -76,10 +75,21 @@ mod tests {
             ("x[1/0]", None),
             ("RATE(x[5m])", Some("did you mean `rate`?".to_owned())),
             ("sum(x y)", None),
+            ("sum(x +)", None),
+            ("x[5m:1m:]", None),
         ];
         for (text, want) in cases {
             let error = parse(text, &ALL).expect_err(text);
             assert_eq!(error.hint, want, "{text}: {error}");
+        }
+        let long = format!("x{{a=~'({}){{1000}}'}}", "b".repeat(60));
+        let error = parse(&long, &ALL).expect_err("is large");
+        assert_eq!(error.hint.as_deref(), Some("repeat fewer times, or use shorter patterns"));
+        for text in
+            ["limitk(1, x)", "mad_over_time(x[1m])", "x + fill(0) y", "x + on(a) fill_left(0) y"]
+        {
+            let error = parse(text, &ParseOptions::default()).expect_err(text);
+            assert_eq!(error.hint.as_deref(), Some(super::ENABLE), "{text}: {error}");
         }
         for text in ["x{a=~'*'}".to_owned(), "(".repeat(200), format!("1{}", "+1".repeat(20_001))] {
             assert!(matches!(parse(&text, &ALL), Err(ParseError { hint: Some(_), .. })));

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Fault, Keyword, Parser, Tree};
+use super::{Fault, Parser, Tree, is_reserved};
 use crate::base::{METRIC_NAME, excerpt, is_label_name, quoted};
 use crate::promql::ast::{ExprKind, Span, VectorSelector};
 use crate::promql::check;
@@ -124,6 +124,6 @@ impl Parser<'_> {
 
     /// Whether a word may be a metric's name as it stands.
     pub(super) fn names_metric(word: &str) -> bool {
-        Keyword::find(word) != Some(Keyword::Reserved)
+        !is_reserved(word)
     }
 }
