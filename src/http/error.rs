@@ -182,16 +182,21 @@ struct Body<'a> {
     hint: Option<&'a str>,
 }
 
-impl IntoResponse for ApiError {
-    fn into_response(self) -> Response {
-        let body = Body {
+impl ApiError {
+    fn body(&self) -> Body<'_> {
+        Body {
             status: "error",
             error_type: self.kind.name(),
             error: &self.message,
             position: self.position,
             hint: self.hint.as_deref(),
-        };
-        let body = serde_json::to_string(&body).expect("texts are plain data");
+        }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let body = serde_json::to_string(&self.body()).expect("texts are plain data");
         let content_type = [(header::CONTENT_TYPE, "application/json")];
         (self.kind.status(), content_type, body).into_response()
     }
@@ -200,6 +205,9 @@ impl IntoResponse for ApiError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::Timestamp;
+    use crate::promql::{EvalOptions, ParseOptions, instant, parse};
+    use crate::window::Detached;
 
     #[test]
     fn positions_count_characters() {
@@ -211,6 +219,26 @@ mod tests {
         let place = Place::of(text, span("rate"));
         assert_eq!(place, Place { line: 1, column: 18, length: 4 });
         assert_eq!(Place::of(text, span("v{l='한국'}")).length, 9);
+    }
+
+    /// Behind Prometheus's fields, and only where they are known.
+    #[test]
+    fn an_evaluation_that_failed_tells_where_and_what_helps() {
+        let options = EvalOptions::default();
+        let body = |text: &str| {
+            let expr = parse(text, &ParseOptions::default()).expect(text);
+            let error = instant(&expr, &Detached::default(), Timestamp(0), &options);
+            let error = ApiError::evaluation(error.expect_err(text), text);
+            serde_json::to_string(&error.body()).expect("is JSON")
+        };
+        assert_eq!(
+            body("1 + sum(topk(NaN, x))"),
+            r#"{"status":"error","errorType":"execution","error":"Parameter value is NaN","position":{"line":1,"column":14,"length":3},"hint":"it must be a number, which `0 / 0` is not"}"#
+        );
+        assert_eq!(
+            body("count_values('', x)"),
+            r#"{"status":"error","errorType":"execution","error":"invalid label name \"\"","position":{"line":1,"column":14,"length":2}}"#
+        );
     }
 
     #[test]
