@@ -93,7 +93,7 @@ pub fn wire(start: Start) -> anyhow::Result<(Crank, Handles)> {
     switch_watch.follow(files, switched.clone(), inbox.clone());
     let mut document_watch = DocumentWatch::default();
     document_watch.follow(documents, &inbox);
-    let recorder = recorder.and_then(|config| recording::start(Some(config), &inbox));
+    let recorder = recorder.and_then(|config| recording::start(Some(config), None, &inbox));
     let (questions, asked) = mpsc::channel(64);
     let (reloads, reloaded) = mpsc::channel(1);
     let (secrets, known) = watch::channel(webhook.as_ref().map(|webhook| webhook.secrets()));

@@ -9,27 +9,26 @@ use crate::recorder::{Recorder, RecorderConfig};
 
 /// Starts a recorder, if one is wanted. One that cannot start costs recordings and nothing else: it
 /// is told, and counted as failing.
-pub fn start(config: Option<RecorderConfig>, inbox: &mpsc::Sender<Event>) -> Option<Arc<Recorder>> {
+pub fn start(
+    config: Option<RecorderConfig>,
+    before: Option<&Recorder>,
+    inbox: &mpsc::Sender<Event>,
+) -> Option<Arc<Recorder>> {
     let tell = inbox.clone();
     // A full inbox loses this word; the next write says as much again.
     let notify = move |state| drop(tell.try_send(Event::Recorded(Some(state))));
-    let Some(config) = config else {
-        inbox.try_send(Event::Recorded(None)).ok();
-        return None;
-    };
-    let path = config.path.display().to_string();
-    let mut state = RecorderState::default();
-    let started = match Recorder::start(config, notify) {
+    let begun = config.is_some().then(RecorderState::default);
+    inbox.try_send(Event::Recorded(begun)).ok();
+    match Recorder::start(config?, before, notify) {
         Ok(recorder) => Some(Arc::new(recorder)),
         Err(error) => {
-            tracing::warn!(%error, path, "nothing is recorded");
-            state.failures = 1;
-            state.failing = Some(error.to_string());
+            tracing::warn!(%error, "nothing is recorded");
+            let failing = Some(error.to_string());
+            let state = RecorderState { failures: 1, failing, ..RecorderState::default() };
+            inbox.try_send(Event::Recorded(Some(state))).ok();
             None
         }
-    };
-    inbox.try_send(Event::Recorded(Some(state))).ok();
-    started
+    }
 }
 
 /// The recorder of a new configuration; the one there is, if nothing has changed for it.
@@ -39,7 +38,9 @@ pub fn renew(
     inbox: &mpsc::Sender<Event>,
 ) -> Option<Arc<Recorder>> {
     match running {
-        Some(running) if config.as_ref() == Some(running.config()) => Some(running),
-        _ => start(config, inbox),
+        Some(running) if config.as_ref() == Some(running.config()) && !running.has_failed() => {
+            Some(running)
+        }
+        running => start(config, running.as_deref(), inbox),
     }
 }

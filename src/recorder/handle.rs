@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -65,43 +65,44 @@ pub struct Recorder {
     commands: SyncSender<Command>,
     shared: Arc<Shared>,
     config: RecorderConfig,
+    turn: Turn,
 }
+
+/// Held by whoever writes into a folder: two would take each other's files for what a crash has left.
+type Turn = Arc<Mutex<()>>;
 
 #[derive(Default)]
 struct Shared {
     waiting_bytes: AtomicUsize,
     lost: AtomicU64,
+    has_failed: AtomicBool,
 }
 
 impl Recorder {
-    /// Starts the thread. `notify` is called on it after each write, and should do no more than pass
-    /// the state on.
+    /// Starts the thread, which looks at the folder once `before`, if that records into the same one, has
+    /// written what it has. `notify` is called on it when that is done, or has failed, and after each
+    /// write, and should do no more than pass the state on.
     pub fn start(
         config: RecorderConfig,
+        before: Option<&Recorder>,
         notify: impl FnMut(RecorderState) + Send + 'static,
     ) -> io::Result<Recorder> {
-        let (folder, unfinished) =
-            Folder::open(config.path.clone(), config.keep, config.max_bytes)?;
-        for path in unfinished {
-            tracing::warn!(path = %path.display(), "half a recording, left by a crash, is removed");
-        }
+        let before = before.filter(|before| before.config.path == config.path);
+        let turn = before.map_or_else(Turn::default, |before| Arc::clone(&before.turn));
         let (commands, inbox) = sync_channel(WAITING);
         let shared = Arc::<Shared>::default();
-        let worker = Worker {
-            folder,
-            shared: Arc::clone(&shared),
-            everything: config.all_families,
-            groups: BTreeMap::new(),
-            names: HashMap::default(),
-            epoch: 0,
-            docker: (None, Vec::new()),
-            state: RecorderState::default(),
-            notify: Box::new(notify),
-        };
-        std::thread::Builder::new()
-            .name("recorder".to_owned())
-            .spawn(move || worker.run(&inbox))?;
-        Ok(Recorder { commands, shared, config })
+        let recorder = Recorder { commands, shared: Arc::clone(&shared), config, turn };
+        let (config, turn) = (recorder.config.clone(), Arc::clone(&recorder.turn));
+        std::thread::Builder::new().name("recorder".to_owned()).spawn(move || {
+            let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
+            begin(&config, shared, Box::new(notify), &inbox);
+        })?;
+        Ok(recorder)
+    }
+
+    /// Whether its folder could not be opened: it records nothing.
+    pub fn has_failed(&self) -> bool {
+        self.shared.has_failed.load(Ordering::Relaxed)
     }
 
     /// What it was started with.
@@ -145,6 +146,44 @@ impl Entry {
             Entry::Page { page, .. } => page.len(),
             Entry::Batch { batch, .. } => batch.points.len() * 32 + batch.new.len() * 256,
             Entry::Docker { line, .. } => line.len(),
+        }
+    }
+}
+
+/// Looks at the folder, which may take as long as its disk does, and records into it.
+fn begin(
+    config: &RecorderConfig,
+    shared: Arc<Shared>,
+    mut notify: Box<dyn FnMut(RecorderState) + Send>,
+    inbox: &Receiver<Command>,
+) {
+    let mut state = RecorderState::default();
+    match Folder::open(config.path.clone(), config.keep, config.max_bytes) {
+        Ok((folder, unfinished)) => {
+            for path in unfinished {
+                let path = path.display();
+                tracing::warn!(%path, "half a recording, left by a crash, is removed");
+            }
+            state.bytes = folder.bytes();
+            notify(state.clone());
+            let worker = Worker {
+                folder,
+                shared,
+                everything: config.all_families,
+                groups: BTreeMap::new(),
+                names: HashMap::default(),
+                epoch: 0,
+                docker: (None, Vec::new()),
+                state,
+                notify,
+            };
+            worker.run(inbox);
+        }
+        Err(error) => {
+            tracing::warn!(%error, path = %config.path.display(), "nothing is recorded");
+            shared.has_failed.store(true, Ordering::Relaxed);
+            (state.failures, state.failing) = (1, Some(error.to_string()));
+            notify(state);
         }
     }
 }
@@ -347,7 +386,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a folder");
         let (tell, told) = channel();
         let notify = move |state| tell.send(state).expect("the test listens");
-        let recorder = Recorder::start(config(dir.path()), notify).expect("starts");
+        let recorder = Recorder::start(config(dir.path()), None, notify).expect("starts");
         for second in (0..610).step_by(10) {
             recorder.record(page(second * 1000, &format!("a {second}\nb 1\n")));
         }
@@ -366,7 +405,7 @@ mod tests {
     #[tokio::test]
     async fn our_own_eyes_are_recorded_as_a_page_that_was_never_sent() {
         let dir = tempfile::tempdir().expect("a folder");
-        let recorder = Recorder::start(config(dir.path()), |_| ()).expect("starts");
+        let recorder = Recorder::start(config(dir.path()), None, |_| ()).expect("starts");
         let labels = |name: &str| {
             let own = [(METRIC_NAME, "m"), ("name", name), ("job", "j"), ("instance", "i")];
             Labels::from_pairs(own)
@@ -395,7 +434,9 @@ mod tests {
         let dir = tempfile::tempdir().expect("a folder");
         let (tell, told) = channel();
         let notify = move |state: RecorderState| drop(tell.send(state));
-        let recorder = Recorder::start(config(dir.path()), notify).expect("starts");
+        let recorder = Recorder::start(config(dir.path()), None, notify).expect("starts");
+        let begun = told.recv_timeout(Duration::from_secs(20)).expect("it was told");
+        assert_eq!(begun, RecorderState::default());
         // A file stands where the target's folder would: the disk, in effect, takes nothing.
         fs::remove_dir_all(dir.path()).expect("removed");
         fs::write(dir.path(), b"in the way").expect("written");
@@ -411,12 +452,49 @@ mod tests {
         assert_eq!(groups(dir.path()).len(), 1);
     }
 
+    #[tokio::test]
+    async fn the_next_one_looks_at_the_folder_once_this_one_has_written() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let (tell, told) = channel();
+        let begun = move |state: RecorderState| drop(tell.send(state));
+        let first = Recorder::start(config(dir.path()), None, begun).expect("starts");
+        told.recv_timeout(Duration::from_secs(20)).expect("it has begun");
+        let (tell, told) = channel();
+        let path = dir.path().to_owned();
+        let notify = move |_| tell.send(groups(&path).len()).unwrap_or_default();
+        let shorter = RecorderConfig { keep: Duration::from_secs(600), ..config(dir.path()) };
+        let second = Recorder::start(shorter, Some(&first), notify).expect("starts");
+        first.record(page(0, "a 1\n"));
+        second.record(page(400_000, "a 1\n"));
+        drop(first);
+        assert_eq!(told.recv_timeout(Duration::from_secs(20)), Ok(1), "the first one's is there");
+        second.close(Duration::from_secs(20)).await;
+        assert_eq!(told.recv_timeout(Duration::from_secs(20)), Ok(2));
+        assert!(!second.has_failed());
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_made_is_told_and_nobody_waits_for_it() {
+        let dir = tempfile::tempdir().expect("a folder");
+        fs::write(dir.path().join("file"), "").expect("written");
+        let (tell, told) = channel();
+        let notify = move |state: RecorderState| drop(tell.send(state));
+        let below = config(&dir.path().join("file/recordings"));
+        let recorder = Recorder::start(below, None, notify).expect("it starts all the same");
+        let failed = told.recv_timeout(Duration::from_secs(20)).expect("it was told");
+        assert!(failed.failing.is_some() && failed.failures == 1, "{failed:?}");
+        assert!(recorder.has_failed());
+        // The thread is gone, or about to be: at the latest then it takes nothing.
+        while recorder.record(page(0, "a 1\n")) {}
+    }
+
     #[test]
     fn what_finds_no_room_is_lost_and_counted_and_nobody_waits() {
         let (commands, inbox) = sync_channel(1);
         let shared = Arc::<Shared>::default();
         let config = config(Path::new("x"));
-        let recorder = Recorder { commands, shared: Arc::clone(&shared), config };
+        let turn = Turn::default();
+        let recorder = Recorder { commands, shared: Arc::clone(&shared), config, turn };
         for _ in 0..3 {
             recorder.record(page(0, "a 1\n"));
         }
