@@ -112,23 +112,22 @@ impl Engine {
     /// The peaks as series, and the virtual hosts that only `setting.json` speaks of.
     pub(super) fn document_values(&self, now: Now) -> Vec<(Labels, f64)> {
         let mut values = Vec::new();
-        if self.writes_peaks {
-            let counted = self.counted(now.wall).into_iter();
-            values.extend(counted.map(|(labels, counted)| {
-                (labels.with(METRIC_NAME, COUNTED), counted.seen.as_secs_f64())
-            }));
-        }
-        let mut vhosts: BTreeSet<(&str, &str)> = BTreeSet::new();
+        let mut vhosts: BTreeSet<(String, String)> = BTreeSet::new();
+        let label = |labels: &Labels, name| labels.get(name).unwrap_or_default().to_owned();
         for (labels, made) in self.memory.peaks.iter(now.wall) {
             values.push((labels.with(METRIC_NAME, DOCS_PEAK), made.docs));
             values.push((labels.with(METRIC_NAME, BYTES_PEAK), made.bytes));
-            let label = |name| labels.get(name).unwrap_or_default();
-            vhosts.insert((label("host"), label("vhost")));
+            vhosts.insert((label(labels, "host"), label(labels, "vhost")));
+        }
+        let counted = if self.writes_peaks { self.counted(now.wall) } else { BTreeMap::new() };
+        for (labels, counted) in counted {
+            values.push((labels.with(METRIC_NAME, COUNTED), counted.seen.as_secs_f64()));
+            vhosts.insert((label(&labels, "host"), label(&labels, "vhost")));
         }
         let policy = &self.setup.policy;
         if policy.m2_setting.is_some() {
             let configured = |name: &str| policy.vhosts.iter().any(|vhost| vhost.name == name);
-            for (host, name) in vhosts.into_iter().filter(|(_, name)| !configured(name)) {
+            for (host, name) in vhosts.iter().filter(|(_, name)| !configured(name)) {
                 values.extend(policy.vhost(name).series(host));
             }
         }

@@ -154,6 +154,10 @@ fn what_setting_json_says_becomes_series_and_a_half_written_one_changes_nothing(
         ..M2Setting::default()
     };
     world.handle(Event::M2Setting(Told::Read(setting)), None);
+    live(&mut world, 25, 86_400);
+    assert_eq!(value(&world, "plimsoll_m2_window_seconds"), Some(1800.0), "before it was counted");
+    let told = ["m2:docs:increase20m", "m2:docs:peak"].map(|name| value(&world, name).is_some());
+    assert_eq!(told, [true, false], "twenty minutes are not thirty");
     live(&mut world, 60, 86_400);
     assert_eq!(value(&world, "plimsoll_m2_fixed_count"), Some(51_817.0), "no vhost is configured");
     assert_eq!(value(&world, "plimsoll_m2_window_seconds"), Some(1800.0), "twice its own TTL");
