@@ -96,6 +96,11 @@ impl Folder {
     }
 
     fn write(&mut self, path: PathBuf, began: Timestamp, file: &[u8]) -> io::Result<()> {
+        if file.len() as u64 > self.max_bytes {
+            // Everything else would go for it, and it would not fit all the same.
+            let why = format!("{} bytes at once are more than `max_bytes`", file.len());
+            return Err(io::Error::other(why));
+        }
         // Room is made before: the bound holds at every moment.
         self.prune(began, file.len() as u64);
         if let Err(error) = write_whole(&path, file) {
@@ -201,6 +206,19 @@ mod tests {
         folder.write_group(&target(), Timestamp(3 * HOUR_MS + 1), &[b'x'; 80]).expect("written");
         assert_eq!(folder.bytes(), 90, "only as many as fit");
         assert_eq!(names(dir.path()), ["10800001.scrapes.gz", "target.json"]);
+    }
+
+    #[test]
+    fn what_alone_is_over_the_bound_is_not_written_and_nothing_goes_for_it() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let (mut folder, _) =
+            Folder::open(dir.path().to_owned(), Duration::from_secs(3600), 100).expect("opens");
+        folder.write_group(&target(), Timestamp(1), &[b'x'; 60]).expect("written");
+        let error =
+            folder.write_group(&target(), Timestamp(2), &[b'x'; 101]).expect_err("too large");
+        assert!(error.to_string().contains("101 bytes"), "{error}");
+        assert!(folder.write_docker(Timestamp(2), &[b'd'; 101]).is_err());
+        assert_eq!((folder.bytes(), names(dir.path()).len()), (60, 2));
     }
 
     #[test]

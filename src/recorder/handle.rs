@@ -20,6 +20,8 @@ use crate::exposition::{Batch, Selection};
 const GROUP_SPAN: Duration = Duration::from_secs(300);
 /// A group that grows larger in memory is written earlier.
 const GROUP_BYTES: usize = 16 << 20;
+/// Where all groups together grow larger than this, the largest is written.
+const GROUPS_BYTES: usize = 4 * GROUP_BYTES;
 /// What waits for the recorder at most.
 const WAITING: usize = 256;
 const WAITING_BYTES: usize = 64 << 20;
@@ -222,6 +224,7 @@ impl Worker {
 
     fn take(&mut self, entry: Entry) {
         self.write_stale(entry.at());
+        self.write_largest();
         match entry {
             Entry::Page { target, at, page, selection } => {
                 let all = Selection::all();
@@ -238,7 +241,8 @@ impl Worker {
                 began.get_or_insert(at);
                 lines.extend_from_slice(line.as_bytes());
                 lines.push(b'\n');
-                self.write_docker_if(|began| at.since(began) >= GROUP_SPAN);
+                let is_full = lines.len() >= GROUP_BYTES;
+                self.write_docker_if(|began| is_full || at.since(began) >= GROUP_SPAN);
             }
         }
     }
@@ -272,6 +276,16 @@ impl Worker {
             let Some(mut group) = self.groups.remove(&target) else { continue };
             self.write(&target, &mut group);
         }
+    }
+
+    /// Makes room in memory, where many targets have much to say.
+    fn write_largest(&mut self) {
+        let bytes: usize = self.groups.values().map(GroupWriter::bytes).sum();
+        let largest = self.groups.iter().max_by_key(|(_, group)| group.bytes());
+        let Some((target, _)) = largest.filter(|_| bytes >= GROUPS_BYTES) else { return };
+        let target = target.clone();
+        let Some(mut group) = self.groups.remove(&target) else { return };
+        self.write(&target, &mut group);
     }
 
     /// The target's group that this scrape belongs to; the one before is written.
@@ -471,6 +485,46 @@ mod tests {
         second.close(Duration::from_secs(20)).await;
         assert_eq!(told.recv_timeout(Duration::from_secs(20)), Ok(2));
         assert!(!second.has_failed());
+    }
+
+    #[tokio::test]
+    async fn many_large_targets_together_are_written_before_their_time() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let (tell, told) = channel();
+        let notify = move |state: RecorderState| tell.send(state).unwrap_or_default();
+        let recorder = Recorder::start(config(dir.path()), None, notify).expect("starts");
+        let long = "x".repeat(GROUP_BYTES * 9 / 10);
+        let large = |target: i64| Entry::Page {
+            target: Labels::from_pairs([("job", "j"), ("instance", &target.to_string())]),
+            at: Timestamp(target),
+            page: format!("a{{x=\"{long}\"}} 1\n").into(),
+            selection: Arc::new(Selection::only(["a".to_owned()], Vec::new())),
+        };
+        for target in 0..6 {
+            // What waits is bounded, too.
+            while !recorder.record(large(target)) {}
+        }
+        let begun = told.recv_timeout(Duration::from_secs(20)).expect("it has begun");
+        let wrote = told.recv_timeout(Duration::from_secs(60)).expect("one is written");
+        assert!(begun.bytes == 0 && wrote.bytes > 0, "{wrote:?}");
+        recorder.close(Duration::from_secs(60)).await;
+        assert_eq!(groups(dir.path()).iter().filter(|g| g.page(0).len() > 1000).count(), 6);
+    }
+
+    #[tokio::test]
+    async fn a_storm_of_events_is_written_before_its_time() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let bounds = RecorderConfig { max_bytes: 1 << 30, ..config(dir.path()) };
+        let recorder = Recorder::start(bounds, None, |_| ()).expect("starts");
+        let line = "x".repeat(GROUP_BYTES / 4);
+        for at in 0..6 {
+            recorder.record(Entry::Docker { at: Timestamp(at), line: line.clone() });
+        }
+        recorder.close(Duration::from_secs(60)).await;
+        let bytes = |name: &str| fs::metadata(dir.path().join(name)).map(|about| about.len()).ok();
+        let whole = 4 * (line.len() as u64 + 1);
+        assert_eq!(bytes("docker-events.0.jsonl"), Some(whole), "in one second");
+        assert_eq!(bytes("docker-events.4.jsonl"), Some(whole / 2));
     }
 
     #[test]
