@@ -7,7 +7,7 @@
 
 use std::collections::BTreeSet;
 use std::io::ErrorKind;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -28,24 +28,33 @@ pub struct SwitchFiles {
 }
 
 impl SwitchFiles {
-    /// What the files say now; `before` stands where one cannot be read. Blocks.
-    pub fn read(&self, before: &Switches) -> Switches {
+    /// What the files say now, and what is wrong with them. Where the list of busy services cannot be
+    /// read `before` stands, and if that is not known every service may be busy. Blocks.
+    pub fn read(&self, before: Option<&Switches>) -> (Switches, Vec<String>) {
+        let mut wrong = Vec::new();
         let kill = self.kill.as_ref().is_some_and(|path| {
             path.try_exists().unwrap_or_else(|error| {
-                tracing::error!(%error, path = %path.display(), "the kill switch counts as thrown");
+                wrong
+                    .push(format!("{}: {error}: the kill switch counts as thrown", path.display()));
                 true
             })
         });
-        let busy = self.busy.as_ref().map_or(Ok(String::new()), std::fs::read_to_string);
-        let busy = match busy {
-            Ok(text) => services(&text),
-            Err(error) if error.kind() == ErrorKind::NotFound => BTreeSet::new(),
+        let path = self.busy.as_deref();
+        let text = path.map_or(Ok(String::new()), std::fs::read_to_string);
+        let (busy, any_busy) = match text {
+            Ok(text) => (services(&text), false),
+            Err(error) if error.kind() == ErrorKind::NotFound => (BTreeSet::new(), false),
             Err(error) => {
-                tracing::error!(%error, "the list of busy services stays as it was");
-                before.busy.clone()
+                let stands = match before {
+                    Some(_) => "the list of busy services stays as it was",
+                    None => "every service counts as busy",
+                };
+                let path = path.unwrap_or(Path::new("")).display();
+                wrong.push(format!("{path}: {error}: {stands}"));
+                before.map_or((BTreeSet::new(), true), |said| (said.busy.clone(), said.any_busy))
             }
         };
-        Switches { kill, busy }
+        (Switches { kill, busy, any_busy }, wrong)
     }
 }
 
@@ -66,12 +75,17 @@ impl SwitchWatch {
     pub fn follow(&mut self, files: SwitchFiles, mut told: Switches, inbox: mpsc::Sender<Event>) {
         self.stop();
         let task = tokio::spawn(async move {
+            let mut known_wrong = Vec::new();
             loop {
                 tokio::time::sleep(EVERY).await;
                 let (watched, before) = (files.clone(), told.clone());
-                let look = tokio::task::spawn_blocking(move || watched.read(&before));
+                let look = tokio::task::spawn_blocking(move || watched.read(Some(&before)));
                 // Fails only if the look panicked or the runtime is stopping.
-                let Ok(said) = look.await else { return };
+                let Ok((said, wrong)) = look.await else { return };
+                for error in wrong.iter().filter(|error| !known_wrong.contains(*error)) {
+                    tracing::error!(error, "a file that holds actions cannot be read");
+                }
+                known_wrong = wrong;
                 if said == told {
                     continue;
                 }
@@ -106,19 +120,24 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = |name: &str| Some(folder.path().join(name));
         let files = SwitchFiles { kill: path("stop"), busy: path("busy") };
-        let before = Switches { busy: BTreeSet::from(["old".to_owned()]), kill: false };
-        assert_eq!(files.read(&before), Switches::default(), "no files, no holds");
+        let before = Switches { busy: BTreeSet::from(["old".to_owned()]), ..Switches::default() };
+        let read = |files: &SwitchFiles| files.read(Some(&before)).0;
+        assert_eq!(read(&files), Switches::default(), "no files, no holds");
         std::fs::write(folder.path().join("stop"), "").expect("writes");
         std::fs::write(folder.path().join("busy"), "# backup\nacme/app\n\n beta/app # migrate\n")
             .expect("writes");
-        let said = files.read(&before);
+        let said = read(&files);
         assert!(said.kill);
         assert_eq!(said.busy.into_iter().collect::<Vec<_>>(), ["acme/app", "beta/app"]);
         // A file where a folder should be: it cannot be looked at, so it holds.
         let lost = SwitchFiles { kill: path("stop/inner"), busy: path("stop/inner") };
-        let said = lost.read(&before);
+        let (said, wrong) = lost.read(Some(&before));
         assert!(said.kill, "what cannot be looked at counts as thrown");
-        assert_eq!(said.busy, before.busy);
-        assert_eq!(SwitchFiles::default().read(&before), Switches::default());
+        assert_eq!((&said.busy, said.any_busy, wrong.len()), (&before.busy, false, 2));
+        // Where nothing is known from before, at a start or a reload, anyone may be busy; and stays so.
+        let (unread, _) = lost.read(None);
+        assert!(unread.any_busy && lost.read(Some(&unread)).0.any_busy);
+        assert!(!files.read(Some(&unread)).0.any_busy);
+        assert_eq!(read(&SwitchFiles::default()), Switches::default());
     }
 }

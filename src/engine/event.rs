@@ -156,6 +156,8 @@ pub struct Switches {
     pub kill: bool,
     /// Services with a backup or a migration under way.
     pub busy: BTreeSet<String>,
+    /// Their list is there and could not be read so far: any service may be one.
+    pub any_busy: bool,
 }
 
 /// An operator's command to the outbox.

@@ -229,7 +229,9 @@ impl Engine {
             quiet_hours: open(WindowKind::QuietHours),
             kill_switch: self.switches.kill,
             host_incident: self.memory.interlock.incident().is_some(),
-            busy: self.switches.busy.contains(service) || self.is_busy(now, tenant),
+            busy: self.switches.any_busy
+                || self.switches.busy.contains(service)
+                || self.is_busy(now, tenant),
             inactive: self.setup.identity.as_ref().and_then(|identity| identity.inactive(tenant)),
             opted_in: self.consent(tenant),
         }

@@ -286,7 +286,8 @@ impl Run {
         let hides = |mutation| self.mutant.mutation == Some(mutation);
         let kill = kill && !hides(Mutation::HideKill);
         let busy = if hides(Mutation::HideBusy) { Vec::new() } else { busy };
-        self.handle(Event::Switches(Switches { kill, busy: busy.into_iter().collect() }));
+        let busy = busy.into_iter().collect();
+        self.handle(Event::Switches(Switches { kill, busy, ..Switches::default() }));
         self.tell_tenants();
     }
 

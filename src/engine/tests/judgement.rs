@@ -143,6 +143,17 @@ fn the_kill_switch_holds_everything_but_alerts() {
 }
 
 #[test]
+fn nobody_is_restarted_while_the_list_of_the_busy_cannot_be_read() {
+    let mut world = world();
+    let unread = Switches { any_busy: true, ..Switches::default() };
+    world.handle(Event::Switches(unread), None);
+    let high = container("acme", 95, -9000);
+    assert_eq!(until(&mut world, &high, "held", 3).as_deref(), Some("held restart: busy"));
+    world.handle(Event::Switches(Switches::default()), None);
+    assert!(until(&mut world, &high, "decided restart", 2).is_some());
+}
+
+#[test]
 fn a_crash_forgets_no_open_question() {
     let mut policy = acting();
     policy.limits.after_change = Duration::ZERO;
