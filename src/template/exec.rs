@@ -426,22 +426,26 @@ impl<'a> Executor<'a> {
             OperandKind::Float(value) => Ok(Value::Float(*value)),
             OperandKind::String(text) => Ok(Value::text(text.as_str())),
             OperandKind::Field(names) => {
-                let second = if names.len() > 1 { 1 + names[0].len() } else { 0 };
+                let second = second_field(&operand.kind);
                 self.fields(dot.clone(), names).map_err(|message| behind(second, message))
             }
             OperandKind::Variable(name, names) => {
                 let value = self
                     .variable(name)
                     .ok_or_else(|| in_place(format!("undefined variable: {name}")))?;
-                self.fields(value, names).map_err(|message| behind(name.len(), message))
+                let second = second_field(&operand.kind);
+                self.fields(value, names).map_err(|message| behind(second, message))
             }
             OperandKind::Function(_) => self.function(operand, &[], dot, None),
             OperandKind::Pipe(pipe) => self.scoped(pipe, dot),
             OperandKind::Chain(inner, names) => {
                 let value = self.operand(inner, dot)?;
-                let named: usize = names.iter().map(|name| 1 + name.len()).sum();
-                let first = (span.end - span.start).saturating_sub(named);
-                self.fields(value, names).map_err(|message| behind(first, message))
+                self.fields(value, names).map_err(|message| {
+                    // What Go looked at last.
+                    let Operand { kind, span } = last_in(inner);
+                    let at = span.start + second_field(kind);
+                    Failure { at, ..Failure::new(*span, message) }
+                })
             }
         }
     }
@@ -527,5 +531,30 @@ impl Pipe {
         let operands = || self.commands.iter().flat_map(|command| &command.operands);
         let start = operands().next().map_or(0, |operand| operand.span.start);
         Span { start, end: operands().last().map_or(start, |operand| operand.span.end) }
+    }
+}
+/// Of a chain of fields, where the second of them begins, by which Go places it.
+fn second_field(kind: &OperandKind) -> usize {
+    match kind {
+        OperandKind::Field(names) if names.len() > 1 => 1 + names[0].len(),
+        OperandKind::Variable(name, names) if !names.is_empty() => name.len(),
+        _ => 0,
+    }
+}
+
+/// The operand that is evaluated last for this one.
+fn last_in(operand: &Operand) -> &Operand {
+    let mut last = operand;
+    loop {
+        last = match &last.kind {
+            OperandKind::Chain(inner, _) => inner,
+            OperandKind::Pipe(pipe) => {
+                match pipe.commands.last().and_then(|command| command.operands.last()) {
+                    Some(inner) => inner,
+                    None => return last,
+                }
+            }
+            _ => return last,
+        };
     }
 }

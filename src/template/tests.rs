@@ -390,7 +390,29 @@ const FAILURES: &[(&str, &str)] = &[
     ),
     (
         "{{ (query \"metric\" | first).Value.x }}",
-        "1:27: executing \"__alert_A\" at <(query \"metric\" | first).Value.x>: can't evaluate field x in type float64",
+        "1:21: executing \"__alert_A\" at <first>: can't evaluate field x in type float64",
+    ),
+    // Behind parentheses it is what was looked at last; seen of promtool 2.42.
+    ("{{ (5).x }}", "1:4: executing \"__alert_A\" at <5>: can't evaluate field x in type int"),
+    (
+        "{{ (query \"metric\").x }}",
+        "1:10: executing \"__alert_A\" at <\"metric\">: can't evaluate field x in type template.queryResult",
+    ),
+    (
+        "{{ ($labels).name.b }}",
+        "1:4: executing \"__alert_A\" at <$labels>: can't evaluate field b in type string",
+    ),
+    (
+        "{{ ($labels.name).b }}",
+        "1:11: executing \"__alert_A\" at <$labels.name>: can't evaluate field b in type string",
+    ),
+    (
+        "{{ (index $labels \"name\").b }}",
+        "1:18: executing \"__alert_A\" at <\"name\">: can't evaluate field b in type string",
+    ),
+    (
+        "{{ ((\"a\")).b }}",
+        "1:5: executing \"__alert_A\" at <\"a\">: can't evaluate field b in type string",
     ),
     ("{{ toUpper 1 }}", "1:11: executing \"__alert_A\" at <1>: expected string; found 1"),
     (
