@@ -100,7 +100,7 @@ impl Level {
     /// Whether what the counts multiply to is within the bound.
     fn repeat(&mut self, times: u32) -> bool {
         let Some(last) = self.last else { return true };
-        let repeats = last.repeats.saturating_mul(times).max(1);
+        let repeats = last.repeats.saturating_mul(times);
         self.last = Some(Part { kind: Kind::Other, height: last.height + 1, repeats });
         times < 2 || repeats <= MAX_REPEATS
     }

@@ -612,7 +612,7 @@ mod tests {
             (format!("{first}, {broken}, {second}"), vec![short, "", short]),
             (format!("{first}, {none}"), vec![short, ""]),
         ] {
-            let files = [("a.yml", group(&first)), ("b.yml", format!("\n{}", group(&rules)))];
+            let files = [("b.yml", format!("\n{}", group(&rules))), ("a.yml", group(&first))];
             let files = files.map(|(name, text)| (name.to_owned(), text));
             let disabled = ["duplicate-rule"];
             let problems = check(&files, &options(&disabled));

@@ -351,6 +351,7 @@ mod tests {
         let cases = [
             ("up ==", "  up ==\n       ^"),
             ("rate(v)", "  rate(v)\n       ^"),
+            ("v{l='한국'} +", "  v{l='한국'} +\n             ^"),
             (
                 "sum(v)\n  / raet(v[5m])",
                 "    / raet(v[5m])\n      ^^^^\n  hint: did you mean `rate`?",
