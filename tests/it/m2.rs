@@ -134,7 +134,7 @@ fn seconds_of_data_are_no_advice() {
     let (code, all) = answer();
     let vhost = &all["hosts"][0]["vhosts"][0];
     assert_eq!((code, &vhost["window_seconds"]), (Some(1), &Value::from(1200.0)), "{all}");
-    for figure in ["docs", "fixed_count_recommended", "fixed_count_max", "setting"] {
+    for figure in ["docs", "doc_bytes", "fixed_count_recommended", "fixed_count_max", "setting"] {
         assert_eq!(vhost[figure], Value::Null, "{figure}: {all}");
     }
     assert_eq!(vhost["fixed_count"], 600_000.0, "{all}");
