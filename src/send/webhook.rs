@@ -263,7 +263,7 @@ fn said(body: &[u8]) -> String {
 
 /// How far the receiver's clock is from ours, if that is much: signatures carry the time.
 fn clocks(response: &Response, at: Timestamp) -> Option<String> {
-    let theirs = http_date(response.headers().get(DATE)?.to_str().ok()?.trim())?;
+    let theirs = date(response)?;
     let (ahead, behind) = (theirs.since(at), at.since(theirs));
     let (apart, word) = if ahead > behind { (ahead, "ahead of") } else { (behind, "behind") };
     let seconds = Duration::from_secs(apart.as_secs());
@@ -271,12 +271,17 @@ fn clocks(response: &Response, at: Timestamp) -> Option<String> {
         .then(|| format!("; its clock is {} {word} ours", format_duration(seconds)))
 }
 
-/// `Retry-After` in seconds or as an HTTP date.
+/// The time on the receiver's clock.
+fn date(response: &Response) -> Option<Timestamp> {
+    http_date(response.headers().get(DATE)?.to_str().ok()?.trim())
+}
+
+/// `Retry-After` in seconds or as an HTTP date, which is one of the receiver's clock.
 fn retry_after(response: &Response, at: Timestamp) -> Option<Duration> {
     let text = response.headers().get(RETRY_AFTER)?.to_str().ok()?.trim();
     match text.parse() {
         Ok(seconds) => Some(Duration::from_secs(seconds)),
-        Err(_) => Some(http_date(text)?.since(at)),
+        Err(_) => Some(http_date(text)?.since(date(response).unwrap_or(at))),
     }
 }
 

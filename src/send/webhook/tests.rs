@@ -160,6 +160,8 @@ async fn retry_after_is_read_in_both_forms() {
         ("Sun, 22 Nov 2026 02:01:00 GMT", Some(59_500)),
         ("Sun, 22 Nov 2026 01:00:00 GMT", Some(0)),
         ("soon", None),
+        // An hour ahead of us, it asks for a minute.
+        ("Sun, 22 Nov 2026 03:01:00 GMT\r\ndate: Sun, 22 Nov 2026 03:00:00 GMT", Some(60_000)),
         ("-1", None),
         ("Sun, 22 ovD 2026 02:01:00 GMT", None),
     ] {
