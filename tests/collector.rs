@@ -393,9 +393,11 @@ fn a_cgroup_that_nobody_removes_is_a_container_that_ended_once_nothing_runs_in_i
         let mut collect = |collector: &mut Collector| {
             let batch = collector.collect(START + Duration::from_secs(5) * rounds);
             rounds += 1;
-            known.take(&batch.expect("collects"));
-            let shown = known.get("container_memory_usage_bytes").len();
-            (shown, known.get("container_oom_events_total"))
+            let batch = batch.expect("collects");
+            known.take(&batch);
+            let usage = "container_memory_usage_bytes";
+            let is_missed = batch.missed.iter().any(|labels| labels.metric_name() == usage);
+            (known.get(usage).len(), known.get("container_oom_events_total"), is_missed)
         };
         (0..3).for_each(|_| assert_eq!(collect(&mut collector).0, 2, "{layout:?}"));
         // Killed for memory: nothing is left but what the cgroup itself takes.
@@ -403,9 +405,18 @@ fn a_cgroup_that_nobody_removes_is_a_container_that_ended_once_nothing_runs_in_i
             Load { usage: 8192, cpu_microseconds: 28_400_000, oom_kills: 1, ..Load::default() };
         cgroups.put(&id(1), dead);
         cgroups.populate(&id(1), 0);
-        let (shown, kills) = collect(&mut collector);
-        assert_eq!((shown, kills.len()), (1, 1), "{layout:?}: at once");
-        assert_eq!(kills[0].1, 0.0, "{layout:?}: whom it hit shows in who is gone");
+        assert!(collector.page(START).is_ok(), "a page takes nothing of it");
+        let (shown, kills, is_missed) = collect(&mut collector);
+        assert_eq!((shown, is_missed), (1, true), "{layout:?}: at once");
+        let mut counts: Vec<f64> = kills.iter().map(|(_, kills)| *kills).collect();
+        counts.sort_by(f64::total_cmp);
+        assert_eq!(counts, [0.0, 1.0], "{layout:?}: its last word");
+        let (shown, kills, is_missed) = collect(&mut collector);
+        assert_eq!(
+            (shown, kills.len(), is_missed),
+            (1, 1, false),
+            "{layout:?}: whom it hit shows in who is gone"
+        );
         // Stopped, with all of its memory in cache: noticed when it has kept still once.
         cgroups.put(&id(2), Load { cpu_microseconds: 28_500_000, ..Load::default() });
         cgroups.populate(&id(2), 0);
@@ -414,7 +425,7 @@ fn a_cgroup_that_nobody_removes_is_a_container_that_ended_once_nothing_runs_in_i
         assert!(collector.trouble().is_none(), "{:?}", collector.trouble());
         assert_eq!((collector.effort().containers, collector.effort().handles), (2, 0));
         cgroups.put(&id(1), Load { oom_kills: 1, ..Load::default() });
-        let (shown, kills) = collect(&mut collector);
+        let (shown, kills, _) = collect(&mut collector);
         assert_eq!((shown, kills[0].1), (1, 1.0), "{layout:?}: something runs in it again");
         cgroups.remove(&id(2));
         assert_eq!(collect(&mut collector).0, 1);

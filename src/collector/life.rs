@@ -27,6 +27,8 @@ pub(super) struct Life {
     seen: Option<Pulse>,
     /// Nothing ran in it when it was looked at last.
     pub is_over: bool,
+    /// And what it told of kills was taken.
+    pub has_spoken: bool,
 }
 
 impl Life {
@@ -42,7 +44,7 @@ impl Life {
 
     /// Something runs in it, or nobody can say.
     pub fn saw(&mut self, pulse: Pulse) {
-        (self.seen, self.is_over) = (Some(pulse), false);
+        (self.seen, self.is_over, self.has_spoken) = (Some(pulse), false, false);
     }
 
     /// Nothing runs in it. What is read next is of another run.

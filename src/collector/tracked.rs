@@ -10,7 +10,7 @@ use super::life::{Life, is_populated};
 use super::machine::{Machine, first_pid, network_of};
 use super::parse::single;
 use super::series::Slots;
-use super::sources::{LIMITS, NETWORK, PULSE, Parts, Source, USAGE, V1, V2, network};
+use super::sources::{EVENTS, LIMITS, NETWORK, PULSE, Parts, Source, USAGE, V1, V2, network};
 use super::tree::{Tree, Version};
 use crate::base::{Labels, Timestamp};
 use crate::containers::{ContainerId, Limits};
@@ -114,7 +114,7 @@ impl Tracked {
         figures: &mut Figures,
     ) -> Result<(), Away> {
         if self.life.is_over && !is_populated(eyes.reader, eyes.tree, path) {
-            return Err(Away::Over);
+            return self.read_last_word(eyes, path, parts, figures);
         }
         let read = match self.read_files(eyes, path, parts, figures) {
             Err(Away::Gone) => {
@@ -126,8 +126,37 @@ impl Tracked {
         if let Err(Away::Over) = read {
             self.begin_anew(eyes.reader);
             self.life.end();
+            return self.read_last_word(eyes, path, parts, figures);
         }
         read
+    }
+
+    /// An empty cgroup still tells how many of its processes were killed. It is read for that once; nothing else
+    /// it says is of the container, and missed for as long.
+    fn read_last_word(
+        &mut self,
+        eyes: &mut Eyes<'_>,
+        path: &str,
+        parts: Parts,
+        figures: &mut Figures,
+    ) -> Result<(), Away> {
+        if self.life.has_spoken || parts & EVENTS == 0 {
+            return Err(Away::Over);
+        }
+        *figures = Figures::default();
+        (self.failed, self.failure) = (0, None);
+        let sources = sources(eyes.tree.version());
+        for (at, source) in sources.iter().enumerate().filter(|(_, s)| s.parts & EVENTS != 0) {
+            self.read_file(eyes, (path, at, source), figures)?;
+        }
+        self.close(eyes.reader);
+        self.failed |= parts & !EVENTS;
+        Ok(())
+    }
+
+    /// What was read of it was taken: one that is over has said its last word.
+    pub fn was_taken(&mut self) {
+        self.life.has_spoken = self.life.is_over;
     }
 
     /// What it is read as next is another run.

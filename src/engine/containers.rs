@@ -19,9 +19,9 @@ use serde::{Deserialize, Serialize};
 use self::series::OwnLabels;
 use super::Engine;
 use super::docker::{AskDocker, Daemon, Witness};
-use super::ended::Ended;
+use super::ended::{End, Ended};
 use super::group::Reads;
-use crate::base::{Change, Now, Timestamp};
+use crate::base::{Change, Labels, Now, Timestamp};
 use crate::containers::{Container, ContainerId, Counts, Fates, Inventory, OomLedger, Rows, Who};
 
 /// Kills of the kernel for lack of memory, fused from every witness.
@@ -214,6 +214,33 @@ impl Containers {
     /// Whether Docker tells what becomes of it.
     fn is_watched(&self, id: &ContainerId) -> bool {
         self.inventory.is_heard() && self.inventory.get(id).is_some()
+    }
+
+    /// Whether Docker has told how it ended: it is dead, removed, or another bears its name.
+    fn has_told_end(&self, who: Who<'_>) -> bool {
+        let is_other = |known: &Container| known.id != *who.id;
+        let is_gone = || {
+            let is_replaced = self.inventory.by_known(who.name).is_some_and(is_other);
+            is_replaced || self.fates.is_removed(who.name)
+        };
+        match self.inventory.get(who.id) {
+            Some(known) => self.inventory.is_heard() && !known.status.is_alive(),
+            None => self.inventory.is_heard() && is_gone(),
+        }
+    }
+
+    /// Notes the end of a run, for the alerts that wait for its successor.
+    fn note_end(&mut self, who: Who<'_>, at: Timestamp, labels: Labels) {
+        let started_at = self.inventory.get(who.id).and_then(|known| known.started_at);
+        let end = End {
+            at,
+            id: who.id.clone(),
+            // What Docker lists may have been started again since.
+            started_at: started_at.filter(|started| *started <= at),
+            labels,
+            is_lasting: self.rows.is_stored(who.id),
+        };
+        self.ended.note(who.name, end);
     }
 
     /// Every name that a container is known by, or was shown under.

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use super::containers::{CRASH_LOOP, ENDS_TOTAL};
-use super::ended::{Ended, REPLACED_WITHIN};
+use super::ended::{End, Ended, REPLACED_WITHIN};
 use super::group::Reads;
 use crate::alerts::{Alert, Doubt};
 use crate::base::{Labels, Now, Timestamp};
@@ -201,27 +201,26 @@ impl<'a> Witness<'a> {
         let reads_own = || DOCKERS_OWN.iter().any(|name| reads.names.contains(*name));
         let of_containers = |name: &str| OF_CONTAINERS.iter().any(|begin| name.starts_with(begin));
         let reads_containers = || reads.all || reads.names.iter().any(|name| of_containers(name));
-        let is_replaced = |name: &str, at: Timestamp| {
+        let is_replaced = |name: &str, end: &End| {
             let by = inventory.by_known(name).filter(|container| container.status.is_alive());
-            let started = by.and_then(|container| container.started_at);
+            let started = by.filter(|by| end.is_before(by)).and_then(|by| by.started_at);
             // It may have been started before anybody saw that the other had ended.
-            let is_new = |started: Timestamp| started >= at - REPLACED_WITHIN;
+            let is_new = |started: Timestamp| started >= end.at - REPLACED_WITHIN;
             let is_read =
                 |started| is_new(started) && started + interval * READ_AFTER_INTERVALS <= slot;
             started.is_some_and(is_read)
         };
         let is_silent = daemon.is_silent();
-        let waits = |(name, at, _): &(&String, Timestamp, &Labels)| {
-            (daemon.owes_news() || slot.since(*at) < REPLACED_WITHIN) && !is_replaced(name, *at)
+        let waits = |(name, end): &(&String, &End)| {
+            let is_recent = daemon.owes_news() || slot.since(end.at) < REPLACED_WITHIN;
+            is_recent && !is_replaced(name, end)
         };
         let has_ended = !ended.is_empty() && reads_containers();
         Witness {
             is_silent: is_silent && (reads.all || reads_own()),
             is_nameless: daemon.owes_news() && inventory.is_empty() && reads_containers(),
             ended: match has_ended {
-                true => {
-                    ended.iter().filter(waits).map(|(name, _, labels)| (name, labels)).collect()
-                }
+                true => ended.iter().filter(waits).map(|(name, end)| (name, &end.labels)).collect(),
                 false => Vec::new(),
             },
         }

@@ -9,25 +9,39 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::base::{Change, Labels, Timestamp};
-use crate::containers::Rows;
+use crate::containers::{Container, ContainerId, Rows};
 
 /// Whoever takes the place of a container that has ended comes within this time: a deploy pulls its image
 /// first, then stops, removes, makes and starts.
 pub(super) const REPLACED_WITHIN: Duration = Duration::from_secs(30);
 const PREFIX: &str = "ended:";
 
-/// When one ended, and the labels its series had.
+/// The end of a container's run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-struct End {
-    at: Timestamp,
-    labels: Labels,
+pub(super) struct End {
+    /// When it was told, or seen.
+    pub at: Timestamp,
+    /// Whose.
+    pub id: ContainerId,
+    /// When that run began, if anybody has said so.
+    pub started_at: Option<Timestamp>,
+    /// The labels its series had.
+    pub labels: Labels,
     /// It lived long enough to have a row, so its end has one.
     #[serde(skip, default = "yes")]
-    is_lasting: bool,
+    pub is_lasting: bool,
 }
 
 fn yes() -> bool {
     true
+}
+
+impl End {
+    /// Whether this container, alive, is of a later run than the one that ended: Docker's last word on that
+    /// one, while it hangs, is that it runs.
+    pub fn is_before(&self, container: &Container) -> bool {
+        container.id != self.id || container.started_at > self.started_at
+    }
 }
 
 /// Who ended, by the name they were known as.
@@ -62,10 +76,10 @@ impl Ended {
         self.rows.take(|name| self.names.get(name).filter(|end| end.is_lasting))
     }
 
-    /// The container of these labels has ended. `is_lasting`: the journal knows it.
-    pub fn note(&mut self, name: &str, at: Timestamp, labels: Labels, is_lasting: bool) {
-        let is_lasting = is_lasting || self.names.get(name).is_some_and(|end| end.is_lasting);
-        self.names.insert(name.to_owned(), End { at, labels, is_lasting });
+    /// A container that was known by this name has ended.
+    pub fn note(&mut self, name: &str, end: End) {
+        let is_lasting = end.is_lasting || self.names.get(name).is_some_and(|end| end.is_lasting);
+        self.names.insert(name.to_owned(), End { is_lasting, ..end });
         self.rows.touch(&name.to_owned());
     }
 
@@ -83,9 +97,9 @@ impl Ended {
         self.names.is_empty()
     }
 
-    /// Who has, when, and with which labels.
-    pub fn iter(&self) -> impl Iterator<Item = (&String, Timestamp, &Labels)> {
-        self.names.iter().map(|(name, end)| (name, end.at, &end.labels))
+    /// Who has, and how.
+    pub fn iter(&self) -> impl Iterator<Item = (&String, &End)> {
+        self.names.iter()
     }
 
     /// The wall clock has stepped.

@@ -174,6 +174,7 @@ fn containers_of_a_real_docker_are_measured_counted_and_known() {
     plimsoll.is("plimsoll_container_crash_loop{container=\"loop\"}", 1.0);
 
     let mut process = a_restart_beside_a_docker_that_hangs((&home, process), &docker, &plimsoll);
+    a_kill_beside_a_docker_that_hangs(&docker, &plimsoll);
     one_service_through_everything(&docker, &plimsoll);
     // Once more under the old name: the count goes on.
     docker.run(&["rm", "acme-oom"]);
@@ -265,6 +266,24 @@ fn a_restart_beside_a_docker_that_hangs(
     plimsoll.until(ends, |count| count >= before);
     docker.run(&["rename", "other", "acme-web"]);
     process
+}
+
+/// Nobody removes the cgroup of a container that ends while dockerd hangs: whom the kernel killed is known all
+/// the same, once, and the empty cgroup is not read as a container that uses nothing.
+fn a_kill_beside_a_docker_that_hangs(docker: &Daemon, plimsoll: &Plimsoll) {
+    let usage = "container_memory_usage_bytes{name=\"acme-late\"}";
+    let small = ["--memory", "16m", "--memory-swap", "16m"];
+    docker.load("acme-late", &small, &["ramp", "16", "2", "5"]);
+    plimsoll.until(usage, |bytes| bytes > 0.0);
+    let id = docker.run(&["inspect", "--format", "{{.Id}}", "acme-late"]);
+    docker.process.signal("STOP");
+    plimsoll.kills("acme-late", 1.0, 0.0);
+    wait_until("its series end", SOON_S, || plimsoll.find(usage).is_none());
+    let cgroup = Path::new("/sys/fs/cgroup/memory/docker").join(id);
+    assert!(cgroup.exists(), "dockerd has not looked after it yet");
+    docker.process.signal("CONT");
+    plimsoll.is("plimsoll_container_ends_total{container=\"acme-late\",reason=\"oom\"}", 1.0);
+    plimsoll.kills("acme-late", 1.0, 0.0);
 }
 
 /// Restarted, renamed, updated and made anew it is one service, and none of it is an OOM kill.

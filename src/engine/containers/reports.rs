@@ -107,8 +107,7 @@ impl Engine {
     /// Whoever takes the place of a container that has ended goes on with its alerts.
     fn note_ended(&mut self, who: Who<'_>, at: Timestamp) {
         let labels = self.labels_of(who.name).base.with("name", who.name);
-        let is_lasting = self.containers.rows.is_stored(who.id);
-        self.containers.ended.note(who.name, at, labels, is_lasting);
+        self.containers.note_end(who, at, labels);
     }
 
     fn take_death(&mut self, who: Who<'_>, death: Death) {
@@ -141,8 +140,8 @@ impl Engine {
             let newest = |series| last(series).filter(|value| !is_stale(*value));
             let has_ended = |series| last(series).is_none_or(is_stale);
             let is_watched = self.containers.is_watched(id);
-            let has_told = is_watched && !self.containers.is_alive(id);
             let name = self.containers.name_of(id, &counter.name);
+            let has_told = self.containers.has_told_end(Who { id, name: &name });
             let Some(value) = newest(counter.oom) else {
                 // What cannot be read leaves the start.
                 if answers && !has_told && has_ended(counter.start) {
@@ -213,8 +212,7 @@ impl Engine {
         for (id, labels) in gone {
             let name = self.containers.name_of(id, labels.get("name").unwrap_or_default());
             if self.containers.is_alive(id) || self.containers.inventory.get(id).is_none() {
-                let is_lasting = self.containers.rows.is_stored(id);
-                self.containers.ended.note(&name, slot, labels.clone(), is_lasting);
+                self.containers.note_end(Who { id, name: &name }, slot, labels.clone());
             }
         }
     }

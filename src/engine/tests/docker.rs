@@ -262,6 +262,33 @@ fn a_makeshift_name_is_given_up_for_the_one_docker_tells() {
 }
 
 #[test]
+fn a_child_s_kill_stays_a_child_s_when_docker_removes_the_container() {
+    let rules = format!("{RULES}      - alert: Oom\n        expr: plimsoll_oom_total > 99\n");
+    let mut world = World::recovered(
+        Setup { docker: AskDocker::IfThere, ..setup(&rules, acting()) },
+        Vec::new(),
+        0,
+    );
+    world.list(&[('a', "acme-web"), ('c', "acme-api")]);
+    let counter = |digit: char, name: &str, kills: u8| {
+        let id = container_id(digit);
+        format!("container_oom_events_total{{id=\"/docker/{id}\",name=\"{name}\"}} {kills}\n")
+    };
+    let rest = counter('c', "acme-api", 0);
+    world.slots(2, &(rest.clone() + &counter('a', "acme-web", 0)));
+    world.slots(1, &(rest.clone() + &counter('a', "acme-web", 1)));
+    world.docker('a', "acme-web", What::Kill { signal: 9 });
+    world.docker('a', "acme-web", What::Die { exit_code: 137 });
+    world.docker('a', "acme-web", What::Destroy);
+    world.slots(4, &rest);
+    let rows = latest(&world.rows);
+    let row = rows.iter().find(|row| row.key == "oom:acme-web").expect("it was counted");
+    let tally =
+        String::from_utf8_lossy(row.value.as_ref().expect("and is").as_slice()).into_owned();
+    assert!(tally.contains(r#""told":{"pid1":0,"child":1}"#), "{tally}");
+}
+
+#[test]
 fn one_made_under_a_passing_name_goes_on_as_the_one_it_replaces() {
     let mut world = begun();
     assert_eq!(world.slots(1, &page('a', "acme-web", 95)), ["firing"]);
@@ -314,6 +341,22 @@ fn a_container_that_is_shown_no_more_has_ended_whoever_tells_of_it() {
         // While nobody can say whether another has come, it stays so.
         assert_eq!(told.contains(&"resolved".to_owned()), !lost, "{docker} {lost}: {told:?}");
     }
+}
+
+#[test]
+fn a_young_container_does_not_take_its_own_place() {
+    let mut world = begun();
+    let started_at = Some(at(world.second, 0).wall);
+    let young = Container::new(container_id('d'), "young", Timestamp(0));
+    let young = Container { status: Status::Running, started_at, ..young };
+    world.handle(Event::Docker(Report::Inspected(Box::new(young))), None);
+    let rest = page('a', "acme-web", 10);
+    let told = world.slots(2, &(rest.clone() + &page('d', "young", 95)));
+    assert!(told.contains(&"firing".to_owned()), "{told:?}");
+    // Docker hangs, and its last word is that it runs.
+    world.lose_docker();
+    let told = world.slots(8, &rest);
+    assert!(!told.contains(&"resolved".to_owned()), "{told:?}");
 }
 
 #[test]
