@@ -306,3 +306,22 @@ fn delivered((at, kind): (Timestamp, Kind), delivery: &Delivery) -> Option<Recor
         ..Record::new(at, kind)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_summary_that_says_nothing_is_none() {
+        for (text, want) in [("full", Some("full")), ("", None)] {
+            let fact = Fact::AlertFiring {
+                labels: Labels::from_pairs([("alertname", "A")]),
+                annotations: Labels::of_texts([("summary", text)]),
+                value: 1.0,
+                started_at: Timestamp(0),
+            };
+            let record = of(&fact, Timestamp(0)).expect("is written down");
+            assert_eq!(record.summary.as_deref(), want);
+        }
+    }
+}

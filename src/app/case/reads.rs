@@ -104,6 +104,7 @@ fn read_by(rule: &Rule) -> Vec<(Arc<Selector>, Duration)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::Labels;
     use crate::rules::load;
 
     #[test]
@@ -113,7 +114,7 @@ mod tests {
             {record: 'b:r', expr: 'max_over_time(a:r[1h])'},
             {record: 'c:r', expr: other},
             {alert: A, for: 5m, expr: 'b:r > on () group_left () limit{x="y"}',
-             annotations: {summary: '{{ query "c:r{}" }} {{ query "text_only{}" }}'}}]}]"#;
+             annotations: {summary: '{{ query "c:r{}" }} {{ printf "text_only{a=%q}" $labels.a | query }}'}}]}]"#;
         let (groups, problems) = load(
             &[("r.yml".to_owned(), rules.to_owned())],
             &crate::promql::ParseOptions::default(),
@@ -123,6 +124,9 @@ mod tests {
             wanted(&groups, "A", Duration::from_secs(7), Features::default()).expect("is there");
         let names: Vec<&str> = found.names().into_iter().collect();
         assert_eq!(names, ["limit", "other", "raw_total", "text_only"]);
+        let by_name = Labels::from_pairs([(METRIC_NAME, "text_only")]);
+        let takes = |selector: &&Arc<Selector>| selector.matches(&by_name);
+        assert_eq!(found.selectors.iter().filter(takes).count(), 1, "whatever its labels");
         // `for` and lookback, the hour, the ten minutes.
         assert_eq!(found.back, Duration::from_secs((5 + 5 + 60 + 10) * 60));
         assert_eq!((found.interval, found.groups.len()), (Duration::from_secs(7), 1));
