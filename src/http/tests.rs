@@ -105,8 +105,8 @@ async fn queries_are_answered_in_prometheus_shapes() {
         cut.strip_suffix('}').expect("an object")
     );
     check(&[
-        ("query?query=1%2B1", 200, &result("scalar", r#"[1795313872.960,"2"]"#)),
-        ("query?query=%22a%22", 200, &result("string", r#"[1795313872.960,"a"]"#)),
+        ("query?query=1%2B1", 200, &result("scalar", r#"[1795313872.96,"2"]"#)),
+        ("query?query=%22a%22", 200, &result("string", r#"[1795313872.96,"a"]"#)),
         ("query?query=v", 200, &vector("7")),
         ("query?query=big", 200, &vector("1e+21")),
         ("query?query=nanv", 200, &vector("NaN")),
