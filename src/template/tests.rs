@@ -411,6 +411,10 @@ const FAILURES: &[(&str, &str)] = &[
         "1:18: executing \"__alert_A\" at <\"name\">: can't evaluate field b in type string",
     ),
     (
+        "{{ (($labels).name).b }}",
+        "1:5: executing \"__alert_A\" at <$labels>: can't evaluate field b in type string",
+    ),
+    (
         "{{ ((\"a\")).b }}",
         "1:5: executing \"__alert_A\" at <\"a\">: can't evaluate field b in type string",
     ),

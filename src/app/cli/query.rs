@@ -351,7 +351,10 @@ mod tests {
         let cases = [
             ("up ==", "  up ==\n       ^"),
             ("rate(v)", "  rate(v)\n       ^"),
-            ("v{l='한국'} +", "  v{l='한국'} +\n             ^"),
+            (
+                "v{l='한국'} + ) + 12345",
+                "  v{l='한국'} + ) + 12345\n               ^\n  hint: no `(` is open here: take the `)` away",
+            ),
             (
                 "sum(v)\n  / raet(v[5m])",
                 "    / raet(v[5m])\n      ^^^^\n  hint: did you mean `rate`?",
