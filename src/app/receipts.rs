@@ -1,9 +1,11 @@
 //! Receipts at the door: is it signed, is it fresh, is it a receipt? The rest is the engine's to say.
 
+use std::time::Duration;
+
 use tokio::sync::watch;
 
 use super::api::Api;
-use crate::base::Timestamp;
+use crate::base::{Timestamp, format_duration};
 use crate::engine::{Content, Event};
 use crate::http::{ApiError, ErrorKind, Signed};
 use crate::outbox::{Refusal, Statement};
@@ -62,10 +64,19 @@ fn check(
         return Err(malformed(missing));
     }
     secrets.verify((id, seconds, signature), body, now).map_err(|error| match error {
-        VerifyError::Stale => (Refusal::Stale, None),
+        VerifyError::Stale => (Refusal::Stale, Some(apart(seconds, now))),
         VerifyError::NoMatch => (Refusal::Signature, None),
     })?;
     Statement::read(body).map_err(|why| malformed(&why))
+}
+
+/// How far the sender's clock, or its receipt, is from ours.
+fn apart(seconds: i64, now: Timestamp) -> String {
+    let theirs = Timestamp(seconds.saturating_mul(1000));
+    let (ahead, behind) = (theirs.since(now), now.since(theirs));
+    let (apart, word) = if ahead > behind { (ahead, "ahead of") } else { (behind, "behind") };
+    let apart = Duration::from_secs(apart.as_secs());
+    format!("webhook-timestamp is {} {word} this clock", format_duration(apart))
 }
 
 #[cfg(test)]
@@ -109,5 +120,12 @@ mod tests {
         for (signed, want) in cases {
             assert_eq!(said(&signed), Err(want), "{signed:?}");
         }
+        let detail = |seconds| {
+            let refused = check(&secrets(), &signed(GOOD, seconds), NOW);
+            refused.expect_err("it is stale").1.unwrap_or_default()
+        };
+        assert_eq!(detail(1_800_003_600), "webhook-timestamp is 1h ahead of this clock");
+        assert_eq!(detail(1_799_999_390), "webhook-timestamp is 10m10s behind this clock");
+        assert!(detail(i64::MAX).contains("ahead") && detail(i64::MIN).contains("behind"));
     }
 }
