@@ -249,8 +249,9 @@ impl Identity {
     }
 
     /// Tenant and role; else compose's project and service; else the container's name. Compose's
-    /// labels are written by whoever starts a container, so none can call itself a tenant's service,
-    /// and use up that one's budgets or spoil what is known of its demand, unless labels are trusted.
+    /// labels are written by whoever starts a container, so none can call itself another tenant's
+    /// service, and use up that one's budgets or spoil what is known of its demand, even where labels
+    /// are trusted: those of a tenant's own containers are, then.
     fn service_of(
         &self,
         labels: &LabelsBuilder,
@@ -266,9 +267,10 @@ impl Identity {
         };
         let (project, service) = (compose(COMPOSE_PROJECT), compose(COMPOSE_SERVICE));
         let alone = self.tenancy.owner().is_some();
-        let is_free = || tenant.is_empty() && !self.may_be_a_tenants(&project, &service);
-        let believed = || self.trust_labels || alone || is_free();
-        if !project.is_empty() && !service.is_empty() && believed() {
+        let is_own = || !tenant.is_empty() && project == tenant;
+        let is_free = || is_own() || !self.may_be_a_tenants(&project, &service);
+        let may_say = self.trust_labels || tenant.is_empty();
+        if !project.is_empty() && !service.is_empty() && (alone || may_say && is_free()) {
             return format!("{project}/{service}");
         }
         labels.get("name").to_owned()
@@ -375,7 +377,7 @@ mod tests {
         check(false, &says("acme", "app"), "host=web-7 service=x");
         check(false, &says("zeta", "db"), "host=web-7 service=x");
         check(false, &says("zeta", "grafana"), "host=web-7 service=zeta/grafana");
-        check(true, &says("acme", "app"), "host=web-7 service=acme/app");
+        check(true, &says("acme", "app"), "host=web-7 service=x");
         let mut owned = says("acme", "app");
         owned[0].1 = "t-zeta-3";
         check(false, &owned, "host=web-7 plan=free role=app service=zeta/app tenant=zeta");
@@ -430,6 +432,13 @@ mod tests {
         };
         assert_eq!(mapped(false).enrich(&labels, None).get("service"), Some("bar"));
         assert_eq!(mapped(true).enrich(&labels, None).get("service"), Some("shop/web"));
+        let mut trusted = identity(true);
+        trusted.rules.push(rule(&[("name", "bar")], "globex", "", ""));
+        for (project, want) in [("globex", "globex/app"), ("acme", "bar")] {
+            let says = [("name", "bar"), (COMPOSE_PROJECT.1, project), (COMPOSE_SERVICE.1, "app")];
+            let enriched = trusted.enrich(&Labels::from_pairs(says), None);
+            assert_eq!(enriched.get("service"), Some(want), "of globex, calls itself {project}'s");
+        }
     }
 
     #[test]
