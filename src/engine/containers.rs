@@ -183,12 +183,8 @@ impl Containers {
             self.rows.touch(&moved);
             self.labels.remove(&self.name_of(&moved, ""));
         }
-        let mut name = self.name_of(id, &container.name);
-        if self.takes_a_place(container) {
-            self.labels.remove(&name);
-            Arc::make_mut(&mut self.inventory).know_as_named(id);
-            name.clone_from(&container.name);
-        }
+        self.take_a_place(container);
+        let name = self.name_of(id, &container.name);
         if self.ledger.rename(id, id.short(), &name) {
             // Under whatever name, the kills are old news.
             self.written.insert(name.clone(), self.ledger.counts(&name));
@@ -208,6 +204,10 @@ impl Containers {
         if !name.is_empty() {
             self.ledger.gone(Who { id, name: &name });
             self.labels.remove(&name);
+        }
+        // Its name may have been given away before it went.
+        if let Some(bearer) = self.inventory.by_name(&name).cloned() {
+            self.take_a_place(&bearer);
         }
     }
 
@@ -251,10 +251,16 @@ impl Containers {
         self.inventory.names().chain(shown).chain(heard).map(str::to_owned).collect()
     }
 
-    /// Whether it was renamed to what one that is gone was known as.
-    fn takes_a_place(&self, container: &Container) -> bool {
-        let name = &container.name;
-        self.inventory.by_known(name).is_none() && self.fates.is_removed(name)
+    /// Whoever is called what one that is gone was known as takes its place, in whatever order the two were
+    /// renamed and removed.
+    fn take_a_place(&mut self, container: &Container) {
+        let Container { id, name, .. } = container;
+        if self.inventory.by_known(name).is_none() && self.fates.is_removed(name) {
+            self.labels.remove(&self.name_of(id, name));
+            self.labels.remove(name);
+            Arc::make_mut(&mut self.inventory).know_as_named(id);
+            self.rows.touch(id);
+        }
     }
 
     /// Whether Docker is asked, and until when it was heard before our restart.

@@ -312,6 +312,42 @@ fn one_made_under_a_passing_name_goes_on_as_the_one_it_replaces() {
 }
 
 #[test]
+fn blue_and_green_change_places_in_whatever_order() {
+    for removed_last in [true, false] {
+        let mut world = begun();
+        world.docker_has('b', "acme-new");
+        let pages = |new: &str| page('a', "acme-web", 95) + &page('b', new, 95);
+        assert_eq!(world.slots(1, &pages("acme-new")), ["firing"; 2]);
+        world.docker_has('a', "acme-old");
+        let remove = |world: &mut World| {
+            world.docker('a', "acme-old", What::Die { exit_code: 0 });
+            world.docker('a', "acme-old", What::Destroy);
+        };
+        if !removed_last {
+            remove(&mut world);
+        }
+        world.docker_has('b', "acme-web");
+        if removed_last {
+            let known = world.engine.inventory().known_as(&container_id('b')).map(str::to_owned);
+            assert_eq!(known.as_deref(), Some("acme-new"), "the first one is there still");
+            remove(&mut world);
+        }
+        let inventory = world.engine.take_inventory(at(world.second, 0)).expect("it is new");
+        assert_eq!(inventory.known_as(&container_id('b')), Some("acme-web"));
+        // The collector shows it by that from now on; it alone is not called `acme-new` any more.
+        let told = world.slots(30, &page('b', "acme-web", 95));
+        assert_eq!(told, ["resolved"], "that of acme-web goes on");
+        let view = world.engine.view(at(world.second, 0));
+        let alerts = &view.groups[0].rules[1].alerting.as_ref().expect("an alert").alerts;
+        let firing = alerts.iter().filter(|alert| alert.state == AlertState::Firing);
+        let names: Vec<_> = firing.filter_map(|alert| alert.labels.get("name")).collect();
+        assert_eq!(names, ["acme-web"], "removed last: {removed_last}");
+        let again = world.begin_anew().engine.inventory();
+        assert_eq!(again.known_as(&container_id('b')), Some("acme-web"), "the journal knows");
+    }
+}
+
+#[test]
 fn names_given_while_we_were_away_are_told_apart() {
     let mut world = begun();
     world.slots(4, "");
