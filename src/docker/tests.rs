@@ -31,6 +31,8 @@ struct Daemon {
     scripts: Mutex<Vec<Script>>,
     /// Whether it answers nobody any more.
     is_frozen: AtomicBool,
+    /// Whether its list has no end.
+    is_endless: AtomicBool,
 }
 
 /// A daemon and the watch over it.
@@ -75,6 +77,11 @@ async fn answer(mut stream: UnixStream, daemon: Arc<Daemon>, asked: Arc<Mutex<Ve
         asked.lock().expect("held briefly").push(line.clone());
         if daemon.is_frozen.load(Ordering::SeqCst) {
             return std::future::pending().await;
+        }
+        if line.contains("/containers/json") && daemon.is_endless.load(Ordering::SeqCst) {
+            stream.write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n[").await.ok();
+            while stream.write_all(&[b' '; 1 << 16]).await.is_ok() {}
+            return;
         }
         let body = match line.split(' ').nth(1).unwrap_or("") {
             "/version" => {
@@ -147,7 +154,11 @@ impl Bench {
         let path = folder.path().join("docker.sock");
         let listener = UnixListener::bind(&path).expect("a socket");
         let asked = Arc::new(Mutex::new(Vec::new()));
-        let daemon = Daemon { scripts: Mutex::new(scripts), is_frozen: AtomicBool::new(false) };
+        let daemon = Daemon {
+            scripts: Mutex::new(scripts),
+            is_frozen: AtomicBool::new(false),
+            is_endless: AtomicBool::new(false),
+        };
         let (daemon, log) = (Arc::new(daemon), Arc::clone(&asked));
         let shared = Arc::clone(&daemon);
         tokio::spawn(async move {
@@ -282,6 +293,53 @@ async fn nonsense_and_endless_lines_cost_themselves_alone() {
     let text = [event(200, "oom"), "{\"Type\":\n".to_owned(), huge, event(201, "oom")].concat();
     let mut bench = Bench::new(vec![Script::Stay(text)], None);
     assert_eq!(bench.until("oom 201").await[2..], ["oom 200", "oom 201"]);
+}
+
+/// What is logged, for all to see.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().expect("held briefly").extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_flood_of_nonsense_is_logged_in_a_few_lines_also_over_sessions() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber =
+        tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let flood = |second| "{\"Type\":\n".repeat(1500) + &event(second, "oom");
+    let scripts = vec![Script::Cut(flood(200)), Script::Stay(flood(201))];
+    Bench::new(scripts, Some(Timestamp(190_000))).until("oom 201").await;
+    let text = String::from_utf8(log.0.lock().expect("held briefly").clone()).expect("text");
+    let told = text.lines().filter(|line| line.contains("does not read"));
+    let counts: Vec<u64> =
+        told.filter_map(|line| line.rsplit_once("lines=")?.1.trim().parse().ok()).collect();
+    assert_eq!(counts, [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048], "{text}");
+}
+
+#[tokio::test]
+async fn an_answer_without_end_is_left_and_asked_for_again() {
+    let follow = |path: PathBuf| {
+        let (tell, reports) = mpsc::channel(64);
+        tokio::spawn(watch(DockerConfig::at_socket(&path), None, tell));
+        reports
+    };
+    let mut bench = Bench::with(vec![Script::Stay(event(101, "oom"))], follow);
+    bench.daemon.is_endless.store(true, Ordering::SeqCst);
+    let told = bench.until("lost").await;
+    assert!(told[0].ends_with("an answer of more than 16777216 bytes"), "{told:?}");
+    bench.daemon.is_endless.store(false, Ordering::SeqCst);
+    bench.until("oom 101").await;
 }
 
 #[tokio::test]

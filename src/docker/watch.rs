@@ -6,6 +6,8 @@
 //! that follows, as a container that is new, gone or was flagged `OOMKilled`.
 
 use std::collections::{BTreeSet, HashSet, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -66,6 +68,7 @@ pub(super) async fn watch_with(
         tell: Tell(tell),
         cursor: since.map(|at| at.0.saturating_mul(1_000_000)),
         known: Known::default(),
+        unread: Arc::default(),
     };
     let mut failures = 0;
     loop {
@@ -131,6 +134,19 @@ impl Known {
     }
 }
 
+/// Lines of the stream that told nothing. A daemon that writes nonsense writes a lot of it: the first is
+/// logged, then the 2nd, the 4th, the 8th and so on.
+#[derive(Default)]
+struct Unread(AtomicU64);
+
+impl Unread {
+    /// One more; returns how many there were if that is to be logged.
+    fn count(&self) -> Option<u64> {
+        let lines = self.0.fetch_add(1, Ordering::Relaxed) + 1;
+        lines.is_power_of_two().then_some(lines)
+    }
+}
+
 /// What stays over sessions.
 struct Watch {
     patience: Patience,
@@ -138,6 +154,7 @@ struct Watch {
     /// The time of the newest event, in nanoseconds.
     cursor: Option<i64>,
     known: Known,
+    unread: Arc<Unread>,
 }
 
 impl Watch {
@@ -152,7 +169,7 @@ impl Watch {
             self.cursor = client.time().await.map(|at| at.0.saturating_mul(1_000_000));
         }
         let since = self.cursor.map(|nanos| nanos.saturating_sub(OVERLAP_NANOS));
-        let mut stream = Stream::open(&client, since).await?;
+        let mut stream = Stream::open(&client, since, Arc::clone(&self.unread)).await?;
         let containers = everything(&client).await?;
         *failures = 0;
         self.tell.say(Report::Connected { version: client.version.clone() }).await?;
@@ -223,10 +240,14 @@ struct Stream {
 }
 
 impl Stream {
-    async fn open(client: &Client, since: Option<i64>) -> Result<Stream, String> {
+    async fn open(
+        client: &Client,
+        since: Option<i64>,
+        unread: Arc<Unread>,
+    ) -> Result<Stream, String> {
         let response = client.events(since).await?;
         let (sender, lines) = mpsc::channel(READ_AHEAD);
-        Ok(Stream { lines, reader: tokio::spawn(read(response, sender)) })
+        Ok(Stream { lines, reader: tokio::spawn(read(response, sender, unread)) })
     }
 
     /// Why it ended.
@@ -242,7 +263,11 @@ impl Drop for Stream {
 }
 
 /// Reads until the stream ends; returns why it did.
-async fn read(mut response: reqwest::Response, sender: mpsc::Sender<Happening>) -> String {
+async fn read(
+    mut response: reqwest::Response,
+    sender: mpsc::Sender<Happening>,
+    unread: Arc<Unread>,
+) -> String {
     let mut lines = Lines::default();
     loop {
         let chunk = match response.chunk().await {
@@ -254,16 +279,22 @@ async fn read(mut response: reqwest::Response, sender: mpsc::Sender<Happening>) 
         let mut found = Vec::new();
         lines.feed(&chunk, |line| match json::happening(line) {
             Ok(happening) => found.extend(happening),
-            Err(why) => tracing::warn!(why, "a line of Docker's events does not read"),
+            Err(why) => tell_unread(&unread, &why),
         });
-        if lines.dropped > dropped {
-            tracing::warn!("a line of Docker's events was too long and was dropped");
+        for _ in dropped..lines.dropped {
+            tell_unread(&unread, "it is too long");
         }
         for happening in found {
             if sender.send(happening).await.is_err() {
                 return String::new();
             }
         }
+    }
+}
+
+fn tell_unread(unread: &Unread, why: &str) {
+    if let Some(lines) = unread.count() {
+        tracing::warn!(why, lines, "a line of Docker's events does not read");
     }
 }
 
