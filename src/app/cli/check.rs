@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::super::config::{Config, WindowConfig};
+use super::super::config::{Config, DEFAULT_FILE, WindowConfig};
 use super::super::files;
 use super::args::{CheckConfigArgs, CheckRulesArgs, Format};
 use super::exposed::{Read, exposed};
@@ -24,9 +24,14 @@ struct Report<'a> {
 }
 
 pub fn config(args: &CheckConfigArgs, out: &mut Out<'_>) -> u8 {
-    let default = Path::new("plimsoll.yaml");
-    let path = args.file.as_deref().or(args.config.as_deref()).unwrap_or(default);
-    let (config, problems) = Config::load_whole(path);
+    let named = args.file.as_deref().or(args.config.as_deref());
+    let default = Path::new(DEFAULT_FILE);
+    let path = named.unwrap_or(default);
+    // As `run` does it; whoever names a file means that one.
+    let (config, problems) = match named {
+        None if !default.exists() => Config::load_or_default(default),
+        _ => Config::load_whole(path),
+    };
     let holds = config.map(|config| {
         let rules: usize = config.groups.iter().map(|group| group.rules.len()).sum();
         format!("{} jobs, {} groups, {rules} rules", config.jobs.len(), config.groups.len())

@@ -227,6 +227,20 @@ fn check_config_tells_every_problem_and_its_verdict() {
     assert_eq!(run(&["run", "--config", "/nonexistent"]).code, 78);
 }
 
+/// The folder that tests run in has no `plimsoll.yaml`.
+#[test]
+fn check_config_without_a_file_says_that_the_defaults_hold_unless_one_was_named() {
+    let ran = run(&["check", "config"]);
+    assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
+    assert!(ran.out.contains("plimsoll.yaml:1:1: warning: there is no such file: this host's"));
+    assert!(ran.err.contains(" rules: good, with "), "{}{}", ran.out, ran.err);
+    for words in [&["--config", "plimsoll.yaml"][..], &["plimsoll.yaml"], &["--config", "/no/file"]]
+    {
+        let ran = run(&[&["check", "config"], words].concat());
+        assert_eq!(ran.code, 2, "{words:?}: {}", ran.err);
+    }
+}
+
 #[test]
 fn check_rules_lints_and_lints_can_be_switched_off() {
     let (dir, write) = folder();
