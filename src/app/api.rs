@@ -27,6 +27,7 @@ use crate::ledger;
 use crate::outbox::Listed;
 use crate::promql::eval::{Severity, Traced};
 use crate::promql::{self, EvalOptions, Features, LOOKBACK};
+use crate::telemetry;
 use crate::window::{DEFAULT_MAX_BYTES, Detached, Selector, Span};
 
 /// Samples one query may have copied: all that a window of the default size can hold, so that what is
@@ -282,7 +283,8 @@ impl Backend for Api {
     fn containers_text(&self) -> Answering<'_, String> {
         Box::pin(async {
             let page = (self.containers)(self.clock.now().wall).await;
-            page.map_err(|why| ApiError::new(ErrorKind::Unavailable, why))
+            let page = page.map_err(|why| ApiError::new(ErrorKind::Unavailable, why))?;
+            Ok(page + &telemetry::fates_text(&self.views.borrow()))
         })
     }
 
@@ -379,6 +381,15 @@ mod tests {
             containers: Box::new(|_| Box::pin(async { Err("it is off".to_owned()) })),
             reload: Box::new(|| Box::pin(async { Err("no".to_owned()) })),
         }
+    }
+
+    #[tokio::test]
+    async fn the_page_of_containers_ends_with_what_docker_tells() {
+        let mut api = api(None, &[]);
+        assert!(api.containers_text().await.is_err(), "it is off");
+        api.containers = Box::new(|_| Box::pin(async { Ok("first 1\n".to_owned()) }));
+        let text = api.containers_text().await.expect("a page");
+        assert!(text.starts_with("first 1\n# HELP plimsoll_oom_total "), "{text}");
     }
 
     fn one_series() -> Detached {
