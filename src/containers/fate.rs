@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::container::{ContainerId, Status};
 use super::happening::What;
+use super::held::Held;
 use super::rows::Rows;
 use crate::base::{Change, Timestamp};
 
@@ -36,6 +37,8 @@ const PREFIX: &str = "fate:";
 /// Names remembered at most; those of which nothing was heard for the longest go first.
 const MOST_NAMES: usize = 10_000;
 const SIGKILL: u8 = 9;
+/// The exit code of a process that it ended.
+const SIGKILLED: i64 = 128 + SIGKILL as i64;
 /// Podman does not say which signal was sent, and real-time signals have no number here. What ends
 /// within [`UNNAMED_BEFORE_END`] was asked to; `docker stop` waits ten seconds, too.
 const UNNAMED: u8 = 0;
@@ -113,6 +116,8 @@ pub struct Fate {
     asked: Option<Asked>,
     /// When the kernel last killed in it since it was started.
     oom_at: Option<Timestamp>,
+    /// The last end, not counted yet.
+    held: Option<Held>,
     heard_at: Timestamp,
     removed_at: Option<Timestamp>,
     /// Until when all of it was told before our restart.
@@ -153,10 +158,23 @@ impl Fate {
         }
     }
 
+    /// The end that waits, under the name it has by now; it is counted.
+    fn settle_held(&mut self, is_oom: bool) -> Option<(ContainerId, Death)> {
+        let held = self.held.take()?;
+        let id = held.id.clone();
+        let provisional = held.death;
+        let death = held.settled(is_oom);
+        if self.last == Some(provisional) {
+            self.last = Some(death);
+        }
+        self.ends[death.end as usize] += 1;
+        Some((id, death))
+    }
+
     fn end(&self, id: &ContainerId, at: Timestamp, exit_code: i64, is_flagged: bool) -> End {
         let asked = self.asked.as_ref();
         let asked = asked.filter(|asked| asked.id == *id && asked.explains(at, exit_code));
-        let is_killed = exit_code == 137;
+        let is_killed = exit_code == SIGKILLED;
         let kernel_told = self.oom_at.map(|oom| at.since(oom) <= OOM_BEFORE_END);
         match asked {
             Some(Asked { signal: SIGKILL | UNNAMED, .. }) if is_killed => End::Kill,
@@ -177,6 +195,10 @@ pub struct Fates {
     names: BTreeMap<String, Fate>,
     /// Names that something happened to since they were settled.
     open: BTreeSet<String>,
+    /// Names with an end that waits.
+    held: BTreeSet<String>,
+    /// Ends that have waited and were not told yet.
+    settled: Vec<(String, ContainerId, Death)>,
     /// When all of them were looked at last.
     swept_at: Option<Timestamp>,
     rows: Rows<String>,
@@ -184,8 +206,14 @@ pub struct Fates {
 
 impl Default for Fates {
     fn default() -> Fates {
-        let (names, open) = (BTreeMap::new(), BTreeSet::new());
-        Fates { names, open, swept_at: None, rows: Rows::new(PREFIX) }
+        Fates {
+            names: BTreeMap::new(),
+            open: BTreeSet::new(),
+            held: BTreeSet::new(),
+            settled: Vec::new(),
+            swept_at: None,
+            rows: Rows::new(PREFIX),
+        }
     }
 }
 
@@ -199,6 +227,7 @@ impl Fates {
                 Ok(fate) => {
                     let fate = Fate { known_until: Some(fate.heard_at), ..fate };
                     fates.rows.found(name.to_owned());
+                    fates.held.extend(fate.held.is_some().then(|| name.to_owned()));
                     fates.names.insert(name.to_owned(), fate);
                 }
                 Err(error) => problems.push(format!("row {} of table guards: {error}", row.key)),
@@ -215,7 +244,8 @@ impl Fates {
     }
 
     /// Something happened to a container that is known by `name`. `is_flagged`: Docker says
-    /// `OOMKilled` of the run that ends. Returns the end, if it is one.
+    /// `OOMKilled` of the run that ends. Returns the end, if it is one; [`Fates::is_held`] says whether
+    /// it is known for good.
     pub fn take(
         &mut self,
         (id, name): (&ContainerId, &str),
@@ -235,12 +265,16 @@ impl Fates {
                 fate.removed_at = None;
                 fate.asked = None;
                 fate.oom_at = None;
+                fate.held.iter_mut().for_each(|held| held.start(at));
                 if fate.last.is_some_and(|death| !death.end.is_asked_for()) {
                     fate.restarts.push_back(at);
                     while fate.restarts.len() > LOOP_RESTARTS {
                         fate.restarts.pop_front();
                     }
                 }
+            }
+            What::Oom if fate.held.as_ref().is_some_and(|held| held.is_by(id, at)) => {
+                self.settle_held(name, true);
             }
             What::Oom => fate.oom_at = Some(at),
             What::Kill { signal } if ENDING.contains(signal) || *signal == UNNAMED => {
@@ -258,7 +292,8 @@ impl Fates {
             }
             What::Die { exit_code } => {
                 let end = fate.end(id, at, *exit_code, is_flagged);
-                return Some(fate.note(Death { at, end, exit_code: *exit_code }));
+                let death = Death { at, end, exit_code: *exit_code };
+                return Some(self.end(id, name, death));
             }
             What::Destroy => {
                 fate.removed_at = Some(at);
@@ -268,6 +303,55 @@ impl Fates {
             _ => {}
         }
         None
+    }
+
+    /// Of two ends in a row the first waits no longer.
+    fn end(&mut self, id: &ContainerId, name: &str, death: Death) -> Death {
+        self.settle_held(name, false);
+        let fate = self.names.entry(name.to_owned()).or_default();
+        if death.end == End::Crash && death.exit_code == SIGKILLED {
+            fate.held = Some(Held::new(id.clone(), death, fate.oom_at.is_some()));
+            fate.last = Some(death);
+            self.held.insert(name.to_owned());
+            return death;
+        }
+        fate.note(death)
+    }
+
+    fn settle_held(&mut self, name: &str, is_oom: bool) {
+        self.held.remove(name);
+        let settled = self.names.get_mut(name).and_then(|fate| fate.settle_held(is_oom));
+        if let Some((id, death)) = settled {
+            self.rows.touch(&name.to_owned());
+            self.settled.push((name.to_owned(), id, death));
+        }
+    }
+
+    /// Whether the last end of this name waits for a word of the kernel's.
+    pub fn is_held(&self, name: &str) -> bool {
+        self.held.contains(name)
+    }
+
+    /// The ends that were held and are known for good by now, with name and incarnation. A kill that
+    /// `saw_kill` knows of, from whatever witness, brought one that no event explains.
+    pub fn take_settled(
+        &mut self,
+        now: Timestamp,
+        saw_kill: impl Fn(&ContainerId, &str, Timestamp) -> bool,
+    ) -> Vec<(String, ContainerId, Death)> {
+        let mut over = Vec::new();
+        for name in &self.held {
+            let held = self.names.get_mut(name).and_then(|fate| fate.held.as_mut());
+            // Of a name that was forgotten nothing is to be told.
+            let is_over = held.is_none_or(|held| held.is_over(now));
+            if is_over {
+                let held = self.names.get(name).and_then(|fate| fate.held.as_ref());
+                let by_seen = |held: &Held| held.is_by_seen(|id, at| saw_kill(id, name, at));
+                over.push((name.clone(), held.is_some_and(by_seen)));
+            }
+        }
+        over.iter().for_each(|(name, is_oom)| self.settle_held(name, *is_oom));
+        std::mem::take(&mut self.settled)
     }
 
     /// It ended, and nobody saw how; it is there still, or again.
@@ -296,6 +380,7 @@ impl Fates {
     pub fn clear(&mut self) {
         self.names.keys().for_each(|name| self.rows.touch(name));
         self.names.clear();
+        self.held.clear();
     }
 
     /// A container that was alive is not there any more, and nobody saw it end.
@@ -377,6 +462,7 @@ impl Fates {
             fate.last.iter_mut().for_each(|death| shift(&mut death.at));
             fate.oom_at.iter_mut().chain(fate.removed_at.iter_mut()).for_each(shift);
             fate.asked.iter_mut().for_each(|asked| shift(&mut asked.at));
+            fate.held.iter_mut().for_each(|held| held.rebase(shift));
             shift(&mut fate.heard_at);
             fate.known_until.iter_mut().for_each(shift);
         }
@@ -556,6 +642,75 @@ mod tests {
         let bad = Change { table: crate::base::Table::Guards, key: "fate:x".into(), value: None };
         let bad = Change { value: Some(b"{".to_vec()), ..bad };
         assert_eq!(Fates::recover([&bad]).1.len(), 1);
+    }
+
+    /// How the ends of `web` count, by [`End::ALL`], after a story in milliseconds and a moment to wait.
+    fn counted(story: &[(i64, What)], saw_kill: bool) -> Vec<End> {
+        let mut fates = Fates::default();
+        let mut settled = Vec::new();
+        for (ms, what) in story {
+            let told = fates.take((&id(), "web"), Timestamp(*ms), what, false);
+            let counts_now = told.filter(|_| !fates.is_held("web"));
+            let late = fates.take_settled(Timestamp(*ms), |_, _, _| saw_kill);
+            settled.extend(late.into_iter().map(|(_, _, death)| death.end));
+            settled.extend(counts_now.map(|death| death.end));
+            let fate = fates.get("web").expect("heard of");
+            let count = |end: End| settled.iter().filter(|other| **other == end).count() as u64;
+            assert_eq!(fate.ends, End::ALL.map(count), "what is told is what is counted");
+        }
+        settled
+    }
+
+    #[test]
+    fn a_kill_that_is_told_a_moment_after_the_end_brought_it() {
+        use What::{Oom, Pause, Start};
+        let die = || What::Die { exit_code: 137 };
+        let wait = |ms: i64| (ms, Pause);
+        let check = |story: &[(i64, What)], saw_kill, want: &[End]| {
+            assert_eq!(counted(story, saw_kill), want, "{story:?}");
+        };
+        check(&[(9000, die()), (9020, Oom)], false, &[End::Oom]);
+        check(&[(9000, die()), wait(10_999)], false, &[]);
+        check(&[(9000, die()), wait(11_000)], false, &[End::Crash]);
+        check(&[(9000, die()), wait(11_001), (11_001, Oom)], false, &[End::Crash]);
+        // A counter told.
+        check(&[(9000, die()), wait(11_000)], true, &[End::Oom]);
+        let child = [(9000, Oom), (30_000, die()), wait(32_000)];
+        check(&child, true, &[End::Crash]);
+        // Started again by Docker, which says so before it tells of the kill; or killed anew.
+        check(&[(9000, die()), (9100, Start), (9020, Oom)], false, &[End::Oom]);
+        let anew = [(9000, die()), (9100, Start), (9300, Oom), (9301, die()), wait(12_000)];
+        check(&anew, false, &[End::Crash, End::Oom]);
+        let again = [(9000, die()), (9100, Start), (9300, die()), (9310, Oom), wait(12_000)];
+        check(&again, false, &[End::Crash, End::Oom]);
+        check(&[(9000, What::Die { exit_code: 1 }), (9020, Oom)], false, &[End::Crash]);
+        check(&[(9000, What::Kill { signal: 9 }), (9001, die())], false, &[End::Kill]);
+    }
+
+    #[test]
+    fn an_end_that_waits_goes_on_waiting_through_a_restart_of_ours_and_a_step_of_the_clock() {
+        let (mut fates, mut rows) = (Fates::default(), BTreeMap::new());
+        let settled = |fates: &mut Fates, second: i64| -> Vec<End> {
+            let settled = fates.take_settled(at(second), |_, _, _| false);
+            settled.into_iter().map(|(_, _, death)| death.end).collect()
+        };
+        fates.take((&id(), "web"), at(9), &What::Die { exit_code: 137 }, false);
+        let mut fates = again(&mut fates, &mut rows);
+        assert_eq!(settled(&mut fates, 60), []);
+        fates.rebase(3_600_000);
+        assert_eq!(settled(&mut fates, 3661), []);
+        fates.take((&id(), "web"), Timestamp(3_609_020), &What::Oom, false);
+        assert_eq!(settled(&mut fates, 3661), [End::Oom]);
+        let last = fates.get("web").and_then(|fate| fate.last);
+        assert_eq!(last.map(|death| (death.at, death.end)), Some((at(3609), End::Oom)));
+        assert_eq!(again(&mut fates, &mut rows).get("web").map(|fate| fate.ends[0]), Some(1));
+        // The clock is set back, and nobody says so.
+        fates.take((&id(), "web"), at(9000), &What::Die { exit_code: 137 }, false);
+        assert_eq!(settled(&mut fates, 9000), []);
+        assert_eq!(settled(&mut fates, 5), [End::Crash]);
+        fates.take((&id(), "web"), at(9000), &What::Die { exit_code: 137 }, false);
+        fates.clear();
+        assert_eq!((settled(&mut fates, 9009), fates.is_held("web")), (Vec::new(), false));
     }
 
     #[test]

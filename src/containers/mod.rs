@@ -8,6 +8,7 @@ mod container;
 mod evidence;
 mod fate;
 mod happening;
+mod held;
 mod inventory;
 mod oom;
 mod rows;

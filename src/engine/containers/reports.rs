@@ -115,7 +115,19 @@ impl Engine {
             self.containers.ledger.died(who, death.at);
         }
         self.note_ended(who, death.at);
-        self.tell_end(who.name, who.id, death.end, death.exit_code);
+        if !self.containers.fates.is_held(who.name) {
+            self.tell_end(who.name, who.id, death.end, death.exit_code);
+        }
+    }
+
+    /// The ends that were not told at once: what brought them is known by now.
+    fn tell_held(&mut self, now: Timestamp) {
+        let Containers { fates, ledger, .. } = &mut self.containers;
+        let settled = fates.take_settled(now, |id, name, at| ledger.saw_kill(Who { id, name }, at));
+        for (name, id, death) in settled {
+            self.containers.is_news = true;
+            self.tell_end(&name, &id, death.end, death.exit_code);
+        }
     }
 
     fn tell_end(&mut self, name: &str, id: &ContainerId, end: End, exit_code: i64) {
@@ -220,6 +232,7 @@ impl Engine {
     /// Brings counts and fates up to date, and tells what changed.
     pub(in crate::engine) fn settle_containers(&mut self, now: Now) {
         self.give_up_missing(now);
+        self.tell_held(now.wall);
         let changes = self.containers.ledger.settle(now.wall);
         if !changes.is_empty() {
             self.changes.extend(changes);

@@ -135,6 +135,39 @@ fn ends(world: &World) -> Vec<String> {
 }
 
 #[test]
+fn an_end_is_told_once_by_its_right_name_also_where_the_kill_is_told_after_it() {
+    for (kill_follows, want) in [(true, "oom"), (false, "crash")] {
+        let mut world = World::new(OOM, acting());
+        world.docker_has('a', "acme-web");
+        world.slot(Some(""));
+        let now = at(world.second, 0);
+        let happened = |what| {
+            let (id, name) = (container_id('a'), "acme-web".to_owned());
+            let at_nanos = now.wall.0 * 1_000_000;
+            Event::Docker(Report::Happened(Happening { id, name, at_nanos, what }))
+        };
+        let mut story = vec![(now, happened(What::Die { exit_code: 137 }))];
+        story.extend(kill_follows.then(|| (now, happened(What::Oom))));
+        story.push((at(world.second + 3, 0), Event::Tick));
+        let mut told = Vec::new();
+        for (now, event) in story {
+            told.extend(world.engine.handle(now, event).facts.into_iter().filter_map(|fact| {
+                match fact {
+                    Fact::ContainerEnded { reason, .. } => Some(reason),
+                    _ => None,
+                }
+            }));
+        }
+        assert_eq!(told, [want]);
+        (0..3).for_each(|_| drop(world.slot(Some(""))));
+        assert_eq!(ends(&world), [want]);
+        let view = world.engine.view(at(world.second, 0));
+        assert_eq!(view.containers[0].last_end.map(|death| death.end.name()), Some(want));
+        assert_eq!(view.containers[0].ends.iter().sum::<u64>(), 1, "{want}");
+    }
+}
+
+#[test]
 fn what_is_missing_from_a_list_has_vanished_unless_events_tell_more() {
     for (told, want) in [(false, "vanished"), (true, "stop")] {
         let mut world = World::new(OOM, acting());
