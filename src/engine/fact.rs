@@ -127,8 +127,9 @@ pub enum Fact {
     DockerLost { error: String, first: bool },
     /// A container's first process ended.
     ContainerEnded { name: String, id: String, reason: &'static str, exit_code: i64 },
-    /// The kernel killed in a container for lack of memory.
-    OomKilled { name: String, scope: &'static str, kills: u64 },
+    /// The kernel killed in a container for lack of memory; `unsaid` kills since that was said aloud, if it
+    /// is to be now: a storm of them is one line a minute for each name.
+    OomKilled { name: String, scope: &'static str, kills: u64, unsaid: Option<u64> },
     /// A container is started again and again, or no longer.
     CrashLoop { name: String, is_looping: bool },
     /// A document of plans or tenants was taken over; it says something new, and perhaps something

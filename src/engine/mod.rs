@@ -28,6 +28,7 @@ mod group;
 mod heartbeat;
 mod host;
 mod judge;
+mod killed;
 mod level;
 mod mail;
 mod operator;
@@ -62,6 +63,7 @@ use self::clock::Clock;
 use self::containers::Containers;
 use self::coverage::Coverage;
 use self::group::GroupState;
+use self::killed::ToldKills;
 use self::owners::Owners;
 use self::refusals::Refusals;
 use self::restored::Restored;
@@ -69,7 +71,6 @@ use self::target::Target;
 use crate::alerts::{Alert, Presenter};
 use crate::audit;
 use crate::base::{Batch, Change, Labels, Now, RuleId, Sample, TargetId, Timestamp};
-use crate::containers::Counts;
 use crate::outbox::{Outbox, Reply};
 use crate::policy::{Gates, Memory};
 use crate::promql::Memo;
@@ -121,7 +122,7 @@ pub struct Engine {
     postman: mail::Postman,
     containers: Containers,
     /// Kills that were told.
-    told_kills: BTreeMap<String, Counts>,
+    told_kills: ToldKills,
     usage_at: Option<Timestamp>,
     switches: Switches,
     owners: Owners,

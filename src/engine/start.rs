@@ -44,7 +44,7 @@ impl Engine {
             memory,
             gates: Gates::default(),
             postman,
-            told_kills: containers.counts(),
+            told_kills: ToldKills::of(containers.counts()),
             containers,
             usage_at: None,
             switches: Switches::default(),

@@ -196,8 +196,11 @@ fn of_containers(fact: &Fact) {
         Fact::ContainerEnded { name, id, reason, exit_code } => {
             info!(name, id, reason, exit_code, "a container ended");
         }
-        Fact::OomKilled { name, scope, kills } => {
+        Fact::OomKilled { name, scope, unsaid: Some(kills), .. } => {
             warn!(name, scope, kills, "the kernel killed in a container for lack of memory");
+        }
+        Fact::OomKilled { name, scope, kills, unsaid: None } => {
+            debug!(name, scope, kills, "the kernel killed in a container again");
         }
         Fact::CrashLoop { name, is_looping: true } => warn!(name, "a container is in a crash loop"),
         Fact::CrashLoop { name, is_looping: false } => info!(name, "a crash loop is over"),
@@ -375,6 +378,15 @@ mod tests {
         let got = &line["fields"][field];
         let shown = got.as_str().map_or_else(|| got.to_string(), str::to_owned);
         assert_eq!(shown, want, "{text}");
+    }
+
+    #[test]
+    fn a_kill_says_how_many_were_not_said_before_and_a_storm_is_for_whoever_looks() {
+        let killed =
+            |unsaid| Fact::OomKilled { name: "web".into(), scope: "child", kills: 1, unsaid };
+        let message = "the kernel killed in a container for lack of memory";
+        check(&killed(Some(600)), "WARN", message, ("kills", "600"));
+        check(&killed(None), "DEBUG", "the kernel killed in a container again", ("kills", "1"));
     }
 
     #[test]

@@ -236,7 +236,7 @@ impl Engine {
         let changes = self.containers.ledger.settle(now.wall);
         if !changes.is_empty() {
             self.changes.extend(changes);
-            self.tell_kills();
+            self.tell_kills(now);
         }
         let owes_news = self.containers.daemon.owes_news();
         self.containers.ended.forget(now.wall, owes_news);
@@ -265,16 +265,10 @@ impl Engine {
         written.retain(|name, _| names.contains(name.as_str()));
     }
 
-    fn tell_kills(&mut self) {
+    fn tell_kills(&mut self, now: Now) {
         for (name, counts) in self.containers.ledger.iter() {
-            let told = self.told_kills.get(name).copied().unwrap_or_default();
-            if told != counts {
-                let killed =
-                    [("pid1", counts.pid1 - told.pid1), ("child", counts.child - told.child)];
-                for (scope, kills) in killed.into_iter().filter(|(_, kills)| *kills > 0) {
-                    self.facts.push(Fact::OomKilled { name: name.to_owned(), scope, kills });
-                }
-                self.told_kills.insert(name.to_owned(), counts);
+            if let Some(facts) = self.told_kills.tell(name, counts, now) {
+                self.facts.extend(facts);
                 self.containers.is_news = true;
             }
         }

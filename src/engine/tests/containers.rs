@@ -237,7 +237,7 @@ fn without_docker_a_kill_takes_its_container_along_or_was_a_childs() {
     let start_alone = format!("container_start_time_seconds{of} 1799999000\n");
     let page = |kills: u8| format!("{start_alone}container_oom_events_total{of} {kills}\n");
     let counts = |world: &World| {
-        let told = world.engine.told_kills.get("acme-web").copied().unwrap_or_default();
+        let told = world.engine.told_kills.counts("acme-web");
         (told.pid1, told.child)
     };
     for (then, want) in [
