@@ -29,7 +29,8 @@ impl Engine {
         if let Some(turn) = outbox.withdraw(&id, &why, now, batch) {
             return self.take_turn(now, turn);
         }
-        let label = |name: &str| alert.labels.get(name).map(str::to_owned);
+        let (whose, _) = self.whose(&alert.labels);
+        let label = |name: &str| whose.get(name).map(str::to_owned);
         let key = format!("{:016x}", fingerprint(&alert.labels));
         let data = Data {
             alert: Some(alert.name().to_owned()),

@@ -167,6 +167,13 @@ impl Containers {
         Some(container.image_id.as_str()).filter(|id| !id.is_empty())
     }
 
+    /// Whether the container of this id is none that goes by this name, as far as Docker is heard.
+    pub fn is_another(&self, id: &ContainerId, name: &str) -> bool {
+        let heard = self.inventory.is_heard() && !name.is_empty();
+        let container = self.inventory.get(id).filter(|_| heard);
+        container.is_some_and(|c| c.name != name && self.inventory.known_as(id) != Some(name))
+    }
+
     /// What Docker itself says of a container, as labels that a series of its would have.
     pub fn docker_labels(&self, id: &ContainerId) -> Option<&BTreeMap<String, String>> {
         self.inventory.get(id).map(|container| &container.labels)

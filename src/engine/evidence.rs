@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::target::Target;
+use super::whose::pointer;
 use super::{Engine, Health};
 use crate::base::{Labels, Now, Timestamp, is_stale};
 use crate::containers::id_in_cgroup;
@@ -163,18 +164,19 @@ impl Engine {
         let figures = self.figures(incident, &get, (unreclaimable, started), (at, now));
         let limit = figures.limit_bytes;
         let subject = incident.subject();
-        let service = incident.labels.get("service").and_then(|name| self.memory.usage.get(name));
-        let plan = incident.labels.get("plan").and_then(|name| self.setup.policy.plans.get(name));
-        let role = incident.labels.get("role").unwrap_or_default();
+        let service = self.memory.usage.get(incident.label("service"));
+        let plan = self.setup.policy.plans.get(incident.label("plan"));
+        let role = incident.label("role");
         let promised = plan.filter(|_| plan_binds(role));
         let drifts = promised.is_some_and(|plan| drifts(plan, limit, figures.cpu_limit_cores));
-        let (sample_age, has_ended) = self.sample_age(incident, wall);
+        let age = self.sample_age(incident, wall);
+        let (sample_age, has_ended) = age.unwrap_or_default();
         let waiting = get(Figure::CpuWaiting);
         // After a start or a gap there is no average, or one of the first moments, which is too low.
         let in_time = 2 * interval <= WAITING_RANGE;
         let is_covered = || waiting.is_some() && ask(WAITING_BEFORE).is_some();
         let starvation_unseen = in_time && ask(WAITING_NOW).is_some() && !is_covered();
-        let name = incident.labels.get("name");
+        let name = incident.whose.get("name");
         let symptoms = Symptoms {
             unreclaimable_ratio: unreclaimable.zip(limit).map(|(held, limit)| held / limit),
             leaked_lately: service.is_some_and(|service| service.leaked_lately(wall)),
@@ -187,7 +189,7 @@ impl Engine {
         let container_age = started_at.map(|at| wall.since(at));
         let killed_since = |age| ask(&killed_since(age, interval)?).filter(|kills| *kills > 0.0);
         let is_young = container_age.filter(|age| *age < KILL_COUNTS);
-        let tenant = incident.labels.get("tenant").unwrap_or_default();
+        let tenant = incident.label("tenant");
         let probes_failing = self.probes_fail(tenant, at);
         let image = self.image_of(figures.container.as_ref());
         let bad_image = image.is_some_and(|image| self.memory.rollouts.is_suspect(&image));
@@ -202,6 +204,7 @@ impl Engine {
             change_age: service.and_then(|s| s.changed_at(name)).map(|at| wall.since(at)),
             bad_image,
             sample_age,
+            is_unseen: age.is_none(),
             has_ended,
             interval,
             container_age,
@@ -230,7 +233,7 @@ impl Engine {
         let room = limit.zip(unreclaimable.or(working_set)).map(|(limit, used)| limit - used);
         let eta = room.zip(slope.filter(|slope| *slope > 0.0)).map(|(room, slope)| room / slope);
         let subject = incident.subject();
-        let label = |name: &str| incident.labels.get(name).map(str::to_owned);
+        let label = |name: &str| incident.whose.get(name).map(str::to_owned);
         let measured = container(incident).map(|of| self.incarnation(&of, at));
         outbox::Evidence {
             container: label("name").map(|name| Container {
@@ -276,7 +279,7 @@ impl Engine {
     /// Whether what fills memory is likely to go by itself: workers that are replaced after so many
     /// requests give theirs back.
     fn recycle_due(&self, incident: &Incident, found: &outbox::Evidence, at: Timestamp) -> bool {
-        let Some(service) = incident.labels.get("service") else { return false };
+        let Some(service) = incident.whose.get("service") else { return false };
         let query = RECYCLES.replace("$$", &format!("{service:?}"));
         let pace = value(&query, &self.window, at, &self.setup.eval);
         let Some(turn) = pace.and_then(|pace| Duration::try_from_secs_f64(pace.recip()).ok())
@@ -321,15 +324,15 @@ impl Engine {
     }
 
     /// How old the evidence is: of each metric of the container its newest sample, of these the
-    /// oldest. An alert that names no container is as fresh as its service, and one that names
-    /// neither as its round. A metric that has ended (a quota was taken off) is no evidence any more,
+    /// oldest. An alert that names no container is as fresh as its service; of one that names neither,
+    /// or whose container nobody measures, there is none. A metric that has ended (a quota was taken off) is no evidence any more,
     /// unless all have; but one that has ended because its file cannot be read grows old.
     ///
     /// Besides, whether evidence has ended: none of these series goes on, because the container's target
     /// has failed or it is gone, or one of them cannot be read. Then a range may still show what was, but
     /// what is known now is not all there is.
-    fn sample_age(&self, incident: &Incident, wall: Timestamp) -> (Duration, bool) {
-        let Some((label, text)) = subject(incident) else { return (Duration::ZERO, false) };
+    fn sample_age(&self, incident: &Incident, wall: Timestamp) -> Option<(Duration, bool)> {
+        let (label, text) = pointer(&incident.whose)?;
         let all = Span { after: Timestamp(i64::MIN), upto: Timestamp(i64::MAX) };
         let newest = |metric: &&'static str| {
             let matchers = vec![Matcher::equal("__name__", metric), Matcher::equal(label, text)];
@@ -345,7 +348,7 @@ impl Engine {
             *goes_on || has_ended || missed.contains(metric)
         };
         let oldest = newest.iter().filter(counts).map(|(_, at, _)| *at).min();
-        (oldest.map_or(Duration::ZERO, |at| wall.since(at)), has_ended || !missed.is_empty())
+        Some((wall.since(oldest?), has_ended || !missed.is_empty()))
     }
 
     /// The evidence that a target should have brought of this container and could not read.
@@ -398,15 +401,8 @@ fn symptoms(figures: &outbox::Evidence, trend: Option<Trend>) -> Symptoms {
 
 /// The matchers that find the container an alert is about.
 fn container(incident: &Incident) -> Option<String> {
-    let (label, text) = subject(incident)?;
+    let (label, text) = pointer(&incident.whose)?;
     Some(format!("{label}={text:?}"))
-}
-
-/// The label that tells what an alert is about: its container, else its service.
-fn subject(incident: &Incident) -> Option<(&'static str, &str)> {
-    let labels = ["name", "service"].into_iter();
-    let mut found = labels.filter_map(|label| Some((label, incident.labels.get(label)?)));
-    found.find(|(_, text)| !text.is_empty())
 }
 
 /// What a query yields, series by series.

@@ -165,12 +165,16 @@ impl Engine {
         let rules = self.groups.iter().flat_map(|group| group.group.rules.iter().zip(&group.rules));
         let touching =
             |rule| matches!(asks(rule), Action::Restart | Action::Nudge | Action::Decide);
-        let states = rules.filter(|(rule, _)| touching(rule)).map(|(_, state)| state);
-        let alerts = states.flat_map(|state| state.alerts.values());
-        let firing = alerts.filter(|alert| alert.state == AlertState::Firing);
-        let ill = firing.filter_map(|alert| {
-            let tenant = alert.labels.get("tenant").filter(|tenant| !tenant.is_empty())?;
-            Some((tenant.to_owned(), alert.fired_at?))
+        let asking = rules.filter(|(rule, _)| touching(rule));
+        let alerts =
+            asking.flat_map(|(rule, state)| state.alerts.values().map(move |alert| (rule, alert)));
+        let firing = alerts.filter(|(_, alert)| alert.state == AlertState::Firing);
+        let ill = firing.filter_map(|(rule, alert)| {
+            let said = alert.labels.get("tenant").filter(|tenant| !tenant.is_empty());
+            let tenant = said
+                .map(str::to_owned)
+                .unwrap_or_else(|| self.incident(rule, alert).label("tenant").to_owned());
+            Some((tenant, alert.fired_at?)).filter(|(tenant, _)| !tenant.is_empty())
         });
         ill.collect()
     }
@@ -220,9 +224,8 @@ impl Engine {
 
     /// What else bears on an action about this incident.
     pub(super) fn circumstances(&self, now: Now, incident: &Incident) -> Circumstances {
-        let label = |name| incident.labels.get(name).unwrap_or_default();
-        let (service, tenant) = (label("service"), label("tenant"));
-        let whom = Scope { host: &self.setup.host, tenant, plan: label("plan") };
+        let (service, tenant) = (incident.label("service"), incident.label("tenant"));
+        let whom = Scope { host: &self.setup.host, tenant, plan: incident.label("plan") };
         let open = |kind| self.setup.policy.calendar.open(kind, whom, now.wall);
         Circumstances {
             maintenance: open(WindowKind::Maintenance),

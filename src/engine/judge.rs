@@ -52,7 +52,7 @@ impl Engine {
             return;
         }
         let firing = state.alerts.values().filter(|a| a.state == AlertState::Firing && !a.judged);
-        let incidents: Vec<Incident> = firing.map(|alert| incident(of, alert)).collect();
+        let incidents: Vec<Incident> = firing.map(|alert| self.incident(of, alert)).collect();
         for incident in incidents {
             let history = self.history(&incident, now);
             if incident.is_settled(&history) {
@@ -82,7 +82,7 @@ impl Engine {
         let subject = incident.subject();
         match incident.asks {
             Action::Restart | Action::Decide | Action::Nudge => {
-                let tenant = incident.labels.get("tenant").unwrap_or_default();
+                let tenant = incident.label("tenant");
                 let limits = &self.setup.policy.limits;
                 let is_taken = |delivery: &str| self.memory.verifier.is_taken(delivery);
                 self.memory.guards.history((&subject, tenant), now, limits, &is_taken)
@@ -198,8 +198,7 @@ impl Engine {
         let labels = incident.labels.clone();
         let action = action.unwrap_or(incident.asks.word());
         let mut judged = judged(incident, found, None);
-        let victim = incident.labels.get("service").unwrap_or_default();
-        judged.evidence.offenders = self.offenders(reason, victim, now.wall);
+        judged.evidence.offenders = self.offenders(reason, incident.label("service"), now.wall);
         lifted_by += &named(&judged.evidence.offenders);
         self.facts.push(Fact::Held { labels, action, reason, lifted_by, judged });
     }
@@ -236,15 +235,13 @@ fn judged(incident: &Incident, found: &Evidence, delivery: Option<&DeliveryId>) 
     })
 }
 
-/// Holds that nothing can lift while the alert lasts: they hang on its labels and its rule. What has a
+/// Holds that nothing can lift while the alert lasts: they hang on its labels and its rule. Whose its
+/// container is may become known. What has a
 /// person to be told of is looked at until one was.
 fn is_final(decision: &Decision, case: &Case<'_>) -> bool {
     let Decision::Hold { reason, .. } = decision else { return false };
     match reason {
-        HoldReason::NoneAsked
-        | HoldReason::NotAttributable
-        | HoldReason::ForeignTenant
-        | HoldReason::AlreadyAsked => true,
+        HoldReason::NoneAsked | HoldReason::ForeignTenant | HoldReason::AlreadyAsked => true,
         HoldReason::RoleForbids | HoldReason::SharedContainer => {
             case.history.asked.contains_key(&case.incident.refused_key())
         }
@@ -252,7 +249,8 @@ fn is_final(decision: &Decision, case: &Case<'_>) -> bool {
     }
 }
 
-pub(super) fn incident(rule: &Rule, alert: &Alert) -> Incident {
+/// An alert as it stands, its labels believed.
+pub(super) fn as_it_stands(rule: &Rule, alert: &Alert) -> Incident {
     Incident {
         rule: rule.id.to_string(),
         alert: alert.name().to_owned(),
@@ -260,6 +258,8 @@ pub(super) fn incident(rule: &Rule, alert: &Alert) -> Incident {
         revision: alert.revision,
         starts_at: alert.starts_at(),
         labels: alert.labels.clone(),
+        whose: alert.labels.clone(),
+        owner_differs: false,
         annotations: annotations(alert),
         asks: asks(rule),
         unknown: alert.unknown.is_some(),

@@ -54,6 +54,7 @@ mod texts;
 mod view;
 mod waiting;
 mod watch;
+mod whose;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -9,9 +9,9 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::evidence::vector;
-use super::judge::{asks, incident};
+use super::judge::asks;
 use super::{Engine, Fact};
-use crate::alerts::AlertState;
+use crate::alerts::{Alert, AlertState};
 use crate::base::{DeliveryId, Labels, Now, Timestamp, parse_rfc3339};
 use crate::outbox::{
     self, ActionKind, ActionMode, Answer, Data, Draft, Event, EventType, delivery_id, trace_id,
@@ -32,7 +32,7 @@ impl Engine {
         if action.kind != ActionKind::Restart || action.mode != ActionMode::Request {
             return;
         }
-        let label = |name: &str| incident.labels.get(name).unwrap_or_default().to_owned();
+        let label = |name: &str| incident.label(name).to_owned();
         let container = evidence.figures.container.as_ref();
         let request = Request {
             dedup_key: action.dedup_key.clone(),
@@ -160,13 +160,16 @@ impl Engine {
     fn seen(&self, request: &Request, at: Timestamp, now: Now) -> Seen {
         let labels =
             [("name", &request.name), ("service", &request.subject), ("tenant", &request.tenant)];
+        let labels = Labels::from_pairs(labels.map(|(name, text)| (name, text.as_str())));
         let about = Incident {
             rule: String::new(),
             alert: request.alert.clone(),
             fingerprint: request.fingerprint.clone(),
             revision: 0,
             starts_at: request.asked_at,
-            labels: Labels::from_pairs(labels.map(|(name, text)| (name, text.as_str()))),
+            whose: labels.clone(),
+            labels,
+            owner_differs: false,
             annotations: std::collections::BTreeMap::new(),
             asks: Action::None,
             unknown: false,
@@ -201,7 +204,7 @@ impl Engine {
                 |(_, state)| {
                     state.alerts.values().any(|alert| {
                         alert.state == AlertState::Firing
-                            && alert.labels.get("service") == Some(service)
+                            && self.service_of(&alert.labels) == service
                     })
                 },
             )
@@ -215,7 +218,7 @@ impl Engine {
             let rules = group.group.rules.iter().zip(&group.rules);
             for (rule, state) in rules.filter(|(rule, _)| asks(rule) != Action::None) {
                 let active = state.alerts.values().filter(|alert| alert.is_active());
-                subjects.extend(active.map(|alert| incident(rule, alert).subject()));
+                subjects.extend(active.map(|alert| self.incident(rule, alert).subject()));
             }
         }
         subjects
@@ -252,10 +255,12 @@ impl Engine {
 
     /// What was decided about a service no longer stands.
     pub(super) fn judge_again(&mut self, service: &str) {
-        for state in self.groups.iter_mut().flat_map(|group| &mut group.rules) {
-            let of =
-                |alert: &&mut crate::alerts::Alert| alert.labels.get("service") == Some(service);
-            state.alerts.values_mut().filter(of).for_each(|alert| alert.judged = false);
+        let mut groups = std::mem::take(&mut self.groups);
+        for state in groups.iter_mut().flat_map(|group| &mut group.rules) {
+            let of = |alert: &&mut Alert| self.service_of(&alert.labels) == service;
+            let judged = state.alerts.values_mut().filter(|alert| alert.judged);
+            judged.filter(of).for_each(|alert| alert.judged = false);
         }
+        self.groups = groups;
     }
 }

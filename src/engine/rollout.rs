@@ -20,7 +20,7 @@ use crate::policy::{Evidence, HoldReason, Incident, Mode, Proposal};
 impl Engine {
     /// A service has fallen ill; was it given another image shortly before?
     pub(super) fn note_rollout(&mut self, now: Now, incident: &Incident, found: &Evidence) {
-        let label = |name: &str| incident.labels.get(name);
+        let label = |name: &str| incident.whose.get(name);
         let image = self.image_of(found.figures.container.as_ref());
         let service = label("service").and_then(|name| self.memory.usage.get(name));
         let since = service.and_then(|service| service.image_since(label("name")));

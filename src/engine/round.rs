@@ -5,7 +5,6 @@ use std::time::Duration;
 use super::evaluate::{self, Context};
 use super::fact::Fact;
 use super::group::{GroupState, RuleState, terms};
-use super::judge::incident;
 use super::recent::Evaluation;
 use super::view::Health;
 use super::watch::Watch;
@@ -217,7 +216,7 @@ impl Engine {
     /// Whose trouble an alert is, and what is known of it.
     fn episode(&self, rule: &RuleId, alert: &Alert, now: Now) -> Option<(Incident, Evidence)> {
         let mut rules = self.groups.iter().flat_map(|group| &group.group.rules);
-        let incident = incident(rules.find(|known| known.id == *rule)?, alert);
+        let incident = self.incident(rules.find(|known| known.id == *rule)?, alert);
         let evidence = self.evidence(&incident, Duration::ZERO, now.wall, now);
         Some((incident, evidence))
     }

@@ -25,6 +25,7 @@ mod rollout;
 mod silence;
 mod texts;
 mod waiting;
+mod whose;
 
 use self::page::{labels_of, scan};
 use crate::alerts::{AlertState, PresenterConfig, Verdict};

@@ -7,7 +7,6 @@
 
 use std::time::Duration;
 
-use super::judge::incident;
 use super::{Engine, group};
 use crate::alerts::{Alert, AlertState};
 use crate::base::{DeliveryId, Now, fingerprint};
@@ -85,7 +84,9 @@ impl Engine {
         match reason {
             None if unseen => Fate::HeldBack,
             None => Fate::Stands,
-            Some(HoldReason::AlertUnknown | HoldReason::StaleEvidence) if early => Fate::HeldBack,
+            Some(
+                HoldReason::AlertUnknown | HoldReason::StaleEvidence | HoldReason::MissingEvidence,
+            ) if early => Fate::HeldBack,
             Some(HoldReason::StartGrace) if seems_done() => Fate::Stands,
             Some(_) => Fate::Void(why),
         }
@@ -99,7 +100,7 @@ impl Engine {
         alert: &Alert,
         action: &Action,
     ) -> (Option<HoldReason>, String) {
-        let incident = incident(rule, alert);
+        let incident = self.incident(rule, alert);
         let mut evidence = self.evidence(&incident, group.interval, now.wall, now);
         let known = group.rules.iter().find_map(|state| state.causes.get(&incident.labels));
         evidence.symptoms.earlier = known.copied();

@@ -11,7 +11,8 @@ use super::diagnose::{Cause, diagnose};
 use super::hold::HoldReason;
 use super::incident::{Case, Proposal};
 use super::ladder::{
-    Choice, choose, fits, is_unproven, often_enough, present_plan_fits, refused, restart_due,
+    Choice, choose, fits, is_foreign, is_unproven, often_enough, present_plan_fits, refused,
+    restart_due, touches,
 };
 use crate::base::Now;
 use crate::outbox::{Action, ActionKind, ActionMode, WireTime};
@@ -141,10 +142,12 @@ pub fn still_stands(action: &Action, case: &Case<'_>, config: &PolicyConfig) -> 
 fn moot(case: &Case<'_>, config: &PolicyConfig) -> Option<HoldReason> {
     let (incident, evidence) = (case.incident, case.evidence);
     let oldest = config.limits.evidence_age.max(3 * evidence.interval);
+    let differs = incident.owner_differs && touches(incident) && !is_foreign(incident, config);
     let checks = [
         (incident.asks == Asked::None, HoldReason::NoneAsked),
         (incident.unknown, HoldReason::AlertUnknown),
         (evidence.sample_age > oldest, HoldReason::StaleEvidence),
+        (differs, HoldReason::OwnerDiffers),
     ];
     first(&checks)
 }
@@ -192,6 +195,7 @@ fn guarded(
     let host_spent = history.host_restarts_hour >= limits.restarts_per_host_hour;
     let checks = [
         (touches && evidence.has_ended, HoldReason::StaleEvidence),
+        (restarts && evidence.is_unseen, HoldReason::MissingEvidence),
         (circumstances.kill_switch, HoldReason::KillSwitch),
         (touches && circumstances.inactive.is_some(), HoldReason::TenantNotActive),
         (touches && !agreed, HoldReason::NotOptedIn),

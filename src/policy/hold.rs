@@ -16,6 +16,9 @@ pub enum HoldReason {
     MissingEvidence,
     /// Nobody owns it, or many do, or nobody has said what it is.
     NotAttributable,
+    /// The alert's labels name another owner than its container has, or the name it goes by and the
+    /// container that was measured are two.
+    OwnerDiffers,
     /// Databases, Redis, M2, shared and other containers are never restarted.
     RoleForbids,
     /// Many tenants share the container: it is not restarted for one of them.
@@ -75,7 +78,7 @@ pub enum HoldReason {
 }
 
 /// Each reason, its stable name, and what lifts it.
-const TABLE: [(HoldReason, &str, &str); 33] = [
+const TABLE: [(HoldReason, &str, &str); 34] = [
     (HoldReason::NoneAsked, "none_asked", "a rule label `action` that asks for something"),
     (HoldReason::AlertUnknown, "alert_unknown", "the alert's inputs coming back"),
     (HoldReason::StaleEvidence, "stale_evidence", "a fresh sample of the container"),
@@ -84,6 +87,11 @@ const TABLE: [(HoldReason, &str, &str); 33] = [
         HoldReason::NotAttributable,
         "not_attributable",
         "a tenant rule that names its owner and its role",
+    ),
+    (
+        HoldReason::OwnerDiffers,
+        "owner_differs",
+        "labels that name the owner its container has, by one who measures it",
     ),
     (HoldReason::RoleForbids, "role_forbids", "nothing: this role is never restarted"),
     (

@@ -40,8 +40,13 @@ pub struct Incident {
     pub revision: u64,
     /// When its condition became true.
     pub starts_at: Timestamp,
-    /// Its labels, enriched.
+    /// Its labels, as they tell it from other alerts.
     pub labels: Labels,
+    /// The same with tenant, plan, role and service of the container it names, as identity has them:
+    /// what an alert says of its owner is only a claim.
+    pub whose: Labels,
+    /// Its labels name another owner than its container has, or the container is not one.
+    pub owner_differs: bool,
     /// Its annotations; `variable`, `current`, `recommended` and `why` become advice.
     pub annotations: BTreeMap<String, String>,
     /// What the rule asks for.
@@ -55,8 +60,8 @@ impl Incident {
     /// itself for advice (one service may need several).
     pub fn subject(&self) -> String {
         let touches = matches!(self.asks, Asked::Restart | Asked::Nudge | Asked::Decide);
-        match self.labels.get("service") {
-            Some(service) if touches => service.to_owned(),
+        match self.label("service") {
+            service if touches && !service.is_empty() => service.to_owned(),
             _ => format!("alert:{}", self.fingerprint),
         }
     }
@@ -101,8 +106,9 @@ impl Incident {
         ActionKind::ALL.into_iter().any(|kind| self.last_asked(kind, history).is_some_and(fine))
     }
 
-    pub(super) fn label(&self, name: &str) -> &str {
-        self.labels.get(name).unwrap_or_default()
+    /// What is known under this label, or `""`.
+    pub fn label(&self, name: &str) -> &str {
+        self.whose.get(name).unwrap_or_default()
     }
 }
 
@@ -130,6 +136,8 @@ pub struct Evidence {
     pub figures: outbox::Evidence,
     /// Age of the newest sample that fed the alert.
     pub sample_age: Duration,
+    /// Nobody who measures containers has ever told of this one.
+    pub is_unseen: bool,
     /// None of the container's series goes on: its target has failed, or it is gone; or one cannot be
     /// read.
     pub has_ended: bool,
@@ -246,7 +254,7 @@ impl Proposal {
         (question, evidence): (&Question, &Evidence),
         now: Now,
     ) -> Event {
-        let label = |name: &str| incident.labels.get(name).map(str::to_owned);
+        let label = |name: &str| incident.whose.get(name).map(str::to_owned);
         let some = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
         let seconds = |time: Duration| Some(time.as_secs_f64()).filter(|seconds| *seconds > 0.0);
         let figures = outbox::Evidence {

@@ -87,6 +87,7 @@ fn climb(case: &Case<'_>, config: &PolicyConfig, cause: Cause) -> Chosen {
         // Nobody has said what it is.
         "" => return Err(HoldReason::NotAttributable),
         role if !RESTARTABLE.contains(&role) => return Err(HoldReason::RoleForbids),
+        _ if case.incident.label("tenant").is_empty() => return Err(HoldReason::NotAttributable),
         _ => {}
     }
     rungs(case, config, cause)
@@ -362,14 +363,14 @@ fn attributable(incident: &Incident) -> Result<(), HoldReason> {
 }
 
 /// Whether it asks for something to be done to a container or a customer.
-fn touches(incident: &Incident) -> bool {
+pub(super) fn touches(incident: &Incident) -> bool {
     matches!(incident.asks, Asked::Restart | Asked::Nudge | Asked::Decide)
 }
 
 /// Whether it is about another tenant than the one the host belongs to: enrichment names no other,
 /// so it is a rule's label that does.
-fn is_foreign(incident: &Incident, config: &PolicyConfig) -> bool {
-    let tenant = incident.label("tenant");
+pub(super) fn is_foreign(incident: &Incident, config: &PolicyConfig) -> bool {
+    let tenant = incident.labels.get("tenant").unwrap_or_default();
     !tenant.is_empty() && config.tenancy.owner().is_some_and(|owner| owner != tenant)
 }
 

@@ -36,6 +36,7 @@ impl Case {
 
     fn label(&mut self, name: &str, value: &str) {
         self.incident.labels = self.incident.labels.with(name, value);
+        self.incident.whose = self.incident.labels.clone();
     }
 }
 
@@ -63,6 +64,8 @@ fn case(asks: Asked) -> Case {
             revision: 3,
             starts_at: Timestamp(1_795_312_000_000),
             labels: Labels::from_pairs(labels),
+            whose: Labels::from_pairs(labels),
+            owner_differs: false,
             annotations: BTreeMap::new(),
             asks,
             unknown: false,
@@ -82,6 +85,7 @@ fn case(asks: Asked) -> Case {
             change_age: None,
             bad_image: false,
             sample_age: Duration::from_secs(4),
+            is_unseen: false,
             has_ended: false,
             interval: Duration::from_secs(5),
             container_age: Some(60 * MINUTE),

@@ -1,0 +1,108 @@
+//! Who a container is comes from those who measure it; an alert only points to it.
+
+use super::judgement::until;
+use super::*;
+use crate::policy::{Tenant, TenantState};
+
+/// A rule that keeps only these labels.
+fn by(labels: &str) -> String {
+    HIGH.replace("name, service, tenant, plan, role", labels)
+}
+
+fn patient() -> PolicyConfig {
+    let mut policy = acting();
+    policy.limits.after_change = Duration::ZERO;
+    policy
+}
+
+/// What becomes of a full container of acme's under a rule that keeps only these labels, where more is
+/// known of acme.
+fn judged(labels: &str, acme: Tenant) -> Vec<String> {
+    let mut setup = setup(&by(labels), patient());
+    setup.identity.as_mut().expect("there is one").known.insert("acme".to_owned(), acme);
+    let mut world = World::recovered(setup, Vec::new(), 0);
+    let told = (0..4).flat_map(|_| world.slot(Some(&memory("acme-web", 95))));
+    told.filter(|told| told.starts_with("held") || told.starts_with("decided")).collect()
+}
+
+const KEPT: [&str; 4] = ["name", "service", "name, service, role", "name, service, tenant, role"];
+
+#[test]
+fn a_rule_that_drops_the_tenant_passes_none_of_its_guards() {
+    for kept in KEPT {
+        assert_eq!(judged(kept, Tenant::default()), ["decided restart dry=false"], "by {kept}");
+        let suspended = Tenant { state: Some(TenantState::Suspended), ..Tenant::default() };
+        assert_eq!(judged(kept, suspended), ["held restart: tenant_not_active"], "by {kept}");
+        let apart = Tenant { opt_in: Some([].into()), ..Tenant::default() };
+        assert_eq!(judged(kept, apart)[..1], ["held restart: not_opted_in"], "by {kept}");
+        let busy = Tenant { busy: Some(true), ..Tenant::default() };
+        assert_eq!(judged(kept, busy), ["held restart: busy"], "by {kept}");
+    }
+}
+
+#[test]
+fn what_is_asked_for_names_the_owner_its_container_has() {
+    let mut world = World::new(&by("name"), patient());
+    let high = memory("acme-web", 95);
+    assert!(until(&mut world, &high, "decided restart", 5).is_some());
+    let asked = &world.events.last().expect("one is sent")["data"];
+    let got = ["tenant_id", "plan", "service"].map(|key| asked[key].as_str().unwrap_or_default());
+    assert_eq!(got, ["acme", "free", "acme/app"]);
+    assert_eq!(asked["evidence"]["container"]["role"], "app");
+    assert!(asked["labels"]["service"].is_null(), "the alert's own are as they were");
+    // Its service has had its restart, whoever asks.
+    assert_eq!(until(&mut world, &high, "outcome", 130).as_deref(), Some("outcome ineffective"));
+}
+
+#[test]
+fn tenants_that_a_rule_does_not_tell_apart_are_counted_as_ill() {
+    let mut setup = setup(&by("name"), patient());
+    let name = vec![("name".to_owned(), Pattern::new("(t[0-9])-web").expect("reads"))];
+    let text = |text: &str| Some(text.to_owned());
+    let rule = TenantRule::new(name, text("$1"), None, text("app")).expect("a rule");
+    setup.identity.as_mut().expect("there is one").rules.push(rule);
+    let mut world = World::recovered(setup, Vec::new(), 0);
+    let page = |bytes| -> String { (0..5).map(|n| memory(&format!("t{n}-web"), bytes)).collect() };
+    world.slot(Some(&page(50)));
+    let told: Vec<String> = (0..4).flat_map(|_| world.slot(Some(&page(95)))).collect();
+    assert!(told.contains(&"host incident".to_owned()), "{told:?}");
+    assert!(!told.iter().any(|told| told.starts_with("decided restart")), "{told:?}");
+}
+
+#[test]
+fn an_alert_that_says_otherwise_is_held_until_it_agrees() {
+    for claim in ["tenant: globex", "role: worker", "service: acme/worker"] {
+        let rules = by("name").replace("action: restart", &format!("action: restart, {claim}"));
+        let mut world = World::new(&rules, patient());
+        let told = until(&mut world, &memory("acme-web", 95), "held", 5);
+        assert_eq!(told.as_deref(), Some("held restart: owner_differs"), "{claim}");
+        assert!(!world.event_types().contains(&"container.restart.requested"));
+    }
+    let agrees = by("name").replace("action: restart", "action: restart, tenant: acme");
+    let mut world = World::new(&agrees, patient());
+    assert!(until(&mut world, &memory("acme-web", 95), "decided restart", 5).is_some());
+}
+
+#[test]
+fn nobody_s_container_is_restarted_for_nobody() {
+    let mut world = World::new(HIGH, patient());
+    let identity = world.engine.setup.identity.as_mut().expect("there is one");
+    let name = vec![("name".to_owned(), Pattern::new("stray").expect("reads"))];
+    let role = TenantRule::new(name, None, None, Some("app".to_owned())).expect("a rule");
+    identity.rules.push(role);
+    let told = until(&mut world, &memory("stray", 95), "held", 5);
+    assert_eq!(told.as_deref(), Some("held restart: not_attributable"));
+    assert_eq!(until(&mut world, &memory("stray", 95), "decided restart", 20), None);
+}
+
+#[test]
+fn what_nobody_measures_is_not_restarted() {
+    let rules = "groups: [{name: g, rules: [{alert: Stuck, expr: 'app_stuck > 0', \
+                 labels: {action: restart, tenant: acme, role: app, service: acme/app}}]}]";
+    let mut world = World::new(rules, patient());
+    let stuck = "app_stuck{name=\"acme-web\"} 1\n";
+    let told = until(&mut world, stuck, "held", 5);
+    assert_eq!(told.as_deref(), Some("held restart: missing_evidence"));
+    let measured = format!("{stuck}{}", memory("acme-web", 20));
+    assert!(until(&mut world, &measured, "decided restart", 5).is_some(), "now somebody does");
+}
