@@ -1,5 +1,7 @@
 //! What an Alertmanager instance is to be told in one post, and how that ended.
 
+use std::time::Duration;
+
 use super::alert::Alert;
 use crate::base::{Labels, Timestamp};
 
@@ -106,4 +108,6 @@ pub struct Settled {
     pub started_at: Timestamp,
     /// What it was presented as.
     pub phase: Phase,
+    /// How long it had fired and no instance had accepted it.
+    pub untold: Duration,
 }

@@ -5,8 +5,10 @@
 //! retried after 1, 2, 5, then every 10 s instead of a minute later. An incident that came and went
 //! while no instance listened is *presented late*, once: first as firing with its true start, held
 //! until the instance must have grouped it, then as resolved with its true end; without that
-//! Alertmanager would file it as resolved before anyone heard of it. And the end of an incident
-//! that Alertmanager took but could not pass on is *held* until it can (`hold.rs`).
+//! Alertmanager would file it as resolved before anyone heard of it. One that was first accepted
+//! when an instance came back stays firing there for as long as nobody could be told of it, at most
+//! that long. And the end of an incident that Alertmanager took but could not pass on is *held* until
+//! it can (`hold.rs`).
 //!
 //! Pure: it decides, it does not send, and it forgets nothing it was not told is accepted.
 
@@ -243,6 +245,10 @@ impl Presenter {
                 key: fingerprint(&p.alert.labels),
                 started_at: p.alert.starts_at(),
                 phase: p.phase,
+                untold: match (p.alert.accepted_at, p.alert.fired_at) {
+                    (None, Some(fired_at)) => now.wall.since(fired_at),
+                    _ => Duration::ZERO,
+                },
             };
             let is_new = |p: &Presented| !p.alert.tallies.contains_key(&instance.name);
             let wants_tally = presented.iter().any(|p| !p.phase.is_end() && is_new(p));
@@ -272,15 +278,20 @@ impl Presenter {
             instance.why = Some(why);
             return Vec::new();
         }
-        instance.failures = 0;
+        let was_away = std::mem::take(&mut instance.failures) > 0;
         instance.retry_at = None;
         instance.why = None;
         let hold = instance.hold.unwrap_or(default_hold);
-        for Settled { key, started_at, phase } in &in_flight.alerts {
+        for Settled { key, started_at, phase, untold } in &in_flight.alerts {
             let before = instance.told.get(key).filter(|told| told.fired_at == *started_at);
             let before = before.and_then(|told| told.late_until);
             let late_until = match phase {
                 Phase::LateFiring => before.or(Some(now.monotonic + hold)),
+                // Nobody could be told for so long. If it ends now, Alertmanager would file it as over
+                // before anyone heard of it.
+                Phase::Firing if was_away && !untold.is_zero() => {
+                    Some(now.monotonic + hold.min(*untold))
+                }
                 _ => before,
             };
             let (fired_at, at) = (*started_at, in_flight.at);

@@ -79,7 +79,7 @@ impl Engine {
         tally: Option<Tally>,
         wall: Timestamp,
     ) {
-        let Settled { key, started_at, phase } = settled;
+        let Settled { key, started_at, phase, .. } = settled;
         // Most of what is accepted is repetition: that is seen before labels are hashed.
         let is_news = |alert: &Alert| {
             let has_base = alert.tallies.contains_key(instance) || tally.is_none();

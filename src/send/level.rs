@@ -73,12 +73,12 @@ pub fn to_json(presented: &Presented, dress: &Dress) -> Option<Vec<u8>> {
 fn late(presented: &Presented) -> Option<String> {
     let why = match presented.phase {
         Phase::Firing | Phase::Resolved => return None,
-        Phase::LateFiring | Phase::LateResolved => "no Alertmanager could be reached",
-        Phase::Held => "Alertmanager could not deliver",
+        Phase::LateFiring | Phase::LateResolved => ", and no Alertmanager could be told in time",
+        Phase::Held => " while Alertmanager could not deliver",
     };
     let (began, ended) = (presented.alert.starts_at(), presented.alert.ended_at()?);
     let (began, ended) = (format_rfc3339(began), format_rfc3339(ended));
-    Some(format!("this incident began {began} and ended {ended} while {why}"))
+    Some(format!("this incident began {began} and ended {ended}{why}"))
 }
 
 /// Names Alertmanager takes; of two that become the same, the one that was right stays.

@@ -96,7 +96,7 @@ fn an_incident_nobody_heard_of_is_shown_late_even_after_a_kill() {
     wait_until("shown late", 40, || receiver.states("High") == ["firing", "resolved"]);
     let heard = receiver.heard("High");
     let late = heard[0].body["annotations"]["late"].as_str().expect("it says that it is late");
-    assert!(late.contains("no Alertmanager could be reached"), "{late}");
+    assert!(late.contains("no Alertmanager could be told in time"), "{late}");
     let time = |value: &serde_json::Value| value.as_str().expect("a time").to_owned();
     let (began, ended) = (time(&heard[1].body["startsAt"]), time(&heard[1].body["endsAt"]));
     assert!(began < ended, "{began} to {ended}");

@@ -81,6 +81,28 @@ fn ends_at_is_four_resend_periods_ahead_and_true_when_resolved() {
 }
 
 #[test]
+fn what_could_be_told_only_just_before_its_end_is_held_until_it_was_grouped() {
+    let mut presenter = one();
+    let mut alert = firing(0);
+    assert_eq!(ask(&mut presenter, 0, &mut alert, false), "Firing");
+    assert_eq!(ask(&mut presenter, 10, &mut alert, true), "Firing");
+    alert = ended(&alert, 11);
+    assert_eq!(ask(&mut presenter, 12, &mut alert, true), "-", "it is shown as firing");
+    assert_eq!(presenter.next_wakeup(), Some(Duration::from_secs(16)));
+    assert_eq!(ask(&mut presenter, 16, &mut alert, true), "LateResolved");
+
+    // One that goes on waits for nothing and wakes nobody.
+    let mut presenter = one();
+    let mut alert = firing(0);
+    assert_eq!(ask(&mut presenter, 0, &mut alert, false), "Firing");
+    assert_eq!(ask(&mut presenter, 10, &mut alert, true), "Firing");
+    assert_eq!(ask(&mut presenter, 20, &mut alert, true), "-");
+    assert_eq!(presenter.next_wakeup(), None);
+    alert = ended(&alert, 21);
+    assert_eq!(ask(&mut presenter, 22, &mut alert, true), "Resolved");
+}
+
+#[test]
 fn an_overtaken_late_incident_wakes_nobody() {
     let mut presenter = one();
     let mut alert = ended(&firing(0), 15);
