@@ -1,9 +1,10 @@
 //! The HTTP server's door to a running plimsoll.
 //!
-//! What the engine publishes is read from the newest view. What a query selects is copied out of
-//! the window by the engine, as one event among others and bounded in size; the query is then
-//! evaluated on a thread of its own, under a deadline. So the slowest query costs a scrape or an
-//! evaluation no more than the time of one copy.
+//! What the engine publishes is read from the newest view. For a query the engine gives the labels
+//! of the metrics it names; which of them it selects is found on a thread of its own. Their samples
+//! are copied out of the window by the engine, each series once and bounded in size, and the query
+//! is evaluated apart again, all under its deadline. So what a query costs a scrape or an evaluation
+//! does not depend on how it is written, and is no more than the time of two such copies.
 
 use std::path::PathBuf;
 use std::pin::Pin;
@@ -17,7 +18,7 @@ use super::clock::Clock;
 use super::receipts::SecretsWatch;
 use super::run::Question;
 use crate::audit::Story;
-use crate::base::{Sample, Timestamp};
+use crate::base::{HashMap, Labels, Sample, Timestamp};
 use crate::engine::{Answer, Content, Event, OutboxCommand, View};
 use crate::http::{
     Answering, ApiError, Backend, ErrorKind, QueryAnswer, QueryRequest, QueryTimes, SeriesAnswer,
@@ -28,7 +29,7 @@ use crate::outbox::Listed;
 use crate::promql::eval::{Severity, Traced};
 use crate::promql::{self, EvalOptions, Features, LOOKBACK};
 use crate::telemetry;
-use crate::window::{DEFAULT_MAX_BYTES, Detached, Selector, Span};
+use crate::window::{DEFAULT_MAX_BYTES, Detached, Selector, Span, matching, metrics};
 
 /// Samples one query may have copied: all that a window of the default size can hold, so that what is
 /// kept can be asked for. cAdvisor has a series for each processor of a container: of 500 containers
@@ -36,6 +37,8 @@ use crate::window::{DEFAULT_MAX_BYTES, Detached, Selector, Span};
 const MAX_COPIED: usize = DEFAULT_MAX_BYTES / size_of::<Sample>();
 /// Series one listing may find: as many as `window.max_series` allows by default.
 const MAX_LISTED: usize = 200_000;
+/// Different selectors of one request: dashboards have tens, and the engine looks up each name.
+const MAX_SELECTORS: usize = 1000;
 /// How long whoever changes the outbox waits for the disk; well below the longest answer.
 const COMMIT_PATIENCE: Duration = Duration::from_secs(10);
 /// Says how a listing over its bound can be made smaller.
@@ -97,17 +100,33 @@ impl Api {
         Ok(content)
     }
 
-    /// Asks for samples; gives them with warnings for names that are not kept.
-    async fn samples(
+    /// Which series these selectors mean, and warnings for names that are not kept. The engine
+    /// tells what there is; what matches is found out elsewhere, however many conditions there are.
+    /// Gives the turn back, if there is one: it is held until that is done.
+    async fn find<T: Send + 'static>(
         &self,
-        event: Event,
-        too_many: &'static str,
-    ) -> Result<(Detached, Vec<String>), ApiError> {
-        let Content::Samples { copy, unkept } = self.ask(event).await? else {
+        wanted: Vec<(Arc<Selector>, Span)>,
+        turn: T,
+        expired: impl Fn() -> bool + Send + 'static,
+    ) -> Result<(Vec<(Labels, Span)>, Vec<String>, T), ApiError> {
+        let (names, every) = metrics(&wanted);
+        let asked = Event::Find { ticket: 0, names, every };
+        let Content::Found { series, unkept } = self.ask(asked).await? else {
             return Err(amiss());
         };
-        let copy = copy.ok_or_else(|| ApiError::new(ErrorKind::Execution, too_many))?;
-        Ok((copy, unkept.iter().map(|name| not_kept(name)).collect()))
+        let find = move || (matching(&series, &wanted, expired), turn);
+        let (found, turn) = apart(find).await?;
+        let late = || ApiError::new(ErrorKind::Timeout, "query timed out in expression evaluation");
+        let found = found.ok_or_else(late)?;
+        Ok((found, unkept.iter().map(|name| not_kept(name)).collect(), turn))
+    }
+
+    /// Asks for samples.
+    async fn samples(&self, event: Event, too_many: &'static str) -> Result<Detached, ApiError> {
+        let Content::Samples(copy) = self.ask(event).await? else {
+            return Err(amiss());
+        };
+        copy.ok_or_else(|| ApiError::new(ErrorKind::Execution, too_many))
     }
 
     async fn list_outbox(&self) -> Result<Vec<Listed>, ApiError> {
@@ -117,10 +136,8 @@ impl Api {
         };
         let held = held?;
         // Megabytes of bodies may be read here, which must not hold up the loop.
-        let listing = tokio::task::spawn_blocking(move || {
-            held.iter().map(|(state, delivery)| Listed::new(*state, delivery)).collect()
-        });
-        listing.await.map_err(|error| ApiError::new(ErrorKind::Internal, error.to_string()))
+        apart(move || held.iter().map(|(state, delivery)| Listed::new(*state, delivery)).collect())
+            .await
     }
 
     /// As [`Api::ask`], for what is answered once it is durable; says so if that takes too long.
@@ -157,26 +174,23 @@ impl Api {
         let awaited = Awaited::default();
         let abandoned = Arc::clone(&awaited.abandoned);
         let default_step = self.views.borrow().default_step;
+        let expired = move || abandoned.load(Ordering::Relaxed) || stopwatch.monotonic() >= timeout;
         let options = EvalOptions {
             lookback: request.lookback.unwrap_or(LOOKBACK),
             default_step,
             features: self.promql(),
-            expired: Some(Arc::new(move || {
-                abandoned.load(Ordering::Relaxed) || stopwatch.monotonic() >= timeout
-            })),
+            expired: Some(Arc::new(expired.clone())),
             ..EvalOptions::default()
         };
-        let wanted = wanted(&request);
+        let (wanted, warnings, turn) = self.find(wanted(&request)?, turn, expired).await?;
         let asked = Event::Copy { ticket: 0, wanted, max_samples: MAX_COPIED };
-        let (copy, warnings) = self.samples(asked, TOO_MANY).await?;
-        let working = tokio::task::spawn_blocking(move || {
+        let copy = self.samples(asked, TOO_MANY).await?;
+        let work = move || {
             // The turn ends with the work, not with the patience of whoever asked.
             let _turn = turn;
             work(&request, &copy, &options)
-        });
-        let worked =
-            working.await.map_err(|error| ApiError::new(ErrorKind::Internal, error.to_string()))?;
-        Ok((worked, warnings))
+        };
+        Ok((apart(work).await?, warnings))
     }
 
     async fn answer(&self, request: QueryRequest, turn: Turn) -> Result<QueryAnswer, ApiError> {
@@ -242,9 +256,16 @@ impl Backend for Api {
             if selectors.is_empty() {
                 selectors.push(Arc::new(Selector::new(Vec::new())));
             }
-            let wanted = selectors.into_iter().map(|selector| (selector, span)).collect();
+            let wanted = merged(selectors.into_iter().map(|selector| (selector, span)));
+            let wanted = few(wanted, ErrorKind::BadData, "match[]")?;
+            let (stopwatch, timeout, awaited) =
+                (Clock::system(), request.timeout, Awaited::default());
+            let abandoned = Arc::clone(&awaited.abandoned);
+            let expired =
+                move || abandoned.load(Ordering::Relaxed) || stopwatch.monotonic() >= timeout;
+            let (wanted, warnings, _turn) = self.find(wanted, request.turn, expired).await?;
             let asked = Event::List { ticket: 0, wanted, max_series: MAX_LISTED };
-            let (copy, warnings) = self.samples(asked, TOO_MANY_SERIES).await?;
+            let copy = self.samples(asked, TOO_MANY_SERIES).await?;
             Ok(SeriesAnswer { series: copy.labels().cloned().collect(), warnings })
         })
     }
@@ -300,7 +321,7 @@ impl Backend for Api {
 /// The span is never shorter than that. It is longer where that costs little: it has no end, since
 /// `offset -5m` looks behind the time of the query and most queries end now, and `@` makes it the
 /// whole window, which is short.
-fn wanted(request: &QueryRequest) -> Vec<(Arc<Selector>, Span)> {
+fn wanted(request: &QueryRequest) -> Result<Vec<(Arc<Selector>, Span)>, ApiError> {
     let (start, times) = match request.times {
         QueryTimes::Instant(at) => (at, promql::QueryTimes::default()),
         QueryTimes::Range(steps) => {
@@ -318,7 +339,44 @@ fn wanted(request: &QueryRequest) -> Vec<(Arc<Selector>, Span)> {
         Span { after: Timestamp(after), upto: Timestamp(i64::MAX) }
     };
     let reaches = promql::reach(&request.expr, times);
-    reaches.into_iter().map(|reach| (reach.selector, span(reach.back))).collect()
+    let wanted = merged(reaches.into_iter().map(|reach| (reach.selector, span(reach.back))));
+    few(wanted, ErrorKind::Execution, "selectors")
+}
+
+/// Each selector once, with the span that holds those of all who want it, in the order of the first.
+fn merged(wanted: impl Iterator<Item = (Arc<Selector>, Span)>) -> Vec<(Arc<Selector>, Span)> {
+    let mut places: HashMap<String, usize> = HashMap::default();
+    let mut merged: Vec<(Arc<Selector>, Span)> = Vec::new();
+    for (selector, span) in wanted {
+        if let Some(place) = places.get(selector.text()) {
+            merged[*place].1 = merged[*place].1.union(span);
+            continue;
+        }
+        places.insert(selector.text().to_owned(), merged.len());
+        merged.push((selector, span));
+    }
+    merged
+}
+
+/// Refuses more different selectors than anybody means.
+fn few(
+    wanted: Vec<(Arc<Selector>, Span)>,
+    kind: ErrorKind,
+    what: &str,
+) -> Result<Vec<(Arc<Selector>, Span)>, ApiError> {
+    if wanted.len() <= MAX_SELECTORS {
+        return Ok(wanted);
+    }
+    let why = format!("{} different {what} are more than {MAX_SELECTORS}", wanted.len());
+    Err(ApiError::new(kind, why))
+}
+
+/// Work that takes a while, on a thread of its own.
+async fn apart<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, ApiError> {
+    let working = tokio::task::spawn_blocking(work);
+    working.await.map_err(|error| ApiError::new(ErrorKind::Internal, error.to_string()))
 }
 
 /// Each question has its own kind of answer.
@@ -339,7 +397,7 @@ mod tests {
     use crate::base::{Labels, METRIC_NAME};
     use crate::promql::eval::{Steps, Value};
     use crate::promql::{ParseOptions, parse};
-    use crate::window::{Caps, Retention, Window};
+    use crate::window::{Caps, MatchOp, Matcher, Retention, Window};
 
     const NOW: Timestamp = Timestamp(1_000_000);
 
@@ -364,9 +422,14 @@ mod tests {
         let (questions, mut asked) = mpsc::channel::<Question>(1);
         let unkept: Vec<String> = unkept.iter().map(|name| (*name).to_owned()).collect();
         tokio::spawn(async move {
-            while let Some(Question { answer, .. }) = asked.recv().await {
-                let copy = copy.clone();
-                let content = Content::Samples { copy, unkept: unkept.clone() };
+            while let Some(Question { event, answer }) = asked.recv().await {
+                let content = match event {
+                    Event::Find { .. } => Content::Found {
+                        series: copy.iter().flat_map(Detached::labels).cloned().collect(),
+                        unkept: unkept.clone(),
+                    },
+                    _ => Content::Samples(copy.clone()),
+                };
                 answer.send(Answer { ticket: 0, content }).ok();
             }
         });
@@ -390,6 +453,59 @@ mod tests {
         api.containers = Box::new(|_| Box::pin(async { Ok("first 1\n".to_owned()) }));
         let text = api.containers_text().await.expect("a page");
         assert!(text.starts_with("first 1\n# HELP plimsoll_oom_total "), "{text}");
+    }
+
+    /// A listing of the series of so many selectors.
+    fn listing(selectors: usize) -> SeriesRequest {
+        let selector =
+            |n: usize| Arc::new(Selector::new(vec![Matcher::equal("tenant", "acme"), not("x", n)]));
+        SeriesRequest {
+            selectors: (0..selectors).map(selector).collect(),
+            start: None,
+            end: None,
+            timeout: Duration::from_secs(30),
+            turn: None,
+        }
+    }
+
+    fn not(name: &str, n: usize) -> Matcher {
+        Matcher { op: MatchOp::NotEqual, ..Matcher::equal(name, &n.to_string()) }
+    }
+
+    #[test]
+    fn equal_selectors_are_found_and_copied_once() {
+        let found = wanted(&request(&["a"; 19_000].join("+"), QueryTimes::Instant(NOW)));
+        assert_eq!(found.expect("one").len(), 1);
+        let text = "a + rate(a[1h]) + rate(b[1m])";
+        let found = wanted(&request(text, QueryTimes::Instant(NOW))).expect("two");
+        let got: Vec<(&str, i64)> = found
+            .iter()
+            .map(|(selector, span)| (selector.text(), (NOW.0 - span.after.0) / 1000))
+            .collect();
+        assert_eq!(got, [(r#"{__name__="a"}"#, 3600), (r#"{__name__="b"}"#, 60)]);
+    }
+
+    #[tokio::test]
+    async fn more_selectors_than_anybody_means_are_refused() {
+        let api = api(Some(one_series()), &[]);
+        let text =
+            |n: u32| (0..n).map(|n| format!("a{{x!=\"{n}\"}}")).collect::<Vec<_>>().join("+");
+        let at = QueryTimes::Instant(NOW);
+        api.query(request(&text(1000), at), turn()).await.expect("as many as are allowed");
+        let error = api.query(request(&text(1001), at), turn()).await.expect_err("too many");
+        assert_eq!(error.message, "1001 different selectors are more than 1000");
+        assert_eq!(error.kind, ErrorKind::Execution);
+        api.series(listing(1000)).await.expect("as many as are allowed");
+        let error = api.series(listing(1001)).await.expect_err("too many");
+        assert_eq!(error.message, "1001 different match[] are more than 1000");
+        assert_eq!(error.kind, ErrorKind::BadData);
+    }
+
+    #[tokio::test]
+    async fn a_listing_ends_when_its_time_is_over() {
+        let late = SeriesRequest { timeout: Duration::ZERO, ..listing(2) };
+        let error = api(Some(one_series()), &[]).series(late).await.expect_err("late");
+        assert_eq!(error.kind, ErrorKind::Timeout);
     }
 
     fn one_series() -> Detached {
@@ -423,7 +539,7 @@ mod tests {
             ("max_over_time(a[10m:1m])", instant, &[900]),
         ];
         for (text, times, want) in cases {
-            let found = wanted(&request(text, times));
+            let found = wanted(&request(text, times)).expect("few selectors");
             let seconds = |after: Timestamp| match after.0 {
                 i64::MIN => whole,
                 after => (NOW.0 - after) / 1000,
@@ -434,6 +550,7 @@ mod tests {
         }
         let lookback = Some(Duration::from_secs(400));
         let found = wanted(&QueryRequest { lookback, ..request("a", instant) });
+        let found = found.expect("one selector");
         assert_eq!(found[0].1.after, Timestamp(NOW.0 - 400_000), "the client looks back further");
     }
 
@@ -454,7 +571,8 @@ mod tests {
         let steps =
             Steps { start: Timestamp(NOW.0 - hour), end: NOW, step: Duration::from_secs(15) };
         let panel = request("sum by (name) (rate(a[5m]))", QueryTimes::Range(steps));
-        let copy = window.copy(&wanted(&panel), MAX_COPIED);
+        let found = matching(&window.catalogue(None), &wanted(&panel).expect("one"), || false);
+        let copy = window.copy(&found.expect("in time"), MAX_COPIED);
         let answer = api(copy, &[]).query(panel, turn()).await.expect("evaluated");
         let Value::Matrix(series) = answer.value else { panic!("a range of values") };
         assert_eq!(series.len(), 500);
@@ -488,8 +606,7 @@ mod tests {
         let answer = api.query(request("rate(a[5m])", QueryTimes::Instant(NOW)), turn()).await;
         let infos = answer.expect("evaluated").infos;
         assert!(infos[0].starts_with("PromQL info: metric might not be a counter"), "{infos:?}");
-        let listing = SeriesRequest { selectors: Vec::new(), start: None, end: None };
-        let series = api.series(listing).await.expect("listed").series;
+        let series = api.series(listing(0)).await.expect("listed").series;
         assert_eq!(series.len(), 1);
         assert_eq!(api.metrics_text(), "at 0\n");
         assert_eq!(api.reload().await.expect_err("scripted").message, "no");

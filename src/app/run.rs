@@ -243,6 +243,7 @@ fn heard(notice: Notice) -> Event {
 
 fn with_ticket(event: Event, ticket: u64) -> Event {
     match event {
+        Event::Find { names, every, .. } => Event::Find { ticket, names, every },
         Event::Copy { wanted, max_samples, .. } => Event::Copy { ticket, wanted, max_samples },
         Event::List { wanted, max_series, .. } => Event::List { ticket, wanted, max_series },
         Event::Outbox { command, .. } => Event::Outbox { ticket, command },

@@ -2,7 +2,6 @@
 //! of work.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::mail::{MailFailure, MailKind};
@@ -16,7 +15,7 @@ use crate::containers::Report;
 use crate::exposition::Batch;
 use crate::outbox::{Refusal, Reply, Statement};
 use crate::policy::{GateKey, M2Setting, Miss, Page, Plans, Tenants};
-use crate::window::{Selector, Span};
+use crate::window::Span;
 
 /// One thing that happened.
 #[derive(Debug)]
@@ -105,12 +104,21 @@ pub enum Event {
     Recorded(Option<RecorderState>),
     /// The journal cannot write; it goes on trying.
     JournalFailing(String),
+    /// A reader asks for the labels of series, to see which of them a query selects.
+    Find {
+        /// Given back with the answer.
+        ticket: u64,
+        /// The metrics that the query names.
+        names: BTreeSet<String>,
+        /// It also selects series whose metric it does not name: every series may be one.
+        every: bool,
+    },
     /// A reader asks for the samples a query needs.
     Copy {
         /// Given back with the answer.
         ticket: u64,
-        /// What the query selects.
-        wanted: Vec<(Arc<Selector>, Span)>,
+        /// The series that the query selects, each once.
+        wanted: Vec<(Labels, Span)>,
         /// More samples than this is an error.
         max_samples: usize,
     },
@@ -119,7 +127,7 @@ pub enum Event {
         /// Given back with the answer.
         ticket: u64,
         /// Series with a sample within the span.
-        wanted: Vec<(Arc<Selector>, Span)>,
+        wanted: Vec<(Labels, Span)>,
         /// More series than this is an error.
         max_series: usize,
     },

@@ -75,7 +75,7 @@ use crate::base::{Batch, Change, Labels, Now, RuleId, Sample, TargetId, Timestam
 use crate::outbox::{Outbox, Reply};
 use crate::policy::{Gates, Memory};
 use crate::promql::Memo;
-use crate::window::{Selector, SeriesId, Span, Window};
+use crate::window::{SeriesId, Window};
 
 pub use digest::{Advice, CPU_USED, Digest, Near};
 pub use docker::{AskDocker, DockerState};
@@ -291,14 +291,16 @@ impl Engine {
                 self.facts.push(Fact::JournalFailing { error: error.clone() });
                 self.journal_failing = Some(error);
             }
+            Event::Find { ticket, names, every } => {
+                let content = self.find(&names, every);
+                step.answers.push(Answer { ticket, content });
+            }
             Event::Copy { ticket, wanted, max_samples } => {
-                let copy = self.window.copy(&wanted, max_samples);
-                let content = Content::Samples { copy, unkept: self.unkept(&wanted) };
+                let content = Content::Samples(self.window.copy(&wanted, max_samples));
                 step.answers.push(Answer { ticket, content });
             }
             Event::List { ticket, wanted, max_series } => {
-                let copy = self.window.copy_newest(&wanted, max_series);
-                let content = Content::Samples { copy, unkept: self.unkept(&wanted) };
+                let content = Content::Samples(self.window.copy_newest(&wanted, max_series));
                 step.answers.push(Answer { ticket, content });
             }
             Event::Reload { setup, switches } => self.reload(now, *setup, switches),
@@ -450,16 +452,20 @@ impl Engine {
         self.restored.forget(&forgotten);
     }
 
+    /// The series of these metrics, or every one.
+    fn find(&self, names: &BTreeSet<String>, every: bool) -> Content {
+        let series = self.window.catalogue((!every).then_some(names));
+        Content::Found { series, unkept: self.unkept(names) }
+    }
+
     /// Names a query asks for that the window does not hold, and would not if a target had them.
-    fn unkept(&self, wanted: &[(Arc<Selector>, Span)]) -> Vec<String> {
-        let asked: BTreeSet<&str> =
-            wanted.iter().filter_map(|(selector, _)| selector.metric_name()).collect();
-        let mut missing = asked.into_iter().filter(|name| !self.window.holds(name)).peekable();
+    fn unkept(&self, asked: &BTreeSet<String>) -> Vec<String> {
+        let mut missing = asked.iter().filter(|name| !self.window.holds(name)).peekable();
         if missing.peek().is_none() {
             return Vec::new();
         }
         let selection = self.setup.selection();
-        missing.filter(|name| !selection.wants(name)).map(str::to_owned).collect()
+        missing.filter(|name| !selection.wants(name)).cloned().collect()
     }
 
     fn take_reply(&mut self, now: Now, reply: Reply) {

@@ -4,7 +4,7 @@ use super::fact::Fact;
 use super::mail::{Mail, MailKind};
 use crate::alerts::Post;
 use crate::audit::Record;
-use crate::base::{Batch, Change, TargetId};
+use crate::base::{Batch, Change, Labels, TargetId};
 use crate::outbox::{Attempt, Delivery, OperatorError, Refusal, State};
 use crate::policy::Probe;
 use crate::window::Detached;
@@ -69,9 +69,13 @@ pub struct Answer {
 #[derive(Clone, Debug)]
 pub enum Content {
     /// To [`super::Event::Copy`] and [`super::Event::List`].
-    Samples {
-        /// The samples; `None` if they are more than the reader allowed.
-        copy: Option<Detached>,
+    ///
+    /// `None` if they are more than the reader allowed.
+    Samples(Option<Detached>),
+    /// To [`super::Event::Find`].
+    Found {
+        /// The labels of the series that there are.
+        series: Vec<Labels>,
         /// Names the query selects that are scraped but not kept.
         unkept: Vec<String>,
     },

@@ -37,7 +37,7 @@ use crate::policy::{Identity, Mode, Page, PolicyConfig, Probe, TenantRule};
 use crate::promql::EvalOptions;
 use crate::regex::Pattern;
 use crate::rules;
-use crate::window::{Caps, Matcher, Source};
+use crate::window::{Caps, Matcher, Selector, Source, Span};
 
 const STEP_S: i64 = 5;
 

@@ -126,7 +126,7 @@ pub struct QueryAnswer {
 }
 
 /// Which series are asked for.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Debug)]
 pub struct SeriesRequest {
     /// A series need match one of these; none: every series.
     pub selectors: Vec<Arc<Selector>>,
@@ -134,6 +134,10 @@ pub struct SeriesRequest {
     pub start: Option<Timestamp>,
     /// Only series with a sample at or before this time.
     pub end: Option<Timestamp>,
+    /// How long finding them may take.
+    pub timeout: Duration,
+    /// The turn in which the selectors were read; what matches them is found in the same.
+    pub turn: Option<Turn>,
 }
 
 /// Series that were found.

@@ -14,7 +14,7 @@ use super::format::{self, Notes};
 use super::params::Params;
 use super::parsing;
 use super::query_api::TRUNCATED;
-use super::{Server, Shared, status_api};
+use super::{QUERY_TIMEOUT, Server, Shared, status_api};
 use crate::base::{excerpt, is_label_name, quoted};
 
 pub(super) async fn labels(
@@ -100,11 +100,14 @@ fn unescaped(name: &str) -> Option<String> {
 
 async fn find(server: &Server, params: &Params) -> Result<SeriesAnswer, ApiError> {
     let (start, end) = (params.optional_time("start")?, params.optional_time("end")?);
-    let selectors = parsing::selectors(server, params).await?;
+    let (selectors, turn) = parsing::selectors(server, params).await?;
     if start.zip(end).is_some_and(|(start, end)| end < start) {
         return Ok(SeriesAnswer::default());
     }
-    server.backend.series(SeriesRequest { selectors, start, end }).await
+    server
+        .backend
+        .series(SeriesRequest { selectors, start, end, timeout: QUERY_TIMEOUT, turn })
+        .await
 }
 
 fn listed<T: Serialize>(mut items: Vec<T>, limit: usize, found: &SeriesAnswer) -> Response {

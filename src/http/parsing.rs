@@ -77,17 +77,19 @@ pub(super) async fn shown<T: Send + 'static>(
     Ok(in_turn(server, &mut Deadline::after(QUERY_TIMEOUT), work).await?.0)
 }
 
-/// Every `match[]`, parsed; most requests have none and do not wait.
+/// Every `match[]`, parsed, and the turn in which that was done; most requests have none and do not
+/// wait.
 pub(super) async fn selectors(
     server: &Server,
     params: &Params,
-) -> Result<Vec<Arc<Selector>>, ApiError> {
+) -> Result<(Vec<Arc<Selector>>, Option<Turn>), ApiError> {
     let texts: Vec<String> = params.all("match[]").map(str::to_owned).collect();
     if texts.is_empty() {
-        return Ok(Vec::new());
+        return Ok((Vec::new(), None));
     }
     let work = move || params::read_selectors("match[]", &texts);
-    Ok(in_turn(server, &mut Deadline::after(QUERY_TIMEOUT), work).await?.0)
+    let (selectors, turn) = in_turn(server, &mut Deadline::after(QUERY_TIMEOUT), work).await?;
+    Ok((selectors, Some(turn)))
 }
 
 /// A selector that may be absent. Unlike `match[]` it may select everything.

@@ -203,7 +203,7 @@ impl<'a> Filter<'a> {
                 ));
             }
         };
-        let selectors = parsing::selectors(server, params).await?;
+        let (selectors, _) = parsing::selectors(server, params).await?;
         Ok(Filter { params, kind, selectors, exclude_alerts })
     }
 

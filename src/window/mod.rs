@@ -7,6 +7,7 @@
 mod checkpoint;
 mod detached;
 mod matcher;
+mod matching;
 mod retention;
 mod series;
 mod source;
@@ -15,6 +16,7 @@ mod store;
 pub use checkpoint::{CheckpointError, CheckpointProgress};
 pub use detached::Detached;
 pub use matcher::{MatchOp, Matcher, Selector};
+pub use matching::{Wanted, matching, metrics};
 pub use retention::Retention;
 pub use series::Appended;
 pub use source::{Selected, Source, Span};

@@ -1,6 +1,7 @@
 //! All series of the window, found by labels, by metric name and by dense id.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -238,32 +239,38 @@ impl Window {
         slots.map(|slot| slot.as_ref().map(|series| (&series.labels, series.samples())))
     }
 
-    /// A copy of what a query needs, so that it can be evaluated elsewhere. `None` if it would hold
-    /// more than `max_samples`.
-    pub fn copy(&self, wanted: &[(Arc<Selector>, Span)], max_samples: usize) -> Option<Detached> {
-        let mut copy = Detached::default();
-        for (selector, span) in wanted {
-            for selected in self.pick(&self.find(selector), *span) {
-                copy.add(selected.labels, selected.samples);
-                if copy.samples() > max_samples {
-                    return None;
-                }
-            }
-        }
-        Some(copy)
+    /// The labels of the series of these metrics, or of every series.
+    pub fn catalogue(&self, names: Option<&BTreeSet<String>>) -> Vec<Labels> {
+        let Some(names) = names else {
+            return self.series.iter().flatten().map(|series| series.labels.clone()).collect();
+        };
+        let ids = names.iter().filter_map(|name| self.by_name.get(name.as_str())).flatten();
+        ids.filter_map(|id| self.labels(*id).cloned()).collect()
+    }
+
+    /// A copy of what a query needs, so that it can be evaluated elsewhere: these series, each
+    /// named once. `None` if it would hold more than `max_samples`.
+    pub fn copy(&self, wanted: &[(Labels, Span)], max_samples: usize) -> Option<Detached> {
+        self.copied(wanted, max_samples, |samples| samples)
     }
 
     /// As [`Window::copy`], with the newest sample alone of each series.
-    pub fn copy_newest(
+    pub fn copy_newest(&self, wanted: &[(Labels, Span)], max_series: usize) -> Option<Detached> {
+        self.copied(wanted, max_series, |samples| &samples[samples.len() - 1..])
+    }
+
+    fn copied(
         &self,
-        wanted: &[(Arc<Selector>, Span)],
-        max_series: usize,
+        wanted: &[(Labels, Span)],
+        max_samples: usize,
+        part: impl Fn(&[Sample]) -> &[Sample],
     ) -> Option<Detached> {
         let mut copy = Detached::default();
-        for (selector, span) in wanted {
-            for Selected { labels, samples } in self.pick(&self.find(selector), *span) {
-                copy.add(labels, &samples[samples.len() - 1..]);
-                if copy.samples() > max_series {
+        for (labels, span) in wanted {
+            let Some(id) = self.id(labels) else { continue };
+            for Selected { labels, samples } in self.pick(&[id], *span) {
+                copy.add(labels, part(samples));
+                if copy.samples() > max_samples {
                     return None;
                 }
             }
@@ -455,16 +462,19 @@ mod tests {
         for at in 0..10 {
             put(&mut window, "up", 1, at * 1000);
         }
-        let selector = Arc::new(Selector::new(vec![Matcher::equal(METRIC_NAME, "up")]));
+        put(&mut window, "down", 1, 0);
+        let selector = Selector::new(vec![Matcher::equal(METRIC_NAME, "up")]);
         let span = Span { after: Timestamp(2000), upto: Timestamp(8000) };
-        let wanted = [(selector, span)];
+        let names = BTreeSet::from(["up".to_owned(), "none".to_owned()]);
+        assert_eq!(window.catalogue(Some(&names)), [labels("up", 1)]);
+        assert_eq!(window.catalogue(None), [labels("up", 1), labels("down", 1)]);
+        let wanted = [(labels("up", 1), span), (labels("up", 7), span)];
         let copy = window.copy(&wanted, 6).expect("six samples");
         assert_eq!(copy.samples(), 6, "left-open, right-closed");
         assert!(window.copy(&wanted, 5).is_none());
-        let twice = [wanted[0].clone(), wanted[0].clone()];
-        let newest = window.copy_newest(&twice, 1).expect("one series, however often it is asked");
-        assert_eq!(newest.select(&wanted[0].0, span)[0].samples.len(), 1);
-        assert!(window.copy_newest(&twice, 0).is_none());
-        assert!(window.holds("up") && !window.holds("down"));
+        let newest = window.copy_newest(&wanted, 1).expect("one series");
+        assert_eq!(newest.select(&selector, span)[0].samples.len(), 1);
+        assert!(window.copy_newest(&wanted, 0).is_none());
+        assert!(window.holds("up") && !window.holds("none"));
     }
 }

@@ -14,7 +14,7 @@ use plimsoll::engine::{
 use plimsoll::exposition::{Selection, SeriesCache};
 use plimsoll::outbox::{self, Answer, Outcome, Reply};
 use plimsoll::promql::{EvalOptions, ParseOptions, QueryTimes, Value, instant, parse, reach};
-use plimsoll::window::Span;
+use plimsoll::window::{Span, matching, metrics};
 
 use super::support::scan;
 
@@ -168,6 +168,11 @@ impl Driver {
         self.coming.insert((self.now.monotonic + after, self.sent), event);
     }
 
+    fn ask(&mut self, question: Event) -> Option<Content> {
+        let answer = self.engine.handle(self.now, question).answers.pop()?;
+        Some(answer.content)
+    }
+
     /// The value of a query now, asked as a reader of the API asks; one series at most.
     pub fn query(&mut self, text: &str) -> Option<f64> {
         let expr = parse(text, &ParseOptions::default()).expect(text);
@@ -175,10 +180,15 @@ impl Driver {
             let after = self.now.wall - reach.back.expect("nothing here uses @");
             (reach.selector, Span { after, upto: self.now.wall })
         });
-        let wanted = wanted.collect();
-        let ask = Event::Copy { ticket: 1, wanted, max_samples: 1_000_000 };
-        let answer = self.engine.handle(self.now, ask).answers.pop()?;
-        let Content::Samples { copy: Some(copy), .. } = answer.content else { return None };
+        let wanted: Vec<_> = wanted.collect();
+        let (names, every) = metrics(&wanted);
+        let Content::Found { series, .. } = self.ask(Event::Find { ticket: 1, names, every })?
+        else {
+            return None;
+        };
+        let wanted = matching(&series, &wanted, || false).expect("there is time");
+        let copy = self.ask(Event::Copy { ticket: 1, wanted, max_samples: 1_000_000 })?;
+        let Content::Samples(Some(copy)) = copy else { return None };
         let value = instant(&expr, &copy, self.now.wall, &EvalOptions::default()).expect(text);
         let Value::Vector(vector) = value.value else { panic!("{text} is not a vector") };
         assert!(vector.len() <= 1, "{text} has {} series", vector.len());

@@ -219,7 +219,7 @@ pub fn replayed_to(
     let (first, last) = (first.max(from), last.min(end));
     let mut world = world(recording, config, setup, first);
     world.run(last.since(first - MARGIN) + MARGIN, |_| ());
-    world.copy(wanted, max_samples)
+    world.copy(&wanted, max_samples)
 }
 
 /// The world of a recording, from a time on.

@@ -5,7 +5,6 @@
 //! the same run twice is the same run.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::alerts::{Post, Presented, Verdict};
@@ -18,7 +17,7 @@ use crate::exposition::{Selection, SeriesCache};
 use crate::journal::VirtualDisk;
 use crate::outbox::{self, Answer, Attempt, Outcome, Reply};
 use crate::policy::{Miss, Page, Probe};
-use crate::window::{Detached, Selector, Span as WindowSpan};
+use crate::window::{Detached, Wanted, matching, metrics};
 
 /// Every answer but a scrape's takes this long.
 const REPLY_AFTER: Duration = Duration::from_millis(2);
@@ -143,17 +142,20 @@ impl<S: Surroundings> World<S> {
     }
 
     /// What the window holds now; `None` if that is more than `max_samples`.
-    pub fn copy(
-        &mut self,
-        wanted: Vec<(Arc<Selector>, WindowSpan)>,
-        max_samples: usize,
-    ) -> Option<Detached> {
-        let engine = self.engine.as_mut()?;
-        let step = engine.handle(self.now, Event::Copy { ticket: 0, wanted, max_samples });
-        step.answers.into_iter().find_map(|answer| match answer.content {
-            Content::Samples { copy, .. } => copy,
+    pub fn copy(&mut self, wanted: &Wanted, max_samples: usize) -> Option<Detached> {
+        let (names, every) = metrics(wanted);
+        let found = self.ask(Event::Find { ticket: 0, names, every })?;
+        let Content::Found { series, .. } = found else { return None };
+        let wanted = matching(&series, wanted, || false)?;
+        match self.ask(Event::Copy { ticket: 0, wanted, max_samples })? {
+            Content::Samples(copy) => copy,
             _ => None,
-        })
+        }
+    }
+
+    fn ask(&mut self, event: Event) -> Option<Content> {
+        let step = self.engine.as_mut()?.handle(self.now, event);
+        step.answers.into_iter().next().map(|answer| answer.content)
     }
 
     /// Something happens that long after the start.
