@@ -175,6 +175,7 @@ fn containers_of_a_real_docker_are_measured_counted_and_known() {
 
     let mut process = a_restart_beside_a_docker_that_hangs((&home, process), &docker, &plimsoll);
     a_kill_beside_a_docker_that_hangs(&docker, &plimsoll);
+    a_kill_that_takes_long(&docker, &plimsoll);
     one_service_through_everything(&docker, &plimsoll);
     // Once more under the old name: the count goes on.
     docker.run(&["rm", "acme-oom"]);
@@ -284,6 +285,18 @@ fn a_kill_beside_a_docker_that_hangs(docker: &Daemon, plimsoll: &Plimsoll) {
     docker.process.signal("CONT");
     plimsoll.is("plimsoll_container_ends_total{container=\"acme-late\",reason=\"oom\"}", 1.0);
     plimsoll.kills("acme-late", 1.0, 0.0);
+}
+
+/// A victim that hardly gets the processor dies slowly, and Docker makes an event each time the kernel finds no
+/// memory until it has: it is one kill, as the kernel's own count says.
+fn a_kill_that_takes_long(docker: &Daemon, plimsoll: &Plimsoll) {
+    let slow = ["--memory", "16m", "--memory-swap", "16m", "--cpus", "0.05"];
+    docker.load("acme-slow", &slow, &["parent"]);
+    plimsoll.kills("acme-slow", 0.0, 1.0);
+    let counted = "plimsoll_oom_total{container=\"acme-slow\",scope=\"child\"}";
+    plimsoll.until(&format!("count_over_time(({counted} > 0)[1m:1s])"), |seconds| seconds >= 12.0);
+    plimsoll.kills("acme-slow", 0.0, 1.0);
+    plimsoll.is("container_oom_events_total{name=\"acme-slow\"}", 1.0);
 }
 
 /// Restarted, renamed, updated and made anew it is one service, and none of it is an OOM kill.
