@@ -10,6 +10,7 @@ mod fate;
 mod happening;
 mod held;
 mod inventory;
+mod life;
 mod oom;
 mod rows;
 
@@ -19,5 +20,6 @@ pub use container::{
 pub use fate::{Death, End, Fate, Fates};
 pub use happening::{Happening, Report, What};
 pub use inventory::Inventory;
-pub use oom::{CHILD_AFTER, Counts, OomLedger, Reading, Who};
+pub use life::{CHILD_AFTER, Counts};
+pub use oom::{OomLedger, Reading, Who};
 pub use rows::Rows;

@@ -20,33 +20,17 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::container::ContainerId;
-use super::evidence::{Evidence, Kills, Witness, add, explain, settled};
+use super::evidence::{Evidence, Witness, add};
+use super::life::{Counts, LATE, Last, Life, REMEMBERED, SAME_DEATH, SKEW};
 use crate::base::{Change, Table, Timestamp};
 
-/// A report may be this late: events wait for a busy daemon, a counter for its reader.
-const LATE: Duration = Duration::from_secs(10);
 /// A daemon that hangs for no longer than this is not noticed, and stamps its events afterwards.
 const STAMPED_LATE: Duration = Duration::from_secs(20);
 /// An event that a daemon stamped after it had hung is not believed to be of longer ago than this.
 const STUCK: Duration = Duration::from_secs(300);
-/// The clocks of Docker's reports and of scrapes are one host's; rounding and order is all that
-/// can differ.
-const SKEW: Duration = Duration::from_secs(1);
-/// Docker waits this long at least before it starts anew what has ended.
-const SAME_DEATH: Duration = Duration::from_millis(100);
-/// A kill that no end of the first process followed within this time was a child's. Docker 20.10
-/// told the end 50 ms after the kill (measured); a host that kills for memory is a slow one.
-pub const CHILD_AFTER: Duration = Duration::from_secs(5);
 /// Docker may be stuck, or nobody asks it, and then the next reading tells of an end. It is waited for if it is
 /// due this soon: that a kill is known counts more than whose it was.
 const NEXT_READING: Duration = Duration::from_secs(10);
-/// While a process that was killed is still dying, the kernel tells again and again that there is no memory,
-/// and Docker (20.10 on v1, measured: 24 times within 0.2 s beside other load) makes an event of each.
-const SAME_KILL: Duration = Duration::from_secs(1);
-/// What was said is remembered this long before the newest that was said, to know it again.
-const REMEMBERED: Duration = Duration::from_secs(3600);
-/// Statements remembered per incarnation; a reading of a counter is one.
-const MOST_STATEMENTS: usize = 256;
 /// Incarnations per name whose statements are remembered.
 const MOST_LIVES: usize = 4;
 /// Names counted at most; those of which nothing was said for the longest go first.
@@ -54,22 +38,6 @@ const MOST_NAMES: usize = 10_000;
 /// Kills one reading may tell of: a counter that jumps by more is broken.
 const MOST_KILLS: f64 = 10_000.0;
 const PREFIX: &str = "oom:";
-
-/// Kills so far.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-pub struct Counts {
-    /// Of the container's first process: it went down with it.
-    pub pid1: u64,
-    /// Of another one.
-    pub child: u64,
-}
-
-impl Counts {
-    /// Both.
-    pub fn total(self) -> u64 {
-        self.pid1 + self.child
-    }
-}
 
 /// Of which container something is said.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -95,39 +63,6 @@ pub struct Reading {
     pub is_watched: bool,
     /// When the next reading is due.
     pub interval: Duration,
-}
-
-/// The last reading of a counter.
-#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
-struct Last {
-    at: Timestamp,
-    value: f64,
-    started_at: Option<Timestamp>,
-}
-
-/// What is known of one incarnation.
-#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
-struct Life {
-    evidence: Vec<Evidence>,
-    /// Ends of the first process that nobody asked for, by SIGKILL.
-    deaths: Vec<Timestamp>,
-    /// Explained for good, and no longer remembered.
-    folded: Counts,
-    told: Counts,
-    counters: BTreeMap<u64, Last>,
-    /// How much longer than [`CHILD_AFTER`] an end is waited for.
-    #[serde(skip)]
-    patience: Duration,
-    /// Docker has told of kills since the last settling, or before our restart.
-    #[serde(skip, default = "yes")]
-    has_news: bool,
-    /// When it was told of one last: what follows a kill may be told late together with it.
-    #[serde(skip)]
-    told_at: Option<Timestamp>,
-}
-
-fn yes() -> bool {
-    true
 }
 
 /// A name and the incarnations that bore it.
@@ -449,148 +384,6 @@ impl Tally {
     }
 }
 
-impl Life {
-    /// One of which nothing but readings is known, with the readings of `other`.
-    fn quiet(other: &Life) -> Life {
-        let (counters, patience) = (other.counters.clone(), other.patience);
-        Life { counters, patience, ..Life::default() }
-    }
-
-    /// When something was said last.
-    fn newest(&self) -> Timestamp {
-        let said = self.evidence.last().map(|said| said.to);
-        let read = self.counters.values().map(|last| last.at).max();
-        said.max(read).unwrap_or(Timestamp(i64::MIN))
-    }
-
-    /// Whether an event tells again of the kill that another has told of: a moment later, and the first
-    /// process has not ended and been started again in between.
-    fn is_same_kill(&self, old: &Evidence, new: &Evidence) -> bool {
-        if old.witness != Witness::Event {
-            return false;
-        }
-        let (first, last) = if old.to <= new.to { (old, new) } else { (new, old) };
-        !self.are_divided(first, last, SAME_KILL)
-    }
-
-    /// Whether two events are of two kills: further apart than that, or the first process ended in between,
-    /// and could have been started again.
-    fn are_divided(&self, first: &Evidence, last: &Evidence, within: Duration) -> bool {
-        let (ended, began) = (last_told(first), first_told(last));
-        let divides = |death: &Timestamp| *death >= ended && *death + SAME_DEATH <= began;
-        began.since(ended) > within || self.deaths.iter().any(divides)
-    }
-
-    /// Takes an event for the same as those that tell of one kill with it.
-    fn repeat(&mut self, said: Evidence) {
-        let same = |old: &Evidence| self.is_same_kill(old, &said);
-        let all: Vec<Evidence> = self.evidence.iter().copied().filter(same).collect();
-        self.evidence.retain(|old| !all.contains(old));
-        let one = all.into_iter().fold(said, |one, old| Evidence {
-            key: one.key.min(old.key),
-            from: one.from.min(old.from),
-            to: one.to.max(old.to),
-            ..one
-        });
-        add(&mut self.evidence, one);
-    }
-
-    /// A counter that was read before and after has seen them all: what events tell of more in that time is
-    /// an earlier kill that takes long.
-    fn bound(&mut self, (from, to): (Timestamp, Timestamp), kills: usize) {
-        let is_in = |said: &Evidence| first_told(said) > from && last_told(said) <= to;
-        let told: Vec<Evidence> =
-            self.evidence.iter().copied().filter(|said| said.witness == Witness::Event).collect();
-        let surplus = told.iter().filter(|said| is_in(said)).count().saturating_sub(kills);
-        let repeats = told.windows(2).filter(|pair| is_in(&pair[1]));
-        let repeats = repeats.filter(|pair| !self.are_divided(&pair[0], &pair[1], LATE));
-        let repeats: Vec<Evidence> = repeats.map(|pair| pair[1]).collect();
-        for said in repeats.into_iter().rev().take(surplus) {
-            self.evidence.retain(|old| *old != said);
-        }
-    }
-
-    /// Brings `told` up to date; true while a kill waits for its scope.
-    fn settle(&mut self, now: Timestamp) -> bool {
-        self.forget();
-        if std::mem::take(&mut self.has_news) {
-            self.told_at = Some(now);
-        }
-        let kills = explain(&self.evidence);
-        let count: u64 = kills.iter().map(|kills| u64::from(kills.count)).sum();
-        let total = self.folded.total() + count;
-        let spare = spare(&kills, &self.deaths);
-        // Whoever is read again lives on.
-        let lives_on = |to: Timestamp| self.counters.values().any(|last| last.at > to);
-        let is_fresh = self.told_at.is_some_and(|told| now < told + CHILD_AFTER);
-        let waits = |to: Timestamp| {
-            let is_patient = now < to + CHILD_AFTER + self.patience && !lives_on(to);
-            now < to + CHILD_AFTER || is_patient || is_fresh
-        };
-        let waiting: u64 = spare.iter().filter(|(to, _)| waits(*to)).map(|(_, count)| *count).sum();
-        let children = self.folded.child + spare.iter().map(|(_, count)| count).sum::<u64>();
-        // Neither ever falls, whatever is learnt later about who it was.
-        let child = self.told.child.max(children - waiting);
-        let child = child.min(total.saturating_sub(self.told.pid1));
-        let pid1 = self.told.pid1.max(total.saturating_sub(children));
-        let pid1 = pid1.min(total.saturating_sub(child));
-        self.told = Counts { pid1, child };
-        if waiting == 0 {
-            self.told.child = child.max(total.saturating_sub(pid1));
-        }
-        waiting > 0
-    }
-
-    /// Nothing more is waited for.
-    fn finish(&mut self) {
-        (self.has_news, self.told_at) = (false, None);
-        self.settle(Timestamp(i64::MAX));
-    }
-
-    /// Folds what is old, and what is too much to remember.
-    fn forget(&mut self) {
-        let Some(newest) = self.evidence.last().map(|said| said.to) else { return };
-        let too_many = self.evidence.len().saturating_sub(MOST_STATEMENTS);
-        let at = settled(&self.evidence, newest - REMEMBERED).max(too_many);
-        if at == 0 {
-            return;
-        }
-        let old: Vec<Evidence> = self.evidence.drain(..at).collect();
-        let kills = explain(&old);
-        let count: u64 = kills.iter().map(|kills| u64::from(kills.count)).sum();
-        let child: u64 = spare(&kills, &self.deaths).iter().map(|(_, count)| count).sum();
-        self.folded.child += child;
-        self.folded.pid1 += count - child;
-        let upto = old.last().map_or(newest, |said| said.to);
-        self.deaths.retain(|death| *death > upto + LATE);
-    }
-}
-
-/// Kills that no death of the first process belongs to: until when each may have happened, and how
-/// many. Each death is given to the earliest kill it can belong to.
-fn spare(kills: &[Kills], deaths: &[Timestamp]) -> Vec<(Timestamp, u64)> {
-    let mut spare: Vec<(Timestamp, u64)> =
-        kills.iter().map(|kills| (kills.to, u64::from(kills.count))).collect();
-    for death in deaths {
-        let fits = |kills: &Kills| kills.from <= *death + SKEW && *death - LATE <= kills.to;
-        let free = kills.iter().zip(&mut spare).find(|(kills, (_, free))| *free > 0 && fits(kills));
-        if let Some((_, (_, free))) = free {
-            *free -= 1;
-        }
-    }
-    spare.retain(|(_, count)| *count > 0);
-    spare
-}
-
-/// When Docker told of this kill first, and last: an event's key is its time, and its end has a margin.
-fn first_told(event: &Evidence) -> Timestamp {
-    Timestamp(event.key.div_euclid(1_000_000))
-}
-
-fn last_told(event: &Evidence) -> Timestamp {
-    event.to - SKEW
-}
-
 /// Whether a container was started again between two readings; a second is rounding.
 fn is_later(now: Option<Timestamp>, before: Option<Timestamp>) -> bool {
     now.zip(before).is_some_and(|(now, before)| now.since(before) > SKEW)
@@ -603,6 +396,7 @@ fn row(name: &str, tally: Option<&mut Tally>) -> Change {
 
 #[cfg(test)]
 mod tests {
+    use super::super::life::MOST_STATEMENTS;
     use super::*;
 
     const START_S: i64 = 1_000_000;
