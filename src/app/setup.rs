@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use super::config::{Config, StorageConfig};
+use super::config::{COLLECTOR_JOB, Config, StorageConfig};
 use super::documents::Begun;
 use super::switches::SwitchFiles;
 use crate::alerts::PresenterConfig;
@@ -208,7 +208,7 @@ fn collector_settings(
     scrape: &Settings,
     host: &str,
 ) -> Option<collector::Settings> {
-    let target = Labels::from_pairs([("job", "collector"), ("instance", host)]);
+    let target = Labels::from_pairs([("job", COLLECTOR_JOB), ("instance", host)]);
     let selection = Arc::clone(&scrape.selection);
     let config = config.collector.clone()?;
     Some(collector::Settings { config, target, selection })

@@ -389,7 +389,8 @@ impl Engine {
         let is_first = !target.answered;
         target.note(slot, scraped.duration, &scraped.result);
         let (setup, containers) = (&self.setup, &self.containers);
-        let enrich = |labels: &Labels| setup::enrich(setup, containers, labels);
+        let info = target.info.clone();
+        let enrich = |labels: &Labels| setup::enrich_of(setup, containers, &info, labels);
         match &scraped.result {
             Ok(batch) => {
                 let taken = target.take(batch, slot, &mut self.window, &enrich);
@@ -401,7 +402,7 @@ impl Engine {
                 }
                 self.facts.extend(target.note_refused(taken.refused));
                 self.note_gone(&taken.gone, slot);
-                self.check_claims(batch);
+                self.check_claims(&info, batch);
             }
             Err(error) => {
                 target.end_all(&mut self.window);

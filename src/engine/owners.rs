@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Engine;
+use super::event::TargetInfo;
 use super::evidence::vector;
 use super::fact::Fact;
 use super::pinned::SETTING;
@@ -43,6 +44,8 @@ pub(super) struct Owners {
     plans: Option<Plans>,
     /// Why a claim to a container was refused, by its name.
     refused: BTreeMap<String, String>,
+    /// The same of what others tell than those who measure containers.
+    foreign: BTreeMap<String, String>,
     /// As readers see it.
     view: Arc<OwnersView>,
 }
@@ -85,6 +88,7 @@ impl Engine {
         if moved {
             // Series were taken in under the labels of other owners.
             self.owners.refused.clear();
+            self.owners.foreign.clear();
             self.forget_owners();
             self.targets.values_mut().for_each(|target| target.wants_epoch = true);
         }
@@ -133,8 +137,11 @@ impl Engine {
     }
 
     /// Looks at the containers a scrape has shown for the first time: whose claim to them is refused.
-    pub(super) fn check_claims(&mut self, batch: &Batch) {
+    pub(super) fn check_claims(&mut self, target: &TargetInfo, batch: &Batch) {
         let Some(identity) = &self.setup.identity else { return };
+        if !identity.measures(&target.labels, &target.discovered) {
+            return self.refuse_foreign(target, batch);
+        }
         let mut seen: BTreeMap<&str, &Labels> = BTreeMap::new();
         for (_, labels) in &batch.new {
             let of_container = labels.get(METRIC_NAME).is_some_and(|n| n.starts_with("container_"));
@@ -160,6 +167,25 @@ impl Engine {
             }
         }
         if changed {
+            self.show_owners();
+        }
+    }
+
+    /// A target that does not measure containers tells of some.
+    fn refuse_foreign(&mut self, target: &TargetInfo, batch: &Batch) {
+        let Some(identity) = &self.setup.identity else { return };
+        let foreign = &mut self.owners.foreign;
+        let before = foreign.len();
+        for (_, labels) in &batch.new {
+            let name = labels.get("name").or_else(|| labels.get("id")).unwrap_or_default();
+            if foreign.len() >= MAX_REFUSED || foreign.contains_key(name) {
+                continue;
+            }
+            let Some(why) = identity.foreign_claim(&target.labels, labels) else { continue };
+            foreign.insert(name.to_owned(), why.clone());
+            self.facts.push(Fact::ClaimRefused { container: name.to_owned(), why });
+        }
+        if foreign.len() > before {
             self.show_owners();
         }
     }
@@ -218,11 +244,12 @@ impl Engine {
     pub(super) fn show_owners(&mut self) {
         let identity = self.setup.identity.as_ref();
         let tenants = identity.map(|identity| identity.tenants()).unwrap_or_default();
+        let own = |(name, why): (&String, &String)| (name.clone(), why.clone());
         self.owners.view = Arc::new(OwnersView {
             plans: self.setup.policy.plans.clone(),
             series: tenants.iter().flat_map(|(name, tenant)| tenant.series(name)).collect(),
             tenants,
-            refused: self.owners.refused.clone(),
+            refused: self.owners.foreign.iter().chain(&self.owners.refused).map(own).collect(),
         });
         self.view_is_old = true;
     }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::containers::{Containers, OOM_COUNTER, OOM_TOTAL, START_TIME};
 use super::docker::AskDocker;
+use super::event::TargetInfo;
 use super::evidence::{EVIDENCE_NAMES, RANGES};
 use super::group::Pace;
 use super::judge::asks;
@@ -160,6 +161,21 @@ impl Setup {
 
     fn reads_oom(&self) -> bool {
         rules::reads(&self.groups).names().any(|(name, _)| name == OOM_TOTAL)
+    }
+}
+
+/// As [`enrich`], for a series of a target.
+pub(super) fn enrich_of(
+    setup: &Setup,
+    containers: &Containers,
+    target: &TargetInfo,
+    labels: &Labels,
+) -> Labels {
+    match &setup.identity {
+        Some(identity) if !identity.measures(&target.labels, &target.discovered) => {
+            identity.enrich_other(&target.labels, labels)
+        }
+        _ => enrich(setup, containers, labels),
     }
 }
 

@@ -36,8 +36,10 @@ pub struct Daemon {
 }
 
 /// How a container is.
-#[derive(Clone, Copy, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub(super) struct Seen {
+    /// What it is called now.
+    pub name: String,
     pub is_running: bool,
     pub started_at: Timestamp,
 }
@@ -57,6 +59,7 @@ pub(super) enum Restarted {
 #[serde(rename_all = "PascalCase")]
 struct Inspected {
     id: String,
+    name: String,
     state: State,
 }
 
@@ -84,7 +87,8 @@ impl Daemon {
         }
         let started_at = parse_rfc3339(&read.state.started_at)
             .ok_or_else(|| format!("{}: `{}` is no time", self.host, read.state.started_at))?;
-        Ok(Some(Seen { is_running: read.state.status == "running", started_at }))
+        let name = read.name.trim_start_matches('/').to_owned();
+        Ok(Some(Seen { name, is_running: read.state.status == "running", started_at }))
     }
 
     /// Stops and starts a container; it keeps its id.

@@ -3,7 +3,8 @@
 //!
 //! It takes the place of the webhook at the end of the edge lane, so everything before stays as it is:
 //! guards, budgets, the commit before the act, expiry, the audit. It touches one container, the one
-//! whose id the decision names, and only while that is still the incarnation that was measured. It
+//! whose id the decision names, and only while it goes by the name the decision knows it by and is still
+//! the incarnation that was measured. It
 //! asks Docker once for each decision, even if a crash hides the answer. What Docker says is the
 //! receipt; whether it helped is watched like any other restart. It never execs, stops, starts or
 //! removes anything, and knows no command but `restart`.
@@ -35,6 +36,7 @@ pub struct Executor {
 /// What a request is about, and until when.
 struct Task {
     container: ContainerId,
+    name: String,
     decided_at: Timestamp,
     expires_at: Timestamp,
 }
@@ -95,7 +97,9 @@ fn task(event: &Event, action: &Action) -> Result<Task, &'static str> {
     let id = named.and_then(|container| container.id.as_deref());
     let id = id.ok_or("the decision names no container by its id")?;
     let container = ContainerId::new(id).ok_or("what the decision names is no container's id")?;
-    Ok(Task { container, decided_at: event.timestamp.0, expires_at: action.expires_at.0 })
+    let name = named.and_then(|container| container.name.clone());
+    let name = name.ok_or("the decision does not name its container")?;
+    Ok(Task { container, name, decided_at: event.timestamp.0, expires_at: action.expires_at.0 })
 }
 
 /// What follows from how the container is and when Docker was asked; `None` if it is now to be
@@ -114,6 +118,9 @@ fn verdict(
         }
         Some(_) => failed(task, "Docker was asked and did not do it".to_owned()),
         None if task.expires_at <= at => declined("it has expired"),
+        None if seen.name != task.name => {
+            declined(&format!("the container of this id is called `{}`", seen.name))
+        }
         None if is_anew => declined("the container was started anew since the decision"),
         // Somebody stopped or paused it: a restart would undo that.
         None if !seen.is_running => declined("the container does not run"),

@@ -132,7 +132,8 @@ fn request(change: impl FnOnce(&mut Event)) -> Attempt {
         dedup_key: "k".to_owned(),
         params: std::collections::BTreeMap::new(),
     };
-    let container = Some(Container { id: Some(ID.to_owned()), ..Container::default() });
+    let some = |text: &str| Some(text.to_owned());
+    let container = Some(Container { id: some(ID), name: some("web"), ..Container::default() });
     let evidence = Some(Box::new(Evidence { container, ..Evidence::default() }));
     let data = Data { action: Some(action), evidence, ..Data::default() };
     let mut event = Event::new(EventType::RestartRequested, DECIDED, data);
@@ -183,6 +184,16 @@ async fn what_is_not_asked_in_earnest_is_left_alone() {
     ] {
         let said = bench.carry_out(&named(id), 0).await;
         assert!(said.starts_with("declined") && said.contains(why), "{id:?}: {said}");
+    }
+    for (name, want) in [
+        (Some("mdb"), "declined: the container of this id is called `web`"),
+        (None, "declined: the decision does not name its container"),
+    ] {
+        let renamed = request(|event| {
+            let evidence = event.data.evidence.as_mut().unwrap();
+            evidence.container.as_mut().unwrap().name = name.map(str::to_owned);
+        });
+        assert_eq!(bench.carry_out(&renamed, 0).await, want);
     }
     assert!(bench.posts().is_empty(), "{:?}", bench.posts());
 }

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use super::directory::{Directory, Owner};
+use super::measure::Measurers;
 use super::register::Tenant;
 use crate::base::{Labels, LabelsBuilder, METRIC_NAME};
 use crate::regex::Pattern;
@@ -160,6 +161,8 @@ pub struct Identity {
     pub known: BTreeMap<String, Tenant>,
     /// The document of tenants.
     pub directory: Directory,
+    /// Which targets measure containers.
+    pub measurers: Measurers,
 }
 
 impl Identity {
@@ -187,6 +190,16 @@ impl Identity {
         let service = self.service_of(&built, docker);
         set_if_absent(&mut built, "service", &service);
         built.build()
+    }
+
+    /// The labels with what is known of the tenant they name, whom the mapping does not say.
+    pub(super) fn of_nobody(&self, mut built: LabelsBuilder) -> LabelsBuilder {
+        set_if_absent(&mut built, "host", &self.host);
+        if let Some(plan) = self.tenant(built.get("tenant")).plan {
+            built.set("plan", &plan);
+        }
+        self.settle_owner(&mut built);
+        built
     }
 
     /// What neither the mapping nor the series may say otherwise: whose the host is, and that a
@@ -297,8 +310,12 @@ impl Identity {
 /// Whether a series is about a container; other exporters use the label `name` too.
 fn is_container(labels: &LabelsBuilder) -> bool {
     let metric = labels.get(METRIC_NAME);
-    let of_containers = metric.starts_with("container_") || metric.starts_with("plimsoll_");
-    !labels.get("name").is_empty() && (metric.is_empty() || of_containers)
+    !labels.get("name").is_empty() && (metric.is_empty() || is_of_containers(metric))
+}
+
+/// Whether a metric may be about containers, by its name.
+pub(super) fn is_of_containers(metric: &str) -> bool {
+    metric.starts_with("container_") || metric.starts_with("plimsoll_")
 }
 
 fn set_if_absent(labels: &mut LabelsBuilder, name: &str, value: &str) {

@@ -14,10 +14,10 @@ use super::super::replay::{
 use super::args::{Format, ReplayArgs};
 use super::out::{Ink, Out};
 use crate::app::engine_setup;
-use crate::base::{format_duration, format_rfc3339};
+use crate::base::{Labels, format_duration, format_rfc3339};
 use crate::engine::Setup;
 use crate::outbox::OutboxConfig;
-use crate::policy::Mode;
+use crate::policy::{Identity, Measurers, Mode};
 use crate::promql::Features;
 use crate::rules::{self, Group};
 use crate::yaml::Problems;
@@ -126,8 +126,16 @@ fn go(
     // What doors would have answered is in no recording.
     of.policy.policy.gates.clear();
     of.mail = None;
+    let identity = config.identity(&host).map(|identity| {
+        let none = Labels::empty();
+        let measures = recording.targets().any(|target| identity.measures(target, &none));
+        // A recording knows nothing of the jobs of a configuration that it was not made with.
+        let measurers = if measures { identity.measurers } else { Measurers::default() };
+        Identity { measurers, ..identity }
+    });
     let setup = move || Setup {
         groups: groups.clone(),
+        identity: identity.clone(),
         // Judgement needs an edge lane, whether or not the configuration names a receiver.
         outbox: Some(OutboxConfig { host: host.clone(), ..OutboxConfig::default() }),
         ..engine_setup(&of, &host)

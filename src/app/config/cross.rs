@@ -4,7 +4,8 @@
 //! one of them says.
 
 use super::Config;
-use crate::base::format_duration;
+use super::policy::is_cadvisor;
+use crate::base::{closest, format_duration};
 use crate::outbox::ActionKind;
 use crate::policy::Mode;
 use crate::promql::{QueryTimes, reach};
@@ -22,7 +23,8 @@ struct Finding {
 
 type Check = fn(&Config) -> Option<Finding>;
 
-const CHECKS: [Check; 10] = [
+const CHECKS: [Check; 11] = [
+    a_job_that_measures_is_none,
     nothing_is_scraped,
     containers_are_measured_twice,
     alerts_reach_nobody,
@@ -192,11 +194,21 @@ fn nobody_is_asked_to_act(config: &Config) -> Option<Finding> {
 
 /// What a job exposes is not known before it answers; its name is.
 fn containers_are_measured_twice(config: &Config) -> Option<Finding> {
-    let is_cadvisor = |name: &str| name.to_lowercase().contains("cadvisor");
     let both = config.collector.is_some() && config.jobs.iter().any(|j| is_cadvisor(&j.job_name));
     let message = "the collector and a job called cadvisor measure the same containers: every sum over them counts twice";
     let hint = "keep one of the two; a cAdvisor of another host belongs to that host's plimsoll";
     both.then(|| warning("collector", message, hint))
+}
+
+fn a_job_that_measures_is_none(config: &Config) -> Option<Finding> {
+    let jobs = || config.jobs.iter().map(|job| job.job_name.as_str());
+    let unknown = config.policy.container_jobs.iter().find(|name| !jobs().any(|j| j == *name))?;
+    Some(Finding {
+        key: "container_jobs",
+        level: Level::Error,
+        message: format!("no job is called `{unknown}`"),
+        hint: closest(unknown, jobs()).map(|job| format!("`{job}`?")).unwrap_or_default(),
+    })
 }
 
 fn two_would_restart(config: &Config) -> Option<Finding> {

@@ -34,7 +34,7 @@ use crate::send::alertmanager::AlertingConfig;
 use crate::yaml::{Cursor, Fields, Level, Position, Problem, Problems, parse, read};
 
 pub use environment::{Environment, hostname};
-pub use policy::PolicyConfig;
+pub use policy::{COLLECTOR_JOB, PolicyConfig};
 pub use sections::{StorageConfig, WebConfig, WindowConfig};
 
 use super::files;
@@ -169,7 +169,7 @@ impl Config {
 
     /// How series are attributed; `None` leaves them as they are.
     pub fn identity(&self, host: &str) -> Option<Identity> {
-        self.policy.identity(host, self.collector.is_some())
+        self.policy.identity(host, (self.collector.is_some(), &self.jobs))
     }
 
     /// Reads a configuration from its text; `base` is the folder relative paths start from.

@@ -1,6 +1,6 @@
 //! The sections that say who is who and what may be done: host, mode, plans, tenants, m2, actions.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
@@ -10,12 +10,17 @@ use crate::app::switches::SwitchFiles;
 use crate::endpoint::HttpOptions;
 use crate::endpoint::read::path;
 use crate::policy::{
-    Directory, FIXED_COUNT_MAX, Identity, Plans, PolicyConfig as Policy, Tenancy, Tenants, Vhost,
+    Directory, FIXED_COUNT_MAX, Identity, Measurers, Plans, PolicyConfig as Policy, Tenancy,
+    Tenants, Vhost,
 };
+use crate::scrape::config::ScrapeConfig;
 use crate::yaml::{Cursor, Fields, read};
 
 /// Names M2 may give its virtual host, unless `m2.vhost_label` says otherwise.
 const VHOST_LABELS: [&str; 2] = ["vhost", "host"];
+
+/// The job of our own collector's target.
+pub const COLLECTOR_JOB: &str = "collector";
 
 /// `setting.json` is read again this often, whether it changed or not.
 const SETTING_REFRESH: Duration = Duration::from_secs(60);
@@ -35,6 +40,8 @@ pub struct PolicyConfig {
     pub m2_setting_from: Option<Source>,
     /// Whether `identity` is written.
     pub divided: bool,
+    /// `container_jobs`; empty: as [`Measurers`] are found.
+    pub container_jobs: Vec<String>,
     /// `trust_labels`
     pub trust_labels: bool,
     /// `m2.vhost_label`
@@ -87,6 +94,7 @@ impl PolicyConfig {
             tenants_from,
             m2_setting_from,
             divided,
+            container_jobs: fields.or("container_jobs", Vec::new(), read::strings),
             trust_labels: fields.or("trust_labels", false, read::boolean),
             vhost_labels,
             gate_options,
@@ -107,7 +115,11 @@ impl PolicyConfig {
 
     /// How series are attributed; `None` unless something asks for it, so that a plain
     /// Prometheus configuration sees the labels it would see in Prometheus.
-    pub fn identity(&self, host: &str, collects: bool) -> Option<Identity> {
+    pub fn identity(
+        &self,
+        host: &str,
+        (collects, jobs): (bool, &[ScrapeConfig]),
+    ) -> Option<Identity> {
         let mapped = self.tenants.is_some() || self.tenants_from.is_some() || self.trust_labels;
         let said = self.host.is_some() || mapped || self.divided;
         let Tenants { rules, known } = self.tenants.clone().unwrap_or_default();
@@ -119,8 +131,27 @@ impl PolicyConfig {
             trust_labels: self.trust_labels,
             tenancy: self.policy.tenancy.clone(),
             directory: if expected { Directory::Unread } else { Directory::None },
+            measurers: self.measurers(collects, jobs),
         })
     }
+
+    /// Which jobs measure containers: those named, else those that are called cAdvisor; and the
+    /// collector.
+    fn measurers(&self, collects: bool, jobs: &[ScrapeConfig]) -> Measurers {
+        let named = || self.container_jobs.iter().cloned();
+        let called = jobs.iter().map(|job| &job.job_name).filter(|name| is_cadvisor(name)).cloned();
+        let own = collects.then(|| COLLECTOR_JOB.to_owned());
+        let found: BTreeSet<String> = match self.container_jobs.is_empty() {
+            true => called.chain(own).collect(),
+            false => named().chain(own).collect(),
+        };
+        if found.is_empty() { Measurers::Unnamed } else { Measurers::Jobs(found) }
+    }
+}
+
+/// Whether a job is called as cAdvisor is.
+pub(super) fn is_cadvisor(job: &str) -> bool {
+    job.to_lowercase().contains("cadvisor")
 }
 
 /// The plans there are; which ones a document will name is not known yet.

@@ -527,3 +527,25 @@ fn a_host_may_be_on_a_plan_that_a_document_will_name() {
     let unknown = "1:48: identity.plan: `starter` is not a plan; write it under `plans`";
     check(&with(host), &[unknown]);
 }
+
+#[test]
+fn who_measures_containers_is_said_or_found_by_name() {
+    use crate::policy::Measurers;
+    let read = |text: &str, want: &[&str]| {
+        let config = check(text, want)?;
+        config.identity("h").map(|identity| identity.measurers)
+    };
+    let jobs =
+        |names: &[&str]| Measurers::Jobs(names.iter().map(|name| (*name).to_owned()).collect());
+    let rules = "host: h\nrule_files: []\n";
+    let unnamed = with(rules);
+    assert_eq!(read(&unnamed, &[]), Some(Measurers::Unnamed));
+    let called = unnamed.replace("{job_name: a,", "{job_name: b}, {job_name: cAdvisor-7,");
+    assert_eq!(read(&called, &[]), Some(jobs(&["cAdvisor-7"])));
+    let collects = with(&format!("{rules}collector: {{}}\n"));
+    assert_eq!(read(&collects, &[]), Some(jobs(&["collector"])));
+    let said = with(&format!("{rules}container_jobs: [a]\ncollector: {{}}\n"));
+    assert_eq!(read(&said, &[]), Some(jobs(&["a", "collector"])));
+    let unknown = with(&format!("{rules}container_jobs: [ab]\n"));
+    assert_eq!(read(&unknown, &["3:1: no job is called `ab`; `a`?"]), None);
+}

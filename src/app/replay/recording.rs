@@ -92,6 +92,11 @@ impl Recording {
         (first, times().max().expect("a capture has scrapes"))
     }
 
+    /// The labels of its targets.
+    pub fn targets(&self) -> impl Iterator<Item = &Labels> {
+        self.tracks.iter().map(|track| &track.labels)
+    }
+
     /// How many scrapes there are.
     pub fn scrapes(&self) -> usize {
         self.tracks.iter().map(|track| track.capture.times().count()).sum()

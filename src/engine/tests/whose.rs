@@ -106,3 +106,67 @@ fn what_nobody_measures_is_not_restarted() {
     let measured = format!("{stuck}{}", memory("acme-web", 20));
     assert!(until(&mut world, &measured, "decided restart", 5).is_some(), "now somebody does");
 }
+
+/// A world in which a second target is globex's own, and shows this page.
+fn with_a_tenant_s_page(rules: &str, page: &str) -> World {
+    let mut world = World::new(rules, patient());
+    world.other = (SeriesCache::new(), Some(page.to_owned()));
+    let info = |n: u32| TargetInfo {
+        id: TargetId(n),
+        labels: match n {
+            1 => labels_of(TargetId(n)),
+            _ => Labels::from_pairs([("job", "apps"), ("instance", "g:1"), ("tenant", "globex")]),
+        },
+        discovered: Labels::empty(),
+        url: "http://i/metrics".to_owned(),
+        interval: Duration::from_secs(5),
+        timeout: Duration::from_secs(4),
+    };
+    let active = vec![info(1), info(2)];
+    world.handle(Event::Targets { active, dropped: Vec::new(), flaws: Flaws::default() }, None);
+    world
+}
+
+#[test]
+fn what_a_tenant_s_own_page_tells_of_another_s_container_moves_nothing() {
+    let forged = memory("acme-web", 99).replace("{name", "{tenant=\"globex\",name");
+    for rules in [HIGH.to_owned(), by("name"), by("service, tenant")] {
+        let mut world = with_a_tenant_s_page(&rules, &forged);
+        let told: Vec<String> =
+            (0..6).flat_map(|_| world.slot(Some(&memory("acme-web", 20)))).collect();
+        let refused = "claim refused: acme-web: `apps/g:1` tells of it and does not measure \
+                       containers (`container_jobs`)";
+        let other: Vec<&String> =
+            told.iter().filter(|told| !["pending", "firing"].contains(&&***told)).collect();
+        assert_eq!(other[0], refused, "{rules}");
+        assert!(other[1..].iter().all(|told| told.starts_with("held")), "{other:?}");
+        assert!(!world.event_types().contains(&"container.restart.requested"), "{rules}");
+        let identity = world.engine.owners_view();
+        assert!(identity.refused.contains_key("acme-web"));
+    }
+}
+
+#[test]
+fn a_tenant_s_own_page_points_to_nobody_else_s_container() {
+    let rules = "groups: [{name: g, rules: [{alert: Stuck, expr: 'app_stuck > 0', \
+                 labels: {action: restart}}]}]";
+    let mut world =
+        with_a_tenant_s_page(rules, "app_stuck{tenant=\"globex\",name=\"acme-web\"} 1\n");
+    let told = until(&mut world, &memory("acme-web", 20), "held", 5);
+    assert_eq!(told.as_deref(), Some("held restart: owner_differs"));
+}
+
+#[test]
+fn an_id_that_docker_knows_by_another_name_is_not_restarted_by_this_one() {
+    let id = containers::container_id('d');
+    let page = memory("acme-web", 95).replace("{name", &format!("{{id=\"/docker/{id}\",name"));
+    let judged = |name: &str| {
+        let mut world = World::new(HIGH, patient());
+        let container = Container::new(id.clone(), name, Timestamp(0));
+        let running = Container { status: Status::Running, ..container };
+        world.handle(Event::Docker(Report::Listed(vec![running])), None);
+        (0..4).flat_map(|_| world.slot(Some(&page))).find(|told| told.contains(" restart"))
+    };
+    assert_eq!(judged("acme-web").as_deref(), Some("decided restart dry=false"));
+    assert_eq!(judged("mdb").as_deref(), Some("held restart: owner_differs"));
+}
