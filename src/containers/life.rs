@@ -98,7 +98,9 @@ impl Life {
             return false;
         }
         let (first, last) = if old.to <= new.to { (old, new) } else { (new, old) };
-        !self.are_divided(first, last, SAME_KILL)
+        // However slowly, a victim dies some time: whoever goes on for longer is another.
+        let is_soon = first_told(last).since(first_told(first)) <= LATE;
+        is_soon && !self.are_divided(first, last, SAME_KILL)
     }
 
     /// Whether two events are of two kills: further apart than that, or the first process ended in between,

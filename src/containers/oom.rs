@@ -520,6 +520,18 @@ mod tests {
         slow.read(1, 9.0, 0.0, 1.0).oom(10.0).oom(11.5).oom(13.0).read(1, 14.0, 1.0, 1.0);
         slow.oom(15.5).read(1, 19.0, 1.0, 1.0).check(30.0, "0+1");
         slow.oom(40.0).oom(40.1).read(1, 44.0, 4.0, 1.0).check(60.0, "0+4");
+        // For fifteen seconds: by Docker alone it is two, by the counter one.
+        for (counted, want) in [(false, "0+2"), (true, "0+1")] {
+            let mut long = Bench::new();
+            long.read(1, 9.0, 0.0, 1.0);
+            for nth in 0..30 {
+                long.oom(10.0 + 0.5 * f64::from(nth));
+            }
+            if counted {
+                long.read(1, 29.0, 1.0, 1.0);
+            }
+            long.check(60.0, want);
+        }
         // Without a counter two that lie apart are two, and so is what an end lies between.
         Bench::new().oom(10.0).oom(11.5).check(20.0, "0+2");
         Bench::new().oom(10.0).die(10.05).oom(10.5).die(10.6).check(20.0, "2+0");
