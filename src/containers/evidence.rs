@@ -37,7 +37,7 @@ pub struct Evidence {
     pub from: Timestamp,
     /// … and no later.
     pub to: Timestamp,
-    /// So many kills, at least one.
+    /// So many kills, at least one; none once those it told of are counted for good.
     pub kills: u32,
 }
 
@@ -91,15 +91,39 @@ pub fn add(evidence: &mut Vec<Evidence>, new: Evidence) -> bool {
 pub fn explain(evidence: &[Evidence]) -> Vec<Kills> {
     let mut found: Vec<Kills> = Vec::new();
     for said in evidence {
-        let mut missing = said.kills;
-        for kills in found.iter_mut().filter(|kills| kills.to >= said.from) {
-            missing -= kills.speak(said.witness, missing);
-        }
-        if missing > 0 {
-            let spoken = vec![(said.witness, missing)];
-            found.push(Kills { from: said.from, to: said.to, count: missing, spoken });
-        }
+        assume(&mut found, said);
     }
+    found
+}
+
+/// Explains one statement more; how many of its kills each of the kills found before explains.
+fn assume(found: &mut Vec<Kills>, said: &Evidence) -> Vec<u32> {
+    let mut missing = said.kills;
+    let explained = found.iter_mut().map(|kills| {
+        let spoken = if kills.to >= said.from { kills.speak(said.witness, missing) } else { 0 };
+        missing -= spoken;
+        spoken
+    });
+    let explained = explained.collect();
+    if missing > 0 {
+        let spoken = vec![(said.witness, missing)];
+        found.push(Kills { from: said.from, to: said.to, count: missing, spoken });
+    }
+    explained
+}
+
+/// Takes so many statements from the front, and the kills that explain them. What later ones say of these
+/// same kills is taken off them: else a kill that two witnesses tell of would count on both sides.
+pub fn fold(evidence: &mut Vec<Evidence>, at: usize) -> Vec<Kills> {
+    let later = evidence.split_off(at);
+    let mut found = explain(evidence);
+    let folded = found.len();
+    *evidence = later;
+    for said in &mut *evidence {
+        let explained = assume(&mut found, said);
+        said.kills -= explained.iter().take(folded).sum::<u32>();
+    }
+    found.truncate(folded);
     found
 }
 
@@ -234,6 +258,18 @@ mod tests {
                 prop_assert!(now >= before);
                 before = now;
             }
+        }
+
+        #[test]
+        fn folding_anywhere_counts_nothing_twice((_, all) in witnesses(), at in any::<proptest::sample::Index>()) {
+            let mut evidence = Vec::new();
+            for one in &all {
+                add(&mut evidence, *one);
+            }
+            let at = at.index(evidence.len() + 1);
+            let folded = fold(&mut evidence, at);
+            let sum = |kills: &[Kills]| kills.iter().map(|kills| kills.count).sum::<u32>();
+            prop_assert_eq!(sum(&folded) + sum(&explain(&evidence)), count(&all));
         }
 
         #[test]

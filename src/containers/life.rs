@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::evidence::{Evidence, Kills, Witness, add, explain, settled};
+use super::evidence::{Evidence, Kills, Witness, add, explain, fold, settled};
 use crate::base::Timestamp;
 
 /// A report may be this late: events wait for a busy daemon, a counter for its reader.
@@ -65,16 +65,16 @@ pub(super) struct Life {
     /// How much longer than [`CHILD_AFTER`] an end is waited for.
     #[serde(skip)]
     pub patience: Duration,
-    /// Docker has told of kills since the last settling, or before our restart.
-    #[serde(skip, default = "yes")]
-    pub has_news: bool,
-    /// When it was told of one last: what follows a kill may be told late together with it.
+    /// The earliest kill that Docker has told of since the last settling, or before our restart.
+    #[serde(skip, default = "long_ago")]
+    pub news: Option<Timestamp>,
+    /// When it told of one late: what follows a kill is told late together with it.
     #[serde(skip)]
-    pub told_at: Option<Timestamp>,
+    pub told_late_at: Option<Timestamp>,
 }
 
-fn yes() -> bool {
-    true
+fn long_ago() -> Option<Timestamp> {
+    Some(Timestamp(i64::MIN))
 }
 
 impl Life {
@@ -120,6 +120,7 @@ impl Life {
             key: one.key.min(old.key),
             from: one.from.min(old.from),
             to: one.to.max(old.to),
+            kills: one.kills.max(old.kills),
             ..one
         });
         add(&mut self.evidence, one);
@@ -143,19 +144,22 @@ impl Life {
     /// Brings `told` up to date; true while a kill waits for its scope.
     pub fn settle(&mut self, now: Timestamp) -> bool {
         self.forget();
-        if std::mem::take(&mut self.has_news) {
-            self.told_at = Some(now);
+        let is_over = |at: Timestamp| now.since(at) >= CHILD_AFTER;
+        // Whoever is told late of one after the other waits for the first, not for ever.
+        self.told_late_at = self.told_late_at.filter(|told| !is_over(*told));
+        if std::mem::take(&mut self.news).is_some_and(is_over) {
+            self.told_late_at.get_or_insert(now);
         }
         let kills = explain(&self.evidence);
         let count: u64 = kills.iter().map(|kills| u64::from(kills.count)).sum();
         let total = self.folded.total() + count;
-        let spare = spare(&kills, &self.deaths);
+        let (spare, _) = claim(&kills, &self.deaths);
         // Whoever is read again lives on.
         let lives_on = |to: Timestamp| self.counters.values().any(|last| last.at > to);
-        let is_fresh = self.told_at.is_some_and(|told| now < told + CHILD_AFTER);
+        let is_late = |to: Timestamp| self.told_late_at.is_some_and(|told| to <= told);
         let waits = |to: Timestamp| {
             let is_patient = now < to + CHILD_AFTER + self.patience && !lives_on(to);
-            now < to + CHILD_AFTER || is_patient || is_fresh
+            now < to + CHILD_AFTER || is_patient || is_late(to)
         };
         let waiting: u64 = spare.iter().filter(|(to, _)| waits(*to)).map(|(_, count)| *count).sum();
         let children = self.folded.child + spare.iter().map(|(_, count)| count).sum::<u64>();
@@ -173,7 +177,7 @@ impl Life {
 
     /// Nothing more is waited for.
     pub fn finish(&mut self) {
-        (self.has_news, self.told_at) = (false, None);
+        (self.news, self.told_late_at) = (None, None);
         self.settle(Timestamp(i64::MAX));
     }
 
@@ -185,31 +189,34 @@ impl Life {
         if at == 0 {
             return;
         }
-        let old: Vec<Evidence> = self.evidence.drain(..at).collect();
-        let kills = explain(&old);
+        let kills = fold(&mut self.evidence, at);
         let count: u64 = kills.iter().map(|kills| u64::from(kills.count)).sum();
-        let child: u64 = spare(&kills, &self.deaths).iter().map(|(_, count)| count).sum();
+        let upto = kills.iter().map(|kills| kills.to).max().unwrap_or(newest);
+        let (spare, unclaimed) = claim(&kills, &self.deaths);
+        let child: u64 = spare.iter().map(|(_, count)| count).sum();
         self.folded.child += child;
         self.folded.pid1 += count - child;
-        let upto = old.last().map_or(newest, |said| said.to);
-        self.deaths.retain(|death| *death > upto + LATE);
+        self.deaths = unclaimed;
+        self.deaths.retain(|death| *death + LATE > upto);
     }
 }
 
 /// Kills that no death of the first process belongs to: until when each may have happened, and how
-/// many. Each death is given to the earliest kill it can belong to.
-fn spare(kills: &[Kills], deaths: &[Timestamp]) -> Vec<(Timestamp, u64)> {
+/// many; and the deaths that belong to none. Each death is given to the earliest kill it can belong to.
+fn claim(kills: &[Kills], deaths: &[Timestamp]) -> (Vec<(Timestamp, u64)>, Vec<Timestamp>) {
     let mut spare: Vec<(Timestamp, u64)> =
         kills.iter().map(|kills| (kills.to, u64::from(kills.count))).collect();
+    let mut unclaimed = Vec::new();
     for death in deaths {
         let fits = |kills: &Kills| kills.from <= *death + SKEW && *death - LATE <= kills.to;
         let free = kills.iter().zip(&mut spare).find(|(kills, (_, free))| *free > 0 && fits(kills));
-        if let Some((_, (_, free))) = free {
-            *free -= 1;
+        match free {
+            Some((_, (_, free))) => *free -= 1,
+            None => unclaimed.push(*death),
         }
     }
     spare.retain(|(_, count)| *count > 0);
-    spare
+    (spare, unclaimed)
 }
 
 /// When Docker told of this kill first, and last: an event's key is its time, and its end has a margin.

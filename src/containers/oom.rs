@@ -131,7 +131,8 @@ impl OomLedger {
             witness: Witness::Flag,
             key: to.0,
             from: from.min(to) - LATE,
-            to: to + SKEW,
+            // A daemon that hung stamps the end late, and knows when it was.
+            to: to + STAMPED_LATE,
             kills: 1,
         };
         self.hear(who, evidence);
@@ -310,7 +311,7 @@ impl OomLedger {
             for last in life.counters.values_mut() {
                 shift(&mut last.at);
             }
-            life.told_at.iter_mut().for_each(shift);
+            life.told_late_at.iter_mut().for_each(shift);
         }
     }
 
@@ -323,7 +324,9 @@ impl OomLedger {
         let forgotten = life.evidence.last().map(|newest| newest.to - REMEMBERED);
         let is_too_old = life.folded.total() > 0 && forgotten.is_some_and(|at| evidence.to < at);
         if !is_too_old && add(&mut life.evidence, evidence) {
-            life.has_news |= !matches!(evidence.witness, Witness::Counter(_));
+            if !matches!(evidence.witness, Witness::Counter(_)) {
+                life.news = Some(life.news.map_or(evidence.to, |to| to.min(evidence.to)));
+            }
             self.open.insert(who.name.to_owned());
         }
     }
@@ -541,6 +544,10 @@ mod tests {
 
     #[test]
     fn what_docker_tells_late_it_tells_together() {
+        // It hung; when it comes to it stamps the end then, and knows when it was.
+        let mut bench = Bench::new();
+        bench.check(30.0, "0+0").flag(1.0, 12.0).oom(30.1).die(30.2).check(31.0, "1+0");
+        bench.check(60.0, "1+0");
         // We were stopped, or away, for long: the kill is heard, settled, and then the end.
         let mut bench = Bench::new();
         bench.check(40.0, "0+0").oom(10.0).check(40.1, "0+0").die(10.1).check(40.2, "1+0");
@@ -549,6 +556,26 @@ mod tests {
         bench.oom(10.0).restart(9.0).check(40.0, "0+0").die(10.1).check(40.2, "1+0");
         // A child's is one all the same.
         Bench::new().check(40.0, "0+0").oom(10.0).check(44.0, "0+0").check(46.0, "0+1");
+    }
+
+    #[test]
+    fn children_that_are_killed_all_the_time_are_counted_meanwhile() {
+        let (mut docker, mut both) = (Bench::new(), Bench::new());
+        both.read(1, 9.0, 0.0, 1.0);
+        for nth in 0..400_u32 {
+            let second = 10.0 + 2.5 * f64::from(nth);
+            docker.oom(second);
+            both.oom(second).read(1, second + 1.0, f64::from(nth + 1), 1.0);
+            for bench in [&mut docker, &mut both] {
+                let child = bench.heard(second + 1.0).ledger.counts("web").child;
+                assert!(
+                    (nth.saturating_sub(3)..=nth + 1).contains(&(child as u32)),
+                    "{child} of {nth}"
+                );
+            }
+        }
+        docker.check(1100.0, "0+400");
+        both.check(1100.0, "0+400");
     }
 
     #[test]
