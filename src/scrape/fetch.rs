@@ -45,17 +45,66 @@ pub struct Ask<'a> {
 pub struct Page {
     response: Response,
     timeout: Duration,
-    deadline: Instant,
+    deadline: Deadline,
     body_limit_bytes: u64,
     received_bytes: u64,
 }
 
+/// A deadline fires this late at most when nothing holds the loop.
+const PUNCTUAL: Duration = Duration::from_millis(10);
+
+/// When all must have come. The one loop that reads also evaluates the rules: while it is held by
+/// other work nothing is read, and no target is to blame. So that time does not count, up to the
+/// timeout once more.
+#[derive(Debug)]
+struct Deadline {
+    at: Instant,
+    /// How much may still be forgiven.
+    left: Duration,
+}
+
+impl Deadline {
+    fn after(timeout: Duration) -> Deadline {
+        Deadline { at: Instant::now() + timeout, left: timeout }
+    }
+
+    fn is_over(&self) -> bool {
+        Instant::now() >= self.at
+    }
+
+    /// What the work yields, if it does in time.
+    async fn within<T>(&mut self, work: impl Future<Output = T>) -> Option<T> {
+        tokio::pin!(work);
+        loop {
+            let done = tokio::time::timeout_at(self.at, &mut work).await.ok();
+            let late = Instant::now().saturating_duration_since(self.at);
+            let was_held = late > PUNCTUAL && !self.left.is_zero();
+            // What has come while the deadline could not fire has come before it, for all that
+            // can be known.
+            if was_held || done.is_some() {
+                self.forgive(late);
+            }
+            if done.is_some() || !was_held {
+                return done;
+            }
+        }
+    }
+
+    fn forgive(&mut self, late: Duration) {
+        let more = late.min(self.left);
+        if !more.is_zero() {
+            self.left -= more;
+            self.at = Instant::now() + more;
+        }
+    }
+}
+
 /// Asks for a page and checks status and encoding. The deadline runs from here.
 pub async fn open(pool: &Pool, ask: Ask<'_>) -> Result<Page, ScrapeError> {
-    let deadline = Instant::now() + ask.timeout;
-    let response = match tokio::time::timeout_at(deadline, send(pool, ask)).await {
-        Ok(response) => response?,
-        Err(_) => {
+    let mut deadline = Deadline::after(ask.timeout);
+    let response = match deadline.within(send(pool, ask)).await {
+        Some(response) => response?,
+        None => {
             let timeout = format_duration(ask.timeout);
             let message = format!("no answer within scrape_timeout ({timeout})");
             return Err(ScrapeError::new(Kind::Timeout, message));
@@ -84,16 +133,20 @@ impl Page {
     pub async fn next(&mut self) -> Result<Option<impl AsRef<[u8]> + use<>>, ScrapeError> {
         // Decompression is always ready: without these two a bomb would starve the others, and
         // never meet its deadline.
-        tokio::task::coop::consume_budget().await;
-        if Instant::now() >= self.deadline {
+        if self.deadline.is_over() {
             return Err(self.timed_out());
         }
-        let chunk = match tokio::time::timeout_at(self.deadline, self.response.chunk()).await {
-            Ok(chunk) => chunk.map_err(|error| {
+        let response = &mut self.response;
+        let chunk = async {
+            tokio::task::coop::consume_budget().await;
+            response.chunk().await
+        };
+        let chunk = match self.deadline.within(chunk).await {
+            Some(chunk) => chunk.map_err(|error| {
                 let message = format!("the body broke off: {}", explain(error));
                 ScrapeError::new(Kind::Body, message)
             })?,
-            Err(_) => return Err(self.timed_out()),
+            None => return Err(self.timed_out()),
         };
         self.received_bytes += chunk.as_ref().map_or(0, |chunk| chunk.len() as u64);
         self.check_length(self.received_bytes)?;
@@ -324,6 +377,43 @@ mod tests {
         tokio::time::sleep(timeout).await;
         let error = page.next().await.map(|_| ()).expect_err("the time is up");
         assert_eq!(error.kind, Kind::Timeout);
+    }
+
+    /// Fetches with a timeout of 300 ms while something else holds the thread for twice as long; the
+    /// target answers meanwhile with `parts`.
+    async fn fetched_while_held(parts: &'static [&'static [u8]]) -> Outcome {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let url = url_of(listener.local_addr().expect("bound"));
+        let (held, begins) = std::sync::mpsc::channel();
+        let target = std::thread::spawn(move || {
+            use std::io::Write;
+            let (mut stream, _) = listener.accept().expect("a scrape");
+            begins.recv().expect("the thread is held");
+            for part in parts {
+                stream.write_all(part).expect("the scrape reads");
+                begins.recv_timeout(Duration::from_millis(10)).expect_err("it is held");
+            }
+            // Open until the test is over, whatever came.
+            (stream, begins.recv())
+        });
+        let hold = async {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            held.send(()).expect("the target waits");
+            let (_silent, nothing) = std::sync::mpsc::channel::<()>();
+            nothing.recv_timeout(Duration::from_millis(600)).expect_err("nothing comes");
+        };
+        let (outcome, ()) = tokio::join!(fetch_from(&url, |_| ()), hold);
+        drop(held);
+        target.join().expect("the target is done").1.expect_err("nothing more is said");
+        outcome
+    }
+
+    #[tokio::test]
+    async fn no_target_is_to_blame_for_what_holds_the_loop() {
+        let page: &[&[u8]] = &[b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\n", b"a 1\n", b"b 2\n"];
+        assert_eq!(fetched_while_held(page).await, Ok("a 1\nb 2\n".to_owned()));
+        assert_fails(fetched_while_held(&[]).await, Kind::Timeout, &["no answer within"]);
+        assert_fails(fetched_while_held(&page[..2]).await, Kind::Timeout, &["after 4 bytes"]);
     }
 
     #[tokio::test]
