@@ -232,11 +232,11 @@ fn bucket_quantile(phi: f64, buckets: &mut [Bucket]) -> (f64, Option<Repair>) {
     }
     let repair = make_monotonic(buckets);
     let observations = buckets[last].count;
-    if last == 0 || observations == 0.0 || observations.is_nan() {
+    if last == 0 || observations == 0.0 {
         return (f64::NAN, repair);
     }
     let mut rank = phi * observations;
-    let at = buckets[..last].partition_point(|bucket| bucket.count < rank);
+    let at = first_with(last, |at| buckets[at].count >= rank);
     if at == last {
         return (buckets[last - 1].upper, repair);
     }
@@ -251,6 +251,21 @@ fn bucket_quantile(phi: f64, buckets: &mut [Bucket]) -> (f64, Option<Repair>) {
         rank -= buckets[at - 1].count;
     }
     (lower + (upper - lower) * (rank / count), repair)
+}
+
+/// As Go's `sort.Search`: a count that is NaN is not at least anything, and which ones are looked at
+/// decides what is found then.
+fn first_with(length: usize, holds: impl Fn(usize) -> bool) -> usize {
+    let (mut from, mut to) = (0, length);
+    while from < to {
+        let middle = from.midpoint(to);
+        if holds(middle) {
+            to = middle;
+        } else {
+            from = middle + 1;
+        }
+    }
+    from
 }
 
 /// Lifts counts that are lower than the one before: scrapes and rules may tear buckets apart.
@@ -334,6 +349,26 @@ mod tests {
             assert_eq!(bucket_quantile(phi, &mut buckets(&counts)).0, want, "{phi}");
         }
         assert!(bucket_quantile(0.5, &mut buckets(&counts[..2])).0.is_nan(), "no +Inf bucket");
+    }
+
+    /// As `promtool` has them.
+    #[test]
+    fn counts_that_are_no_numbers_are_searched_as_go_does() {
+        const NAN: f64 = f64::NAN;
+        const INFINITY: f64 = f64::INFINITY;
+        let all = [0.0, 0.1, 0.5, 0.99, 1.0];
+        type Counts = &'static [(f64, f64)];
+        let cases: [(Counts, [f64; 5]); 5] = [
+            (&[(1.0, NAN), (2.0, NAN), (INFINITY, NAN)], [2.0; 5]),
+            (&[(1.0, 1.0), (2.0, 5.0), (INFINITY, NAN)], [2.0; 5]),
+            (&[(1.0, 1.0), (2.0, NAN), (4.0, 5.0), (INFINITY, 6.0)], [NAN, NAN, NAN, 4.0, 4.0]),
+            (&[(1.0, 1.0), (2.0, 3.0), (INFINITY, INFINITY)], [2.0; 5]),
+            (&[(-1.0, NAN), (2.0, 4.0), (INFINITY, INFINITY)], [2.0; 5]),
+        ];
+        for (counts, want) in cases {
+            let got = all.map(|phi| bucket_quantile(phi, &mut buckets(counts)).0);
+            assert_eq!(format!("{got:?}"), format!("{want:?}"), "{counts:?}");
+        }
     }
 
     #[test]
