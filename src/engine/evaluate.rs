@@ -10,10 +10,15 @@ use super::group::RuleState;
 use super::texts::Said;
 use crate::alerts::Candidate;
 use crate::base::{Labels, Sample, Timestamp};
+use crate::promql::eval::EvalErrorKind;
 use crate::promql::{EvalError, EvalOptions, Memo, Value, ast::Expr, instant_with};
 use crate::rules::Rule;
 use crate::window::{SeriesId, Source, Window};
 use crate::yaml::Position;
+
+/// Says why a rule was not evaluated to its end.
+const TOO_SLOW: &str = "evaluation timed out: the rules of a group may together take half of its \
+                        interval, at most 2s";
 
 /// What every rule of a round is evaluated with.
 pub(super) struct Context<'a> {
@@ -57,7 +62,10 @@ pub(super) fn evaluate_rule(
 ) -> Result<Evaluated, RuleFailure> {
     evaluate(&rule.expr, source, context).map_err(|error| {
         let at = error.span.map(|span| rule.place_of(span.start));
-        let mut message = error.to_string();
+        let mut message = match error.kind {
+            EvalErrorKind::Timeout => TOO_SLOW.to_owned(),
+            _ => error.to_string(),
+        };
         if let Some(at) = at {
             message += &format!(" ({file}:{at})");
         }

@@ -22,6 +22,12 @@ use crate::window::{SeriesId, Window};
 const MAX_WAIT: Duration = Duration::from_millis(500);
 /// … and at most this part of its interval.
 const MAX_WAIT_SHARE: u32 = 4;
+/// The rules of a group may take this part of its interval together …
+const MAX_TIME_SHARE: u32 = 2;
+/// … and at most so long: the loop that evaluates them does nothing else meanwhile.
+const MAX_TIME: Duration = Duration::from_secs(2);
+/// What a group takes of the loop's time is one of so many parts at most.
+const REST: u32 = 3;
 
 /// The state of one group.
 #[derive(Debug)]
@@ -38,6 +44,8 @@ pub(super) struct GroupState {
     pub waiting: Option<(Timestamp, Duration)>,
     pub last_evaluation: Option<Timestamp>,
     pub took: Duration,
+    /// It took so long that the others come first, until this monotonic time.
+    pub rests_until: Duration,
     pub missed: u64,
     /// Rule evaluations, and those that failed.
     pub evaluations: u64,
@@ -194,6 +202,7 @@ pub(super) fn build(groups: Vec<Group>, pace: &Pace, now: Timestamp) -> Vec<Grou
                 waiting: None,
                 last_evaluation: None,
                 took: Duration::ZERO,
+                rests_until: Duration::ZERO,
                 missed: 0,
                 evaluations: 0,
                 failures: 0,
@@ -324,7 +333,7 @@ impl GroupState {
     /// Lets slots come that are due at `now`: the newest begins to wait for its targets, older ones
     /// count as missed. Returns how many were missed.
     pub fn arrive(&mut self, now: Timestamp, monotonic: Duration) -> u64 {
-        if now < self.next_slot {
+        if now < self.next_slot || monotonic < self.rests_until {
             return 0;
         }
         let slot = self.grid.slot_at_or_before(now);
@@ -337,11 +346,25 @@ impl GroupState {
         missed
     }
 
+    /// How long its rules may take together.
+    pub fn budget(&self) -> Duration {
+        MAX_TIME.min(self.interval / MAX_TIME_SHARE)
+    }
+
+    /// Its evaluation, begun at that time, took so long.
+    pub fn note_took(&mut self, began: Duration, took: Duration) {
+        self.took = took;
+        let rest = took * REST;
+        // One that takes little waits for nothing but its slot.
+        self.rests_until = if rest > self.interval { began + rest } else { Duration::ZERO };
+    }
+
     /// Goes on where the group of this name was before a reload: a slot that waits for its targets
     /// waits on.
     pub fn go_on(&mut self, before: &GroupState) {
         (self.evaluations, self.failures) = (before.evaluations, before.failures);
         (self.last_evaluation, self.took) = (before.last_evaluation, before.took);
+        self.rests_until = before.rests_until;
         (self.missed, self.waiting) = (before.missed, before.waiting);
         if self.grid == before.grid {
             self.next_slot = before.next_slot;

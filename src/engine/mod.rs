@@ -96,8 +96,9 @@ pub use view::{
     TargetView, View,
 };
 
-/// Reads the monotonic clock, only to measure how long evaluations take; no decision depends on it.
-pub type Stopwatch = Box<dyn Fn() -> Duration + Send>;
+/// Reads the monotonic clock, only to measure how long evaluations take and to end one that takes
+/// too long; no other decision depends on it.
+pub type Stopwatch = Box<dyn Fn() -> Duration + Send + Sync>;
 
 /// Expired samples are swept this often; appends trim their own series in between.
 const SWEEP_EVERY: Duration = Duration::from_secs(30);
@@ -108,7 +109,7 @@ const GAP_TOLERATED: Duration = Duration::from_secs(60);
 pub struct Engine {
     setup: Setup,
     clock: Clock,
-    stopwatch: Stopwatch,
+    stopwatch: Arc<dyn Fn() -> Duration + Send + Sync>,
     window: Window,
     memo: Memo,
     groups: Vec<GroupState>,
@@ -214,7 +215,8 @@ impl Engine {
     /// When, on the monotonic clock, the engine wants a [`Event::Tick`] at the latest.
     pub fn next_wakeup(&self) -> Duration {
         let scrapes = self.targets.values().map(|target| self.clock.when(target.next_slot));
-        let slots = self.groups.iter().map(|group| self.clock.when(group.next_slot));
+        let slots =
+            self.groups.iter().map(|group| self.clock.when(group.next_slot).max(group.rests_until));
         let waits = self.groups.iter().filter_map(|group| group.waiting.map(|(_, until)| until));
         let outbox = self.outbox.as_ref().and_then(Outbox::next_wakeup);
         scrapes

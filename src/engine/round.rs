@@ -1,5 +1,6 @@
 //! The rounds: which groups are due, what they are evaluated against, what their alerts become.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::evaluate::{self, Context};
@@ -14,8 +15,12 @@ use crate::base::{
     Labels, LabelsBuilder, METRIC_NAME, Now, RuleId, Sample, Timestamp, fingerprint,
 };
 use crate::policy::{Evidence, Incident, Need, diagnose};
+use crate::promql::EvalOptions;
 use crate::rules::{Rule, RuleKind};
 use crate::window::{SeriesId, Window};
+
+/// Groups are evaluated so long before scrapes and answers are taken again.
+const TURN: Duration = Duration::from_millis(500);
 
 impl Engine {
     /// Evaluates every group whose slot has come and whose targets have answered.
@@ -27,10 +32,15 @@ impl Engine {
                 self.facts.push(Fact::SlotsMissed { group: group.group.name.clone(), missed });
             }
         }
+        let began = (self.stopwatch)();
         for index in 0..self.order.len() {
             let index = self.order[index];
             let group = &self.groups[index];
             let Some((slot, until)) = group.waiting else { continue };
+            // The others have their turn as soon as what came meanwhile is taken.
+            if (self.stopwatch)().saturating_sub(began) >= TURN {
+                break;
+            }
             if now.monotonic >= until || !self.is_fed_by_a_running_scrape(group, slot) {
                 self.run_group(now, index, slot);
             }
@@ -52,13 +62,18 @@ impl Engine {
         let at = slot.max(self.newest_sample.min(now.wall));
         self.write_own_series(now, at);
         let began = (self.stopwatch)();
+        let (over, stopwatch) = (began + self.groups[index].budget(), Arc::clone(&self.stopwatch));
+        let options = EvalOptions {
+            expired: Some(Arc::new(move || stopwatch() >= over)),
+            ..self.setup.eval.clone()
+        };
         for rule in 0..self.groups[index].rules.len() {
-            self.run_rule(now, (index, rule), slot, at);
+            self.run_rule(now, (index, rule), (slot, at), &options);
         }
         let group = &mut self.groups[index];
         group.waiting = None;
         group.last_evaluation = Some(slot);
-        group.took = (self.stopwatch)().saturating_sub(began);
+        group.note_took(now.monotonic, (self.stopwatch)().saturating_sub(began));
         self.evaluated_at = Some(slot);
         self.view_is_old = true;
         let note_is_old =
@@ -77,15 +92,15 @@ impl Engine {
         &mut self,
         now: Now,
         (group_index, rule_index): (usize, usize),
-        slot: Timestamp,
-        at: Timestamp,
+        (slot, at): (Timestamp, Timestamp),
+        options: &EvalOptions,
     ) {
         let group = &mut self.groups[group_index];
         let rule = &group.group.rules[rule_index];
         let state = &mut group.rules[rule_index];
         let began = (self.stopwatch)();
         let context = Context {
-            options: &self.setup.eval,
+            options,
             memo: &self.memo,
             external_labels: &self.setup.external_labels,
             external_url: &self.setup.external_url,

@@ -32,7 +32,7 @@ impl Engine {
         facts.extend(restored.resume(deliveries, now.wall));
         let mut engine = Engine {
             clock: Clock::new(now, setup.pace.evaluation_interval),
-            stopwatch,
+            stopwatch: Arc::from(stopwatch),
             window: Window::new(setup.caps, setup.retention()),
             memo: Memo::default(),
             groups: Vec::new(),

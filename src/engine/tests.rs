@@ -23,6 +23,7 @@ mod refusals;
 mod reload;
 mod rollout;
 mod silence;
+mod slow;
 mod texts;
 mod waiting;
 mod whose;
