@@ -25,8 +25,12 @@ pub(super) struct Limits {
     pub(super) connections: usize,
     /// From the first byte of a request to the first byte of its answer.
     pub(super) request: Duration,
-    /// Between two requests, and between two steps of an answer.
+    /// Between two requests.
     pub(super) idle: Duration,
+    /// The same while there is no place for another connection.
+    pub(super) idle_when_full: Duration,
+    /// Between two steps of an answer that the client does not read.
+    pub(super) write: Duration,
 }
 
 impl Default for Limits {
@@ -37,6 +41,8 @@ impl Default for Limits {
             connections: 128,
             request: ANSWER_TIMEOUT + Duration::from_secs(10),
             idle: Duration::from_secs(120),
+            idle_when_full: Duration::from_secs(5),
+            write: Duration::from_secs(10),
         }
     }
 }
@@ -66,7 +72,10 @@ impl axum::serve::Listener for Listener {
         let permit = permit.expect("nobody closes the semaphore");
         loop {
             match self.inner.accept().await {
-                Ok((stream, peer)) => return (Guarded::new(stream, self.limits, permit), peer),
+                Ok((stream, peer)) => {
+                    let free = Arc::clone(&self.free);
+                    return (Guarded::new(stream, self.limits, (permit, free)), peer);
+                }
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a connection");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -80,14 +89,26 @@ impl axum::serve::Listener for Listener {
     }
 }
 
+/// What a connection is waited for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// A request, or the rest of an answer that was read so far, for so long already.
+    Idle(Duration),
+    /// A request has begun to arrive and no byte of its answer has left.
+    Request,
+    /// The client does not read.
+    Write,
+}
+
 /// A connection under guard.
 pub(super) struct Guarded {
     stream: TcpStream,
     limits: Limits,
-    /// Whether a request has begun to arrive and no byte of its answer has left.
-    in_request: bool,
-    /// Goes off when that, or its contrary, has lasted too long.
+    phase: Phase,
+    /// Goes off when that may have lasted too long.
     alarm: Pin<Box<Sleep>>,
+    /// The places that are left.
+    free: Arc<Semaphore>,
     line: RequestLine,
     /// Of an escaped request line: what had no room in the reader's buffer.
     left_over: Vec<u8>,
@@ -95,31 +116,52 @@ pub(super) struct Guarded {
 }
 
 impl Guarded {
-    fn new(stream: TcpStream, limits: Limits, permit: OwnedSemaphorePermit) -> Guarded {
-        let alarm = Box::pin(tokio::time::sleep(limits.idle));
+    fn new(
+        stream: TcpStream,
+        limits: Limits,
+        (permit, free): (OwnedSemaphorePermit, Arc<Semaphore>),
+    ) -> Guarded {
+        let alarm = Box::pin(tokio::time::sleep(limits.idle.min(limits.idle_when_full)));
         Guarded {
             stream,
             limits,
-            in_request: false,
+            phase: Phase::Idle(Duration::ZERO),
             alarm,
+            free,
             line: RequestLine::NEW,
             left_over: Vec::new(),
             _permit: permit,
         }
     }
 
-    /// Begins or ends a request. The alarm is polled, so that it wakes the connection when nothing
-    /// else does.
-    fn turn(&mut self, in_request: bool, context: &mut Context<'_>) {
-        self.in_request = in_request;
-        let limit = if in_request { self.limits.request } else { self.limits.idle };
+    /// Begins a phase. The alarm is polled, so that it wakes the connection when nothing else does.
+    fn turn(&mut self, phase: Phase, context: &mut Context<'_>) {
+        self.phase = phase;
+        let limit = match phase {
+            Phase::Idle(already) => {
+                self.limits.idle_when_full.min(self.limits.idle.saturating_sub(already))
+            }
+            Phase::Request => self.limits.request,
+            Phase::Write => self.limits.write,
+        };
         self.alarm.set(tokio::time::sleep(limit));
         let _ = self.alarm.as_mut().poll(context);
     }
 
-    /// What is pending must not stay so beyond the alarm.
+    /// What is pending must not stay so beyond the alarm. One that is idle is looked at now and then:
+    /// it may go on while there is room for others.
     fn overdue<T>(&mut self, context: &mut Context<'_>) -> Poll<io::Result<T>> {
-        self.alarm.as_mut().poll(context).map(|()| Err(io::ErrorKind::TimedOut.into()))
+        if self.alarm.as_mut().poll(context).is_pending() {
+            return Poll::Pending;
+        }
+        if let Phase::Idle(already) = self.phase {
+            let already = already.saturating_add(self.limits.idle_when_full);
+            if already < self.limits.idle && self.free.available_permits() > 0 {
+                self.turn(Phase::Idle(already), context);
+                return Poll::Pending;
+            }
+        }
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 
     /// Puts bytes before a reader, and keeps those that have no room.
@@ -135,9 +177,12 @@ impl Guarded {
         context: &mut Context<'_>,
     ) -> Poll<io::Result<usize>> {
         if written.is_pending() {
+            if self.phase != Phase::Write {
+                self.turn(Phase::Write, context);
+            }
             return self.overdue(context);
         }
-        self.turn(false, context);
+        self.turn(Phase::Idle(Duration::ZERO), context);
         written
     }
 }
@@ -158,8 +203,8 @@ impl AsyncRead for Guarded {
             if Pin::new(&mut self.stream).poll_read(context, buffer)?.is_pending() {
                 return self.overdue(context);
             }
-            if !self.in_request {
-                self.turn(true, context);
+            if matches!(self.phase, Phase::Idle(_)) {
+                self.turn(Phase::Request, context);
                 self.line = RequestLine::NEW;
             }
             let is_end = buffer.filled().len() == before;

@@ -14,11 +14,12 @@ async fn start_limited(limits: listen::Limits) -> SocketAddr {
 
 const LONG: Duration = Duration::from_secs(600);
 const SHORT: Duration = Duration::from_millis(100);
+const PATIENT: listen::Limits =
+    listen::Limits { connections: 1, request: LONG, idle: LONG, idle_when_full: LONG, write: LONG };
 
 #[tokio::test]
 async fn a_dripping_request_is_cut() {
-    let address =
-        start_limited(listen::Limits { connections: 8, request: SHORT, idle: LONG }).await;
+    let address = start_limited(listen::Limits { connections: 8, request: SHORT, ..PATIENT }).await;
     for head in [
         "GET / HTTP/1.1\r\n",
         "POST /api/v1/query HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 9999\r\n\r\n",
@@ -36,8 +37,7 @@ async fn a_dripping_request_is_cut() {
 
 #[tokio::test]
 async fn a_silent_connection_is_closed() {
-    let address =
-        start_limited(listen::Limits { connections: 8, request: LONG, idle: SHORT }).await;
+    let address = start_limited(listen::Limits { connections: 8, idle: SHORT, ..PATIENT }).await;
     let mut stream = TcpStream::connect(address).await.expect("connects");
     let request = b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n";
     let mut reply = Vec::new();
@@ -49,13 +49,32 @@ async fn a_silent_connection_is_closed() {
 
 #[tokio::test]
 async fn a_client_that_does_not_read_is_cut_and_frees_its_place() {
-    let address =
-        start_limited(listen::Limits { connections: 1, request: LONG, idle: SHORT }).await;
+    let address = start_limited(listen::Limits { connections: 1, write: SHORT, ..PATIENT }).await;
     let mut stream = TcpStream::connect(address).await.expect("connects");
     // More answers than the sockets' buffers hold, and nobody reads them.
     let requests = b"GET /api/v1/rules HTTP/1.1\r\nHost: x\r\n\r\n".repeat(1000);
     let sending = async { while stream.write_all(&requests).await.is_ok() {} };
     tokio::time::timeout(Duration::from_secs(20), sending).await.expect("is cut");
+    let next = ask(address, "GET", "/-/healthy", None);
+    let reply = tokio::time::timeout(Duration::from_secs(10), next).await.expect("a place is free");
+    assert_eq!(reply.status, 200);
+}
+
+/// Else whoever opens as many connections as there are places silences the probe of our health.
+#[tokio::test]
+async fn those_that_are_idle_make_room_when_places_are_short() {
+    let limits = listen::Limits { connections: 3, idle_when_full: SHORT, ..PATIENT };
+    let address = start_limited(limits).await;
+    let mut kept = TcpStream::connect(address).await.expect("connects");
+    tokio::time::sleep(SHORT * 5).await;
+    kept.write_all(b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n").await.expect("sends");
+    let mut reply = [0; 12];
+    kept.read_exact(&mut reply).await.expect("it was kept while there was room");
+    assert_eq!(&reply, b"HTTP/1.1 200");
+    let mut others = Vec::new();
+    for _ in 0..3 {
+        others.push(TcpStream::connect(address).await.expect("connects"));
+    }
     let next = ask(address, "GET", "/-/healthy", None);
     let reply = tokio::time::timeout(Duration::from_secs(10), next).await.expect("a place is free");
     assert_eq!(reply.status, 200);
