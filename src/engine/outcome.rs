@@ -60,8 +60,8 @@ impl Engine {
                 self.take_answer(now, &delivery.id, answer);
             }
             outbox::Fact::Expired { request, withdrawn, may_be_taken, .. } => {
-                if *may_be_taken && self.may_be_done(now, &request.id) {
-                    self.changes.extend(self.memory.guards.maybe_done(&request.id.0));
+                if *may_be_taken {
+                    self.count_in_doubt(now, &request.id);
                 }
                 let (outcome, why) = match withdrawn {
                     Some(why) => (Outcome::Withdrawn, why.as_str()),
@@ -82,10 +82,26 @@ impl Engine {
         }
     }
 
+    /// A request that is over may have been carried out, or be carried out yet: whoever was told of it
+    /// did not answer, and to be withdrawn is no order to stop.
+    fn count_in_doubt(&mut self, now: Now, id: &DeliveryId) {
+        let policy = &self.setup.policy;
+        let until = policy.limits.expiry + policy.verify.within;
+        let change = match self.may_be_done(now, id) {
+            true => self.memory.guards.maybe_done(&id.0),
+            false => self.memory.guards.doubt(&id.0, until),
+        };
+        self.changes.extend(change);
+    }
+
     /// What the receiver says of a request, in its answer or in a receipt.
     pub(super) fn take_answer(&mut self, now: Now, delivery: &DeliveryId, answer: &Answer) {
         if !self.memory.verifier.watches(&delivery.0) {
             return self.settle_unwatched(delivery, answer);
+        }
+        if self.memory.verifier.is_judged(&delivery.0) {
+            // It helped: what is said of it later changes nothing.
+            return;
         }
         let because = |what: &str| match &answer.reason {
             Some(reason) => format!("{what}: {reason}"),
@@ -95,6 +111,10 @@ impl Engine {
         let change_id = answer.change_id.clone();
         let change = match (answer.decision.as_deref(), answer.outcome.as_deref()) {
             (Some("declined"), _) => {
+                // A start since then is taken for this restart, whatever is said of it now.
+                if self.memory.verifier.is_taken(&delivery.0) && self.may_be_done(now, delivery) {
+                    self.changes.extend(self.memory.guards.maybe_done(&delivery.0));
+                }
                 let why = because("the receiver declined");
                 return self.drop_request(now, delivery, Outcome::Declined, &why);
             }

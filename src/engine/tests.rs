@@ -55,6 +55,8 @@ struct World {
     second: i64,
     skew_s: i64,
     commits: bool,
+    /// Whether the Control Plane's answers to requests get lost.
+    loses_answers: bool,
     /// Whether Alertmanager takes nothing.
     posts_fail: bool,
     /// Whether Alertmanager finds every alert too large.
@@ -136,6 +138,7 @@ impl World {
             second,
             skew_s: 0,
             commits: true,
+            loses_answers: false,
             refuses: false,
             posts_fail: false,
             doors: BTreeMap::new(),
@@ -259,9 +262,12 @@ impl World {
                 let page = Page { status: 200, body: body.as_bytes().to_vec(), is_whole: true };
                 Event::Probed { key, number, answer: Ok(page) }
             }
-            Request::Deliver(Attempt { id, body, number, .. }) => {
+            Request::Deliver(Attempt { id, body, number, event_type }) => {
                 self.events.push(serde_json::from_str(&body).expect("JSON"));
-                let outcome = Outcome::Accepted(Reply2xx::default());
+                let outcome = match self.loses_answers && event_type.is_request() {
+                    true => Outcome::Unanswered { why: "no answer".to_owned() },
+                    false => Outcome::Accepted(Reply2xx::default()),
+                };
                 Event::Delivered(Reply { id, number, outcome })
             }
         }

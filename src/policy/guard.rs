@@ -45,17 +45,26 @@ struct Done {
     /// It came to nothing as far as is known, and may have been carried out all the same.
     #[serde(default)]
     maybe_done: bool,
+    /// Somebody was told and never answered: until it is this old it may yet be carried out,
+    /// milliseconds.
+    #[serde(default)]
+    doubt_ms: u64,
 }
 
 impl Done {
     /// Whether it was carried out, for all that is known: what expired or was withdrawn was not, and
     /// a restart that was declined neither. To decline a nudge is to have heard of it.
-    fn counts(&self) -> bool {
+    fn counts(&self, now: Now) -> bool {
         let void = self.result.as_deref().is_some_and(|result| match self.kind {
             ActionKind::Restart => is_void(result),
             _ => is_void(result) && result != Outcome::Declined.name(),
         });
-        self.maybe_done || !void
+        self.maybe_done || self.is_doubtful(now) || !void
+    }
+
+    /// Whether it may yet be carried out, though it is over.
+    fn is_doubtful(&self, now: Now) -> bool {
+        !self.maybe_done && self.age(now) < Duration::from_millis(self.doubt_ms)
     }
 
     fn age(&self, now: Now) -> Duration {
@@ -124,7 +133,7 @@ impl Guards {
         limits: &Limits,
         is_taken: &dyn Fn(&str) -> bool,
     ) -> History {
-        let all = || self.subjects.values().flatten().filter(|done| done.counts());
+        let all = || self.subjects.values().flatten().filter(|done| done.counts(now));
         let restarts = || all().filter(|done| done.kind == ActionKind::Restart);
         History {
             tenant_restarts_day: restarts()
@@ -135,6 +144,7 @@ impl Guards {
             restarts_open: restarts()
                 .filter(|done| {
                     done.open && (done.age(now) < limits.expiry || is_taken(&done.delivery_id))
+                        || done.is_doubtful(now)
                 })
                 .count(),
             tenant_nudged: self.nudged(tenant, now),
@@ -146,7 +156,7 @@ impl Guards {
     /// whatever the cause.
     fn nudged(&self, tenant: &str, now: Now) -> Option<Duration> {
         let all = self.subjects.values().flatten().filter(|done| done.kind == ActionKind::Nudge);
-        let theirs = all.filter(|d| d.counts() && !tenant.is_empty() && d.tenant == tenant);
+        let theirs = all.filter(|d| d.counts(now) && !tenant.is_empty() && d.tenant == tenant);
         theirs.map(|done| done.age(now)).min()
     }
 
@@ -155,7 +165,7 @@ impl Guards {
     pub fn own_history(&self, subject: &str, now: Now) -> History {
         let own = self.subjects.get(subject).map_or(&[][..], Vec::as_slice);
         let mut since = BTreeMap::new();
-        for done in own.iter().filter(|done| done.counts()) {
+        for done in own.iter().filter(|done| done.counts(now)) {
             let age = done.age(now);
             let shortest = since.entry(done.kind).or_insert(age);
             *shortest = age.min(*shortest);
@@ -202,6 +212,7 @@ impl Guards {
             open: true,
             result: None,
             maybe_done: false,
+            doubt_ms: 0,
         });
         row(&proposal.subject, actions)
     }
@@ -230,6 +241,16 @@ impl Guards {
         self.change(
             |done| done.delivery_id == delivery_id,
             |done| !std::mem::replace(&mut done.maybe_done, true),
+        )
+    }
+
+    /// The request that this delivery made is taken back, and whoever was told of it never answered:
+    /// for so long after it was made it counts as if it were carried out.
+    pub fn doubt(&mut self, delivery_id: &str, for_: Duration) -> Option<Change> {
+        let doubt_ms = u64::try_from(for_.as_millis()).unwrap_or(u64::MAX);
+        self.change(
+            |done| done.delivery_id == delivery_id,
+            |done| std::mem::replace(&mut done.doubt_ms, doubt_ms) != doubt_ms,
         )
     }
 

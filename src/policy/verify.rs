@@ -299,6 +299,13 @@ impl Verifier {
         self.watches.values().find(is_it).is_some_and(|watch| watch.restarted)
     }
 
+    /// Whether it is known of a watched request that it helped.
+    pub fn is_judged(&self, delivery_id: &str) -> bool {
+        let is_it = |watch: &&Watch| watch.request.delivery_id == delivery_id;
+        let found = self.watches.values().find(is_it);
+        found.is_some_and(|watch| matches!(watch.state, State::Effective { .. }))
+    }
+
     /// Whether the receiver has said that it takes a watched request, or has done it.
     pub fn is_taken(&self, delivery_id: &str) -> bool {
         let is_it = |watch: &&Watch| watch.request.delivery_id == delivery_id;

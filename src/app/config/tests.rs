@@ -531,21 +531,21 @@ fn a_host_may_be_on_a_plan_that_a_document_will_name() {
 #[test]
 fn who_measures_containers_is_said_or_found_by_name() {
     use crate::policy::Measurers;
-    let read = |text: &str, want: &[&str]| {
-        let config = check(text, want)?;
+    let read = |text: &str| {
+        let config = Config::read("p.yml", text, Path::new(""), &mut Problems::default())?;
         config.identity("h").map(|identity| identity.measurers)
     };
     let jobs =
         |names: &[&str]| Measurers::Jobs(names.iter().map(|name| (*name).to_owned()).collect());
     let rules = "host: h\nrule_files: []\n";
     let unnamed = with(rules);
-    assert_eq!(read(&unnamed, &[]), Some(Measurers::Unnamed));
+    assert_eq!(read(&unnamed), Some(Measurers::Unnamed));
     let called = unnamed.replace("{job_name: a,", "{job_name: b}, {job_name: cAdvisor-7,");
-    assert_eq!(read(&called, &[]), Some(jobs(&["cAdvisor-7"])));
+    assert_eq!(read(&called), Some(jobs(&["cAdvisor-7"])));
     let collects = with(&format!("{rules}collector: {{}}\n"));
-    assert_eq!(read(&collects, &[]), Some(jobs(&["collector"])));
+    assert_eq!(read(&collects), Some(jobs(&["collector"])));
     let said = with(&format!("{rules}container_jobs: [a]\ncollector: {{}}\n"));
-    assert_eq!(read(&said, &[]), Some(jobs(&["a", "collector"])));
+    assert_eq!(read(&said), Some(jobs(&["a", "collector"])));
     let unknown = with(&format!("{rules}container_jobs: [ab]\n"));
-    assert_eq!(read(&unknown, &["3:1: no job is called `ab`; `a`?"]), None);
+    check(&unknown, &["3:1: no job is called `ab`; `a`?"]);
 }

@@ -15,7 +15,7 @@ fn asked() -> (World, String, String) {
     (world, high, id)
 }
 
-fn said(decision: &str, outcome: Option<&str>) -> Said {
+pub(super) fn said(decision: &str, outcome: Option<&str>) -> Said {
     Said {
         decision: Some(decision.to_owned()),
         outcome: outcome.map(str::to_owned),
@@ -25,7 +25,12 @@ fn said(decision: &str, outcome: Option<&str>) -> Said {
 }
 
 /// Sends a receipt; what it is answered, once the disk has it.
-fn send(world: &mut World, receipt: &str, delivery: &str, answer: Said) -> Result<(), Refusal> {
+pub(super) fn send(
+    world: &mut World,
+    receipt: &str,
+    delivery: &str,
+    answer: Said,
+) -> Result<(), Refusal> {
     let now = at(world.second, 0);
     let statement = Statement { delivery_id: delivery.to_owned(), answer };
     let event = Event::Statement { ticket: 1, id: receipt.to_owned(), statement };

@@ -1,6 +1,7 @@
 //! What becomes of a request that waits, if something comes in between.
 
 use super::judgement::{container, until};
+use super::receipts::{said, send};
 use super::*;
 use crate::outbox;
 
@@ -122,4 +123,57 @@ fn what_a_receipt_says_is_taken_is_not_taken_back() {
     mend(&mut world);
     world.slot(Some(&low));
     assert!(world.event_types().contains(&"container.restart.requested"), "{:?}", world.events);
+}
+
+#[test]
+fn what_was_handed_out_and_never_answered_counts_until_nobody_can_do_it_any_more() {
+    let mut quick = policy();
+    quick.limits.restart_cool_down = Duration::from_secs(1);
+    quick.limits.expiry = Duration::from_secs(60);
+    quick.verify.within = Duration::from_secs(60);
+    let mut world = World::new(RULES, quick);
+    world.loses_answers = true;
+    assert!(until(&mut world, &high(), "decided restart", 3).is_some());
+    let asked_at = world.second;
+    throw(&mut world, true);
+    assert!(until(&mut world, &high(), "outcome withdrawn", 5).is_some());
+    throw(&mut world, false);
+    world.loses_answers = false;
+    let held = until(&mut world, &high(), "held restart", 3);
+    assert_eq!(held.as_deref(), Some("held restart: host_busy"));
+    assert!(until(&mut world, &high(), "decided restart", 100).is_some(), "in the end");
+    assert!(world.second - asked_at >= 120, "{}", world.second - asked_at);
+}
+
+/// A restart was taken, and seen to be done.
+fn done() -> (World, String) {
+    let mut world = World::new(RULES, policy());
+    assert!(until(&mut world, &high(), "decided restart", 3).is_some());
+    let decided = world.records.iter().find(|r| r.kind == crate::audit::Kind::ActionDecided);
+    let id = decided.and_then(|record| record.delivery_id.clone()).expect("one restart");
+    let well = container("acme", 20, world.second + 1);
+    (0..2).for_each(|_| drop(world.slot(Some(&well))));
+    (world, id)
+}
+
+#[test]
+fn a_restart_that_was_seen_counts_though_it_is_declined_in_the_end() {
+    let (mut world, id) = done();
+    assert_eq!(send(&mut world, "msg_1", &id, said("declined", None)), Ok(()));
+    let ill = container("acme", 95, world.second - 5);
+    let held = until(&mut world, &ill, "held restart", 5);
+    assert_eq!(held.as_deref(), Some("held restart: cool_down"), "{:?}", world.told);
+}
+
+#[test]
+fn what_helped_is_not_undone_by_a_later_word() {
+    for late in [said("done", Some("failed")), said("declined", None)] {
+        let (mut world, id) = done();
+        let well = container("acme", 20, world.second - 5);
+        assert!(until(&mut world, &well, "outcome effective", 50).is_some());
+        assert_eq!(send(&mut world, "msg_1", &id, late), Ok(()));
+        let told = until(&mut world, &well, "outcome", 5);
+        assert_eq!((told, world.event_types().contains(&"action.failed")), (None, false));
+        assert!(!world.told.iter().any(|told| told.starts_with("outcome")), "{:?}", world.told);
+    }
 }
