@@ -93,7 +93,7 @@ fn row(link: &Link, out: &Out<'_>) -> String {
     let tenant = record.tenant.as_deref().unwrap_or("-");
     let kind = out.inked(Ink::Note, &format!("{:<22}", record.kind.name()));
     let head = Out::plain(&format!("{at} {:>7} ", link.n));
-    let tail = Out::plain(&format!(" {tenant:<16} {}", record.sentence().replace('\n', " ")));
+    let tail = Out::on_a_line(&format!(" {tenant:<16} {}", record.sentence()));
     format!("{head}{kind}{tail}\n")
 }
 
@@ -187,4 +187,22 @@ fn tell(verified: &Verified, out: &mut Out<'_>) {
     let head = verified.head.as_deref().unwrap_or("none");
     let text = format!("{records} records ({first} to {last}) in {files} files, head {head}");
     out.raw(format!("{state}: {text}\n").as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::Kind;
+    use crate::base::Timestamp;
+
+    #[test]
+    fn a_tenant_s_name_forges_no_row() {
+        let (mut data, mut talk) = (Vec::new(), Vec::new());
+        let out =
+            Out { data: &mut data, talk: &mut talk, format: Format::Text, colours: (false, false) };
+        let tenant = Some("acme\n2026-01-01T00:00:00Z 8 action.decided".to_owned());
+        let record = Record { tenant, ..Record::new(Timestamp(0), Kind::ActionDecided) };
+        let link = Link { n: 7, record, prev: String::new(), hash: String::new() };
+        assert_eq!(row(&link, &out).lines().count(), 1);
+    }
 }

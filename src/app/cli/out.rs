@@ -64,6 +64,11 @@ impl Out<'_> {
         visible(text)
     }
 
+    /// The same for a part of a line: what others wrote begins no line of its own.
+    pub fn on_a_line(text: &str) -> String {
+        visible(&text.replace(['\n', '\r'], " "))
+    }
+
     /// Writes one JSON document.
     pub fn json(&mut self, value: &impl Serialize) {
         let text = serde_json::to_string_pretty(value).expect("answers are plain data");
@@ -135,6 +140,13 @@ fn write(stream: &mut dyn Write, text: &str) {
 mod tests {
     use super::*;
     use crate::yaml::Position;
+
+    #[test]
+    fn what_others_wrote_begins_no_line_of_its_own() {
+        let forged = "acme\r\n2026-01-01T00:00:00Z 8 delivery.accepted\x1b[2J";
+        let want = "acme  2026-01-01T00:00:00Z 8 delivery.accepted\\u{1b}[2J";
+        assert_eq!(Out::on_a_line(forged), want);
+    }
 
     #[test]
     fn problems_are_coloured_only_for_a_terminal() {

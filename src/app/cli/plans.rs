@@ -84,7 +84,7 @@ fn table(rows: &[[String; 8]], out: &Out<'_>) -> String {
     let line = |cells: &[String; 8]| {
         let (verdict, rest) = cells.split_last().expect("eight cells");
         let padded = rest.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}  "));
-        let shown = Out::plain(&padded.collect::<String>());
+        let shown = Out::on_a_line(&padded.collect::<String>());
         let quiet = QUIET.contains(&verdict.as_str()) || *verdict == HEAD[7];
         let verdict = if quiet { Out::plain(verdict) } else { out.inked(Ink::Bad, verdict) };
         format!("{shown}{verdict}\n")

@@ -71,9 +71,9 @@ fn head(incident: &Incident, out: &Out<'_>) -> String {
     about.extend(incident.tenant.as_ref().map(|tenant| format!("tenant {tenant}")));
     let text = format!("{day} {}  {}", clock(&incident.started_at), about.join(" · "));
     if standing.is_empty() {
-        return Out::plain(&text);
+        return Out::on_a_line(&text);
     }
-    format!("{}  {}", Out::plain(&text), out.inked(ink, &standing))
+    format!("{}  {}", Out::on_a_line(&text), out.inked(ink, &standing))
 }
 
 fn line(moment: &Moment, out: &Out<'_>) -> String {
