@@ -318,12 +318,13 @@ impl Containers {
         self.is_news.then(|| self.shown_at.map_or(Duration::ZERO, |at| at + SHOWN_EVERY))
     }
 
-    /// The flag of a run that is over is evidence of a kill in it.
-    fn note_flag(&mut self, container: &Container) {
+    /// The flag of a run that is over is evidence of a kill in it, unless it was set `before` already: then the
+    /// kill was counted, or was before anybody watched.
+    fn note_flag(&mut self, container: &Container, before: Option<&Container>) {
+        let same_run = before.filter(|before| before.started_at == container.started_at);
+        let is_new = container.oom_killed && !same_run.is_some_and(|before| before.oom_killed);
         let run = container.started_at.zip(container.finished_at);
-        let Some((from, to)) = run.filter(|(from, to)| container.oom_killed && to >= from) else {
-            return;
-        };
+        let Some((from, to)) = run.filter(|(from, to)| is_new && to >= from) else { return };
         let name = self.name_of(&container.id, &container.name);
         self.ledger.flagged(Who { id: &container.id, name: &name }, from, to);
     }

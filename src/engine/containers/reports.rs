@@ -31,9 +31,10 @@ impl Engine {
             }
             Report::Listed(list) => self.take_list(now, list),
             Report::Inspected(container) => {
+                let before = self.containers.inventory.get(&container.id).cloned();
                 self.containers.put(&container);
                 if !container.status.is_alive() {
-                    self.containers.note_flag(&container);
+                    self.containers.note_flag(&container, before.as_ref());
                 }
             }
             Report::Happened(happening) => self.take_happening(&happening),
@@ -66,7 +67,7 @@ impl Engine {
             self.containers.missing.remove(&container.id);
             self.containers.put(container);
             if !container.status.is_alive() {
-                self.containers.note_flag(container);
+                self.containers.note_flag(container, known.get(&container.id));
             }
             // Docker's memory of events does not outlive Docker.
             let before = known.get(&container.id).filter(|before| before.status.is_alive());
