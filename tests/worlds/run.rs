@@ -15,7 +15,7 @@ use plimsoll::engine::{
     TargetInfo,
 };
 use plimsoll::outbox::{ActionKind, Attempt};
-use plimsoll::policy::{CalendarEntry, Directory, Mode};
+use plimsoll::policy::{CalendarEntry, Directory, Measurers, Mode};
 use plimsoll::window::CheckpointError;
 
 use super::check::{Checker, Knock, Red};
@@ -232,6 +232,8 @@ impl Run {
         setup.policy.interlock = plan.interlock;
         setup.policy.calendar.0 = plan.calendar.iter().map(entry).collect();
         setup.policy.gates = plan.doors.map(|_| tenants::gate()).into_iter().collect();
+        // The targets are the world's own, not those of its configuration.
+        setup.identity.as_mut().expect("there are tenants").measurers = Measurers::Unnamed;
         if let Some(identity) = setup.identity.as_mut().filter(|_| !plan.wishes.is_empty()) {
             identity.directory = Directory::Unread;
         }
