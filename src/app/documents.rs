@@ -9,7 +9,9 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use reqwest::header::{ACCEPT, AUTHORIZATION, ETAG, HOST, IF_NONE_MATCH};
+use reqwest::header::{
+    ACCEPT, AUTHORIZATION, CONTENT_LENGTH, ETAG, HOST, IF_NONE_MATCH, TRANSFER_ENCODING,
+};
 use reqwest::{StatusCode, Url};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -271,13 +273,17 @@ fn stamp(path: &Path) -> Stamp {
 /// says something else; what is in brackets may not.
 fn read(path: &Path) -> Result<String, String> {
     let text = files::read(path).map_err(|unreadable| unreadable.problem(path).to_string())?;
-    let is_closed = text.ends_with('\n') || text.starts_with(['{', '[']);
-    if is_closed || text.trim().is_empty() {
+    if is_closed(&text) {
         return Ok(text);
     }
     let line = text.lines().count();
     let path = path.display();
     Err(format!("{path}:{line}: its last line has no line break: it is half written, or cut off"))
+}
+
+/// Whether a text shows that it is whole: JSON closes its brackets, of anything else the last line ends.
+fn is_closed(text: &str) -> bool {
+    text.ends_with('\n') || text.starts_with(['{', '[']) || text.trim().is_empty()
 }
 
 /// Asks for a document; `None` if it is the one with this tag.
@@ -306,6 +312,10 @@ async fn ask(
         status => return Err(format!("answers {status}")),
     }
     let tag = response.headers().get(ETAG).and_then(|tag| tag.to_str().ok()).map(str::to_owned);
+    // Without either a connection that is cut ends the answer just so.
+    let is_measured = [CONTENT_LENGTH, TRANSFER_ENCODING]
+        .iter()
+        .any(|name| response.headers().contains_key(name));
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(explain)? {
         body.extend_from_slice(&chunk);
@@ -314,12 +324,51 @@ async fn ask(
         }
     }
     let text = String::from_utf8(body).map_err(|_| "its answer is not UTF-8".to_owned())?;
+    if !is_measured && !is_closed(&text) {
+        return Err(
+            "its answer tells no length and its last line has no line break: it may be cut off"
+                .to_owned(),
+        );
+    }
     Ok(Some((text, tag)))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+
     use super::*;
+
+    /// What is made of an answer that ends with its connection, or has a length.
+    async fn asked(head: &str, body: &str) -> Result<Option<(String, Option<String>)>, String> {
+        let server = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let url = format!("http://{}/plans", server.local_addr().expect("it is bound"));
+        let answer = format!("HTTP/1.1 200 OK\r\nConnection: close\r\n{head}\r\n{body}");
+        let thread = std::thread::spawn(move || {
+            let (mut peer, _) = server.accept().expect("somebody asks");
+            let _ = peer.read(&mut [0; 4096]);
+            peer.write_all(answer.as_bytes()).expect("it is read");
+        });
+        let url = url.parse().expect("a URL");
+        let answer = ask(&Pool::default(), &url, &HttpOptions::default(), None).await;
+        thread.join().expect("it ended well");
+        answer
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_may_be_cut_off_is_no_document() {
+        for (head, body, want) in [
+            ("", "tenants: []\n", true),
+            ("", "{\"tenants\": []}", true),
+            ("", "tenants:\n  - tenant: glob", false),
+            ("Content-Length: 11\r\n", "tenants: []", true),
+            ("Content-Length: 99\r\n", "tenants: []\n", false),
+        ] {
+            let answer = asked(head, body).await;
+            assert_eq!(answer.is_ok(), want, "{head:?} {body:?}: {answer:?}");
+        }
+    }
 
     #[test]
     fn a_file_is_read_when_it_has_changed_and_nobody_writes_to_it() {

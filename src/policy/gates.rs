@@ -201,32 +201,44 @@ impl Gates {
             let lost = self.config[door.gate].timeout + LOST_AFTER;
             door.asked.take_if(|(_, asked)| now.monotonic.saturating_sub(asked.monotonic) >= lost);
         }
-        let mut room = AT_ONCE.saturating_sub(self.under_way());
-        for (key, door) in &mut self.doors {
+        for (key, hurries) in self.turns(now, hurried) {
+            let Some(door) = self.doors.get_mut(&key) else { continue };
             let gate = &self.config[door.gate];
-            let is_hurried = hurried.contains(&key.tenant) || self.changing.contains(&key.tenant);
-            if is_hurried {
-                // The next regular turn may be far away.
-                door.next = door.next.min(now.monotonic + gate.interval_after_action);
-            }
-            if now.monotonic < door.next || door.asked.is_some() || room == 0 {
-                continue;
-            }
-            let every = if is_hurried { gate.interval_after_action } else { gate.interval };
-            door.next = now.monotonic + every;
+            door.next =
+                now.monotonic + if hurries { gate.interval_after_action } else { gate.interval };
             let fill = |template: &str| place::fill(template, &door.place, host);
             self.asked += 1;
             door.asked = Some((self.asked, now));
-            room -= 1;
             probes.push(Probe {
-                key: key.clone(),
                 number: self.asked,
                 url: fill(&gate.url),
                 host: gate.host.as_deref().map(fill),
                 timeout: gate.timeout,
+                key,
             });
         }
         probes
+    }
+
+    /// Whose turn it is, as far as there is room: hurried ones first, then whoever has waited longest, so
+    /// that doors which hang keep nobody from being tried. With whether it is hurried.
+    fn turns(&mut self, now: Now, hurried: &BTreeSet<String>) -> Vec<(GateKey, bool)> {
+        let room = AT_ONCE.saturating_sub(self.under_way());
+        let mut due = Vec::new();
+        for (key, door) in &mut self.doors {
+            let hurries = hurried.contains(&key.tenant) || self.changing.contains(&key.tenant);
+            if hurries {
+                // The next regular turn may be far away.
+                let soon = now.monotonic + self.config[door.gate].interval_after_action;
+                door.next = door.next.min(soon);
+            }
+            if now.monotonic >= door.next && door.asked.is_none() {
+                due.push((!hurries, door.next, key));
+            }
+        }
+        due.sort();
+        due.truncate(room);
+        due.into_iter().map(|(waits, _, key)| (key.clone(), !waits)).collect()
     }
 
     /// When the next probe is due, if there is room for one.

@@ -167,6 +167,26 @@ fn no_host_is_flooded_and_no_answer_is_waited_for_for_ever() {
 }
 
 #[test]
+fn doors_that_hang_keep_nobody_from_being_tried() {
+    let mut gates = Gates::default();
+    gates.configure(&[gate("http://{tenant}/")]);
+    let names: Vec<String> = (0..9 * AT_ONCE).map(|n| format!("t{n:03}")).collect();
+    let crowd: Vec<_> = names.iter().map(|name| place(name, "app")).collect();
+    gates.show(at(0), &crowd);
+    // None of them ever answers, and each is due again before the last has had its turn.
+    let mut tried = BTreeSet::new();
+    for second in (30..30 + 10 * 20).step_by(5) {
+        tried.extend(gates.due(at(second), "", &BTreeSet::new()).into_iter().map(|p| p.key.tenant));
+    }
+    assert_eq!(tried.len(), names.len());
+    let last = names.last().expect("there are some").clone();
+    let hurried = BTreeSet::from([last.clone()]);
+    gates.due(at(400), "", &hurried);
+    let next = gates.due(at(450), "", &hurried);
+    assert_eq!(next.first().map(|probe| &probe.key.tenant), Some(&last), "it is hurried");
+}
+
+#[test]
 fn a_reload_keeps_what_is_known_of_gates_that_stay() {
     let other = Gate { name: "api".to_owned(), ..gate("http://{tenant}/api") };
     let mut gates = Gates::default();
