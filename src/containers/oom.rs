@@ -38,6 +38,8 @@ const MOST_NAMES: usize = 10_000;
 /// Kills one reading may tell of: a counter that jumps by more is broken.
 const MOST_KILLS: f64 = 10_000.0;
 const PREFIX: &str = "oom:";
+/// The row that says since when kills are counted on this host.
+const WATCHED_FROM: &str = "oom_watched_from";
 
 /// Of which container something is said.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -84,6 +86,9 @@ pub struct OomLedger {
     waiting: BTreeSet<String>,
     /// What ended before was seen, or not seen, by whoever watched then.
     since: Timestamp,
+    /// When the first watch began: what Docker's flag says of a run that began before is old news, or told
+    /// by others. Whether the journal has it.
+    watched_from: (Timestamp, bool),
 }
 
 impl OomLedger {
@@ -93,10 +98,17 @@ impl OomLedger {
         rows: impl IntoIterator<Item = &'a Change>,
         since: Timestamp,
     ) -> (OomLedger, Vec<String>) {
-        let mut ledger = OomLedger { since, ..OomLedger::default() };
+        let watched_from = (since, false);
+        let mut ledger = OomLedger { since, watched_from, ..OomLedger::default() };
         let mut problems = Vec::new();
         for Change { table, key, value } in rows {
             let (Table::Guards, Some(value)) = (table, value) else { continue };
+            if key == WATCHED_FROM
+                && let Ok(at) = serde_json::from_slice(value)
+            {
+                ledger.watched_from = (at, true);
+                continue;
+            }
             let Some(name) = key.strip_prefix(PREFIX) else { continue };
             match serde_json::from_slice::<Tally>(value) {
                 Ok(tally) => {
@@ -127,6 +139,9 @@ impl OomLedger {
     /// one kill in it. The flag stays set while the container lives on after a child's death, so
     /// it says nothing about how the run ended.
     pub fn flagged(&mut self, who: Who<'_>, from: Timestamp, to: Timestamp) {
+        if to <= self.since || from <= self.watched_from.0 {
+            return;
+        }
         let evidence = Evidence {
             witness: Witness::Flag,
             key: to.0,
@@ -249,6 +264,14 @@ impl OomLedger {
         true
     }
 
+    /// The row that says since when there is a count, if it is not in the journal.
+    pub fn take_note(&mut self) -> Option<Change> {
+        let (at, is_noted) = &mut self.watched_from;
+        let value = Some(serde_json::to_vec(at).expect("a number always writes"));
+        let is_due = !std::mem::replace(is_noted, true);
+        is_due.then(|| Change { table: Table::Guards, key: WATCHED_FROM.to_owned(), value })
+    }
+
     /// Brings every count up to date; returns the rows that changed.
     pub fn settle(&mut self, now: Timestamp) -> Vec<Change> {
         let mut changes = Vec::new();
@@ -302,6 +325,8 @@ impl OomLedger {
     pub fn rebase(&mut self, by_ms: i64) {
         let shift = |at: &mut Timestamp| *at = Timestamp(at.0.saturating_add(by_ms));
         shift(&mut self.since);
+        shift(&mut self.watched_from.0);
+        self.watched_from.1 = false;
         for (_, life) in self.names.values_mut().flat_map(|tally| &mut tally.lives) {
             life.deaths.iter_mut().for_each(shift);
             for said in &mut life.evidence {
@@ -556,6 +581,27 @@ mod tests {
         bench.oom(10.0).restart(9.0).check(40.0, "0+0").die(10.1).check(40.2, "1+0");
         // A child's is one all the same.
         Bench::new().check(40.0, "0+0").oom(10.0).check(44.0, "0+0").check(46.0, "0+1");
+    }
+
+    #[test]
+    fn what_was_before_anybody_watched_is_no_kill() {
+        let (mut ledger, _) = OomLedger::recover([], at(100.0));
+        let who = |ledger: &mut OomLedger, from, to| {
+            let id = id('a');
+            ledger.flagged(Who { id: &id, name: "web" }, at(from), at(to));
+            ledger.settle(at(1000.0));
+            ledger.settle(at(1010.0));
+            ledger.counts("web").total()
+        };
+        assert_eq!(who(&mut ledger, 1.0, 95.0), 0, "it ended before");
+        assert_eq!(who(&mut ledger, 1.0, 300.0), 0, "it began before: its flag may be as old");
+        let note = ledger.take_note().expect("there is one");
+        assert!(ledger.take_note().is_none(), "once");
+        // After our restart it is known still, and one that began since then has its flag believed.
+        let (mut ledger, problems) = OomLedger::recover([&note], at(400.0));
+        assert!(problems.is_empty() && ledger.take_note().is_none());
+        assert_eq!(who(&mut ledger, 99.0, 500.0), 0);
+        assert_eq!(who(&mut ledger, 150.0, 600.0), 1);
     }
 
     #[test]

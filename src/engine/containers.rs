@@ -137,6 +137,7 @@ impl Containers {
         let mut changes = self.rows.take(row);
         changes.extend(self.fates.take_rows());
         changes.extend(self.ended.take_rows());
+        changes.extend(self.ledger.take_note());
         changes
     }
 

@@ -210,7 +210,7 @@ fn an_end_that_no_event_told_is_read_from_the_list() {
         container.exit_code = 137;
         container.oom_killed = flagged;
         let finished = at(world.second, 0).wall;
-        container.started_at = Some(finished - Duration::from_secs(60));
+        container.started_at = Some(finished - Duration::from_secs(3));
         container.finished_at = Some(finished);
         world.handle(Event::Docker(Report::Listed(vec![container.clone()])), None);
         if told {
