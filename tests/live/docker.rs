@@ -372,9 +372,11 @@ fn kills_are_announced_half_a_minute_before() {
     eprintln!("((seconds, quiet seconds), seconds ahead): {leads:?}");
     let early = leads.iter().filter(|(_, lead)| *lead >= AHEAD_S).count();
     assert!(10 * early >= 9 * leads.len(), "{early} of {}: {leads:?}", leads.len());
-    // It was full, and is still there.
-    let full = "container_memory_usage_bytes{name=\"acme-cache\"}";
-    plimsoll.until(full, |bytes| bytes > 60.0 * MIB);
+    // It was full by the kernel's own mark, and is still there. How much of its cache it still has is
+    // no promise: a machine that builds beside it takes idle cache away.
+    plimsoll
+        .until("container_memory_max_usage_bytes{name=\"acme-cache\"}", |most| most > 60.0 * MIB);
+    plimsoll.until("container_memory_usage_bytes{name=\"acme-cache\"}", |bytes| bytes > 0.0);
     let warned =
         "max_over_time(ALERTS{alertname=\"TenantMemoryExhaustionSoon\",name=\"acme-cache\"}[10m])";
     assert!(plimsoll.find(warned).is_none(), "page cache goes when room is needed");
