@@ -234,6 +234,27 @@ fn limits_are_read_now_and_then_and_at_once_when_docker_tells_of_others() {
     assert_eq!(mebibytes.iter().position(|seen| *seen == 32), Some(seen + 3), "{mebibytes:?}");
 }
 
+/// What only the list told of has no limits yet that Docker believes in, and none is not 0.
+#[test]
+fn of_a_container_that_docker_is_busy_with_no_limit_is_believed() {
+    let dir = folder();
+    let cgroups = Cgroups::new(dir.path(), Layout::V1Cgroupfs);
+    cgroups.put(&id(1), Load::default());
+    let limit = "plimsoll_container_memory_limit_believed_bytes";
+    let mut collector = collector(&cgroups, Selection::only([limit.to_owned()], Vec::new()));
+    let mut known = Known::default();
+    let mut limits = |is_glimpse, at: Timestamp| {
+        let id = ContainerId::new(&id(1)).expect("an id");
+        let mut inventory = Inventory::new();
+        inventory.put(Container { is_glimpse, ..Container::new(id, "acme-api", START) });
+        collector.know(Arc::new(inventory));
+        known.take(&collector.collect(at).expect("collects"));
+        known.get(limit).iter().map(|(_, value)| *value).collect::<Vec<f64>>()
+    };
+    assert_eq!(limits(true, START), [0.0; 0]);
+    assert_eq!(limits(false, START + Duration::from_secs(5)), [0.0], "unlimited");
+}
+
 #[test]
 fn who_is_near_the_limit_has_it_read_each_time() {
     let dir = folder();

@@ -79,9 +79,10 @@ fn limited(seen: &Seen<'_>, value: fn(&Figures) -> Option<f64>) -> Option<f64> {
     seen.figures.quota.and_then(|_| value(seen.figures))
 }
 
-/// What Docker believes; 0 is no limit, as in cAdvisor's series of limits.
+/// What Docker believes, if it has said so; 0 is no limit, as in cAdvisor's series of limits.
 fn believed(seen: &Seen<'_>, limit: fn(&Limits) -> Option<f64>) -> Option<f64> {
-    Some(limit(&seen.container?.limits).unwrap_or(0.0))
+    let container = seen.container.filter(|container| !container.is_glimpse)?;
+    Some(limit(&container.limits).unwrap_or(0.0))
 }
 
 /// Families, each with its columns: labels of its own, the files it needs, its value.

@@ -172,7 +172,8 @@ impl Host {
         let mut eyes = eyes.expect("the tree was opened to follow it");
         for (path, tracked) in tracked.iter_mut().filter(|(_, tracked)| tracked.labels.is_some()) {
             let container = inventory.as_ref().and_then(|known| known.get(&tracked.id));
-            tracked.believe(container.map(|container| container.limits));
+            let whole = container.filter(|container| !container.is_glimpse);
+            tracked.believe(whole.map(|container| container.limits));
             match tracked.read(&mut eyes, path, parts, &mut figures) {
                 Ok(()) => {}
                 Err(Away::Gone) => {

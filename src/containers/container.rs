@@ -266,9 +266,21 @@ pub struct Container {
     pub oom_killed: bool,
     /// The first process, in the host's numbers, while it is alive.
     pub pid: Option<u32>,
+    /// Only what a list tells of it was to be had: no limits, no health, no times, no flag.
+    #[serde(skip)]
+    pub is_glimpse: bool,
 }
 
 impl Container {
+    /// As it was known, with what a later glimpse tells.
+    pub fn glimpsed(&self, glimpse: &Container) -> Container {
+        let Container { name, status, .. } = glimpse.clone();
+        let pid = self.pid.filter(|_| status.is_alive());
+        // Started again it is another run.
+        let oom_killed = self.oom_killed && (self.status.is_alive() || !status.is_alive());
+        Container { name, status, pid, oom_killed, ..self.clone() }
+    }
+
     /// A container of which only id and name are known: made at `created_at`, without limits.
     pub fn new(id: ContainerId, name: &str, created_at: Timestamp) -> Container {
         Container {
@@ -288,6 +300,7 @@ impl Container {
             exit_code: 0,
             oom_killed: false,
             pid: None,
+            is_glimpse: false,
         }
     }
 }

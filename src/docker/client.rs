@@ -34,6 +34,8 @@ pub(super) enum Inspected {
     Gone,
     /// Nothing that can be read: a layer or a file of it is broken. The daemon answers all the same.
     Unreadable(String),
+    /// It has said nothing yet.
+    Late(String),
 }
 
 impl Client {
@@ -68,15 +70,31 @@ impl Client {
 
     /// Every container, running or not, as far as a list tells of it.
     pub async fn list(&self) -> Result<Vec<Container>, String> {
-        let body = self.get("containers/json?all=1").await?;
+        self.listed("containers/json?all=1").await
+    }
+
+    async fn listed(&self, path: &str) -> Result<Vec<Container>, String> {
+        let body = self.get(path).await?;
         let listed: Vec<json::Listed> =
             serde_json::from_slice(&body).map_err(|error| format!("containers: {error}"))?;
         Ok(listed.into_iter().filter_map(json::Listed::container).collect())
     }
 
-    /// One container. An error is the daemon's, not the container's.
-    pub async fn inspect(&self, id: &ContainerId) -> Result<Inspected, String> {
-        match self.ask(&format!("containers/{id}/json")).await? {
+    /// What a list tells of one container, whatever the daemon is doing with it.
+    pub async fn glimpse(&self, id: &ContainerId) -> Result<Option<Container>, String> {
+        let filter = format!("containers/json?all=1&filters=%7B%22id%22%3A%5B%22{id}%22%5D%7D");
+        Ok(self.listed(&filter).await?.into_iter().find(|container| container.id == *id))
+    }
+
+    /// One container, within this time or the deadline, whichever comes first. An error is the daemon's, not
+    /// the container's.
+    pub async fn inspect(&self, id: &ContainerId, within: Duration) -> Result<Inspected, String> {
+        let path = format!("containers/{id}/json");
+        let within = within.min(self.config.timeout);
+        let Some(answer) = self.ask_within(within, &path).await? else {
+            return Ok(Inspected::Late(late(&path, within)));
+        };
+        match answer {
             (404, _) => Ok(Inspected::Gone),
             (200, body) => Ok(match json::container(&body) {
                 Ok(container) => Inspected::Found(Box::new(container)),
@@ -95,7 +113,9 @@ impl Client {
                 (nanos.div_euclid(1_000_000_000), nanos.rem_euclid(1_000_000_000));
             path.push_str(&format!("&since={seconds}.{rest:09}"));
         }
-        let response = self.send(&path).await?;
+        let timeout = self.config.timeout;
+        let response = tokio::time::timeout(timeout, self.send(&path)).await;
+        let response = response.map_err(|_| late(&path, timeout))??;
         match response.status().as_u16() {
             200 => Ok(response),
             status => Err(refused(status, b"")),
@@ -111,6 +131,16 @@ impl Client {
 
     /// Status and body, within the deadline.
     async fn ask(&self, path: &str) -> Result<(u16, Vec<u8>), String> {
+        let timeout = self.config.timeout;
+        self.ask_within(timeout, path).await?.ok_or_else(|| late(path, timeout))
+    }
+
+    /// Status and body, or nothing if that takes longer.
+    async fn ask_within(
+        &self,
+        within: Duration,
+        path: &str,
+    ) -> Result<Option<(u16, Vec<u8>)>, String> {
         let whole = async {
             let mut response = self.send(path).await?;
             let mut body = Vec::new();
@@ -122,24 +152,19 @@ impl Client {
             }
             Ok((response.status().as_u16(), body))
         };
-        let late = || format!("{path}: no answer within {:?}", self.config.timeout);
-        tokio::time::timeout(self.config.timeout, whole).await.map_err(|_| late())?
+        tokio::time::timeout(within, whole).await.ok().transpose()
     }
 
-    /// Sends a request and waits, within the deadline, for the head of the answer.
+    /// Sends a request and waits for the head of the answer.
     async fn send(&self, path: &str) -> Result<Response, String> {
         let url = self.url(path);
-        let DockerConfig { socket, http, timeout, .. } = &self.config;
-        let asked = async {
-            let client = self.pool.client(&url, socket.as_ref(), http).await?;
-            let mut request = client.http.get(client.url);
-            if let Some(host) = &client.host {
-                request = request.header("Host", host);
-            }
-            request.send().await.map_err(explain)
-        };
-        let late = || format!("{path}: no answer within {timeout:?}");
-        tokio::time::timeout(*timeout, asked).await.map_err(|_| late())?
+        let DockerConfig { socket, http, .. } = &self.config;
+        let client = self.pool.client(&url, socket.as_ref(), http).await?;
+        let mut request = client.http.get(client.url);
+        if let Some(host) = &client.host {
+            request = request.header("Host", host);
+        }
+        request.send().await.map_err(explain)
     }
 
     fn url(&self, path: &str) -> Url {
@@ -164,6 +189,10 @@ fn negotiate(version: &json::Version) -> Result<String, String> {
     let oldest = parse(&version.min_api_version).unwrap_or((1, 24));
     let (major, minor) = newest.min(NEWEST).max(oldest);
     Ok(format!("v{major}.{minor}"))
+}
+
+fn late(path: &str, within: Duration) -> String {
+    format!("{path}: no answer within {within:?}")
 }
 
 /// Why the daemon did not answer with what was asked.

@@ -54,6 +54,7 @@ impl Listed {
             image_id: self.image_id,
             labels: self.labels.unwrap_or_default(),
             status: Status::parse(&self.state),
+            is_glimpse: true,
             ..made
         })
     }

@@ -5,6 +5,7 @@
 //! absent, hangs, restarts or talks nonsense costs nothing but its own news: every request has a
 //! deadline, every line a bound, and a lost stream is taken up where it broke.
 
+mod busy;
 mod client;
 mod config;
 mod json;

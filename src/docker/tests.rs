@@ -9,6 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc;
 
+use super::busy::Moments;
 use super::watch::{Patience, watch_with};
 use super::{DockerConfig, watch};
 use crate::base::Timestamp;
@@ -33,6 +34,8 @@ struct Daemon {
     is_frozen: AtomicBool,
     /// Whether its list has no end.
     is_endless: AtomicBool,
+    /// Whether it is busy with the container [`BUSY`], which it lists.
+    is_busy: AtomicBool,
 }
 
 /// A daemon and the watch over it.
@@ -48,8 +51,11 @@ const ID: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa
 /// A container whose layers are broken: the daemon lists it and cannot inspect it.
 const BROKEN: &str = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
 
-/// How the ids of containers begin that the daemon never answers about.
-const HUNG: &str = "cccccccccc";
+/// How the ids of containers begin over which the daemon freezes.
+const FREEZING: &str = "cccccccccc";
+
+/// A container that the daemon says nothing of while it is busy with it.
+const BUSY: &str = "dddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddd";
 
 const LISTED: &str = "listed web running broken running";
 
@@ -91,16 +97,30 @@ async fn answer(mut stream: UnixStream, daemon: Arc<Daemon>, asked: Arc<Mutex<Ve
             path if path.ends_with("/info") => {
                 r#"{"SystemTime":"1970-01-01T00:01:40Z"}"#.to_owned()
             }
-            path if path.contains("/containers/json") => format!(
-                r#"[{{"Id":"{ID}","Names":["/db/alias","/web"]}},
-                    {{"Id":"{BROKEN}","Names":["/db/alias","/broken"],"State":"running"}}]"#
-            ),
+            path if path.contains("/containers/json") => {
+                let busy = format!(r#"{{"Id":"{BUSY}","Names":["/busy"],"State":"created"}},"#);
+                let busy = if daemon.is_busy.load(Ordering::SeqCst) { busy } else { String::new() };
+                format!(
+                    r#"[{busy}{{"Id":"{ID}","Names":["/db/alias","/web"]}},
+                        {{"Id":"{BROKEN}","Names":["/db/alias","/broken"],"State":"running"}}]"#
+                )
+            }
             path if path.contains(BROKEN) => {
                 let error = "HTTP/1.1 500 Internal Server Error\r\nContent-Length: 2\r\n\r\n{}";
                 stream.write_all(error.as_bytes()).await.ok();
                 continue;
             }
-            path if path.contains(HUNG) => std::future::pending().await,
+            path if path.contains(FREEZING) => {
+                daemon.is_frozen.store(true, Ordering::SeqCst);
+                std::future::pending().await
+            }
+            path if path.contains(BUSY) => {
+                while daemon.is_busy.load(Ordering::SeqCst) {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+                let state = r#"{"Status":"running"}"#;
+                format!(r#"{{"Id":"{BUSY}","Name":"/busy","State":{state}}}"#)
+            }
             path if path.contains("/containers/") => {
                 format!(r#"{{"Id":"{ID}","Name":"/web","State":{{"Status":"running"}}}}"#)
             }
@@ -158,6 +178,7 @@ impl Bench {
             scripts: Mutex::new(scripts),
             is_frozen: AtomicBool::new(false),
             is_endless: AtomicBool::new(false),
+            is_busy: AtomicBool::new(false),
         };
         let (daemon, log) = (Arc::new(daemon), Arc::clone(&asked));
         let shared = Arc::clone(&daemon);
@@ -182,6 +203,7 @@ impl Bench {
                     let shown = all.iter().map(|c| format!(" {} {}", c.name, c.status.name()));
                     format!("listed{}", shown.collect::<String>())
                 }
+                Report::Inspected(one) if one.is_glimpse => format!("glimpsed {}", one.name),
                 Report::Inspected(one) => format!("inspected {}", one.name),
                 Report::Happened(happening) => {
                     let second = happening.at_nanos / 1_000_000_000;
@@ -203,6 +225,13 @@ impl Bench {
         let since = asked.iter().filter_map(|line| Some(line.split_once("since=")?.1.to_owned()));
         since.map(|rest| rest.split(' ').next().unwrap_or("").to_owned()).collect()
     }
+}
+
+/// Short, as tests are.
+fn patience() -> Patience {
+    let brief = Duration::from_millis(100);
+    let moments = Moments { each: brief, all: 2 * brief, least: Duration::from_millis(10) };
+    Patience { ping_every: Duration::from_secs(60), ping_timeout: 5 * brief, moments }
 }
 
 fn follow(path: PathBuf, since: Option<Timestamp>) -> mpsc::Receiver<Event> {
@@ -261,7 +290,7 @@ async fn a_daemon_that_freezes_is_missed_before_its_answers_are_due() {
         let mut config = DockerConfig::at_socket(&path);
         config.timeout = Duration::from_secs(60);
         let soon = Duration::from_millis(200);
-        let patience = Patience { ping_every: soon, ping_timeout: soon };
+        let patience = Patience { ping_every: soon, ping_timeout: soon, ..patience() };
         let (tell, reports) = mpsc::channel(64);
         tokio::spawn(watch_with(patience, config, None, tell));
         reports
@@ -277,14 +306,53 @@ async fn a_daemon_that_freezes_is_missed_before_its_answers_are_due() {
 /// Else a kill is told once all of them were waited for, one after the other.
 #[tokio::test]
 async fn what_happened_waits_for_one_silence_alone() {
-    let hung = |n: i64| event(200 + n, "start").replace(ID, &format!("{HUNG}{n:054}"));
-    let text: String = (0..60).map(hung).chain([event(300, "oom")]).collect();
+    let frozen = |n: i64| event(200 + n, "start").replace(ID, &format!("{FREEZING}{n:054}"));
+    let text: String = (0..60).map(frozen).chain([event(300, "oom")]).collect();
     let mut bench = Bench::new(vec![Script::Stay(text)], None);
     let told = bench.until("oom 300").await;
     assert_eq!(told.iter().filter(|word| word.starts_with("Start")).count(), 60);
+    bench.until("lost").await;
     let asked = bench.asked.lock().expect("held briefly");
-    let waited = asked.iter().filter(|line| line.contains(HUNG)).count();
-    assert!(waited < 10, "{waited} silences were waited for");
+    let waited = asked.iter().filter(|line| line.contains(FREEZING)).count();
+    assert_eq!(waited, 1, "silences were waited for");
+}
+
+fn follow_briefly(path: PathBuf) -> mpsc::Receiver<Event> {
+    let (tell, reports) = mpsc::channel(64);
+    tokio::spawn(watch_with(patience(), DockerConfig::at_socket(&path), None, tell));
+    reports
+}
+
+/// Docker 20.10 says nothing of a container while it starts it; of its name and of all others it does.
+#[tokio::test]
+async fn a_container_that_docker_is_busy_with_hides_itself_alone() {
+    let start = event(201, "start").replace(ID, BUSY);
+    let text = [start, event(202, "oom"), event(203, "start"), event(204, "oom")].concat();
+    let mut bench =
+        Bench::with(vec![Script::Cut(String::new()), Script::Stay(text)], follow_briefly);
+    bench.until("lost").await;
+    bench.daemon.is_busy.store(true, Ordering::SeqCst);
+    let told = bench.until("oom 204").await;
+    let listed = LISTED.replace("listed", "listed busy created");
+    assert_eq!(told[..2], ["connected 20.10".to_owned(), listed]);
+    assert!(told.contains(&"glimpsed busy".to_owned()), "{told:?}");
+    let news: Vec<&str> = told.iter().map(String::as_str).filter(|w| w.contains("20")).collect();
+    assert_eq!(news[1..], ["Start 201", "oom 202", "Start 203", "oom 204"]);
+    bench.daemon.is_busy.store(false, Ordering::SeqCst);
+    assert_eq!(bench.until("inspected busy").await.len(), 1, "as soon as it says more");
+}
+
+/// However many Docker is busy with, what happens to others is told.
+#[test]
+fn the_busy_take_a_bounded_time_together() {
+    let mut moments = patience().moments;
+    let mut waited = Duration::ZERO;
+    for _ in 0..50 {
+        let moment = moments.next();
+        moments.wasted(moment);
+        waited += moment;
+    }
+    assert_eq!(waited, Duration::from_millis(2 * 100 + 48 * 10));
 }
 
 #[tokio::test]

@@ -3,7 +3,10 @@
 //! The stream is opened *before* the list is asked for, so that nothing falls between the two. After
 //! a break it is opened a little before the newest event seen, and what was told already is told
 //! once. Docker keeps its last 256 events in memory: whatever a longer break lost shows in the list
-//! that follows, as a container that is new, gone or was flagged `OOMKilled`.
+//! that follows, as a container that is new, gone or was flagged `OOMKilled`. What Docker is [`busy`]
+//! with hides itself alone.
+//!
+//! [`busy`]: super::busy
 
 use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::sync::Arc;
@@ -13,6 +16,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+use super::busy::{Busy, Moments};
 use super::client::{Client, Inspected};
 use super::config::DockerConfig;
 use super::json;
@@ -31,6 +35,14 @@ const PING_EVERY: Duration = Duration::from_secs(10);
 /// Its version is the least that can be asked of it: a daemon that takes this long to say it hangs,
 /// however long other answers may take.
 const PING_TIMEOUT: Duration = Duration::from_secs(5);
+/// An answer about one container takes milliseconds, and longer than this if Docker is busy with it.
+const MOMENTS: Moments = Moments {
+    each: Duration::from_secs(2),
+    all: Duration::from_secs(10),
+    least: Duration::from_millis(50),
+};
+/// A question that was not answered in time stays with the daemon, so it is not asked again and again.
+const ASKED_AGAIN_AFTER: Duration = Duration::from_secs(60);
 /// Events are asked for again from this long before the newest: they are not stamped in order.
 const OVERLAP_NANOS: i64 = 5_000_000_000;
 /// Events remembered to know them again: more than fit into the overlap of any storm Docker keeps.
@@ -47,12 +59,15 @@ pub(super) struct Patience {
     pub ping_every: Duration,
     /// Until it has answered that.
     pub ping_timeout: Duration,
+    /// Until an answer about a container is waited for aside.
+    pub moments: Moments,
 }
 
 /// Watches the daemon until the receiver is gone. `since` is when the last watch ended: events after
 /// it are told first.
 pub async fn watch(config: DockerConfig, since: Option<Timestamp>, tell: mpsc::Sender<Event>) {
-    let patience = Patience { ping_every: PING_EVERY, ping_timeout: PING_TIMEOUT };
+    let patience =
+        Patience { ping_every: PING_EVERY, ping_timeout: PING_TIMEOUT, moments: MOMENTS };
     watch_with(patience, config, since, tell).await;
 }
 
@@ -164,37 +179,44 @@ impl Watch {
         config: &DockerConfig,
         failures: &mut usize,
     ) -> Result<std::convert::Infallible, End> {
-        let client = Client::connect(config).await?;
+        let client = Arc::new(Client::connect(config).await?);
         if self.cursor.is_none() {
             self.cursor = client.time().await.map(|at| at.0.saturating_mul(1_000_000));
         }
         let since = self.cursor.map(|nanos| nanos.saturating_sub(OVERLAP_NANOS));
         let mut stream = Stream::open(&client, since, Arc::clone(&self.unread)).await?;
-        let containers = everything(&client).await?;
+        let mut look = Look { client, busy: Busy::new(), patience: self.patience };
+        let containers = look.everything().await?;
         *failures = 0;
-        self.tell.say(Report::Connected { version: client.version.clone() }).await?;
+        let version = look.client.version.clone();
+        self.tell.say(Report::Connected { version }).await?;
         self.tell.say(Report::Listed(containers)).await?;
         loop {
             let mut batch = Vec::new();
             tokio::select! {
+                biased;
+                (id, answer) = look.busy.next() => {
+                    if let Some(container) = look.take_late(&id, answer).await? {
+                        self.tell.say(Report::Inspected(container)).await?;
+                    }
+                }
                 count = stream.lines.recv_many(&mut batch, AT_ONCE) => {
                     if count == 0 {
                         return Err(End::Broken(stream.why().await));
                     }
-                    self.take(&client, batch).await?;
+                    self.take(&mut look, batch).await?;
                 }
-                () = tokio::time::sleep(self.patience.ping_every) => {
-                    client.ping(self.patience.ping_timeout).await?;
-                }
+                () = tokio::time::sleep(self.patience.ping_every) => look.ping().await?,
             }
         }
     }
 
-    async fn take(&mut self, client: &Client, batch: Vec<Happening>) -> Result<(), End> {
+    async fn take(&mut self, look: &mut Look, batch: Vec<Happening>) -> Result<(), End> {
         let new: Vec<Happening> =
             batch.into_iter().filter(|happening| self.known.insert(happening)).collect();
         let gone = |happening: &&Happening| happening.what == What::Destroy;
         let gone: BTreeSet<&ContainerId> = new.iter().filter(gone).map(|h| &h.id).collect();
+        gone.iter().for_each(|id| look.busy.forget(id));
         let asked: BTreeSet<&ContainerId> = new
             .iter()
             .filter(|happening| changes(&happening.what) && !gone.contains(&happening.id))
@@ -202,14 +224,13 @@ impl Watch {
             .collect();
         // What it looks like now comes first: an end is judged with the flag that Docker set.
         let mut silence = None;
+        let mut moments = self.patience.moments;
         for id in asked {
-            match client.inspect(id).await {
-                Ok(Inspected::Found(container)) => {
-                    self.tell.say(Report::Inspected(container)).await?;
-                }
-                Ok(Inspected::Gone) => {}
-                Ok(Inspected::Unreadable(why)) => {
-                    tracing::debug!(%id, why, "a container could not be inspected");
+            match look.at(id, &mut moments).await {
+                Ok(container) => {
+                    if let Some(container) = container {
+                        self.tell.say(Report::Inspected(container)).await?;
+                    }
                 }
                 // Each of the others would take as long, and what happened waits.
                 Err(why) => {
@@ -230,6 +251,95 @@ impl Watch {
         }
         // Once Docker answers again, its list says what was not heard here.
         silence.map_or(Ok(()), |why| Err(End::Broken(why)))
+    }
+}
+
+/// What containers look like. An error is the daemon's, as a whole.
+struct Look {
+    client: Arc<Client>,
+    busy: Busy,
+    patience: Patience,
+}
+
+impl Look {
+    /// Whether the daemon still answers.
+    async fn ping(&self) -> Result<(), String> {
+        self.client.ping(self.patience.ping_timeout).await
+    }
+
+    /// Every container, looked at one by one. What goes in between is left out; of one that cannot be
+    /// looked at, the list's word is taken, so that it hides neither itself nor the others.
+    async fn everything(&mut self) -> Result<Vec<Container>, String> {
+        let mut found = Vec::new();
+        let mut moments = self.patience.moments;
+        for listed in self.client.list().await? {
+            match self.ask(&listed.id, &mut moments).await? {
+                Inspected::Found(container) => found.push(*container),
+                Inspected::Gone => {}
+                Inspected::Unreadable(why) => {
+                    tracing::warn!(name = listed.name, why, "a container cannot be inspected");
+                    found.push(listed);
+                }
+                Inspected::Late(_) => found.push(listed),
+            }
+        }
+        Ok(found)
+    }
+
+    /// One container of which there is news.
+    async fn at(
+        &mut self,
+        id: &ContainerId,
+        moments: &mut Moments,
+    ) -> Result<Option<Box<Container>>, String> {
+        if self.busy.has(id) {
+            // An answer from before the news may be as old as that.
+            self.busy.ask(&self.client, id, Duration::ZERO);
+        } else {
+            match self.ask(id, moments).await? {
+                Inspected::Found(container) => return Ok(Some(container)),
+                Inspected::Gone => return Ok(None),
+                Inspected::Unreadable(why) => {
+                    tracing::debug!(%id, why, "a container could not be inspected");
+                }
+                Inspected::Late(_) => {}
+            }
+        }
+        Ok(self.client.glimpse(id).await?.map(Box::new))
+    }
+
+    /// What the daemon says of one in a moment; what takes longer is asked about aside, if the daemon
+    /// answers otherwise.
+    async fn ask(&mut self, id: &ContainerId, moments: &mut Moments) -> Result<Inspected, String> {
+        let moment = moments.next();
+        let answer = self.client.inspect(id, moment).await?;
+        if let Inspected::Late(_) = answer {
+            self.ping().await?;
+            moments.wasted(moment);
+            self.busy.ask(&self.client, id, Duration::ZERO);
+        }
+        Ok(answer)
+    }
+
+    /// An answer that was waited for aside.
+    async fn take_late(
+        &mut self,
+        id: &ContainerId,
+        answer: Result<Inspected, String>,
+    ) -> Result<Option<Box<Container>>, String> {
+        match answer? {
+            Inspected::Found(container) => return Ok(Some(container)),
+            Inspected::Gone => {}
+            Inspected::Unreadable(why) => {
+                tracing::debug!(%id, why, "a container could not be inspected");
+            }
+            Inspected::Late(why) => {
+                self.ping().await?;
+                tracing::warn!(why, "Docker tells no more of a container than its list does");
+                self.busy.ask(&self.client, id, ASKED_AGAIN_AFTER);
+            }
+        }
+        Ok(None)
     }
 }
 
@@ -296,23 +406,6 @@ fn tell_unread(unread: &Unread, why: &str) {
     if let Some(lines) = unread.count() {
         tracing::warn!(why, lines, "a line of Docker's events does not read");
     }
-}
-
-/// Every container, looked at one by one. What goes in between is left out; of one that cannot be
-/// looked at, the list's word is taken, so that it hides neither itself nor the others.
-async fn everything(client: &Client) -> Result<Vec<Container>, String> {
-    let mut found = Vec::new();
-    for listed in client.list().await? {
-        match client.inspect(&listed.id).await? {
-            Inspected::Found(container) => found.push(*container),
-            Inspected::Gone => {}
-            Inspected::Unreadable(why) => {
-                tracing::warn!(name = listed.name, why, "a container cannot be inspected");
-                found.push(listed);
-            }
-        }
-    }
-    Ok(found)
 }
 
 /// Whether a container looks different afterwards.

@@ -187,7 +187,9 @@ impl Containers {
 
     fn put(&mut self, container: &Container) {
         let id = &container.id;
-        for moved in Arc::make_mut(&mut self.inventory).put(container.clone()) {
+        let known = self.inventory.get(id).filter(|_| container.is_glimpse);
+        let whole = known.map_or_else(|| container.clone(), |known| known.glimpsed(container));
+        for moved in Arc::make_mut(&mut self.inventory).put(whole) {
             self.rows.touch(&moved);
             self.labels.remove(&self.name_of(&moved, ""));
         }

@@ -239,6 +239,27 @@ fn what_its_successor_has_no_more_is_over_once_that_was_read() {
     assert_eq!(world.slots(1, &page('a', "acme-web", 10)), ["resolved"]);
 }
 
+/// Docker says no more of one that it is busy with: what it said before holds.
+#[test]
+fn a_glimpse_takes_nothing_from_what_is_known() {
+    let mut world = begun();
+    let mut known = Container::new(container_id('a'), "acme-web", Timestamp(0));
+    known.limits.memory_bytes = Some(64 << 20);
+    known.status = Status::Exited;
+    known.oom_killed = true;
+    let mut inspect = |container: &Container| {
+        world.handle(Event::Docker(Report::Inspected(Box::new(container.clone()))), None);
+        world.engine.inventory().get(&container_id('a')).expect("it is known").clone()
+    };
+    assert_eq!(inspect(&known), known);
+    let glimpse = Container::new(container_id('a'), "other", Timestamp(0));
+    let glimpse = Container { status: Status::Running, is_glimpse: true, ..glimpse };
+    let now = inspect(&glimpse);
+    assert_eq!((now.name.as_str(), now.status), ("other", Status::Running));
+    assert_eq!((now.limits, now.is_glimpse), (known.limits, false));
+    assert!(!now.oom_killed, "that was the run before");
+}
+
 #[test]
 fn a_makeshift_name_is_given_up_for_the_one_docker_tells() {
     let counter = |name: &str, kills: u8| {
