@@ -255,6 +255,28 @@ fn of_a_container_that_docker_is_busy_with_no_limit_is_believed() {
     assert_eq!(limits(false, START + Duration::from_secs(5)), [0.0], "unlimited");
 }
 
+/// The kernel counts from 0 in a new cgroup, and may come as far as it was in the old one.
+#[test]
+fn a_count_of_kills_goes_on_where_another_run_has_as_many() {
+    let dir = folder();
+    let cgroups = Cgroups::new(dir.path(), Layout::V2Systemd);
+    let kills = "container_oom_events_total";
+    let mut collector = collector(&cgroups, Selection::only([kills.to_owned()], Vec::new()));
+    let mut known = Known::default();
+    let mut at = START;
+    let mut counts = Vec::new();
+    for run in [Some(1), None, Some(1), Some(2), None, Some(2)] {
+        match run {
+            Some(oom_kills) => cgroups.put(&id(1), Load { oom_kills, ..Load::default() }),
+            None => cgroups.remove(&id(1)),
+        }
+        at = at + Duration::from_secs(5);
+        known.take(&collector.collect(at).expect("collects"));
+        counts.extend(run.and_then(|_| known.value(kills)));
+    }
+    assert_eq!(counts, [1.0, 2.0, 3.0, 5.0]);
+}
+
 #[test]
 fn who_is_near_the_limit_has_it_read_each_time() {
     let dir = folder();

@@ -93,6 +93,13 @@ struct Kills {
     last: f64,
 }
 
+impl Kills {
+    /// The next reading is of another cgroup.
+    fn begin_anew(&mut self) {
+        self.carried += std::mem::take(&mut self.last);
+    }
+}
+
 impl Host {
     pub fn new(config: CollectorConfig, target: Labels) -> Host {
         Host {
@@ -198,6 +205,9 @@ impl Host {
             let is_over = |said: &f64| seen_start.is_some_and(|seen| seen > said + START_SKEW_S);
             let started_at = started.filter(|said| !is_over(said)).or(seen_start);
             let peak = tracked.peak(&figures);
+            if std::mem::take(&mut tracked.is_another_run) {
+                kills.entry(tracked.id.clone()).or_default().begin_anew();
+            }
             let oom_kills = (parts & EVENTS & !tracked.failed != 0)
                 .then(|| figures.oom_kills.map(|now| count(kills, &tracked.id, now)))
                 .flatten();
@@ -313,6 +323,7 @@ impl Host {
         }
         let Some(mut tracked) = self.tracked.remove(path) else { return };
         tracked.close(&mut self.reader);
+        self.kills.entry(tracked.id).and_modify(Kills::begin_anew);
         self.ended.push(tracked.slots);
         if self.kills.len() > KILLS_REMEMBERED {
             let alive: Vec<&ContainerId> = self.tracked.values().map(|t| &t.id).collect();
@@ -345,7 +356,7 @@ impl Host {
 fn count(kills: &mut HashMap<ContainerId, Kills>, id: &ContainerId, now: f64) -> f64 {
     let kills = kills.entry(id.clone()).or_default();
     if now < kills.last {
-        kills.carried += kills.last;
+        kills.begin_anew();
     }
     kills.last = now;
     kills.carried + now
@@ -426,6 +437,13 @@ mod tests {
         let counts: Vec<f64> =
             [0.0, 2.0, 0.0, 1.0, 1.0, 0.0].map(|now| count(&mut kills, &id, now)).to_vec();
         assert_eq!(counts, [0.0, 2.0, 2.0, 3.0, 3.0, 3.0]);
+        count(&mut kills, &id, 1.0);
+        kills.get_mut(&id).expect("counted").begin_anew();
+        assert_eq!(
+            count(&mut kills, &id, 1.0),
+            5.0,
+            "another run that shows what the last one did"
+        );
     }
 
     #[test]

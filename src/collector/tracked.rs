@@ -65,6 +65,8 @@ pub(super) struct Tracked {
     /// When its first process started, seconds; for a container Docker does not tell of.
     pub started_at: Option<f64>,
     tries: u8,
+    /// Its cgroup was removed and made anew since this was asked last: the kernel counts from 0 again.
+    pub is_another_run: bool,
     life: Life,
     kept: Kept,
     /// What Docker last believed.
@@ -98,6 +100,7 @@ impl Tracked {
             high_water: is_new.then_some(0.0),
             started_at: None,
             tries: 0,
+            is_another_run: false,
             life: Life::default(),
             believed: None,
             failed: 0,
@@ -119,6 +122,7 @@ impl Tracked {
         let read = match self.read_files(eyes, path, parts, figures) {
             Err(Away::Gone) => {
                 self.begin_anew(eyes.reader);
+                self.is_another_run = true;
                 self.read_files(eyes, path, parts, figures)
             }
             read => read,

@@ -371,6 +371,14 @@ impl Fates {
         }
     }
 
+    /// Another container is known by this name from now on.
+    pub fn taken_over(&mut self, name: &str) {
+        if let Some(fate) = self.names.get_mut(name) {
+            fate.removed_at = None;
+            self.rows.touch(&name.to_owned());
+        }
+    }
+
     /// Whether the last container of this name was removed, as far as anybody remembers.
     pub fn is_removed(&self, name: &str) -> bool {
         self.names.get(name).is_some_and(|fate| fate.removed_at.is_some())

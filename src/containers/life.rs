@@ -2,7 +2,7 @@
 //!
 //! How it is told whom a kill hit stands in [`oom`](super::oom), which keeps one of these for each.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -25,6 +25,10 @@ const SAME_KILL: Duration = Duration::from_secs(1);
 pub(super) const SAME_DEATH: Duration = Duration::from_millis(100);
 /// What was said is remembered this long before the newest that was said, to know it again.
 pub(super) const REMEMBERED: Duration = Duration::from_secs(3600);
+/// Ends remembered per incarnation, to divide what was said before and after.
+const MOST_ENDS: usize = 32;
+/// Docker tells of an end at once, and a daemon that hangs is missed after 15 s: this long it is waited for.
+const TOLD_WITHIN: Duration = Duration::from_secs(20);
 /// Statements remembered per incarnation; a reading of a counter is one.
 pub(super) const MOST_STATEMENTS: usize = 256;
 
@@ -58,6 +62,12 @@ pub(super) struct Life {
     pub evidence: Vec<Evidence>,
     /// Ends of the first process that nobody asked for, by SIGKILL.
     pub deaths: Vec<Timestamp>,
+    /// All of them, however: what comes after is another run's.
+    #[serde(skip)]
+    pub ends: VecDeque<Timestamp>,
+    /// When it was seen last, if it is gone and Docker, which is heard, has not told of its end.
+    #[serde(skip)]
+    pub gone_at: Option<Timestamp>,
     /// Explained for good, and no longer remembered.
     pub folded: Counts,
     pub told: Counts,
@@ -81,7 +91,30 @@ impl Life {
     /// One of which nothing but readings is known, with the readings of `other`.
     pub fn quiet(other: &Life) -> Life {
         let (counters, patience) = (other.counters.clone(), other.patience);
-        Life { counters, patience, ..Life::default() }
+        let (ends, gone_at) = (other.ends.clone(), other.gone_at);
+        Life { counters, patience, ends, gone_at, ..Life::default() }
+    }
+
+    /// A run has ended.
+    pub fn end(&mut self, at: Timestamp) {
+        self.gone_at = None;
+        self.ends.push_back(at);
+        while self.ends.len() > MOST_ENDS {
+            self.ends.pop_front();
+        }
+    }
+
+    /// The first process has ended by SIGKILL, and nobody had asked for it.
+    pub fn die(&mut self, at: Timestamp) {
+        self.end(at);
+        self.deaths.push(at);
+        self.deaths.sort();
+    }
+
+    /// Whether an end is known of about that time.
+    pub fn ended_about(&self, at: Timestamp) -> bool {
+        let is_close = |end: &Timestamp| end.since(at).max(at.since(*end)) <= LATE;
+        self.deaths.iter().chain(&self.ends).any(is_close)
     }
 
     /// When something was said last.
@@ -107,8 +140,8 @@ impl Life {
     /// and could have been started again.
     fn are_divided(&self, first: &Evidence, last: &Evidence, within: Duration) -> bool {
         let (ended, began) = (last_told(first), first_told(last));
-        let divides = |death: &Timestamp| *death >= ended && *death + SAME_DEATH <= began;
-        began.since(ended) > within || self.deaths.iter().any(divides)
+        let divides = |end: &Timestamp| *end >= ended && *end + SAME_DEATH <= began;
+        began.since(ended) > within || self.deaths.iter().chain(&self.ends).any(divides)
     }
 
     /// Takes an event for the same as those that tell of one kill with it.
@@ -143,6 +176,9 @@ impl Life {
 
     /// Brings `told` up to date; true while a kill waits for its scope.
     pub fn settle(&mut self, now: Timestamp) -> bool {
+        if let Some(at) = self.gone_at.filter(|at| now.since(*at) >= TOLD_WITHIN) {
+            self.die(at);
+        }
         self.forget();
         let is_over = |at: Timestamp| now.since(at) >= CHILD_AFTER;
         // Whoever is told late of one after the other waits for the first, not for ever.
@@ -159,7 +195,7 @@ impl Life {
         let is_late = |to: Timestamp| self.told_late_at.is_some_and(|told| to <= told);
         let waits = |to: Timestamp| {
             let is_patient = now < to + CHILD_AFTER + self.patience && !lives_on(to);
-            now < to + CHILD_AFTER || is_patient || is_late(to)
+            now < to + CHILD_AFTER || is_patient || is_late(to) || self.gone_at.is_some()
         };
         let waiting: u64 = spare.iter().filter(|(to, _)| waits(*to)).map(|(_, count)| *count).sum();
         let children = self.folded.child + spare.iter().map(|(_, count)| count).sum::<u64>();
@@ -177,7 +213,7 @@ impl Life {
 
     /// Nothing more is waited for.
     pub fn finish(&mut self) {
-        (self.news, self.told_late_at) = (None, None);
+        (self.news, self.told_late_at, self.gone_at) = (None, None, None);
         self.settle(Timestamp(i64::MAX));
     }
 

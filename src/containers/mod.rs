@@ -21,5 +21,5 @@ pub use fate::{Death, End, Fate, Fates};
 pub use happening::{Happening, Report, What};
 pub use inventory::Inventory;
 pub use life::{CHILD_AFTER, Counts};
-pub use oom::{OomLedger, Reading, Who};
+pub use oom::{OomLedger, Reading, STUCK, Who};
 pub use rows::Rows;

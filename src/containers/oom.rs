@@ -27,7 +27,7 @@ use crate::base::{Change, Table, Timestamp};
 /// A daemon that hangs for no longer than this is not noticed, and stamps its events afterwards.
 const STAMPED_LATE: Duration = Duration::from_secs(20);
 /// An event that a daemon stamped after it had hung is not believed to be of longer ago than this.
-const STUCK: Duration = Duration::from_secs(300);
+pub const STUCK: Duration = Duration::from_secs(300);
 /// Docker may be stuck, or nobody asks it, and then the next reading tells of an end. It is waited for if it is
 /// due this soon: that a kill is known counts more than whose it was.
 const NEXT_READING: Duration = Duration::from_secs(10);
@@ -158,12 +158,18 @@ impl OomLedger {
         if at <= self.since {
             return;
         }
-        let deaths = &mut self.life(who).deaths;
+        let life = self.life(who);
         // Docker's event and its list tell of one death a few milliseconds apart.
-        if deaths.iter().all(|other| at.since(*other).max(other.since(at)) > SAME_DEATH) {
-            deaths.push(at);
-            deaths.sort();
+        if life.deaths.iter().all(|other| at.since(*other).max(other.since(at)) > SAME_DEATH) {
+            life.die(at);
             self.open.insert(who.name.to_owned());
+        }
+    }
+
+    /// A run has ended otherwise. Of whom nothing is known it divides nothing.
+    pub fn ended(&mut self, who: Who<'_>, at: Timestamp) {
+        if self.find(who).is_some() {
+            self.life(who).end(at);
         }
     }
 
@@ -189,7 +195,13 @@ impl OomLedger {
             Some(last) if is_later(started_at, last.started_at) => (began(last.at), value),
             Some(last) => (last.at, 0.0),
         };
-        let is_gapless = last.filter(|last| value >= last.value);
+        // What happened between the last reading of a run and its end was not read.
+        let is_other_run = |last: &Last| {
+            let ended = |at: &Timestamp| *at >= last.at - SKEW;
+            is_later(started_at, last.started_at)
+                || self.find(who).is_some_and(|life| life.ends.iter().any(ended))
+        };
+        let is_gapless = last.filter(|last| value >= last.value && !is_other_run(last));
         let is_new = last.is_none_or(|last| (last.value, last.started_at) != (value, started_at));
         let restarted = last.filter(|last| is_later(started_at, last.started_at)).is_some();
         let now = Last { at, value, started_at };
@@ -227,13 +239,17 @@ impl OomLedger {
     }
 
     /// A counter is not shown any more, by a source that answers: the container's cgroup is gone. Without
-    /// Docker's events that is all there is to see of a death. One close to a kill was by it.
-    pub fn vanished(&mut self, who: Who<'_>, source: u64) {
+    /// Docker's events that is all there is to see of a death, and one close to a kill was by it. A Docker
+    /// that is heard (`is_watched`) tells how it ended: the scope waits for that.
+    pub fn vanished(&mut self, who: Who<'_>, source: u64, is_watched: bool) {
         let Some(life) = self.find(who) else { return };
         let Some(seen_at) = life.counters.get(&source).map(|last| last.at) else { return };
-        let is_close = |death: &Timestamp| death.since(seen_at).max(seen_at.since(*death)) <= LATE;
-        if !life.deaths.iter().any(is_close) && self.saw_kill(who, seen_at) {
-            self.died(who, seen_at);
+        if life.ended_about(seen_at) || !self.saw_kill(who, seen_at) {
+            return;
+        }
+        match is_watched {
+            true => self.life(who).gone_at = Some(seen_at),
+            false => self.died(who, seen_at),
         }
     }
 
@@ -475,7 +491,12 @@ mod tests {
         }
 
         fn gone(&mut self, source: u64) -> &mut Bench {
-            self.say(|ledger, who| ledger.vanished(who, source))
+            let is_watched = self.is_watched;
+            self.say(|ledger, who| ledger.vanished(who, source, is_watched))
+        }
+
+        fn end(&mut self, second: f64) -> &mut Bench {
+            self.say(|ledger, who| ledger.ended(who, at(second)))
         }
 
         fn flag(&mut self, from: f64, to: f64) -> &mut Bench {
@@ -565,6 +586,47 @@ mod tests {
         Bench::new().oom(10.0).die(10.05).oom(10.5).die(10.6).check(20.0, "2+0");
         // The last word of a victim comes after its end.
         Bench::new().oom(10.0).die(10.05).oom(10.1).check(20.0, "1+0");
+    }
+
+    #[test]
+    fn a_counter_says_nothing_of_what_came_between_its_last_reading_and_the_end_of_a_run() {
+        for (told_start, told_end) in [(true, false), (false, true)] {
+            let start = if told_start { 12.0 } else { 1.0 };
+            let mut bench = Bench::new();
+            bench.is_watched = true;
+            bench.read(1, 3.0, 0.0, 1.0).oom(4.0).read(1, 5.0, 1.0, 1.0);
+            bench.read(1, 10.0, 1.0, 1.0).oom(10.5);
+            if told_end {
+                bench.end(11.0);
+            }
+            bench.read(1, 15.0, 1.0, start).check(40.0, "0+2");
+        }
+        // Of two runs that ended otherwise, too, each has its own kills, however close.
+        let mut bench = Bench::new();
+        bench.read(1, 3.0, 0.0, 1.0).oom(4.0).end(4.1).oom(4.6).end(4.7).check(40.0, "0+2");
+        bench.restart(5.0).check(50.0, "0+2");
+    }
+
+    #[test]
+    fn a_docker_that_is_heard_is_waited_for_before_it_is_said_whom_the_kernel_killed() {
+        let killed = |at: f64| {
+            let mut bench = Bench::new();
+            bench.is_watched = true;
+            bench.read(1, 5.0, 0.0, 1.0).read(1, 10.0, 1.0, 1.0).gone(1).check(at, "0+0");
+            bench
+        };
+        // By its own exit code, after the kill of a child.
+        killed(17.0).end(12.0).gone(1).check(21.0, "0+1").gone(1).check(60.0, "0+1");
+        killed(17.0).die(12.0).check(17.0, "1+0").gone(1).check(60.0, "1+0");
+        // It told of the end, and of the next start, before anybody missed the cgroup.
+        let mut bench = Bench::new();
+        bench.is_watched = true;
+        bench.read(1, 5.0, 0.0, 1.0).read(1, 10.0, 1.0, 1.0).end(11.0).gone(1).check(60.0, "0+1");
+        // It hangs, and says nothing.
+        killed(29.0).check(30.0, "1+0");
+        let mut lost = killed(25.0);
+        lost.is_watched = false;
+        lost.gone(1).check(25.0, "1+0");
     }
 
     #[test]

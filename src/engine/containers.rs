@@ -22,7 +22,9 @@ use super::docker::{AskDocker, Daemon, Witness};
 use super::ended::{End, Ended};
 use super::group::Reads;
 use crate::base::{Change, Labels, Now, Timestamp};
-use crate::containers::{Container, ContainerId, Counts, Fates, Inventory, OomLedger, Rows, Who};
+use crate::containers::{
+    Container, ContainerId, Counts, Fates, Inventory, OomLedger, Rows, STUCK, Who,
+};
 
 /// Kills of the kernel for lack of memory, fused from every witness.
 pub(super) const OOM_TOTAL: &str = "plimsoll_oom_total";
@@ -226,6 +228,16 @@ impl Containers {
         self.inventory.is_heard() && self.inventory.get(id).is_some()
     }
 
+    /// When the run ended whose end Docker stamped with `told_at`: late, if it hung; when it was, it knows.
+    fn true_end(&self, id: &ContainerId, told_at: Timestamp) -> Timestamp {
+        let known = self.inventory.get(id).filter(|known| !known.status.is_alive());
+        let run = known.and_then(|known| known.started_at.zip(known.finished_at));
+        let is_of_it = |(started, finished): &(Timestamp, Timestamp)| {
+            started <= finished && *finished <= told_at && told_at.since(*finished) <= STUCK
+        };
+        run.filter(is_of_it).map_or(told_at, |(_, finished)| finished)
+    }
+
     /// Whether Docker has told how it ended: it is dead, removed, or another bears its name.
     fn has_told_end(&self, who: Who<'_>) -> bool {
         let is_other = |known: &Container| known.id != *who.id;
@@ -268,6 +280,7 @@ impl Containers {
         if self.inventory.by_known(name).is_none() && self.fates.is_removed(name) {
             self.labels.remove(&self.name_of(id, name));
             self.labels.remove(name);
+            self.fates.taken_over(name);
             Arc::make_mut(&mut self.inventory).know_as_named(id);
             self.rows.touch(id);
         }

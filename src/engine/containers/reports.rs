@@ -112,8 +112,10 @@ impl Engine {
     }
 
     fn take_death(&mut self, who: Who<'_>, death: Death) {
-        if death.exit_code == 137 && !death.end.is_asked_for() {
-            self.containers.ledger.died(who, death.at);
+        let at = self.containers.true_end(who.id, death.at);
+        match death.exit_code == SIGKILLED && !death.end.is_asked_for() {
+            true => self.containers.ledger.died(who, at),
+            false => self.containers.ledger.ended(who, at),
         }
         self.note_ended(who, death.at);
         if !self.containers.fates.is_held(who.name) {
@@ -158,7 +160,8 @@ impl Engine {
             let Some(value) = newest(counter.oom) else {
                 // What cannot be read leaves the start.
                 if answers && !has_told && has_ended(counter.start) {
-                    self.containers.ledger.vanished(Who { id, name: &name }, source);
+                    let who = Who { id, name: &name };
+                    self.containers.ledger.vanished(who, source, is_watched);
                 }
                 continue;
             };

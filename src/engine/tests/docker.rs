@@ -365,6 +365,9 @@ fn blue_and_green_change_places_in_whatever_order() {
         assert_eq!(names, ["acme-web"], "removed last: {removed_last}");
         let again = world.begin_anew().engine.inventory();
         assert_eq!(again.known_as(&container_id('b')), Some("acme-web"), "the journal knows");
+        let view = world.begin_anew().engine.view(at(0, 0));
+        let web = view.containers.iter().find(|c| c.known_as == "acme-web").expect("it is known");
+        assert_eq!(web.ends.iter().sum::<u64>(), 1, "of its predecessor: {removed_last}");
     }
 }
 
@@ -514,6 +517,31 @@ fn a_kill_that_a_hanging_docker_stamps_when_it_comes_to_is_one() {
         let view = world.engine.view(at(world.second, 0));
         assert_eq!(view.containers[0].oom, Counts { pid1: 1, child: 0 }, "noticed: {noticed}");
     }
+}
+
+/// It stamps the end when it comes to, and says when it was.
+#[test]
+fn an_end_that_docker_stamps_late_is_by_the_kill_all_the_same() {
+    let rules = format!("{RULES}      - alert: Oom\n        expr: plimsoll_oom_total > 99\n");
+    let setup = Setup { docker: AskDocker::IfThere, ..setup(&rules, acting()) };
+    let mut world = World::recovered(setup, Vec::new(), 0);
+    let began = at(world.second, 0).wall + Duration::from_secs(1);
+    let mut container = Container::new(container_id('a'), "acme-web", Timestamp(0));
+    (container.status, container.started_at) = (Status::Running, Some(began));
+    world.handle(Event::Docker(Report::Listed(vec![container.clone()])), None);
+    world.slots(3, "");
+    let finished = at(world.second, 0).wall;
+    world.slots(1, "");
+    world.lose_docker();
+    world.slots(20, "");
+    (container.status, container.exit_code, container.oom_killed) = (Status::Exited, 137, true);
+    container.finished_at = Some(finished);
+    world.handle(Event::Docker(Report::Listed(vec![container])), None);
+    world.docker('a', "acme-web", What::Oom);
+    world.docker('a', "acme-web", What::Die { exit_code: 137 });
+    world.slots(8, "");
+    let view = world.engine.view(at(world.second, 0));
+    assert_eq!(view.containers[0].oom, Counts { pid1: 1, child: 0 });
 }
 
 #[test]
