@@ -261,20 +261,35 @@ fn a_count_of_kills_goes_on_where_another_run_has_as_many() {
     let dir = folder();
     let cgroups = Cgroups::new(dir.path(), Layout::V2Systemd);
     let kills = "container_oom_events_total";
-    let mut collector = collector(&cgroups, Selection::only([kills.to_owned()], Vec::new()));
+    let names = [kills, "container_memory_usage_bytes", "container_cpu_usage_seconds_total"];
+    let wanted = Selection::only(names.map(str::to_owned), Vec::new());
+    let mut collector = collector(&cgroups, wanted);
     let mut known = Known::default();
     let mut at = START;
-    let mut counts = Vec::new();
-    for run in [Some(1), None, Some(1), Some(2), None, Some(2)] {
-        match run {
-            Some(oom_kills) => cgroups.put(&id(1), Load { oom_kills, ..Load::default() }),
-            None => cgroups.remove(&id(1)),
-        }
+    let mut count = || {
         at = at + Duration::from_secs(5);
         known.take(&collector.collect(at).expect("collects"));
-        counts.extend(run.and_then(|_| known.value(kills)));
+        known.value(kills)
+    };
+    let load = |oom_kills, usage: u64| Load { oom_kills, usage: usage << 20, ..Load::default() };
+    let (seen, empty) = (|oom_kills| load(oom_kills, 50), |oom_kills| load(oom_kills, 2));
+    cgroups.put(&id(1), seen(1));
+    assert_eq!(count(), Some(1.0));
+    cgroups.remove(&id(1));
+    count();
+    cgroups.put(&id(1), seen(1));
+    assert_eq!(count(), Some(2.0));
+    // It is empty for a moment, and then another, or goes on.
+    for (is_another, want) in [(true, [2.0, 3.0]), (false, [3.0, 3.0]), (true, [3.0, 4.0])] {
+        cgroups.put(&id(1), empty(1));
+        cgroups.populate(&id(1), 0);
+        assert_eq!(count().unwrap_or(want[0]), want[0]);
+        if is_another {
+            cgroups.put_away(&id(1));
+        }
+        cgroups.put(&id(1), seen(1));
+        assert_eq!(count(), Some(want[1]), "{is_another}");
     }
-    assert_eq!(counts, [1.0, 2.0, 3.0, 5.0]);
 }
 
 #[test]

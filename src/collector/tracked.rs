@@ -1,6 +1,7 @@
 //! One container that is being followed: its handles, its series, and what has to be remembered of
 //! it between two collections.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::figures::Figures;
@@ -67,6 +68,8 @@ pub(super) struct Tracked {
     tries: u8,
     /// Its cgroup was removed and made anew since this was asked last: the kernel counts from 0 again.
     pub is_another_run: bool,
+    /// The number of its cgroup when that was seen empty.
+    emptied: Option<u64>,
     life: Life,
     kept: Kept,
     /// What Docker last believed.
@@ -101,6 +104,7 @@ impl Tracked {
             started_at: None,
             tries: 0,
             is_another_run: false,
+            emptied: None,
             life: Life::default(),
             believed: None,
             failed: 0,
@@ -116,8 +120,12 @@ impl Tracked {
         parts: Parts,
         figures: &mut Figures,
     ) -> Result<(), Away> {
-        if self.life.is_over && !is_populated(eyes.reader, eyes.tree, path) {
-            return self.read_last_word(eyes, path, parts, figures);
+        if self.life.is_over {
+            if !is_populated(eyes.reader, eyes.tree, path) {
+                return self.read_last_word(eyes, path, parts, figures);
+            }
+            // Who comes back may be given the empty cgroup, whose count goes on, or another.
+            self.is_another_run |= self.emptied.take() != number_of(eyes.tree, path);
         }
         let read = match self.read_files(eyes, path, parts, figures) {
             Err(Away::Gone) => {
@@ -130,6 +138,7 @@ impl Tracked {
         if let Err(Away::Over) = read {
             self.begin_anew(eyes.reader);
             self.life.end();
+            self.emptied = number_of(eyes.tree, path);
             return self.read_last_word(eyes, path, parts, figures);
         }
         read
@@ -353,6 +362,12 @@ fn folder(tree: &Tree, path: &str, source: &Source) -> Option<PathBuf> {
 
 fn is_there(tree: &Tree, path: &str, source: &Source) -> bool {
     folder(tree, path, source).is_some_and(|folder| folder.exists())
+}
+
+/// What tells a cgroup from the next of its name.
+fn number_of(tree: &Tree, path: &str) -> Option<u64> {
+    let folder = tree.hierarchy("memory")?.join(path.trim_start_matches('/'));
+    std::fs::metadata(folder).ok().map(|folder| folder.ino())
 }
 
 fn larger(a: Option<f64>, b: Option<f64>) -> Option<f64> {

@@ -65,6 +65,9 @@ pub(super) struct Life {
     /// All of them, however: what comes after is another run's.
     #[serde(skip)]
     pub ends: VecDeque<Timestamp>,
+    /// When Docker started it last.
+    #[serde(skip)]
+    pub started_at: Option<Timestamp>,
     /// When it was seen last, if it is gone and Docker, which is heard, has not told of its end.
     #[serde(skip)]
     pub gone_at: Option<Timestamp>,
@@ -91,8 +94,20 @@ impl Life {
     /// One of which nothing but readings is known, with the readings of `other`.
     pub fn quiet(other: &Life) -> Life {
         let (counters, patience) = (other.counters.clone(), other.patience);
-        let (ends, gone_at) = (other.ends.clone(), other.gone_at);
-        Life { counters, patience, ends, gone_at, ..Life::default() }
+        let (ends, gone_at, started_at) = (other.ends.clone(), other.gone_at, other.started_at);
+        Life { counters, patience, ends, gone_at, started_at, ..Life::default() }
+    }
+
+    /// Docker has started another run: by then it had told of the last one, however late. Its flag is of
+    /// no kill after that.
+    pub fn start(&mut self, at: Timestamp) {
+        self.started_at = self.started_at.max(Some(at));
+        let is_before = |said: &mut Evidence| {
+            said.witness == Witness::Flag && said.key <= at.0 && said.to > at && said.from < at
+        };
+        for flag in self.evidence.extract_if(.., is_before).collect::<Vec<_>>() {
+            add(&mut self.evidence, Evidence { to: at - Duration::from_millis(1), ..flag });
+        }
     }
 
     /// A run has ended.

@@ -126,12 +126,23 @@ impl OomLedger {
     /// comes to.
     pub fn killed(&mut self, who: Who<'_>, at_nanos: i64, since: Timestamp) {
         let at = Timestamp(at_nanos.div_euclid(1_000_000));
-        let (from, to) = (since.min(at).max(at - STUCK) - STAMPED_LATE, at + SKEW);
+        let started_at = self.find(who).and_then(|life| life.started_at);
+        let started_at = started_at.filter(|started| *started <= at);
+        let from = (since.min(at).max(at - STUCK) - STAMPED_LATE)
+            .max(started_at.unwrap_or(Timestamp(i64::MIN)));
+        let to = at + SKEW;
         let said = Evidence { witness: Witness::Event, key: at_nanos, from, to, kills: 1 };
         let is_known = |life: &Life| life.evidence.iter().any(|old| life.is_same_kill(old, &said));
         match self.find(who).is_some_and(is_known) {
             true => self.life(who).repeat(said),
             false => self.hear(who, said),
+        }
+    }
+
+    /// Docker has started another run. Of whom nothing is known it divides nothing.
+    pub fn started(&mut self, who: Who<'_>, at: Timestamp) {
+        if self.find(who).is_some() {
+            self.life(who).start(at);
         }
     }
 
@@ -605,6 +616,27 @@ mod tests {
         let mut bench = Bench::new();
         bench.read(1, 3.0, 0.0, 1.0).oom(4.0).end(4.1).oom(4.6).end(4.7).check(40.0, "0+2");
         bench.restart(5.0).check(50.0, "0+2");
+    }
+
+    /// With `--live-restore` containers go on while dockerd is away, and nobody removes what has ended.
+    #[test]
+    fn what_docker_tells_after_a_start_is_of_no_run_before() {
+        let lost_at = 8.0;
+        let again = |bench: &mut Bench| {
+            for (second, start) in [(40.0, 35.0), (50.0, 41.0)] {
+                bench.say(|ledger, who| ledger.started(who, at(start)));
+                bench.say(|ledger, who| ledger.killed(who, at(second).0 * 1_000_000, at(lost_at)));
+                bench.die(second + 0.1).heard(second + 0.1);
+            }
+            bench.check(90.0, "3+0");
+        };
+        // A counter saw the kill meanwhile; or the flag alone tells of it.
+        let mut bench = Bench::new();
+        bench.read(1, 5.0, 0.0, 1.0).read(1, 15.0, 1.0, 1.0).die(15.0).check(33.0, "1+0");
+        again(&mut bench);
+        let mut bench = Bench::new();
+        bench.flag(1.0, 21.0).die(21.0).check(33.0, "1+0");
+        again(&mut bench);
     }
 
     #[test]

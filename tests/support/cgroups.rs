@@ -259,6 +259,17 @@ impl Cgroups {
         file("io.stat", io.to_owned());
     }
 
+    /// Moves a container's folders aside, so that the next ones of its name are others.
+    pub fn put_away(&self, id: &str) {
+        for controller in ["memory", "cpu", "blkio", "pids"] {
+            let file = self.file(id, controller, "x");
+            let dir = file.parent().expect("a folder");
+            let away = dir.with_file_name("away");
+            fs::remove_dir_all(&away).ok();
+            fs::rename(dir, away).ok();
+        }
+    }
+
     /// Removes a container from every hierarchy.
     pub fn remove(&self, id: &str) {
         for controller in ["memory", "cpu", "blkio", "pids"] {

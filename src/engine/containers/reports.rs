@@ -87,9 +87,13 @@ impl Engine {
         let containers = &mut self.containers;
         let name = containers.name_of(id, name);
         let who = Who { id, name: &name };
-        if *what == What::Oom {
-            let since = containers.daemon.not_before(at);
-            containers.ledger.killed(who, *at_nanos, since);
+        match what {
+            What::Start => containers.ledger.started(who, at),
+            What::Oom => {
+                let since = containers.daemon.not_before(at);
+                containers.ledger.killed(who, *at_nanos, since);
+            }
+            _ => {}
         }
         let is_flagged = containers.inventory.get(id).is_some_and(|known| known.oom_killed);
         let death = containers.fates.take((id, &name), at, what, is_flagged);
