@@ -161,13 +161,13 @@ impl Api {
     }
 
     /// Copies what a query selects and works on the copy on a thread of its own; gives what that
-    /// yields and the warnings of the copy.
+    /// yields, the warnings of the copy and the turn.
     async fn work<T: Send + 'static>(
         &self,
         request: QueryRequest,
         turn: Turn,
         work: impl FnOnce(&QueryRequest, &Detached, &EvalOptions) -> T + Send + 'static,
-    ) -> Result<(T, Vec<String>), ApiError> {
+    ) -> Result<(T, Vec<String>, Turn), ApiError> {
         // The deadline is the client's, in real seconds, however fast a demo's clock runs.
         let stopwatch = Clock::system();
         let timeout = request.timeout;
@@ -185,12 +185,10 @@ impl Api {
         let (wanted, warnings, turn) = self.find(wanted(&request)?, turn, expired).await?;
         let asked = Event::Copy { ticket: 0, wanted, max_samples: MAX_COPIED };
         let copy = self.samples(asked, TOO_MANY).await?;
-        let work = move || {
-            // The turn ends with the work, not with the patience of whoever asked.
-            let _turn = turn;
-            work(&request, &copy, &options)
-        };
-        Ok((apart(work).await?, warnings))
+        // The turn goes with the work: it does not end with the patience of whoever asked.
+        let work = move || (work(&request, &copy, &options), turn);
+        let (done, turn) = apart(work).await?;
+        Ok((done, warnings, turn))
     }
 
     async fn answer(&self, request: QueryRequest, turn: Turn) -> Result<QueryAnswer, ApiError> {
@@ -203,12 +201,12 @@ impl Api {
             let evaluated = evaluated.map_err(|error| ApiError::evaluation(error, text))?;
             let warnings = evaluated.annotations.render(Severity::Warning, text);
             let infos = evaluated.annotations.render(Severity::Info, text);
-            Ok::<_, ApiError>(QueryAnswer { value: evaluated.value, warnings, infos })
+            Ok::<_, ApiError>((evaluated.value, warnings, infos))
         };
-        let (evaluated, mut warnings) = self.work(request, turn, evaluate).await?;
-        let mut answer = evaluated?;
-        warnings.append(&mut answer.warnings);
-        Ok(QueryAnswer { warnings, ..answer })
+        let (evaluated, mut warnings, turn) = self.work(request, turn, evaluate).await?;
+        let (value, mut more, infos) = evaluated?;
+        warnings.append(&mut more);
+        Ok(QueryAnswer { value, warnings, infos, turn })
     }
 
     async fn parts(&self, request: QueryRequest, turn: Turn) -> Result<Vec<Traced>, ApiError> {

@@ -31,7 +31,8 @@ pub trait Backend: Send + Sync + 'static {
     fn promql(&self) -> Features;
 
     /// Evaluates a query. It must not occupy the thread it is called on, must hold the turn until
-    /// the evaluation has ended, and must end it when the answer is no longer waited for.
+    /// the evaluation has ended, and must end it when the answer is no longer waited for. The turn
+    /// comes back with the answer: it is over when that is written.
     fn query(&self, request: QueryRequest, turn: Turn) -> Answering<'_, QueryAnswer>;
 
     /// Evaluates every part of a query at one time, with the duties of [`Backend::query`].
@@ -115,7 +116,7 @@ pub enum QueryTimes {
 }
 
 /// What a query yields.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Debug)]
 pub struct QueryAnswer {
     /// Its value. A matrix is sorted by labels.
     pub value: Value,
@@ -123,6 +124,8 @@ pub struct QueryAnswer {
     pub warnings: Vec<String>,
     /// Infos, ready to be shown.
     pub infos: Vec<String>,
+    /// The turn in which it was evaluated.
+    pub turn: Turn,
 }
 
 /// Which series are asked for.

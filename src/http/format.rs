@@ -3,6 +3,8 @@
 //! A matrix can have millions of numbers: no tree of them is built, and labels are written from
 //! where they are. `resultType` comes before `result`, as Grafana's streaming reader expects.
 
+use std::io;
+
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -12,7 +14,7 @@ use crate::base::{Labels, Timestamp, format_value};
 use crate::promql::eval::Value;
 
 /// More than a panel can draw, and little enough that a few at once do no harm.
-const MAX_ANSWER_BYTES: usize = 64 << 20;
+pub(super) const MAX_ANSWER_BYTES: usize = 64 << 20;
 
 /// Notes beside a result.
 #[derive(Clone, Default, Debug)]
@@ -40,6 +42,48 @@ pub(super) fn success_json(data: &[u8]) -> Response {
     let mut out = b"{\"status\":\"success\",\"data\":".to_vec();
     out.extend_from_slice(data);
     end(out, &Notes::default())
+}
+
+/// How many bytes data has in JSON.
+pub(super) fn json_bytes(data: &impl Serialize) -> usize {
+    let mut counted = Counted(0);
+    serde_json::to_writer(&mut counted, data).expect("nothing is written, and every key is text");
+    counted.0
+}
+
+/// How many bytes the answer to a query has at most, but for characters in labels that JSON escapes.
+pub(super) fn bytes_at_most(value: &Value) -> usize {
+    match value {
+        Value::Scalar(number) => POINT_BYTES + fixed_form(*number).len(),
+        Value::String(text) => POINT_BYTES + text.len(),
+        Value::Vector(series) => series.iter().map(|(labels, _)| series_bytes(labels, 1)).sum(),
+        Value::Matrix(series) => {
+            series.iter().map(|(labels, points)| series_bytes(labels, points.len())).sum()
+        }
+    }
+}
+
+/// The longest a point of now can be.
+const POINT_BYTES: usize = r#"[1795313872.960,"-2.2250738585072014e-308"],"#.len();
+
+fn series_bytes(labels: &Labels, points: usize) -> usize {
+    let pair = |(name, value): (&str, &str)| name.len() + value.len() + r#""":"","#.len();
+    let around = r#"{"metric":{},"values":[]},"#.len();
+    around + labels.iter().map(pair).sum::<usize>() + points * POINT_BYTES
+}
+
+/// Counts bytes and forgets them.
+struct Counted(usize);
+
+impl io::Write for Counted {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 += bytes.len();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// The answer to a query. `at` is the time of an instant query.
@@ -254,6 +298,25 @@ mod tests {
                 assert!(value.contains(&format!(":[{alone},\"1\"]")), "{value}");
             }
         }
+    }
+
+    #[test]
+    fn no_answer_has_more_bytes_than_it_took_room_for() {
+        let labels = Labels::from_pairs([("__name__", "up"), ("job", "x")]);
+        let sample = Sample { at: Timestamp(1_795_313_872_960), value: -f64::MIN_POSITIVE };
+        let values = [
+            Value::Scalar(sample.value),
+            Value::String("text".to_owned()),
+            Value::Vector(vec![(labels.clone(), sample.value), (Labels::empty(), 1.0)]),
+            Value::Matrix(vec![(labels.clone(), vec![sample; 100]), (labels, Vec::new())]),
+        ];
+        for value in values {
+            let written = write_result(&value, sample.at, 10_000).expect("is small");
+            let around = r#"{"status":"success","data":{"resultType":"scalar","result":[]}"#.len();
+            let length = written.len() - around;
+            assert!(length <= bytes_at_most(&value), "{value:?}: {length}");
+        }
+        assert_eq!(json_bytes(&["a\n", "b"]), r#"["a\n","b"]"#.len());
     }
 
     #[test]

@@ -12,7 +12,7 @@ use super::error::ApiError;
 use super::form;
 use super::format::{self, Notes};
 use super::params::Params;
-use super::parsing;
+use super::parsing::{self, Deadline};
 use super::query_api::TRUNCATED;
 use super::{QUERY_TIMEOUT, Server, Shared, status_api};
 use crate::base::{excerpt, is_label_name, quoted};
@@ -25,7 +25,7 @@ pub(super) async fn labels(
     let found = find(&server, &params).await.map_err(|error| error.unnamed("match[]"))?;
     let names: BTreeSet<&str> =
         found.series.iter().flat_map(|labels| labels.iter().map(|(name, _)| name)).collect();
-    Ok(listed(names.into_iter().collect(), limit, &found))
+    listed(&server, names.into_iter().collect(), limit, &found).await
 }
 
 pub(super) async fn label_values(
@@ -43,7 +43,7 @@ pub(super) async fn label_values(
     let found = find(&server, &params).await.map_err(|error| error.unnamed("match[]"))?;
     let values: BTreeSet<&str> =
         found.series.iter().filter_map(|labels| labels.get(&name)).collect();
-    Ok(listed(values.into_iter().collect(), limit, &found))
+    listed(&server, values.into_iter().collect(), limit, &found).await
 }
 
 pub(super) async fn series(
@@ -58,7 +58,7 @@ pub(super) async fn series(
     let found = find(&server, &params).await?;
     let mut sets: Vec<_> = found.series.iter().collect();
     sets.sort_unstable();
-    Ok(listed(sets, limit, &found))
+    listed(&server, sets, limit, &found).await
 }
 
 /// The label that part of a path names.
@@ -110,13 +110,20 @@ async fn find(server: &Server, params: &Params) -> Result<SeriesAnswer, ApiError
         .await
 }
 
-fn listed<T: Serialize>(mut items: Vec<T>, limit: usize, found: &SeriesAnswer) -> Response {
+async fn listed<T: Serialize>(
+    server: &Server,
+    mut items: Vec<T>,
+    limit: usize,
+    found: &SeriesAnswer,
+) -> Result<Response, ApiError> {
     let mut notes = Notes::warnings(found.warnings.clone());
     if items.len() > limit {
         items.truncate(limit);
         notes.warnings.push(TRUNCATED.to_owned());
     }
-    format::success(&items, &notes)
+    let mut deadline = Deadline::after(QUERY_TIMEOUT);
+    let room = server.room.take(format::json_bytes(&items), &mut deadline).await?;
+    Ok(room.filled(format::success(&items, &notes)))
 }
 
 #[cfg(test)]

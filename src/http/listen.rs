@@ -15,8 +15,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Sleep;
 
-use super::ANSWER_TIMEOUT;
 use super::request_line::RequestLine;
+use super::{ANSWER_TIMEOUT, SENDING_TIMEOUT};
 
 /// How much a client may cost.
 #[derive(Clone, Copy, Debug)]
@@ -31,6 +31,8 @@ pub(super) struct Limits {
     pub(super) idle_when_full: Duration,
     /// Between two steps of an answer that the client does not read.
     pub(super) write: Duration,
+    /// From the first byte of an answer to its last, however it is read.
+    pub(super) sending: Duration,
 }
 
 impl Default for Limits {
@@ -43,6 +45,7 @@ impl Default for Limits {
             idle: Duration::from_secs(120),
             idle_when_full: Duration::from_secs(5),
             write: Duration::from_secs(10),
+            sending: SENDING_TIMEOUT,
         }
     }
 }
@@ -107,6 +110,9 @@ pub(super) struct Guarded {
     phase: Phase,
     /// Goes off when that may have lasted too long.
     alarm: Pin<Box<Sleep>>,
+    /// Goes off when the answer should have been read. A request that arrives
+    /// meanwhile begins it anew, and only one can: no more is read before this answer is through.
+    sending: Pin<Box<Sleep>>,
     /// The places that are left.
     free: Arc<Semaphore>,
     line: RequestLine,
@@ -122,11 +128,13 @@ impl Guarded {
         (permit, free): (OwnedSemaphorePermit, Arc<Semaphore>),
     ) -> Guarded {
         let alarm = Box::pin(tokio::time::sleep(limits.idle.min(limits.idle_when_full)));
+        let sending = Box::pin(tokio::time::sleep(limits.sending));
         Guarded {
             stream,
             limits,
             phase: Phase::Idle(Duration::ZERO),
             alarm,
+            sending,
             free,
             line: RequestLine::NEW,
             left_over: Vec::new(),
@@ -176,6 +184,12 @@ impl Guarded {
         written: Poll<io::Result<usize>>,
         context: &mut Context<'_>,
     ) -> Poll<io::Result<usize>> {
+        if self.phase == Phase::Request {
+            self.sending.set(tokio::time::sleep(self.limits.sending));
+        }
+        if self.sending.as_mut().poll(context).is_ready() {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
         if written.is_pending() {
             if self.phase != Phase::Write {
                 self.turn(Phase::Write, context);

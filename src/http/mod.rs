@@ -5,8 +5,8 @@
 //! errors belong to a parameter, and off the threads that serve; evaluating them is the backend's
 //! part.
 //!
-//! Everything is bounded: connections, the time a request may take to arrive and to be answered,
-//! its body, queries at once, the size of an answer. It holds no lock, keeps no state between
+//! Everything is bounded: connections, the time a request may take to arrive, to be answered and to
+//! be read, its body, queries at once, the size of an answer and of all that are not read yet. It holds no lock, keeps no state between
 //! requests, never talks to the engine directly, and never answers `/api/v1/status/flags`, which
 //! Grafana would take for Thanos.
 
@@ -30,6 +30,7 @@ mod plan_api;
 mod query_api;
 mod receipt_api;
 mod request_line;
+mod room;
 mod rule_api;
 #[cfg(test)]
 mod scripted;
@@ -51,6 +52,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
+
+use self::room::Room;
 
 pub use self::backend::{
     Answering, Backend, QueryAnswer, QueryRequest, QueryTimes, SeriesAnswer, SeriesRequest, Signed,
@@ -75,6 +78,8 @@ const QUERY_TIMEOUT: Duration = Duration::from_secs(30);
 /// The longest any answer may take, a reload included; a little above the query's own deadline, so
 /// that a query is told the precise reason.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(35);
+/// The longest an answer may take on its way to its reader. The largest is through at 9 Mbit/s.
+const SENDING_TIMEOUT: Duration = Duration::from_secs(60);
 /// After the stop signal, requests under way may finish for this long.
 const STOP_GRACE: Duration = Duration::from_secs(3);
 
@@ -90,6 +95,7 @@ struct Server {
     backend: Arc<dyn Backend>,
     options: Options,
     queries: Arc<Semaphore>,
+    room: Room,
 }
 
 type Shared = Arc<Server>;
@@ -129,6 +135,10 @@ async fn serve_router(
 }
 
 fn router(backend: Arc<dyn Backend>, options: Options) -> Router {
+    router_with(Room::default(), backend, options)
+}
+
+fn router_with(room: Room, backend: Arc<dyn Backend>, options: Options) -> Router {
     let queries = Arc::new(Semaphore::new(QUERIES_AT_ONCE));
     let api = Router::new()
         .route("/query", get(query_api::query).post(query_api::query))
@@ -170,8 +180,9 @@ fn router(backend: Arc<dyn Backend>, options: Options) -> Router {
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .layer(middleware::from_fn(body::bounded))
         .layer(middleware::from_fn(compress::compressed))
+        .layer(middleware::from_fn(room::bound))
         .layer(middleware::from_fn(within_deadline))
-        .with_state(Arc::new(Server { backend, options, queries }))
+        .with_state(Arc::new(Server { backend, options, queries, room }))
 }
 
 async fn within_deadline(request: Request, next: Next) -> Response {

@@ -66,15 +66,18 @@ pub(super) async fn query(
     in_turn(server, deadline, move || read_query(&text, &options)).await
 }
 
-/// What `show` makes of the parameter `query`.
+/// What `show` makes of the parameter `query`, the turn in which it did, and until when it may be
+/// answered.
 pub(super) async fn shown<T: Send + 'static>(
     server: &Server,
     params: &Params,
     show: impl FnOnce(Expr) -> Result<T, ApiError> + Send + 'static,
-) -> Result<T, ApiError> {
+) -> Result<(T, Turn, Deadline), ApiError> {
     let (text, options) = (params.get("query").to_owned(), server.backend.promql().parsing());
+    let mut deadline = Deadline::after(QUERY_TIMEOUT);
     let work = move || read_query(&text, &options).and_then(show);
-    Ok(in_turn(server, &mut Deadline::after(QUERY_TIMEOUT), work).await?.0)
+    let (shown, turn) = in_turn(server, &mut deadline, work).await?;
+    Ok((shown, turn, deadline))
 }
 
 /// Every `match[]`, parsed, and the turn in which that was done; most requests have none and do not

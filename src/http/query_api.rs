@@ -74,8 +74,10 @@ pub(super) async fn format_query(
         let why = "the query takes more than 4 MiB when it is laid out";
         layout(&expr, &written).ok_or_else(|| ApiError::parameter("query", why))
     };
-    let text = parsing::shown(&server, &params, lay_out).await?;
-    Ok(format::success(&text, &Notes::default()))
+    let (text, turn, mut deadline) = parsing::shown(&server, &params, lay_out).await?;
+    let room = server.room.take(format::json_bytes(&text), &mut deadline).await?;
+    drop(turn);
+    Ok(room.filled(format::success(&text, &Notes::default())))
 }
 
 pub(super) async fn parse_query(
@@ -84,8 +86,10 @@ pub(super) async fn parse_query(
 ) -> Result<Response, ApiError> {
     let text = params.get("query").to_owned();
     let show = move |expr: Expr| Ok(tree::written(&expr, &text));
-    let tree = parsing::shown(&server, &params, show).await?;
-    Ok(format::success_json(&tree))
+    let (tree, turn, mut deadline) = parsing::shown(&server, &params, show).await?;
+    let room = server.room.take(tree.len(), &mut deadline).await?;
+    drop(turn);
+    Ok(room.filled(format::success_json(&tree)))
 }
 
 fn read_steps(params: &Params) -> Result<Steps, ApiError> {
@@ -132,6 +136,8 @@ impl Limits {
     }
 }
 
+/// Evaluates a query and writes what it yields, all in its turn: so values that wait for room are as few
+/// as there are turns.
 async fn answer(
     server: &Server,
     (request, turn): (QueryRequest, Turn),
@@ -140,14 +146,18 @@ async fn answer(
     limit: usize,
 ) -> Result<Response, ApiError> {
     let answer = deadline.within(server.backend.query(request, turn)).await;
-    let QueryAnswer { mut value, warnings, infos } =
+    let QueryAnswer { mut value, warnings, infos, turn } =
         answer.ok_or_else(|| late("expression evaluation"))??;
     let mut notes = Notes { warnings, infos };
     if truncate(&mut value, limit) {
         notes.warnings.push(TRUNCATED.to_owned());
     }
+    let room = server.room.take(format::bytes_at_most(&value), deadline).await?;
     // Millions of numbers take a while to write.
-    let writing = tokio::task::spawn_blocking(move || format::query_result(&value, at, &notes));
+    let writing = tokio::task::spawn_blocking(move || {
+        let _turn = turn;
+        Ok(room.filled(format::query_result(&value, at, &notes)?))
+    });
     writing.await.map_err(|error| ApiError::new(ErrorKind::Internal, error.to_string()))?
 }
 

@@ -61,6 +61,11 @@ fn scripted_value(request: &QueryRequest) -> Result<Value, ApiError> {
             samples(&[(1_795_313_867_826, 7.0), (1_795_313_869_826, 7.0)]),
         )]),
         ("v", _) => vector(7.0),
+        // An answer of 8 MB: more than the buffers between two sockets take.
+        ("large", _) => {
+            let sample = |n| Sample { at: NOW, value: f64::from(n) };
+            Value::Matrix(vec![(v_labels(), (0..300_000).map(sample).collect())])
+        }
         ("big", _) => vector(1e21),
         ("nanv", _) => vector(f64::NAN),
         ("two", _) => Value::Vector(vec![(v_labels(), 1.0), (Labels::empty(), 2.0)]),
@@ -97,7 +102,6 @@ impl Backend for Scripted {
 
     fn query(&self, request: QueryRequest, turn: Turn) -> Answering<'_, QueryAnswer> {
         Box::pin(async move {
-            let _held = turn;
             if request.text == "slow" {
                 tokio::time::sleep(Duration::from_secs(600)).await;
             }
@@ -105,7 +109,7 @@ impl Backend for Scripted {
             let note = |of: &str| if request.text == of { vec!["note".to_owned()] } else { vec![] };
             let (warnings, infos) = (note("warned"), note("informed"));
             self.asked.lock().expect("not poisoned").push(request);
-            Ok(QueryAnswer { value, warnings, infos })
+            Ok(QueryAnswer { value, warnings, infos, turn })
         })
     }
 

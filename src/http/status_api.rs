@@ -41,7 +41,7 @@ const TEXT: [(header::HeaderName, &str); 1] =
     [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
 
 pub(super) async fn metrics(State(server): State<Shared>) -> Response {
-    (TEXT, server.backend.metrics_text()).into_response()
+    (TEXT, server.backend.metrics_text() + &server.room.page()).into_response()
 }
 
 /// A drop-in for cAdvisor's page. What fails fails the scrape, in words.

@@ -18,6 +18,7 @@ mod connections;
 mod containers;
 mod inputs;
 mod odd;
+mod room;
 mod turns;
 
 /// Asks the API with GET and compares status and body, byte by byte.
@@ -479,7 +480,6 @@ async fn health_metrics_and_reload() {
         (closed, "GET", "/-/healthy", 200, "plimsoll is healthy.\n"),
         (closed, "HEAD", "/-/healthy", 200, ""),
         (closed, "GET", "/-/ready", 503, not_ready),
-        (closed, "GET", "/metrics", 200, "plimsoll_up 1\n"),
         (closed, "POST", "/-/reload", 403, "Lifecycle API is not enabled."),
         (closed, "PUT", "/-/reload", 403, "Lifecycle API is not enabled."),
         (open, "GET", "/-/reload", 405, "Only POST or PUT requests allowed\n"),
@@ -496,6 +496,8 @@ async fn health_metrics_and_reload() {
         assert_eq!((reply.status, reply.body.as_str()), (status, body), "{method} {path}");
     }
     let reply = ask(closed, "GET", "/metrics", None).await;
+    let own = "plimsoll_up 1\n# HELP plimsoll_http_unsent_bytes ";
+    assert!(reply.status == 200 && reply.body.starts_with(own), "{}", reply.body);
     assert_eq!(reply.content_type, "text/plain; version=0.0.4; charset=utf-8");
     let now_ready = View { ready: true, ..View::default() };
     *backend.view.lock().expect("not poisoned") = Arc::new(now_ready);

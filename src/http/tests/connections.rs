@@ -14,8 +14,14 @@ async fn start_limited(limits: listen::Limits) -> SocketAddr {
 
 const LONG: Duration = Duration::from_secs(600);
 const SHORT: Duration = Duration::from_millis(100);
-const PATIENT: listen::Limits =
-    listen::Limits { connections: 1, request: LONG, idle: LONG, idle_when_full: LONG, write: LONG };
+const PATIENT: listen::Limits = listen::Limits {
+    connections: 1,
+    request: LONG,
+    idle: LONG,
+    idle_when_full: LONG,
+    write: LONG,
+    sending: LONG,
+};
 
 #[tokio::test]
 async fn a_dripping_request_is_cut() {
@@ -58,6 +64,30 @@ async fn a_client_that_does_not_read_is_cut_and_frees_its_place() {
     let next = ask(address, "GET", "/-/healthy", None);
     let reply = tokio::time::timeout(Duration::from_secs(10), next).await.expect("a place is free");
     assert_eq!(reply.status, 200);
+}
+
+/// Else one that reads a byte now and then keeps its answer in our memory for days.
+#[tokio::test]
+async fn a_client_that_reads_too_slowly_is_cut() {
+    let address = start_limited(listen::Limits { sending: SHORT * 5, ..PATIENT }).await;
+    let mut stream = TcpStream::connect(address).await.expect("connects");
+    let request = b"GET /api/v1/query?query=large HTTP/1.1\r\nHost: x\r\n\r\n";
+    stream.write_all(request).await.expect("sends");
+    let mut part = [0; 4096];
+    let dripping = async {
+        while stream.read(&mut part).await.is_ok_and(|read| read > 0) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    // 8 MB at this speed are 20 s, of which half is in the sockets' buffers when it is cut.
+    let next = async {
+        let reply = ask(address, "GET", "/-/healthy", None).await;
+        assert_eq!(reply.status, 200);
+    };
+    let freed = tokio::time::timeout(Duration::from_secs(5), async {
+        tokio::select! { () = dripping => (), () = next => () }
+    });
+    freed.await.expect("its place is free");
 }
 
 /// Else whoever opens as many connections as there are places silences the probe of our health.
