@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::target::Target;
 use super::whose::pointer;
 use super::{Engine, Health};
-use crate::base::{Labels, Now, Timestamp, is_stale};
+use crate::base::{Labels, Now, Timestamp, is_stale, quoted};
 use crate::containers::id_in_cgroup;
 use crate::outbox::{self, Container, WireTime};
 use crate::policy::{
@@ -280,7 +280,7 @@ impl Engine {
     /// requests give theirs back.
     fn recycle_due(&self, incident: &Incident, found: &outbox::Evidence, at: Timestamp) -> bool {
         let Some(service) = incident.whose.get("service") else { return false };
-        let query = RECYCLES.replace("$$", &format!("{service:?}"));
+        let query = RECYCLES.replace("$$", &quoted(service));
         let pace = value(&query, &self.window, at, &self.setup.eval);
         let Some(turn) = pace.and_then(|pace| Duration::try_from_secs_f64(pace.recip()).ok())
         else {
@@ -295,7 +295,7 @@ impl Engine {
 
     /// Whether a probe of others fails for the tenant, or one that is nobody's in particular.
     fn probes_fail(&self, tenant: &str, at: Timestamp) -> bool {
-        let query = |tenant| GATES_FAILING.replace("$$", &format!("tenant={tenant:?}"));
+        let query = |tenant| GATES_FAILING.replace("$$", &format!("tenant={}", quoted(tenant)));
         ["", tenant].iter().any(|tenant| self.is_true(&query(tenant), at))
     }
 
@@ -402,7 +402,7 @@ fn symptoms(figures: &outbox::Evidence, trend: Option<Trend>) -> Symptoms {
 /// The matchers that find the container an alert is about.
 fn container(incident: &Incident) -> Option<String> {
     let (label, text) = pointer(&incident.whose)?;
-    Some(format!("{label}={text:?}"))
+    Some(format!("{label}={}", quoted(text)))
 }
 
 /// What a query yields, series by series.

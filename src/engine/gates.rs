@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::evidence::vector;
 use super::view::GateView;
 use super::{Engine, Fact, Request, Step};
-use crate::base::{Labels, METRIC_NAME, Now, Timestamp};
+use crate::base::{Labels, METRIC_NAME, Now, Timestamp, quoted};
 use crate::outbox::{
     Action, ActionKind, ActionMode, Data, Draft, Event, WireTime, checksum, trace_id,
 };
@@ -116,7 +116,7 @@ impl Engine {
     fn changed(&self, now: Now, at: Timestamp, places: &[Place]) -> Vec<Changed> {
         let config = self.setup.policy.verify;
         let started = |name: &str| {
-            let query = format!("max(container_start_time_seconds{{name={name:?}}})");
+            let query = format!("max(container_start_time_seconds{{name={}}})", quoted(name));
             let found = vector(&query, &self.window, at, &self.setup.eval);
             found.first().map(|(_, seconds)| Timestamp::from_seconds(*seconds))
         };

@@ -12,7 +12,7 @@ use super::evidence::vector;
 use super::judge::asks;
 use super::{Engine, Fact};
 use crate::alerts::{Alert, AlertState};
-use crate::base::{DeliveryId, Labels, Now, Timestamp, parse_rfc3339};
+use crate::base::{DeliveryId, Labels, Now, Timestamp, parse_rfc3339, quoted};
 use crate::outbox::{
     self, ActionKind, ActionMode, Answer, Data, Draft, Event, EventType, delivery_id, trace_id,
 };
@@ -211,7 +211,7 @@ impl Engine {
 
     /// What a container has used of the CPU, in all.
     fn cpu_seconds(&self, name: &str, at: Timestamp) -> Option<f64> {
-        let query = format!("sum(container_cpu_usage_seconds_total{{name={name:?}}})");
+        let query = format!("sum(container_cpu_usage_seconds_total{{name={}}})", quoted(name));
         let found = vector(&query, &self.window, at, &self.setup.eval);
         found.first().map(|(_, seconds)| *seconds).filter(|_| !name.is_empty())
     }

@@ -13,7 +13,7 @@ use super::evidence::vector;
 use super::fact::Fact;
 use super::pinned::SETTING;
 use super::view::{DocumentView, OwnersView};
-use crate::base::{Labels, METRIC_NAME, Now};
+use crate::base::{Labels, METRIC_NAME, Now, quoted};
 use crate::containers::id_in_cgroup;
 use crate::exposition::Batch;
 use crate::outbox::ActionKind;
@@ -201,7 +201,7 @@ impl Engine {
     pub(super) fn is_busy(&self, now: Now, tenant: &str) -> bool {
         let Some(identity) = &self.setup.identity else { return false };
         let labelled = || {
-            let query = BUSY.replace("$$", &format!("tenant={tenant:?}"));
+            let query = BUSY.replace("$$", &format!("tenant={}", quoted(tenant)));
             !vector(&query, &self.window, now.wall, &self.setup.eval).is_empty()
         };
         identity.tenant(tenant).busy.unwrap_or_default()

@@ -60,6 +60,23 @@ fn event<'a>(world: &'a World, kind: &str) -> &'a serde_json::Value {
     &event["data"]
 }
 
+/// What Go and Rust escape differently: the queries of evidence are PromQL's to read.
+#[test]
+fn a_failing_gate_of_a_tenant_whose_name_has_a_blank_without_width_is_found() {
+    let tenant = "ac\u{200b}me";
+    let rules = format!("{RULES}  - {{record: probes, expr: probe_success == 0}}\n");
+    let mut world = World::new(&rules, acting());
+    let page = |percent| {
+        let probe = format!("probe_success{{gate=\"login\",tenant=\"{tenant}\"}} 0\n");
+        container(tenant, percent, -9000) + &probe
+    };
+    for _ in 0..4 {
+        world.slot(Some(&page(50)));
+    }
+    let told = until(&mut world, &page(95), "held", 4);
+    assert_eq!(told.as_deref(), Some("held restart: gates_failing"));
+}
+
 #[test]
 fn a_restart_is_verified_by_name_of_every_gate() {
     let mut world = restarted(guarded());
