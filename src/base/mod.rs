@@ -5,6 +5,7 @@
 
 mod change;
 mod excerpt;
+mod go_float;
 mod hash;
 mod ids;
 mod labels;
@@ -17,6 +18,7 @@ mod time;
 
 pub use change::{Batch, Change, Receipt, Table};
 pub use excerpt::excerpt;
+pub use go_float::parse_float;
 pub use hash::{HashMap, HashSet, fingerprint};
 pub use ids::{DeliveryId, RuleId, TargetId};
 pub use labels::{Labels, LabelsBuilder, METRIC_NAME, is_label_name, is_metric_name};

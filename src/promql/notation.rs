@@ -151,8 +151,18 @@ fn run(token: &str) -> Result<Run, String> {
         Some(_) => return Err(bad()),
         None => (value, "0"),
     };
-    let number = |text: &str| parse_value(text).ok_or_else(bad);
+    // Prometheus reads words to their end, and knows none like `Infx3`.
+    if is_word(step) || (is_word(first) && sign.is_none() && times.is_some()) {
+        return Err(bad());
+    }
+    let is_known = |text: &&str| !is_word(text) || !text.to_ascii_lowercase().ends_with("infinity");
+    let number = |text: &str| Some(text).filter(is_known).and_then(parse_value).ok_or_else(bad);
     Ok(Run::Values { first: number(first)?, step: number(step)?, more: times.unwrap_or(0) })
+}
+
+/// Whether a number is `Inf` or `NaN`; Prometheus knows no longer word for one.
+fn is_word(number: &str) -> bool {
+    number.trim_start_matches(['+', '-']).starts_with(|c: char| c.is_ascii_alphabetic())
 }
 
 #[cfg(test)]
@@ -208,6 +218,7 @@ mod tests {
             ("0x2", "0 0 0"),
             ("_ 1 _x2 stale 2", "_ 1 _ _ stale 2"),
             ("0.1+0.1x2", "0.1 0.2 0.30000000000000004"),
+            ("Inf-1x1 nan+1x1", "inf inf NaN NaN"),
         ];
         for (text, want) in cases {
             let values = SeriesValues::parse(text).expect(text);
@@ -220,6 +231,8 @@ mod tests {
         }
         for (text, offset) in
             [("1 zz", 2), ("1 stalex2", 2), ("1+1", 0), ("1xx2", 0), ("1x-1", 0), ("_+1x2", 0)]
+                .into_iter()
+                .chain([("1 Infx3", 2), ("1+NaNx3", 0), ("1 -infx2", 2), ("infinity", 0)])
         {
             assert_eq!(SeriesValues::parse(text).expect_err(text).offset, offset, "{text}");
         }

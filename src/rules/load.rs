@@ -199,7 +199,8 @@ fn expression(
     options: &ParseOptions,
 ) -> Option<(Expr, String, Node)> {
     let text = read::string(at.again())?;
-    let text = text.trim_end();
+    // Blanks to PromQL, which knows no other.
+    let text = text.trim_end_matches([' ', '\t', '\n', '\r']);
     match parse_promql(text, options) {
         Ok(expr) => match expr.value_type() {
             ValueType::Scalar | ValueType::Vector => {

@@ -185,15 +185,14 @@ fn start_time(mut at: Cursor<'_, '_>) -> Option<Timestamp> {
 
 fn input_series(at: Cursor<'_, '_>) -> Option<(Labels, SeriesValues)> {
     let mut fields = Fields::open(at)?;
+    // Where both are missing promtool forgets the series behind it, and says nothing.
+    let labels = fields.required("series", series);
     if !fields.has("values") {
-        // As to promtool: a series without samples, or nothing at all.
         fields.cursor().warning("`values` is missing: no sample comes of it");
-        let labels = fields.or("series", Labels::empty(), series);
         fields.optional("values", |_| Some(()));
         fields.finish();
-        return Some((labels, SeriesValues::default()));
+        return Some((labels?, SeriesValues::default()));
     }
-    let labels = fields.required("series", series);
     let samples = fields.required("values", |mut at| {
         let text = values::string(at.again())?;
         SeriesValues::parse(&text).map_err(|error| complain(&mut at, error)).ok()
@@ -226,7 +225,13 @@ fn alert_test(at: Cursor<'_, '_>) -> Option<AlertTest> {
     let place = at.node.at;
     let mut fields = Fields::open(at)?;
     let eval_time = fields.or("eval_time", Duration::ZERO, values::duration);
-    let alertname = fields.required("alertname", values::string);
+    let alertname = fields.required("alertname", |mut at| {
+        let name = values::string(at.again())?;
+        if name.is_empty() {
+            at.error("is empty: name an alert");
+        }
+        Some(name)
+    });
     let name = alertname.clone().unwrap_or_default();
     let expected = fields.list("exp_alerts", |at| exp_alert(at, &name));
     fields.finish();

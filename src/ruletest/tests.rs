@@ -270,13 +270,13 @@ fn labels_have_any_names_and_empty_ones_are_warned_of() {
 
 #[test]
 fn a_series_without_values_is_warned_of() {
-    let text = "tests: [{input_series: [{series: m}, {}, {values: null}]}]";
+    let text = "tests: [{input_series: [{series: m}, {series: n, values: null}]}]";
     let (file, problems) = read("t.yml", text, Features::default());
-    assert_eq!(file.expect("reads").tests[0].series.len(), 3);
+    assert_eq!(file.expect("reads").tests[0].series.len(), 2);
     let said: Vec<String> = problems.iter().map(ToString::to_string).collect();
     let warns =
         said.iter().all(|text| text.contains("warning: ") && text.contains("`values` is missing"));
-    assert!(said.len() == 3 && warns, "{said:?}");
+    assert!(said.len() == 2 && warns, "{said:?}");
 }
 
 #[test]
@@ -300,6 +300,10 @@ fn what_does_not_read_is_said_with_its_place() {
         (
             "tests: [{alert_rule_test: [{eval_time: 1m}]}]",
             "1:28: tests[0].alert_rule_test[0]: `alertname` is missing",
+        ),
+        (
+            "tests: [{alert_rule_test: [{alertname: ''}]}]",
+            "1:40: tests[0].alert_rule_test[0].alertname: is empty: name an alert",
         ),
         (
             "tests: [{promql_expr_test: [{expr: 'up +'}]}]",

@@ -185,7 +185,7 @@ impl<'a> Executor<'a> {
                 _ => vec![key, item.clone()],
             };
             for (name, value) in branch.pipe.variables.iter().zip(values) {
-                self.set(name, value, branch.pipe.assigns);
+                self.set(&branch.pipe, name, value)?;
             }
             let flow = self.list(&branch.body, &item);
             self.variables.truncate(outside);
@@ -231,16 +231,26 @@ impl<'a> Executor<'a> {
     fn pipe(&mut self, pipe: &'a Pipe, dot: &Value) -> Result<Value, Failure> {
         let value = self.commands(pipe, dot)?;
         for name in &pipe.variables {
-            self.set(name, value.clone(), pipe.assigns);
+            self.set(pipe, name, value.clone())?;
         }
         Ok(value)
     }
 
-    fn set(&mut self, name: &str, value: Value, assigns: bool) {
-        match self.variables.iter_mut().rev().find(|(known, _)| assigns && known == name) {
-            Some((_, slot)) => *slot = value,
-            None => self.variables.push((name.to_owned(), value)),
+    /// Sets or declares a variable of a pipeline.
+    fn set(&mut self, pipe: &Pipe, name: &str, value: Value) -> Result<(), Failure> {
+        if !pipe.assigns {
+            self.variables.push((name.to_owned(), value));
+            return Ok(());
         }
+        match self.variables.iter_mut().rev().find(|(known, _)| known == name) {
+            Some((_, slot)) => *slot = value,
+            None => {
+                let command = pipe.commands.last().and_then(|command| command.operands.last());
+                let span = command.map_or(pipe.span(), |operand| last_in(operand).span);
+                return Err(Failure::new(span, format!("undefined variable: {name}")));
+            }
+        }
+        Ok(())
     }
 
     fn commands(&mut self, pipe: &'a Pipe, dot: &Value) -> Result<Value, Failure> {
@@ -437,7 +447,8 @@ impl<'a> Executor<'a> {
                 self.fields(value, names).map_err(|message| behind(second, message))
             }
             OperandKind::Function(_) => self.function(operand, &[], dot, None),
-            OperandKind::Pipe(pipe) => self.scoped(pipe, dot),
+            // What it declares outlives its brackets.
+            OperandKind::Pipe(pipe) => self.pipe(pipe, dot),
             OperandKind::Chain(inner, names) => {
                 let value = self.operand(inner, dot)?;
                 self.fields(value, names).map_err(|message| {
@@ -448,14 +459,6 @@ impl<'a> Executor<'a> {
                 })
             }
         }
-    }
-
-    /// A pipeline in parentheses; what it declares ends with it.
-    fn scoped(&mut self, pipe: &'a Pipe, dot: &Value) -> Result<Value, Failure> {
-        let outside = self.variables.len();
-        let value = self.pipe(pipe, dot)?;
-        self.variables.truncate(outside);
-        Ok(value)
     }
 
     fn fields(&self, mut value: Value, names: &[String]) -> Result<Value, String> {

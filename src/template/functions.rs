@@ -7,7 +7,7 @@ use super::compare::compare;
 use super::exec::Executor;
 use super::value::{Map, Sample, Value};
 use super::{escape, humanize, printf};
-use crate::base::{DurationError, parse_duration, quoted};
+use crate::base::{DurationError, parse_duration, parse_float, quoted};
 use crate::regex::Pattern;
 
 /// Steps a query or a regular expression costs.
@@ -466,9 +466,8 @@ fn to_float(value: &Value) -> Result<f64, String> {
         Value::Float(number) => Ok(*number),
         Value::Int(number) => Ok(*number as f64),
         Value::Duration(nanos) => Ok(*nanos as f64 / 1e9),
-        Value::String(text) => text
-            .parse()
-            .map_err(|_| format!("strconv.ParseFloat: parsing {}: invalid syntax", quoted(text))),
+        Value::String(text) => parse_float(text)
+            .map_err(|why| format!("strconv.ParseFloat: parsing {}: {why}", quoted(text))),
         other => Err(format!("can't convert {} to float", other.type_name())),
     }
 }

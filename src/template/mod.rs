@@ -107,7 +107,7 @@ impl Template {
     /// Reads a template; `name` is for errors alone. Prometheus names it `__alert_` and the
     /// alert's name.
     pub fn parse(name: &str, text: &str) -> Result<Template, TemplateError> {
-        match parser::parse(text) {
+        match parser::parse(name, text) {
             Ok(parsed) => Ok(Template { name: name.to_owned(), text: text.to_owned(), parsed }),
             Err(problem) => Err(TemplateError {
                 name: name.to_owned(),

@@ -55,7 +55,8 @@ impl Problem {
     }
 }
 
-pub(super) fn parse(text: &str) -> Result<Parsed, Problem> {
+/// Reads the text of the template of that name.
+pub(super) fn parse(name: &str, text: &str) -> Result<Parsed, Problem> {
     let mut parser = Parser {
         text,
         tokens: tokenise(text),
@@ -71,6 +72,11 @@ pub(super) fn parse(text: &str) -> Result<Parsed, Problem> {
         Terminator::End => Err(parser.problem("unexpected {{end}}")),
         Terminator::Else => Err(parser.problem("unexpected {{else}}")),
         Terminator::Eof => {
+            // The main template counts as one of that name. Prometheus writes variables before its
+            // text, so it is never empty.
+            if parser.defined.get(name).is_some_and(|nodes| !is_empty(nodes)) {
+                return Err(parser.repeated(name));
+            }
             let Parser { defined, reads_clock, .. } = parser;
             Ok(Parsed { main, defined, reads_clock })
         }
@@ -239,12 +245,17 @@ impl<'a> Parser<'a> {
             Terminator::Else => return Err(self.problem("unexpected {{else}} in define clause")),
             Terminator::Eof => return Err(self.endless(opened)),
         }
-        if self.defined.contains_key(&name) {
-            let message = format!("multiple definition of template {}", quoted(&name));
-            return Err(self.problem(&message));
-        }
-        self.defined.insert(name, nodes);
+        match self.defined.get(&name) {
+            Some(before) if !is_empty(before) => {
+                return if is_empty(&nodes) { Ok(()) } else { Err(self.repeated(&name)) };
+            }
+            _ => self.defined.insert(name, nodes),
+        };
         Ok(())
+    }
+
+    fn repeated(&self, name: &str) -> Problem {
+        self.problem(&format!("template: multiple definition of template {}", quoted(name)))
     }
 
     fn template(&mut self) -> Result<Node, Problem> {
@@ -270,9 +281,14 @@ impl<'a> Parser<'a> {
     }
 }
 
+/// Whether a definition says nothing: then another one of its name is no repetition.
+fn is_empty(nodes: &[Node]) -> bool {
+    nodes.iter().all(|node| matches!(node, Node::Text(text) if text.trim().is_empty()))
+}
+
 /// Pipelines and operands.
 impl<'a> Parser<'a> {
-    /// A pipeline up to and over its end, `}}` or `)`.
+    /// A pipeline up to and over its end, `}}` or `)`. As to Go, a `|` may stand before the end.
     fn pipe(&mut self, context: &str, end: Token<'a>) -> Result<Pipe, Problem> {
         let (variables, assigns) = self.declarations(context)?;
         let mut commands = Vec::new();
@@ -282,25 +298,18 @@ impl<'a> Parser<'a> {
                 self.at += 1;
                 break;
             }
-            let (command, more) = self.command(context, &end)?;
+            let command = self.command(context, &end)?;
             self.check_stage(&command, commands.len() + 1)?;
             commands.push(command);
-            self.skip_space();
-            if more && *self.peek() == end {
-                return Err(self.problem(&format!("missing value for {context}")));
-            }
         }
         if commands.is_empty() {
             return Err(self.problem(&format!("missing value for {context}")));
         }
-        // Declared only now: `{{$x := $x}}` means the outer one.
-        if !assigns {
-            self.variables.extend(variables.iter().cloned());
-        }
         Ok(Pipe { variables, assigns, commands })
     }
 
-    /// `$v :=`, `$v =` or, for `range`, `$k, $v :=`.
+    /// `$v :=`, `$v =` or, for `range`, `$k, $v :=`. As to Go, either makes them known from here on;
+    /// whether there is one to be set shows when it is.
     fn declarations(&mut self, context: &str) -> Result<(Vec<String>, bool), Problem> {
         self.skip_space();
         let start = self.at;
@@ -313,11 +322,7 @@ impl<'a> Parser<'a> {
                 Token::Symbol(symbol @ (":=" | "=")) => {
                     let assigns = *symbol == "=";
                     self.at += 1;
-                    let undefined =
-                        variables.iter().find(|name| assigns && !self.variables.contains(name));
-                    if let Some(name) = undefined {
-                        return Err(self.problem(&format!("undefined variable {}", quoted(name))));
-                    }
+                    self.variables.extend(variables.iter().cloned());
                     return Ok((variables, assigns));
                 }
                 Token::Symbol(",") if context == "range" && variables.len() < 2 => {
@@ -335,8 +340,8 @@ impl<'a> Parser<'a> {
         Ok((Vec::new(), false))
     }
 
-    /// One command, and whether a `|` came behind it.
-    fn command(&mut self, context: &str, end: &Token<'a>) -> Result<(Command, bool), Problem> {
+    /// One command, and the `|` behind it.
+    fn command(&mut self, context: &str, end: &Token<'a>) -> Result<Command, Problem> {
         let mut operands = Vec::new();
         loop {
             self.skip_space();
@@ -359,7 +364,7 @@ impl<'a> Parser<'a> {
                 }
             };
             self.at += usize::from(more);
-            return Ok((Command { operands }, more));
+            return Ok(Command { operands });
         }
     }
 

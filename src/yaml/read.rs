@@ -95,12 +95,20 @@ pub fn number(mut at: Cursor<'_, '_>) -> Option<f64> {
 /// A [`number`] that becomes whole by leaving its fraction away.
 pub fn truncated(mut at: Cursor<'_, '_>) -> Option<i64> {
     let number = number(at.again())?;
-    let fits = number > i64::MIN as f64 && number < i64::MAX as f64;
-    if !fits {
+    // An integer as it is written: a float cannot hold all of them.
+    let plain = at.node.text().unwrap_or_default().replace('_', "");
+    let digits = plain.strip_prefix(['-', '+']).unwrap_or(&plain);
+    let whole = match whole_number(digits).map(i128::from) {
+        Some(whole) if plain.starts_with('-') => Some(-whole),
+        Some(whole) => Some(whole),
+        None => Some(number as i128).filter(|_| !number.is_nan()),
+    };
+    let fitting = whole.and_then(|whole| i64::try_from(whole).ok());
+    if fitting.is_none() {
         let (low, high) = i64::RANGE;
-        at.error(format!("`{number}` is not a whole number between {low} and {high}"));
+        at.error(format!("`{plain}` is not a whole number between {low} and {high}"));
     }
-    fits.then_some(number as i64)
+    fitting
 }
 
 /// A Prometheus duration: `30s`, `1h30m`, `0`.
@@ -202,7 +210,7 @@ fn number_of(text: &str) -> Option<f64> {
         None => (1.0, plain.strip_prefix('+').unwrap_or(&plain)),
     };
     if let Some(whole) = whole_number(digits) {
-        return Some(sign * whole);
+        return Some(sign * whole as f64);
     }
     let is_decimal = digits.starts_with(|c: char| c.is_ascii_digit() || c == '.')
         && digits.bytes().all(|byte| byte.is_ascii_digit() || b".eE+-".contains(&byte));
@@ -211,7 +219,7 @@ fn number_of(text: &str) -> Option<f64> {
 }
 
 /// Go's `strconv.ParseUint(digits, 0, 64)`.
-fn whole_number(digits: &str) -> Option<f64> {
+fn whole_number(digits: &str) -> Option<u64> {
     let (radix, digits) = match digits.as_bytes() {
         [b'0', b'x' | b'X', ..] => (16, &digits[2..]),
         [b'0', b'o' | b'O', ..] => (8, &digits[2..]),
@@ -220,7 +228,7 @@ fn whole_number(digits: &str) -> Option<f64> {
         _ => (10, digits),
     };
     let fits = digits.chars().all(|digit| digit.is_digit(radix));
-    u64::from_str_radix(digits, radix).ok().filter(|_| fits).map(|whole| whole as f64)
+    u64::from_str_radix(digits, radix).ok().filter(|_| fits)
 }
 
 /// The text of a scalar, or a problem.
@@ -348,12 +356,15 @@ mod tests {
         {
             check(truncated, text, want);
         }
+        // Which no float is.
+        for text in ["9223372036854775807", "-9223372036854775808", "-9223372036854775807"] {
+            check(truncated, text, text);
+        }
         check(truncated, "'5'", "1:4: `5` in quotes is a text, not a number; take the quotes away");
         check(truncated, "x", "1:4: `x` is not a number");
         for text in ["1e19", ".inf", ".nan"] {
-            let got = number_of(text).expect("a number");
             let want = "is not a whole number between -9223372036854775808 and 9223372036854775807";
-            check(truncated, text, format!("1:4: `{got}` {want}"));
+            check(truncated, text, format!("1:4: `{text}` {want}"));
         }
     }
 

@@ -162,7 +162,7 @@ impl<'a> Engine<'a> {
                 }
                 Column::Vector(mut vector) => {
                     vector.map(|value| -value);
-                    Ok(Column::Vector(self.drop_names_strictly(vector)?))
+                    Ok(Column::Vector(self.drop_names(vector)?))
                 }
                 Column::Text(_) => Err(wrong_type(inner, "number")),
             },

@@ -8,7 +8,7 @@ use super::error::EvalError;
 use super::float::almost_equal;
 use super::names::{push_key, settled, visible};
 use crate::base::number::shortest;
-use crate::base::{HashMap, METRIC_NAME, Timestamp, quoted};
+use crate::base::{HashMap, METRIC_NAME, Timestamp, parse_float, quoted};
 
 const BUCKET_LABEL: &str = "le";
 
@@ -162,7 +162,7 @@ impl<'a> Engine<'a> {
                     push_key(&mut key, value);
                 }
             }
-            let Ok(upper) = bound.parse::<f64>() else {
+            let Ok(upper) = parse_float(bound) else {
                 let name = for_metric(head, eager);
                 self.notes.warn(
                     argument.span,
