@@ -61,6 +61,19 @@ fn sample(time: &str, expr: &str, samples: &str) -> Vec<String> {
     ))
 }
 
+/// Values are compared exactly, so they are those of promtool 2.42 to the last bit.
+#[test]
+fn rates_and_logarithms_are_rounded_as_in_prometheus() {
+    for (expr, labels, value) in [
+        ("rate(m{a=\"x\"}[413s])", "{a=\"x\"}", "0.016666666666666663"),
+        ("ln(vector(3))", "{}", "1.0986122886681096"),
+        ("log10(vector(63))", "{}", "1.7993405494535817"),
+    ] {
+        let samples = format!("{{labels: '{labels}', value: {value}}}");
+        assert_eq!(sample("7m30s", expr, &samples), Vec::<String>::new(), "{expr}");
+    }
+}
+
 #[test]
 fn what_holds_passes() {
     let high = "{exp_labels: {a: x, sev: x!}, exp_annotations: {summary: 'at 7 of sg http://p'}}";

@@ -5,6 +5,7 @@ use super::column::{ABSENT, Grid, Vector};
 use super::engine::Engine;
 use super::error::EvalError;
 use super::float::{go_max, go_min};
+use super::go_log;
 
 /// The function of one value of that name.
 pub(super) fn find(name: &str) -> Option<fn(f64) -> f64> {
@@ -14,9 +15,9 @@ pub(super) fn find(name: &str) -> Option<fn(f64) -> f64> {
         "floor" => f64::floor,
         "exp" => f64::exp,
         "sqrt" => f64::sqrt,
-        "ln" => f64::ln,
-        "log2" => f64::log2,
-        "log10" => f64::log10,
+        "ln" => go_log::ln,
+        "log2" => go_log::log2,
+        "log10" => go_log::log10,
         "sin" => f64::sin,
         "cos" => f64::cos,
         "tan" => f64::tan,

@@ -24,6 +24,7 @@ mod dates;
 mod engine;
 mod error;
 mod float;
+mod go_log;
 mod histogram;
 mod info;
 mod keys;

@@ -14,17 +14,17 @@ pub(super) fn rate(window: &Window) -> f64 {
         return ABSENT;
     }
     let seconds = (window.frame.end - window.frame.start) as f64 / 1000.0;
-    extrapolated(window, Kind::Counter) / seconds
+    extrapolated(window, Kind::Counter, seconds)
 }
 
 /// `increase`: how much a counter grew.
 pub(super) fn increase(window: &Window) -> f64 {
-    extrapolated(window, Kind::Counter)
+    extrapolated(window, Kind::Counter, 1.0)
 }
 
 /// `delta`: how much a gauge moved.
 pub(super) fn delta(window: &Window) -> f64 {
-    extrapolated(window, Kind::Gauge)
+    extrapolated(window, Kind::Gauge, 1.0)
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -35,15 +35,18 @@ enum Kind {
 
 /// The change between the first and the last sample, stretched to the whole window: up to the
 /// window's edge if a sample may be expected near it, by half an interval otherwise, and for
-/// counters never to before the time they were zero.
-fn extrapolated(window: &Window, kind: Kind) -> f64 {
+/// counters never to before the time they were zero. `per_seconds` divides it. Added, divided and
+/// multiplied in the order of Prometheus, so that results are the same to the last bit.
+fn extrapolated(window: &Window, kind: Kind, per_seconds: f64) -> f64 {
     let samples = window.samples;
     let [first, .., last] = samples else {
         return ABSENT;
     };
     let mut change = last.value - first.value;
     if kind == Kind::Counter {
-        change += resets_sum(samples);
+        // What it had reached before each of its resets.
+        let resets = samples.windows(2).filter(|pair| pair[1].value < pair[0].value);
+        resets.for_each(|pair| change += pair[0].value);
     }
     let sampled = (last.at.0 - first.at.0) as f64 / 1000.0;
     let interval = sampled / (samples.len() - 1) as f64;
@@ -54,18 +57,7 @@ fn extrapolated(window: &Window, kind: Kind) -> f64 {
     if kind == Kind::Counter && change > 0.0 && first.value >= 0.0 {
         to_start = to_start.min(sampled * (first.value / change));
     }
-    change * ((sampled + to_start + to_end) / sampled)
-}
-
-/// What a counter had reached before each of its resets.
-fn resets_sum(samples: &[Sample]) -> f64 {
-    let mut lost = 0.0;
-    for pair in samples.windows(2) {
-        if pair[1].value < pair[0].value {
-            lost += pair[0].value;
-        }
-    }
-    lost
+    change * ((sampled + to_start + to_end) / sampled / per_seconds)
 }
 
 /// `irate`: the rate between the last two samples.
