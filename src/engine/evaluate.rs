@@ -12,7 +12,7 @@ use crate::alerts::Candidate;
 use crate::base::{Labels, Sample, Timestamp};
 use crate::promql::eval::EvalErrorKind;
 use crate::promql::{EvalError, EvalOptions, Memo, Value, ast::Expr, instant_with};
-use crate::rules::Rule;
+use crate::rules::{Rule, RuleKind};
 use crate::window::{SeriesId, Source, Window};
 use crate::yaml::Position;
 
@@ -60,7 +60,7 @@ pub(super) fn evaluate_rule(
     source: &dyn Source,
     context: &Context<'_>,
 ) -> Result<Evaluated, RuleFailure> {
-    evaluate(&rule.expr, source, context).map_err(|error| {
+    let evaluated = evaluate(&rule.expr, source, context).map_err(|error| {
         let at = error.span.map(|span| rule.place_of(span.start));
         let mut message = match error.kind {
             EvalErrorKind::Timeout => TOO_SLOW.to_owned(),
@@ -73,7 +73,18 @@ pub(super) fn evaluate_rule(
             message += &format!("; {hint}");
         }
         RuleFailure { message, at, series_fetched: error.series_fetched }
-    })
+    })?;
+    let (limit, count) = (context.limit, evaluated.vector.len());
+    if limit > 0 && count > limit {
+        let what = match rule.kind {
+            RuleKind::Record { .. } => "series",
+            RuleKind::Alert(_) => "alerts",
+        };
+        let message = format!("exceeded limit of {limit} with {count} {what}");
+        let series_fetched = evaluated.series_fetched;
+        return Err(RuleFailure { message, at: None, series_fetched });
+    }
+    Ok(evaluated)
 }
 
 /// Evaluates an expression; a scalar becomes one sample without labels.
@@ -92,10 +103,6 @@ pub(super) fn evaluate(
             return Err(refused("rule result is not a vector or scalar".to_owned()));
         }
     };
-    if context.limit > 0 && vector.len() > context.limit {
-        let (limit, count) = (context.limit, vector.len());
-        return Err(refused(format!("exceeded limit of {limit} with {count} series")));
-    }
     Ok(Evaluated { vector, series_fetched })
 }
 

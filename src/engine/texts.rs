@@ -190,8 +190,7 @@ impl Query {
         context: &Context<'_>,
     ) -> Result<Found, Failed> {
         if self.round != round {
-            let unlimited = Context { limit: 0, ..*context };
-            let found = evaluate(&self.expr, source, &unlimited);
+            let found = evaluate(&self.expr, source, context);
             let found = found.map_err(|error| Failed(error.to_string()))?.vector;
             if !is_same(&found, &self.found) {
                 self.found = Arc::from(found);

@@ -61,6 +61,22 @@ fn sample(time: &str, expr: &str, samples: &str) -> Vec<String> {
     ))
 }
 
+#[test]
+fn a_limit_counts_alerts_of_an_alerting_rule_and_series_of_a_recording_one() {
+    let text = "tests: [{input_series: [{series: 'm{a=\"x\"}', values: 1}, {series: 'm{a=\"y\"}', \
+                values: 1}], promql_expr_test: [{expr: m}]}]";
+    let (file, _) = read("t.yml", text, Features::default());
+    let file = file.expect("reads");
+    for (rule, what) in [("alert: A", "alerts"), ("record: r", "series")] {
+        let rules = format!("groups: [{{name: g, limit: 1, rules: [{{{rule}, expr: m}}]}}]");
+        let (groups, _) = rules::load(&[("r.yml".to_owned(), rules)], &ParseOptions::default());
+        let ran = run(&file, &groups, &|_| true);
+        let failure = &ran[0].failures[0];
+        let said = failure.notes.join(" ");
+        assert!(said.contains(&format!("exceeded limit of 1 with 2 {what}")), "{said}");
+    }
+}
+
 /// Values are compared exactly, so they are those of promtool 2.42 to the last bit.
 #[test]
 fn rates_and_logarithms_are_rounded_as_in_prometheus() {
