@@ -30,7 +30,15 @@ pub struct Task {
 #[serde(tag = "what", rename_all = "snake_case")]
 pub enum Entry {
     /// A webhook was believed and answered; the event is kept whole.
-    Taken { id: String, event: Value, answer: Value, task: Option<Task> },
+    Taken {
+        id: String,
+        event: Value,
+        answer: Value,
+        task: Option<Task>,
+        /// The `dedup_key` of what plimsoll took back.
+        #[serde(default)]
+        cancels: Option<String>,
+    },
     /// Docker is about to be asked.
     Started { id: String },
     /// What became of it.
@@ -105,7 +113,7 @@ impl Ledger {
         self.answers.get(id)
     }
 
-    /// Whether this was asked before, under whatever id.
+    /// Whether this was asked before or taken back, under whatever id.
     pub fn knows(&self, dedup_key: &str) -> bool {
         self.dedup_keys.contains(dedup_key)
     }
@@ -122,8 +130,11 @@ impl Ledger {
 
     fn learn(&mut self, entry: &Entry) {
         match entry {
-            Entry::Taken { id, answer, task, .. } => {
+            Entry::Taken { id, answer, task, cancels, .. } => {
                 self.answers.insert(id.clone(), answer.clone());
+                if let Some(key) = cancels {
+                    self.cancel(key);
+                }
                 let Some(task) = task.clone() else { return };
                 self.dedup_keys.insert(task.dedup_key.clone());
                 self.open.insert(id.clone(), Open { task, started: false, done: None });
@@ -137,6 +148,13 @@ impl Ledger {
             }
             Entry::Told { id, .. } => drop(self.open.remove(id)),
         }
+    }
+
+    /// What Docker was not asked for yet is over, without a receipt: plimsoll said so itself. The key
+    /// stays taken, for a request that comes late.
+    fn cancel(&mut self, dedup_key: &str) {
+        self.dedup_keys.insert(dedup_key.to_owned());
+        self.open.retain(|_, open| open.task.dedup_key != dedup_key || open.started);
     }
 }
 
@@ -159,7 +177,13 @@ mod tests {
         let id = || "evt_1".to_owned();
         let answer = serde_json::json!({"decision": "accepted"});
         let event = serde_json::json!({"type": "container.restart.requested"});
-        let taken = Entry::Taken { id: id(), event, answer: answer.clone(), task: Some(task) };
+        let taken = Entry::Taken {
+            id: id(),
+            event,
+            answer: answer.clone(),
+            task: Some(task),
+            cancels: None,
+        };
         let mut ledger = Ledger::open(&path).unwrap();
         ledger.append(AT, &taken).unwrap();
         ledger.append(AT, &Entry::Started { id: id() }).unwrap();

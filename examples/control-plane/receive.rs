@@ -29,6 +29,7 @@ struct Data {
 
 #[derive(Deserialize)]
 struct Action {
+    kind: String,
     mode: String,
     expires_at: String,
     dedup_key: String,
@@ -65,9 +66,10 @@ pub async fn receive(
         return (StatusCode::OK, answer.to_string());
     }
     let now = super::now();
-    let (answer, task) = decide(&event, &id, &ledger, now);
+    let Decision { answer, task, cancels } = decide(&event, &id, &ledger, now);
     let asks = task.is_some();
-    let entry = Entry::Taken { id: id.clone(), event: whole, answer: answer.clone(), task };
+    let entry =
+        Entry::Taken { id: id.clone(), event: whole, answer: answer.clone(), task, cancels };
     if let Err(error) = ledger.append(now, &entry) {
         return (StatusCode::INTERNAL_SERVER_ERROR, error.to_string());
     }
@@ -77,16 +79,29 @@ pub async fn receive(
     (StatusCode::OK, answer.to_string())
 }
 
-/// What is answered, and what is to be done.
-fn decide(event: &Event, id: &str, ledger: &Ledger, now: Timestamp) -> (Value, Option<Task>) {
-    let declined = |reason: &str| (json!({"decision": "declined", "reason": reason}), None);
-    let restart = event.kind == "container.restart.requested";
-    let Some(action) = event.data.action.as_ref().filter(|_| restart) else {
+/// What follows from a webhook.
+#[derive(Default, PartialEq, Debug)]
+struct Decision {
+    answer: Value,
+    /// What is to be done.
+    task: Option<Task>,
+    /// The `dedup_key` of what is not to be done any more.
+    cancels: Option<String>,
+}
+
+fn decide(event: &Event, id: &str, ledger: &Ledger, now: Timestamp) -> Decision {
+    let said = |answer: Value| Decision { answer, ..Decision::default() };
+    let declined = |reason: &str| said(json!({"decision": "declined", "reason": reason}));
+    let action = event.data.action.as_ref();
+    let Some(action) = action.filter(|_| event.kind == "container.restart.requested") else {
         // News, or something for people: whoever reads the ledger sees it.
-        return (json!({}), None);
+        let void = action.filter(|action| action.kind == "restart");
+        let void = void.filter(|_| event.kind == "action.expired");
+        let cancels = void.map(|action| action.dedup_key.clone());
+        return Decision { cancels, ..said(json!({})) };
     };
     if action.mode != "request" {
-        return (json!({}), None);
+        return said(json!({}));
     }
     let times = (parse_rfc3339(&event.timestamp), parse_rfc3339(&action.expires_at));
     let (Some(asked_at), Some(expires_at)) = times else {
@@ -96,13 +111,68 @@ fn decide(event: &Event, id: &str, ledger: &Ledger, now: Timestamp) -> (Value, O
         return declined("it has expired");
     }
     if ledger.knows(&action.dedup_key) {
-        return declined("this was asked before");
+        return declined("this was asked before, or taken back");
     }
     let container = event.data.evidence.as_ref().and_then(|e| e.container.as_ref()?.id.clone());
     let Some(container) = container else {
         return declined("it does not say which container, by Docker's id");
     };
     let dedup_key = action.dedup_key.clone();
-    let task = Task { dedup_key, container, asked_at, expires_at };
-    (json!({"decision": "accepted", "change_id": format!("change-{id}")}), Some(task))
+    let task = Some(Task { dedup_key, container, asked_at, expires_at });
+    let accepted = json!({"decision": "accepted", "change_id": format!("change-{id}")});
+    Decision { task, ..said(accepted) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp(1_800_000_000_000);
+
+    /// An event about the restart `k`, taken under this id.
+    fn take(ledger: &mut Ledger, id: &str, kind: &str) -> Value {
+        let whole = json!({"type": kind, "timestamp": "2027-01-15T08:00:00.000Z", "data": {
+            "action": {"kind": "restart", "mode": "request", "dedup_key": "k",
+                "expires_at": "2027-01-15T08:15:00.000Z"},
+            "evidence": {"container": {"id": "c"}}}});
+        let event = Event::deserialize(&whole).unwrap();
+        let Decision { answer, task, cancels } = decide(&event, id, ledger, NOW);
+        let id = id.to_owned();
+        let entry = Entry::Taken { id, event: whole, answer: answer.clone(), task, cancels };
+        ledger.append(NOW, &entry).unwrap();
+        answer
+    }
+
+    #[test]
+    fn a_request_that_is_taken_back_is_not_carried_out() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ledger.jsonl");
+        let mut ledger = Ledger::open(&path).unwrap();
+        let accepted = take(&mut ledger, "evt_1", "container.restart.requested");
+        assert_eq!(accepted["decision"], "accepted");
+        assert_eq!(take(&mut ledger, "evt_2", "action.expired"), json!({}));
+        assert!(ledger.open_tasks().is_empty());
+        assert!(Ledger::open(&path).unwrap().open_tasks().is_empty(), "nor after a crash");
+        let late = take(&mut ledger, "evt_3", "container.restart.requested");
+        assert_eq!(late["decision"], "declined", "what is void stays so");
+    }
+
+    #[test]
+    fn what_docker_was_asked_for_is_not_taken_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut ledger = Ledger::open(&dir.path().join("ledger.jsonl")).unwrap();
+        take(&mut ledger, "evt_1", "container.restart.requested");
+        ledger.append(NOW, &Entry::Started { id: "evt_1".to_owned() }).unwrap();
+        take(&mut ledger, "evt_2", "action.expired");
+        assert_eq!(ledger.open_tasks(), ["evt_1"], "its receipt is still to be sent");
+    }
+
+    #[test]
+    fn a_request_that_comes_after_its_own_withdrawal_is_declined() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut ledger = Ledger::open(&dir.path().join("ledger.jsonl")).unwrap();
+        take(&mut ledger, "evt_2", "action.expired");
+        let late = take(&mut ledger, "evt_1", "container.restart.requested");
+        assert_eq!((&late["decision"], ledger.open_tasks().len()), (&json!("declined"), 0));
+    }
 }

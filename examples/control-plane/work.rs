@@ -22,9 +22,13 @@ pub async fn run(control_plane: Arc<ControlPlane>, mut queue: mpsc::UnboundedRec
     while let Some(id) = queue.recv().await {
         let open = control_plane.ledger.lock().expect("no thread panics with it").task(&id);
         let Some(open) = open else { continue };
-        let (succeeded, reason) = match &open.done {
-            Some(done) => done.clone(),
+        let done = match &open.done {
+            Some(done) => Some(done.clone()),
             None => carry_out(&control_plane, &id, &open).await,
+        };
+        let Some((succeeded, reason)) = done else {
+            println!("{id}: plimsoll took it back");
+            continue;
         };
         if open.done.is_none() {
             let done = Entry::Done { id: id.clone(), succeeded, reason: reason.clone() };
@@ -36,9 +40,10 @@ pub async fn run(control_plane: Arc<ControlPlane>, mut queue: mpsc::UnboundedRec
 }
 
 /// Restarts the container that was meant; says whether, and why not. Docker is asked once: after a
-/// crash nobody knows what became of the first time, since a container may take long to stop.
-async fn carry_out(control_plane: &ControlPlane, id: &str, open: &Open) -> (bool, String) {
-    let failed = |reason: &str| (false, reason.to_owned());
+/// crash nobody knows what became of the first time, since a container may take long to stop. `None`
+/// if plimsoll took the request back before Docker was asked.
+async fn carry_out(control_plane: &ControlPlane, id: &str, open: &Open) -> Option<(bool, String)> {
+    let failed = |reason: &str| Some((false, reason.to_owned()));
     let until = if open.started { now() + SETTLED_AFTER } else { open.task.expires_at };
     loop {
         let late = now() >= until;
@@ -46,7 +51,7 @@ async fn carry_out(control_plane: &ControlPlane, id: &str, open: &Open) -> (bool
             Ok(state) => match (verdict(open, state.as_ref()), late) {
                 (Step::Restart, false) => break,
                 (Step::Restart, true) => return failed("it expired before it could be done"),
-                (Step::Over(succeeded, reason), _) => return (succeeded, reason.to_owned()),
+                (Step::Over(succeeded, reason), _) => return Some((succeeded, reason.to_owned())),
                 (Step::Wait, true) => return failed("Docker was asked, and did not do it"),
                 (Step::Wait, false) => {}
             },
@@ -54,11 +59,38 @@ async fn carry_out(control_plane: &ControlPlane, id: &str, open: &Open) -> (bool
             Err(error) => println!("{id}: Docker cannot be asked: {error:#}"),
         }
         sleep(Duration::from_secs(1)).await;
+        if !is_open(control_plane, id) {
+            return None;
+        }
     }
-    write(control_plane, &Entry::Started { id: id.to_owned() }).await;
+    if !start(control_plane, id).await {
+        return None;
+    }
     match control_plane.docker.restart(&open.task.container).await {
-        Ok(()) => (true, String::new()),
+        Ok(()) => Some((true, String::new())),
         Err(error) => failed(&format!("{error:#}")),
+    }
+}
+
+fn is_open(control_plane: &ControlPlane, id: &str) -> bool {
+    control_plane.ledger.lock().expect("no thread panics with it").task(id).is_some()
+}
+
+/// Writes down that Docker is about to be asked, unless plimsoll took the request back: one or the
+/// other comes first.
+async fn start(control_plane: &ControlPlane, id: &str) -> bool {
+    loop {
+        let begun = {
+            let mut ledger = control_plane.ledger.lock().expect("no thread panics with it");
+            let open = ledger.task(id).is_some();
+            open.then(|| ledger.append(now(), &Entry::Started { id: id.to_owned() }))
+        };
+        match begun {
+            None => return false,
+            Some(Ok(())) => return true,
+            Some(Err(error)) => println!("the ledger cannot be written: {error:#}"),
+        }
+        sleep(Duration::from_secs(5)).await;
     }
 }
 
@@ -159,5 +191,35 @@ mod tests {
         assert_eq!(succeeds(&fresh, Some(state(true, 1500))), Some(false), "somebody else did it");
         assert_eq!(succeeds(&fresh, Some(state(false, 500))), Some(false), "somebody stopped it");
         assert_eq!(succeeds(&fresh, None), Some(false));
+    }
+
+    #[tokio::test]
+    async fn what_is_taken_back_before_docker_is_asked_is_not_begun() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ledger.jsonl");
+        let mut ledger = super::super::ledger::Ledger::open(&path).unwrap();
+        let taken = |id: &str, task, cancels| Entry::Taken {
+            id: id.to_owned(),
+            event: json!({}),
+            answer: json!({}),
+            task,
+            cancels,
+        };
+        let (asked_at, expires_at) = (Timestamp(1000), Timestamp(9000));
+        for key in ["kept", "void"] {
+            let (dedup_key, container) = (key.to_owned(), String::new());
+            let task = Some(Task { dedup_key, container, asked_at, expires_at });
+            ledger.append(asked_at, &taken(key, task, None)).unwrap();
+        }
+        ledger.append(asked_at, &taken("evt_3", None, Some("void".to_owned()))).unwrap();
+        let control_plane = ControlPlane {
+            keys: Vec::new(),
+            ledger: std::sync::Mutex::new(ledger),
+            docker: super::super::docker::Docker::at(&dir.path().join("docker.sock")).unwrap(),
+            receipts_url: String::new(),
+            work: mpsc::unbounded_channel().0,
+        };
+        assert!(start(&control_plane, "kept").await);
+        assert!(!start(&control_plane, "void").await);
     }
 }

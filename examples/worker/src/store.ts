@@ -24,6 +24,16 @@ export interface Task {
   expiresAt: number;
 }
 
+/** What follows from a webhook. */
+export interface Decision {
+  /** What is said the first time, and to the same action under another id. */
+  answers: { first: string; again: string };
+  /** What is to be done. */
+  task: Task | null;
+  /** The `dedup_key` of what is not to be done any more. */
+  cancels: string | null;
+}
+
 /** A task that is not over. */
 export interface Open extends Task {
   /** When Docker was asked, if it was. */
@@ -41,7 +51,7 @@ export class Store {
 
   /** Remembers a webhook and its answer, and returns what was answered when it came first. With a task
    *  the answer is `accepted` only for the one delivery that brings its `dedup_key` first. */
-  async take(id: string, event: string, answers: { first: string; again: string }, task: Task | null, now: number): Promise<string> {
+  async take(id: string, event: string, { answers, task, cancels }: Decision, now: number): Promise<string> {
     const key = task?.dedupKey ?? null;
     const statements = [
       this.db
@@ -59,8 +69,29 @@ export class Store {
           .bind(task.dedupKey, task.deliveryId, task.container, task.askedAt, task.expiresAt),
       );
     }
+    if (cancels !== null) statements.push(...this.cancel(cancels, id, now));
     const [, answered] = await this.db.batch(statements);
     return String(answered?.results[0]?.answer);
+  }
+
+  /** What Docker was not asked for yet is over, without a receipt: plimsoll said so itself. A request
+   *  that comes after its own withdrawal finds its key taken. */
+  private cancel(dedupKey: string, id: string, now: number): Statement[] {
+    const reason = "plimsoll took it back";
+    return [
+      this.db
+        .prepare(
+          `UPDATE actions SET succeeded = 0, reason = ?, told = 1
+           WHERE dedup_key = ? AND started_at IS NULL`,
+        )
+        .bind(reason, dedupKey),
+      this.db
+        .prepare(
+          `INSERT OR IGNORE INTO actions (dedup_key, delivery_id, container, asked_at, expires_at, succeeded, reason, told)
+           VALUES (?, ?, '', ?, ?, 0, ?, 1)`,
+        )
+        .bind(dedupKey, id, now, now, reason),
+    ];
   }
 
   /** Tasks whose receipt plimsoll does not have yet. */
@@ -77,9 +108,9 @@ export class Store {
     }));
   }
 
-  /** Claims the right to ask Docker: true for one caller only, ever. */
+  /** Claims the right to ask Docker: true for one caller only, ever, and not for what was cancelled. */
   async start(deliveryId: string, now: number): Promise<boolean> {
-    const claim = this.db.prepare("UPDATE actions SET started_at = ? WHERE delivery_id = ? AND started_at IS NULL RETURNING delivery_id");
+    const claim = this.db.prepare("UPDATE actions SET started_at = ? WHERE delivery_id = ? AND started_at IS NULL AND succeeded IS NULL RETURNING delivery_id");
     return (await claim.bind(now, deliveryId).all()).results.length === 1;
   }
 

@@ -4,7 +4,7 @@
 // certificate binding) and `DOCKER_URL`. A cron trigger calls `scheduled`, which takes up what was left.
 
 import { keys, verify } from "./signature.js";
-import { type Database, Store, type Task } from "./store.js";
+import { type Database, type Decision, Store } from "./store.js";
 import { type Hands, work } from "./work.js";
 
 export interface Env {
@@ -24,7 +24,7 @@ interface Event {
   type: string;
   timestamp: string;
   data: {
-    action?: { mode: string; expires_at: string; dedup_key: string };
+    action?: { kind: string; mode: string; expires_at: string; dedup_key: string };
     evidence?: { container?: { id?: string } };
   };
 }
@@ -43,8 +43,8 @@ export default {
     const text = new TextDecoder().decode(body);
     let answer: string;
     try {
-      const { answers, task } = decide(JSON.parse(text) as Event, id, Date.now());
-      answer = await new Store(env.DB).take(id, text, answers, task, Date.now());
+      const decision = decide(JSON.parse(text) as Event, id, Date.now());
+      answer = await new Store(env.DB).take(id, text, decision, Date.now());
     } catch (error) {
       // It comes again; one that is no event at all becomes a dead letter of plimsoll's.
       const unreadable = error instanceof SyntaxError || error instanceof TypeError;
@@ -69,18 +69,20 @@ async function hands(env: Env): Promise<Hands> {
   };
 }
 
-/** What is answered the first time and to the same action under another id, and what is to be done. */
-function decide(event: Event, id: string, now: number): { answers: { first: string; again: string }; task: Task | null } {
+function decide(event: Event, id: string, now: number): Decision {
   const { action, evidence } = event.data;
-  const say = (first: object) => ({ first: JSON.stringify(first), again: declined("this was asked before") });
-  if (event.type !== "container.restart.requested" || action?.mode !== "request") return { answers: say({}), task: null };
+  const say = (first: object) => ({ first: JSON.stringify(first), again: declined("this was asked before, or taken back") });
+  const news = { answers: say({}), task: null, cancels: null };
+  // Only restarts are carried out here, so there is nothing else to be cancelled.
+  if (event.type === "action.expired" && action?.kind === "restart") return { ...news, cancels: action.dedup_key };
+  if (event.type !== "container.restart.requested" || action?.mode !== "request") return news;
   const [askedAt, expiresAt] = [Date.parse(event.timestamp), Date.parse(action.expires_at)];
   const container = evidence?.container?.id;
-  const refuse = (reason: string) => ({ answers: say({ decision: "declined", reason }), task: null });
+  const refuse = (reason: string) => ({ ...news, answers: say({ decision: "declined", reason }) });
   if (!(expiresAt > now) || Number.isNaN(askedAt)) return refuse("it has expired");
   if (!container) return refuse("it does not say which container, by Docker's id");
   const task = { dedupKey: action.dedup_key, deliveryId: id, container, askedAt, expiresAt };
-  return { answers: say({ decision: "accepted", change_id: `change-${id}` }), task };
+  return { answers: say({ decision: "accepted", change_id: `change-${id}` }), task, cancels: null };
 }
 
 function declined(reason: string): string {

@@ -132,6 +132,60 @@ test("what must not be done is not done", async () => {
   }
 });
 
+/** The news that the restart `k1` is not wanted any more. */
+function expired(): string {
+  const event = JSON.parse(request());
+  return JSON.stringify({ ...event, type: "action.expired" });
+}
+
+test("a request that is taken back is not carried out, whichever comes first", async () => {
+  const docker = new Docker();
+  const look = docker.fetch.bind(docker);
+  docker.fetch = async () => new Response("", { status: 503 });
+  const { env, send, store } = await stage(docker);
+  await send("evt_1", request());
+  assert.equal((await store.open()).length, 1, "Docker could not be asked yet");
+  assert.deepEqual(await send("evt_2", expired()), [200, "{}"]);
+  docker.fetch = look;
+  const work: Promise<unknown>[] = [];
+  await worker.scheduled(null, env, { waitUntil: (w) => work.push(w) });
+  await Promise.all(work);
+  assert.deepEqual([await store.open(), docker.posts()], [[], []]);
+  assert.equal(JSON.parse((await send("evt_3", request()))[1]).decision, "declined", "what is void stays so");
+
+  const late = await stage();
+  await late.send("evt_2", expired());
+  assert.equal(JSON.parse((await late.send("evt_1", request()))[1]).decision, "declined");
+  assert.deepEqual(late.docker.posts(), []);
+});
+
+test("what comes between the look at Docker and the claim is in time", async () => {
+  const docker = new Docker();
+  const { send, store } = await stage(docker);
+  const look = docker.fetch.bind(docker);
+  docker.fetch = async (url, init) => {
+    docker.fetch = look;
+    await send("evt_2", expired());
+    return look(url, init);
+  };
+  await send("evt_1", request());
+  assert.deepEqual([await store.open(), docker.posts()], [[], []]);
+});
+
+test("what Docker was asked for is not taken back", async () => {
+  const docker = new Docker();
+  const { send, store } = await stage(docker);
+  const look = docker.fetch.bind(docker);
+  docker.fetch = async (url, init) => {
+    const answer = await look(url, init);
+    if (init?.method === "POST") throw new TypeError("hung up");
+    return answer;
+  };
+  await send("evt_1", request());
+  await send("evt_2", expired());
+  assert.deepEqual((await store.open())[0]?.done, { succeeded: true, reason: "it was restarted" }, "its receipt is still to be sent");
+});
+
 test("a receipt is sent until it is taken, and a lost answer of Docker is not asked for again", async () => {
   const { docker, env, send, store } = await stage();
   await send("evt_1", request());
