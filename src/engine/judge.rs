@@ -80,7 +80,7 @@ impl Engine {
 
     fn history(&self, incident: &Incident, now: Now) -> History {
         let subject = incident.subject();
-        match incident.asks {
+        let history = match incident.asks {
             Action::Restart | Action::Decide | Action::Nudge => {
                 let tenant = incident.label("tenant");
                 let limits = &self.setup.policy.limits;
@@ -88,7 +88,10 @@ impl Engine {
                 self.memory.guards.history((&subject, tenant), now, limits, &is_taken)
             }
             _ => self.memory.guards.own_history(&subject, now),
-        }
+        };
+        let Some(outbox) = &self.outbox else { return history };
+        let unheard = history.asked.keys().filter(|key| outbox.has_yet_to_tell(key));
+        History { unheard: unheard.cloned().collect(), ..history }
     }
 
     fn note_judged(&mut self, (group, rule): (usize, usize), incident: &Incident) {
@@ -207,7 +210,9 @@ impl Engine {
     pub(super) fn close_actions(&mut self, now: Now, rule: &str, alert: &Alert) {
         let key = format!("{:016x}", fingerprint(&alert.labels));
         let refused = dedup_key(rule, &key, alert.starts_at(), REFUSED);
-        self.changes.extend(self.memory.guards.finish(&refused, "resolved"));
+        for refused in askings(&refused) {
+            self.changes.extend(self.memory.guards.finish(&refused, "resolved"));
+        }
         for kind in ActionKind::ALL {
             let first = dedup_key(rule, &key, alert.starts_at(), kind.name());
             let asked = askings(&first).take_while(|key| self.memory.guards.knows(key));
@@ -243,7 +248,9 @@ fn is_final(decision: &Decision, case: &Case<'_>) -> bool {
     match reason {
         HoldReason::NoneAsked | HoldReason::ForeignTenant | HoldReason::AlreadyAsked => true,
         HoldReason::RoleForbids | HoldReason::SharedContainer => {
-            case.history.asked.contains_key(&case.incident.refused_key())
+            let key = case.incident.refused_key(case.history);
+            let asked = &case.history.asked;
+            asked.contains_key(&key) && !case.history.unheard.contains(&key)
         }
         _ => false,
     }

@@ -131,14 +131,12 @@ impl Engine {
         self.changes.extend(change);
     }
 
-    /// What nobody watches, a nudge or a dry run, is not open any more either: one request is told to be
-    /// void once.
+    /// What nobody watches, a nudge, advice or a dry run, is not open any more either: one request is told
+    /// to be void once. The same may be asked for anew.
     fn note_void(&mut self, id: &DeliveryId, outcome: Outcome) {
-        let touches = |kind| matches!(kind, ActionKind::Restart | ActionKind::Nudge);
-        let asked = self.memory.guards.asked(&id.0);
-        let Some(asked) = asked.filter(|asked| touches(asked.kind)) else { return };
+        let Some(asked) = self.memory.guards.asked(&id.0) else { return };
         let row = self.memory.guards.finish(&asked.dedup_key, outcome.name());
-        if row.is_some() && outcome == Outcome::Withdrawn {
+        if row.is_some() {
             self.judge_again(&asked.subject);
         }
         self.changes.extend(row);
@@ -273,13 +271,15 @@ impl Engine {
         self.push_event(now, Draft { id, event: Event::new(event_type, now.wall, data) });
     }
 
-    /// What was decided about a service no longer stands.
-    pub(super) fn judge_again(&mut self, service: &str) {
+    /// What was decided about a subject no longer stands.
+    pub(super) fn judge_again(&mut self, subject: &str) {
         let mut groups = std::mem::take(&mut self.groups);
-        for state in groups.iter_mut().flat_map(|group| &mut group.rules) {
-            let of = |alert: &&mut Alert| self.service_of(&alert.labels) == service;
-            let judged = state.alerts.values_mut().filter(|alert| alert.judged);
-            judged.filter(of).for_each(|alert| alert.judged = false);
+        for group in &mut groups {
+            for (rule, state) in group.group.rules.iter().zip(&mut group.rules) {
+                let of = |alert: &&mut Alert| self.incident(rule, alert).subject() == subject;
+                let judged = state.alerts.values_mut().filter(|alert| alert.judged);
+                judged.filter(of).for_each(|alert| alert.judged = false);
+            }
         }
         self.groups = groups;
     }

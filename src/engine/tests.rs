@@ -57,6 +57,8 @@ struct World {
     commits: bool,
     /// Whether the Control Plane's answers to requests get lost.
     loses_answers: bool,
+    /// Whether the Control Plane cannot be reached.
+    is_away: bool,
     /// Whether Alertmanager takes nothing.
     posts_fail: bool,
     /// Whether Alertmanager finds every alert too large.
@@ -139,6 +141,7 @@ impl World {
             skew_s: 0,
             commits: true,
             loses_answers: false,
+            is_away: false,
             refuses: false,
             posts_fail: false,
             doors: BTreeMap::new(),
@@ -261,6 +264,10 @@ impl World {
                 let body = self.doors.get(&key.gate).copied().unwrap_or("welcome");
                 let page = Page { status: 200, body: body.as_bytes().to_vec(), is_whole: true };
                 Event::Probed { key, number, answer: Ok(page) }
+            }
+            Request::Deliver(Attempt { id, number, .. }) if self.is_away => {
+                let outcome = Outcome::RetryLater { after: None, why: "refused".to_owned() };
+                Event::Delivered(Reply { id, number, outcome })
             }
             Request::Deliver(Attempt { id, body, number, event_type }) => {
                 self.events.push(serde_json::from_str(&body).expect("JSON"));

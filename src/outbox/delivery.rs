@@ -71,6 +71,12 @@ impl Delivery {
         serde_json::from_str(&self.body).ok()
     }
 
+    /// The request, by `dedup_key`, that this tells to be over.
+    pub(super) fn ends(&self) -> Option<String> {
+        let is_end = self.event_type == EventType::ActionExpired;
+        Some(is_end.then(|| self.event())??.data.action?.dedup_key)
+    }
+
     pub(super) fn put(&self, table: Table) -> Change {
         let row = serde_json::to_vec(self).expect("a delivery holds nothing that cannot be JSON");
         Change { table, key: row_key(self.sequence), value: Some(row) }

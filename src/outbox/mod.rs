@@ -101,6 +101,8 @@ pub struct Outbox {
     in_flight: BTreeSet<u64>,
     /// By monotonic time: requests that will be withdrawn.
     expiring: BTreeSet<(Duration, u64)>,
+    /// Requests that are over, by `dedup_key`, while the news of that waits.
+    untold: BTreeSet<String>,
     dead: BTreeMap<u64, Delivery>,
     bytes: usize,
     durable: Batch,
@@ -124,6 +126,8 @@ struct Entry {
     lease: Option<Duration>,
     /// An attempt was never answered: the receiver may have it.
     may_be_taken: bool,
+    /// The request, by `dedup_key`, that it tells to be over.
+    ends: Option<String>,
 }
 
 impl Outbox {
@@ -136,6 +140,7 @@ impl Outbox {
             by_id: HashMap::default(),
             in_flight: BTreeSet::new(),
             expiring: BTreeSet::new(),
+            untold: BTreeSet::new(),
             dead: BTreeMap::new(),
             bytes: 0,
             durable: Batch(0),
@@ -277,6 +282,11 @@ impl Outbox {
         self.waiting.values().any(|entry| entry.delivery.event_type == event_type)
     }
 
+    /// Whether the receiver has yet to hear that the request under this key is over.
+    pub fn has_yet_to_tell(&self, dedup_key: &str) -> bool {
+        self.untold.contains(dedup_key)
+    }
+
     /// Figures for `/metrics`.
     pub fn stats(&self, now: Now) -> Stats {
         let oldest = self.waiting.values().map(|entry| entry.delivery.decided_at).min();
@@ -416,8 +426,10 @@ impl Outbox {
         self.queues.entry(delivery.key.clone()).or_default().insert(sequence);
         let expires = delivery.expires_at.map(|at| now.monotonic + at.since(now.wall));
         self.expiring.extend(expires.map(|at| (at, sequence)));
+        let ends = delivery.ends();
+        self.untold.extend(ends.clone());
         let due = now.monotonic;
-        let entry = Entry { delivery, batch, due, expires, lease: None, may_be_taken: false };
+        let entry = Entry { delivery, batch, due, expires, lease: None, may_be_taken: false, ends };
         let previous = self.waiting.insert(sequence, entry);
         debug_assert!(previous.is_none(), "a sequence is given out once");
     }
@@ -427,6 +439,9 @@ impl Outbox {
         self.in_flight.remove(&sequence);
         if let Some(at) = entry.expires {
             self.expiring.remove(&(at, sequence));
+        }
+        if let Some(key) = &entry.ends {
+            self.untold.remove(key);
         }
         let delivery = entry.delivery;
         self.bytes -= delivery.body.len();

@@ -89,7 +89,7 @@ pub fn escalate(
         return None;
     }
     let mut proposal = propose(case, refused(case, &why), now, config);
-    proposal.action.dedup_key = case.incident.refused_key();
+    proposal.action.dedup_key = case.incident.refused_key(case.history);
     if guarded(&proposal.action, case, config, &[]).is_some() {
         return None;
     }
@@ -199,6 +199,7 @@ fn guarded(
         (circumstances.kill_switch, HoldReason::KillSwitch),
         (touches && circumstances.inactive.is_some(), HoldReason::TenantNotActive),
         (touches && !agreed, HoldReason::NotOptedIn),
+        (history.unheard.contains(&action.dedup_key), HoldReason::Unheard),
         (history.asked.contains_key(&action.dedup_key), HoldReason::AlreadyAsked),
         (touches && circumstances.host_incident, HoldReason::HostIncident),
         (touches && circumstances.maintenance.is_some(), HoldReason::Maintenance),

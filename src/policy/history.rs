@@ -1,6 +1,6 @@
 //! What was done before, as one decision needs it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::verify::Outcome;
@@ -13,6 +13,8 @@ pub struct History {
     pub since: BTreeMap<ActionKind, Duration>,
     /// What was asked for lately, by its `dedup_key`, with how it ended if that is known.
     pub asked: BTreeMap<String, Option<String>>,
+    /// Of these, what ran out before anybody took it, while its receiver has not even heard of that.
+    pub unheard: BTreeSet<String>,
     /// The last action of any kind.
     pub last: Option<LastAction>,
     /// Restarts of the tenant's services in 24 hours; services without tenant share one count.
@@ -25,6 +27,16 @@ pub struct History {
     pub restarts_without_effect: usize,
     /// Restarts on this host without a known outcome.
     pub restarts_open: usize,
+}
+
+impl History {
+    /// Whether what was asked for under this key is void for all who know of it, so that it may be asked
+    /// for anew: it was withdrawn, or ran out and its receiver has heard so.
+    pub(super) fn is_void(&self, key: &str) -> bool {
+        let result = self.asked.get(key).and_then(Option::as_deref);
+        result == Some(Outcome::Withdrawn.name())
+            || result == Some(Outcome::Expired.name()) && !self.unheard.contains(key)
+    }
 }
 
 /// Whether an outcome says that the action was carried out and did not help.

@@ -51,6 +51,8 @@ pub enum HoldReason {
     Recovered,
     /// Asked for already in this episode.
     AlreadyAsked,
+    /// It ran out before the Control Plane took it, which has not even heard of that yet.
+    Unheard,
     /// The last one was too recent.
     CoolDown,
     /// The tenant had its share of restarts today.
@@ -78,7 +80,7 @@ pub enum HoldReason {
 }
 
 /// Each reason, its stable name, and what lifts it.
-const TABLE: [(HoldReason, &str, &str); 34] = [
+const TABLE: [(HoldReason, &str, &str); 35] = [
     (HoldReason::NoneAsked, "none_asked", "a rule label `action` that asks for something"),
     (HoldReason::AlertUnknown, "alert_unknown", "the alert's inputs coming back"),
     (HoldReason::StaleEvidence, "stale_evidence", "a fresh sample of the container"),
@@ -117,6 +119,7 @@ const TABLE: [(HoldReason, &str, &str); 34] = [
     (HoldReason::PageCache, "page_cache", "memory that cannot be reclaimed"),
     (HoldReason::Recovered, "recovered", "another kill, or memory that fills up again"),
     (HoldReason::AlreadyAsked, "already_asked", "a new episode"),
+    (HoldReason::Unheard, "unheard", "the Control Plane answering"),
     (HoldReason::CoolDown, "cool_down", "the end of the cool-down"),
     (HoldReason::TenantBudget, "tenant_budget", "a day passing since its first restart"),
     (HoldReason::HostBudget, "host_budget", "an hour passing since its first restart"),

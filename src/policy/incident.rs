@@ -7,7 +7,6 @@ use super::diagnose::{Symptoms, diagnose};
 use super::fit::Fit;
 use super::history::{History, is_failure};
 use super::hold::HoldReason;
-use super::verify::Outcome;
 use crate::base::{DeliveryId, Labels, Now, Timestamp};
 use crate::calendar::Open;
 use crate::outbox::{
@@ -15,13 +14,13 @@ use crate::outbox::{
 };
 use crate::rules::Action as Asked;
 
-/// So often one action is asked for in an episode, if it is withdrawn again and again. Ours.
+/// So often one action is asked for in an episode, if it is withdrawn or runs out again and again. Ours.
 const ASKED_MAX: usize = 10;
 /// What stands for the kind of an action in the key under which a person is told of a refusal.
 pub const REFUSED: &str = "refused";
 
 /// The keys under which one action is asked for in an episode, from its first on: a request that was
-/// withdrawn is void for good, and what is asked for after it is another.
+/// withdrawn or ran out is void for good, and what is asked for after it is another.
 pub fn askings(first: &str) -> impl Iterator<Item = String> {
     let again = move |n| if n == 1 { first.to_owned() } else { format!("{first}-{n}") };
     (1..=ASKED_MAX).map(again)
@@ -71,22 +70,16 @@ impl Incident {
         dedup_key(&self.rule, &self.fingerprint, self.starts_at, kind.name())
     }
 
-    /// The key under which a person is told in this episode that its restart is refused. Of its own:
-    /// the restart stays open.
-    pub fn refused_key(&self) -> String {
-        dedup_key(&self.rule, &self.fingerprint, self.starts_at, REFUSED)
+    /// The key under which a person would be told now that its restart is refused. Of its own: the
+    /// restart stays open.
+    pub fn refused_key(&self, history: &History) -> String {
+        next(dedup_key(&self.rule, &self.fingerprint, self.starts_at, REFUSED), history)
     }
 
     /// The key under which an action of this kind would be asked for now: once in an episode, and
-    /// again only if what was asked for before was withdrawn.
+    /// again only if what was asked for before is void.
     pub(super) fn next_key(&self, kind: ActionKind, history: &History) -> String {
-        let first = self.dedup_key(kind);
-        let withdrawn = |key: &String| {
-            let result = history.asked.get(key).and_then(Option::as_deref);
-            result == Some(Outcome::Withdrawn.name())
-        };
-        let next = askings(&first).find(|key| !withdrawn(key));
-        next.unwrap_or(first)
+        next(self.dedup_key(kind), history)
     }
 
     /// What was asked for last of this kind in this episode, and how it ended if that is known.
@@ -100,6 +93,15 @@ impl Incident {
         known.last().map(Option::as_deref)
     }
 
+    /// How the last request of this kind in this episode failed, unless it is to be asked for anew.
+    pub(super) fn failed<'a>(&self, kind: ActionKind, history: &'a History) -> Option<&'a str> {
+        let result =
+            self.last_asked(kind, history).flatten().filter(|result| is_failure(result))?;
+        let next = self.next_key(kind, history);
+        let anew = !history.asked.contains_key(&next) || history.unheard.contains(&next);
+        (!anew).then_some(result)
+    }
+
     /// Whether something was asked for in this episode that has not failed.
     pub fn is_settled(&self, history: &History) -> bool {
         let fine = |result: Option<&str>| !result.is_some_and(is_failure);
@@ -110,6 +112,12 @@ impl Incident {
     pub fn label(&self, name: &str) -> &str {
         self.whose.get(name).unwrap_or_default()
     }
+}
+
+/// The first of an action's keys that is not void; the first of all, if it was asked for too often.
+fn next(first: String, history: &History) -> String {
+    let next = askings(&first).find(|key| !history.is_void(key));
+    next.unwrap_or(first)
 }
 
 /// What the rule asked when it was decided, so that whoever gets an action can ask again.

@@ -12,12 +12,11 @@ use serde_json::Value;
 use super::config::PolicyConfig;
 use super::diagnose::{Cause, diagnose};
 use super::fit::{Direction, Fit};
-use super::history::{is_failure, is_void};
+use super::history::is_void;
 use super::hold::HoldReason;
 use super::incident::{Case, Evidence, Incident};
 use super::plan::Plan;
 use super::tenant::{SHARED_ROLE, Tenancy};
-use super::verify::Outcome;
 use crate::outbox::ActionKind;
 use crate::rules::Action as Asked;
 
@@ -183,9 +182,7 @@ enum Rung {
 fn spent(case: &Case<'_>, config: &PolicyConfig) -> Option<(String, Rung)> {
     let Case { incident, evidence, history, .. } = *case;
     let limits = &config.limits;
-    let asked = incident.last_asked(ActionKind::Restart, history).flatten();
-    let asked = asked.filter(|result| *result != Outcome::Withdrawn.name());
-    if let Some(result) = asked.filter(|result| is_failure(result)) {
+    if let Some(result) = incident.failed(ActionKind::Restart, history) {
         let rung = if is_void(result) { Rung::Human } else { Rung::Next };
         return Some((format!("the restart of this episode: {result}"), rung));
     }

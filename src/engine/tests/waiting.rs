@@ -145,6 +145,91 @@ fn what_was_handed_out_and_never_answered_counts_until_nobody_can_do_it_any_more
     assert!(world.second - asked_at >= 120, "{}", world.second - asked_at);
 }
 
+/// What stands while the Control Plane is away for longer than a request lives.
+fn away(action: &str) -> World {
+    let mut quick = policy();
+    quick.limits.expiry = Duration::from_secs(60);
+    let mut world = World::new(&RULES.replace("restart", action), quick);
+    world.is_away = true;
+    assert!(until(&mut world, &high(), "decided", 3).is_some());
+    let told: Vec<String> = (0..60).flat_map(|_| world.slot(Some(&high()))).collect();
+    assert!(!told.iter().any(|word| word.starts_with("decided")), "nobody would hear: {told:?}");
+    let held = told.iter().filter(|word| word.starts_with("held")).collect::<Vec<_>>();
+    assert_eq!(held, [&format!("held {action}: unheard")]);
+    world
+}
+
+/// The actions of events of this type, by their keys.
+fn keys(world: &World, event_type: &str) -> Vec<String> {
+    let of_type = world.events.iter().filter(|event| event["type"] == event_type);
+    of_type.map(|event| event["data"]["action"]["dedup_key"].to_string()).collect()
+}
+
+#[test]
+fn what_ran_out_while_the_control_plane_was_away_is_asked_for_anew_when_it_answers() {
+    for (action, event_type) in
+        [("restart", "container.restart.requested"), ("advise", "advice.given")]
+    {
+        let mut world = away(action);
+        world.is_away = false;
+        let told = until(&mut world, &high(), "decided", 12);
+        assert_eq!(told.as_deref(), Some(&*format!("decided {action} dry=false")));
+        let (void, asked) = (keys(&world, "action.expired"), keys(&world, event_type));
+        assert_eq!((void.len(), asked.len()), (1, 1), "{action}: {:?}", world.event_types());
+        assert_ne!(void, asked, "{action}: a request that is void stays so");
+    }
+}
+
+#[test]
+fn what_ran_out_is_not_asked_for_anew_if_its_cause_is_over_or_a_guard_stands_against_it() {
+    let mut world = away("restart");
+    throw(&mut world, true);
+    world.is_away = false;
+    let told: Vec<String> = (0..12).flat_map(|_| world.slot(Some(&high()))).collect();
+    assert!(told.contains(&"held restart: kill_switch".to_owned()), "{told:?}");
+    throw(&mut world, false);
+    (0..3).for_each(|_| drop(world.slot(Some(&container("acme", 20, -9000)))));
+    assert_eq!(keys(&world, "container.restart.requested"), [""; 0]);
+}
+
+#[test]
+fn what_ran_out_before_a_crash_is_asked_for_anew_after_it() {
+    let before = away("restart");
+    let mut world = World::restarted(setup(RULES, policy()), &before, 1);
+    assert!(until(&mut world, &high(), "decided restart", 12).is_some(), "{:?}", world.told);
+    assert_eq!(keys(&world, "container.restart.requested").len(), 1);
+}
+
+/// Nobody is told of what the executor did not do in time.
+#[test]
+fn what_the_executor_could_not_do_in_time_is_asked_of_it_anew() {
+    let outbox = Some(OutboxConfig { restarts_only: true, ..OutboxConfig::default() });
+    let mut quick = policy();
+    quick.limits.expiry = Duration::from_secs(60);
+    let mut world = World::recovered(Setup { outbox, ..setup(RULES, quick) }, Vec::new(), 0);
+    world.is_away = true;
+    assert!(until(&mut world, &high(), "decided restart", 3).is_some());
+    assert!(until(&mut world, &high(), "decided restart", 15).is_some(), "{:?}", world.told);
+    world.is_away = false;
+    assert!(until(&mut world, &high(), "never", 12).is_none());
+    assert_eq!(keys(&world, "container.restart.requested").len(), 1);
+}
+
+#[test]
+fn a_refusal_that_nobody_heard_of_is_told_anew() {
+    let mut quick = policy();
+    quick.limits.expiry = Duration::from_secs(60);
+    let mut world = World::new(RULES, quick);
+    let high = high().replace("role=\"app\"", "role=\"db\"");
+    world.is_away = true;
+    assert!(until(&mut world, &high, "decided advise", 3).is_some());
+    assert!(until(&mut world, &high, "decided", 30).is_none());
+    world.is_away = false;
+    assert!(until(&mut world, &high, "decided advise", 12).is_some());
+    assert_eq!(keys(&world, "advice.given").len(), 1);
+    assert!(until(&mut world, &high, "decided", 30).is_none(), "once");
+}
+
 /// A restart was taken, and seen to be done.
 fn done() -> (World, String) {
     let mut world = World::new(RULES, policy());

@@ -458,7 +458,7 @@ fn a_spent_rung_passes_on_and_a_human_hears_at_last() {
         ("ineffective", "nudge"),
         ("relapsed", "nudge"),
         ("declined", "advise"),
-        ("expired", "advise"),
+        ("expired", "restart"),
         ("withdrawn", "restart"),
         ("effective", "already_asked"),
     ] {
@@ -485,7 +485,7 @@ fn a_spent_rung_passes_on_and_a_human_hears_at_last() {
     human(|case| case.history.since = BTreeMap::from([(ActionKind::Nudge, MINUTE)]));
     check(Asked::Restart, "tenant_budget", spent);
     check(Asked::Restart, "advise", useless);
-    for result in ["ineffective", "relapsed", "declined", "expired"] {
+    for result in ["ineffective", "relapsed", "declined"] {
         check(Asked::Restart, "advise", |case| {
             let key = case.incident.dedup_key(ActionKind::Restart);
             case.history.asked.insert(key, Some(result.to_owned()));
@@ -516,21 +516,40 @@ fn a_loop_of_kills_faster_than_the_start_grace_is_passed_on() {
 }
 
 #[test]
-fn what_was_withdrawn_is_asked_for_anew_under_another_key_and_not_for_ever() {
-    let mut case = case(Asked::Decide);
-    let mut keys = BTreeSet::new();
-    while let Decision::Act(proposal) = case.decide() {
-        assert_eq!(proposal.action.kind, ActionKind::Restart);
-        let key = proposal.action.dedup_key;
-        case.history.asked.insert(key.clone(), None);
-        assert!(case.incident.is_settled(&case.history), "it waits");
-        case.history.asked.insert(key.clone(), Some("withdrawn".to_owned()));
-        assert!(!case.incident.is_settled(&case.history));
-        assert!(keys.insert(key), "no key twice");
+fn what_is_void_is_asked_for_anew_under_another_key_and_a_person_hears_of_it_in_the_end() {
+    for void in ["withdrawn", "expired"] {
+        let mut case = case(Asked::Decide);
+        let mut keys = BTreeSet::new();
+        let proposed = |case: &Case| match case.decide() {
+            Decision::Act(proposal) => proposal.action,
+            Decision::Hold { reason, .. } => panic!("held: {}", reason.name()),
+        };
+        let mut action = proposed(&case);
+        while action.kind == ActionKind::Restart {
+            let key = action.dedup_key;
+            case.history.asked.insert(key.clone(), None);
+            assert!(case.incident.is_settled(&case.history), "it waits");
+            case.history.asked.insert(key.clone(), Some(void.to_owned()));
+            assert!(!case.incident.is_settled(&case.history));
+            assert!(keys.insert(key), "no key twice");
+            action = proposed(&case);
+        }
+        assert_eq!((keys.len(), action.kind), (10, ActionKind::Advise));
+        assert_eq!(action.params["escalation"], "human");
     }
-    assert_eq!(keys.len(), 10);
-    let Decision::Hold { reason, .. } = case.decide() else { panic!("it holds") };
-    assert_eq!(reason, HoldReason::AlreadyAsked);
+}
+
+#[test]
+fn what_ran_out_waits_until_the_receiver_has_heard_so() {
+    for asks in [Asked::Restart, Asked::Decide, Asked::Nudge, Asked::Advise] {
+        let mut case = case(asks);
+        let Decision::Act(proposal) = case.decide() else { panic!("it acts") };
+        let key = proposal.action.dedup_key;
+        case.history.asked.insert(key.clone(), Some("expired".to_owned()));
+        case.history.unheard.insert(key);
+        let Decision::Hold { reason, .. } = case.decide() else { panic!("it holds") };
+        assert_eq!(reason, HoldReason::Unheard, "{asks:?}");
+    }
 }
 
 /// A change of a case, and the reason that then stands against it.
