@@ -17,8 +17,8 @@ use crate::alerts::{Alert, AlertState};
 use crate::base::{DeliveryId, Labels, Now, Timestamp, fingerprint};
 use crate::outbox::{ActionKind, ActionMode, Draft, dedup_key};
 use crate::policy::{
-    Case, Decision, Evidence, History, HoldReason, Incident, Proposal, Question, REFUSED, askings,
-    decide, diagnose, escalate,
+    Case, Decision, Evidence, History, HoldReason, Incident, Mode, Outcome, Proposal, Question,
+    REFUSED, askings, decide, diagnose, escalate,
 };
 use crate::rules::{Action, Rule, RuleKind, graph_url};
 
@@ -92,6 +92,33 @@ impl Engine {
         let Some(outbox) = &self.outbox else { return history };
         let unheard = history.asked.keys().filter(|key| outbox.has_yet_to_tell(key));
         History { unheard: unheard.cloned().collect(), ..history }
+    }
+
+    /// Another configuration, or another word on who is who: all that fires is judged anew, and what was
+    /// asked for in a lower mode than there is now (only observed, or shown) is asked for as it may be.
+    pub(super) fn judge_all_again(&mut self) {
+        for (kind, key) in self.standing().iter().flat_map(Incident::keys).collect::<Vec<_>>() {
+            let Some(asked) = self.memory.guards.open(&key) else { continue };
+            // In rows that are older than the field, what was sent looks as if it were observed.
+            let is_watched = self.memory.verifier.watches(&asked.delivery_id);
+            if !is_watched && Mode::of(asked.mode) < self.setup.policy.mode_of(kind) {
+                let over = Outcome::Withdrawn.name();
+                self.changes.extend(self.memory.guards.finish(&key, over));
+            }
+        }
+        let rules = self.groups.iter_mut().flat_map(|group| &mut group.rules);
+        rules.flat_map(|rule| rule.alerts.values_mut()).for_each(|alert| alert.judged = false);
+    }
+
+    /// What fires and asks for something.
+    fn standing(&self) -> Vec<Incident> {
+        let rules = self.groups.iter().flat_map(|group| group.group.rules.iter().zip(&group.rules));
+        let asking = rules.filter(|(rule, _)| asks(rule) != Action::None);
+        let incidents = asking.flat_map(|(rule, state)| {
+            let firing = state.alerts.values().filter(|alert| alert.state == AlertState::Firing);
+            firing.map(|alert| as_it_stands(rule, alert))
+        });
+        incidents.collect()
     }
 
     fn note_judged(&mut self, (group, rule): (usize, usize), incident: &Incident) {

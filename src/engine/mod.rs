@@ -185,6 +185,7 @@ impl Engine {
         self.gates.configure(&self.setup.policy.gates);
         self.load_groups(now);
         self.end_orphans(now);
+        self.judge_all_again();
         self.show_owners();
     }
 

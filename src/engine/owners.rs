@@ -91,6 +91,7 @@ impl Engine {
             self.owners.foreign.clear();
             self.forget_owners();
             self.targets.values_mut().for_each(|target| target.wants_epoch = true);
+            self.judge_all_again();
         }
         self.show_owners();
     }

@@ -97,6 +97,7 @@ impl Engine {
         before.written().for_each(|id| self.window.end(id));
         self.ask_anew(&kept, now);
         self.end_orphans(now);
+        self.judge_all_again();
         let rules = self.groups.iter().map(|group| group.rules.len()).sum();
         self.facts.push(Fact::Reloaded { groups: self.groups.len(), rules });
         self.view_is_old = true;

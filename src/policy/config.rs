@@ -11,7 +11,7 @@ use super::plan::Plans;
 use super::tenant::Tenancy;
 use super::verify::VerifyConfig;
 use crate::base::{Labels, Timestamp};
-use crate::outbox::ActionKind;
+use crate::outbox::{ActionKind, ActionMode};
 
 pub(super) const HOUR: Duration = Duration::from_secs(3600);
 pub(super) const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -32,6 +32,15 @@ impl Mode {
     /// Reads the word of the configuration.
     pub fn parse(word: &str) -> Option<Mode> {
         [Mode::Observe, Mode::Notify, Mode::Act].into_iter().find(|mode| mode.name() == word)
+    }
+
+    /// How far an action goes that is asked for so; one that is only observed is not asked for.
+    pub fn of(sent: Option<ActionMode>) -> Mode {
+        match sent {
+            None => Mode::Observe,
+            Some(ActionMode::DryRun) => Mode::Notify,
+            Some(ActionMode::Request) => Mode::Act,
+        }
     }
 
     /// The word of the configuration.

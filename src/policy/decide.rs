@@ -131,8 +131,7 @@ const COUNTING: [HoldReason; 5] = [
 /// What now stands against an action that was asked for and has not left yet: every guard holds until
 /// it has.
 pub fn still_stands(action: &Action, case: &Case<'_>, config: &PolicyConfig) -> Option<HoldReason> {
-    let least = if action.mode == ActionMode::Request { Mode::Act } else { Mode::Notify };
-    let too_far = config.mode_of(action.kind) < least;
+    let too_far = config.mode_of(action.kind) < Mode::of(Some(action.mode));
     moot(case, config)
         .or_else(|| guarded(action, case, config, &COUNTING))
         .or(too_far.then_some(HoldReason::Observe))

@@ -76,6 +76,17 @@ impl Incident {
         next(dedup_key(&self.rule, &self.fingerprint, self.starts_at, REFUSED), history)
     }
 
+    /// Every key under which something may have been asked for in this episode, with what it is; each kind
+    /// in its order.
+    pub fn keys(&self) -> impl Iterator<Item = (ActionKind, String)> {
+        let key = |of: &str| dedup_key(&self.rule, &self.fingerprint, self.starts_at, of);
+        let kinds = ActionKind::ALL.map(|kind| (kind, key(kind.name())));
+        let firsts = kinds.into_iter().chain([(ActionKind::Advise, key(REFUSED))]);
+        firsts.flat_map(|(kind, first)| {
+            askings(&first).map(move |key| (kind, key)).collect::<Vec<_>>()
+        })
+    }
+
     /// The key under which an action of this kind would be asked for now: once in an episode, and
     /// again only if what was asked for before is void.
     pub(super) fn next_key(&self, kind: ActionKind, history: &History) -> String {

@@ -273,3 +273,73 @@ fn a_forged_label_is_refused_with_a_reason_once() {
     assert_eq!(audited.count(), 1);
     assert_eq!(world.engine.view(at(world.second, 0)).owners.refused.len(), 1);
 }
+
+/// The rule asks for a restart, and the mode allows less.
+fn held_back(mode: Mode) -> World {
+    let mut world = World::new(&rules("restart"), in_mode(mode));
+    let told = if mode == Mode::Observe { "held restart: observe" } else { "decided restart" };
+    assert!(until(&mut world, &container("acme", 95, -9000), told, 3).is_some());
+    world
+}
+
+fn in_mode(mode: Mode) -> PolicyConfig {
+    PolicyConfig { mode, ..policy() }
+}
+
+#[test]
+fn a_mode_that_allows_more_lifts_the_hold_of_what_still_fires() {
+    let high = container("acme", 95, -9000);
+    for (before, after, want) in [
+        (Mode::Observe, Mode::Act, "decided restart dry=false"),
+        (Mode::Observe, Mode::Notify, "decided restart dry=true"),
+        (Mode::Notify, Mode::Act, "decided restart dry=false"),
+    ] {
+        let mut reloaded = held_back(before);
+        reloaded.reload(setup(&rules("restart"), in_mode(after)));
+        let mut restarted =
+            World::restarted(setup(&rules("restart"), in_mode(after)), &held_back(before), 1);
+        for world in [&mut reloaded, &mut restarted] {
+            assert_eq!(until(world, &high, "decided", 12).as_deref(), Some(want), "{before:?}");
+            assert_eq!(until(world, &high, "decided", 20), None, "once");
+        }
+    }
+}
+
+#[test]
+fn a_reload_that_allows_no_more_asks_for_nothing_anew() {
+    let high = container("acme", 95, -9000);
+    for (before, after) in [
+        (Mode::Observe, Mode::Observe),
+        (Mode::Notify, Mode::Notify),
+        (Mode::Notify, Mode::Observe),
+        (Mode::Act, Mode::Act),
+        (Mode::Act, Mode::Notify),
+    ] {
+        let mut world = held_back(before);
+        world.reload(setup(&rules("restart"), in_mode(after)));
+        let told: Vec<String> = (0..20).flat_map(|_| world.slot(Some(&high))).collect();
+        let anew = |word: &&String| word.starts_with("decided") || word.starts_with("held");
+        assert_eq!(told.iter().find(anew), None, "{before:?}, {after:?}: {told:?}");
+    }
+}
+
+/// What nothing could lift while the configuration stood.
+#[test]
+fn a_reload_that_says_otherwise_whose_it_is_lifts_what_only_that_could_lift() {
+    let of = |tenant: &str| {
+        let (tenant, plan) = (tenant.to_owned(), None);
+        let tenancy = crate::policy::Tenancy::PerHost { tenant, plan };
+        let mut setup = setup(&rules("restart"), in_mode(Mode::Act));
+        setup.policy.tenancy = tenancy.clone();
+        setup.identity.as_mut().expect("an identity").tenancy = tenancy;
+        setup
+    };
+    let named = rules("restart").replace("action: restart", "action: restart, tenant: acme");
+    let with = |setup: Setup| Setup { groups: self::setup(&named, acting()).groups, ..setup };
+    let mut world = World::recovered(with(of("globex")), Vec::new(), 0);
+    let high = container("acme", 95, -9000);
+    assert!(until(&mut world, &high, "held restart: foreign_tenant", 3).is_some());
+    world.reload(with(of("acme")));
+    world.cache.reset();
+    assert!(until(&mut world, &high, "decided restart", 12).is_some(), "{:?}", world.holds);
+}
