@@ -11,8 +11,8 @@ use super::diagnose::{Cause, diagnose};
 use super::hold::HoldReason;
 use super::incident::{Case, Proposal};
 use super::ladder::{
-    Choice, choose, fits, is_foreign, is_unproven, often_enough, present_plan_fits, refused,
-    restart_due, touches,
+    Choice, choose, fits, is_foreign, is_still_offered, is_unproven, often_enough,
+    present_plan_fits, refused, restart_due, touches,
 };
 use crate::base::Now;
 use crate::outbox::{Action, ActionKind, ActionMode, WireTime};
@@ -220,6 +220,7 @@ fn guarded(
         (nudges && !often_enough(case, config), HoldReason::TooFewEpisodes),
         (nudges && present_plan_fits(case), HoldReason::PresentPlanFits),
         (is_unproven(case, kind), HoldReason::MissingEvidence),
+        (nudges && !is_still_offered(action, case, config), HoldReason::OfferOutdated),
         (nudges && !next_plan_fits(action, case, config), HoldReason::NextPlanTooSmall),
     ];
     let mut against = checks.into_iter().filter(|(holds, _)| *holds).map(|(_, reason)| reason);
@@ -228,7 +229,7 @@ fn guarded(
 
 fn next_plan_fits(action: &Action, case: &Case<'_>, config: &PolicyConfig) -> bool {
     let to = action.params.get("to").and_then(Value::as_str);
-    to.and_then(|name| config.plans.get(name)).is_none_or(|next| fits(case, next))
+    to.and_then(|name| config.plans.get(name)).is_some_and(|next| fits(case, next))
 }
 
 fn first(checks: &[(bool, HoldReason)]) -> Option<HoldReason> {

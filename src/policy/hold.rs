@@ -71,6 +71,8 @@ pub enum HoldReason {
     RecycleDue,
     /// Not often enough yet.
     TooFewEpisodes,
+    /// What was offered while it waits is not what would be offered now.
+    OfferOutdated,
     /// What the tenant needs does not fit the next plan either.
     NextPlanTooSmall,
     /// The present plan, or a smaller one, would have fitted the demand of the last weeks.
@@ -80,7 +82,7 @@ pub enum HoldReason {
 }
 
 /// Each reason, its stable name, and what lifts it.
-const TABLE: [(HoldReason, &str, &str); 35] = [
+const TABLE: [(HoldReason, &str, &str); 36] = [
     (HoldReason::NoneAsked, "none_asked", "a rule label `action` that asks for something"),
     (HoldReason::AlertUnknown, "alert_unknown", "the alert's inputs coming back"),
     (HoldReason::StaleEvidence, "stale_evidence", "a fresh sample of the container"),
@@ -133,6 +135,7 @@ const TABLE: [(HoldReason, &str, &str); 35] = [
         "the workers' next start, or the alert outlasting one turn",
     ),
     (HoldReason::TooFewEpisodes, "too_few_episodes", "more episodes within seven days"),
+    (HoldReason::OfferOutdated, "offer_outdated", "an offer of what there is now"),
     (HoldReason::NextPlanTooSmall, "next_plan_too_small", "a plan that fits"),
     (HoldReason::PresentPlanFits, "present_plan_fits", "more of the time with more demand"),
     (HoldReason::Observe, "observe", "mode `notify` or `act`"),

@@ -17,7 +17,7 @@ use super::hold::HoldReason;
 use super::incident::{Case, Evidence, Incident};
 use super::plan::Plan;
 use super::tenant::{SHARED_ROLE, Tenancy};
-use crate::outbox::ActionKind;
+use crate::outbox::{Action, ActionKind};
 use crate::rules::Action as Asked;
 
 /// Roles whose containers may be restarted; all others, unknown ones too, may not.
@@ -308,6 +308,14 @@ fn nudge(case: &Case<'_>, config: &PolicyConfig) -> Chosen {
     params.insert("fit".to_owned(), Value::from(sentence));
     params.insert("confidence".to_owned(), Value::from(confidence));
     Ok(Choice { kind: ActionKind::Nudge, params })
+}
+
+/// Whether a nudge offers what would be offered now: plans come, go and change while it waits.
+pub(super) fn is_still_offered(nudge: &Action, case: &Case<'_>, config: &PolicyConfig) -> bool {
+    self::nudge(case, config).is_ok_and(|choice| {
+        let is_same = |name| choice.params.get(name) == nudge.params.get(name);
+        choice.kind == ActionKind::Nudge && is_same("from") && is_same("to")
+    })
 }
 
 /// What the operator hears where a smaller plan would do.

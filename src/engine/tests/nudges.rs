@@ -3,6 +3,7 @@
 use super::judgement::{container, until};
 use super::*;
 use crate::outbox::{ActionKind, Answer as Said, Statement};
+use crate::policy::{Plan, Plans};
 
 const RULES: &str = "groups: [{name: g, interval: 5s, rules: [{alert: Full, labels: {action: nudge}, \
     expr: container_memory_working_set_bytes / container_spec_memory_limit_bytes >= 0.9}]}]";
@@ -137,4 +138,32 @@ fn a_hold_that_blames_the_host_names_who_presses_on_it() {
     let held = world.records.iter().find(|r| r.kind == crate::audit::Kind::ActionHeld);
     let held = serde_json::to_value(held.expect("in the audit")).expect("JSON");
     assert_eq!(held["evidence"]["offenders"][0]["tenant_id"], "globex", "{held}");
+}
+
+/// What was offered is gone before anybody heard of it; what there is instead is offered.
+#[test]
+fn a_plan_that_is_gone_is_not_offered_though_the_nudge_waited() {
+    let plan = |name: &str, order, gib: u64| Plan {
+        name: name.to_owned(),
+        order,
+        mem_limit_bytes: gib << 30,
+        mem_soft_bytes: 0,
+        cpu_limit_cores: 1.5,
+    };
+    let mut world = World::new(RULES, policy(Mode::Act));
+    world.commits = false;
+    assert!(until(&mut world, &page(95), "decided nudge", LOOKS).is_some());
+    let plans = Plans::new(vec![plan("pro", 1, 2), plan("max", 2, 9)]).expect("a catalogue");
+    world.handle(Event::Plans(Told::Read(plans)), None);
+    world.commits = true;
+    world.handle(Event::Committed(Receipt::of(Batch(u64::MAX))), None);
+    until(&mut world, &page(95), "never", 12);
+    let offered = |kind: &str| {
+        let of_type = of_type(&world, kind).into_iter();
+        of_type.map(|event| event["data"]["action"]["params"]["to"].clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(offered("tenant.upgrade.suggested"), ["max"]);
+    assert_eq!(offered("action.expired"), ["enterprise"]);
+    let reason = &of_type(&world, "action.expired")[0]["data"]["reason"];
+    assert!(reason.as_str().expect("one").contains("was withdrawn: offer_outdated"), "{reason}");
 }

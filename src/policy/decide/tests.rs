@@ -8,7 +8,7 @@ use crate::base::{Labels, Timestamp};
 use crate::calendar::Open;
 use crate::outbox;
 use crate::policy::{
-    Case as Given, Circumstances, Direction, Evidence, Fit, History, Incident, Limits, Plan,
+    Case as Given, Circumstances, Direction, Evidence, Fit, History, Incident, Limits, Plan, Plans,
     Symptoms, Tenancy,
 };
 
@@ -299,7 +299,7 @@ fn a_nudge_comes_after_everything_smaller() {
     let small = |case: &mut Case| {
         let mut plans: Vec<Plan> = case.config.plans.iter().cloned().collect();
         plans[0].mem_limit_bytes = 512 * 1024 * 1024;
-        case.config.plans = crate::policy::Plans::new(plans).expect("still sound");
+        case.config.plans = Plans::new(plans).expect("still sound");
         case.label("plan", "free");
     };
     check(nudge, "advise", small);
@@ -552,6 +552,19 @@ fn what_ran_out_waits_until_the_receiver_has_heard_so() {
     }
 }
 
+/// Other plans than there were: name and GiB of memory.
+fn catalogue(case: &mut Case, plans: &[(&str, f64)]) {
+    let plan = |(order, (name, gib)): (u32, &(&str, f64))| Plan {
+        name: (*name).to_owned(),
+        order,
+        mem_limit_bytes: (gib * GIB) as u64,
+        mem_soft_bytes: 0,
+        cpu_limit_cores: 1.5,
+    };
+    let plans = (1..).zip(plans).map(plan).collect();
+    case.config.plans = Plans::new(plans).expect("a catalogue");
+}
+
 /// A change of a case, and the reason that then stands against it.
 type Against = (fn(&mut Case), &'static str);
 
@@ -585,6 +598,15 @@ fn guards_hold_until_a_request_has_left() {
     ];
     for (change, want) in changes {
         assert_eq!(stands(Asked::Restart, change), Some(want));
+        assert_eq!(stands(Asked::Nudge, change), Some(want));
+    }
+    let offers: [Against; 4] = [
+        (|case| catalogue(case, &[("free", 1.0), ("pro", 2.0)]), "offer_outdated"),
+        (|case| catalogue(case, &[("free", 1.0), ("pro", 2.0), ("max", 8.0)]), "offer_outdated"),
+        (|case| case.label("plan", "enterprise"), "offer_outdated"),
+        (|case| case.evidence.needed_bytes = Some(7.9 * GIB), "next_plan_too_small"),
+    ];
+    for (change, want) in offers {
         assert_eq!(stands(Asked::Nudge, change), Some(want));
     }
     let quiet: fn(&mut Case) = |case| case.circumstances.quiet_hours = window();
