@@ -73,6 +73,16 @@ pub struct Tenants {
     pub known: BTreeMap<String, Tenant>,
 }
 
+impl Tenants {
+    /// Everyone who is named; `None` if a rule takes names from labels.
+    pub fn names(&self) -> Option<BTreeSet<String>> {
+        let of_rules = self.rules.iter().filter_map(TenantRule::tenant);
+        let names: BTreeSet<String> =
+            of_rules.chain(self.known.keys().map(String::as_str)).map(str::to_owned).collect();
+        (!names.iter().any(|name| name.contains('$'))).then_some(names)
+    }
+}
+
 impl Tenant {
     /// Takes over what another entry says; the word of a field that both say differently.
     pub fn merge(&mut self, other: &Tenant) -> Result<(), &'static str> {

@@ -69,6 +69,11 @@ pub struct Rule {
 }
 
 impl Rule {
+    /// The label that is written, or compared with; `""` if there is none.
+    pub fn target_label(&self) -> &str {
+        &self.target_label
+    }
+
     /// Checks a rule as Prometheus 3 does (`relabel.Config.Validate`), in its words.
     pub fn new(spec: RuleSpec) -> Result<Rule, String> {
         let word = spec.action.as_deref().unwrap_or("replace").to_lowercase();

@@ -1,27 +1,38 @@
 //! `calendar`: maintenance windows and quiet hours.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
+use super::owners::known_plan;
 use crate::base::closest;
 use crate::calendar::{Schedule, Window, Zone};
-use crate::policy::{Calendar, CalendarEntry, WindowKind};
+use crate::policy::{Calendar, CalendarEntry, Plans, WindowKind};
 use crate::yaml::{Cursor, Fields, read};
 
 /// Where systems keep the files of time zones.
 const ZONE_FOLDERS: [&str; 3] = ["/usr/share/zoneinfo", "/usr/lib/zoneinfo", "/etc/zoneinfo"];
 
+/// Whom a window may name: what is not known is not checked.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Known<'a> {
+    /// The plans there are.
+    pub plans: Option<&'a Plans>,
+    /// The tenants there are.
+    pub tenants: Option<&'a BTreeSet<String>>,
+}
+
 /// Reads the list of windows.
-pub(super) fn read(mut at: Cursor<'_, '_>) -> Option<Calendar> {
+pub(super) fn read(mut at: Cursor<'_, '_>, known: Known<'_>) -> Option<Calendar> {
     let mut names: Vec<String> = Vec::new();
     let entries = at.each_item(|at| {
-        let entry = entry(at, &names)?;
+        let entry = entry(at, &names, known)?;
         names.push(entry.name.clone());
         Some(entry)
     });
     entries.map(Calendar)
 }
 
-fn entry(at: Cursor<'_, '_>, names: &[String]) -> Option<CalendarEntry> {
+fn entry(at: Cursor<'_, '_>, names: &[String], known: Known<'_>) -> Option<CalendarEntry> {
     let mut fields = Fields::open(at)?;
     let name = fields.required("name", |mut at| {
         let name = read::string(at.again())?;
@@ -45,11 +56,22 @@ fn entry(at: Cursor<'_, '_>, names: &[String]) -> Option<CalendarEntry> {
     });
     let zone = fields.or("timezone", Zone::utc(), zone);
     let hosts = fields.list("hosts", read::string);
-    let tenants = fields.list("tenants", read::string);
-    let plans = fields.list("plans", read::string);
+    let tenants = fields.list("tenants", |at| tenant(at, known.tenants));
+    let plans = fields.list("plans", |at| known_plan(at, known.plans));
     fields.finish();
     let window = Window { schedule: schedule?, duration: duration?, zone };
     Some(CalendarEntry { name: name?, kind: kind?, hosts, tenants, plans, window })
+}
+
+/// A tenant; one that nobody else knows of may be a slip, and the window would hold nobody.
+fn tenant(mut at: Cursor<'_, '_>, known: Option<&BTreeSet<String>>) -> Option<String> {
+    let name = read::string(at.again())?;
+    if let Some(known) = known.filter(|known| !known.contains(&name)) {
+        let near = closest(&name, known.iter().map(String::as_str));
+        let hint = near.map_or(String::new(), |near| format!("; did you mean `{near}`?"));
+        at.warning(format!("no tenant is called `{name}` under `tenants`{hint}"));
+    }
+    Some(name)
 }
 
 /// `UTC`, an offset, a rule in POSIX's notation, or the name of a zone this system knows.
@@ -98,7 +120,9 @@ mod tests {
     fn read_text(text: &str) -> (Option<Calendar>, String) {
         let mut problems = Problems::default();
         let node = parse("a.yml", text, &mut problems).expect(text);
-        let calendar = read(Cursor::root("a.yml", &node, &mut problems));
+        let (plans, tenants) = (Plans::default(), BTreeSet::from(["acme".to_owned()]));
+        let known = Known { plans: Some(&plans), tenants: Some(&tenants) };
+        let calendar = read(Cursor::root("a.yml", &node, &mut problems), known);
         (calendar, problems.to_string())
     }
 
@@ -133,6 +157,15 @@ mod tests {
             (&format!("{good}, timezone: ../../etc/passwd"), "time zone"),
             (&format!("{good}, timezone: 'no zone'"), "time zone"),
             (&format!("{good}, tenant: acme"), "did you mean `tenants`?"),
+            (
+                &format!("{good}, plans: [free, por]"),
+                "a.yml:1:79: [0].plans[1]: `por` is not a plan",
+            ),
+            (
+                &format!("{good}, tenants: [acme, acem]"),
+                "a.yml:1:81: warning: [0].tenants[1]: no tenant is called `acem` under `tenants`; \
+                 did you mean `acme`?",
+            ),
         ] {
             let said = entry(more);
             assert!(said.contains(want) && said.contains("a.yml:1:"), "{more}: {said}");

@@ -7,9 +7,10 @@ use super::Config;
 use super::policy::is_cadvisor;
 use crate::base::{closest, format_duration};
 use crate::outbox::ActionKind;
-use crate::policy::Mode;
+use crate::policy::{Measurers, Mode};
 use crate::promql::{QueryTimes, reach};
 use crate::rules::{self, LintOptions, Rule, RuleKind};
+use crate::scrape::config::ScrapeConfig;
 use crate::send::{Webhook, WebhookError};
 use crate::yaml::{Kind, Level, Node, Position, Problem, Problems};
 
@@ -27,6 +28,7 @@ const CHECKS: [Check; 11] = [
     a_job_that_measures_is_none,
     nothing_is_scraped,
     containers_are_measured_twice,
+    anybody_is_believed_about_containers,
     alerts_reach_nobody,
     an_instance_stands_twice,
     nobody_is_asked_to_act,
@@ -34,7 +36,6 @@ const CHECKS: [Check; 11] = [
     the_executor_has_nothing_to_do,
     the_control_plane_cannot_be_asked,
     anyone_may_reload,
-    a_window_is_about_nobody,
 ];
 
 /// Checks a configuration whose sections are read; `node` is the document, for the places.
@@ -200,6 +201,36 @@ fn containers_are_measured_twice(config: &Config) -> Option<Finding> {
     both.then(|| warning("collector", message, hint))
 }
 
+/// Where nobody is named who measures, every page is believed that is not known to be a tenant's own.
+fn anybody_is_believed_about_containers(config: &Config) -> Option<Finding> {
+    let policy = &config.policy;
+    let jobs: Vec<&str> = config.jobs.iter().map(|job| job.job_name.as_str()).collect();
+    let acts = ActionKind::ALL.map(|kind| policy.policy.mode_of(kind)) != [Mode::Observe; 4];
+    let matters = (policy.is_mapped() || acts) && policy.policy.tenancy.owner().is_none();
+    let named = policy.measurers(config.collector.is_some(), &config.jobs) != Measurers::Unnamed;
+    if named || jobs.is_empty() || !matters || config.jobs.iter().any(names_a_tenant) {
+        return None;
+    }
+    Some(Finding {
+        key: "scrape_configs",
+        level: Level::Warning,
+        message: format!(
+            "nobody is named who measures containers, so every target is believed about them, a \
+             page too that a tenant writes: {}",
+            jobs.join(", ")
+        ),
+        hint: "write `container_jobs: [JOB]` with the jobs that measure them, and a target label \
+               `tenant` for each page that a tenant writes"
+            .to_owned(),
+    })
+}
+
+/// Whether a job says of targets whose they are; what files will say is not known.
+fn names_a_tenant(job: &ScrapeConfig) -> bool {
+    let labelled = job.static_groups.iter().any(|group| group.labels.get("tenant").is_some());
+    labelled || job.relabel.iter().any(|rule| rule.target_label() == "tenant")
+}
+
 fn a_job_that_measures_is_none(config: &Config) -> Option<Finding> {
     let jobs = || config.jobs.iter().map(|job| job.job_name.as_str());
     let unknown = config.policy.container_jobs.iter().find(|name| !jobs().any(|j| j == *name))?;
@@ -271,18 +302,4 @@ fn anyone_may_reload(config: &Config) -> Option<Finding> {
     let open = web.enable_lifecycle && !web.listen.ip().is_loopback();
     let message = "whoever reaches this address may reload the configuration and drop webhooks: the API has no login";
     open.then(|| warning("web", message, "listen on 127.0.0.1, or keep `enable_lifecycle: false`"))
-}
-
-fn a_window_is_about_nobody(config: &Config) -> Option<Finding> {
-    let policy = &config.policy.policy;
-    let named = policy.calendar.0.iter().flat_map(|entry| &entry.plans);
-    let unknown =
-        named.filter(|_| !policy.plans_expected).find(|p| policy.plans.get(p).is_none())?;
-    let known: Vec<&str> = policy.plans.iter().map(|plan| plan.name.as_str()).collect();
-    Some(Finding {
-        key: "calendar",
-        level: Level::Error,
-        message: format!("`{unknown}` is not a plan"),
-        hint: format!("known plans: {}", known.join(", ")),
-    })
 }

@@ -72,9 +72,6 @@ impl PolicyConfig {
         let mut switches = SwitchFiles::default();
         let executes =
             fields.optional("actions", |at| actions::read(at, base, (&mut policy, &mut switches)));
-        if let Some(calendar) = fields.optional("calendar", calendar::read) {
-            policy.calendar = calendar;
-        }
         let mut gate_options = BTreeMap::new();
         if let Some((read, options)) = fields.optional("gates", |at| gates::read(at, base)) {
             (policy.gates, gate_options) = (read, options);
@@ -87,15 +84,23 @@ impl PolicyConfig {
             fields.optional("m2", |at| m2(at, base, &mut policy, &mut vhost_labels)).flatten();
         let expected =
             owners::Expected { plans: known_plans(&policy), owner: policy.tenancy.owner() };
+        let tenants = fields.optional("tenants", |at| owners::own_tenants(at, expected));
+        let trust_labels = fields.or("trust_labels", false, read::boolean);
+        let open = trust_labels || tenants_from.is_some();
+        let known = tenants.as_ref().filter(|_| !open).and_then(Tenants::names);
+        let known = calendar::Known { plans: known_plans(&policy), tenants: known.as_ref() };
+        if let Some(calendar) = fields.optional("calendar", |at| calendar::read(at, known)) {
+            policy.calendar = calendar;
+        }
         PolicyConfig {
             host: fields.optional("host", read::string),
-            tenants: fields.optional("tenants", |at| owners::own_tenants(at, expected)),
+            tenants,
             plans_from,
             tenants_from,
             m2_setting_from,
             divided,
             container_jobs: fields.or("container_jobs", Vec::new(), read::strings),
-            trust_labels: fields.or("trust_labels", false, read::boolean),
+            trust_labels,
             vhost_labels,
             gate_options,
             switches,
@@ -120,8 +125,7 @@ impl PolicyConfig {
         host: &str,
         (collects, jobs): (bool, &[ScrapeConfig]),
     ) -> Option<Identity> {
-        let mapped = self.tenants.is_some() || self.tenants_from.is_some() || self.trust_labels;
-        let said = self.host.is_some() || mapped || self.divided;
+        let said = self.host.is_some() || self.is_mapped() || self.divided;
         let Tenants { rules, known } = self.tenants.clone().unwrap_or_default();
         let expected = self.tenants_from.is_some();
         (said || collects).then(|| Identity {
@@ -135,9 +139,14 @@ impl PolicyConfig {
         })
     }
 
+    /// Whether anything says whose containers are.
+    pub(super) fn is_mapped(&self) -> bool {
+        self.tenants.is_some() || self.tenants_from.is_some() || self.trust_labels
+    }
+
     /// Which jobs measure containers: those named, else those that are called cAdvisor; and the
     /// collector.
-    fn measurers(&self, collects: bool, jobs: &[ScrapeConfig]) -> Measurers {
+    pub(super) fn measurers(&self, collects: bool, jobs: &[ScrapeConfig]) -> Measurers {
         let named = || self.container_jobs.iter().cloned();
         let called = jobs.iter().map(|job| &job.job_name).filter(|name| is_cadvisor(name)).cloned();
         let own = collects.then(|| COLLECTOR_JOB.to_owned());

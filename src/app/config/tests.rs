@@ -15,6 +15,11 @@ fn check(text: &str, want: &[&str]) -> Option<Config> {
 
 /// A configuration that scrapes and tells, with `more` in front.
 fn with(more: &str) -> String {
+    format!("{}container_jobs: [a]\n", unnamed(more))
+}
+
+/// The same, and nobody is named who measures containers.
+fn unnamed(more: &str) -> String {
     format!(
         "{more}\n{}",
         concat!(
@@ -506,7 +511,7 @@ fn documents_in_files_are_read_when_a_configuration_is_checked() {
     write("tenants.yml", "tenants:\n- {tenant: acme, sate: trial}\n");
     let text = "host: h\nplans_from: {file: plans.yml}\ntenants_from: {file: tenants.yml}\n\
                 m2: {setting_file: gone.json}\nscrape_configs: [{job_name: a, scrape_interval: 5s, scrape_timeout: 4s}]\n\
-                rule_files: []\n";
+                rule_files: []\ncontainer_jobs: [a]\n";
     write("p.yml", text);
     let (config, problems) = Config::load_whole(&dir.path().join("p.yml"));
     assert!(config.is_some(), "a running plimsoll keeps what it had: {problems}");
@@ -529,6 +534,52 @@ fn a_host_may_be_on_a_plan_that_a_document_will_name() {
 }
 
 #[test]
+fn where_nobody_is_named_who_measures_it_is_said() {
+    let tenants =
+        "tenants: [{match: {name: 'acme-.*'}, tenant: acme, role: app}]\nrule_files: []\n";
+    let warning = "4:1: warning: nobody is named who measures containers, so every target is \
+                   believed about them, a page too that a tenant writes: a; write \
+                   `container_jobs: [JOB]` with the jobs that measure them, and a target label \
+                   `tenant` for each page that a tenant writes";
+    check(&unnamed(tenants), &[warning]);
+    let acts = "mode: act\nrule_files: []\n";
+    let mut problems = Problems::default();
+    Config::read("p.yml", &unnamed(acts), Path::new(""), &mut problems);
+    assert!(problems.to_string().contains("nobody is named who measures"), "{problems}");
+    let labelled = "static_configs: [{targets: ['g:1'], labels: {tenant: globex}}]";
+    for well in [
+        unnamed(&format!("{tenants}container_jobs: [a]\n")),
+        unnamed(&format!("{tenants}collector: {{}}\n")),
+        unnamed(tenants).replace("job_name: a", "job_name: cadvisor"),
+        unnamed(tenants).replace("{job_name: a,", &format!("{{job_name: a, {labelled},")),
+        unnamed(&format!("{tenants}identity: {{mode: per_host, tenant: acme}}\n")),
+        unnamed("host: h\nrule_files: []\n"),
+    ] {
+        check(&well, &[]);
+    }
+}
+
+#[test]
+fn a_window_names_plans_and_tenants_that_there_are() {
+    let calendar = "rule_files: []\ncalendar:\n- {name: a, kind: maintenance, cron: '0 3 * * *', \
+                    duration: 1h,\n  tenants: [acem],\n  plans: [por]}\n";
+    let rules = "tenants: [{match: {name: 'x'}, tenant: acme, role: app}]\n";
+    let plan = "5:11: calendar[0].plans[0]: `por` is not a plan; did you mean `pro`?";
+    let tenant = "4:13: warning: calendar[0].tenants[0]: no tenant is called `acem` under \
+                  `tenants`; did you mean `acme`?";
+    check(&with(&format!("{calendar}{rules}")), &[tenant, plan]);
+    let open = [
+        rules.replace("tenant: acme", "tenant: $1").replace("'x'", "'(.*)-app'"),
+        format!("{rules}trust_labels: true\n"),
+        format!("{rules}tenants_from: {{file: t.yml}}\n"),
+        String::new(),
+    ];
+    for rules in open {
+        check(&with(&format!("{calendar}{rules}")), &[plan]);
+    }
+}
+
+#[test]
 fn who_measures_containers_is_said_or_found_by_name() {
     use crate::policy::Measurers;
     let read = |text: &str| {
@@ -538,14 +589,14 @@ fn who_measures_containers_is_said_or_found_by_name() {
     let jobs =
         |names: &[&str]| Measurers::Jobs(names.iter().map(|name| (*name).to_owned()).collect());
     let rules = "host: h\nrule_files: []\n";
-    let unnamed = with(rules);
-    assert_eq!(read(&unnamed), Some(Measurers::Unnamed));
-    let called = unnamed.replace("{job_name: a,", "{job_name: b}, {job_name: cAdvisor-7,");
+    let bare = unnamed(rules);
+    assert_eq!(read(&bare), Some(Measurers::Unnamed));
+    let called = bare.replace("{job_name: a,", "{job_name: b}, {job_name: cAdvisor-7,");
     assert_eq!(read(&called), Some(jobs(&["cAdvisor-7"])));
-    let collects = with(&format!("{rules}collector: {{}}\n"));
+    let collects = unnamed(&format!("{rules}collector: {{}}\n"));
     assert_eq!(read(&collects), Some(jobs(&["collector"])));
-    let said = with(&format!("{rules}container_jobs: [a]\ncollector: {{}}\n"));
+    let said = unnamed(&format!("{rules}container_jobs: [a]\ncollector: {{}}\n"));
     assert_eq!(read(&said), Some(jobs(&["a", "collector"])));
-    let unknown = with(&format!("{rules}container_jobs: [ab]\n"));
+    let unknown = unnamed(&format!("{rules}container_jobs: [ab]\n"));
     check(&unknown, &["3:1: no job is called `ab`; `a`?"]);
 }
