@@ -66,7 +66,7 @@ pub fn wire(start: Start) -> anyhow::Result<(Crank, Handles)> {
     let parts = setup::build(&config, &host)?;
     let Parts { setup, settings, collector, files, discovery, docker, switches, .. } = parts;
     let Parts { unreadable_files, documents, alertmanagers, reads_holds, recorder, .. } = parts;
-    let Parts { dress, webhook, prober, executes_at, mail, .. } = parts;
+    let Parts { dress, webhook, prober, hand_at, executes, mail, .. } = parts;
     let rows = remembered(opened.rows);
     let (notify, notices) = mpsc::unbounded_channel();
     let journal = Journal::start(opened.store, Pace::default(), move |notice| {
@@ -76,7 +76,6 @@ pub fn wire(start: Start) -> anyhow::Result<(Crank, Handles)> {
     let now = clock.now();
     let (shown, views) = watch::channel(before_the_first_round(&setup));
     let audit = audit.map(|config| open_audit(config, now.wall, inbox.clone())).transpose()?;
-    let scraper = scraper(settings, files);
     let eyes = collector::Handle::start(collector.clone())?;
     let mut engine = Engine::new(setup, &rows, now, Box::new(move || clock.monotonic()));
     if docker.is_some() {
@@ -89,8 +88,8 @@ pub fn wire(start: Start) -> anyhow::Result<(Crank, Handles)> {
     let mut watch = DockerWatch::default();
     watch.follow(docker, engine.docker_heard_until(), inbox.clone());
     let mut switch_watch = SwitchWatch::default();
-    let (files, switched) = switches;
-    switch_watch.follow(files, switched.clone(), inbox.clone());
+    let (held_by, switched) = switches;
+    switch_watch.follow(held_by, switched.clone(), inbox.clone());
     let mut document_watch = DocumentWatch::default();
     document_watch.follow(documents, &inbox);
     let recorder = recorder.and_then(|config| recording::start(Some(config), None, &inbox));
@@ -101,7 +100,7 @@ pub fn wire(start: Start) -> anyhow::Result<(Crank, Handles)> {
         engine,
         shell: Shell {
             clock,
-            scraper,
+            scraper: scraper(settings, files),
             collector: eyes.clone(),
             collects: collector,
             alertmanagers,
@@ -110,7 +109,8 @@ pub fn wire(start: Start) -> anyhow::Result<(Crank, Handles)> {
             dress,
             webhook,
             prober,
-            executor: hand(executes_at, executed.as_ref()),
+            executor: hand(hand_at, executed.as_ref()),
+            executes,
             mail,
             unreadable_files,
             inbox,

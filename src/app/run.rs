@@ -211,7 +211,10 @@ impl Crank {
         self.secrets.send_replace(parts.webhook.as_ref().map(|webhook| webhook.secrets()));
         self.shell.webhook = parts.webhook;
         self.shell.prober = parts.prober;
-        self.shell.executor = hand(parts.executes_at, self.executed.as_ref());
+        // What the one before has begun is nobody else's to end.
+        let hand = hand(parts.hand_at, self.executed.as_ref());
+        self.shell.executor = hand.or(self.shell.executor.take());
+        self.shell.executes = parts.executes;
         self.shell.mail = parts.mail;
         self.discovery = parts.discovery;
         self.documents.follow(parts.documents, &self.shell.inbox);
@@ -228,7 +231,7 @@ async fn written(checkpoint: Option<&mut CheckpointWriter>) -> Option<std::io::R
     Some(checkpoint?.written().await)
 }
 
-/// The local executor, where it is on and can remember what it did.
+/// The local executor, where Docker is known and it can remember what it did.
 pub fn hand(daemon: Option<Daemon>, executed: Option<&PathBuf>) -> Option<Arc<Executor>> {
     let (daemon, dir) = daemon.zip(executed)?;
     Some(Arc::new(Executor::new(daemon, dir.clone())))

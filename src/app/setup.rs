@@ -119,8 +119,10 @@ pub struct Parts {
     pub prober: Arc<Prober>,
     /// The way to the Control Plane.
     pub webhook: Option<Arc<Webhook>>,
-    /// The daemon that the local executor asks, if it is on.
-    pub executes_at: Option<Daemon>,
+    /// The daemon that the local executor would ask.
+    pub hand_at: Option<Daemon>,
+    /// Whether restarts are given to it.
+    pub executes: bool,
 }
 
 /// Builds every part of a configuration, and reads every file it names: it may block for as long as a
@@ -163,7 +165,8 @@ pub fn build(config: &Config, host: &str) -> anyhow::Result<Parts> {
         mail: config.mail.as_ref().map(|(config, _)| Arc::new(config.clone())),
         prober: Arc::new(Prober::new(&config.policy.gate_options)),
         webhook: webhook.map(Arc::new),
-        executes_at: config.docker.as_ref().filter(|_| config.policy.executes).map(daemon),
+        hand_at: config.docker.as_ref().map(daemon),
+        executes: config.policy.executes,
     })
 }
 

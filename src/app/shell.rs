@@ -58,8 +58,10 @@ pub struct Shell {
     pub mail: Option<Arc<MailConfig>>,
     /// The ways to tenants' doors.
     pub prober: Arc<Prober>,
-    /// The hand that restarts where there is no Control Plane, if it is on.
+    /// The hand that restarts where there is no Control Plane.
     pub executor: Option<Arc<Executor>>,
+    /// Whether it is given new requests, or only ends those it has begun.
+    pub executes: bool,
     /// How often a target file could not be read.
     pub unreadable_files: u64,
     /// Where answers go. Closed only while the program stops.
@@ -223,10 +225,15 @@ impl Shell {
     fn deliver(&self, attempt: Attempt) {
         let clock = self.clock;
         let (webhook, executor) = (self.webhook.clone(), self.executor.clone());
+        let executes = self.executes;
         self.answer(async move {
-            let outcome = match (webhook, executor) {
-                (Some(webhook), _) => webhook.send(&attempt, clock.now().wall).await,
-                (None, Some(executor)) => executor.carry_out(&attempt, clock.now().wall).await,
+            let hand = match executor {
+                Some(hand) if executes || hand.has_begun(&attempt).await => Some(hand),
+                _ => None,
+            };
+            let outcome = match (hand, webhook) {
+                (Some(hand), _) => hand.carry_out(&attempt, clock.now().wall).await,
+                (None, Some(webhook)) => webhook.send(&attempt, clock.now().wall).await,
                 (None, None) => {
                     Outcome::Misconfigured { why: "no control_plane is configured".to_owned() }
                 }

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use crate::base::Timestamp;
 use crate::containers::ContainerId;
-use crate::outbox::{Action, Answer, Attempt, Event, Outcome};
+use crate::outbox::{Action, Answer, Attempt, Event, EventType, Outcome};
 
 use self::asked::{Asked, Mark};
 pub use self::daemon::Daemon;
@@ -74,6 +74,13 @@ impl Executor {
                 None => self.restart(id, &task).await,
             },
         }
+    }
+
+    /// Whether Docker was asked for what a delivery wants, or may have been: then nobody else is to be
+    /// asked, whatever the configuration says by now.
+    pub async fn has_begun(&self, attempt: &Attempt) -> bool {
+        let restarts = attempt.event_type == EventType::RestartRequested;
+        restarts && !matches!(self.asked.when(&attempt.id.0).await, Ok(None))
     }
 
     async fn restart(&self, id: &str, task: &Task) -> Outcome {

@@ -5,8 +5,9 @@ use std::io::{Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::Command;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use crate::support::{Home, Page, Plan, pause, wait_until};
+use crate::support::{ControlPlane, Home, Page, Plan, pause, wait_until};
 
 const ID: &str = "cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc";
 const RULE: &str = "{alert: High, expr: 'max by (name, service, tenant, role) \
@@ -18,8 +19,15 @@ struct Docker {
     posts: Arc<Mutex<Vec<String>>>,
 }
 
+/// A restart that Docker hangs at ends so long after it was asked for, without an answer.
+const HANGS_FOR: Duration = Duration::from_secs(3);
+
 impl Docker {
     fn start(home: &std::path::Path) -> Docker {
+        Docker::that(home, false)
+    }
+
+    fn that(home: &std::path::Path, hangs: bool) -> Docker {
         let socket = home.join("docker.sock");
         let listener = UnixListener::bind(&socket).expect("a socket");
         let posts = Arc::new(Mutex::new(Vec::new()));
@@ -27,7 +35,7 @@ impl Docker {
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let log = Arc::clone(&log);
-                std::thread::spawn(move || answer(stream, &log));
+                std::thread::spawn(move || answer(stream, &log, hangs));
             }
         });
         Docker { socket: socket.display().to_string(), posts }
@@ -38,7 +46,7 @@ impl Docker {
     }
 }
 
-fn answer(mut stream: UnixStream, posts: &Mutex<Vec<String>>) {
+fn answer(mut stream: UnixStream, posts: &Mutex<Vec<String>>, hangs: bool) {
     let mut head = Vec::new();
     let mut byte = [0];
     while !head.ends_with(b"\r\n\r\n") {
@@ -52,6 +60,10 @@ fn answer(mut stream: UnixStream, posts: &Mutex<Vec<String>>) {
     let (status, body) = match (words[0], words[1]) {
         ("POST", path) => {
             posts.lock().expect("no panic").push(path.to_owned());
+            if hangs {
+                std::thread::sleep(HANGS_FOR);
+                return;
+            }
             ("204 No Content", String::new())
         }
         ("GET", "/version") => {
@@ -139,4 +151,27 @@ fn in_another_mode_docker_is_only_watched() {
         assert!(docker.posts().is_empty(), "{mode}: {:?}", docker.posts());
         assert!(home.log().contains("restarts nothing in this mode"), "it was said at the start");
     }
+}
+
+/// Docker may still do it, and nobody else could tell: the Control Plane that takes over is not asked.
+#[test]
+fn what_docker_was_asked_for_is_not_asked_of_the_control_plane_that_takes_over() {
+    let target = Page::new(&page(95));
+    let folder = tempfile::tempdir().expect("a folder");
+    let docker = Docker::that(folder.path(), true);
+    let before = plan(&target, &docker, "act");
+    let home = Home::new(&before);
+    let process = home.start();
+    wait_until("Docker is asked", 30, || !docker.posts().is_empty());
+    let control_plane = ControlPlane::start();
+    let more = before.more.replace("executor: docker, ", "");
+    home.configure(&Plan { more, control_plane: Some(control_plane.address()), ..before });
+    process.signal("HUP");
+    home.wait_for_log("was taken over", 10);
+    let words = "Docker was asked and the container may still be stopping";
+    wait_until("Docker is looked at again", 20, || audit(&home).contains(words));
+    pause(3000);
+    let heard = control_plane.kinds("High");
+    assert!(!heard.contains(&"container.restart.requested".to_owned()), "{heard:?}");
+    assert_eq!(docker.posts().len(), 1, "nor Docker once more");
 }
