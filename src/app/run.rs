@@ -17,6 +17,8 @@ use super::recording;
 use super::reload::Reloaded;
 use super::shell::Shell;
 use super::switches::SwitchWatch;
+use crate::audit::Record;
+use crate::base::{Batch, Change};
 use crate::engine::{Answer, Engine, Event, Fact, Flaws, Switches, TargetInfo, View};
 use crate::executor::{Daemon, Executor};
 use crate::journal::{Journal, Notice};
@@ -127,6 +129,8 @@ impl Crank {
             }
         }
         let stopped = clock.monotonic();
+        let last = self.engine.end(clock.now());
+        self.write_down(last.records, last.changes, &last.facts);
         if let Some(checkpoint) = self.checkpoint {
             checkpoint.finish(&self.engine, CHECKPOINT_GRACE).await;
         }
@@ -153,15 +157,7 @@ impl Crank {
         for request in step.requests {
             self.shell.start(request);
         }
-        if let Some(audit) = &self.audit {
-            audit.submit(step.records);
-        }
-        if let Some((batch, changes)) = step.changes {
-            self.journal.submit(batch, changes);
-        }
-        for fact in &step.facts {
-            (self.tell)(fact);
-        }
+        self.write_down(step.records, step.changes, &step.facts);
         for answer in step.answers {
             if let Some(reader) = open.remove(&answer.ticket) {
                 reader.send(answer).ok();
@@ -172,6 +168,23 @@ impl Crank {
         }
         if let Some(view) = self.engine.take_view(now) {
             self.views.send_replace(view);
+        }
+    }
+
+    fn write_down(
+        &mut self,
+        records: Vec<Record>,
+        changes: Option<(Batch, Vec<Change>)>,
+        facts: &[Fact],
+    ) {
+        if let Some(audit) = &self.audit {
+            audit.submit(records);
+        }
+        if let Some((batch, changes)) = changes {
+            self.journal.submit(batch, changes);
+        }
+        for fact in facts {
+            (self.tell)(fact);
         }
     }
 

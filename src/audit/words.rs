@@ -53,7 +53,7 @@ impl Record {
                 Some(decision) => {
                     format!("{event} delivered, answered {decision}{}", because(": "))
                 }
-                None => format!("{event} delivered"),
+                None => format!("{event} delivered{}", because(": ")),
             },
             Kind::DeliveryFailed => {
                 let attempts = self.attempts.unwrap_or_default();
@@ -77,6 +77,9 @@ impl Record {
                 )
             }
             Kind::ReceiptRefused => {
+            Kind::ReceiptRefused if self.reason.is_none() => {
+                format!("{count} more receipts were refused in a minute and left out")
+            }
                 let more = self.count.map(|more| format!("; {more} before it were left out"));
                 format!("a receipt was refused{}{}", because(": "), more.unwrap_or_default())
             }

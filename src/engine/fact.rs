@@ -11,6 +11,8 @@ use crate::policy::{self, GateKey, HoldReason};
 /// What a decision was made from, for the audit.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Judged {
+    /// Its labels with those of who owns the container it is about.
+    pub whose: Labels,
     /// When the alert began.
     pub started_at: Timestamp,
     /// What is wrong, by diagnosis.
@@ -95,6 +97,8 @@ pub enum Fact {
         /// How the request had ended, where this changes nothing any more.
         over: Option<String>,
     },
+    /// More receipts were not believed, and are not told of one by one.
+    ReceiptsLeftOut { count: u64 },
     /// A receipt was not believed. `left_out`: how many before it are not told of.
     ReceiptRefused { id: String, refusal: outbox::Refusal, left_out: u64 },
     /// The host itself is the patient, or no longer.

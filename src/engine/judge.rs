@@ -261,6 +261,7 @@ impl Engine {
 fn judged(incident: &Incident, found: &Evidence, delivery: Option<&DeliveryId>) -> Box<Judged> {
     Box::new(Judged {
         started_at: incident.starts_at,
+        whose: incident.whose.clone(),
         cause: diagnose(&found.symptoms).name(),
         evidence: found.figures.clone(),
         delivery: delivery.cloned(),

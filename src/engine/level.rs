@@ -6,10 +6,10 @@ use super::fact::Fact;
 use super::round::longest_alerting_interval;
 use super::step::{Request, Step};
 use super::view::{AlertmanagerView, OutboxView};
-use super::{Engine, durable};
+use super::{Engine, durable, record};
 use crate::alerts::{Alert, Moment, Phase, PostId, Refusal, Refused, Settled, Tally, Verdict};
 use crate::base::{Labels, METRIC_NAME, Now, Timestamp, fingerprint};
-use crate::outbox::{Draft, Turn};
+use crate::outbox::{self, Draft, Turn};
 
 impl Engine {
     /// Starts the posts that are due: after an evaluation, on a retry, at the end of a hold.
@@ -147,10 +147,22 @@ impl Engine {
             self.view_is_old = true;
         }
         self.changes.extend(turn.changes);
-        for fact in turn.facts {
+        for mut fact in turn.facts {
+            let over = self.is_over(&fact);
             self.note_delivery(now, &fact);
+            // Else an operator who sent it again would wait for an effect that nobody watches.
+            if let (Some(over), outbox::Fact::Delivered { answer, .. }) = (over, &mut fact) {
+                answer.reason = record::too_late(answer.reason.as_ref(), Some(&over));
+            }
             self.facts.push(Fact::Outbox(fact));
         }
+    }
+
+    /// How a request had ended before it was delivered, if it had: its answer may change nothing.
+    fn is_over(&self, fact: &outbox::Fact) -> Option<String> {
+        let outbox::Fact::Delivered { delivery, answer } = fact else { return None };
+        let is_word = answer.decision.as_deref() == Some("done");
+        self.memory.guards.asked(&delivery.id.0)?.result.filter(|_| !is_word)
     }
 
     pub(super) fn alertmanager_views(&self) -> Vec<AlertmanagerView> {

@@ -204,13 +204,32 @@ impl Engine {
         self.work_outbox(now, &mut step);
         self.work_mail(now, &mut step);
         self.sweep(now);
+        self.write_down(now, &mut step);
+        step
+    }
+
+    /// What is to be kept when the process ends in good order: until when somebody watched, and what was
+    /// not told yet.
+    pub fn end(&mut self, now: Now) -> Step {
+        let newest = self.groups.iter().filter_map(|group| group.last_evaluation).max();
+        if let Some(watched) = newest.max(self.noted_evaluation) {
+            self.changes.push(durable::note(watched));
+            let heard = self.containers.daemon.heard_until(now.wall);
+            self.changes.extend(heard.map(durable::note_docker));
+        }
+        self.tell_left_out();
+        let mut step = Step::default();
+        self.write_down(now, &mut step);
+        step
+    }
+
+    fn write_down(&mut self, now: Now, step: &mut Step) {
         step.facts = std::mem::take(&mut self.facts);
         step.records = step.facts.iter().filter_map(|fact| record::of(fact, now.wall)).collect();
         if !self.changes.is_empty() {
             self.last_batch = self.batch();
             step.changes = Some((self.last_batch, std::mem::take(&mut self.changes)));
         }
-        step
     }
 
     /// When, on the monotonic clock, the engine wants a [`Event::Tick`] at the latest.
@@ -432,6 +451,7 @@ impl Engine {
             return;
         }
         self.next_sweep = now.monotonic + SWEEP_EVERY;
+        self.tell_old_refusals(now);
         self.forget_orphans(now);
         let ill = self.subjects_of_alerts();
         self.changes.extend(self.memory.prune(now, &self.setup.policy.limits, &ill));

@@ -79,6 +79,22 @@ impl Engine {
         self.view_is_old = true;
     }
 
+    /// Of refusals that found no room in a minute that is over, the audit learns how many there were: the
+    /// next refusal may be long in coming.
+    pub(super) fn tell_old_refusals(&mut self, now: Now) {
+        if now.monotonic >= self.receipts.minute + MINUTE {
+            self.tell_left_out();
+        }
+    }
+
+    /// As much of refusals as was not told yet.
+    pub(super) fn tell_left_out(&mut self) {
+        match std::mem::take(&mut self.receipts.left_out) {
+            0 => {}
+            count => self.facts.push(Fact::ReceiptsLeftOut { count }),
+        }
+    }
+
     pub(super) fn receipts_view(&self) -> super::ReceiptsView {
         self.receipts.counts.clone()
     }

@@ -70,7 +70,9 @@ pub(super) fn of(fact: &Fact, at: Timestamp) -> Option<Record> {
             reason: Some(why.clone()),
             ..requested((at, Kind::ActionOutcome), request)
         },
-        Fact::ReceiptTaken { .. } | Fact::ReceiptRefused { .. } => return of_receipt(fact, at),
+        Fact::ReceiptTaken { .. } | Fact::ReceiptRefused { .. } | Fact::ReceiptsLeftOut { .. } => {
+            return of_receipt(fact, at);
+        }
         Fact::GateFails { .. } | Fact::GatePasses { .. } | Fact::ChangeFailed { .. } => {
             return of_gates(fact, at);
         }
@@ -123,13 +125,16 @@ fn of_receipt(fact: &Fact, at: Timestamp) -> Option<Record> {
             count: Some(*left_out).filter(|count| *count > 0),
             ..Record::new(at, Kind::ReceiptRefused)
         },
+        Fact::ReceiptsLeftOut { count } => {
+            Record { count: Some(*count), ..Record::new(at, Kind::ReceiptRefused) }
+        }
         _ => return None,
     };
     Some(record)
 }
 
 /// Why somebody says something, and that it comes too late, if so.
-fn too_late(reason: Option<&String>, over: Option<&str>) -> Option<String> {
+pub(super) fn too_late(reason: Option<&String>, over: Option<&str>) -> Option<String> {
     let Some(over) = over else { return reason.cloned() };
     let late = format!("this changes nothing, the request was over ({over})");
     Some(reason.map_or(late.clone(), |reason| format!("{reason}; {late}")))
@@ -252,20 +257,28 @@ fn about((at, kind): (Timestamp, Kind), labels: &Labels, started_at: Timestamp) 
         alert: label("alertname"),
         severity: label("severity"),
         tenant: label("tenant"),
-        subject: SUBJECTS.into_iter().find_map(label),
+        subject: subject(labels),
         started_at: Some(started_at),
         fingerprint: Some(fingerprint),
         ..Record::new(at, kind)
     }
 }
 
-/// What a decision was made from. The expression stands in the rule file.
+/// What an alert is about, by its labels.
+pub(super) fn subject(labels: &Labels) -> Option<String> {
+    SUBJECTS.into_iter().find_map(|name| labels.get(name).map(str::to_owned))
+}
+
+/// What a decision was made from, and about whom: what the alert says of that is a claim. The expression
+/// stands in the rule file.
 fn weighed(what: (Timestamp, Kind), labels: &Labels, judged: &Judged) -> Record {
     let evidence = outbox::Evidence { expr: None, ..judged.evidence.clone() };
     Record {
         cause: Some(judged.cause.to_owned()),
         evidence: serde_json::to_value(evidence).ok(),
         delivery_id: judged.delivery.as_ref().map(|id| id.0.clone()),
+        tenant: judged.whose.get("tenant").map(str::to_owned),
+        subject: subject(&judged.whose),
         ..about(what, labels, judged.started_at)
     }
 }

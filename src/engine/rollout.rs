@@ -83,6 +83,7 @@ impl Engine {
         let id = proposal.delivery_id(now);
         let labels = Labels::from_pairs([("host", self.setup.host.as_str())]);
         let judged = Box::new(Judged {
+            whose: labels.clone(),
             started_at: now.wall,
             cause: "unclear",
             evidence: outbox::Evidence::default(),

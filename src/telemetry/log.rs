@@ -35,6 +35,7 @@ pub fn record(fact: &Fact) {
         | Fact::ChangeFailed { .. }
         | Fact::ReceiptTaken { .. }
         | Fact::ReceiptRefused { .. }
+        | Fact::ReceiptsLeftOut { .. }
         | Fact::HostIncident { .. } => of_judgement(fact),
         Fact::DocumentTaken { .. }
         | Fact::DocumentRefused { .. }
@@ -159,6 +160,9 @@ fn of_judgement(fact: &Fact) {
         }
         Fact::ReceiptRefused { id, refusal, left_out } => {
             warn!(id, reason = refusal.name(), left_out, "a receipt was refused");
+        }
+        Fact::ReceiptsLeftOut { count } => {
+            warn!(count, "more receipts were refused than are told one by one");
         }
         Fact::HostIncident { started: true, reason, tenants } => {
             error!(reason, ?tenants, "a host incident began: actions on tenants are frozen");
@@ -468,6 +472,7 @@ mod tests {
             ("why", "the rule looks back to before the start or a reload"),
         );
         let judged = Box::new(Judged {
+            whose: labels.clone(),
             started_at,
             cause: "leak",
             evidence: outbox::Evidence::default(),

@@ -150,8 +150,8 @@ impl Report {
         let mut problems = BTreeSet::new();
         for told in &world.facts {
             match &told.what {
-                Fact::Held { labels, reason, .. } if *reason != HoldReason::Observe => {
-                    *holds.entry(hold(labels, *reason)).or_default() += 1;
+                Fact::Held { judged, reason, .. } if *reason != HoldReason::Observe => {
+                    *holds.entry(hold(&judged.whose, *reason)).or_default() += 1;
                 }
                 Fact::RuleFailed { rule, error, .. } => {
                     problems.insert(format!("{rule}: {error}"));
@@ -301,7 +301,8 @@ fn actions(facts: &[Told<Fact>]) -> Vec<Action> {
                 add(told, labels, (*action, judged.cause), subject.clone(), how);
             }
             Fact::Held { labels, action, reason: HoldReason::Observe, judged, .. } => {
-                add(told, labels, (*action, judged.cause), subject(labels), How::Observed);
+                let subject = subject(&judged.whose);
+                add(told, labels, (*action, judged.cause), subject, How::Observed);
             }
             Fact::Outcome { request, outcome, .. } => {
                 outcomes.push((told.after, &request.subject, *outcome));

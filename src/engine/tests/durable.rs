@@ -91,3 +91,21 @@ fn what_can_no_longer_matter_leaves_the_journal() {
     let gone = changes.iter().find(|change| change.key == row.key).expect("this one");
     assert_eq!(gone.value, None);
 }
+
+/// The note of the last evaluation is ten seconds old at most; a stop in good order brings it up to date.
+#[test]
+fn a_stop_in_good_order_counts_no_time_as_unwatched_that_was_watched() {
+    let mut world = World::new(HIGH, acting());
+    (0..6).for_each(|_| drop(world.slot(Some(&memory("acme-web", 20)))));
+    let away = |rows: &[Change]| {
+        let mut again = World::recovered(setup(HIGH, acting()), latest(rows), world.second + 1);
+        again.slot(None);
+        let started = again.records.iter().find(|r| r.kind == crate::audit::Kind::SidecarStarted);
+        started.and_then(|record| record.reason.clone())
+    };
+    let mut rows = world.rows.clone();
+    assert_eq!(away(&rows).as_deref(), Some("nobody watched for 6 s"), "killed");
+    let end = world.engine.end(at(world.second, 0));
+    rows.extend(end.changes.map(|(_, changes)| changes).unwrap_or_default());
+    assert_eq!(away(&rows).as_deref(), Some("nobody watched for 1 s"));
+}

@@ -1,7 +1,7 @@
 //! Receipts: each word has its effect, once; and what is not to be believed has none.
 
 use super::*;
-use crate::outbox::{ActionKind, Answer as Said, Refusal, Statement};
+use crate::outbox::{self, ActionKind, Answer as Said, Refusal, Statement};
 
 /// A world in which one restart is asked for; its page, and the delivery that asked.
 fn asked() -> (World, String, String) {
@@ -180,4 +180,51 @@ fn a_flood_of_refusals_is_counted_and_does_not_fill_the_audit() {
             "a receipt was refused: signature"
         ]
     );
+}
+
+#[test]
+fn what_is_accepted_after_it_was_over_is_said_to_be_over() {
+    let (mut world, high, id) = asked();
+    assert_eq!(send(&mut world, "msg_1", &id, said("declined", None)), Ok(()));
+    // As an operator's `outbox retry` of a dead letter does.
+    let body = serde_json::to_string(&world.events.last()).expect("JSON");
+    let delivery: outbox::Delivery = serde_json::from_value(serde_json::json!({
+        "id": id, "sequence": 1, "key": "acme", "event_type": "container.restart.requested",
+        "supersedes": "", "body": body, "decided_at": 0, "expires_at": null, "attempts": 1,
+        "refusals": 0, "last_error": null,
+    }))
+    .expect("a delivery");
+    let accepted = Said { decision: Some("accepted".to_owned()), ..Said::default() };
+    let fact = outbox::Fact::Delivered { delivery: Box::new(delivery), answer: accepted };
+    let turn = outbox::Turn { facts: vec![fact], ..outbox::Turn::default() };
+    world.engine.take_turn(at(world.second, 0), turn);
+    world.slot(Some(&high));
+    let last = world.records.iter().rfind(|r| r.decision.as_deref() == Some("accepted"));
+    let want = "container.restart.requested delivered, answered accepted: this changes nothing, \
+                the request was over (declined)";
+    assert_eq!(last.map(|record| record.sentence()).as_deref(), Some(want));
+}
+
+#[test]
+fn what_was_left_out_is_told_when_its_minute_is_over_or_at_the_end() {
+    let flood = |world: &mut World| {
+        for n in 0..25 {
+            let answer = said("accepted", None);
+            assert!(send(world, &format!("msg_{n}"), "evt_unknown", answer).is_err());
+        }
+    };
+    let more = |records: &[crate::audit::Record]| {
+        let sentences = records.iter().map(|record| record.sentence());
+        sentences.filter(|sentence| sentence.contains("more receipts")).collect::<Vec<_>>()
+    };
+    let want = ["15 more receipts were refused in a minute and left out"];
+    let (mut world, high, _) = asked();
+    flood(&mut world);
+    assert_eq!(more(&world.records), [""; 0], "the minute is not over");
+    (0..20).for_each(|_| drop(world.slot(Some(&high))));
+    assert_eq!(more(&world.records), want);
+    flood(&mut world);
+    let end = world.engine.end(at(world.second, 0));
+    assert_eq!(more(&end.records), want, "nor does a stop forget it");
+    assert!(more(&world.engine.end(at(world.second, 0)).records).is_empty(), "once");
 }

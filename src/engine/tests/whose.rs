@@ -170,3 +170,19 @@ fn an_id_that_docker_knows_by_another_name_is_not_restarted_by_this_one() {
     assert_eq!(judged("acme-web").as_deref(), Some("decided restart dry=false"));
     assert_eq!(judged("mdb").as_deref(), Some("held restart: owner_differs"));
 }
+
+#[test]
+fn the_audit_of_a_decision_names_the_owner_whatever_the_alert_says() {
+    for (labels, kind) in [
+        ("action: restart, tenant: globex", crate::audit::Kind::ActionHeld),
+        ("action: restart", crate::audit::Kind::ActionDecided),
+    ] {
+        let rules = by("name").replace("action: restart", labels);
+        let mut world = World::new(&rules, patient());
+        (0..4).for_each(|_| drop(world.slot(Some(&memory("acme-web", 95)))));
+        let record = world.records.iter().find(|record| record.kind == kind).expect("one");
+        let who = (record.tenant.as_deref(), record.subject.as_deref());
+        assert_eq!(who, (Some("acme"), Some("acme/app")), "{labels}");
+        assert!(record.trace_id.is_some(), "and belongs to its alert's story");
+    }
+}
