@@ -15,7 +15,7 @@ use crate::base::{Timestamp, format_rfc3339, parse_rfc3339};
 
 /// Of the contract with the Control Plane: types, fields, headers, answers, receipts (semantic
 /// versioning: a field or type more is minor; one that goes or changes its meaning is major).
-pub const CONTRACT_VERSION: &str = "1.1.0";
+pub const CONTRACT_VERSION: &str = "1.2.0";
 
 /// What an event says. The list is closed; the alert's own name is in `data.alert`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
@@ -365,6 +365,9 @@ pub struct Evidence {
     /// Age of the newest sample used.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sample_age_seconds: Option<f64>,
+    /// Whether the host is one tenant's (`dedicated`) or that of many (`shared`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub node_class: Option<String>,
     /// The container, if there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub container: Option<Container>,
@@ -418,9 +421,6 @@ pub struct Evidence {
     /// Who uses most of what the host is short of, most first, if the host or a neighbour is to blame.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub offenders: Vec<Offender>,
-    /// Anything else, by name: Redis, M2, MariaDB, Gunicorn figures.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub more: BTreeMap<String, Value>,
 }
 
 /// A container: one incarnation of a service.

@@ -34,9 +34,6 @@ pub(super) fn body_under(event: &Event, max: usize) -> String {
     for map in [&mut data.annotations, &mut data.links, &mut data.labels] {
         *map = BTreeMap::from([("cut".to_owned(), format!("{} entries{MARK}", map.len()))]);
     }
-    if let Some(evidence) = &mut data.evidence {
-        evidence.more.clear();
-    }
     if let Some(action) = &mut data.action {
         action.params.retain(|_, value| !value.is_array() && !value.is_object());
     }
@@ -56,7 +53,6 @@ fn cut_texts(event: &mut Event, max: usize) {
     data.labels.values_mut().for_each(|text| cut(text, max));
     if let Some(evidence) = &mut data.evidence {
         evidence.expr.iter_mut().for_each(|text| cut(text, max));
-        evidence.more.values_mut().for_each(|value| cut_value(value, max));
     }
     if let Some(action) = &mut data.action {
         action.params.values_mut().for_each(|value| cut_value(value, max));
@@ -108,8 +104,7 @@ mod tests {
             assert!(data.annotations["description"].ends_with(MARK), "the cut shows");
             assert_eq!(data.annotations["summary"], "short", "what is short is not cut");
         });
-        let more = BTreeMap::from([("log".to_owned(), Value::from("\u{1}".repeat(9000)))]);
-        let evidence = Evidence { more, ..Evidence::default() };
+        let evidence = Evidence { expr: Some("\u{1}".repeat(9000)), ..Evidence::default() };
         check(Data { evidence: Some(Box::new(evidence)), ..named() }, |_| {});
         let labels = (0..3000).map(|i| (format!("label_{i}"), "x".to_owned())).collect();
         check(Data { labels, ..named() }, |data| {
