@@ -33,7 +33,7 @@ impl SwitchFiles {
     pub fn read(&self, before: Option<&Switches>) -> (Switches, Vec<String>) {
         let mut wrong = Vec::new();
         let kill = self.kill.as_ref().is_some_and(|path| {
-            path.try_exists().unwrap_or_else(|error| {
+            is_there(path).unwrap_or_else(|error| {
                 wrong
                     .push(format!("{}: {error}: the kill switch counts as thrown", path.display()));
                 true
@@ -55,6 +55,15 @@ impl SwitchFiles {
             }
         };
         (Switches { kill, busy, any_busy }, wrong)
+    }
+}
+
+/// Whether a name is taken, by a link too that leads nowhere: whoever made it meant it to be there.
+fn is_there(path: &Path) -> std::io::Result<bool> {
+    match path.symlink_metadata() {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
     }
 }
 
@@ -129,6 +138,12 @@ mod tests {
         let said = read(&files);
         assert!(said.kill);
         assert_eq!(said.busy.into_iter().collect::<Vec<_>>(), ["acme/app", "beta/app"]);
+        let dangling = path("dangling");
+        std::os::unix::fs::symlink("nowhere", folder.path().join("dangling")).expect("links");
+        assert!(
+            read(&SwitchFiles { kill: dangling, busy: None }).kill,
+            "a link that leads nowhere"
+        );
         // A file where a folder should be: it cannot be looked at, so it holds.
         let lost = SwitchFiles { kill: path("stop/inner"), busy: path("stop/inner") };
         let (said, wrong) = lost.read(Some(&before));

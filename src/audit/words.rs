@@ -9,6 +9,7 @@ fn verbs(action: Option<&str>) -> (&'static str, &'static str, &'static str) {
         Some("nudge") => ("offer a bigger plan to", "offered a bigger plan to", "nudge"),
         Some("advise") => ("advise about", "advised about", "advice"),
         Some("deploy") => ("deploy", "deployed", "deploy"),
+        Some("start") => ("start", "started", "start"),
         Some("rollback_advice") => ("roll back a change of", "rolled back a change of", "rollback"),
         _ => ("act on", "acted on", "action"),
     }
@@ -67,27 +68,30 @@ impl Record {
             Kind::DeliveryRetried => "an operator asked for another try".to_owned(),
             Kind::DeliveryDropped => format!("an operator gave {event} up"),
             Kind::DeliveryLost => format!("{count} deliveries were given up: too many waited"),
-            Kind::ReceiptTaken => {
-                let outcome =
-                    self.outcome.as_ref().map_or(String::new(), |word| format!(" ({word})"));
-                let decision = text(&self.decision);
-                let because = because(": ");
-                format!(
-                    "the Control Plane says of the {noun} of {subject}: {decision}{outcome}{because}"
-                )
-            }
-            Kind::ReceiptRefused => {
-            Kind::ReceiptRefused if self.reason.is_none() => {
-                format!("{count} more receipts were refused in a minute and left out")
-            }
-                let more = self.count.map(|more| format!("; {more} before it were left out"));
-                format!("a receipt was refused{}{}", because(": "), more.unwrap_or_default())
-            }
+            Kind::ReceiptTaken | Kind::ReceiptRefused => self.of_receipt(noun),
             Kind::SinkPaused => format!("the Control Plane refuses us{}", because(": ")),
             Kind::SinkResumed => "the Control Plane takes webhooks again".to_owned(),
             Kind::GateFailed | Kind::GatePassed | Kind::ChangeFailed => self.of_gate(noun),
             _ => self.of_operation(),
         }
+    }
+
+    /// What the Control Plane says later, or somebody in its name.
+    fn of_receipt(&self, noun: &str) -> String {
+        let because = self.reason.as_ref().map_or(String::new(), |reason| format!(": {reason}"));
+        if self.kind == Kind::ReceiptTaken {
+            let outcome = self.outcome.as_ref().map_or(String::new(), |word| format!(" ({word})"));
+            let (subject, decision) = (self.who(), self.decision.as_deref().unwrap_or_default());
+            return format!(
+                "the Control Plane says of the {noun} of {subject}: {decision}{outcome}{because}"
+            );
+        }
+        if because.is_empty() {
+            let count = self.count.unwrap_or_default();
+            return format!("{count} more receipts were refused in a minute and left out");
+        }
+        let more = self.count.map(|more| format!("; {more} before it were left out"));
+        format!("a receipt was refused{because}{}", more.unwrap_or_default())
     }
 
     /// What a tenant's door says.
@@ -182,6 +186,17 @@ mod tests {
         let advised = Record { action, reason, ..decided }.sentence();
         let want = "asks to advise about acme/app (leak): its restarts of today are spent";
         assert_eq!(advised, want);
+        let shut = |action: &str| {
+            let (action, reason) = (some(action), some("door: 502 (before: 200)"));
+            Record { action, reason, ..record(Kind::ChangeFailed) }.sentence()
+        };
+        for what in ["restart", "deploy", "start"] {
+            let want = format!(
+                "after the {what} of acme/app a gate fails: door: 502 (before: 200); it should be \
+                 taken back"
+            );
+            assert_eq!(shut(what), want);
+        }
         for kind in Kind::ALL {
             assert!(!record(*kind).sentence().is_empty(), "{kind}");
             assert!(!Record::new(Timestamp(0), *kind).sentence().is_empty(), "{kind}");

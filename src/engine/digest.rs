@@ -5,8 +5,8 @@
 
 use std::collections::BTreeMap;
 
-use super::Engine;
 use super::evidence::vector;
+use super::{Engine, record};
 use crate::alerts::AlertState;
 use crate::base::{Labels, Now, Timestamp};
 use crate::policy::{Load, Standing, Taken, plan_binds, standing};
@@ -98,6 +98,8 @@ impl Near {
 pub struct Advice {
     /// The alert.
     pub alert: String,
+    /// What it is about, or `""`.
+    pub about: String,
     /// What it says.
     pub summary: String,
     /// The setting, and from what to what, if the rule says.
@@ -184,10 +186,13 @@ impl Engine {
                 let text = |name: &str| alert.annotations.get(name).unwrap_or_default().to_owned();
                 let change = (text("variable"), text("current"), text("recommended"));
                 let change = Some(change).filter(|(variable, ..)| !variable.is_empty());
-                Advice { alert: alert.name().to_owned(), summary: text("summary"), change }
+                let about = record::subject(&alert.labels).unwrap_or_default();
+                Advice { alert: alert.name().to_owned(), about, summary: text("summary"), change }
             })
             .collect();
-        advice.sort_by(|a, b| (&a.alert, &a.summary).cmp(&(&b.alert, &b.summary)));
+        advice.sort_by(|a, b| {
+            (&a.alert, &a.about, &a.summary).cmp(&(&b.alert, &b.about, &b.summary))
+        });
         advice
     }
 

@@ -169,7 +169,15 @@ fn advice(page: &mut Page, digest: &Digest) {
             }
             None => String::new(),
         };
-        format!("{}: {}{change}", advice.alert, advice.summary)
+        let whose = match advice.about.as_str() {
+            "" => String::new(),
+            about => format!(" ({about})"),
+        };
+        let summary = match advice.summary.as_str() {
+            "" => String::new(),
+            summary => format!(": {summary}"),
+        };
+        format!("{}{whose}{summary}{change}", advice.alert)
     };
     let lines: Vec<String> = digest.advice.iter().map(line).collect();
     page.list(lines.iter().take(LISTED).map(String::as_str));

@@ -53,15 +53,24 @@ fn digest() -> Digest {
         ],
         holds: vec![("cool_down", 2), ("observe", 7)],
         holds_since: at("2026-11-28T09:30:00Z"),
-        advice: vec![Advice {
-            alert: "M2PinnedMemoryOverBudget".to_owned(),
-            summary: "M2 pins 520MiB of documents, over the budget".to_owned(),
-            change: Some((
-                "meta.fixedCount".to_owned(),
-                "example.com=51816".to_owned(),
-                "example.com=38746".to_owned(),
-            )),
-        }],
+        advice: vec![
+            Advice {
+                alert: "M2PinnedMemoryOverBudget".to_owned(),
+                about: "m2:9100".to_owned(),
+                summary: "M2 pins 520MiB of documents, over the budget".to_owned(),
+                change: Some((
+                    "meta.fixedCount".to_owned(),
+                    "example.com=51816".to_owned(),
+                    "example.com=38746".to_owned(),
+                )),
+            },
+            Advice {
+                alert: "Fix".to_owned(),
+                about: "acme/app".to_owned(),
+                summary: String::new(),
+                change: Some(("fixedCount".to_owned(), String::new(), "38746".to_owned())),
+            },
+        ],
         firing: [("critical".to_owned(), 1), ("warning".to_owned(), 3)].into(),
         gates: vec![("login acme".to_owned(), "200, a blank page".to_owned())],
     }

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::base::parse_rfc3339;
+
 /// The optional body of a 2xx response, and the body of a receipt but for the delivery it is about.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -36,7 +38,12 @@ impl Statement {
     /// Reads a receipt; says what is wrong with it.
     pub fn read(body: &[u8]) -> Result<Statement, String> {
         let statement: Statement = serde_json::from_slice(body).map_err(|e| e.to_string())?;
-        let Answer { decision, outcome, .. } = &statement.answer;
+        let Answer { decision, outcome, verify_until, .. } = &statement.answer;
+        if let Some(until) = verify_until
+            && parse_rfc3339(until).is_none()
+        {
+            return Err(format!("`verify_until` is no time as RFC 3339 writes it: `{until}`"));
+        }
         match (decision.as_deref(), outcome.as_deref()) {
             (Some("accepted" | "declined"), None)
             | (Some("done"), Some("succeeded" | "failed")) => Ok(statement),
@@ -110,7 +117,7 @@ mod tests {
     fn a_receipt_says_one_of_three_words() {
         let read = |body: &str| Statement::read(body.as_bytes()).map(|read| read.answer.decision);
         let good = [
-            r#"{"delivery_id":"evt_1","decision":"accepted","change_id":"c","verify_until":"x"}"#,
+            r#"{"delivery_id":"evt_1","decision":"accepted","change_id":"c","verify_until":"2027-01-15T09:00:00Z"}"#,
             r#"{"delivery_id":"evt_1","decision":"declined","reason":"suspended"}"#,
             r#"{"delivery_id":"evt_1","decision":"done","outcome":"succeeded","more":1}"#,
         ];
@@ -125,6 +132,10 @@ mod tests {
             (r#"{"delivery_id":"evt_1","decision":"maybe"}"#, "`decision` must be"),
             (r#"{"delivery_id":"evt_1","decision":"done"}"#, "`outcome` must be"),
             (r#"{"delivery_id":"evt_1","decision":"declined","outcome":"failed"}"#, "with `done`"),
+            (
+                r#"{"delivery_id":"evt_1","decision":"accepted","verify_until":"tomorrow"}"#,
+                "`verify_until` is no time as RFC 3339 writes it: `tomorrow`",
+            ),
         ];
         for (body, words) in bad {
             let error = read(body).expect_err(body);

@@ -136,7 +136,7 @@ pub struct Gates {
     asked: u64,
     /// Tenants of whom something was changed lately, by whomever.
     changing: BTreeSet<String>,
-    /// Doors that found no room.
+    /// Doors that found no room, or cannot be named in an address.
     left_out: usize,
 }
 
@@ -165,7 +165,9 @@ impl Gates {
             let gate = &self.config[index];
             for place in place::places_of(gate, places) {
                 let key = GateKey::new(gate, &place);
-                if let Some(door) = self.doors.get_mut(&key) {
+                if place::leads_elsewhere(gate, &place) {
+                    self.left_out += 1;
+                } else if let Some(door) = self.doors.get_mut(&key) {
                     (door.shown, door.place) = (now.monotonic, place);
                 } else if self.doors.len() >= MAX_DOORS {
                     self.left_out += 1;

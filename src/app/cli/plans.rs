@@ -85,8 +85,9 @@ fn table(rows: &[[String; 8]], out: &Out<'_>) -> String {
         let (verdict, rest) = cells.split_last().expect("eight cells");
         let padded = rest.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}  "));
         let shown = Out::on_a_line(&padded.collect::<String>());
-        let quiet = QUIET.contains(&verdict.as_str()) || *verdict == HEAD[7];
-        let verdict = if quiet { Out::plain(verdict) } else { out.inked(Ink::Bad, verdict) };
+        let verdict = Out::on_a_line(verdict);
+        let quiet = QUIET.contains(&verdict.as_str()) || verdict == HEAD[7];
+        let verdict = if quiet { verdict } else { out.inked(Ink::Bad, &verdict) };
         format!("{shown}{verdict}\n")
     };
     let head = line(&HEAD.map(str::to_owned));
@@ -128,5 +129,25 @@ mod tests {
             "limit differs",
         ];
         assert_eq!(cells(&row), want.map(str::to_owned));
+    }
+
+    #[test]
+    fn what_others_wrote_begins_no_row_and_moves_no_cursor() {
+        let forged = "acme\r\nglobex  pro \x1b[2J\u{9b}1A";
+        let row = HEAD.map(|_| forged.to_owned());
+        let (mut data, mut talk) = (Vec::new(), Vec::new());
+        let (format, colours) = (Format::Text, (false, false));
+        let out = Out { data: &mut data, talk: &mut talk, format, colours };
+        let fits = [forged; 7].map(str::to_owned).into_iter().chain(["fits".to_owned()]);
+        let fits: Vec<String> = fits.collect();
+        let shown = table(&[fits.try_into().expect("eight cells"), row], &out);
+        let lines: Vec<&str> = shown.split('\n').collect();
+        assert_eq!(
+            (lines[0].split_whitespace().next(), lines.len()),
+            (Some(HEAD[0]), 4),
+            "{shown}"
+        );
+        let first = lines[1];
+        assert!(!first.chars().any(char::is_control), "{first:?}");
     }
 }

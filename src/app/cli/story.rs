@@ -77,7 +77,7 @@ fn head(incident: &Incident, out: &Out<'_>) -> String {
 }
 
 fn line(moment: &Moment, out: &Out<'_>) -> String {
-    let text = moment.text.replace('\n', " ");
+    let text = Out::on_a_line(&moment.text);
     let ink = match moment.kind {
         Kind::AlertFiring | Kind::HostIncidentStarted | Kind::DeliveryRefused | Kind::AuditGap => {
             Some(Ink::Bad)
@@ -86,11 +86,50 @@ fn line(moment: &Moment, out: &Out<'_>) -> String {
         Kind::ActionDecided | Kind::ActionHeld | Kind::ActionOutcome => Some(Ink::Note),
         _ => None,
     };
-    let text = ink.map_or_else(|| Out::plain(&text), |ink| out.inked(ink, &text));
+    let text = ink.map_or_else(|| text.clone(), |ink| out.inked(ink, &text));
     format!("  {}  {text}", clock(&moment.at))
 }
 
 /// The time of the day of an RFC 3339 time.
 fn clock(at: &str) -> String {
     at.get(11..19).unwrap_or(at).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_others_wrote_begins_no_line_and_moves_no_cursor() {
+        let forged = "acme\r\n2026-01-01 00:00:00  globex \x1b[2J\u{9b}1A";
+        let incident = Incident {
+            trace_id: None,
+            alert: Some(forged.to_owned()),
+            severity: Some(forged.to_owned()),
+            tenant: Some(forged.to_owned()),
+            subject: forged.to_owned(),
+            started_at: "2026-11-22T03:10:05.000Z".to_owned(),
+            ended_at: None,
+            standing: Standing::Firing,
+            moments: Vec::new(),
+            left_out: 0,
+        };
+        let (mut data, mut talk) = (Vec::new(), Vec::new());
+        let out =
+            Out { data: &mut data, talk: &mut talk, format: Format::Text, colours: (false, false) };
+        let moment = |kind| Moment {
+            at: "2026-11-22T03:10:05.000Z".to_owned(),
+            kind,
+            text: forged.to_owned(),
+        };
+        let told = [
+            head(&incident, &out),
+            head(&Incident { standing: Standing::Noted, ..incident.clone() }, &out),
+            line(&moment(Kind::AlertFiring), &out),
+            line(&moment(Kind::DeliveryAccepted), &out),
+        ];
+        for text in told {
+            assert!(!text.chars().any(char::is_control), "{text:?}");
+        }
+    }
 }

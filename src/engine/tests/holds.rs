@@ -334,8 +334,10 @@ fn a_reload_that_says_otherwise_whose_it_is_lifts_what_only_that_could_lift() {
         setup.identity.as_mut().expect("an identity").tenancy = tenancy;
         setup
     };
-    let named = rules("restart").replace("action: restart", "action: restart, tenant: acme");
-    let with = |setup: Setup| Setup { groups: self::setup(&named, acting()).groups, ..setup };
+    let named = "groups: [{name: g, interval: 5s, rules: [{alert: WillOom, \
+                 labels: {action: restart, tenant: acme}, \
+                 expr: 'max by (name) (container_memory_working_set_bytes) >= 95'}]}]";
+    let with = |setup: Setup| Setup { groups: self::setup(named, acting()).groups, ..setup };
     let mut world = World::recovered(with(of("globex")), Vec::new(), 0);
     let high = container("acme", 95, -9000);
     assert!(until(&mut world, &high, "held restart: foreign_tenant", 3).is_some());

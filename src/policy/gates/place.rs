@@ -88,6 +88,15 @@ pub(super) fn places_of(gate: &Gate, places: &[Place]) -> Vec<Place> {
     found
 }
 
+/// Whether the address would be another gate's: whoever reads one takes `.` and `..` for a way up,
+/// written as `%2E` too, so that a tenant of this name has no door.
+pub(super) fn leads_elsewhere(gate: &Gate, place: &Place) -> bool {
+    let named = [("tenant", &place.tenant), ("service", &place.service), ("name", &place.name)];
+    let named = named.into_iter().chain([("plan", &place.plan)]);
+    let is_a_way_up = |text: &str| text == "." || text == "..";
+    named.into_iter().any(|(word, text)| mentions(gate, word) && is_a_way_up(text))
+}
+
 fn mentions(gate: &Gate, word: &str) -> bool {
     let placeholder = format!("{{{word}}}");
     [Some(&gate.url), gate.host.as_ref()].into_iter().flatten().any(|t| t.contains(&placeholder))

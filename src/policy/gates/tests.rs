@@ -101,6 +101,21 @@ fn each_gate_is_asked_where_it_says() {
 }
 
 /// Asks once at this time and answers; what turned.
+/// A way up in an address leads to somebody else's door, however it is written.
+#[test]
+fn a_tenant_whose_name_is_a_way_up_is_asked_nowhere() {
+    let places = [place("acme", "app"), place("..", "app"), place(".", "app")];
+    let url = "https://apps.example/{tenant}/login";
+    assert_eq!(addresses(gate(url), &places), ["https://apps.example/acme/login"]);
+    let hosted = Gate { host: Some("{tenant}.example".to_owned()), ..gate("https://127.0.0.1/") };
+    assert_eq!(addresses(hosted, &places).len(), 1);
+    let mut gates = Gates::default();
+    gates.configure(&[gate(url)]);
+    gates.show(at(0), &places);
+    assert_eq!(gates.unasked(), 2, "and it is said");
+    assert_eq!(addresses(gate("https://apps.example/login"), &places).len(), 1, "nobody's door");
+}
+
 fn ask(gates: &mut Gates, second: u64, answer: Result<Page, Miss>) -> Option<Turn> {
     let probe = gates.due(at(second), "", &BTreeSet::new()).pop().expect("it is due");
     gates.take((&probe.key, probe.number), answer, at(second + 1))
