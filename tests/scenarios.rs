@@ -39,8 +39,8 @@ fn root(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
-/// The engine's setup of a scenario.
-fn setup(scenario: &Scenario) -> Setup {
+/// The engine's setup of a scenario, by this text of its configuration.
+fn setup(scenario: &Scenario, config: &str) -> Setup {
     let mut rules = Vec::new();
     for name in ["containers", "m2", "plimsoll"].iter().filter(|_| !scenario.rules_alone) {
         let path = format!("rules/{name}.yml");
@@ -49,7 +49,7 @@ fn setup(scenario: &Scenario) -> Setup {
     if !scenario.rules.is_empty() {
         rules.push(("scenario.yml".to_owned(), scenario.rules.clone()));
     }
-    let mut setup = support::setup(&host::config(scenario), &rules);
+    let mut setup = support::setup(&host::config(scenario, config), &rules);
     // Not those of the machine that runs the test.
     let cgroup = [("__name__", "plimsoll_host_cgroup_version"), ("host", "web-7")];
     setup.constants = vec![(Labels::from_pairs(cgroup), 2.0)];
@@ -60,10 +60,14 @@ fn setup(scenario: &Scenario) -> Setup {
 fn run(scenario: Scenario) -> Verdict {
     let scenario = Rc::new(scenario);
     let of = Rc::clone(&scenario);
-    let limits = setup(&scenario).policy.limits;
-    let mut world = World::new(move || setup(&of), EPOCH, Host::new(Rc::clone(&scenario)));
-    if !scenario.target.absent {
-        let labels = Labels::from_pairs([("job", "cadvisor"), ("instance", "127.0.0.1:8080")]);
+    let limits = setup(&scenario, &scenario.config).policy.limits;
+    let begin = move || setup(&of, &of.config);
+    let mut world = World::new(begin, EPOCH, Host::new(Rc::clone(&scenario)));
+    for (job, more) in host::targets(&scenario) {
+        let text = |(name, value): &(String, String)| (name.clone(), value.clone());
+        let own = [("job", job), ("instance", "127.0.0.1:8080")];
+        let own = own.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let labels = Labels::from_pairs(own.into_iter().chain(more.iter().map(text)));
         world.add_target(PageReader::new(labels), scenario.interval);
     }
     let mut switches = Switches::default();
@@ -83,6 +87,10 @@ fn run(scenario: Scenario) -> Verdict {
             Happening::Clock(seconds) => world.step_clock(*at, seconds * 1000),
             Happening::Crash(down) => world.kill(*at, *at + *down),
             Happening::Disk(works) => world.disk(*at, *works),
+            Happening::Reload(config) => {
+                let setup = Box::new(setup(&scenario, config));
+                world.at(*at, Event::Reload { setup, switches: switches.clone() });
+            }
             Happening::Document { of_tenants, text } => {
                 world.at(*at, document(*of_tenants, text.clone()));
             }

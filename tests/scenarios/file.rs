@@ -28,6 +28,8 @@ pub struct Scenario {
     /// Rates per second of counters, by `name{labels}`.
     pub counters: BTreeMap<String, Shape>,
     pub target: Target,
+    /// Targets besides, by their jobs: what anybody may write.
+    pub pages: BTreeMap<String, Page>,
     /// Doors of tenants that do not answer `200` and `ok` all the time, by `tenant/gate`.
     pub doors: BTreeMap<String, Door>,
     pub control_plane: ControlPlane,
@@ -74,6 +76,14 @@ pub struct Target {
     pub stamps: bool,
     /// There is none at all.
     pub absent: bool,
+}
+
+/// A page of another target than the one that measures containers.
+pub struct Page {
+    /// Of the target.
+    pub labels: Vec<(String, String)>,
+    /// Gauges, by `name{labels}`.
+    pub series: BTreeMap<String, Shape>,
 }
 
 /// What somebody finds who tries a gate of `gates`.
@@ -134,6 +144,8 @@ pub enum Happening {
     Clock(i64),
     Crash(Duration),
     Disk(bool),
+    /// Another configuration: text in the place of the scenario's own.
+    Reload(String),
     /// The document of plans or of tenants is read: its text, or why it cannot be.
     Document {
         of_tenants: bool,
@@ -195,6 +207,7 @@ fn scenario(at: Cursor<'_, '_>) -> Option<Scenario> {
         series: map(&mut fields, "series", |_, at| shape(at)),
         counters: map(&mut fields, "counters", |_, at| shape(at)),
         target: fields.optional("target", target).unwrap_or_default(),
+        pages: map(&mut fields, "pages", |_, at| page(at)),
         doors: map(&mut fields, "doors", |_, at| door(at)),
         control_plane: fields.optional("control_plane", control_plane).unwrap_or(ControlPlane {
             answers: Answers::Accepts,
@@ -291,6 +304,16 @@ fn target(at: Cursor<'_, '_>) -> Option<Target> {
     Some(target)
 }
 
+fn page(at: Cursor<'_, '_>) -> Option<Page> {
+    let mut fields = Fields::open(at)?;
+    let page = Page {
+        labels: map(&mut fields, "labels", |_, at| read::string(at)).into_iter().collect(),
+        series: map(&mut fields, "series", |_, at| shape(at)),
+    };
+    fields.finish();
+    Some(page)
+}
+
 fn door(at: Cursor<'_, '_>) -> Option<Door> {
     let mut fields = Fields::open(at)?;
     let door = Door {
@@ -348,6 +371,7 @@ fn happening(at: Cursor<'_, '_>) -> Option<(Duration, Happening)> {
     take(fields.optional("clock_seconds", read::integer).map(Happening::Clock));
     take(fields.optional("crash", read::duration).map(Happening::Crash));
     take(fields.optional("disk_works", read::boolean).map(Happening::Disk));
+    take(fields.optional("reload", read::string).map(Happening::Reload));
     for (key, of_tenants) in [("plans", false), ("tenants", true)] {
         let read = |text| Happening::Document { of_tenants, text: Ok(text) };
         take(fields.optional(key, read::string).map(read));

@@ -13,6 +13,7 @@ use plimsoll::outbox::{self, Answer, Outcome};
 use plimsoll::policy::{Miss, Page, Probe};
 
 use super::file::{Answers, Container, Happening, Scenario, Stretch};
+use super::shape::Shape;
 
 /// The wall clock at the start of every scenario.
 pub const EPOCH: Timestamp = Timestamp(1_795_312_440_000);
@@ -47,6 +48,12 @@ pub struct Host {
     /// Requests that were carried out: a second word of the same changes nothing.
     done: BTreeSet<String>,
     last_page: Option<Vec<u8>>,
+}
+
+/// Series by their shapes, as a page has them.
+fn gauges(series: &BTreeMap<String, Shape>, after: Duration) -> String {
+    let shown = series.iter().filter_map(|(name, shape)| Some((name, shape.at(after)?)));
+    shown.map(|(name, value)| format!("{name} {value}\n")).collect()
 }
 
 fn within(stretches: &[Stretch], after: Duration) -> bool {
@@ -176,10 +183,8 @@ impl Host {
                 .expect("a string takes everything");
             }
         }
-        let gauges = self.scenario.series.iter();
-        let gauges = gauges.filter_map(|(name, shape)| Some((name, shape.at(after)?)));
-        let counters = self.counters.iter().map(|(name, count)| (name, *count));
-        for (name, value) in gauges.chain(counters) {
+        page += &gauges(&self.scenario.series, after);
+        for (name, value) in &self.counters {
             writeln!(page, "{name} {value}").expect("a string takes everything");
         }
         page
@@ -200,8 +205,14 @@ impl Host {
 }
 
 impl Surroundings for Host {
-    fn page(&mut self, _target: TargetId, now: Now) -> Result<Vec<u8>, String> {
+    fn page(&mut self, target: TargetId, now: Now) -> Result<Vec<u8>, String> {
         self.advance(now);
+        let other = targets(&self.scenario)
+            .get(target.0 as usize)
+            .and_then(|(job, _)| self.scenario.pages.get(*job));
+        if let Some(page) = other {
+            return Ok(gauges(&page.series, now.monotonic).into_bytes());
+        }
         if within(&self.scenario.target.down, now.monotonic) {
             return Err("connection refused".to_owned());
         }
@@ -351,9 +362,17 @@ impl Container {
     }
 }
 
-/// The configuration of a scenario: what its own text does not say is this.
-pub fn config(scenario: &Scenario) -> String {
-    let said = |key: &str| scenario.config.lines().any(|line| line.starts_with(&format!("{key}:")));
+/// The job of the target that measures containers, unless there is none, then those of the other pages;
+/// each with more labels of its target.
+pub fn targets(scenario: &Scenario) -> Vec<(&str, &[(String, String)])> {
+    let cadvisor = (!scenario.target.absent).then_some(("cadvisor", &[][..]));
+    let pages = scenario.pages.iter().map(|(job, page)| (job.as_str(), &page.labels[..]));
+    cadvisor.into_iter().chain(pages).collect()
+}
+
+/// The configuration of a scenario: what the text does not say is this.
+pub fn config(scenario: &Scenario, text: &str) -> String {
+    let said = |key: &str| text.lines().any(|line| line.starts_with(&format!("{key}:")));
     let interval = scenario.interval.as_secs();
     let mut tenants = String::from("tenants:\n");
     for (name, of) in scenario.containers.iter().filter(|(_, of)| !of.tenant.is_empty()) {
@@ -385,5 +404,5 @@ pub fn config(scenario: &Scenario) -> String {
         ("tenants", tenants),
     ];
     let missing = base.into_iter().filter(|(key, _)| !said(key)).map(|(_, text)| text);
-    missing.collect::<String>() + &scenario.config
+    missing.collect::<String>() + text
 }
