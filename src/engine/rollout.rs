@@ -15,7 +15,7 @@ use crate::outbox::{
     self, Action, ActionKind, ActionMode, Container, Data, Draft, Event, WireTime, checksum,
     trace_id,
 };
-use crate::policy::{Evidence, HoldReason, Incident, Mode, Proposal};
+use crate::policy::{Evidence, HoldReason, Incident, Mode, Proposal, SUSPECT_FOR};
 
 impl Engine {
     /// A service has fallen ill; was it given another image shortly before?
@@ -72,7 +72,8 @@ impl Engine {
             action: Action {
                 kind: ActionKind::Advise,
                 mode: if mode == Mode::Act { ActionMode::Request } else { ActionMode::DryRun },
-                expires_at: WireTime(now.wall + self.setup.policy.limits.expiry),
+                // Told once, so it waits for its receiver as long as it is true.
+                expires_at: WireTime(now.wall + SUSPECT_FOR),
                 dedup_key,
                 params: BTreeMap::from(params),
             },

@@ -59,7 +59,7 @@ pub use peaks::{Made, Peaks};
 pub use plan::{Fault, Plan, Plans, plan_binds};
 pub use receipts::Receipts;
 pub use register::{Tenant, TenantState, Tenants};
-pub use rollout::Rollouts;
+pub use rollout::{Rollouts, SUSPECT_FOR};
 pub use standing::{Load, Standing, standing};
 pub use tenant::{Identity, Tenancy, TenantRule};
 pub use trail::{Seen as ContainerSeen, Trend};

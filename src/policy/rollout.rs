@@ -23,7 +23,7 @@ const TOGETHER: Duration = DAY;
 /// So many make the image the suspect, as so many tenants make a host incident.
 const SERVICES: usize = 3;
 /// A suspect is remembered for as long as episodes count for a nudge.
-const SUSPECT_FOR: Duration = DAY.saturating_mul(7);
+pub const SUSPECT_FOR: Duration = DAY.saturating_mul(7);
 /// Images and services that are remembered.
 const IMAGES_MAX: usize = 200;
 const SERVICES_MAX: usize = 50;

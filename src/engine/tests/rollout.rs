@@ -36,9 +36,14 @@ fn page(fills: [(char, u32); 3]) -> String {
 
 /// Each of three tenants is given another container of the same tag, and falls ill.
 fn rolled_out(second_id: &str) -> World {
+    rolled_out_to(second_id, false)
+}
+
+fn rolled_out_to(second_id: &str, is_away: bool) -> World {
     let mut policy = acting();
     policy.limits.after_change = Duration::ZERO;
     let mut world = World::new(RULES, policy);
+    world.is_away = is_away;
     let mut fills = [('1', 50), ('2', 50), ('3', 50)];
     for (tenant, (digit, _)) in TENANTS.iter().zip(fills) {
         world.runs(digit, &format!("{tenant}-1"), "sha256:one");
@@ -54,13 +59,28 @@ fn rolled_out(second_id: &str) -> World {
     world
 }
 
+/// The images that advice was given of.
+fn told(world: &World) -> Vec<serde_json::Value> {
+    let given = world.events.iter().filter(|event| event["type"] == "advice.given");
+    let params = given.map(|event| &event["data"]["action"]["params"]);
+    let of_image = params.filter(|params| params["variable"] == "image");
+    of_image.map(|params| params["current"].clone()).collect()
+}
+
 #[test]
 fn a_tag_that_is_given_to_another_image_is_seen() {
-    let told = |world: &World| -> Vec<serde_json::Value> {
-        let params = world.events.iter().map(|event| &event["data"]["action"]["params"]);
-        let of_image = params.filter(|params| params["variable"] == "image");
-        of_image.map(|params| params["current"].clone()).collect()
-    };
     assert_eq!(told(&rolled_out("sha256:two")), ["app:latest (sha256:two)"]);
     assert!(told(&rolled_out("sha256:one")).is_empty(), "made anew from the same image");
+}
+
+/// It is told once, and is true for a week.
+#[test]
+fn an_image_is_told_of_though_nobody_answered_for_hours() {
+    let mut world = rolled_out_to("sha256:two", true);
+    let ill = page([('7', 95), ('8', 95), ('9', 95)]);
+    let _ = until(&mut world, &ill, "nothing", 1000);
+    assert!(told(&world).is_empty(), "nobody answers");
+    world.is_away = false;
+    let _ = until(&mut world, &ill, "nothing", 12);
+    assert_eq!(told(&world), ["app:latest (sha256:two)"]);
 }
