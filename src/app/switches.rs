@@ -40,10 +40,10 @@ impl SwitchFiles {
             })
         });
         let path = self.busy.as_deref();
-        let text = path.map_or(Ok(String::new()), std::fs::read_to_string);
+        let there = path.filter(|path| !matches!(is_there(path), Ok(false)));
+        let text = there.map_or(Ok(String::new()), std::fs::read_to_string);
         let (busy, any_busy) = match text {
             Ok(text) => (services(&text), false),
-            Err(error) if error.kind() == ErrorKind::NotFound => (BTreeSet::new(), false),
             Err(error) => {
                 let stands = match before {
                     Some(_) => "the list of busy services stays as it was",
@@ -140,10 +140,10 @@ mod tests {
         assert_eq!(said.busy.into_iter().collect::<Vec<_>>(), ["acme/app", "beta/app"]);
         let dangling = path("dangling");
         std::os::unix::fs::symlink("nowhere", folder.path().join("dangling")).expect("links");
-        assert!(
-            read(&SwitchFiles { kill: dangling, busy: None }).kill,
-            "a link that leads nowhere"
-        );
+        let nowhere = SwitchFiles { kill: dangling.clone(), busy: dangling };
+        let (said, wrong) = nowhere.read(Some(&before));
+        assert!(said.kill && said.busy == before.busy, "a link that leads nowhere");
+        assert_eq!(wrong.len(), 1);
         // A file where a folder should be: it cannot be looked at, so it holds.
         let lost = SwitchFiles { kill: path("stop/inner"), busy: path("stop/inner") };
         let (said, wrong) = lost.read(Some(&before));
