@@ -30,7 +30,7 @@ mod spans;
 
 use check::Check;
 use mutate::Mutation;
-use plan::Plan;
+use plan::{Plan, Spec};
 use run::Report;
 use spans::Spans;
 
@@ -155,6 +155,14 @@ fn plant(
             // A nudge within one of a few short stretches is rare: here the host is always short.
             plan.pressure = Spans::default();
             plan.pressure.add(Duration::ZERO, Duration::from_secs(MUTANT_HOURS * 3600));
+        }
+        if *mutation == Mutation::NoChangeGrace {
+            // Few fall ill of a deploy so that something is done within minutes: here all do.
+            let ill = |(number, spec): (usize, &Spec)| {
+                let spans = spec.ill.iter().chain(spec.storm.iter());
+                spans.map(|(from, _)| (*from, number)).collect::<Vec<_>>()
+            };
+            plan.deploys = plan.specs.iter().enumerate().flat_map(ill).collect();
         }
         if *mutation == Mutation::LingeringRequests {
             // So is a request on its way when a switch is thrown: here that is done every 40 minutes.
