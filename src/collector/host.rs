@@ -179,8 +179,7 @@ impl Host {
         let mut eyes = eyes.expect("the tree was opened to follow it");
         for (path, tracked) in tracked.iter_mut().filter(|(_, tracked)| tracked.labels.is_some()) {
             let container = inventory.as_ref().and_then(|known| known.get(&tracked.id));
-            let whole = container.filter(|container| !container.is_glimpse);
-            tracked.believe(whole.map(|container| container.limits));
+            tracked.believe(container);
             match tracked.read(&mut eyes, path, parts, &mut figures) {
                 Ok(()) => {}
                 Err(Away::Gone) => {
@@ -205,12 +204,9 @@ impl Host {
             let is_over = |said: &f64| seen_start.is_some_and(|seen| seen > said + START_SKEW_S);
             let started_at = started.filter(|said| !is_over(said)).or(seen_start);
             let peak = tracked.peak(&figures);
-            if std::mem::take(&mut tracked.is_another_run) {
-                kills.entry(tracked.id.clone()).or_default().begin_anew();
-            }
-            let oom_kills = (parts & EVENTS & !tracked.failed != 0)
-                .then(|| figures.oom_kills.map(|now| count(kills, &tracked.id, now)))
-                .flatten();
+            let is_read = parts & EVENTS & !tracked.failed != 0;
+            let oom_kills =
+                figures.oom_kills.filter(|_| is_read).map(|now| count(kills, tracked, now));
             if let Some(failure) = &tracked.failure {
                 failures += 1;
                 first.get_or_insert_with(|| failure.clone());
@@ -352,10 +348,10 @@ impl Host {
     }
 }
 
-/// The running count of a container's OOM kills.
-fn count(kills: &mut HashMap<ContainerId, Kills>, id: &ContainerId, now: f64) -> f64 {
-    let kills = kills.entry(id.clone()).or_default();
-    if now < kills.last {
+/// The running count of a container's OOM kills, of which the kernel counts `now` in its cgroup.
+fn count(kills: &mut HashMap<ContainerId, Kills>, tracked: &mut Tracked, now: f64) -> f64 {
+    let kills = kills.entry(tracked.id.clone()).or_default();
+    if std::mem::take(&mut tracked.is_another_run) || now < kills.last {
         kills.begin_anew();
     }
     kills.last = now;
@@ -433,17 +429,14 @@ mod tests {
     #[test]
     fn a_count_of_kills_goes_on_over_restarts() {
         let id = ContainerId::new(&"ab".repeat(32)).expect("an id");
+        let mut tracked = Tracked::new(id, Timestamp(0), true);
         let mut kills = HashMap::default();
-        let counts: Vec<f64> =
-            [0.0, 2.0, 0.0, 1.0, 1.0, 0.0].map(|now| count(&mut kills, &id, now)).to_vec();
-        assert_eq!(counts, [0.0, 2.0, 2.0, 3.0, 3.0, 3.0]);
-        count(&mut kills, &id, 1.0);
-        kills.get_mut(&id).expect("counted").begin_anew();
-        assert_eq!(
-            count(&mut kills, &id, 1.0),
-            5.0,
-            "another run that shows what the last one did"
-        );
+        let mut counts = [0.0, 2.0, 0.0, 1.0, 1.0, 0.0, 1.0]
+            .map(|now| count(&mut kills, &mut tracked, now))
+            .to_vec();
+        tracked.is_another_run = true;
+        counts.push(count(&mut kills, &mut tracked, 1.0));
+        assert_eq!(counts, [0.0, 2.0, 2.0, 3.0, 3.0, 3.0, 4.0, 5.0], "it shows what the last did");
     }
 
     #[test]

@@ -14,7 +14,7 @@ use super::series::Slots;
 use super::sources::{EVENTS, LIMITS, NETWORK, PULSE, Parts, Source, USAGE, V1, V2, network};
 use super::tree::{Tree, Version};
 use crate::base::{Labels, Timestamp};
-use crate::containers::{ContainerId, Limits};
+use crate::containers::{Container, ContainerId, Limits};
 
 /// From this share of its memory limit a container is read whole each time: whoever raises a limit
 /// that is nearly reached must not see the container restarted for the old one.
@@ -182,7 +182,9 @@ impl Tracked {
     }
 
     /// Docker's word on its limits. Another one than before, and all of it is read at once.
-    pub fn believe(&mut self, limits: Option<Limits>) {
+    pub fn believe(&mut self, container: Option<&Container>) {
+        let whole = container.filter(|container| !container.is_glimpse);
+        let limits = whole.map(|container| container.limits);
         if limits != self.believed {
             self.believed = limits;
             self.kept.clear();
