@@ -21,8 +21,9 @@ use crate::rules::Action;
 const USAGE_EVERY: Duration = Duration::from_secs(60);
 /// Tenants named in a host incident; the count tells the rest.
 const TENANTS_NAMED: usize = 20;
-/// Tenants with a container on this host.
-const TENANTS: &str = "count(count by (tenant) (container_memory_working_set_bytes{tenant!=\"\"}))";
+/// Tenants with a container on this host: those measured, or, where nobody measures, those Docker knows.
+const TENANTS: &str = "count(count by (tenant) (container_memory_working_set_bytes{tenant!=\"\"})) \
+                       or count(count by (tenant) (plimsoll_oom_total{tenant!=\"\"}))";
 
 /// What is observed, as queries by `service`, and by `name` where its containers are told apart. Where
 /// scrapes are a minute apart or more, a short range holds too few samples, and a longer one stands in.
@@ -152,7 +153,9 @@ impl Engine {
         let inputs_bad = self.inputs_bad(now, config.within);
         let mut signs = HostSigns { suffering, inputs_bad, tenants_total: 0 };
         let ill = signs.tenants().len();
-        signs.tenants_total = if ill >= config.tenants { self.tenants_total(at) } else { ill };
+        // The containers of some may be gone by now.
+        let total = if ill >= config.tenants { self.tenants_total(at) } else { 0 };
+        signs.tenants_total = total.max(ill);
         let Some((edge, change)) = self.memory.interlock.observe(&signs, now, &config) else {
             return;
         };

@@ -138,11 +138,15 @@ impl Default for GlobalConfig {
 }
 
 impl GlobalConfig {
-    /// Reads the section `global`.
-    pub fn read(at: Cursor<'_, '_>) -> Option<GlobalConfig> {
-        let default = GlobalConfig::default();
+    /// Where the built-in rules apply: they warn half a minute ahead, so they are evaluated more often.
+    pub fn of_built_in_rules() -> GlobalConfig {
+        GlobalConfig { evaluation_interval: Duration::from_secs(5), ..GlobalConfig::default() }
+    }
+
+    /// Reads the section `global`; what it does not say is as in `default`.
+    pub fn read(at: Cursor<'_, '_>, default: &GlobalConfig) -> Option<GlobalConfig> {
         let mut fields = Fields::open(at)?;
-        let (interval, timeout) = timing(&mut fields, &default);
+        let (interval, timeout) = timing(&mut fields, default);
         let evaluation =
             fields.or("evaluation_interval", default.evaluation_interval, read::positive_duration);
         let labels = fields.optional("external_labels", read::labels).unwrap_or_default();
@@ -370,7 +374,9 @@ mod tests {
         let mut problems = Problems::default();
         let node = crate::yaml::parse("p.yml", text, &mut problems).expect(text);
         let mut fields = Fields::open(Cursor::root("p.yml", &node, &mut problems)).expect(text);
-        let global = fields.optional("global", GlobalConfig::read).unwrap_or_default();
+        let default = GlobalConfig::default();
+        let global = fields.optional("global", |at| GlobalConfig::read(at, &default));
+        let global = global.unwrap_or(default);
         let jobs =
             fields.optional("scrape_configs", |at| scrape_configs(at, &global, Path::new("/c")));
         fields.finish();

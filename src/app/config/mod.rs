@@ -176,7 +176,12 @@ impl Config {
     pub fn read(name: &str, text: &str, base: &Path, problems: &mut Problems) -> Option<Config> {
         let node = parse(name, text, problems)?;
         let mut fields = Fields::open(Cursor::root(name, &node, problems))?;
-        let global = fields.optional("global", GlobalConfig::read).unwrap_or_default();
+        let default = match fields.has("rule_files") {
+            true => GlobalConfig::default(),
+            false => GlobalConfig::of_built_in_rules(),
+        };
+        let global = fields.optional("global", |at| GlobalConfig::read(at, &default));
+        let global = global.unwrap_or(default);
         let jobs = fields.optional("scrape_configs", |at| scrape_configs(at, &global, base));
         let collector = fields.optional("collector", CollectorConfig::read);
         let collector = collector.or_else(|| jobs.is_none().then(CollectorConfig::default));

@@ -63,6 +63,19 @@ fn an_interval_too_long_for_the_built_in_rules_is_said_once_and_where_it_stands(
 }
 
 #[test]
+fn the_built_in_rules_are_evaluated_often_and_own_ones_as_prometheus_does() {
+    let pace = |text: &str| {
+        let config = Config::read("p.yml", text, Path::new("/"), &mut Problems::default());
+        config.expect("it reads").global.evaluation_interval.as_secs()
+    };
+    assert_eq!(pace("host: h\n"), 5);
+    assert_eq!(pace("global: {scrape_interval: 5s}\n"), 5);
+    assert_eq!(pace("global: {evaluation_interval: 30s}\n"), 30);
+    assert_eq!(pace("rule_files: []\n"), 60);
+    assert_eq!(pace("rule_files: []\nglobal: {evaluation_interval: 30s}\n"), 30);
+}
+
+#[test]
 fn own_rules_that_lose_what_watches_plimsoll_are_told() {
     let dir = tempfile::tempdir().expect("a folder");
     let said = |rules: &str, more: &str| {

@@ -53,7 +53,7 @@ impl World {
         World::recovered(asking(), latest(&self.rows), self.second + 1)
     }
 
-    fn slots(&mut self, count: usize, page: &str) -> Vec<String> {
+    pub(super) fn slots(&mut self, count: usize, page: &str) -> Vec<String> {
         (0..count).flat_map(|_| self.slot(Some(page))).collect()
     }
 

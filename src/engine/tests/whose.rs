@@ -54,14 +54,37 @@ fn what_is_asked_for_names_the_owner_its_container_has() {
     assert_eq!(until(&mut world, &high, "outcome", 130).as_deref(), Some("outcome ineffective"));
 }
 
-#[test]
-fn tenants_that_a_rule_does_not_tell_apart_are_counted_as_ill() {
-    let mut setup = setup(&by("name"), patient());
+/// A world of the tenants `t0` to `t9`, each with a container.
+fn of_many(rules: &str) -> World {
+    let mut setup = Setup { docker: AskDocker::IfThere, ..setup(rules, patient()) };
     let name = vec![("name".to_owned(), Pattern::new("(t[0-9])-web").expect("reads"))];
     let text = |text: &str| Some(text.to_owned());
     let rule = TenantRule::new(name, text("$1"), None, text("app")).expect("a rule");
     setup.identity.as_mut().expect("there is one").rules.push(rule);
-    let mut world = World::recovered(setup, Vec::new(), 0);
+    World::recovered(setup, Vec::new(), 0)
+}
+
+/// Where nobody measures, Docker says who is there.
+#[test]
+fn of_a_host_incident_no_more_tenants_are_ill_than_there_are() {
+    let rules = "groups:\n- name: g\n  interval: 5s\n  rules:\n  - alert: Killed\n    \
+                 expr: sum by (tenant, service, name) (plimsoll_oom_total) > 0\n    \
+                 labels: {action: decide}\n";
+    let mut world = of_many(rules);
+    let names =
+        ['a', 'b', 'c', 'd', 'e'].map(|digit| (digit, format!("t{}-web", digit as u8 - b'a')));
+    names.iter().for_each(|(digit, name)| world.docker_has(*digit, name));
+    world.slots(3, "");
+    names.iter().take(3).for_each(|(digit, name)| world.docker(*digit, name, What::Oom));
+    world.slots(30, "");
+    let began = world.events.iter().find(|event| event["type"] == "host.incident.started");
+    let incident = &began.expect("three of five")["data"]["incident"];
+    assert_eq!((&incident["tenants_affected"], &incident["tenants_total"]), (&3.into(), &5.into()));
+}
+
+#[test]
+fn tenants_that_a_rule_does_not_tell_apart_are_counted_as_ill() {
+    let mut world = of_many(&by("name"));
     let page = |bytes| -> String { (0..5).map(|n| memory(&format!("t{n}-web"), bytes)).collect() };
     world.slot(Some(&page(50)));
     let told: Vec<String> = (0..4).flat_map(|_| world.slot(Some(&page(95)))).collect();
