@@ -42,8 +42,10 @@ struct Changed {
     /// `restart` (ours), `deploy` or `start` (by others).
     what: &'static str,
     change_id: Option<String>,
-    /// When the container started that runs since.
+    /// When the container started.
     since: Timestamp,
+    /// When somebody else started it again: what shuts from then on is not this change's fault.
+    until: Option<Timestamp>,
     /// What doors said before.
     before: BTreeMap<String, String>,
     /// The request, if it was ours.
@@ -105,6 +107,7 @@ impl Engine {
         };
         let places: Vec<Place> = found.iter().map(place).collect();
         self.gates.show(now, &places);
+        self.note_starts(at);
         let all = self.changed(now, at, &places);
         self.gates.hurry(all.iter().map(|changed| changed.tenant.clone()).collect());
         for changed in all {
@@ -112,32 +115,59 @@ impl Engine {
         }
     }
 
-    /// The changes whose effect is watched now.
-    fn changed(&self, now: Now, at: Timestamp, places: &[Place]) -> Vec<Changed> {
-        let config = self.setup.policy.verify;
-        let started = |name: &str| {
-            let query = format!("max(container_start_time_seconds{{name={}}})", quoted(name));
-            let found = vector(&query, &self.window, at, &self.setup.eval);
-            found.first().map(|(_, seconds)| Timestamp::from_seconds(*seconds))
-        };
-        let ours = self.memory.verifier.underway(now).filter_map(|change| {
+    /// When a container started.
+    fn start_of(&self, name: &str, at: Timestamp) -> Option<Timestamp> {
+        let query = format!("max(container_start_time_seconds{{name={}}})", quoted(name));
+        let found = vector(&query, &self.window, at, &self.setup.eval);
+        found.first().map(|(_, seconds)| Timestamp::from_seconds(*seconds))
+    }
+
+    /// Remembers which start each of our requests led to. One that waits is taken back at a start, and
+    /// has led to none then.
+    fn note_starts(&mut self, at: Timestamp) {
+        let started = self.memory.verifier.requests().filter_map(|request| {
+            let start = self.start_of(&request.name, at)?;
+            let is_anew = request.started_before.is_some_and(|before| start > before);
+            is_anew.then(|| (request.delivery_id.clone(), start))
+        });
+        let started: Vec<(String, Timestamp)> = started.collect();
+        for (id, start) in started {
+            self.changes.extend(self.memory.guards.started(&id, start));
+        }
+    }
+
+    /// Our own restarts whose effect is watched now. One that helped answers for nothing after a
+    /// later start.
+    fn restarted(&self, now: Now, at: Timestamp) -> Vec<Changed> {
+        let changed = self.memory.verifier.underway(now).filter_map(|change| {
             let request = change.request;
-            let start = started(&request.name);
-            let restarted = match (request.started_before, start) {
-                (Some(before), Some(start)) => start > before,
-                _ => true,
-            };
-            restarted.then(|| Changed {
+            let (own, last) =
+                (self.memory.guards.start_of(&request.dedup_key), self.start_of(&request.name, at));
+            if own.is_none() && request.started_before.is_some() && last.is_some() {
+                return None;
+            }
+            let until = last.filter(|last| own.is_some_and(|own| *last > own));
+            if until.is_some() && self.memory.verifier.is_judged(&request.delivery_id) {
+                return None;
+            }
+            Some(Changed {
                 id: request.dedup_key.clone(),
                 service: request.subject.clone(),
                 tenant: request.tenant.clone(),
                 what: "restart",
                 change_id: change.change_id.map(str::to_owned),
-                since: start.unwrap_or(request.asked_at),
+                since: own.or(last).unwrap_or(request.asked_at),
+                until,
                 before: request.gates_before.clone(),
                 request: Some(request.clone()),
             })
         });
+        changed.collect()
+    }
+
+    /// The changes whose effect is watched now.
+    fn changed(&self, now: Now, at: Timestamp, places: &[Place]) -> Vec<Changed> {
+        let config = self.setup.policy.verify;
         let deployed = places.iter().filter_map(|place| {
             let since = self.memory.usage.get(&place.service)?.changed_at(None)?;
             (now.wall <= since + config.within).then(|| Changed {
@@ -147,38 +177,38 @@ impl Engine {
                 what: "deploy",
                 change_id: None,
                 since,
+                until: None,
                 before: BTreeMap::new(),
                 request: None,
             })
         });
+        let ours = self.restarted(now, at).into_iter();
         ours.chain(deployed).chain(self.started(now, at)).collect()
     }
 
-    /// Starts that were neither asked for by us nor are part of a deploy.
+    /// Starts that are not part of a deploy. One that a request of ours led to is told as that restart,
+    /// also when its effect is watched no more.
     fn started(&self, now: Now, at: Timestamp) -> Vec<Changed> {
-        let policy = &self.setup.policy;
         let found = vector(STARTS, &self.window, at, &self.setup.eval).into_iter();
         let started = found.filter_map(|(labels, seconds)| {
             let since = Timestamp::from_seconds(seconds);
             let label = |name| labels.get(name).unwrap_or_default();
             let (service, name) = (label("service"), label("name"));
             let age = now.wall.since(since);
-            if age > policy.verify.within || since > now.wall {
+            if age > self.setup.policy.verify.within || since > now.wall {
                 return None;
             }
-            let asked = self.memory.guards.own_history(service, now).since;
-            let is_ours = asked
-                .get(&ActionKind::Restart)
-                .is_some_and(|asked| *asked <= age + policy.limits.expiry);
+            let own = self.memory.guards.restart_at(service, since, now);
             let changed = self.memory.usage.get(service).and_then(|s| s.changed_at(Some(name)));
             let is_deploy = changed.is_some_and(|changed| changed + DOWN_FIRST >= since);
-            (!is_ours && !is_deploy).then(|| Changed {
-                id: format!("{name}@{since}"),
+            (own.is_some() || !is_deploy).then(|| Changed {
+                id: own.map_or_else(|| format!("{name}@{since}"), str::to_owned),
                 service: service.to_owned(),
                 tenant: label("tenant").to_owned(),
-                what: "start",
+                what: if own.is_some() { "restart" } else { "start" },
                 change_id: None,
                 since,
+                until: None,
                 before: BTreeMap::new(),
                 request: None,
             })
@@ -194,6 +224,9 @@ impl Engine {
             let before = changed.before.get(&key.gate).cloned();
             // One that never passed, or failed before, says nothing about the change.
             let shut = reading.failing_since.filter(|at| *at + DOWN_FIRST >= changed.since);
+            if shut.zip(changed.until).is_some_and(|(shut, until)| shut >= until) {
+                return None;
+            }
             let before = before.or_else(|| reading.good.clone().filter(|_| shut.is_some()));
             Some((key.gate.clone(), before?, reading.value.clone()))
         });

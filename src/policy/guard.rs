@@ -49,6 +49,9 @@ struct Done {
     /// milliseconds.
     #[serde(default)]
     doubt_ms: u64,
+    /// The first start of its container that was seen after it was asked for.
+    #[serde(default)]
+    start: Option<Timestamp>,
 }
 
 impl Done {
@@ -213,6 +216,7 @@ impl Guards {
             result: None,
             maybe_done: false,
             doubt_ms: 0,
+            start: None,
         });
         row(&proposal.subject, actions)
     }
@@ -252,6 +256,28 @@ impl Guards {
             |done| done.delivery_id == delivery_id,
             |done| std::mem::replace(&mut done.doubt_ms, doubt_ms) != doubt_ms,
         )
+    }
+
+    /// The container of the request that this delivery made was seen to have started then. The first
+    /// start is the request's, each one after it somebody else's.
+    pub fn started(&mut self, delivery_id: &str, at: Timestamp) -> Option<Change> {
+        self.change(
+            |done| done.delivery_id == delivery_id,
+            |done| done.start.is_none() && done.start.replace(at).is_none(),
+        )
+    }
+
+    /// The start that the request under this key led to, if one was seen.
+    pub fn start_of(&self, dedup_key: &str) -> Option<Timestamp> {
+        let mut all = self.subjects.values().flatten();
+        all.find(|done| done.dedup_key == dedup_key)?.start
+    }
+
+    /// The key of the restart of a subject that led to a start at this time, unless that restart is
+    /// known not to have been carried out.
+    pub fn restart_at(&self, subject: &str, start: Timestamp, now: Now) -> Option<&str> {
+        let is_it = |done: &&Done| done.start == Some(start) && done.counts(now);
+        self.subjects.get(subject)?.iter().find(is_it).map(|done| done.dedup_key.as_str())
     }
 
     fn change(

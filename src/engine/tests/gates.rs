@@ -212,6 +212,63 @@ fn a_start_by_others_that_shuts_a_door_is_told_once() {
 }
 
 #[test]
+fn a_start_after_a_restart_that_was_not_carried_out_is_told_as_one_by_others() {
+    use super::receipts::{said, send};
+    for (decision, outcome) in [("declined", None), ("done", Some("failed"))] {
+        let mut world = restarted(guarded());
+        let asked = event(&world, "container.restart.requested")["action"].clone();
+        let ids = world.records.iter().filter_map(|record| record.delivery_id.clone());
+        let id = ids.last().expect("a delivery");
+        assert_eq!(send(&mut world, "msg_1", &id, said(decision, outcome)), Ok(()), "{asked}");
+        let anew = container("acme", 50, world.second);
+        world.doors.insert("api".to_owned(), "");
+        let told = until(&mut world, &anew, "change", 60);
+        assert_eq!(told.as_deref(), Some("change start failed at api"), "{decision}");
+    }
+}
+
+#[test]
+fn a_later_start_by_others_is_not_blamed_on_our_restart() {
+    let mut world = restarted(guarded());
+    let low = container("acme", 30, world.second);
+    assert_eq!(until(&mut world, &low, "outcome", 20).as_deref(), Some("outcome effective"));
+    let anew = container("acme", 30, world.second);
+    world.slot(Some(&anew));
+    world.doors.insert("api".to_owned(), "");
+    let told = until(&mut world, &anew, "change", 30);
+    assert_eq!(told.as_deref(), Some("change start failed at api"));
+    assert_eq!(until(&mut world, &anew, "change", 60), None, "once");
+}
+
+#[test]
+fn a_start_is_not_blamed_on_a_request_that_has_not_left() {
+    let mut world = World::new(RULES, guarded());
+    for _ in 0..4 {
+        world.slot(Some(&container("acme", 50, -9000)));
+    }
+    world.commits = false;
+    let high = container("acme", 95, -9000);
+    assert!(until(&mut world, &high, "decided restart", 4).is_some());
+    let anew = container("acme", 95, world.second);
+    world.doors.insert("api".to_owned(), "");
+    let told = until(&mut world, &anew, "change", 60);
+    assert_eq!(told.as_deref(), Some("change start failed at api"));
+}
+
+/// As a container does that cannot live with what it was started with.
+#[test]
+fn a_door_that_our_restart_shut_is_blamed_on_it_though_the_container_starts_again() {
+    let mut world = restarted(guarded());
+    let first = container("acme", 30, world.second);
+    world.doors.insert("api".to_owned(), "");
+    (0..6).for_each(|_| drop(world.slot(Some(&first))));
+    let again = container("acme", 30, world.second);
+    let told = until(&mut world, &again, "change", 30);
+    assert_eq!(told.as_deref(), Some("change restart failed at api"));
+    assert_eq!(until(&mut world, &again, "change", 60), None, "once");
+}
+
+#[test]
 fn what_was_shut_long_before_is_not_blamed_on_a_change() {
     let mut world = World::new(RULES, guarded());
     let page = |image: &str| {
