@@ -8,11 +8,13 @@
 mod auth;
 mod client;
 pub mod read;
+mod redaction;
 mod tls;
 
 pub use auth::{Auth, Secret};
 pub use client::{Client, Pool, Route, explain, is_loopback, redact};
 pub use read::TargetGroup;
+pub use redaction::Redaction;
 pub use tls::TlsOptions;
 
 /// What `basic_auth`, `authorization` and `tls_config` say about one job or one Alertmanager.

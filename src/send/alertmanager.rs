@@ -14,7 +14,7 @@ use reqwest::{Method, Response, StatusCode, Url};
 use crate::alerts::Refusal;
 use crate::base::{format_duration, parse_duration};
 use crate::endpoint::read::{http_options, relabel_rules, target_group};
-use crate::endpoint::{HttpOptions, Pool, TargetGroup, explain, redact};
+use crate::endpoint::{HttpOptions, Pool, Redaction, TargetGroup, explain, redact};
 use crate::relabel::Rule;
 use crate::yaml::{Cursor, Fields, Node, Problems, parse, read};
 
@@ -235,12 +235,12 @@ impl AlertmanagerClient {
     /// Posts one JSON array of alerts.
     pub async fn post(&self, body: &[u8]) -> PostOutcome {
         let work = async {
-            let mut response = self.send(Method::POST, "api/v2/alerts", Some(body)).await?;
+            let (mut response, ours) = self.send(Method::POST, "api/v2/alerts", Some(body)).await?;
             let status = response.status();
             if status.is_success() {
                 return Ok(PostOutcome::Accepted);
             }
-            let why = refusal(&mut response).await;
+            let why = refusal(&mut response, &ours).await;
             Ok(match status {
                 StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY => {
                     PostOutcome::BadBatch { reason: Refusal::BadAlert, why }
@@ -272,9 +272,9 @@ impl AlertmanagerClient {
     /// Reads a page of the instance whole, within its timeout and `patience`.
     pub(super) async fn get(&self, path: &str, patience: Duration) -> Result<Vec<u8>, String> {
         let read = async {
-            let mut response = self.send(Method::GET, path, None).await?;
+            let (mut response, ours) = self.send(Method::GET, path, None).await?;
             if response.status() != StatusCode::OK {
-                return Err(refusal(&mut response).await);
+                return Err(refusal(&mut response, &ours).await);
             }
             let mut body = Vec::new();
             while let Some(chunk) = response.chunk().await.map_err(explain)? {
@@ -288,12 +288,13 @@ impl AlertmanagerClient {
         within(self.config.timeout.min(patience), read).await
     }
 
+    /// The answer, and what must not be shown of it.
     async fn send(
         &self,
         method: Method,
         path: &str,
         body: Option<&[u8]>,
-    ) -> Result<Response, String> {
+    ) -> Result<(Response, Redaction), String> {
         let mut url = self.config.url.clone();
         let prefix = url.path().trim_end_matches('/').to_owned();
         url.set_path(&format!("{prefix}/{path}"));
@@ -302,13 +303,16 @@ impl AlertmanagerClient {
         if let Some(body) = body {
             request = request.header(CONTENT_TYPE, "application/json").body(body.to_vec());
         }
-        if let Some(auth) = self.config.http.auth.header().await? {
+        let auth = self.config.http.auth.header().await?;
+        let ours = Redaction::of_header(auth.as_ref());
+        if let Some(auth) = auth {
             request = request.header(AUTHORIZATION, auth);
         }
         if let Some(host) = &client.host {
             request = request.header(HOST, host);
         }
-        request.send().await.map_err(explain)
+        let response = request.send().await.map_err(explain)?;
+        Ok((response, ours))
     }
 }
 
@@ -330,25 +334,27 @@ fn array(alerts: &[Vec<u8>]) -> Vec<u8> {
     body
 }
 
-/// What an answer other than 200 means, on one short line.
-async fn refusal(response: &mut Response) -> String {
+/// What an answer other than 200 means, on one short line, without what is `ours`.
+async fn refusal(response: &mut Response, ours: &Redaction) -> String {
     let status = response.status();
     if status.is_redirection() {
         let to = response.headers().get(LOCATION).and_then(|to| to.to_str().ok());
         let to = to
             .and_then(|to| response.url().join(to).ok())
-            .map_or(String::new(), |url| format!(" to {}", redact(&url)));
+            .map_or(String::new(), |url| format!(" to {}", ours.strike(&redact(&url))));
         return format!("it redirects{to} ({status}); redirects are not followed");
     }
+    let most = MAX_REFUSAL_BYTES + ours.longest();
     let mut said = Vec::new();
-    while said.len() < MAX_REFUSAL_BYTES {
+    while said.len() < most {
         match response.chunk().await {
             Ok(Some(chunk)) => said.extend_from_slice(&chunk),
             _ => break,
         }
     }
-    said.truncate(MAX_REFUSAL_BYTES);
-    let said = String::from_utf8_lossy(&said);
+    said.truncate(most);
+    let mut said = ours.strike(&String::from_utf8_lossy(&said));
+    said.truncate(said.floor_char_boundary(MAX_REFUSAL_BYTES));
     let said: String = said.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     let colon = if said.is_empty() { "" } else { ": " };
     format!("HTTP status {status}{colon}{said}")
@@ -487,6 +493,36 @@ mod tests {
         let outcome = client(away, "").await.post(b"[]").await;
         let PostOutcome::Retry { why } = outcome else { panic!("a redirect is retried") };
         assert!(why.contains("http://else:1/") && !why.contains("pw"), "{why}");
+    }
+
+    /// A proxy before it may tell what it refused, word for word.
+    #[tokio::test]
+    async fn credentials_that_are_echoed_are_not_shown() {
+        use crate::endpoint::{Auth, Secret};
+        let echo = |headers: HeaderMap| async move {
+            let sent = headers["authorization"].to_str().expect("ascii").to_owned();
+            (Status::FORBIDDEN, format!("{sent} hunter2 {}{sent}", "x".repeat(250)))
+        };
+        let routes = Router::new().route("/api/v2/alerts", post(echo));
+        let mut client = client(routes.route("/api/v2/status", get(echo)), "").await;
+        let secret = || Secret::Inline("hunter2".to_owned());
+        let basic =
+            Auth::Basic { username: Secret::Inline("u".to_owned()), password: Some(secret()) };
+        for (auth, shown) in [
+            (basic, "Basic *** *** xxx"),
+            (
+                Auth::Token { scheme: "Bearer".to_owned(), credentials: secret() },
+                "Bearer *** *** xxx",
+            ),
+        ] {
+            client.config.http.auth = auth;
+            let PostOutcome::Retry { why } = client.post(b"[]").await else { panic!("refused") };
+            let read = client.fetch_route_timings().await.expect_err("refused");
+            for why in [why, read] {
+                assert!(why.contains(shown), "{why}");
+                assert!(!why.contains("hunter") && !why.contains("dTpod"), "{why}");
+            }
+        }
     }
 
     #[tokio::test]

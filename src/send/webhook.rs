@@ -17,6 +17,7 @@ use thiserror::Error as ThisError;
 
 use super::sign::{SecretError, Secrets};
 use crate::base::{Timestamp, format_duration, parse_rfc3339};
+use crate::endpoint::Redaction;
 use crate::outbox::{Answer, Attempt, Outcome};
 
 /// Most of an answer that is read.
@@ -158,7 +159,10 @@ impl Webhook {
             request = request.header(AUTHORIZATION, bearer);
         }
         match request.send().await {
-            Ok(response) => outcome(response, at, &self.origin()).await,
+            Ok(response) => {
+                let ours = Redaction::of_header(bearer.as_ref()).and_url(&self.url);
+                outcome(response, at, &self.origin(), &ours).await
+            }
             Err(error) => {
                 let is_unsent = error.is_connect() || error.is_builder();
                 let why = format!("{}: {}", self.origin(), causes(error));
@@ -218,12 +222,12 @@ fn pem(path: &Path, error: reqwest::Error) -> WebhookError {
 }
 
 /// Names what to do next. A 2xx counts whatever follows it: the receiver has the delivery.
-async fn outcome(response: Response, at: Timestamp, origin: &str) -> Outcome {
+async fn outcome(response: Response, at: Timestamp, origin: &str, ours: &Redaction) -> Outcome {
     let status = response.status();
     let why = format!("{origin}: HTTP {status}{}", clocks(&response, at).unwrap_or_default());
     match status.as_u16() {
         200..=299 => Outcome::Accepted(
-            serde_json::from_slice::<Answer>(&answer(response).await).unwrap_or_default(),
+            serde_json::from_str::<Answer>(&answer(response, ours).await).unwrap_or_default(),
         ),
         300..=399 => {
             Outcome::RetryLater { after: None, why: format!("{why}; redirects are not followed") }
@@ -232,13 +236,15 @@ async fn outcome(response: Response, at: Timestamp, origin: &str) -> Outcome {
         401 | 403..=405 | 407 | 410 => Outcome::Misconfigured { why },
         // Too slow, too early, too many.
         408 | 425 | 429 => Outcome::RetryLater { after: retry_after(&response, at), why },
-        400..=499 => Outcome::Refused { why: format!("{why}{}", said(&answer(response).await)) },
+        400..=499 => {
+            Outcome::Refused { why: format!("{why}{}", said(&answer(response, ours).await)) }
+        }
         _ => Outcome::RetryLater { after: retry_after(&response, at), why },
     }
 }
 
-/// The start of the body; an error or a timeout on the way ends it.
-async fn answer(mut response: Response) -> Vec<u8> {
+/// The start of the body, without what is `ours`; an error or a timeout on the way ends it.
+async fn answer(mut response: Response, ours: &Redaction) -> String {
     let mut body = Vec::new();
     while let Ok(Some(chunk)) = response.chunk().await {
         let room = ANSWER_BYTES_MAX - body.len();
@@ -247,16 +253,13 @@ async fn answer(mut response: Response) -> Vec<u8> {
             break;
         }
     }
-    body
+    ours.strike(&String::from_utf8_lossy(&body))
 }
 
 /// A refusal's own words, on one line.
-fn said(body: &[u8]) -> String {
-    let text: String = String::from_utf8_lossy(body)
-        .chars()
-        .take(WHY_CHARS_MAX)
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect();
+fn said(body: &str) -> String {
+    let text: String =
+        body.chars().take(WHY_CHARS_MAX).map(|c| if c.is_control() { ' ' } else { c }).collect();
     let text = text.trim();
     if text.is_empty() { String::new() } else { format!(": {text}") }
 }

@@ -332,3 +332,20 @@ async fn mutual_tls_with_an_own_authority() {
     fixture.config.client_certificate_file = Some(PathBuf::from(format!("{TESTDATA}/client.pem")));
     assert_eq!(word(&send(&fixture.config).await), "accepted");
 }
+
+#[tokio::test]
+async fn what_a_receiver_repeats_of_the_way_in_is_struck_out() {
+    let said = "hunter2 at /hook?token=t0k is wrong";
+    for (status, body) in
+        [(422, said.to_owned()), (200, format!(r#"{{"decision":"declined","reason":"{said}"}}"#))]
+    {
+        let answer = format!("HTTP/1.1 {status} X\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+        let address = answering(&answer).await;
+        let mut fixture = fixture(&format!("http://{address}/hook?token=t0k"));
+        let bearer = fixture.folder.path().join("bearer");
+        fs::write(&bearer, "hunter2\n").expect("writes");
+        fixture.config.bearer_file = Some(bearer);
+        let outcome = format!("{:?}", send(&fixture.config).await);
+        assert!(outcome.contains("*** at /hook?*** is wrong"), "{outcome}");
+    }
+}
