@@ -124,7 +124,7 @@ impl Incident {
 pub fn case(incident: Incident, wanted: Wanted, series: Vec<Series>) -> anyhow::Result<Case> {
     let (_, end) = incident.span(&wanted);
     ensure!(!series.is_empty(), "there is no sample of what `{}` reads", incident.alert);
-    let whole = Grid::of(&series, end, wanted.interval)?;
+    let whole = Grid::of(&series, end, &wanted)?;
     let all = rehearse(&whole, &wanted, &incident)?;
     let who = all.alert.clone().ok_or_else(|| {
         anyhow!(

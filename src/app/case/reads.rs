@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::METRIC_NAME;
-use crate::promql::{Features, LOOKBACK, QueryTimes, reach};
+use crate::promql::{Features, LOOKBACK, QueryTimes, Reach, reach};
 use crate::rules::{Group, Rule, RuleKind, order, reads_in_texts};
 use crate::window::{Matcher, Selector};
 
@@ -16,6 +16,8 @@ pub struct Wanted {
     pub selectors: Vec<Arc<Selector>>,
     /// How far back the chain of rules looks together.
     pub back: Duration,
+    /// How long before an evaluation the ranges begin that are read; none if all is read as it is.
+    pub edges: BTreeSet<Duration>,
     /// All groups of the files that take part, in the order in which they run.
     pub groups: Vec<Group>,
     /// How often the alert's group is evaluated.
@@ -57,13 +59,15 @@ pub fn wanted(
     let mut open: Vec<(usize, Duration)> = first.iter().map(|i| (*i, Duration::ZERO)).collect();
     let mut seen: BTreeMap<usize, Duration> = BTreeMap::new();
     let (mut selectors, mut back) = (Vec::<Arc<Selector>>::new(), Duration::ZERO);
+    let mut edges = BTreeSet::new();
     while let Some((index, after)) = open.pop() {
         // Records may read each other over rounds; who was followed as far back is not again.
         if seen.get(&index).is_some_and(|known| *known >= after) || seen.len() > 10_000 {
             continue;
         }
         seen.insert(index, after);
-        for (selector, reaches) in read_by(all[index].1) {
+        for Read { selector, back: reaches, history } in read_by(all[index].1) {
+            edges.extend(history.filter(|history| !history.is_zero()));
             let reaches = after + reaches;
             back = back.max(reaches);
             match selector.metric_name().and_then(|name| records.get(name)) {
@@ -79,24 +83,36 @@ pub fn wanted(
     let parts: Vec<&Group> =
         groups.iter().filter(|group| files.contains(group.file.as_str())).collect();
     let groups = order(&parts).into_iter().map(|at| parts[at].clone()).collect();
-    Some(Wanted { selectors, back, groups, interval: own.unwrap_or(interval), features })
+    Some(Wanted { selectors, back, edges, groups, interval: own.unwrap_or(interval), features })
+}
+
+/// One selector of a rule.
+struct Read {
+    selector: Arc<Selector>,
+    /// How far back its samples matter, with the time for which the alert has to hold.
+    back: Duration,
+    /// How far back one evaluation looks, beside the lookback; `None`: to a fixed time.
+    history: Option<Duration>,
 }
 
 /// What a rule selects, and how far back; what its texts ask for, too.
-fn read_by(rule: &Rule) -> Vec<(Arc<Selector>, Duration)> {
+fn read_by(rule: &Rule) -> Vec<Read> {
+    let read = |found: Reach| {
+        let back = found.back.unwrap_or(LOOKBACK);
+        Read { selector: found.selector, back, history: found.history }
+    };
     let found = reach(&rule.expr, QueryTimes::default());
-    let mut reads: Vec<(Arc<Selector>, Duration)> =
-        found.into_iter().map(|r| (r.selector, r.back.unwrap_or(LOOKBACK))).collect();
+    let mut reads: Vec<Read> = found.into_iter().map(read).collect();
     if let RuleKind::Alert(alert) = &rule.kind {
-        reads.iter_mut().for_each(|(_, back)| *back += alert.for_);
-        for found in reads_in_texts(rule) {
+        reads.extend(reads_in_texts(rule).into_iter().map(|mut found| {
             // Its other labels may be known only once the text is rendered.
-            let by_name =
-                found.selector.metric_name().map(|name| Matcher::equal(METRIC_NAME, name));
-            let selector =
-                by_name.map_or(found.selector, |name| Arc::new(Selector::new(vec![name])));
-            reads.push((selector, alert.for_ + found.back.unwrap_or(LOOKBACK)));
-        }
+            if let Some(name) = found.selector.metric_name() {
+                let by_name = vec![Matcher::equal(METRIC_NAME, name)];
+                found.selector = Arc::new(Selector::new(by_name));
+            }
+            read(found)
+        }));
+        reads.iter_mut().for_each(|read| read.back += alert.for_);
     }
     reads
 }
@@ -129,6 +145,8 @@ mod tests {
         assert_eq!(found.selectors.iter().filter(takes).count(), 1, "whatever its labels");
         // `for` and lookback, the hour, the ten minutes.
         assert_eq!(found.back, Duration::from_secs((5 + 5 + 60 + 10) * 60));
+        let edges: Vec<u64> = found.edges.iter().map(Duration::as_secs).collect();
+        assert_eq!(edges, [10 * 60, 60 * 60]);
         assert_eq!((found.interval, found.groups.len()), (Duration::from_secs(7), 1));
         assert!(wanted(&groups, "B", Duration::ZERO, Features::default()).is_none());
     }

@@ -24,6 +24,9 @@ const TIMES: [&str; 4] = ["_time_seconds", "_timestamp_seconds", "_timestamp", "
 pub struct Grid {
     /// The time that becomes zero.
     pub start: Timestamp,
+    /// From there to the first sample of each series. Where ranges are read no sample lies on the edge
+    /// of one: whether it would belong to it is another thing before and since Prometheus 3.
+    pub phase: Duration,
     /// The distance.
     pub step: Duration,
     /// By series, a value for each slot: `None` where there was none.
@@ -45,32 +48,56 @@ pub struct Rehearsed {
 }
 
 impl Grid {
-    /// Puts samples on a grid that ends at `end`; it is no coarser than `interval`.
-    pub fn of(series: &[Series], end: Timestamp, interval: Duration) -> anyhow::Result<Grid> {
+    /// Puts samples on a grid that ends at `end`; it is no coarser than the interval of the rules.
+    pub fn of(series: &[Series], end: Timestamp, wanted: &Wanted) -> anyhow::Result<Grid> {
+        let interval = wanted.interval;
         let apart = series.iter().filter_map(|(_, samples)| spacing(samples)).min();
         let tenths = apart.unwrap_or(interval.as_millis() as u64).min(interval.as_millis() as u64);
         let step_ms = ((tenths + TENTH_MS / 2) / TENTH_MS).max(1) * TENTH_MS;
         let step = Duration::from_millis(step_ms);
         // On the samples of some series, so that little of it falls between two slots.
         let firsts = series.iter().filter_map(|(_, samples)| samples.first());
-        let start = firsts.map(|sample| sample.at).min().ok_or_else(|| anyhow!("no samples"))?;
-        let slots = end.since(start).as_millis() as u64 / step_ms + 1;
+        let first = firsts.map(|sample| sample.at).min().ok_or_else(|| anyhow!("no samples"))?;
+        let phase = off_edges(step, wanted);
+        let start = first - phase;
+        let slots = end.since(first).as_millis() as u64 / step_ms + 1;
         ensure!(
             slots <= POINTS_MAX,
             "the case would have {slots} values of each series, at most {POINTS_MAX} are written"
         );
         let mut on_grid = Vec::with_capacity(series.len());
         for (labels, samples) in series {
-            on_grid.push((labels.clone(), put(labels, samples, (start, step_ms), slots)));
+            let shift = if tells_time(labels) { start.0 as f64 / 1000.0 } else { 0.0 };
+            on_grid.push((labels.clone(), put(samples, (first, step_ms), slots, shift)));
         }
         on_grid.sort_by(|a, b| a.0.cmp(&b.0));
-        Ok(Grid { start, step, series: on_grid })
+        Ok(Grid { start, phase, step, series: on_grid })
     }
 
     fn ends(&self) -> Duration {
         let slots = self.series.iter().map(|(_, values)| values.len()).max().unwrap_or(1);
-        self.step * u32::try_from(slots.saturating_sub(1)).unwrap_or(u32::MAX)
+        self.phase + self.step * u32::try_from(slots.saturating_sub(1)).unwrap_or(u32::MAX)
     }
+}
+
+/// How long after a slot the samples have to lie so that none is on the edge of a range: half of what
+/// step, evaluations, edges and whole seconds, the steps of subqueries, have in common.
+fn off_edges(step: Duration, wanted: &Wanted) -> Duration {
+    if wanted.edges.is_empty() {
+        return Duration::ZERO;
+    }
+    let spans = [step, wanted.interval, Duration::from_secs(1)];
+    let spans = spans.iter().chain(&wanted.edges).map(|span| span.as_millis() as u64);
+    Duration::from_millis(spans.fold(0, common) / 2)
+}
+
+/// The greatest common divisor.
+fn common(a: u64, b: u64) -> u64 {
+    if b == 0 { a } else { common(b, a % b) }
+}
+
+fn tells_time(labels: &Labels) -> bool {
+    TIMES.iter().any(|end| labels.metric_name().ends_with(end))
 }
 
 /// The usual distance of samples, milliseconds: the median.
@@ -84,17 +111,15 @@ fn spacing(samples: &[Sample]) -> Option<u64> {
 }
 
 fn put(
-    labels: &Labels,
     samples: &[Sample],
-    (start, step_ms): (Timestamp, u64),
+    (first, step_ms): (Timestamp, u64),
     slots: u64,
+    shift: f64,
 ) -> Vec<Option<f64>> {
-    let tells_time = TIMES.iter().any(|end| labels.metric_name().ends_with(end));
-    let shift = if tells_time { start.0 as f64 / 1000.0 } else { 0.0 };
     let mut values = vec![None; slots as usize];
     for sample in samples {
         // The nearest slot: scrapes are a little early or late.
-        let after = sample.at.0 - start.0 + step_ms as i64 / 2;
+        let after = sample.at.0 - first.0 + step_ms as i64 / 2;
         let Ok(slot) = usize::try_from(after.div_euclid(step_ms as i64)) else { continue };
         if let Some(value) = values.get_mut(slot) {
             let is_end = is_stale(sample.value);
@@ -129,7 +154,7 @@ pub fn rehearse(grid: &Grid, wanted: &Wanted, incident: &Incident) -> anyhow::Re
     let mut feeds = Vec::with_capacity(grid.series.len());
     for (labels, values) in &grid.series {
         let id = rehearsal.series(labels).map_err(|refused| anyhow!("{labels}: {refused}"))?;
-        feeds.push((id, values.iter(), Duration::ZERO));
+        feeds.push((id, values.iter(), grid.phase));
     }
     let mut fired: BTreeMap<Duration, Firing> = BTreeMap::new();
     let (mut slot, end) = (Duration::ZERO, grid.ends());

@@ -1,6 +1,7 @@
 //! A case as the file that promtool and `plimsoll test rules` read.
 
 use std::fmt::Write as _;
+use std::iter;
 
 use super::Case;
 use super::rehearse::Firing;
@@ -23,11 +24,14 @@ pub fn write(case: &Case, rule_files: &[String]) -> String {
     let _ = writeln!(text, "group_eval_order: [{}]", order.join(", "));
     let name = quoted(&format!("{} of {}", incident.alert, format_rfc3339(incident.onset())));
     let _ = writeln!(text, "tests:\n  - name: {name}");
-    let _ = writeln!(text, "    interval: {}\n    input_series:", format_duration(grid.step));
+    // The notation begins at zero: what begins later has places that are left out.
+    let lead = usize::from(!grid.phase.is_zero());
+    let unit = if lead == 0 { grid.step } else { grid.phase };
+    let apart = (grid.step.as_millis() / unit.as_millis().max(1)) as usize;
+    let _ = writeln!(text, "    interval: {}\n    input_series:", format_duration(unit));
     for (labels, values) in &grid.series {
-        let series = quoted(&labels.to_string());
-        let _ =
-            writeln!(text, "      - series: {series}\n        values: {}", quoted(&row(values)));
+        let (series, values) = (quoted(&labels.to_string()), row(values, (lead, apart)));
+        let _ = writeln!(text, "      - series: {series}\n        values: {}", quoted(&values));
     }
     let _ = writeln!(text, "    alert_rule_test:");
     for (at, firing) in &rehearsed.expected {
@@ -64,18 +68,21 @@ fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
-/// The values in promtool's notation: `1 2x3 _x4 stale`.
-fn row(values: &[Option<f64>]) -> String {
+/// The values in promtool's notation: `1 2x3 _x4 stale`. They begin after `lead` places and stand so
+/// many `apart`.
+fn row(values: &[Option<f64>], (lead, apart): (usize, usize)) -> String {
     let word = |value: &Option<f64>| match value {
         None => "_".to_owned(),
         Some(value) if is_stale(*value) => "stale".to_owned(),
         Some(value) => format_value(*value),
     };
+    let gap = |places: usize| ("_".to_owned(), places);
+    let all = values.iter().flat_map(|value| [(word(value), 1), gap(apart.saturating_sub(1))]);
     let mut words: Vec<(String, usize)> = Vec::new();
-    for value in values.iter().map(word) {
+    for (word, places) in iter::once(gap(lead)).chain(all).filter(|(_, places)| *places > 0) {
         match words.last_mut() {
-            Some((last, count)) if *last == value => *count += 1,
-            _ => words.push((value, 1)),
+            Some((last, count)) if *last == word => *count += places,
+            _ => words.push((word, places)),
         }
     }
     if words.last().is_some_and(|(word, _)| word == "_") {
@@ -107,7 +114,7 @@ mod tests {
             vec![Some(123_456_789_012.0), Some(0.1 + 0.2)],
         ];
         for values in values {
-            let text = row(&values);
+            let text = row(&values, (0, 1));
             let read =
                 SeriesValues::parse(&text).unwrap_or_else(|e| panic!("{text}: {}", e.message));
             let bits = |values: Vec<Option<f64>>| -> Vec<Option<u64>> {
@@ -115,6 +122,7 @@ mod tests {
             };
             assert_eq!(bits(read.iter().collect()), bits(values), "{text}");
         }
-        assert_eq!(row(&[None, None]), "_");
+        assert_eq!(row(&[None, None], (0, 1)), "_");
+        assert_eq!(row(&[Some(1.0), Some(1.0), None, Some(2.0)], (1, 10)), "_ 1 _x9 1 _x19 2");
     }
 }
