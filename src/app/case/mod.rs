@@ -169,3 +169,6 @@ fn same_onset(
     );
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

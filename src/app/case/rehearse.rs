@@ -121,12 +121,17 @@ fn put(
         // The nearest slot: scrapes are a little early or late.
         let after = sample.at.0 - first.0 + step_ms as i64 / 2;
         let Ok(slot) = usize::try_from(after.div_euclid(step_ms as i64)) else { continue };
-        if let Some(value) = values.get_mut(slot) {
-            let is_end = is_stale(sample.value);
-            // A series that ends and goes on within one slot goes on.
-            if !is_end || value.is_none() {
-                *value = Some(if is_end { STALE_NAN } else { sample.value - shift });
+        if !is_stale(sample.value) {
+            if let Some(value) = values.get_mut(slot) {
+                *value = Some(sample.value - shift);
             }
+            continue;
+        }
+        // The window ends a series right behind its last sample. One that goes on in the next slot goes
+        // on.
+        let free = values.iter_mut().skip(slot).take(2).find(|value| value.is_none());
+        if let Some(value) = free {
+            *value = Some(STALE_NAN);
         }
     }
     values
