@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use anyhow::anyhow;
+use anyhow::{anyhow, ensure};
 use serde::Serialize;
 
 use super::super::config::{Config, hostname};
@@ -98,7 +98,10 @@ fn load_rules(
     let mut texts = Vec::new();
     for pattern in paths {
         let shown = pattern.display().to_string();
-        for path in files::expand(Path::new(""), &shown).map_err(|why| anyhow!("{shown}: {why}"))? {
+        let found =
+            files::expand(Path::new(""), &shown).map_err(|why| anyhow!("{shown}: {why}"))?;
+        ensure!(!found.is_empty(), "{shown}: no file matches");
+        for path in found {
             match files::read(&path) {
                 Ok(text) => texts.push((path.display().to_string(), text)),
                 Err(unreadable) => problems.push(unreadable.problem(&path)),

@@ -162,6 +162,11 @@ fn a_replay_that_cannot_be_made_ends_with_2() {
     for at in [0_i64, 10, 20, 40, 50] {
         write(&format!("{}.txt", (1_795_312_440 + at) * 1000), "a 1\n");
     }
+    for of in ["--rules", "--against"] {
+        let ran = run(&["replay", &path, "--config", &config, of, "typo/*.yml"]);
+        assert_eq!((ran.code, ran.out.as_str()), (2, ""), "{of}");
+        assert!(ran.err.contains("typo/*.yml: no file matches"), "{}", ran.err);
+    }
     let ran = run(&["replay", &path, "--config", &config]);
     assert_eq!(ran.code, 1, "{}", ran.out);
     let want = "no scrape was recorded at 2026-11-22T01:54:30.000Z";
