@@ -34,24 +34,36 @@ pub struct Statement {
     pub answer: Answer,
 }
 
+const NO_DECISION: &str = "`decision` must be `accepted`, `declined` or `done`";
+
+impl Answer {
+    /// What is wrong with its words. Who says nothing at all has taken the request.
+    pub fn fault(&self) -> Option<&'static str> {
+        match (self.decision.as_deref(), self.outcome.as_deref()) {
+            (None | Some("accepted" | "declined"), None)
+            | (Some("done"), Some("succeeded" | "failed")) => None,
+            (Some("done"), _) => Some("`outcome` must be `succeeded` or `failed`"),
+            (None | Some("accepted" | "declined"), Some(_)) => {
+                Some("`outcome` goes with `done` only")
+            }
+            (Some(_), _) => Some(NO_DECISION),
+        }
+    }
+}
+
 impl Statement {
     /// Reads a receipt; says what is wrong with it.
     pub fn read(body: &[u8]) -> Result<Statement, String> {
         let statement: Statement = serde_json::from_slice(body).map_err(|e| e.to_string())?;
-        let Answer { decision, outcome, verify_until, .. } = &statement.answer;
-        if let Some(until) = verify_until
+        if let Some(until) = &statement.answer.verify_until
             && parse_rfc3339(until).is_none()
         {
             return Err(format!("`verify_until` is no time as RFC 3339 writes it: `{until}`"));
         }
-        match (decision.as_deref(), outcome.as_deref()) {
-            (Some("accepted" | "declined"), None)
-            | (Some("done"), Some("succeeded" | "failed")) => Ok(statement),
-            (Some("done"), _) => Err("`outcome` must be `succeeded` or `failed`".to_owned()),
-            (Some("accepted" | "declined"), Some(_)) => {
-                Err("`outcome` goes with `done` only".to_owned())
-            }
-            _ => Err("`decision` must be `accepted`, `declined` or `done`".to_owned()),
+        match (&statement.answer.decision, statement.answer.fault()) {
+            (_, Some(fault)) => Err(fault.to_owned()),
+            (None, None) => Err(NO_DECISION.to_owned()),
+            (Some(_), None) => Ok(statement),
         }
     }
 }

@@ -161,7 +161,8 @@ impl Webhook {
         match request.send().await {
             Ok(response) => {
                 let ours = Redaction::of_header(bearer.as_ref()).and_url(&self.url);
-                outcome(response, at, &self.origin(), &ours).await
+                let outcome = outcome(response, at, &self.origin(), &ours).await;
+                if attempt.event_type.is_request() { understood(outcome) } else { outcome }
             }
             Err(error) => {
                 let is_unsent = error.is_connect() || error.is_builder();
@@ -240,6 +241,17 @@ async fn outcome(response: Response, at: Timestamp, origin: &str, ours: &Redacti
             Outcome::Refused { why: format!("{why}{}", said(&answer(response, ours).await)) }
         }
         _ => Outcome::RetryLater { after: retry_after(&response, at), why },
+    }
+}
+
+/// Whoever answers a request with words that mean nothing may have it or not: it is asked again.
+fn understood(outcome: Outcome) -> Outcome {
+    let Outcome::Accepted(answer) = &outcome else { return outcome };
+    let Some(fault) = answer.fault() else { return outcome };
+    let said = |word: &Option<String>| said(word.as_deref().unwrap_or("null"));
+    let (decision, result) = (said(&answer.decision), said(&answer.outcome));
+    Outcome::Unanswered {
+        why: format!("the answer is none: {fault}; it has decision{decision}, outcome{result}"),
     }
 }
 

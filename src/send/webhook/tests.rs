@@ -334,6 +334,28 @@ async fn mutual_tls_with_an_own_authority() {
 }
 
 #[tokio::test]
+async fn an_answer_outside_the_contract_accepts_nothing() {
+    for (body, word) in [
+        (r#"{"decision":"rejected"}"#, "unanswered"),
+        (r#"{"decision":"Declined","reason":"no"}"#, "unanswered"),
+        (r#"{"decision":"done"}"#, "unanswered"),
+        (r#"{"outcome":"failed"}"#, "unanswered"),
+        (r#"{"decision":"done","outcome":"failed"}"#, "accepted"),
+        ("{}", "accepted"),
+        ("", "accepted"),
+    ] {
+        let answer = format!("HTTP/1.1 200 X\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+        let address = answering(&answer).await;
+        let fixture = fixture(&format!("http://{address}/hook"));
+        let webhook = Webhook::new(&fixture.config).expect("configured");
+        let request = Attempt { event_type: EventType::RestartRequested, ..attempt() };
+        let outcome = webhook.send(&request, AT).await;
+        assert_eq!(self::word(&outcome), word, "{body}: {outcome:?}");
+        assert_eq!(self::word(&webhook.send(&attempt(), AT).await), "accepted", "news: {body}");
+    }
+}
+
+#[tokio::test]
 async fn what_a_receiver_repeats_of_the_way_in_is_struck_out() {
     let said = "hunter2 at /hook?token=t0k is wrong";
     for (status, body) in
