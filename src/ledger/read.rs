@@ -1,7 +1,7 @@
 //! Reading the audit back, beside whoever writes it.
 //!
-//! A line that is being written has no line break yet: it is not there. Everything else that is not
-//! a record is told, with its place.
+//! A line that is being written has no line break yet: it is not there. That can be only the last line
+//! of the last file. Everything else that is not a record is told, with its place.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
@@ -29,12 +29,14 @@ pub struct Lines {
     open: Option<(PathBuf, BufReader<File>, u64)>,
     /// How far the check has come.
     pub check: Check,
+    /// The last file, if its last line has no line break: it is being written, or was added.
+    pub left_out: Option<PathBuf>,
 }
 
 impl Lines {
     /// Files in the order of their records.
     pub fn of(paths: Vec<PathBuf>) -> Lines {
-        Lines { paths: paths.into_iter(), open: None, check: Check::default() }
+        Lines { paths: paths.into_iter(), open: None, check: Check::default(), left_out: None }
     }
 
     fn read(&mut self) -> io::Result<Option<Line>> {
@@ -50,12 +52,14 @@ impl Lines {
             let read = reader.by_ref().take(bound).read_until(b'\n', &mut bytes);
             read.map_err(|error| at(path, &error))?;
             let is_whole = bytes.pop_if(|last| *last == b'\n').is_some();
-            if !is_whole && (bytes.len() as u64) < bound {
+            let is_last = self.paths.len() == 0;
+            if !is_whole && (bytes.is_empty() || is_last && (bytes.len() as u64) < bound) {
                 // The end, or what is being written.
-                let is_empty = *number == 0 && self.paths.len() > 0;
+                let is_missing = *number == 0 && !is_last;
                 let found = Line { path: path.clone(), number: 1, found: Err(Break::Empty) };
-                self.open = None;
-                if is_empty {
+                self.left_out =
+                    self.open.take().map(|(path, ..)| path).filter(|_| !bytes.is_empty());
+                if is_missing {
                     return Ok(Some(found));
                 }
                 continue;
@@ -183,6 +187,36 @@ mod tests {
         assert!(broken(dir.path()).is_empty(), "the oldest files go when there are too many");
         fs::write(paths.last().expect("one"), "").expect("written");
         assert!(broken(dir.path()).is_empty(), "the end is for the head to find");
+    }
+
+    #[test]
+    fn only_the_last_file_may_end_within_a_line() {
+        let dir = written();
+        let paths = list(dir.path()).expect("listed");
+        let whole = fs::read(&paths[0]).expect("read");
+        for (end, added) in
+            [("X", true), (" ", true), ("{\"n\":4", true), ("X", false), (" ", false)]
+        {
+            let kept = if added { &whole[..] } else { &whole[..whole.len() - 1] };
+            fs::write(&paths[0], [kept, end.as_bytes()].concat()).expect("written");
+            let found = broken(dir.path());
+            assert!(
+                found.len() == 1
+                    && ["not a record", "changed"].iter().any(|w| found[0].contains(w)),
+                "{end} {added}: {found:?}"
+            );
+        }
+        fs::write(&paths[0], &whole).expect("written");
+        let left_out = || {
+            let mut lines = Lines::of(list(dir.path()).expect("listed"));
+            assert!(lines.by_ref().all(|line| line.expect("read").found.is_ok()));
+            lines.left_out
+        };
+        assert_eq!(left_out(), None);
+        let last = paths.last().expect("one");
+        let text = fs::read_to_string(last).expect("text");
+        fs::write(last, format!("{text}X")).expect("written");
+        assert_eq!(left_out().as_ref(), Some(last));
     }
 
     #[test]

@@ -108,6 +108,9 @@ struct Verified {
     /// Whether the head that was asked for is there, if one was.
     head_found: Option<bool>,
     breaks: Vec<Broken>,
+    /// The file whose last line has no line break, and was left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    left_out: Option<String>,
 }
 
 impl Verified {
@@ -155,12 +158,13 @@ fn verify(
             }),
         }
     }
+    let left_out = lines.left_out.map(|path| path.display().to_string());
     let check = lines.check;
     let (last, head) = check.chain.map(|chain| (chain.sequence, chain.head)).unzip();
     found |= head.is_some() && args.head == head;
     let head_found = args.head.as_ref().map(|_| found);
     let (records, first) = (check.records, check.first);
-    let verified = Verified { files, records, first, last, head, head_found, breaks };
+    let verified = Verified { files, records, first, last, head, head_found, breaks, left_out };
     match out.format {
         Format::Json => out.json(&verified),
         Format::Text => tell(&verified, out),
@@ -172,6 +176,12 @@ fn tell(verified: &Verified, out: &mut Out<'_>) {
     for Broken { file, line, why } in &verified.breaks {
         let bad = out.inked(Ink::Bad, "broken");
         out.raw(format!("{}: {bad}: {}\n", Out::plain(&format!("{file}:{line}")), why).as_bytes());
+    }
+    if let Some(file) = &verified.left_out {
+        let note = out.inked(Ink::Note, "note");
+        let why =
+            "its last line has no line break and was left out: it is being written, or was added";
+        out.raw(format!("{}: {note}: {why}\n", Out::plain(file)).as_bytes());
     }
     if verified.head_found == Some(false) {
         let bad = out.inked(Ink::Bad, "cut off");
