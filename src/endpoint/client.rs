@@ -153,6 +153,11 @@ pub fn is_loopback(url: &Url) -> bool {
         || host.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback())
 }
 
+/// Whether an address carries a user or a password, which would be shown wherever it is.
+pub fn holds_credentials(url: &Url) -> bool {
+    !url.username().is_empty() || url.password().is_some()
+}
+
 /// An error of the client with all its causes on one line, without the URL (which may hold
 /// credentials).
 pub fn explain(error: reqwest::Error) -> String {

@@ -5,7 +5,9 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Auth, HttpOptions, Secret, TlsOptions};
+use reqwest::Url;
+
+use super::{Auth, HttpOptions, Secret, TlsOptions, holds_credentials};
 use crate::base::Labels;
 use crate::relabel::{Rule, RuleSpec};
 use crate::yaml::{Cursor, Fields, read};
@@ -100,8 +102,25 @@ pub fn relabel_rules(mut at: Cursor<'_, '_>) -> Option<Vec<Rule>> {
 }
 
 /// A path, relative to the directory `base`.
-pub fn path(at: Cursor<'_, '_>, base: &Path) -> Option<PathBuf> {
-    read::string(at).map(|text| base.join(text))
+pub fn path(mut at: Cursor<'_, '_>, base: &Path) -> Option<PathBuf> {
+    let text = read::string(at.again())?;
+    if text.is_empty() {
+        at.error_hint("is empty", "write a path, or leave the key out");
+        return None;
+    }
+    Some(base.join(text))
+}
+
+/// An address without credentials; `key` is where they belong.
+pub fn bare_url(mut at: Cursor<'_, '_>, key: &str) -> Option<Url> {
+    let text = read::url(at.again())?;
+    let url = Url::parse(&text);
+    let url = url.map_err(|error| at.error(format!("`{text}` is not a URL: {error}"))).ok()?;
+    if holds_credentials(&url) {
+        at.error_hint("holds credentials", format!("write them under `{key}`"));
+        return None;
+    }
+    Some(url)
 }
 
 fn basic_auth(at: Cursor<'_, '_>, base: &Path) -> Option<Auth> {

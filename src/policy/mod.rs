@@ -61,7 +61,7 @@ pub use receipts::Receipts;
 pub use register::{Tenant, TenantState, Tenants};
 pub use rollout::{Rollouts, SUSPECT_FOR};
 pub use standing::{Load, Standing, standing};
-pub use tenant::{Identity, Tenancy, TenantRule};
+pub use tenant::{Identity, ROLES, Tenancy, TenantRule};
 pub use trail::{Seen as ContainerSeen, Trend};
 pub use usage::{Observation, Service, Usage};
 pub use verify::{GateSeen, Outcome, Request, Seen, Underway, Verdict, Verifier, VerifyConfig};

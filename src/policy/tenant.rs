@@ -55,6 +55,11 @@ impl TenantRule {
         if matchers.len() > 1 && tenant.as_ref().is_some_and(|tenant| tenant.contains('$')) {
             return Err("`$` in `tenant` needs exactly one label in `match`".to_owned());
         }
+        let (_, pattern) = &matchers[0];
+        if let Some(tenant) = tenant.as_ref().filter(|tenant| !pattern.has_groups_of(tenant)) {
+            let source = pattern.source();
+            return Err(format!("`{tenant}` names a group that the pattern `{source}` lacks"));
+        }
         Ok(TenantRule { matchers, tenant, plan, role })
     }
 
@@ -106,7 +111,7 @@ pub(super) const SHARED_ROLE: &str = "shared_app";
 const SITE_ROLE: &str = "site";
 
 /// The roles that have a meaning of their own.
-const ROLES: [&str; 8] = ["app", "worker", "db", "redis", "m2", "edge", SHARED_ROLE, SITE_ROLE];
+pub const ROLES: [&str; 8] = ["app", "worker", "db", "redis", "m2", "edge", SHARED_ROLE, SITE_ROLE];
 
 /// To whom the containers of this host belong.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]

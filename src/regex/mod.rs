@@ -182,6 +182,30 @@ impl Pattern {
         Some(expanded.map(|()| out.text))
     }
 
+    /// Whether `template` names only groups that the pattern has: others expand to nothing.
+    pub fn has_groups_of(&self, template: &str) -> bool {
+        let mut has_all = true;
+        let mut out = Bounded { text: String::new(), max_bytes: usize::MAX };
+        let expanded = template::expand(template, &mut out, |group| {
+            has_all &= self.has_group(group);
+            None
+        });
+        expanded.is_ok() && has_all
+    }
+
+    fn has_group(&self, wanted: GroupRef<'_>) -> bool {
+        match (&self.matcher, wanted) {
+            (Matcher::Anchored(compiled) | Matcher::Unanchored(compiled), wanted) => match wanted {
+                GroupRef::Number(number) => number < compiled.captures_len(),
+                GroupRef::Name(name) => compiled.capture_names().flatten().any(|own| own == name),
+            },
+            (_, GroupRef::Number(0)) => true,
+            (Matcher::Any(group) | Matcher::NonEmpty(group) | Matcher::OneOf(_, group), wanted) => {
+                wanted == GroupRef::Number(1) && *group == Group::Captures
+            }
+        }
+    }
+
     /// `text` with every match replaced by the expanded template, as Go's `ReplaceAllString`.
     pub fn replace_all(&self, text: &str, template: &str) -> String {
         let (Matcher::Anchored(compiled) | Matcher::Unanchored(compiled)) = &self.matcher else {

@@ -28,7 +28,7 @@ impl Bounded {
 pub(super) fn expand<'t>(
     template: &str,
     out: &mut Bounded,
-    group: impl Fn(GroupRef<'_>) -> Option<&'t str>,
+    mut group: impl FnMut(GroupRef<'_>) -> Option<&'t str>,
 ) -> Result<(), TooLong> {
     let mut rest = template;
     while let Some((before, after)) = rest.split_once('$') {

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use reqwest::Url;
 
-use crate::endpoint::HttpOptions;
 use crate::endpoint::read::http_options;
+use crate::endpoint::{HttpOptions, holds_credentials};
 use crate::policy::{Gate, PLACEHOLDERS, unknown_placeholder};
 use crate::regex::Pattern;
 use crate::yaml::{Cursor, Fields, read};
@@ -113,7 +113,7 @@ fn address(mut at: Cursor<'_, '_>) -> Option<String> {
             return None;
         }
     };
-    if !url.username().is_empty() || url.password().is_some() {
+    if holds_credentials(&url) {
         at.error_hint("holds credentials", "write `basic_auth: {username: …, password_file: …}`");
         return None;
     }

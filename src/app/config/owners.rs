@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use crate::app::documents::{Place, Source};
 use crate::base::closest;
-use crate::endpoint::read::{http_options, path};
+use crate::endpoint::read::{bare_url, http_options, path};
 use crate::outbox::ActionKind;
 use crate::policy::{
-    Fault, Plan, Plans, Tenant, TenantRule, TenantState, Tenants, disputed, shadowed,
+    Fault, Plan, Plans, ROLES, Tenant, TenantRule, TenantState, Tenants, disputed, shadowed,
 };
 use crate::regex::Pattern;
 use crate::yaml::{Cursor, Fields, Kind, Level, Node, Problems, parse, read};
@@ -26,8 +26,11 @@ pub type Read<T> = Result<(T, Vec<String>), String>;
 
 /// `plans`, or `plan_limits` as Ansible has it.
 pub(super) fn catalogue(fields: &mut Fields<'_, '_>) -> Option<Plans> {
-    if fields.has("plans") && fields.has("plan_limits") {
-        fields.cursor().error("`plans` and `plan_limits` are two names of one section");
+    let has_both = fields.has("plans") && fields.has("plan_limits");
+    if let Some(second) = fields.key_at("plan_limits").filter(|_| has_both) {
+        let at = fields.cursor();
+        let problem = at.problem(second, "`plans` and `plan_limits` are two names of one section");
+        at.push(problem);
     }
     let own = fields.optional("plans", |at| plans(at, true));
     fields.optional("plan_limits", |at| plans(at, true)).or(own)
@@ -37,10 +40,7 @@ pub(super) fn catalogue(fields: &mut Fields<'_, '_>) -> Option<Plans> {
 pub(super) fn source(at: Cursor<'_, '_>, base: &Path) -> Option<Source> {
     let mut fields = Fields::open(at)?;
     let file = fields.optional("file", |at| path(at, base)).map(Place::File);
-    let url = fields.optional("url", |mut at| {
-        let text = read::url(at.again())?;
-        text.parse().map_err(|error| at.error(format!("`{text}` is not a URL: {error}"))).ok()
-    });
+    let url = fields.optional("url", |at| bare_url(at, "basic_auth"));
     if file.is_some() == url.is_some() {
         fields.cursor().error_hint("names no document", "write either `file` or `url`");
     }
@@ -203,7 +203,7 @@ fn entry(at: Cursor<'_, '_>, expected: Expected<'_>) -> Option<Entry> {
     let matchers = fields.optional("match", matchers);
     let plan = fields.optional("plan", |at| known_plan(at, expected.plans));
     let tenant = fields.optional("tenant", read::string);
-    let role = fields.optional("role", read::string);
+    let role = fields.optional("role", role);
     let said = Tenant {
         plan: plan.clone().filter(|_| !matches),
         state: fields.optional("state", state),
@@ -234,6 +234,18 @@ fn entry(at: Cursor<'_, '_>, expected: Expected<'_>) -> Option<Entry> {
     };
     fields.finish();
     Some((rule, known))
+}
+
+/// A role; others than those with a meaning are the operator's own, unless they look like one.
+fn role(mut at: Cursor<'_, '_>) -> Option<String> {
+    let role = read::string(at.again())?;
+    let is_known = ROLES.contains(&role.as_str());
+    if let Some(known) = closest(&role, ROLES).filter(|_| !is_known) {
+        at.warning(format!(
+            "`{role}` is a role without a meaning, and is never restarted; did you mean `{known}`?"
+        ));
+    }
+    Some(role)
 }
 
 fn matchers(mut at: Cursor<'_, '_>) -> Option<Vec<(String, Pattern)>> {
@@ -371,6 +383,13 @@ mod tests {
             ("- {tenant: $1, state: trial, match: {name: '(.*)'}}", "are of one tenant"),
             ("- {plan: pro}", "`match` is missing"),
             ("- {tenant: beta, match: {}}", "would match everything"),
+            (
+                "- {tenant: $1, match: {name: 'a-.*'}}",
+                "`$1` names a group that the pattern `a-.*` lacks",
+            ),
+            ("- {tenant: $2, match: {name: '(a)-.*'}}", "lacks"),
+            ("- {tenant: '${x}', match: {name: '(?P<y>.*)'}}", "lacks"),
+            ("- {tenant: $1, match: {name: acme-2}}", "lacks"),
             ("- {tenant: beta, match: {name: '('}}", "t.yml:3:"),
             ("- {tenant: beta, sate: trial}", "did you mean `state`?"),
             ("- {tenant: be", "t.yml:3:"),

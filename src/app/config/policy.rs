@@ -221,8 +221,8 @@ fn vhost(name: &str, at: Cursor<'_, '_>) -> Option<Vhost> {
     let vhost = Vhost {
         name: name.to_owned(),
         fixed_count: fields.optional("fixed_count", fixed_count),
-        ttl: fields.optional("ttl", read::duration),
-        cdn_ttl: fields.optional("cdn_ttl", read::duration),
+        ttl: fields.optional("ttl", read::positive_duration),
+        cdn_ttl: fields.optional("cdn_ttl", read::positive_duration),
         phantom: fields.optional("phantom", read::boolean),
         refresh: fields.optional("refresh", read::duration),
         indexing_limit: fields.optional("indexing_limit_count", read::integer),

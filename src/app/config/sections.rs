@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::base::format_duration;
-use crate::endpoint::read::path;
+use crate::endpoint::read::{bare_url, path};
 use crate::journal::StoreKind;
 use crate::outbox::LEASE;
 use crate::promql::Features;
@@ -201,7 +201,7 @@ pub(super) fn control_plane(
     base: &Path,
 ) -> Option<(WebhookConfig, Option<Duration>)> {
     let mut fields = Fields::open(at)?;
-    let url = fields.required("url", read::url);
+    let url = fields.required("url", |at| bare_url(at, "bearer_token_file"));
     let secret = fields.required("secret_file", |at| path(at, base));
     let bearer_file = fields.optional("bearer_token_file", |at| path(at, base));
     let client_certificate_file = fields.optional("client_certificate_file", |at| path(at, base));
@@ -209,7 +209,7 @@ pub(super) fn control_plane(
     let timeout = fields.optional("timeout", attempt_timeout);
     let heartbeat = fields.or("heartbeat_interval", HEARTBEAT_EVERY, read::duration);
     fields.finish();
-    let default = WebhookConfig::new(&url?, &secret?);
+    let default = WebhookConfig::new(url?.as_str(), &secret?);
     let config = WebhookConfig {
         bearer_file,
         client_certificate_file,
