@@ -78,14 +78,18 @@ pub fn fixedcount(args: &FixedCountArgs, out: &mut Out<'_>) -> u8 {
                 }
             }
         }
-        let mut vhosts = hosts.iter().flat_map(|host| &host.vhosts);
-        match hosts.iter().any(|host| !host.verdicts.is_empty()) {
-            true => exit::PROBLEMS,
-            false if vhosts.any(|vhost| vhost.docs.is_some()) => exit::OK,
-            false => exit::FAILED,
-        }
+        code(&hosts)
     });
     finish(outcome, out)
+}
+
+fn code(hosts: &[Host]) -> u8 {
+    let mut vhosts = hosts.iter().flat_map(|host| &host.vhosts);
+    match hosts.iter().any(|host| !host.verdicts.is_empty()) {
+        true => exit::PROBLEMS,
+        false if vhosts.any(|vhost| vhost.fixed_count_recommended.is_some()) => exit::OK,
+        false => exit::FAILED,
+    }
 }
 
 fn answers(args: &FixedCountArgs) -> anyhow::Result<Vec<Host>> {
@@ -260,7 +264,10 @@ impl Host {
             text += &vhost.shown(out);
         }
         let name = if self.host.is_empty() { "together" } else { &self.host };
-        let mut line = vec![self.pinned_bytes.map_or("nothing pinned".to_owned(), bytes)];
+        let pins =
+            self.vhosts.iter().any(|vhost| vhost.fixed_count.is_some_and(|count| count > 0.0));
+        let unknown = if pins { "an unknown part" } else { "nothing pinned" };
+        let mut line = vec![self.pinned_bytes.map_or(unknown.to_owned(), bytes)];
         line.extend(self.memory_bytes.map(|memory| format!("of {}", bytes(memory))));
         line.extend(self.pinned_ratio.map(|ratio| format!("= {:.3} %", ratio * 100.0)));
         line.extend(self.budget_bytes.map(|budget| format!("(at most {})", bytes(budget))));
@@ -436,6 +443,30 @@ mod tests {
             shown(1200.0),
             "example.com\n  documents     fewer than 100 in 20m: no advice\n"
         );
+    }
+
+    #[test]
+    fn what_is_pinned_of_documents_that_are_not_counted_is_unknown() {
+        let shown = |fixed_count| {
+            let vhost = Vhost { fixed_count, ..Vhost::default() };
+            let host = Host { vhosts: vec![vhost], memory_bytes: Some(1e9), ..Host::default() };
+            let (mut data, mut talk) = (Vec::new(), Vec::new());
+            let (data, talk) = (&mut data as _, &mut talk as _);
+            host.shown(&Out { data, talk, format: Format::Text, colours: (false, false) })
+        };
+        let of = "of 1000.0 MB (953.7 MiB)\n";
+        assert!(shown(Some(40_000.0)).ends_with(&format!("together: an unknown part {of}")));
+        assert!(shown(None).ends_with(&format!("together: nothing pinned {of}")));
+    }
+
+    #[test]
+    fn the_exit_code_says_whether_there_is_advice() {
+        let of =
+            |memory, fixed_count| code(&answers(&args(memory, fixed_count)).expect("evaluates"));
+        assert_eq!((of(16 << 30, 40_000), of(16 << 30, 51_817)), (exit::OK, exit::PROBLEMS));
+        let nowhere = FixedCountArgs { fixed_count: None, ..args(0, 0) };
+        let hosts = answers(&nowhere).expect("evaluates");
+        assert_eq!(code(&hosts), exit::FAILED, "of no memory nothing can be said");
     }
 
     #[test]
