@@ -61,14 +61,35 @@ pub fn judge(gate: &Gate, answer: Result<Page, Miss>) -> Result<(bool, String), 
     }
 }
 
+/// Characters of no width, which nobody sees: soft hyphen, zero width space and joiners, marks of
+/// direction, word joiner, mark of byte order.
+const UNSEEN: [char; 9] = [
+    '\u{ad}', '\u{200b}', '\u{200c}', '\u{200d}', '\u{200e}', '\u{200f}', '\u{2060}', '\u{2063}',
+    '\u{feff}',
+];
+/// The same and spaces, as HTML may write them.
+const UNSEEN_ENTITIES: [&str; 12] = [
+    "&nbsp;",
+    "&#160;",
+    "&#xa0;",
+    "&#8203;",
+    "&#x200b;",
+    "&zerowidthspace;",
+    "&zwnj;",
+    "&zwj;",
+    "&shy;",
+    "&#173;",
+    "&#xfeff;",
+    "&#65279;",
+];
+
 /// Elements that show something, or make something to show, without a word of text.
 const SHOWING: [&str; 9] =
     ["<script", "<img", "<svg", "<input", "<iframe", "<object", "<embed", "<video", "<canvas"];
 
 /// Whether nobody would see anything: nothing but space, or HTML without text and pictures.
 fn is_blank(body: &str) -> bool {
-    // Marks of byte order and zero width are no text either.
-    let body = body.trim_matches(|c: char| c.is_whitespace() || "\u{feff}\u{200b}".contains(c));
+    let body = body.trim_matches(|c: char| c.is_whitespace() || UNSEEN.contains(&c));
     if body.is_empty() {
         return true;
     }
@@ -93,7 +114,9 @@ fn is_blank(body: &str) -> bool {
 }
 
 fn is_space(text: &str) -> bool {
-    text.replace("&nbsp;", " ").trim().is_empty()
+    let text =
+        UNSEEN_ENTITIES.iter().fold(text.to_owned(), |text, entity| text.replace(entity, " "));
+    text.chars().all(|c| c.is_whitespace() || UNSEEN.contains(&c))
 }
 
 /// A text without the parts between two marks, these included.
