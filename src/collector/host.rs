@@ -171,8 +171,7 @@ impl Host {
             self.machine.look_at_memory(&mut self.reader, &self.config.proc_root);
         }
         let (mut gone, mut over) = (Vec::new(), Vec::new());
-        let (mut failures, mut first) = (0, None);
-        let mut is_blind = true;
+        let (mut failures, mut first, mut is_blind) = (0, None, true);
         let inventory = self.inventory.clone();
         let mut figures = Figures::default();
         let (eyes, tracked, kills) = self.eyes(parts);
