@@ -217,8 +217,8 @@ fn a_start_after_a_restart_that_was_not_carried_out_is_told_as_one_by_others() {
     for (decision, outcome) in [("declined", None), ("done", Some("failed"))] {
         let mut world = restarted(guarded());
         let asked = event(&world, "container.restart.requested")["action"].clone();
-        let ids = world.records.iter().filter_map(|record| record.delivery_id.clone());
-        let id = ids.last().expect("a delivery");
+        let mut ids = world.records.iter().filter_map(|record| record.delivery_id.clone());
+        let id = ids.next_back().expect("a delivery");
         assert_eq!(send(&mut world, "msg_1", &id, said(decision, outcome)), Ok(()), "{asked}");
         let anew = container("acme", 50, world.second);
         world.doors.insert("api".to_owned(), "");
