@@ -48,8 +48,8 @@ impl Inventory {
     }
 
     /// Takes a container as it was inspected or listed. Returns those that are known by another name
-    /// since, for its sake.
-    pub fn put(&mut self, container: Container) -> Vec<ContainerId> {
+    /// since, for its sake, with the name they were known by.
+    pub fn put(&mut self, container: Container) -> Vec<(ContainerId, String)> {
         let mut moved = Vec::new();
         let known_as = match self.by_id.get(&container.id) {
             Some(known) if !known.is_being_made() => known.known_as.clone(),
@@ -79,7 +79,7 @@ impl Inventory {
     }
 
     /// Whoever is known by this name, and has another one by now, goes by that from now on.
-    fn make_way(&mut self, name: &str, moved: &mut Vec<ContainerId>) {
+    fn make_way(&mut self, name: &str, moved: &mut Vec<(ContainerId, String)>) {
         let renamed = |known: &&Known| known.container.name != name;
         let known = self.by_known.get(name).into_iter().flatten();
         let known = known.filter_map(|id| self.by_id.get(id)).filter(renamed);
@@ -87,7 +87,7 @@ impl Inventory {
             drop_from(&mut self.by_known, &known_as, &container.id);
             // Somebody else may be known by that one still.
             self.make_way(&container.name, moved);
-            moved.push(container.id.clone());
+            moved.push((container.id.clone(), known_as));
             let known_as = container.name.clone();
             self.restore(container, known_as);
         }

@@ -21,6 +21,8 @@ pub const CHILD_AFTER: Duration = Duration::from_secs(5);
 /// While a process that was killed is still dying, the kernel tells again and again that there is no memory,
 /// and Docker (20.10 on v1, measured: 24 times within 0.2 s beside other load) makes an event of each.
 const SAME_KILL: Duration = Duration::from_secs(1);
+/// Docker tells of a kill when it begins, and the kernel counts it when it is done: 10 to 400 ms later (measured).
+const DONE_WITHIN: Duration = Duration::from_secs(3);
 /// Docker waits this long at least before it starts anew what has ended.
 pub(super) const SAME_DEATH: Duration = Duration::from_millis(100);
 /// What was said is remembered this long before the newest that was said, to know it again.
@@ -62,6 +64,12 @@ pub(super) struct Life {
     pub evidence: Vec<Evidence>,
     /// Ends of the first process that nobody asked for, by SIGKILL.
     pub deaths: Vec<Timestamp>,
+    /// It went by another name before, under which its counters' kills until now are counted.
+    #[serde(skip)]
+    pub has_moved: bool,
+    /// What counters showed before events that are not judged by them yet: which, when and what.
+    #[serde(skip)]
+    before: Vec<(u64, Timestamp, f64)>,
     /// All of them, however: what comes after is another run's.
     #[serde(skip)]
     pub ends: VecDeque<Timestamp>,
@@ -95,7 +103,8 @@ impl Life {
     pub fn quiet(other: &Life) -> Life {
         let (counters, patience) = (other.counters.clone(), other.patience);
         let (ends, gone_at, started_at) = (other.ends.clone(), other.gone_at, other.started_at);
-        Life { counters, patience, ends, gone_at, started_at, ..Life::default() }
+        let has_moved = other.has_moved;
+        Life { counters, patience, ends, gone_at, started_at, has_moved, ..Life::default() }
     }
 
     /// Docker has started another run: by then it had told of the last one, however late. Its flag is of
@@ -174,9 +183,26 @@ impl Life {
         add(&mut self.evidence, one);
     }
 
-    /// A counter that was read before and after has seen them all: what events tell of more in that time is
-    /// an earlier kill that takes long.
-    pub fn bound(&mut self, (from, to): (Timestamp, Timestamp), kills: usize) {
+    /// Docker has told of a kill: what counters showed until now will bound it.
+    pub fn hear_event(&mut self) {
+        let shown = self.counters.iter().map(|(source, last)| (*source, last.at, last.value));
+        let new: Vec<_> = shown.filter(|shown| !self.before.contains(shown)).collect();
+        self.before.extend(new);
+    }
+
+    /// A counter shows `value` at `at`; `is_gapless`, if of the same run as before. One that was read before
+    /// and after has seen all kills that were done in between: what events tell of more is an earlier kill
+    /// that takes long.
+    pub fn bound(&mut self, source: u64, at: Timestamp, value: f64, is_gapless: bool) {
+        self.before.retain(|(of, ..)| *of != source || is_gapless);
+        for (_, from, before) in self.before.clone().iter().filter(|(of, ..)| *of == source) {
+            self.leave_out_repeats((*from, at - DONE_WITHIN), (value - before).max(0.0) as usize);
+        }
+        // Of two events further apart neither repeats the other.
+        self.before.retain(|(_, from, _)| *from >= at - LATE - DONE_WITHIN);
+    }
+
+    fn leave_out_repeats(&mut self, (from, to): (Timestamp, Timestamp), kills: usize) {
         let is_in = |said: &Evidence| first_told(said) > from && last_told(said) <= to;
         let told: Vec<Evidence> =
             self.evidence.iter().copied().filter(|said| said.witness == Witness::Event).collect();

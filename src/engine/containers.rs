@@ -191,9 +191,11 @@ impl Containers {
         let id = &container.id;
         let known = self.inventory.get(id).filter(|_| container.is_glimpse);
         let whole = known.map_or_else(|| container.clone(), |known| known.glimpsed(container));
-        for moved in Arc::make_mut(&mut self.inventory).put(whole) {
+        for (moved, before) in Arc::make_mut(&mut self.inventory).put(whole) {
+            let name = self.name_of(&moved, "");
+            self.ledger.move_on(&moved, &before, &name);
             self.rows.touch(&moved);
-            self.labels.remove(&self.name_of(&moved, ""));
+            self.labels.remove(&name);
         }
         self.take_a_place(container);
         let name = self.name_of(id, &container.name);
@@ -278,7 +280,9 @@ impl Containers {
     fn take_a_place(&mut self, container: &Container) {
         let Container { id, name, .. } = container;
         if self.inventory.by_known(name).is_none() && self.fates.is_removed(name) {
-            self.labels.remove(&self.name_of(id, name));
+            let before = self.name_of(id, name);
+            self.ledger.move_on(id, &before, name);
+            self.labels.remove(&before);
             self.labels.remove(name);
             self.fates.taken_over(name);
             Arc::make_mut(&mut self.inventory).know_as_named(id);
