@@ -34,7 +34,7 @@ fn page(digit: char, name: &str, bytes: u32) -> String {
 
 impl World {
     /// Docker answers and says what runs.
-    fn list(&mut self, containers: &[(char, &str)]) {
+    pub(super) fn list(&mut self, containers: &[(char, &str)]) {
         let running = |(digit, name): &(char, &str)| {
             let container = Container::new(container_id(*digit), name, Timestamp(0));
             Container { status: Status::Running, ..container }
@@ -43,7 +43,7 @@ impl World {
         self.handle(Event::Docker(Report::Listed(list)), None);
     }
 
-    fn lose_docker(&mut self) {
+    pub(super) fn lose_docker(&mut self) {
         let why = "no answer".to_owned();
         self.handle(Event::Docker(Report::Lost { why }), None);
     }
@@ -517,68 +517,6 @@ fn a_kill_that_a_hanging_docker_stamps_when_it_comes_to_is_one() {
         let view = world.engine.view(at(world.second, 0));
         assert_eq!(view.containers[0].oom, Counts { pid1: 1, child: 0 }, "noticed: {noticed}");
     }
-}
-
-#[test]
-fn kills_stay_with_the_name_they_were_counted_by() {
-    let rules = format!("{RULES}      - alert: Oom\n        expr: plimsoll_oom_total > 99\n");
-    let setup = Setup { docker: AskDocker::IfThere, ..setup(&rules, acting()) };
-    let mut world = World::recovered(setup, Vec::new(), 0);
-    let (began, old, new) = (world.second + 1, container_id('a'), container_id('b'));
-    let began = at(began, 0).wall.as_seconds();
-    let page = |(a, a_kills): (&str, u8), (b, b_kills): (&str, u8)| {
-        let line = |id, name, kills| {
-            let of = format!("{{id=\"/docker/{id}\",name=\"{name}\"}}");
-            format!(
-                "container_oom_events_total{of} {kills}\ncontainer_start_time_seconds{of} {began}\n"
-            )
-        };
-        line(&old, a, a_kills) + &line(&new, b, b_kills)
-    };
-    world.list(&[('a', "web"), ('b', "new")]);
-    world.slots(2, &page(("web", 0), ("new", 0)));
-    world.slots(8, &page(("web", 4), ("new", 2)));
-    let counts = |world: &World| {
-        let view = world.engine.view(at(world.second, 0));
-        let of = |name| view.containers.iter().find(|c| c.known_as == name).map(|c| c.oom.total());
-        (of("web"), of("new"), of("old"))
-    };
-    assert_eq!(counts(&world), (Some(4), Some(2), None));
-    // The old one is renamed, the new one takes its name, and the old one is removed.
-    world.docker_has('a', "old");
-    world.docker_has('b', "web");
-    world.slots(8, &page(("old", 4), ("new", 2)));
-    world.docker('a', "old", What::Die { exit_code: 0 });
-    world.docker('a', "old", What::Destroy);
-    world.slots(8, &page(("old", 4), ("web", 2)));
-    let told = world.engine.containers.counts();
-    let total: u64 = told.values().map(|counts| counts.total()).sum();
-    assert_eq!(total, 6, "{told:?}");
-}
-
-/// It stamps the end when it comes to, and says when it was.
-#[test]
-fn an_end_that_docker_stamps_late_is_by_the_kill_all_the_same() {
-    let rules = format!("{RULES}      - alert: Oom\n        expr: plimsoll_oom_total > 99\n");
-    let setup = Setup { docker: AskDocker::IfThere, ..setup(&rules, acting()) };
-    let mut world = World::recovered(setup, Vec::new(), 0);
-    let began = at(world.second, 0).wall + Duration::from_secs(1);
-    let mut container = Container::new(container_id('a'), "acme-web", Timestamp(0));
-    (container.status, container.started_at) = (Status::Running, Some(began));
-    world.handle(Event::Docker(Report::Listed(vec![container.clone()])), None);
-    world.slots(3, "");
-    let finished = at(world.second, 0).wall;
-    world.slots(1, "");
-    world.lose_docker();
-    world.slots(20, "");
-    (container.status, container.exit_code, container.oom_killed) = (Status::Exited, 137, true);
-    container.finished_at = Some(finished);
-    world.handle(Event::Docker(Report::Listed(vec![container])), None);
-    world.docker('a', "acme-web", What::Oom);
-    world.docker('a', "acme-web", What::Die { exit_code: 137 });
-    world.slots(8, "");
-    let view = world.engine.view(at(world.second, 0));
-    assert_eq!(view.containers[0].oom, Counts { pid1: 1, child: 0 });
 }
 
 #[test]
