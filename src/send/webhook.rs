@@ -244,13 +244,14 @@ async fn outcome(response: Response, at: Timestamp, origin: &str, ours: &Redacti
     }
 }
 
-/// Whoever answers a request with words that mean nothing may have it or not: it is asked again.
+/// Whoever answers a request with words that mean nothing does not want it: what comes after it must not wait
+/// until it expires.
 fn understood(outcome: Outcome) -> Outcome {
     let Outcome::Accepted(answer) = &outcome else { return outcome };
     let Some(fault) = answer.fault() else { return outcome };
     let said = |word: &Option<String>| said(word.as_deref().unwrap_or("null"));
     let (decision, result) = (said(&answer.decision), said(&answer.outcome));
-    Outcome::Unanswered {
+    Outcome::Refused {
         why: format!("the answer is none: {fault}; it has decision{decision}, outcome{result}"),
     }
 }

@@ -336,10 +336,10 @@ async fn mutual_tls_with_an_own_authority() {
 #[tokio::test]
 async fn an_answer_outside_the_contract_accepts_nothing() {
     for (body, word) in [
-        (r#"{"decision":"rejected"}"#, "unanswered"),
-        (r#"{"decision":"Declined","reason":"no"}"#, "unanswered"),
-        (r#"{"decision":"done"}"#, "unanswered"),
-        (r#"{"outcome":"failed"}"#, "unanswered"),
+        (r#"{"decision":"rejected"}"#, "refused"),
+        (r#"{"decision":"Declined","reason":"no"}"#, "refused"),
+        (r#"{"decision":"done"}"#, "refused"),
+        (r#"{"outcome":"failed"}"#, "refused"),
         (r#"{"decision":"done","outcome":"failed"}"#, "accepted"),
         ("{}", "accepted"),
         ("", "accepted"),
