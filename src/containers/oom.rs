@@ -126,6 +126,10 @@ impl OomLedger {
     /// comes to.
     pub fn killed(&mut self, who: Who<'_>, at_nanos: i64, since: Timestamp) {
         let at = Timestamp(at_nanos.div_euclid(1_000_000));
+        // Told again after our restart, which it may have been renamed over.
+        if at <= self.since + SKEW && self.was_told(who.id, at_nanos) {
+            return;
+        }
         let started_at = self.find(who).and_then(|life| life.started_at);
         let started_at = started_at.filter(|started| *started <= at);
         let from = (since.min(at).max(at - STUCK) - STAMPED_LATE)
@@ -244,10 +248,10 @@ impl OomLedger {
     /// Without Docker's events a start time that changed is all there is to see of a death. One
     /// close to a kill was by it.
     fn restarted(&mut self, who: Who<'_>, start: Timestamp) {
+        // Starts are rounded, and a process starts before Docker says that it runs.
+        let is_of_it = |end: &Timestamp| start.since(*end) <= LATE && *end <= start + SKEW;
         let life = self.life(who);
-        let is_told =
-            life.deaths.iter().any(|death| start.since(*death) <= LATE && *death <= start);
-        if !is_told {
+        if !life.deaths.iter().chain(&life.ends).any(is_of_it) {
             self.died(who, start);
         }
     }
@@ -400,6 +404,15 @@ impl OomLedger {
             }
             self.open.insert(who.name.to_owned());
         }
+    }
+
+    /// Whether an event of an incarnation is known, under whatever name.
+    fn was_told(&self, id: &ContainerId, key: i64) -> bool {
+        let lives = self.names.values().flat_map(|tally| &tally.lives);
+        let told = |life: &Life| {
+            life.evidence.iter().any(|said| (said.witness, said.key) == (Witness::Event, key))
+        };
+        lives.filter(|(known, _)| known == id).any(|(_, life)| told(life))
     }
 
     fn find(&self, who: Who<'_>) -> Option<&Life> {
@@ -635,6 +648,30 @@ mod tests {
         let mut bench = Bench::new();
         bench.read(1, 3.0, 0.0, 1.0).oom(4.0).end(4.1).oom(4.6).end(4.7).check(40.0, "0+2");
         bench.restart(5.0).check(50.0, "0+2");
+    }
+
+    #[test]
+    fn what_docker_tells_again_after_a_swap_of_names_is_known() {
+        let mut bench = Bench::new();
+        bench.oom(10.0).oom(14.0).check(30.0, "0+2").restart(14.2);
+        bench.ledger.move_on(&id('a'), "web", "old");
+        let again = |bench: &mut Bench, second| {
+            let (id, at) = (id('a'), at(second));
+            bench.ledger.killed(Who { id: &id, name: "old" }, at.0 * 1_000_000, at);
+        };
+        again(&mut bench, 14.0);
+        bench.check(60.0, "0+2");
+        assert_eq!(bench.ledger.counts("old").total(), 0);
+        again(&mut bench, 61.0);
+        bench.heard(61.5).check(90.0, "0+2");
+        assert_eq!(bench.ledger.counts("old").total(), 1);
+    }
+
+    #[test]
+    fn a_start_is_no_second_end_of_a_run_whose_end_was_told() {
+        let mut bench = Bench::new();
+        bench.read(1, 5.0, 0.0, 1.0).read(1, 10.0, 1.0, 1.0).end(11.8);
+        bench.read(1, 15.0, 1.0, 11.0).check(60.0, "0+1");
     }
 
     /// Docker tells of it 10 to 400 ms before the kernel counts it, and a reading may fall in between.
