@@ -252,6 +252,19 @@ impl Life {
         waiting > 0
     }
 
+    /// The wall clock has stepped.
+    pub fn rebase(&mut self, shift: impl Fn(&mut Timestamp)) {
+        for said in &mut self.evidence {
+            shift(&mut said.from);
+            shift(&mut said.to);
+        }
+        self.deaths.iter_mut().chain(&mut self.ends).for_each(&shift);
+        self.counters.values_mut().for_each(|last| shift(&mut last.at));
+        self.before.iter_mut().for_each(|(_, at, _)| shift(at));
+        let single = [&mut self.started_at, &mut self.gone_at, &mut self.told_late_at];
+        single.into_iter().flatten().for_each(shift);
+    }
+
     /// Nothing more is waited for.
     pub fn finish(&mut self) {
         (self.news, self.told_late_at, self.gone_at) = (None, None, None);

@@ -378,15 +378,7 @@ impl OomLedger {
         shift(&mut self.watched_from.0);
         self.watched_from.1 = false;
         for (_, life) in self.names.values_mut().flat_map(|tally| &mut tally.lives) {
-            life.deaths.iter_mut().for_each(shift);
-            for said in &mut life.evidence {
-                shift(&mut said.from);
-                shift(&mut said.to);
-            }
-            for last in life.counters.values_mut() {
-                shift(&mut last.at);
-            }
-            life.told_late_at.iter_mut().for_each(shift);
+            life.rebase(shift);
         }
     }
 
@@ -648,6 +640,15 @@ mod tests {
         let mut bench = Bench::new();
         bench.read(1, 3.0, 0.0, 1.0).oom(4.0).end(4.1).oom(4.6).end(4.7).check(40.0, "0+2");
         bench.restart(5.0).check(50.0, "0+2");
+    }
+
+    #[test]
+    fn what_is_waited_for_is_waited_for_as_long_over_a_step_of_the_clock() {
+        let mut bench = Bench::new();
+        bench.is_watched = true;
+        bench.read(1, 5.0, 0.0, 1.0).read(1, 10.0, 1.0, 1.0).gone(1).check(17.0, "0+0");
+        bench.ledger.rebase(1_000_000);
+        bench.check(1029.0, "0+0").check(1030.0, "1+0");
     }
 
     #[test]
