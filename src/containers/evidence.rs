@@ -42,6 +42,24 @@ pub struct Evidence {
 }
 
 impl Evidence {
+    /// The wall clock has stepped. Events are told apart by nanoseconds, the rest by milliseconds.
+    pub fn rebase(&mut self, shift: impl Fn(&mut Timestamp)) {
+        let nanos = if self.witness == Witness::Event { 1_000_000 } else { 1 };
+        let mut key = Timestamp(self.key.div_euclid(nanos));
+        shift(&mut key);
+        self.key = key.0.saturating_mul(nanos).saturating_add(self.key.rem_euclid(nanos));
+        shift(&mut self.from);
+        shift(&mut self.to);
+    }
+
+    /// When, as near as it says: an event's key is when it was told, and its end has a margin.
+    pub fn at(&self) -> Timestamp {
+        match self.witness {
+            Witness::Event => Timestamp(self.key.div_euclid(1_000_000)),
+            Witness::Flag | Witness::Counter(_) => self.to,
+        }
+    }
+
     /// By the end of their time; ties in a fixed order.
     fn rank(&self) -> (Timestamp, Timestamp, Witness, i64) {
         (self.to, self.from, self.witness, self.key)
@@ -55,6 +73,8 @@ pub struct Kills {
     pub from: Timestamp,
     /// … and no later.
     pub to: Timestamp,
+    /// When, as near as anybody says.
+    pub at: Timestamp,
     /// How many.
     pub count: u32,
     /// Of how many each witness has spoken.
@@ -107,7 +127,8 @@ fn assume(found: &mut Vec<Kills>, said: &Evidence) -> Vec<u32> {
     let explained = explained.collect();
     if missing > 0 {
         let spoken = vec![(said.witness, missing)];
-        found.push(Kills { from: said.from, to: said.to, count: missing, spoken });
+        let Evidence { from, to, .. } = *said;
+        found.push(Kills { from, to, at: said.at(), count: missing, spoken });
     }
     explained
 }

@@ -31,8 +31,6 @@ pub const LOOP_SPAN: Duration = Duration::from_secs(600);
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
 /// How long the fate of a removed container is told.
 const TOLD_AFTER_REMOVAL: Duration = Duration::from_secs(3600);
-/// After a restart of ours Docker tells its last events again, from this long before the newest.
-const TOLD_AGAIN: Duration = Duration::from_secs(10);
 const PREFIX: &str = "fate:";
 /// Names remembered at most; those of which nothing was heard for the longest go first.
 const MOST_NAMES: usize = 10_000;
@@ -120,9 +118,6 @@ pub struct Fate {
     held: Option<Held>,
     heard_at: Timestamp,
     removed_at: Option<Timestamp>,
-    /// Until when all of it was told before our restart.
-    #[serde(skip)]
-    known_until: Option<Timestamp>,
 }
 
 /// Somebody asked an incarnation to end.
@@ -225,7 +220,6 @@ impl Fates {
             let (Some(name), Some(value)) = (fates.rows.key(row), &row.value) else { continue };
             match serde_json::from_slice::<Fate>(value) {
                 Ok(fate) => {
-                    let fate = Fate { known_until: Some(fate.heard_at), ..fate };
                     fates.rows.found(name.to_owned());
                     fates.held.extend(fate.held.is_some().then(|| name.to_owned()));
                     fates.names.insert(name.to_owned(), fate);
@@ -254,9 +248,6 @@ impl Fates {
         is_flagged: bool,
     ) -> Option<Death> {
         let fate = self.names.entry(name.to_owned()).or_default();
-        if fate.knows(at) {
-            return None;
-        }
         self.open.insert(name.to_owned());
         self.rows.touch(&name.to_owned());
         fate.heard_at = fate.heard_at.max(at);
@@ -337,7 +328,7 @@ impl Fates {
     pub fn take_settled(
         &mut self,
         now: Timestamp,
-        saw_kill: impl Fn(&ContainerId, &str, Timestamp) -> bool,
+        saw_kill: impl Fn(&ContainerId, Timestamp) -> bool,
     ) -> Vec<(String, ContainerId, Death)> {
         let mut over = Vec::new();
         for name in &self.held {
@@ -346,8 +337,8 @@ impl Fates {
             let is_over = held.is_none_or(|held| held.is_over(now));
             if is_over {
                 let held = self.names.get(name).and_then(|fate| fate.held.as_ref());
-                let by_seen = |held: &Held| held.is_by_seen(|id, at| saw_kill(id, name, at));
-                over.push((name.clone(), held.is_some_and(by_seen)));
+                let by_seen = held.is_some_and(|held| held.is_by_seen(&saw_kill));
+                over.push((name.clone(), by_seen));
             }
         }
         over.iter().for_each(|(name, is_oom)| self.settle_held(name, *is_oom));
@@ -379,9 +370,9 @@ impl Fates {
         }
     }
 
-    /// Whether the last container of this name was removed, as far as anybody remembers.
-    pub fn is_removed(&self, name: &str) -> bool {
-        self.names.get(name).is_some_and(|fate| fate.removed_at.is_some())
+    /// When the last container of this name was removed, if it was, as far as anybody remembers.
+    pub fn removed_at(&self, name: &str) -> Option<Timestamp> {
+        self.names.get(name)?.removed_at
     }
 
     /// Forgets all of them: nobody hears of containers any more.
@@ -472,23 +463,11 @@ impl Fates {
             fate.asked.iter_mut().for_each(|asked| shift(&mut asked.at));
             fate.held.iter_mut().for_each(|held| held.rebase(shift));
             shift(&mut fate.heard_at);
-            fate.known_until.iter_mut().for_each(shift);
         }
     }
 }
 
 impl Fate {
-    /// Whether an event was taken before our restart, and is told again now. What is far older than the
-    /// newest was stamped by a clock that was set back since.
-    fn knows(&mut self, at: Timestamp) -> bool {
-        let is_old = |until: Timestamp| at <= until && until.since(at) <= TOLD_AGAIN;
-        let is_known = self.known_until.is_some_and(is_old);
-        if !is_known {
-            self.known_until = None;
-        }
-        is_known
-    }
-
     /// Whether a loop began or ended by now.
     fn settle(&mut self, now: Timestamp, is_heard: bool) -> Option<bool> {
         if self.is_looping && !is_heard {
@@ -621,7 +600,7 @@ mod tests {
     }
 
     #[test]
-    fn a_loop_and_its_ends_go_on_through_a_restart_of_ours_and_nothing_counts_twice() {
+    fn a_loop_and_its_ends_go_on_through_a_restart_of_ours() {
         let (mut fates, mut rows) = (Fates::default(), BTreeMap::new());
         let die = What::Die { exit_code: 1 };
         for second in [0, 10, 20, 30] {
@@ -632,9 +611,7 @@ mod tests {
         let mut fates = again(&mut fates, &mut rows);
         // Docker does not answer yet: for hours, if need be.
         assert_eq!(fates.settle(at(9000), false), []);
-        // Then it tells the last events again, and what was missed.
-        assert_eq!(fates.take((&id(), "web"), at(30), &What::Start, false), None);
-        assert_eq!(fates.take((&id(), "web"), at(35), &die, false), None);
+        // Then it tells what was missed.
         fates.take((&id(), "web"), at(8990), &What::Start, false);
         assert!(fates.take((&id(), "web"), at(8995), &die, false).is_some());
         assert_eq!(fates.settle(at(9001), true), []);
@@ -659,7 +636,7 @@ mod tests {
         for (ms, what) in story {
             let told = fates.take((&id(), "web"), Timestamp(*ms), what, false);
             let counts_now = told.filter(|_| !fates.is_held("web"));
-            let late = fates.take_settled(Timestamp(*ms), |_, _, _| saw_kill);
+            let late = fates.take_settled(Timestamp(*ms), |_, _| saw_kill);
             settled.extend(late.into_iter().map(|(_, _, death)| death.end));
             settled.extend(counts_now.map(|death| death.end));
             let fate = fates.get("web").expect("heard of");
@@ -699,7 +676,7 @@ mod tests {
     fn an_end_that_waits_goes_on_waiting_through_a_restart_of_ours_and_a_step_of_the_clock() {
         let (mut fates, mut rows) = (Fates::default(), BTreeMap::new());
         let settled = |fates: &mut Fates, second: i64| -> Vec<End> {
-            let settled = fates.take_settled(at(second), |_, _, _| false);
+            let settled = fates.take_settled(at(second), |_, _| false);
             settled.into_iter().map(|(_, _, death)| death.end).collect()
         };
         fates.take((&id(), "web"), at(9), &What::Die { exit_code: 137 }, false);

@@ -84,3 +84,24 @@ pub enum What {
     /// It was removed.
     Destroy,
 }
+
+impl What {
+    /// Docker's word for it.
+    pub fn word(&self) -> &'static str {
+        match self {
+            What::Create => "create",
+            What::Start => "start",
+            What::Oom => "oom",
+            What::Die { .. } => "die",
+            What::Kill { .. } => "kill",
+            What::Stop => "stop",
+            What::Restart => "restart",
+            What::Pause => "pause",
+            What::Unpause => "unpause",
+            What::HealthStatus(_) => "health_status",
+            What::Update => "update",
+            What::Rename { .. } => "rename",
+            What::Destroy => "destroy",
+        }
+    }
+}

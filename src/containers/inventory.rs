@@ -9,7 +9,8 @@
 //! nothing, because series, alerts and counts hang on the name, and cAdvisor never notices one either.
 //! Until it is started it may be renamed freely: Compose makes the new one under a passing name.
 //! Only when a new container comes under that name does the old one go by the name it bears by then:
-//! two containers are never known as one, unless Docker itself says so for a moment.
+//! two containers are never known as one, unless Docker itself says so for a moment. What happened before
+//! that, and is told afterwards, happened to whatever it was known as then.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -32,6 +33,8 @@ pub struct Inventory {
 struct Known {
     container: Container,
     known_as: String,
+    /// What it was known as before, and until when.
+    before: Option<(String, Timestamp)>,
 }
 
 impl Known {
@@ -48,54 +51,58 @@ impl Inventory {
     }
 
     /// Takes a container as it was inspected or listed. Returns those that are known by another name
-    /// since, for its sake, with the name they were known by.
-    pub fn put(&mut self, container: Container) -> Vec<(ContainerId, String)> {
+    /// since it was made, for its sake.
+    pub fn put(&mut self, container: Container) -> Vec<ContainerId> {
         let mut moved = Vec::new();
-        let known_as = match self.by_id.get(&container.id) {
-            Some(known) if !known.is_being_made() => known.known_as.clone(),
-            _ => {
-                self.make_way(&container.name, &mut moved);
-                container.name.clone()
+        let known = self.by_id.get(&container.id).filter(|known| !known.is_being_made());
+        let (known_as, before) = match known {
+            Some(Known { known_as, before, .. }) => (known_as.clone(), before.clone()),
+            None => {
+                self.make_way(&container.name, container.created_at, &mut moved);
+                (container.name.clone(), None)
             }
         };
-        self.restore(container, known_as);
+        self.insert(Known { container, known_as, before });
         moved
     }
 
-    /// A container is known by the name it bears now: it takes the place of one that is gone.
-    pub fn know_as_named(&mut self, id: &ContainerId) {
-        let Some(Known { container, .. }) = self.by_id.get(id).cloned() else { return };
-        let name = container.name.clone();
-        self.restore(container, name);
+    /// A container is known by the name it bears now: it takes the place of one that is gone since then.
+    pub fn know_as_named(&mut self, id: &ContainerId, since: Timestamp) {
+        let Some(Known { container, known_as, .. }) = self.by_id.get(id).cloned() else { return };
+        let before = Some((known_as, since));
+        self.insert(Known { known_as: container.name.clone(), container, before });
     }
 
     /// Takes a container under the name it was known as before our restart.
     pub fn restore(&mut self, container: Container, known_as: String) {
-        let id = container.id.clone();
-        self.remove(&id);
-        self.by_name.entry(container.name.clone()).or_default().insert(id.clone());
-        self.by_known.entry(known_as.clone()).or_default().insert(id.clone());
-        self.by_id.insert(id, Known { container, known_as });
+        self.insert(Known { container, known_as, before: None });
     }
 
-    /// Whoever is known by this name, and has another one by now, goes by that from now on.
-    fn make_way(&mut self, name: &str, moved: &mut Vec<(ContainerId, String)>) {
+    fn insert(&mut self, known: Known) {
+        let id = known.container.id.clone();
+        self.remove(&id);
+        self.by_name.entry(known.container.name.clone()).or_default().insert(id.clone());
+        self.by_known.entry(known.known_as.clone()).or_default().insert(id.clone());
+        self.by_id.insert(id, known);
+    }
+
+    /// Whoever is known by this name, and has another one by now, goes by that since then.
+    fn make_way(&mut self, name: &str, since: Timestamp, moved: &mut Vec<ContainerId>) {
         let renamed = |known: &&Known| known.container.name != name;
         let known = self.by_known.get(name).into_iter().flatten();
         let known = known.filter_map(|id| self.by_id.get(id)).filter(renamed);
-        for Known { container, known_as } in known.cloned().collect::<Vec<_>>() {
+        for Known { container, known_as, .. } in known.cloned().collect::<Vec<_>>() {
             drop_from(&mut self.by_known, &known_as, &container.id);
             // Somebody else may be known by that one still.
-            self.make_way(&container.name, moved);
-            moved.push((container.id.clone(), known_as));
-            let known_as = container.name.clone();
-            self.restore(container, known_as);
+            self.make_way(&container.name, since, moved);
+            moved.push(container.id.clone());
+            self.know_as_named(&container.id, since);
         }
     }
 
     /// A container is gone.
     pub fn remove(&mut self, id: &ContainerId) -> Option<Container> {
-        let Known { container, known_as } = self.by_id.remove(id)?;
+        let Known { container, known_as, .. } = self.by_id.remove(id)?;
         drop_from(&mut self.by_name, &container.name, id);
         drop_from(&mut self.by_known, &known_as, id);
         Some(container)
@@ -109,6 +116,13 @@ impl Inventory {
     /// What a container is known as.
     pub fn known_as(&self, id: &ContainerId) -> Option<&str> {
         self.by_id.get(id).map(|known| known.known_as.as_str())
+    }
+
+    /// What a container was known as then, as far back as its last change of that.
+    pub fn known_as_at(&self, id: &ContainerId, at: Timestamp) -> Option<&str> {
+        let Known { known_as, before, .. } = self.by_id.get(id)?;
+        let before = before.as_ref().filter(|(_, until)| at < *until);
+        Some(before.map_or(known_as, |(name, _)| name))
     }
 
     /// The container that bears this name by Docker's last word.
@@ -230,8 +244,10 @@ mod tests {
         assert_eq!(known(&inventory, "b"), ["web"]);
         inventory.put(container('b', "other", 5, Status::Running));
         assert_eq!(known(&inventory, "b"), ["web"], "now it has");
-        inventory.know_as_named(&id('b'));
+        inventory.know_as_named(&id('b'), Timestamp(9000));
         assert_eq!(known(&inventory, "b"), ["other"]);
+        let then = |at| inventory.known_as_at(&id('b'), Timestamp(at));
+        assert_eq!((then(8999), then(9000)), (Some("web"), Some("other")));
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! What is known of one incarnation's kills, and how many that makes.
 //!
-//! How it is told whom a kill hit stands in [`oom`](super::oom), which keeps one of these for each.
+//! How it is told whom a kill hit stands in [`oom`](super::oom), which keeps one of these for each. All that
+//! is said of an incarnation is said of its id: what it was called when, its [`Stints`], matters last, when its
+//! kills are told.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -8,6 +10,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::evidence::{Evidence, Kills, Witness, add, explain, fold, settled};
+use super::stint::{Counts, Share, Stints};
 use crate::base::Timestamp;
 
 /// A report may be this late: events wait for a busy daemon, a counter for its reader.
@@ -34,22 +37,6 @@ const TOLD_WITHIN: Duration = Duration::from_secs(20);
 /// Statements remembered per incarnation; a reading of a counter is one.
 pub(super) const MOST_STATEMENTS: usize = 256;
 
-/// Kills so far.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-pub struct Counts {
-    /// Of the container's first process: it went down with it.
-    pub pid1: u64,
-    /// Of another one.
-    pub child: u64,
-}
-
-impl Counts {
-    /// Both.
-    pub fn total(self) -> u64 {
-        self.pid1 + self.child
-    }
-}
-
 /// The last reading of a counter.
 #[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
 pub(super) struct Last {
@@ -59,17 +46,16 @@ pub(super) struct Last {
 }
 
 /// What is known of one incarnation.
-#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub(super) struct Life {
+    /// What it was called, and how many kills that makes for each name.
+    pub stints: Stints,
     pub evidence: Vec<Evidence>,
     /// Ends of the first process that nobody asked for, by SIGKILL.
     pub deaths: Vec<Timestamp>,
-    /// It went by another name before, under which its counters' kills until now are counted.
+    /// What counters showed in this run before the kills that are not judged by them yet: when, and what.
     #[serde(skip)]
-    pub has_moved: bool,
-    /// What counters showed before events that are not judged by them yet: which, when and what.
-    #[serde(skip)]
-    before: Vec<(u64, Timestamp, f64)>,
+    bases: BTreeMap<u64, (Timestamp, f64)>,
     /// All of them, however: what comes after is another run's.
     #[serde(skip)]
     pub ends: VecDeque<Timestamp>,
@@ -79,9 +65,6 @@ pub(super) struct Life {
     /// When it was seen last, if it is gone and Docker, which is heard, has not told of its end.
     #[serde(skip)]
     pub gone_at: Option<Timestamp>,
-    /// Explained for good, and no longer remembered.
-    pub folded: Counts,
-    pub told: Counts,
     pub counters: BTreeMap<u64, Last>,
     /// How much longer than [`CHILD_AFTER`] an end is waited for.
     #[serde(skip)]
@@ -99,12 +82,26 @@ fn long_ago() -> Option<Timestamp> {
 }
 
 impl Life {
-    /// One of which nothing but readings is known, with the readings of `other`.
-    pub fn quiet(other: &Life) -> Life {
-        let (counters, patience) = (other.counters.clone(), other.patience);
-        let (ends, gone_at, started_at) = (other.ends.clone(), other.gone_at, other.started_at);
-        let has_moved = other.has_moved;
-        Life { counters, patience, ends, gone_at, started_at, has_moved, ..Life::default() }
+    /// One of which nothing is known but its name.
+    pub fn new(name: &str) -> Life {
+        Life {
+            stints: Stints::new(name),
+            evidence: Vec::new(),
+            deaths: Vec::new(),
+            bases: BTreeMap::new(),
+            ends: VecDeque::new(),
+            started_at: None,
+            gone_at: None,
+            counters: BTreeMap::new(),
+            patience: Duration::ZERO,
+            news: None,
+            told_late_at: None,
+        }
+    }
+
+    /// Whether there is no kill in it, as far as anybody knows.
+    pub fn is_quiet(&self) -> bool {
+        self.evidence.is_empty() && self.deaths.is_empty() && self.stints.are_empty()
     }
 
     /// Docker has started another run: by then it had told of the last one, however late. Its flag is of
@@ -156,14 +153,14 @@ impl Life {
         }
         let (first, last) = if old.to <= new.to { (old, new) } else { (new, old) };
         // However slowly, a victim dies some time: whoever goes on for longer is another.
-        let is_soon = first_told(last).since(first_told(first)) <= LATE;
+        let is_soon = last.at().since(first.at()) <= LATE;
         is_soon && !self.are_divided(first, last, SAME_KILL)
     }
 
     /// Whether two events are of two kills: further apart than that, or the first process ended in between,
     /// and could have been started again.
     fn are_divided(&self, first: &Evidence, last: &Evidence, within: Duration) -> bool {
-        let (ended, began) = (last_told(first), first_told(last));
+        let (ended, began) = (last_told(first), last.at());
         let divides = |end: &Timestamp| *end >= ended && *end + SAME_DEATH <= began;
         began.since(ended) > within || self.deaths.iter().chain(&self.ends).any(divides)
     }
@@ -183,27 +180,30 @@ impl Life {
         add(&mut self.evidence, one);
     }
 
-    /// Docker has told of a kill: what counters showed until now will bound it.
-    pub fn hear_event(&mut self) {
-        let shown = self.counters.iter().map(|(source, last)| (*source, last.at, last.value));
-        let new: Vec<_> = shown.filter(|shown| !self.before.contains(shown)).collect();
-        self.before.extend(new);
-    }
-
-    /// A counter shows `value` at `at`; `is_gapless`, if of the same run as before. One that was read before
-    /// and after has seen all kills that were done in between: what events tell of more is an earlier kill
-    /// that takes long.
-    pub fn bound(&mut self, source: u64, at: Timestamp, value: f64, is_gapless: bool) {
-        self.before.retain(|(of, ..)| *of != source || is_gapless);
-        for (_, from, before) in self.before.clone().iter().filter(|(of, ..)| *of == source) {
-            self.leave_out_repeats((*from, at - DONE_WITHIN), (value - before).max(0.0) as usize);
+    /// A counter shows `value` at `at`; it began with a `base` of its own, if it is of another run than before.
+    /// One that was read before and after has seen all kills that were done in between: what events tell of more
+    /// is an earlier kill that takes long.
+    pub fn bound(
+        &mut self,
+        source: u64,
+        at: Timestamp,
+        value: f64,
+        base: Option<(Timestamp, f64)>,
+    ) {
+        let base = base.or_else(|| self.bases.get(&source).copied());
+        let done_by = at - DONE_WITHIN;
+        if let Some((from, before)) = base {
+            self.leave_out_repeats((from, done_by), (value - before).max(0.0) as usize);
         }
-        // Of two events further apart neither repeats the other.
-        self.before.retain(|(_, from, _)| *from >= at - LATE - DONE_WITHIN);
+        let is_undone =
+            |said: &Evidence| said.witness == Witness::Event && last_told(said) > done_by;
+        let is_judged = !self.evidence.iter().any(is_undone);
+        let base = base.filter(|_| !is_judged).unwrap_or((at, value));
+        self.bases.insert(source, base);
     }
 
     fn leave_out_repeats(&mut self, (from, to): (Timestamp, Timestamp), kills: usize) {
-        let is_in = |said: &Evidence| first_told(said) > from && last_told(said) <= to;
+        let is_in = |said: &Evidence| said.at() > from && last_told(said) <= to;
         let told: Vec<Evidence> =
             self.evidence.iter().copied().filter(|said| said.witness == Witness::Event).collect();
         let surplus = told.iter().filter(|said| is_in(said)).count().saturating_sub(kills);
@@ -215,8 +215,9 @@ impl Life {
         }
     }
 
-    /// Brings `told` up to date; true while a kill waits for its scope.
-    pub fn settle(&mut self, now: Timestamp) -> bool {
+    /// Tells what is known by now of whom the kills hit: which name has how many more. True while a kill
+    /// waits for its scope.
+    pub fn settle(&mut self, now: Timestamp) -> (bool, Vec<(String, Counts)>) {
         if let Some(at) = self.gone_at.filter(|at| now.since(*at) >= TOLD_WITHIN) {
             self.die(at);
         }
@@ -228,8 +229,6 @@ impl Life {
             self.told_late_at.get_or_insert(now);
         }
         let kills = explain(&self.evidence);
-        let count: u64 = kills.iter().map(|kills| u64::from(kills.count)).sum();
-        let total = self.folded.total() + count;
         let (spare, _) = claim(&kills, &self.deaths);
         // Whoever is read again lives on.
         let lives_on = |to: Timestamp| self.counters.values().any(|last| last.at > to);
@@ -238,37 +237,32 @@ impl Life {
             let is_patient = now < to + CHILD_AFTER + self.patience && !lives_on(to);
             now < to + CHILD_AFTER || is_patient || is_late(to) || self.gone_at.is_some()
         };
-        let waiting: u64 = spare.iter().filter(|(to, _)| waits(*to)).map(|(_, count)| *count).sum();
-        let children = self.folded.child + spare.iter().map(|(_, count)| count).sum::<u64>();
-        // Neither ever falls, whatever is learnt later about who it was.
-        let child = self.told.child.max(children - waiting);
-        let child = child.min(total.saturating_sub(self.told.pid1));
-        let pid1 = self.told.pid1.max(total.saturating_sub(children));
-        let pid1 = pid1.min(total.saturating_sub(child));
-        self.told = Counts { pid1, child };
-        if waiting == 0 {
-            self.told.child = child.max(total.saturating_sub(pid1));
-        }
-        waiting > 0
+        let shares = kills.iter().zip(spare).map(|(kills, spare)| {
+            let waiting = if waits(kills.to) { spare } else { 0 };
+            (kills.at, Share { total: u64::from(kills.count), children: spare, waiting })
+        });
+        let shares: Vec<(Timestamp, Share)> = shares.collect();
+        let is_waiting = shares.iter().any(|(_, share)| share.waiting > 0);
+        (is_waiting, self.stints.tell(&shares))
     }
 
     /// The wall clock has stepped.
     pub fn rebase(&mut self, shift: impl Fn(&mut Timestamp)) {
         for said in &mut self.evidence {
-            shift(&mut said.from);
-            shift(&mut said.to);
+            said.rebase(&shift);
         }
         self.deaths.iter_mut().chain(&mut self.ends).for_each(&shift);
         self.counters.values_mut().for_each(|last| shift(&mut last.at));
-        self.before.iter_mut().for_each(|(_, at, _)| shift(at));
+        self.bases.values_mut().for_each(|(at, _)| shift(at));
+        self.stints.rebase(&shift);
         let single = [&mut self.started_at, &mut self.gone_at, &mut self.told_late_at];
         single.into_iter().flatten().for_each(shift);
     }
 
-    /// Nothing more is waited for.
-    pub fn finish(&mut self) {
+    /// Nothing more is waited for: which name has how many more.
+    pub fn finish(&mut self) -> Vec<(String, Counts)> {
         (self.news, self.told_late_at, self.gone_at) = (None, None, None);
-        self.settle(Timestamp(i64::MAX));
+        self.settle(Timestamp(i64::MAX)).1
     }
 
     /// Folds what is old, and what is too much to remember.
@@ -280,40 +274,34 @@ impl Life {
             return;
         }
         let kills = fold(&mut self.evidence, at);
-        let count: u64 = kills.iter().map(|kills| u64::from(kills.count)).sum();
         let upto = kills.iter().map(|kills| kills.to).max().unwrap_or(newest);
         let (spare, unclaimed) = claim(&kills, &self.deaths);
-        let child: u64 = spare.iter().map(|(_, count)| count).sum();
-        self.folded.child += child;
-        self.folded.pid1 += count - child;
+        for (kills, child) in kills.iter().zip(spare) {
+            let pid1 = u64::from(kills.count) - child;
+            self.stints.fold(kills.at, Counts { pid1, child });
+        }
         self.deaths = unclaimed;
         self.deaths.retain(|death| *death + LATE > upto);
     }
 }
 
-/// Kills that no death of the first process belongs to: until when each may have happened, and how
-/// many; and the deaths that belong to none. Each death is given to the earliest kill it can belong to.
-fn claim(kills: &[Kills], deaths: &[Timestamp]) -> (Vec<(Timestamp, u64)>, Vec<Timestamp>) {
-    let mut spare: Vec<(Timestamp, u64)> =
-        kills.iter().map(|kills| (kills.to, u64::from(kills.count))).collect();
+/// How many of each of these kills no death of the first process belongs to; and the deaths that belong to
+/// none. Each death is given to the earliest kill it can belong to.
+fn claim(kills: &[Kills], deaths: &[Timestamp]) -> (Vec<u64>, Vec<Timestamp>) {
+    let mut spare: Vec<u64> = kills.iter().map(|kills| u64::from(kills.count)).collect();
     let mut unclaimed = Vec::new();
     for death in deaths {
         let fits = |kills: &Kills| kills.from <= *death + SKEW && *death - LATE <= kills.to;
-        let free = kills.iter().zip(&mut spare).find(|(kills, (_, free))| *free > 0 && fits(kills));
+        let free = kills.iter().zip(&mut spare).find(|(kills, free)| **free > 0 && fits(kills));
         match free {
-            Some((_, (_, free))) => *free -= 1,
+            Some((_, free)) => *free -= 1,
             None => unclaimed.push(*death),
         }
     }
-    spare.retain(|(_, count)| *count > 0);
     (spare, unclaimed)
 }
 
-/// When Docker told of this kill first, and last: an event's key is its time, and its end has a margin.
-fn first_told(event: &Evidence) -> Timestamp {
-    Timestamp(event.key.div_euclid(1_000_000))
-}
-
+/// When Docker told of this kill last.
 fn last_told(event: &Evidence) -> Timestamp {
     event.to - SKEW
 }

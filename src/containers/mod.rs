@@ -8,18 +8,22 @@ mod container;
 mod evidence;
 mod fate;
 mod happening;
+mod heard;
 mod held;
 mod inventory;
 mod life;
 mod oom;
 mod rows;
+mod stint;
 
 pub use container::{
     Container, ContainerId, Health, Limits, Restart, RestartPolicy, Status, id_in_cgroup,
 };
 pub use fate::{Death, End, Fate, Fates};
 pub use happening::{Happening, Report, What};
+pub use heard::Heard;
 pub use inventory::Inventory;
-pub use life::{CHILD_AFTER, Counts};
+pub use life::CHILD_AFTER;
 pub use oom::{OomLedger, Reading, STUCK, Who};
 pub use rows::Rows;
+pub use stint::Counts;

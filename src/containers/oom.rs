@@ -2,8 +2,9 @@
 //!
 //! A kill is seen by up to five witnesses: Docker's event, Docker's flag, the counters of cAdvisor
 //! and of our own collector, and, after a restart of ours, all of them again. [`evidence`] makes one
-//! number of it; here stands what each of them may say. The count belongs to the *name*: a container
-//! made anew goes on with it. It never falls, and lives in the journal.
+//! number of it; here stands what each of them may say. They speak of an incarnation, by its id. The count
+//! belongs to the *name*, the one that it went by when the kill happened: a container made anew goes on with
+//! it. It never falls, and lives in the journal.
 //!
 //! Which process was killed shows in what follows: if the container's first process ended by
 //! SIGKILL within seconds and nobody had asked for that, it was that one; else, after
@@ -17,11 +18,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use super::container::ContainerId;
 use super::evidence::{Evidence, Witness, add};
-use super::life::{Counts, LATE, Last, Life, REMEMBERED, SAME_DEATH, SKEW};
+use super::life::{LATE, Last, Life, REMEMBERED, SAME_DEATH, SKEW};
+use super::rows::Rows;
+use super::stint::Counts;
 use crate::base::{Change, Table, Timestamp};
 
 /// A daemon that hangs for no longer than this is not noticed, and stamps its events afterwards.
@@ -37,7 +38,8 @@ const MOST_LIVES: usize = 4;
 const MOST_NAMES: usize = 10_000;
 /// Kills one reading may tell of: a counter that jumps by more is broken.
 const MOST_KILLS: f64 = 10_000.0;
-const PREFIX: &str = "oom:";
+const NAMES: &str = "oom:";
+const LIVES: &str = "oom_life:";
 /// The row that says since when kills are counted on this host.
 const WATCHED_FROM: &str = "oom_watched_from";
 
@@ -46,7 +48,8 @@ const WATCHED_FROM: &str = "oom_watched_from";
 pub struct Who<'a> {
     /// The incarnation.
     pub id: &'a ContainerId,
-    /// The name it was first known by.
+    /// The name it is known by. What is said of an incarnation that is counted already is its own, whatever
+    /// the name: see [`OomLedger::move_on`].
     pub name: &'a str,
 }
 
@@ -67,23 +70,26 @@ pub struct Reading {
     pub interval: Duration,
 }
 
-/// A name and the incarnations that bore it.
-#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+/// A name.
+#[derive(Clone, PartialEq, Debug, Default)]
 struct Tally {
-    /// Of incarnations no longer remembered.
-    before: Counts,
-    /// In the order of their first statement: incarnation and what is known of it.
-    lives: Vec<(ContainerId, Life)>,
+    /// All its kills.
+    counts: Counts,
+    /// The incarnations that go by it and are remembered.
+    lives: BTreeSet<ContainerId>,
 }
 
 /// The counts of a host.
-#[derive(Clone, PartialEq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct OomLedger {
     names: BTreeMap<String, Tally>,
-    /// Names that something was said of since they were settled.
-    open: BTreeSet<String>,
-    /// Names with kills that wait for their scope.
-    waiting: BTreeSet<String>,
+    lives: BTreeMap<ContainerId, Life>,
+    /// Incarnations that something was said of since they were settled.
+    open: BTreeSet<ContainerId>,
+    /// Incarnations with kills that wait for their scope.
+    waiting: BTreeSet<ContainerId>,
+    name_rows: Rows<String>,
+    life_rows: Rows<ContainerId>,
     /// What ended before was seen, or not seen, by whoever watched then.
     since: Timestamp,
     /// When the first watch began: what Docker's flag says of a run that began before is old news, or told
@@ -92,33 +98,51 @@ pub struct OomLedger {
 }
 
 impl OomLedger {
+    fn new(since: Timestamp) -> OomLedger {
+        OomLedger {
+            names: BTreeMap::new(),
+            lives: BTreeMap::new(),
+            open: BTreeSet::new(),
+            waiting: BTreeSet::new(),
+            name_rows: Rows::new(NAMES),
+            life_rows: Rows::new(LIVES),
+            since,
+            watched_from: (since, false),
+        }
+    }
+
     /// The ledger as its rows tell it, and which could not be read. Nothing is believed that ended
     /// before `since`, when the last watch ended; other rows are skipped.
     pub fn recover<'a>(
         rows: impl IntoIterator<Item = &'a Change>,
         since: Timestamp,
     ) -> (OomLedger, Vec<String>) {
-        let watched_from = (since, false);
-        let mut ledger = OomLedger { since, watched_from, ..OomLedger::default() };
+        let mut ledger = OomLedger::new(since);
         let mut problems = Vec::new();
-        for Change { table, key, value } in rows {
-            let (Table::Guards, Some(value)) = (table, value) else { continue };
-            if key == WATCHED_FROM
-                && let Ok(at) = serde_json::from_slice(value)
-            {
-                ledger.watched_from = (at, true);
-                continue;
-            }
-            let Some(name) = key.strip_prefix(PREFIX) else { continue };
-            match serde_json::from_slice::<Tally>(value) {
-                Ok(tally) => {
-                    ledger.waiting.insert(name.to_owned());
-                    ledger.names.insert(name.to_owned(), tally);
-                }
-                Err(error) => problems.push(format!("row {key} of table guards: {error}")),
+        for row in rows {
+            if let Err(error) = ledger.restore(row) {
+                problems.push(format!("row {} of table guards: {error}", row.key));
             }
         }
         (ledger, problems)
+    }
+
+    fn restore(&mut self, row: &Change) -> Result<(), serde_json::Error> {
+        let Change { table: Table::Guards, key, value: Some(value) } = row else { return Ok(()) };
+        if key == WATCHED_FROM {
+            self.watched_from = (serde_json::from_slice(value)?, true);
+        } else if let Some(name) = self.name_rows.key(row) {
+            self.names.entry(name.to_owned()).or_default().counts = serde_json::from_slice(value)?;
+            self.name_rows.found(name.to_owned());
+        } else if let Some(id) = self.life_rows.key(row).and_then(ContainerId::new) {
+            let life: Life = serde_json::from_slice(value)?;
+            let tally = self.names.entry(life.stints.name().to_owned()).or_default();
+            tally.lives.insert(id.clone());
+            self.life_rows.found(id.clone());
+            self.waiting.insert(id.clone());
+            self.lives.insert(id, life);
+        }
+        Ok(())
     }
 
     /// Docker tells of a kill, maybe more than once of the same. `at_nanos` tells it from the next; it
@@ -126,21 +150,14 @@ impl OomLedger {
     /// comes to.
     pub fn killed(&mut self, who: Who<'_>, at_nanos: i64, since: Timestamp) {
         let at = Timestamp(at_nanos.div_euclid(1_000_000));
-        // Told again after our restart, which it may have been renamed over.
-        if at <= self.since + SKEW && self.was_told(who.id, at_nanos) {
-            return;
-        }
-        let started_at = self.find(who).and_then(|life| life.started_at);
-        let started_at = started_at.filter(|started| *started <= at);
+        let life = self.lives.get(who.id);
+        let started_at = life.and_then(|life| life.started_at).filter(|started| *started <= at);
         let from = (since.min(at).max(at - STUCK) - STAMPED_LATE)
             .max(started_at.unwrap_or(Timestamp(i64::MIN)));
         let to = at + SKEW;
         let said = Evidence { witness: Witness::Event, key: at_nanos, from, to, kills: 1 };
         let is_known = |life: &Life| life.evidence.iter().any(|old| life.is_same_kill(old, &said));
-        if self.find(who).is_some() {
-            self.life(who).hear_event();
-        }
-        match self.find(who).is_some_and(is_known) {
+        match life.is_some_and(is_known) {
             true => self.life(who).repeat(said),
             false => self.hear(who, said),
         }
@@ -148,8 +165,8 @@ impl OomLedger {
 
     /// Docker has started another run. Of whom nothing is known it divides nothing.
     pub fn started(&mut self, who: Who<'_>, at: Timestamp) {
-        if self.find(who).is_some() {
-            self.life(who).start(at);
+        if let Some(life) = self.lives.get_mut(who.id) {
+            life.start(at);
         }
     }
 
@@ -180,14 +197,14 @@ impl OomLedger {
         // Docker's event and its list tell of one death a few milliseconds apart.
         if life.deaths.iter().all(|other| at.since(*other).max(other.since(at)) > SAME_DEATH) {
             life.die(at);
-            self.open.insert(who.name.to_owned());
+            self.open.insert(who.id.clone());
         }
     }
 
     /// A run has ended otherwise. Of whom nothing is known it divides nothing.
     pub fn ended(&mut self, who: Who<'_>, at: Timestamp) {
-        if self.find(who).is_some() {
-            self.life(who).end(at);
+        if let Some(life) = self.lives.get_mut(who.id) {
+            life.end(at);
         }
     }
 
@@ -200,14 +217,12 @@ impl OomLedger {
         if !(0.0..=f64::MAX).contains(&value) {
             return;
         }
-        let since = self.since;
-        let life = self.find(who);
-        let has_moved = life.is_some_and(|life| life.has_moved);
+        let life = self.lives.get(who.id);
         let last = life.and_then(|life| life.counters.get(&source)).copied();
         let began = |from: Timestamp| started_at.map_or(from, |start| start.max(from));
         let (from, kills) = match last {
             None => match started_at {
-                Some(start) if start > since && !has_moved => (start, value),
+                Some(start) if start > self.since => (start, value),
                 _ => (at, 0.0),
             },
             Some(last) if at <= last.at => return,
@@ -219,9 +234,13 @@ impl OomLedger {
         let is_other_run = |last: &Last| {
             let ended = |at: &Timestamp| *at >= last.at - SKEW;
             is_later(started_at, last.started_at)
-                || self.find(who).is_some_and(|life| life.ends.iter().any(ended))
+                || life.is_some_and(|life| life.ends.iter().any(ended))
         };
-        let is_gapless = last.filter(|last| value >= last.value && !is_other_run(last));
+        let is_gapless = |last: &Last| value >= last.value && !is_other_run(last);
+        // A run's counter begins with none, a reader's anywhere.
+        let begins_at = started_at.filter(|start| last.is_some_and(|last| *start > last.at));
+        let base = begins_at.map_or((at, value), |start| (start, 0.0));
+        let base = (!last.as_ref().is_some_and(is_gapless)).then_some(base);
         let is_new = last.is_none_or(|last| (last.value, last.started_at) != (value, started_at));
         let restarted = last.filter(|last| is_later(started_at, last.started_at)).is_some();
         let now = Last { at, value, started_at };
@@ -229,9 +248,9 @@ impl OomLedger {
         let life = self.life(who);
         life.counters.insert(source, now);
         life.patience = if interval <= NEXT_READING { interval } else { Duration::ZERO };
-        life.bound(source, at, value, is_gapless.is_some());
+        life.bound(source, at, value, base);
         if is_new && value > 0.0 {
-            self.open.insert(who.name.to_owned());
+            self.open.insert(who.id.clone());
         }
         if kills > 0.0 {
             let kills = kills.min(MOST_KILLS) as u32;
@@ -260,9 +279,9 @@ impl OomLedger {
     /// Docker's events that is all there is to see of a death, and one close to a kill was by it. A Docker
     /// that is heard (`is_watched`) tells how it ended: the scope waits for that.
     pub fn vanished(&mut self, who: Who<'_>, source: u64, is_watched: bool) {
-        let Some(life) = self.find(who) else { return };
+        let Some(life) = self.lives.get(who.id) else { return };
         let Some(seen_at) = life.counters.get(&source).map(|last| last.at) else { return };
-        if life.ended_about(seen_at) || !self.saw_kill(who, seen_at) {
+        if life.ended_about(seen_at) || !self.saw_kill(who.id, seen_at) {
             return;
         }
         match is_watched {
@@ -272,45 +291,37 @@ impl OomLedger {
     }
 
     /// An incarnation is gone for good. What it counted stays with the name.
-    pub fn gone(&mut self, who: Who<'_>) {
-        let is_empty = self.find(who).is_some_and(|life| life == &Life::quiet(life));
-        if is_empty && let Some(tally) = self.names.get_mut(who.name) {
-            tally.lives.retain(|(id, _)| id != who.id);
-            if *tally == Tally::default() {
-                self.names.remove(who.name);
-            }
+    pub fn gone(&mut self, id: &ContainerId) {
+        if self.lives.get(id).is_some_and(Life::is_quiet) {
+            self.forget(id);
         }
     }
 
-    /// An incarnation goes by another name from now on: what it counted stays with the old one, and what its
-    /// counters show first is none of the new one's kills. Of those since they were read last Docker, who told
-    /// of the name, has told as well.
-    pub fn move_on(&mut self, id: &ContainerId, from: &str, to: &str) {
-        let (before, now) = (Who { id, name: from }, Who { id, name: to });
-        if from == to || self.find(before).is_none() {
+    /// An incarnation goes by another name since then: what it counted until then stays with the old one.
+    pub fn move_on(&mut self, id: &ContainerId, to: &str, since: Timestamp) {
+        let Some(life) = self.lives.get_mut(id).filter(|life| life.stints.name() != to) else {
             return;
-        }
-        self.life(before).counters.clear();
-        let life = self.life(now);
-        life.counters.clear();
-        life.has_moved = true;
-        self.open.extend([from.to_owned(), to.to_owned()]);
-        self.gone(before);
+        };
+        let from = life.stints.name().to_owned();
+        life.stints.go_by(to, since);
+        self.open.insert(id.clone());
+        self.leave(&from, id);
+        self.names.entry(to.to_owned()).or_default().lives.insert(id.clone());
     }
 
-    /// An incarnation that was counted under a makeshift name has its own from now on.
+    /// An incarnation that was counted under a makeshift name, made of its id, has its own from now on.
     /// Returns whether it was counted at all.
-    pub fn rename(&mut self, id: &ContainerId, from: &str, to: &str) -> bool {
-        let Some(tally) = self.names.get_mut(from) else { return false };
-        let Some(at) = tally.lives.iter().position(|(known, _)| known == id) else { return false };
-        let life = tally.lives.remove(at);
-        if *tally == Tally::default() {
-            self.names.remove(from);
+    pub fn rename(&mut self, id: &ContainerId, to: &str) -> bool {
+        let from = id.short();
+        let Some(life) = self.lives.get_mut(id) else { return false };
+        if life.stints.name() != from || from == to {
+            return false;
         }
-        let lives = &mut self.names.entry(to.to_owned()).or_default().lives;
-        lives.retain(|(known, _)| known != id);
-        lives.push(life);
-        self.open.extend([from.to_owned(), to.to_owned()]);
+        let counts = life.stints.rename(to);
+        self.open.insert(id.clone());
+        self.names.remove(from);
+        self.name_rows.touch(&from.to_owned());
+        self.credit(to, counts).lives.insert(id.clone());
         true
     }
 
@@ -324,51 +335,47 @@ impl OomLedger {
 
     /// Brings every count up to date; returns the rows that changed.
     pub fn settle(&mut self, now: Timestamp) -> Vec<Change> {
-        let mut changes = Vec::new();
         let said = std::mem::take(&mut self.open);
         let waiting = std::mem::take(&mut self.waiting);
-        for name in said.union(&waiting) {
-            let Some(tally) = self.names.get_mut(name) else {
-                changes.push(row(name, None));
-                continue;
-            };
-            let before = tally.counts();
-            let mut waits = false;
-            for (_, life) in &mut tally.lives {
-                waits |= life.settle(now);
-            }
-            tally.fold();
-            if said.contains(name) || tally.counts() != before {
-                changes.push(row(name, Some(tally)));
-            }
+        for id in said.union(&waiting) {
+            let Some(life) = self.lives.get_mut(id) else { continue };
+            let name = life.stints.name().to_owned();
+            let (waits, news) = life.settle(now);
             if waits {
-                self.waiting.insert(name.clone());
+                self.waiting.insert(id.clone());
             }
+            if said.contains(id) || !news.is_empty() {
+                self.life_rows.touch(id);
+            }
+            self.take_news(news);
+            self.forget_oldest(&name);
         }
-        changes.extend(self.forget_most());
+        self.forget_most();
+        let mut changes =
+            self.name_rows.take(|name| self.names.get(name).map(|tally| tally.counts));
+        changes.extend(self.life_rows.take(|id| self.lives.get(id)));
         changes
     }
 
     /// Whether somebody saw a kill about then.
-    pub fn saw_kill(&self, who: Who<'_>, at: Timestamp) -> bool {
+    pub fn saw_kill(&self, id: &ContainerId, at: Timestamp) -> bool {
         let is_close = |said: &Evidence| said.from <= at + SKEW && said.to + LATE >= at;
-        self.find(who).is_some_and(|life| life.evidence.iter().any(is_close))
+        self.lives.get(id).is_some_and(|life| life.evidence.iter().any(is_close))
     }
 
     /// The kills of a name.
     pub fn counts(&self, name: &str) -> Counts {
-        self.names.get(name).map(Tally::counts).unwrap_or_default()
+        self.names.get(name).map(|tally| tally.counts).unwrap_or_default()
     }
 
     /// Every name that something was ever said of, with its kills.
     pub fn iter(&self) -> impl Iterator<Item = (&str, Counts)> {
-        self.names.iter().map(|(name, tally)| (name.as_str(), tally.counts()))
+        self.names.iter().map(|(name, tally)| (name.as_str(), tally.counts))
     }
 
     /// The name under which an incarnation is counted.
     pub fn name_of(&self, id: &ContainerId) -> Option<&str> {
-        let bears = |tally: &Tally| tally.lives.iter().any(|(known, _)| known == id);
-        self.names.iter().find(|(_, tally)| bears(tally)).map(|(name, _)| name.as_str())
+        Some(self.lives.get(id)?.stints.name())
     }
 
     /// The wall clock has stepped.
@@ -377,9 +384,7 @@ impl OomLedger {
         shift(&mut self.since);
         shift(&mut self.watched_from.0);
         self.watched_from.1 = false;
-        for (_, life) in self.names.values_mut().flat_map(|tally| &mut tally.lives) {
-            life.rebase(shift);
-        }
+        self.lives.values_mut().for_each(|life| life.rebase(shift));
     }
 
     fn hear(&mut self, who: Who<'_>, evidence: Evidence) {
@@ -389,76 +394,78 @@ impl OomLedger {
         let life = self.life(who);
         // What is folded cannot be told from it any more.
         let forgotten = life.evidence.last().map(|newest| newest.to - REMEMBERED);
-        let is_too_old = life.folded.total() > 0 && forgotten.is_some_and(|at| evidence.to < at);
+        let is_too_old = life.stints.have_folded() && forgotten.is_some_and(|at| evidence.to < at);
         if !is_too_old && add(&mut life.evidence, evidence) {
             if !matches!(evidence.witness, Witness::Counter(_)) {
                 life.news = Some(life.news.map_or(evidence.to, |to| to.min(evidence.to)));
             }
-            self.open.insert(who.name.to_owned());
+            self.open.insert(who.id.clone());
         }
-    }
-
-    /// Whether an event of an incarnation is known, under whatever name.
-    fn was_told(&self, id: &ContainerId, key: i64) -> bool {
-        let lives = self.names.values().flat_map(|tally| &tally.lives);
-        let told = |life: &Life| {
-            life.evidence.iter().any(|said| (said.witness, said.key) == (Witness::Event, key))
-        };
-        lives.filter(|(known, _)| known == id).any(|(_, life)| told(life))
-    }
-
-    fn find(&self, who: Who<'_>) -> Option<&Life> {
-        let lives = &self.names.get(who.name)?.lives;
-        lives.iter().find(|(id, _)| id == who.id).map(|(_, life)| life)
     }
 
     fn life(&mut self, who: Who<'_>) -> &mut Life {
-        if !self.names.contains_key(who.name) {
-            self.names.insert(who.name.to_owned(), Tally::default());
+        if !self.lives.contains_key(who.id) {
+            self.names.entry(who.name.to_owned()).or_default().lives.insert(who.id.clone());
         }
-        let lives = &mut self.names.get_mut(who.name).expect("there is one now").lives;
-        let at = lives.iter().position(|(id, _)| id == who.id).unwrap_or_else(|| {
-            lives.push((who.id.clone(), Life::default()));
-            lives.len() - 1
-        });
-        &mut lives[at].1
+        self.lives.entry(who.id.clone()).or_insert_with(|| Life::new(who.name))
+    }
+
+    fn credit(&mut self, name: &str, counts: Counts) -> &mut Tally {
+        self.name_rows.touch(&name.to_owned());
+        let tally = self.names.entry(name.to_owned()).or_default();
+        tally.counts += counts;
+        tally
+    }
+
+    fn take_news(&mut self, news: Vec<(String, Counts)>) {
+        for (name, counts) in news {
+            self.credit(&name, counts);
+        }
+    }
+
+    /// An incarnation is none of this name any more.
+    fn leave(&mut self, name: &str, id: &ContainerId) {
+        let Some(tally) = self.names.get_mut(name) else { return };
+        tally.lives.remove(id);
+        if *tally == Tally::default() {
+            self.names.remove(name);
+            self.name_rows.touch(&name.to_owned());
+        }
+    }
+
+    fn forget(&mut self, id: &ContainerId) {
+        if let Some(life) = self.lives.remove(id) {
+            self.leave(life.stints.name(), id);
+            self.life_rows.touch(id);
+        }
+    }
+
+    /// Forgets the incarnations of a name of which nothing was said for the longest, and keeps what they
+    /// counted.
+    fn forget_oldest(&mut self, name: &str) {
+        while let Some(tally) = self.names.get(name).filter(|tally| tally.lives.len() > MOST_LIVES)
+        {
+            let said = |id: &&ContainerId| self.lives.get(*id).map(Life::newest);
+            let Some(oldest) = tally.lives.iter().min_by_key(said).cloned() else { return };
+            let news = self.lives.get_mut(&oldest).map(Life::finish);
+            self.take_news(news.unwrap_or_default());
+            self.forget(&oldest);
+        }
     }
 
     /// Keeps the number of names bounded: those of which nothing was said for the longest go.
-    fn forget_most(&mut self) -> Vec<Change> {
-        let mut changes = Vec::new();
+    fn forget_most(&mut self) {
         while self.names.len() > MOST_NAMES {
-            let newest = |tally: &Tally| tally.lives.iter().map(|(_, life)| life.newest()).max();
-            let Some(name) = self
-                .names
-                .iter()
-                .min_by_key(|(_, tally)| newest(tally))
-                .map(|(name, _)| name.clone())
-            else {
-                break;
-            };
+            let newest = |id: &ContainerId| self.lives.get(id).map(Life::newest);
+            let said = |tally: &Tally| tally.lives.iter().filter_map(&newest).max();
+            let oldest = self.names.iter().min_by_key(|(_, tally)| said(tally));
+            let oldest = oldest.map(|(name, _)| name.clone());
+            let Some(name) = oldest else { return };
+            for id in self.names.get(&name).map(|tally| tally.lives.clone()).into_iter().flatten() {
+                self.forget(&id);
+            }
             self.names.remove(&name);
-            changes.push(row(&name, None));
-        }
-        changes
-    }
-}
-
-impl Tally {
-    fn counts(&self) -> Counts {
-        self.lives.iter().fold(self.before, |sum, (_, life)| Counts {
-            pid1: sum.pid1 + life.told.pid1,
-            child: sum.child + life.told.child,
-        })
-    }
-
-    /// Forgets the oldest incarnations, and keeps what they counted.
-    fn fold(&mut self) {
-        while self.lives.len() > MOST_LIVES {
-            let (_, mut oldest) = self.lives.remove(0);
-            oldest.finish();
-            self.before.pid1 += oldest.told.pid1;
-            self.before.child += oldest.told.child;
+            self.name_rows.touch(&name);
         }
     }
 }
@@ -466,11 +473,6 @@ impl Tally {
 /// Whether a container was started again between two readings; a second is rounding.
 fn is_later(now: Option<Timestamp>, before: Option<Timestamp>) -> bool {
     now.zip(before).is_some_and(|(now, before)| now.since(before) > SKEW)
-}
-
-fn row(name: &str, tally: Option<&mut Tally>) -> Change {
-    let value = tally.map(|tally| serde_json::to_vec(tally).expect("a tally always writes"));
-    Change { table: Table::Guards, key: format!("{PREFIX}{name}"), value }
 }
 
 #[cfg(test)]
@@ -655,7 +657,7 @@ mod tests {
     fn what_docker_tells_again_after_a_swap_of_names_is_known() {
         let mut bench = Bench::new();
         bench.oom(10.0).oom(14.0).check(30.0, "0+2").restart(14.2);
-        bench.ledger.move_on(&id('a'), "web", "old");
+        bench.ledger.move_on(&id('a'), "old", at(14.3));
         let again = |bench: &mut Bench, second| {
             let (id, at) = (id('a'), at(second));
             bench.ledger.killed(Who { id: &id, name: "old" }, at.0 * 1_000_000, at);
@@ -675,6 +677,26 @@ mod tests {
         bench.read(1, 15.0, 1.0, 11.0).check(60.0, "0+1");
     }
 
+    #[test]
+    fn what_a_run_s_counter_has_not_counted_was_none_however_many_follow() {
+        // Told again 1.8 s later, and killed again within three seconds of each reading.
+        let mut bench = Bench::new();
+        bench.read(1, 5.0, 0.0, 1.0).oom(6.0).oom(7.8).oom(9.0).read(1, 10.0, 2.0, 1.0);
+        bench.oom(14.0).read(1, 15.0, 3.0, 1.0).oom(19.0).read(1, 20.0, 4.0, 1.0);
+        bench.oom(24.0).read(1, 25.0, 5.0, 1.0).read(1, 30.0, 5.0, 1.0).check(60.0, "0+5");
+        // The first reading of a run comes afterwards, or lies between: its counter began with none.
+        for told in [7.5, 9.0] {
+            let mut bench = Bench::new();
+            bench.read(1, 5.0, 0.0, 1.0).end(6.0).oom(told);
+            if told < 9.0 {
+                bench.oom(told + 1.6).read(1, 10.0, 1.0, 7.0);
+            } else {
+                bench.read(1, 10.0, 1.0, 7.0).oom(told + 1.6);
+            }
+            bench.read(1, 15.0, 1.0, 7.0).check(60.0, "0+1");
+        }
+    }
+
     /// Docker tells of it 10 to 400 ms before the kernel counts it, and a reading may fall in between.
     #[test]
     fn a_kill_that_was_told_and_is_not_done_yet_is_none_that_a_counter_rules_out() {
@@ -691,7 +713,7 @@ mod tests {
     fn who_goes_by_another_name_takes_no_kills_along() {
         let mut bench = Bench::new();
         bench.read(1, 5.0, 0.0, 1.0).read(1, 10.0, 4.0, 1.0).check(30.0, "0+4");
-        bench.ledger.move_on(&id('a'), "web", "old");
+        bench.ledger.move_on(&id('a'), "old", at(31.0));
         let old = |bench: &mut Bench, second, value| {
             let (id, interval) = (id('a'), Duration::from_secs(5));
             let (at, started_at) = (at(second), Some(at(1.0)));
@@ -699,13 +721,30 @@ mod tests {
             bench.ledger.read(Who { id: &id, name: "old" }, reading);
             bench.check(second + 15.0, "0+4").ledger.counts("old").child
         };
-        assert_eq!(old(&mut bench, 35.0, 5.0), 0, "they stay with the name they were counted by");
-        assert_eq!(old(&mut bench, 55.0, 6.0), 1, "and the next is its own");
+        assert_eq!(old(&mut bench, 35.0, 4.0), 0, "they stay with the name they were counted by");
+        assert_eq!(old(&mut bench, 55.0, 5.0), 1, "and the next is its own");
         // And back: what was counted meanwhile stays, too.
-        bench.ledger.move_on(&id('a'), "old", "web");
-        bench.read(1, 75.0, 6.0, 1.0).check(95.0, "0+4").read(1, 100.0, 7.0, 1.0);
-        bench.check(120.0, "0+5");
+        bench.ledger.move_on(&id('a'), "web", at(71.0));
+        bench.read(1, 75.0, 5.0, 1.0).check(95.0, "0+4").read(1, 100.0, 6.0, 1.0);
+        bench.check(120.0, "0+5").restart(120.0).check(121.0, "0+5");
         assert_eq!(bench.ledger.counts("old").child, 1);
+    }
+
+    #[test]
+    fn a_kill_belongs_to_the_name_of_its_time_however_late_and_often_it_is_told() {
+        for is_first in [true, false] {
+            let mut bench = Bench::new();
+            bench.read(1, 9.0, 0.0, 1.0);
+            let swap = |bench: &mut Bench| bench.ledger.move_on(&id('a'), "old", at(10.4));
+            if is_first {
+                swap(&mut bench);
+            }
+            bench.oom(10.0).oom(10.2);
+            swap(&mut bench);
+            // The counter tells of that one and of another, half a second later.
+            bench.oom(10.8).read(1, 14.0, 2.0, 1.0).check(40.0, "0+1");
+            assert_eq!(bench.ledger.counts("old").child, 1, "{is_first}");
+        }
     }
 
     /// With `--live-restore` containers go on while dockerd is away, and nobody removes what has ended.
@@ -896,9 +935,9 @@ mod tests {
         // Kills while we were away: Docker tells them, or the counter does, or both.
         bench.read(1, 42.0, 1.0, 0.0).check(43.0, "1+1").restart(43.0);
         bench.read(1, 300.0, 3.0, 0.0).oom(100.0).oom(200.0).check(310.0, "1+3");
-        for digit in ['c', 'd', 'e', 'f', '0'] {
+        for (nth, digit) in (0..).zip(['c', 'd', 'e', 'f', '0']) {
             bench.id = id(digit);
-            bench.oom(400.0);
+            bench.oom(400.0 + f64::from(nth));
         }
         bench.check(420.0, "1+8");
         assert_eq!(bench.ledger.names["web"].lives.len(), MOST_LIVES);
@@ -912,7 +951,7 @@ mod tests {
             bench.oom(f64::from(n) * 20.0).die(f64::from(n) * 20.0 + 0.1);
             bench.check(f64::from(n) * 20.0 + 10.0, &format!("{n}+0"));
         }
-        let life = &bench.ledger.names["web"].lives[0].1;
+        let life = &bench.ledger.lives[&id('a')];
         assert!(life.evidence.len() <= MOST_STATEMENTS && life.deaths.len() <= MOST_STATEMENTS);
         bench.oom(20.0).check(40_100.0, "2000+0");
     }
@@ -922,9 +961,9 @@ mod tests {
         let mut bench = Bench::new();
         bench.read(1, 5.0, 0.0, 1.0).read(1, 10.0, 0.0, 1.0).check(10.0, "0+0");
         assert_eq!(bench.rows, Vec::new());
-        bench.say(OomLedger::gone);
+        bench.say(|ledger, who| ledger.gone(who.id));
         assert_eq!(bench.ledger.iter().count(), 0);
-        bench.oom(20.0).check(30.0, "0+1").say(OomLedger::gone);
+        bench.oom(20.0).check(30.0, "0+1").say(|ledger, who| ledger.gone(who.id));
         assert_eq!(bench.ledger.counts("web").total(), 1);
     }
 
@@ -941,5 +980,7 @@ mod tests {
         bench.oom(10.0).die(10.1).check(20.0, "1+0");
         bench.ledger.rebase(3_600_000);
         bench.read(1, 3612.0, 0.0, 3611.0).flag(3601.0, 3610.1).check(3620.0, "1+0");
+        bench.oom(3700.0).ledger.rebase(100_000);
+        bench.oom(3800.3).check(3900.0, "1+1");
     }
 }

@@ -1,14 +1,14 @@
 //! The watch: connect, listen, list, follow; and again from where it broke.
 //!
 //! The stream is opened *before* the list is asked for, so that nothing falls between the two. After
-//! a break it is opened a little before the newest event seen, and what was told already is told
-//! once. Docker keeps its last 256 events in memory: whatever a longer break lost shows in the list
+//! a break it is opened a little before the newest event seen: what is told again the listener knows
+//! ([`Heard`](crate::containers::Heard)). Docker keeps its last 256 events in memory: whatever a longer break lost shows in the list
 //! that follows, as a container that is new, gone or was flagged `OOMKilled`. What Docker is [`busy`]
 //! with hides itself alone.
 //!
 //! [`busy`]: super::busy
 
-use std::collections::{BTreeSet, HashSet, VecDeque};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -45,8 +45,6 @@ const MOMENTS: Moments = Moments {
 const ASKED_AGAIN_AFTER: Duration = Duration::from_secs(60);
 /// Events are asked for again from this long before the newest: they are not stamped in order.
 const OVERLAP_NANOS: i64 = 5_000_000_000;
-/// Events remembered to know them again: more than fit into the overlap of any storm Docker keeps.
-const REMEMBERED: usize = 4096;
 /// Events read ahead while containers are asked about; then the stream waits.
 const READ_AHEAD: usize = 8192;
 /// Events handled together: what a storm says of one container is asked about once.
@@ -82,7 +80,6 @@ pub(super) async fn watch_with(
         patience,
         tell: Tell(tell),
         cursor: since.map(|at| at.0.saturating_mul(1_000_000)),
-        known: Known::default(),
         unread: Arc::default(),
     };
     let mut failures = 0;
@@ -125,30 +122,6 @@ impl Tell {
     }
 }
 
-/// Events told lately.
-#[derive(Default)]
-struct Known {
-    order: VecDeque<(i64, ContainerId, &'static str)>,
-    all: HashSet<(i64, ContainerId, &'static str)>,
-}
-
-impl Known {
-    /// Remembers an event; false if it was known.
-    fn insert(&mut self, happening: &Happening) -> bool {
-        let key = (happening.at_nanos, happening.id.clone(), word(&happening.what));
-        if !self.all.insert(key.clone()) {
-            return false;
-        }
-        self.order.push_back(key);
-        if self.order.len() > REMEMBERED
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.all.remove(&oldest);
-        }
-        true
-    }
-}
-
 /// Lines of the stream that told nothing. A daemon that writes nonsense writes a lot of it: the first is
 /// logged, then the 2nd, the 4th, the 8th and so on.
 #[derive(Default)]
@@ -168,7 +141,6 @@ struct Watch {
     tell: Tell,
     /// The time of the newest event, in nanoseconds.
     cursor: Option<i64>,
-    known: Known,
     unread: Arc<Unread>,
 }
 
@@ -212,12 +184,10 @@ impl Watch {
     }
 
     async fn take(&mut self, look: &mut Look, batch: Vec<Happening>) -> Result<(), End> {
-        let new: Vec<Happening> =
-            batch.into_iter().filter(|happening| self.known.insert(happening)).collect();
         let gone = |happening: &&Happening| happening.what == What::Destroy;
-        let gone: BTreeSet<&ContainerId> = new.iter().filter(gone).map(|h| &h.id).collect();
+        let gone: BTreeSet<&ContainerId> = batch.iter().filter(gone).map(|h| &h.id).collect();
         gone.iter().for_each(|id| look.busy.forget(id));
-        let asked: BTreeSet<&ContainerId> = new
+        let asked: BTreeSet<&ContainerId> = batch
             .iter()
             .filter(|happening| changes(&happening.what) && !gone.contains(&happening.id))
             .map(|happening| &happening.id)
@@ -239,7 +209,7 @@ impl Watch {
                 }
             }
         }
-        for happening in new {
+        for happening in batch {
             self.cursor = Some(match self.cursor {
                 // Older than events may be that are not stamped in order: the clock was set back.
                 Some(newest) if newest.saturating_sub(happening.at_nanos) > OVERLAP_NANOS => {
@@ -411,23 +381,4 @@ fn tell_unread(unread: &Unread, why: &str) {
 /// Whether a container looks different afterwards.
 fn changes(what: &What) -> bool {
     !matches!(what, What::Oom | What::Kill { .. } | What::Stop | What::Restart)
-}
-
-/// What tells events of one nanosecond apart.
-fn word(what: &What) -> &'static str {
-    match what {
-        What::Create => "create",
-        What::Start => "start",
-        What::Oom => "oom",
-        What::Die { .. } => "die",
-        What::Kill { .. } => "kill",
-        What::Stop => "stop",
-        What::Restart => "restart",
-        What::Pause => "pause",
-        What::Unpause => "unpause",
-        What::HealthStatus(_) => "health_status",
-        What::Update => "update",
-        What::Rename { .. } => "rename",
-        What::Destroy => "destroy",
-    }
 }

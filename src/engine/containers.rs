@@ -23,7 +23,7 @@ use super::ended::{End, Ended};
 use super::group::Reads;
 use crate::base::{Change, Labels, Now, Timestamp};
 use crate::containers::{
-    Container, ContainerId, Counts, Fates, Inventory, OomLedger, Rows, STUCK, Who,
+    Container, ContainerId, Counts, Fates, Happening, Heard, Inventory, OomLedger, Rows, STUCK, Who,
 };
 
 /// Kills of the kernel for lack of memory, fused from every witness.
@@ -70,6 +70,7 @@ struct Row {
 #[derive(Debug)]
 pub(super) struct Containers {
     pub daemon: Daemon,
+    heard: Heard,
     inventory: Arc<Inventory>,
     rows: Rows<ContainerId>,
     /// Incarnations that a page has shown, by the name it first gave them.
@@ -99,8 +100,10 @@ impl Containers {
         let (fates, unread) = Fates::recover(rows);
         let (ended, unread_ends) = Ended::recover(rows);
         let (mut inventory, mut own) = (Inventory::new(), Rows::new(PREFIX));
+        let mut heard = Heard::default();
         problems.extend(unread.into_iter().chain(unread_ends));
         for row in rows {
+            problems.extend(heard.restore(row).err());
             let (Some(_), Some(value)) = (own.key(row), &row.value) else { continue };
             match serde_json::from_slice::<Row>(value) {
                 Ok(Row { known_as, container }) => {
@@ -112,6 +115,7 @@ impl Containers {
         }
         let containers = Containers {
             daemon: Daemon::default(),
+            heard,
             inventory: Arc::new(inventory),
             rows: own,
             scraped: BTreeMap::new(),
@@ -129,8 +133,8 @@ impl Containers {
         (containers, problems)
     }
 
-    /// The rows that have changed, to be written with the note of how far Docker was heard.
-    pub fn take_rows(&mut self) -> Vec<Change> {
+    /// Until when Docker was heard, if ever, and the rows that have changed, to be written with that.
+    pub fn take_rows(&mut self, now: Timestamp) -> (Option<Timestamp>, Vec<Change>) {
         let inventory = &self.inventory;
         let row = |id: &ContainerId| {
             let (known_as, container) = (inventory.known_as(id)?, inventory.get(id)?);
@@ -140,7 +144,9 @@ impl Containers {
         changes.extend(self.fates.take_rows());
         changes.extend(self.ended.take_rows());
         changes.extend(self.ledger.take_note());
-        changes
+        let heard_until = self.daemon.heard_until(now);
+        changes.extend(heard_until.and_then(|until| self.heard.take_row(until)));
+        (heard_until, changes)
     }
 
     /// The kills of every name.
@@ -157,6 +163,12 @@ impl Containers {
         // Counted under another name before our restart: it was renamed.
         let known = known.or_else(|| self.ledger.name_of(id).filter(told));
         known.unwrap_or(now).to_owned()
+    }
+
+    /// The name an event is about: the one that its container was known by when it happened.
+    fn name_at(&self, Happening { id, name, .. }: &Happening, at: Timestamp) -> String {
+        let then = self.inventory.known_as_at(id, at).map(str::to_owned);
+        then.unwrap_or_else(|| self.name_of(id, name))
     }
 
     /// When Docker says that the container of this name was started last.
@@ -191,15 +203,15 @@ impl Containers {
         let id = &container.id;
         let known = self.inventory.get(id).filter(|_| container.is_glimpse);
         let whole = known.map_or_else(|| container.clone(), |known| known.glimpsed(container));
-        for (moved, before) in Arc::make_mut(&mut self.inventory).put(whole) {
+        for moved in Arc::make_mut(&mut self.inventory).put(whole) {
             let name = self.name_of(&moved, "");
-            self.ledger.move_on(&moved, &before, &name);
+            self.ledger.move_on(&moved, &name, container.created_at);
             self.rows.touch(&moved);
             self.labels.remove(&name);
         }
         self.take_a_place(container);
         let name = self.name_of(id, &container.name);
-        if self.ledger.rename(id, id.short(), &name) {
+        if self.ledger.rename(id, &name) {
             // Under whatever name, the kills are old news.
             self.written.insert(name.clone(), self.ledger.counts(&name));
         }
@@ -216,7 +228,7 @@ impl Containers {
         self.missing.remove(id);
         self.scraped.remove(id);
         if !name.is_empty() {
-            self.ledger.gone(Who { id, name: &name });
+            self.ledger.gone(id);
             self.labels.remove(&name);
         }
         // Its name may have been given away before it went.
@@ -245,7 +257,7 @@ impl Containers {
         let is_other = |known: &Container| known.id != *who.id;
         let is_gone = || {
             let is_replaced = self.inventory.by_known(who.name).is_some_and(is_other);
-            is_replaced || self.fates.is_removed(who.name)
+            is_replaced || self.fates.removed_at(who.name).is_some()
         };
         match self.inventory.get(who.id) {
             Some(known) => self.inventory.is_heard() && !known.status.is_alive(),
@@ -271,7 +283,8 @@ impl Containers {
     fn names(&self) -> BTreeSet<String> {
         let shown = self.scraped.values().map(String::as_str);
         // Events tell of some that were never listed.
-        let heard = self.fates.iter().map(|(name, _)| name).filter(|n| !self.fates.is_removed(n));
+        let is_there = |name: &&str| self.fates.removed_at(name).is_none();
+        let heard = self.fates.iter().map(|(name, _)| name).filter(is_there);
         self.inventory.names().chain(shown).chain(heard).map(str::to_owned).collect()
     }
 
@@ -279,15 +292,16 @@ impl Containers {
     /// renamed and removed.
     fn take_a_place(&mut self, container: &Container) {
         let Container { id, name, .. } = container;
-        if self.inventory.by_known(name).is_none() && self.fates.is_removed(name) {
-            let before = self.name_of(id, name);
-            self.ledger.move_on(id, &before, name);
-            self.labels.remove(&before);
-            self.labels.remove(name);
-            self.fates.taken_over(name);
-            Arc::make_mut(&mut self.inventory).know_as_named(id);
-            self.rows.touch(id);
-        }
+        let removed_at = self.fates.removed_at(name);
+        let Some(since) = removed_at.filter(|_| self.inventory.by_known(name).is_none()) else {
+            return;
+        };
+        self.labels.remove(&self.name_of(id, name));
+        self.labels.remove(name);
+        self.ledger.move_on(id, name, since);
+        self.fates.taken_over(name);
+        Arc::make_mut(&mut self.inventory).know_as_named(id, since);
+        self.rows.touch(id);
     }
 
     /// Whether Docker is asked, and until when it was heard before our restart.

@@ -214,13 +214,19 @@ impl Engine {
         let newest = self.groups.iter().filter_map(|group| group.last_evaluation).max();
         if let Some(watched) = newest.max(self.noted_evaluation) {
             self.changes.push(durable::note(watched));
-            let heard = self.containers.daemon.heard_until(now.wall);
-            self.changes.extend(heard.map(durable::note_docker));
+            self.note_docker(now);
         }
         self.tell_left_out();
         let mut step = Step::default();
         self.write_down(now, &mut step);
         step
+    }
+
+    /// How far Docker was heard, and what is known from that.
+    fn note_docker(&mut self, now: Now) {
+        let (heard_until, rows) = self.containers.take_rows(now.wall);
+        self.changes.extend(heard_until.map(durable::note_docker));
+        self.changes.extend(rows);
     }
 
     fn write_down(&mut self, now: Now, step: &mut Step) {

@@ -81,10 +81,7 @@ impl Engine {
         if note_is_old {
             self.noted_evaluation = Some(now.wall);
             self.changes.push(durable::note(now.wall));
-            let heard = self.containers.daemon.heard_until(now.wall);
-            self.changes.extend(heard.map(durable::note_docker));
-            let containers = self.containers.take_rows();
-            self.changes.extend(containers);
+            self.note_docker(now);
         }
     }
 

@@ -82,10 +82,13 @@ impl Engine {
     }
 
     fn take_happening(&mut self, happening: &Happening) {
-        let Happening { id, name, at_nanos, what } = happening;
+        let Happening { id, at_nanos, what, .. } = happening;
         let at = happening.at();
         let containers = &mut self.containers;
-        let name = containers.name_of(id, name);
+        if !containers.heard.take(happening) {
+            return;
+        }
+        let name = containers.name_at(happening, at);
         let who = Who { id, name: &name };
         match what {
             What::Start => containers.ledger.started(who, at),
@@ -130,7 +133,7 @@ impl Engine {
     /// The ends that were not told at once: what brought them is known by now.
     fn tell_held(&mut self, now: Timestamp) {
         let Containers { fates, ledger, .. } = &mut self.containers;
-        let settled = fates.take_settled(now, |id, name, at| ledger.saw_kill(Who { id, name }, at));
+        let settled = fates.take_settled(now, |id, at| ledger.saw_kill(id, at));
         for (name, id, death) in settled {
             self.containers.is_news = true;
             self.tell_end(&name, &id, death.end, death.exit_code);
@@ -215,7 +218,7 @@ impl Engine {
         }
         // A Docker that was away has not flagged what a counter saw.
         let is_dead = !known.status.is_alive();
-        let is_flagged = (is_dead && known.oom_killed) || containers.ledger.saw_kill(who, at);
+        let is_flagged = (is_dead && known.oom_killed) || containers.ledger.saw_kill(id, at);
         let exit_code = if is_dead { known.exit_code } else { SIGKILLED };
         let death = if is_flagged || !SIGNALLED.contains(&exit_code) {
             containers.fates.take((id, &name), at, &What::Die { exit_code }, is_flagged)
@@ -261,9 +264,9 @@ impl Engine {
         let shown: BTreeSet<&ContainerId> =
             self.targets.values().flat_map(|target| target.counters.keys()).collect();
         let Containers { inventory, scraped, ledger, labels, written, .. } = &mut self.containers;
-        for (id, name) in scraped.extract_if(.., |id, _| !shown.contains(id)) {
+        for (id, _) in scraped.extract_if(.., |id, _| !shown.contains(id)) {
             if inventory.get(&id).is_none() {
-                ledger.gone(Who { id: &id, name: &name });
+                ledger.gone(&id);
             }
         }
         let counted = ledger.iter().map(|(name, _)| name);

@@ -363,3 +363,54 @@ fn an_end_that_docker_stamps_late_is_by_the_kill_all_the_same() {
     let view = world.engine.view(at(world.second, 0));
     assert_eq!(view.containers[0].oom, Counts { pid1: 1, child: 0 });
 }
+
+/// A container that is made now.
+fn made(digit: char, name: &str, created_at: Timestamp) -> Event {
+    let made = Container::new(container_id(digit), name, created_at);
+    let made = Container { status: Status::Running, started_at: Some(created_at), ..made };
+    Event::Docker(Report::Inspected(Box::new(made)))
+}
+
+#[test]
+fn what_happened_before_a_name_went_to_another_happened_under_that_name() {
+    let asking = || Setup { docker: AskDocker::IfThere, ..setup(OOM_RULES, acting()) };
+    let mut world = World::recovered(asking(), Vec::new(), 0);
+    world.list(&[('a', "web")]);
+    world.slots(2, "");
+    let happen = |world: &mut World, ms: i64, what: What| {
+        let at_nanos = (at(world.second, 0).wall.0 + ms) * 1_000_000;
+        let happening = Happening { id: container_id('a'), name: "web".to_owned(), at_nanos, what };
+        world.handle(Event::Docker(Report::Happened(happening)), None);
+    };
+    let die = || What::Die { exit_code: 1 };
+    // Renamed and replaced within a moment: what it looks like by now is told first.
+    world.docker_has('a', "old");
+    world.handle(made('b', "web", at(world.second, 0).wall + Duration::from_millis(500)), None);
+    happen(&mut world, 100, What::Oom);
+    happen(&mut world, 200, die());
+    happen(&mut world, 700, die());
+    world.slots(3, "");
+    let seen = |world: &World| {
+        let view = world.engine.view(at(world.second, 0));
+        let counted = |name: &str| {
+            let view = view.containers.iter().find(|c| c.known_as == name).expect("it is known");
+            (view.oom.total(), view.ends[1])
+        };
+        (counted("web"), counted("old"))
+    };
+    assert_eq!(seen(&world), ((1, 1), (0, 1)));
+    // Our own restart: Docker tells the last of it again, and what was heard after the last note.
+    world.second += 1;
+    happen(&mut world, 0, die());
+    let mut rows = latest(&world.rows);
+    rows.extend(world.engine.end(at(world.second, 0)).changes.expect("there is news").1);
+    let mut world = World::recovered(asking(), latest(&rows), world.second);
+    world.list(&[('b', "web"), ('a', "newest")]);
+    world.handle(made('c', "old", at(world.second, 0).wall), None);
+    happen(&mut world, 0, die());
+    world.slots(1, "");
+    let view = world.engine.view(at(world.second, 0));
+    let ends: Vec<_> =
+        view.containers.iter().map(|c| (c.known_as.as_str(), c.ends.iter().sum::<u64>())).collect();
+    assert_eq!(ends, [("newest", 0), ("old", 2), ("web", 1)]);
+}
