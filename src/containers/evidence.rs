@@ -52,12 +52,10 @@ impl Evidence {
         shift(&mut self.to);
     }
 
-    /// When, as near as it says: an event's key is when it was told, and its end has a margin.
-    pub fn at(&self) -> Timestamp {
-        match self.witness {
-            Witness::Event => Timestamp(self.key.div_euclid(1_000_000)),
-            Witness::Flag | Witness::Counter(_) => self.to,
-        }
+    /// When an event was told: its key says so, its end has a margin.
+    pub fn told_at(&self) -> Option<Timestamp> {
+        let is_event = self.witness == Witness::Event;
+        is_event.then(|| Timestamp(self.key.div_euclid(1_000_000)))
     }
 
     /// By the end of their time; ties in a fixed order.
@@ -73,27 +71,66 @@ pub struct Kills {
     pub from: Timestamp,
     /// … and no later.
     pub to: Timestamp,
-    /// When, as near as anybody says.
-    pub at: Timestamp,
+    /// When, if an event told of it; it is one then.
+    pub told_at: Option<Timestamp>,
     /// How many.
     pub count: u32,
-    /// Of how many each witness has spoken.
-    spoken: Vec<(Witness, u32)>,
 }
 
 impl Kills {
-    /// Lets a witness speak of as many as it has not spoken of, at most `wanted`; how many that was.
-    fn speak(&mut self, witness: Witness, wanted: u32) -> u32 {
-        let slot = match self.spoken.iter_mut().find(|(who, _)| *who == witness) {
+    /// When, as near as anybody says.
+    pub fn at(&self) -> Timestamp {
+        self.told_at.unwrap_or(self.to)
+    }
+}
+
+/// Kills that the statements so far use together.
+#[derive(Clone, Debug)]
+struct Assumed {
+    from: Timestamp,
+    to: Timestamp,
+    count: u32,
+    /// Of how many each witness has spoken.
+    spoken: Vec<(Witness, u32)>,
+    /// When events told of some of them.
+    told: Vec<Timestamp>,
+}
+
+impl Assumed {
+    /// As many as this statement misses.
+    fn new(said: &Evidence, count: u32) -> Assumed {
+        let Evidence { from, to, witness, .. } = *said;
+        let told = said.told_at().into_iter().collect();
+        Assumed { from, to, count, spoken: vec![(witness, count)], told }
+    }
+
+    /// Lets a statement speak of as many as its witness has not spoken of, at most `wanted`; how many that was.
+    fn speak(&mut self, said: &Evidence, wanted: u32) -> u32 {
+        if self.to < said.from {
+            return 0;
+        }
+        let slot = match self.spoken.iter_mut().find(|(who, _)| *who == said.witness) {
             Some((_, spoken)) => spoken,
             None => {
-                self.spoken.push((witness, 0));
+                self.spoken.push((said.witness, 0));
                 &mut self.spoken.last_mut().expect("pushed just now").1
             }
         };
         let free = self.count.saturating_sub(*slot).min(wanted);
         *slot += free;
+        if free > 0 {
+            self.told.extend(said.told_at().map(|at| at.min(self.to)));
+        }
         free
+    }
+
+    /// Those that events told of one by one, and the rest.
+    fn split(self) -> impl Iterator<Item = Kills> {
+        let Assumed { from, to, count, told, .. } = self;
+        let rest = count.saturating_sub(told.len() as u32);
+        let told = told.into_iter().map(|at| (Some(at), 1));
+        let parts = told.chain((rest > 0).then_some((None, rest)));
+        parts.map(move |(told_at, count)| Kills { from, to, told_at, count })
     }
 }
 
@@ -109,7 +146,11 @@ pub fn add(evidence: &mut Vec<Evidence>, new: Evidence) -> bool {
 
 /// The fewest kills that explain everything said. `evidence` is in the order [`add`] keeps.
 pub fn explain(evidence: &[Evidence]) -> Vec<Kills> {
-    let mut found: Vec<Kills> = Vec::new();
+    assume_all(evidence).into_iter().flat_map(Assumed::split).collect()
+}
+
+fn assume_all(evidence: &[Evidence]) -> Vec<Assumed> {
+    let mut found = Vec::new();
     for said in evidence {
         assume(&mut found, said);
     }
@@ -117,18 +158,16 @@ pub fn explain(evidence: &[Evidence]) -> Vec<Kills> {
 }
 
 /// Explains one statement more; how many of its kills each of the kills found before explains.
-fn assume(found: &mut Vec<Kills>, said: &Evidence) -> Vec<u32> {
+fn assume(found: &mut Vec<Assumed>, said: &Evidence) -> Vec<u32> {
     let mut missing = said.kills;
-    let explained = found.iter_mut().map(|kills| {
-        let spoken = if kills.to >= said.from { kills.speak(said.witness, missing) } else { 0 };
+    let explained = found.iter_mut().map(|assumed| {
+        let spoken = assumed.speak(said, missing);
         missing -= spoken;
         spoken
     });
     let explained = explained.collect();
     if missing > 0 {
-        let spoken = vec![(said.witness, missing)];
-        let Evidence { from, to, .. } = *said;
-        found.push(Kills { from, to, at: said.at(), count: missing, spoken });
+        found.push(Assumed::new(said, missing));
     }
     explained
 }
@@ -137,7 +176,7 @@ fn assume(found: &mut Vec<Kills>, said: &Evidence) -> Vec<u32> {
 /// same kills is taken off them: else a kill that two witnesses tell of would count on both sides.
 pub fn fold(evidence: &mut Vec<Evidence>, at: usize) -> Vec<Kills> {
     let later = evidence.split_off(at);
-    let mut found = explain(evidence);
+    let mut found = assume_all(evidence);
     let folded = found.len();
     *evidence = later;
     for said in &mut *evidence {
@@ -145,7 +184,7 @@ pub fn fold(evidence: &mut Vec<Evidence>, at: usize) -> Vec<Kills> {
         said.kills -= explained.iter().take(folded).sum::<u32>();
     }
     found.truncate(folded);
-    found
+    found.into_iter().flat_map(Assumed::split).collect()
 }
 
 /// How many statements at the front lie before `cutoff` and overlap nothing that follows: their

@@ -153,14 +153,14 @@ impl Life {
         }
         let (first, last) = if old.to <= new.to { (old, new) } else { (new, old) };
         // However slowly, a victim dies some time: whoever goes on for longer is another.
-        let is_soon = last.at().since(first.at()) <= LATE;
+        let is_soon = first_told(last).since(first_told(first)) <= LATE;
         is_soon && !self.are_divided(first, last, SAME_KILL)
     }
 
     /// Whether two events are of two kills: further apart than that, or the first process ended in between,
     /// and could have been started again.
     fn are_divided(&self, first: &Evidence, last: &Evidence, within: Duration) -> bool {
-        let (ended, began) = (last_told(first), last.at());
+        let (ended, began) = (last_told(first), first_told(last));
         let divides = |end: &Timestamp| *end >= ended && *end + SAME_DEATH <= began;
         began.since(ended) > within || self.deaths.iter().chain(&self.ends).any(divides)
     }
@@ -203,7 +203,7 @@ impl Life {
     }
 
     fn leave_out_repeats(&mut self, (from, to): (Timestamp, Timestamp), kills: usize) {
-        let is_in = |said: &Evidence| said.at() > from && last_told(said) <= to;
+        let is_in = |said: &Evidence| first_told(said) > from && last_told(said) <= to;
         let told: Vec<Evidence> =
             self.evidence.iter().copied().filter(|said| said.witness == Witness::Event).collect();
         let surplus = told.iter().filter(|said| is_in(said)).count().saturating_sub(kills);
@@ -239,7 +239,7 @@ impl Life {
         };
         let shares = kills.iter().zip(spare).map(|(kills, spare)| {
             let waiting = if waits(kills.to) { spare } else { 0 };
-            (kills.at, Share { total: u64::from(kills.count), children: spare, waiting })
+            (kills.at(), Share { total: u64::from(kills.count), children: spare, waiting })
         });
         let shares: Vec<(Timestamp, Share)> = shares.collect();
         let is_waiting = shares.iter().any(|(_, share)| share.waiting > 0);
@@ -278,7 +278,7 @@ impl Life {
         let (spare, unclaimed) = claim(&kills, &self.deaths);
         for (kills, child) in kills.iter().zip(spare) {
             let pid1 = u64::from(kills.count) - child;
-            self.stints.fold(kills.at, Counts { pid1, child });
+            self.stints.fold(kills.at(), Counts { pid1, child });
         }
         self.deaths = unclaimed;
         self.deaths.retain(|death| *death + LATE > upto);
@@ -286,22 +286,43 @@ impl Life {
 }
 
 /// How many of each of these kills no death of the first process belongs to; and the deaths that belong to
-/// none. Each death is given to the earliest kill it can belong to.
+/// none. A death belongs to the kill that was told of about then; one of which nobody told, to the earliest that
+/// it can belong to.
 fn claim(kills: &[Kills], deaths: &[Timestamp]) -> (Vec<u64>, Vec<Timestamp>) {
     let mut spare: Vec<u64> = kills.iter().map(|kills| u64::from(kills.count)).collect();
-    let mut unclaimed = Vec::new();
-    for death in deaths {
-        let fits = |kills: &Kills| kills.from <= *death + SKEW && *death - LATE <= kills.to;
-        let free = kills.iter().zip(&mut spare).find(|(kills, free)| **free > 0 && fits(kills));
-        match free {
-            Some((_, free)) => *free -= 1,
-            None => unclaimed.push(*death),
-        }
-    }
+    let is_of_then = |kills: &Kills, death: Timestamp| {
+        kills.told_at.is_some_and(|told| told <= death + SKEW && death <= told + SKEW)
+    };
+    let fits =
+        |kills: &Kills, death: Timestamp| kills.from <= death + SKEW && death - LATE <= kills.to;
+    let unclaimed = take_out(kills, &mut spare, deaths, is_of_then);
+    let unclaimed = take_out(kills, &mut spare, &unclaimed, fits);
     (spare, unclaimed)
 }
 
-/// When Docker told of this kill last.
+/// Gives each death to the earliest kill that is free and is one of its; those that are left.
+fn take_out(
+    kills: &[Kills],
+    spare: &mut [u64],
+    deaths: &[Timestamp],
+    is_its: impl Fn(&Kills, Timestamp) -> bool,
+) -> Vec<Timestamp> {
+    let mut left = Vec::new();
+    for death in deaths {
+        let mut free = kills.iter().zip(&mut *spare).filter(|(_, free)| **free > 0);
+        match free.find(|(kills, _)| is_its(kills, *death)) {
+            Some((_, free)) => *free -= 1,
+            None => left.push(*death),
+        }
+    }
+    left
+}
+
+/// When Docker told of this kill first, and last: an event's end has a margin.
+fn first_told(event: &Evidence) -> Timestamp {
+    event.told_at().unwrap_or(event.to)
+}
+
 fn last_told(event: &Evidence) -> Timestamp {
     event.to - SKEW
 }

@@ -27,3 +27,6 @@ pub use life::CHILD_AFTER;
 pub use oom::{OomLedger, Reading, STUCK, Who};
 pub use rows::Rows;
 pub use stint::Counts;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,240 @@
+//! Kills that really happened, told by witnesses as real ones tell: does the count come to the truth?
+//!
+//! A container lives through random runs, kills, names and our own restarts. Docker tells of each kill, of some
+//! again and again until the victim is dead, and after a restart of ours the last seconds once more; a counter
+//! counts a kill once it is done, and begins anew with each run. Left out is what no witness can tell: kills
+//! less than a second apart that no counter was read after.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::{ContainerId, Counts, OomLedger, Reading, Who};
+use crate::base::{Change, Timestamp};
+
+/// A reading's delay after the kill that it shows.
+const DONE_MS: i64 = 50;
+/// Docker tells of two kills as one if they are no further apart.
+const APART_MS: i64 = 1_100;
+/// Docker tells again what it has told so long before a new connection.
+const OVERLAP_MS: i64 = 5_000;
+
+/// What happens next, after a while.
+#[derive(Clone, Debug)]
+enum Step {
+    /// A process is killed, and dies that slowly.
+    Child { dies_ms: i64 },
+    /// The first process is, and the container is started again.
+    Pid1,
+    /// The first process is asked to end, and the container is started again.
+    Stop,
+    /// Its name goes to another container.
+    Rename,
+    /// We are not there for so long; what was noted last is that old.
+    Away { for_ms: i64, noted_ms: i64 },
+}
+
+/// What a witness says.
+#[derive(Clone, Copy, Debug)]
+enum Said {
+    Killed,
+    Died,
+    Flagged { from: i64 },
+    Ended,
+    Started,
+    Renamed { nth: usize },
+}
+
+/// The truth, and what is said of it: when, by Docker.
+#[derive(Default)]
+struct World {
+    said: Vec<(i64, Said)>,
+    /// When a kill of which run, the nth, was done.
+    done: Vec<(i64, usize)>,
+    /// Starts of runs, and their ends.
+    runs: Vec<(i64, i64)>,
+    away: Vec<(i64, i64, i64)>,
+    truth: BTreeMap<String, Counts>,
+    names: usize,
+    end: i64,
+}
+
+fn name(nth: usize) -> String {
+    format!("n{nth}")
+}
+
+impl World {
+    fn of(steps: &[(i64, Step)]) -> World {
+        let mut world = World { runs: vec![(1_000, i64::MAX)], ..World::default() };
+        let (mut now, mut free) = (2_000, 0);
+        for (after_ms, step) in steps {
+            now += after_ms;
+            world.take(&mut now, &mut free, step);
+        }
+        world.end = now + 10_000;
+        world.said.sort_by_key(|(at, _)| *at);
+        world
+    }
+
+    /// Ends the run and begins another.
+    fn run_anew(&mut self, now: &mut i64) {
+        let last = self.runs.len() - 1;
+        self.runs[last].1 = *now;
+        *now += 150;
+        self.runs.push((*now, i64::MAX));
+        self.said.push((*now, Said::Started));
+    }
+
+    fn killed(&mut self) -> &mut Counts {
+        self.truth.entry(name(self.names)).or_default()
+    }
+
+    fn take(&mut self, now: &mut i64, free: &mut i64, step: &Step) {
+        match step {
+            Step::Child { dies_ms } => {
+                *now = (*now).max(*free);
+                let done = *now + dies_ms;
+                let tells = (*now..done).step_by(700);
+                *free = tells.clone().last().unwrap_or(*now) + APART_MS;
+                self.said.extend(tells.map(|at| (at, Said::Killed)));
+                self.done.push((done, self.runs.len() - 1));
+                self.killed().child += 1;
+                // Nobody ends it meanwhile.
+                *now = done;
+            }
+            Step::Pid1 => {
+                *now = (*now).max(*free);
+                self.said.push((*now, Said::Killed));
+                self.killed().pid1 += 1;
+                *now += DONE_MS;
+                let from = self.runs.last().expect("there is one").0;
+                self.said.extend([(*now, Said::Flagged { from }), (*now, Said::Died)]);
+                self.run_anew(now);
+                *free = *now + APART_MS;
+            }
+            Step::Stop => {
+                self.said.push((*now, Said::Ended));
+                self.run_anew(now);
+            }
+            Step::Rename => {
+                self.names += 1;
+                self.said.push((*now, Said::Renamed { nth: self.names }));
+                *now += 1;
+            }
+            Step::Away { for_ms, noted_ms } => {
+                self.away.push((*now, *now + for_ms, *now - noted_ms));
+                *now += for_ms;
+            }
+        }
+    }
+
+    /// What a counter shows, and since when; nothing between two runs.
+    fn shows(&self, at: i64) -> Option<(f64, i64)> {
+        let run = self.runs.iter().position(|(from, to)| (*from..*to).contains(&at))?;
+        let done = self.done.iter().filter(|(done, of)| *of == run && *done <= at).count();
+        Some((done as f64, self.runs[run].0))
+    }
+
+    fn is_away(&self, at: i64) -> bool {
+        self.away.iter().any(|(from, to, _)| (*from..*to).contains(&at))
+    }
+}
+
+/// The ledger and its journal.
+struct Bench {
+    ledger: OomLedger,
+    rows: BTreeMap<String, Change>,
+    id: ContainerId,
+    name: String,
+}
+
+impl Bench {
+    fn hear(&mut self, at_ms: i64, said: Said) {
+        let (at, who) = (Timestamp(at_ms), Who { id: &self.id, name: &self.name });
+        let ledger = &mut self.ledger;
+        match said {
+            Said::Killed => ledger.killed(who, at_ms * 1_000_000, at),
+            Said::Died => ledger.died(who, at),
+            Said::Flagged { from } => ledger.flagged(who, Timestamp(from), at),
+            Said::Ended => ledger.ended(who, at),
+            Said::Started => ledger.started(who, at),
+            Said::Renamed { nth } => {
+                ledger.move_on(&self.id, &name(nth), at);
+                self.name = name(nth);
+            }
+        }
+    }
+
+    fn settle(&mut self, at_ms: i64) {
+        let rows = self.ledger.settle(Timestamp(at_ms)).into_iter();
+        self.rows.extend(rows.map(|row| (row.key.clone(), row)));
+    }
+
+    fn begin_anew(&mut self, since: i64) {
+        let rows = self.rows.values().filter(|row| row.value.is_some());
+        let (ledger, problems) = OomLedger::recover(rows, Timestamp(since));
+        assert_eq!(problems, Vec::<String>::new());
+        self.ledger = ledger;
+    }
+}
+
+/// Tells the world to a ledger, read every `interval_s`; how many kills each name has in the end.
+fn counted(world: &World, interval_s: u64) -> BTreeMap<String, Counts> {
+    let id = ContainerId::new(&"a".repeat(64)).expect("64 digits");
+    let (ledger, _) = OomLedger::recover([], Timestamp(0));
+    let mut bench = Bench { ledger, rows: BTreeMap::new(), id, name: name(0) };
+    let mut said = world.said.iter().copied().peekable();
+    let mut back = world.away.iter().copied().peekable();
+    let interval = Duration::from_secs(interval_s);
+    let mut tick = 0;
+    while tick < world.end + 60_000 {
+        tick += 100;
+        if world.is_away(tick) {
+            continue;
+        }
+        if let Some((from, _, noted)) = back.next_if(|(_, to, _)| *to <= tick) {
+            bench.begin_anew(noted);
+            let again = world.said.iter().filter(|(at, _)| (noted - OVERLAP_MS..from).contains(at));
+            let again = again.filter(|(_, said)| !matches!(said, Said::Renamed { .. }));
+            again.for_each(|(at, said)| bench.hear(*at, *said));
+        }
+        while let Some((at, said)) = said.next_if(|(at, _)| *at <= tick) {
+            bench.hear(at, said);
+        }
+        if tick % (interval_s as i64 * 1_000) == 0
+            && let Some((value, start)) = world.shows(tick)
+        {
+            let (at, started_at) = (Timestamp(tick), Some(Timestamp(start)));
+            let reading = Reading { source: 1, at, value, started_at, is_watched: true, interval };
+            bench.ledger.read(Who { id: &bench.id, name: &bench.name }, reading);
+        }
+        bench.settle(tick);
+    }
+    let counts = bench.ledger.iter().filter(|(_, counts)| counts.total() > 0);
+    counts.map(|(name, counts)| (name.to_owned(), counts)).collect()
+}
+
+fn steps() -> impl Strategy<Value = Vec<(i64, Step)>> {
+    let step = prop_oneof![
+        4 => (10..2_500_i64).prop_map(|dies_ms| Step::Child { dies_ms }),
+        2 => Just(Step::Pid1),
+        1 => Just(Step::Stop),
+        2 => Just(Step::Rename),
+        1 => (0..15_000_i64, 0..10_000_i64)
+            .prop_map(|(for_ms, noted_ms)| Step::Away { for_ms, noted_ms }),
+    ];
+    let after_ms = prop_oneof![20..1_000_i64, 1_000..10_000_i64];
+    proptest::collection::vec((after_ms, step), 1..20)
+}
+
+proptest! {
+    #[test]
+    fn every_kill_counts_once_under_the_name_of_its_time(
+        steps in steps(),
+        interval_s in prop_oneof![Just(1_u64), Just(5)],
+    ) {
+        let world = World::of(&steps);
+        prop_assert_eq!(counted(&world, interval_s), world.truth.clone(), "{:?}", world.said);
+    }
+}
