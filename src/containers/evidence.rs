@@ -73,6 +73,8 @@ pub struct Kills {
     pub to: Timestamp,
     /// When, if an event told of it; it is one then.
     pub told_at: Option<Timestamp>,
+    /// Whether a counter has counted it.
+    pub is_counted: bool,
     /// How many.
     pub count: u32,
 }
@@ -124,13 +126,24 @@ impl Assumed {
         free
     }
 
-    /// Those that events told of one by one, and the rest.
+    /// Those that events told of one by one, and the rest. Of fewer a counter has counted the earlier.
     fn split(self) -> impl Iterator<Item = Kills> {
         let Assumed { from, to, count, told, .. } = self;
+        let spoken = |(witness, spoken): &(Witness, u32)| match witness {
+            Witness::Counter(_) => *spoken,
+            Witness::Event | Witness::Flag => 0,
+        };
+        let counted = self.spoken.iter().map(spoken).max().unwrap_or(0);
         let rest = count.saturating_sub(told.len() as u32);
-        let told = told.into_iter().map(|at| (Some(at), 1));
-        let parts = told.chain((rest > 0).then_some((None, rest)));
-        parts.map(move |(told_at, count)| Kills { from, to, told_at, count })
+        let told = (0..).zip(told).map(move |(nth, at)| (Some(at), 1, nth < counted));
+        let parts = told.chain((rest > 0).then_some((None, rest, true)));
+        parts.map(move |(told_at, count, is_counted)| Kills {
+            from,
+            to,
+            told_at,
+            is_counted,
+            count,
+        })
     }
 }
 

@@ -26,6 +26,8 @@ pub const CHILD_AFTER: Duration = Duration::from_secs(5);
 const SAME_KILL: Duration = Duration::from_secs(1);
 /// Docker tells of a kill when it begins, and the kernel counts it when it is done: 10 to 400 ms later (measured).
 const DONE_WITHIN: Duration = Duration::from_secs(3);
+/// Where a counter is read this kill is waited for to be counted, and no longer: not every kernel counts each.
+const COUNTED_WITHIN: Duration = Duration::from_secs(15);
 /// Docker waits this long at least before it starts anew what has ended.
 pub(super) const SAME_DEATH: Duration = Duration::from_millis(100);
 /// What was said is remembered this long before the newest that was said, to know it again.
@@ -45,6 +47,24 @@ pub(super) struct Last {
     pub started_at: Option<Timestamp>,
 }
 
+/// Where a counter stood when, as far as this run goes.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(super) enum Begun {
+    /// It has begun since it was read last.
+    Anew((Timestamp, f64)),
+    /// It was read before.
+    Before((Timestamp, f64)),
+}
+
+/// A counter that is read in a run.
+#[derive(Clone, Copy, PartialEq, Debug)]
+struct Counted {
+    /// What it showed before the kills that are not judged by it yet: when, and what.
+    base: (Timestamp, f64),
+    /// Until when its next reading must have come.
+    until: Timestamp,
+}
+
 /// What is known of one incarnation.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub(super) struct Life {
@@ -53,11 +73,10 @@ pub(super) struct Life {
     pub evidence: Vec<Evidence>,
     /// Ends of the first process that nobody asked for, by SIGKILL.
     pub deaths: Vec<Timestamp>,
-    /// What counters showed in this run before the kills that are not judged by them yet: when, and what.
+    /// Counters that are read in this run.
     #[serde(skip)]
-    bases: BTreeMap<u64, (Timestamp, f64)>,
+    counted: BTreeMap<u64, Counted>,
     /// All of them, however: what comes after is another run's.
-    #[serde(skip)]
     pub ends: VecDeque<Timestamp>,
     /// When Docker started it last.
     #[serde(skip)]
@@ -88,7 +107,7 @@ impl Life {
             stints: Stints::new(name),
             evidence: Vec::new(),
             deaths: Vec::new(),
-            bases: BTreeMap::new(),
+            counted: BTreeMap::new(),
             ends: VecDeque::new(),
             started_at: None,
             gone_at: None,
@@ -119,6 +138,7 @@ impl Life {
     /// A run has ended.
     pub fn end(&mut self, at: Timestamp) {
         self.gone_at = None;
+        self.counted.clear();
         self.ends.push_back(at);
         while self.ends.len() > MOST_ENDS {
             self.ends.pop_front();
@@ -180,38 +200,50 @@ impl Life {
         add(&mut self.evidence, one);
     }
 
-    /// A counter shows `value` at `at`; it began with a `base` of its own, if it is of another run than before.
-    /// One that was read before and after has seen all kills that were done in between: what events tell of more
-    /// is an earlier kill that takes long.
-    pub fn bound(
-        &mut self,
-        source: u64,
-        at: Timestamp,
-        value: f64,
-        base: Option<(Timestamp, f64)>,
-    ) {
-        let base = base.or_else(|| self.bases.get(&source).copied());
+    /// A counter shows `value` at `at`. One that was read before and after has seen all kills that were done in
+    /// between: what events tell of more is an earlier kill that takes long. It is read again after `patience`,
+    /// if that is worth waiting for. True if events were found to tell of one kill.
+    pub fn bound(&mut self, source: u64, (at, value): (Timestamp, f64), begun: Begun) -> bool {
+        let base = match begun {
+            Begun::Anew(base) => base,
+            Begun::Before(last) => self.counted.get(&source).map_or(last, |counted| counted.base),
+        };
         let done_by = at - DONE_WITHIN;
-        if let Some((from, before)) = base {
-            self.leave_out_repeats((from, done_by), (value - before).max(0.0) as usize);
-        }
-        let is_undone =
-            |said: &Evidence| said.witness == Witness::Event && last_told(said) > done_by;
+        let kills = (value - base.1).max(0.0) as usize;
+        let has_judged = self.leave_out_repeats((base.0, done_by), kills);
+        let from = base.0.max(done_by);
+        let is_undone = |said: &Evidence| said.witness == Witness::Event && last_told(said) > from;
         let is_judged = !self.evidence.iter().any(is_undone);
-        let base = base.filter(|_| !is_judged).unwrap_or((at, value));
-        self.bases.insert(source, base);
+        let base = if is_judged { (at, value) } else { base };
+        let until = if self.patience.is_zero() { at } else { at + 2 * self.patience };
+        self.counted.insert(source, Counted { base, until });
+        has_judged
     }
 
-    fn leave_out_repeats(&mut self, (from, to): (Timestamp, Timestamp), kills: usize) {
-        let is_in = |said: &Evidence| first_told(said) > from && last_told(said) <= to;
+    fn leave_out_repeats(&mut self, (from, to): (Timestamp, Timestamp), kills: usize) -> bool {
+        // Docker tells of a kill until it is done.
+        let is_in = |said: &Evidence| last_told(said) > from && last_told(said) <= to;
         let told: Vec<Evidence> =
             self.evidence.iter().copied().filter(|said| said.witness == Witness::Event).collect();
         let surplus = told.iter().filter(|said| is_in(said)).count().saturating_sub(kills);
         let repeats = told.windows(2).filter(|pair| is_in(&pair[1]));
         let repeats = repeats.filter(|pair| !self.are_divided(&pair[0], &pair[1], LATE));
-        let repeats: Vec<Evidence> = repeats.map(|pair| pair[1]).collect();
-        for said in repeats.into_iter().rev().take(surplus) {
-            self.evidence.retain(|old| *old != said);
+        let repeats: Vec<[i64; 2]> = repeats.map(|pair| [pair[0].key, pair[1].key]).collect();
+        for [kill, again] in repeats.iter().rev().take(surplus) {
+            self.take_for_one(*kill, *again);
+        }
+        surplus > 0 && !repeats.is_empty()
+    }
+
+    /// Takes two events for two words about one kill, and knows them again.
+    fn take_for_one(&mut self, kill: i64, again: i64) {
+        let mut take = |key| {
+            let is_it = |said: &Evidence| (said.witness, said.key) == (Witness::Event, key);
+            let at = self.evidence.iter().position(is_it)?;
+            Some(self.evidence.remove(at))
+        };
+        if let (Some(kill), Some(again)) = (take(kill), take(again)) {
+            add(&mut self.evidence, Evidence { to: kill.to.max(again.to), ..kill });
         }
     }
 
@@ -237,8 +269,13 @@ impl Life {
             let is_patient = now < to + CHILD_AFTER + self.patience && !lives_on(to);
             now < to + CHILD_AFTER || is_patient || is_late(to) || self.gone_at.is_some()
         };
+        let is_read = self.counted.values().any(|counter| now <= counter.until);
+        let is_uncounted = |kills: &Kills| {
+            let is_young = kills.told_at.is_some_and(|told| now < told + COUNTED_WITHIN);
+            is_read && is_young && !kills.is_counted
+        };
         let shares = kills.iter().zip(spare).map(|(kills, spare)| {
-            let waiting = if waits(kills.to) { spare } else { 0 };
+            let waiting = if waits(kills.to) || is_uncounted(kills) { spare } else { 0 };
             (kills.at(), Share { total: u64::from(kills.count), children: spare, waiting })
         });
         let shares: Vec<(Timestamp, Share)> = shares.collect();
@@ -253,7 +290,10 @@ impl Life {
         }
         self.deaths.iter_mut().chain(&mut self.ends).for_each(&shift);
         self.counters.values_mut().for_each(|last| shift(&mut last.at));
-        self.bases.values_mut().for_each(|(at, _)| shift(at));
+        for Counted { base: (at, _), until } in self.counted.values_mut() {
+            shift(at);
+            shift(until);
+        }
         self.stints.rebase(&shift);
         let single = [&mut self.started_at, &mut self.gone_at, &mut self.told_late_at];
         single.into_iter().flatten().for_each(shift);

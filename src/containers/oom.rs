@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use super::container::ContainerId;
 use super::evidence::{Evidence, Witness, add};
-use super::life::{LATE, Last, Life, REMEMBERED, SAME_DEATH, SKEW};
+use super::life::{Begun, LATE, Last, Life, REMEMBERED, SAME_DEATH, SKEW};
 use super::rows::Rows;
 use super::stint::Counts;
 use crate::base::{Change, Table, Timestamp};
@@ -203,8 +203,10 @@ impl OomLedger {
 
     /// A run has ended otherwise. Of whom nothing is known it divides nothing.
     pub fn ended(&mut self, who: Who<'_>, at: Timestamp) {
-        if let Some(life) = self.lives.get_mut(who.id) {
-            life.end(at);
+        let Some(life) = self.lives.get_mut(who.id) else { return };
+        life.end(at);
+        if !life.is_quiet() {
+            self.open.insert(who.id.clone());
         }
     }
 
@@ -232,15 +234,18 @@ impl OomLedger {
         };
         // What happened between the last reading of a run and its end was not read.
         let is_other_run = |last: &Last| {
-            let ended = |at: &Timestamp| *at >= last.at - SKEW;
+            let ended = |at: &Timestamp| {
+                *at >= last.at - SKEW && last.started_at.is_none_or(|start| *at >= start)
+            };
             is_later(started_at, last.started_at)
                 || life.is_some_and(|life| life.ends.iter().any(ended))
         };
-        let is_gapless = |last: &Last| value >= last.value && !is_other_run(last);
+        let same = last.filter(|last| value >= last.value && !is_other_run(last));
         // A run's counter begins with none, a reader's anywhere.
-        let begins_at = started_at.filter(|start| last.is_some_and(|last| *start > last.at));
-        let base = begins_at.map_or((at, value), |start| (start, 0.0));
-        let base = (!last.as_ref().is_some_and(is_gapless)).then_some(base);
+        let begins_at = started_at.filter(|start| *start > last.map_or(self.since, |last| last.at));
+        let begins_with = begins_at.map_or((at, value), |start| (start, 0.0));
+        let begun =
+            same.map_or(Begun::Anew(begins_with), |last| Begun::Before((last.at, last.value)));
         let is_new = last.is_none_or(|last| (last.value, last.started_at) != (value, started_at));
         let restarted = last.filter(|last| is_later(started_at, last.started_at)).is_some();
         let now = Last { at, value, started_at };
@@ -248,8 +253,8 @@ impl OomLedger {
         let life = self.life(who);
         life.counters.insert(source, now);
         life.patience = if interval <= NEXT_READING { interval } else { Duration::ZERO };
-        life.bound(source, at, value, base);
-        if is_new && value > 0.0 {
+        let has_judged = life.bound(source, (at, value), begun);
+        if has_judged || (is_new && value > 0.0) {
             self.open.insert(who.id.clone());
         }
         if kills > 0.0 {

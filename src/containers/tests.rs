@@ -3,7 +3,7 @@
 //! A container lives through random runs, kills, names and our own restarts. Docker tells of each kill, of some
 //! again and again until the victim is dead, and after a restart of ours the last seconds once more; a counter
 //! counts a kill once it is done, and begins anew with each run. Left out is what no witness can tell: kills
-//! less than a second apart that no counter was read after.
+//! less than a second apart, and kills told twice just before the end of a run.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -17,14 +17,21 @@ use crate::base::{Change, Timestamp};
 const DONE_MS: i64 = 50;
 /// Docker tells of two kills as one if they are no further apart.
 const APART_MS: i64 = 1_100;
+/// Whoever reads it has read it by then.
+const READ_MS: i64 = 5_000;
 /// Docker tells again what it has told so long before a new connection.
 const OVERLAP_MS: i64 = 5_000;
+
+/// A kill that may count twice is judged by a counter that is read so long without another.
+const QUIET_MS: i64 = 3_000 + 5_000 + 500;
+/// It is waited for as long as this.
+const LOUD_MS: i64 = 15_000 - QUIET_MS - 3_000;
 
 /// What happens next, after a while.
 #[derive(Clone, Debug)]
 enum Step {
-    /// A process is killed, and dies that slowly.
-    Child { dies_ms: i64 },
+    /// A process is killed, and dies that slowly; Docker tells of it that often meanwhile.
+    Child { dies_ms: i64, every_ms: i64 },
     /// The first process is, and the container is started again.
     Pid1,
     /// The first process is asked to end, and the container is started again.
@@ -33,6 +40,12 @@ enum Step {
     Rename,
     /// We are not there for so long; what was noted last is that old.
     Away { for_ms: i64, noted_ms: i64 },
+}
+
+impl Step {
+    fn is_child(&self) -> bool {
+        matches!(self, Step::Child { .. })
+    }
 }
 
 /// What a witness says.
@@ -57,6 +70,10 @@ struct World {
     away: Vec<(i64, i64, i64)>,
     truth: BTreeMap<String, Counts>,
     names: usize,
+    /// Until when no counter may have been read at a quiet moment.
+    unread_until: i64,
+    /// Since when a kill may count twice.
+    loud: Option<i64>,
     end: i64,
 }
 
@@ -70,6 +87,11 @@ impl World {
         let (mut now, mut free) = (2_000, 0);
         for (after_ms, step) in steps {
             now += after_ms;
+            // What is told again more than a second later shows in a counter, once nothing happens for a while.
+            if world.loud.is_some_and(|since| now > since + LOUD_MS || !step.is_child()) {
+                now += QUIET_MS;
+                world.loud = None;
+            }
             world.take(&mut now, &mut free, step);
         }
         world.end = now + 10_000;
@@ -92,14 +114,23 @@ impl World {
 
     fn take(&mut self, now: &mut i64, free: &mut i64, step: &Step) {
         match step {
-            Step::Child { dies_ms } => {
+            Step::Child { dies_ms, every_ms } => {
                 *now = (*now).max(*free);
                 let done = *now + dies_ms;
-                let tells = (*now..done).step_by(700);
+                // Of a kill that was under way when it was first read a counter says nothing.
+                let is_judged = *now > self.unread_until;
+                let every_ms = if is_judged { *every_ms } else { (*every_ms % 1_000).max(100) };
+                if !is_judged {
+                    self.unread_until = done + QUIET_MS;
+                }
+                let tells = (*now..done).step_by(every_ms as usize);
                 *free = tells.clone().last().unwrap_or(*now) + APART_MS;
                 self.said.extend(tells.map(|at| (at, Said::Killed)));
                 self.done.push((done, self.runs.len() - 1));
                 self.killed().child += 1;
+                if every_ms > 1_000 && *dies_ms > every_ms {
+                    self.loud.get_or_insert(*now);
+                }
                 // Nobody ends it meanwhile.
                 *now = done;
             }
@@ -125,6 +156,7 @@ impl World {
             Step::Away { for_ms, noted_ms } => {
                 self.away.push((*now, *now + for_ms, *now - noted_ms));
                 *now += for_ms;
+                self.unread_until = *now + READ_MS;
             }
         }
     }
@@ -217,7 +249,7 @@ fn counted(world: &World, interval_s: u64) -> BTreeMap<String, Counts> {
 
 fn steps() -> impl Strategy<Value = Vec<(i64, Step)>> {
     let step = prop_oneof![
-        4 => (10..2_500_i64).prop_map(|dies_ms| Step::Child { dies_ms }),
+        4 => (10..2_900_i64, 300..2_000_i64).prop_map(|(dies_ms, every_ms)| Step::Child { dies_ms, every_ms }),
         2 => Just(Step::Pid1),
         1 => Just(Step::Stop),
         2 => Just(Step::Rename),
