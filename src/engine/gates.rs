@@ -33,6 +33,9 @@ const STARTS: &str =
 /// shut so long before may have shut for it. Ours.
 const DOWN_FIRST: Duration = Duration::from_secs(180);
 
+/// What our own restart is called.
+const OURS: &str = "restart";
+
 /// A change after which doors have to stay open.
 struct Changed {
     /// What makes it this change and no other.
@@ -50,6 +53,13 @@ struct Changed {
     before: BTreeMap<String, String>,
     /// The request, if it was ours.
     request: Option<Asked>,
+}
+
+impl Changed {
+    /// The key under which it is told.
+    fn dedup_key(&self) -> String {
+        checksum(&[&self.id, ActionKind::RollbackAdvice.name()])
+    }
 }
 
 impl Engine {
@@ -110,8 +120,8 @@ impl Engine {
         self.note_starts(at);
         let all = self.changed(now, at, &places);
         self.gates.hurry(all.iter().map(|changed| changed.tenant.clone()).collect());
-        for changed in all {
-            self.hold_to_account(now, changed);
+        for changed in &all {
+            self.hold_to_account(now, changed, &all);
         }
     }
 
@@ -154,7 +164,7 @@ impl Engine {
                 id: request.dedup_key.clone(),
                 service: request.subject.clone(),
                 tenant: request.tenant.clone(),
-                what: "restart",
+                what: OURS,
                 change_id: change.change_id.map(str::to_owned),
                 since: own.or(last).unwrap_or(request.asked_at),
                 until,
@@ -200,12 +210,17 @@ impl Engine {
             }
             let own = self.memory.guards.restart_at(service, since, now);
             let changed = self.memory.usage.get(service).and_then(|s| s.changed_at(Some(name)));
-            let is_deploy = changed.is_some_and(|changed| changed + DOWN_FIRST >= since);
+            let is_deploy = changed.is_some_and(|changed| {
+                let told = self.told_at(service, now);
+                // Whoever hears of a deploy may answer it with a start, which is another change.
+                let is_answer = told.is_some_and(|told| changed <= told && told < since);
+                changed + DOWN_FIRST >= since && !is_answer
+            });
             (own.is_some() || !is_deploy).then(|| Changed {
                 id: own.map_or_else(|| format!("{name}@{since}"), str::to_owned),
                 service: service.to_owned(),
                 tenant: label("tenant").to_owned(),
-                what: if own.is_some() { "restart" } else { "start" },
+                what: if own.is_some() { OURS } else { "start" },
                 change_id: None,
                 since,
                 until: None,
@@ -216,9 +231,10 @@ impl Engine {
         started.collect()
     }
 
-    /// A door that shut after a change: tells it, once.
-    fn hold_to_account(&mut self, now: Now, changed: Changed) {
+    /// A door that shut after a change: tells it, once. `all` are the changes whose effect is watched.
+    fn hold_to_account(&mut self, now: Now, changed: &Changed, all: &[Changed]) {
         let earliest = changed.since + self.setup.policy.verify.gate_grace;
+        let told = self.told_at(&changed.service, now);
         let shut = self.gates.of(&changed.tenant, &changed.service).find_map(|(key, reading)| {
             let reading = reading.filter(|r| r.is_firm && r.asked_at >= earliest)?;
             let before = changed.before.get(&key.gate).cloned();
@@ -227,18 +243,19 @@ impl Engine {
             if shut.zip(changed.until).is_some_and(|(shut, until)| shut >= until) {
                 return None;
             }
+            if changed.request.is_none() && shut.zip(told).is_some_and(|(shut, told)| shut <= told)
+            {
+                // It was told of another change.
+                return None;
+            }
             let before = before.or_else(|| reading.good.clone().filter(|_| shut.is_some()));
             Some((key.gate.clone(), before?, reading.value.clone()))
         });
         let Some((gate, previous, current)) = shut else { return };
-        let dedup_key = checksum(&[&changed.id, ActionKind::RollbackAdvice.name()]);
-        let history = self.memory.guards.own_history(&changed.service, now);
-        let age = now.wall.since(changed.since) + DOWN_FIRST;
-        let told = history.since.get(&ActionKind::RollbackAdvice).is_some_and(|told| *told <= age);
-        if history.asked.contains_key(&dedup_key) || (told && changed.request.is_none()) {
-            // One change may be seen as two: a container that starts, and that it runs another image.
+        if self.is_told(changed, now) || self.is_told_as_another(changed, all, now) {
             return;
         }
+        let dedup_key = changed.dedup_key();
         let mode = self.setup.policy.mode_of(ActionKind::RollbackAdvice);
         let held = match (self.switches.kill, mode) {
             (true, _) => Some(HoldReason::KillSwitch),
@@ -279,8 +296,33 @@ impl Engine {
             held,
         });
         if held.is_none() {
-            self.send_rollback(now, &proposal, &changed, format!("the gate {gate}: {current}"));
+            self.send_rollback(now, &proposal, changed, format!("the gate {gate}: {current}"));
         }
+    }
+
+    /// When a change of this service was last told to have shut a door.
+    fn told_at(&self, service: &str, now: Now) -> Option<Timestamp> {
+        let history = self.memory.guards.own_history(service, now);
+        history.since.get(&ActionKind::RollbackAdvice).map(|age| now.wall - *age)
+    }
+
+    fn is_told(&self, changed: &Changed, now: Now) -> bool {
+        let history = self.memory.guards.own_history(&changed.service, now);
+        history.asked.contains_key(&changed.dedup_key())
+    }
+
+    /// One change by others may be seen as several: the containers of a service are started one after the
+    /// other. What began after it was told is another.
+    fn is_told_as_another(&self, changed: &Changed, all: &[Changed], now: Now) -> bool {
+        let began_before =
+            self.told_at(&changed.service, now).is_some_and(|told| changed.since <= told);
+        let is_part = |other: &&Changed| {
+            let apart = other.since.since(changed.since).max(changed.since.since(other.since));
+            other.service == changed.service && other.what != OURS && apart <= DOWN_FIRST
+        };
+        changed.what != OURS
+            && began_before
+            && all.iter().filter(is_part).any(|other| self.is_told(other, now))
     }
 
     fn send_rollback(&mut self, now: Now, proposal: &Proposal, changed: &Changed, why: String) {

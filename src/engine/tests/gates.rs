@@ -306,3 +306,52 @@ fn a_deploy_by_others_that_shuts_a_door_is_told_too() {
     assert_eq!(data["action"]["params"]["previous"], "200");
     assert_eq!(until(&mut world, &page("erp:16"), "change", 200), None, "once");
 }
+
+/// One that runs this image.
+fn running(percent: u32, started: i64, image: &str) -> String {
+    let image = format!("plan=\"pro\",image=\"{image}\"");
+    container("acme", percent, started).replace("plan=\"pro\"", &image)
+}
+
+/// What was told before is another change: theirs came after it, and shut another door.
+#[test]
+fn a_start_that_shuts_a_door_soon_after_another_change_was_told_is_told_too() {
+    for first in ["restart", "deploy", "start"] {
+        let mut world = World::new(RULES, guarded());
+        (0..4).for_each(|_| drop(world.slot(Some(&running(50, -9000, "erp:15")))));
+        if first == "restart" {
+            let ill = running(95, -9000, "erp:15");
+            assert!(until(&mut world, &ill, "decided restart", 4).is_some());
+        }
+        let image = if first == "deploy" { "erp:16" } else { "erp:15" };
+        let changed = running(30, world.second, image);
+        world.doors.insert("login".to_owned(), "");
+        let told = until(&mut world, &changed, "change", 60);
+        assert_eq!(told, Some(format!("change {first} failed at login")));
+        (0..2).for_each(|_| drop(world.slot(Some(&changed))));
+        world.doors = BTreeMap::from([("api".to_owned(), "")]);
+        let anew = running(30, world.second, image);
+        let told = until(&mut world, &anew, "change", 60);
+        assert_eq!(told.as_deref(), Some("change start failed at api"), "after the {first}");
+        assert_eq!(until(&mut world, &anew, "change", 60), None, "once");
+    }
+}
+
+/// As `docker compose restart` does.
+#[test]
+fn a_start_of_several_containers_is_told_once() {
+    let mut world = World::new(RULES, guarded());
+    let both = |one: i64, two: i64| {
+        let second = container("acme", 50, two).replace("acme-1", "acme-2");
+        container("acme", 50, one) + &second
+    };
+    (0..4).for_each(|_| drop(world.slot(Some(&both(-9000, -9000)))));
+    let first = world.second;
+    world.doors.insert("login".to_owned(), "");
+    (0..4).for_each(|_| drop(world.slot(Some(&both(first, -9000)))));
+    let page = both(first, world.second);
+    let told = until(&mut world, &page, "change", 20);
+    assert_eq!(told.as_deref(), Some("change start failed at login"));
+    world.doors.insert("api".to_owned(), "");
+    assert_eq!(until(&mut world, &page, "change", 100), None, "once");
+}
