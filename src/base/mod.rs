@@ -27,6 +27,6 @@ pub use remembered::Remembered;
 pub use sample::{STALE_NAN, Sample, format_value, is_stale, parse_value};
 pub use suggest::closest;
 pub use time::{
-    DurationError, Now, RETRY_AFTER, Timestamp, civil_from_days, days_from_civil, format_duration,
-    format_rfc3339, parse_duration, parse_rfc3339,
+    DurationError, Now, RETRY_AFTER, START_SKEW_S, Timestamp, civil_from_days, days_from_civil,
+    format_duration, format_rfc3339, parse_duration, parse_rfc3339,
 };

@@ -26,6 +26,10 @@ pub struct Now {
     pub wall: Timestamp,
 }
 
+/// Who tells of the start of a container, `/proc`, Docker or cAdvisor, may differ by so much, seconds:
+/// the kernel has started its first process a moment before Docker notes that, and ticks are rounded.
+pub const START_SKEW_S: u64 = 3;
+
 /// Waits after the first, second, … failure in a row of a peer or a disk; the last repeats.
 pub const RETRY_AFTER: [Duration; 4] = [
     Duration::from_secs(1),
@@ -53,6 +57,12 @@ impl Timestamp {
     /// How much later `self` is than `earlier`; zero if it is not later.
     pub fn since(self, earlier: Timestamp) -> Duration {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
+    }
+
+    /// Whether a start then is a later one than the start at `before`, and not the same one as another
+    /// tells of it.
+    pub fn is_later_start(self, before: Timestamp) -> bool {
+        self.since(before) > Duration::from_secs(START_SKEW_S)
     }
 }
 
@@ -328,6 +338,14 @@ mod tests {
                    | 2015-07-01T00:00:00.é1Z | 2015-07-01T00:00:00Zé";
         for text in bad.split(" | ").map(str::trim_end) {
             assert_eq!(parse_rfc3339(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn one_start_is_told_up_to_three_seconds_apart() {
+        let start = Timestamp(1_000_000);
+        for (other_ms, is_later) in [(-9000, false), (0, false), (3000, false), (3001, true)] {
+            assert_eq!(Timestamp(start.0 + other_ms).is_later_start(start), is_later, "{other_ms}");
         }
     }
 

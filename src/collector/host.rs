@@ -16,7 +16,7 @@ use super::series::Slots;
 use super::sources::{AVAILABLE, EVENTS, NETWORK, PULSE, Parts, Source, USAGE};
 use super::tracked::{Away, Eyes, Tracked, sources};
 use super::tree::{Found, Tree, Version};
-use crate::base::{HashMap, Labels, LabelsBuilder, Timestamp};
+use crate::base::{HashMap, Labels, LabelsBuilder, START_SKEW_S, Timestamp};
 use crate::containers::{Container, ContainerId, Inventory};
 
 /// The whole tree is walked this often: what lies outside the usual folders is found by then.
@@ -24,8 +24,6 @@ const WALK_EVERY: Duration = Duration::from_secs(60);
 /// A container that Docker has not told of is held back this long, so that it does not appear under
 /// its id and then, a moment later, under its name.
 const NAME_GRACE: Duration = Duration::from_secs(5);
-/// `/proc` and Docker tell one start up to this far apart.
-const START_SKEW_S: f64 = 3.0;
 /// One in so many of the handles that may be kept is left for containers that start next.
 const NEWCOMERS_SHARE: usize = 16;
 /// OOM counts of containers that are gone are remembered for this many, in case they come back.
@@ -200,7 +198,8 @@ impl Host {
             let started = container.and_then(|c| c.started_at).map(|at| at.0 as f64 / 1000.0);
             let seen_start =
                 if heard.is_some() { None } else { tracked.find_start(&mut eyes, path) };
-            let is_over = |said: &f64| seen_start.is_some_and(|seen| seen > said + START_SKEW_S);
+            let is_over =
+                |said: &f64| seen_start.is_some_and(|seen| seen > said + START_SKEW_S as f64);
             let started_at = started.filter(|said| !is_over(said)).or(seen_start);
             let peak = tracked.peak(&figures);
             let is_read = parts & EVENTS & !tracked.failed != 0;

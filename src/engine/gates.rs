@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::evidence::vector;
 use super::view::GateView;
 use super::{Engine, Fact, Request, Step};
-use crate::base::{Labels, METRIC_NAME, Now, Timestamp, quoted};
+use crate::base::{Labels, METRIC_NAME, Now, START_SKEW_S, Timestamp, quoted};
 use crate::outbox::{
     Action, ActionKind, ActionMode, Data, Draft, Event, WireTime, checksum, trace_id,
 };
@@ -38,7 +38,8 @@ const OURS: &str = "restart";
 
 /// A change after which doors have to stay open.
 struct Changed {
-    /// What makes it this change and no other.
+    /// What makes it this change and no other: the `dedup_key` of our request, or what was changed, of
+    /// which `since` tells one change from the next.
     id: String,
     service: String,
     tenant: String,
@@ -58,7 +59,24 @@ struct Changed {
 impl Changed {
     /// The key under which it is told.
     fn dedup_key(&self) -> String {
-        checksum(&[&self.id, ActionKind::RollbackAdvice.name()])
+        self.key(0)
+    }
+
+    /// Every key under which it may have been told, as who tells of its start may differ.
+    fn keys(&self) -> impl Iterator<Item = String> {
+        let skew = if self.what == OURS { 0 } else { START_SKEW_S.cast_signed() };
+        (-skew..=skew).map(|seconds| self.key(seconds))
+    }
+
+    fn key(&self, later_s: i64) -> String {
+        let kind = ActionKind::RollbackAdvice.name();
+        match self.what {
+            OURS => checksum(&[&self.id, kind]),
+            _ => {
+                let second = self.since.as_millis().div_euclid(1000) + later_s;
+                checksum(&[&self.id, &second.to_string(), kind])
+            }
+        }
     }
 }
 
@@ -137,7 +155,7 @@ impl Engine {
     fn note_starts(&mut self, at: Timestamp) {
         let started = self.memory.verifier.requests().filter_map(|request| {
             let start = self.start_of(&request.name, at)?;
-            let is_anew = request.started_before.is_some_and(|before| start > before);
+            let is_anew = request.started_before.is_some_and(|before| start.is_later_start(before));
             is_anew.then(|| (request.delivery_id.clone(), start))
         });
         let started: Vec<(String, Timestamp)> = started.collect();
@@ -156,7 +174,7 @@ impl Engine {
             if own.is_none() && request.started_before.is_some() && last.is_some() {
                 return None;
             }
-            let until = last.filter(|last| own.is_some_and(|own| *last > own));
+            let until = last.filter(|last| own.is_some_and(|own| last.is_later_start(own)));
             if until.is_some() && self.memory.verifier.is_judged(&request.delivery_id) {
                 return None;
             }
@@ -181,7 +199,7 @@ impl Engine {
         let deployed = places.iter().filter_map(|place| {
             let since = self.memory.usage.get(&place.service)?.changed_at(None)?;
             (now.wall <= since + config.within).then(|| Changed {
-                id: format!("{}@{since}", place.service),
+                id: place.service.clone(),
                 service: place.service.clone(),
                 tenant: place.tenant.clone(),
                 what: "deploy",
@@ -217,7 +235,7 @@ impl Engine {
                 changed + DOWN_FIRST >= since && !is_answer
             });
             (own.is_some() || !is_deploy).then(|| Changed {
-                id: own.map_or_else(|| format!("{name}@{since}"), str::to_owned),
+                id: own.unwrap_or(name).to_owned(),
                 service: service.to_owned(),
                 tenant: label("tenant").to_owned(),
                 what: if own.is_some() { OURS } else { "start" },
@@ -308,7 +326,7 @@ impl Engine {
 
     fn is_told(&self, changed: &Changed, now: Now) -> bool {
         let history = self.memory.guards.own_history(&changed.service, now);
-        history.asked.contains_key(&changed.dedup_key())
+        changed.keys().any(|key| history.asked.contains_key(&key))
     }
 
     /// One change by others may be seen as several: the containers of a service are started one after the

@@ -273,10 +273,13 @@ impl Guards {
         all.find(|done| done.dedup_key == dedup_key)?.start
     }
 
-    /// The key of the restart of a subject that led to a start at this time, unless that restart is
+    /// The key of the restart of a subject that led to this start, whoever tells of it, unless that restart is
     /// known not to have been carried out.
     pub fn restart_at(&self, subject: &str, start: Timestamp, now: Now) -> Option<&str> {
-        let is_it = |done: &&Done| done.start == Some(start) && done.counts(now);
+        let is_it = |done: &&Done| {
+            let is_same = |own: Timestamp| !start.is_later_start(own) && !own.is_later_start(start);
+            done.start.is_some_and(is_same) && done.counts(now)
+        };
         self.subjects.get(subject)?.iter().find(is_it).map(|done| done.dedup_key.as_str())
     }
 

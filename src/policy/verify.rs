@@ -157,7 +157,7 @@ impl Seen {
     pub fn is_anew(&self, request: &Request) -> bool {
         let times = request.started_before.zip(self.started_at);
         let used = request.cpu_seconds_before.zip(self.cpu_seconds);
-        times.is_some_and(|(before, now)| now > before)
+        times.is_some_and(|(before, now)| now.is_later_start(before))
             || self.docker_started_at.is_some_and(|at| at > request.asked_at)
             || used.is_some_and(|(before, now)| now < before)
     }

@@ -355,3 +355,54 @@ fn a_start_of_several_containers_is_told_once() {
     world.doors.insert("api".to_owned(), "");
     assert_eq!(until(&mut world, &page, "change", 100), None, "once");
 }
+
+/// The same start so many tenths of a second later, as another tells it: Docker for `/proc`.
+fn tenths_later(page: &str, started: i64, tenths: i64) -> String {
+    let seconds = 1_800_000_000 + started;
+    let later = format!("}} {}.{}\n", seconds + tenths / 10, tenths % 10);
+    page.replace(&format!("}} {seconds}\n"), &later)
+}
+
+#[test]
+fn one_start_that_two_tell_of_is_one_change() {
+    // Ours: nobody else started it.
+    let mut world = restarted(guarded());
+    let started = world.second;
+    let low = container("acme", 30, started);
+    (0..4).for_each(|_| drop(world.slot(Some(&low))));
+    world.doors.insert("api".to_owned(), "");
+    let by_another = tenths_later(&low, started, 4);
+    assert_ne!(low, by_another);
+    let told = until(&mut world, &by_another, "change", 60);
+    assert_eq!(told.as_deref(), Some("change restart failed at api"));
+    assert_eq!(event(&world, "change.verification.failed")["alert"], "WillOom", "its story");
+    for page in [&low, &by_another] {
+        assert_eq!(until(&mut world, page, "change", 20), None, "once");
+    }
+    // Theirs: that the door opened meanwhile makes it no other start.
+    let mut world = World::new(RULES, guarded());
+    (0..4).for_each(|_| drop(world.slot(Some(&container("acme", 50, -9000)))));
+    let started = world.second;
+    let page = container("acme", 50, started);
+    let anew = tenths_later(&page, started, 8);
+    world.doors.insert("api".to_owned(), "");
+    let told = until(&mut world, &anew, "change", 60);
+    assert_eq!(told.as_deref(), Some("change start failed at api"));
+    world.doors.clear();
+    assert!(until(&mut world, &anew, "gate api passes", 5).is_some());
+    world.doors.insert("api".to_owned(), "");
+    let by_another = tenths_later(&page, started, 12);
+    assert_eq!(until(&mut world, &by_another, "change", 60), None, "once");
+}
+
+#[test]
+fn what_another_tells_of_the_start_before_is_no_restart() {
+    let mut world = restarted(guarded());
+    let high = tenths_later(&container("acme", 95, -9000), -9000, 4);
+    assert_eq!(until(&mut world, &high, "never", 4), None);
+    let own = world.second;
+    let low = container("acme", 30, own);
+    world.doors.insert("api".to_owned(), "");
+    let told = until(&mut world, &low, "change", 60);
+    assert_eq!(told.as_deref(), Some("change restart failed at api"));
+}

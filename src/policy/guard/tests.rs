@@ -205,3 +205,16 @@ fn what_nobody_carried_out_is_no_restart() {
         assert_eq!(history(&guards, "acme/app", at(1)).tenant_nudged.is_some(), heard, "{result}");
     }
 }
+
+#[test]
+fn the_start_of_a_restart_is_known_whoever_tells_of_it() {
+    let mut guards = Guards::default();
+    let _ = restarts(&mut guards, &[0]);
+    let id = proposal("acme/app", ActionKind::Restart, "k0").delivery_id(at(0));
+    let start = at(60).wall;
+    assert!(guards.started(&id.0, start).is_some());
+    for (later_ms, want) in [(-3001, None), (-400, Some("k0")), (400, Some("k0")), (3001, None)] {
+        let told = Timestamp(start.0 + later_ms);
+        assert_eq!(guards.restart_at("acme/app", told, at(90)), want, "{later_ms} ms");
+    }
+}

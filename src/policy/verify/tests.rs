@@ -110,6 +110,7 @@ fn a_restart_is_seen_though_the_start_time_stands_still() {
     let still = Seen { started_at: Some(Timestamp(0)), ..GOOD };
     let used = |seconds| Seen { cpu_seconds: Some(seconds), ..still.clone() };
     let docker = |second| Seen { docker_started_at: Some(at(second).wall), ..still.clone() };
+    let told = |ms| Seen { started_at: Some(Timestamp(ms)), ..GOOD };
     let effective: &[&str] = &["90:effective"];
     for (first, then, want) in [
         (used(1.0), used(2.0), effective),
@@ -118,6 +119,9 @@ fn a_restart_is_seen_though_the_start_time_stands_still() {
         (used(501.0), used(502.0), &[]),
         (docker(0), docker(0), &[]),
         (still.clone(), still.clone(), &[]),
+        // The same start, as another tells it.
+        (told(400), told(400), &[]),
+        (told(4000), told(4000), effective),
     ] {
         check(accepted(), &[(30, &first), (90, &then)], want);
     }
