@@ -135,7 +135,7 @@ impl Engine {
         };
         let places: Vec<Place> = found.iter().map(place).collect();
         self.gates.show(now, &places);
-        self.note_starts(at);
+        self.note_starts(now, at);
         let all = self.changed(now, at, &places);
         self.gates.hurry(all.iter().map(|changed| changed.tenant.clone()).collect());
         for changed in &all {
@@ -152,11 +152,15 @@ impl Engine {
 
     /// Remembers which start each of our requests led to. One that waits is taken back at a start, and
     /// has led to none then.
-    fn note_starts(&mut self, at: Timestamp) {
-        let started = self.memory.verifier.requests().filter_map(|request| {
-            let start = self.start_of(&request.name, at)?;
-            let is_anew = request.started_before.is_some_and(|before| start.is_later_start(before));
-            is_anew.then(|| (request.delivery_id.clone(), start))
+    fn note_starts(&mut self, now: Now, at: Timestamp) {
+        let watched = self.memory.verifier.requests().map(|request| {
+            (request.delivery_id.as_str(), request.name.as_str(), request.started_before)
+        });
+        let all = watched.chain(self.memory.guards.awaited(now));
+        let started = all.filter_map(|(delivery_id, name, before)| {
+            let start = self.start_of(name, at)?;
+            let is_anew = before.is_some_and(|before| start.is_later_start(before));
+            is_anew.then(|| (delivery_id.to_owned(), start))
         });
         let started: Vec<(String, Timestamp)> = started.collect();
         for (id, start) in started {

@@ -119,6 +119,7 @@ impl Engine {
                 return self.drop_request(now, delivery, Outcome::Declined, &why);
             }
             (Some("done"), Some("failed")) => {
+                self.await_start(now, delivery);
                 let why = because("the receiver could not do it");
                 return self.drop_request(now, delivery, Outcome::Ineffective, &why);
             }
@@ -151,6 +152,16 @@ impl Engine {
             self.memory.verifier.is_restarted(&id.0)
                 || self.seen(request, now.wall, now).is_anew(request)
         })
+    }
+
+    /// Docker may start a container though it told whoever asked that it had failed, and a word may be
+    /// faster than a scrape.
+    fn await_start(&mut self, now: Now, id: &DeliveryId) {
+        let mut watched = self.memory.verifier.requests();
+        let Some(request) = watched.find(|request| request.delivery_id == id.0) else { return };
+        let container = (request.name.as_str(), request.started_before);
+        let within = self.setup.policy.verify.within;
+        self.changes.extend(self.memory.guards.await_start(&id.0, container, within, now));
     }
 
     fn drop_request(&mut self, now: Now, id: &DeliveryId, outcome: Outcome, why: &str) {

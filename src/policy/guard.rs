@@ -52,6 +52,20 @@ struct Done {
     /// The first start of its container that was seen after it was asked for.
     #[serde(default)]
     start: Option<Timestamp>,
+    /// Nobody watches it any more, and that start is to be seen yet.
+    #[serde(default)]
+    awaited: Option<Awaited>,
+}
+
+/// A start that a request may have led to, and that no scrape has shown yet.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+struct Awaited {
+    /// Of the container.
+    name: String,
+    /// When it had started before.
+    before: Option<Timestamp>,
+    /// Until the request is this old, milliseconds.
+    until_ms: u64,
 }
 
 impl Done {
@@ -217,6 +231,7 @@ impl Guards {
             maybe_done: false,
             doubt_ms: 0,
             start: None,
+            awaited: None,
         });
         row(&proposal.subject, actions)
     }
@@ -263,8 +278,43 @@ impl Guards {
     pub fn started(&mut self, delivery_id: &str, at: Timestamp) -> Option<Change> {
         self.change(
             |done| done.delivery_id == delivery_id,
-            |done| done.start.is_none() && done.start.replace(at).is_none(),
+            |done| {
+                done.awaited = None;
+                done.start.is_none() && done.start.replace(at).is_none()
+            },
         )
+    }
+
+    /// Nobody watches the request that this delivery made any more, and it may have led to a start of
+    /// this container that is to be seen yet: for so long from now on the first one is its.
+    pub fn await_start(
+        &mut self,
+        delivery_id: &str,
+        (name, before): (&str, Option<Timestamp>),
+        for_: Duration,
+        now: Now,
+    ) -> Option<Change> {
+        self.change(
+            |done| done.delivery_id == delivery_id,
+            |done| {
+                if done.start.is_some() {
+                    return false;
+                }
+                let until = done.age(now) + for_;
+                let until_ms = u64::try_from(until.as_millis()).unwrap_or(u64::MAX);
+                done.awaited = Some(Awaited { name: name.to_owned(), before, until_ms });
+                true
+            },
+        )
+    }
+
+    /// The starts that are awaited: the delivery, the container, and when it had started before.
+    pub fn awaited(&self, now: Now) -> impl Iterator<Item = (&str, &str, Option<Timestamp>)> {
+        self.subjects.values().flatten().filter_map(move |done| {
+            let awaited = done.awaited.as_ref()?;
+            let is_due = done.age(now) < Duration::from_millis(awaited.until_ms);
+            is_due.then_some((done.delivery_id.as_str(), awaited.name.as_str(), awaited.before))
+        })
     }
 
     /// The start that the request under this key led to, if one was seen.
