@@ -90,8 +90,9 @@ impl Engine {
             _ => self.memory.guards.own_history(&subject, now),
         };
         let Some(outbox) = &self.outbox else { return history };
-        let unheard = history.asked.keys().filter(|key| outbox.has_yet_to_tell(key));
-        History { unheard: unheard.cloned().collect(), ..history }
+        let untold = self.memory.guards.all_untold(&subject).map(str::to_owned);
+        let (unheard, lost) = untold.partition(|key| outbox.has_yet_to_tell(key));
+        History { unheard, lost, ..history }
     }
 
     /// Another configuration, or another word on who is who: all that fires is judged anew, and what was
@@ -274,11 +275,13 @@ fn judged(incident: &Incident, found: &Evidence, delivery: Option<&DeliveryId>) 
 fn is_final(decision: &Decision, case: &Case<'_>) -> bool {
     let Decision::Hold { reason, .. } = decision else { return false };
     match reason {
-        HoldReason::NoneAsked | HoldReason::ForeignTenant | HoldReason::AlreadyAsked => true,
+        HoldReason::NoneAsked | HoldReason::ForeignTenant => true,
+        // An operator may have it told after all that a request ran out.
+        HoldReason::AlreadyAsked => case.history.lost.is_empty(),
         HoldReason::RoleForbids | HoldReason::SharedContainer => {
             let key = case.incident.refused_key(case.history);
             let asked = &case.history.asked;
-            asked.contains_key(&key) && !case.history.unheard.contains(&key)
+            asked.contains_key(&key) && !case.history.may_be_void_yet(&key)
         }
         _ => false,
     }

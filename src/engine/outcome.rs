@@ -59,6 +59,10 @@ impl Engine {
             outbox::Fact::Delivered { delivery, answer } if delivery.event_type.is_request() => {
                 self.take_answer(now, &delivery.id, answer);
             }
+            outbox::Fact::Delivered { delivery, .. } => {
+                let ended = delivery.ends();
+                self.changes.extend(ended.and_then(|key| self.memory.guards.told(&key)));
+            }
             outbox::Fact::Expired { request, withdrawn, may_be_taken, .. } => {
                 if *may_be_taken {
                     self.count_in_doubt(now, &request.id);
@@ -67,6 +71,10 @@ impl Engine {
                     Some(why) => (Outcome::Withdrawn, why.as_str()),
                     None => (Outcome::Expired, "nobody took it in time"),
                 };
+                let tells = self.setup.outbox.as_ref().is_some_and(|config| !config.restarts_only);
+                if outcome == Outcome::Expired && tells {
+                    self.changes.extend(self.memory.guards.untold(&request.id.0));
+                }
                 self.drop_request(now, &request.id, outcome, why);
                 self.note_void(&request.id, outcome);
             }

@@ -33,7 +33,7 @@ use crate::alerts::{AlertState, PresenterConfig, Verdict};
 use crate::base::{Receipt, TargetId};
 use crate::containers::{Container, ContainerId, Counts, Happening, Report, Status, What};
 use crate::exposition::{self, Selection, SeriesCache};
-use crate::outbox::{Answer as Reply2xx, Attempt, OutboxConfig, Outcome, Reply};
+use crate::outbox::{Answer as Reply2xx, Attempt, EventType, OutboxConfig, Outcome, Reply};
 use crate::policy::{Identity, Mode, Page, PolicyConfig, Probe, TenantRule};
 use crate::promql::EvalOptions;
 use crate::regex::Pattern;
@@ -59,6 +59,8 @@ struct World {
     loses_answers: bool,
     /// Whether the Control Plane cannot be reached.
     is_away: bool,
+    /// Whether it refuses to hear that a request is over.
+    is_deaf: bool,
     /// Whether Alertmanager takes nothing.
     posts_fail: bool,
     /// Whether Alertmanager finds every alert too large.
@@ -142,6 +144,7 @@ impl World {
             commits: true,
             loses_answers: false,
             is_away: false,
+            is_deaf: false,
             refuses: false,
             posts_fail: false,
             doors: BTreeMap::new(),
@@ -267,6 +270,12 @@ impl World {
             }
             Request::Deliver(Attempt { id, number, .. }) if self.is_away => {
                 let outcome = Outcome::RetryLater { after: None, why: "refused".to_owned() };
+                Event::Delivered(Reply { id, number, outcome })
+            }
+            Request::Deliver(Attempt { id, number, event_type, .. })
+                if self.is_deaf && event_type == EventType::ActionExpired =>
+            {
+                let outcome = Outcome::Refused { why: "422".to_owned() };
                 Event::Delivered(Reply { id, number, outcome })
             }
             Request::Deliver(Attempt { id, body, number, event_type }) => {
@@ -568,17 +577,6 @@ fn a_full_window_is_told_once_and_counted_always() {
     // The old ones expire; the sweep that forgets them asks for a new epoch, where all fit.
     let told: Vec<String> = (0..150).flat_map(|_| world.slot(Some(&page(60, 62)))).collect();
     assert_eq!(told, ["host incident", "fit", "host incident over"], "blind, nobody is touched");
-}
-
-#[test]
-fn alert_series_without_room_are_counted() {
-    let mut world = World::new(GHOSTS, acting());
-    world.slot(Some("x{name=\"a\"} 1\n"));
-    let caps = Caps { max_series: world.engine.window.usage().series, max_bytes: 1 << 20 };
-    let retention = world.engine.setup.retention();
-    world.engine.window.configure(caps, retention);
-    world.slot(Some("x{name=\"a\"} 95\n"));
-    assert!(world.engine.counters.series_refused >= 2, "ALERTS and ALERTS_FOR_STATE");
 }
 
 #[test]

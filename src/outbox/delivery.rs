@@ -72,7 +72,7 @@ impl Delivery {
     }
 
     /// The request, by `dedup_key`, that this tells to be over.
-    pub(super) fn ends(&self) -> Option<String> {
+    pub fn ends(&self) -> Option<String> {
         let is_end = self.event_type == EventType::ActionExpired;
         Some(is_end.then(|| self.event())??.data.action?.dedup_key)
     }

@@ -49,6 +49,9 @@ struct Done {
     /// milliseconds.
     #[serde(default)]
     doubt_ms: u64,
+    /// It ran out, and its receiver has not heard so.
+    #[serde(default)]
+    untold: bool,
     /// The first start of its container that was seen after it was asked for.
     #[serde(default)]
     start: Option<Timestamp>,
@@ -230,6 +233,7 @@ impl Guards {
             result: None,
             maybe_done: false,
             doubt_ms: 0,
+            untold: false,
             start: None,
             awaited: None,
         });
@@ -271,6 +275,25 @@ impl Guards {
             |done| done.delivery_id == delivery_id,
             |done| std::mem::replace(&mut done.doubt_ms, doubt_ms) != doubt_ms,
         )
+    }
+
+    /// The request that this delivery made ran out, and its receiver is to hear so.
+    pub fn untold(&mut self, delivery_id: &str) -> Option<Change> {
+        self.change(
+            |done| done.delivery_id == delivery_id,
+            |done| !std::mem::replace(&mut done.untold, true),
+        )
+    }
+
+    /// The receiver has heard that the request under this key is over.
+    pub fn told(&mut self, dedup_key: &str) -> Option<Change> {
+        self.change(|done| done.dedup_key == dedup_key, |done| std::mem::take(&mut done.untold))
+    }
+
+    /// The requests on a subject that ran out and whose receiver has not heard so, by `dedup_key`.
+    pub fn all_untold(&self, subject: &str) -> impl Iterator<Item = &str> {
+        let own = self.subjects.get(subject).into_iter().flatten();
+        own.filter(|done| done.untold).map(|done| done.dedup_key.as_str())
     }
 
     /// The container of the request that this delivery made was seen to have started then. The first

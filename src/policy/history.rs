@@ -15,6 +15,8 @@ pub struct History {
     pub asked: BTreeMap<String, Option<String>>,
     /// Of these, what ran out before anybody took it, while its receiver has not even heard of that.
     pub unheard: BTreeSet<String>,
+    /// The same, and its receiver will not hear of it either: the news was given up.
+    pub lost: BTreeSet<String>,
     /// The last action of any kind.
     pub last: Option<LastAction>,
     /// Restarts of the tenant's services in 24 hours; services without tenant share one count.
@@ -31,11 +33,16 @@ pub struct History {
 
 impl History {
     /// Whether what was asked for under this key is void for all who know of it, so that it may be asked
-    /// for anew: it was withdrawn, or ran out and its receiver has heard so.
+    /// for anew: it was withdrawn, or ran out and its receiver has heard so. Else it might be done twice.
     pub(super) fn is_void(&self, key: &str) -> bool {
         let result = self.asked.get(key).and_then(Option::as_deref);
         result == Some(Outcome::Withdrawn.name())
-            || result == Some(Outcome::Expired.name()) && !self.unheard.contains(key)
+            || result == Some(Outcome::Expired.name()) && !self.may_be_void_yet(key)
+    }
+
+    /// Whether what was asked for under this key ran out and its receiver has yet to hear so, if it does.
+    pub fn may_be_void_yet(&self, key: &str) -> bool {
+        self.unheard.contains(key) || self.lost.contains(key)
     }
 }
 

@@ -157,3 +157,14 @@ fn nobody_acts_on_a_container_of_which_not_all_can_be_read() {
         assert_eq!(told.len(), 2, "{told:?}");
     }
 }
+
+#[test]
+fn alert_series_without_room_are_counted() {
+    let mut world = World::new(GHOSTS, acting());
+    world.slot(Some("x{name=\"a\"} 1\n"));
+    let caps = Caps { max_series: world.engine.window.usage().series, max_bytes: 1 << 20 };
+    let retention = world.engine.setup.retention();
+    world.engine.window.configure(caps, retention);
+    world.slot(Some("x{name=\"a\"} 95\n"));
+    assert!(world.engine.counters.series_refused >= 2, "ALERTS and ALERTS_FOR_STATE");
+}

@@ -3,6 +3,7 @@
 use super::judgement::{container, until};
 use super::receipts::{said, send};
 use super::*;
+use crate::base::DeliveryId;
 use crate::outbox;
 
 const RULES: &str = "groups: [{name: g, interval: 5s, rules: [{alert: WillOom, labels: {action: restart}, \
@@ -198,6 +199,54 @@ fn what_ran_out_before_a_crash_is_asked_for_anew_after_it() {
     let mut world = World::restarted(setup(RULES, policy()), &before, 1);
     assert!(until(&mut world, &high(), "decided restart", 12).is_some(), "{:?}", world.told);
     assert_eq!(keys(&world, "container.restart.requested").len(), 1);
+}
+
+/// The delivery that tells of what ran out.
+fn news_of_an_end(world: &World) -> DeliveryId {
+    let outbox = world.engine.outbox.as_ref().expect("it has one");
+    let mut all = outbox.list().map(|(_, delivery)| delivery);
+    let news = all.find(|delivery| delivery.event_type == EventType::ActionExpired);
+    news.expect("it is there").id.clone()
+}
+
+/// It may have been taken, and its answer lost: who never hears that it is over would do both.
+#[test]
+fn what_ran_out_is_not_asked_for_anew_if_its_receiver_will_never_hear_so() {
+    for (action, drops, crashes) in [
+        ("restart", false, false),
+        ("restart", true, false),
+        ("restart", false, true),
+        ("advise", true, true),
+    ] {
+        let mut world = away(action);
+        world.is_deaf = true;
+        if drops {
+            let command = OutboxCommand::Drop(news_of_an_end(&world));
+            world.handle(Event::Outbox { ticket: 1, command }, None);
+        }
+        world.is_away = false;
+        let mut told: Vec<String> = (0..8).flat_map(|_| world.slot(Some(&high()))).collect();
+        if crashes {
+            let rules = RULES.replace("restart", action);
+            world = World::restarted(setup(&rules, policy()), &world, 1);
+        }
+        told.extend((0..12).flat_map(|_| world.slot(Some(&high()))));
+        let decided: Vec<_> = told.iter().filter(|told| told.starts_with("decided")).collect();
+        let person: &[&str] = if action == "restart" { &["decided advise dry=false"] } else { &[] };
+        assert_eq!(decided, person, "{action}: {told:?}");
+    }
+}
+
+#[test]
+fn what_ran_out_is_asked_for_anew_once_an_operator_has_it_told_after_all() {
+    let mut world = away("advise");
+    (world.is_away, world.is_deaf) = (false, true);
+    assert_eq!(until(&mut world, &high(), "decided", 20), None);
+    world.is_deaf = false;
+    let command = OutboxCommand::Retry(news_of_an_end(&world));
+    world.handle(Event::Outbox { ticket: 1, command }, None);
+    assert!(until(&mut world, &high(), "decided advise", 4).is_some(), "{:?}", world.told);
+    assert_eq!(keys(&world, "advice.given").len(), 1);
 }
 
 /// Nobody is told of what the executor did not do in time.
