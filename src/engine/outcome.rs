@@ -63,6 +63,8 @@ impl Engine {
                 let ended = delivery.ends();
                 self.changes.extend(ended.and_then(|key| self.memory.guards.told(&key)));
             }
+            outbox::Fact::Expired { request, withdrawn: None, .. }
+                if self.is_shown(&request.id) => {}
             outbox::Fact::Expired { request, withdrawn, may_be_taken, .. } => {
                 if *may_be_taken {
                     self.count_in_doubt(now, &request.id);
@@ -88,6 +90,13 @@ impl Engine {
             }
             _ => {}
         }
+    }
+
+    /// Whether a delivery asks for nothing and only shows what would be asked. One that runs out is like what
+    /// is only observed: nobody could act on it, so it is not over, nor shown anew.
+    fn is_shown(&self, id: &DeliveryId) -> bool {
+        let asked = self.memory.guards.asked(&id.0);
+        asked.is_some_and(|asked| asked.mode == Some(ActionMode::DryRun))
     }
 
     /// A request that is over may have been carried out, or be carried out yet: whoever was told of it

@@ -311,3 +311,26 @@ fn what_helped_is_not_undone_by_a_later_word() {
         assert!(!world.told.iter().any(|told| told.starts_with("outcome")), "{:?}", world.told);
     }
 }
+
+/// What is shown is shown once: whoever was away has missed it, and nothing hangs on it.
+#[test]
+fn a_dry_run_that_ran_out_is_not_shown_anew_and_is_asked_for_in_another_mode() {
+    for action in ["restart", "advise"] {
+        let mut quick = policy();
+        quick.limits.expiry = Duration::from_secs(60);
+        quick.mode = Mode::Notify;
+        let rules = RULES.replace("restart", action);
+        let mut world = World::new(&rules, quick.clone());
+        world.is_away = true;
+        let told = until(&mut world, &high(), "decided", 3);
+        assert_eq!(told, Some(format!("decided {action} dry=true")));
+        assert_eq!(until(&mut world, &high(), "never", 60), None);
+        world.is_away = false;
+        assert_eq!(until(&mut world, &high(), "decided", 20), None, "{action}");
+        assert_eq!(keys(&world, "action.expired").len(), 1);
+        quick.mode = Mode::Act;
+        world.reload(setup(&rules, quick));
+        let told = until(&mut world, &high(), "decided", 3);
+        assert_eq!(told, Some(format!("decided {action} dry=false")));
+    }
+}
