@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::evidence::vector;
 use super::view::GateView;
 use super::{Engine, Fact, Request, Step};
-use crate::base::{Labels, METRIC_NAME, Now, START_SKEW_S, Timestamp, quoted};
+use crate::base::{Labels, METRIC_NAME, Now, START_SKEW_S, Timestamp};
 use crate::outbox::{
     Action, ActionKind, ActionMode, Data, Draft, Event, WireTime, checksum, trace_id,
 };
@@ -26,7 +26,7 @@ use crate::policy::{
 const PLACES: &str = "group by (tenant, service, name, role, plan) \
      (container_start_time_seconds{tenant!=\"\"} or container_memory_working_set_bytes{tenant!=\"\"})";
 
-/// A container that was started lately, by whomever.
+/// The containers of tenants that tell when they were started, which may be lately.
 const STARTS: &str =
     "max by (tenant, service, name) (container_start_time_seconds{tenant!=\"\",name!=\"\"})";
 /// Who makes a change takes the old one down first, and it takes a moment until it is seen: a door that
@@ -143,38 +143,13 @@ impl Engine {
         }
     }
 
-    /// When a container started.
-    fn start_of(&self, name: &str, at: Timestamp) -> Option<Timestamp> {
-        let query = format!("max(container_start_time_seconds{{name={}}})", quoted(name));
-        let found = vector(&query, &self.window, at, &self.setup.eval);
-        found.first().map(|(_, seconds)| Timestamp::from_seconds(*seconds))
-    }
-
-    /// Remembers which start each of our requests led to. One that waits is taken back at a start, and
-    /// has led to none then.
-    fn note_starts(&mut self, now: Now, at: Timestamp) {
-        let watched = self.memory.verifier.requests().map(|request| {
-            (request.delivery_id.as_str(), request.name.as_str(), request.started_before)
-        });
-        let all = watched.chain(self.memory.guards.awaited(now));
-        let started = all.filter_map(|(delivery_id, name, before)| {
-            let start = self.start_of(name, at)?;
-            let is_anew = before.is_some_and(|before| start.is_later_start(before));
-            is_anew.then(|| (delivery_id.to_owned(), start))
-        });
-        let started: Vec<(String, Timestamp)> = started.collect();
-        for (id, start) in started {
-            self.changes.extend(self.memory.guards.started(&id, start));
-        }
-    }
-
     /// Our own restarts whose effect is watched now. One that helped answers for nothing after a
     /// later start.
     fn restarted(&self, now: Now, at: Timestamp) -> Vec<Changed> {
         let changed = self.memory.verifier.underway(now).filter_map(|change| {
             let request = change.request;
-            let (own, last) =
-                (self.memory.guards.start_of(&request.dedup_key), self.start_of(&request.name, at));
+            let own = self.memory.guards.start_of(&request.dedup_key);
+            let last = self.start_of(&request.subject, &request.name, at);
             if own.is_none() && request.started_before.is_some() && last.is_some() {
                 return None;
             }
@@ -223,9 +198,9 @@ impl Engine {
     fn started(&self, now: Now, at: Timestamp) -> Vec<Changed> {
         let found = vector(STARTS, &self.window, at, &self.setup.eval).into_iter();
         let started = found.filter_map(|(labels, seconds)| {
-            let since = Timestamp::from_seconds(seconds);
             let label = |name| labels.get(name).unwrap_or_default();
             let (service, name) = (label("service"), label("name"));
+            let since = self.last_start(service, name, Some(Timestamp::from_seconds(seconds)))?;
             let age = now.wall.since(since);
             if age > self.setup.policy.verify.within || since > now.wall {
                 return None;

@@ -48,6 +48,7 @@ mod round;
 mod setup;
 mod silence;
 mod start;
+mod started;
 mod step;
 mod target;
 mod texts;

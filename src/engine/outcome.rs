@@ -171,16 +171,6 @@ impl Engine {
         })
     }
 
-    /// Docker may start a container though it told whoever asked that it had failed, and a word may be
-    /// faster than a scrape.
-    fn await_start(&mut self, now: Now, id: &DeliveryId) {
-        let mut watched = self.memory.verifier.requests();
-        let Some(request) = watched.find(|request| request.delivery_id == id.0) else { return };
-        let container = (request.name.as_str(), request.started_before);
-        let within = self.setup.policy.verify.within;
-        self.changes.extend(self.memory.guards.await_start(&id.0, container, within, now));
-    }
-
     fn drop_request(&mut self, now: Now, id: &DeliveryId, outcome: Outcome, why: &str) {
         if let Some((verdict, change)) = self.memory.verifier.dropped(&id.0, outcome, why) {
             self.changes.push(change);
@@ -228,7 +218,11 @@ impl Engine {
             started_at,
             docker_started_at: self.containers.docker_started_at(&request.name),
             cpu_seconds: self.cpu_seconds(&request.name, at),
-            gates: self.gates_seen(&request.tenant, &request.subject, started_at),
+            gates: self.gates_seen(
+                &request.tenant,
+                &request.subject,
+                self.last_start(&request.subject, &request.name, started_at),
+            ),
             ratio: evidence.figures.ratio.filter(|_| fresh),
             gates_failing: evidence.probes_failing,
             alert_firing: self.is_firing(&request.subject),

@@ -93,6 +93,21 @@ impl Done {
     }
 }
 
+/// A start that a request may lead to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Expected<'a> {
+    /// The delivery that asked.
+    pub delivery_id: &'a str,
+    /// On whose guard it counts.
+    pub subject: &'a str,
+    /// Of the container.
+    pub name: &'a str,
+    /// When it had started before, by what measures it.
+    pub before: Option<Timestamp>,
+    /// When it was asked for.
+    pub asked_at: Timestamp,
+}
+
 /// A request that was made.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Asked {
@@ -331,12 +346,20 @@ impl Guards {
         )
     }
 
-    /// The starts that are awaited: the delivery, the container, and when it had started before.
-    pub fn awaited(&self, now: Now) -> impl Iterator<Item = (&str, &str, Option<Timestamp>)> {
-        self.subjects.values().flatten().filter_map(move |done| {
-            let awaited = done.awaited.as_ref()?;
-            let is_due = done.age(now) < Duration::from_millis(awaited.until_ms);
-            is_due.then_some((done.delivery_id.as_str(), awaited.name.as_str(), awaited.before))
+    /// The starts that are awaited.
+    pub fn awaited(&self, now: Now) -> impl Iterator<Item = Expected<'_>> {
+        let all =
+            self.subjects.iter().flat_map(|(subject, all)| all.iter().map(move |d| (subject, d)));
+        all.filter_map(move |(subject, done)| {
+            let Awaited { name, before, until_ms } = done.awaited.as_ref()?;
+            let is_due = done.age(now) < Duration::from_millis(*until_ms);
+            is_due.then_some(Expected {
+                delivery_id: &done.delivery_id,
+                subject,
+                name,
+                before: *before,
+                asked_at: done.at,
+            })
         })
     }
 

@@ -46,7 +46,7 @@ pub use gates::{
     Gate, GateKey, Gates, Miss, PLACEHOLDERS, Page, Place, Probe, Reading, Turn,
     unknown_placeholder,
 };
-pub use guard::{Asked, DONE, Guards, Taken};
+pub use guard::{Asked, DONE, Expected, Guards, Taken};
 pub use histogram::Histogram;
 pub use history::History;
 pub use hold::HoldReason;

@@ -438,3 +438,84 @@ fn what_another_tells_of_the_start_before_is_no_restart() {
     let told = until(&mut world, &low, "change", 60);
     assert_eq!(told.as_deref(), Some("change restart failed at api"));
 }
+
+/// cAdvisor before v0.57: the start time is for ever the one it was made at.
+fn of_old(percent: u32, cpu_seconds: i64) -> String {
+    let cpu = format!(
+        "container_cpu_usage_seconds_total{{name=\"acme-1\",tenant=\"acme\",role=\"app\"}}"
+    );
+    container("acme", percent, -9000) + &format!("{cpu} {cpu_seconds}\n")
+}
+
+/// Slots of such a page, whose CPU time goes on from this many seconds, until something is told.
+fn until_of_old(
+    world: &mut World,
+    (percent, cpu_seconds): (u32, i64),
+    told: &str,
+    slots: i64,
+) -> Option<String> {
+    (0..slots).find_map(|slot| until(world, &of_old(percent, cpu_seconds + slot), told, 1))
+}
+
+#[test]
+fn a_start_that_no_start_time_tells_of_is_held_to_account_too() {
+    for ours in [false, true] {
+        let mut world = World::new(RULES, guarded());
+        assert_eq!(until_of_old(&mut world, (50, 1000), "never", 30), None);
+        if ours {
+            assert!(until_of_old(&mut world, (95, 1100), "decided restart", 4).is_some());
+        }
+        world.doors.insert("api".to_owned(), "");
+        let told = until_of_old(&mut world, (50, 1), "change", 60);
+        let want = if ours { "restart" } else { "start" };
+        assert_eq!(told, Some(format!("change {want} failed at api")));
+        assert_eq!(until_of_old(&mut world, (50, 61), "change", 60), None, "once");
+    }
+}
+
+#[test]
+fn a_start_that_docker_alone_tells_of_is_held_to_account_too() {
+    for ours in [false, true] {
+        let asking = Setup { docker: AskDocker::IfThere, ..setup(RULES, guarded()) };
+        let mut world = World::recovered(asking, Vec::new(), 0);
+        let list = |world: &mut World, started: Timestamp| {
+            let one = Container::new(containers::container_id('a'), "acme-1", Timestamp(0));
+            let started_at = Some(started);
+            let one = Container { status: Status::Running, started_at, ..one };
+            world.handle(Event::Docker(Report::Listed(vec![one])), None);
+        };
+        list(&mut world, at(-300, 0).wall);
+        assert_eq!(until_of_old(&mut world, (50, 1000), "never", 30), None);
+        if ours {
+            assert!(until_of_old(&mut world, (95, 1100), "decided restart", 4).is_some());
+        }
+        world.slot(Some(&of_old(50, 1)));
+        let started = at(world.second, 0).wall;
+        list(&mut world, started);
+        world.doors.insert("api".to_owned(), "");
+        let told = until_of_old(&mut world, (50, 2), "change", 60);
+        let want = if ours { "restart" } else { "start" };
+        assert_eq!(told, Some(format!("change {want} failed at api")));
+        world.doors.clear();
+        assert!(until_of_old(&mut world, (50, 100), "gate api passes", 5).is_some());
+        world.doors.insert("api".to_owned(), "");
+        // That its CPU time fell is seen a moment later, and is no other start.
+        assert_eq!(until_of_old(&mut world, (50, 110), "change", 60), None, "once");
+    }
+}
+
+/// A door that is asked seldom was heard of before the restart, and is shut since.
+#[test]
+fn a_restart_that_no_start_time_tells_of_is_judged_by_doors_heard_of_since() {
+    let mut policy = guarded();
+    for gate in &mut policy.gates {
+        let seldom = Duration::from_secs(240);
+        (gate.interval, gate.interval_after_action) = (seldom, seldom);
+    }
+    let mut world = World::new(RULES, policy);
+    assert_eq!(until_of_old(&mut world, (50, 1000), "never", 60), None);
+    assert!(until_of_old(&mut world, (95, 1100), "decided restart", 4).is_some());
+    world.doors.insert("api".to_owned(), "");
+    let told = until_of_old(&mut world, (30, 1), "outcome", 140);
+    assert_eq!(told.as_deref(), Some("outcome ineffective"));
+}
