@@ -2,14 +2,15 @@
 
 use super::record::{Kind, Record};
 
+/// What is to be done about a change that shut a gate.
+const TAKE_BACK: &str = "it should be taken back";
+
 /// What would be done, what would have been done, and what it is called.
 fn verbs(action: Option<&str>) -> (&'static str, &'static str, &'static str) {
     match action {
         Some("restart") => ("restart", "restarted", "restart"),
         Some("nudge") => ("offer a bigger plan to", "offered a bigger plan to", "nudge"),
         Some("advise") => ("advise about", "advised about", "advice"),
-        Some("deploy") => ("deploy", "deployed", "deploy"),
-        Some("start") => ("start", "started", "start"),
         Some("rollback_advice") => ("roll back a change of", "rolled back a change of", "rollback"),
         _ => ("act on", "acted on", "action"),
     }
@@ -102,7 +103,13 @@ impl Record {
             Kind::GateFailed => format!("the gate {gate} of {subject} fails{why}"),
             Kind::GatePassed => format!("the gate {gate} of {subject} passes again{why}"),
             _ => {
-                format!("after the {noun} of {subject} a gate fails{why}; it should be taken back")
+                let (after, then) = match self.action.as_deref() {
+                    // A start is nothing that could be taken back.
+                    Some("start") => (format!("others started {subject}"), "somebody should look"),
+                    Some("deploy") => (format!("others deployed {subject}"), TAKE_BACK),
+                    _ => (format!("the {noun} of {subject}"), TAKE_BACK),
+                };
+                format!("after {after} a gate fails{why}; {then}")
             }
         }
     }
@@ -190,12 +197,13 @@ mod tests {
             let (action, reason) = (some(action), some("door: 502 (before: 200)"));
             Record { action, reason, ..record(Kind::ChangeFailed) }.sentence()
         };
-        for what in ["restart", "deploy", "start"] {
-            let want = format!(
-                "after the {what} of acme/app a gate fails: door: 502 (before: 200); it should be \
-                 taken back"
-            );
-            assert_eq!(shut(what), want);
+        for (what, whose, then) in [
+            ("restart", "the restart of", "it should be taken back"),
+            ("deploy", "others deployed", "it should be taken back"),
+            ("start", "others started", "somebody should look"),
+        ] {
+            let door = "a gate fails: door: 502 (before: 200)";
+            assert_eq!(shut(what), format!("after {whose} acme/app {door}; {then}"));
         }
         for kind in Kind::ALL {
             assert!(!record(*kind).sentence().is_empty(), "{kind}");
