@@ -18,8 +18,8 @@ use crate::outbox::{
     Action, ActionKind, ActionMode, Data, Draft, Event, WireTime, checksum, trace_id,
 };
 use crate::policy::{
-    GateKey, GateSeen, HoldReason, Miss, Mode, Page, Place, Proposal, Reading, Request as Asked,
-    Turn,
+    GateKey, GateSeen, History, HoldReason, Miss, Mode, Page, Place, Proposal, Reading,
+    Request as Asked, Turn, askings,
 };
 
 /// The containers of tenants, whoever measures them.
@@ -32,6 +32,9 @@ const STARTS: &str =
 /// Who makes a change takes the old one down first, and it takes a moment until it is seen: a door that
 /// shut so long before may have shut for it. Ours.
 const DOWN_FIRST: Duration = Duration::from_secs(180);
+
+/// What nobody heard of is told anew for so long after the change. Ours.
+const TOLD_WITHIN: Duration = Duration::from_secs(24 * 3600);
 
 /// What our own restart is called.
 const OURS: &str = "restart";
@@ -78,6 +81,14 @@ impl Changed {
             }
         }
     }
+}
+
+/// Whether a change may be told to have shut a door, and under which key.
+enum Telling {
+    First(String),
+    /// What was told ran out, and whoever did not hear it is there again.
+    Anew(String),
+    Done,
 }
 
 impl Engine {
@@ -174,10 +185,9 @@ impl Engine {
 
     /// The changes whose effect is watched now.
     fn changed(&self, now: Now, at: Timestamp, places: &[Place]) -> Vec<Changed> {
-        let config = self.setup.policy.verify;
         let deployed = places.iter().filter_map(|place| {
             let since = self.memory.usage.get(&place.service)?.changed_at(None)?;
-            (now.wall <= since + config.within).then(|| Changed {
+            let changed = Changed {
                 id: place.service.clone(),
                 service: place.service.clone(),
                 tenant: place.tenant.clone(),
@@ -187,7 +197,8 @@ impl Engine {
                 until: None,
                 before: BTreeMap::new(),
                 request: None,
-            })
+            };
+            self.is_watched(&changed, now).then_some(changed)
         });
         let ours = self.restarted(now, at).into_iter();
         ours.chain(deployed).chain(self.started(now, at)).collect()
@@ -201,19 +212,18 @@ impl Engine {
             let label = |name| labels.get(name).unwrap_or_default();
             let (service, name) = (label("service"), label("name"));
             let since = self.last_start(service, name, Some(Timestamp::from_seconds(seconds)))?;
-            let age = now.wall.since(since);
-            if age > self.setup.policy.verify.within || since > now.wall {
+            if since > now.wall {
                 return None;
             }
             let own = self.memory.guards.restart_at(service, since, now);
             let changed = self.memory.usage.get(service).and_then(|s| s.changed_at(Some(name)));
             let is_deploy = changed.is_some_and(|changed| {
-                let told = self.told_at(service, now);
+                let told = self.memory.guards.last_at(service, ActionKind::RollbackAdvice);
                 // Whoever hears of a deploy may answer it with a start, which is another change.
                 let is_answer = told.is_some_and(|told| changed <= told && told < since);
                 changed + DOWN_FIRST >= since && !is_answer
             });
-            (own.is_some() || !is_deploy).then(|| Changed {
+            let changed = Changed {
                 id: own.unwrap_or(name).to_owned(),
                 service: service.to_owned(),
                 tenant: label("tenant").to_owned(),
@@ -223,15 +233,23 @@ impl Engine {
                 until: None,
                 before: BTreeMap::new(),
                 request: None,
-            })
+            };
+            let counts = own.is_some() || !is_deploy;
+            (counts && self.is_watched(&changed, now)).then_some(changed)
         });
         started.collect()
     }
 
     /// A door that shut after a change: tells it, once. `all` are the changes whose effect is watched.
     fn hold_to_account(&mut self, now: Now, changed: &Changed, all: &[Changed]) {
+        let (dedup_key, is_first) = match self.telling(changed, now) {
+            Telling::First(_) if self.is_told_as_another(changed, all, now) => return,
+            Telling::First(key) => (key, true),
+            Telling::Anew(key) => (key, false),
+            Telling::Done => return,
+        };
         let earliest = changed.since + self.setup.policy.verify.gate_grace;
-        let told = self.told_at(&changed.service, now);
+        let told = self.memory.guards.last_at(&changed.service, ActionKind::RollbackAdvice);
         let shut = self.gates.of(&changed.tenant, &changed.service).find_map(|(key, reading)| {
             let reading = reading.filter(|r| r.is_firm && r.asked_at >= earliest)?;
             let before = changed.before.get(&key.gate).cloned();
@@ -240,19 +258,15 @@ impl Engine {
             if shut.zip(changed.until).is_some_and(|(shut, until)| shut >= until) {
                 return None;
             }
-            if changed.request.is_none() && shut.zip(told).is_some_and(|(shut, told)| shut <= told)
-            {
-                // It was told of another change.
+            let was_told = shut.zip(told).is_some_and(|(shut, told)| shut <= told);
+            if is_first && was_told && changed.request.is_none() || !is_first && !was_told {
+                // It was told of another change, or has opened since it was told of this one.
                 return None;
             }
             let before = before.or_else(|| reading.good.clone().filter(|_| shut.is_some()));
             Some((key.gate.clone(), before?, reading.value.clone()))
         });
         let Some((gate, previous, current)) = shut else { return };
-        if self.is_told(changed, now) || self.is_told_as_another(changed, all, now) {
-            return;
-        }
-        let dedup_key = changed.dedup_key();
         let mode = self.setup.policy.mode_of(ActionKind::RollbackAdvice);
         let held = match (self.switches.kill, mode) {
             (true, _) => Some(HoldReason::KillSwitch),
@@ -297,29 +311,45 @@ impl Engine {
         }
     }
 
-    /// When a change of this service was last told to have shut a door.
-    fn told_at(&self, service: &str, now: Now) -> Option<Timestamp> {
-        let history = self.memory.guards.own_history(service, now);
-        history.since.get(&ActionKind::RollbackAdvice).map(|age| now.wall - *age)
+    /// Whether doors are to stay open after a change yet.
+    fn is_watched(&self, changed: &Changed, now: Now) -> bool {
+        let age = now.wall.since(changed.since);
+        let is_void = || matches!(self.telling(changed, now), Telling::Anew(_));
+        age <= self.setup.policy.verify.within || age <= TOLD_WITHIN && is_void()
     }
 
-    fn is_told(&self, changed: &Changed, now: Now) -> bool {
-        let history = self.memory.guards.own_history(&changed.service, now);
-        changed.keys().any(|key| history.asked.contains_key(&key))
+    fn telling(&self, changed: &Changed, now: Now) -> Telling {
+        let guards = &self.memory.guards;
+        let unheard = guards.all_untold(&changed.service).map(str::to_owned).collect();
+        let history = History { unheard, ..guards.own_history(&changed.service, now) };
+        let is_known = |key: &String| history.asked.contains_key(key);
+        let Some(first) = changed.keys().find(is_known) else {
+            return Telling::First(changed.dedup_key());
+        };
+        match askings(&first).find(|key| !history.is_void(key)) {
+            Some(next) if !is_known(&next) => Telling::Anew(next),
+            _ => Telling::Done,
+        }
     }
 
     /// One change by others may be seen as several: the containers of a service are started one after the
     /// other. What began after it was told is another.
     fn is_told_as_another(&self, changed: &Changed, all: &[Changed], now: Now) -> bool {
-        let began_before =
-            self.told_at(&changed.service, now).is_some_and(|told| changed.since <= told);
+        let began_before = self
+            .memory
+            .guards
+            .last_at(&changed.service, ActionKind::RollbackAdvice)
+            .is_some_and(|told| changed.since <= told);
         let is_part = |other: &&Changed| {
             let apart = other.since.since(changed.since).max(changed.since.since(other.since));
             other.service == changed.service && other.what != OURS && apart <= DOWN_FIRST
         };
         changed.what != OURS
             && began_before
-            && all.iter().filter(is_part).any(|other| self.is_told(other, now))
+            && all
+                .iter()
+                .filter(is_part)
+                .any(|other| !matches!(self.telling(other, now), Telling::First(_)))
     }
 
     fn send_rollback(&mut self, now: Now, proposal: &Proposal, changed: &Changed, why: String) {

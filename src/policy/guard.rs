@@ -390,6 +390,12 @@ impl Guards {
         changed.then(|| row(subject, actions))
     }
 
+    /// When an action of this kind was last asked for on a subject, whatever became of it.
+    pub fn last_at(&self, subject: &str, kind: ActionKind) -> Option<Timestamp> {
+        let own = self.subjects.get(subject)?.iter().filter(|done| done.kind == kind);
+        own.map(|done| done.at).max()
+    }
+
     /// Whether an action was asked for under this key.
     pub fn knows(&self, dedup_key: &str) -> bool {
         self.find(|done| done.dedup_key == dedup_key).is_some()

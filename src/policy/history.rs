@@ -34,7 +34,7 @@ pub struct History {
 impl History {
     /// Whether what was asked for under this key is void for all who know of it, so that it may be asked
     /// for anew: it was withdrawn, or ran out and its receiver has heard so. Else it might be done twice.
-    pub(super) fn is_void(&self, key: &str) -> bool {
+    pub fn is_void(&self, key: &str) -> bool {
         let result = self.asked.get(key).and_then(Option::as_deref);
         result == Some(Outcome::Withdrawn.name())
             || result == Some(Outcome::Expired.name()) && !self.may_be_void_yet(key)

@@ -441,9 +441,7 @@ fn what_another_tells_of_the_start_before_is_no_restart() {
 
 /// cAdvisor before v0.57: the start time is for ever the one it was made at.
 fn of_old(percent: u32, cpu_seconds: i64) -> String {
-    let cpu = format!(
-        "container_cpu_usage_seconds_total{{name=\"acme-1\",tenant=\"acme\",role=\"app\"}}"
-    );
+    let cpu = "container_cpu_usage_seconds_total{name=\"acme-1\",tenant=\"acme\",role=\"app\"}";
     container("acme", percent, -9000) + &format!("{cpu} {cpu_seconds}\n")
 }
 
@@ -518,4 +516,43 @@ fn a_restart_that_no_start_time_tells_of_is_judged_by_doors_heard_of_since() {
     world.doors.insert("api".to_owned(), "");
     let told = until_of_old(&mut world, (30, 1), "outcome", 140);
     assert_eq!(told.as_deref(), Some("outcome ineffective"));
+}
+
+/// What a person missed while the Control Plane was away is told when it is back, if it is true still.
+#[test]
+fn a_shut_door_that_nobody_heard_of_is_told_anew_while_it_stays_shut() {
+    for (change, opens) in
+        [("start", false), ("deploy", false), ("restart", false), ("start", true)]
+    {
+        let mut policy = guarded();
+        policy.limits.expiry = Duration::from_secs(900);
+        let mut world = World::new(RULES, policy);
+        (0..4).for_each(|_| drop(world.slot(Some(&running(50, -9000, "erp:15")))));
+        if change == "restart" {
+            let ill = running(95, -9000, "erp:15");
+            assert!(until(&mut world, &ill, "decided restart", 4).is_some());
+        }
+        let image = if change == "deploy" { "erp:16" } else { "erp:15" };
+        let anew = running(30, world.second, image);
+        world.slot(Some(&anew));
+        world.is_away = true;
+        world.doors.insert("api".to_owned(), "");
+        let told = until(&mut world, &anew, "change", 60);
+        let want = format!("change {change} failed at api");
+        assert_eq!(told.as_ref(), Some(&want));
+        assert_eq!(until(&mut world, &anew, "change", 300), None, "nobody would hear");
+        if opens {
+            world.doors.clear();
+            assert!(until(&mut world, &anew, "gate api passes", 5).is_some());
+            world.doors.insert("api".to_owned(), "");
+            (0..4).for_each(|_| drop(world.slot(Some(&anew))));
+        }
+        world.is_away = false;
+        let told = until(&mut world, &anew, "change", 20);
+        assert_eq!(told, (!opens).then_some(want), "{change}");
+        let of_type = |kind: &str| world.event_types().iter().filter(|of| **of == kind).count();
+        let heard = of_type("change.verification.failed");
+        assert_eq!(heard, usize::from(!opens));
+        assert_eq!(until(&mut world, &anew, "change", 200), None, "once");
+    }
 }
