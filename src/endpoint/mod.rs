@@ -7,6 +7,7 @@
 
 mod auth;
 mod client;
+mod escapes;
 pub mod read;
 mod redaction;
 mod tls;

@@ -7,17 +7,31 @@
 use std::fmt;
 
 use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
 use reqwest::Url;
 use reqwest::header::HeaderValue;
 
+use super::escapes::layers;
+
 /// Shown in place of a secret.
 const STRUCK: &str = "***";
+/// Shorter than this is no secret, and would be found everywhere.
+const SECRET_BYTES_MIN: usize = 3;
+/// What is shorter than this is struck as a word by itself alone, for it may be part of others.
+const WHOLE_WORD_BYTES_MAX: usize = 7;
+/// A part of a path that is as long and of two kinds of characters (digits, small letters, capital
+/// letters) may be a token: those of Slack, Discord, Teams and Telegram are longer.
+const TOKEN_BYTES_MIN: usize = 8;
+/// So may one of a single kind that is as long and has no `-`, `_` or `.` between words.
+const PLAIN_TOKEN_BYTES_MIN: usize = 20;
+/// Bytes of an escape for one byte: `\\u0026` in JSON in JSON, `%26#x26%3B`.
+const ESCAPED_BYTES: usize = 12;
 
-/// The secrets of one request, in the forms in which a server may repeat them.
+/// The secrets of one request. They are found in whatever way a server repeats them: as they are, in
+/// base64, or escaped as in JSON, HTML and URLs, or in several of these.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct Redaction {
-    /// The longest first: one may hold another.
+    /// As [`layers`] writes them. The longest first.
     forms: Vec<String>,
 }
 
@@ -38,25 +52,34 @@ impl Redaction {
         Redaction::default().and(password).and(&plain)
     }
 
-    /// Also the password and the query of an address.
+    /// Also what is secret of an address: the password, or a user without one; the query and each of
+    /// its values; parts of the path that may be tokens.
     pub fn and_url(self, url: &Url) -> Redaction {
-        self.and(url.password().unwrap_or_default()).and(url.query().unwrap_or_default())
+        let (user, password) = (url.username(), url.password().unwrap_or_default());
+        let login = if user.is_empty() { String::new() } else { format!("{user}:{password}") };
+        let user = if password.is_empty() { user } else { "" };
+        let query = url.query().unwrap_or_default();
+        let values = query.split('&').map(|pair| pair.split_once('=').map_or(pair, |(_, v)| v));
+        let path = url.path().split('/').filter(|part| may_be_token(part));
+        let all = [user, password, &login, query].into_iter().chain(values).chain(path);
+        all.fold(self, Redaction::and)
     }
 
-    /// Also this word: as it is, escaped as in JSON and HTML, and in base64.
+    /// Also this word.
     fn and(mut self, secret: &str) -> Redaction {
-        if secret.is_empty() {
-            return self;
+        for layer in layers(secret) {
+            // As it was given to whoever puts it into base64.
+            let bytes: Vec<u8> = layer.text.chars().map(|byte| byte as u8).collect();
+            let encoded = [
+                STANDARD.encode(&bytes),
+                STANDARD_NO_PAD.encode(&bytes),
+                URL_SAFE.encode(&bytes),
+                URL_SAFE_NO_PAD.encode(&bytes),
+            ];
+            let encoded = encoded.iter().flat_map(|text| layers(text));
+            let forms = encoded.map(|layer| layer.text).chain([layer.text]);
+            self.forms.extend(forms.filter(|form| form.len() >= SECRET_BYTES_MIN));
         }
-        let json = serde_json::Value::from(secret).to_string();
-        let html = secret.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
-        self.forms.extend([
-            secret.to_owned(),
-            json[1..json.len() - 1].to_owned(),
-            html.replace('"', "&quot;"),
-            html.replace('"', "&#34;").replace('\'', "&#39;"),
-            STANDARD.encode(secret),
-        ]);
         self.forms.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
         self.forms.dedup();
         self
@@ -64,14 +87,66 @@ impl Redaction {
 
     /// What was said, without the secrets.
     pub fn strike(&self, said: &str) -> String {
-        self.forms.iter().fold(said.to_owned(), |said, form| said.replace(form, STRUCK))
+        let mut struck = String::with_capacity(said.len());
+        let mut rest = 0;
+        for (from, upto) in self.places(said) {
+            struck.push_str(&said[rest..from]);
+            struck.push_str(STRUCK);
+            rest = upto;
+        }
+        struck.push_str(&said[rest..]);
+        struck
     }
 
-    /// Bytes of the longest form. Who shows the beginning of an answer reads as many more, or the end
-    /// might be the beginning of a secret.
-    pub fn longest(&self) -> usize {
-        self.forms.first().map_or(0, String::len)
+    /// From where to where there are secrets, in order; what overlaps or touches is one.
+    fn places(&self, said: &str) -> Vec<(usize, usize)> {
+        let mut found = Vec::new();
+        if !self.forms.is_empty() {
+            for layer in layers(said) {
+                let forms = self.forms.iter();
+                let places = forms.flat_map(|form| places_of(form, &layer.text));
+                found.extend(places.map(|(from, upto)| layer.origin(from, upto)));
+            }
+        }
+        // An escape may stand for a part of a character.
+        let whole = |(from, upto)| (said.floor_char_boundary(from), said.ceil_char_boundary(upto));
+        found.sort_unstable();
+        let mut places: Vec<(usize, usize)> = Vec::new();
+        for (from, upto) in found.into_iter().map(whole) {
+            match places.last_mut() {
+                Some((_, last)) if *last >= from => *last = upto.max(*last),
+                _ => places.push((from, upto)),
+            }
+        }
+        places
     }
+
+    /// Bytes of the longest form, escaped. Who shows the beginning of an answer reads as many more, or
+    /// the end might be the beginning of a secret.
+    pub fn longest(&self) -> usize {
+        self.forms.first().map_or(0, String::len) * ESCAPED_BYTES
+    }
+}
+
+/// Where a form stands in a text; a short one, as a word by itself.
+fn places_of<'a>(form: &'a str, text: &'a str) -> impl Iterator<Item = (usize, usize)> + 'a {
+    let is_outside = |byte: Option<char>| byte.is_none_or(|c| c.is_ascii() && !c.is_alphanumeric());
+    let is_word = move |at: usize| {
+        is_outside(text[..at].chars().next_back())
+            && is_outside(text[at + form.len()..].chars().next())
+    };
+    let found = text.match_indices(form).map(|(at, _)| at);
+    found
+        .filter(move |at| form.len() > WHOLE_WORD_BYTES_MAX || is_word(*at))
+        .map(|at| (at, at + form.len()))
+}
+
+/// Whether a part of a path looks like one that was drawn, not named.
+fn may_be_token(part: &str) -> bool {
+    let has = |is: fn(&u8) -> bool| usize::from(part.bytes().any(|b| is(&b)));
+    let kinds = has(u8::is_ascii_digit) + has(u8::is_ascii_lowercase) + has(u8::is_ascii_uppercase);
+    let is_named = part.contains(['-', '_', '.']);
+    part.len() >= TOKEN_BYTES_MIN && kinds > 1 || part.len() >= PLAIN_TOKEN_BYTES_MIN && !is_named
 }
 
 impl fmt::Debug for Redaction {
@@ -88,6 +163,10 @@ mod tests {
         Redaction::of_header(Some(&HeaderValue::from_str(text).expect("a header")))
     }
 
+    fn url(text: &str) -> Redaction {
+        Redaction::default().and_url(&Url::parse(text).expect("an address"))
+    }
+
     #[test]
     fn what_was_sent_is_struck_in_every_form() {
         let pair = STANDARD.encode("u:a\"b&c d");
@@ -100,13 +179,95 @@ mod tests {
             (header(&format!("Basic {pair}")), "a&quot;b&amp;c d a&#34;b&amp;c d", "*** ***"),
             (Redaction::of_login("u", "hunter2"), "AHUAaHVudGVyMg== hunter2", "*** ***"),
             (Redaction::default(), "nothing was sent", "nothing was sent"),
+            (header(&format!("Basic {}", STANDARD.encode("u:größer"))), "gr%C3%B6%c3%9fer", "***"),
+            (header(&format!("Basic {}", STANDARD.encode("u:größer"))), r"gr\u00f6\u00DFer", "***"),
+            (url("https://u:pw7@h/hook?token=t0k"), "pw7 at /hook?token=t0k", "*** at /hook?***"),
         ] {
             assert_eq!(redaction.strike(said), want, "{said}");
         }
-        let url = Url::parse("https://u:pw7@h/hook?token=t0k").expect("an address");
-        let redaction = Redaction::default().and_url(&url);
-        assert_eq!(redaction.strike("pw7 at /hook?token=t0k"), "*** at /hook?***");
-        assert!(!format!("{redaction:?}").contains("t0k"));
+        assert!(!format!("{:?}", header("Bearer hunter2")).contains("hunter2"));
         assert_eq!(Redaction::of_header(None), Redaction::default());
+    }
+
+    /// The ways in which a server may write what it was sent.
+    fn escaped(secret: &str) -> Vec<String> {
+        let each = |write: &dyn Fn(u8) -> String| secret.bytes().map(write).collect::<String>();
+        let special = |write: &dyn Fn(u8) -> String| {
+            each(&|b| if b.is_ascii_alphanumeric() { char::from(b).to_string() } else { write(b) })
+        };
+        let json = serde_json::Value::from(secret).to_string();
+        vec![
+            secret.to_owned(),
+            json[1..json.len() - 1].replace('/', r"\/"),
+            each(&|b| format!("\\u{b:04x}")),
+            special(&|b| format!("\\u{b:04X}")),
+            special(&|b| format!("\\x{b:02x}")),
+            special(&|b| format!("%{b:02X}")),
+            each(&|b| format!("%{b:02x}")),
+            special(&|b| format!("&#{b};")),
+            each(&|b| format!("&#x{b:x};")),
+            secret.replace('&', "&amp;").replace('"', "&quot;").replace('/', "&sol;"),
+            secret.replace(' ', "+"),
+        ]
+    }
+
+    #[test]
+    fn a_secret_is_struck_however_it_is_escaped_and_escaped_again() {
+        let secret = r#"p/4 s&s"w=r+d%2F<'>"#;
+        let pair = STANDARD.encode(format!("u:{secret}"));
+        let redaction = header(&format!("Basic {pair}"));
+        for once in &escaped(secret) {
+            assert_eq!(redaction.strike(&format!("<{once}>")), "<***>", "{once}");
+            for twice in escaped(once) {
+                assert_eq!(redaction.strike(&format!("<{twice}>")), "<***>", "{twice}");
+            }
+        }
+        for encoded in escaped(&STANDARD.encode(secret)) {
+            assert_eq!(redaction.strike(&encoded), "***", "{encoded}");
+        }
+    }
+
+    #[test]
+    fn what_is_secret_of_an_address_is_struck_by_itself() {
+        let slack =
+            "https://hooks.example.com/services/T01ABCDEF/B01ABCDEF/aBcDeFgHiJkLmNoPqRsTuVwX";
+        let query = "https://h/events/new?site=berlin&sig=a%2Fb%2Bc%3Dlong&api-version=1";
+        for (address, said, want) in [
+            (slack, "no aBcDeFgHiJkLmNoPqRsTuVwX", "no ***"),
+            (slack, r"POST \/services\/T01ABCDEF\/x", r"POST \/services\/***\/x"),
+            ("https://h/hooks/abcdefghijklmnopqrstuvwxyz", "abcdefghijklmnopqrstuvwxyz", "***"),
+            ("https://h/hooks/a%2Fb%2Fc%2Fd1", "a/b/c/d1 a%2fb%2fc%2fd1", "*** ***"),
+            (query, "sig a%2Fb%2Bc%3Dlong or a/b+c=long", "sig *** or ***"),
+            (query, r"a\/b+c\u003dlong", "***"),
+            (query, "POST /events/new of 1 site in berlin", "POST /events/new of 1 site in ***"),
+            (query, "sites in berlin's", "sites in ***'s"),
+            ("https://t0kenOfNobody@h/", "t0kenOfNobody dDBrZW5PZk5vYm9keTo=", "*** ***"),
+            ("https://user:p%40ss+word@h/", "user p@ss+word p%40ss+word", "user *** ***"),
+            ("https://h/a?justakeyofmine", "justakeyofmine", "***"),
+        ] {
+            assert_eq!(url(address).strike(said), want, "{address}: {said}");
+        }
+    }
+
+    #[test]
+    fn a_short_secret_is_struck_as_a_word_alone() {
+        for (secret, said, want) in [
+            ("ate", "late plates ate (ate) \"ate\"", "late plates *** (***) \"***\""),
+            ("ate", r#"{"a":"x\nate"} %20ate"#, r#"{"a":"x\n***"} %20***"#),
+            ("a", "a gate and a door", "a gate and a door"),
+            ("longenough", "verylongenoughindeed", "very***indeed"),
+        ] {
+            assert_eq!(header(&format!("Bearer {secret}")).strike(said), want, "{secret}");
+        }
+    }
+
+    #[test]
+    fn a_long_text_and_a_secret_that_repeats_itself_cost_no_more_than_their_length() {
+        let redaction = header(&format!("Bearer {}b", "a".repeat(4000)));
+        let said = "a".repeat(1 << 16);
+        assert_eq!(redaction.strike(&said), said);
+        let said = "%25".repeat(1 << 14);
+        assert_eq!(redaction.strike(&said), said);
+        assert!(redaction.longest() > 4000);
     }
 }

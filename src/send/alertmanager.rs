@@ -304,7 +304,7 @@ impl AlertmanagerClient {
             request = request.header(CONTENT_TYPE, "application/json").body(body.to_vec());
         }
         let auth = self.config.http.auth.header().await?;
-        let ours = Redaction::of_header(auth.as_ref());
+        let ours = Redaction::of_header(auth.as_ref()).and_url(&url);
         if let Some(auth) = auth {
             request = request.header(AUTHORIZATION, auth);
         }

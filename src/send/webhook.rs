@@ -227,9 +227,10 @@ async fn outcome(response: Response, at: Timestamp, origin: &str, ours: &Redacti
     let status = response.status();
     let why = format!("{origin}: HTTP {status}{}", clocks(&response, at).unwrap_or_default());
     match status.as_u16() {
-        200..=299 => Outcome::Accepted(
-            serde_json::from_str::<Answer>(&answer(response, ours).await).unwrap_or_default(),
-        ),
+        200..=299 => {
+            let answer = serde_json::from_str(&body(response).await).unwrap_or_default();
+            Outcome::Accepted(struck(answer, ours))
+        }
         300..=399 => {
             Outcome::RetryLater { after: None, why: format!("{why}; redirects are not followed") }
         }
@@ -238,7 +239,8 @@ async fn outcome(response: Response, at: Timestamp, origin: &str, ours: &Redacti
         // Too slow, too early, too many.
         408 | 425 | 429 => Outcome::RetryLater { after: retry_after(&response, at), why },
         400..=499 => {
-            Outcome::Refused { why: format!("{why}{}", said(&answer(response, ours).await)) }
+            let said = said(&ours.strike(&body(response).await));
+            Outcome::Refused { why: format!("{why}{said}") }
         }
         _ => Outcome::RetryLater { after: retry_after(&response, at), why },
     }
@@ -256,8 +258,24 @@ fn understood(outcome: Outcome) -> Outcome {
     }
 }
 
-/// The start of the body, without what is `ours`; an error or a timeout on the way ends it.
-async fn answer(mut response: Response, ours: &Redaction) -> String {
+/// The answer without what is `ours`. Words of the contract stay, or a secret that is one would change what
+/// the receiver said.
+fn struck(answer: Answer, ours: &Redaction) -> Answer {
+    let strike = |word: Option<String>| word.map(|word| ours.strike(&word));
+    let is_known = answer.fault().is_none();
+    let known = |word| if is_known { word } else { strike(word) };
+    let is_time = answer.verify_until.as_deref().is_some_and(|at| parse_rfc3339(at).is_some());
+    Answer {
+        decision: known(answer.decision),
+        reason: strike(answer.reason),
+        outcome: known(answer.outcome),
+        change_id: strike(answer.change_id),
+        verify_until: answer.verify_until.filter(|_| is_time),
+    }
+}
+
+/// The start of the body; an error or a timeout on the way ends it.
+async fn body(mut response: Response) -> String {
     let mut body = Vec::new();
     while let Ok(Some(chunk)) = response.chunk().await {
         let room = ANSWER_BYTES_MAX - body.len();
@@ -266,7 +284,7 @@ async fn answer(mut response: Response, ours: &Redaction) -> String {
             break;
         }
     }
-    ours.strike(&String::from_utf8_lossy(&body))
+    String::from_utf8_lossy(&body).into_owned()
 }
 
 /// A refusal's own words, on one line.

@@ -355,19 +355,44 @@ async fn an_answer_outside_the_contract_accepts_nothing() {
     }
 }
 
+/// What comes of an answer to what was sent to this path, with `hunter2` as bearer.
+async fn repeated(path: &str, status: u16, body: &str) -> Outcome {
+    let answer = format!("HTTP/1.1 {status} X\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+    let address = answering(&answer).await;
+    let mut fixture = fixture(&format!("http://{address}{path}"));
+    let bearer = fixture.folder.path().join("bearer");
+    fs::write(&bearer, "hunter2\n").expect("writes");
+    fixture.config.bearer_file = Some(bearer);
+    let webhook = Webhook::new(&fixture.config).expect("configured");
+    webhook.send(&Attempt { event_type: EventType::RestartRequested, ..attempt() }, AT).await
+}
+
 #[tokio::test]
 async fn what_a_receiver_repeats_of_the_way_in_is_struck_out() {
-    let said = "hunter2 at /hook?token=t0k is wrong";
-    for (status, body) in
-        [(422, said.to_owned()), (200, format!(r#"{{"decision":"declined","reason":"{said}"}}"#))]
-    {
-        let answer = format!("HTTP/1.1 {status} X\r\ncontent-length: {}\r\n\r\n{body}", body.len());
-        let address = answering(&answer).await;
-        let mut fixture = fixture(&format!("http://{address}/hook?token=t0k"));
-        let bearer = fixture.folder.path().join("bearer");
-        fs::write(&bearer, "hunter2\n").expect("writes");
-        fixture.config.bearer_file = Some(bearer);
-        let outcome = format!("{:?}", send(&fixture.config).await);
-        assert!(outcome.contains("*** at /hook?*** is wrong"), "{outcome}");
+    let path = "/hooks/aBcDeFgHiJkLmNoP?site=berlin&token=t0k%2Fen%26";
+    for (said, want) in [
+        ("hunter2 at /hook?site=berlin&token=t0k%2fen%26 is wrong", "*** at /hook?*** is wrong"),
+        (r"not t0k\/en\u0026, \u0068unter2", "not ***, ***"),
+        (r"/hooks\/aBcDeFgHiJkLmNoP is gone", "hooks/*** is gone"),
+    ] {
+        let declined = format!(r#"{{"decision":"declined","reason":"{said}"}}"#);
+        let Outcome::Accepted(answer) = repeated(path, 200, &declined).await else {
+            panic!("{said}")
+        };
+        let reason = answer.reason.expect("a reason");
+        assert!(reason.ends_with(want), "{reason}");
+        let refused = why(repeated(path, 422, said).await).replace(r"\/", "/");
+        assert!(refused.ends_with(want), "{refused}");
     }
+}
+
+#[tokio::test]
+async fn a_secret_that_is_a_word_of_the_contract_changes_no_answer() {
+    let path = "/hook?default=accepted&year=2026&kind=done&word=rejected";
+    let body = r#"{"decision":"accepted","verify_until":"2026-11-22T02:10:00Z"}"#;
+    let Outcome::Accepted(answer) = repeated(path, 200, body).await else { panic!("{body}") };
+    assert_eq!(answer.decision.as_deref(), Some("accepted"));
+    assert_eq!(answer.verify_until.as_deref(), Some("2026-11-22T02:10:00Z"));
+    let refused = why(repeated(path, 200, r#"{"decision":"rejected"}"#).await);
+    assert!(refused.contains("it has decision: ***, outcome: null"), "{refused}");
 }
