@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, DATE, HeaderValue, RETRY_AFTER, USER_AGENT};
 use reqwest::{Certificate, Client, Identity, Response, Url, redirect};
+use serde_json::{Map, Value};
 use thiserror::Error as ThisError;
 
 use super::sign::{SecretError, Secrets};
@@ -22,6 +23,8 @@ use crate::outbox::{Answer, Attempt, Outcome};
 
 /// Most of an answer that is read.
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
+/// One of these makes a JSON object an answer.
+const ANSWER_KEYS: [&str; 5] = ["decision", "reason", "outcome", "change_id", "verify_until"];
 /// Most of a refusal's text that is kept.
 const WHY_CHARS_MAX: usize = 200;
 /// Clocks that are further apart are told of: more than an answer takes, less than the five minutes
@@ -161,8 +164,10 @@ impl Webhook {
         match request.send().await {
             Ok(response) => {
                 let ours = Redaction::of_header(bearer.as_ref()).and_url(&self.url);
-                let outcome = outcome(response, at, &self.origin(), &ours).await;
-                if attempt.event_type.is_request() { understood(outcome) } else { outcome }
+                match response.status().is_success() {
+                    true => taken(&body(response).await, attempt, &ours),
+                    false => not_taken(response, at, &self.origin(), &ours).await,
+                }
             }
             Err(error) => {
                 let is_unsent = error.is_connect() || error.is_builder();
@@ -222,15 +227,11 @@ fn pem(path: &Path, error: reqwest::Error) -> WebhookError {
     WebhookError::Pem { path: path.to_owned(), why: causes(error) }
 }
 
-/// Names what to do next. A 2xx counts whatever follows it: the receiver has the delivery.
-async fn outcome(response: Response, at: Timestamp, origin: &str, ours: &Redaction) -> Outcome {
+/// What follows from a status other than 2xx.
+async fn not_taken(response: Response, at: Timestamp, origin: &str, ours: &Redaction) -> Outcome {
     let status = response.status();
     let why = format!("{origin}: HTTP {status}{}", clocks(&response, at).unwrap_or_default());
     match status.as_u16() {
-        200..=299 => {
-            let answer = serde_json::from_str(&body(response).await).unwrap_or_default();
-            Outcome::Accepted(struck(answer, ours))
-        }
         300..=399 => {
             Outcome::RetryLater { after: None, why: format!("{why}; redirects are not followed") }
         }
@@ -239,18 +240,46 @@ async fn outcome(response: Response, at: Timestamp, origin: &str, ours: &Redacti
         // Too slow, too early, too many.
         408 | 425 | 429 => Outcome::RetryLater { after: retry_after(&response, at), why },
         400..=499 => {
-            let said = said(&ours.strike(&body(response).await));
+            let said = said(&ours.strike(&body(response).await.text));
             Outcome::Refused { why: format!("{why}{said}") }
         }
         _ => Outcome::RetryLater { after: retry_after(&response, at), why },
     }
 }
 
+/// What follows from a 2xx. It counts whatever follows it: the receiver has the delivery. But what it says of
+/// a request and nobody could read is told, since it may have meant to decline.
+fn taken(body: &Body, attempt: &Attempt, ours: &Redaction) -> Outcome {
+    let read = read_answer(&body.text).filter(|read| body.is_whole || *read != Answer::default());
+    if !attempt.event_type.is_request() {
+        return Outcome::Accepted(struck(read.unwrap_or_default(), ours));
+    }
+    if let Some(read) = read {
+        return understood(struck(read, ours));
+    }
+    let fault = match body.is_whole {
+        true => "is not as the contract says",
+        false => "broke off",
+    };
+    let said = said(&ours.strike(&body.text));
+    let reason = format!("it counts as accepted, for its answer {fault}{said}");
+    Outcome::Accepted(Answer { reason: Some(reason), ..Answer::default() })
+}
+
+/// The answer in a body, which may be empty; `None` where there is another thing in it.
+fn read_answer(body: &str) -> Option<Answer> {
+    if matches!(body.trim(), "" | "null") {
+        return Some(Answer::default());
+    }
+    let keys: Map<String, Value> = serde_json::from_str(body).ok()?;
+    let is_ours = keys.is_empty() || ANSWER_KEYS.iter().any(|key| keys.contains_key(*key));
+    serde_json::from_value(Value::Object(keys)).ok().filter(|_| is_ours)
+}
+
 /// Whoever answers a request with words that mean nothing does not want it: what comes after it must not wait
 /// until it expires.
-fn understood(outcome: Outcome) -> Outcome {
-    let Outcome::Accepted(answer) = &outcome else { return outcome };
-    let Some(fault) = answer.fault() else { return outcome };
+fn understood(answer: Answer) -> Outcome {
+    let Some(fault) = answer.fault() else { return Outcome::Accepted(answer) };
     let said = |word: &Option<String>| said(word.as_deref().unwrap_or("null"));
     let (decision, result) = (said(&answer.decision), said(&answer.outcome));
     Outcome::Refused {
@@ -274,17 +303,28 @@ fn struck(answer: Answer, ours: &Redaction) -> Answer {
     }
 }
 
-/// The start of the body; an error or a timeout on the way ends it.
-async fn body(mut response: Response) -> String {
+/// The start of an answer's body.
+struct Body {
+    text: String,
+    /// No error or timeout on the way ended it.
+    is_whole: bool,
+}
+
+async fn body(mut response: Response) -> Body {
     let mut body = Vec::new();
-    while let Ok(Some(chunk)) = response.chunk().await {
+    let is_whole = loop {
+        let chunk = match response.chunk().await {
+            Ok(Some(chunk)) => chunk,
+            Ok(None) => break true,
+            Err(_) => break false,
+        };
         let room = ANSWER_BYTES_MAX - body.len();
         body.extend_from_slice(&chunk[..chunk.len().min(room)]);
         if body.len() == ANSWER_BYTES_MAX {
-            break;
+            break true;
         }
-    }
-    String::from_utf8_lossy(&body).into_owned()
+    };
+    Body { text: String::from_utf8_lossy(&body).into_owned(), is_whole }
 }
 
 /// A refusal's own words, on one line.

@@ -216,8 +216,17 @@ fn of_outbox(fact: &outbox::Fact) {
     match fact {
         outbox::Fact::Delivered { delivery, answer } => {
             let Delivery { id, event_type, key, attempts, .. } = &**delivery;
-            let decision = answer.decision.as_deref().unwrap_or_default();
-            info!(%id, %event_type, tenant = key, attempts, decision, "a webhook was accepted");
+            let tenant = key;
+            match (answer.decision.as_deref(), answer.reason.as_deref()) {
+                (None, Some(why)) => warn!(
+                    %id, %event_type, tenant, attempts, why,
+                    "a webhook was accepted without a decision"
+                ),
+                (decision, _) => {
+                    let decision = decision.unwrap_or_default();
+                    info!(%id, %event_type, tenant, attempts, decision, "a webhook was accepted");
+                }
+            }
         }
         outbox::Fact::Retrying { delivery, after, why } => {
             let Delivery { id, attempts, .. } = &**delivery;
@@ -505,6 +514,16 @@ mod tests {
             refusals: 0,
             last_error: None,
         };
+        let delivered = |decision: Option<&str>, reason: Option<&str>| {
+            let (decision, reason) = (decision.map(str::to_owned), reason.map(str::to_owned));
+            let answer = outbox::Answer { decision, reason, ..outbox::Answer::default() };
+            Fact::Outbox(outbox::Fact::Delivered { delivery: Box::new(delivery.clone()), answer })
+        };
+        check(&delivered(None, None), "INFO", "a webhook was accepted", ("id", "evt_1"));
+        let fact = delivered(Some("declined"), Some("busy"));
+        check(&fact, "INFO", "a webhook was accepted", ("decision", "declined"));
+        let message = "a webhook was accepted without a decision";
+        check(&delivered(None, Some("not read: ok")), "WARN", message, ("why", "not read: ok"));
         let fact = Fact::Outbox(outbox::Fact::Retrying {
             delivery: Box::new(delivery),
             after: std::time::Duration::from_secs(5),

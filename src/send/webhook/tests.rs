@@ -396,3 +396,43 @@ async fn a_secret_that_is_a_word_of_the_contract_changes_no_answer() {
     let refused = why(repeated(path, 200, r#"{"decision":"rejected"}"#).await);
     assert!(refused.contains("it has decision: ***, outcome: null"), "{refused}");
 }
+
+#[tokio::test]
+async fn an_answer_to_a_request_that_cannot_be_read_is_told_and_accepts() {
+    let told = |outcome: Outcome| {
+        let Outcome::Accepted(answer) = outcome else { panic!("{outcome:?}") };
+        let rest = Answer { reason: None, ..answer.clone() };
+        assert_eq!(rest, Answer::default());
+        answer.reason
+    };
+    for (body, want) in [
+        (
+            "not hunter2",
+            "it counts as accepted, for its answer is not as the contract says: not ***",
+        ),
+        (r#"{"status":"declined"}"#, r#": {"status":"declined"}"#),
+        (r#"["declined"]"#, r#": ["declined"]"#),
+        (r#"{"decision":7}"#, r#": {"decision":7}"#),
+        ("{\"decision\":\n\"decl", r#": {"decision": "decl"#),
+    ] {
+        let reason = told(repeated("/hook", 200, body).await).expect(body);
+        assert!(reason.ends_with(want), "{reason}");
+    }
+    for body in ["", " \r\n", "{}", "null", r#"{"decision":null,"x":1}"#] {
+        assert_eq!(told(repeated("/hook", 200, body).await), None, "{body}");
+    }
+    let cut = |body: &str| format!("HTTP/1.1 200 X\r\ncontent-length: 99\r\n\r\n{body}");
+    for (event_type, body, want) in [
+        (EventType::RestartRequested, "", Some("its answer broke off")),
+        (EventType::RestartRequested, "{", Some("its answer broke off: {")),
+        (EventType::AlertFiring, "{", None),
+    ] {
+        let address = answering(&cut(body)).await;
+        let fixture = fixture(&format!("http://{address}/hook"));
+        let webhook = Webhook::new(&fixture.config).expect("configured");
+        let outcome = webhook.send(&Attempt { event_type, ..attempt() }, AT).await;
+        let reason = told(outcome);
+        assert_eq!(reason.is_some(), want.is_some(), "{body}");
+        assert!(reason.unwrap_or_default().ends_with(want.unwrap_or_default()), "{body}");
+    }
+}
