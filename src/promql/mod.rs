@@ -22,8 +22,8 @@ mod source;
 
 pub use durations::{QueryTimes, resolve, resolve_positive};
 pub use eval::{
-    EvalError, EvalOptions, Evaluated, Memo, Steps, Traced, Value, instant, instant_with, range,
-    trace,
+    Edges, EvalError, EvalOptions, Evaluated, Memo, Steps, Traced, Value, instant, instant_with,
+    range, trace,
 };
 pub use features::Features;
 pub use layout::layout;

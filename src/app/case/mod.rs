@@ -16,7 +16,7 @@ use anyhow::{Context, anyhow, ensure};
 use serde_json::Value;
 
 pub use reads::{Wanted, wanted};
-pub use samples::{from_recording, from_running};
+pub use samples::{When, from_recording, from_running};
 pub use text::write;
 
 use self::rehearse::{Grid, Rehearsed, rehearse};
@@ -30,6 +30,10 @@ const AFTER: Duration = Duration::from_secs(60);
 const LONGEST: Duration = Duration::from_secs(2 * 3600);
 /// Labels that say who an alert is about: series of others are left out.
 const SUBJECTS: [&str; 6] = ["name", "container", "service", "tenant", "vhost", "instance"];
+
+/// Told of a case that holds in `plimsoll test rules` alone, in its file and on the terminal.
+pub const NOT_BEFORE_3: &str =
+    "promtool before 3 fails this test: there, a step at the beginning of a range is part of it.";
 
 /// One episode of one alert.
 #[derive(Clone, PartialEq, Debug)]
@@ -65,6 +69,11 @@ pub struct Case {
 }
 
 impl Case {
+    /// Whether promtool says the same before Prometheus 3.
+    pub fn holds_before_3(&self) -> bool {
+        self.rehearsed.holds_before_3
+    }
+
     /// Its rule files, as the configuration names them.
     pub fn files(&self) -> impl Iterator<Item = &str> {
         self.wanted.files().into_iter()

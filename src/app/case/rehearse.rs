@@ -10,7 +10,7 @@ use crate::alerts::AlertState;
 use crate::base::{Labels, STALE_NAN, Sample, Timestamp, fingerprint, is_stale};
 use crate::engine::{Broken, Rehearsal, Stage};
 use crate::outbox::trace_id;
-use crate::promql::EvalOptions;
+use crate::promql::{Edges, EvalOptions};
 
 /// Points of one series at most; a longer case is not read by anyone.
 const POINTS_MAX: u64 = 5000;
@@ -37,7 +37,7 @@ pub struct Grid {
 pub type Firing = Vec<(Labels, Labels)>;
 
 /// What the rules say over a grid.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Rehearsed {
     /// The incident's alert, if it fires.
     pub alert: Option<Labels>,
@@ -45,6 +45,9 @@ pub struct Rehearsed {
     pub onsets: Vec<Duration>,
     /// Times worth asking about, with what fires then.
     pub expected: Vec<(Duration, Firing)>,
+    /// Whether the same fires at these times before Prometheus 3, where the beginning of a range
+    /// belongs to it.
+    pub holds_before_3: bool,
 }
 
 impl Grid {
@@ -150,10 +153,35 @@ impl Rehearsed {
     }
 }
 
-/// Evaluates the rules slot by slot, as a rule test does.
+/// Evaluates the rules as a rule test does. Where a range begins on the grid, at the steps of a subquery or
+/// at what a record left behind, they may say another thing before Prometheus 3 than since: such times are
+/// not asked about, if there are others.
 pub fn rehearse(grid: &Grid, wanted: &Wanted, incident: &Incident) -> anyhow::Result<Rehearsed> {
+    let fired = evaluated(grid, wanted, (&incident.alert, Edges::Open))?;
+    let before_3 = evaluated(grid, wanted, (&incident.alert, Edges::Closed));
+    let all = || fired.values().flatten().map(|(labels, _)| labels);
+    let is_it = |labels: &&Labels| {
+        trace_id(&format!("{:016x}", fingerprint(labels)), incident.started_at) == incident.trace_id
+    };
+    let alert = all().find(is_it).or_else(|| all().next()).cloned();
+    let Some(alert) = alert else {
+        return Ok(Rehearsed { alert, ..Rehearsed::default() });
+    };
+    let mut alike = fired.clone();
+    alike.retain(|at, firing| before_3.as_ref().is_ok_and(|them| them.get(at) == Some(firing)));
+    let holds_before_3 = !onsets(&alike, &alert).is_empty();
+    let expected = worth_asking(if holds_before_3 { &alike } else { &fired }, &alert);
+    Ok(Rehearsed { onsets: onsets(&fired, &alert), alert: Some(alert), expected, holds_before_3 })
+}
+
+/// What fires of an alert, slot by slot.
+fn evaluated(
+    grid: &Grid,
+    wanted: &Wanted,
+    (alert, edges): (&str, Edges),
+) -> anyhow::Result<BTreeMap<Duration, Firing>> {
     let Wanted { interval, features, .. } = *wanted;
-    let eval = EvalOptions { default_step: interval, features, ..EvalOptions::default() };
+    let eval = EvalOptions { edges, default_step: interval, features, ..EvalOptions::default() };
     let stage = Stage { eval, ..Stage::default() };
     let mut rehearsal = Rehearsal::new(wanted.groups.clone(), wanted.interval, stage);
     let mut feeds = Vec::with_capacity(grid.series.len());
@@ -176,19 +204,10 @@ pub fn rehearse(grid: &Grid, wanted: &Wanted, incident: &Incident) -> anyhow::Re
         rehearsal
             .evaluate(at(slot))
             .map_err(|Broken { rule, message, .. }| anyhow!("{rule}: {message}"))?;
-        fired.insert(slot, firing(&rehearsal, &incident.alert));
+        fired.insert(slot, firing(&rehearsal, alert));
         slot += wanted.interval;
     }
-    let all = || fired.values().flatten().map(|(labels, _)| labels);
-    let is_it = |labels: &&Labels| {
-        trace_id(&format!("{:016x}", fingerprint(labels)), incident.started_at) == incident.trace_id
-    };
-    let alert = all().find(is_it).or_else(|| all().next()).cloned();
-    let (onsets, expected) = match &alert {
-        Some(alert) => (onsets(&fired, alert), worth_asking(&fired, alert)),
-        None => (Vec::new(), Vec::new()),
-    };
-    Ok(Rehearsed { alert, onsets, expected })
+    Ok(fired)
 }
 
 fn at(after: Duration) -> Timestamp {

@@ -11,13 +11,16 @@ use super::{Incident, Series, Wanted};
 use crate::app::config::Config;
 use crate::app::engine_setup;
 use crate::app::replay::{Recording, replayed_to};
-use crate::base::{Labels, Sample, Timestamp, format_duration, parse_value};
+use crate::base::{Labels, STALE_NAN, Sample, Timestamp, format_duration, parse_value};
 use crate::engine::Setup;
+use crate::promql::LOOKBACK;
 use crate::regex::Pattern;
 use crate::window::{Caps, Matcher, Selector, Source, Span};
 
 /// Samples of a case at most.
 const MAX_SAMPLES: usize = 2_000_000;
+/// Steps of a query of a range at most; the API takes 11,000.
+const MAX_STEPS: u32 = 10_000;
 /// A replay for a case may remember more than a live process.
 const CAPS: Caps = Caps { max_series: 1_000_000, max_bytes: 1 << 30 };
 
@@ -58,26 +61,30 @@ pub fn from_recording(
     Ok(series.into_iter().collect())
 }
 
-/// Asks a running plimsoll for what its window holds. `ask` answers an instant query with its data.
+/// Asks a running plimsoll for what its window holds. `ask` answers a query of its API with its data: an
+/// instant one, or one of a range.
 pub fn from_running(
     incident: &Incident,
     wanted: &Wanted,
-    ask: &mut dyn FnMut(&str, &str) -> anyhow::Result<Value>,
+    ask: &mut dyn FnMut(&str, When) -> anyhow::Result<Value>,
 ) -> anyhow::Result<Vec<Series>> {
     let (from, end) = incident.span(wanted);
     let range = format_duration(end.since(from));
-    let at = format!("{}.{:03}", end.0.div_euclid(1000), end.0.rem_euclid(1000));
+    let step = wanted.interval.max(end.since(from) / MAX_STEPS);
     let mut series: BTreeMap<Labels, Vec<Sample>> = BTreeMap::new();
     for selector in &wanted.selectors {
         let matchers: Vec<String> = selector.matchers().iter().map(ToString::to_string).collect();
-        let query = format!("{{{}}}[{range}]", matchers.join(","));
-        let data = ask(&query, &at)?;
-        let Some(found) = data["result"].as_array() else { bail!("`{query}` has no result") };
-        for one in found {
-            let labels: Labels = serde_json::from_value(one["metric"].clone())?;
-            let points = one["values"].as_array().into_iter().flatten();
+        let query = format!("{{{}}}", matchers.join(","));
+        let all = found(&ask(&format!("{query}[{range}]"), When::At(end))?)?;
+        let steps = When::Steps { from, end, step };
+        let shown: BTreeMap<Labels, Vec<Sample>> =
+            found(&ask(&query, steps)?)?.into_iter().collect();
+        for (labels, mut samples) in all {
+            let shown = shown.get(&labels).map_or(&[][..], Vec::as_slice);
+            let ends = ends(&samples, shown, (from, end, step));
+            samples.extend(ends);
             let held = series.entry(labels).or_default();
-            held.extend(points.filter_map(sample));
+            held.extend(samples);
             held.sort_by_key(|sample| sample.at);
             held.dedup_by_key(|sample| sample.at);
         }
@@ -85,6 +92,58 @@ pub fn from_running(
         ensure!(count <= MAX_SAMPLES, "more than {MAX_SAMPLES} samples belong to it");
     }
     Ok(series.into_iter().collect())
+}
+
+/// When a query is evaluated.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum When {
+    /// Once.
+    At(Timestamp),
+    /// Step by step.
+    Steps {
+        /// The first.
+        from: Timestamp,
+        /// None is later.
+        end: Timestamp,
+        /// Their distance.
+        step: Duration,
+    },
+}
+
+/// The markers of a series' ends, which the API does not list: a series that has ended is not shown at the
+/// steps behind its last sample.
+fn ends(
+    samples: &[Sample],
+    shown: &[Sample],
+    (from, end, step): (Timestamp, Timestamp, Duration),
+) -> Vec<Sample> {
+    let mut shown = shown.iter().map(|sample| sample.at).peekable();
+    let mut samples = samples.iter().map(|sample| sample.at).peekable();
+    let (mut last, mut ends) = (None, Vec::new());
+    let mut at = from;
+    while at <= end {
+        while let Some(next) = samples.next_if(|next| *next <= at) {
+            last = Some(next);
+        }
+        while shown.next_if(|step| *step < at).is_some() {}
+        let is_shown = shown.next_if_eq(&at).is_some();
+        if let Some(last) = last.take_if(|last| !is_shown && at.since(*last) < LOOKBACK) {
+            ends.push(Sample { at: Timestamp(last.0 + 1), value: STALE_NAN });
+        }
+        at = at + step;
+    }
+    ends
+}
+
+/// The series of an answer.
+fn found(data: &Value) -> anyhow::Result<Vec<Series>> {
+    let Some(found) = data["result"].as_array() else { bail!("the answer has no result") };
+    let series = found.iter().map(|one| {
+        let labels: Labels = serde_json::from_value(one["metric"].clone())?;
+        let points = one["values"].as_array().into_iter().flatten();
+        Ok((labels, points.filter_map(sample).collect()))
+    });
+    series.collect()
 }
 
 fn sample(point: &Value) -> Option<Sample> {

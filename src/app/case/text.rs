@@ -17,6 +17,9 @@ pub fn write(case: &Case, rule_files: &[String]) -> String {
         incident.trace_id,
         format_rfc3339(grid.start),
     );
+    if !rehearsed.holds_before_3 {
+        let _ = writeln!(text, "# {}", super::NOT_BEFORE_3);
+    }
     let files: Vec<String> = rule_files.iter().map(|file| quoted(file)).collect();
     let _ = writeln!(text, "rule_files: [{}]", files.join(", "));
     let _ = writeln!(text, "evaluation_interval: {}", format_duration(wanted.interval));

@@ -1,12 +1,13 @@
 //! `case export`: an incident as a unit test of the rules.
 
 use std::fs;
+use std::iter;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow, bail, ensure};
 use serde_json::Value;
 
-use super::super::case::{self, Case, Incident, Wanted, Which};
+use super::super::case::{self, Case, Incident, Wanted, When, Which};
 use super::super::config::{Config, Environment, hostname};
 use super::super::files::built_in_rules;
 use super::super::replay::Recording;
@@ -16,6 +17,7 @@ use super::ask::ask;
 use super::audit::time_ago;
 use super::out::Out;
 use super::{exit, finish, load, runtime};
+use crate::base::Timestamp;
 use crate::ledger;
 
 /// Exports a case.
@@ -27,6 +29,9 @@ pub fn export(args: &CaseExportArgs, environment: &Environment, out: &mut Out<'_
     let outcome = make(args, (&config, environment), out).and_then(|case| {
         let places = rule_files(&case, args.out.as_deref(), out)?;
         let text = case::write(&case, &places);
+        if !case.holds_before_3() {
+            out.say(&format!("note: {}", case::NOT_BEFORE_3));
+        }
         match &args.out {
             Some(path) => {
                 fs::write(path, &text).with_context(|| path.display().to_string())?;
@@ -97,10 +102,23 @@ fn story(
 
 fn running(url: &str, incident: &Incident, wanted: &Wanted) -> anyhow::Result<Vec<case::Series>> {
     let runtime = runtime()?;
-    case::from_running(incident, wanted, &mut |query, at| {
-        let form = [("query", query), ("time", at)];
-        Ok(runtime.block_on(ask(url, "/api/v1/query", &form))?.0)
+    case::from_running(incident, wanted, &mut |query, when| {
+        let (path, times) = match when {
+            When::At(at) => ("/api/v1/query", vec![("time", seconds(at))]),
+            When::Steps { from, end, step } => {
+                let step = step.as_secs_f64().to_string();
+                let times = vec![("start", seconds(from)), ("end", seconds(end)), ("step", step)];
+                ("/api/v1/query_range", times)
+            }
+        };
+        let times = times.iter().map(|(key, time)| (*key, time.as_str()));
+        let form: Vec<(&str, &str)> = iter::once(("query", query)).chain(times).collect();
+        Ok(runtime.block_on(ask(url, path, &form))?.0)
     })
+}
+
+fn seconds(at: Timestamp) -> String {
+    format!("{}.{:03}", at.0.div_euclid(1000), at.0.rem_euclid(1000))
 }
 
 /// The case's rule files as they are found from where it will stand. Rules that are built in have no

@@ -264,7 +264,7 @@ impl<'a> Engine<'a> {
     }
 
     /// The steps of a subquery that serve every step of `reference`: the multiples of `step`
-    /// within `(first - range, last]`. `None` if there are none.
+    /// within `(first - range, last]`, or from `first - range` on. `None` if there are none.
     pub fn subquery_grid(
         &self,
         reference: Grid,
@@ -275,7 +275,7 @@ impl<'a> Engine<'a> {
             Some(step) => self.positive_duration(step)?,
             None => millis(self.options.default_step).max(1),
         };
-        let after = reference.start.saturating_sub(range);
+        let after = self.options.edges.after(reference.start.saturating_sub(range));
         let mut start = step * (after / step);
         if start <= after {
             let Some(next) = start.checked_add(step) else { return Ok(None) };

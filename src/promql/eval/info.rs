@@ -9,8 +9,8 @@ use super::column::{ABSENT, Grid, Head, Vector, is_present};
 use super::engine::{Engine, unwrap_parens, wrong_type};
 use super::error::EvalError;
 use super::keys::{Numbering, Signature};
+use super::millis;
 use super::names::{Collisions, GoLabels, settled, unique};
-use super::{millis, select};
 use crate::base::{LabelsBuilder, METRIC_NAME};
 use crate::regex::Pattern;
 use crate::window::{MatchOp, Matcher, Selector};
@@ -88,7 +88,7 @@ impl<'a> Engine<'a> {
         numbering: &mut Numbering,
     ) -> Result<InfoSeries, EvalError> {
         let matchers = wanted.names.iter().chain(&wanted.data).cloned().collect();
-        let span = select::span(reference, millis(self.options.lookback));
+        let span = self.span(reference, millis(self.options.lookback));
         let selected = self.fetch_once(&Selector::new(matchers), span);
         let times = self.newest_rows(&selected, reference, |sample| sample.at.0 as f64)?;
         let mut by_number: Vec<Vec<usize>> = Vec::new();

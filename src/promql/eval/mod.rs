@@ -55,6 +55,8 @@ use names::{Collisions, metadata, settled, unique};
 /// Limits and defaults of an evaluation.
 #[derive(Clone)]
 pub struct EvalOptions {
+    /// Whether the beginning of a range belongs to it.
+    pub edges: Edges,
     /// How old the newest sample of an instant selector may be (Prometheus: 5 minutes).
     pub lookback: Duration,
     /// The step of subqueries that name none (Prometheus: the global evaluation interval).
@@ -70,9 +72,29 @@ pub struct EvalOptions {
     pub expired: Option<Arc<dyn Fn() -> bool + Send + Sync>>,
 }
 
+/// Whether what stands exactly at the beginning of a range, a subquery or the lookback is in it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Edges {
+    /// It is not, as in Prometheus since 3.0.
+    Open,
+    /// It is, as before.
+    Closed,
+}
+
+impl Edges {
+    /// What comes before the samples within a range that begins here, in milliseconds.
+    fn after(self, start: i64) -> i64 {
+        match self {
+            Edges::Open => start,
+            Edges::Closed => start.saturating_sub(1),
+        }
+    }
+}
+
 impl Default for EvalOptions {
     fn default() -> EvalOptions {
         EvalOptions {
+            edges: Edges::Open,
             lookback: Duration::from_secs(5 * 60),
             default_step: Duration::from_secs(60),
             max_samples: 5_000_000,
@@ -86,6 +108,7 @@ impl Default for EvalOptions {
 impl fmt::Debug for EvalOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("EvalOptions")
+            .field("edges", &self.edges)
             .field("lookback", &self.lookback)
             .field("default_step", &self.default_step)
             .field("max_samples", &self.max_samples)

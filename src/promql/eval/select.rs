@@ -8,8 +8,8 @@ use super::column::{Column, Grid, Head, Vector, is_present, present};
 use super::dates::one_series;
 use super::engine::{Engine, unwrap_parens, wrong_type};
 use super::error::EvalError;
-use super::millis;
 use super::names::metadata;
+use super::{Edges, millis};
 use crate::base::{METRIC_NAME, Sample, Timestamp, is_stale};
 use crate::window::{Selected, Span};
 
@@ -25,16 +25,18 @@ pub(super) struct Ranges<'a> {
     pub ends: Grid,
     /// How long a window is, in milliseconds.
     pub range: i64,
+    /// Whether its beginning belongs to it.
+    pub edges: Edges,
     /// As in [`Vector::distinct`].
     pub distinct: bool,
 }
 
-/// The window of one step: samples with `start < at <= end`.
+/// The window of one step: samples with `start < at <= end`, and those at `start` if edges are closed.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Frame {
     /// Which step of the query.
     pub step: usize,
-    /// Exclusive start, in milliseconds.
+    /// Where it begins, in milliseconds.
     pub start: i64,
     /// Inclusive end, in milliseconds.
     pub end: i64,
@@ -58,7 +60,7 @@ impl<'a> Engine<'a> {
         read: impl Fn(&Sample) -> f64,
     ) -> Result<Vector, EvalError> {
         let reference = self.reference(&selector.offset, selector.at, grid)?;
-        let span = span(reference, millis(self.options.lookback));
+        let span = self.span(reference, millis(self.options.lookback));
         let selected = self.fetch(&selector.selector, span)?;
         self.newest_rows(&selected, reference, read)
     }
@@ -70,10 +72,10 @@ impl<'a> Engine<'a> {
         reference: Grid,
         read: impl Fn(&Sample) -> f64,
     ) -> Result<Vector, EvalError> {
-        let lookback = millis(self.options.lookback);
+        let (edges, lookback) = (self.options.edges, millis(self.options.lookback));
         let mut vector = Vector::with_room(&self.budget, selected.len(), reference.count)?;
         for series in selected {
-            newest(series.samples, reference, lookback, &read, vector.open_row()?);
+            newest(series.samples, reference, (edges, lookback), &read, vector.open_row()?);
             vector.seal_row(|| Head { labels: series.labels.clone(), drop_name: false })?;
         }
         vector.distinct = one_metric(selected);
@@ -95,7 +97,7 @@ impl<'a> Engine<'a> {
     fn matrix(&mut self, matrix: &'a MatrixSelector, grid: Grid) -> Result<Ranges<'a>, EvalError> {
         let ends = self.reference(&matrix.vector.offset, matrix.vector.at, grid)?;
         let range = self.positive_duration(&matrix.range)?;
-        let selected = self.fetch(&matrix.vector.selector, span(ends, range))?;
+        let selected = self.fetch(&matrix.vector.selector, self.span(ends, range))?;
         let mut ranges = self.no_ranges(selected.len(), (ends, range))?;
         ranges.samples.grow::<Sample>(selected.iter().map(|series| series.samples.len()).sum())?;
         for series in selected.iter() {
@@ -115,7 +117,14 @@ impl<'a> Engine<'a> {
     ) -> Result<Ranges<'a>, EvalError> {
         let (heads, runs) = (self.budget.room(series)?, self.budget.room(series)?);
         let samples = self.budget.share::<Sample>(0)?;
-        Ok(Ranges { heads, runs, samples, ends, range, distinct: true })
+        let edges = self.options.edges;
+        Ok(Ranges { heads, runs, samples, ends, range, edges, distinct: true })
+    }
+
+    /// The span of sample times that windows of this length, ending at these times, can touch.
+    pub(super) fn span(&self, ends: Grid, length: i64) -> Span {
+        let after = self.options.edges.after(ends.start.saturating_sub(length));
+        Span { after: Timestamp(after), upto: Timestamp(ends.end()) }
     }
 
     fn subquery(&mut self, subquery: &'a Subquery, grid: Grid) -> Result<Ranges<'a>, EvalError> {
@@ -156,12 +165,13 @@ impl Ranges<'_> {
         for step in 0..self.ends.count {
             let end = self.ends.at(step);
             let start = end.saturating_sub(self.range);
+            let after = self.edges.after(start);
             if self.ends.count == 1 {
                 // The samples were fetched for exactly this window.
                 high = run.len();
             } else {
                 high += run[high..].iter().take_while(|sample| sample.at.0 <= end).count();
-                low += run[low..high].iter().take_while(|sample| sample.at.0 <= start).count();
+                low += run[low..high].iter().take_while(|sample| sample.at.0 <= after).count();
             }
             if low < high {
                 visit(Frame { step, start, end }, &run[low..high]);
@@ -170,17 +180,12 @@ impl Ranges<'_> {
     }
 }
 
-/// The span of sample times that windows of this length, ending at these times, can touch.
-pub(super) fn span(ends: Grid, length: i64) -> Span {
-    Span { after: Timestamp(ends.start.saturating_sub(length)), upto: Timestamp(ends.end()) }
-}
-
 /// Fills one cell per step: the newest sample no older than `lookback`, unless it says that the
 /// series has ended.
 fn newest(
     samples: &[Sample],
     reference: Grid,
-    lookback: i64,
+    (edges, lookback): (Edges, i64),
     read: &impl Fn(&Sample) -> f64,
     cells: &mut [f64],
 ) {
@@ -193,7 +198,7 @@ fn newest(
             next += samples[next..].iter().take_while(|sample| sample.at.0 <= at).count();
         }
         if let Some(sample) = samples[..next].last()
-            && sample.at.0 > at.saturating_sub(lookback)
+            && sample.at.0 > edges.after(at.saturating_sub(lookback))
             && !is_stale(sample.value)
         {
             *cell = read(sample);

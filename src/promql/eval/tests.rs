@@ -238,11 +238,37 @@ fn every_step_of_a_range_query_is_the_instant_query_at_that_time() {
         "count_values(\"v\", x)",
         "quantile(0.3, x % 3)",
     ];
-    for delayed_name_removal in [false, true] {
+    for (delayed_name_removal, edges) in
+        [(false, Edges::Open), (true, Edges::Open), (false, Edges::Closed)]
+    {
         let features = Features { delayed_name_removal, ..Features::default() };
-        let options = EvalOptions { features, ..EvalOptions::default() };
+        let options = EvalOptions { features, edges, ..EvalOptions::default() };
         for text in queries {
             check_steps(text, &options);
+        }
+    }
+}
+
+/// The samples are 15 s apart, the last one at 585 s.
+#[test]
+fn the_beginning_of_a_range_belongs_to_it_where_edges_are_closed() {
+    for (text, open, closed) in [
+        ("count_over_time(x{i='1'}[30s])", 2.0, 3.0),
+        ("count_over_time(x{i='1'}[29s])", 2.0, 2.0),
+        ("count_over_time(x{i='1'}[30s] offset 1m)", 2.0, 3.0),
+        ("count_over_time(x{i='1'}[30s:10s])", 3.0, 4.0),
+        ("count_over_time(x{i='1'}[25s:10s])", 3.0, 3.0),
+        ("count_over_time(count_over_time(x{i='1'}[30s])[30s:30s])", 1.0, 2.0),
+        ("rate(x{i='1'}[30s])", 1.0 / 15.0, 1.0 / 15.0),
+        ("count(x offset -585s) or vector(0)", 0.0, 10.0),
+    ] {
+        for (edges, want) in [(Edges::Open, open), (Edges::Closed, closed)] {
+            let options = EvalOptions { edges, ..EvalOptions::default() };
+            let text = format!("sum({text})");
+            let Value::Vector(vector) = at_five_minutes(&text, &options).expect(&text).value else {
+                panic!("{text}")
+            };
+            assert_eq!(vector[0].1, want, "{text}, {edges:?}");
         }
     }
 }

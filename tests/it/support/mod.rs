@@ -17,7 +17,7 @@ pub mod smtp;
 pub use alertmanager::FakeAlertmanager;
 pub use client::{free_address, query};
 pub use control_plane::{ControlPlane, SECRET};
-pub use incident::an_incident;
+pub use incident::{BESIDE, an_incident};
 pub use page::Page;
 pub use process::{Home, Plan, Process};
 pub use server::{Reply, answer};
