@@ -27,6 +27,13 @@ pub enum Break {
     },
     /// A file with others behind it holds no record.
     Empty,
+    /// A file does not end where the one behind it begins.
+    End {
+        /// The number of its last record.
+        last: u64,
+        /// The number in the next file's name.
+        next: u64,
+    },
 }
 
 impl std::fmt::Display for Break {
@@ -47,6 +54,11 @@ impl std::fmt::Display for Break {
                  missing"
             ),
             Break::Empty => f.write_str("it holds no record: its lines are missing"),
+            Break::End { last, next } => write!(
+                f,
+                "the file behind it begins with record {next}, and it ends with record {last}: its end is \
+                 missing"
+            ),
             Break::Link { expected, n } => write!(
                 f,
                 "record {n} stands where record {} should: lines were repeated or moved",
@@ -72,6 +84,13 @@ pub struct Check {
 }
 
 impl Check {
+    /// What is wrong if a file ends here and the next one begins with this record. Of a last line that cannot
+    /// be read that was told.
+    pub fn ends_before(&self, next: u64) -> Option<Break> {
+        let last = self.chain.as_ref().filter(|_| !self.is_torn)?.sequence;
+        (last.checked_add(1) != Some(next)).then_some(Break::End { last, next })
+    }
+
     /// Takes the next line, without its line break.
     pub fn take(&mut self, line: &[u8]) -> Result<Link, Break> {
         let link = match Link::read(line) {

@@ -1,7 +1,8 @@
 //! Reading the audit back, beside whoever writes it.
 //!
 //! A line that is being written has no line break yet: it is not there. That can be only the last line
-//! of the last file. Everything else that is not a record is told, with its place.
+//! of a file with none behind it, named or in its folder. Everything else that is not a record is told, with
+//! its place.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
@@ -26,11 +27,22 @@ pub struct Line {
 #[derive(Debug)]
 pub struct Lines {
     paths: std::vec::IntoIter<PathBuf>,
-    open: Option<(PathBuf, BufReader<File>, u64)>,
+    open: Option<Open>,
     /// How far the check has come.
     pub check: Check,
     /// The last file, if its last line has no line break: it is being written, or was added.
     pub left_out: Option<PathBuf>,
+}
+
+#[derive(Debug)]
+struct Open {
+    path: PathBuf,
+    reader: BufReader<File>,
+    /// Lines so far.
+    number: u64,
+    /// What the file behind it begins with, if it is the last to be read and not of its folder. As it was
+    /// before the first line: a file that is followed then changes no more.
+    followed_by: Option<u64>,
 }
 
 impl Lines {
@@ -41,31 +53,38 @@ impl Lines {
 
     fn read(&mut self) -> io::Result<Option<Line>> {
         loop {
-            let Some((path, reader, number)) = &mut self.open else {
+            let is_last = self.paths.len() == 0;
+            let Some(open) = &mut self.open else {
                 let Some(path) = self.paths.next() else { return Ok(None) };
+                let followed_by = behind(&path).filter(|_| self.paths.len() == 0);
                 let file = File::open(&path).map_err(|error| at(&path, &error))?;
-                self.open = Some((path, BufReader::new(file), 0));
+                self.open =
+                    Some(Open { path, reader: BufReader::new(file), number: 0, followed_by });
                 continue;
             };
             let mut bytes = Vec::new();
             let bound = LINE_BYTES_MAX as u64 + 1;
-            let read = reader.by_ref().take(bound).read_until(b'\n', &mut bytes);
-            read.map_err(|error| at(path, &error))?;
+            let read = open.reader.by_ref().take(bound).read_until(b'\n', &mut bytes);
+            read.map_err(|error| at(&open.path, &error))?;
             let is_whole = bytes.pop_if(|last| *last == b'\n').is_some();
-            let is_last = self.paths.len() == 0;
-            if !is_whole && (bytes.is_empty() || is_last && (bytes.len() as u64) < bound) {
+            let is_written = is_last && open.followed_by.is_none();
+            if !is_whole && (bytes.is_empty() || is_written && (bytes.len() as u64) < bound) {
                 // The end, or what is being written.
-                let is_missing = *number == 0 && !is_last;
-                let found = Line { path: path.clone(), number: 1, found: Err(Break::Empty) };
-                self.left_out =
-                    self.open.take().map(|(path, ..)| path).filter(|_| !bytes.is_empty());
-                if is_missing {
-                    return Ok(Some(found));
+                let Some(Open { path, number, followed_by, .. }) = self.open.take() else {
+                    continue;
+                };
+                let broken = match number {
+                    0 if !is_written => Some(Break::Empty),
+                    _ => followed_by.and_then(|next| self.check.ends_before(next)),
+                };
+                if let Some(broken) = broken {
+                    return Ok(Some(Line { path, number: number + 1, found: Err(broken) }));
                 }
+                self.left_out = (!bytes.is_empty()).then_some(path);
                 continue;
             }
-            *number += 1;
-            let (path, number) = (path.clone(), *number);
+            open.number += 1;
+            let (path, number) = (open.path.clone(), open.number);
             let found = self.check.take(&bytes);
             let found = if number == 1 { begins(&path, found) } else { found };
             return Ok(Some(Line { path, number, found }));
@@ -84,11 +103,23 @@ impl Iterator for Lines {
 /// The first line of a file; it must be the one that the file is called after.
 fn begins(path: &Path, found: Result<Link, Break>) -> Result<Link, Break> {
     let link = found?;
-    let named = path.file_name().and_then(|name| name.to_str()).and_then(first_of);
-    match named.filter(|named| *named != link.n) {
+    match named(path).filter(|named| *named != link.n) {
         Some(named) => Err(Break::Beginning { named, n: link.n }),
         None => Ok(link),
     }
+}
+
+/// The number of the first record, by the file's name.
+fn named(path: &Path) -> Option<u64> {
+    path.file_name().and_then(|name| name.to_str()).and_then(first_of)
+}
+
+/// The first record of the file that comes after this one in its folder, by its name.
+fn behind(path: &Path) -> Option<u64> {
+    let own = named(path)?;
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let beside = list(dir).unwrap_or_default();
+    beside.iter().filter_map(|path| named(path)).find(|first| *first > own)
 }
 
 fn at(path: &Path, error: &io::Error) -> io::Error {
@@ -217,6 +248,46 @@ mod tests {
         let text = fs::read_to_string(last).expect("text");
         fs::write(last, format!("{text}X")).expect("written");
         assert_eq!(left_out().as_ref(), Some(last));
+    }
+
+    /// Whoever names some of the files alone.
+    #[test]
+    fn a_file_with_another_behind_it_is_written_to_no_more() {
+        let dir = written();
+        let paths = list(dir.path()).expect("listed");
+        let first = || {
+            let mut lines = Lines::of(paths[..1].to_vec());
+            let found = lines.by_ref().map(|line| line.expect("read"));
+            let told = |line: Line| Some(format!("{}: {}", line.number, line.found.err()?));
+            (found.filter_map(told).collect::<Vec<_>>(), lines.left_out)
+        };
+        let whole = fs::read_to_string(&paths[0]).expect("text");
+        let lines: Vec<&str> = whole.split_inclusive('\n').collect();
+        let last = lines.len();
+        assert_eq!(first(), (vec![], None));
+        fs::write(&paths[0], format!("{whole}X")).expect("written");
+        let (found, left_out) = first();
+        assert!(found.len() == 1 && found[0].starts_with(&format!("{}: ", last + 1)), "{found:?}");
+        assert_eq!(left_out, None);
+        fs::write(&paths[0], &whole[..whole.len() - 9]).expect("written");
+        assert!(matches!(&first().0[..], [one] if one.starts_with(&format!("{last}: "))));
+        fs::write(&paths[0], lines[..last - 1].concat()).expect("written");
+        let want = format!(
+            "{}: the file behind it begins with record {}, and it ends with record {}: its end is missing",
+            last,
+            last + 1,
+            last - 1
+        );
+        assert_eq!(first().0, [want]);
+        fs::write(&paths[0], "").expect("written");
+        assert_eq!(first().0, ["1: it holds no record: its lines are missing"]);
+        // A copy elsewhere has none behind it.
+        let elsewhere = tempfile::tempdir().expect("a folder");
+        let copy = elsewhere.path().join(paths[0].file_name().expect("a name"));
+        fs::write(&copy, format!("{whole}X")).expect("written");
+        let mut lines = Lines::of(vec![copy.clone()]);
+        assert!(lines.by_ref().all(|line| line.expect("read").found.is_ok()));
+        assert_eq!(lines.left_out, Some(copy));
     }
 
     #[test]
