@@ -149,7 +149,7 @@ fn judge((name, text): &(String, String)) -> Judged {
     match file::load(name, text) {
         Ok(scenario) => {
             let title = format!("{name}\n{}", scenario.title);
-            // What is wrong in its `config` or `rules`, or names no container, is its own fault alone.
+            // What is wrong in its `rules`, or names no container, is its own fault alone.
             let ran = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(scenario)));
             let why = |panic: Box<dyn std::any::Any + Send>| {
                 let text = panic.downcast_ref::<String>().map(String::as_str);
@@ -292,7 +292,7 @@ fn what_cannot_be_run_is_told_with_its_file_and_costs_no_other() {
         file("c.yml", ""),
     ]);
     let failures = failures(&all).join("\n");
-    assert!(failures.contains("a.yml: it cannot be run: plimsoll.yaml:"), "{failures}");
+    assert!(failures.contains("a.yml:3:21: calendar[0]: `kind` is missing"), "{failures}");
     assert!(failures.contains("b.yml: it cannot be run: no container is called"), "{failures}");
     assert!(!failures.contains("c.yml"), "{failures}");
 }

@@ -130,7 +130,7 @@ fn basic_auth(at: Cursor<'_, '_>, base: &Path) -> Option<Auth> {
         None => fields.optional("username_file", |at| path(at, base)).map(Secret::File),
     };
     let password = secret(&mut fields, "password", "password_file", base);
-    if username.is_none() {
+    if !fields.has("username") && !fields.has("username_file") {
         fields.cursor().error("`username` is missing");
     }
     fields.finish();
@@ -141,7 +141,7 @@ fn authorization(at: Cursor<'_, '_>, base: &Path) -> Option<Auth> {
     let mut fields = Fields::open(at)?;
     let scheme = fields.or("type", "Bearer".to_owned(), read::string);
     let credentials = secret(&mut fields, "credentials", "credentials_file", base);
-    if credentials.is_none() {
+    if !fields.has("credentials") && !fields.has("credentials_file") {
         fields.cursor().error("`credentials_file` is missing");
     }
     if scheme.trim().eq_ignore_ascii_case("basic") {
@@ -181,7 +181,7 @@ pub fn tls_config(at: Cursor<'_, '_>, base: &Path) -> Option<TlsOptions> {
         server_name: fields.optional("server_name", read::string),
         insecure_skip_verify: fields.or("insecure_skip_verify", false, read::boolean),
     };
-    if options.cert_file.is_some() != options.key_file.is_some() {
+    if fields.has("cert_file") != fields.has("key_file") {
         fields.cursor().error("`cert_file` and `key_file` must be given together");
     }
     for (key, lost) in [

@@ -2,10 +2,15 @@
 //! is described in docs/scenarios.md; every problem is told with its line and column.
 
 use std::collections::BTreeMap;
+use std::iter;
+use std::path::Path;
 use std::time::Duration;
 
+use plimsoll::app::config::Config;
 use plimsoll::base::parse_duration;
-use plimsoll::yaml::{Cursor, Fields, Key, Kind, Problems, parse, read};
+use plimsoll::yaml::{
+    Cursor, Fields, Key, Kind, Level, Node, Position, Problem, Problems, parse, read,
+};
 
 use super::shape::Shape;
 
@@ -184,11 +189,54 @@ pub struct Expect {
 /// Reads one file.
 pub fn load(name: &str, text: &str) -> Result<Scenario, String> {
     let mut problems = Problems::default();
-    let scenario = parse(name, text, &mut problems)
-        .and_then(|node| scenario(Cursor::root(name, &node, &mut problems)));
+    let node = parse(name, text, &mut problems);
+    let scenario = node.as_ref().and_then(|node| scenario(Cursor::root(name, node, &mut problems)));
+    if let (Some(node), Some(scenario)) = (&node, &scenario) {
+        let events = node.get("events").map_or(&[][..], Node::items);
+        let reloads = events.iter().filter_map(|event| event.get("reload")).map(Some);
+        for written in iter::once(node.get("config")).chain(reloads) {
+            check_configuration((name, node), scenario, written, &mut problems);
+        }
+    }
     match scenario {
         Some(scenario) if !problems.has_errors() => Ok(scenario),
         _ => Err(problems.to_string()),
+    }
+}
+
+/// What is wrong in a configuration, told where the scenario has it; a page is one of a job.
+fn check_configuration(
+    (name, scenario_node): (&str, &Node),
+    scenario: &Scenario,
+    written: Option<&Node>,
+    problems: &mut Problems,
+) {
+    let text = written.and_then(Node::text).unwrap_or_default();
+    let pages = match scenario_node.get("pages").map(|pages| &pages.kind) {
+        Some(Kind::Map(pages)) => &pages[..],
+        _ => &[],
+    };
+    let whole = super::host::config(scenario, text);
+    let mut told = Problems::default();
+    let config = Config::read("plimsoll.yaml", &whole, Path::new("/"), &mut told);
+    for problem in told.iter().filter(|problem| problem.level == Level::Error) {
+        let lines = whole.split_inclusive('\n');
+        let before: usize = lines.take(problem.line - 1).map(str::len).sum();
+        let line = whole[before..].chars().take(problem.column - 1);
+        let offset = before + line.map(char::len_utf8).sum::<usize>();
+        // What it does not say is made of the rest of the scenario.
+        let inside = (offset + text.len()).checked_sub(whole.len());
+        let written = written.unwrap_or(scenario_node);
+        let Position { line, column, .. } =
+            inside.map_or(written.at, |offset| written.position_of(offset));
+        problems.push(Problem { file: name.to_owned(), line, column, ..problem.clone() });
+    }
+    let jobs = config.map(|config| config.jobs).unwrap_or_default();
+    for (page, _) in pages {
+        if !jobs.iter().any(|job| job.job_name == page.text) {
+            let why = format!("pages.{}: the configuration has no such job", page.text);
+            problems.push(Problem::in_file(name, page.at, why));
+        }
     }
 }
 
@@ -446,4 +494,31 @@ fn mistakes_are_told_with_line_and_column() {
     let text = "scenario: x\nlasts: 1h\nevents: [{at: 5m}]\nexpect: {}\n";
     let error = load("a.yml", text).err().expect("is wrong");
     assert!(error.contains("exactly one thing"), "{error}");
+}
+
+#[test]
+fn a_mistake_in_a_configuration_is_told_where_the_scenario_has_it() {
+    for (text, want) in [
+        (
+            "config: |\n  host: web-8\n  actions: {nuge: act}\n",
+            "a.yml:5:13: actions: unknown key `nuge`",
+        ),
+        ("events:\n  - {at: 40m, reload: 'mode: acts'}\n", "a.yml:4:30: mode: `acts`"),
+        (
+            "events:\n  - at: 40m\n    reload: |\n      # Two of them.\n      mode: act\n      mde: act\n",
+            "a.yml:8:7: unknown key `mde`",
+        ),
+        (
+            "pages: {tenant: {series: {x: 1}}}\nconfig: 'scrape_configs: [{job_name: tennant}]'\n",
+            "a.yml:3:9: pages.tenant: the configuration has no such job",
+        ),
+        (
+            "pages: {tenant: {series: {x: 1}}}\n",
+            "a.yml:3:9: pages.tenant: the configuration has no such job",
+        ),
+    ] {
+        let text = format!("scenario: x\nlasts: 1h\n{text}expect: {{}}\n");
+        let error = load("a.yml", &text).err().expect(&text);
+        assert!(error.lines().next().is_some_and(|line| line.starts_with(want)), "{error}");
+    }
 }

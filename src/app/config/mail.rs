@@ -31,7 +31,7 @@ pub(super) fn read(at: Cursor<'_, '_>, base: &Path) -> Option<(MailConfig, MailP
     let timeout = fields.or("timeout", TIMEOUT, read::positive_duration);
     let digest = fields.optional("digest", digest);
     let urgent_after = fields.or("urgent_after", URGENT_AFTER, read::positive_duration);
-    if username.is_some() != password_file.is_some() {
+    if fields.has("username") != fields.has("password_file") {
         fields.cursor().error("`username` and `password_file` must be given together");
     }
     if to.is_empty() {

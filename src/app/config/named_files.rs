@@ -40,7 +40,9 @@ pub(super) fn check(name: &str, node: &Node, base: &Path, problems: &mut Problem
         at(&path).map(|file| (path, file))
     }));
     for (path, file) in named {
-        if let Some(why) = file.text().and_then(|text| unreadable(&base.join(text))) {
+        // Of an empty one its reader has told.
+        let named = file.text().filter(|text| !text.is_empty());
+        if let Some(why) = named.and_then(|text| unreadable(&base.join(text))) {
             let problem = Problem::in_file(name, file.at, format!("{path}: {why}"));
             problems.push(Problem { path, ..problem });
         }

@@ -41,7 +41,7 @@ pub(super) fn source(at: Cursor<'_, '_>, base: &Path) -> Option<Source> {
     let mut fields = Fields::open(at)?;
     let file = fields.optional("file", |at| path(at, base)).map(Place::File);
     let url = fields.optional("url", |at| bare_url(at, "basic_auth"));
-    if file.is_some() == url.is_some() {
+    if fields.has("file") == fields.has("url") {
         fields.cursor().error_hint("names no document", "write either `file` or `url`");
     }
     let http = http_options(&mut fields, base);
@@ -236,11 +236,24 @@ fn entry(at: Cursor<'_, '_>, expected: Expected<'_>) -> Option<Entry> {
     Some((rule, known))
 }
 
+/// Of words of two or three letters one letter that differs makes another one: `api` is not `app`, and `mq`
+/// not `m2`. One that is missing, or two that changed places, do not.
+fn is_another_word(role: &str, known: &str) -> bool {
+    let letters = |word: &str| {
+        let mut letters: Vec<char> = word.to_lowercase().chars().collect();
+        letters.sort_unstable();
+        letters
+    };
+    let (role, known) = (letters(role), letters(known));
+    role.len() <= 3 && role.len() == known.len() && role != known
+}
+
 /// A role; others than those with a meaning are the operator's own, unless they look like one.
 fn role(mut at: Cursor<'_, '_>) -> Option<String> {
     let role = read::string(at.again())?;
     let is_known = ROLES.contains(&role.as_str());
-    if let Some(known) = closest(&role, ROLES).filter(|_| !is_known) {
+    let close = closest(&role, ROLES).filter(|known| !is_known && !is_another_word(&role, known));
+    if let Some(known) = close {
         at.warning(format!(
             "`{role}` is a role without a meaning, and is never restarted; did you mean `{known}`?"
         ));

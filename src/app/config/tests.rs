@@ -4,6 +4,7 @@ use super::*;
 use crate::base::Labels;
 
 mod measurers;
+mod mistakes;
 
 /// Every problem of a text, one a line, without the file's name.
 fn check(text: &str, want: &[&str]) -> Option<Config> {
@@ -565,36 +566,5 @@ fn a_window_names_plans_and_tenants_that_there_are() {
     ];
     for rules in open {
         check(&with(&format!("{calendar}{rules}")), &[plan]);
-    }
-}
-
-/// Each was good, and none of them did what it says.
-#[test]
-fn what_can_only_be_a_mistake_is_told_where_it_stands() {
-    for (text, want) in [
-        ("plans_from: {url: 'http://u:pw@h/p'}", "1:19: plans_from.url: holds credentials"),
-        ("tenants_from: {url: 'http://u@h/p'}", "1:21: tenants_from.url: holds credentials"),
-        (
-            "control_plane: {url: 'https://u:pw@h/p', secret_file: s}",
-            "1:22: control_plane.url: holds credentials; write them under `bearer_token_file`",
-        ),
-        ("actions: {kill_switch_file: ''}", "1:29: actions.kill_switch_file: is empty"),
-        ("m2: {vhosts: {a: {ttl: 0s}}}", "1:24: m2.vhosts.a.ttl: "),
-        (
-            "plans: {a: {mem_limit: 1g, cpu_limit: 1}}\nplan_limits: {a: {mem_limit: 1g, cpu_limit: 1}}",
-            "2:1: `plans` and `plan_limits` are two names of one section",
-        ),
-        (
-            "tenants: [{match: {name: a}, tenant: a, role: ap}]",
-            "1:47: warning: tenants[0].role: `ap` is a role without a meaning",
-        ),
-        ("tenants: [{match: {name: a}, tenant: a, role: cron}]", ""),
-    ] {
-        let mut problems = Problems::default();
-        Config::read("p.yml", text, Path::new(""), &mut problems);
-        let shown = problems.to_string().replace("p.yml:", "");
-        let told = |line: &str| line.starts_with(want);
-        assert!(want.is_empty() || shown.lines().any(told), "{text}: {shown}");
-        assert!(!shown.contains("pw@") && (!want.is_empty() || !shown.contains("role")), "{shown}");
     }
 }

@@ -1,0 +1,64 @@
+//! What can only be a mistake: it is told once, where it stands.
+
+use super::*;
+
+/// Each was good, and none of them did what it says.
+#[test]
+fn what_can_only_be_a_mistake_is_told_where_it_stands() {
+    for (text, want) in [
+        ("plans_from: {url: 'http://u:pw@h/p'}", "1:19: plans_from.url: holds credentials"),
+        ("tenants_from: {url: 'http://u@h/p'}", "1:21: tenants_from.url: holds credentials"),
+        (
+            "control_plane: {url: 'https://u:pw@h/p', secret_file: s}",
+            "1:22: control_plane.url: holds credentials; write them under `bearer_token_file`",
+        ),
+        ("actions: {kill_switch_file: ''}", "1:29: actions.kill_switch_file: is empty"),
+        ("m2: {vhosts: {a: {ttl: 0s}}}", "1:24: m2.vhosts.a.ttl: "),
+        (
+            "plans: {a: {mem_limit: 1g, cpu_limit: 1}}\nplan_limits: {a: {mem_limit: 1g, cpu_limit: 1}}",
+            "2:1: `plans` and `plan_limits` are two names of one section",
+        ),
+        (
+            "tenants: [{match: {name: a}, tenant: a, role: ap}]",
+            "1:47: warning: tenants[0].role: `ap` is a role without a meaning",
+        ),
+        ("tenants: [{match: {name: a}, tenant: a, role: cron}]", ""),
+        ("tenants: [{match: {name: a}, tenant: a, role: api}]", ""),
+        ("tenants: [{match: {name: a}, tenant: a, role: mq}]", ""),
+        (
+            "tenants: [{match: {name: a}, tenant: a, role: bd}]",
+            "1:47: warning: tenants[0].role: `bd` is a role without a meaning",
+        ),
+    ] {
+        let mut problems = Problems::default();
+        Config::read("p.yml", text, Path::new(""), &mut problems);
+        let shown = problems.to_string().replace("p.yml:", "");
+        let told = |line: &str| line.starts_with(want);
+        assert!(want.is_empty() || shown.lines().any(told), "{text}: {shown}");
+        assert!(!shown.contains("pw@") && (!want.is_empty() || !shown.contains("role")), "{shown}");
+    }
+}
+
+#[test]
+fn an_empty_path_is_one_mistake() {
+    let job = |more: &str| format!("scrape_configs: [{{job_name: a, {more}}}]");
+    for (text, paths) in [
+        ("plans_from: {file: ''}".to_owned(), 1),
+        ("tenants_from: {file: ''}".to_owned(), 1),
+        ("mail: {smtp_host: localhost, tls: none, from: a@b.c, to: [a@b.c], username: u, password_file: ''}".to_owned(), 1),
+        (job("basic_auth: {username: u, password_file: ''}"), 1),
+        (job("basic_auth: {username_file: '', password_file: ''}"), 2),
+        (job("authorization: {credentials_file: ''}"), 1),
+        (job("tls_config: {ca_file: '', cert_file: '', key_file: /dev/null}"), 2),
+        ("control_plane: {url: 'https://h/', secret_file: ''}".to_owned(), 1),
+    ] {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("p.yml");
+        std::fs::write(&path, &text).expect("written");
+        let (_, problems) = Config::load(&path);
+        let errors = problems.iter().filter(|problem| problem.level == Level::Error);
+        let said: Vec<String> = errors.map(|problem| problem.message.clone()).collect();
+        assert_eq!(said.len(), paths, "{text}: {said:?}");
+        assert!(said.iter().all(|said| said.ends_with("is empty")), "{said:?}");
+    }
+}
