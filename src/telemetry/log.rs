@@ -501,6 +501,10 @@ mod tests {
         let fact = Fact::AuditRecovered { lost: 3 };
         let message = "the audit can be written again; records were given up meanwhile";
         check(&fact, "ERROR", message, ("lost", "3"));
+    }
+
+    #[test]
+    fn a_webhook_that_was_taken_says_what_was_answered() {
         let delivery = Delivery {
             id: DeliveryId("evt_1".to_owned()),
             sequence: 1,
@@ -508,7 +512,7 @@ mod tests {
             event_type: outbox::EventType::AlertFiring,
             supersedes: String::new(),
             body: Arc::from("{}"),
-            decided_at: started_at,
+            decided_at: Timestamp(0),
             expires_at: None,
             attempts: 3,
             refusals: 0,

@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 
-use crate::support::{Home, an_incident};
+use crate::support::{BESIDE, Home, an_incident};
 
 fn plimsoll(home: &Home, words: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_plimsoll"))
@@ -33,6 +33,15 @@ fn an_incident_becomes_a_test_that_holds() {
     };
     let live = export(&["--alert", "High", "--since", "1h", "--url", &url, "--out", "live.yml"]);
     assert_eq!(live.0, Some(0), "{}", live.1);
+    for alert in BESIDE {
+        let (code, said) =
+            export(&["--alert", alert, "--since", "1h", "--url", &url, "--out", "beside.yml"]);
+        assert_eq!(code, Some(0), "{said}");
+        let is_told = said.contains("note: promtool before 3 fails this test");
+        assert_eq!(is_told, alert == "Counted", "{alert}: {said}");
+        let tested = plimsoll(&home, &["test", "rules", "beside.yml"]);
+        assert!(tested.status.success(), "{alert}: {}", self::said(&tested));
+    }
     process.signal("TERM");
     assert!(process.wait(20).success());
 
