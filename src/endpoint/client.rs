@@ -161,7 +161,11 @@ pub fn holds_credentials(url: &Url) -> bool {
 /// An error of the client with all its causes on one line, without the URL (which may hold
 /// credentials).
 pub fn explain(error: reqwest::Error) -> String {
-    let error = error.without_url();
+    causes(&error.without_url())
+}
+
+/// An error with all its causes on one line.
+pub fn causes(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(inner) = cause {

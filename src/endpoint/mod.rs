@@ -13,7 +13,7 @@ mod redaction;
 mod tls;
 
 pub use auth::{Auth, Secret};
-pub use client::{Client, Pool, Route, explain, holds_credentials, is_loopback, redact};
+pub use client::{Client, Pool, Route, causes, explain, holds_credentials, is_loopback, redact};
 pub use read::TargetGroup;
 pub use redaction::Redaction;
 pub use tls::TlsOptions;

@@ -476,23 +476,6 @@ fn limits_name_the_setting_and_the_line() {
 }
 
 #[test]
-fn a_line_that_never_ends_is_not_held() {
-    let mut target = Target::new();
-    target.limits.line_length_limit = 1 << 20;
-    let mut admit = |_: &mut LabelsBuilder| true;
-    let mut scan = Scan::begin(
-        &mut target.cache,
-        &target.selection,
-        target.format,
-        &target.limits,
-        &mut admit,
-    );
-    let chunk = [b'x'; 1 << 16];
-    let refused = (0..100).find_map(|_| scan.feed(&chunk).err()).expect("is refused");
-    assert_eq!(refused.problem, Problem::LineLength(1 << 20));
-}
-
-#[test]
 fn sparse_ids_begin_a_new_epoch() {
     let mut target = Target::new();
     let mut engine = Engine::default();

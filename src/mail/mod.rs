@@ -18,7 +18,7 @@ use lettre::transport::smtp::{AsyncSmtpTransportBuilder, Error};
 use lettre::{AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};
 
 use crate::base::Timestamp;
-use crate::endpoint::Redaction;
+use crate::endpoint::{Redaction, causes};
 use crate::engine::MailFailure;
 use crate::letter::Letter;
 
@@ -203,19 +203,9 @@ fn explain(error: &Error) -> MailFailure {
     fail(reason, why)
 }
 
-/// An error with all its causes on one line.
+/// An error with all its causes on one line, however many it was written on.
 fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        let more = inner.to_string();
-        if !text.contains(&more) {
-            text.push_str(": ");
-            text.push_str(&more);
-        }
-        cause = inner.source();
-    }
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    causes(error).chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 #[cfg(test)]

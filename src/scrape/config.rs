@@ -110,8 +110,8 @@ const DISCOVERIES: [&str; 29] = [
     "vultr_sd_configs",
 ];
 
-/// Keys about formats: only the text format is read.
-const FORMATS: [(&str, &str); 10] = [
+/// Keys that neither `global` nor a job has, and what is lost.
+const UNSUPPORTED: [(&str, &str); 13] = [
     ("scrape_protocols", "only the text format is asked for"),
     ("scrape_classic_histograms", "only the text format is read"),
     ("always_scrape_classic_histograms", "only the text format is read"),
@@ -122,6 +122,9 @@ const FORMATS: [(&str, &str); 10] = [
     ("metric_name_validation_scheme", "classic names are expected"),
     ("metric_name_escaping_scheme", "classic names are expected"),
     ("extra_scrape_metrics", "plimsoll's own /metrics has the limits"),
+    ("scrape_failure_log_file", "failures are in plimsoll's own log"),
+    ("target_limit", "the number of targets is not limited"),
+    ("keep_dropped_targets", "dropped targets are not listed"),
 ];
 
 impl Default for GlobalConfig {
@@ -151,15 +154,12 @@ impl GlobalConfig {
             fields.or("evaluation_interval", default.evaluation_interval, read::positive_duration);
         let labels = fields.optional("external_labels", read::labels).unwrap_or_default();
         let limits = limits(&mut fields, &default.limits);
-        for (key, lost) in FORMATS {
+        for (key, lost) in UNSUPPORTED {
             fields.unsupported(key, lost);
         }
         fields.unsupported("query_log_file", "queries are not logged");
-        fields.unsupported("scrape_failure_log_file", "failures are in plimsoll's own log");
         fields.unsupported("rule_query_offset", "rules look at the newest samples");
         fields.unsupported("runtime", "it is about Go");
-        fields.unsupported("target_limit", "the number of targets is not limited");
-        fields.unsupported("keep_dropped_targets", "dropped targets are not listed");
         fields.finish();
         Some(GlobalConfig {
             scrape_interval: interval,
@@ -258,14 +258,11 @@ fn without(fields: &mut Fields<'_, '_>) {
     for key in DISCOVERIES {
         fields.unsupported(key, "its targets are not scraped; file_sd_configs can name them");
     }
-    for (key, lost) in FORMATS {
+    for (key, lost) in UNSUPPORTED {
         fields.unsupported(key, lost);
     }
-    fields.unsupported("target_limit", "the number of targets is not limited");
-    fields.unsupported("keep_dropped_targets", "dropped targets are not listed");
     fields.unsupported("track_timestamps_staleness", "it is always on");
     fields.unsupported("enable_compression", "compression is asked for except from loopback");
-    fields.unsupported("scrape_failure_log_file", "failures are in plimsoll's own log");
 }
 
 /// `scrape_interval` and `scrape_timeout`. A timeout that was not written is shortened to the

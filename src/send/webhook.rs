@@ -5,7 +5,6 @@
 //! only 64 KiB are read and nothing is required. Addresses in errors are cut to their origin, since
 //! a path may hold a token.
 
-use std::error::Error;
 use std::fs;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -18,7 +17,7 @@ use thiserror::Error as ThisError;
 
 use super::sign::{SecretError, Secrets};
 use crate::base::{Timestamp, format_duration, parse_rfc3339};
-use crate::endpoint::Redaction;
+use crate::endpoint::{Redaction, explain};
 use crate::outbox::{Answer, Attempt, Outcome};
 
 /// Most of an answer that is read.
@@ -171,7 +170,7 @@ impl Webhook {
             }
             Err(error) => {
                 let is_unsent = error.is_connect() || error.is_builder();
-                let why = format!("{}: {}", self.origin(), causes(error));
+                let why = format!("{}: {}", self.origin(), explain(error));
                 match is_unsent {
                     true => Outcome::RetryLater { after: None, why },
                     false => Outcome::Unanswered { why },
@@ -216,7 +215,7 @@ fn client(config: &WebhookConfig, url: &Url, loopback: bool) -> Result<Client, W
         let identity = Identity::from_pem(&read(path)?).map_err(|e| pem(path, e))?;
         builder = builder.identity(identity);
     }
-    builder.build().map_err(|error| WebhookError::Tls(causes(error)))
+    builder.build().map_err(|error| WebhookError::Tls(explain(error)))
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, WebhookError> {
@@ -224,7 +223,7 @@ fn read(path: &Path) -> Result<Vec<u8>, WebhookError> {
 }
 
 fn pem(path: &Path, error: reqwest::Error) -> WebhookError {
-    WebhookError::Pem { path: path.to_owned(), why: causes(error) }
+    WebhookError::Pem { path: path.to_owned(), why: explain(error) }
 }
 
 /// What follows from a status other than 2xx.
@@ -378,18 +377,6 @@ fn is_loopback(url: &Url) -> bool {
 /// Scheme, host and port.
 fn origin(url: &Url) -> String {
     url.origin().ascii_serialization()
-}
-
-/// An error with its causes, without the address (its path may hold a token).
-fn causes(error: reqwest::Error) -> String {
-    let error = error.without_url();
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }
 
 #[cfg(test)]

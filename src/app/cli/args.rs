@@ -53,7 +53,7 @@ pub enum Command {
     #[command(subcommand)]
     Outbox(OutboxCommand),
     /// Tell what happened, incident by incident: edges, decisions, holds, deliveries, outcomes.
-    Story(StoryArgs),
+    Story(PastArgs),
     /// Read the audit: every edge, decision, hold, delivery and outcome, one line each.
     #[command(subcommand)]
     Audit(AuditCommand),
@@ -374,31 +374,19 @@ pub struct OutboxPlace {
 #[derive(Subcommand, Debug)]
 pub enum AuditCommand {
     /// Show records, oldest first.
-    Show(AuditShowArgs),
+    Show(PastArgs),
     /// Check that no record was changed, removed, moved or added.
     Verify(AuditVerifyArgs),
 }
 
 #[derive(Arguments, Debug)]
-pub struct StoryArgs {
+pub struct PastArgs {
     #[command(flatten)]
     pub file: ConfigFile,
     /// How far back.
     #[arg(long, value_name = "DURATION", default_value = "24h")]
     pub since: String,
-    /// Only what happened to this tenant.
-    #[arg(long)]
-    pub tenant: Option<String>,
-}
-
-#[derive(Arguments, Debug)]
-pub struct AuditShowArgs {
-    #[command(flatten)]
-    pub file: ConfigFile,
-    /// How far back.
-    #[arg(long, value_name = "DURATION", default_value = "24h")]
-    pub since: String,
-    /// Only records about this tenant.
+    /// Only what is about this tenant.
     #[arg(long)]
     pub tenant: Option<String>,
 }

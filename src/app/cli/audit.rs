@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::super::clock::Clock;
 use super::super::config::Environment;
 use super::super::setup;
-use super::args::{AuditCommand, AuditShowArgs, AuditVerifyArgs, Format};
+use super::args::{AuditCommand, AuditVerifyArgs, Format, PastArgs};
 use super::out::{Ink, Out};
 use super::{exit, finish, load};
 use crate::audit::{Link, Record};
@@ -40,7 +40,7 @@ pub fn time_ago(text: &str) -> anyhow::Result<Timestamp> {
     Ok(Clock::system().now().wall - back)
 }
 
-fn show(args: &AuditShowArgs, environment: &Environment, out: &mut Out<'_>) -> anyhow::Result<u8> {
+fn show(args: &PastArgs, environment: &Environment, out: &mut Out<'_>) -> anyhow::Result<u8> {
     let since = time_ago(&args.since)?;
     let dir = match folder(&args.file.config, environment, out) {
         Ok(dir) => dir,

@@ -1,19 +1,19 @@
 //! `story`: what happened last night, incident by incident, for people.
 
 use super::super::config::Environment;
-use super::args::{Format, StoryArgs};
+use super::args::{Format, PastArgs};
 use super::audit::{folder, time_ago};
 use super::out::{Ink, Out};
 use super::{exit, finish};
 use crate::audit::{Incident, Kind, Moment, Standing, Story};
 use crate::ledger;
 
-pub fn story(args: &StoryArgs, environment: &Environment, out: &mut Out<'_>) -> u8 {
+pub fn story(args: &PastArgs, environment: &Environment, out: &mut Out<'_>) -> u8 {
     let outcome = tell(args, environment, out);
     finish(outcome, out)
 }
 
-fn tell(args: &StoryArgs, environment: &Environment, out: &mut Out<'_>) -> anyhow::Result<u8> {
+fn tell(args: &PastArgs, environment: &Environment, out: &mut Out<'_>) -> anyhow::Result<u8> {
     let since = time_ago(&args.since)?;
     let dir = match folder(&args.file.config, environment, out) {
         Ok(dir) => dir,

@@ -255,7 +255,7 @@ fn check_rules_asks_a_running_instance_which_metrics_there_are() {
         format!("{{\"status\":\"success\",\"data\":{{\"result\":{result}}}{warnings}}}")
     };
     let answers = [body(all, ""), body("[]", ""), body("[]", ",\"warnings\":[\"not kept\"]")];
-    let (address, server) = serve(answers);
+    let (address, server) = serve(answers.map(|body| answered("200 OK", &body)).to_vec());
     let ran = run(&["check", "rules", &file, "--url", &format!("http://{address}")]);
     assert_eq!(ran.code, 0, "{}", ran.err);
     let want = "1:52: warning: group \"g\", \"r\": no target exposes `memory_byte`; did you mean `memory_bytes`?";
@@ -398,13 +398,24 @@ fn the_outbox_of_a_running_plimsoll_is_asked_for_over_http() {
     assert_eq!((ran.code, empty.exists()), (1, false), "nothing is made by looking");
 }
 
+/// An answer as it is sent.
+fn answered(status: &str, body: &str) -> String {
+    let head = format!("Content-Length: {}\r\nConnection: close", body.len());
+    format!("HTTP/1.1 {status}\r\n{head}\r\n\r\n{body}")
+}
+
 /// Answers each connection with the next status; gives back what was asked.
-fn answer(statuses: &'static [&'static str]) -> (String, std::thread::JoinHandle<Vec<String>>) {
+fn answer(statuses: &[&str]) -> (String, std::thread::JoinHandle<Vec<String>>) {
+    serve(statuses.iter().map(|status| answered(status, "")).collect())
+}
+
+/// Answers each connection with the next text; gives back what was asked.
+fn serve(answers: Vec<String>) -> (String, std::thread::JoinHandle<Vec<String>>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("bound").to_string();
     let server = std::thread::spawn(move || {
         let mut asked = Vec::new();
-        for status in statuses {
+        for answer in answers {
             let (mut stream, _) = listener.accept().expect("a client");
             let mut bytes = Vec::new();
             let mut chunk = [0; 4096];
@@ -412,8 +423,6 @@ fn answer(statuses: &'static [&'static str]) -> (String, std::thread::JoinHandle
                 let read = stream.read(&mut chunk).expect("a request");
                 bytes.extend_from_slice(&chunk[..read]);
             }
-            let answer =
-                format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
             stream.write_all(answer.as_bytes()).expect("written");
             asked.push(String::from_utf8(bytes).expect("text"));
         }
@@ -422,7 +431,6 @@ fn answer(statuses: &'static [&'static str]) -> (String, std::thread::JoinHandle
     (address, server)
 }
 
-/// Answers each connection with the next text.
 /// An instance that sees `up`, keeps what one of its rules reads by pattern, and no other name.
 #[test]
 fn check_rules_asks_about_patterns_and_what_texts_ask() {
@@ -437,7 +445,7 @@ fn check_rules_asks_about_patterns_and_what_texts_ask() {
         success(r#"{"result":[]}"#),
         success(r#"{"groups":[{"rules":[{"query":"sum({__name__=~\"nope.*\",a=\"b\"})"}]}]}"#),
     ];
-    let (address, server) = serve(answers);
+    let (address, server) = serve(answers.map(|body| answered("200 OK", &body)).to_vec());
     let ran = run(&["check", "rules", &file, "--url", &format!("http://{address}")]);
     server.join().expect("served");
     assert_eq!(ran.code, 0, "{}", ran.err);
@@ -449,26 +457,6 @@ fn check_rules_asks_about_patterns_and_what_texts_ask() {
     }
     assert!(ran.err.contains("whether they exist: __name__=~\"far.*\"\n"), "{}", ran.err);
     assert!(ran.err.contains("2 warnings"), "{}", ran.err);
-}
-
-fn serve(bodies: [String; 3]) -> (String, std::thread::JoinHandle<()>) {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let address = listener.local_addr().expect("bound").to_string();
-    let server = std::thread::spawn(move || {
-        for body in bodies {
-            let (mut stream, _) = listener.accept().expect("a client");
-            let mut bytes = Vec::new();
-            let mut chunk = [0; 4096];
-            while !is_whole(&bytes) {
-                let read = stream.read(&mut chunk).expect("a request");
-                bytes.extend_from_slice(&chunk[..read]);
-            }
-            let head = format!("Content-Length: {}\r\nConnection: close", body.len());
-            let answer = format!("HTTP/1.1 200 OK\r\n{head}\r\n\r\n{body}");
-            stream.write_all(answer.as_bytes()).expect("written");
-        }
-    });
-    (address, server)
 }
 
 fn is_whole(request: &[u8]) -> bool {

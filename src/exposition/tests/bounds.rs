@@ -18,6 +18,14 @@ fn refused(target: &mut Target, line: impl Fn(usize) -> String) -> Option<ScanEr
 }
 
 #[test]
+fn a_line_that_never_ends_is_not_held() {
+    let mut target = Target::new();
+    target.limits.line_length_limit = 1 << 20;
+    let refused = refused(&mut target, |_| "x".repeat(1 << 16)).expect("is refused");
+    assert_eq!(refused.problem, Problem::LineLength(1 << 20));
+}
+
+#[test]
 fn a_page_of_endless_series_is_refused_and_not_held() {
     let series = |no| format!("a{{x=\"{no}\"}} 1\n");
     let long = |no| format!("a{{x=\"{no}{}\"}} 1\n", "v".repeat(100_000));
