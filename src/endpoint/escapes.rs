@@ -167,6 +167,22 @@ mod tests {
         assert_eq!(bytes, "<😀😀é>".as_bytes());
     }
 
+    /// All of up to five pieces of escapes, one behind the other.
+    #[test]
+    fn half_escapes_stay_as_they_are_and_every_place_is_one_of_the_text() {
+        let pieces = ["\\", "u", "x", "{", "}", "&", "#", ";", "%", "2", "é"];
+        let mut texts = vec![String::new()];
+        for _ in 0..5 {
+            let longer = |text: &String| pieces.map(|piece| format!("{text}{piece}"));
+            texts = texts.iter().flat_map(longer).collect();
+            for text in texts.iter().step_by(texts.len() / 5000 + 1) {
+                for layer in layers(text) {
+                    assert_eq!(layer.origin(0, layer.text.len()), (0, text.len()), "{text}");
+                }
+            }
+        }
+    }
+
     #[test]
     fn a_place_in_a_layer_is_a_place_in_the_original() {
         let text = r"é \u0026amp; z";
