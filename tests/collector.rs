@@ -209,7 +209,7 @@ fn limits_are_read_now_and_then_and_at_once_when_docker_tells_of_others() {
             let mut container = Container::new(id, "acme-api", START);
             container.limits.memory_bytes = bytes;
             let mut inventory = Inventory::new();
-            inventory.put(container);
+            inventory.put(container, START);
             Arc::new(inventory)
         };
         let set = |mebibytes: u64| {
@@ -246,7 +246,7 @@ fn of_a_container_that_docker_is_busy_with_no_limit_is_believed() {
     let mut limits = |is_glimpse, at: Timestamp| {
         let id = ContainerId::new(&id(1)).expect("an id");
         let mut inventory = Inventory::new();
-        inventory.put(Container { is_glimpse, ..Container::new(id, "acme-api", START) });
+        inventory.put(Container { is_glimpse, ..Container::new(id, "acme-api", START) }, START);
         collector.know(Arc::new(inventory));
         known.take(&collector.collect(at).expect("collects"));
         known.get(limit).iter().map(|(_, value)| *value).collect::<Vec<f64>>()
@@ -363,7 +363,7 @@ fn names_come_from_docker_late_and_once() {
         let id = ContainerId::new(&id(number)).expect("an id");
         let container = Container::new(id, name, START);
         let (status, started_at) = (Status::Running, Some(START));
-        inventory.put(Container { status, started_at, ..container });
+        inventory.put(Container { status, started_at, ..container }, START);
         Arc::new(inventory.clone())
     };
     collector.know(told(1, "acme-api"));
@@ -407,7 +407,7 @@ fn what_docker_said_last_is_a_name_and_no_health() {
     let mut container = Container::new(ContainerId::new(&id(1)).expect("an id"), "web", START);
     container.health = Health::Healthy;
     let mut inventory = Inventory::new();
-    inventory.put(container);
+    inventory.put(container, START);
     let mut known = Known::default();
     for (second, is_heard, want) in [(0, false, None), (5, true, Some(1.0)), (10, false, None)] {
         inventory.set_heard(is_heard);

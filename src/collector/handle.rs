@@ -201,7 +201,7 @@ mod tests {
         for n in 0..20 {
             let id = ContainerId::new(&"a".repeat(64)).expect("an id");
             let mut inventory = Inventory::new();
-            inventory.put(Container::new(id, &format!("name-{n}"), at));
+            inventory.put(Container::new(id, &format!("name-{n}"), at), at);
             handle.know(Arc::new(inventory));
         }
         std::fs::rename(&file, folder.join("pipe")).expect("moved");

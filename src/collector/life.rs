@@ -25,6 +25,8 @@ pub(super) struct Life {
     last: Option<(Option<f64>, Pulse)>,
     /// Its pulse when something was seen to run in it.
     seen: Option<Pulse>,
+    /// It has just given back most of its memory: what still runs in it may be about to end.
+    has_fallen: bool,
     /// Nothing ran in it when it was looked at last.
     pub is_over: bool,
     /// And what it told of kills was taken.
@@ -34,17 +36,17 @@ pub(super) struct Life {
 impl Life {
     /// Whether it must be looked at, given what was just read.
     pub fn is_in_doubt(&mut self, usage: Option<f64>, pulse: Pulse) -> bool {
-        let last = self.last.replace((usage, pulse));
-        let Some(seen) = self.seen else { return true };
-        let (before, last) = last.unzip();
-        let has_fallen =
+        let (before, last) = self.last.replace((usage, pulse)).unzip();
+        self.has_fallen =
             before.flatten().zip(usage).is_some_and(|(before, now)| now < SUDDEN_FALL * before);
-        has_fallen || (last == Some(pulse) && seen != pulse)
+        let Some(seen) = self.seen else { return true };
+        self.has_fallen || (last == Some(pulse) && seen != pulse)
     }
 
-    /// Something runs in it, or nobody can say.
+    /// Something runs in it, or nobody can say. Whoever may be about to end is looked at once more.
     pub fn saw(&mut self, pulse: Pulse) {
-        (self.seen, self.is_over, self.has_spoken) = (Some(pulse), false, false);
+        let seen = (!self.has_fallen).then_some(pulse);
+        (self.seen, self.is_over, self.has_spoken) = (seen, false, false);
     }
 
     /// Nothing runs in it. What is read next is of another run.
@@ -100,6 +102,7 @@ mod tests {
             ("it is still", 90.0, 3.0, true),
             ("it is still, and was seen to be", 90.0, 3.0, false),
             ("it gives back most", 20.0, 4.0, true),
+            ("it may have been about to end", 20.0, 4.0, true),
             ("again nothing happened", 20.0, 4.0, false),
         ] {
             assert_eq!(looks(usage, cpu_seconds), want, "{what}");

@@ -14,7 +14,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
+
 use super::container::{Container, ContainerId, Status};
+use super::happening::{Happening, What};
+use super::oom::Who;
 use crate::base::Timestamp;
 
 /// The containers of one host.
@@ -33,8 +37,21 @@ pub struct Inventory {
 struct Known {
     container: Container,
     known_as: String,
-    /// What it was known as before, and until when.
-    before: Option<(String, Timestamp)>,
+    /// What it was known as before.
+    before: Option<Before>,
+    /// When it was seen first, if that was after our last restart.
+    seen_at: Option<Timestamp>,
+}
+
+/// What a container was known as before.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Before {
+    /// The name.
+    name: String,
+    /// Until when; at the latest, as long as Docker has not told of the change itself.
+    pub until: Timestamp,
+    /// Whose change of name that was.
+    by: ContainerId,
 }
 
 impl Known {
@@ -50,32 +67,38 @@ impl Inventory {
         Inventory::default()
     }
 
-    /// Takes a container as it was inspected or listed. Returns those that are known by another name
-    /// since it was made, for its sake.
-    pub fn put(&mut self, container: Container) -> Vec<ContainerId> {
+    /// Takes a container as it was inspected or listed by now. Returns those that are known by another
+    /// name from now on, for its sake.
+    pub fn put(&mut self, container: Container, now: Timestamp) -> Vec<ContainerId> {
         let mut moved = Vec::new();
-        let known = self.by_id.get(&container.id).filter(|known| !known.is_being_made());
-        let (known_as, before) = match known {
-            Some(Known { known_as, before, .. }) => (known_as.clone(), before.clone()),
-            None => {
-                self.make_way(&container.name, container.created_at, &mut moved);
-                (container.name.clone(), None)
+        let known = match self.by_id.get(&container.id) {
+            Some(known) if !known.is_being_made() => Known { container, ..known.clone() },
+            known => {
+                let seen_at = known.map_or(Some(now), |known| known.seen_at);
+                let (id, name) = (container.id.clone(), container.name.clone());
+                self.make_way(&name, (&id, now), &mut moved);
+                Known { container, known_as: name, before: None, seen_at }
             }
         };
-        self.insert(Known { container, known_as, before });
+        self.insert(known);
         moved
     }
 
     /// A container is known by the name it bears now: it takes the place of one that is gone since then.
     pub fn know_as_named(&mut self, id: &ContainerId, since: Timestamp) {
-        let Some(Known { container, known_as, .. }) = self.by_id.get(id).cloned() else { return };
-        let before = Some((known_as, since));
-        self.insert(Known { known_as: container.name.clone(), container, before });
+        self.know_as(id, (id, since));
     }
 
-    /// Takes a container under the name it was known as before our restart.
-    pub fn restore(&mut self, container: Container, known_as: String) {
-        self.insert(Known { container, known_as, before: None });
+    fn know_as(&mut self, id: &ContainerId, (by, since): (&ContainerId, Timestamp)) {
+        let Some(known) = self.by_id.get(id).cloned() else { return };
+        let before = Before { name: known.known_as, until: since, by: by.clone() };
+        let known_as = known.container.name.clone();
+        self.insert(Known { known_as, before: Some(before), ..known });
+    }
+
+    /// Takes a container under the names it was known as before our restart.
+    pub fn restore(&mut self, container: Container, known_as: String, before: Option<Before>) {
+        self.insert(Known { container, known_as, before, seen_at: None });
     }
 
     fn insert(&mut self, known: Known) {
@@ -86,17 +109,57 @@ impl Inventory {
         self.by_id.insert(id, known);
     }
 
+    /// What an event tells of names besides: when one really changed hands, and what a container was called
+    /// that was renamed before it was seen. Whose names of before that changes.
+    pub fn names_told(&self, happening: &Happening) -> Vec<(ContainerId, Before)> {
+        let (Happening { id, name, what, .. }, at) = (happening, happening.at());
+        let mut told = Vec::new();
+        if let Some(Known { before: None, seen_at: Some(seen_at), known_as, .. }) =
+            self.by_id.get(id)
+            && at < *seen_at
+            && !name.is_empty()
+            && name != known_as
+        {
+            let before = Before { name: name.clone(), until: *seen_at, by: id.clone() };
+            told.push((id.clone(), before));
+        }
+        if matches!(what, What::Create | What::Rename { .. }) {
+            let changes = |whose: &ContainerId, before: &Before| match what {
+                What::Rename { from } if whose == id => before.name == *from,
+                _ => before.name == *name && whose != id,
+            };
+            for (whose, known) in &self.by_id {
+                let before = known.before.as_ref().filter(|b| b.by == *id && at < b.until);
+                let before = before.filter(|before| changes(whose, before));
+                told.extend(before.map(|b| (whose.clone(), Before { until: at, ..b.clone() })));
+            }
+        }
+        told
+    }
+
+    /// What a container was known as before is this.
+    pub fn set_before(&mut self, id: &ContainerId, before: Before) {
+        if let Some(known) = self.by_id.get_mut(id) {
+            known.before = Some(before);
+        }
+    }
+
     /// Whoever is known by this name, and has another one by now, goes by that since then.
-    fn make_way(&mut self, name: &str, since: Timestamp, moved: &mut Vec<ContainerId>) {
+    fn make_way(
+        &mut self,
+        name: &str,
+        (by, since): (&ContainerId, Timestamp),
+        moved: &mut Vec<ContainerId>,
+    ) {
         let renamed = |known: &&Known| known.container.name != name;
         let known = self.by_known.get(name).into_iter().flatten();
         let known = known.filter_map(|id| self.by_id.get(id)).filter(renamed);
         for Known { container, known_as, .. } in known.cloned().collect::<Vec<_>>() {
             drop_from(&mut self.by_known, &known_as, &container.id);
             // Somebody else may be known by that one still.
-            self.make_way(&container.name, since, moved);
+            self.make_way(&container.name, (by, since), moved);
             moved.push(container.id.clone());
-            self.know_as_named(&container.id, since);
+            self.know_as(&container.id, (by, since));
         }
     }
 
@@ -120,9 +183,19 @@ impl Inventory {
 
     /// What a container was known as then, as far back as its last change of that.
     pub fn known_as_at(&self, id: &ContainerId, at: Timestamp) -> Option<&str> {
-        let Known { known_as, before, .. } = self.by_id.get(id)?;
-        let before = before.as_ref().filter(|(_, until)| at < *until);
-        Some(before.map_or(known_as, |(name, _)| name))
+        let before = self.before(id).filter(|before| at < before.until);
+        before.map(|before| before.name.as_str()).or_else(|| self.known_as(id))
+    }
+
+    /// What a container was known as before.
+    pub fn before(&self, id: &ContainerId) -> Option<&Before> {
+        self.by_id.get(id)?.before.as_ref()
+    }
+
+    /// Of whom something is said: a container that is known here.
+    pub fn who<'a>(&'a self, id: &'a ContainerId) -> Option<Who<'a>> {
+        let before = self.before(id).map(|before| (before.name.as_str(), before.until));
+        Some(Who { id, name: self.known_as(id)?, before })
     }
 
     /// The container that bears this name by Docker's last word.
@@ -192,6 +265,8 @@ mod tests {
 
     use super::*;
 
+    const NOW: Timestamp = Timestamp(99_000);
+
     fn id(digit: char) -> ContainerId {
         ContainerId::new(&digit.to_string().repeat(64)).expect("64 digits")
     }
@@ -215,7 +290,7 @@ mod tests {
     fn a_container_is_known_by_its_first_name_until_another_comes_under_it() {
         let mut inventory = Inventory::new();
         let mut put = |digit, name| {
-            inventory.put(container(digit, name, 1, Status::Running));
+            inventory.put(container(digit, name, 1, Status::Running), NOW);
             let bearer = inventory.by_known("web").map(|known| known.id.clone());
             (known(&inventory, "abc").join(" "), bearer)
         };
@@ -237,12 +312,12 @@ mod tests {
     #[test]
     fn one_that_was_never_started_has_no_first_name_yet() {
         let mut inventory = Inventory::new();
-        inventory.put(container('a', "web", 1, Status::Running));
-        inventory.put(container('b', "a1b2_web", 5, Status::Created));
+        inventory.put(container('a', "web", 1, Status::Running), NOW);
+        inventory.put(container('b', "a1b2_web", 5, Status::Created), NOW);
         inventory.remove(&id('a'));
-        inventory.put(container('b', "web", 5, Status::Running));
+        inventory.put(container('b', "web", 5, Status::Running), NOW);
         assert_eq!(known(&inventory, "b"), ["web"]);
-        inventory.put(container('b', "other", 5, Status::Running));
+        inventory.put(container('b', "other", 5, Status::Running), NOW);
         assert_eq!(known(&inventory, "b"), ["web"], "now it has");
         inventory.know_as_named(&id('b'), Timestamp(9000));
         assert_eq!(known(&inventory, "b"), ["other"]);
@@ -253,25 +328,25 @@ mod tests {
     #[test]
     fn one_made_anew_is_known_as_the_one_whose_removal_was_missed() {
         let mut inventory = Inventory::new();
-        inventory.put(container('a', "web", 1, Status::Running));
-        inventory.put(container('b', "web", 9, Status::Running));
+        inventory.put(container('a', "web", 1, Status::Running), NOW);
+        inventory.put(container('b', "web", 9, Status::Running), NOW);
         assert_eq!(known(&inventory, "ab"), ["web", "web"]);
         assert_eq!(bearer(&inventory, "web"), 'b', "the younger");
         inventory.remove(&id('b'));
         assert_eq!(bearer(&inventory, "web"), 'a', "the younger is gone");
-        inventory.restore(container('a', "web", 1, Status::Running), "shop".to_owned());
+        inventory.restore(container('a', "web", 1, Status::Running), "shop".to_owned(), None);
         assert_eq!(known(&inventory, "a"), ["shop"], "as the journal says");
     }
 
     #[test]
     fn the_living_bear_a_name_before_the_dead_and_the_young_before_the_old() {
         let mut inventory = Inventory::new();
-        inventory.put(container('a', "web", 1, Status::Running));
-        inventory.put(container('b', "web", 5, Status::Exited));
+        inventory.put(container('a', "web", 1, Status::Running), NOW);
+        inventory.put(container('b', "web", 5, Status::Exited), NOW);
         assert_eq!(bearer(&inventory, "web"), 'a');
-        inventory.put(container('a', "web", 1, Status::Exited));
+        inventory.put(container('a', "web", 1, Status::Exited), NOW);
         assert_eq!(bearer(&inventory, "web"), 'b');
-        inventory.put(container('c', "web", 5, Status::Exited));
+        inventory.put(container('c', "web", 5, Status::Exited), NOW);
         assert_eq!(bearer(&inventory, "web"), 'c', "of one age: the greater id");
     }
 
@@ -289,11 +364,11 @@ mod tests {
                 let status = if *alive { Status::Running } else { Status::Exited };
                 let report = container(digit, &format!("n{name}"), *created, status);
                 latest.insert(*who, report.clone());
-                one.put(report);
+                one.put(report, NOW);
             }
             let mut other = Inventory::new();
             for report in latest.into_values().rev() {
-                other.put(report);
+                other.put(report, NOW);
             }
             for name in ["n0", "n1", "n2"] {
                 prop_assert_eq!(bearer(&one, name), bearer(&other, name));

@@ -70,6 +70,11 @@ struct Counted {
 pub(super) struct Life {
     /// What it was called, and how many kills that makes for each name.
     pub stints: Stints,
+    /// When something was said of it first.
+    pub heard_from: Timestamp,
+    /// Nothing was known of it before our last restart.
+    #[serde(skip)]
+    pub is_new: bool,
     pub evidence: Vec<Evidence>,
     /// Ends of the first process that nobody asked for, by SIGKILL.
     pub deaths: Vec<Timestamp>,
@@ -101,10 +106,12 @@ fn long_ago() -> Option<Timestamp> {
 }
 
 impl Life {
-    /// One of which nothing is known but its name.
-    pub fn new(name: &str) -> Life {
+    /// One of which nothing is known but its names.
+    pub fn new(stints: Stints, heard_from: Timestamp) -> Life {
         Life {
-            stints: Stints::new(name),
+            stints,
+            heard_from,
+            is_new: true,
             evidence: Vec::new(),
             deaths: Vec::new(),
             counted: BTreeMap::new(),
@@ -295,6 +302,7 @@ impl Life {
             shift(until);
         }
         self.stints.rebase(&shift);
+        shift(&mut self.heard_from);
         let single = [&mut self.started_at, &mut self.gone_at, &mut self.told_late_at];
         single.into_iter().flatten().for_each(shift);
     }

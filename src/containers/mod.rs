@@ -22,7 +22,7 @@ pub use container::{
 pub use fate::{Death, End, Fate, Fates};
 pub use happening::{Happening, Report, What};
 pub use heard::Heard;
-pub use inventory::Inventory;
+pub use inventory::{Before, Inventory};
 pub use life::CHILD_AFTER;
 pub use oom::{OomLedger, Reading, STUCK, Who};
 pub use rows::Rows;

@@ -22,7 +22,7 @@ use super::container::ContainerId;
 use super::evidence::{Evidence, Witness, add};
 use super::life::{Begun, LATE, Last, Life, REMEMBERED, SAME_DEATH, SKEW};
 use super::rows::Rows;
-use super::stint::Counts;
+use super::stint::{Counts, Stints};
 use crate::base::{Change, Table, Timestamp};
 
 /// A daemon that hangs for no longer than this is not noticed, and stamps its events afterwards.
@@ -32,8 +32,8 @@ pub const STUCK: Duration = Duration::from_secs(300);
 /// Docker may be stuck, or nobody asks it, and then the next reading tells of an end. It is waited for if it is
 /// due this soon: that a kill is known counts more than whose it was.
 const NEXT_READING: Duration = Duration::from_secs(10);
-/// Incarnations per name whose statements are remembered.
-const MOST_LIVES: usize = 4;
+/// Incarnations per name whose statements are remembered: what Docker may still tell something of.
+const MOST_LIVES: usize = 16;
 /// Names counted at most; those of which nothing was said for the longest go first.
 const MOST_NAMES: usize = 10_000;
 /// Kills one reading may tell of: a counter that jumps by more is broken.
@@ -51,6 +51,8 @@ pub struct Who<'a> {
     /// The name it is known by. What is said of an incarnation that is counted already is its own, whatever
     /// the name: see [`OomLedger::move_on`].
     pub name: &'a str,
+    /// What it was known by before, and until when.
+    pub before: Option<(&'a str, Timestamp)>,
 }
 
 /// What a counter showed.
@@ -158,7 +160,7 @@ impl OomLedger {
         let said = Evidence { witness: Witness::Event, key: at_nanos, from, to, kills: 1 };
         let is_known = |life: &Life| life.evidence.iter().any(|old| life.is_same_kill(old, &said));
         match life.is_some_and(is_known) {
-            true => self.life(who).repeat(said),
+            true => self.life(who, at).repeat(said),
             false => self.hear(who, said),
         }
     }
@@ -193,7 +195,7 @@ impl OomLedger {
         if at <= self.since {
             return;
         }
-        let life = self.life(who);
+        let life = self.life(who, at);
         // Docker's event and its list tell of one death a few milliseconds apart.
         if life.deaths.iter().all(|other| at.since(*other).max(other.since(at)) > SAME_DEATH) {
             life.die(at);
@@ -221,15 +223,19 @@ impl OomLedger {
         }
         let life = self.lives.get(who.id);
         let last = life.and_then(|life| life.counters.get(&source)).copied();
-        let began = |from: Timestamp| started_at.map_or(from, |start| start.max(from));
+        let began_since = |from: Timestamp| started_at.map_or(from, |start| start.max(from));
+        // Of whom nothing was counted before our restart all kills since its start are new.
+        let is_new = life.is_none_or(|life| life.is_new && !life.stints.have_folded());
+        let watched_from = if is_new { self.watched_from.0 } else { self.since };
+        let began = started_at.filter(|start| *start > watched_from);
         let (from, kills) = match last {
-            None => match started_at {
-                Some(start) if start > self.since => (start, value),
-                _ => (at, 0.0),
+            None => match began {
+                Some(start) => (start, value),
+                None => (at, 0.0),
             },
             Some(last) if at <= last.at => return,
             Some(last) if value >= last.value => (last.at, value - last.value),
-            Some(last) if is_later(started_at, last.started_at) => (began(last.at), value),
+            Some(last) if is_later(started_at, last.started_at) => (began_since(last.at), value),
             Some(last) => (last.at, 0.0),
         };
         // What happened between the last reading of a run and its end was not read.
@@ -242,19 +248,22 @@ impl OomLedger {
         };
         let same = last.filter(|last| value >= last.value && !is_other_run(last));
         // A run's counter begins with none, a reader's anywhere.
-        let begins_at = started_at.filter(|start| *start > last.map_or(self.since, |last| last.at));
+        let begins_at = match last {
+            Some(last) => started_at.filter(|start| *start > last.at),
+            None => began,
+        };
         let begins_with = begins_at.map_or((at, value), |start| (start, 0.0));
         let begun =
             same.map_or(Begun::Anew(begins_with), |last| Begun::Before((last.at, last.value)));
-        let is_new = last.is_none_or(|last| (last.value, last.started_at) != (value, started_at));
+        let is_news = last.is_none_or(|last| (last.value, last.started_at) != (value, started_at));
         let restarted = last.filter(|last| is_later(started_at, last.started_at)).is_some();
         let now = Last { at, value, started_at };
         // A container without kills costs its last readings and no row.
-        let life = self.life(who);
+        let life = self.life(who, at);
         life.counters.insert(source, now);
         life.patience = if interval <= NEXT_READING { interval } else { Duration::ZERO };
         let has_judged = life.bound(source, (at, value), begun);
-        if has_judged || (is_new && value > 0.0) {
+        if has_judged || (is_news && value > 0.0) {
             self.open.insert(who.id.clone());
         }
         if kills > 0.0 {
@@ -274,7 +283,7 @@ impl OomLedger {
     fn restarted(&mut self, who: Who<'_>, start: Timestamp) {
         // Starts are rounded, and a process starts before Docker says that it runs.
         let is_of_it = |end: &Timestamp| start.since(*end) <= LATE && *end <= start + SKEW;
-        let life = self.life(who);
+        let life = self.life(who, start);
         if !life.deaths.iter().chain(&life.ends).any(is_of_it) {
             self.died(who, start);
         }
@@ -290,7 +299,7 @@ impl OomLedger {
             return;
         }
         match is_watched {
-            true => self.life(who).gone_at = Some(seen_at),
+            true => self.life(who, seen_at).gone_at = Some(seen_at),
             false => self.died(who, seen_at),
         }
     }
@@ -312,6 +321,14 @@ impl OomLedger {
         self.open.insert(id.clone());
         self.leave(&from, id);
         self.names.entry(to.to_owned()).or_default().lives.insert(id.clone());
+    }
+
+    /// The last change of an incarnation's name was then, and not when it was heard of.
+    pub fn correct_move(&mut self, id: &ContainerId, since: Timestamp) {
+        if let Some(life) = self.lives.get_mut(id) {
+            life.stints.correct(since);
+            self.open.insert(id.clone());
+        }
     }
 
     /// An incarnation that was counted under a makeshift name, made of its id, has its own from now on.
@@ -396,7 +413,8 @@ impl OomLedger {
         if evidence.to <= self.since {
             return;
         }
-        let life = self.life(who);
+        let said_at = evidence.told_at().unwrap_or(Timestamp(evidence.key));
+        let life = self.life(who, said_at);
         // What is folded cannot be told from it any more.
         let forgotten = life.evidence.last().map(|newest| newest.to - REMEMBERED);
         let is_too_old = life.stints.have_folded() && forgotten.is_some_and(|at| evidence.to < at);
@@ -408,11 +426,17 @@ impl OomLedger {
         }
     }
 
-    fn life(&mut self, who: Who<'_>) -> &mut Life {
+    fn life(&mut self, who: Who<'_>, said_at: Timestamp) -> &mut Life {
         if !self.lives.contains_key(who.id) {
             self.names.entry(who.name.to_owned()).or_default().lives.insert(who.id.clone());
         }
-        self.lives.entry(who.id.clone()).or_insert_with(|| Life::new(who.name))
+        self.lives.entry(who.id.clone()).or_insert_with(|| {
+            let mut stints = Stints::new(who.before.map_or(who.name, |(name, _)| name));
+            if let Some((_, until)) = who.before {
+                stints.go_by(who.name, until);
+            }
+            Life::new(stints, said_at)
+        })
     }
 
     fn credit(&mut self, name: &str, counts: Counts) -> &mut Tally {
@@ -445,13 +469,12 @@ impl OomLedger {
         }
     }
 
-    /// Forgets the incarnations of a name of which nothing was said for the longest, and keeps what they
-    /// counted.
+    /// Forgets the oldest incarnations of a name, and keeps what they counted.
     fn forget_oldest(&mut self, name: &str) {
         while let Some(tally) = self.names.get(name).filter(|tally| tally.lives.len() > MOST_LIVES)
         {
-            let said = |id: &&ContainerId| self.lives.get(*id).map(Life::newest);
-            let Some(oldest) = tally.lives.iter().min_by_key(said).cloned() else { return };
+            let from = |id: &&ContainerId| self.lives.get(*id).map(|life| life.heard_from);
+            let Some(oldest) = tally.lives.iter().min_by_key(from).cloned() else { return };
             let news = self.lives.get_mut(&oldest).map(Life::finish);
             self.take_news(news.unwrap_or_default());
             self.forget(&oldest);
@@ -512,7 +535,7 @@ mod tests {
 
         fn say(&mut self, what: impl FnOnce(&mut OomLedger, Who<'_>)) -> &mut Bench {
             let id = self.id.clone();
-            what(&mut self.ledger, Who { id: &id, name: "web" });
+            what(&mut self.ledger, Who { id: &id, name: "web", before: None });
             self
         }
 
@@ -568,6 +591,7 @@ mod tests {
 
         /// Our own restart: nothing is left but the journal.
         fn restart(&mut self, since: f64) -> &mut Bench {
+            self.rows.extend(self.ledger.take_note());
             let mut newest: BTreeMap<String, Change> = BTreeMap::new();
             newest.extend(self.rows.iter().map(|row| (row.key.clone(), row.clone())));
             let (ledger, problems) = OomLedger::recover(newest.values(), at(since));
@@ -665,7 +689,7 @@ mod tests {
         bench.ledger.move_on(&id('a'), "old", at(14.3));
         let again = |bench: &mut Bench, second| {
             let (id, at) = (id('a'), at(second));
-            bench.ledger.killed(Who { id: &id, name: "old" }, at.0 * 1_000_000, at);
+            bench.ledger.killed(Who { id: &id, name: "old", before: None }, at.0 * 1_000_000, at);
         };
         again(&mut bench, 14.0);
         bench.check(60.0, "0+2");
@@ -723,7 +747,7 @@ mod tests {
             let (id, interval) = (id('a'), Duration::from_secs(5));
             let (at, started_at) = (at(second), Some(at(1.0)));
             let reading = Reading { source: 1, at, value, started_at, is_watched: false, interval };
-            bench.ledger.read(Who { id: &id, name: "old" }, reading);
+            bench.ledger.read(Who { id: &id, name: "old", before: None }, reading);
             bench.check(second + 15.0, "0+4").ledger.counts("old").child
         };
         assert_eq!(old(&mut bench, 35.0, 4.0), 0, "they stay with the name they were counted by");
@@ -816,7 +840,7 @@ mod tests {
         let (mut ledger, _) = OomLedger::recover([], at(100.0));
         let who = |ledger: &mut OomLedger, from, to| {
             let id = id('a');
-            ledger.flagged(Who { id: &id, name: "web" }, at(from), at(to));
+            ledger.flagged(Who { id: &id, name: "web", before: None }, at(from), at(to));
             ledger.settle(at(1000.0));
             ledger.settle(at(1010.0));
             ledger.counts("web").total()
@@ -887,6 +911,19 @@ mod tests {
     }
 
     #[test]
+    fn what_a_counter_shows_first_is_new_since_the_start_unless_something_was_counted_before() {
+        // Started in the watch before ours, killed three times within a second, and read only now.
+        let mut bench = Bench::new();
+        bench.restart(20.0).oom(16.0).read(1, 25.0, 3.0, 15.0).check(60.0, "0+3");
+        // Of one that was counted before it is not known from where.
+        let mut bench = Bench::new();
+        bench.oom(10.0).check(18.0, "0+1").restart(20.0);
+        bench.read(1, 25.0, 3.0, 5.0).check(60.0, "0+1").read(1, 65.0, 4.0, 5.0).check(90.0, "0+2");
+        // Nor of one that began before anybody watched.
+        Bench::new().restart(20.0).read(1, 25.0, 3.0, -5.0).check(60.0, "0+0");
+    }
+
+    #[test]
     fn what_is_gone_after_a_kill_went_down_with_it() {
         let killed = || {
             let mut bench = Bench::new();
@@ -940,13 +977,17 @@ mod tests {
         // Kills while we were away: Docker tells them, or the counter does, or both.
         bench.read(1, 42.0, 1.0, 0.0).check(43.0, "1+1").restart(43.0);
         bench.read(1, 300.0, 3.0, 0.0).oom(100.0).oom(200.0).check(310.0, "1+3");
-        for (nth, digit) in (0..).zip(['c', 'd', 'e', 'f', '0']) {
-            bench.id = id(digit);
-            bench.oom(400.0 + f64::from(nth));
+        // Made anew every other second, and killed each time: the flag is believed of later than it is told.
+        let many = MOST_LIVES as u32 + 9;
+        for nth in 0..many {
+            let begun = 400.0 + 0.6 * f64::from(nth);
+            bench.id = ContainerId::new(&format!("{nth:064}")).expect("64 digits");
+            bench.read(1, begun + 0.1, 0.0, begun).oom(begun + 0.3).die(begun + 0.35);
+            bench.flag(begun, begun + 0.35);
         }
-        bench.check(420.0, "1+8");
+        bench.check(600.0, &format!("{}+3", many + 1));
         assert_eq!(bench.ledger.names["web"].lives.len(), MOST_LIVES);
-        assert_eq!(bench.ledger.name_of(&id('0')), Some("web"));
+        assert_eq!(bench.ledger.name_of(&bench.id), Some("web"));
     }
 
     #[test]

@@ -109,6 +109,14 @@ impl Stints {
         }
     }
 
+    /// Its last change of name was then, and not when it was heard of.
+    pub fn correct(&mut self, until: Timestamp) {
+        let not_before = self.before.iter().rev().nth(1).and_then(|stint| stint.until);
+        if let Some(last) = self.before.last_mut().filter(|last| Some(until) < last.until) {
+            last.until = not_before.max(Some(until));
+        }
+    }
+
     /// It was called so all the time; what it counted under a makeshift name.
     pub fn rename(&mut self, name: &str) -> Counts {
         name.clone_into(&mut self.now.name);

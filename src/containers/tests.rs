@@ -183,7 +183,7 @@ struct Bench {
 
 impl Bench {
     fn hear(&mut self, at_ms: i64, said: Said) {
-        let (at, who) = (Timestamp(at_ms), Who { id: &self.id, name: &self.name });
+        let (at, who) = (Timestamp(at_ms), Who { id: &self.id, name: &self.name, before: None });
         let ledger = &mut self.ledger;
         match said {
             Said::Killed => ledger.killed(who, at_ms * 1_000_000, at),
@@ -239,7 +239,7 @@ fn counted(world: &World, interval_s: u64) -> BTreeMap<String, Counts> {
         {
             let (at, started_at) = (Timestamp(tick), Some(Timestamp(start)));
             let reading = Reading { source: 1, at, value, started_at, is_watched: true, interval };
-            bench.ledger.read(Who { id: &bench.id, name: &bench.name }, reading);
+            bench.ledger.read(Who { id: &bench.id, name: &bench.name, before: None }, reading);
         }
         bench.settle(tick);
     }

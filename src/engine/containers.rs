@@ -23,7 +23,8 @@ use super::ended::{End, Ended};
 use super::group::Reads;
 use crate::base::{Change, Labels, Now, Timestamp};
 use crate::containers::{
-    Container, ContainerId, Counts, Fates, Happening, Heard, Inventory, OomLedger, Rows, STUCK, Who,
+    Before, Container, ContainerId, Counts, Fates, Happening, Heard, Inventory, OomLedger, Rows,
+    STUCK, Who,
 };
 
 /// Kills of the kernel for lack of memory, fused from every witness.
@@ -40,15 +41,19 @@ pub(super) const START_TIME: &str = "container_start_time_seconds";
 /// News is shown at most this often: what readers and the collector get names every container there
 /// is, and a storm of events is about a few.
 const SHOWN_EVERY: Duration = Duration::from_millis(250);
+/// An end is told, at the latest, so long after the start that follows it.
+const LATE_START: Duration = Duration::from_secs(1);
 const PREFIX: &str = "container:";
 
 /// A container that must have ended, and how is not known yet.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Missing {
     /// Until when, on the monotonic clock, events may still tell.
     until: Duration,
-    /// They have.
-    is_told: bool,
+    /// The ends that they have told of since.
+    told: Vec<Timestamp>,
+    /// The last that was told before.
+    told_before: Option<Timestamp>,
     /// It is still on the list, and says there how it ended.
     is_listed: bool,
 }
@@ -57,12 +62,15 @@ struct Missing {
 #[derive(Serialize)]
 struct RowRef<'a> {
     known_as: &'a str,
+    before: Option<&'a Before>,
     container: &'a Container,
 }
 
 #[derive(Deserialize)]
 struct Row {
     known_as: String,
+    #[serde(default)]
+    before: Option<Before>,
     container: Container,
 }
 
@@ -106,9 +114,9 @@ impl Containers {
             problems.extend(heard.restore(row).err());
             let (Some(_), Some(value)) = (own.key(row), &row.value) else { continue };
             match serde_json::from_slice::<Row>(value) {
-                Ok(Row { known_as, container }) => {
+                Ok(Row { known_as, before, container }) => {
                     own.found(container.id.clone());
-                    inventory.restore(container, known_as);
+                    inventory.restore(container, known_as, before);
                 }
                 Err(error) => problems.push(format!("row {} of table guards: {error}", row.key)),
             }
@@ -134,11 +142,11 @@ impl Containers {
     }
 
     /// Until when Docker was heard, if ever, and the rows that have changed, to be written with that.
-    pub fn take_rows(&mut self, now: Timestamp) -> (Option<Timestamp>, Vec<Change>) {
+    pub fn take_rows(&mut self, now: Now) -> (Option<Timestamp>, Vec<Change>) {
         let inventory = &self.inventory;
         let row = |id: &ContainerId| {
             let (known_as, container) = (inventory.known_as(id)?, inventory.get(id)?);
-            Some(RowRef { known_as, container })
+            Some(RowRef { known_as, before: inventory.before(id), container })
         };
         let mut changes = self.rows.take(row);
         changes.extend(self.fates.take_rows());
@@ -166,9 +174,25 @@ impl Containers {
     }
 
     /// The name an event is about: the one that its container was known by when it happened.
-    fn name_at(&self, Happening { id, name, .. }: &Happening, at: Timestamp) -> String {
-        let then = self.inventory.known_as_at(id, at).map(str::to_owned);
+    fn name_at(&mut self, happening: &Happening) -> String {
+        let Happening { id, name, .. } = happening;
+        for (whose, before) in self.inventory.names_told(happening) {
+            self.ledger.correct_move(&whose, before.until);
+            self.rows.touch(&whose);
+            Arc::make_mut(&mut self.inventory).set_before(&whose, before);
+        }
+        let then = self.inventory.known_as_at(id, happening.at()).map(str::to_owned);
         then.unwrap_or_else(|| self.name_of(id, name))
+    }
+
+    /// Says something to the ledger of one that is known as that, if the inventory does not know it.
+    fn say<T>(
+        &mut self,
+        (id, name): (&ContainerId, &str),
+        what: impl FnOnce(&mut OomLedger, Who<'_>) -> T,
+    ) -> T {
+        let who = self.inventory.who(id).unwrap_or(Who { id, name, before: None });
+        what(&mut self.ledger, who)
     }
 
     /// When Docker says that the container of this name was started last.
@@ -199,13 +223,13 @@ impl Containers {
         Witness::new((&self.daemon, &self.ended), &self.inventory, reads, at)
     }
 
-    fn put(&mut self, container: &Container) {
+    fn put(&mut self, container: &Container, now: Timestamp) {
         let id = &container.id;
         let known = self.inventory.get(id).filter(|_| container.is_glimpse);
         let whole = known.map_or_else(|| container.clone(), |known| known.glimpsed(container));
-        for moved in Arc::make_mut(&mut self.inventory).put(whole) {
+        for moved in Arc::make_mut(&mut self.inventory).put(whole, now) {
             let name = self.name_of(&moved, "");
-            self.ledger.move_on(&moved, &name, container.created_at);
+            self.ledger.move_on(&moved, &name, now);
             self.rows.touch(&moved);
             self.labels.remove(&name);
         }
@@ -242,41 +266,59 @@ impl Containers {
         self.inventory.is_heard() && self.inventory.get(id).is_some()
     }
 
+    /// Whether it does, or will when it is back.
+    fn will_be_told(&self, id: &ContainerId) -> bool {
+        let is_told = self.inventory.is_heard() || self.daemon.owes_news();
+        is_told && self.inventory.get(id).is_some()
+    }
+
     /// When the run ended whose end Docker stamped with `told_at`: late, if it hung; when it was, it knows.
     fn true_end(&self, id: &ContainerId, told_at: Timestamp) -> Timestamp {
-        let known = self.inventory.get(id).filter(|known| !known.status.is_alive());
-        let run = known.and_then(|known| known.started_at.zip(known.finished_at));
-        let is_of_it = |(started, finished): &(Timestamp, Timestamp)| {
-            started <= finished && *finished <= told_at && told_at.since(*finished) <= STUCK
-        };
-        run.filter(is_of_it).map_or(told_at, |(_, finished)| finished)
+        let Some(known) = self.inventory.get(id) else { return told_at };
+        let Some(finished) = known.finished_at else { return told_at };
+        // It may have been started again since, but not before that was told.
+        let is_last = known.started_at.is_none_or(|s| s <= finished || told_at <= s + LATE_START);
+        let is_late = finished <= told_at && told_at.since(finished) <= STUCK;
+        if is_last && is_late { finished } else { told_at }
+    }
+
+    /// It must have ended, and events may tell how until then.
+    fn miss(&mut self, id: &ContainerId, until: Duration, is_listed: bool) {
+        let name = self.name_of(id, "");
+        let last = self.fates.get(&name).and_then(|fate| fate.last);
+        let told_before = last.map(|death| death.at);
+        let missing = Missing { until, told: Vec::new(), told_before, is_listed };
+        match is_listed {
+            true => drop(self.missing.insert(id.clone(), missing)),
+            false => drop(self.missing.entry(id.clone()).or_insert(missing)),
+        }
     }
 
     /// Whether Docker has told how it ended: it is dead, removed, or another bears its name.
-    fn has_told_end(&self, who: Who<'_>) -> bool {
-        let is_other = |known: &Container| known.id != *who.id;
+    fn has_told_end(&self, id: &ContainerId, name: &str) -> bool {
+        let is_other = |known: &Container| known.id != *id;
         let is_gone = || {
-            let is_replaced = self.inventory.by_known(who.name).is_some_and(is_other);
-            is_replaced || self.fates.removed_at(who.name).is_some()
+            let is_replaced = self.inventory.by_known(name).is_some_and(is_other);
+            is_replaced || self.fates.removed_at(name).is_some()
         };
-        match self.inventory.get(who.id) {
+        match self.inventory.get(id) {
             Some(known) => self.inventory.is_heard() && !known.status.is_alive(),
             None => self.inventory.is_heard() && is_gone(),
         }
     }
 
     /// Notes the end of a run, for the alerts that wait for its successor.
-    fn note_end(&mut self, who: Who<'_>, at: Timestamp, labels: Labels) {
-        let started_at = self.inventory.get(who.id).and_then(|known| known.started_at);
+    fn note_end(&mut self, (id, name): (&ContainerId, &str), at: Timestamp, labels: Labels) {
+        let started_at = self.inventory.get(id).and_then(|known| known.started_at);
         let end = End {
             at,
-            id: who.id.clone(),
+            id: id.clone(),
             // What Docker lists may have been started again since.
             started_at: started_at.filter(|started| *started <= at),
             labels,
-            is_lasting: self.rows.is_stored(who.id),
+            is_lasting: self.rows.is_stored(id),
         };
-        self.ended.note(who.name, end);
+        self.ended.note(name, end);
     }
 
     /// Every name that a container is known by, or was shown under.
@@ -360,7 +402,7 @@ impl Containers {
         let run = container.started_at.zip(container.finished_at);
         let Some((from, to)) = run.filter(|(from, to)| is_new && to >= from) else { return };
         let name = self.name_of(&container.id, &container.name);
-        self.ledger.flagged(Who { id: &container.id, name: &name }, from, to);
+        self.say((&container.id, &name), |ledger, who| ledger.flagged(who, from, to));
     }
 
     fn rebase(&mut self, by_ms: i64) {

@@ -100,9 +100,7 @@ impl Daemon {
 
     /// It is not heard; true if that is news.
     pub fn lost(&mut self, why: &str, now: Now) -> bool {
-        if self.is_heard() {
-            self.heard_until = Some(now.wall);
-        }
+        self.heard_until = self.heard_until(now);
         why.clone_into(&mut self.why);
         std::mem::replace(&mut self.standing, Standing::Lost) != Standing::Lost
     }
@@ -148,9 +146,9 @@ impl Daemon {
         self.heard_until
     }
 
-    /// Until when events were heard.
-    pub fn heard_until(&self, now: Timestamp) -> Option<Timestamp> {
-        if self.is_heard() { Some(now) } else { self.heard_until }
+    /// Until when everything was heard: what was missed is told a moment after the list.
+    pub fn heard_until(&self, now: Now) -> Option<Timestamp> {
+        if self.has_told(now) { Some(now.wall) } else { self.heard_until }
     }
 
     /// The wall clock has stepped.

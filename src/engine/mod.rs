@@ -225,7 +225,7 @@ impl Engine {
 
     /// How far Docker was heard, and what is known from that.
     fn note_docker(&mut self, now: Now) {
-        let (heard_until, rows) = self.containers.take_rows(now.wall);
+        let (heard_until, rows) = self.containers.take_rows(now);
         self.changes.extend(heard_until.map(durable::note_docker));
         self.changes.extend(rows);
     }

@@ -6,9 +6,7 @@ use std::time::Duration;
 
 use super::{Containers, Missing};
 use crate::base::{Labels, Now, TargetId, Timestamp, fingerprint, is_stale};
-use crate::containers::{
-    Container, ContainerId, Death, End, Happening, Reading, Report, What, Who,
-};
+use crate::containers::{Container, ContainerId, Death, End, Happening, Reading, Report, What};
 use crate::engine::docker::EVENTS_WITHIN;
 use crate::engine::{Engine, Fact, Health};
 use crate::window::SeriesId;
@@ -32,7 +30,7 @@ impl Engine {
             Report::Listed(list) => self.take_list(now, list),
             Report::Inspected(container) => {
                 let before = self.containers.inventory.get(&container.id).cloned();
-                self.containers.put(&container);
+                self.containers.put(&container, now.wall);
                 if !container.status.is_alive() {
                     self.containers.note_flag(&container, before.as_ref());
                 }
@@ -53,10 +51,9 @@ impl Engine {
         list.sort_by_key(|container| (known.get(&container.id).is_none(), container.created_at));
         let listed: BTreeSet<&ContainerId> = list.iter().map(|container| &container.id).collect();
         let until = now.monotonic + EVENTS_WITHIN;
-        let ended = |is_listed| Missing { until, is_told: false, is_listed };
         for gone in known.iter().filter(|container| !listed.contains(&container.id)) {
             if gone.status.is_alive() {
-                self.containers.missing.entry(gone.id.clone()).or_insert(ended(false));
+                self.containers.miss(&gone.id, until, false);
             } else {
                 let name = self.containers.name_of(&gone.id, &gone.name);
                 self.containers.fates.removed(&name, now.wall);
@@ -65,14 +62,14 @@ impl Engine {
         }
         for container in &list {
             self.containers.missing.remove(&container.id);
-            self.containers.put(container);
+            self.containers.put(container, now.wall);
             if !container.status.is_alive() {
                 self.containers.note_flag(container, known.get(&container.id));
             }
             // Docker's memory of events does not outlive Docker.
             let before = known.get(&container.id).filter(|before| before.status.is_alive());
             if before.is_some_and(|before| has_ended(before, container)) {
-                self.containers.missing.insert(container.id.clone(), ended(true));
+                self.containers.miss(&container.id, until, true);
             }
         }
         if is_first {
@@ -88,45 +85,48 @@ impl Engine {
         if !containers.heard.take(happening) {
             return;
         }
-        let name = containers.name_at(happening, at);
-        let who = Who { id, name: &name };
+        let name = containers.name_at(happening);
         match what {
-            What::Start => containers.ledger.started(who, at),
+            What::Start => containers.say((id, &name), |ledger, who| ledger.started(who, at)),
             What::Oom => {
                 let since = containers.daemon.not_before(at);
-                containers.ledger.killed(who, *at_nanos, since);
+                containers.say((id, &name), |ledger, who| ledger.killed(who, *at_nanos, since));
             }
             _ => {}
         }
         let is_flagged = containers.inventory.get(id).is_some_and(|known| known.oom_killed);
-        let death = containers.fates.take((id, &name), at, what, is_flagged);
+        let was_at = match what {
+            What::Die { .. } => containers.true_end(id, at),
+            _ => at,
+        };
+        let death = containers.fates.take((id, &name), was_at, what, is_flagged);
         if let Some(death) = death {
             if let Some(missing) = containers.missing.get_mut(id) {
-                missing.is_told = true;
+                missing.told.push(death.at);
             }
-            self.take_death(who, death);
+            self.take_death((id, &name), death);
         }
         if *what == What::Destroy {
-            self.note_ended(who, at);
+            self.note_ended((id, &name), at);
             self.containers.remove(id);
         }
     }
 
     /// Whoever takes the place of a container that has ended goes on with its alerts.
-    fn note_ended(&mut self, who: Who<'_>, at: Timestamp) {
-        let labels = self.labels_of(who.name).base.with("name", who.name);
-        self.containers.note_end(who, at, labels);
+    fn note_ended(&mut self, (id, name): (&ContainerId, &str), at: Timestamp) {
+        let labels = self.labels_of(name).base.with("name", name);
+        self.containers.note_end((id, name), at, labels);
     }
 
-    fn take_death(&mut self, who: Who<'_>, death: Death) {
-        let at = self.containers.true_end(who.id, death.at);
-        match death.exit_code == SIGKILLED && !death.end.is_asked_for() {
-            true => self.containers.ledger.died(who, at),
-            false => self.containers.ledger.ended(who, at),
-        }
-        self.note_ended(who, death.at);
-        if !self.containers.fates.is_held(who.name) {
-            self.tell_end(who.name, who.id, death.end, death.exit_code);
+    fn take_death(&mut self, (id, name): (&ContainerId, &str), death: Death) {
+        let is_unasked = death.exit_code == SIGKILLED && !death.end.is_asked_for();
+        self.containers.say((id, name), |ledger, who| match is_unasked {
+            true => ledger.died(who, death.at),
+            false => ledger.ended(who, death.at),
+        });
+        self.note_ended((id, name), death.at);
+        if !self.containers.fates.is_held(name) {
+            self.tell_end(name, id, death.end, death.exit_code);
         }
     }
 
@@ -161,24 +161,24 @@ impl Engine {
             let last = |series: Option<SeriesId>| Some(self.window.newest(series?)?.value);
             let newest = |series| last(series).filter(|value| !is_stale(*value));
             let has_ended = |series| last(series).is_none_or(is_stale);
-            let is_watched = self.containers.is_watched(id);
             let name = self.containers.name_of(id, &counter.name);
-            let has_told = self.containers.has_told_end(Who { id, name: &name });
+            let has_told = self.containers.has_told_end(id, &name);
             let Some(value) = newest(counter.oom) else {
                 // What cannot be read leaves the start.
                 if answers && !has_told && has_ended(counter.start) {
-                    let who = Who { id, name: &name };
-                    self.containers.ledger.vanished(who, source, is_watched);
+                    let is_told = self.containers.will_be_told(id);
+                    self.containers.say((id, &name), |l, who| l.vanished(who, source, is_told));
                 }
                 continue;
             };
+            let is_watched = self.containers.is_watched(id);
             let started_at =
                 newest(counter.start).filter(|s| *s > 0.0).map(Timestamp::from_seconds);
             if self.containers.scraped.get(id) != Some(&name) {
                 self.containers.scraped.insert(id.clone(), name.clone());
             }
             let reading = Reading { source, at, value, started_at, is_watched, interval };
-            self.containers.ledger.read(Who { id, name: &name }, reading);
+            self.containers.say((id, &name), |ledger, who| ledger.read(who, reading));
         }
     }
 
@@ -186,18 +186,16 @@ impl Engine {
     fn give_up_missing(&mut self, now: Now) {
         let is_over = |_: &ContainerId, missing: &mut Missing| missing.until <= now.monotonic;
         let over: Vec<_> = self.containers.missing.extract_if(.., is_over).collect();
-        for (id, Missing { is_told, is_listed, .. }) in over {
+        for (id, Missing { told, told_before, is_listed, .. }) in over {
             if is_listed {
-                if !is_told {
-                    self.take_end_as_listed(&id);
-                }
+                self.take_end_as_listed(&id, told.into_iter().chain(told_before).collect());
                 continue;
             }
-            if !is_told {
+            if told.is_empty() {
                 let known = self.containers.inventory.get(&id).map(|known| known.name.clone());
                 let name = self.containers.name_of(&id, &known.unwrap_or_default());
                 let death = self.containers.fates.vanished(&name, now.wall);
-                self.note_ended(Who { id: &id, name: &name }, now.wall);
+                self.note_ended((&id, &name), now.wall);
                 self.tell_end(&name, &id, death.end, 0);
             }
             self.containers.remove(&id);
@@ -206,14 +204,13 @@ impl Engine {
 
     /// No event told how a container ended that is there still, or again: what it says of itself does, as
     /// far as it goes. A signal may have been anybody's.
-    fn take_end_as_listed(&mut self, id: &ContainerId) {
+    fn take_end_as_listed(&mut self, id: &ContainerId, told: Vec<Timestamp>) {
         let containers = &mut self.containers;
         let Some(known) = containers.inventory.get(id).cloned() else { return };
         let Some(at) = known.finished_at else { return };
         let name = containers.name_of(id, &known.name);
-        let who = Who { id, name: &name };
-        let last = containers.fates.get(&name).and_then(|fate| fate.last);
-        if last.is_some_and(|last| last.at.since(at).max(at.since(last.at)) <= SAME_END) {
+        let is_it = |told: &Timestamp| told.since(at).max(at.since(*told)) <= SAME_END;
+        if told.iter().any(is_it) {
             return;
         }
         // A Docker that was away has not flagged what a counter saw.
@@ -226,7 +223,7 @@ impl Engine {
             Some(containers.fates.unseen(&name, at, exit_code))
         };
         if let Some(death) = death {
-            self.take_death(who, death);
+            self.take_death((id, &name), death);
         }
     }
 
@@ -235,7 +232,7 @@ impl Engine {
         for (id, labels) in gone {
             let name = self.containers.name_of(id, labels.get("name").unwrap_or_default());
             if self.containers.is_alive(id) || self.containers.inventory.get(id).is_none() {
-                self.containers.note_end(Who { id, name: &name }, slot, labels.clone());
+                self.containers.note_end((id, &name), slot, labels.clone());
             }
         }
     }

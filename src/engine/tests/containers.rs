@@ -340,77 +340,65 @@ fn kills_stay_with_the_name_they_were_counted_by() {
     assert_eq!(total, 6, "{told:?}");
 }
 
-/// It stamps the end when it comes to, and says when it was.
+/// It stamps the end when it comes to, and says when it was; by then it may have started it again.
 #[test]
 fn an_end_that_docker_stamps_late_is_by_the_kill_all_the_same() {
-    let setup = Setup { docker: AskDocker::IfThere, ..setup(OOM_RULES, acting()) };
-    let mut world = World::recovered(setup, Vec::new(), 0);
-    let began = at(world.second, 0).wall + Duration::from_secs(1);
-    let mut container = Container::new(container_id('a'), "acme-web", Timestamp(0));
-    (container.status, container.started_at) = (Status::Running, Some(began));
-    world.handle(Event::Docker(Report::Listed(vec![container.clone()])), None);
-    world.slots(3, "");
-    let finished = at(world.second, 0).wall;
-    world.slots(1, "");
-    world.lose_docker();
-    world.slots(20, "");
-    (container.status, container.exit_code, container.oom_killed) = (Status::Exited, 137, true);
-    container.finished_at = Some(finished);
-    world.handle(Event::Docker(Report::Listed(vec![container])), None);
-    world.docker('a', "acme-web", What::Oom);
-    world.docker('a', "acme-web", What::Die { exit_code: 137 });
-    world.slots(8, "");
-    let view = world.engine.view(at(world.second, 0));
-    assert_eq!(view.containers[0].oom, Counts { pid1: 1, child: 0 });
-}
-
-/// A container that is made now.
-fn made(digit: char, name: &str, created_at: Timestamp) -> Event {
-    let made = Container::new(container_id(digit), name, created_at);
-    let made = Container { status: Status::Running, started_at: Some(created_at), ..made };
-    Event::Docker(Report::Inspected(Box::new(made)))
+    for (is_again, told_before) in [(false, false), (false, true), (true, true)] {
+        let setup = Setup { docker: AskDocker::IfThere, ..setup(OOM_RULES, acting()) };
+        let mut world = World::recovered(setup, Vec::new(), 0);
+        let began = at(world.second, 0).wall + Duration::from_secs(1);
+        let mut container = Container::new(container_id('a'), "acme-web", Timestamp(0));
+        (container.status, container.started_at) = (Status::Running, Some(began));
+        world.handle(Event::Docker(Report::Listed(vec![container.clone()])), None);
+        world.slots(3, "");
+        let finished = at(world.second, 0).wall;
+        if told_before {
+            world.docker('a', "acme-web", What::Oom);
+        }
+        world.slots(1, "");
+        world.lose_docker();
+        world.slots(20, "");
+        container.finished_at = Some(finished);
+        match is_again {
+            true => container.started_at = Some(at(world.second, 0).wall),
+            false => {
+                container.status = Status::Exited;
+                (container.exit_code, container.oom_killed) = (137, true);
+            }
+        }
+        world.handle(Event::Docker(Report::Listed(vec![container])), None);
+        if !told_before {
+            world.docker('a', "acme-web", What::Oom);
+        }
+        world.docker('a', "acme-web", What::Die { exit_code: 137 });
+        world.slots(8, "");
+        let view = world.engine.view(at(world.second, 0));
+        let case = (is_again, told_before);
+        // Without a counter nobody waits for so long to say whom a kill hit.
+        let kills = Counts { pid1: u64::from(!told_before), child: u64::from(told_before) };
+        assert_eq!(view.containers[0].oom, kills, "{case:?}");
+        assert_eq!(view.containers[0].ends[0], 1, "{case:?}");
+        assert_eq!(view.containers[0].ends.iter().sum::<u64>(), 1, "{case:?}");
+    }
 }
 
 #[test]
-fn what_happened_before_a_name_went_to_another_happened_under_that_name() {
-    let asking = || Setup { docker: AskDocker::IfThere, ..setup(OOM_RULES, acting()) };
-    let mut world = World::recovered(asking(), Vec::new(), 0);
-    world.list(&[('a', "web")]);
-    world.slots(2, "");
-    let happen = |world: &mut World, ms: i64, what: What| {
-        let at_nanos = (at(world.second, 0).wall.0 + ms) * 1_000_000;
-        let happening = Happening { id: container_id('a'), name: "web".to_owned(), at_nanos, what };
-        world.handle(Event::Docker(Report::Happened(happening)), None);
+fn a_docker_that_is_away_for_a_moment_is_waited_for_before_it_is_said_whom_the_kernel_killed() {
+    let setup = Setup { docker: AskDocker::IfThere, ..setup(OOM_RULES, acting()) };
+    let mut world = World::recovered(setup, Vec::new(), 0);
+    world.list(&[('a', "web"), ('b', "other")]);
+    let page = |kills: u8| {
+        let id = container_id('a');
+        format!("container_oom_events_total{{id=\"/docker/{id}\",name=\"web\"}} {kills}\n")
     };
-    let die = || What::Die { exit_code: 1 };
-    // Renamed and replaced within a moment: what it looks like by now is told first.
-    world.docker_has('a', "old");
-    world.handle(made('b', "web", at(world.second, 0).wall + Duration::from_millis(500)), None);
-    happen(&mut world, 100, What::Oom);
-    happen(&mut world, 200, die());
-    happen(&mut world, 700, die());
-    world.slots(3, "");
-    let seen = |world: &World| {
-        let view = world.engine.view(at(world.second, 0));
-        let counted = |name: &str| {
-            let view = view.containers.iter().find(|c| c.known_as == name).expect("it is known");
-            (view.oom.total(), view.ends[1])
-        };
-        (counted("web"), counted("old"))
-    };
-    assert_eq!(seen(&world), ((1, 1), (0, 1)));
-    // Our own restart: Docker tells the last of it again, and what was heard after the last note.
-    world.second += 1;
-    happen(&mut world, 0, die());
-    let mut rows = latest(&world.rows);
-    rows.extend(world.engine.end(at(world.second, 0)).changes.expect("there is news").1);
-    let mut world = World::recovered(asking(), latest(&rows), world.second);
-    world.list(&[('b', "web"), ('a', "newest")]);
-    world.handle(made('c', "old", at(world.second, 0).wall), None);
-    happen(&mut world, 0, die());
-    world.slots(1, "");
-    let view = world.engine.view(at(world.second, 0));
-    let ends: Vec<_> =
-        view.containers.iter().map(|c| (c.known_as.as_str(), c.ends.iter().sum::<u64>())).collect();
-    assert_eq!(ends, [("newest", 0), ("old", 2), ("web", 1)]);
+    world.slots(3, &page(0));
+    world.slots(1, &page(1));
+    // It is restarted, and stops what it runs first.
+    world.lose_docker();
+    world.slots(1, "container_x 1\n");
+    world.list(&[('b', "other")]);
+    world.docker('a', "web", What::Kill { signal: 15 });
+    world.docker('a', "web", What::Die { exit_code: 143 });
+    world.slots(6, "container_x 1\n");
+    assert_eq!(world.engine.containers.counts()["web"], Counts { pid1: 0, child: 1 });
 }

@@ -1,0 +1,152 @@
+//! Names that go from one container to another: what happened to whom, and when, whenever it is told.
+
+use super::containers::container_id;
+use super::*;
+
+const RULES: &str = "groups:
+- name: g
+  rules:
+  - alert: Oom
+    expr: plimsoll_oom_total > 99
+";
+
+fn asking() -> Setup {
+    Setup { docker: AskDocker::IfThere, ..setup(RULES, acting()) }
+}
+
+fn die() -> What {
+    What::Die { exit_code: 1 }
+}
+
+impl World {
+    /// So many milliseconds from now.
+    fn wall(&self, ms: i64) -> Timestamp {
+        Timestamp(at(self.second, 0).wall.0 + ms)
+    }
+
+    /// Docker tells of something that was called so then.
+    fn told(&mut self, digit: char, name: &str, (ms, what): (i64, What)) {
+        let (id, name) = (container_id(digit), name.to_owned());
+        let happening = Happening { id, name, at_nanos: self.wall(ms).0 * 1_000_000, what };
+        self.handle(Event::Docker(Report::Happened(happening)), None);
+    }
+
+    /// A container that was made then, as it looks now.
+    fn looks(&mut self, digit: char, name: &str, (ms, status): (i64, Status)) {
+        let made = Container::new(container_id(digit), name, self.wall(ms));
+        let started_at = status.is_alive().then(|| self.wall(ms));
+        let looks = Container { status, started_at, ..made };
+        self.handle(Event::Docker(Report::Inspected(Box::new(looks))), None);
+    }
+
+    /// Kills and ends of a name.
+    fn of(&self, name: &str) -> (u64, u64) {
+        let view = self.engine.view(at(self.second, 0));
+        let view = view.containers.iter().find(|container| container.known_as == name);
+        view.map_or((0, 0), |view| (view.oom.total(), view.ends.iter().sum()))
+    }
+
+    /// Our own restart; `is_noted`, in good order.
+    fn again(&mut self, is_noted: bool) -> World {
+        let mut rows = latest(&self.rows);
+        if is_noted {
+            let end = self.engine.end(at(self.second, 0));
+            rows.extend(end.changes.expect("there is news").1);
+        }
+        World::recovered(asking(), latest(&rows), self.second + 1)
+    }
+}
+
+fn begun() -> World {
+    let mut world = World::recovered(asking(), Vec::new(), 0);
+    world.list(&[('a', "web")]);
+    world.slots(3, "");
+    world
+}
+
+#[test]
+fn what_happened_before_a_name_went_to_another_happened_under_that_name() {
+    let mut world = begun();
+    // Renamed and replaced within a moment: what it looks like by now is told first.
+    world.looks('a', "old", (-60_000, Status::Running));
+    world.looks('b', "web", (-100, Status::Running));
+    world.told('a', "web", (-400, What::Oom));
+    world.told('a', "web", (-300, die()));
+    world.told('a', "old", (-200, What::Rename { from: "web".to_owned() }));
+    world.told('b', "web", (-100, What::Create));
+    world.told('a', "old", (-50, die()));
+    world.slots(3, "");
+    assert_eq!((world.of("web"), world.of("old")), ((1, 1), (0, 1)));
+    // Told again after our own restart, by a name that is another's by then.
+    world.told('a', "old", (0, die()));
+    let told_ms = world.wall(0).0;
+    let mut world = world.again(true);
+    world.list(&[('b', "web"), ('a', "newest")]);
+    world.looks('c', "old", (0, Status::Running));
+    let again = told_ms - world.wall(0).0;
+    world.told('a', "old", (again, die()));
+    world.slots(1, "");
+    assert_eq!((world.of("web"), world.of("old"), world.of("newest")), ((1, 1), (0, 2), (0, 0)));
+}
+
+#[test]
+fn a_name_changes_hands_when_docker_says_so_and_not_when_the_next_bearer_was_made() {
+    let mut world = begun();
+    world.looks('b', "next", (-9_000, Status::Created));
+    world.told('a', "web", (-3_000, What::Oom));
+    world.told('a', "web", (-3_000, die()));
+    world.looks('a', "old", (-60_000, Status::Running));
+    world.looks('b', "web", (-9_000, Status::Running));
+    world.told('a', "web", (-1_000, die()));
+    world.told('a', "old", (-600, What::Rename { from: "web".to_owned() }));
+    world.told('b', "web", (-500, What::Rename { from: "next".to_owned() }));
+    world.told('a', "old", (-400, What::Oom));
+    world.told('a', "old", (-400, die()));
+    world.slots(3, "");
+    assert_eq!((world.of("web"), world.of("old")), ((1, 2), (1, 1)));
+}
+
+#[test]
+fn one_of_which_nothing_was_counted_yet_has_both_its_names() {
+    for is_known in [true, false] {
+        let mut world = World::recovered(asking(), Vec::new(), 0);
+        world.list(if is_known { &[('a', "web")] } else { &[] });
+        world.slots(3, "");
+        let mut world = world.again(true);
+        // Killed, replaced, killed again; nobody was there.
+        world.list(&[('a', "old"), ('b', "web")]);
+        let story = [
+            ('a', "web", -900, What::Oom),
+            ('a', "web", -900, die()),
+            ('a', "old", -700, What::Rename { from: "web".to_owned() }),
+            ('b', "web", -600, What::Create),
+            ('a', "old", -300, What::Oom),
+            ('a', "old", -300, die()),
+        ];
+        for (digit, name, ms, what) in story {
+            world.told(digit, name, (ms, what));
+        }
+        world.slots(3, "");
+        assert_eq!((world.of("web"), world.of("old")), ((1, 1), (1, 1)), "{is_known}");
+        let mut world = world.again(false);
+        world.list(&[('a', "old"), ('b', "web")]);
+        world.told('a', "old", (0, What::Oom));
+        world.slots(3, "");
+        assert_eq!((world.of("web"), world.of("old").0), ((1, 1), 2), "{is_known}");
+    }
+}
+
+#[test]
+fn what_was_missed_is_asked_for_again_until_it_was_told() {
+    let mut world = begun();
+    world.lose_docker();
+    let heard_until = world.wall(0);
+    world.slots(4, "");
+    world.list(&[('a', "web")]);
+    let mut world = world.again(true);
+    assert_eq!(world.engine.docker_heard_until(), Some(heard_until), "its list is no news yet");
+    world.list(&[('a', "web")]);
+    world.slots(2, "");
+    let heard_until = world.wall(0);
+    assert_eq!(world.again(true).engine.docker_heard_until(), Some(heard_until));
+}
