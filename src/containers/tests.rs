@@ -38,6 +38,8 @@ enum Step {
     Stop,
     /// Its name goes to another container.
     Rename,
+    /// It is removed, and made anew.
+    Recreate,
     /// We are not there for so long; what was noted last is that old.
     Away { for_ms: i64, noted_ms: i64 },
 }
@@ -57,16 +59,17 @@ enum Said {
     Ended,
     Started,
     Renamed { nth: usize },
+    Gone,
 }
 
 /// The truth, and what is said of it: when, by Docker.
 #[derive(Default)]
 struct World {
-    said: Vec<(i64, Said)>,
+    said: Vec<(i64, usize, Said)>,
     /// When a kill of which run, the nth, was done.
     done: Vec<(i64, usize)>,
-    /// Starts of runs, and their ends.
-    runs: Vec<(i64, i64)>,
+    /// Starts of runs, their ends, and of which incarnation, the nth, they are.
+    runs: Vec<(i64, i64, usize)>,
     away: Vec<(i64, i64, i64)>,
     truth: BTreeMap<String, Counts>,
     names: usize,
@@ -77,13 +80,17 @@ struct World {
     end: i64,
 }
 
+fn id(nth: usize) -> ContainerId {
+    ContainerId::new(&format!("{nth:064}")).expect("64 digits")
+}
+
 fn name(nth: usize) -> String {
     format!("n{nth}")
 }
 
 impl World {
     fn of(steps: &[(i64, Step)]) -> World {
-        let mut world = World { runs: vec![(1_000, i64::MAX)], ..World::default() };
+        let mut world = World { runs: vec![(1_000, i64::MAX, 0)], ..World::default() };
         let (mut now, mut free) = (2_000, 0);
         for (after_ms, step) in steps {
             now += after_ms;
@@ -95,17 +102,25 @@ impl World {
             world.take(&mut now, &mut free, step);
         }
         world.end = now + 10_000;
-        world.said.sort_by_key(|(at, _)| *at);
+        world.said.sort_by_key(|(at, ..)| *at);
         world
     }
 
-    /// Ends the run and begins another.
-    fn run_anew(&mut self, now: &mut i64) {
+    fn say(&mut self, at: i64, said: Said) {
+        let (_, _, id) = *self.runs.last().expect("there is one");
+        self.said.push((at, id, said));
+    }
+
+    /// Ends the run and begins another, maybe of another incarnation.
+    fn run_anew(&mut self, now: &mut i64, is_made_anew: bool) {
         let last = self.runs.len() - 1;
         self.runs[last].1 = *now;
+        if is_made_anew {
+            self.say(*now + 50, Said::Gone);
+        }
         *now += 150;
-        self.runs.push((*now, i64::MAX));
-        self.said.push((*now, Said::Started));
+        self.runs.push((*now, i64::MAX, self.runs[last].2 + usize::from(is_made_anew)));
+        self.say(*now, Said::Started);
     }
 
     fn killed(&mut self) -> &mut Counts {
@@ -125,7 +140,7 @@ impl World {
                 }
                 let tells = (*now..done).step_by(every_ms as usize);
                 *free = tells.clone().last().unwrap_or(*now) + APART_MS;
-                self.said.extend(tells.map(|at| (at, Said::Killed)));
+                tells.for_each(|at| self.say(at, Said::Killed));
                 self.done.push((done, self.runs.len() - 1));
                 self.killed().child += 1;
                 if every_ms > 1_000 && *dies_ms > every_ms {
@@ -136,21 +151,22 @@ impl World {
             }
             Step::Pid1 => {
                 *now = (*now).max(*free);
-                self.said.push((*now, Said::Killed));
+                self.say(*now, Said::Killed);
                 self.killed().pid1 += 1;
                 *now += DONE_MS;
                 let from = self.runs.last().expect("there is one").0;
-                self.said.extend([(*now, Said::Flagged { from }), (*now, Said::Died)]);
-                self.run_anew(now);
+                self.say(*now, Said::Flagged { from });
+                self.say(*now, Said::Died);
+                self.run_anew(now, false);
                 *free = *now + APART_MS;
             }
-            Step::Stop => {
-                self.said.push((*now, Said::Ended));
-                self.run_anew(now);
+            Step::Stop | Step::Recreate => {
+                self.say(*now, Said::Ended);
+                self.run_anew(now, matches!(step, Step::Recreate));
             }
             Step::Rename => {
                 self.names += 1;
-                self.said.push((*now, Said::Renamed { nth: self.names }));
+                self.say(*now, Said::Renamed { nth: self.names });
                 *now += 1;
             }
             Step::Away { for_ms, noted_ms } => {
@@ -161,11 +177,11 @@ impl World {
         }
     }
 
-    /// What a counter shows, and since when; nothing between two runs.
-    fn shows(&self, at: i64) -> Option<(f64, i64)> {
-        let run = self.runs.iter().position(|(from, to)| (*from..*to).contains(&at))?;
+    /// Whose counter shows what, and since when; nothing between two runs.
+    fn shows(&self, at: i64) -> Option<(usize, f64, i64)> {
+        let run = self.runs.iter().position(|(from, to, _)| (*from..*to).contains(&at))?;
         let done = self.done.iter().filter(|(done, of)| *of == run && *done <= at).count();
-        Some((done as f64, self.runs[run].0))
+        Some((self.runs[run].2, done as f64, self.runs[run].0))
     }
 
     fn is_away(&self, at: i64) -> bool {
@@ -177,13 +193,13 @@ impl World {
 struct Bench {
     ledger: OomLedger,
     rows: BTreeMap<String, Change>,
-    id: ContainerId,
     name: String,
 }
 
 impl Bench {
-    fn hear(&mut self, at_ms: i64, said: Said) {
-        let (at, who) = (Timestamp(at_ms), Who { id: &self.id, name: &self.name, before: None });
+    fn hear(&mut self, at_ms: i64, nth: usize, said: Said) {
+        let (at, id) = (Timestamp(at_ms), id(nth));
+        let who = Who { id: &id, name: &self.name, before: None };
         let ledger = &mut self.ledger;
         match said {
             Said::Killed => ledger.killed(who, at_ms * 1_000_000, at),
@@ -191,8 +207,9 @@ impl Bench {
             Said::Flagged { from } => ledger.flagged(who, Timestamp(from), at),
             Said::Ended => ledger.ended(who, at),
             Said::Started => ledger.started(who, at),
+            Said::Gone => ledger.gone(&id),
             Said::Renamed { nth } => {
-                ledger.move_on(&self.id, &name(nth), at);
+                ledger.move_on(&id, &name(nth), at);
                 self.name = name(nth);
             }
         }
@@ -213,9 +230,8 @@ impl Bench {
 
 /// Tells the world to a ledger, read every `interval_s`; how many kills each name has in the end.
 fn counted(world: &World, interval_s: u64) -> BTreeMap<String, Counts> {
-    let id = ContainerId::new(&"a".repeat(64)).expect("64 digits");
     let (ledger, _) = OomLedger::recover([], Timestamp(0));
-    let mut bench = Bench { ledger, rows: BTreeMap::new(), id, name: name(0) };
+    let mut bench = Bench { ledger, rows: BTreeMap::new(), name: name(0) };
     let mut said = world.said.iter().copied().peekable();
     let mut back = world.away.iter().copied().peekable();
     let interval = Duration::from_secs(interval_s);
@@ -227,19 +243,20 @@ fn counted(world: &World, interval_s: u64) -> BTreeMap<String, Counts> {
         }
         if let Some((from, _, noted)) = back.next_if(|(_, to, _)| *to <= tick) {
             bench.begin_anew(noted);
-            let again = world.said.iter().filter(|(at, _)| (noted - OVERLAP_MS..from).contains(at));
-            let again = again.filter(|(_, said)| !matches!(said, Said::Renamed { .. }));
-            again.for_each(|(at, said)| bench.hear(*at, *said));
+            let again =
+                world.said.iter().filter(|said| (noted - OVERLAP_MS..from).contains(&said.0));
+            let again = again.filter(|(_, _, said)| !matches!(said, Said::Renamed { .. }));
+            again.for_each(|(at, id, said)| bench.hear(*at, *id, *said));
         }
-        while let Some((at, said)) = said.next_if(|(at, _)| *at <= tick) {
-            bench.hear(at, said);
+        while let Some((at, id, said)) = said.next_if(|(at, ..)| *at <= tick) {
+            bench.hear(at, id, said);
         }
         if tick % (interval_s as i64 * 1_000) == 0
-            && let Some((value, start)) = world.shows(tick)
+            && let Some((nth, value, start)) = world.shows(tick)
         {
             let (at, started_at) = (Timestamp(tick), Some(Timestamp(start)));
             let reading = Reading { source: 1, at, value, started_at, is_watched: true, interval };
-            bench.ledger.read(Who { id: &bench.id, name: &bench.name, before: None }, reading);
+            bench.ledger.read(Who { id: &id(nth), name: &bench.name, before: None }, reading);
         }
         bench.settle(tick);
     }
@@ -253,6 +270,7 @@ fn steps() -> impl Strategy<Value = Vec<(i64, Step)>> {
         2 => Just(Step::Pid1),
         1 => Just(Step::Stop),
         2 => Just(Step::Rename),
+        2 => Just(Step::Recreate),
         1 => (0..15_000_i64, 0..10_000_i64)
             .prop_map(|(for_ms, noted_ms)| Step::Away { for_ms, noted_ms }),
     ];
