@@ -4,20 +4,18 @@
 //! is said of an incarnation is said of its id: what it was called when, its [`Stints`], matters last, when its
 //! kills are told.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::evidence::{Evidence, Kills, Witness, add, explain, fold, settled};
+use super::reading::{Base, Last, SKEW};
 use super::stint::{Counts, Share, Stints};
 use crate::base::Timestamp;
 
 /// A report may be this late: events wait for a busy daemon, a counter for its reader.
 pub(super) const LATE: Duration = Duration::from_secs(10);
-/// The clocks of Docker's reports and of scrapes are one host's; rounding and order is all that
-/// can differ.
-pub(super) const SKEW: Duration = Duration::from_secs(1);
 /// A kill that no end of the first process followed within this time was a child's. Docker 20.10
 /// told the end 50 ms after the kill (measured); a host that kills for memory is a slow one.
 pub const CHILD_AFTER: Duration = Duration::from_secs(5);
@@ -38,23 +36,6 @@ const MOST_ENDS: usize = 32;
 const TOLD_WITHIN: Duration = Duration::from_secs(20);
 /// Statements remembered per incarnation; a reading of a counter is one.
 pub(super) const MOST_STATEMENTS: usize = 256;
-
-/// The last reading of a counter.
-#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
-pub(super) struct Last {
-    pub at: Timestamp,
-    pub value: f64,
-    pub started_at: Option<Timestamp>,
-}
-
-/// Where a counter stood when, as far as this run goes.
-#[derive(Clone, Copy, PartialEq, Debug)]
-pub(super) enum Begun {
-    /// It has begun since it was read last.
-    Anew((Timestamp, f64)),
-    /// It was read before.
-    Before((Timestamp, f64)),
-}
 
 /// A counter that is read in a run.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -78,11 +59,11 @@ pub(super) struct Life {
     pub evidence: Vec<Evidence>,
     /// Ends of the first process that nobody asked for, by SIGKILL.
     pub deaths: Vec<Timestamp>,
+    /// Ends of whatever kind: what comes after is another run's.
+    pub ends: Vec<Timestamp>,
     /// Counters that are read in this run.
     #[serde(skip)]
     counted: BTreeMap<u64, Counted>,
-    /// All of them, however: what comes after is another run's.
-    pub ends: VecDeque<Timestamp>,
     /// When Docker started it last.
     #[serde(skip)]
     pub started_at: Option<Timestamp>,
@@ -115,7 +96,7 @@ impl Life {
             evidence: Vec::new(),
             deaths: Vec::new(),
             counted: BTreeMap::new(),
-            ends: VecDeque::new(),
+            ends: Vec::new(),
             started_at: None,
             gone_at: None,
             counters: BTreeMap::new(),
@@ -146,9 +127,9 @@ impl Life {
     pub fn end(&mut self, at: Timestamp) {
         self.gone_at = None;
         self.counted.clear();
-        self.ends.push_back(at);
-        while self.ends.len() > MOST_ENDS {
-            self.ends.pop_front();
+        self.ends.push(at);
+        if self.ends.len() > MOST_ENDS {
+            self.ends.remove(0);
         }
     }
 
@@ -210,10 +191,10 @@ impl Life {
     /// A counter shows `value` at `at`. One that was read before and after has seen all kills that were done in
     /// between: what events tell of more is an earlier kill that takes long. It is read again after `patience`,
     /// if that is worth waiting for. True if events were found to tell of one kill.
-    pub fn bound(&mut self, source: u64, (at, value): (Timestamp, f64), begun: Begun) -> bool {
-        let base = match begun {
-            Begun::Anew(base) => base,
-            Begun::Before(last) => self.counted.get(&source).map_or(last, |counted| counted.base),
+    pub fn bound(&mut self, source: u64, (at, value): (Timestamp, f64), base: Base) -> bool {
+        let base = match base {
+            Base::Anew(base) => base,
+            Base::Before(last) => self.counted.get(&source).map_or(last, |counted| counted.base),
         };
         let done_by = at - DONE_WITHIN;
         let kills = (value - base.1).max(0.0) as usize;

@@ -13,6 +13,7 @@ mod held;
 mod inventory;
 mod life;
 mod oom;
+mod reading;
 mod rows;
 mod stint;
 
@@ -24,7 +25,8 @@ pub use happening::{Happening, Report, What};
 pub use heard::Heard;
 pub use inventory::{Before, Inventory};
 pub use life::CHILD_AFTER;
-pub use oom::{OomLedger, Reading, STUCK, Who};
+pub use oom::{OomLedger, STUCK, Who};
+pub use reading::Reading;
 pub use rows::Rows;
 pub use stint::Counts;
 

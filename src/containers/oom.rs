@@ -20,7 +20,8 @@ use std::time::Duration;
 
 use super::container::ContainerId;
 use super::evidence::{Evidence, Witness, add};
-use super::life::{Begun, LATE, Last, Life, REMEMBERED, SAME_DEATH, SKEW};
+use super::life::{LATE, Life, REMEMBERED, SAME_DEATH};
+use super::reading::{Last, Reading, SKEW, Told};
 use super::rows::Rows;
 use super::stint::{Counts, Stints};
 use crate::base::{Change, Table, Timestamp};
@@ -36,8 +37,6 @@ const NEXT_READING: Duration = Duration::from_secs(10);
 const MOST_LIVES: usize = 16;
 /// Names counted at most; those of which nothing was said for the longest go first.
 const MOST_NAMES: usize = 10_000;
-/// Kills one reading may tell of: a counter that jumps by more is broken.
-const MOST_KILLS: f64 = 10_000.0;
 const NAMES: &str = "oom:";
 const LIVES: &str = "oom_life:";
 /// The row that says since when kills are counted on this host.
@@ -53,23 +52,6 @@ pub struct Who<'a> {
     pub name: &'a str,
     /// What it was known by before, and until when.
     pub before: Option<(&'a str, Timestamp)>,
-}
-
-/// What a counter showed.
-#[derive(Clone, Copy, PartialEq, Debug)]
-pub struct Reading {
-    /// Which counter: the target it comes from.
-    pub source: u64,
-    /// When it was read.
-    pub at: Timestamp,
-    /// Its value.
-    pub value: f64,
-    /// When the container had been started, if the same source says so.
-    pub started_at: Option<Timestamp>,
-    /// Whether Docker knows the container, and so tells of each end itself.
-    pub is_watched: bool,
-    /// When the next reading is due.
-    pub interval: Duration,
 }
 
 /// A name.
@@ -212,68 +194,30 @@ impl OomLedger {
         }
     }
 
-    /// A counter was read. Its first value is where it begins, unless the container began after the
-    /// watch did; a rise is that many kills since the reading before. A fall alone is a reader that
-    /// started again (cAdvisor reads old kernel messages anew, and fewer each time): no kill. With
-    /// another start of the container it is a new cgroup, and all its kills are new.
+    /// A counter was read; what that says stands in [`reading`](super::reading).
     pub fn read(&mut self, who: Who<'_>, reading: Reading) {
         let Reading { source, at, value, started_at, is_watched, interval } = reading;
-        if !(0.0..=f64::MAX).contains(&value) {
-            return;
-        }
         let life = self.lives.get(who.id);
-        let last = life.and_then(|life| life.counters.get(&source)).copied();
-        let began_since = |from: Timestamp| started_at.map_or(from, |start| start.max(from));
         // Of whom nothing was counted before our restart all kills since its start are new.
         let is_new = life.is_none_or(|life| life.is_new && !life.stints.have_folded());
         let watched_from = if is_new { self.watched_from.0 } else { self.since };
-        let began = started_at.filter(|start| *start > watched_from);
-        let (from, kills) = match last {
-            None => match began {
-                Some(start) => (start, value),
-                None => (at, 0.0),
-            },
-            Some(last) if at <= last.at => return,
-            Some(last) if value >= last.value => (last.at, value - last.value),
-            Some(last) if is_later(started_at, last.started_at) => (began_since(last.at), value),
-            Some(last) => (last.at, 0.0),
-        };
-        // What happened between the last reading of a run and its end was not read.
-        let is_other_run = |last: &Last| {
-            let ended = |at: &Timestamp| {
-                *at >= last.at - SKEW && last.started_at.is_none_or(|start| *at >= start)
-            };
-            is_later(started_at, last.started_at)
-                || life.is_some_and(|life| life.ends.iter().any(ended))
-        };
-        let same = last.filter(|last| value >= last.value && !is_other_run(last));
-        // A run's counter begins with none, a reader's anywhere.
-        let begins_at = match last {
-            Some(last) => started_at.filter(|start| *start > last.at),
-            None => began,
-        };
-        let begins_with = begins_at.map_or((at, value), |start| (start, 0.0));
-        let begun =
-            same.map_or(Begun::Anew(begins_with), |last| Begun::Before((last.at, last.value)));
-        let is_news = last.is_none_or(|last| (last.value, last.started_at) != (value, started_at));
-        let restarted = last.filter(|last| is_later(started_at, last.started_at)).is_some();
-        let now = Last { at, value, started_at };
+        let last = life.and_then(|life| life.counters.get(&source)).copied();
+        let ends = life.map_or(&[][..], |life| &life.ends);
+        let Some(told) = Told::by(&reading, last, ends, watched_from) else { return };
         // A container without kills costs its last readings and no row.
         let life = self.life(who, at);
-        life.counters.insert(source, now);
+        life.counters.insert(source, Last { at, value, started_at });
         life.patience = if interval <= NEXT_READING { interval } else { Duration::ZERO };
-        let has_judged = life.bound(source, (at, value), begun);
-        if has_judged || (is_news && value > 0.0) {
+        let has_judged = life.bound(source, (at, value), told.base);
+        if has_judged || (told.is_news && value > 0.0) {
             self.open.insert(who.id.clone());
         }
-        if kills > 0.0 {
-            let kills = kills.min(MOST_KILLS) as u32;
-            let witness = Witness::Counter(source);
-            let key = at.0;
-            self.hear(who, Evidence { witness, key, from: from - LATE, to: at, kills });
+        if told.kills > 0 {
+            let (witness, from, kills) = (Witness::Counter(source), told.from - LATE, told.kills);
+            self.hear(who, Evidence { witness, key: at.0, from, to: at, kills });
         }
         // Before Docker is heard of a container its start is the process's, and may be a second off.
-        if let (true, false, Some(start)) = (restarted, is_watched, started_at) {
+        if let (true, false, Some(start)) = (told.is_later, is_watched, started_at) {
             self.restarted(who, start);
         }
     }
@@ -496,11 +440,6 @@ impl OomLedger {
             self.name_rows.touch(&name);
         }
     }
-}
-
-/// Whether a container was started again between two readings; a second is rounding.
-fn is_later(now: Option<Timestamp>, before: Option<Timestamp>) -> bool {
-    now.zip(before).is_some_and(|(now, before)| now.since(before) > SKEW)
 }
 
 #[cfg(test)]

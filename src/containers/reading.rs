@@ -1,0 +1,126 @@
+//! What a reading of a counter says of kills, given the reading before.
+//!
+//! A counter's first value is where it begins, unless the container began after the watch did; a rise is that
+//! many kills since the reading before. A fall alone is a reader that started again (cAdvisor reads old kernel
+//! messages anew, and fewer each time): no kill. With another start of the container it is a new cgroup, and
+//! all its kills are new.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::Timestamp;
+
+/// The clocks of Docker's reports and of scrapes are one host's; rounding and order is all that
+/// can differ.
+pub(super) const SKEW: Duration = Duration::from_secs(1);
+/// Kills one reading may tell of: a counter that jumps by more is broken.
+const MOST_KILLS: f64 = 10_000.0;
+
+/// What a counter showed.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Reading {
+    /// Which counter: the target it comes from.
+    pub source: u64,
+    /// When it was read.
+    pub at: Timestamp,
+    /// Its value.
+    pub value: f64,
+    /// When the container had been started, if the same source says so.
+    pub started_at: Option<Timestamp>,
+    /// Whether Docker knows the container, and so tells of each end itself.
+    pub is_watched: bool,
+    /// When the next reading is due.
+    pub interval: Duration,
+}
+
+/// The last reading of a counter.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+pub(super) struct Last {
+    pub at: Timestamp,
+    pub value: f64,
+    pub started_at: Option<Timestamp>,
+}
+
+/// Where a counter stood when, as far as this run goes.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(super) enum Base {
+    /// It has begun since it was read last.
+    Anew((Timestamp, f64)),
+    /// It was read before.
+    Before((Timestamp, f64)),
+}
+
+/// What a reading tells.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(super) struct Told {
+    /// So many kills, …
+    pub kills: u32,
+    /// … since then.
+    pub from: Timestamp,
+    /// From where it counts.
+    pub base: Base,
+    /// It shows something else than before.
+    pub is_news: bool,
+    /// The container was started again since it was read before.
+    pub is_later: bool,
+}
+
+impl Told {
+    /// What this reading tells after the `last` one of that counter and with these ends of runs; nothing if it
+    /// is none, or an old one. What a container did that began after `watched_from` is new.
+    pub fn by(
+        reading: &Reading,
+        last: Option<Last>,
+        ends: &[Timestamp],
+        watched_from: Timestamp,
+    ) -> Option<Told> {
+        let Reading { at, value, started_at, .. } = *reading;
+        if !(0.0..=f64::MAX).contains(&value) {
+            return None;
+        }
+        let Some(last) = last else {
+            let began = started_at.filter(|start| *start > watched_from);
+            let (from, kills) = began.map_or((at, 0.0), |start| (start, value));
+            let base = Base::Anew((from, value - kills));
+            return Some(Told { kills: most(kills), from, base, is_news: true, is_later: false });
+        };
+        if at <= last.at {
+            return None;
+        }
+        let is_later = is_later(started_at, last.started_at);
+        let (from, kills) = if value >= last.value {
+            (last.at, value - last.value)
+        } else if is_later {
+            (started_at.map_or(last.at, |start| start.max(last.at)), value)
+        } else {
+            (last.at, 0.0)
+        };
+        // A run's counter begins with none, a reader's anywhere.
+        let began = started_at.filter(|start| *start > last.at);
+        let base = if value < last.value || is_later || last.has_ended(ends) {
+            Base::Anew(began.map_or((at, value), |start| (start, 0.0)))
+        } else {
+            Base::Before((last.at, last.value))
+        };
+        let is_news = (last.value, last.started_at) != (value, started_at);
+        Some(Told { kills: most(kills), from, base, is_news, is_later })
+    }
+}
+
+impl Last {
+    /// Whether the run that was read has ended since: what happened in between was not read.
+    fn has_ended(&self, ends: &[Timestamp]) -> bool {
+        let is_its = |end: &Timestamp| self.started_at.is_none_or(|start| *end >= start);
+        ends.iter().filter(|end| is_its(end)).any(|end| *end >= self.at - SKEW)
+    }
+}
+
+fn most(kills: f64) -> u32 {
+    kills.min(MOST_KILLS) as u32
+}
+
+/// Whether a container was started again between two readings; a second is rounding.
+fn is_later(now: Option<Timestamp>, before: Option<Timestamp>) -> bool {
+    now.zip(before).is_some_and(|(now, before)| now.since(before) > SKEW)
+}
