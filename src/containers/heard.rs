@@ -14,7 +14,7 @@ use crate::base::{Change, Table, Timestamp};
 
 /// Remembered at most: more than fit into what any storm that Docker keeps tells again.
 const MOST: usize = 4096;
-/// Nothing is told again of longer ago than this before the newest.
+/// Nothing is told again of longer ago than this before the newest, or before Docker was heard last.
 const TOLD_AGAIN_NANOS: i64 = 10_000_000_000;
 const KEY: &str = "docker_events";
 
@@ -55,10 +55,8 @@ impl Heard {
         if !self.all.insert(key.clone()) {
             return false;
         }
-        let from = key.0.saturating_sub(TOLD_AGAIN_NANOS);
-        let is_over = |(at_nanos, ..): &Key| *at_nanos < from;
         self.order.push_back(key);
-        while self.order.len() > MOST || self.order.front().is_some_and(is_over) {
+        if self.order.len() > MOST {
             self.forget_first();
         }
         true
@@ -74,6 +72,12 @@ impl Heard {
     /// again that there are none.
     pub fn take_row(&mut self, heard_until: Timestamp) -> Option<Change> {
         let from = heard_until.0.saturating_mul(1_000_000).saturating_sub(TOLD_AGAIN_NANOS);
+        // A watch that goes on asks from the newest event on, one that begins from when Docker was heard.
+        let newest = self.order.iter().map(|(at_nanos, ..)| *at_nanos).max().unwrap_or(from);
+        let is_over = |(at_nanos, ..): &Key| *at_nanos < from.min(newest - TOLD_AGAIN_NANOS);
+        while self.order.front().is_some_and(is_over) {
+            self.forget_first();
+        }
         let rest: Vec<&Key> =
             self.order.iter().filter(|(at_nanos, ..)| *at_nanos >= from).collect();
         let row = serde_json::to_vec(&rest).expect("numbers and text always write");
@@ -105,7 +109,11 @@ mod tests {
         // A day later, and it is the newest one still: Docker tells it again.
         assert_eq!(heard.take_row(Timestamp(86_400_000)), None);
         assert!(!heard.take(&die));
+        // What was missed is told: a watch that begins before it was all told asks for it again.
         heard.take(&event('a', 20_000, What::Start));
+        heard.take_row(Timestamp(7_000));
+        assert!(!heard.take(&die));
+        heard.take_row(Timestamp(21_000));
         assert_eq!(heard.order.len(), 1, "nobody tells of the others any more");
     }
 

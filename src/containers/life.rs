@@ -51,7 +51,7 @@ struct Counted {
 pub(super) struct Life {
     /// What it was called, and how many kills that makes for each name.
     pub stints: Stints,
-    /// When something was said of it first.
+    /// When something was said of it first, under its present name.
     pub heard_from: Timestamp,
     /// Nothing was known of it before our last restart.
     #[serde(skip)]
@@ -210,7 +210,9 @@ impl Life {
 
     fn leave_out_repeats(&mut self, (from, to): (Timestamp, Timestamp), kills: usize) -> bool {
         // Docker tells of a kill until it is done.
-        let is_in = |said: &Evidence| last_told(said) > from && last_told(said) <= to;
+        let is_in = |said: &Evidence| {
+            last_told(said) > from && last_told(said) <= to && !self.took_it_down(said)
+        };
         let told: Vec<Evidence> =
             self.evidence.iter().copied().filter(|said| said.witness == Witness::Event).collect();
         let surplus = told.iter().filter(|said| is_in(said)).count().saturating_sub(kills);
@@ -221,6 +223,12 @@ impl Life {
             self.take_for_one(*kill, *again);
         }
         surplus > 0 && !repeats.is_empty()
+    }
+
+    /// Whether the first process ended by the kill that an event tells: its counter went with it.
+    fn took_it_down(&self, event: &Evidence) -> bool {
+        let (from, to) = (first_told(event), event.to);
+        self.deaths.iter().any(|death| (from..=to).contains(death))
     }
 
     /// Takes two events for two words about one kill, and knows them again.

@@ -174,7 +174,8 @@ impl OomLedger {
 
     /// The first process has ended by SIGKILL, and nobody had asked for it.
     pub fn died(&mut self, who: Who<'_>, at: Timestamp) {
-        if at <= self.since {
+        // Told only now it may have been a while ago, if Docker hung.
+        if at + STAMPED_LATE <= self.since {
             return;
         }
         let life = self.life(who, at);
@@ -203,10 +204,12 @@ impl OomLedger {
         let watched_from = if is_new { self.watched_from.0 } else { self.since };
         let last = life.and_then(|life| life.counters.get(&source)).copied();
         let ends = life.map_or(&[][..], |life| &life.ends);
+        let last = last.map(|last| if is_new { last } else { last.known() });
         let Some(told) = Told::by(&reading, last, ends, watched_from) else { return };
         // A container without kills costs its last readings and no row.
         let life = self.life(who, at);
-        life.counters.insert(source, Last { at, value, started_at });
+        let unknown = told.unknown;
+        life.counters.insert(source, Last { at, value, started_at, unknown });
         life.patience = if interval <= NEXT_READING { interval } else { Duration::ZERO };
         let has_judged = life.bound(source, (at, value), told.base);
         if has_judged || (told.is_news && value > 0.0) {
@@ -262,6 +265,8 @@ impl OomLedger {
         };
         let from = life.stints.name().to_owned();
         life.stints.go_by(to, since);
+        // With its new name it is the youngest.
+        life.heard_from = life.heard_from.max(since);
         self.open.insert(id.clone());
         self.leave(&from, id);
         self.names.entry(to.to_owned()).or_default().lives.insert(id.clone());
@@ -850,6 +855,38 @@ mod tests {
     }
 
     #[test]
+    fn a_kill_that_took_its_container_down_is_none_that_a_counter_rules_out() {
+        // While Docker is away the next run's start is the process's, and early.
+        let mut bench = Bench::new();
+        bench.is_watched = true;
+        bench.read(1, 5.0, 0.0, 1.0).oom(7.1).oom(10.8).die(10.86);
+        bench.read(1, 12.5, 0.0, 9.5).read(1, 17.5, 0.0, 9.5).check(60.0, "1+1");
+    }
+
+    #[test]
+    fn an_end_is_taken_though_it_was_before_our_restart_if_it_is_told_only_now() {
+        let mut bench = Bench::new();
+        bench.oom(15.0).check(16.0, "0+0").restart(20.0).die(15.1).check(40.0, "1+0");
+    }
+
+    #[test]
+    fn whoever_takes_a_name_over_is_not_the_oldest_of_it() {
+        let mut bench = Bench::new();
+        let elder = id('a');
+        bench.read(1, 5.0, 0.0, 1.0).read(1, 10.0, 3.0, 1.0).check(30.0, "0+3");
+        bench.ledger.move_on(&elder, "elder", at(31.0));
+        for nth in 0..MOST_LIVES as u32 + 1 {
+            bench.id = ContainerId::new(&format!("{nth:064}")).expect("64 digits");
+            bench.oom(40.0 + f64::from(nth)).die(40.05 + f64::from(nth));
+        }
+        bench.id = elder;
+        bench.read(1, 90.0, 3.0, 1.0).heard(95.0).ledger.move_on(&id('a'), "web", at(100.0));
+        let before = bench.heard(101.0).ledger.counts("web");
+        bench.read(1, 105.0, 3.0, 1.0).heard(130.0);
+        assert_eq!(bench.ledger.counts("web"), before);
+    }
+
+    #[test]
     fn what_a_counter_shows_first_is_new_since_the_start_unless_something_was_counted_before() {
         // Started in the watch before ours, killed three times within a second, and read only now.
         let mut bench = Bench::new();
@@ -858,6 +895,11 @@ mod tests {
         let mut bench = Bench::new();
         bench.oom(10.0).check(18.0, "0+1").restart(20.0);
         bench.read(1, 25.0, 3.0, 5.0).check(60.0, "0+1").read(1, 65.0, 4.0, 5.0).check(90.0, "0+2");
+        // Its start is known a reading later.
+        let mut bench = Bench::new();
+        bench.read(1, 5.0, 2.0, 0.0).read(1, 6.0, 2.0, 4.5).check(30.0, "0+2");
+        bench.read(1, 31.0, 3.0, 4.5).check(60.0, "0+3");
+        Bench::new().read(1, 5.0, 2.0, 0.0).read(1, 6.0, 2.0, -4.5).check(30.0, "0+0");
         // Nor of one that began before anybody watched.
         Bench::new().restart(20.0).read(1, 25.0, 3.0, -5.0).check(60.0, "0+0");
     }

@@ -40,6 +40,10 @@ pub(super) struct Last {
     pub at: Timestamp,
     pub value: f64,
     pub started_at: Option<Timestamp>,
+    /// So many kills it showed at first, of which nobody could say whether they are new: its start was not
+    /// known yet.
+    #[serde(default)]
+    pub unknown: f64,
 }
 
 /// Where a counter stood when, as far as this run goes.
@@ -60,6 +64,8 @@ pub(super) struct Told {
     pub from: Timestamp,
     /// From where it counts.
     pub base: Base,
+    /// So many more may be new, once the start is known.
+    pub unknown: f64,
     /// It shows something else than before.
     pub is_news: bool,
     /// The container was started again since it was read before.
@@ -83,7 +89,9 @@ impl Told {
             let began = started_at.filter(|start| *start > watched_from);
             let (from, kills) = began.map_or((at, 0.0), |start| (start, value));
             let base = Base::Anew((from, value - kills));
-            return Some(Told { kills: most(kills), from, base, is_news: true, is_later: false });
+            let unknown = if started_at.is_none() { value } else { 0.0 };
+            let (is_news, is_later) = (true, false);
+            return Some(Told { kills: most(kills), from, base, unknown, is_news, is_later });
         };
         if at <= last.at {
             return None;
@@ -104,11 +112,23 @@ impl Told {
             Base::Before((last.at, last.value))
         };
         let is_news = (last.value, last.started_at) != (value, started_at);
-        Some(Told { kills: most(kills), from, base, is_news, is_later })
+        // The start is known by now, of the same run: all of it is new, if it began in our time.
+        let began = started_at.filter(|start| *start > watched_from && *start <= last.at);
+        let (from, kills, base) = match began.filter(|_| last.unknown > 0.0 && !is_later) {
+            Some(start) => (start, kills + last.unknown, Base::Anew((start, 0.0))),
+            None => (from, kills, base),
+        };
+        let unknown = if started_at.is_none() { last.unknown } else { 0.0 };
+        Some(Told { kills: most(kills), from, base, unknown, is_news, is_later })
     }
 }
 
 impl Last {
+    /// What it showed at first was before our restart.
+    pub fn known(self) -> Last {
+        Last { unknown: 0.0, ..self }
+    }
+
     /// Whether the run that was read has ended since: what happened in between was not read.
     fn has_ended(&self, ends: &[Timestamp]) -> bool {
         let is_its = |end: &Timestamp| self.started_at.is_none_or(|start| *end >= start);

@@ -261,12 +261,7 @@ impl Containers {
         }
     }
 
-    /// Whether Docker tells what becomes of it.
-    fn is_watched(&self, id: &ContainerId) -> bool {
-        self.inventory.is_heard() && self.inventory.get(id).is_some()
-    }
-
-    /// Whether it does, or will when it is back.
+    /// Whether Docker tells what becomes of it, or will when it is back.
     fn will_be_told(&self, id: &ContainerId) -> bool {
         let is_told = self.inventory.is_heard() || self.daemon.owes_news();
         is_told && self.inventory.get(id).is_some()

@@ -83,6 +83,7 @@ impl Engine {
         let is_same = kept == self.setup.kept().as_bytes();
         if is_same && now.wall.since(written_at) <= GAP_TOLERATED {
             self.covered_since = Timestamp(i64::from_le_bytes(*since)).min(now.wall);
+            self.containers.begin_unseen(self.window.live());
         }
         self.window.forget_expired(now.wall);
         if is_same {

@@ -105,6 +105,9 @@ impl Drop for Daemon {
     }
 }
 
+/// Set where the machine is the test's own (`.ci/cgroup_v2`): it may set the clock.
+const SETS_CLOCK: &str = "PLIMSOLL_TEST_SETS_CLOCK";
+
 /// The program's API.
 struct Plimsoll(SocketAddr);
 
@@ -181,6 +184,9 @@ fn containers_of_a_real_docker_are_measured_counted_and_known() {
     let mut process = a_restart_beside_a_docker_that_hangs((&home, process), &docker, &plimsoll);
     a_kill_beside_a_docker_that_hangs(&docker, &plimsoll);
     a_kill_that_takes_long(&docker, &plimsoll);
+    if std::env::var_os(SETS_CLOCK).is_some() {
+        a_clock_that_is_set(&docker, &plimsoll);
+    }
     one_service_through_everything(&docker, &plimsoll);
     // Once more under the old name: the count goes on.
     docker.run(&["rm", "acme-oom"]);
@@ -305,6 +311,22 @@ fn a_kill_that_takes_long(docker: &Daemon, plimsoll: &Plimsoll) {
     plimsoll.until(&format!("count_over_time(({counted} > 0)[1m:1s])"), |seconds| seconds >= 12.0);
     plimsoll.kills("acme-slow", 0.0, 1.0);
     plimsoll.is("container_oom_events_total{name=\"acme-slow\"}", 1.0);
+}
+
+/// Kills and ends count once over a clock that is set forward and back.
+fn a_clock_that_is_set(docker: &Daemon, plimsoll: &Plimsoll) {
+    let small = ["--memory", "16m", "--memory-swap", "16m"];
+    docker.load("acme-stepped", &small, &["climb"]);
+    plimsoll.kills("acme-stepped", 1.0, 0.0);
+    for (step, kills) in [("+2 hours", 2.0), ("-1 hour", 3.0)] {
+        let set = Command::new("date").args(["--set", step]).status().expect("date runs");
+        assert!(set.success(), "the clock can be set");
+        docker.run(&["start", "acme-stepped"]);
+        plimsoll.kills("acme-stepped", kills, 0.0);
+        let ends = "plimsoll_container_ends_total{container=\"acme-stepped\"}";
+        plimsoll.is(&format!("sum by (reason) ({ends})"), kills);
+    }
+    plimsoll.kills("acme-web", 0.0, 0.0);
 }
 
 /// Restarted, renamed, updated and made anew it is one service, and none of it is an OOM kill.

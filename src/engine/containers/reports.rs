@@ -163,15 +163,14 @@ impl Engine {
             let has_ended = |series| last(series).is_none_or(is_stale);
             let name = self.containers.name_of(id, &counter.name);
             let has_told = self.containers.has_told_end(id, &name);
+            let is_watched = self.containers.will_be_told(id);
             let Some(value) = newest(counter.oom) else {
                 // What cannot be read leaves the start.
                 if answers && !has_told && has_ended(counter.start) {
-                    let is_told = self.containers.will_be_told(id);
-                    self.containers.say((id, &name), |l, who| l.vanished(who, source, is_told));
+                    self.containers.say((id, &name), |l, who| l.vanished(who, source, is_watched));
                 }
                 continue;
             };
-            let is_watched = self.containers.is_watched(id);
             let started_at =
                 newest(counter.start).filter(|s| *s > 0.0).map(Timestamp::from_seconds);
             if self.containers.scraped.get(id) != Some(&name) {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::{CRASH_LOOP, ENDS_TOTAL, OOM_TOTAL};
+use super::{CRASH_LOOP, Containers, ENDS_TOTAL, OOM_TOTAL};
 use crate::base::{Labels, LabelsBuilder, METRIC_NAME, Sample, Timestamp};
 use crate::containers::{Container, Counts, End};
 use crate::engine::{ContainerView, Engine};
@@ -27,6 +27,27 @@ impl OwnLabels {
         let kills = SCOPES.map(|scope| with(&base, OOM_TOTAL, ("scope", scope)));
         let looping = with(&base, CRASH_LOOP, ("", ""));
         OwnLabels { base, kills, looping }
+    }
+}
+
+impl Containers {
+    /// These series alone are there from before our restart. Any other was not written yet when they were kept,
+    /// so it begins with nothing, and what was counted since is news.
+    pub(in crate::engine) fn begin_unseen<'a>(
+        &mut self,
+        live: impl Iterator<Item = (SeriesId, &'a Labels)>,
+    ) {
+        let label = |labels: &'a Labels, name| labels.get(name).unwrap_or_default();
+        let of = |(_, labels)| [METRIC_NAME, "container", "reason"].map(|name| label(labels, name));
+        let live: BTreeSet<[&str; 3]> = live.map(of).collect();
+        self.written.retain(|name, _| live.contains(&[OOM_TOTAL, name, ""]));
+        for (name, ends) in &mut self.ends_written {
+            for (end, count) in End::ALL.iter().zip(ends) {
+                if !live.contains(&[ENDS_TOTAL, name, end.name()]) {
+                    *count = 0;
+                }
+            }
+        }
     }
 }
 

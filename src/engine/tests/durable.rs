@@ -109,3 +109,36 @@ fn a_stop_in_good_order_counts_no_time_as_unwatched_that_was_watched() {
     rows.extend(end.changes.map(|(_, changes)| changes).unwrap_or_default());
     assert_eq!(away(&rows).as_deref(), Some("nobody watched for 1 s"));
 }
+
+/// What was counted after the checkpoint was written is news, also of a name that it does not know.
+#[test]
+fn a_kill_that_no_checkpoint_knows_is_news_after_our_restart() {
+    let rules = "groups:
+- name: g
+  interval: 5s
+  rules:
+  - alert: Killed
+    expr: max by (name) (increase(plimsoll_oom_total[10m])) > 0
+";
+    let asking = || Setup { docker: AskDocker::IfThere, ..setup(rules, acting()) };
+    let mut world = World::recovered(asking(), Vec::new(), 0);
+    world.list(&[('a', "old")]);
+    world.slots(130, "");
+    let checkpoint = world.engine.checkpoint();
+    world.list(&[('a', "old"), ('b', "new")]);
+    for (digit, name) in [('a', "old"), ('b', "new")] {
+        world.docker(digit, name, What::Oom);
+        world.docker(digit, name, What::Die { exit_code: 137 });
+    }
+    let told = world.slots(2, "");
+    assert_eq!(told, ["firing"; 2]);
+    let mut world = World::recovered(asking(), latest(&world.rows), world.second + 1);
+    world.engine.restore_window(&checkpoint, at(world.second, 0)).expect("a good checkpoint");
+    world.list(&[('a', "old"), ('b', "new")]);
+    assert_eq!(world.slots(20, ""), [""; 0], "both go on");
+    let alerts = |world: &World| {
+        let view = world.engine.view(at(world.second, 0));
+        view.groups[0].rules[0].alerting.as_ref().expect("an alert").alerts.len()
+    };
+    assert_eq!(alerts(&world), 2);
+}
