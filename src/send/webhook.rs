@@ -287,7 +287,7 @@ fn understood(answer: Answer) -> Outcome {
 }
 
 /// The answer without what is `ours`. Words of the contract stay, or a secret that is one would change what
-/// the receiver said.
+/// the receiver said; so does the id of the change, by which the receiver knows it when we speak of it.
 fn struck(answer: Answer, ours: &Redaction) -> Answer {
     let strike = |word: Option<String>| word.map(|word| ours.strike(&word));
     let is_known = answer.fault().is_none();
@@ -297,7 +297,7 @@ fn struck(answer: Answer, ours: &Redaction) -> Answer {
         decision: known(answer.decision),
         reason: strike(answer.reason),
         outcome: known(answer.outcome),
-        change_id: strike(answer.change_id),
+        change_id: answer.change_id,
         verify_until: answer.verify_until.filter(|_| is_time),
     }
 }

@@ -398,6 +398,20 @@ async fn a_secret_that_is_a_word_of_the_contract_changes_no_answer() {
 }
 
 #[tokio::test]
+async fn the_id_of_a_change_stays_as_it_was_said() {
+    for (path, id) in [
+        ("/webhooks?host=web-7", "web-7-20261129-0003"),
+        ("/hooks/deploy-2026", "deploy-2026-11-29-0003"),
+    ] {
+        let body = format!(r#"{{"decision":"accepted","change_id":"{id}","reason":"{id} runs"}}"#);
+        let Outcome::Accepted(answer) = repeated(path, 200, &body).await else { panic!("{path}") };
+        assert_eq!(answer.change_id.as_deref(), Some(id), "it goes back to the receiver");
+        let reason = answer.reason.expect("a reason");
+        assert!(reason.starts_with("***-"), "what it says in prose is struck: {reason}");
+    }
+}
+
+#[tokio::test]
 async fn an_answer_to_a_request_that_cannot_be_read_is_told_and_accepts() {
     let told = |outcome: Outcome| {
         let Outcome::Accepted(answer) = outcome else { panic!("{outcome:?}") };
