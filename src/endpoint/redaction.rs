@@ -11,7 +11,7 @@ use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_S
 use reqwest::Url;
 use reqwest::header::HeaderValue;
 
-use super::escapes::layers;
+use super::escapes::{Layer, layers};
 
 /// Shown in place of a secret.
 const STRUCK: &str = "***";
@@ -87,38 +87,31 @@ impl Redaction {
 
     /// What was said, without the secrets.
     pub fn strike(&self, said: &str) -> String {
-        let mut struck = String::with_capacity(said.len());
-        let mut rest = 0;
-        for (from, upto) in self.places(said) {
-            struck.push_str(&said[rest..from]);
-            struck.push_str(STRUCK);
-            rest = upto;
-        }
-        struck.push_str(&said[rest..]);
-        struck
+        replace(said, self.places(said))
     }
 
-    /// From where to where there are secrets, in order; what overlaps or touches is one.
+    /// What was said before it was cut off, without the secrets and the beginning of one at its end.
+    pub fn strike_cut(&self, said: &str) -> String {
+        // What is left of a character that was cut.
+        let said = said.trim_end_matches(char::REPLACEMENT_CHARACTER);
+        let mut places = self.places(said);
+        for layer in layers(said) {
+            let begun = self.forms.iter().filter_map(|form| begun_at(form, &layer.text)).min();
+            places.extend(begun.map(|from| layer.origin(from, layer.text.len())));
+        }
+        replace(said, places)
+    }
+
+    /// From where to where there are secrets.
     fn places(&self, said: &str) -> Vec<(usize, usize)> {
-        let mut found = Vec::new();
-        if !self.forms.is_empty() {
-            for layer in layers(said) {
-                let forms = self.forms.iter();
-                let places = forms.flat_map(|form| places_of(form, &layer.text));
-                found.extend(places.map(|(from, upto)| layer.origin(from, upto)));
-            }
+        if self.forms.is_empty() {
+            return Vec::new();
         }
-        // An escape may stand for a part of a character.
-        let whole = |(from, upto)| (said.floor_char_boundary(from), said.ceil_char_boundary(upto));
-        found.sort_unstable();
-        let mut places: Vec<(usize, usize)> = Vec::new();
-        for (from, upto) in found.into_iter().map(whole) {
-            match places.last_mut() {
-                Some((_, last)) if *last >= from => *last = upto.max(*last),
-                _ => places.push((from, upto)),
-            }
-        }
-        places
+        let of_layer = |layer: Layer| {
+            let places = self.forms.iter().flat_map(|form| places_of(form, &layer.text));
+            places.map(|(from, upto)| layer.origin(from, upto)).collect::<Vec<_>>()
+        };
+        layers(said).into_iter().flat_map(of_layer).collect()
     }
 
     /// Bytes of the longest form, escaped. Who shows the beginning of an answer reads as many more, or
@@ -128,17 +121,51 @@ impl Redaction {
     }
 }
 
+/// What was said, with the places struck; what overlaps or touches is one.
+fn replace(said: &str, mut places: Vec<(usize, usize)>) -> String {
+    places.sort_unstable();
+    let mut struck = String::with_capacity(said.len());
+    let mut rest = 0;
+    for (from, upto) in places {
+        // An escape may stand for a part of a character.
+        let (from, upto) = (said.floor_char_boundary(from), said.ceil_char_boundary(upto));
+        if from > rest || rest == 0 {
+            struck.push_str(&said[rest..from]);
+            struck.push_str(STRUCK);
+        }
+        rest = upto.max(rest);
+    }
+    struck.push_str(&said[rest..]);
+    struck
+}
+
 /// Where a form stands in a text; a short one, as a word by itself.
 fn places_of<'a>(form: &'a str, text: &'a str) -> impl Iterator<Item = (usize, usize)> + 'a {
-    let is_outside = |byte: Option<char>| byte.is_none_or(|c| c.is_ascii() && !c.is_alphanumeric());
-    let is_word = move |at: usize| {
-        is_outside(text[..at].chars().next_back())
-            && is_outside(text[at + form.len()..].chars().next())
-    };
-    let found = text.match_indices(form).map(|(at, _)| at);
-    found
-        .filter(move |at| form.len() > WHOLE_WORD_BYTES_MAX || is_word(*at))
-        .map(|at| (at, at + form.len()))
+    let found = text.match_indices(form).map(|(at, _)| (at, at + form.len()));
+    found.filter(move |(from, upto)| {
+        form.len() > WHOLE_WORD_BYTES_MAX
+            || is_outside(text[..*from].chars().next_back())
+                && is_outside(text[*upto..].chars().next())
+    })
+}
+
+/// Where the longest beginning of a form starts with which a text ends, or would without half an escape.
+fn begun_at(form: &str, text: &str) -> Option<usize> {
+    let end = text.char_indices().rev().take(ESCAPED_BYTES);
+    let halves = end.filter(|(_, c)| matches!(c, '\\' | '%' | '&')).map(|(at, _)| at);
+    let starts = halves.chain([text.len()]).filter_map(|end| {
+        let lengths = form.char_indices().map(|(length, _)| length).rev();
+        let begins = |length: &usize| text[..end].ends_with(&form[..*length]);
+        let length = lengths.take_while(|length| *length >= SECRET_BYTES_MIN).find(begins)?;
+        Some(end - length)
+    });
+    let is_word = |from: &usize| is_outside(text[..*from].chars().next_back());
+    starts.filter(|from| form.len() > WHOLE_WORD_BYTES_MAX || is_word(from)).min()
+}
+
+/// Whether a word may end beside this.
+fn is_outside(beside: Option<char>) -> bool {
+    beside.is_none_or(|c| c.is_ascii() && !c.is_alphanumeric())
 }
 
 /// Whether a part of a path looks like one that was drawn, not named.
@@ -262,10 +289,42 @@ mod tests {
     }
 
     #[test]
+    fn the_beginning_of_a_secret_at_the_end_of_a_cut_text_is_struck() {
+        let secret = r#"p/4 s&s"w=r+d%2F<'>"#;
+        let pair = STANDARD.encode(format!("u:{secret}"));
+        let redaction = header(&format!("Basic {pair}"));
+        let begins = |text: &str| layers(text).iter().any(|layer| layer.text.contains("p/4"));
+        let encoded = STANDARD.encode(secret);
+        for once in &escaped(secret) {
+            for twice in escaped(once) {
+                for (cut, _) in twice.char_indices().step_by(5) {
+                    let shown = redaction.strike_cut(&format!("<{}", &twice[..cut]));
+                    assert!(!begins(&shown), "{}: {shown}", &twice[..cut]);
+                }
+            }
+        }
+        for cut in SECRET_BYTES_MIN..=encoded.len() {
+            assert_eq!(redaction.strike_cut(&format!("<{}", &encoded[..cut])), "<***");
+        }
+        for (redaction, said, want) in [
+            (header("Bearer hunter2"), "no hunter2, no hunt", "no ***, no ***"),
+            (header("Bearer hunter2"), "the blackhunt", "the blackhunt"),
+            (header("Bearer hunter2"), "no hu", "no hu"),
+            (header("Bearer hunter2-and-more"), "the blackhunt", "the black***"),
+            (header(&format!("Basic {}", STANDARD.encode("u:größer"))), "größ\u{FFFD}", "***"),
+            (header("Bearer abcabcabd"), "abcabcabcab", "abc***"),
+            (Redaction::default(), "nothing was sent", "nothing was sent"),
+        ] {
+            assert_eq!(redaction.strike_cut(said), want, "{said}");
+        }
+    }
+
+    #[test]
     fn a_long_text_and_a_secret_that_repeats_itself_cost_no_more_than_their_length() {
         let redaction = header(&format!("Bearer {}b", "a".repeat(4000)));
         let said = "a".repeat(1 << 16);
         assert_eq!(redaction.strike(&said), said);
+        assert_eq!(redaction.strike_cut(&said), format!("{}***", &said[4000..]));
         let said = "%25".repeat(1 << 14);
         assert_eq!(redaction.strike(&said), said);
         assert!(redaction.longest() > 4000);

@@ -346,14 +346,19 @@ async fn refusal(response: &mut Response, ours: &Redaction) -> String {
     }
     let most = MAX_REFUSAL_BYTES + ours.longest();
     let mut said = Vec::new();
-    while said.len() < most {
+    let is_whole = loop {
         match response.chunk().await {
             Ok(Some(chunk)) => said.extend_from_slice(&chunk),
-            _ => break,
+            end => break end.is_ok(),
         }
-    }
-    said.truncate(most);
-    let mut said = ours.strike(&String::from_utf8_lossy(&said));
+        if said.len() >= most {
+            said.truncate(most);
+            break false;
+        }
+    };
+    let said = String::from_utf8_lossy(&said);
+    // What is struck is short, so that the end of what was read may be shown.
+    let mut said = if is_whole { ours.strike(&said) } else { ours.strike_cut(&said) };
     said.truncate(said.floor_char_boundary(MAX_REFUSAL_BYTES));
     let said: String = said.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     let colon = if said.is_empty() { "" } else { ": " };
@@ -521,6 +526,29 @@ mod tests {
             for why in [why, read] {
                 assert!(why.contains(shown), "{why}");
                 assert!(!why.contains("hunter") && !why.contains("dTpod"), "{why}");
+            }
+        }
+    }
+
+    /// Struck text is short, so that its cut may come into what is shown.
+    #[tokio::test]
+    async fn credentials_that_are_echoed_many_times_are_not_shown_where_the_echo_is_cut() {
+        use crate::endpoint::{Auth, Secret};
+        const TOKEN: &str = "s3cretTOKENofFortyBytesLong0123456789ABC";
+        let escaped = || TOKEN.bytes().map(|b| format!("\\u{b:04x}")).collect::<String>();
+        for (name, word) in [("as it is", TOKEN.to_owned()), ("escaped", escaped())] {
+            for count in 1..30 {
+                let echo = vec![word.as_str(); count].join(",");
+                let routes = Router::new()
+                    .route("/api/v2/alerts", post(|| async move { (Status::FORBIDDEN, echo) }));
+                let mut client = client(routes, "").await;
+                client.config.http.auth = Auth::Token {
+                    scheme: "Bearer".to_owned(),
+                    credentials: Secret::Inline(TOKEN.to_owned()),
+                };
+                let PostOutcome::Retry { why } = client.post(b"[]").await else { panic!("403") };
+                let begins = &word[..word.len() / TOKEN.len() * 3];
+                assert!(!why.contains(begins), "{name} {count}: {why}");
             }
         }
     }

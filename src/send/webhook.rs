@@ -239,7 +239,7 @@ async fn not_taken(response: Response, at: Timestamp, origin: &str, ours: &Redac
         // Too slow, too early, too many.
         408 | 425 | 429 => Outcome::RetryLater { after: retry_after(&response, at), why },
         400..=499 => {
-            let said = said(&ours.strike(&body(response).await.text));
+            let said = said(&body(response).await.struck(ours));
             Outcome::Refused { why: format!("{why}{said}") }
         }
         _ => Outcome::RetryLater { after: retry_after(&response, at), why },
@@ -260,7 +260,7 @@ fn taken(body: &Body, attempt: &Attempt, ours: &Redaction) -> Outcome {
         true => "is not as the contract says",
         false => "broke off",
     };
-    let said = said(&ours.strike(&body.text));
+    let said = said(&body.struck(ours));
     let reason = format!("it counts as accepted, for its answer {fault}{said}");
     Outcome::Accepted(Answer { reason: Some(reason), ..Answer::default() })
 }
@@ -307,6 +307,16 @@ struct Body {
     text: String,
     /// No error or timeout on the way ended it.
     is_whole: bool,
+}
+
+impl Body {
+    /// What it says without what is `ours`, also where it ends within that.
+    fn struck(&self, ours: &Redaction) -> String {
+        match self.is_whole && self.text.len() < ANSWER_BYTES_MAX {
+            true => ours.strike(&self.text),
+            false => ours.strike_cut(&self.text),
+        }
+    }
 }
 
 async fn body(mut response: Response) -> Body {

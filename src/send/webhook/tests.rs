@@ -387,6 +387,30 @@ async fn what_a_receiver_repeats_of_the_way_in_is_struck_out() {
 }
 
 #[tokio::test]
+async fn an_answer_that_breaks_off_within_a_secret_shows_nothing_of_it() {
+    for (status, body) in [
+        (200, r#"{"seen":"Bearer tok-9f8e7d6c5b4a"#.to_owned()),
+        (422, "not tok-9f8e7d6c5b4a".to_owned()),
+        // So long that it is read in part, and short once what is ours is struck.
+        (422, "tok-9f8e7d6c5b4a39281706".repeat(1 << 12)),
+    ] {
+        let head = format!("HTTP/1.1 {status} X\r\ncontent-length: 999999\r\n\r\n");
+        let address = answering(&format!("{head}{body}")).await;
+        let mut fixture = fixture(&format!("http://{address}/hook"));
+        let bearer = fixture.folder.path().join("bearer");
+        fs::write(&bearer, "tok-9f8e7d6c5b4a39281706\n").expect("writes");
+        fixture.config.bearer_file = Some(bearer);
+        let webhook = Webhook::new(&fixture.config).expect("configured");
+        let request = Attempt { event_type: EventType::RestartRequested, ..attempt() };
+        let told = match webhook.send(&request, AT).await {
+            Outcome::Accepted(answer) => answer.reason.expect("a reason"),
+            other => why(other),
+        };
+        assert!(told.contains("***") && !told.contains("tok"), "{status}: {told}");
+    }
+}
+
+#[tokio::test]
 async fn a_secret_that_is_a_word_of_the_contract_changes_no_answer() {
     let path = "/hook?default=accepted&year=2026&kind=done&word=rejected";
     let body = r#"{"decision":"accepted","verify_until":"2026-11-22T02:10:00Z"}"#;
