@@ -21,6 +21,9 @@ pub struct Answer {
     pub change_id: Option<String>,
     /// Until when the effect should be watched, RFC 3339.
     pub verify_until: Option<String>,
+    /// Whoever asked could not read it, or a part of it, as the contract says; `reason` tells of that.
+    #[serde(skip)]
+    pub is_unclear: bool,
 }
 
 /// The body of a receipt.

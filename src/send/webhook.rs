@@ -262,7 +262,7 @@ fn taken(body: &Body, attempt: &Attempt, ours: &Redaction) -> Outcome {
     };
     let said = said(&body.struck(ours));
     let reason = format!("it counts as accepted, for its answer {fault}{said}");
-    Outcome::Accepted(Answer { reason: Some(reason), ..Answer::default() })
+    Outcome::Accepted(Answer { reason: Some(reason), is_unclear: true, ..Answer::default() })
 }
 
 /// The answer in a body, which may be empty; `None` where there is another thing in it.
@@ -299,6 +299,7 @@ fn struck(answer: Answer, ours: &Redaction) -> Answer {
         outcome: known(answer.outcome),
         change_id: answer.change_id,
         verify_until: answer.verify_until.filter(|_| is_time),
+        is_unclear: answer.is_unclear,
     }
 }
 

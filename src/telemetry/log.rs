@@ -217,15 +217,16 @@ fn of_outbox(fact: &outbox::Fact) {
         outbox::Fact::Delivered { delivery, answer } => {
             let Delivery { id, event_type, key, attempts, .. } = &**delivery;
             let tenant = key;
-            match (answer.decision.as_deref(), answer.reason.as_deref()) {
-                (None, Some(why)) => warn!(
-                    %id, %event_type, tenant, attempts, why,
-                    "a webhook was accepted without a decision"
+            let decision = answer.decision.as_deref().unwrap_or_default();
+            let reason = answer.reason.as_deref();
+            match answer.is_unclear {
+                true => warn!(
+                    %id, %event_type, tenant, attempts, decision, reason,
+                    "a webhook was accepted with an answer that is unclear"
                 ),
-                (decision, _) => {
-                    let decision = decision.unwrap_or_default();
-                    info!(%id, %event_type, tenant, attempts, decision, "a webhook was accepted");
-                }
+                false => info!(
+                    %id, %event_type, tenant, attempts, decision, reason, "a webhook was accepted"
+                ),
             }
         }
         outbox::Fact::Retrying { delivery, after, why } => {
@@ -518,16 +519,22 @@ mod tests {
             refusals: 0,
             last_error: None,
         };
-        let delivered = |decision: Option<&str>, reason: Option<&str>| {
+        let delivered = |decision: Option<&str>, reason: Option<&str>, is_unclear| {
             let (decision, reason) = (decision.map(str::to_owned), reason.map(str::to_owned));
-            let answer = outbox::Answer { decision, reason, ..outbox::Answer::default() };
+            let rest = outbox::Answer::default();
+            let answer = outbox::Answer { decision, reason, is_unclear, ..rest };
             Fact::Outbox(outbox::Fact::Delivered { delivery: Box::new(delivery.clone()), answer })
         };
-        check(&delivered(None, None), "INFO", "a webhook was accepted", ("id", "evt_1"));
-        let fact = delivered(Some("declined"), Some("busy"));
+        check(&delivered(None, None, false), "INFO", "a webhook was accepted", ("id", "evt_1"));
+        let fact = delivered(Some("declined"), Some("busy"), false);
         check(&fact, "INFO", "a webhook was accepted", ("decision", "declined"));
-        let message = "a webhook was accepted without a decision";
-        check(&delivered(None, Some("not read: ok")), "WARN", message, ("why", "not read: ok"));
+        let fact = delivered(None, Some("stored"), false);
+        check(&fact, "INFO", "a webhook was accepted", ("reason", "stored"));
+        let message = "a webhook was accepted with an answer that is unclear";
+        for decision in [None, Some("declined")] {
+            let fact = delivered(decision, Some("not read: ok"), true);
+            check(&fact, "WARN", message, ("reason", "not read: ok"));
+        }
         let fact = Fact::Outbox(outbox::Fact::Retrying {
             delivery: Box::new(delivery),
             after: std::time::Duration::from_secs(5),

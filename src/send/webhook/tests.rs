@@ -436,11 +436,19 @@ async fn the_id_of_a_change_stays_as_it_was_said() {
 }
 
 #[tokio::test]
+async fn a_reason_alone_is_a_clear_answer() {
+    let answer = Answer { reason: Some("stored".to_owned()), ..Answer::default() };
+    let outcome = repeated("/hook", 200, r#"{"reason":"stored"}"#).await;
+    assert_eq!(outcome, Outcome::Accepted(answer));
+}
+
+#[tokio::test]
 async fn an_answer_to_a_request_that_cannot_be_read_is_told_and_accepts() {
     let told = |outcome: Outcome| {
         let Outcome::Accepted(answer) = outcome else { panic!("{outcome:?}") };
-        let rest = Answer { reason: None, ..answer.clone() };
+        let rest = Answer { reason: None, is_unclear: false, ..answer.clone() };
         assert_eq!(rest, Answer::default());
+        assert_eq!(answer.is_unclear, answer.reason.is_some());
         answer.reason
     };
     for (body, want) in [
