@@ -251,7 +251,8 @@ async fn not_taken(response: Response, at: Timestamp, origin: &str, ours: &Redac
 fn taken(body: &Body, attempt: &Attempt, ours: &Redaction) -> Outcome {
     let read = read_answer(&body.text).filter(|read| body.is_whole || *read != Answer::default());
     if !attempt.event_type.is_request() {
-        return Outcome::Accepted(struck(read.unwrap_or_default(), ours));
+        let read = Answer { is_unclear: false, ..read.unwrap_or_default() };
+        return Outcome::Accepted(struck(read, ours));
     }
     if let Some(read) = read {
         return understood(struck(read, ours));
@@ -272,7 +273,32 @@ fn read_answer(body: &str) -> Option<Answer> {
     }
     let keys: Map<String, Value> = serde_json::from_str(body).ok()?;
     let is_ours = keys.is_empty() || ANSWER_KEYS.iter().any(|key| keys.contains_key(*key));
-    serde_json::from_value(Value::Object(keys)).ok().filter(|_| is_ours)
+    let word = |key: &str| keys.get(key).and_then(Value::as_str).map(str::to_owned);
+    let is_odd = |key: &&str| keys.get(*key).is_some_and(|it| !it.is_null() && !it.is_string());
+    let odd: Vec<&str> = ANSWER_KEYS.into_iter().filter(is_odd).collect();
+    let answer = Answer {
+        decision: word("decision"),
+        reason: word("reason"),
+        outcome: word("outcome"),
+        change_id: word("change_id"),
+        verify_until: word("verify_until"),
+        is_unclear: !odd.is_empty(),
+    };
+    // What was decided counts, whatever stands beside it.
+    (is_ours && (odd.is_empty() || answer.decision.is_some())).then(|| with_doubt(answer, &odd))
+}
+
+/// The answer, whose reason says which of its keys could not be read.
+fn with_doubt(answer: Answer, odd: &[&str]) -> Answer {
+    if odd.is_empty() {
+        return answer;
+    }
+    let doubt = format!("not as the contract says: {}", odd.join(", "));
+    let reason = match &answer.reason {
+        Some(reason) => format!("{reason} ({doubt})"),
+        None => doubt,
+    };
+    Answer { reason: Some(reason), ..answer }
 }
 
 /// Whoever answers a request with words that mean nothing does not want it: what comes after it must not wait

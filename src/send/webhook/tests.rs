@@ -436,6 +436,29 @@ async fn the_id_of_a_change_stays_as_it_was_said() {
 }
 
 #[tokio::test]
+async fn a_decision_counts_though_what_stands_beside_it_cannot_be_read() {
+    let body = r#"{"decision":"declined","change_id":17,"reason":"customer refused"}"#;
+    let Outcome::Accepted(answer) = repeated("/hook", 200, body).await else { panic!("{body}") };
+    let want = Answer {
+        decision: Some("declined".to_owned()),
+        reason: Some("customer refused (not as the contract says: change_id)".to_owned()),
+        is_unclear: true,
+        ..Answer::default()
+    };
+    assert_eq!(answer, want);
+    let body = r#"{"decision":"done","outcome":"succeeded","reason":{},"verify_until":1}"#;
+    let Outcome::Accepted(answer) = repeated("/hook", 200, body).await else { panic!("{body}") };
+    assert_eq!(answer.outcome.as_deref(), Some("succeeded"));
+    assert_eq!(answer.reason.as_deref(), Some("not as the contract says: reason, verify_until"));
+    let refused = why(repeated("/hook", 200, r#"{"decision":"done","outcome":1}"#).await);
+    assert!(refused.contains("`outcome` must be"), "{refused}");
+    let of_news = r#"{"decision":"accepted","change_id":17}"#;
+    let head = format!("HTTP/1.1 200 X\r\ncontent-length: {}\r\n\r\n", of_news.len());
+    let Outcome::Accepted(answer) = outcome_of(&(head + of_news)).await else { panic!("news") };
+    assert!(!answer.is_unclear, "of news nobody waits for a word");
+}
+
+#[tokio::test]
 async fn a_reason_alone_is_a_clear_answer() {
     let answer = Answer { reason: Some("stored".to_owned()), ..Answer::default() };
     let outcome = repeated("/hook", 200, r#"{"reason":"stored"}"#).await;
@@ -459,6 +482,11 @@ async fn an_answer_to_a_request_that_cannot_be_read_is_told_and_accepts() {
         (r#"{"status":"declined"}"#, r#": {"status":"declined"}"#),
         (r#"["declined"]"#, r#": ["declined"]"#),
         (r#"{"decision":7}"#, r#": {"decision":7}"#),
+        (
+            r#"{"decision":["declined"],"reason":"no"}"#,
+            r#": {"decision":["declined"],"reason":"no"}"#,
+        ),
+        (r#"{"reason":7}"#, r#": {"reason":7}"#),
         ("{\"decision\":\n\"decl", r#": {"decision": "decl"#),
     ] {
         let reason = told(repeated("/hook", 200, body).await).expect(body);
