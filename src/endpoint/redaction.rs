@@ -7,7 +7,9 @@
 use std::fmt;
 
 use base64::Engine;
-use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
+use base64::engine::general_purpose::{
+    GeneralPurpose, STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD,
+};
 use reqwest::Url;
 use reqwest::header::HeaderValue;
 
@@ -76,7 +78,13 @@ impl Redaction {
                 URL_SAFE.encode(&bytes),
                 URL_SAFE_NO_PAD.encode(&bytes),
             ];
-            let encoded = encoded.iter().flat_map(|text| layers(text));
+            let within = (0..3).flat_map(|before| {
+                [STANDARD_NO_PAD, URL_SAFE_NO_PAD].map(|it| within_base64(&it, before, &bytes))
+            });
+            // A short one would be looked for as a word, and is none.
+            let within = within.filter(|text| text.len() > WHOLE_WORD_BYTES_MAX);
+            let encoded = encoded.into_iter().chain(within);
+            let encoded = encoded.flat_map(|text| layers(&text));
             let forms = encoded.map(|layer| layer.text).chain([layer.text]);
             self.forms.extend(forms.filter(|form| form.len() >= SECRET_BYTES_MIN));
         }
@@ -143,9 +151,7 @@ fn replace(said: &str, mut places: Vec<(usize, usize)>) -> String {
 fn places_of<'a>(form: &'a str, text: &'a str) -> impl Iterator<Item = (usize, usize)> + 'a {
     let found = text.match_indices(form).map(|(at, _)| (at, at + form.len()));
     found.filter(move |(from, upto)| {
-        form.len() > WHOLE_WORD_BYTES_MAX
-            || is_outside(text[..*from].chars().next_back())
-                && is_outside(text[*upto..].chars().next())
+        form.len() > WHOLE_WORD_BYTES_MAX || is_end(&text[..*from]) && is_beginning(&text[*upto..])
     })
 }
 
@@ -159,13 +165,31 @@ fn begun_at(form: &str, text: &str) -> Option<usize> {
         let length = lengths.take_while(|length| *length >= SECRET_BYTES_MIN).find(begins)?;
         Some(end - length)
     });
-    let is_word = |from: &usize| is_outside(text[..*from].chars().next_back());
+    let is_word = |from: &usize| is_end(&text[..*from]);
     starts.filter(|from| form.len() > WHOLE_WORD_BYTES_MAX || is_word(from)).min()
 }
 
-/// Whether a word may end beside this.
-fn is_outside(beside: Option<char>) -> bool {
-    beside.is_none_or(|c| c.is_ascii() && !c.is_alphanumeric())
+/// Whether a word may begin behind this text of a layer.
+fn is_end(before: &str) -> bool {
+    let mut last: Vec<u8> = before.chars().rev().take(4).map(|byte| byte as u8).collect();
+    last.reverse();
+    let last = String::from_utf8_lossy(&last).chars().next_back();
+    last.is_none_or(|c| !c.is_alphanumeric())
+}
+
+/// Whether a word may end before this text of a layer.
+fn is_beginning(behind: &str) -> bool {
+    let first: Vec<u8> = behind.chars().take(4).map(|byte| byte as u8).collect();
+    let first = String::from_utf8_lossy(&first).chars().next();
+    first.is_none_or(|c| !c.is_alphanumeric())
+}
+
+/// What of base64 says nothing but this secret, with so many bytes before it in its group of three and
+/// any behind it.
+fn within_base64(alphabet: &GeneralPurpose, before: usize, secret: &[u8]) -> String {
+    let bytes = [&[0; 2][..before], secret].concat();
+    let (first, last) = ((before * 8).div_ceil(6), bytes.len() * 8 / 6);
+    alphabet.encode(&bytes).get(first..last).unwrap_or_default().to_owned()
 }
 
 /// Whether a part of a path looks like one that was drawn, not named.
@@ -281,11 +305,37 @@ mod tests {
         for (secret, said, want) in [
             ("ate", "late plates ate (ate) \"ate\"", "late plates *** (***) \"***\""),
             ("ate", r#"{"a":"x\nate"} %20ate"#, r#"{"a":"x\n***"} %20***"#),
+            ("ate", "“ate” «ate» „ate“ ate… été", "“***” «***» „***“ ***… été"),
+            ("ate", "éate ateß ate\u{FFFD}", "éate ateß ***\u{FFFD}"),
+            ("ate", "&ldquo;ate%E2%80%9D é%C3%A9ate", "&ldquo;***%E2%80%9D é%C3%A9ate"),
             ("a", "a gate and a door", "a gate and a door"),
             ("longenough", "verylongenoughindeed", "very***indeed"),
         ] {
             assert_eq!(header(&format!("Bearer {secret}")).strike(said), want, "{secret}");
         }
+    }
+
+    #[test]
+    fn a_secret_within_what_is_in_base64_is_struck() {
+        let token = "tok?9f8e>7d6c~5b4a";
+        for before in ["", "a", "ab", "Bearer ", "Authorization: Bearer ", "{\"seen\":\""] {
+            for behind in ["", "\r", "\r\n", "\"}"] {
+                let said = format!("{before}{token}{behind}");
+                for said in [STANDARD.encode(&said), URL_SAFE_NO_PAD.encode(&said)] {
+                    let struck = header(&format!("Bearer {token}")).strike(&said);
+                    // At either end a character of base64 stands for others, too.
+                    let (first, last) =
+                        struck.trim_end_matches('=').split_once("***").expect(&said);
+                    let most = |text: &str| text.len().div_ceil(3) * 4 + 1;
+                    assert!(first.len() <= most(before) && last.len() <= most(behind), "{struck}");
+                }
+            }
+        }
+        assert_eq!(header("Bearer ate").strike("a YXRl, bXRl"), "a ***, bXRl");
+        assert_eq!(
+            header("Bearer ate").strike("xate in base64: eGF0ZQ, F0Z"),
+            "xate in base64: eGF0ZQ, F0Z"
+        );
     }
 
     #[test]
