@@ -54,11 +54,13 @@ impl std::fmt::Display for Break {
                  missing"
             ),
             Break::Empty => f.write_str("it holds no record: its lines are missing"),
-            Break::End { last, next } => write!(
-                f,
-                "the file behind it begins with record {next}, and it ends with record {last}: its end is \
-                 missing"
-            ),
+            Break::End { last, next } => {
+                let fault = if last < next { "its end is missing" } else { "it has too much" };
+                write!(
+                    f,
+                    "the file behind it begins with record {next}, and it ends with record {last}: {fault}"
+                )
+            }
             Break::Link { expected, n } => write!(
                 f,
                 "record {n} stands where record {} should: lines were repeated or moved",

@@ -4,7 +4,7 @@
 //! of a file with none behind it, named or in its folder. Everything else that is not a record is told, with
 //! its place.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
@@ -114,12 +114,17 @@ fn named(path: &Path) -> Option<u64> {
     path.file_name().and_then(|name| name.to_str()).and_then(first_of)
 }
 
-/// The first record of the file that comes after this one in its folder, by its name.
+/// The first record of the file that comes after this one in its folder, by its name. Empty files at the
+/// end count as little as folders: nothing was written there yet, or they are strays.
 fn behind(path: &Path) -> Option<u64> {
     let own = named(path)?;
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let bytes = |path: &Path| Some(fs::metadata(path).ok().filter(fs::Metadata::is_file)?.len());
     let beside = list(dir).unwrap_or_default();
-    beside.iter().filter_map(|path| named(path)).find(|first| *first > own)
+    let mut beside: Vec<(u64, u64)> =
+        beside.iter().filter_map(|path| Some((named(path)?, bytes(path)?))).collect();
+    while beside.pop_if(|(_, bytes)| *bytes == 0).is_some() {}
+    beside.into_iter().map(|(first, _)| first).find(|first| *first > own)
 }
 
 fn at(path: &Path, error: &io::Error) -> io::Error {
@@ -156,8 +161,6 @@ pub fn story(dir: &Path, from: Timestamp, tenant: Option<String>) -> io::Result<
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use super::*;
     use crate::audit::{Kind, Record};
     use crate::ledger::{LedgerConfig, Store};
@@ -279,6 +282,16 @@ mod tests {
             last - 1
         );
         assert_eq!(first().0, [want]);
+        let second = fs::read_to_string(&paths[1]).expect("text");
+        let more: Vec<&str> = second.split_inclusive('\n').collect();
+        fs::write(&paths[0], [&whole, more[0]].concat()).expect("written");
+        let want = format!(
+            "{}: the file behind it begins with record {}, and it ends with record {}: it has too much",
+            last + 2,
+            last + 1,
+            last + 1
+        );
+        assert_eq!(first().0, [want]);
         fs::write(&paths[0], "").expect("written");
         assert_eq!(first().0, ["1: it holds no record: its lines are missing"]);
         // A copy elsewhere has none behind it.
@@ -288,6 +301,25 @@ mod tests {
         let mut lines = Lines::of(vec![copy.clone()]);
         assert!(lines.by_ref().all(|line| line.expect("read").found.is_ok()));
         assert_eq!(lines.left_out, Some(copy));
+    }
+
+    #[test]
+    fn what_holds_nothing_is_not_behind_the_last_file() {
+        let dir = written();
+        let paths = list(dir.path()).expect("listed");
+        let last = paths.last().expect("one");
+        let broken = |path: &PathBuf| {
+            let lines = Lines::of(vec![path.clone()]).map(|line| line.expect("read"));
+            lines.filter_map(|line| Some(line.found.err()?.to_string())).collect::<Vec<_>>()
+        };
+        fs::write(dir.path().join("audit-00000000000000000099.jsonl"), "").expect("written");
+        assert!(broken(last).is_empty(), "an empty file: {:?}", broken(last));
+        fs::create_dir(dir.path().join("audit-00000000000000000098.jsonl")).expect("made");
+        assert!(broken(last).is_empty(), "a folder: {:?}", broken(last));
+        fs::write(&paths[1], "").expect("written");
+        assert!(broken(&paths[0]).is_empty(), "a file that lost its lines began somewhere");
+        fs::write(&paths[0], "").expect("written");
+        assert_eq!(broken(&paths[0]), ["it holds no record: its lines are missing"]);
     }
 
     #[test]
