@@ -57,7 +57,7 @@ impl Engine {
             let history = self.history(&incident, now);
             if incident.is_settled(&history) {
                 // Asked for before our own restart.
-                self.note_judged((group, rule), &incident);
+                self.note_judged((group, rule), &incident, &history);
                 continue;
             }
             let mut evidence = self.evidence(&incident, self.groups[group].interval, at, now);
@@ -122,7 +122,16 @@ impl Engine {
         incidents.collect()
     }
 
-    fn note_judged(&mut self, (group, rule): (usize, usize), incident: &Incident) {
+    /// It is not judged again, unless an operator may yet have it told that a request ran out.
+    fn note_judged(
+        &mut self,
+        (group, rule): (usize, usize),
+        incident: &Incident,
+        history: &History,
+    ) {
+        if !history.lost.is_empty() {
+            return;
+        }
         let alerts = &mut self.groups[group].rules[rule].alerts;
         if let Some(alert) = alerts.get_mut(&incident.labels) {
             alert.judged = true;
@@ -138,7 +147,7 @@ impl Engine {
     ) {
         let Case { incident, evidence, circumstances, .. } = *case;
         if decision.to_record().is_some() || is_final(&decision, case) {
-            self.note_judged((group, rule), incident);
+            self.note_judged((group, rule), incident, case.history);
         }
         self.record_decision(now, &decision);
         let held = &mut self.groups[group].rules[rule].held;
@@ -275,9 +284,7 @@ fn judged(incident: &Incident, found: &Evidence, delivery: Option<&DeliveryId>) 
 fn is_final(decision: &Decision, case: &Case<'_>) -> bool {
     let Decision::Hold { reason, .. } = decision else { return false };
     match reason {
-        HoldReason::NoneAsked | HoldReason::ForeignTenant => true,
-        // An operator may have it told after all that a request ran out.
-        HoldReason::AlreadyAsked => case.history.lost.is_empty(),
+        HoldReason::NoneAsked | HoldReason::ForeignTenant | HoldReason::AlreadyAsked => true,
         HoldReason::RoleForbids | HoldReason::SharedContainer => {
             let key = case.incident.refused_key(case.history);
             let asked = &case.history.asked;

@@ -7,6 +7,7 @@ use super::diagnose::{Symptoms, diagnose};
 use super::fit::Fit;
 use super::history::{History, is_failure};
 use super::hold::HoldReason;
+use super::verify::Outcome;
 use crate::base::{DeliveryId, Labels, Now, Timestamp};
 use crate::calendar::Open;
 use crate::outbox::{
@@ -113,10 +114,18 @@ impl Incident {
         (!anew).then_some(result)
     }
 
-    /// Whether something was asked for in this episode that has not failed.
+    /// Whether something was asked for in this episode that has not failed. That a person was told in the
+    /// place of a restart which ran out settles nothing once that restart may be asked for anew.
     pub fn is_settled(&self, history: &History) -> bool {
         let fine = |result: Option<&str>| !result.is_some_and(is_failure);
-        ActionKind::ALL.into_iter().any(|kind| self.last_asked(kind, history).is_some_and(fine))
+        let restart = self.last_asked(ActionKind::Restart, history).flatten();
+        let ran_out = restart == Some(Outcome::Expired.name());
+        let is_due = ran_out && self.failed(ActionKind::Restart, history).is_none();
+        let mut kinds = ActionKind::ALL.into_iter();
+        kinds.any(|kind| {
+            let is_instead = is_due && kind == ActionKind::Advise;
+            !is_instead && self.last_asked(kind, history).is_some_and(fine)
+        })
     }
 
     /// What is known under this label, or `""`.

@@ -249,6 +249,28 @@ fn what_ran_out_is_asked_for_anew_once_an_operator_has_it_told_after_all() {
     assert_eq!(keys(&world, "advice.given").len(), 1);
 }
 
+/// A person was told in its place meanwhile.
+#[test]
+fn a_restart_that_ran_out_is_asked_for_anew_once_an_operator_has_it_told_after_all() {
+    for crashes in [false, true] {
+        let mut world = away("restart");
+        (world.is_away, world.is_deaf) = (false, true);
+        assert!(until(&mut world, &high(), "decided advise", 20).is_some());
+        assert_eq!(until(&mut world, &high(), "decided", 20), None);
+        if crashes {
+            world = World::restarted(setup(RULES, policy()), &world, 1);
+            world.is_deaf = true;
+            assert_eq!(until(&mut world, &high(), "decided", 20), None);
+        }
+        world.is_deaf = false;
+        let command = OutboxCommand::Retry(news_of_an_end(&world));
+        world.handle(Event::Outbox { ticket: 1, command }, None);
+        assert!(until(&mut world, &high(), "decided restart", 6).is_some(), "{:?}", world.told);
+        assert_eq!(keys(&world, "container.restart.requested").len(), 1);
+        assert_eq!(until(&mut world, &high(), "decided", 20), None, "once");
+    }
+}
+
 /// Nobody is told of what the executor did not do in time.
 #[test]
 fn what_the_executor_could_not_do_in_time_is_asked_of_it_anew() {
