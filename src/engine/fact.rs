@@ -79,14 +79,11 @@ pub enum Fact {
     GateUnaskable { key: GateKey, why: String },
     /// A door shut after a change: it should be taken back.
     ChangeFailed {
-        request: Option<Box<policy::Request>>,
-        service: String,
-        tenant: String,
-        what: &'static str,
-        gate: String,
-        previous: String,
+        shut: Box<policy::Shut>,
         current: String,
         held: Option<HoldReason>,
+        /// It was told before, and nobody took that.
+        is_anew: bool,
     },
     /// The Control Plane said something about a request.
     ReceiptTaken {

@@ -19,7 +19,7 @@ use crate::outbox::{
 };
 use crate::policy::{
     GateKey, GateSeen, History, HoldReason, Miss, Mode, Page, Place, Proposal, Reading,
-    Request as Asked, Turn, askings,
+    Request as Asked, Shut, Turn, askings,
 };
 
 /// The containers of tenants, whoever measures them.
@@ -33,8 +33,8 @@ const STARTS: &str =
 /// shut so long before may have shut for it. Ours.
 const DOWN_FIRST: Duration = Duration::from_secs(180);
 
-/// What nobody heard of is told anew for so long after the change. Ours.
-const TOLD_WITHIN: Duration = Duration::from_secs(24 * 3600);
+/// What is said of a door that is told anew.
+pub(super) const TOLD_ANEW: &str = "; told anew, as nobody took it before";
 
 /// What our own restart is called.
 const OURS: &str = "restart";
@@ -83,14 +83,6 @@ impl Changed {
     }
 }
 
-/// Whether a change may be told to have shut a door, and under which key.
-enum Telling {
-    First(String),
-    /// What was told ran out, and whoever did not hear it is there again.
-    Anew(String),
-    Done,
-}
-
 impl Engine {
     /// Asks at the doors that are due.
     pub(super) fn try_gates(&mut self, now: Now, step: &mut Step) {
@@ -116,7 +108,11 @@ impl Engine {
             _ => None,
         };
         let news = unaskable.as_deref() != self.gates.unaskable(key);
-        if let Some(turn) = self.gates.take((key, number), answer, now) {
+        let turn = self.gates.take((key, number), answer, now);
+        if self.gates.reading(key).is_some_and(|reading| reading.passes) {
+            self.changes.extend(self.memory.shut.opened(key));
+        }
+        if let Some(turn) = turn {
             let Turn { key, passes, previous, current } = turn;
             self.facts.push(match passes {
                 true => Fact::GatePasses { key, current },
@@ -152,6 +148,7 @@ impl Engine {
         for changed in &all {
             self.hold_to_account(now, changed, &all);
         }
+        self.tell_anew(now);
     }
 
     /// Our own restarts whose effect is watched now. One that helped answers for nothing after a
@@ -242,12 +239,9 @@ impl Engine {
 
     /// A door that shut after a change: tells it, once. `all` are the changes whose effect is watched.
     fn hold_to_account(&mut self, now: Now, changed: &Changed, all: &[Changed]) {
-        let (dedup_key, is_first) = match self.telling(changed, now) {
-            Telling::First(_) if self.is_told_as_another(changed, all, now) => return,
-            Telling::First(key) => (key, true),
-            Telling::Anew(key) => (key, false),
-            Telling::Done => return,
-        };
+        if self.was_told(changed) || self.is_told_as_another(changed, all) {
+            return;
+        }
         let earliest = changed.since + self.setup.policy.verify.gate_grace;
         let told = self.memory.guards.last_at(&changed.service, ActionKind::RollbackAdvice);
         let shut = self.gates.of(&changed.tenant, &changed.service).find_map(|(key, reading)| {
@@ -259,82 +253,124 @@ impl Engine {
                 return None;
             }
             let was_told = shut.zip(told).is_some_and(|(shut, told)| shut <= told);
-            if is_first && was_told && changed.request.is_none() || !is_first && !was_told {
-                // It was told of another change, or has opened since it was told of this one.
+            if was_told && changed.request.is_none() {
+                // It was told of another change.
                 return None;
             }
             let before = before.or_else(|| reading.good.clone().filter(|_| shut.is_some()));
-            Some((key.gate.clone(), before?, reading.value.clone()))
+            Some((key.clone(), before?, reading.value.clone()))
         });
-        let Some((gate, previous, current)) = shut else { return };
-        let mode = self.setup.policy.mode_of(ActionKind::RollbackAdvice);
-        let held = match (self.switches.kill, mode) {
-            (true, _) => Some(HoldReason::KillSwitch),
-            (false, Mode::Observe) => Some(HoldReason::Observe),
-            (false, _) => None,
+        let Some((door, previous, current)) = shut else { return };
+        let trace_id = match &changed.request {
+            Some(request) if !request.trace_id.is_empty() => request.trace_id.clone(),
+            _ => trace_id(&changed.id, changed.since),
         };
-        let mut params = BTreeMap::from([
-            ("gate".to_owned(), Value::from(gate.as_str())),
-            ("variable".to_owned(), Value::from(changed.what)),
-            ("previous".to_owned(), Value::from(previous.as_str())),
-            ("current".to_owned(), Value::from(current.as_str())),
-            ("service".to_owned(), Value::from(changed.service.as_str())),
-        ]);
-        params
-            .extend(changed.change_id.clone().map(|id| ("change_id".to_owned(), Value::from(id))));
-        let proposal = Proposal {
-            subject: changed.service.clone(),
+        let shut = Shut {
+            dedup_key: changed.dedup_key(),
+            door,
+            service: changed.service.clone(),
             tenant: changed.tenant.clone(),
+            what: changed.what.to_owned(),
+            since: changed.since,
+            previous,
+            trace_id,
+            request: changed.request.clone(),
+            change_id: changed.change_id.clone(),
+        };
+        self.tell_shut(now, &shut, (shut.dedup_key.clone(), current));
+        self.changes.extend(self.memory.shut.keep(shut));
+    }
+
+    /// Tells that a door shut after a change, under this key, and what it says now.
+    pub(super) fn tell_shut(
+        &mut self,
+        now: Now,
+        shut: &Shut,
+        (dedup_key, current): (String, String),
+    ) {
+        let mode = self.setup.policy.mode_of(ActionKind::RollbackAdvice);
+        let params = [
+            ("gate", Some(&shut.door.gate)),
+            ("variable", Some(&shut.what)),
+            ("previous", Some(&shut.previous)),
+            ("current", Some(&current)),
+            ("service", Some(&shut.service)),
+            ("change_id", shut.change_id.as_ref()),
+        ];
+        let params = params
+            .into_iter()
+            .filter_map(|(name, text)| Some((name.to_owned(), Value::from(text?.as_str()))));
+        let is_anew = dedup_key != shut.dedup_key;
+        let proposal = Proposal {
+            subject: shut.service.clone(),
+            tenant: shut.tenant.clone(),
             action: Action {
                 kind: ActionKind::RollbackAdvice,
                 mode: if mode == Mode::Act { ActionMode::Request } else { ActionMode::DryRun },
                 expires_at: WireTime(now.wall + self.setup.policy.limits.expiry),
+                params: params.collect(),
                 dedup_key,
-                params,
             },
         };
+        let held = self.held_back();
         let sent = held.is_none().then_some(proposal.action.mode);
         let limits = &self.setup.policy.limits;
         self.changes.push(self.memory.guards.record(&proposal, sent, now, limits));
-        self.facts.push(Fact::ChangeFailed {
-            request: changed.request.clone().map(Box::new),
-            service: changed.service.clone(),
-            tenant: changed.tenant.clone(),
-            what: changed.what,
-            gate: gate.clone(),
-            previous: previous.clone(),
-            current: current.clone(),
-            held,
-        });
+        let anew = if is_anew { TOLD_ANEW } else { "" };
+        let why = format!("the gate {}: {current}{anew}", shut.door.gate);
+        let of_fact = Box::new(shut.clone());
+        self.facts.push(Fact::ChangeFailed { shut: of_fact, current, held, is_anew });
         if held.is_none() {
-            self.send_rollback(now, &proposal, changed, format!("the gate {gate}: {current}"));
+            self.send_rollback(now, &proposal, shut, why);
         }
+    }
+
+    /// Why nobody is told of a door now, if so.
+    fn held_back(&self) -> Option<HoldReason> {
+        match self.setup.policy.mode_of(ActionKind::RollbackAdvice) {
+            _ if self.switches.kill => Some(HoldReason::KillSwitch),
+            Mode::Observe => Some(HoldReason::Observe),
+            _ => None,
+        }
+    }
+
+    /// What ran out before anybody heard of it is told anew once whoever is to hear of it is there again,
+    /// if its door is shut still.
+    fn tell_anew(&mut self, now: Now) {
+        if self.held_back().is_some() {
+            return;
+        }
+        let anew = self.memory.shut.all().filter_map(|shut| {
+            let reading = self.gates.reading(&shut.door).filter(|reading| reading.is_firm)?;
+            let key = self.next_key(shut, now)?;
+            Some((shut.clone(), (key, reading.value.clone())))
+        });
+        for (shut, told) in anew.collect::<Vec<_>>() {
+            self.tell_shut(now, &shut, told);
+        }
+    }
+
+    /// The key under which a shut door is to be told anew, if what was told is void.
+    pub(super) fn next_key(&self, shut: &Shut, now: Now) -> Option<String> {
+        let guards = &self.memory.guards;
+        let unheard = guards.all_untold(&shut.service).map(str::to_owned).collect();
+        let history = History { unheard, ..guards.own_history(&shut.service, now) };
+        let next = askings(&shut.dedup_key).find(|key| !history.is_void(key))?;
+        (next != shut.dedup_key && !history.asked.contains_key(&next)).then_some(next)
     }
 
     /// Whether doors are to stay open after a change yet.
     fn is_watched(&self, changed: &Changed, now: Now) -> bool {
-        let age = now.wall.since(changed.since);
-        let is_void = || matches!(self.telling(changed, now), Telling::Anew(_));
-        age <= self.setup.policy.verify.within || age <= TOLD_WITHIN && is_void()
+        now.wall.since(changed.since) <= self.setup.policy.verify.within
     }
 
-    fn telling(&self, changed: &Changed, now: Now) -> Telling {
-        let guards = &self.memory.guards;
-        let unheard = guards.all_untold(&changed.service).map(str::to_owned).collect();
-        let history = History { unheard, ..guards.own_history(&changed.service, now) };
-        let is_known = |key: &String| history.asked.contains_key(key);
-        let Some(first) = changed.keys().find(is_known) else {
-            return Telling::First(changed.dedup_key());
-        };
-        match askings(&first).find(|key| !history.is_void(key)) {
-            Some(next) if !is_known(&next) => Telling::Anew(next),
-            _ => Telling::Done,
-        }
+    fn was_told(&self, changed: &Changed) -> bool {
+        changed.keys().any(|key| self.memory.guards.knows(&key))
     }
 
     /// One change by others may be seen as several: the containers of a service are started one after the
     /// other. What began after it was told is another.
-    fn is_told_as_another(&self, changed: &Changed, all: &[Changed], now: Now) -> bool {
+    fn is_told_as_another(&self, changed: &Changed, all: &[Changed]) -> bool {
         let began_before = self
             .memory
             .guards
@@ -346,27 +382,21 @@ impl Engine {
         };
         changed.what != OURS
             && began_before
-            && all
-                .iter()
-                .filter(is_part)
-                .any(|other| !matches!(self.telling(other, now), Telling::First(_)))
+            && all.iter().filter(is_part).any(|other| self.was_told(other))
     }
 
-    fn send_rollback(&mut self, now: Now, proposal: &Proposal, changed: &Changed, why: String) {
-        let request = changed.request.as_ref();
+    fn send_rollback(&mut self, now: Now, proposal: &Proposal, shut: &Shut, why: String) {
+        let request = shut.request.as_ref();
         let some = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
         let data = Data {
             alert: request.and_then(|request| some(&request.alert)),
             fingerprint: request.and_then(|request| some(&request.fingerprint)),
             host: some(&self.setup.host),
-            tenant_id: some(&changed.tenant),
-            service: some(&changed.service),
+            tenant_id: some(&shut.tenant),
+            service: some(&shut.service),
             action: Some(proposal.action.clone()),
             reason: Some(why),
-            trace_id: Some(match request {
-                Some(request) if !request.trace_id.is_empty() => request.trace_id.clone(),
-                _ => trace_id(&changed.id, changed.since),
-            }),
+            trace_id: Some(shut.trace_id.clone()),
             ..Data::default()
         };
         let id = proposal.delivery_id(now);

@@ -6,6 +6,7 @@
 
 use super::Engine;
 use super::fact::{Fact, Judged};
+use super::gates::TOLD_ANEW;
 use crate::audit::{Kind, Record, State};
 use crate::base::{Labels, Timestamp, fingerprint};
 use crate::outbox::{self, Delivery, EventType, trace_id};
@@ -166,18 +167,19 @@ fn of_gates(fact: &Fact, at: Timestamp) -> Option<Record> {
         Fact::GatePasses { key, current } => {
             Record { reason: Some(current.clone()), ..door(key, Kind::GatePassed) }
         }
-        Fact::ChangeFailed { request, service, tenant, what, gate, previous, current, held } => {
-            let base = match request {
+        Fact::ChangeFailed { shut, current, held, is_anew } => {
+            let base = match &shut.request {
                 Some(request) => requested((at, Kind::ChangeFailed), request),
                 None => Record::new(at, Kind::ChangeFailed),
             };
-            let why = format!("{gate}: {}", turned(&Some(previous.clone()), current));
+            let why = turned(&Some(shut.previous.clone()), current);
             let held = held.map(|reason| format!(" (held: {})", reason.name())).unwrap_or_default();
+            let anew = if *is_anew { TOLD_ANEW } else { "" };
             Record {
-                tenant: some(tenant),
-                subject: some(service),
-                action: Some((*what).to_owned()),
-                reason: Some(why + &held),
+                tenant: some(&shut.tenant),
+                subject: some(&shut.service),
+                action: Some(shut.what.clone()),
+                reason: Some(format!("{}: {why}{held}{anew}", shut.door.gate)),
                 ..base
             }
         }

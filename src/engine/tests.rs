@@ -26,6 +26,7 @@ mod rollout;
 mod silence;
 mod slow;
 mod texts;
+mod told_anew;
 mod waiting;
 mod whose;
 
@@ -316,9 +317,11 @@ fn tell(fact: &Fact) -> Option<String> {
         Fact::MailSent { kind } => format!("mailed {kind}"),
         Fact::GateFails { key, .. } => format!("gate {} fails", key.gate),
         Fact::GatePasses { key, .. } => format!("gate {} passes", key.gate),
-        Fact::ChangeFailed { what, gate, held, .. } => {
+        Fact::ChangeFailed { shut, held, .. } => {
             let held = held.map_or("", |reason| reason.name());
-            format!("change {what} failed at {gate} {held}").trim_end().to_owned()
+            format!("change {} failed at {} {held}", shut.what, shut.door.gate)
+                .trim_end()
+                .to_owned()
         }
         Fact::HostIncident { started: true, .. } => "host incident".to_owned(),
         Fact::HostIncident { started: false, .. } => "host incident over".to_owned(),

@@ -303,6 +303,11 @@ impl Gates {
         self.doors.iter().filter_map(|(key, door)| Some((key, door.reading.as_ref()?)))
     }
 
+    /// What is known of a door.
+    pub fn reading(&self, key: &GateKey) -> Option<&Reading> {
+        self.doors.get(key)?.reading.as_ref()
+    }
+
     /// The doors whose state bears on a service: its own, its tenant's, and those that are nobody's
     /// in particular; with what is known of each.
     pub fn of<'a>(

@@ -9,6 +9,7 @@ use super::interlock::Interlock;
 use super::peaks::Peaks;
 use super::receipts::Receipts;
 use super::rollout::Rollouts;
+use super::shut::ShutDoors;
 use super::usage::Usage;
 use super::verify::Verifier;
 use crate::base::{Change, Now};
@@ -32,6 +33,8 @@ pub struct Memory {
     pub peaks: Peaks,
     /// Images that were rolled out lately.
     pub rollouts: Rollouts,
+    /// Doors that were told to have shut.
+    pub shut: ShutDoors,
 }
 
 impl Memory {
@@ -46,10 +49,20 @@ impl Memory {
         let (receipts, of_receipts) = Receipts::recover(all());
         let (peaks, of_peaks) = Peaks::recover(all());
         let (rollouts, of_rollouts) = Rollouts::recover(all());
+        let (shut, of_shut) = ShutDoors::recover(all());
         let others = [of_episodes, of_usage, of_interlock, of_verifier, of_receipts, of_peaks];
-        problems.extend(others.into_iter().flatten().chain(of_rollouts));
-        let memory =
-            Memory { guards, episodes, usage, interlock, verifier, receipts, peaks, rollouts };
+        problems.extend(others.into_iter().flatten().chain(of_rollouts).chain(of_shut));
+        let memory = Memory {
+            guards,
+            episodes,
+            usage,
+            interlock,
+            verifier,
+            receipts,
+            peaks,
+            rollouts,
+            shut,
+        };
         (memory, problems)
     }
 
@@ -61,6 +74,7 @@ impl Memory {
         rows.extend(self.episodes.rebase(by_ms));
         rows.extend(self.verifier.rebase(by_ms));
         rows.extend(self.rollouts.rebase(by_ms));
+        rows.extend(self.shut.rebase(by_ms));
         rows
     }
 
@@ -71,6 +85,7 @@ impl Memory {
         rows.extend(self.episodes.prune(now.wall));
         rows.extend(self.usage.prune(now));
         rows.extend(self.rollouts.prune(now.wall));
+        rows.extend(self.shut.prune(now.wall));
         rows
     }
 }

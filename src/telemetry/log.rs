@@ -9,7 +9,7 @@ use tracing::{debug, error, info, warn};
 
 use crate::engine::Fact;
 use crate::outbox::{self, Delivery};
-use crate::policy::GateKey;
+use crate::policy::{GateKey, Shut};
 
 /// Writes the log line of a fact.
 pub fn record(fact: &Fact) {
@@ -143,9 +143,13 @@ fn of_judgement(fact: &Fact) {
             let GateKey { gate, tenant, service, name } = key;
             error!(gate, tenant, service, name, why, "a gate cannot be asked");
         }
-        Fact::ChangeFailed { service, what, gate, previous, current, held, .. } => {
-            let held = held.map(|reason| reason.name());
-            warn!(service, what, gate, previous, current, held, "a gate failed after a change");
+        Fact::ChangeFailed { shut, current, held, is_anew } => {
+            let Shut { service, what, previous, door, .. } = &**shut;
+            let (gate, held, anew) = (&door.gate, held.map(|reason| reason.name()), is_anew);
+            warn!(
+                service,
+                what, gate, previous, current, held, anew, "a gate failed after a change"
+            );
         }
         Fact::ReceiptTaken { id, delivery, asked, said, over } => {
             let (decision, subject) =

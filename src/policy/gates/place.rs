@@ -1,5 +1,7 @@
 //! Whose door it is, and where: templates of addresses and what is put into them.
 
+use serde::{Deserialize, Serialize};
+
 use super::Gate;
 
 /// What may stand in a template, in braces.
@@ -24,7 +26,7 @@ pub struct Place {
 }
 
 /// Which door: a gate and what tells its places apart. What the address does not mention is `""`.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize)]
 pub struct GateKey {
     /// The gate's name.
     pub gate: String,

@@ -1,0 +1,143 @@
+//! Doors that a change shut, as they were told, until they open or a day is over.
+//!
+//! Whoever is to hear of a shut door may be away until what was told runs out. So it is kept whole, with
+//! the very door, and can be told anew as it was, whatever became since of the container, of what is
+//! known of its doors, and of the restart that is blamed. Durable, one row for each; bounded.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::config::DAY;
+use super::gates::GateKey;
+use super::rows;
+use super::verify::Request;
+use crate::base::{Change, Timestamp};
+
+/// Rows of this module in the table.
+const PREFIX: &str = "shut/";
+/// Of more no more is kept: a host has a few hundred doors.
+const SHUT_MAX: usize = 1000;
+
+/// A door that shut after a change.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Shut {
+    /// The key under which it was told first.
+    pub dedup_key: String,
+    /// Which door.
+    pub door: GateKey,
+    /// The service that was changed.
+    pub service: String,
+    /// Its tenant, or `""`.
+    pub tenant: String,
+    /// `restart` (ours), `deploy` or `start` (by others).
+    pub what: String,
+    /// When it was.
+    pub since: Timestamp,
+    /// What the door said before.
+    pub previous: String,
+    /// The story it belongs to.
+    pub trace_id: String,
+    /// The request, if the change was ours.
+    pub request: Option<Request>,
+    /// The Control Plane's own id of that.
+    pub change_id: Option<String>,
+}
+
+/// Every door that was told to have shut and has not been seen open since.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct ShutDoors {
+    told: BTreeMap<String, Shut>,
+}
+
+impl ShutDoors {
+    /// The doors as their rows tell them, and which could not be read. Other rows are skipped.
+    pub fn recover(rows: impl IntoIterator<Item = Change>) -> (ShutDoors, Vec<String>) {
+        let (told, problems) = rows::read(PREFIX, rows);
+        (ShutDoors { told: told.into_iter().collect() }, problems)
+    }
+
+    /// It is told now; returns the row, unless there is no room.
+    pub fn keep(&mut self, shut: Shut) -> Option<Change> {
+        if self.told.len() >= SHUT_MAX {
+            return None;
+        }
+        let change = row(&shut.dedup_key, Some(&shut));
+        self.told.insert(shut.dedup_key.clone(), shut);
+        Some(change)
+    }
+
+    /// What may be told anew.
+    pub fn all(&self) -> impl Iterator<Item = &Shut> {
+        self.told.values()
+    }
+
+    /// A door is open: what shuts it from now on is something else. Returns the rows that go.
+    pub fn opened(&mut self, door: &GateKey) -> Vec<Change> {
+        self.forget(|shut| shut.door == *door)
+    }
+
+    /// Forgets changes that are a day old; returns the rows that go.
+    pub fn prune(&mut self, now: Timestamp) -> Vec<Change> {
+        self.forget(|shut| now.since(shut.since) >= DAY)
+    }
+
+    /// Moves every time when the wall clock steps; returns the rows.
+    pub fn rebase(&mut self, by_ms: i64) -> Vec<Change> {
+        for shut in self.told.values_mut() {
+            shut.since = Timestamp(shut.since.0.saturating_add(by_ms));
+        }
+        self.told.iter().map(|(key, shut)| row(key, Some(shut))).collect()
+    }
+
+    fn forget(&mut self, is_over: impl Fn(&Shut) -> bool) -> Vec<Change> {
+        let gone = self.told.extract_if(.., |_, shut| is_over(shut));
+        gone.map(|(key, _)| row(&key, None)).collect()
+    }
+}
+
+fn row(key: &str, shut: Option<&Shut>) -> Change {
+    rows::row(PREFIX, key, shut)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shut(key: &str, gate: &str, hours: i64) -> Shut {
+        Shut {
+            dedup_key: key.to_owned(),
+            door: GateKey { gate: gate.to_owned(), ..GateKey::default() },
+            service: "acme/app".to_owned(),
+            tenant: "acme".to_owned(),
+            what: "deploy".to_owned(),
+            since: Timestamp(hours * 3_600_000),
+            previous: "200".to_owned(),
+            trace_id: String::new(),
+            request: None,
+            change_id: None,
+        }
+    }
+
+    #[test]
+    fn it_is_kept_over_a_restart_until_its_own_door_opens_or_a_day_is_over() {
+        let mut doors = ShutDoors::default();
+        let all = [shut("a", "login", 0), shut("b", "api", 1)];
+        let rows = all.clone().map(|shut| doors.keep(shut).expect("room"));
+        let bad = Change { value: Some(b"?".to_vec()), ..row("x", None) };
+        let (mut doors, problems) = ShutDoors::recover(rows.into_iter().chain([bad]));
+        assert_eq!((doors.all().cloned().collect::<Vec<_>>(), problems.len()), (all.to_vec(), 1));
+        let keys = |gone: Vec<Change>| gone.into_iter().map(|row| row.key).collect::<Vec<_>>();
+        assert_eq!(keys(doors.opened(&all[0].door)), ["shut/a"]);
+        assert_eq!(doors.rebase(3_600_000).len(), 1);
+        assert_eq!(keys(doors.prune(Timestamp(25 * 3_600_000))), [""; 0], "a step ages nothing");
+        assert_eq!(keys(doors.prune(Timestamp(26 * 3_600_000))), ["shut/b"]);
+    }
+
+    #[test]
+    fn what_is_kept_is_bounded() {
+        let mut doors = ShutDoors::default();
+        let kept = (0..2000).filter_map(|n| doors.keep(shut(&n.to_string(), "api", 0))).count();
+        assert_eq!((kept, doors.all().count()), (SHUT_MAX, SHUT_MAX));
+    }
+}
