@@ -64,6 +64,11 @@ impl Timestamp {
     pub fn is_later_start(self, before: Timestamp) -> bool {
         self.since(before) > Duration::from_secs(START_SKEW_S)
     }
+
+    /// Whether two tell of one start.
+    pub fn is_same_start(self, other: Timestamp) -> bool {
+        !self.is_later_start(other) && !other.is_later_start(self)
+    }
 }
 
 impl Add<Duration> for Timestamp {

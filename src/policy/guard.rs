@@ -373,8 +373,7 @@ impl Guards {
     /// known not to have been carried out.
     pub fn restart_at(&self, subject: &str, start: Timestamp, now: Now) -> Option<&str> {
         let is_it = |done: &&Done| {
-            let is_same = |own: Timestamp| !start.is_later_start(own) && !own.is_later_start(start);
-            done.start.is_some_and(is_same) && done.counts(now)
+            done.start.is_some_and(|own| own.is_same_start(start)) && done.counts(now)
         };
         self.subjects.get(subject)?.iter().find(is_it).map(|done| done.dedup_key.as_str())
     }

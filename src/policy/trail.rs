@@ -175,14 +175,19 @@ impl Trail {
         let cpu = self.cpu_seconds;
         self.cpu_seconds = seen.cpu_seconds.or(cpu);
         let is_anew = cpu.zip(seen.cpu_seconds).is_some_and(|(before, now)| now < before);
-        if is_anew && self.warm.map(|warm| warm.started) == seen.started_at {
+        let known = self.warm.map(|warm| warm.started);
+        let is_same = match (known, seen.started_at) {
+            (Some(known), Some(told)) => told.is_same_start(known),
+            (known, told) => known == told,
+        };
+        if is_anew && is_same {
             self.reborn_at = Some(at);
             self.points.clear();
             self.calm_requests = None;
             self.warm = self.warm.map(|warm| Warm { since: at, held: None, ..warm });
             return;
         }
-        if self.warm.map(|warm| warm.started) != seen.started_at {
+        if !is_same {
             self.warm = seen.started_at.map(|at| Warm { started: at, since: at, held: None });
             let since = seen.started_at.unwrap_or(Timestamp(i64::MIN));
             self.points.retain(|point| point.at >= since);
@@ -388,6 +393,22 @@ mod tests {
         assert!(!leaks(&|x| if x < 38.0 { 0.5 } else { 0.9 }), "a step");
         assert!(!lived(8, |x| 0.7 + 0.01 * x, |_| 1.0).leaks(Some(LIMIT)), "too short");
         assert!(!lived(40, |x| 0.5 + 0.01 * x, |_| 1.0).leaks(None), "no limit");
+    }
+
+    #[test]
+    fn one_start_that_two_tell_of_is_one_life() {
+        let mut trail = lived(20, |x| 0.5 + 0.02 * x, |_| 1.0);
+        let by_another = Some(Timestamp(900));
+        let at = |minute: u32| Timestamp(0) + MINUTE * minute;
+        let one = Seen { started_at: by_another, cpu_seconds: Some(900.0), ..seen(0.9) };
+        let _ = trail.take(&one, None, 5 * MINUTE, at(21));
+        assert_eq!(trail.trend().warm_bytes.map(f64::round), Some(0.6 * LIMIT));
+        let anew = Seen { started_at: Some(Timestamp(0)), cpu_seconds: Some(0.5), ..one };
+        let _ = trail.take(&anew, None, 5 * MINUTE, at(22));
+        assert_eq!(trail.reborn_at, Some(at(22)), "no start time tells of it");
+        let later = Seen { started_at: Some(at(23)), ..anew };
+        let _ = trail.take(&later, None, 5 * MINUTE, at(23));
+        assert_eq!(trail.trend().warm_bytes, None);
     }
 
     #[test]
