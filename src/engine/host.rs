@@ -61,8 +61,9 @@ const OBSERVED: [(Observed, &str); 9] = [
          or increase(container_oom_events_total{service!=\"\"}[3m])) > 0",
     ),
     (
+        // The least: where several measure it, one that is lost must not make it fall.
         Observed::CpuSeconds,
-        "max by (service, name) (sum without (cpu) (container_cpu_usage_seconds_total{service!=\"\"}))",
+        "min by (service, name) (sum without (cpu) (container_cpu_usage_seconds_total{service!=\"\"}))",
     ),
     (Observed::Started, "max by (service, name) (container_start_time_seconds{service!=\"\"})"),
     // A recording rule of this name, if somebody wrote one, tells the load of a service.
@@ -125,7 +126,9 @@ impl Engine {
 
     /// What each container runs as: its id, image and limit. Another one is a deploy.
     fn identify(&self, at: Timestamp, all: &mut BTreeMap<String, Observation>) {
-        const QUERY: &str = "container_spec_memory_limit_bytes{service!=\"\"}";
+        // Once, however many measure it.
+        const QUERY: &str = "max by (service, name, id, image) \
+             (container_spec_memory_limit_bytes{service!=\"\"})";
         for (labels, limit) in vector(QUERY, &self.window, at, &self.setup.eval) {
             let part = |name| labels.get(name).unwrap_or_default();
             let seen = all.get_mut(part("service"));

@@ -19,6 +19,9 @@ use crate::outbox::{
 use crate::policy::{Evidence, Incident, Outcome, Proposal, Request, Seen, Verdict};
 use crate::rules::Action;
 
+/// What tells how much of the CPU a container has used.
+const CPU_SECONDS: &str = "container_cpu_usage_seconds_total";
+
 impl Engine {
     /// Starts to watch a restart that was asked for in earnest.
     pub(super) fn watch(
@@ -229,9 +232,10 @@ impl Engine {
         }
     }
 
-    /// What a container has used of the CPU, in all.
+    /// What a container has used of the CPU, by whoever is furthest behind: of several that measure it one
+    /// may be lost, and what is known must not fall for that.
     fn cpu_seconds(&self, name: &str, at: Timestamp) -> Option<f64> {
-        let query = format!("sum(container_cpu_usage_seconds_total{{name={}}})", quoted(name));
+        let query = format!("min(sum without (cpu) ({CPU_SECONDS}{{name={}}}))", quoted(name));
         let found = vector(&query, &self.window, at, &self.setup.eval);
         found.first().map(|(_, seconds)| *seconds).filter(|_| !name.is_empty())
     }

@@ -502,6 +502,34 @@ fn a_start_that_docker_alone_tells_of_is_held_to_account_too() {
     }
 }
 
+/// Two jobs measure the container, one behind the other, and one of them is lost.
+#[test]
+fn a_job_that_is_lost_is_no_start_of_what_it_measured() {
+    for loses_other in [false, true] {
+        let mut world = World::new(RULES, guarded());
+        world.find_targets(2);
+        let slots = |world: &mut World, (percent, count): (u32, i64), told: &str, lost| {
+            (0..count).find_map(|_| {
+                let cpu_seconds = 1000 + world.second;
+                let (ahead, behind) =
+                    (of_old(percent, cpu_seconds + 90), of_old(percent, cpu_seconds));
+                world.other.1 = Some(behind).filter(|_| !(lost && loses_other));
+                let page = Some(ahead).filter(|_| !lost || loses_other);
+                let all = world.slot(page.as_deref());
+                all.into_iter().find(|word| word.starts_with(told))
+            })
+        };
+        assert_eq!(slots(&mut world, (50, 30), "never", false), None);
+        assert!(slots(&mut world, (95, 4), "decided restart", false).is_some());
+        let told = slots(&mut world, (30, 140), "outcome", true);
+        assert_eq!(told.as_deref(), Some("outcome ineffective"));
+        let why = &event(&world, "action.failed")["reason"];
+        assert_eq!(why, "the container was not restarted", "{loses_other}");
+        world.doors.insert("api".to_owned(), "");
+        assert_eq!(slots(&mut world, (30, 60), "change", true), None, "nothing was changed");
+    }
+}
+
 /// A door that is asked seldom was heard of before the restart, and is shut since.
 #[test]
 fn a_restart_that_no_start_time_tells_of_is_judged_by_doors_heard_of_since() {
