@@ -33,11 +33,17 @@ const STARTS: &str =
 /// shut so long before may have shut for it. Ours.
 const DOWN_FIRST: Duration = Duration::from_secs(180);
 
+/// Which image a container runs is looked at once a minute, and scraped before: until then a deploy looks
+/// like a mere start. Ours.
+const DEPLOY_SEEN_WITHIN: Duration = Duration::from_secs(90);
+
 /// What is said of a door that is told anew.
 pub(super) const TOLD_ANEW: &str = "; told anew, as nobody took it before";
 
 /// What our own restart is called.
 const OURS: &str = "restart";
+/// What a start by others is called that is no deploy.
+const START: &str = "start";
 
 /// A change after which doors have to stay open.
 struct Changed {
@@ -60,6 +66,11 @@ struct Changed {
 }
 
 impl Changed {
+    /// How long after it a door that is shut still is told.
+    fn told_after(&self, grace: Duration) -> Duration {
+        if self.what == START { grace.max(DEPLOY_SEEN_WITHIN) } else { grace }
+    }
+
     /// The key under which it is told.
     fn dedup_key(&self) -> String {
         self.key(0)
@@ -224,7 +235,7 @@ impl Engine {
                 id: own.unwrap_or(name).to_owned(),
                 service: service.to_owned(),
                 tenant: label("tenant").to_owned(),
-                what: if own.is_some() { OURS } else { "start" },
+                what: if own.is_some() { OURS } else { START },
                 change_id: None,
                 since,
                 until: None,
@@ -242,7 +253,7 @@ impl Engine {
         if self.was_told(changed) || self.is_told_as_another(changed, all) {
             return;
         }
-        let earliest = changed.since + self.setup.policy.verify.gate_grace;
+        let earliest = changed.since + changed.told_after(self.setup.policy.verify.gate_grace);
         let told = self.memory.guards.last_at(&changed.service, ActionKind::RollbackAdvice);
         let shut = self.gates.of(&changed.tenant, &changed.service).find_map(|(key, reading)| {
             let reading = reading.filter(|r| r.is_firm && r.asked_at >= earliest)?;
@@ -361,7 +372,8 @@ impl Engine {
 
     /// Whether doors are to stay open after a change yet.
     fn is_watched(&self, changed: &Changed, now: Now) -> bool {
-        now.wall.since(changed.since) <= self.setup.policy.verify.within
+        let within = self.setup.policy.verify.within;
+        now.wall.since(changed.since) <= within.max(2 * changed.told_after(Duration::ZERO))
     }
 
     fn was_told(&self, changed: &Changed) -> bool {

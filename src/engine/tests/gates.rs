@@ -339,6 +339,33 @@ fn a_deploy_by_others_that_shuts_a_door_is_told_too() {
     assert_eq!(until(&mut world, &page("erp:16"), "change", 200), None, "once");
 }
 
+/// Which image a container runs is looked at once a minute.
+#[test]
+fn a_deploy_is_not_told_as_a_start_though_gates_are_given_no_grace() {
+    for slots in 0..13 {
+        let mut policy = guarded();
+        policy.verify.gate_grace = Duration::ZERO;
+        let mut world = World::new(RULES, policy);
+        (0..8 + slots).for_each(|_| drop(world.slot(Some(&running(50, -9000, "erp:15")))));
+        let deployed = running(50, world.second, "erp:16");
+        world.doors.insert("api".to_owned(), "");
+        let told = until(&mut world, &deployed, "change", 60);
+        assert_eq!(told.as_deref(), Some("change deploy failed at api"), "{slots}");
+    }
+}
+
+#[test]
+fn a_start_is_told_though_changes_are_watched_for_less_than_a_deploy_takes_to_be_seen() {
+    let mut policy = guarded();
+    policy.verify.within = Duration::from_secs(60);
+    let mut world = World::new(RULES, policy);
+    (0..4).for_each(|_| drop(world.slot(Some(&container("acme", 50, -9000)))));
+    let anew = container("acme", 50, world.second);
+    world.doors.insert("api".to_owned(), "");
+    let told = until(&mut world, &anew, "change", 60);
+    assert_eq!(told.as_deref(), Some("change start failed at api"));
+}
+
 /// One that runs this image.
 pub(super) fn running(percent: u32, started: i64, image: &str) -> String {
     let image = format!("plan=\"pro\",image=\"{image}\"");
