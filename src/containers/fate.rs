@@ -456,7 +456,8 @@ impl Fates {
     /// The wall clock has stepped.
     pub fn rebase(&mut self, by_ms: i64) {
         let shift = |at: &mut Timestamp| *at = Timestamp(at.0.saturating_add(by_ms));
-        for fate in self.names.values_mut() {
+        for (name, fate) in &mut self.names {
+            self.rows.touch(name);
             fate.restarts.iter_mut().for_each(shift);
             fate.last.iter_mut().for_each(|death| shift(&mut death.at));
             fate.oom_at.iter_mut().chain(fate.removed_at.iter_mut()).for_each(shift);

@@ -6,8 +6,7 @@ use crate::base::Timestamp;
 /// One thing heard from Docker.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Report {
-    /// The daemon answers; `version` is its own, `resumed` whether every event since the last
-    /// connection will still be told.
+    /// The daemon answers.
     Connected {
         /// The daemon's version.
         version: String,

@@ -74,7 +74,8 @@ impl Heard {
         let from = heard_until.0.saturating_mul(1_000_000).saturating_sub(TOLD_AGAIN_NANOS);
         // A watch that goes on asks from the newest event on, one that begins from when Docker was heard.
         let newest = self.order.iter().map(|(at_nanos, ..)| *at_nanos).max().unwrap_or(from);
-        let is_over = |(at_nanos, ..): &Key| *at_nanos < from.min(newest - TOLD_AGAIN_NANOS);
+        let is_over =
+            |(at_nanos, ..): &Key| *at_nanos < from.min(newest.saturating_sub(TOLD_AGAIN_NANOS));
         while self.order.front().is_some_and(is_over) {
             self.forget_first();
         }

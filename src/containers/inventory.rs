@@ -137,6 +137,19 @@ impl Inventory {
         told
     }
 
+    /// The wall clock has stepped. Whose names of before that changes.
+    pub fn rebase(&mut self, shift: impl Fn(&mut Timestamp)) -> Vec<ContainerId> {
+        let mut changed = Vec::new();
+        for (id, known) in &mut self.by_id {
+            known.seen_at.iter_mut().for_each(&shift);
+            if let Some(before) = &mut known.before {
+                shift(&mut before.until);
+                changed.push(id.clone());
+            }
+        }
+        changed
+    }
+
     /// What a container was known as before is this.
     pub fn set_before(&mut self, id: &ContainerId, before: Before) {
         if let Some(known) = self.by_id.get_mut(id) {
@@ -321,8 +334,12 @@ mod tests {
         assert_eq!(known(&inventory, "b"), ["web"], "now it has");
         inventory.know_as_named(&id('b'), Timestamp(9000));
         assert_eq!(known(&inventory, "b"), ["other"]);
-        let then = |at| inventory.known_as_at(&id('b'), Timestamp(at));
-        assert_eq!((then(8999), then(9000)), (Some("web"), Some("other")));
+        let then = |inventory: &Inventory, at| {
+            inventory.known_as_at(&id('b'), Timestamp(at)).unwrap_or_default().to_owned()
+        };
+        assert_eq!([8999, 9000].map(|at| then(&inventory, at)), ["web", "other"]);
+        let changed = inventory.rebase(|at| *at = Timestamp(at.0 - 5000));
+        assert_eq!((changed, then(&inventory, 4000).as_str()), (vec![id('b')], "other"));
     }
 
     #[test]

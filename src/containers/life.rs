@@ -108,19 +108,21 @@ impl Life {
 
     /// Whether there is no kill in it, as far as anybody knows.
     pub fn is_quiet(&self) -> bool {
-        self.evidence.is_empty() && self.deaths.is_empty() && self.stints.are_empty()
+        self.evidence.is_empty() && self.stints.are_empty()
     }
 
     /// Docker has started another run: by then it had told of the last one, however late. Its flag is of
-    /// no kill after that.
-    pub fn start(&mut self, at: Timestamp) {
+    /// no kill after that. True if there was one.
+    pub fn start(&mut self, at: Timestamp) -> bool {
         self.started_at = self.started_at.max(Some(at));
         let is_before = |said: &mut Evidence| {
             said.witness == Witness::Flag && said.key <= at.0 && said.to > at && said.from < at
         };
-        for flag in self.evidence.extract_if(.., is_before).collect::<Vec<_>>() {
-            add(&mut self.evidence, Evidence { to: at - Duration::from_millis(1), ..flag });
+        let flags: Vec<Evidence> = self.evidence.extract_if(.., is_before).collect();
+        for flag in &flags {
+            add(&mut self.evidence, Evidence { to: at - Duration::from_millis(1), ..*flag });
         }
+        !flags.is_empty()
     }
 
     /// A run has ended.
@@ -138,6 +140,9 @@ impl Life {
         self.end(at);
         self.deaths.push(at);
         self.deaths.sort();
+        if self.deaths.len() > MOST_STATEMENTS {
+            self.deaths.remove(0);
+        }
     }
 
     /// Whether an end is known of about that time.

@@ -35,7 +35,8 @@ pub const STUCK: Duration = Duration::from_secs(300);
 const NEXT_READING: Duration = Duration::from_secs(10);
 /// Incarnations per name whose statements are remembered: what Docker may still tell something of.
 const MOST_LIVES: usize = 16;
-/// Names counted at most; those of which nothing was said for the longest go first.
+/// Names counted at most; those without a remembered incarnation go first, then those of which no kill and no
+/// reading told for the longest.
 const MOST_NAMES: usize = 10_000;
 const NAMES: &str = "oom:";
 const LIVES: &str = "oom_life:";
@@ -142,15 +143,18 @@ impl OomLedger {
         let said = Evidence { witness: Witness::Event, key: at_nanos, from, to, kills: 1 };
         let is_known = |life: &Life| life.evidence.iter().any(|old| life.is_same_kill(old, &said));
         match life.is_some_and(is_known) {
-            true => self.life(who, at).repeat(said),
+            true => {
+                self.life(who, at).repeat(said);
+                self.open.insert(who.id.clone());
+            }
             false => self.hear(who, said),
         }
     }
 
     /// Docker has started another run. Of whom nothing is known it divides nothing.
     pub fn started(&mut self, who: Who<'_>, at: Timestamp) {
-        if let Some(life) = self.lives.get_mut(who.id) {
-            life.start(at);
+        if self.lives.get_mut(who.id).is_some_and(|life| life.start(at)) {
+            self.open.insert(who.id.clone());
         }
     }
 
@@ -199,14 +203,19 @@ impl OomLedger {
     pub fn read(&mut self, who: Who<'_>, reading: Reading) {
         let Reading { source, at, value, started_at, is_watched, interval } = reading;
         let life = self.lives.get(who.id);
-        // Of whom nothing was counted before our restart all kills since its start are new.
-        let is_new = life.is_none_or(|life| life.is_new && !life.stints.have_folded());
-        let watched_from = if is_new { self.watched_from.0 } else { self.since };
+        let is_new = life.is_none_or(|life| life.is_new);
+        let watched_from = match life {
+            // What it shows cannot be told from what is explained for good.
+            Some(life) if life.stints.have_folded() => at,
+            // Of whom nothing was counted before our restart all kills since its start are new.
+            _ if is_new => self.watched_from.0,
+            _ => self.since,
+        };
         let last = life.and_then(|life| life.counters.get(&source)).copied();
         let ends = life.map_or(&[][..], |life| &life.ends);
         let last = last.map(|last| if is_new { last } else { last.known() });
         let Some(told) = Told::by(&reading, last, ends, watched_from) else { return };
-        // A container without kills costs its last readings and no row.
+        // A container without kills costs its last readings and no row, unless it dies by SIGKILL.
         let life = self.life(who, at);
         let unknown = told.unknown;
         life.counters.insert(source, Last { at, value, started_at, unknown });
@@ -355,7 +364,12 @@ impl OomLedger {
         shift(&mut self.since);
         shift(&mut self.watched_from.0);
         self.watched_from.1 = false;
-        self.lives.values_mut().for_each(|life| life.rebase(shift));
+        for (id, life) in &mut self.lives {
+            life.rebase(shift);
+            if self.life_rows.is_stored(id) {
+                self.life_rows.touch(id);
+            }
+        }
     }
 
     fn hear(&mut self, who: Who<'_>, evidence: Evidence) {
@@ -430,7 +444,7 @@ impl OomLedger {
         }
     }
 
-    /// Keeps the number of names bounded: those of which nothing was said for the longest go.
+    /// Keeps the number of names bounded.
     fn forget_most(&mut self) {
         while self.names.len() > MOST_NAMES {
             let newest = |id: &ContainerId| self.lives.get(id).map(Life::newest);
@@ -981,6 +995,27 @@ mod tests {
         let life = &bench.ledger.lives[&id('a')];
         assert!(life.evidence.len() <= MOST_STATEMENTS && life.deaths.len() <= MOST_STATEMENTS);
         bench.oom(20.0).check(40_100.0, "2000+0");
+    }
+
+    #[test]
+    fn days_of_ends_by_sigkill_without_a_kill_are_not_all_remembered() {
+        let mut bench = Bench::new();
+        for n in 1..=1000 {
+            bench.die(f64::from(n) * 10.0).heard(f64::from(n) * 10.0);
+        }
+        assert!(bench.ledger.lives[&id('a')].deaths.len() <= MOST_STATEMENTS);
+        bench.say(|ledger, who| ledger.gone(who.id)).heard(10_001.0);
+        assert!(bench.ledger.lives.is_empty() && bench.ledger.names.is_empty());
+        assert!(bench.rows.last().is_some_and(|row| row.value.is_none()), "nor in the journal");
+    }
+
+    #[test]
+    fn a_counter_that_comes_later_counts_nothing_that_is_explained_for_good() {
+        let mut bench = Bench::new();
+        bench.read(1, 5.0, 0.0, 1.0).oom(10.0).read(1, 15.0, 1.0, 1.0).check(60.0, "0+1");
+        bench.oom(9000.0).read(1, 9005.0, 2.0, 1.0).check(9100.0, "0+2");
+        bench.read(2, 9110.0, 2.0, 1.0).check(9200.0, "0+2");
+        bench.oom(9300.0).read(2, 9310.0, 3.0, 1.0).check(9400.0, "0+3");
     }
 
     #[test]

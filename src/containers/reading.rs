@@ -118,7 +118,8 @@ impl Told {
             Some(start) => (start, kills + last.unknown, Base::Anew((start, 0.0))),
             None => (from, kills, base),
         };
-        let unknown = if started_at.is_none() { last.unknown } else { 0.0 };
+        let is_open = started_at.is_none() && value >= last.value;
+        let unknown = if is_open { last.unknown } else { 0.0 };
         Some(Told { kills: most(kills), from, base, unknown, is_news, is_later })
     }
 }

@@ -251,8 +251,8 @@ impl Containers {
         self.inventory_is_new = true;
         self.missing.remove(id);
         self.scraped.remove(id);
+        self.ledger.gone(id);
         if !name.is_empty() {
-            self.ledger.gone(id);
             self.labels.remove(&name);
         }
         // Its name may have been given away before it went.
@@ -405,6 +405,10 @@ impl Containers {
         self.fates.rebase(by_ms);
         self.daemon.rebase(by_ms);
         self.ended.rebase(by_ms);
+        let shift = |at: &mut Timestamp| *at = Timestamp(at.0.saturating_add(by_ms));
+        for id in Arc::make_mut(&mut self.inventory).rebase(shift) {
+            self.rows.touch(&id);
+        }
     }
 }
 

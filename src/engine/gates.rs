@@ -36,6 +36,8 @@ const DOWN_FIRST: Duration = Duration::from_secs(180);
 /// Which image a container runs is looked at once a minute, and scraped before: until then a deploy looks
 /// like a mere start. Ours.
 const DEPLOY_SEEN_WITHIN: Duration = Duration::from_secs(90);
+/// Whoever measures a container has seen by then which image it runs, so that a look at usage tells a deploy.
+const SCRAPED_WITHIN: Duration = Duration::from_secs(30);
 
 /// What is said of a door that is told anew.
 pub(super) const TOLD_ANEW: &str = "; told anew, as nobody took it before";
@@ -253,7 +255,10 @@ impl Engine {
         if self.was_told(changed) || self.is_told_as_another(changed, all) {
             return;
         }
-        let earliest = changed.since + changed.told_after(self.setup.policy.verify.gate_grace);
+        let grace = self.setup.policy.verify.gate_grace;
+        // Whoever is started again all the time would be new for ever; and it is known whether it is a deploy.
+        let was_seen = self.usage_at.is_some_and(|at| at >= changed.since + SCRAPED_WITHIN);
+        let earliest = changed.since + if was_seen { grace } else { changed.told_after(grace) };
         let told = self.memory.guards.last_at(&changed.service, ActionKind::RollbackAdvice);
         let shut = self.gates.of(&changed.tenant, &changed.service).find_map(|(key, reading)| {
             let reading = reading.filter(|r| r.is_firm && r.asked_at >= earliest)?;
@@ -352,7 +357,9 @@ impl Engine {
             return;
         }
         let anew = self.memory.shut.all().filter_map(|shut| {
-            let reading = self.gates.reading(&shut.door).filter(|reading| reading.is_firm)?;
+            // One that cannot be asked shows what it said long ago.
+            let is_asked = self.gates.unaskable(&shut.door).is_none();
+            let reading = self.gates.reading(&shut.door).filter(|r| r.is_firm && is_asked)?;
             let key = self.next_key(shut, now)?;
             Some((shut.clone(), (key, reading.value.clone())))
         });
@@ -373,7 +380,8 @@ impl Engine {
     /// Whether doors are to stay open after a change yet.
     fn is_watched(&self, changed: &Changed, now: Now) -> bool {
         let within = self.setup.policy.verify.within;
-        now.wall.since(changed.since) <= within.max(2 * changed.told_after(Duration::ZERO))
+        let grace = self.setup.policy.verify.gate_grace;
+        now.wall.since(changed.since) <= within.max(2 * changed.told_after(grace))
     }
 
     fn was_told(&self, changed: &Changed) -> bool {

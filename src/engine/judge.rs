@@ -279,8 +279,7 @@ fn judged(incident: &Incident, found: &Evidence, delivery: Option<&DeliveryId>) 
 }
 
 /// Holds that nothing can lift while the alert lasts: they hang on its labels and its rule. Whose its
-/// container is may become known. What has a
-/// person to be told of is looked at until one was.
+/// container is may become known. What a person has to be told of is looked at until one was.
 fn is_final(decision: &Decision, case: &Case<'_>) -> bool {
     let Decision::Hold { reason, .. } = decision else { return false };
     match reason {

@@ -58,6 +58,11 @@ impl ToldKills {
         Some(facts)
     }
 
+    /// Forgets the names that nobody counts any more: whoever comes back counts anew.
+    pub fn retain(&mut self, is_counted: impl Fn(&str) -> bool) {
+        self.0.retain(|name, _| is_counted(name));
+    }
+
     /// What was told of a name.
     #[cfg(test)]
     pub fn counts(&self, name: &str) -> Counts {
@@ -91,5 +96,9 @@ mod tests {
         let other = Now { monotonic: Duration::from_secs(150), wall: Timestamp(0) };
         let facts = told.tell("api", Counts { pid1: 1, child: 0 }, other);
         assert_eq!(facts.map(|facts| facts.len()), Some(1), "each name for itself");
+        told.retain(|name| name == "web");
+        let facts = told.tell("api", Counts { pid1: 1, child: 0 }, other);
+        assert_eq!(facts.map(|facts| facts.len()), Some(1), "it was forgotten, and counts anew");
+        assert_eq!(told.counts("web").child, 8 + 149 * 10);
     }
 }

@@ -151,6 +151,10 @@ fn plant(
     let (mut red, mut shown) = (BTreeSet::new(), Vec::new());
     for seed in std::iter::once(*hint).chain(0..asked("SEEDS").unwrap_or(MUTANT_SEEDS)) {
         let mut plan = Plan::draw(seed, MUTANT_HOURS);
+        if *mutation == Mutation::NoCoolDown {
+            // A service rarely needs two restarts within an hour: here the second one waits for hours.
+            plan.limits.restart_cool_down = Duration::from_secs(4 * 3600);
+        }
         if *mutation == Mutation::HidePressure {
             // A nudge within one of a few short stretches is rare: here the host is always short.
             plan.pressure = Spans::default();

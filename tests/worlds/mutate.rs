@@ -119,7 +119,7 @@ impl Mutation {
             (LingeringRequests, 0, &[Busy], ON_LEAVING),
             (NoTenantBudget, 0, &[TenantBudget], &[LeakerEscalated]),
             (NoHostBudget, 1, &[HostBudget], &[]),
-            (NoCoolDown, 30, &[CoolDown], &[]),
+            (NoCoolDown, 0, &[CoolDown], &[]),
             (ManyAtOnce, 2, &[OneAtATime], &[]),
             (NoInterlock, 1, &[Interlock], &[]),
             (

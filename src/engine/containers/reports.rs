@@ -270,6 +270,7 @@ impl Engine {
             inventory.names().chain(scraped.values().map(String::as_str)).chain(counted).collect();
         labels.retain(|name, _| names.contains(name.as_str()));
         written.retain(|name, _| names.contains(name.as_str()));
+        self.told_kills.retain(|name| names.contains(name));
     }
 
     fn tell_kills(&mut self, now: Now) {
