@@ -247,7 +247,7 @@ impl OomLedger {
 
     /// A counter is not shown any more, by a source that answers: the container's cgroup is gone. Without
     /// Docker's events that is all there is to see of a death, and one close to a kill was by it. A Docker
-    /// that is heard (`is_watched`) tells how it ended: the scope waits for that.
+    /// that knows it (`is_watched`) tells how it ended: the scope waits for that.
     pub fn vanished(&mut self, who: Who<'_>, source: u64, is_watched: bool) {
         let Some(life) = self.lives.get(who.id) else { return };
         let Some(seen_at) = life.counters.get(&source).map(|last| last.at) else { return };

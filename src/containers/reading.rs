@@ -28,7 +28,7 @@ pub struct Reading {
     pub value: f64,
     /// When the container had been started, if the same source says so.
     pub started_at: Option<Timestamp>,
-    /// Whether Docker knows the container, and so tells of each end itself.
+    /// Whether Docker knows the container, and so tells of each end itself, or will when it is back.
     pub is_watched: bool,
     /// When the next reading is due.
     pub interval: Duration,

@@ -366,6 +366,31 @@ fn a_start_is_told_though_changes_are_watched_for_less_than_a_deploy_takes_to_be
     assert_eq!(told.as_deref(), Some("change start failed at api"));
 }
 
+#[test]
+fn a_deploy_is_told_though_gates_are_given_longer_than_it_is_watched_for() {
+    let mut policy = guarded();
+    policy.verify.within = Duration::from_secs(60);
+    policy.verify.gate_grace = Duration::from_secs(100);
+    let mut world = World::new(RULES, policy);
+    (0..4).for_each(|_| drop(world.slot(Some(&running(50, -9000, "erp:15")))));
+    let deployed = running(50, world.second, "erp:16");
+    world.doors.insert("api".to_owned(), "");
+    let told = until(&mut world, &deployed, "change", 60);
+    assert_eq!(told.as_deref(), Some("change deploy failed at api"));
+}
+
+#[test]
+fn a_container_that_starts_again_all_the_time_has_its_shut_door_told() {
+    let mut world = World::new(RULES, guarded());
+    (0..4).for_each(|_| drop(world.slot(Some(&container("acme", 50, -9000)))));
+    world.doors.insert("api".to_owned(), "");
+    let told = (0..20).find_map(|_| {
+        let anew = container("acme", 50, world.second);
+        until(&mut world, &anew, "change", 13)
+    });
+    assert_eq!(told.as_deref(), Some("change start failed at api"));
+}
+
 /// One that runs this image.
 pub(super) fn running(percent: u32, started: i64, image: &str) -> String {
     let image = format!("plan=\"pro\",image=\"{image}\"");
