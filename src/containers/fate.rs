@@ -3,7 +3,9 @@
 //! An exit code alone does not say why: 137 is `docker kill`, `docker stop` on a deaf process, and
 //! the kernel's OOM killer alike. What was asked for before tells the first two, what the kernel
 //! said the third. A container that is started again after ends nobody asked for, three times
-//! within ten minutes, is in a crash loop; cAdvisor never shows one (measured with v0.60.5).
+//! within ten minutes, is in a crash loop; cAdvisor never shows one (measured with v0.60.5). The loop
+//! is over once it was not started again for as long, or was stopped and stays so: a mere restart of it, or
+//! of Docker, is no cure.
 //!
 //! Fates live in the journal, so that neither a loop nor a count ends with a restart of ours. While
 //! nobody hears Docker no loop ends: that nothing was heard says nothing.
@@ -26,6 +28,9 @@ const OOM_BEFORE_END: Duration = Duration::from_secs(10);
 const LOOP_RESTARTS: usize = 3;
 /// The span they are counted in, and how long a loop is over before it counts as over.
 pub const LOOP_SPAN: Duration = Duration::from_secs(600);
+/// What is stopped for a restart, of its own or of Docker's, is started again by then, as soon as Docker is
+/// heard. Ours.
+const STAYS_STOPPED: Duration = Duration::from_secs(15);
 /// Loops that end and fates that are forgotten are looked for this often; a storm of events must not
 /// look at every name each time.
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
@@ -110,6 +115,9 @@ pub struct Fate {
     pub is_looping: bool,
     /// Starts after ends nobody asked for, newest last.
     restarts: VecDeque<Timestamp>,
+    /// When somebody stopped it in a loop, if it was not started again.
+    #[serde(default)]
+    stopped_at: Option<Timestamp>,
     /// What somebody asked it to end with since it was started.
     asked: Option<Asked>,
     /// When the kernel last killed in it since it was started.
@@ -255,6 +263,7 @@ impl Fates {
             What::Start => {
                 fate.removed_at = None;
                 fate.asked = None;
+                fate.stopped_at = None;
                 fate.oom_at = None;
                 fate.held.iter_mut().for_each(|held| held.start(at));
                 if fate.last.is_some_and(|death| !death.end.is_asked_for()) {
@@ -460,7 +469,8 @@ impl Fates {
             self.rows.touch(name);
             fate.restarts.iter_mut().for_each(shift);
             fate.last.iter_mut().for_each(|death| shift(&mut death.at));
-            fate.oom_at.iter_mut().chain(fate.removed_at.iter_mut()).for_each(shift);
+            let single = [&mut fate.oom_at, &mut fate.removed_at, &mut fate.stopped_at];
+            single.into_iter().flatten().for_each(shift);
             fate.asked.iter_mut().for_each(|asked| shift(&mut asked.at));
             fate.held.iter_mut().for_each(|held| held.rebase(shift));
             shift(&mut fate.heard_at);
@@ -477,6 +487,9 @@ impl Fate {
         while self.restarts.front().is_some_and(|at| now.since(*at) > LOOP_SPAN) {
             self.restarts.pop_front();
         }
+        if self.stopped_at.is_some_and(|at| now.since(at) >= STAYS_STOPPED) {
+            self.restarts.clear();
+        }
         let loops = match self.is_looping {
             true => !self.restarts.is_empty(),
             false => self.restarts.len() >= LOOP_RESTARTS,
@@ -489,9 +502,11 @@ impl Fate {
     fn note(&mut self, death: Death) -> Death {
         self.last = Some(death);
         self.ends[death.end as usize] += 1;
-        if death.end.is_asked_for() {
+        match (death.end.is_asked_for(), self.is_looping) {
+            (true, true) => self.stopped_at = Some(death.at),
             // Whoever stops it knows.
-            self.restarts.clear();
+            (true, false) => self.restarts.clear(),
+            (false, _) => {}
         }
         death
     }
@@ -569,8 +584,7 @@ mod tests {
 
     #[test]
     fn a_loop_begins_with_the_third_restart_and_ends_with_quiet_or_by_hand() {
-        let mut fates = Fates::default();
-        let mut told = Vec::new();
+        let (mut fates, mut told) = (Fates::default(), Vec::new());
         let mut happen = |fates: &mut Fates, second: i64, what: What| {
             fates.take((&id(), "web"), at(second), &what, false);
             told.extend(fates.settle(at(second), true).into_iter().map(|(_, on)| (second, on)));
@@ -588,7 +602,38 @@ mod tests {
         }
         happen(&mut fates, 710, What::Kill { signal: 15 });
         happen(&mut fates, 710, What::Die { exit_code: 0 });
-        assert_eq!(told, [(40, true), (700, false), (703, true), (710, false)]);
+        assert_eq!(told, [(40, true), (700, false), (703, true)]);
+        assert_eq!(fates.settle(at(724), true), []);
+        assert_eq!(fates.settle(at(729), true), [("web".to_owned(), false)]);
+    }
+
+    #[test]
+    fn a_restart_by_hand_or_of_docker_ends_no_loop() {
+        let (mut fates, mut rows) = (Fates::default(), BTreeMap::new());
+        let die = What::Die { exit_code: 1 };
+        let stop = |fates: &mut Fates, second: i64| {
+            fates.take((&id(), "web"), at(second), &What::Kill { signal: 15 }, false);
+            fates.take((&id(), "web"), at(second), &What::Die { exit_code: 143 }, false)
+        };
+        for second in [0, 10, 20, 30] {
+            fates.take((&id(), "web"), at(second), &What::Start, false);
+            fates.take((&id(), "web"), at(second + 5), &die, false);
+        }
+        assert_eq!(fates.settle(at(36), true), [("web".to_owned(), true)]);
+        stop(&mut fates, 40);
+        fates.take((&id(), "web"), at(41), &What::Start, false);
+        assert_eq!(fates.settle(at(100), true), []);
+        assert_eq!(stop(&mut fates, 110).map(|death| death.end), Some(End::Stop));
+        // Docker ends, and comes back after a while; so do we.
+        assert_eq!(fates.settle(at(200), false), []);
+        let mut back = again(&mut fates, &mut rows);
+        back.take((&id(), "web"), at(210), &What::Start, false);
+        assert_eq!(back.settle(at(215), true), []);
+        assert_eq!(back.settle(at(631), true), [("web".to_owned(), false)], "it has come to rest");
+        // It is not started again, and the clock steps.
+        fates.rebase(3_600_000);
+        assert_eq!(fates.settle(at(3600 + 120), true), []);
+        assert_eq!(fates.settle(at(3600 + 130), true), [("web".to_owned(), false)]);
     }
 
     /// What is left after a restart of ours.

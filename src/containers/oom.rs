@@ -73,6 +73,8 @@ pub struct OomLedger {
     open: BTreeSet<ContainerId>,
     /// Incarnations with kills that wait for their scope.
     waiting: BTreeSet<ContainerId>,
+    /// Names that have more kills since they were taken.
+    credited: BTreeSet<String>,
     name_rows: Rows<String>,
     life_rows: Rows<ContainerId>,
     /// What ended before was seen, or not seen, by whoever watched then.
@@ -89,6 +91,7 @@ impl OomLedger {
             lives: BTreeMap::new(),
             open: BTreeSet::new(),
             waiting: BTreeSet::new(),
+            credited: BTreeSet::new(),
             name_rows: Rows::new(NAMES),
             life_rows: Rows::new(LIVES),
             since,
@@ -348,6 +351,11 @@ impl OomLedger {
         self.names.get(name).map(|tally| tally.counts).unwrap_or_default()
     }
 
+    /// The names that have more kills since this was asked last.
+    pub fn take_credited(&mut self) -> BTreeSet<String> {
+        std::mem::take(&mut self.credited)
+    }
+
     /// Every name that something was ever said of, with its kills.
     pub fn iter(&self) -> impl Iterator<Item = (&str, Counts)> {
         self.names.iter().map(|(name, tally)| (name.as_str(), tally.counts))
@@ -404,6 +412,7 @@ impl OomLedger {
 
     fn credit(&mut self, name: &str, counts: Counts) -> &mut Tally {
         self.name_rows.touch(&name.to_owned());
+        self.credited.insert(name.to_owned());
         let tally = self.names.entry(name.to_owned()).or_default();
         tally.counts += counts;
         tally

@@ -274,8 +274,9 @@ impl Engine {
     }
 
     fn tell_kills(&mut self, now: Now) {
-        for (name, counts) in self.containers.ledger.iter() {
-            if let Some(facts) = self.told_kills.tell(name, counts, now) {
+        for name in self.containers.ledger.take_credited() {
+            let counts = self.containers.ledger.counts(&name);
+            if let Some(facts) = self.told_kills.tell(&name, counts, now) {
                 self.facts.extend(facts);
                 self.containers.is_news = true;
             }
