@@ -228,7 +228,7 @@ impl Engine {
             let own = self.memory.guards.restart_at(service, since, now);
             let changed = self.memory.usage.get(service).and_then(|s| s.changed_at(Some(name)));
             let is_deploy = changed.is_some_and(|changed| {
-                let told = self.memory.guards.last_at(service, ActionKind::RollbackAdvice);
+                let told = self.memory.guards.last_new_at(service, ActionKind::RollbackAdvice);
                 // Whoever hears of a deploy may answer it with a start, which is another change.
                 let is_answer = told.is_some_and(|told| changed <= told && told < since);
                 changed + DOWN_FIRST >= since && !is_answer
@@ -259,7 +259,7 @@ impl Engine {
         // Whoever is started again all the time would be new for ever; and it is known whether it is a deploy.
         let was_seen = self.usage_at.is_some_and(|at| at >= changed.since + SCRAPED_WITHIN);
         let earliest = changed.since + if was_seen { grace } else { changed.told_after(grace) };
-        let told = self.memory.guards.last_at(&changed.service, ActionKind::RollbackAdvice);
+        let told = self.memory.guards.last_new_at(&changed.service, ActionKind::RollbackAdvice);
         let shut = self.gates.of(&changed.tenant, &changed.service).find_map(|(key, reading)| {
             let reading = reading.filter(|r| r.is_firm && r.asked_at >= earliest)?;
             let before = changed.before.get(&key.gate).cloned();
@@ -394,7 +394,7 @@ impl Engine {
         let began_before = self
             .memory
             .guards
-            .last_at(&changed.service, ActionKind::RollbackAdvice)
+            .last_new_at(&changed.service, ActionKind::RollbackAdvice)
             .is_some_and(|told| changed.since <= told);
         let is_part = |other: &&Changed| {
             let apart = other.since.since(changed.since).max(changed.since.since(other.since));

@@ -202,3 +202,16 @@ fn a_shut_door_that_nobody_heard_of_is_told_anew_while_it_stays_shut() {
         assert_eq!(until(&mut world, &anew, "change", 200), None, "once");
     }
 }
+
+/// What is told anew of one change says nothing about another.
+#[test]
+fn a_door_that_another_change_shut_a_moment_before_one_is_told_anew_is_told_too() {
+    let mut world = open(&container("acme", 50, -9000));
+    let page = container("acme", 50, world.second);
+    assert!(shut(&mut world, &page, "login").is_some());
+    let anew = container("acme", 50, world.second);
+    world.doors.insert("api".to_owned(), "");
+    (0..4).for_each(|_| drop(world.slot(Some(&anew))));
+    let told = back(&mut world, &anew);
+    assert_eq!(blamed(&told), [pair("start", "login"), pair("start", "api")]);
+}
