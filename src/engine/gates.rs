@@ -11,6 +11,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::evidence::vector;
+use super::host::USAGE_EVERY;
 use super::view::GateView;
 use super::{Engine, Fact, Request, Step};
 use crate::base::{Labels, METRIC_NAME, Now, START_SKEW_S, Timestamp};
@@ -33,11 +34,13 @@ const STARTS: &str =
 /// shut so long before may have shut for it. Ours.
 const DOWN_FIRST: Duration = Duration::from_secs(180);
 
-/// Which image a container runs is looked at once a minute, and scraped before: until then a deploy looks
-/// like a mere start. Ours.
-const DEPLOY_SEEN_WITHIN: Duration = Duration::from_secs(90);
-/// Whoever measures a container has seen by then which image it runs, so that a look at usage tells a deploy.
-const SCRAPED_WITHIN: Duration = Duration::from_secs(30);
+/// Which image a container runs is told by what tells its limit.
+const LIMIT: &str = "container_spec_memory_limit_bytes";
+/// By then what measures a container has seen which image it runs, however often it is scraped. Ours.
+const SCRAPED_WITHIN_MIN: Duration = Duration::from_secs(30);
+/// With the minute until usage is looked at, half a minute less than [`DOWN_FIRST`]: a deploy that is seen
+/// later is not blamed for what went down for it, so that to wait for it would leave that untold.
+const SCRAPED_WITHIN_MAX: Duration = Duration::from_secs(90);
 
 /// What is said of a door that is told anew.
 pub(super) const TOLD_ANEW: &str = "; told anew, as nobody took it before";
@@ -68,11 +71,6 @@ struct Changed {
 }
 
 impl Changed {
-    /// How long after it a door that is shut still is told.
-    fn told_after(&self, grace: Duration) -> Duration {
-        if self.what == START { grace.max(DEPLOY_SEEN_WITHIN) } else { grace }
-    }
-
     /// The key under which it is told.
     fn dedup_key(&self) -> String {
         self.key(0)
@@ -257,8 +255,8 @@ impl Engine {
         }
         let grace = self.setup.policy.verify.gate_grace;
         // Whoever is started again all the time would be new for ever; and it is known whether it is a deploy.
-        let was_seen = self.usage_at.is_some_and(|at| at >= changed.since + SCRAPED_WITHIN);
-        let earliest = changed.since + if was_seen { grace } else { changed.told_after(grace) };
+        let was_seen = self.usage_at.is_some_and(|at| at >= changed.since + self.scraped_within());
+        let earliest = changed.since + if was_seen { grace } else { self.told_after(changed) };
         let told = self.memory.guards.last_new_at(&changed.service, ActionKind::RollbackAdvice);
         let shut = self.gates.of(&changed.tenant, &changed.service).find_map(|(key, reading)| {
             let reading = reading.filter(|r| r.is_firm && r.asked_at >= earliest)?;
@@ -380,8 +378,22 @@ impl Engine {
     /// Whether doors are to stay open after a change yet.
     fn is_watched(&self, changed: &Changed, now: Now) -> bool {
         let within = self.setup.policy.verify.within;
+        now.wall.since(changed.since) <= within.max(2 * self.told_after(changed))
+    }
+
+    /// How long after a change a door that is shut still is told.
+    fn told_after(&self, changed: &Changed) -> Duration {
         let grace = self.setup.policy.verify.gate_grace;
-        now.wall.since(changed.since) <= within.max(2 * changed.told_after(grace))
+        // Which image a container runs is looked at with usage: until then a deploy looks like a mere start.
+        let is_start = changed.what == START;
+        if is_start { grace.max(self.scraped_within() + USAGE_EVERY) } else { grace }
+    }
+
+    /// How long after its start a container has been scraped, by all who tell which image it runs.
+    fn scraped_within(&self) -> Duration {
+        let tell = self.targets.values().filter(|target| target.feeds.contains(LIMIT));
+        let answer = tell.map(|target| target.info.interval + target.info.timeout);
+        answer.max().unwrap_or_default().clamp(SCRAPED_WITHIN_MIN, SCRAPED_WITHIN_MAX)
     }
 
     fn was_told(&self, changed: &Changed) -> bool {

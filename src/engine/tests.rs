@@ -6,6 +6,7 @@ use super::*;
 
 mod audit;
 mod containers;
+mod deploys;
 mod docker;
 mod durable;
 mod gates;
