@@ -5,6 +5,9 @@ use super::judgement::{container, until};
 use super::receipts::{said, send};
 use super::*;
 
+/// What stands behind a gate that cannot be asked for a reason of our own.
+pub(super) const UNASKABLE: &str = "the file of its password cannot be read";
+
 /// What is asked of whoever is away is over after two minutes.
 fn brief() -> PolicyConfig {
     let mut policy = guarded();
@@ -214,4 +217,20 @@ fn a_door_that_another_change_shut_a_moment_before_one_is_told_anew_is_told_too(
     (0..4).for_each(|_| drop(world.slot(Some(&anew))));
     let told = back(&mut world, &anew);
     assert_eq!(blamed(&told), [pair("start", "login"), pair("start", "api")]);
+}
+
+/// What it said is of long ago: it may have opened since.
+#[test]
+fn a_gate_that_cannot_be_asked_is_told_anew_once_it_can_be_and_is_shut_still() {
+    for opened in [false, true] {
+        let mut world = open(&container("acme", 50, -9000));
+        let page = container("acme", 50, world.second);
+        assert!(shut(&mut world, &page, "api").is_some());
+        world.doors.insert("api".to_owned(), UNASKABLE);
+        (0..10).for_each(|_| drop(world.slot(Some(&page))));
+        assert_eq!(back(&mut world, &page), [serde_json::Value::Null; 0], "nobody can tell");
+        world.doors.insert("api".to_owned(), if opened { "welcome" } else { "" });
+        let want = if opened { vec![] } else { vec![pair("start", "api")] };
+        assert_eq!(blamed(&back(&mut world, &page)), want);
+    }
 }
