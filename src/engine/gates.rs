@@ -292,7 +292,20 @@ impl Engine {
             change_id: changed.change_id.clone(),
         };
         self.tell_shut(now, &shut, (shut.dedup_key.clone(), current));
-        self.changes.extend(self.memory.shut.keep(shut));
+        // What is only shown or written down does not run out.
+        if self.told_as() == Ok(ActionMode::Request) {
+            self.keep(shut);
+        }
+    }
+
+    /// Keeps what was told, to be told anew if nobody takes it.
+    fn keep(&mut self, shut: Shut) {
+        if let Some(row) = self.memory.shut.keep(&shut) {
+            self.changes.push(row);
+        } else {
+            self.counters.shut_gates_unkept += 1;
+            self.facts.push(Fact::ShutGateUnkept { shut: Box::new(shut) });
+        }
     }
 
     /// Tells that a door shut after a change, under this key, and what it says now.
@@ -302,7 +315,7 @@ impl Engine {
         shut: &Shut,
         (dedup_key, current): (String, String),
     ) {
-        let mode = self.setup.policy.mode_of(ActionKind::RollbackAdvice);
+        let told_as = self.told_as();
         let params = [
             ("gate", Some(&shut.door.gate)),
             ("variable", Some(&shut.what)),
@@ -320,14 +333,13 @@ impl Engine {
             tenant: shut.tenant.clone(),
             action: Action {
                 kind: ActionKind::RollbackAdvice,
-                mode: if mode == Mode::Act { ActionMode::Request } else { ActionMode::DryRun },
+                mode: told_as.unwrap_or(ActionMode::DryRun),
                 expires_at: WireTime(now.wall + self.setup.policy.limits.expiry),
                 params: params.collect(),
                 dedup_key,
             },
         };
-        let held = self.held_back();
-        let sent = held.is_none().then_some(proposal.action.mode);
+        let (sent, held) = (told_as.ok(), told_as.err());
         let limits = &self.setup.policy.limits;
         self.changes.push(self.memory.guards.record(&proposal, sent, now, limits));
         let anew = if is_anew { TOLD_ANEW } else { "" };
@@ -339,19 +351,20 @@ impl Engine {
         }
     }
 
-    /// Why nobody is told of a door now, if so.
-    fn held_back(&self) -> Option<HoldReason> {
+    /// How it is told now that a door is shut, or why nobody is told.
+    fn told_as(&self) -> Result<ActionMode, HoldReason> {
         match self.setup.policy.mode_of(ActionKind::RollbackAdvice) {
-            _ if self.switches.kill => Some(HoldReason::KillSwitch),
-            Mode::Observe => Some(HoldReason::Observe),
-            _ => None,
+            _ if self.switches.kill => Err(HoldReason::KillSwitch),
+            Mode::Observe => Err(HoldReason::Observe),
+            Mode::Notify => Ok(ActionMode::DryRun),
+            Mode::Act => Ok(ActionMode::Request),
         }
     }
 
     /// What ran out before anybody heard of it is told anew once whoever is to hear of it is there again,
-    /// if its door is shut still.
+    /// if its door is shut still; in earnest or not at all, as what is shown only would not run out.
     fn tell_anew(&mut self, now: Now) {
-        if self.held_back().is_some() {
+        if self.told_as() != Ok(ActionMode::Request) {
             return;
         }
         let anew = self.memory.shut.all().filter_map(|shut| {

@@ -326,6 +326,7 @@ fn tell(fact: &Fact) -> Option<String> {
                 .trim_end()
                 .to_owned()
         }
+        Fact::ShutGateUnkept { shut } => format!("unkept {}", shut.door.gate),
         Fact::HostIncident { started: true, .. } => "host incident".to_owned(),
         Fact::HostIncident { started: false, .. } => "host incident over".to_owned(),
         Fact::AlertRefused { reason, .. } => format!("refused: {reason}"),

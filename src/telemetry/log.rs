@@ -9,7 +9,7 @@ use tracing::{debug, error, info, warn};
 
 use crate::engine::Fact;
 use crate::outbox::{self, Delivery};
-use crate::policy::{GateKey, Shut};
+use crate::policy::{GateKey, SHUT_MAX, Shut};
 
 /// Writes the log line of a fact.
 pub fn record(fact: &Fact) {
@@ -33,6 +33,7 @@ pub fn record(fact: &Fact) {
         | Fact::GatePasses { .. }
         | Fact::GateUnaskable { .. }
         | Fact::ChangeFailed { .. }
+        | Fact::ShutGateUnkept { .. }
         | Fact::ReceiptTaken { .. }
         | Fact::ReceiptRefused { .. }
         | Fact::ReceiptsLeftOut { .. }
@@ -150,6 +151,12 @@ fn of_judgement(fact: &Fact) {
                 service,
                 what, gate, previous, current, held, anew, "a gate failed after a change"
             );
+        }
+        Fact::ShutGateUnkept { shut } => {
+            let (service, gate) = (&shut.service, &shut.door.gate);
+            let message =
+                "a gate that failed after a change will not be told anew: too many are kept";
+            warn!(service, gate, room = SHUT_MAX, "{message}");
         }
         Fact::ReceiptTaken { id, delivery, asked, said, over } => {
             let (decision, subject) =
