@@ -43,7 +43,10 @@ const SCRAPED_WITHIN_MIN: Duration = Duration::from_secs(30);
 const SCRAPED_WITHIN_MAX: Duration = Duration::from_secs(90);
 
 /// What is said of a door that is told anew.
-pub(super) const TOLD_ANEW: &str = "; told anew, as nobody took it before";
+const TOLD_ANEW: &str = "; told anew, as nobody took it before";
+/// The same, where no reading tells whether it was shut all the time.
+const TOLD_ANEW_UNWATCHED: &str = "; told anew, as nobody took it before; \
+     whether it opened while plimsoll was down is not known";
 
 /// What our own restart is called.
 const OURS: &str = "restart";
@@ -91,6 +94,15 @@ impl Changed {
                 checksum(&[&self.id, &second.to_string(), kind])
             }
         }
+    }
+}
+
+/// What is said besides of a door that is told.
+pub(super) fn told_anew(shut: &Shut, is_anew: bool) -> &'static str {
+    match (is_anew, shut.was_unwatched) {
+        (false, _) => "",
+        (true, false) => TOLD_ANEW,
+        (true, true) => TOLD_ANEW_UNWATCHED,
     }
 }
 
@@ -290,6 +302,7 @@ impl Engine {
             trace_id,
             request: changed.request.clone(),
             change_id: changed.change_id.clone(),
+            was_unwatched: false,
         };
         self.tell_shut(now, &shut, (shut.dedup_key.clone(), current));
         // What is only shown or written down does not run out.
@@ -342,7 +355,7 @@ impl Engine {
         let (sent, held) = (told_as.ok(), told_as.err());
         let limits = &self.setup.policy.limits;
         self.changes.push(self.memory.guards.record(&proposal, sent, now, limits));
-        let anew = if is_anew { TOLD_ANEW } else { "" };
+        let anew = told_anew(shut, is_anew);
         let why = format!("the gate {}: {current}{anew}", shut.door.gate);
         let of_fact = Box::new(shut.clone());
         self.facts.push(Fact::ChangeFailed { shut: of_fact, current, held, is_anew });

@@ -42,6 +42,9 @@ pub struct Shut {
     pub request: Option<Request>,
     /// The Control Plane's own id of that.
     pub change_id: Option<String>,
+    /// Whether plimsoll was started since it was told: what the door did meanwhile, nobody saw.
+    #[serde(skip)]
+    pub was_unwatched: bool,
 }
 
 /// Every door that was told in earnest to have shut and has not been seen open since.
@@ -53,8 +56,9 @@ pub struct ShutDoors {
 impl ShutDoors {
     /// The doors as their rows tell them, and which could not be read. Other rows are skipped.
     pub fn recover(rows: impl IntoIterator<Item = Change>) -> (ShutDoors, Vec<String>) {
-        let (told, problems) = rows::read(PREFIX, rows);
-        (ShutDoors { told: told.into_iter().collect() }, problems)
+        let (told, problems) = rows::read::<Shut>(PREFIX, rows);
+        let unwatched = |(key, shut)| (key, Shut { was_unwatched: true, ..shut });
+        (ShutDoors { told: told.into_iter().map(unwatched).collect() }, problems)
     }
 
     /// It is told now, in earnest; returns the row, unless there is no room.
@@ -115,6 +119,7 @@ mod tests {
             trace_id: String::new(),
             request: None,
             change_id: None,
+            was_unwatched: false,
         }
     }
 
@@ -125,7 +130,11 @@ mod tests {
         let rows = all.each_ref().map(|shut| doors.keep(shut).expect("room"));
         let bad = Change { value: Some(b"?".to_vec()), ..row("x", None) };
         let (mut doors, problems) = ShutDoors::recover(rows.into_iter().chain([bad]));
-        assert_eq!((doors.all().cloned().collect::<Vec<_>>(), problems.len()), (all.to_vec(), 1));
+        let unwatched = all.clone().map(|shut| Shut { was_unwatched: true, ..shut });
+        assert_eq!(
+            (doors.all().cloned().collect::<Vec<_>>(), problems.len()),
+            (unwatched.to_vec(), 1)
+        );
         let keys = |gone: Vec<Change>| gone.into_iter().map(|row| row.key).collect::<Vec<_>>();
         assert_eq!(keys(doors.opened(&all[0].door)), ["shut/a"]);
         assert_eq!(doors.rebase(3_600_000).len(), 1);

@@ -5,7 +5,7 @@ use super::judgement::{container, until};
 use super::receipts::{said, send};
 use super::*;
 use crate::outbox::ActionKind;
-use crate::policy::{SHUT_MAX, Shut};
+use crate::policy::{GateKey, SHUT_MAX, Shut};
 
 /// What stands behind a gate that cannot be asked for a reason of our own.
 pub(super) const UNASKABLE: &str = "the file of its password cannot be read";
@@ -148,6 +148,22 @@ fn a_gate_told_anew_says_so() {
     assert_eq!(story.iter().filter(says_so).count(), 1, "{story:?}");
 }
 
+/// No reading of that time is left to tell it from one that stayed shut.
+#[test]
+fn a_gate_told_anew_after_a_start_of_ours_says_that_nobody_watched_it_meanwhile() {
+    let mut world = open(&container("acme", 50, -9000));
+    let page = container("acme", 50, world.second);
+    assert!(shut(&mut world, &page, "api").is_some());
+    let mut world = World::restarted(setup(RULES, brief()), &world, 1);
+    world.doors.insert("api".to_owned(), "");
+    let told = back(&mut world, &page);
+    let why = told[0]["reason"].as_str().expect("a reason");
+    let words = "; told anew, as nobody took it before; whether it opened while plimsoll was down is not known";
+    assert_eq!(why.strip_prefix("the gate api: 200, a blank page"), Some(words));
+    let story: Vec<String> = world.records.iter().map(|record| record.sentence()).collect();
+    assert_eq!(story.iter().filter(|line| line.contains(words)).count(), 1, "{story:?}");
+}
+
 /// That it runs out again and again is bounded, as all that is asked for is.
 #[test]
 fn a_gate_is_told_ten_times_at_most_and_within_a_day() {
@@ -285,7 +301,8 @@ fn that_there_is_no_room_to_keep_a_shut_door_is_told_and_counted() {
         let shut_doors = &mut world.engine.memory.shut;
         let one = shut_doors.all().next().expect("it is kept").clone();
         for n in 1..SHUT_MAX - room {
-            let _ = shut_doors.keep(&Shut { dedup_key: n.to_string(), ..one.clone() });
+            let (dedup_key, door) = (n.to_string(), GateKey::default());
+            let _ = shut_doors.keep(&Shut { dedup_key, door, ..one.clone() });
         }
         let anew = container("acme", 50, world.second);
         world.doors.insert("api".to_owned(), "");
