@@ -29,15 +29,15 @@ pub fn record(fact: &Fact) {
         | Fact::Decided { .. }
         | Fact::Held { .. }
         | Fact::Outcome { .. }
-        | Fact::GateFails { .. }
-        | Fact::GatePasses { .. }
-        | Fact::GateUnaskable { .. }
-        | Fact::ChangeFailed { .. }
-        | Fact::ShutGateUnkept { .. }
         | Fact::ReceiptTaken { .. }
         | Fact::ReceiptRefused { .. }
         | Fact::ReceiptsLeftOut { .. }
         | Fact::HostIncident { .. } => of_judgement(fact),
+        Fact::GateFails { .. }
+        | Fact::GatePasses { .. }
+        | Fact::GateUnaskable { .. }
+        | Fact::ChangeFailed { .. }
+        | Fact::ShutGateUnkept { .. } => of_gates(fact),
         Fact::DocumentTaken { .. }
         | Fact::DocumentRefused { .. }
         | Fact::DocumentRecovered { .. }
@@ -132,6 +132,33 @@ fn of_judgement(fact: &Fact) {
             let subject = &request.subject;
             info!(subject, outcome, why, "an action has an outcome");
         }
+        Fact::ReceiptTaken { id, delivery, asked, said, over } => {
+            let (decision, subject) =
+                (said.decision.as_deref().unwrap_or_default(), &asked.subject);
+            match over {
+                Some(over) => {
+                    let what = "a receipt came after the request was over: it changes nothing";
+                    warn!(id, %delivery, subject, decision, over, "{what}");
+                }
+                None => info!(id, %delivery, subject, decision, "a receipt was taken"),
+            }
+        }
+        Fact::ReceiptRefused { id, refusal, left_out } => {
+            warn!(id, reason = refusal.name(), left_out, "a receipt was refused");
+        }
+        Fact::ReceiptsLeftOut { count } => {
+            warn!(count, "more receipts were refused than are told one by one");
+        }
+        Fact::HostIncident { started: true, reason, tenants } => {
+            error!(reason, ?tenants, "a host incident began: actions on tenants are frozen");
+        }
+        Fact::HostIncident { started: false, .. } => warn!("the host incident is over"),
+        _ => {}
+    }
+}
+
+fn of_gates(fact: &Fact) {
+    match fact {
         Fact::GateFails { key, previous, current } => {
             let GateKey { gate, tenant, service, name } = key;
             warn!(gate, tenant, service, name, previous, current, "a tenant's gate fails");
@@ -158,27 +185,6 @@ fn of_judgement(fact: &Fact) {
                 "a gate that failed after a change will not be told anew: too many are kept";
             warn!(service, gate, room = SHUT_MAX, "{message}");
         }
-        Fact::ReceiptTaken { id, delivery, asked, said, over } => {
-            let (decision, subject) =
-                (said.decision.as_deref().unwrap_or_default(), &asked.subject);
-            match over {
-                Some(over) => {
-                    let what = "a receipt came after the request was over: it changes nothing";
-                    warn!(id, %delivery, subject, decision, over, "{what}");
-                }
-                None => info!(id, %delivery, subject, decision, "a receipt was taken"),
-            }
-        }
-        Fact::ReceiptRefused { id, refusal, left_out } => {
-            warn!(id, reason = refusal.name(), left_out, "a receipt was refused");
-        }
-        Fact::ReceiptsLeftOut { count } => {
-            warn!(count, "more receipts were refused than are told one by one");
-        }
-        Fact::HostIncident { started: true, reason, tenants } => {
-            error!(reason, ?tenants, "a host incident began: actions on tenants are frozen");
-        }
-        Fact::HostIncident { started: false, .. } => warn!("the host incident is over"),
         _ => {}
     }
 }
