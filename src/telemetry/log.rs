@@ -522,6 +522,27 @@ mod tests {
     }
 
     #[test]
+    fn a_gate_that_will_not_be_told_anew_says_which_and_how_many_are() {
+        let shut = Box::new(Shut {
+            dedup_key: String::new(),
+            door: GateKey { gate: "login".to_owned(), ..GateKey::default() },
+            service: "acme/app".to_owned(),
+            tenant: "acme".to_owned(),
+            what: "deploy".to_owned(),
+            since: Timestamp(0),
+            previous: "200".to_owned(),
+            trace_id: String::new(),
+            request: None,
+            change_id: None,
+            was_unwatched: false,
+        });
+        let fact = Fact::ShutGateUnkept { shut };
+        let message = "a gate that failed after a change will not be told anew: too many are kept";
+        check(&fact, "WARN", message, ("gate", "login"));
+        check(&fact, "WARN", message, ("room", "1000"));
+    }
+
+    #[test]
     fn a_webhook_that_was_taken_says_what_was_answered() {
         let delivery = Delivery {
             id: DeliveryId("evt_1".to_owned()),
