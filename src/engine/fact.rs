@@ -85,6 +85,8 @@ pub enum Fact {
         /// It was told before, and nobody took that.
         is_anew: bool,
     },
+    /// That cannot be told anew, for want of room.
+    ShutGateUnkept { shut: Box<policy::Shut> },
     /// The Control Plane said something about a request.
     ReceiptTaken {
         id: String,

@@ -11,6 +11,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::evidence::vector;
+use super::host::USAGE_EVERY;
 use super::view::GateView;
 use super::{Engine, Fact, Request, Step};
 use crate::base::{Labels, METRIC_NAME, Now, START_SKEW_S, Timestamp};
@@ -33,14 +34,19 @@ const STARTS: &str =
 /// shut so long before may have shut for it. Ours.
 const DOWN_FIRST: Duration = Duration::from_secs(180);
 
-/// Which image a container runs is looked at once a minute, and scraped before: until then a deploy looks
-/// like a mere start. Ours.
-const DEPLOY_SEEN_WITHIN: Duration = Duration::from_secs(90);
-/// Whoever measures a container has seen by then which image it runs, so that a look at usage tells a deploy.
-const SCRAPED_WITHIN: Duration = Duration::from_secs(30);
+/// Which image a container runs is told by what tells its limit.
+const LIMIT: &str = "container_spec_memory_limit_bytes";
+/// By then what measures a container has seen which image it runs, however often it is scraped. Ours.
+const SCRAPED_WITHIN_MIN: Duration = Duration::from_secs(30);
+/// With the minute until usage is looked at, half a minute less than [`DOWN_FIRST`]: a deploy that is seen
+/// later is not blamed for what went down for it, so that to wait for it would leave that untold.
+const SCRAPED_WITHIN_MAX: Duration = Duration::from_secs(90);
 
 /// What is said of a door that is told anew.
-pub(super) const TOLD_ANEW: &str = "; told anew, as nobody took it before";
+const TOLD_ANEW: &str = "; told anew, as nobody took it before";
+/// The same, where no reading tells whether it was shut all the time.
+const TOLD_ANEW_UNWATCHED: &str = "; told anew, as nobody took it before; \
+     whether it opened while plimsoll was down is not known";
 
 /// What our own restart is called.
 const OURS: &str = "restart";
@@ -68,11 +74,6 @@ struct Changed {
 }
 
 impl Changed {
-    /// How long after it a door that is shut still is told.
-    fn told_after(&self, grace: Duration) -> Duration {
-        if self.what == START { grace.max(DEPLOY_SEEN_WITHIN) } else { grace }
-    }
-
     /// The key under which it is told.
     fn dedup_key(&self) -> String {
         self.key(0)
@@ -93,6 +94,15 @@ impl Changed {
                 checksum(&[&self.id, &second.to_string(), kind])
             }
         }
+    }
+}
+
+/// What is said besides of a door that is told.
+pub(super) fn told_anew(shut: &Shut, is_anew: bool) -> &'static str {
+    match (is_anew, shut.was_unwatched) {
+        (false, _) => "",
+        (true, false) => TOLD_ANEW,
+        (true, true) => TOLD_ANEW_UNWATCHED,
     }
 }
 
@@ -228,7 +238,7 @@ impl Engine {
             let own = self.memory.guards.restart_at(service, since, now);
             let changed = self.memory.usage.get(service).and_then(|s| s.changed_at(Some(name)));
             let is_deploy = changed.is_some_and(|changed| {
-                let told = self.memory.guards.last_at(service, ActionKind::RollbackAdvice);
+                let told = self.memory.guards.last_new_at(service, ActionKind::RollbackAdvice);
                 // Whoever hears of a deploy may answer it with a start, which is another change.
                 let is_answer = told.is_some_and(|told| changed <= told && told < since);
                 changed + DOWN_FIRST >= since && !is_answer
@@ -257,9 +267,9 @@ impl Engine {
         }
         let grace = self.setup.policy.verify.gate_grace;
         // Whoever is started again all the time would be new for ever; and it is known whether it is a deploy.
-        let was_seen = self.usage_at.is_some_and(|at| at >= changed.since + SCRAPED_WITHIN);
-        let earliest = changed.since + if was_seen { grace } else { changed.told_after(grace) };
-        let told = self.memory.guards.last_at(&changed.service, ActionKind::RollbackAdvice);
+        let was_seen = self.usage_at.is_some_and(|at| at >= changed.since + self.scraped_within());
+        let earliest = changed.since + if was_seen { grace } else { self.told_after(changed) };
+        let told = self.memory.guards.last_new_at(&changed.service, ActionKind::RollbackAdvice);
         let shut = self.gates.of(&changed.tenant, &changed.service).find_map(|(key, reading)| {
             let reading = reading.filter(|r| r.is_firm && r.asked_at >= earliest)?;
             let before = changed.before.get(&key.gate).cloned();
@@ -292,9 +302,23 @@ impl Engine {
             trace_id,
             request: changed.request.clone(),
             change_id: changed.change_id.clone(),
+            was_unwatched: false,
         };
         self.tell_shut(now, &shut, (shut.dedup_key.clone(), current));
-        self.changes.extend(self.memory.shut.keep(shut));
+        // What is only shown or written down does not run out.
+        if self.told_as() == Ok(ActionMode::Request) {
+            self.keep(shut);
+        }
+    }
+
+    /// Keeps what was told, to be told anew if nobody takes it.
+    fn keep(&mut self, shut: Shut) {
+        if let Some(row) = self.memory.shut.keep(&shut) {
+            self.changes.push(row);
+        } else {
+            self.counters.shut_gates_unkept += 1;
+            self.facts.push(Fact::ShutGateUnkept { shut: Box::new(shut) });
+        }
     }
 
     /// Tells that a door shut after a change, under this key, and what it says now.
@@ -304,7 +328,7 @@ impl Engine {
         shut: &Shut,
         (dedup_key, current): (String, String),
     ) {
-        let mode = self.setup.policy.mode_of(ActionKind::RollbackAdvice);
+        let told_as = self.told_as();
         let params = [
             ("gate", Some(&shut.door.gate)),
             ("variable", Some(&shut.what)),
@@ -322,17 +346,16 @@ impl Engine {
             tenant: shut.tenant.clone(),
             action: Action {
                 kind: ActionKind::RollbackAdvice,
-                mode: if mode == Mode::Act { ActionMode::Request } else { ActionMode::DryRun },
+                mode: told_as.unwrap_or(ActionMode::DryRun),
                 expires_at: WireTime(now.wall + self.setup.policy.limits.expiry),
                 params: params.collect(),
                 dedup_key,
             },
         };
-        let held = self.held_back();
-        let sent = held.is_none().then_some(proposal.action.mode);
+        let (sent, held) = (told_as.ok(), told_as.err());
         let limits = &self.setup.policy.limits;
         self.changes.push(self.memory.guards.record(&proposal, sent, now, limits));
-        let anew = if is_anew { TOLD_ANEW } else { "" };
+        let anew = told_anew(shut, is_anew);
         let why = format!("the gate {}: {current}{anew}", shut.door.gate);
         let of_fact = Box::new(shut.clone());
         self.facts.push(Fact::ChangeFailed { shut: of_fact, current, held, is_anew });
@@ -341,19 +364,20 @@ impl Engine {
         }
     }
 
-    /// Why nobody is told of a door now, if so.
-    fn held_back(&self) -> Option<HoldReason> {
+    /// How it is told now that a door is shut, or why nobody is told.
+    fn told_as(&self) -> Result<ActionMode, HoldReason> {
         match self.setup.policy.mode_of(ActionKind::RollbackAdvice) {
-            _ if self.switches.kill => Some(HoldReason::KillSwitch),
-            Mode::Observe => Some(HoldReason::Observe),
-            _ => None,
+            _ if self.switches.kill => Err(HoldReason::KillSwitch),
+            Mode::Observe => Err(HoldReason::Observe),
+            Mode::Notify => Ok(ActionMode::DryRun),
+            Mode::Act => Ok(ActionMode::Request),
         }
     }
 
     /// What ran out before anybody heard of it is told anew once whoever is to hear of it is there again,
-    /// if its door is shut still.
+    /// if its door is shut still; in earnest or not at all, as what is shown only would not run out.
     fn tell_anew(&mut self, now: Now) {
-        if self.held_back().is_some() {
+        if self.told_as() != Ok(ActionMode::Request) {
             return;
         }
         let anew = self.memory.shut.all().filter_map(|shut| {
@@ -380,8 +404,22 @@ impl Engine {
     /// Whether doors are to stay open after a change yet.
     fn is_watched(&self, changed: &Changed, now: Now) -> bool {
         let within = self.setup.policy.verify.within;
+        now.wall.since(changed.since) <= within.max(2 * self.told_after(changed))
+    }
+
+    /// How long after a change a door that is shut still is told.
+    fn told_after(&self, changed: &Changed) -> Duration {
         let grace = self.setup.policy.verify.gate_grace;
-        now.wall.since(changed.since) <= within.max(2 * changed.told_after(grace))
+        // Which image a container runs is looked at with usage: until then a deploy looks like a mere start.
+        let is_start = changed.what == START;
+        if is_start { grace.max(self.scraped_within() + USAGE_EVERY) } else { grace }
+    }
+
+    /// How long after its start a container has been scraped, by all who tell which image it runs.
+    fn scraped_within(&self) -> Duration {
+        let tell = self.targets.values().filter(|target| target.feeds.contains(LIMIT));
+        let answer = tell.map(|target| target.info.interval + target.info.timeout);
+        answer.max().unwrap_or_default().clamp(SCRAPED_WITHIN_MIN, SCRAPED_WITHIN_MAX)
     }
 
     fn was_told(&self, changed: &Changed) -> bool {
@@ -394,7 +432,7 @@ impl Engine {
         let began_before = self
             .memory
             .guards
-            .last_at(&changed.service, ActionKind::RollbackAdvice)
+            .last_new_at(&changed.service, ActionKind::RollbackAdvice)
             .is_some_and(|told| changed.since <= told);
         let is_part = |other: &&Changed| {
             let apart = other.since.since(changed.since).max(changed.since.since(other.since));

@@ -18,7 +18,7 @@ use crate::policy::{
 use crate::rules::Action;
 
 /// How often usage is looked at: the pace of [`crate::policy::Usage`]'s points.
-const USAGE_EVERY: Duration = Duration::from_secs(60);
+pub(super) const USAGE_EVERY: Duration = Duration::from_secs(60);
 /// Tenants named in a host incident; the count tells the rest.
 const TENANTS_NAMED: usize = 20;
 /// Tenants with a container on this host: those measured, or, where nobody measures, those Docker knows.

@@ -6,7 +6,7 @@
 
 use super::Engine;
 use super::fact::{Fact, Judged};
-use super::gates::TOLD_ANEW;
+use super::gates::told_anew;
 use crate::audit::{Kind, Record, State};
 use crate::base::{Labels, Timestamp, fingerprint};
 use crate::outbox::{self, Delivery, EventType, trace_id};
@@ -174,7 +174,7 @@ fn of_gates(fact: &Fact, at: Timestamp) -> Option<Record> {
             };
             let why = turned(&Some(shut.previous.clone()), current);
             let held = held.map(|reason| format!(" (held: {})", reason.name())).unwrap_or_default();
-            let anew = if *is_anew { TOLD_ANEW } else { "" };
+            let anew = told_anew(shut, *is_anew);
             Record {
                 tenant: some(&shut.tenant),
                 subject: some(&shut.service),

@@ -6,6 +6,7 @@ use super::*;
 
 mod audit;
 mod containers;
+mod deploys;
 mod docker;
 mod durable;
 mod gates;
@@ -36,7 +37,7 @@ use crate::base::{Receipt, TargetId};
 use crate::containers::{Container, ContainerId, Counts, Happening, Report, Status, What};
 use crate::exposition::{self, Selection, SeriesCache};
 use crate::outbox::{Answer as Reply2xx, Attempt, EventType, OutboxConfig, Outcome, Reply};
-use crate::policy::{Identity, Mode, Page, PolicyConfig, Probe, TenantRule};
+use crate::policy::{Identity, Miss, Mode, Page, PolicyConfig, Probe, TenantRule};
 use crate::promql::EvalOptions;
 use crate::regex::Pattern;
 use crate::rules;
@@ -268,7 +269,9 @@ impl World {
             Request::Probe(Probe { key, number, .. }) => {
                 let body = self.doors.get(&key.gate).copied().unwrap_or("welcome");
                 let page = Page { status: 200, body: body.as_bytes().to_vec(), is_whole: true };
-                Event::Probed { key, number, answer: Ok(page) }
+                let is_ours = body == told_anew::UNASKABLE;
+                let answer = if is_ours { Err(Miss::Unaskable(body.to_owned())) } else { Ok(page) };
+                Event::Probed { key, number, answer }
             }
             Request::Deliver(Attempt { id, number, .. }) if self.is_away => {
                 let outcome = Outcome::RetryLater { after: None, why: "refused".to_owned() };
@@ -323,6 +326,7 @@ fn tell(fact: &Fact) -> Option<String> {
                 .trim_end()
                 .to_owned()
         }
+        Fact::ShutGateUnkept { shut } => format!("unkept {}", shut.door.gate),
         Fact::HostIncident { started: true, .. } => "host incident".to_owned(),
         Fact::HostIncident { started: false, .. } => "host incident over".to_owned(),
         Fact::AlertRefused { reason, .. } => format!("refused: {reason}"),

@@ -359,6 +359,8 @@ pub struct Counters {
     pub actions_sent: u64,
     /// Actions decided and held.
     pub actions_held: u64,
+    /// Gates that failed after a change and cannot be told anew, for want of room.
+    pub shut_gates_unkept: u64,
 }
 
 /// How the flight recorder fares.

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::config::{DAY, HOUR, Limits};
 use super::history::{History, is_ineffective, is_void};
-use super::incident::Proposal;
+use super::incident::{Proposal, is_asked_anew};
 use super::rows;
 use super::verify::Outcome;
 use crate::base::{Change, Now, Timestamp};
@@ -389,10 +389,11 @@ impl Guards {
         changed.then(|| row(subject, actions))
     }
 
-    /// When an action of this kind was last asked for on a subject, whatever became of it.
-    pub fn last_at(&self, subject: &str, kind: ActionKind) -> Option<Timestamp> {
+    /// When something new was last asked for on a subject by an action of this kind, whatever became of
+    /// it. What is asked for anew is nothing new.
+    pub fn last_new_at(&self, subject: &str, kind: ActionKind) -> Option<Timestamp> {
         let own = self.subjects.get(subject)?.iter().filter(|done| done.kind == kind);
-        own.map(|done| done.at).max()
+        own.filter(|done| !is_asked_anew(&done.dedup_key)).map(|done| done.at).max()
     }
 
     /// Whether an action was asked for under this key.

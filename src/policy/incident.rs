@@ -27,6 +27,12 @@ pub fn askings(first: &str) -> impl Iterator<Item = String> {
     (1..=ASKED_MAX).map(again)
 }
 
+/// Whether this is a key under which something is asked for anew: the first one is a checksum, and has
+/// no hyphen.
+pub(super) fn is_asked_anew(key: &str) -> bool {
+    key.contains('-')
+}
+
 /// An alert that fires, as judgement sees it.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Incident {

@@ -61,7 +61,7 @@ pub use plan::{Fault, Plan, Plans, plan_binds};
 pub use receipts::Receipts;
 pub use register::{Tenant, TenantState, Tenants};
 pub use rollout::{Rollouts, SUSPECT_FOR};
-pub use shut::{Shut, ShutDoors};
+pub use shut::{SHUT_MAX, Shut, ShutDoors};
 pub use standing::{Load, Standing, standing};
 pub use tenant::{Identity, ROLES, Tenancy, TenantRule};
 pub use trail::{Seen as ContainerSeen, Trend};

@@ -1,4 +1,4 @@
-//! Doors that a change shut, as they were told, until they open or a day is over.
+//! Doors that a change shut, as they were told in earnest, until they open or a day is over.
 //!
 //! Whoever is to hear of a shut door may be away until what was told runs out. So it is kept whole, with
 //! the very door, and can be told anew as it was, whatever became since of the container, of what is
@@ -16,8 +16,8 @@ use crate::base::{Change, Timestamp};
 
 /// Rows of this module in the table.
 const PREFIX: &str = "shut/";
-/// Of more no more is kept: a host has a few hundred doors.
-const SHUT_MAX: usize = 1000;
+/// No more are kept: a host has a few hundred doors.
+pub const SHUT_MAX: usize = 1000;
 
 /// A door that shut after a change.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -42,9 +42,12 @@ pub struct Shut {
     pub request: Option<Request>,
     /// The Control Plane's own id of that.
     pub change_id: Option<String>,
+    /// Whether plimsoll was started since it was told: what the door did meanwhile, nobody saw.
+    #[serde(skip)]
+    pub was_unwatched: bool,
 }
 
-/// Every door that was told to have shut and has not been seen open since.
+/// Every door that was told in earnest to have shut and has not been seen open since.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct ShutDoors {
     told: BTreeMap<String, Shut>,
@@ -53,18 +56,18 @@ pub struct ShutDoors {
 impl ShutDoors {
     /// The doors as their rows tell them, and which could not be read. Other rows are skipped.
     pub fn recover(rows: impl IntoIterator<Item = Change>) -> (ShutDoors, Vec<String>) {
-        let (told, problems) = rows::read(PREFIX, rows);
-        (ShutDoors { told: told.into_iter().collect() }, problems)
+        let (told, problems) = rows::read::<Shut>(PREFIX, rows);
+        let unwatched = |(key, shut)| (key, Shut { was_unwatched: true, ..shut });
+        (ShutDoors { told: told.into_iter().map(unwatched).collect() }, problems)
     }
 
-    /// It is told now; returns the row, unless there is no room.
-    pub fn keep(&mut self, shut: Shut) -> Option<Change> {
+    /// It is told now, in earnest; returns the row, unless there is no room.
+    pub fn keep(&mut self, shut: &Shut) -> Option<Change> {
         if self.told.len() >= SHUT_MAX {
             return None;
         }
-        let change = row(&shut.dedup_key, Some(&shut));
-        self.told.insert(shut.dedup_key.clone(), shut);
-        Some(change)
+        self.told.insert(shut.dedup_key.clone(), shut.clone());
+        Some(row(&shut.dedup_key, Some(shut)))
     }
 
     /// What may be told anew.
@@ -116,6 +119,7 @@ mod tests {
             trace_id: String::new(),
             request: None,
             change_id: None,
+            was_unwatched: false,
         }
     }
 
@@ -123,10 +127,14 @@ mod tests {
     fn it_is_kept_over_a_restart_until_its_own_door_opens_or_a_day_is_over() {
         let mut doors = ShutDoors::default();
         let all = [shut("a", "login", 0), shut("b", "api", 1)];
-        let rows = all.clone().map(|shut| doors.keep(shut).expect("room"));
+        let rows = all.each_ref().map(|shut| doors.keep(shut).expect("room"));
         let bad = Change { value: Some(b"?".to_vec()), ..row("x", None) };
         let (mut doors, problems) = ShutDoors::recover(rows.into_iter().chain([bad]));
-        assert_eq!((doors.all().cloned().collect::<Vec<_>>(), problems.len()), (all.to_vec(), 1));
+        let unwatched = all.clone().map(|shut| Shut { was_unwatched: true, ..shut });
+        assert_eq!(
+            (doors.all().cloned().collect::<Vec<_>>(), problems.len()),
+            (unwatched.to_vec(), 1)
+        );
         let keys = |gone: Vec<Change>| gone.into_iter().map(|row| row.key).collect::<Vec<_>>();
         assert_eq!(keys(doors.opened(&all[0].door)), ["shut/a"]);
         assert_eq!(doors.rebase(3_600_000).len(), 1);
@@ -137,7 +145,7 @@ mod tests {
     #[test]
     fn what_is_kept_is_bounded() {
         let mut doors = ShutDoors::default();
-        let kept = (0..2000).filter_map(|n| doors.keep(shut(&n.to_string(), "api", 0))).count();
+        let kept = (0..2000).filter_map(|n| doors.keep(&shut(&n.to_string(), "api", 0))).count();
         assert_eq!((kept, doors.all().count()), (SHUT_MAX, SHUT_MAX));
     }
 }

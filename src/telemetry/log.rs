@@ -9,7 +9,7 @@ use tracing::{debug, error, info, warn};
 
 use crate::engine::Fact;
 use crate::outbox::{self, Delivery};
-use crate::policy::{GateKey, Shut};
+use crate::policy::{GateKey, SHUT_MAX, Shut};
 
 /// Writes the log line of a fact.
 pub fn record(fact: &Fact) {
@@ -29,14 +29,15 @@ pub fn record(fact: &Fact) {
         | Fact::Decided { .. }
         | Fact::Held { .. }
         | Fact::Outcome { .. }
-        | Fact::GateFails { .. }
-        | Fact::GatePasses { .. }
-        | Fact::GateUnaskable { .. }
-        | Fact::ChangeFailed { .. }
         | Fact::ReceiptTaken { .. }
         | Fact::ReceiptRefused { .. }
         | Fact::ReceiptsLeftOut { .. }
         | Fact::HostIncident { .. } => of_judgement(fact),
+        Fact::GateFails { .. }
+        | Fact::GatePasses { .. }
+        | Fact::GateUnaskable { .. }
+        | Fact::ChangeFailed { .. }
+        | Fact::ShutGateUnkept { .. } => of_gates(fact),
         Fact::DocumentTaken { .. }
         | Fact::DocumentRefused { .. }
         | Fact::DocumentRecovered { .. }
@@ -131,26 +132,6 @@ fn of_judgement(fact: &Fact) {
             let subject = &request.subject;
             info!(subject, outcome, why, "an action has an outcome");
         }
-        Fact::GateFails { key, previous, current } => {
-            let GateKey { gate, tenant, service, name } = key;
-            warn!(gate, tenant, service, name, previous, current, "a tenant's gate fails");
-        }
-        Fact::GatePasses { key, current } => {
-            let GateKey { gate, tenant, service, name } = key;
-            warn!(gate, tenant, service, name, current, "a tenant's gate passes again");
-        }
-        Fact::GateUnaskable { key, why } => {
-            let GateKey { gate, tenant, service, name } = key;
-            error!(gate, tenant, service, name, why, "a gate cannot be asked");
-        }
-        Fact::ChangeFailed { shut, current, held, is_anew } => {
-            let Shut { service, what, previous, door, .. } = &**shut;
-            let (gate, held, anew) = (&door.gate, held.map(|reason| reason.name()), is_anew);
-            warn!(
-                service,
-                what, gate, previous, current, held, anew, "a gate failed after a change"
-            );
-        }
         Fact::ReceiptTaken { id, delivery, asked, said, over } => {
             let (decision, subject) =
                 (said.decision.as_deref().unwrap_or_default(), &asked.subject);
@@ -172,6 +153,38 @@ fn of_judgement(fact: &Fact) {
             error!(reason, ?tenants, "a host incident began: actions on tenants are frozen");
         }
         Fact::HostIncident { started: false, .. } => warn!("the host incident is over"),
+        _ => {}
+    }
+}
+
+fn of_gates(fact: &Fact) {
+    match fact {
+        Fact::GateFails { key, previous, current } => {
+            let GateKey { gate, tenant, service, name } = key;
+            warn!(gate, tenant, service, name, previous, current, "a tenant's gate fails");
+        }
+        Fact::GatePasses { key, current } => {
+            let GateKey { gate, tenant, service, name } = key;
+            warn!(gate, tenant, service, name, current, "a tenant's gate passes again");
+        }
+        Fact::GateUnaskable { key, why } => {
+            let GateKey { gate, tenant, service, name } = key;
+            error!(gate, tenant, service, name, why, "a gate cannot be asked");
+        }
+        Fact::ChangeFailed { shut, current, held, is_anew } => {
+            let Shut { service, what, previous, door, .. } = &**shut;
+            let (gate, held, anew) = (&door.gate, held.map(|reason| reason.name()), is_anew);
+            warn!(
+                service,
+                what, gate, previous, current, held, anew, "a gate failed after a change"
+            );
+        }
+        Fact::ShutGateUnkept { shut } => {
+            let (service, gate) = (&shut.service, &shut.door.gate);
+            let message =
+                "a gate that failed after a change will not be told anew: too many are kept";
+            warn!(service, gate, room = SHUT_MAX, "{message}");
+        }
         _ => {}
     }
 }
@@ -506,6 +519,27 @@ mod tests {
         let fact = Fact::AuditRecovered { lost: 3 };
         let message = "the audit can be written again; records were given up meanwhile";
         check(&fact, "ERROR", message, ("lost", "3"));
+    }
+
+    #[test]
+    fn a_gate_that_will_not_be_told_anew_says_which_and_how_many_are() {
+        let shut = Box::new(Shut {
+            dedup_key: String::new(),
+            door: GateKey { gate: "login".to_owned(), ..GateKey::default() },
+            service: "acme/app".to_owned(),
+            tenant: "acme".to_owned(),
+            what: "deploy".to_owned(),
+            since: Timestamp(0),
+            previous: "200".to_owned(),
+            trace_id: String::new(),
+            request: None,
+            change_id: None,
+            was_unwatched: false,
+        });
+        let fact = Fact::ShutGateUnkept { shut };
+        let message = "a gate that failed after a change will not be told anew: too many are kept";
+        check(&fact, "WARN", message, ("gate", "login"));
+        check(&fact, "WARN", message, ("room", "1000"));
     }
 
     #[test]

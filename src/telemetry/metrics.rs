@@ -84,6 +84,9 @@ fn of_gates(page: &mut Page, view: &View) {
     }
     let help = "Gates that cannot be asked for a reason of our own, or found no room.";
     page.gauge("plimsoll_gates_unasked", view.gates_unasked as f64, help);
+    let help =
+        "Gates that failed after a change and are not told anew, as too many are kept for that.";
+    page.counter("plimsoll_shut_gates_unkept_total", view.counters.shut_gates_unkept, help);
 }
 
 fn of_owners(page: &mut Page, view: &View) {

@@ -4,6 +4,11 @@ use super::gates::{RULES, guarded, restarted, running};
 use super::judgement::{container, until};
 use super::receipts::{said, send};
 use super::*;
+use crate::outbox::ActionKind;
+use crate::policy::{GateKey, SHUT_MAX, Shut};
+
+/// What stands behind a gate that cannot be asked for a reason of our own.
+pub(super) const UNASKABLE: &str = "the file of its password cannot be read";
 
 /// What is asked of whoever is away is over after two minutes.
 fn brief() -> PolicyConfig {
@@ -143,6 +148,22 @@ fn a_gate_told_anew_says_so() {
     assert_eq!(story.iter().filter(says_so).count(), 1, "{story:?}");
 }
 
+/// No reading of that time is left to tell it from one that stayed shut.
+#[test]
+fn a_gate_told_anew_after_a_start_of_ours_says_that_nobody_watched_it_meanwhile() {
+    let mut world = open(&container("acme", 50, -9000));
+    let page = container("acme", 50, world.second);
+    assert!(shut(&mut world, &page, "api").is_some());
+    let mut world = World::restarted(setup(RULES, brief()), &world, 1);
+    world.doors.insert("api".to_owned(), "");
+    let told = back(&mut world, &page);
+    let why = told[0]["reason"].as_str().expect("a reason");
+    let words = "; told anew, as nobody took it before; whether it opened while plimsoll was down is not known";
+    assert_eq!(why.strip_prefix("the gate api: 200, a blank page"), Some(words));
+    let story: Vec<String> = world.records.iter().map(|record| record.sentence()).collect();
+    assert_eq!(story.iter().filter(|line| line.contains(words)).count(), 1, "{story:?}");
+}
+
 /// That it runs out again and again is bounded, as all that is asked for is.
 #[test]
 fn a_gate_is_told_ten_times_at_most_and_within_a_day() {
@@ -200,5 +221,95 @@ fn a_shut_door_that_nobody_heard_of_is_told_anew_while_it_stays_shut() {
         let heard = of_type("change.verification.failed");
         assert_eq!(heard, usize::from(!opens));
         assert_eq!(until(&mut world, &anew, "change", 200), None, "once");
+    }
+}
+
+/// What is told anew of one change says nothing about another.
+#[test]
+fn a_door_that_another_change_shut_a_moment_before_one_is_told_anew_is_told_too() {
+    let mut world = open(&container("acme", 50, -9000));
+    let page = container("acme", 50, world.second);
+    assert!(shut(&mut world, &page, "login").is_some());
+    let anew = container("acme", 50, world.second);
+    world.doors.insert("api".to_owned(), "");
+    (0..4).for_each(|_| drop(world.slot(Some(&anew))));
+    let told = back(&mut world, &anew);
+    assert_eq!(blamed(&told), [pair("start", "login"), pair("start", "api")]);
+}
+
+/// What it said is of long ago: it may have opened since.
+#[test]
+fn a_gate_that_cannot_be_asked_is_told_anew_once_it_can_be_and_is_shut_still() {
+    for opened in [false, true] {
+        let mut world = open(&container("acme", 50, -9000));
+        let page = container("acme", 50, world.second);
+        assert!(shut(&mut world, &page, "api").is_some());
+        world.doors.insert("api".to_owned(), UNASKABLE);
+        (0..10).for_each(|_| drop(world.slot(Some(&page))));
+        assert_eq!(back(&mut world, &page), [serde_json::Value::Null; 0], "nobody can tell");
+        world.doors.insert("api".to_owned(), if opened { "welcome" } else { "" });
+        let want = if opened { vec![] } else { vec![pair("start", "api")] };
+        assert_eq!(blamed(&back(&mut world, &page)), want);
+    }
+}
+
+fn in_mode(mode: Mode) -> PolicyConfig {
+    let mut policy = brief();
+    policy.modes.insert(ActionKind::RollbackAdvice, mode);
+    policy
+}
+
+#[test]
+fn what_nobody_was_asked_for_is_not_kept_nor_told_anew_in_another_mode() {
+    for (mode, is_killed) in [(Mode::Observe, false), (Mode::Notify, false), (Mode::Act, true)] {
+        let mut world = World::new(RULES, in_mode(mode));
+        (0..4).for_each(|_| drop(world.slot(Some(&container("acme", 50, -9000)))));
+        world.engine.switches.kill = is_killed;
+        let page = container("acme", 50, world.second);
+        assert!(shut(&mut world, &page, "api").is_some());
+        assert_eq!(world.engine.memory.shut.all().count(), 0, "{mode:?}");
+        world.engine.switches.kill = false;
+        world.reload(setup(RULES, in_mode(Mode::Act)));
+        assert_eq!(blamed(&back(&mut world, &page)), [], "{mode:?}");
+    }
+}
+
+/// To show it would use up the key under which it is to be asked for.
+#[test]
+fn what_was_asked_for_is_told_anew_when_the_mode_asks_again() {
+    for (mode, kills) in [(Mode::Observe, false), (Mode::Notify, false), (Mode::Act, true)] {
+        let mut world = open(&container("acme", 50, -9000));
+        let page = container("acme", 50, world.second);
+        assert!(shut(&mut world, &page, "api").is_some());
+        world.reload(setup(RULES, in_mode(mode)));
+        world.engine.switches.kill = kills;
+        assert_eq!(blamed(&back(&mut world, &page)), [], "{mode:?}");
+        world.engine.switches.kill = false;
+        world.reload(setup(RULES, in_mode(Mode::Act)));
+        let told = back(&mut world, &page);
+        assert_eq!(blamed(&told), [pair("start", "api")], "{mode:?}");
+        assert_eq!(told[0]["action"]["mode"], "request");
+    }
+}
+
+#[test]
+fn that_there_is_no_room_to_keep_a_shut_door_is_told_and_counted() {
+    for room in [1, 0] {
+        let mut world = open(&container("acme", 50, -9000));
+        let page = container("acme", 50, world.second);
+        assert!(shut(&mut world, &page, "login").is_some());
+        let shut_doors = &mut world.engine.memory.shut;
+        let one = shut_doors.all().next().expect("it is kept").clone();
+        for n in 1..SHUT_MAX - room {
+            let (dedup_key, door) = (n.to_string(), GateKey::default());
+            let _ = shut_doors.keep(&Shut { dedup_key, door, ..one.clone() });
+        }
+        let anew = container("acme", 50, world.second);
+        world.doors.insert("api".to_owned(), "");
+        let told = (0..60).flat_map(|_| world.slot(Some(&anew)));
+        let told: Vec<String> = told.filter(|fact| !fact.starts_with("gate")).collect();
+        let want = ["change start failed at api", "unkept api"];
+        assert_eq!(told, want[..2 - room], "it is told in any case");
+        assert_eq!(world.engine.counters.shut_gates_unkept, 1 - room as u64);
     }
 }
