@@ -106,6 +106,21 @@ fn advice_holds_while_a_cache_is_cold_for_longer_than_an_hour() {
 }
 
 #[test]
+fn a_step_of_the_clock_and_a_restart_right_after_it_lose_no_peak() {
+    let mut world = World::new(RULES, policy(Some(51_817)));
+    live(&mut world, 40, 86_400);
+    let docs = value(&world, "plimsoll_m2_docs_peak");
+    world.skew_s = 30 * 3600;
+    world.slot(None);
+    let second = world.second + world.skew_s;
+    let mut world =
+        World::recovered(setup(RULES, policy(Some(51_817))), latest(&world.rows), second);
+    world.slot(Some(&page(40, 86_400)));
+    world.slot(Some(&page(40, 86_400)));
+    assert_eq!((docs.is_some(), value(&world, "plimsoll_m2_docs_peak")), (true, docs));
+}
+
+#[test]
 fn a_document_fewer_is_silent_and_a_cold_cache_is_no_peak() {
     let mut world = World::new(RULES, policy(Some(51_816)));
     let told = live(&mut world, 60, 86_400);
