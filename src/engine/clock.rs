@@ -56,6 +56,20 @@ impl Engine {
         }
     }
 
+    /// Writes down what has moved with the wall clock, alerts and the note of the newest evaluation. It
+    /// belongs to one batch with the rest: a start takes a clock that is behind that note for one that
+    /// was set back meanwhile, and would move once more what has moved already.
+    pub(super) fn write_moved(&mut self, by_ms: i64) {
+        let Some(noted) = &mut self.noted_evaluation else { return };
+        noted.0 = noted.0.saturating_add(by_ms);
+        self.changes.push(durable::note(*noted));
+        self.changes.extend(self.revisions_upto.map(|upto| durable::note_revisions(Some(upto))));
+        let rules = self.groups.iter().flat_map(|g| g.group.rules.iter().zip(&g.rules));
+        let book = rules.map(|(rule, state)| (&rule.id, &state.alerts)).chain(&self.orphans);
+        let rows = book.flat_map(|(id, alerts)| alerts.values().map(|a| durable::put(id, a)));
+        self.changes.extend(rows);
+    }
+
     /// Takes note of a revision that is given out.
     pub(super) fn note_revision(&mut self, now: Now, revision: u64) {
         let Some(upto) = self.revisions_upto else { return };

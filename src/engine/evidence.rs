@@ -14,7 +14,7 @@ use crate::base::{Labels, Now, Timestamp, is_stale, quoted};
 use crate::containers::id_in_cgroup;
 use crate::outbox::{self, Container, WireTime};
 use crate::policy::{
-    Evidence, Incident, Need, Plan, Service, Symptoms, Trend, diagnose, fit, plan_binds,
+    Evidence, Incident, Need, Service, Symptoms, Trend, diagnose, drifts, fit, plan_binds,
 };
 use crate::promql::{EvalOptions, ParseOptions, Value, instant, parse};
 use crate::window::{Matcher, Selector, Source, Span, Window};
@@ -68,8 +68,6 @@ const KILL_COUNTS: Duration = Duration::from_secs(600);
 const RUSH_SECONDS: f64 = 120.0;
 const RUSH_RATIO: f64 = 0.02;
 const SLOPE_SECONDS: f64 = 180.0;
-/// Quotas are whole microseconds a period.
-const CORES_TOLERANCE: f64 = 0.01;
 /// Whose label `id` tells the incarnation: everything that measures containers has it.
 const MEASURED: &str = "container_memory_working_set_bytes";
 /// How long the container waits for the CPU is told now, and half of the figure's range ago.
@@ -369,14 +367,6 @@ impl Engine {
 fn killed_since(age: Duration, interval: Duration) -> Option<String> {
     let seconds = age.saturating_sub(2 * interval).as_secs();
     (seconds > 0).then(|| KILLED_SINCE.replace("##", &seconds.to_string()))
-}
-
-/// Whether what is enforced is not what a plan promises: the rules `PlanMemoryLimitDrift` and
-/// `PlanCpuLimitDrift`.
-fn drifts(plan: &Plan, limit_bytes: Option<f64>, limit_cores: Option<f64>) -> bool {
-    let other_memory = limit_bytes.is_some_and(|bytes| plan.mem_limit_bytes as f64 != bytes);
-    let differs = |cores: f64| (cores - plan.cpu_limit_cores).abs() > CORES_TOLERANCE;
-    other_memory || limit_cores.is_some_and(differs)
 }
 
 /// Whether memory reaches its limit within two minutes, and by more than noise.

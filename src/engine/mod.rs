@@ -214,7 +214,8 @@ impl Engine {
     pub fn end(&mut self, now: Now) -> Step {
         let newest = self.groups.iter().filter_map(|group| group.last_evaluation).max();
         if let Some(watched) = newest.max(self.noted_evaluation) {
-            self.changes.push(durable::note(watched));
+            // A slot of before the clock was set back is none that is to come.
+            self.changes.push(durable::note(watched.min(now.wall)));
             self.note_docker(now);
         }
         self.tell_left_out();
@@ -360,7 +361,6 @@ impl Engine {
         self.newest_sample = Timestamp(self.newest_sample.0.saturating_add(by_ms));
         self.covered_since = Timestamp(self.covered_since.0 + by_ms);
         self.coverage.rebase(by_ms);
-        self.noted_evaluation = None;
         // Else a clock that was set back would end the observation of usage for as long.
         self.usage_at = None;
         self.keep_revisions_rising(now, by_ms);
@@ -370,6 +370,7 @@ impl Engine {
         for alert in self.orphans.values_mut().flat_map(BTreeMap::values_mut) {
             alert.rebase(by_ms);
         }
+        self.write_moved(by_ms);
         for target in self.targets.values_mut() {
             target.rebase(by_ms, now.wall);
         }

@@ -60,9 +60,13 @@ impl Engine {
         self.peaks_at = Some(now.monotonic);
         // Up to the newest sample: what is extrapolated beyond it would pile up in a maximum.
         let mut windows: BTreeMap<(Duration, Timestamp), BTreeSet<Labels>> = BTreeMap::new();
-        // Of a window that was not seen whole, or of a cold cache that builds everything once, a count
-        // says nothing of a day.
-        for (labels, counted) in self.counted(at).into_iter().filter(|(_, c)| c.is_whole()) {
+        for (labels, counted) in self.counted(at) {
+            self.changes.extend(self.memory.peaks.see(&labels, now.wall));
+            // Of a window that was not seen whole, or of a cold cache that builds everything once, a
+            // count says nothing of a day.
+            if !counted.is_whole() {
+                continue;
+            }
             windows.entry((counted.window, counted.upto)).or_default().insert(labels);
         }
         let mut seen = Vec::new();
@@ -114,7 +118,7 @@ impl Engine {
         let mut values = Vec::new();
         let mut vhosts: BTreeSet<(String, String)> = BTreeSet::new();
         let label = |labels: &Labels, name| labels.get(name).unwrap_or_default().to_owned();
-        for (labels, made) in self.memory.peaks.iter(now.wall) {
+        for (labels, made) in self.memory.peaks.iter() {
             values.push((labels.with(METRIC_NAME, DOCS_PEAK), made.docs));
             values.push((labels.with(METRIC_NAME, BYTES_PEAK), made.bytes));
             vhosts.insert((label(labels, "host"), label(labels, "vhost")));

@@ -20,7 +20,8 @@ impl Engine {
         let mut restored = durable::restore(rows);
         let mut facts: Vec<Fact> = restored.problems.drain(..).map(unreadable).collect();
         let outbox = recovered_outbox(&setup, rows, now, &mut facts);
-        let (memory, problems) = Memory::recover(rows, now);
+        let by_ms = restored.set_back_ms(now.wall);
+        let (memory, problems, remembered) = recovered_memory(rows, now, by_ms);
         let watched_until = restored.last_evaluation.unwrap_or(now.wall);
         let (mut containers, rest) = Containers::recover(rows, watched_until);
         containers.begin(restored.docker_heard, setup.docker);
@@ -64,7 +65,7 @@ impl Engine {
             newest_sample: Timestamp(i64::MIN),
             covered_since: now.wall,
             coverage: Coverage::default(),
-            noted_evaluation: None,
+            noted_evaluation: restored.last_evaluation,
             revisions_upto,
             next_sweep: now.monotonic + SWEEP_EVERY,
             durable: Batch(0),
@@ -79,12 +80,15 @@ impl Engine {
             restored: Restored::default(),
             counters,
             scrape_failures: BTreeMap::new(),
-            changes: Vec::new(),
+            changes: remembered,
             facts,
             view_is_old: true,
             setup,
         };
         engine.begin(now);
+        if by_ms < 0 {
+            engine.write_moved(by_ms);
+        }
         engine
     }
 }
@@ -100,4 +104,14 @@ fn recovered_outbox(
     let (outbox, problems) = Outbox::recover(config, rows.iter().cloned(), now);
     facts.extend(problems.into_iter().map(|problem| Fact::RowUnreadable { problem }));
     Some(outbox)
+}
+
+/// Judgement's memory as its rows tell it, and which could not be read. Where the wall clock was set back
+/// it goes back with it, as at a step while we run; the rows of that are the last.
+fn recovered_memory(rows: &[Change], now: Now, by_ms: i64) -> (Memory, Vec<String>, Vec<Change>) {
+    // How long ago something was is told by the clock of its time.
+    let as_it_was = Now { wall: Timestamp(now.wall.0.saturating_sub(by_ms)), ..now };
+    let (mut memory, problems) = Memory::recover(rows, as_it_was);
+    let moved = if by_ms < 0 { memory.rebase(by_ms) } else { Vec::new() };
+    (memory, problems, moved)
 }

@@ -24,6 +24,7 @@ mod receipts;
 mod refusals;
 mod reload;
 mod rollout;
+mod set_back;
 mod silence;
 mod slow;
 mod texts;

@@ -58,7 +58,7 @@ impl Mode {
 pub struct Limits {
     /// Between two restarts of a service.
     pub restart_cool_down: Duration,
-    /// Between two nudges of a service.
+    /// Between two nudges of a tenant, whichever of its services they are about.
     pub nudge_cool_down: Duration,
     /// Between two pieces of the same advice.
     pub advise_cool_down: Duration,

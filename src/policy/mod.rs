@@ -62,7 +62,7 @@ pub use receipts::Receipts;
 pub use register::{Tenant, TenantState, Tenants};
 pub use rollout::{Rollouts, SUSPECT_FOR};
 pub use shut::{SHUT_MAX, Shut, ShutDoors};
-pub use standing::{Load, Standing, standing};
+pub use standing::{Load, Standing, drifts, standing};
 pub use tenant::{Identity, ROLES, Tenancy, TenantRule};
 pub use trail::{Seen as ContainerSeen, Trend};
 pub use usage::{Observation, Service, Usage};

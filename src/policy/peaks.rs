@@ -46,9 +46,12 @@ struct Mark {
     labels: Labels,
     /// Oldest first, each higher than all after it; the first is the peak.
     highs: VecDeque<(Timestamp, Made)>,
-    /// When its counters were there last.
+    /// When its counters were there last; nobody knows after a restart.
     #[serde(skip)]
     seen: Option<Timestamp>,
+    /// Whether they have been missing for an hour. Kept, or what is gone would come back with a restart.
+    #[serde(default)]
+    is_gone: bool,
 }
 
 impl Peaks {
@@ -66,22 +69,36 @@ impl Peaks {
         if is_new && (!made.counts() || self.marks.len() >= MAX_VHOSTS) {
             return None;
         }
-        let new = || Mark { labels: labels.clone(), highs: VecDeque::new(), seen: None };
+        let new = || Mark {
+            labels: labels.clone(),
+            highs: VecDeque::new(),
+            seen: Some(at),
+            is_gone: false,
+        };
         let mark = self.marks.entry(labels.clone()).or_insert_with(new);
-        mark.seen = Some(at);
         let changed = mark.take(made, at);
         changed.then(|| row(labels, Some(mark)))
     }
 
-    /// Forgets what is over; returns the rows that go with it.
+    /// The counters of a virtual host are there, whatever they say: a peak holds while a cold cache or
+    /// a window that was not seen whole measures nothing. Returns its row if that has changed.
+    pub fn see(&mut self, labels: &Labels, at: Timestamp) -> Option<Change> {
+        let mark = self.marks.get_mut(labels)?;
+        mark.seen = Some(at);
+        std::mem::take(&mut mark.is_gone).then(|| row(labels, Some(mark)))
+    }
+
+    /// Forgets what is over, and takes for gone what was not seen for an hour: another instance's pages
+    /// would else count twice for a day. Returns the rows that go with it. Call it once a minute.
     pub fn prune(&mut self, at: Timestamp) -> Vec<Change> {
         let mut changes = Vec::new();
         self.marks.retain(|labels, mark| {
-            let known = mark.highs.len();
+            let known = (mark.highs.len(), mark.is_gone);
             mark.expire(at);
+            mark.is_gone |= at.since(*mark.seen.get_or_insert(at)) >= HOUR;
             if mark.highs.is_empty() {
                 changes.push(row(labels, None));
-            } else if mark.highs.len() < known {
+            } else if (mark.highs.len(), mark.is_gone) != known {
                 changes.push(row(labels, Some(mark)));
             }
             !mark.highs.is_empty()
@@ -89,21 +106,21 @@ impl Peaks {
         changes
     }
 
-    /// The peak of each virtual host whose counters were there within the last hour: another
-    /// instance's pages would else count twice for a day.
-    pub fn iter(&self, at: Timestamp) -> impl Iterator<Item = (&Labels, Made)> {
-        let current = move |mark: &&Mark| mark.seen.is_none_or(|seen| at.since(seen) < HOUR);
-        let peak = |mark: &'_ Mark| mark.highs.front().map(|(_, made)| *made);
-        self.marks.values().filter(current).filter_map(move |m| Some((&m.labels, peak(m)?)))
+    /// The peak of each virtual host that is not gone.
+    pub fn iter(&self) -> impl Iterator<Item = (&Labels, Made)> {
+        let there = self.marks.values().filter(|mark| !mark.is_gone);
+        there.filter_map(|mark| Some((&mark.labels, mark.highs.front()?.1)))
     }
 
-    /// Moves the marks when the wall clock steps.
-    pub fn rebase(&mut self, by_ms: i64) {
+    /// Moves the marks when the wall clock steps; returns the rows.
+    pub fn rebase(&mut self, by_ms: i64) -> Vec<Change> {
         let moved = |at: Timestamp| Timestamp(at.0.saturating_add(by_ms));
-        for mark in self.marks.values_mut() {
+        let rebase = |(labels, mark): (&Labels, &mut Mark)| {
             mark.seen = mark.seen.map(moved);
             mark.highs.iter_mut().for_each(|(at, _)| *at = moved(*at));
-        }
+            row(labels, Some(mark))
+        };
+        self.marks.iter_mut().map(rebase).collect()
     }
 }
 
@@ -158,8 +175,10 @@ mod tests {
         Labels::from_pairs([("host", "web-7"), ("instance", "m2"), ("vhost", "example.com")])
     }
 
-    fn peak(peaks: &Peaks, minutes: u32) -> Option<f64> {
-        peaks.iter(at(minutes)).next().map(|(_, made)| made.docs)
+    /// The peak after somebody has looked at that minute.
+    fn peak(peaks: &mut Peaks, minutes: u32) -> Option<f64> {
+        let _ = peaks.prune(at(minutes));
+        peaks.iter().next().map(|(_, made)| made.docs)
     }
 
     #[test]
@@ -173,22 +192,28 @@ mod tests {
                 1200 => 20_000.0,
                 _ => 0.0,
             };
+            rows.extend(peaks.see(&vhost(), at(minute)));
             rows.extend(peaks.observe(&vhost(), made(docs), at(minute)));
         }
-        assert_eq!(peak(&peaks, 24 * 60), Some(36_100.0));
+        assert_eq!(peak(&mut peaks, 24 * 60), Some(36_100.0));
         assert!(rows.len() < 70, "an idle night writes nothing: {}", rows.len());
         let (mut back, problems) = Peaks::recover(rows.into_iter().chain([Change {
             table: Table::Guards,
             key: format!("{PREFIX}x"),
             value: Some(b"?".to_vec()),
         }]));
-        assert_eq!((peak(&back, 24 * 60), problems.len()), (Some(36_100.0), 1), "over a restart");
+        assert_eq!(
+            (peak(&mut back, 24 * 60), problems.len()),
+            (Some(36_100.0), 1),
+            "over a restart"
+        );
+        let _ = back.see(&vhost(), at(60 + 24 * 60));
         let row = back.observe(&vhost(), made(0.0), at(60 + 24 * 60));
         assert!(row.is_some(), "what has decayed has decayed in the journal too");
-        assert_eq!(peak(&back, 60 + 24 * 60), Some(20_000.0));
+        assert_eq!(peak(&mut back, 60 + 24 * 60), Some(20_000.0));
         let gone = back.prune(at(1200 + 24 * 60));
         assert!(gone.len() == 1 && gone[0].value.is_none(), "{gone:?}");
-        assert_eq!(peak(&back, 1200 + 24 * 60), None);
+        assert_eq!(peak(&mut back, 1200 + 24 * 60), None);
     }
 
     #[test]
@@ -196,20 +221,54 @@ mod tests {
         let mut peaks = Peaks::default();
         for minute in 0..24 * 60 {
             let _ = peaks.observe(&vhost(), made(90_000.0 - f64::from(minute)), at(minute));
+            let _ = peaks.see(&vhost(), at(minute));
         }
         assert!(peaks.marks[&vhost()].highs.len() <= 24, "{}", peaks.marks[&vhost()].highs.len());
-        assert_eq!(peak(&peaks, 24 * 60 + 30), Some(90_000.0));
-        assert_eq!(peak(&peaks, 25 * 60), None, "its counters are gone for an hour");
+        assert_eq!(peak(&mut peaks, 24 * 60 + 30), Some(89_940.0), "an hour later");
+        assert_eq!(peak(&mut peaks, 25 * 60), None, "its counters are gone for an hour");
+        let back = peaks.see(&vhost(), at(24 * 60));
+        assert!(back.is_some(), "it is there again");
         let _ = peaks.observe(&vhost(), made(f64::NAN), at(24 * 60));
         let _ = peaks.observe(&vhost(), made(99.0), at(24 * 60));
-        assert!(peak(&peaks, 24 * 60).is_some_and(|docs| docs > 80_000.0));
+        assert!(peak(&mut peaks, 24 * 60).is_some_and(|docs| docs > 80_000.0));
     }
 
     #[test]
-    fn the_peak_moves_with_a_clock_that_steps() {
+    fn a_peak_holds_while_counters_are_there_that_measure_nothing() {
         let mut peaks = Peaks::default();
         let _ = peaks.observe(&vhost(), made(5000.0), at(0));
-        peaks.rebase(30 * 3_600_000);
-        assert_eq!(peak(&peaks, 30 * 60), Some(5000.0));
+        for minute in 0..120 {
+            assert_eq!(peaks.see(&vhost(), at(minute)), None, "nothing to write");
+            assert_eq!(peak(&mut peaks, minute), Some(5000.0), "minute {minute}");
+        }
+    }
+
+    #[test]
+    fn what_is_gone_is_gone_over_a_restart_and_what_was_there_has_an_hour() {
+        let mut peaks = Peaks::default();
+        let mut rows: Vec<Change> =
+            peaks.observe(&vhost(), made(5000.0), at(0)).into_iter().collect();
+        let there = rows.clone();
+        rows.extend(peaks.prune(at(60)));
+        assert_eq!(rows.len(), 2, "that it is gone is written");
+        let (mut gone, _) = Peaks::recover(rows.into_iter().skip(1));
+        assert_eq!(gone.iter().count(), 0, "at once");
+        assert_eq!(peak(&mut gone, 70), None);
+        assert!(gone.see(&vhost(), at(80)).is_some());
+        assert_eq!(peak(&mut gone, 80), Some(5000.0), "it has come back");
+        let (mut there, _) = Peaks::recover(there);
+        assert_eq!(peak(&mut there, 600), Some(5000.0), "a restart says nothing of M2");
+        assert_eq!(peak(&mut there, 659), Some(5000.0));
+        assert_eq!(peak(&mut there, 660), None);
+    }
+
+    #[test]
+    fn the_peak_moves_with_a_clock_that_steps_and_so_does_its_row() {
+        let mut peaks = Peaks::default();
+        let _ = peaks.observe(&vhost(), made(5000.0), at(0));
+        let rows = peaks.rebase(30 * 3_600_000);
+        assert_eq!(peak(&mut peaks, 30 * 60), Some(5000.0));
+        let (mut back, _) = Peaks::recover(rows);
+        assert_eq!(peak(&mut back, 30 * 60), Some(5000.0), "over a restart");
     }
 }

@@ -4,8 +4,12 @@ use super::plan::Plan;
 
 /// From this share of a limit on it is near (document A §2.4: the 90 % rule).
 const NEAR: f64 = 0.9;
-/// Limits that differ by less are the same: quotas are whole microseconds.
-const TOLERANCE: f64 = 0.01;
+/// Memory limits that differ by less than this share are the same: the kernel keeps whole pages, and of
+/// 1,000,000,000 bytes 999,997,440. As the rule `PlanMemoryLimitDrift` has it.
+const MEMORY_TOLERANCE: f64 = 0.01;
+/// Likewise CPU limits, cores: quotas are whole microseconds a period. As the rule `PlanCpuLimitDrift`
+/// has it.
+const CORES_TOLERANCE: f64 = 0.01;
 
 /// What the kernel enforces and what is used of it; `None` is not known.
 #[derive(Clone, Copy, PartialEq, Debug, Default)]
@@ -51,6 +55,15 @@ impl Standing {
     }
 }
 
+/// Whether what is enforced, bytes and cores, is not what a plan promises. What is not known is not
+/// held against anybody.
+pub fn drifts(plan: &Plan, limit_bytes: Option<f64>, limit_cores: Option<f64>) -> bool {
+    let apart = |enforced: f64, promised: f64, by: f64| (enforced - promised).abs() > by;
+    let bytes = plan.mem_limit_bytes as f64;
+    limit_bytes.is_some_and(|limit| apart(limit, bytes, MEMORY_TOLERANCE * bytes))
+        || limit_cores.is_some_and(|limit| apart(limit, plan.cpu_limit_cores, CORES_TOLERANCE))
+}
+
 /// Judges one container. `promised`: its plan, if plans bind containers of its role.
 pub fn standing(load: &Load, promised: Option<&Plan>) -> Standing {
     let (Some(limit), Some(used)) = (load.mem_limit_bytes, load.mem_used_bytes) else {
@@ -59,12 +72,7 @@ pub fn standing(load: &Load, promised: Option<&Plan>) -> Standing {
     if limit <= 0.0 {
         return Standing::NoLimit;
     }
-    let differs = |a: f64, b: f64| (a - b).abs() > TOLERANCE * b;
-    let drifts = promised.is_some_and(|plan| {
-        let cores = load.cpu_limit_cores.is_some_and(|cores| differs(cores, plan.cpu_limit_cores));
-        cores || differs(limit, plan.mem_limit_bytes as f64)
-    });
-    if drifts {
+    if promised.is_some_and(|plan| drifts(plan, Some(limit), load.cpu_limit_cores)) {
         return Standing::LimitDiffers;
     }
     let cores = load.cpu_used_cores.zip(load.cpu_limit_cores.filter(|cores| *cores > 0.0));
@@ -96,7 +104,10 @@ mod tests {
             (Some(gib), Some(0.5), Some(0.1 * gib), Some(0.5), "over"),
             (Some(2.0 * gib), Some(0.5), Some(gib), Some(0.1), "limit differs"),
             (Some(gib), Some(1.0), Some(gib), Some(0.1), "limit differs"),
-            (Some(1.005 * gib), Some(0.502), Some(0.5 * gib), Some(0.1), "fits"),
+            (Some(1.005 * gib), Some(0.509), Some(0.5 * gib), Some(0.1), "fits"),
+            (Some(1.02 * gib), Some(0.5), Some(0.5 * gib), Some(0.1), "limit differs"),
+            (Some(0.98 * gib), Some(0.5), Some(0.5 * gib), Some(0.1), "limit differs"),
+            (Some(gib), Some(0.511), Some(0.5 * gib), Some(0.1), "limit differs"),
         ] {
             let load = Load {
                 mem_limit_bytes: limit,

@@ -290,7 +290,10 @@ impl Vhost {
         let mut line = |name: &str, rest: &str| text += &format!("  {name:<12}  {rest}\n");
         let size = self.doc_bytes.map(|total| format!(", {} B", grouped(total)));
         let each = self.doc_avg_bytes.map(|each| format!(", {each:.1} B each"));
-        match self.docs {
+        // Bytes that make no average are those of too few documents.
+        let is_few = self.doc_bytes.is_some() && self.doc_avg_bytes.is_none();
+        let docs = self.docs.filter(|_| !is_few);
+        match docs {
             Some(docs) => {
                 let made = [Some(grouped(docs)), size, each];
                 line("documents", &made.into_iter().flatten().collect::<String>());
@@ -305,7 +308,7 @@ impl Vhost {
             };
             line("fixedCount", &format!("{}{}{verdict}", grouped(fixed), pins.unwrap_or_default()));
         }
-        if self.docs.is_some() {
+        if docs.is_some() {
             line("at most", &count(self.fixed_count_max));
             line("recommended", &count(self.fixed_count_recommended));
         }
@@ -317,8 +320,9 @@ impl Vhost {
 
     /// Why there is no count.
     fn too_few(&self) -> String {
-        let whole = self.window_seconds.map_or(WINDOW, Duration::from_secs_f64);
-        let seen = Duration::from_secs(self.counted_seconds.unwrap_or_default() as u64);
+        let told = self.window_seconds.and_then(|told| Duration::try_from_secs_f64(told).ok());
+        let whole = told.unwrap_or(WINDOW);
+        let seen = self.counted_seconds.map_or(whole, |seen| Duration::from_secs(seen as u64));
         match seen < whole {
             true => {
                 let (seen, whole) = (format_duration(seen), format_duration(whole));
@@ -443,6 +447,53 @@ mod tests {
             shown(1200.0),
             "example.com\n  documents     fewer than 100 in 20m: no advice\n"
         );
+    }
+
+    #[test]
+    fn of_too_few_documents_there_is_no_advice_though_others_pin() {
+        let (groups, _) = rules::load(&built_in_rules(), &ParseOptions::default());
+        let groups: Vec<Group> =
+            groups.into_iter().filter(|group| group.file.ends_with("m2.yml")).collect();
+        let stage = Stage::default();
+        let mut rehearsal = Rehearsal::new(groups.clone(), Duration::from_secs(60), stage);
+        for (name, vhost, value) in [
+            ("plimsoll_m2_memory_bytes", "", 16e9),
+            ("plimsoll_m2_docs_peak", "a", 38_746.0),
+            ("plimsoll_m2_doc_bytes_peak", "a", 387_460_000.0),
+            ("plimsoll_m2_fixed_count", "a", 40_000.0),
+            ("plimsoll_m2_docs_peak", "few", 99.0),
+            ("plimsoll_m2_doc_bytes_peak", "few", 990_000.0),
+            ("plimsoll_m2_fixed_count", "few", 5_000.0),
+            ("plimsoll_m2_counted_seconds", "none", 1200.0),
+            ("plimsoll_m2_fixed_count", "none", 5_000.0),
+        ] {
+            let labels = Labels::from_pairs([(METRIC_NAME, name), ("vhost", vhost)]);
+            let id = rehearsal.series(&labels).expect("there is room");
+            rehearsal.append(id, Sample { at: NOW, value });
+        }
+        rehearsal.evaluate(NOW).expect("the rules evaluate");
+        let hosts = gather(&groups, &mut |query| rehearsed(&rehearsal, query)).expect("asked");
+        for vhost in &hosts[0].vhosts {
+            let (mut data, mut talk) = (Vec::new(), Vec::new());
+            let (data, talk) = (&mut data as _, &mut talk as _);
+            let text =
+                vhost.shown(&Out { data, talk, format: Format::Text, colours: (false, false) });
+            let is_advised = vhost.fixed_count_recommended.is_some();
+            let words = ["setting.json", "recommended", "at most"].map(|word| text.contains(word));
+            assert_eq!(words, [is_advised; 3], "{text}");
+            assert_eq!(text.contains("fewer than 100 in 20m: no advice"), !is_advised, "{text}");
+            assert_eq!(is_advised, vhost.vhost == "a", "{text}");
+        }
+        assert_eq!(hosts[0].vhosts.len(), 3);
+    }
+
+    #[test]
+    fn a_window_that_is_no_time_is_the_usual_one() {
+        for told in [f64::NAN, f64::INFINITY, -1.0] {
+            let counted_seconds = Some(0.0);
+            let vhost = Vhost { window_seconds: Some(told), counted_seconds, ..Vhost::default() };
+            assert_eq!(vhost.too_few(), "counted over 0s of 20m: no advice yet", "{told}");
+        }
     }
 
     #[test]

@@ -89,6 +89,38 @@ fn advice_holds_over_the_night_and_a_restart_and_ends_after_a_day() {
 }
 
 #[test]
+fn advice_holds_while_a_cache_is_cold_for_longer_than_an_hour() {
+    let mut hours = policy(Some(51_817));
+    hours.vhosts[0].ttl = Some(Duration::from_secs(3600));
+    let mut world = World::new(RULES, hours);
+    live(&mut world, 130, 86_400);
+    assert!(fires(&world, "M2PinnedMemoryOverBudget"), "two hours were seen");
+    let docs = value(&world, "plimsoll_m2_docs_peak");
+    let mut told = Vec::new();
+    for minute in 131..250 {
+        told.extend(live(&mut world, minute, (minute - 130) * MINUTE_S));
+    }
+    assert!(fires(&world, "M2PinnedMemoryOverBudget"), "{told:?}");
+    assert_eq!(value(&world, "plimsoll_m2_docs_peak"), docs);
+    assert!(!told.contains(&"resolved".to_owned()), "{told:?}");
+}
+
+#[test]
+fn a_step_of_the_clock_and_a_restart_right_after_it_lose_no_peak() {
+    let mut world = World::new(RULES, policy(Some(51_817)));
+    live(&mut world, 40, 86_400);
+    let docs = value(&world, "plimsoll_m2_docs_peak");
+    world.skew_s = 30 * 3600;
+    world.slot(None);
+    let second = world.second + world.skew_s;
+    let mut world =
+        World::recovered(setup(RULES, policy(Some(51_817))), latest(&world.rows), second);
+    world.slot(Some(&page(40, 86_400)));
+    world.slot(Some(&page(40, 86_400)));
+    assert_eq!((docs.is_some(), value(&world, "plimsoll_m2_docs_peak")), (true, docs));
+}
+
+#[test]
 fn a_document_fewer_is_silent_and_a_cold_cache_is_no_peak() {
     let mut world = World::new(RULES, policy(Some(51_816)));
     let told = live(&mut world, 60, 86_400);
