@@ -14,13 +14,13 @@ use crate::base::{Labels, Now, Timestamp, is_stale, quoted};
 use crate::containers::id_in_cgroup;
 use crate::outbox::{self, Container, WireTime};
 use crate::policy::{
-    Evidence, Incident, Need, Service, Symptoms, Trend, diagnose, drifts, fit, plan_binds,
+    Evidence, Incident, Need, Plan, Service, Symptoms, Trend, diagnose, drifts, fit, plan_binds,
 };
 use crate::promql::{EvalOptions, ParseOptions, Value, instant, parse};
 use crate::window::{Matcher, Selector, Source, Span, Window};
 
 /// The figures of a container, each a query over the series that match `$$`.
-const FIGURES: [(Figure, &str); 13] = [
+const FIGURES: [(Figure, &str); 14] = [
     (Figure::Limit, "max(container_spec_memory_limit_bytes{$$} > 0)"),
     (Figure::Soft, "max(container_spec_memory_reservation_limit_bytes{$$} > 0)"),
     (Figure::Usage, "max(container_memory_usage_bytes{$$})"),
@@ -30,6 +30,16 @@ const FIGURES: [(Figure, &str); 13] = [
         Figure::Slope,
         "max(deriv(plimsoll_container_memory_unreclaimable_bytes{$$}[3m])) \
          or max(deriv(container_memory_working_set_bytes{$$}[3m]))",
+    ),
+    // Of the last moment: a slope of three minutes still tells of what has ended.
+    (
+        Figure::Pace,
+        "max(deriv(plimsoll_container_memory_unreclaimable_bytes{$$}[30s])) \
+         or max(plimsoll_container_memory_unreclaimable_bytes{$$} \
+         - plimsoll_container_memory_unreclaimable_bytes{$$} offset 1m) / 60 \
+         or max(deriv(container_memory_working_set_bytes{$$}[30s])) \
+         or max(container_memory_working_set_bytes{$$} \
+         - container_memory_working_set_bytes{$$} offset 1m) / 60",
     ),
     (
         Figure::Oom,
@@ -64,7 +74,7 @@ const KILLED_SINCE: &str = "sum(increase(plimsoll_oom_total{$$}[##s])) \
                             or sum(increase(container_oom_events_total{$$}[##s]))";
 const KILL_COUNTS: Duration = Duration::from_secs(600);
 /// The limit is near enough to act on the slope of three minutes, and the slope is no noise: so far
-/// ahead, and so much of the limit in those three minutes. Ours.
+/// ahead at that pace and at the present one, and so much of the limit in those three minutes. Ours.
 const RUSH_SECONDS: f64 = 120.0;
 const RUSH_RATIO: f64 = 0.02;
 const SLOPE_SECONDS: f64 = 180.0;
@@ -95,6 +105,7 @@ enum Figure {
     WorkingSet,
     Unreclaimable,
     Slope,
+    Pace,
     Oom,
     Throttled,
     ThrottledSeconds,
@@ -166,7 +177,11 @@ impl Engine {
         let plan = self.setup.policy.plans.get(incident.label("plan"));
         let role = incident.label("role");
         let promised = plan.filter(|_| plan_binds(role));
-        let drifts = promised.is_some_and(|plan| drifts(plan, limit, figures.cpu_limit_cores));
+        let cores = figures.cpu_limit_cores;
+        let limit_drift = promised.is_some_and(|plan| drifts(plan, limit, cores));
+        // Whoever has a plan's very limits has them of it, whatever the role.
+        let has_its = |plan: &&Plan| limit.or(cores).is_some() && !drifts(plan, limit, cores);
+        let binding = promised.or(plan.filter(has_its));
         let age = self.sample_age(incident, wall);
         let (sample_age, has_ended) = age.unwrap_or_default();
         let waiting = get(Figure::CpuWaiting);
@@ -191,9 +206,10 @@ impl Engine {
         let probes_failing = self.probes_fail(tenant, at);
         let image = self.image_of(figures.container.as_ref());
         let bad_image = image.is_some_and(|image| self.memory.rollouts.is_suspect(&image));
-        let recycle_due = self.recycle_due(incident, &figures, at);
+        let rushes = rushes(&figures, get(Figure::Pace));
+        let recycle_due = !rushes && self.recycle_due(incident, &figures, at);
         Evidence {
-            rushes: rushes(&figures),
+            rushes,
             recycle_due,
             figures,
             symptoms,
@@ -210,10 +226,11 @@ impl Engine {
             pressure_unseen: self.is_unseen(HOST_MEMORY),
             gates_failing: probes_failing || self.gates.fails(tenant, &subject),
             probes_failing,
-            limit_drift: drifts,
+            limit_drift,
+            own_limits: plan.is_some() && binding.is_none(),
             needed_bytes: service.and_then(Service::memory_p95),
             fit: service
-                .zip(plan)
+                .zip(binding)
                 .and_then(|(service, plan)| fit(service, &self.setup.policy.plans, &plan.name)),
         }
     }
@@ -293,7 +310,6 @@ impl Engine {
         turn < self.setup.policy.limits.recycle_within
             && at.since(incident.starts_at) < turn
             && !killed
-            && !rushes(found)
     }
 
     /// Whether a probe of others fails for the tenant, or one that is nobody's in particular.
@@ -370,10 +386,14 @@ fn killed_since(age: Duration, interval: Duration) -> Option<String> {
 }
 
 /// Whether memory reaches its limit within two minutes, and by more than noise.
-fn rushes(figures: &outbox::Evidence) -> bool {
-    let soon = figures.eta_to_limit_seconds.is_some_and(|eta| eta <= RUSH_SECONDS);
-    let pace = figures.slope_bytes_per_second.zip(figures.limit_bytes);
-    soon && pace.is_some_and(|(slope, limit)| slope * SLOPE_SECONDS >= RUSH_RATIO * limit)
+fn rushes(figures: &outbox::Evidence, pace: Option<f64>) -> bool {
+    let (Some(eta), Some(slope)) = (figures.eta_to_limit_seconds, figures.slope_bytes_per_second)
+    else {
+        return false;
+    };
+    let is_loud = |limit| slope * SLOPE_SECONDS >= RUSH_RATIO * limit;
+    let goes_on = pace.is_some_and(|pace| pace * RUSH_SECONDS >= slope * eta);
+    eta <= RUSH_SECONDS && goes_on && figures.limit_bytes.is_some_and(is_loud)
 }
 
 /// What a diagnosis rests on: the figures as shares of their limits, and the last hour.
@@ -385,6 +405,8 @@ fn symptoms(figures: &outbox::Evidence, trend: Option<Trend>) -> Symptoms {
         working_set_ratio: figures.ratio,
         oom_events: figures.oom_events_10m,
         warm_ratio: share(trend.warm_bytes, figures.limit_bytes),
+        lowest_ratio: share(trend.lowest_bytes, figures.limit_bytes),
+        stepped: trend.is_step,
         growth_per_hour: share(trend.bytes_per_hour, figures.limit_bytes),
         recent_growth_per_hour: share(trend.recent_bytes_per_hour, figures.limit_bytes),
         traffic_factor: trend.traffic_factor,

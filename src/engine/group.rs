@@ -52,6 +52,21 @@ pub(super) struct GroupState {
     pub failures: u64,
 }
 
+/// What made memory grow, in one life of its container.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pinned {
+    pub cause: Cause,
+    started_at: Option<Timestamp>,
+}
+
+impl Pinned {
+    /// Whether a container that was started then has not been started again.
+    pub fn is_of(&self, started_at: Option<Timestamp>) -> bool {
+        let starts = started_at.zip(self.started_at);
+        starts.is_none_or(|(now, then)| !now.is_later_start(then))
+    }
+}
+
 /// The state of one rule.
 #[derive(Debug, Default)]
 pub(super) struct RuleState {
@@ -60,7 +75,7 @@ pub(super) struct RuleState {
     /// Why the action each firing alert asks for is held.
     pub held: BTreeMap<Labels, HoldReason>,
     /// What made memory grow when each firing alert was first looked into.
-    pub causes: BTreeMap<Labels, Cause>,
+    pub causes: BTreeMap<Labels, Pinned>,
     /// The series its last evaluation wrote, in order.
     pub written: Vec<SeriesId>,
     /// The labels of a record, by those of the result they were made of.
@@ -117,14 +132,25 @@ impl RuleState {
         self.silence.note(fetched > 0 || yields || !self.needs_series, monotonic)
     }
 
-    /// While an alert fires, what first made memory grow stays its cause: a hold that lifts after the
-    /// growth has ended, or a surge that stays, must not turn one into the other.
-    pub fn hold_to_cause(&mut self, labels: &Labels, symptoms: &mut Symptoms) {
-        let cause = diagnose(symptoms);
-        if matches!(cause, Cause::Leak | Cause::Traffic) {
-            self.causes.entry(labels.clone()).or_insert(cause);
+    /// While an alert fires and its container lives, what first was seen to make memory grow stays its
+    /// cause: a hold that lifts after the growth has ended, or a surge that stays, must not turn one into
+    /// the other.
+    pub fn hold_to_cause(
+        &mut self,
+        labels: &Labels,
+        started_at: Option<Timestamp>,
+        symptoms: &mut Symptoms,
+    ) {
+        let goes_on = |pinned: &Pinned| pinned.is_of(started_at);
+        if !self.causes.get(labels).is_some_and(goes_on) {
+            self.causes.remove(labels);
         }
-        symptoms.earlier = self.causes.get(labels).copied();
+        let cause = diagnose(symptoms);
+        let is_seen = symptoms.growth_per_hour.and(symptoms.recent_growth_per_hour).is_some();
+        if is_seen && matches!(cause, Cause::Leak | Cause::Traffic) {
+            self.causes.entry(labels.clone()).or_insert(Pinned { cause, started_at });
+        }
+        symptoms.earlier = self.causes.get(labels).map(|pinned| pinned.cause);
     }
 
     /// The labels under which a recording rule writes a series of its result.

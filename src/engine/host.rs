@@ -28,7 +28,7 @@ const TENANTS: &str = "count(count by (tenant) (container_memory_working_set_byt
 /// What is observed, as queries by `service`, and by `name` where its containers are told apart. Where
 /// scrapes are a minute apart or more, a short range holds too few samples, and a longer one stands in.
 /// CPU counts once its range was seen from its beginning: before, the average is too low.
-const OBSERVED: [(Observed, &str); 9] = [
+const OBSERVED: [(Observed, &str); 10] = [
     (
         Observed::WorkingSet,
         "max by (service, name) (container_memory_working_set_bytes{service!=\"\"})",
@@ -43,15 +43,25 @@ const OBSERVED: [(Observed, &str); 9] = [
     ),
     (
         Observed::Cpu,
-        "sum by (service) (rate(container_cpu_usage_seconds_total{service!=\"\"}[2m]) \
+        "max by (service, name) (sum without (cpu) \
+         (rate(container_cpu_usage_seconds_total{service!=\"\"}[2m]) \
          and max_over_time(container_cpu_usage_seconds_total{service!=\"\"}[45s] offset 75s) \
          or rate(container_cpu_usage_seconds_total{service!=\"\"}[5m]) \
-         and max_over_time(container_cpu_usage_seconds_total{service!=\"\"}[1m] offset 4m))",
+         and max_over_time(container_cpu_usage_seconds_total{service!=\"\"}[1m] offset 4m)))",
     ),
     (
         Observed::Throttled,
-        "sum by (service) (rate(container_cpu_cfs_throttled_seconds_total{service!=\"\"}[2m]) \
+        "max by (service, name) \
+         (rate(container_cpu_cfs_throttled_seconds_total{service!=\"\"}[2m]) \
          or rate(container_cpu_cfs_throttled_seconds_total{service!=\"\"}[5m]))",
+    ),
+    (
+        Observed::ThrottledRatio,
+        "max by (service, name) \
+         (rate(container_cpu_cfs_throttled_periods_total{service!=\"\"}[2m]) \
+         / (rate(container_cpu_cfs_periods_total{service!=\"\"}[2m]) > 0) \
+         or rate(container_cpu_cfs_throttled_periods_total{service!=\"\"}[5m]) \
+         / (rate(container_cpu_cfs_periods_total{service!=\"\"}[5m]) > 0))",
     ),
     (
         Observed::Oom,
@@ -83,6 +93,7 @@ enum Observed {
     Limit,
     Cpu,
     Throttled,
+    ThrottledRatio,
     Oom,
     CpuSeconds,
     Started,
@@ -93,13 +104,15 @@ impl Engine {
     /// Takes in what every service uses, once a minute.
     pub(super) fn observe_usage(&mut self, now: Now, at: Timestamp) {
         let due = self.usage_at.is_none_or(|last| at.since(last) >= USAGE_EVERY);
-        if self.outbox.is_none() || !due {
+        if !due {
             return;
         }
         self.usage_at = Some(at);
+        // Of the round, not of the moment: how long scrapes took must not make a look come early.
+        let then = Now { wall: at, ..now };
         for (service, seen) in self.observations(at) {
             let warm_up = self.setup.policy.limits.start_grace;
-            self.changes.extend(self.memory.usage.observe(&service, &seen, warm_up, now));
+            self.changes.extend(self.memory.usage.observe(&service, &seen, warm_up, then));
         }
     }
 
@@ -110,11 +123,10 @@ impl Engine {
                 let Some(service) = labels.get("service") else { continue };
                 let seen = all.entry(service.to_owned()).or_default();
                 match what {
-                    Observed::Cpu => seen.cpu_cores = Some(value),
-                    Observed::Throttled => seen.throttled_cores = Some(value),
                     Observed::Requests => seen.requests = Some(value),
                     of_container => {
                         let name = labels.get("name").unwrap_or_default();
+                        note_cpu(seen, name, (of_container, value));
                         note(seen, name, (of_container, value));
                     }
                 }
@@ -244,6 +256,18 @@ impl Engine {
             inactive: self.setup.identity.as_ref().and_then(|identity| identity.inactive(tenant)),
             opted_in: self.consent(tenant),
         }
+    }
+}
+
+/// Notes what one container does with the CPU. How much it uses comes first.
+fn note_cpu(seen: &mut Observation, name: &str, (what, value): (Observed, f64)) {
+    match (what, seen.cpu.get_mut(name)) {
+        (Observed::Cpu, _) => {
+            seen.cpu.entry(name.to_owned()).or_default().used_cores = value;
+        }
+        (Observed::Throttled, Some(cpu)) => cpu.throttled_cores = value,
+        (Observed::ThrottledRatio, Some(cpu)) => cpu.throttled_ratio = value,
+        _ => {}
     }
 }
 

@@ -17,8 +17,8 @@ use crate::alerts::{Alert, AlertState};
 use crate::base::{DeliveryId, Labels, Now, Timestamp, fingerprint};
 use crate::outbox::{ActionKind, ActionMode, Draft, dedup_key};
 use crate::policy::{
-    Case, Decision, Evidence, History, HoldReason, Incident, Mode, Outcome, Proposal, Question,
-    REFUSED, askings, decide, diagnose, escalate,
+    Case, Decision, Evidence, History, HoldReason, Incident, Memory, Mode, Outcome, Proposal,
+    Question, REFUSED, askings, decide, diagnose, escalate,
 };
 use crate::rules::{Action, Rule, RuleKind, graph_url};
 
@@ -61,7 +61,9 @@ impl Engine {
                 continue;
             }
             let mut evidence = self.evidence(&incident, self.groups[group].interval, at, now);
-            self.groups[group].rules[rule].hold_to_cause(&incident.labels, &mut evidence.symptoms);
+            let started_at = evidence.container_age.map(|age| now.wall - age);
+            let symptoms = &mut evidence.symptoms;
+            self.groups[group].rules[rule].hold_to_cause(&incident.labels, started_at, symptoms);
             let circumstances = self.circumstances(now, &incident);
             let (incident, evidence) = (&incident, &evidence);
             let case =
@@ -98,6 +100,11 @@ impl Engine {
     /// Another configuration, or another word on who is who: all that fires is judged anew, and what was
     /// asked for in a lower mode than there is now (only observed, or shown) is asked for as it may be.
     pub(super) fn judge_all_again(&mut self) {
+        let Memory { guards, verifier, .. } = &mut self.memory;
+        let policy = &self.setup.policy;
+        let withdrawn =
+            guards.withdraw_below(|kind| policy.mode_of(kind), |id| verifier.watches(id));
+        self.changes.extend(withdrawn);
         for (kind, key) in self.standing().iter().flat_map(Incident::keys).collect::<Vec<_>>() {
             let Some(asked) = self.memory.guards.open(&key) else { continue };
             // In rows that are older than the field, what was sent looks as if it were observed.

@@ -103,7 +103,9 @@ impl Engine {
         let incident = self.incident(rule, alert);
         let mut evidence = self.evidence(&incident, group.interval, now.wall, now);
         let known = group.rules.iter().find_map(|state| state.causes.get(&incident.labels));
-        evidence.symptoms.earlier = known.copied();
+        let started_at = evidence.container_age.map(|age| now.wall - age);
+        let known = known.filter(|pinned| pinned.is_of(started_at));
+        evidence.symptoms.earlier = known.map(|pinned| pinned.cause);
         let history = self.memory.guards.own_history(&incident.subject(), now);
         let circumstances = self.circumstances(now, &incident);
         let case = Case {

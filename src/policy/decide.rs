@@ -11,7 +11,7 @@ use super::diagnose::{Cause, diagnose};
 use super::hold::HoldReason;
 use super::incident::{Case, Proposal};
 use super::ladder::{
-    Choice, choose, fits, is_foreign, is_still_offered, is_unproven, often_enough,
+    Choice, choose, fits, is_escalation, is_foreign, is_still_offered, is_unproven, often_enough,
     present_plan_fits, refused, restart_due, touches,
 };
 use crate::base::Now;
@@ -182,8 +182,10 @@ fn guarded(
     let younger = |age: Option<_>, limit| age.is_some_and(|age| age < limit);
     let agreed = circumstances.opted_in.as_ref().is_none_or(|kinds| kinds.contains(&kind));
     let tenant_nudged = history.tenant_nudged.filter(|_| nudges);
-    let recent = younger(history.since.get(&kind).copied(), limits.cool_down(kind))
-        || younger(tenant_nudged, limits.cool_down(kind));
+    let since = history.since.get(&kind).copied();
+    let since = if is_escalation(action) { history.escalated } else { since };
+    let recent =
+        younger(since, limits.cool_down(kind)) || younger(tenant_nudged, limits.cool_down(kind));
     let cause = diagnose(&evidence.symptoms);
     let starved = cause == Cause::CpuStarvation;
     // Where nothing else explains the alert, the container may be a victim.

@@ -42,11 +42,15 @@ pub struct Symptoms {
     pub oom_events: Option<f64>,
     /// Memory held per limit when the program had warmed up.
     pub warm_ratio: Option<f64>,
+    /// The least it has held since then, as far as it was seen, per limit.
+    pub lowest_ratio: Option<f64>,
     /// Growth of the memory held per hour, per limit, since its start or the last kill and at most
     /// over an hour.
     pub growth_per_hour: Option<f64>,
     /// The same over the last twenty minutes.
     pub recent_growth_per_hour: Option<f64>,
+    /// What it grew by lately came within minutes, and not on and on.
+    pub stepped: bool,
     /// Requests now per requests while memory last stood still.
     pub traffic_factor: Option<f64>,
     /// The service was seen to leak within a week.
@@ -160,19 +164,22 @@ fn memory(symptoms: &Symptoms) -> Cause {
     }
     let paces = [symptoms.growth_per_hour, symptoms.recent_growth_per_hour];
     let [hour, lately] = paces.map(|pace| pace.map(|pace| pace >= FLAT_PER_HOUR));
-    let low = symptoms.warm_ratio.is_some_and(|ratio| ratio < LOW_FROM_THE_START);
+    let from = symptoms.warm_ratio.or(symptoms.lowest_ratio);
+    let low = from.is_some_and(|ratio| ratio < LOW_FROM_THE_START);
     let slowly = low && paces.into_iter().all(|pace| reaches(pace, SLOW_PER_HOUR));
     let full = symptoms.warm_ratio.is_some_and(|ratio| ratio >= FULL_FROM_THE_START);
+    let goes_on = !symptoms.stepped;
     let busier = symptoms.traffic_factor.is_some_and(|factor| factor >= TRAFFIC_FACTOR);
     match (hour, lately) {
-        // A leak rises in both; after a step or a surge that stays, one of them is flat.
+        // A leak rises in both, and on and on; a surge may explain a step, and else nobody knows yet.
         (Some(true), Some(true)) if busier => Cause::Traffic,
-        (Some(true), Some(true)) => Cause::Leak,
+        (Some(true), Some(true)) if goes_on => Cause::Leak,
         // What has filled up over many hours, and goes on, is no program that needs so much.
         _ if slowly && busier => Cause::Traffic,
-        _ if slowly => Cause::Leak,
+        _ if slowly && goes_on => Cause::Leak,
         (Some(_), Some(_)) if full => Cause::Undersized,
-        (None, _) | (_, None) if symptoms.leaked_lately => Cause::Leak,
+        // One that is full from its start on is not filled by its leak.
+        (None, _) | (_, None) if symptoms.leaked_lately && !full => Cause::Leak,
         _ => Cause::MemoryUnclear,
     }
 }
@@ -184,6 +191,28 @@ mod tests {
     #[track_caller]
     fn check(want: Cause, symptoms: Symptoms) {
         assert_eq!(diagnose(&symptoms), want, "{symptoms:?}");
+    }
+
+    #[test]
+    fn a_step_is_no_leak_and_a_slow_leak_is_one_where_nobody_saw_it_start() {
+        let full = Symptoms { working_set_ratio: Some(0.95), ..Symptoms::default() };
+        let grows = |pace| (Some(pace), Some(pace));
+        let (growth_per_hour, recent_growth_per_hour) = grows(0.9);
+        let grown = Symptoms { growth_per_hour, recent_growth_per_hour, ..full };
+        check(Cause::Leak, grown);
+        check(Cause::MemoryUnclear, Symptoms { stepped: true, ..grown });
+        let traffic_factor = Some(5.0);
+        check(Cause::Traffic, Symptoms { stepped: true, traffic_factor, ..grown });
+        let (growth_per_hour, recent_growth_per_hour) = grows(0.025);
+        let slow = Symptoms { growth_per_hour, recent_growth_per_hour, ..full };
+        check(Cause::MemoryUnclear, slow);
+        let slow = Symptoms { lowest_ratio: Some(0.2), ..slow };
+        check(Cause::Leak, slow);
+        check(Cause::MemoryUnclear, Symptoms { stepped: true, ..slow });
+        check(Cause::Undersized, Symptoms { warm_ratio: Some(0.85), ..slow });
+        let known = Symptoms { leaked_lately: true, ..full };
+        check(Cause::Leak, known);
+        check(Cause::MemoryUnclear, Symptoms { warm_ratio: Some(0.85), ..known });
     }
 
     #[test]

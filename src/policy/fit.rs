@@ -102,17 +102,18 @@ mod tests {
 
     use super::*;
     use crate::base::{Now, Timestamp};
-    use crate::policy::{Observation, Usage};
+    use crate::policy::{Cpu, Observation, Usage};
 
     /// A day of a service that needs one load for a share of the time and another for the rest.
     fn day(cores: (f64, f64), bytes: (f64, f64), share: f64) -> Usage {
         let mut usage = Usage::default();
         for minute in 0..1500_u32 {
             let high = f64::from(minute % 100) < share * 100.0;
-            let pick = |(low, top): (f64, f64)| Some(if high { top } else { low });
+            let pick = |(low, top): (f64, f64)| if high { top } else { low };
+            let cpu = Cpu { used_cores: pick(cores), ..Cpu::default() };
             let seen = Observation {
-                cpu_cores: pick(cores),
-                working_set_bytes: pick(bytes),
+                cpu: [("one".to_owned(), cpu)].into(),
+                working_set_bytes: Some(pick(bytes)),
                 ..Observation::default()
             };
             let monotonic = Duration::from_secs(60) * minute;
@@ -140,7 +141,7 @@ mod tests {
             "free",
             Some("pro"),
             Direction::Up,
-            "on pro, demand for CPU above the quota would have been <1 % of the time instead of 37 %",
+            "on pro, demand for CPU above the quota would have been <1 % of the time instead of 38 %",
         );
         check(&busy, "pro", Some("pro"), Direction::Stay, "<1 %");
         check(&busy, "enterprise", Some("pro"), Direction::Down, "on pro");

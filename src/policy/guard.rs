@@ -10,9 +10,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::config::{DAY, HOUR, Limits};
+use super::config::{DAY, HOUR, Limits, Mode};
 use super::history::{History, is_ineffective, is_void};
 use super::incident::{Proposal, is_asked_anew};
+use super::ladder::is_escalation;
 use super::rows;
 use super::verify::Outcome;
 use crate::base::{Change, Now, Timestamp};
@@ -39,6 +40,9 @@ struct Done {
     /// How it was asked for; `None` if it was only observed, and in rows older than this field.
     #[serde(default)]
     mode: Option<ActionMode>,
+    /// Advice that calls for a human.
+    #[serde(default)]
+    is_escalation: bool,
     /// No outcome is known yet.
     open: bool,
     result: Option<String>,
@@ -200,7 +204,9 @@ impl Guards {
     pub fn own_history(&self, subject: &str, now: Now) -> History {
         let own = self.subjects.get(subject).map_or(&[][..], Vec::as_slice);
         let mut since = BTreeMap::new();
-        for done in own.iter().filter(|done| done.counts(now)) {
+        let counting = || own.iter().filter(|done| done.counts(now));
+        let escalated = counting().filter(|d| d.is_escalation).map(|d| d.age(now)).min();
+        for done in counting().filter(|done| !done.is_escalation) {
             let age = done.age(now);
             let shortest = since.entry(done.kind).or_insert(age);
             *shortest = age.min(*shortest);
@@ -217,6 +223,7 @@ impl Guards {
         let failed = |done: &&Done| is(done, is_ineffective);
         History {
             since,
+            escalated,
             restarts_without_effect: restarts.take_while(failed).count(),
             asked: own.iter().map(|done| (done.dedup_key.clone(), done.result.clone())).collect(),
             last,
@@ -239,6 +246,7 @@ impl Guards {
         actions.push(Done {
             kind: proposal.action.kind,
             tenant: proposal.tenant.clone(),
+            is_escalation: is_escalation(&proposal.action),
             dedup_key: proposal.action.dedup_key.clone(),
             delivery_id: proposal.delivery_id(now).0,
             at: now.wall,
@@ -272,6 +280,32 @@ impl Guards {
             (done.open, done.result) = (false, Some(result.to_owned()));
             true
         })
+    }
+
+    /// Restarts and nudges that were only observed or shown count no more where more is done by now:
+    /// nobody restarted anything, or spoke to anybody. `is_sent`: whether this delivery was sent.
+    pub fn withdraw_below(
+        &mut self,
+        mode_of: impl Fn(ActionKind) -> Mode,
+        is_sent: impl Fn(&str) -> bool,
+    ) -> Vec<Change> {
+        let mut changes = Vec::new();
+        for (subject, actions) in &mut self.subjects {
+            let below = |done: &&mut Done| {
+                let touches = matches!(done.kind, ActionKind::Restart | ActionKind::Nudge);
+                touches && Mode::of(done.mode) < mode_of(done.kind) && !is_sent(&done.delivery_id)
+            };
+            let over = Outcome::Withdrawn.name();
+            let mut is_changed = false;
+            for done in actions.iter_mut().filter(below) {
+                is_changed |= done.result.as_deref() != Some(over);
+                (done.open, done.result) = (false, Some(over.to_owned()));
+            }
+            if is_changed {
+                changes.push(row(subject, actions));
+            }
+        }
+        changes
     }
 
     /// The request that this delivery made may have been carried out, whatever is said of it.

@@ -78,6 +78,11 @@ impl Histogram {
         Some(above.sum::<f64>() / self.total)
     }
 
+    /// How much all of it weighs then, where a sample of that moment weighs 1.
+    pub fn weight(&self, at: Timestamp) -> f64 {
+        self.total * (-self.half_lives(at)).exp2()
+    }
+
     /// Moves its time when the wall clock steps: what was seen is no older for it.
     pub fn rebase(&mut self, by_ms: i64) {
         self.reference.0 = self.reference.0.saturating_add(by_ms);

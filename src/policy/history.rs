@@ -9,8 +9,10 @@ use crate::outbox::{ActionKind, LastAction};
 /// What was done before, as one decision needs it.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct History {
-    /// Time since the last action of each kind on the subject.
+    /// Time since the last action of each kind on the subject, apart from calls for a human.
     pub since: BTreeMap<ActionKind, Duration>,
+    /// Time since a human was called last.
+    pub escalated: Option<Duration>,
     /// What was asked for lately, by its `dedup_key`, with how it ended if that is known.
     pub asked: BTreeMap<String, Option<String>>,
     /// Of these, what ran out before anybody took it, while its receiver has not even heard of that.

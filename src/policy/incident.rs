@@ -205,6 +205,8 @@ pub struct Evidence {
     pub recycle_due: bool,
     /// The container's limits are not its plan's.
     pub limit_drift: bool,
+    /// Its limits are its role's own: no plan sets them, and a bigger one would not raise them.
+    pub own_limits: bool,
     /// What the tenant needs: the 95th percentile of its demand for memory, bytes.
     pub needed_bytes: Option<f64>,
     /// Which plan would have fitted the demand of the last weeks.

@@ -36,6 +36,8 @@ const SMALLER_CONFIDENCE: f64 = 0.9;
 
 /// What stands in the place of a comparison.
 const NOT_COMPARED: &str = "not compared: less than two and a half hours of demand were seen";
+/// Why a bigger plan is none to be offered.
+const OWN_LIMITS: &str = "plans set no limits of its role; review its own";
 const DRIFT: &str =
     "its limits are not its plan's; redeploy with the plan's before offering another";
 
@@ -218,7 +220,7 @@ fn next_rung(case: &Case<'_>, config: &PolicyConfig, cause: Cause, why: &str) ->
     let pressed = case.evidence.host_pressure || case.evidence.pressure_unseen;
     let pressed = pressed && config.tenancy.owner().is_none();
     let drifts = case.evidence.limit_drift && cause != Cause::Leak;
-    let ours = drifts || pressed || case.evidence.bad_image;
+    let ours = drifts || pressed || case.evidence.bad_image || case.evidence.own_limits;
     let fair = !is_leak(case, cause) && !ours && agreed && nudgeable;
     if fair && !nudged && often_enough(case, config) && !present_plan_fits(case) {
         let next = config.plans.next(case.incident.label("plan"));
@@ -243,6 +245,11 @@ fn human(case: &Case<'_>, cause: Cause, why: &str) -> Choice {
         kind: ActionKind::Advise,
         params: texts(params.into_iter().chain([("service", service)])),
     }
+}
+
+/// Whether it calls for a human, which no other advice makes needless.
+pub(super) fn is_escalation(action: &Action) -> bool {
+    action.params.contains_key("escalation")
 }
 
 /// A nudge as far as the cause allows one.
@@ -273,6 +280,9 @@ fn nudge(case: &Case<'_>, config: &PolicyConfig) -> Chosen {
         return Err(HoldReason::NotAttributable);
     }
     let plan = config.plans.get(incident.label("plan")).ok_or(HoldReason::MissingEvidence)?;
+    if evidence.own_limits {
+        return Ok(advice(&format!("limits of {}", incident.label("service")), OWN_LIMITS));
+    }
     if evidence.limit_drift {
         return Ok(advice(&format!("plan_limits.{}", plan.name), DRIFT));
     }

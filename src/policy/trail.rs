@@ -21,6 +21,10 @@ pub(super) const POINT_EVERY: Duration = Duration::from_secs(60);
 const POINTS_MIN: usize = 10;
 /// What went on lately, in points: twenty minutes. Ours.
 const LATELY: usize = 20;
+/// Growth that came within this time for the most part is a step: less than this share of it came
+/// besides. Ours.
+const STEP: Duration = Duration::from_secs(300);
+const BESIDES: f64 = 1.0 / 3.0;
 /// Growth below this share of the limit is no leak that must be remembered. Ours.
 const LEAK_RATIO: f64 = 0.6;
 
@@ -82,6 +86,28 @@ struct Warm {
     /// The same moment by the wall clock of now.
     since: Timestamp,
     held: Option<f64>,
+    /// The least it has held since then, as far as it was seen: a container that ran before us has no
+    /// other level to start from.
+    #[serde(default)]
+    lowest: Option<f64>,
+}
+
+impl Warm {
+    fn new(started: Timestamp, since: Timestamp) -> Warm {
+        Warm { started, since, held: None, lowest: None }
+    }
+
+    fn take(&mut self, held: f64, warm_up: Duration, at: Timestamp) {
+        let age = at.since(self.since);
+        if age < warm_up {
+            return;
+        }
+        self.lowest = Some(self.lowest.map_or(held, |lowest| lowest.min(held)));
+        // Only what was seen around the end of the warm-up tells where the program started from.
+        if age < 2 * warm_up + POINT_EVERY {
+            self.held.get_or_insert(held);
+        }
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -96,10 +122,14 @@ struct Point {
 pub struct Trend {
     /// Memory when the program had warmed up, bytes.
     pub warm_bytes: Option<f64>,
+    /// The least it has held since then, as far as it was seen, bytes.
+    pub lowest_bytes: Option<f64>,
     /// Growth since the start or the last kill, at most an hour, bytes per hour, by least squares.
     pub bytes_per_hour: Option<f64>,
     /// The same over the last twenty points.
     pub recent_bytes_per_hour: Option<f64>,
+    /// What it grew by over these points came within minutes, and not on and on.
+    pub is_step: bool,
     /// Requests in the last ten points per requests while memory last stood still.
     pub traffic_factor: Option<f64>,
 }
@@ -149,11 +179,8 @@ impl Trail {
         }
         let Some(held) = seen.held_bytes else { return new_image };
         self.begin(seen, at);
-        if let Some(warm @ Warm { held: None, .. }) = &mut self.warm {
-            let age = at.since(warm.since);
-            // Only what was seen around the end of the warm-up tells where the program started from.
-            let is_warm = warm_up <= age && age < 2 * warm_up + POINT_EVERY;
-            warm.held = is_warm.then_some(held);
+        if let Some(warm) = &mut self.warm {
+            warm.take(held, warm_up, at);
         }
         self.points.push_back(Point { at, held, requests });
         while self.points.front().is_some_and(|point| at.since(point.at) > KEPT) {
@@ -184,11 +211,11 @@ impl Trail {
             self.reborn_at = Some(at);
             self.points.clear();
             self.calm_requests = None;
-            self.warm = self.warm.map(|warm| Warm { since: at, held: None, ..warm });
+            self.warm = self.warm.map(|warm| Warm::new(warm.started, at));
             return;
         }
         if !is_same {
-            self.warm = seen.started_at.map(|at| Warm { started: at, since: at, held: None });
+            self.warm = seen.started_at.map(|at| Warm::new(at, at));
             let since = seen.started_at.unwrap_or(Timestamp(i64::MIN));
             self.points.retain(|point| point.at >= since);
             if self.points.is_empty() {
@@ -219,8 +246,10 @@ impl Trail {
         let lately = &points[points.len().saturating_sub(LATELY)..];
         Trend {
             warm_bytes: self.warm.and_then(|warm| warm.held),
+            lowest_bytes: self.warm.and_then(|warm| warm.lowest),
             bytes_per_hour: slope_per_hour(&points),
             recent_bytes_per_hour: slope_per_hour(lately),
+            is_step: is_step(lately),
             traffic_factor: self.traffic(),
         }
     }
@@ -245,6 +274,7 @@ impl Trail {
         last.held >= LEAK_RATIO * limit
             && grows(trend.bytes_per_hour)
             && grows(trend.recent_bytes_per_hour)
+            && !trend.is_step
             && late.fold(f64::INFINITY, f64::min) > early.fold(0.0, f64::max)
             && trend.traffic_factor.is_none_or(|factor| factor < TRAFFIC_FACTOR)
     }
@@ -264,6 +294,26 @@ impl Trail {
         self.reborn_at.iter_mut().for_each(shift);
         shift(&mut self.last_seen);
     }
+}
+
+/// Whether growth came in one step for the most part. What counts is what memory never falls below again:
+/// it may go up and down besides.
+fn is_step(points: &[&Point]) -> bool {
+    let mut floors: Vec<(Timestamp, f64)> = Vec::with_capacity(points.len());
+    let mut floor = f64::INFINITY;
+    for point in points.iter().rev() {
+        floor = floor.min(point.held);
+        floors.push((point.at, floor));
+    }
+    floors.reverse();
+    let (Some((_, first)), Some((_, last))) = (floors.first(), floors.last()) else { return false };
+    let rise = |(nth, (at, from)): (usize, &(Timestamp, f64))| {
+        let within = floors[nth..].iter().take_while(|(then, _)| then.since(*at) <= STEP);
+        within.last().map_or(0.0, |(_, to)| to - from)
+    };
+    let most = floors.iter().enumerate().map(rise).fold(0.0, f64::max);
+    let grown = last - first;
+    grown > 0.0 && grown - most < BESIDES * grown
 }
 
 /// Least squares over the points, if there are enough of them.
@@ -336,6 +386,36 @@ mod tests {
     }
 
     #[test]
+    fn what_comes_within_minutes_is_a_step_and_what_goes_on_is_none() {
+        for (of, memory, want) in [
+            ("at once", (|x| if x < 30.0 { 0.3 } else { 0.93 }) as fn(f64) -> f64, true),
+            ("within four minutes", |x| 0.3 + 0.6 * ((x - 30.0) / 4.0).clamp(0.0, 1.0), true),
+            ("a leak", |x| 0.5 + 0.01 * x, false),
+            ("since ten minutes", |x| 0.5 + 0.04 * (x - 30.0).max(0.0), false),
+            ("faster and faster", |x| 0.1 + 0.8 * (x / 40.0).powi(3), false),
+            ("under a saw", |x| 0.5 + 0.01 * x + 0.03 * (x % 4.0), false),
+            ("in stairs", |x| 0.3 + 0.1 * (x / 8.0).floor(), false),
+            ("it falls", |x| 0.9 - 0.01 * x, false),
+        ] {
+            assert_eq!(lived(40, memory, |_| 1.0).trend().is_step, want, "{of}");
+        }
+        assert!(!Trail::new(true, Timestamp(0)).trend().is_step);
+    }
+
+    #[test]
+    fn of_a_container_that_ran_before_us_the_least_that_was_seen_is_known() {
+        let mut trail = Trail::new(false, Timestamp(0));
+        for (minute, share) in [(600, 0.3), (601, 0.2), (602, 0.4)] {
+            let at = Timestamp(0) + MINUTE * minute;
+            let _ = trail.take(&seen(share), None, 5 * MINUTE, at);
+        }
+        let trend = trail.trend();
+        assert_eq!((trend.warm_bytes, trend.lowest_bytes), (None, Some(0.2 * LIMIT)));
+        let young = lived(4, |_| 0.3, |_| 1.0).trend();
+        assert_eq!(young.lowest_bytes, None, "it has not warmed up");
+    }
+
+    #[test]
     fn cpu_time_that_falls_begins_a_life_where_no_start_time_tells() {
         let mut trail = lived(20, |x| 0.5 + 0.02 * x, |_| 1.0);
         let mut see = |minute: u32, cpu_seconds, share| {
@@ -391,6 +471,7 @@ mod tests {
         assert!(!leaks(&|x| 0.7 + 0.0005 * x), "too slow");
         assert!(!leaks(&|x| 0.6 + 0.07 * (x % 5.0) + 0.003 * x), "a saw");
         assert!(!leaks(&|x| if x < 38.0 { 0.5 } else { 0.9 }), "a step");
+        assert!(!leaks(&|x| if x < 27.0 { 0.5 } else { 0.9 }), "a while ago");
         assert!(!lived(8, |x| 0.7 + 0.01 * x, |_| 1.0).leaks(Some(LIMIT)), "too short");
         assert!(!lived(40, |x| 0.5 + 0.01 * x, |_| 1.0).leaks(None), "no limit");
     }

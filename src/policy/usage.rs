@@ -3,7 +3,8 @@
 //!
 //! The window in memory is minutes long; a nudge needs weeks. What is seen is *censored*: a
 //! service never uses more than its limit. So demand, not use, is what the histograms hold: CPU with
-//! the time it was throttled, memory raised by a fifth at every out-of-memory kill (VPA's rule).
+//! the time it was throttled ([`Cpu`]), memory raised by a fifth at every out-of-memory kill (VPA's
+//! rule). A plan says what *each* container gets, so of several the one that needs most counts.
 //! Bounded: one row a service in the journal, written now and then; losing the last is harmless.
 
 use std::collections::BTreeMap;
@@ -19,8 +20,9 @@ use crate::base::{Change, Now, Timestamp};
 
 /// Rows of this module in the table.
 const PREFIX: &str = "usage/";
-/// Weights halve in a day (VPA's default for both resources).
-const HALF_LIFE: Duration = DAY;
+/// Weights halve in a week. VPA's default is a day, after which last Monday's office hours are below what
+/// [`super::fit`] tolerates before the next Monday comes. Ours.
+const HALF_LIFE: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Resolution starts here: VPA's first buckets, 10 MB and 0.01 cores.
 const FIRST_BYTES: f64 = 1e7;
 const FIRST_CORES: f64 = 0.01;
@@ -31,6 +33,8 @@ const FORGET_CONTAINER_AFTER: Duration = DAY;
 const CONTAINERS_MAX: usize = 32;
 /// A leak is remembered for so long: the span in which episodes count for a nudge.
 const LEAK_COUNTS: Duration = Duration::from_secs(7 * 24 * 3600);
+/// A look stands for the time since the last one, at most for this long.
+const LOOK_COUNTS: Duration = Duration::from_secs(300);
 /// How long a row may be behind what is known.
 const WRITE_EVERY: Duration = Duration::from_secs(600);
 /// Services that are remembered: of a few kilobytes each.
@@ -45,16 +49,34 @@ pub struct Observation {
     pub working_set_bytes: Option<f64>,
     /// Hard memory limit; of several, the largest.
     pub limit_bytes: Option<f64>,
-    /// CPU used, cores.
-    pub cpu_cores: Option<f64>,
-    /// Time its threads were held back by the quota, seconds per second.
-    pub throttled_cores: Option<f64>,
+    /// CPU of each of its containers, by name.
+    pub cpu: BTreeMap<String, Cpu>,
     /// Out-of-memory kills since the last observation.
     pub oom_kills: f64,
     /// Requests per second.
     pub requests: Option<f64>,
     /// Each of its containers, by name.
     pub containers: BTreeMap<String, Seen>,
+}
+
+/// CPU of one container.
+#[derive(Clone, Copy, PartialEq, Debug, Default)]
+pub struct Cpu {
+    /// Used, cores.
+    pub used_cores: f64,
+    /// Time in which the quota held it back, of all CPUs it would have run on, seconds per second.
+    pub throttled_cores: f64,
+    /// Part of the periods in which it was held back.
+    pub throttled_ratio: f64,
+}
+
+impl Cpu {
+    /// What it would have used without a quota, cores. Of many threads that wait for the next period each
+    /// counts for the kernel, though one of them may do the work alone: a period that was cut off counts as
+    /// one more core's at most.
+    fn demand_cores(&self) -> f64 {
+        self.used_cores + self.throttled_cores.min(self.throttled_ratio)
+    }
 }
 
 /// The memory of all services.
@@ -72,7 +94,6 @@ pub struct Service {
     cpu: Histogram,
     first_seen: Timestamp,
     last_seen: Timestamp,
-    samples: u64,
     /// Its containers, by name.
     #[serde(default)]
     containers: BTreeMap<String, Trail>,
@@ -109,7 +130,7 @@ impl Usage {
         self.services.get(service)
     }
 
-    /// Takes in what is seen now, if the last point is a minute old. `warm_up` is how long a program
+    /// Takes in what is seen by then, if the last point is a minute old. `warm_up` is how long a program
     /// needs until its level means something. Returns the row when it is time to write it.
     pub fn observe(
         &mut self,
@@ -202,7 +223,6 @@ impl Service {
             cpu: Histogram::new(FIRST_CORES, HALF_LIFE),
             first_seen: at,
             last_seen: at,
-            samples: 0,
             containers: BTreeMap::new(),
             leaked: None,
             written: None,
@@ -224,12 +244,16 @@ impl Service {
         self.memory.quantile(0.95)
     }
 
-    /// 0 to 1: one after a day of samples each minute, as VPA counts it, and never more than the
-    /// part of a day that was seen.
+    /// 0 to 1: one once a day of looks weighs in the demand, as VPA counts it. What was seen long ago weighs
+    /// less, and so does a service that was away.
     pub fn confidence(&self) -> f64 {
-        let days = self.last_seen.since(self.first_seen).as_secs_f64() / DAY.as_secs_f64();
-        let a_day = DAY.as_secs_f64() / POINT_EVERY.as_secs_f64();
-        days.min(self.samples as f64 / a_day).min(1.0)
+        let weight = |demand: &Histogram| demand.weight(self.last_seen);
+        let weight = weight(&self.memory).max(weight(&self.cpu));
+        let days = |minutes: f64| minutes * POINT_EVERY.as_secs_f64() / DAY.as_secs_f64();
+        // So many days without a gap would leave this weight: their integral, solved for their number.
+        let week = HALF_LIFE.as_secs_f64() / DAY.as_secs_f64();
+        let left = 1.0 - days(weight) * std::f64::consts::LN_2 / week;
+        if left > 0.0 { (-week * left.log2()).min(1.0) } else { 1.0 }
     }
 
     /// When a container of it was last deployed or given other limits, if that was seen; of no
@@ -278,9 +302,9 @@ impl Service {
     }
 
     fn take(&mut self, seen: &Observation, warm_up: Duration, at: Timestamp) {
+        let since = at.since(self.last_seen).clamp(POINT_EVERY, LOOK_COUNTS);
         self.last_seen = at;
-        self.samples += 1;
-        self.take_demand(seen, at);
+        self.take_demand(seen, since.as_secs_f64() / POINT_EVERY.as_secs_f64(), at);
         // Where names change with every deploy, a new name is the change.
         let was_known = self.first_seen < at && !self.containers.is_empty();
         let runs = |container: &Seen| self.containers.values().any(|trail| trail.runs(container));
@@ -316,13 +340,13 @@ impl Service {
         }
     }
 
-    fn take_demand(&mut self, seen: &Observation, at: Timestamp) {
-        if let Some(cores) = seen.cpu_cores {
-            self.cpu.add(cores + seen.throttled_cores.unwrap_or(0.0), 1.0, at);
+    fn take_demand(&mut self, seen: &Observation, weight: f64, at: Timestamp) {
+        if let Some(cores) = seen.cpu.values().map(Cpu::demand_cores).max_by(f64::total_cmp) {
+            self.cpu.add(cores, weight, at);
         }
         let killed = (seen.oom_kills > 0.0).then_some(seen.limit_bytes).flatten();
         if let Some(bytes) = killed.map(|limit| limit * OOM_BUMP).or(seen.working_set_bytes) {
-            self.memory.add(bytes, 1.0, at);
+            self.memory.add(bytes, weight, at);
         }
     }
 }
@@ -596,12 +620,15 @@ mod tests {
         assert_eq!(since(4, Some(8)), Some(at(3).wall));
     }
 
+    fn cpu(used_cores: f64, throttled_cores: f64, throttled_ratio: f64) -> Cpu {
+        Cpu { used_cores, throttled_cores, throttled_ratio }
+    }
+
     #[test]
     fn demand_is_more_than_use() {
         let mut usage = Usage::default();
         let throttled = Observation {
-            cpu_cores: Some(0.5),
-            throttled_cores: Some(0.5),
+            cpu: BTreeMap::from([("one".to_owned(), cpu(0.5, 0.5, 1.0))]),
             oom_kills: 1.0,
             ..seen(1e9)
         };
@@ -610,8 +637,51 @@ mod tests {
         assert_eq!(service.cpu_above(0.9), Some(1.0));
         assert_eq!(service.memory_above(1.1e9), Some(1.0));
         assert!(service.confidence() < 0.001);
-        let day = lived(24 * 60, |_| 1e8);
-        assert!(day.get("s").expect("known").confidence() > 0.99);
+    }
+
+    #[test]
+    fn sixty_threads_that_wait_for_the_next_period_need_no_sixty_cores() {
+        for (of, want) in [
+            (cpu(0.5, 0.0, 0.0), 0.5),
+            (cpu(0.5, 0.5, 1.0), 1.0),
+            (cpu(0.5, 59.0, 1.0), 1.5),
+            (cpu(0.2, 15.0, 0.4), 0.6),
+        ] {
+            assert!((of.demand_cores() - want).abs() < 1e-9, "{of:?}: {}", of.demand_cores());
+        }
+    }
+
+    #[test]
+    fn of_several_containers_the_one_that_needs_most_counts() {
+        let mut usage = Usage::default();
+        let replicas = ["one", "two", "three"].map(|name| (name.to_owned(), cpu(0.3, 0.0, 0.0)));
+        let all = Observation { cpu: BTreeMap::from(replicas), ..seen(1e9) };
+        let _ = usage.observe("s", &all, MINUTE, at(0));
+        assert_eq!(usage.get("s").and_then(|service| service.cpu_above(0.4)), Some(0.0));
+    }
+
+    #[test]
+    fn what_was_seen_is_trusted_after_a_day_and_less_once_the_service_was_away() {
+        let confidence = |usage: &Usage| usage.get("s").expect("known").confidence();
+        let mut day = lived(24 * 60, |_| 1e8);
+        assert!(confidence(&day) > 0.99, "{}", confidence(&day));
+        let hours = confidence(&lived(150, |_| 1e8));
+        assert!((hours - 150.0 / 1440.0).abs() < 0.002, "{hours}");
+        let _ = day.observe("s", &seen(1e8), MINUTE, at(24 * 60 * 29));
+        assert!((0.05..0.1).contains(&confidence(&day)), "four weeks: {}", confidence(&day));
+        // A host that is looked at every five minutes is trusted as soon.
+        let mut seldom = Usage::default();
+        for minute in (0..=24 * 60).step_by(5) {
+            let _ = seldom.observe("s", &seen(1e8), MINUTE, at(minute));
+        }
+        assert!(confidence(&seldom) > 0.99, "{}", confidence(&seldom));
+    }
+
+    #[test]
+    fn the_office_hours_of_one_day_are_known_until_they_come_again() {
+        let usage = lived(7 * 24 * 60, |minute| if minute < 480.0 { 9e8 } else { 1e8 });
+        let above = usage.get("s").and_then(|service| service.memory_above(5e8)).expect("seen");
+        assert!((0.02..0.05).contains(&above), "{above}");
     }
 
     #[test]

@@ -136,7 +136,7 @@ pub enum Happening {
     /// Docker says that it was stopped or that it died.
     Docker {
         name: String,
-        what: String,
+        what: &'static str,
         exit_code: i64,
     },
     /// Its limit is changed.
@@ -392,12 +392,17 @@ fn control_plane(at: Cursor<'_, '_>) -> Option<ControlPlane> {
     Some(control_plane)
 }
 
+/// What Docker may tell of a container.
+const DOCKER_WORDS: [&str; 8] =
+    ["create", "start", "oom", "die", "kill", "stop", "restart", "destroy"];
+
 fn happening(at: Cursor<'_, '_>) -> Option<(Duration, Happening)> {
     let mut fields = Fields::open(at)?;
     let when = fields.required("at", read::duration);
     let name = fields.optional("container", read::string).unwrap_or_default();
     let exit_code = fields.or("exit_code", 0, read::integer);
-    let docker = fields.optional("docker", read::string);
+    let words = DOCKER_WORDS.map(|word| (word, word));
+    let docker = fields.optional("docker", |at| read::one_of(at, &words));
     let mut found: Vec<Happening> = Vec::new();
     let mut take = |what: Option<Happening>| found.extend(what);
     take(fields.optional("restart", read::string).map(Happening::Restart));

@@ -96,6 +96,7 @@ fn case(asks: Asked) -> Case {
             recycle_due: false,
             probes_failing: false,
             limit_drift: false,
+            own_limits: false,
             needed_bytes: Some(1.5 * GIB),
             fit: None,
         },
@@ -296,6 +297,7 @@ fn a_nudge_comes_after_everything_smaller() {
     check(nudge, "nudge", |case| case.evidence.needed_bytes = Some(7.1 * GIB));
     check(nudge, "next_plan_too_small", |case| case.evidence.needed_bytes = Some(7.2 * GIB));
     check(nudge, "advise", |case| case.evidence.limit_drift = true);
+    check(nudge, "advise", |case| case.evidence.own_limits = true);
     check(nudge, "advise", |case| case.label("plan", "enterprise"));
     let small = |case: &mut Case| {
         let mut plans: Vec<Plan> = case.config.plans.iter().cloned().collect();

@@ -218,3 +218,39 @@ fn the_start_of_a_restart_is_known_whoever_tells_of_it() {
         assert_eq!(guards.restart_at("acme/app", told, at(90)), want, "{later_ms} ms");
     }
 }
+
+#[test]
+fn what_was_only_observed_counts_no_more_where_it_may_be_done() {
+    let (mut guards, limits) = (Guards::default(), Limits::default());
+    let mut note = |kind, key: &str, sent| {
+        let _ = guards.record(&proposal("acme/app", kind, key), sent, at(0), &limits);
+        let _ = guards.finish(key, "resolved");
+    };
+    note(ActionKind::Restart, "seen", None);
+    note(ActionKind::Restart, "asked", Some(ActionMode::Request));
+    note(ActionKind::Nudge, "shown", Some(ActionMode::DryRun));
+    note(ActionKind::Advise, "said", None);
+    let counted = |guards: &Guards| {
+        let known = history(guards, "acme/app", at(60));
+        (known.tenant_restarts_day, known.tenant_nudged.is_some(), known.since.len())
+    };
+    assert_eq!(counted(&guards), (2, true, 3));
+    let as_it_was = guards.clone();
+    assert_eq!(guards.withdraw_below(|_| Mode::Observe, |_| false), []);
+    assert_eq!(guards.withdraw_below(|_| Mode::Act, |_| true), [], "an old row may have been sent");
+    assert_eq!(guards, as_it_was);
+    assert_eq!(guards.withdraw_below(|_| Mode::Act, |_| false).len(), 1, "one row a subject");
+    assert_eq!(counted(&guards), (1, false, 2));
+    assert_eq!(guards.withdraw_below(|_| Mode::Act, |_| false), [], "once");
+}
+
+#[test]
+fn a_call_for_a_human_and_other_advice_leave_each_other_alone() {
+    let (mut guards, limits) = (Guards::default(), Limits::default());
+    let mut call = proposal("acme/app", ActionKind::Advise, "call");
+    call.action.params.insert("escalation".to_owned(), "human".into());
+    let rows = [guards.record(&call, Some(ActionMode::Request), at(0), &limits)];
+    let (guards, _) = Guards::recover(rows, at(60));
+    let own = history(&guards, "acme/app", at(60));
+    assert_eq!((own.escalated, own.since.len()), (Some(Duration::from_secs(60)), 0));
+}

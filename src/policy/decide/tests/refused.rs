@@ -91,9 +91,11 @@ fn it_is_told_once_and_as_its_mode_says() {
     assert_eq!(told(&case), None, "once in an episode");
     assert!(!case.incident.is_settled(&case.history), "the restart stays open");
     case.history.asked.clear();
-    case.history.since = BTreeMap::from([(ActionKind::Advise, 23 * 60 * MINUTE)]);
+    case.history.since = BTreeMap::from([(ActionKind::Advise, MINUTE)]);
+    assert_eq!(told(&case), Some(decision), "whatever else was advised");
+    case.history.escalated = Some(23 * 60 * MINUTE);
     assert_eq!(told(&case), None, "and once a day");
-    case.history.since.clear();
+    case.history.escalated = None;
     case.config.modes.insert(ActionKind::Advise, Mode::Observe);
     let decision = told(&case).expect("recorded");
     assert!(decision.to_record().is_some() && decision.sent().is_none(), "{decision:?}");
