@@ -190,11 +190,12 @@ impl Engine {
         let is_covered = || waiting.is_some() && ask(WAITING_BEFORE).is_some();
         let starvation_unseen = in_time && ask(WAITING_NOW).is_some() && !is_covered();
         let name = incident.whose.get("name");
+        let life = started.map(Timestamp::from_seconds);
         let symptoms = Symptoms {
             unreclaimable_ratio: unreclaimable.zip(limit).map(|(held, limit)| held / limit),
             leaked_lately: service.is_some_and(|service| service.leaked_lately(wall)),
             cpu_waiting_ratio: waiting,
-            ..symptoms(&figures, service.map(|service| service.trend(name)))
+            ..symptoms(&figures, service.map(|service| service.trend(name, life)))
         };
         let figures = self.with_episodes(figures, &subject, &symptoms, wall);
         let reborn = service.and_then(|service| service.reborn_at(name));

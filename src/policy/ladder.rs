@@ -36,6 +36,7 @@ const SMALLER_CONFIDENCE: f64 = 0.9;
 
 /// What stands in the place of a comparison.
 const NOT_COMPARED: &str = "not compared: less than two and a half hours of demand were seen";
+const OWN_SIZE: &str = "not compared: its limits are its own, not its plan's";
 /// Why a bigger plan is none to be offered.
 const OWN_LIMITS: &str = "plans set no limits of its role; review its own";
 const DRIFT: &str =
@@ -161,6 +162,12 @@ fn useless(case: &Case<'_>, cause: Cause) -> Option<&'static str> {
     (!symptoms.is_killed_again()).then_some("memory is full and does not grow")
 }
 
+/// Whether no plan sets its limits: those of a database or a cache are its own. A worker is part of what
+/// its tenant bought, whatever its size.
+fn is_no_plans(case: &Case<'_>) -> bool {
+    case.evidence.own_limits && case.incident.label("role") != "worker"
+}
+
 /// Whether nobody knows yet where memory is going.
 pub(super) fn is_unproven(case: &Case<'_>, kind: ActionKind) -> bool {
     let Evidence { symptoms, rushes, needed_bytes, .. } = case.evidence;
@@ -220,7 +227,7 @@ fn next_rung(case: &Case<'_>, config: &PolicyConfig, cause: Cause, why: &str) ->
     let pressed = case.evidence.host_pressure || case.evidence.pressure_unseen;
     let pressed = pressed && config.tenancy.owner().is_none();
     let drifts = case.evidence.limit_drift && cause != Cause::Leak;
-    let ours = drifts || pressed || case.evidence.bad_image || case.evidence.own_limits;
+    let ours = drifts || pressed || case.evidence.bad_image || is_no_plans(case);
     let fair = !is_leak(case, cause) && !ours && agreed && nudgeable;
     if fair && !nudged && often_enough(case, config) && !present_plan_fits(case) {
         let next = config.plans.next(case.incident.label("plan"));
@@ -280,7 +287,7 @@ fn nudge(case: &Case<'_>, config: &PolicyConfig) -> Chosen {
         return Err(HoldReason::NotAttributable);
     }
     let plan = config.plans.get(incident.label("plan")).ok_or(HoldReason::MissingEvidence)?;
-    if evidence.own_limits {
+    if is_no_plans(case) {
         return Ok(advice(&format!("limits of {}", incident.label("service")), OWN_LIMITS));
     }
     if evidence.limit_drift {
@@ -313,7 +320,8 @@ fn nudge(case: &Case<'_>, config: &PolicyConfig) -> Chosen {
         _ => &next.name,
     };
     let mut params = texts([("from", plan.name.as_str()), ("to", to.as_str())]);
-    let sentence = fit.map_or(NOT_COMPARED, |fit| fit.sentence.as_str());
+    let unknown = if evidence.own_limits { OWN_SIZE } else { NOT_COMPARED };
+    let sentence = fit.map_or(unknown, |fit| fit.sentence.as_str());
     let confidence = evidence.fit.as_ref().map_or(0.0, |fit| fit.confidence);
     params.insert("fit".to_owned(), Value::from(sentence));
     params.insert("confidence".to_owned(), Value::from(confidence));

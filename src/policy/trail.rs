@@ -152,6 +152,12 @@ impl Trail {
         }
     }
 
+    /// Whether it tells of the life that began then, as far as is known.
+    pub fn is_of_life(&self, started_at: Option<Timestamp>) -> bool {
+        let starts = started_at.zip(self.warm).map(|(at, warm)| (at, warm.started));
+        starts.is_none_or(|(now, then)| !now.is_later_start(then))
+    }
+
     /// Whether it is of this incarnation.
     pub fn is_of(&self, incarnation: u64) -> bool {
         self.incarnation == Some(incarnation)
@@ -249,7 +255,7 @@ impl Trail {
             lowest_bytes: self.warm.and_then(|warm| warm.lowest),
             bytes_per_hour: slope_per_hour(&points),
             recent_bytes_per_hour: slope_per_hour(lately),
-            is_step: is_step(lately),
+            is_step: is_step(&points),
             traffic_factor: self.traffic(),
         }
     }

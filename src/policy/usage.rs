@@ -265,14 +265,15 @@ impl Service {
         }
     }
 
-    /// What the last hour says of a container of it; of no container in particular: of the fullest.
-    pub fn trend(&self, container: Option<&str>) -> Trend {
+    /// What the last hour says of a container of it that was started then, if that is known: of a life that
+    /// has just begun nothing yet. Of no container in particular: of the fullest.
+    pub fn trend(&self, container: Option<&str>, started_at: Option<Timestamp>) -> Trend {
         let fill = |trail: &&Trail| trail.newest().map_or(0.0, |(_, held)| held);
         let trail = match container {
             Some(name) => self.containers.get(name),
             None => self.containers.values().max_by(|a, b| fill(a).total_cmp(&fill(b))),
         };
-        trail.map(Trail::trend).unwrap_or_default()
+        trail.filter(|trail| trail.is_of_life(started_at)).map(Trail::trend).unwrap_or_default()
     }
 
     /// Whether one of its containers was seen to leak within a week, and has no other image since.
@@ -389,7 +390,7 @@ mod tests {
     }
 
     fn trend(usage: &Usage) -> Trend {
-        usage.get("s").expect("known").trend(Some("one"))
+        usage.get("s").expect("known").trend(Some("one"), None)
     }
 
     /// A service that used `bytes(minute)` for so many minutes.
@@ -484,7 +485,7 @@ mod tests {
             let _ = usage.observe("s", &both, 5 * MINUTE, at(minute));
         }
         let service = usage.get("s").expect("known");
-        let pace = |name| service.trend(name).bytes_per_hour.expect("enough points").round();
+        let pace = |name| service.trend(name, None).bytes_per_hour.expect("enough points").round();
         assert_eq!((pace(Some("one")), pace(Some("two"))), (0.0, 6e8));
         assert_eq!(pace(None), 0.0, "the fullest");
         assert_eq!(service.changed_at(Some("one")), None, "a neighbour's deploy is not its own");
@@ -517,14 +518,18 @@ mod tests {
         let mut stranger = usage.clone();
         let _row = usage.observe("acme/app", &grows(30, 7), Duration::ZERO, at(30));
         let acme = usage.get("acme/app").expect("seen");
-        assert!(acme.trend(Some("one")).bytes_per_hour.is_some_and(|pace| pace > 2e8));
+        assert!(acme.trend(Some("one"), None).bytes_per_hour.is_some_and(|pace| pace > 2e8));
         assert!(acme.leaked_lately(at(30).wall) && acme.changed_at(None).is_none());
         let before = usage.get("one").expect("its demand stays");
-        assert!(before.trend(Some("one")).bytes_per_hour.is_none());
+        assert!(before.trend(Some("one"), None).bytes_per_hour.is_none());
         assert!(!before.leaked_lately(at(30).wall));
         let _row = stranger.observe("acme/app", &grows(30, 8), Duration::ZERO, at(30));
         let acme = stranger.get("acme/app").expect("seen");
-        assert_eq!(acme.trend(Some("one")).bytes_per_hour, None, "another container of that name");
+        assert_eq!(
+            acme.trend(Some("one"), None).bytes_per_hour,
+            None,
+            "another container of that name"
+        );
         let mut both = Usage::default();
         for minute in 0..30 {
             for service in ["one", "two"] {
@@ -532,7 +537,7 @@ mod tests {
             }
         }
         for service in ["one", "two"] {
-            let pace = both.get(service).expect("seen").trend(Some("one")).bytes_per_hour;
+            let pace = both.get(service).expect("seen").trend(Some("one"), None).bytes_per_hour;
             assert!(pace.is_some(), "who is shown twice does not wander");
         }
     }
@@ -618,6 +623,14 @@ mod tests {
         assert_eq!(since(2, None), None, "and is lost");
         assert_eq!(since(3, Some(8)), Some(at(3).wall));
         assert_eq!(since(4, Some(8)), Some(at(3).wall));
+    }
+
+    #[test]
+    fn of_a_life_that_has_just_begun_nothing_is_told_by_the_one_before() {
+        let usage = lived(30, |minute| 1e8 + 1e7 * minute);
+        let service = usage.get("s").expect("known");
+        let tells = |minute| service.trend(Some("one"), Some(at(minute).wall)).bytes_per_hour;
+        assert!(tells(0).is_some() && tells(31).is_none());
     }
 
     fn cpu(used_cores: f64, throttled_cores: f64, throttled_ratio: f64) -> Cpu {

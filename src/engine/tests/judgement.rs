@@ -240,7 +240,8 @@ fn usage_is_observed_though_the_clock_was_set_back() {
     (0..30).for_each(|_| drop(world.slot(Some(&page))));
     world.skew_s = -3600;
     (0..120).for_each(|_| drop(world.slot(Some(&page))));
-    let trend = world.engine.memory.usage.get("acme/app").expect("known").trend(Some("acme-1"));
+    let trend =
+        world.engine.memory.usage.get("acme/app").expect("known").trend(Some("acme-1"), None);
     assert!(trend.bytes_per_hour.is_some(), "twelve points in twelve minutes");
 }
 

@@ -297,7 +297,14 @@ fn a_nudge_comes_after_everything_smaller() {
     check(nudge, "nudge", |case| case.evidence.needed_bytes = Some(7.1 * GIB));
     check(nudge, "next_plan_too_small", |case| case.evidence.needed_bytes = Some(7.2 * GIB));
     check(nudge, "advise", |case| case.evidence.limit_drift = true);
-    check(nudge, "advise", |case| case.evidence.own_limits = true);
+    let of_its_own = |role: &'static str| {
+        move |case: &mut Case| {
+            case.label("role", role);
+            case.evidence.own_limits = true;
+        }
+    };
+    check(nudge, "advise", of_its_own("db"));
+    check(nudge, "nudge", of_its_own("worker"));
     check(nudge, "advise", |case| case.label("plan", "enterprise"));
     let small = |case: &mut Case| {
         let mut plans: Vec<Plan> = case.config.plans.iter().cloned().collect();

@@ -38,10 +38,6 @@ fn memory_that_nobody_saw_grow_is_not_restarted() {
     });
     check(Asked::Restart, "restart", full);
     check(decide, "nudge", |case| growing(case, 0.4, 0.0));
-    check(decide, "advise", |case| {
-        growing(case, 0.4, 0.0);
-        case.evidence.own_limits = true;
-    });
     human(decide, "memory is full and does not grow", |case| {
         growing(case, 0.4, 0.0);
         case.evidence.figures.episodes_7d = Some(1);
