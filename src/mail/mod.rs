@@ -71,7 +71,7 @@ pub struct MailConfig {
     pub from: Address,
     /// The readers.
     pub to: Vec<Address>,
-    /// From the connect to the server's last word.
+    /// From the reading of our own files to the server's last word.
     pub timeout: Duration,
 }
 
@@ -93,24 +93,27 @@ impl fmt::Display for Address {
 }
 
 impl MailConfig {
-    /// Sends a letter that was written at `at`; waits for the server's word, not longer than `timeout`.
+    /// Sends a letter that was written at `at`; waits for files and for the server's word, together not
+    /// longer than `timeout`.
     pub async fn send(&self, letter: &Letter, at: Timestamp) -> Result<(), MailFailure> {
+        let sent = tokio::time::timeout(self.timeout, self.hand_over(letter, at)).await;
+        sent.unwrap_or_else(|_| {
+            let after = self.timeout.as_secs_f64();
+            let why =
+                format!("not sent after {after} s: the server, or a file of ours, kept it waiting");
+            Err(fail("timeout", why))
+        })
+    }
+
+    async fn hand_over(&self, letter: &Letter, at: Timestamp) -> Result<(), MailFailure> {
         let message = self.message(letter, at)?;
         let password = match &self.login {
             Some((_, file)) => Some(read_password(file).await?),
             None => None,
         };
         let transport = self.transport(password.as_deref()).await?;
-        let sent = tokio::time::timeout(self.timeout, transport.send(message)).await;
-        let failure = match sent {
-            Ok(Ok(_)) => return Ok(()),
-            Ok(Err(error)) => explain(&error),
-            Err(_) => {
-                let why =
-                    format!("the server had not taken it after {} s", self.timeout.as_secs_f64());
-                fail("timeout", why)
-            }
-        };
+        let Err(error) = transport.send(message).await else { return Ok(()) };
+        let failure = explain(&error);
         // A server may repeat what it was told.
         let login = self.login.as_ref().zip(password.as_deref());
         let ours = login.map(|((username, _), password)| Redaction::of_login(username, password));

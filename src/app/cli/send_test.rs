@@ -52,13 +52,16 @@ pub fn send_test(args: &SendTestArgs, out: &mut Out<'_>) -> u8 {
         return exit::BAD_CONFIG;
     }
     let outcome = runtime().and_then(|runtime| {
-        runtime.block_on(async {
+        let tested = runtime.block_on(async {
             match args.sink {
                 Sink::Alertmanager => Ok(to_alertmanagers(&config).await),
                 Sink::ControlPlane => to_control_plane(&config).await,
                 Sink::Mail => by_mail(&config).await,
             }
-        })
+        });
+        // The reading of a file that never ends is left behind.
+        runtime.shutdown_background();
+        tested
     });
     let outcome = outcome.map(|tested| report(&tested, out));
     finish(outcome, out)
