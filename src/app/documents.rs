@@ -141,12 +141,15 @@ fn begin<T: Send + 'static>(reader: Reader<T>) -> Begun {
         Place::File(path) => {
             // Taken before it is read: what is written meanwhile is seen as a change.
             let stamp = stamp(&path);
-            let first = reader.take(&path.display().to_string(), read(&path), &mut false);
-            let first = (reader.event)(first);
+            let name = path.display().to_string();
+            let first = (reader.event)(take(reader.parse, &name, read(&path), &mut false));
             Box::new(move |inbox| {
-                // The inbox of a loop that has not begun, or is waiting for us, has room.
-                inbox.try_send(first).ok();
-                tokio::spawn(reader.watch_file(path, stamp, inbox.clone()))
+                let inbox = inbox.clone();
+                tokio::spawn(async move {
+                    if inbox.send(first).await.is_ok() {
+                        reader.watch_file(path, stamp, inbox).await;
+                    }
+                })
             })
         }
         Place::Http { url, http } => {
@@ -155,44 +158,43 @@ fn begin<T: Send + 'static>(reader: Reader<T>) -> Begun {
     }
 }
 
-impl<T: Send + 'static> Reader<T> {
-    /// Reads a text that was got, or says why there is none.
-    fn take(&self, name: &str, text: Result<String, String>, told_others: &mut bool) -> Told<T> {
-        match text.and_then(|text| (self.parse)(name, &text)) {
-            Ok((value, others)) => {
-                if !others.is_empty() && !std::mem::replace(told_others, true) {
-                    let (count, first) = (others.len(), &others[0]);
-                    tracing::info!(
-                        document = name,
-                        count,
-                        first,
-                        "keys of others are stepped over"
-                    );
-                }
-                Told::Read(value)
+/// Reads a text that was got, or says why there is none. Takes its time if the text is long.
+fn take<T>(
+    parse: fn(&str, &str) -> Read<T>,
+    name: &str,
+    text: Result<String, String>,
+    told_others: &mut bool,
+) -> Told<T> {
+    match text.and_then(|text| parse(name, &text)) {
+        Ok((value, others)) => {
+            if !others.is_empty() && !std::mem::replace(told_others, true) {
+                let (count, first) = (others.len(), &others[0]);
+                tracing::info!(document = name, count, first, "keys of others are stepped over");
             }
-            Err(why) => Told::Refused(why),
+            Told::Read(value)
         }
+        Err(why) => Told::Refused(why),
     }
+}
 
+impl<T: Send + 'static> Reader<T> {
     async fn watch_file(self, path: PathBuf, first: Stamp, inbox: mpsc::Sender<Event>) {
-        let name = path.display().to_string();
         let mut looks = Looks::after(first);
         loop {
             tokio::time::sleep(LOOK_EVERY).await;
-            let (path, refresh) = (path.clone(), self.source.refresh);
+            let (path, refresh, parse) = (path.clone(), self.source.refresh, self.parse);
             let look = tokio::task::spawn_blocking(move || {
                 let is_to_be_read = looks.look(stamp(&path), refresh);
                 let text = is_to_be_read.then(|| read(&path));
                 let text = text.filter(|_| looks.is_still(stamp(&path)));
-                (looks, text)
+                let name = path.display().to_string();
+                (looks, text.map(|text| take(parse, &name, text, &mut true)))
             });
             // Fails only if the look panicked or the runtime is stopping.
-            let Ok((after, text)) = look.await else { return };
+            let Ok((after, told)) = look.await else { return };
             looks = after;
-            let Some(text) = text else { continue };
+            let Some(told) = told else { continue };
             looks.was_read();
-            let told = self.take(&name, text, &mut true);
             if inbox.send((self.event)(told)).await.is_err() {
                 return;
             }
@@ -209,7 +211,14 @@ impl<T: Send + 'static> Reader<T> {
             let told = match answer.unwrap_or_else(|_| Err(late())) {
                 Ok(None) => Told::Unchanged,
                 Ok(Some((text, new_tag))) => {
-                    let told = self.take(&name, Ok(text), &mut told_others);
+                    let (parse, name) = (self.parse, name.clone());
+                    let reading = tokio::task::spawn_blocking(move || {
+                        let told = take(parse, &name, Ok(text), &mut told_others);
+                        (told, told_others)
+                    });
+                    // Fails only if the reading panicked or the runtime is stopping.
+                    let Ok((told, told_now)) = reading.await else { return };
+                    told_others = told_now;
                     tag = new_tag.filter(|_| matches!(told, Told::Read(_)));
                     told
                 }
@@ -368,6 +377,60 @@ mod tests {
             let answer = asked(head, body).await;
             assert_eq!(answer.is_ok(), want, "{head:?} {body:?}: {answer:?}");
         }
+    }
+
+    /// A reader that tells which thread read, in place of a document.
+    fn witness(place: Place) -> Reader<String> {
+        let parse = |_: &str, _: &str| -> super::Read<String> {
+            Ok((format!("{:?}", std::thread::current().id()), Vec::new()))
+        };
+        let event = |told| match told {
+            Told::Read(thread) => Event::ReloadFailed(thread),
+            other => panic!("{other:?}"),
+        };
+        Reader { source: Source { place, refresh: Duration::from_secs(60) }, parse, event }
+    }
+
+    fn thread(event: Option<Event>) -> String {
+        let Some(Event::ReloadFailed(thread)) = event else { panic!("{event:?}") };
+        thread
+    }
+
+    /// A list of ten thousand tenants takes its time, and the loop has one thread.
+    #[tokio::test]
+    async fn what_an_address_answers_is_not_read_on_the_thread_of_the_loop() {
+        let server = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let url = format!("http://{}/t", server.local_addr().expect("it is bound"));
+        std::thread::spawn(move || {
+            let (mut peer, _) = server.accept().expect("somebody asks");
+            let _ = peer.read(&mut [0; 4096]);
+            let answer = "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\ntenants: []\n";
+            peer.write_all(answer.as_bytes()).expect("it is read");
+        });
+        let (inbox, mut events) = mpsc::channel(1);
+        let place = Place::Http {
+            url: url.parse().expect("a URL"),
+            http: Box::new(HttpOptions::default()),
+        };
+        let task = begin(witness(place))(&inbox);
+        let own = format!("{:?}", std::thread::current().id());
+        assert_ne!(thread(events.recv().await), own);
+        task.abort();
+    }
+
+    #[tokio::test]
+    async fn the_first_reading_of_a_file_waits_for_room() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("tenants.yml");
+        std::fs::write(&path, "tenants: []\n").expect("written");
+        let (inbox, mut events) = mpsc::channel(1);
+        inbox.try_send(Event::Tick).expect("there is room");
+        let task = begin(witness(Place::File(path)))(&inbox);
+        tokio::task::yield_now().await;
+        assert!(matches!(events.recv().await, Some(Event::Tick)));
+        let first = tokio::time::timeout(Duration::from_secs(5), events.recv()).await;
+        thread(first.expect("it comes"));
+        task.abort();
     }
 
     #[test]

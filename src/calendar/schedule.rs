@@ -7,6 +7,7 @@
 //! here, and [`Zone`] says when those are.
 
 use std::str::FromStr;
+use std::time::Duration;
 
 use cron::TimeUnitSpec;
 
@@ -80,15 +81,41 @@ impl Schedule {
 
     /// Starts of a civil day. A time that the day skips is taken as if the clocks had not been
     /// changed; of one that comes twice, the first counts, unless it is every hour anyway.
-    fn starts_on(&self, day: i64, zone: &Zone) -> impl Iterator<Item = Timestamp> {
-        let hours: &[u32] = if self.is_on(day) { &self.hours } else { &[] };
-        let hourly = hours.len() == 24;
-        let times = hours.iter().flat_map(|hour| self.minutes.iter().map(move |m| (*hour, *m)));
-        times.flat_map(move |(hour, minute)| {
-            let civil = day * DAY_SECONDS + i64::from(hour) * 3600 + i64::from(minute) * 60;
-            let (first, second) = zone.instants(civil);
+    pub(super) fn starts_on(&self, day: i64, zone: &Zone) -> impl Iterator<Item = Timestamp> {
+        let is_on = self.is_on(day);
+        let hourly = self.hours.len() == 24;
+        let steady = zone.steady(day);
+        self.times().filter(move |_| is_on).flat_map(move |time| {
+            let civil = day * DAY_SECONDS + time;
+            let (first, second) = match steady {
+                Some(offset) => (Timestamp((civil - offset) * 1000), None),
+                None => zone.instants(civil),
+            };
             [Some(first), second.filter(|_| hourly)].into_iter().flatten()
         })
+    }
+
+    /// The first and the last start of a civil day, if there are any and clocks are not changed around it.
+    pub(super) fn ends_of(&self, day: i64, zone: &Zone) -> Option<(Timestamp, Timestamp)> {
+        let offset = zone.steady(day).filter(|_| self.is_on(day))?;
+        let start = |time: i64| Timestamp((day * DAY_SECONDS + time - offset) * 1000);
+        let (hour, minute) = (self.hours.last()?, self.minutes.last()?);
+        Some((start(self.times().next()?), start(seconds(*hour, *minute))))
+    }
+
+    /// The longest time from one start of a day to the next.
+    pub(super) fn longest_wait(&self) -> Duration {
+        let waits = self.times().zip(self.times().skip(1)).map(|(one, next)| next - one);
+        Duration::from_secs(waits.max().unwrap_or_default().unsigned_abs())
+    }
+
+    /// Times of a day on which something starts, in seconds, in order.
+    fn times(&self) -> impl Iterator<Item = i64> {
+        let of_hour = |hour: &u32| {
+            let hour = *hour;
+            self.minutes.iter().map(move |minute| seconds(hour, *minute))
+        };
+        self.hours.iter().flat_map(of_hour)
     }
 
     fn is_on(&self, day: i64) -> bool {
@@ -98,6 +125,11 @@ impl Schedule {
         let has = |set: &[u32], value: i64| set.iter().any(|one| i64::from(*one) == value);
         has(&self.months, month) && has(&self.days, date) && has(&self.weekdays, weekday)
     }
+}
+
+/// A time of day, in seconds.
+fn seconds(hour: u32, minute: u32) -> i64 {
+    i64::from(hour) * 3600 + i64::from(minute) * 60
 }
 
 fn is_restricted(field: &str) -> bool {

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use super::zone::DAY_SECONDS;
 use super::{Schedule, Zone};
 use crate::base::Timestamp;
 
-/// Windows that touch are one; more than this many are called endless.
-const CHAINED: usize = 400;
+/// Windows that touch are one; over more days than these they are called endless. Longer than a year, after
+/// which a schedule comes again.
+const CHAINED_DAYS: i64 = 400;
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// A window that opens on a schedule and stays open for a time.
@@ -36,18 +38,36 @@ impl Window {
     /// Whether it is open at `at`, and until when. It opens at its start and is closed at its end.
     pub fn is_open(&self, at: Timestamp) -> Option<Option<Timestamp>> {
         let reach = self.duration.as_secs().div_ceil(DAY.as_secs()) as i64 + 1;
-        let mut start = self.schedule.last_start(at, &self.zone, reach)?;
-        if at >= start + self.duration {
-            return None;
-        }
-        for _ in 0..CHAINED {
-            let next = self.schedule.next_start(start, &self.zone);
-            match next.filter(|next| *next <= start + self.duration) {
-                Some(next) => start = next,
-                None => return Some(Some(start + self.duration)),
+        let start = self.schedule.last_start(at, &self.zone, reach)?;
+        (at < start + self.duration).then(|| self.end(start))
+    }
+
+    /// When what opens at `start` ends; `None` if the next one always opens before.
+    fn end(&self, start: Timestamp) -> Option<Timestamp> {
+        let mut end = start + self.duration;
+        let is_dense = self.schedule.longest_wait() <= self.duration;
+        let today = self.zone.civil_day(start);
+        for day in today..today + CHAINED_DAYS {
+            let (midnight, _) = self.zone.instants(day * DAY_SECONDS);
+            if end < midnight {
+                return Some(end);
+            }
+            // From the first start of the day to the last there is nothing to look at.
+            let ends = self.schedule.ends_of(day, &self.zone).filter(|_| is_dense && day > today);
+            if let Some((_, last)) = ends.filter(|(first, _)| *first <= end) {
+                end = last + self.duration;
+                continue;
+            }
+            let mut starts: Vec<Timestamp> = self.schedule.starts_on(day, &self.zone).collect();
+            starts.sort_unstable();
+            for next in starts.into_iter().filter(|next| *next > start) {
+                if next > end {
+                    return Some(end);
+                }
+                end = next + self.duration;
             }
         }
-        Some(None)
+        None
     }
 }
 
@@ -56,11 +76,16 @@ mod tests {
     use super::*;
     use crate::base::{format_rfc3339, parse_rfc3339};
 
-    /// Whether it is open, and until when, in the form `closed`, `endless` or a time.
+    /// As [`check_minutes`], in hours.
     fn check(cron: &str, hours: u64, zone: &str, cases: &[(&str, &str)]) {
+        check_minutes((cron, hours * 60), zone, cases);
+    }
+
+    /// Whether it is open, and until when, in the form `closed`, `endless` or a time.
+    fn check_minutes((cron, minutes): (&str, u64), zone: &str, cases: &[(&str, &str)]) {
         let window = Window {
             schedule: Schedule::parse(cron).expect(cron),
-            duration: Duration::from_secs(hours * 3600),
+            duration: Duration::from_secs(minutes * 60),
             zone: Zone::parse(zone).expect(zone),
         };
         for (at, want) in cases {
@@ -91,6 +116,36 @@ mod tests {
         check("0 2 * * FRI", 72, "UTC", &days);
         check("0 0 * * *", 24, "UTC", &[("2026-11-23T05:00:00Z", "endless")]);
         check("0 1,2 * * *", 1, "UTC", &[("2026-11-23T01:30:00Z", "2026-11-23T03:00")]);
+    }
+
+    #[test]
+    fn a_window_of_many_starts_ends_where_the_last_does() {
+        let half_days = [
+            ("2026-11-22T00:00:00Z", "2026-11-22T12:00"),
+            ("2026-11-22T11:59:59Z", "2026-11-22T12:00"),
+            ("2026-11-22T12:00:00Z", "closed"),
+        ];
+        check_minutes(("* 0-11 * * *", 1), "UTC", &half_days);
+        check_minutes(("*/2 0-11 * * *", 1), "UTC", &[("2026-11-22T00:01:00Z", "closed")]);
+        let around = [("2026-11-22T23:30:00Z", "2026-11-23T02:00")];
+        check_minutes(("* 0,1,23 * * *", 1), "UTC", &around);
+        check_minutes(("* * * * *", 1), "UTC", &[("2026-11-22T23:30:00Z", "endless")]);
+        check_minutes(("*/7 * * * *", 4), "UTC", &[("2026-11-22T00:58:00Z", "2026-11-22T01:04")]);
+        check_minutes(("* * * 1-11 *", 1), "UTC", &[("2026-01-02T00:00:00Z", "2026-12-01T00:00")]);
+        check_minutes(("0 0 1 1 *", 1), "UTC", &[("2026-01-01T00:00:00Z", "2026-01-01T00:01")]);
+        check_minutes(("0 0 29 2 *", 1), "UTC", &[("2024-02-29T00:00:00Z", "2024-02-29T00:01")]);
+    }
+
+    #[test]
+    fn windows_that_touch_are_one_on_the_day_clocks_change_as_well() {
+        let new_york = "EST5EDT,M3.2.0,M11.1.0";
+        let minutes = [("2026-10-31T00:00:00Z", "endless"), ("2026-03-07T00:00:00Z", "endless")];
+        check_minutes(("* * * * *", 1), new_york, &minutes);
+        // Two in the morning comes an hour later than an hour after one.
+        let nights = [("2026-11-01T05:30:00Z", "2026-11-01T06:00")];
+        check("0 0,1,2 * * *", 1, new_york, &nights);
+        check("0 0,1,2 * * *", 1, new_york, &[("2026-10-31T05:30:00Z", "2026-10-31T07:00")]);
+        check("0 0,1,3 * * *", 1, new_york, &[("2026-03-08T05:30:00Z", "2026-03-08T08:00")]);
     }
 
     #[test]

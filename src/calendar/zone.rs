@@ -59,8 +59,8 @@ impl Zone {
         Zone::fixed("UTC", 0)
     }
 
-    /// Reads `UTC`, an offset as `+09:00`, or a rule in POSIX's notation. `None`: it is something
-    /// else, perhaps the name of a zone that stands in a file ([`Zone::from_file`]).
+    /// Reads `UTC`, an offset as `+09:00`, or a rule in POSIX's notation with summer time. `None`: it is
+    /// something else, perhaps the name of a zone that stands in a file ([`Zone::from_file`]).
     pub fn parse(text: &str) -> Option<Zone> {
         if matches!(text, "UTC" | "Z" | "Etc/UTC") {
             return Some(Zone::utc());
@@ -68,9 +68,20 @@ impl Zone {
         if let Some(offset) = offset(text) {
             return Some(Zone::fixed(text, offset));
         }
-        let rule = Rule::parse(text)?;
+        let rule = Rule::parse(text).filter(|rule| !rule.is_bare_offset())?;
         let first = rule.standard;
         Some(Zone { name: text.to_owned(), first, changes: Vec::new(), rule: Some(rule) })
+    }
+
+    /// The two offsets that a name with a number may mean, as `UTC+9`: the one its sign says to people,
+    /// and the one it says to POSIX, which counts west of UTC. [`Zone::parse`] refuses it.
+    pub fn two_readings(text: &str) -> Option<[String; 2]> {
+        let rule = Rule::parse(text).filter(Rule::is_bare_offset)?;
+        let minutes = rule.standard.abs() / 60;
+        let is_writable = rule.standard.abs() < DAY_SECONDS && rule.standard % 60 == 0;
+        let written = |sign: char| format!("{sign}{:02}:{:02}", minutes / 60, minutes % 60);
+        let signs = if rule.standard < 0 { ['+', '-'] } else { ['-', '+'] };
+        is_writable.then(|| signs.map(written))
     }
 
     /// A zone from the bytes of its file in the zone information database.
@@ -86,6 +97,15 @@ impl Zone {
     /// As it was written.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The offset of a whole civil day, if clocks are changed neither on it nor the day before or after.
+    pub(super) fn steady(&self, day: i64) -> Option<i64> {
+        let midnight = day * DAY_SECONDS;
+        let offset = self.offset(midnight);
+        // Offsets change at most once within two days.
+        let around = [midnight - DAY_SECONDS, midnight + DAY_SECONDS, midnight + 2 * DAY_SECONDS];
+        around.iter().all(|at| self.offset(*at) == offset).then_some(offset)
     }
 
     /// The day it is there, counted from 1970-01-01.
@@ -144,6 +164,11 @@ impl Rule {
         let (begins, ends) = (Change::parse(dates.next()?)?, Change::parse(dates.next()?)?);
         let summer = Some(Summer { offset, begins, ends });
         dates.next().is_none().then_some(Rule { standard, summer })
+    }
+
+    /// Whether it is no more than a name with a number, whose sign people read the other way round.
+    fn is_bare_offset(&self) -> bool {
+        self.summer.is_none() && self.standard != 0
     }
 
     fn offset(&self, at: i64) -> i64 {
@@ -232,13 +257,16 @@ fn clock(text: &str) -> Option<(i64, &str)> {
 fn offset(text: &str) -> Option<i64> {
     let signed = text.starts_with(['+', '-']);
     let plain = text.get(1..)?.replace(':', "");
+    if !plain.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
     let (hours, minutes) = match plain.len() {
         1 | 2 => (plain.as_str(), "0"),
         4 => plain.split_at(2),
         _ => return None,
     };
     let sign = if text.starts_with('-') { -1 } else { 1 };
-    let part = |text: &str, below: i64| text.parse::<i64>().ok().filter(|n| (0..below).contains(n));
+    let part = |text: &str, below: i64| text.parse::<i64>().ok().filter(|n| *n < below);
     let seconds = part(hours, 24)? * 3600 + part(minutes, 60)? * 60;
     signed.then_some(sign * seconds)
 }
@@ -302,12 +330,39 @@ mod tests {
         }
     }
 
+    /// POSIX counts west of UTC, people count east: nine hours from Seoul would be eighteen.
+    #[test]
+    fn a_name_with_a_number_is_refused_with_the_two_offsets_it_may_mean() {
+        for (text, want) in [
+            ("UTC+9", ["+09:00", "-09:00"]),
+            ("GMT+9", ["+09:00", "-09:00"]),
+            ("KST9", ["+09:00", "-09:00"]),
+            ("KST-9", ["-09:00", "+09:00"]),
+            ("NPT-5:45", ["-05:45", "+05:45"]),
+            ("<+09>-9", ["-09:00", "+09:00"]),
+        ] {
+            assert_eq!(Zone::parse(text), None, "{text}");
+            assert_eq!(Zone::two_readings(text), Some(want.map(str::to_owned)), "{text}");
+        }
+        for text in ["+09:00", "UTC+100", "UTC+9:00:30", "Asia/Seoul", "CET-1CEST,M3.5.0,M10.5.0/3"]
+        {
+            assert_eq!(Zone::two_readings(text), None, "{text}");
+        }
+        for text in ["UTC0", "GMT+0"] {
+            check(&Zone::parse(text).expect(text), &[("2026-07-01T00:00:00Z", 0)]);
+        }
+    }
+
     #[test]
     fn what_is_no_zone_is_refused() {
         for text in ["", "9", "09:00", "+24:00", "+09:60", "+090", "Asia/Seoul", "EST5EDT", "EST"] {
             assert_eq!(Zone::parse(text), None, "{text}");
         }
         for text in ["EST5EDT,M3.2.0", "EST5EDT,M13.2.0,M11.1.0", "EST5EDT,M3.2.0,M11.1.0,x"] {
+            assert_eq!(Zone::parse(text), None, "{text}");
+        }
+        // Of four bytes, and the second ends within a character; signs and digits that are none.
+        for text in ["+0９", "Roßl", "++5", "+-5", "+０９", "é9:00"] {
             assert_eq!(Zone::parse(text), None, "{text}");
         }
         let whole = include_bytes!("testdata/berlin.tzif");

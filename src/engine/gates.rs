@@ -19,7 +19,7 @@ use crate::outbox::{
     Action, ActionKind, ActionMode, Data, Draft, Event, WireTime, checksum, trace_id,
 };
 use crate::policy::{
-    GateKey, GateSeen, History, HoldReason, Miss, Mode, Page, Place, Proposal, Reading,
+    GateKey, GateSeen, History, HoldReason, Miss, Mode, Outcome, Page, Place, Proposal, Reading,
     Request as Asked, Shut, Turn, askings,
 };
 
@@ -305,8 +305,8 @@ impl Engine {
             was_unwatched: false,
         };
         self.tell_shut(now, &shut, (shut.dedup_key.clone(), current));
-        // What is only shown or written down does not run out.
-        if self.told_as() == Ok(ActionMode::Request) {
+        // What is only shown or written down does not run out; what the kill switch held is told later.
+        if self.setup.policy.mode_of(ActionKind::RollbackAdvice) == Mode::Act {
             self.keep(shut);
         }
     }
@@ -355,6 +355,11 @@ impl Engine {
         let (sent, held) = (told_as.ok(), told_as.err());
         let limits = &self.setup.policy.limits;
         self.changes.push(self.memory.guards.record(&proposal, sent, now, limits));
+        if held == Some(HoldReason::KillSwitch) {
+            // Void from the start, so it is told anew once the switch is removed.
+            let key = &proposal.action.dedup_key;
+            self.changes.extend(self.memory.guards.finish(key, Outcome::Withdrawn.name()));
+        }
         let anew = told_anew(shut, is_anew);
         let why = format!("the gate {}: {current}{anew}", shut.door.gate);
         let of_fact = Box::new(shut.clone());

@@ -60,8 +60,11 @@ struct Document {
 }
 
 impl Engine {
-    /// The plan catalogue was asked for.
+    /// The plan catalogue was asked for; by a configuration before this one, perhaps.
     pub(super) fn take_plans(&mut self, now: Now, told: Told<Plans>) {
+        if !self.setup.policy.plans_expected {
+            return;
+        }
         let Some(plans) = self.note_document(now, "plans", told) else { return };
         let first = self.owners.plans.replace(plans.clone()).is_none();
         let count = plans.iter().count();
@@ -73,8 +76,12 @@ impl Engine {
         self.show_owners();
     }
 
-    /// The list of tenants was asked for.
+    /// The list of tenants was asked for; by a configuration before this one, perhaps.
     pub(super) fn take_tenants(&mut self, now: Now, told: Told<Tenants>) {
+        let identity = self.setup.identity.as_ref();
+        if identity.is_none_or(|identity| identity.directory == Directory::None) {
+            return;
+        }
         let Some(tenants) = self.note_document(now, "tenants", told) else { return };
         let Some(identity) = &mut self.setup.identity else { return };
         let before = std::mem::replace(&mut identity.directory, Directory::Read(tenants));

@@ -138,8 +138,11 @@ impl Engine {
         values
     }
 
-    /// M2's `setting.json` was looked at.
+    /// M2's `setting.json` was looked at; for a configuration before this one, perhaps.
     pub(super) fn take_m2_setting(&mut self, now: Now, told: Told<M2Setting>) {
+        if !self.setup.policy.m2_setting_expected {
+            return;
+        }
         let Some(setting) = self.note_document(now, SETTING, told) else { return };
         if self.setup.policy.m2_setting.as_ref() != Some(&setting) {
             self.setup.policy.m2_setting = Some(setting);

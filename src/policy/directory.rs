@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use super::register::{Tenant, TenantState, Tenants};
 use super::tenant::{Identity, TenantRule};
-use crate::base::{Labels, LabelsBuilder};
+use crate::base::{HashMap, Labels, LabelsBuilder};
 
 /// The document of tenants.
 #[derive(Clone, PartialEq, Debug, Default)]
@@ -61,15 +61,50 @@ pub fn disputed(rules: &[TenantRule]) -> Option<(usize, usize)> {
             .zip(b.tenant())
             .is_some_and(|(a, b)| a != b && !a.contains('$') && !b.contains('$'))
     };
+    let candidates = Candidates::of(rules);
     (0..rules.len()).find_map(|index| {
         let rule = &rules[index];
         let named = rule.only_labels();
         let meets = |other: &TenantRule| {
             rule.matches_alike(other) || named.as_ref().is_some_and(|labels| other.matches(labels))
         };
-        let other = rules.iter().position(|other| differ(rule, other) && meets(other))?;
+        let others = candidates.for_rule(rule, named.is_some());
+        let others = others.filter(|other| differ(rule, &rules[*other]) && meets(&rules[*other]));
+        let other = others.min()?;
         Some((index.min(other), index.max(other)))
     })
+}
+
+/// Which rules can meet another, so that in a list of plain names each is not held against each.
+struct Candidates<'a> {
+    /// By one label with its pattern: for each rule the rarest of its own.
+    by_pair: HashMap<(&'a str, &'a str), Vec<usize>>,
+    /// Those with a pattern that is more than a name.
+    patterns: Vec<usize>,
+}
+
+impl<'a> Candidates<'a> {
+    fn of(rules: &'a [TenantRule]) -> Candidates<'a> {
+        let mut count: HashMap<(&str, &str), usize> = HashMap::default();
+        rules
+            .iter()
+            .flat_map(TenantRule::pairs)
+            .for_each(|pair| *count.entry(pair).or_default() += 1);
+        let mut by_pair: HashMap<(&str, &str), Vec<usize>> = HashMap::default();
+        for (index, rule) in rules.iter().enumerate() {
+            let rarest = rule.pairs().min_by_key(|pair| (count[pair], *pair));
+            rarest.into_iter().for_each(|pair| by_pair.entry(pair).or_default().push(index));
+        }
+        let patterns = (0..rules.len()).filter(|index| rules[*index].only_labels().is_none());
+        Candidates { by_pair, patterns: patterns.collect() }
+    }
+
+    /// Those with the same patterns; if the rule is of plain names, those it may have among its own, and all
+    /// patterns.
+    fn for_rule(&self, rule: &'a TenantRule, is_named: bool) -> impl Iterator<Item = usize> {
+        let alike = rule.pairs().filter_map(|pair| self.by_pair.get(&pair)).flatten();
+        alike.chain(self.patterns.iter().filter(move |_| is_named)).copied()
+    }
 }
 
 impl Identity {
@@ -169,6 +204,38 @@ mod tests {
             }),
             trust_labels,
             ..Identity::default()
+        }
+    }
+
+    proptest::proptest! {
+        /// As if each rule were held against each.
+        #[test]
+        fn a_dispute_is_found_wherever_there_is_one(
+            drawn in proptest::collection::vec((0_usize..9, 0_usize..3, 0_usize..3), 0..12),
+        ) {
+            let names = ["a-1", "a-2", "b-1", "a-.*", ".*-1", "(b)-.*", "", "a-1", "b-1"];
+            let rules: Vec<TenantRule> = drawn
+                .iter()
+                .map(|(name, host, tenant)| {
+                    let of = |label: &str, text: &str| {
+                        (label.to_owned(), Pattern::new(text).expect("a pattern"))
+                    };
+                    let mut matchers = vec![of("name", names[*name])];
+                    if *host > 0 {
+                        matchers.insert(*host - 1, of("host", "web-7"));
+                    }
+                    let tenant = Some(format!("t{tenant}"));
+                    TenantRule::new(matchers, tenant, None, None).expect("a rule")
+                })
+                .collect();
+            let meets = |a: &TenantRule, b: &TenantRule| {
+                a.tenant() != b.tenant()
+                    && (a.matches_alike(b) || a.only_labels().is_some_and(|labels| b.matches(&labels)))
+            };
+            let all = (0..rules.len()).flat_map(|a| (0..rules.len()).map(move |b| (a, b)));
+            let mut all = all.filter(|(a, b)| meets(&rules[*a], &rules[*b]));
+            let first = all.next().map(|(a, b)| (a.min(b), a.max(b)));
+            proptest::prop_assert_eq!(disputed(&rules), first);
         }
     }
 

@@ -82,12 +82,16 @@ impl TenantRule {
             && self.matchers.iter().zip(&other.matchers).all(same)
     }
 
+    /// Its label names, each with its pattern as it is written.
+    pub(super) fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.matchers.iter().map(|(name, pattern)| (name.as_str(), pattern.source()))
+    }
+
     /// The only labels it matches, if its patterns are plain names.
     pub(super) fn only_labels(&self) -> Option<LabelsBuilder> {
         let plain = |text: &str| !text.is_empty() && !text.contains(PATTERN_SIGNS);
         let names = self.matchers.iter().all(|(_, pattern)| plain(pattern.source()));
-        let pairs = self.matchers.iter().map(|(name, pattern)| (name.as_str(), pattern.source()));
-        names.then(|| LabelsBuilder::from(&Labels::from_pairs(pairs)))
+        names.then(|| LabelsBuilder::from(&Labels::from_pairs(self.pairs())))
     }
 
     pub(super) fn matches(&self, labels: &LabelsBuilder) -> bool {

@@ -74,11 +74,16 @@ fn tenant(mut at: Cursor<'_, '_>, known: Option<&BTreeSet<String>>) -> Option<St
     Some(name)
 }
 
-/// `UTC`, an offset, a rule in POSIX's notation, or the name of a zone this system knows.
+/// `UTC`, an offset, a rule in POSIX's notation with summer time, or the name of a zone this system knows.
 pub(super) fn zone(mut at: Cursor<'_, '_>) -> Option<Zone> {
     let text = read::string(at.again())?;
     if let Some(zone) = Zone::parse(&text) {
         return Some(zone);
+    }
+    if let Some([one, other]) = Zone::two_readings(&text) {
+        let hint = format!("write `{one}`, or `{other}` if the sign is POSIX's");
+        at.error_hint(format!("`{text}` may mean two time zones"), hint);
+        return None;
     }
     let Some(folder) = ZONE_FOLDERS.map(Path::new).into_iter().find(|folder| folder.is_dir())
     else {
@@ -156,6 +161,10 @@ mod tests {
             ("kind: maintenance, cron: '0 3 * * *'", "`duration` is missing"),
             (&format!("{good}, timezone: ../../etc/passwd"), "time zone"),
             (&format!("{good}, timezone: 'no zone'"), "time zone"),
+            (
+                &format!("{good}, timezone: UTC+9"),
+                "`UTC+9` may mean two time zones; write `+09:00`, or `-09:00` if the sign is POSIX's",
+            ),
             (&format!("{good}, tenant: acme"), "did you mean `tenants`?"),
             (
                 &format!("{good}, plans: [free, por]"),

@@ -21,6 +21,11 @@ use crate::yaml::{Cursor, Fields, Kind, Level, Node, Problems, parse, read};
 /// How often a document is asked for unless the configuration says otherwise.
 const REFRESH: Duration = Duration::from_secs(60);
 
+/// So many problems of a document are told: enough to see what kind of document it is.
+const PROBLEMS_MAX: usize = 20;
+/// So much is told of each, in bytes: it may repeat what stands in the document.
+const PROBLEM_BYTES_MAX: usize = 1000;
+
 /// A document that was read: what it says, and the keys that were stepped over.
 pub type Read<T> = Result<(T, Vec<String>), String>;
 
@@ -79,7 +84,7 @@ pub fn tenants_document(name: &str, text: &str) -> Read<Tenants> {
     })
 }
 
-/// Reads one key of a document; the error is every problem, a line each.
+/// Reads one key of a document; the error is its first problems, a line each.
 fn document<T>(
     name: &str,
     text: &str,
@@ -92,12 +97,27 @@ fn document<T>(
         let mut fields = Fields::open(Cursor::root(name, node, &mut problems))?;
         fields.required(key, read)
     });
-    let errors = problems.iter().filter(|problem| problem.level == Level::Error);
-    let errors: Vec<String> = errors.map(ToString::to_string).collect();
     match (value, node) {
-        (Some(value), Some(node)) if errors.is_empty() => Ok((value, other_keys(&node, key))),
-        _ => Err(errors.join("\n")),
+        (Some(value), Some(node)) if !problems.has_errors() => Ok((value, other_keys(&node, key))),
+        _ => Err(told(&problems)),
     }
+}
+
+/// What is wrong with a document, in a text that does not grow with it.
+fn told(problems: &Problems) -> String {
+    let mut errors = problems.iter().filter(|problem| problem.level == Level::Error);
+    let first = errors.by_ref().take(PROBLEMS_MAX).map(|problem| {
+        let mut line = problem.to_string();
+        if line.len() > PROBLEM_BYTES_MAX {
+            line.truncate(line.floor_char_boundary(PROBLEM_BYTES_MAX));
+            line.push('…');
+        }
+        line
+    });
+    let mut lines: Vec<String> = first.collect();
+    let more = errors.count();
+    lines.extend((more > 0).then(|| format!("and {more} more")));
+    lines.join("\n")
 }
 
 fn other_keys(node: &Node, own: &str) -> Vec<String> {
@@ -382,6 +402,22 @@ mod tests {
         };
         let want = [("acme".to_owned(), acme), ("beta".to_owned(), beta)];
         assert_eq!(known, BTreeMap::from(want));
+    }
+
+    /// The refusal goes to the log, to readers of the API and into mails.
+    #[test]
+    fn of_many_problems_the_first_are_told() {
+        let entries: String = (0..1000).map(|n| format!("- {{tenant: t{n}, plam: x}}\n")).collect();
+        let error = tenants_document("t.yml", &format!("tenants:\n{entries}")).expect_err("faulty");
+        let lines: Vec<&str> = error.lines().collect();
+        assert_eq!(lines.len(), PROBLEMS_MAX + 1);
+        assert!(lines[0].contains("did you mean `plan`?"), "{error}");
+        assert_eq!(lines.last(), Some(&"and 980 more"));
+        let long = "x".repeat(1 << 20);
+        let error =
+            tenants_document("t.yml", &format!("tenants:\n- {{tenant: a, state: {long}}}\n"));
+        let error = error.expect_err("faulty");
+        assert!(error.len() < 2000, "{} bytes", error.len());
     }
 
     #[test]

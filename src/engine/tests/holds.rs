@@ -118,6 +118,46 @@ fn nothing_is_done_for_a_tenant_nobody_has_spoken_of_yet() {
     assert!(until(&mut world, &page, "decided restart", 2).is_some(), "the document is there");
 }
 
+/// What was read before a reload, and is heard of after it.
+#[test]
+fn a_document_that_is_not_configured_any_more_is_nobody_s_word() {
+    let mut world = with_document("restart");
+    world.reload(setup(&rules("restart"), policy()));
+    let suspended = Tenant { state: Some(TenantState::Suspended), ..Tenant::default() };
+    for event in [
+        says(suspended),
+        Event::Tenants(Told::Refused("t.yml:3:1: x".to_owned())),
+        Event::Plans(Told::Read(Plans::default())),
+        Event::M2Setting(Told::Refused("s.json:1:1: x".to_owned())),
+    ] {
+        world.told.clear();
+        world.handle(event, None);
+        assert_eq!(world.told, [""; 0]);
+    }
+    let view = world.engine.view(at(world.second, 0));
+    assert!(view.documents.is_empty(), "{:?}", view.documents);
+    assert_eq!(view.owners.plans, setup(&rules("restart"), policy()).policy.plans);
+    assert!(until(&mut world, &full("acme"), "decided restart", 3).is_some(), "{:?}", world.told);
+}
+
+/// The files were read before the reload was taken over; meanwhile somebody threw the kill switch.
+#[test]
+fn a_reload_sets_no_switch_back() {
+    let switches = |kill, busy: &[&str]| Switches {
+        kill,
+        busy: busy.iter().map(|service| (*service).to_owned()).collect(),
+        any_busy: false,
+    };
+    let mut world = World::new(&rules("restart"), policy());
+    world.handle(Event::Switches(switches(true, &["acme/app"])), None);
+    let setup = Box::new(setup(&rules("restart"), policy()));
+    let stale = switches(false, &["beta/app"]);
+    world.handle(Event::Reload { setup, switches: stale }, None);
+    assert_eq!(world.engine.switches, switches(true, &["acme/app", "beta/app"]));
+    world.handle(Event::Switches(switches(false, &[])), None);
+    assert_eq!(world.engine.switches, Switches::default(), "what the next look says");
+}
+
 #[test]
 fn what_the_document_says_of_a_tenant_holds() {
     let none = Tenant::default;
@@ -218,6 +258,7 @@ fn a_new_plan_and_a_new_catalogue_reach_the_series() {
         cpu_limit_cores: 1.0,
     };
     let catalogue = Plans::new(vec![starter]).expect("a catalogue");
+    world.engine.setup.policy.plans_expected = true;
     world.handle(Event::Plans(Told::Read(catalogue.clone())), None);
     assert_eq!(world.engine.view(at(world.second, 0)).owners.plans, catalogue);
     let mut again = setup(&rules("restart"), policy());
@@ -242,6 +283,7 @@ fn a_plan_nobody_sells_is_told() {
     let why = "tenants are on plans that are not in the catalogue: platinum";
     let want = format!("tenants were taken over from their document (1); {why}");
     assert_eq!(doubts(&mut world), [want]);
+    world.engine.setup.policy.plans_expected = true;
     let ladder = world.engine.setup.policy.plans.clone();
     let catalogue = |last: &str| {
         let mut plans: Vec<Plan> = ladder.iter().cloned().collect();

@@ -154,6 +154,7 @@ fn a_plan_that_is_gone_is_not_offered_though_the_nudge_waited() {
     world.commits = false;
     assert!(until(&mut world, &page(95), "decided nudge", LOOKS).is_some());
     let plans = Plans::new(vec![plan("pro", 1, 2), plan("max", 2, 9)]).expect("a catalogue");
+    world.engine.setup.policy.plans_expected = true;
     world.handle(Event::Plans(Told::Read(plans)), None);
     world.commits = true;
     world.handle(Event::Committed(Receipt::of(Batch(u64::MAX))), None);
