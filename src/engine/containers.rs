@@ -111,6 +111,9 @@ pub(super) struct Containers {
     missing: BTreeMap<ContainerId, Missing>,
     ended: Ended,
     inventory_is_new: bool,
+    /// A loop has begun or ended since the last note. An alert that changes with it is in the journal at once, and
+    /// would change back after a restart of ours.
+    pub has_new_loops: bool,
     /// Something is known that readers have not been shown.
     is_news: bool,
     /// When they were shown something last, on the monotonic clock.
@@ -151,6 +154,7 @@ impl Containers {
             missing: BTreeMap::new(),
             ended,
             inventory_is_new: false,
+            has_new_loops: false,
             is_news: false,
             shown_at: None,
         };
@@ -159,6 +163,7 @@ impl Containers {
 
     /// Until when Docker was heard, if ever, and the rows that have changed, to be written with that.
     pub fn take_rows(&mut self, now: Now) -> (Option<Timestamp>, Vec<Change>) {
+        self.has_new_loops = false;
         let inventory = &self.inventory;
         let row = |id: &ContainerId| {
             let (known_as, container) = (inventory.known_as(id)?, inventory.get(id)?);
@@ -251,12 +256,12 @@ impl Containers {
         }
         self.take_a_place(container);
         let name = self.name_of(id, &container.name);
+        self.fates.is_there(&name);
         if self.ledger.rename(id, &name) {
             // Under whatever name, the kills are old news.
             self.written.insert(name.clone(), self.ledger.counts(&name));
         }
         self.labels.remove(&name);
-        self.fates.is_there(&name);
         self.rows.touch(id);
         self.inventory_is_new = true;
     }
@@ -306,16 +311,16 @@ impl Containers {
         }
     }
 
-    /// Whether Docker has told how it ended: it is dead, removed, or another bears its name.
-    fn has_told_end(&self, id: &ContainerId, name: &str) -> bool {
-        let is_other = |known: &Container| known.id != *id;
-        let is_gone = || {
-            let is_replaced = self.inventory.by_known(name).is_some_and(is_other);
     /// When, on the monotonic clock, what is missing is given up.
     pub fn next_given_up(&self) -> Option<Duration> {
         self.missing.values().map(|missing| missing.until).min()
     }
 
+    /// Whether Docker has told how it ended: it is dead, removed, or another bears its name.
+    fn has_told_end(&self, id: &ContainerId, name: &str) -> bool {
+        let is_other = |known: &Container| known.id != *id;
+        let is_gone = || {
+            let is_replaced = self.inventory.by_known(name).is_some_and(is_other);
             is_replaced || self.fates.removed_at(name).is_some()
         };
         match self.inventory.get(id) {
