@@ -155,14 +155,12 @@ impl Folder {
         let later = self.files.keys().rev().take_while(|(at, _)| is_later(at)).cloned();
         let rest = self.files.keys().take_while(|(at, _)| !is_later(at)).cloned();
         let order: Vec<(Timestamp, PathBuf)> = later.chain(rest).collect();
-        let mut removed = 0;
-        for file in order {
+        for (removed, file) in order.into_iter().enumerate() {
             let is_out = is_later(&file.0) || now.since(file.0) > self.keep;
             let fits = self.bytes + more <= self.max_bytes;
             if fits && !(is_out && removed < AGED_AT_ONCE) {
                 return;
             }
-            removed += 1;
             self.remove(file);
         }
     }
