@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use plimsoll::app::capture::PageReader;
 use plimsoll::app::config::owners::{Read, plans_document, tenants_document};
-use plimsoll::app::replay::{Report, World};
+use plimsoll::app::replay::{Coverage, Report, World};
 use plimsoll::base::{Labels, Timestamp, format_duration};
 use plimsoll::containers::{ContainerId, Happening as Docker, Report as Told, What};
 use plimsoll::engine::{Event, Setup, Switches, Told as Said};
@@ -98,7 +98,7 @@ fn run(scenario: Scenario) -> Verdict {
         }
     }
     world.run(scenario.lasts, |_| {});
-    let report = Report::of(&world, &limits);
+    let report = Report::of(&world, &limits, &Coverage::whole(scenario.lasts));
     verdict::judge(&scenario, &world, &report)
 }
 

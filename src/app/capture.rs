@@ -27,6 +27,8 @@ use crate::window::Detached;
 const MAX_BODY_BYTES: u64 = 256 << 20;
 /// Some 320 MB: a day of 500 containers, when a query reads one family of them.
 const MAX_SAMPLES: usize = 20_000_000;
+/// The last moment of the year 9999.
+const TIME_MAX_MS: i64 = 253_402_300_799_999;
 /// What M2 calls its label of the virtual host, as `m2.vhost_label` has it by default.
 const VHOST_LABELS: [&str; 2] = ["vhost", "host"];
 
@@ -68,7 +70,8 @@ impl Capture {
             if let Some(at) = scraped_at(&path) {
                 scrapes.insert(at, Place::File(path));
             } else if is_group(&path) {
-                match File::open(&path).map_err(|e| e.to_string()).and_then(group::times) {
+                let times = File::open(&path).map_err(|e| e.to_string()).and_then(group::times);
+                match times.and_then(plausible) {
                     Ok(times) => {
                         let path: Arc<Path> = path.into();
                         let place = |index| Place::Group(Arc::clone(&path), index);
@@ -110,6 +113,15 @@ impl Capture {
         let after = self.scrapes.range(to..).next();
         let found = before.into_iter().chain(after).map(|(at, _)| *at);
         found.min_by_key(|at| (at.0 - to.0).abs())
+    }
+
+    /// When those scrapes were made that are next to a time: so many up to it, and so many after it.
+    pub fn around(&self, at: Timestamp, count: usize) -> (Vec<Timestamp>, Vec<Timestamp>) {
+        let mut before: Vec<Timestamp> =
+            self.scrapes.range(..=at).rev().take(count).map(|(at, _)| *at).collect();
+        before.reverse();
+        let after = self.scrapes.range(at..).map(|(at, _)| *at).filter(|other| *other > at);
+        (before, after.take(count).collect())
     }
 
     /// When each scrape was made, oldest first.
@@ -242,7 +254,19 @@ fn is_group(path: &Path) -> bool {
 fn scraped_at(path: &Path) -> Option<Timestamp> {
     let name = path.file_name()?.to_str()?;
     let plain = name.strip_suffix(".gz").unwrap_or(name);
-    plain.strip_suffix(".txt")?.parse().ok().map(Timestamp)
+    plain.strip_suffix(".txt")?.parse().ok().map(Timestamp).filter(is_plausible)
+}
+
+/// A time of the common era: with any other nothing can be computed.
+fn is_plausible(at: &Timestamp) -> bool {
+    (0..=TIME_MAX_MS).contains(&at.0)
+}
+
+fn plausible(times: Vec<Timestamp>) -> Result<Vec<Timestamp>, String> {
+    match times.iter().find(|at| !is_plausible(at)) {
+        Some(at) => Err(format!("has a scrape at {} ms, which is no time", at.0)),
+        None => Ok(times),
+    }
 }
 
 /// The samples of a capture while it is read.
@@ -386,6 +410,22 @@ mod tests {
         fs::remove_file(path("2000.scrapes.gz")).expect("gone");
         let error = Capture::open(dir.path()).expect_err("nothing is left").to_string();
         assert!(error.contains("4000.scrapes.gz: is not whole"), "{error}");
+    }
+
+    #[test]
+    fn a_time_that_is_none_is_left_out() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = |name: &str| dir.path().join(name);
+        for name in ["1000.txt", "-1.txt", "9223372036854775807.txt", "253402300800000.txt"] {
+            fs::write(path(name), "a 1\n").expect("written");
+        }
+        let mut writer = group::GroupWriter::default();
+        writer.add_page(Timestamp(i64::MAX), b"a 2\n", &Selection::all());
+        fs::write(path("2000.scrapes.gz"), writer.finish().expect("in memory")).expect("written");
+        let capture = Capture::open(dir.path()).expect("opens");
+        assert_eq!(capture.times().collect::<Vec<_>>(), [Timestamp(1000)]);
+        let [problem] = capture.problems() else { panic!("{:?}", capture.problems()) };
+        assert!(problem.contains("which is no time; left out"), "{problem}");
     }
 
     #[test]

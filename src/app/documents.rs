@@ -21,6 +21,7 @@ use super::files;
 use super::m2_setting::m2_setting_document;
 use crate::endpoint::{HttpOptions, Pool, explain, redact};
 use crate::engine::{Event, Told};
+use crate::policy::{M2Setting, Plans, Tenants};
 use crate::yaml::Level;
 
 /// How often a file is looked at.
@@ -95,6 +96,72 @@ impl Sources {
         let found = faults.into_iter().filter_map(|(key, fault)| Some((key, fault?)));
         found.map(|(key, (level, why))| (key, level, why)).collect()
     }
+}
+
+/// What documents said, read once.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Documents {
+    plans: Option<Plans>,
+    tenants: Option<Tenants>,
+    m2_setting: Option<M2Setting>,
+}
+
+/// A document that was not read, and why.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Unread {
+    /// The key that names it.
+    pub key: &'static str,
+    /// Why.
+    pub why: String,
+    /// Whether it is in a file, where it could have been.
+    pub is_file: bool,
+}
+
+impl Documents {
+    /// As those who watch them tell them.
+    pub fn events(&self) -> Vec<Event> {
+        let Documents { plans, tenants, m2_setting } = self.clone();
+        let plans = plans.map(|plans| Event::Plans(Told::Read(plans)));
+        let tenants = tenants.map(|tenants| Event::Tenants(Told::Read(tenants)));
+        let setting = m2_setting.map(|setting| Event::M2Setting(Told::Read(setting)));
+        [plans, tenants, setting].into_iter().flatten().collect()
+    }
+}
+
+impl Sources {
+    /// Reads what is in files, once; nobody is asked for what is at an address. Blocks.
+    pub fn read_once(&self) -> (Documents, Vec<Unread>) {
+        let mut unread = Vec::new();
+        let Sources { plans, tenants, m2_setting } = self;
+        let documents = Documents {
+            plans: read_once("plans_from", plans.as_ref(), plans_document, &mut unread),
+            tenants: read_once("tenants_from", tenants.as_ref(), tenants_document, &mut unread),
+            m2_setting: read_once(
+                "m2.setting_file",
+                m2_setting.as_ref(),
+                m2_setting_document,
+                &mut unread,
+            ),
+        };
+        (documents, unread)
+    }
+}
+
+fn read_once<T>(
+    key: &'static str,
+    source: Option<&Source>,
+    parse: fn(&str, &str) -> Read<T>,
+    unread: &mut Vec<Unread>,
+) -> Option<T> {
+    let (found, is_file) = match &source?.place {
+        Place::File(path) => {
+            let text = read(path);
+            (text.and_then(|text| parse(&path.display().to_string(), &text)), true)
+        }
+        Place::Http { url, .. } => (Err(format!("{} is not asked", redact(url))), false),
+    };
+    let found = found.inspect_err(|why| unread.push(Unread { key, why: why.clone(), is_file }));
+    found.ok().map(|(value, _)| value)
 }
 
 fn fault<T>(source: Option<&Source>, parse: fn(&str, &str) -> Read<T>) -> Option<(Level, String)> {

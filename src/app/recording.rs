@@ -41,6 +41,12 @@ pub fn renew(
         Some(running) if config.as_ref() == Some(running.config()) && !running.has_failed() => {
             Some(running)
         }
-        running => start(config, running.as_deref(), inbox),
+        running => {
+            // What it still writes is no news of the one that follows, or of none.
+            if let Some(running) = &running {
+                running.be_silent();
+            }
+            start(config, running.as_deref(), inbox)
+        }
     }
 }

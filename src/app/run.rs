@@ -224,9 +224,10 @@ impl Crank {
         self.secrets.send_replace(parts.webhook.as_ref().map(|webhook| webhook.secrets()));
         self.shell.webhook = parts.webhook;
         self.shell.prober = parts.prober;
-        // What the one before has begun is nobody else's to end.
-        let hand = hand(parts.hand_at, self.executed.as_ref());
-        self.shell.executor = hand.or(self.shell.executor.take());
+        // Where no daemon is named any more the one before ends what it has begun.
+        if parts.hand_at.is_some() {
+            self.shell.executor = hand(parts.hand_at, self.executed.as_ref());
+        }
         self.shell.executes = parts.executes;
         self.shell.mail = parts.mail;
         self.discovery = parts.discovery;
@@ -244,10 +245,10 @@ async fn written(checkpoint: Option<&mut CheckpointWriter>) -> Option<std::io::R
     Some(checkpoint?.written().await)
 }
 
-/// The local executor, where Docker is known and it can remember what it did.
+/// The local executor, where it can remember what it did; even without a daemon it knows what one was
+/// asked for.
 pub fn hand(daemon: Option<Daemon>, executed: Option<&PathBuf>) -> Option<Arc<Executor>> {
-    let (daemon, dir) = daemon.zip(executed)?;
-    Some(Arc::new(Executor::new(daemon, dir.clone())))
+    executed.map(|dir| Arc::new(Executor::new(daemon, dir.clone())))
 }
 
 fn heard(notice: Notice) -> Event {

@@ -227,12 +227,13 @@ impl Shell {
         let (webhook, executor) = (self.webhook.clone(), self.executor.clone());
         let executes = self.executes;
         self.answer(async move {
+            let began = clock.now();
             let hand = match executor {
                 Some(hand) if executes || hand.has_begun(&attempt).await => Some(hand),
                 _ => None,
             };
             let outcome = match (hand, webhook) {
-                (Some(hand), _) => hand.carry_out(&attempt, clock.now().wall).await,
+                (Some(hand), _) => hand.carry_out(&attempt, began, || clock.now()).await,
                 (None, Some(webhook)) => webhook.send(&attempt, clock.now().wall).await,
                 (None, None) => {
                     Outcome::Misconfigured { why: "no control_plane is configured".to_owned() }

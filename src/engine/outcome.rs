@@ -62,7 +62,7 @@ impl Engine {
             outbox::Fact::Delivered { delivery, answer } if delivery.event_type.is_request() => {
                 self.take_answer(now, &delivery.id, answer);
             }
-            outbox::Fact::Delivered { delivery, .. } => {
+            outbox::Fact::Delivered { delivery, .. } | outbox::Fact::Unheard { delivery, .. } => {
                 let ended = delivery.ends();
                 self.changes.extend(ended.and_then(|key| self.memory.guards.told(&key)));
             }

@@ -233,6 +233,10 @@ fn of_outbox(fact: &outbox::Fact, at: Timestamp) -> Option<Record> {
             let reason = request.last_error.clone();
             Record { reason, ..delivered((at, Kind::DeliveryExpired), request)? }
         }
+        outbox::Fact::Unheard { delivery, why } => Record {
+            reason: Some(why.clone()),
+            ..delivered((at, Kind::DeliveryWithdrawn), delivery)?
+        },
         outbox::Fact::Retried { id } => {
             Record { delivery_id: Some(id.0.clone()), ..Record::new(at, Kind::DeliveryRetried) }
         }

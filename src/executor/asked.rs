@@ -51,6 +51,13 @@ impl Asked {
         }
     }
 
+    /// Takes a mark back: Docker is not asked after all.
+    pub async fn unmark(&self, id: &str) {
+        if let Err(error) = tokio::fs::remove_file(self.dir.join(id)).await {
+            tracing::warn!(%error, id, "a mark stays though Docker was not asked");
+        }
+    }
+
     fn explain(&self, error: &io::Error) -> String {
         format!("what Docker was asked for cannot be noted in {}: {error}", self.dir.display())
     }
@@ -58,19 +65,31 @@ impl Asked {
 
 fn write(dir: &Path, path: &Path) -> io::Result<Mark> {
     std::fs::create_dir_all(dir)?;
-    match std::fs::File::create_new(path) {
-        Ok(mark) => mark.sync_all()?,
+    let mark = match std::fs::File::create_new(path) {
+        Ok(mark) => mark,
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(Mark::Known),
         Err(error) => return Err(error),
+    };
+    seal(path, mark.sync_all().and_then(|()| std::fs::File::open(dir)?.sync_all()))?;
+    if let Err(error) = prune(dir, path) {
+        tracing::warn!(%error, dir = %dir.display(), "old marks of the executor are not removed");
     }
-    std::fs::File::open(dir)?.sync_all()?;
+    Ok(Mark::New)
+}
+
+/// A mark that may not last is none: left behind, it would say that Docker was asked.
+fn seal(path: &Path, synced: io::Result<()>) -> io::Result<()> {
+    synced.inspect_err(|_| drop(std::fs::remove_file(path)))
+}
+
+/// Removes the oldest marks, but never the newest one.
+fn prune(dir: &Path, newest: &Path) -> io::Result<()> {
     // Ids of deliveries begin with their time, so their names sort by age.
     let names = std::fs::read_dir(dir)?.map(|entry| Ok(entry?.path()));
     let mut names = names.collect::<io::Result<Vec<PathBuf>>>()?;
     names.sort_unstable();
     let surplus = names.len().saturating_sub(KEPT);
-    names.iter().take(surplus).filter(|old| *old != path).try_for_each(std::fs::remove_file)?;
-    Ok(Mark::New)
+    names.iter().take(surplus).filter(|old| *old != newest).try_for_each(std::fs::remove_file)
 }
 
 #[cfg(test)]
@@ -94,5 +113,23 @@ mod tests {
         let nowhere = Asked::new(home.path().join("file"));
         let error = nowhere.mark("evt_1").await.expect_err("no folder");
         assert!(error.contains("file"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_mark_that_fails_half_way_is_none_and_old_ones_that_stay_are_no_failure() {
+        let home = tempfile::tempdir().expect("a folder");
+        let asked = Asked::new(home.path().to_owned());
+        assert_eq!(asked.mark("evt_1").await, Ok(Mark::New));
+        seal(&home.path().join("evt_1"), Err(io::Error::other("the disk"))).expect_err("half");
+        assert_eq!(asked.mark("evt_1").await, Ok(Mark::New), "Docker was not asked");
+        asked.unmark("evt_1").await;
+        assert_eq!(asked.when("evt_1").await, Ok(None));
+        // Something that is no file stands among them.
+        std::fs::create_dir(home.path().join("a")).expect("made");
+        for n in 0..=KEPT {
+            let id = format!("evt_{n:04}");
+            assert_eq!(asked.mark(&id).await, Ok(Mark::New));
+            assert_eq!(asked.mark(&id).await, Ok(Mark::Known));
+        }
     }
 }

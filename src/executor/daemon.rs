@@ -11,10 +11,13 @@ use crate::containers::ContainerId;
 use crate::endpoint::{HttpOptions, Pool, explain};
 
 /// For a look.
-const LOOK_WITHIN: Duration = Duration::from_secs(10);
+pub(super) const LOOK_WITHIN: Duration = Duration::from_secs(10);
 /// For a restart: Docker waits ten seconds for the container to stop unless that container says
-/// otherwise. Together with a look it is less than the minute after which an attempt is given up.
+/// otherwise. Together with what comes before it is less than the minute after which an attempt is given
+/// up ([`crate::outbox::LEASE`]).
 const RESTART_WITHIN: Duration = Duration::from_secs(45);
+/// Docker lets a container that does not say otherwise so much time to stop.
+const STOP_TIMEOUT_S: i64 = 10;
 /// Bytes of an answer that are read; a container with very many labels stays below it.
 const MOST_BYTES: usize = 4 << 20;
 /// Most of a refusal's words that are kept.
@@ -42,6 +45,8 @@ pub(super) struct Seen {
     pub name: String,
     pub is_running: bool,
     pub started_at: Timestamp,
+    /// How long Docker waits for it to stop before it kills; [`Duration::MAX`] for as long as it takes.
+    pub stops_within: Duration,
 }
 
 /// What became of a restart.
@@ -61,6 +66,15 @@ struct Inspected {
     id: String,
     name: String,
     state: State,
+    #[serde(default)]
+    config: Settings,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "PascalCase")]
+struct Settings {
+    #[serde(default)]
+    stop_timeout: Option<i64>,
 }
 
 #[derive(Deserialize)]
@@ -88,7 +102,11 @@ impl Daemon {
         let started_at = parse_rfc3339(&read.state.started_at)
             .ok_or_else(|| format!("{}: `{}` is no time", self.host, read.state.started_at))?;
         let name = read.name.trim_start_matches('/').to_owned();
-        Ok(Some(Seen { name, is_running: read.state.status == "running", started_at }))
+        let stops_within = read.config.stop_timeout.unwrap_or(STOP_TIMEOUT_S);
+        // Docker takes any negative number for "however long it takes".
+        let stops_within = u64::try_from(stops_within).map_or(Duration::MAX, Duration::from_secs);
+        let is_running = read.state.status == "running";
+        Ok(Some(Seen { name, is_running, started_at, stops_within }))
     }
 
     /// Stops and starts a container; it keeps its id.
@@ -96,6 +114,10 @@ impl Daemon {
         match self.ask(Method::POST, &format!("containers/{id}/restart"), RESTART_WITHIN).await {
             Ok((200..=299, _)) => Restarted::Done,
             Ok((404, _)) => Restarted::Gone,
+            // A proxy in between does not know what Docker makes of it.
+            Ok((status @ 502..=504, body)) => {
+                Restarted::Unanswered(refused(&self.host, status, &body))
+            }
             Ok((status, body)) => Restarted::Refused(refused(&self.host, status, &body)),
             Err(why) => Restarted::Unanswered(why),
         }

@@ -18,6 +18,11 @@ const DECIDED: Timestamp = Timestamp(1_700_000_000_000);
 const BEFORE: &str = "2023-11-14T22:00:00Z";
 const AFTER: &str = "2023-11-14T22:13:30.5Z";
 
+/// So long after the decision, by a monotonic clock that stands still.
+fn at(seconds: u64) -> Now {
+    Now { monotonic: Duration::ZERO, wall: DECIDED + Duration::from_secs(seconds) }
+}
+
 /// What the daemon answers: to a look, and to a restart (`None`: it hangs up).
 #[derive(Clone)]
 struct Script {
@@ -89,7 +94,7 @@ impl Bench {
                 tokio::spawn(answer(stream, Arc::clone(&shared), Arc::clone(&log)));
             }
         });
-        let executor = Executor::new(daemon(&socket), home.path().join("executed"));
+        let executor = Executor::new(Some(daemon(&socket)), home.path().join("executed"));
         Bench { executor, home, script, asked }
     }
 
@@ -103,9 +108,13 @@ impl Bench {
 
     /// The outcome as words: `done succeeded`, `declined: why`, `later: why`.
     async fn carry_out(&self, attempt: &Attempt, seconds: u64) -> String {
-        let outcome =
-            self.executor.carry_out(attempt, DECIDED + Duration::from_secs(seconds)).await;
-        match outcome {
+        self.carry_out_by(attempt, || at(seconds)).await
+    }
+
+    /// The same by a clock that goes on meanwhile; the attempt began when it was decided.
+    async fn carry_out_by(&self, attempt: &Attempt, clock: impl Fn() -> Now) -> String {
+        let began = Now { monotonic: clock().monotonic, ..at(0) };
+        match self.executor.carry_out(attempt, began, clock).await {
             Outcome::Accepted(Answer { decision, outcome, reason, .. }) => {
                 let words = [decision, outcome].into_iter().flatten().collect::<Vec<_>>().join(" ");
                 reason.map_or(words.clone(), |reason| format!("{words}: {reason}"))
@@ -156,7 +165,7 @@ fn named(id: Option<&str>) -> Attempt {
 #[tokio::test]
 async fn the_named_container_is_restarted_and_nothing_else_is_done() {
     let bench = Bench::new();
-    let outcome = bench.executor.carry_out(&request(|_| {}), DECIDED).await;
+    let outcome = bench.executor.carry_out(&request(|_| {}), at(0), || at(0)).await;
     let Outcome::Accepted(answer) = outcome else { panic!("{outcome:?}") };
     assert_eq!(answer.decision.as_deref(), Some("done"));
     assert_eq!(answer.outcome.as_deref(), Some("succeeded"));
@@ -254,7 +263,7 @@ async fn docker_is_asked_once_even_if_nobody_heard_the_answer() {
     assert!(lost.starts_with("unanswered: unix:///docker.sock"), "{lost}");
     bench.restarts(Some((204, "")));
     let again = Executor::new(
-        daemon(&bench.home.path().join("docker.sock")),
+        Some(daemon(&bench.home.path().join("docker.sock"))),
         bench.home.path().join("executed"),
     );
     let bench = Bench { executor: again, ..bench };
@@ -266,7 +275,16 @@ async fn docker_is_asked_once_even_if_nobody_heard_the_answer() {
     bench.looks(container("running", AFTER));
     assert_eq!(bench.carry_out(&request(|_| {}), at).await, "done succeeded");
     bench.looks(container("running", BEFORE));
-    let said = bench.carry_out(&request(|_| {}), at + 91).await;
+    let stopping = bench.carry_out(&request(|_| {}), at + 99).await;
+    assert!(stopping.contains("may still be stopping"), "{stopping}");
+    for (stop_timeout, seconds) in [("300", 389), ("-1", 1_000_000), ("0", 89)] {
+        let config = format!("\"Config\":{{\"StopTimeout\":{stop_timeout}}},\"Id\"");
+        bench.looks((200, container("running", BEFORE).1.replace("\"Id\"", &config)));
+        let stopping = bench.carry_out(&request(|_| {}), at + seconds).await;
+        assert!(stopping.contains("may still be stopping"), "{stop_timeout}: {stopping}");
+    }
+    bench.looks(container("running", BEFORE));
+    let said = bench.carry_out(&request(|_| {}), at + 101).await;
     assert_eq!(said, "done failed: Docker was asked and did not do it");
     assert_eq!(bench.posts().len(), 1, "{:?}", bench.posts());
 }
@@ -274,8 +292,9 @@ async fn docker_is_asked_once_even_if_nobody_heard_the_answer() {
 #[tokio::test]
 async fn a_daemon_that_is_away_is_asked_again_and_one_that_cannot_be_noted_is_not_asked() {
     let home = tempfile::tempdir().unwrap();
-    let nowhere = Executor::new(daemon(&home.path().join("no.sock")), home.path().join("executed"));
-    let outcome = nowhere.carry_out(&request(|_| {}), DECIDED).await;
+    let away = daemon(&home.path().join("no.sock"));
+    let nowhere = Executor::new(Some(away), home.path().join("executed"));
+    let outcome = nowhere.carry_out(&request(|_| {}), at(0), || at(0)).await;
     let Outcome::RetryLater { why, .. } = outcome else { panic!("{outcome:?}") };
     assert!(why.starts_with("unix:///docker.sock"), "{why}");
     let bench = Bench::new();
@@ -283,4 +302,73 @@ async fn a_daemon_that_is_away_is_asked_again_and_one_that_cannot_be_noted_is_no
     let said = bench.carry_out(&request(|_| {}), 5).await;
     assert!(said.starts_with("later: what Docker was asked for cannot be noted"), "{said}");
     assert!(bench.posts().is_empty());
+}
+
+/// What lies between a look and a restart may hang: a disk, Docker itself.
+#[tokio::test]
+async fn docker_is_not_asked_too_late_and_nothing_says_that_it_was() {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    // The second time the clock is looked at after the beginning it shows this.
+    for (late, want) in [
+        (at(900), "declined: it has expired"),
+        (
+            Now { monotonic: Duration::from_secs(11), ..at(11) },
+            "later: the look and the mark took longer than 10 s",
+        ),
+    ] {
+        let bench = Bench::new();
+        let looks = AtomicU64::new(0);
+        let clock = || if looks.fetch_add(1, Ordering::Relaxed) < 2 { at(1) } else { late };
+        assert_eq!(bench.carry_out_by(&request(|_| {}), clock).await, want);
+        assert!(bench.posts().is_empty(), "{:?}", bench.posts());
+        assert_eq!(bench.executor.asked.when("evt_01").await, Ok(None));
+        assert_eq!(bench.carry_out(&request(|_| {}), 5).await, "done succeeded");
+    }
+}
+
+#[tokio::test]
+async fn a_start_is_another_one_if_it_is_later_than_the_one_measured_and_than_the_decision() {
+    let time = |text: &str| crate::base::parse_rfc3339(text).unwrap();
+    let hours = |hours: u64| WireTime(DECIDED + Duration::from_secs(hours * 3600));
+    // The clock stepped back by two hours before it was decided: the container starts after that.
+    let ahead = "2023-11-15T00:00:00Z";
+    for (measured, started_at, want) in [
+        (Some(WireTime(time(ahead))), ahead, "done succeeded"),
+        (Some(hours(1)), ahead, "declined: the container was started anew since the decision"),
+        (None, ahead, "declined: the container was started anew since the decision"),
+        // What measures tells for ever when it was made.
+        (Some(WireTime(time("2023-01-01T00:00:00Z"))), BEFORE, "done succeeded"),
+    ] {
+        let bench = Bench::new();
+        bench.looks(container("running", started_at));
+        let request = request(|event| {
+            let evidence = event.data.evidence.as_mut().unwrap();
+            evidence.container.as_mut().unwrap().started_at = measured;
+        });
+        assert_eq!(bench.carry_out(&request, 5).await, want, "{measured:?} {started_at}");
+    }
+}
+
+#[tokio::test]
+async fn a_proxy_that_cannot_reach_docker_has_refused_nothing() {
+    for status in [502, 503, 504] {
+        let bench = Bench::new();
+        bench.restarts(Some((status, "no")));
+        let said = bench.carry_out(&request(|_| {}), 5).await;
+        assert_eq!(said, format!("unanswered: unix:///docker.sock: status {status} no"));
+    }
+}
+
+/// The configuration has lost its section `docker`; what was begun is known by its mark.
+#[tokio::test]
+async fn without_a_daemon_what_was_begun_is_nobody_elses() {
+    let bench = Bench::new();
+    bench.restarts(None);
+    bench.carry_out(&request(|_| {}), 5).await;
+    let blind = Executor::new(None, bench.home.path().join("executed"));
+    assert!(blind.has_begun(&request(|_| {})).await);
+    let outcome = blind.carry_out(&request(|_| {}), at(0), || at(0)).await;
+    assert!(matches!(outcome, Outcome::RetryLater { .. }), "{outcome:?}");
+    let other = Attempt { id: DeliveryId("evt_02".to_owned()), ..request(|_| {}) };
+    assert!(!blind.has_begun(&other).await);
 }

@@ -43,6 +43,9 @@ pub struct Delivery {
     pub refusals: u32,
     /// Why the last attempt failed.
     pub last_error: Option<String>,
+    /// It was decided for the local executor, or given to it, not for a Control Plane.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub for_executor: bool,
 }
 
 impl Delivery {
@@ -62,6 +65,7 @@ impl Delivery {
             attempts: 0,
             refusals: 0,
             last_error: None,
+            for_executor: false,
             id,
         }
     }
@@ -192,6 +196,13 @@ pub enum Fact {
         withdrawn: Option<String>,
         /// An attempt was never answered: the receiver may have it all the same.
         may_be_taken: bool,
+    },
+    /// Given up, because nobody is there any more who would hear it.
+    Unheard {
+        /// The news.
+        delivery: Box<Delivery>,
+        /// Why nobody is.
+        why: String,
     },
     /// An operator asked for another try.
     Retried {

@@ -81,7 +81,7 @@ impl Outbox {
         Some(turn)
     }
 
-    fn replace(
+    pub(super) fn replace(
         &mut self,
         sequence: u64,
         withdrawn: Option<&str>,

@@ -14,6 +14,7 @@
 mod delivery;
 mod event;
 mod expiry;
+mod handover;
 mod id;
 mod listed;
 mod operator;
@@ -111,6 +112,8 @@ pub struct Outbox {
     quiet_until: Duration,
     paused: Option<String>,
     totals: Totals,
+    /// Something may wait that was for another than the one it would be sent to.
+    is_handed_over: bool,
 }
 
 #[derive(Debug)]
@@ -148,12 +151,8 @@ impl Outbox {
             quiet_until: Duration::ZERO,
             paused: None,
             totals: Totals::default(),
+            is_handed_over: true,
         }
-    }
-
-    /// Another configuration; what waits stays.
-    pub fn configure(&mut self, config: OutboxConfig) {
-        self.config = config;
     }
 
     /// The outbox as its rows (tables [`Table::Outbox`] and [`Table::Dead`]; others are skipped)
@@ -198,7 +197,8 @@ impl Outbox {
             return turn;
         }
         self.totals.pushed += 1;
-        let delivery = Delivery::new(draft, self.next_sequence(now));
+        let mut delivery = Delivery::new(draft, self.next_sequence(now));
+        delivery.for_executor = self.config.restarts_only;
         turn.changes.push(delivery.put(Table::Outbox));
         self.insert(delivery, now, batch);
         self.relieve(now, batch, &mut turn);
@@ -216,6 +216,7 @@ impl Outbox {
         let mut turn = Turn::default();
         self.give_up_lost(now, &mut turn);
         self.withdraw_expired(now, batch, &mut turn);
+        self.hand_over(now, batch, &mut turn);
         self.start_ready(now, &mut turn);
         turn
     }

@@ -261,6 +261,65 @@ fn the_local_executor_is_given_restarts_and_nothing_else() {
     assert_eq!(outbox.stats(at(61)).waiting, 0, "nobody waits for the news of it");
 }
 
+/// The Control Plane may be carrying out what it was sent; Docker would be a second hand.
+#[test]
+fn what_waited_for_a_control_plane_is_not_handed_on_to_the_local_executor() {
+    let executor = || OutboxConfig { restarts_only: true, ..OutboxConfig::default() };
+    let of = |tenant: &str, name: &str| {
+        let mut request = request(name, at(600));
+        request.event.data.tenant_id = Some(tenant.to_owned());
+        request
+    };
+    let mut dry = of("d", "dry");
+    dry.event.data.action.as_mut().expect("it asks").mode = ActionMode::DryRun;
+    let all = [draft("a", "news"), of("b", "sent"), of("c", "flying"), dry, of("c", "unsent")];
+    let mut outbox = outbox(all);
+    assert_eq!(started(&mut outbox, 0), ["news", "sent", "flying", "dry"]);
+    let unanswered = || Outcome::Unanswered { why: "hung up".to_owned() };
+    let _ = settle(&mut outbox, "sent", unanswered(), 1);
+    for name in ["news", "dry"] {
+        let later = Outcome::RetryLater { after: None, why: "busy".to_owned() };
+        let _ = settle(&mut outbox, name, later, 1);
+    }
+    outbox.configure(executor());
+    let gone = |turn: &Turn| -> Vec<String> {
+        let id = |fact: &Fact| match fact {
+            Fact::Unheard { delivery, .. } => Some(delivery.id.0.clone()),
+            Fact::Expired { request, withdrawn: Some(_), .. } => Some(request.id.0.clone()),
+            _ => None,
+        };
+        turn.facts.iter().filter_map(id).collect()
+    };
+    let turn = outbox.due(at(2), Batch(2));
+    assert_eq!(gone(&turn), ["evt_news", "evt_sent", "evt_dry"]);
+    assert!(turn.attempts.is_empty(), "{:?}", turn.attempts);
+    let _ = settle(&mut outbox, "flying", unanswered(), 3);
+    let turn = outbox.due(at(3), Batch(2));
+    assert_eq!(gone(&turn), ["evt_flying"]);
+    assert_eq!(turn.attempts[0].id.0, "evt_unsent", "Docker may be asked for it");
+    // What the executor leaves unanswered is its own to end, over a restart, too.
+    let _ = settle(&mut outbox, "unsent", unanswered(), 4);
+    assert!(gone(&outbox.due(at(5), Batch(2))).is_empty());
+    let rows = || outbox.waiting.values().map(|entry| entry.delivery.put(Table::Outbox));
+    let (mut again, _) = Outbox::recover(executor(), rows(), at(503));
+    assert!(gone(&again.due(at(503), Batch(0))).is_empty());
+    // Back at a Control Plane it is that one's, which may take it.
+    let (mut again, _) = Outbox::recover(OutboxConfig::default(), rows(), at(503));
+    assert!(gone(&again.due(at(503), Batch(0))).is_empty());
+    again.configure(executor());
+    let _ = settle(&mut again, "unsent", unanswered(), 504);
+    assert_eq!(gone(&again.due(at(505), Batch(0))), ["evt_unsent"]);
+    let foreign = rows().map(|row| Change {
+        value: row.value.map(|text| {
+            let text = String::from_utf8(text).expect("JSON");
+            text.replace(",\"for_executor\":true", "").into_bytes()
+        }),
+        ..row
+    });
+    let (mut again, _) = Outbox::recover(executor(), foreign.collect::<Vec<_>>(), at(503));
+    assert_eq!(gone(&again.due(at(503), Batch(0))), ["evt_unsent"]);
+}
+
 #[test]
 fn a_request_in_flight_is_not_withdrawn_under_way() {
     let mut outbox = outbox([request("r", at(10))]);

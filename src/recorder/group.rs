@@ -27,6 +27,11 @@ const HEAD: &str = "plimsoll scrapes 1";
 const MAX_TEXT_BYTES: u64 = 512 << 20;
 /// Scrapes of one file; a page made of more is not believed.
 const MAX_SCRAPES: usize = 100_000;
+/// Bytes a group may take in memory with the page that is being added: as many as all groups together
+/// (see `handle`). A page of five hundred containers takes half of it.
+const GROUP_BYTES_MAX: usize = 64 << 20;
+/// What a column takes in memory beside its text, about.
+const COLUMN_BYTES: usize = 400;
 const SAME: &str = ".";
 const ABSENT: &str = "-";
 
@@ -34,10 +39,37 @@ const ABSENT: &str = "-";
 #[derive(Debug, Default)]
 pub struct GroupWriter {
     times: Vec<Timestamp>,
-    /// Columns of a series, by its text; a page may have a series more than once.
-    by_key: HashMap<String, Vec<usize>>,
+    /// Columns of a series, by its text.
+    by_key: HashMap<String, Slots>,
     columns: Vec<Column>,
     bytes: usize,
+}
+
+/// The columns of one series; a page may have it more than once.
+#[derive(Debug, Default)]
+struct Slots {
+    columns: Vec<usize>,
+    /// How many of them the newest scrape that has the series has filled.
+    used: usize,
+    /// That scrape, and the newest sample's own time in it.
+    scrape: usize,
+    newest: Option<Timestamp>,
+}
+
+impl Slots {
+    /// Takes a sample of a scrape in, as its first or by the rule of the scanner: of a series that repeats
+    /// the first stays, and a later one only if both carry times and its own is newer. Which of the columns
+    /// is its own; `None` if it counts for nothing.
+    fn next(&mut self, scrape: usize, own: Option<Timestamp>) -> Option<usize> {
+        if self.used == 0 || self.scrape != scrape {
+            (self.scrape, self.used) = (scrape, 0);
+        } else if own.is_none() || self.newest.is_none_or(|newest| Some(newest) >= own) {
+            return None;
+        }
+        self.newest = own;
+        self.used += 1;
+        Some(self.used - 1)
+    }
 }
 
 #[derive(Debug)]
@@ -105,8 +137,11 @@ impl GroupWriter {
         self.bytes
     }
 
-    /// Adds a page in the text format, of which only selected families are kept.
-    pub fn add_page(&mut self, at: Timestamp, page: &[u8], selection: &Selection) {
+    /// Adds a page in the text format, of which only selected families are kept. Returns whether it was
+    /// taken: one that has too much to say is not, since half of it would be a page on which the rest had
+    /// vanished. After that the group is to be finished.
+    pub fn add_page(&mut self, at: Timestamp, page: &[u8], selection: &Selection) -> bool {
+        let known = self.columns.len();
         let mut scrape = self.begin(at);
         for line in page.split(|byte| *byte == b'\n') {
             let Some((series, value, own)) = split_sample(line) else { continue };
@@ -115,7 +150,13 @@ impl GroupWriter {
             if name.is_empty() || selection.wants(name) {
                 scrape.add(series, value, own);
             }
+            if scrape.group.bytes > GROUP_BYTES_MAX {
+                self.times.pop();
+                self.columns.truncate(known);
+                return false;
+            }
         }
+        true
     }
 
     /// Begins a scrape whose samples are added one by one.
@@ -167,19 +208,18 @@ impl Scrape<'_> {
     /// Adds a sample; `own` is its own time, if it has one.
     pub fn add(&mut self, series: &str, value: &str, own: Option<Timestamp>) {
         let GroupWriter { by_key, columns, bytes, .. } = &mut *self.group;
-        let free = |slots: &Vec<usize>, columns: &[Column]| {
-            slots.iter().copied().find(|slot| columns[*slot].filled <= self.index)
-        };
-        let slot = match by_key.get(series).map(|slots| free(slots, columns)) {
-            Some(Some(slot)) => slot,
-            _ => {
-                by_key.entry(series.to_owned()).or_default().push(columns.len());
-                *bytes += 2 * series.len() + 200;
-                let (values, clock) = (Tokens::default(), Tokens::default());
-                columns.push(Column { key: series.to_owned(), values, clock, filled: 0 });
-                columns.len() - 1
-            }
-        };
+        if !by_key.contains_key(series) {
+            by_key.insert(series.to_owned(), Slots::default());
+        }
+        let Some(slots) = by_key.get_mut(series) else { return };
+        let Some(place) = slots.next(self.index, own) else { return };
+        if place == slots.columns.len() {
+            slots.columns.push(columns.len());
+            *bytes += 2 * series.len() + COLUMN_BYTES;
+            let (values, clock) = (Tokens::default(), Tokens::default());
+            columns.push(Column { key: series.to_owned(), values, clock, filled: 0 });
+        }
+        let slot = slots.columns[place];
         let column = &mut columns[slot];
         while column.filled < self.index {
             column.values.push(ABSENT);
@@ -190,7 +230,7 @@ impl Scrape<'_> {
         *bytes += value.len() + 8;
         column.values.push(value);
         match own {
-            Some(own) => column.clock.push(&(own.0 - self.at.0).to_string()),
+            Some(own) => column.clock.push(&own.0.saturating_sub(self.at.0).to_string()),
             None => column.clock.push(ABSENT),
         }
         column.filled += 1;
@@ -370,7 +410,7 @@ mod tests {
             "# TYPE a counter\na{x=\"1 }\\\" 2\"} 1 1795312441000\nb 2\nc 1e+09 1795312440900\n",
             "a{x=\"1 }\\\" 2\"} 1 1795312446001\nb 2\nc 1.000000001e+09 1795312440900\nnew 7\n",
             "b 2\nnew 7 5\nc NaN\n",
-            "b 3\nc +Inf\nc 8 1795312446001\na{x=\"1 }\\\" 2\"} -0\n",
+            "b 3\nc +Inf 1795312445000\nc 8 1795312446001\na{x=\"1 }\\\" 2\"} -0\n",
             "",
             "b 3\n",
         ];
@@ -380,6 +420,48 @@ mod tests {
         for (index, page) in pages.iter().enumerate() {
             assert_eq!(lines(&group.page(index)), samples(page), "scrape {index}");
         }
+    }
+
+    /// As in the scanner: what a replay would drop is not kept, so it costs nothing.
+    #[test]
+    fn of_a_series_that_repeats_only_newer_times_count() {
+        let mut group = GroupWriter::default();
+        let pages = ["a 1\na 2\na 3 5\nb 1 7\nb 2 6\nb 3\nb 4 8\n", "b 5 9\na 4\n"];
+        for (index, page) in pages.iter().enumerate() {
+            let at = Timestamp(T0 + 5000 * index as i64);
+            assert!(group.add_page(at, page.as_bytes(), &Selection::all()));
+        }
+        assert_eq!(group.columns.len(), 3);
+        let group = Group::read(&group.finish().expect("in memory")[..]).expect("whole");
+        assert_eq!(lines(&group.page(0)), ["a 1", "b 1 7", "b 4 8"]);
+        assert_eq!(lines(&group.page(1)), ["a 4", "b 5 9"]);
+    }
+
+    #[test]
+    fn a_page_that_repeats_one_series_costs_what_its_lines_cost() {
+        let mut group = GroupWriter::default();
+        let (none, newer) = ("a 1\n".repeat(500_000), |n: i64| format!("b 1 {n}\n"));
+        let page = none + &(0..100_000).map(newer).collect::<String>();
+        assert!(group.add_page(Timestamp(T0), page.as_bytes(), &Selection::all()));
+        assert_eq!(group.columns.len(), 100_001);
+    }
+
+    #[test]
+    fn a_page_that_has_too_much_to_say_is_not_taken_and_costs_nobody_else() {
+        let mut group = GroupWriter::default();
+        assert!(group.add_page(Timestamp(T0), b"a 1\n", &Selection::all()));
+        let page: String = (0..300_000).map(|n| format!("x{n} 1\n")).collect();
+        assert!(!group.add_page(Timestamp(T0 + 5000), page.as_bytes(), &Selection::all()));
+        assert!(group.bytes() <= GROUP_BYTES_MAX + 1000, "{}", group.bytes());
+        let file = group.finish().expect("in memory");
+        let group = Group::read(&file[..]).expect("whole");
+        assert_eq!((group.times(), group.page(0)), (&[Timestamp(T0)][..], b"a 1\n".to_vec()));
+        assert!(file.len() < 200, "{}", file.len());
+        // Times are whatever a page says.
+        let mut group = GroupWriter::default();
+        let page = format!("a 1 {}\n", i64::MIN);
+        assert!(group.add_page(Timestamp(T0), page.as_bytes(), &Selection::all()));
+        assert_eq!(group.len(), 1);
     }
 
     #[test]

@@ -1,10 +1,10 @@
 //! The recorder as the run loop holds it: hand a scrape over, wait for nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -25,6 +25,8 @@ const GROUPS_BYTES: usize = 4 * GROUP_BYTES;
 /// What waits for the recorder at most.
 const WAITING: usize = 256;
 const WAITING_BYTES: usize = 64 << 20;
+/// What is wrong where that is not enough.
+const NO_ROOM: &str = "the disk takes them more slowly than they come";
 
 /// What is recorded.
 pub enum Entry {
@@ -73,17 +75,45 @@ pub struct Recorder {
 /// Held by whoever writes into a folder: two would take each other's files for what a crash has left.
 type Turn = Arc<Mutex<()>>;
 
-#[derive(Default)]
 struct Shared {
     waiting_bytes: AtomicUsize,
-    lost: AtomicU64,
     has_failed: AtomicBool,
+    /// Held for a moment, never while the disk is waited for.
+    told: Mutex<Told>,
+}
+
+/// How it goes, and who hears of it.
+struct Told {
+    state: RecorderState,
+    notify: Box<dyn FnMut(RecorderState) + Send>,
+}
+
+impl Shared {
+    fn new(notify: impl FnMut(RecorderState) + Send + 'static) -> Shared {
+        let told = Told { state: RecorderState::default(), notify: Box::new(notify) };
+        Shared {
+            waiting_bytes: AtomicUsize::new(0),
+            has_failed: AtomicBool::new(false),
+            told: Mutex::new(told),
+        }
+    }
+
+    fn told(&self) -> MutexGuard<'_, Told> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tell(&self, change: impl FnOnce(&mut RecorderState)) {
+        let mut told = self.told();
+        change(&mut told.state);
+        let state = told.state.clone();
+        (told.notify)(state);
+    }
 }
 
 impl Recorder {
     /// Starts the thread, which looks at the folder once `before`, if that records into the same one, has
-    /// written what it has. `notify` is called on it when that is done, or has failed, and after each
-    /// write, and should do no more than pass the state on.
+    /// written what it has. `notify` is called when that is done, or has failed, after each write, and
+    /// where something finds no room, and should do no more than pass the state on.
     pub fn start(
         config: RecorderConfig,
         before: Option<&Recorder>,
@@ -92,12 +122,12 @@ impl Recorder {
         let before = before.filter(|before| before.config.path == config.path);
         let turn = before.map_or_else(Turn::default, |before| Arc::clone(&before.turn));
         let (commands, inbox) = sync_channel(WAITING);
-        let shared = Arc::<Shared>::default();
+        let shared = Arc::new(Shared::new(notify));
         let recorder = Recorder { commands, shared: Arc::clone(&shared), config, turn };
         let (config, turn) = (recorder.config.clone(), Arc::clone(&recorder.turn));
         std::thread::Builder::new().name("recorder".to_owned()).spawn(move || {
             let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
-            begin(&config, shared, Box::new(notify), &inbox);
+            begin(&config, shared, &inbox);
         })?;
         Ok(recorder)
     }
@@ -120,10 +150,22 @@ impl Recorder {
         let fits = waiting + bytes <= WAITING_BYTES;
         if !fits || self.commands.try_send(Command::Record(Box::new(entry))).is_err() {
             self.shared.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
-            self.shared.lost.fetch_add(1, Ordering::Relaxed);
+            // Whoever writes may hang: nobody else would say so.
+            self.shared.tell(|state| {
+                state.lost += 1;
+                if state.failing.is_none() {
+                    tracing::warn!("recordings are lost: {NO_ROOM}");
+                    state.failing = Some(NO_ROOM.to_owned());
+                }
+            });
             return false;
         }
         true
+    }
+
+    /// Tells nobody anything from now on: another one records, or none does.
+    pub fn be_silent(&self) {
+        self.shared.told().notify = Box::new(|_| ());
     }
 
     /// Writes what there is, and ends; waits no longer than that.
@@ -137,12 +179,6 @@ impl Recorder {
 }
 
 impl Entry {
-    fn at(&self) -> Timestamp {
-        match self {
-            Entry::Page { at, .. } | Entry::Batch { at, .. } | Entry::Docker { at, .. } => *at,
-        }
-    }
-
     fn bytes(&self) -> usize {
         match self {
             Entry::Page { page, .. } => page.len(),
@@ -153,21 +189,14 @@ impl Entry {
 }
 
 /// Looks at the folder, which may take as long as its disk does, and records into it.
-fn begin(
-    config: &RecorderConfig,
-    shared: Arc<Shared>,
-    mut notify: Box<dyn FnMut(RecorderState) + Send>,
-    inbox: &Receiver<Command>,
-) {
-    let mut state = RecorderState::default();
+fn begin(config: &RecorderConfig, shared: Arc<Shared>, inbox: &Receiver<Command>) {
     match Folder::open(config.path.clone(), config.keep, config.max_bytes) {
         Ok((folder, unfinished)) => {
             for path in unfinished {
                 let path = path.display();
                 tracing::warn!(%path, "half a recording, left by a crash, is removed");
             }
-            state.bytes = folder.bytes();
-            notify(state.clone());
+            shared.tell(|state| state.bytes = folder.bytes());
             let worker = Worker {
                 folder,
                 shared,
@@ -176,16 +205,16 @@ fn begin(
                 names: HashMap::default(),
                 epoch: 0,
                 docker: (None, Vec::new()),
-                state,
-                notify,
+                scrapes: 0,
+                now: Timestamp(0),
+                refused: BTreeSet::new(),
             };
             worker.run(inbox);
         }
         Err(error) => {
             tracing::warn!(%error, path = %config.path.display(), "nothing is recorded");
             shared.has_failed.store(true, Ordering::Relaxed);
-            (state.failures, state.failing) = (1, Some(error.to_string()));
-            notify(state);
+            shared.tell(|state| (state.failures, state.failing) = (1, Some(error.to_string())));
         }
     }
 }
@@ -199,8 +228,11 @@ struct Worker {
     names: HashMap<u32, String>,
     epoch: u64,
     docker: (Option<Timestamp>, Vec<u8>),
-    state: RecorderState,
-    notify: Box<dyn FnMut(RecorderState) + Send>,
+    /// How many it has taken, and when the newest entry was handed over.
+    scrapes: u64,
+    now: Timestamp,
+    /// Targets whose newest page was too much.
+    refused: BTreeSet<Labels>,
 }
 
 impl Worker {
@@ -223,27 +255,50 @@ impl Worker {
     }
 
     fn take(&mut self, entry: Entry) {
-        self.write_stale(entry.at());
+        // Docker may tell now what happened long ago.
+        let now = match &entry {
+            Entry::Docker { at, .. } => self.now.max(*at),
+            Entry::Page { at, .. } | Entry::Batch { at, .. } => *at,
+        };
+        self.now = now;
+        self.write_stale(now);
+        self.write_docker_if(|began| apart(began, now) >= GROUP_SPAN);
         self.write_largest();
         match entry {
             Entry::Page { target, at, page, selection } => {
                 let all = Selection::all();
                 let selection = if self.everything { &all } else { &*selection };
-                self.group(&target, at).add_page(at, &page, selection);
-                self.state.scrapes += 1;
+                if self.group(&target, at).add_page(at, &page, selection) {
+                    self.scrapes += 1;
+                    self.refused.remove(&target);
+                } else {
+                    self.refuse(target);
+                }
             }
             Entry::Batch { target, at, batch } => {
                 self.take_batch(&target, at, &batch);
-                self.state.scrapes += 1;
+                self.scrapes += 1;
             }
-            Entry::Docker { at, line } => {
+            Entry::Docker { line, .. } => {
                 let (began, lines) = &mut self.docker;
-                began.get_or_insert(at);
+                began.get_or_insert(now);
                 lines.extend_from_slice(line.as_bytes());
                 lines.push(b'\n');
                 let is_full = lines.len() >= GROUP_BYTES;
-                self.write_docker_if(|began| is_full || at.since(began) >= GROUP_SPAN);
+                self.write_docker_if(|_| is_full);
             }
+        }
+    }
+
+    /// A page was too much for a group: what the group has is written, which gives its memory back.
+    fn refuse(&mut self, target: Labels) {
+        self.shared.tell(|state| state.lost += 1);
+        if let Some(mut group) = self.groups.remove(&target) {
+            self.write(&target, &mut group);
+        }
+        if !self.refused.contains(&target) {
+            tracing::warn!(%target, "its page has too much to say and is not recorded");
+            self.refused.insert(target);
         }
     }
 
@@ -268,7 +323,7 @@ impl Worker {
     /// Writes what targets have left that are silent by now.
     fn write_stale(&mut self, now: Timestamp) {
         let is_stale = |group: &GroupWriter| {
-            group.began().is_some_and(|began| now.since(began) >= 2 * GROUP_SPAN)
+            group.began().is_some_and(|began| apart(began, now) >= 2 * GROUP_SPAN)
         };
         let stale: Vec<Labels> =
             self.groups.iter().filter(|(_, g)| is_stale(g)).map(|(t, _)| t.clone()).collect();
@@ -305,14 +360,15 @@ impl Worker {
     fn write(&mut self, target: &Labels, group: &mut GroupWriter) {
         let Some(began) = group.began() else { return };
         let scrapes = group.len() as u64;
-        let written = group.finish().and_then(|file| self.folder.write_group(target, began, &file));
+        let times = (began, self.now);
+        let written = group.finish().and_then(|file| self.folder.write_group(target, times, &file));
         self.note(written, scrapes);
     }
 
     fn write_docker_if(&mut self, due: impl FnOnce(Timestamp) -> bool) {
         let Some(began) = self.docker.0.filter(|began| due(*began)) else { return };
         let lines = std::mem::take(&mut self.docker).1;
-        let written = self.folder.write_docker(began, &lines);
+        let written = self.folder.write_docker((began, self.now), &lines);
         self.note(written, 0);
     }
 
@@ -324,27 +380,36 @@ impl Worker {
     }
 
     fn note(&mut self, written: io::Result<()>, scrapes: u64) {
-        let before = self.state.failing.take();
-        match written {
-            Ok(()) => {
-                if before.is_some() {
-                    tracing::info!("recordings can be written again");
+        let (bytes, taken) = (self.folder.bytes(), self.scrapes);
+        self.shared.tell(|state| {
+            (state.bytes, state.scrapes) = (bytes, taken);
+            let before = state.failing.take();
+            match written {
+                Ok(()) => {
+                    if before.is_some() {
+                        tracing::info!("recordings can be written again");
+                    }
+                }
+                Err(error) => {
+                    let error = error.to_string();
+                    state.failures += 1;
+                    state.lost += scrapes;
+                    if before.as_ref() != Some(&error) {
+                        tracing::warn!(
+                            error,
+                            "a recording cannot be written: its scrapes are lost"
+                        );
+                    }
+                    state.failing = Some(error);
                 }
             }
-            Err(error) => {
-                let error = error.to_string();
-                self.state.failures += 1;
-                self.shared.lost.fetch_add(scrapes, Ordering::Relaxed);
-                if before.as_ref() != Some(&error) {
-                    tracing::warn!(error, "a recording cannot be written: its scrapes are lost");
-                }
-                self.state.failing = Some(error);
-            }
-        }
-        self.state.bytes = self.folder.bytes();
-        self.state.lost = self.shared.lost.load(Ordering::Relaxed);
-        (self.notify)(self.state.clone());
+        });
     }
+}
+
+/// How far one time is from another; a clock that steps back is as far as one that leaps.
+fn apart(a: Timestamp, b: Timestamp) -> Duration {
+    a.since(b).max(b.since(a))
 }
 
 /// A series as a page has it, without what its target's labels will add again.
@@ -404,15 +469,15 @@ mod tests {
         for second in (0..610).step_by(10) {
             recorder.record(page(second * 1000, &format!("a {second}\nb 1\n")));
         }
-        // The clock steps back.
-        recorder.record(page(1000, "a 7\n"));
+        // The clock steps back, and not so far that what was recorded would be of another time.
+        recorder.record(page(400_000, "a 7\n"));
         recorder.close(Duration::from_secs(20)).await;
         let found = groups(dir.path());
         let counts: Vec<usize> = found.iter().map(|group| group.times().len()).collect();
-        assert_eq!(counts, [30, 1, 30, 1]);
+        assert_eq!(counts, [30, 30, 1, 1]);
         assert_eq!(found[0].page(29), b"a 290\n", "only what anything reads");
-        assert_eq!(found[1].page(0), b"a 7\n");
-        let last = told.into_iter().last().expect("it was told");
+        assert_eq!(found[2].page(0), b"a 7\n");
+        let last = told.try_iter().last().expect("it was told");
         assert_eq!((last.scrapes, last.lost, last.failing), (62, 0, None));
     }
 
@@ -504,9 +569,10 @@ mod tests {
             // What waits is bounded, too.
             while !recorder.record(large(target)) {}
         }
-        let begun = told.recv_timeout(Duration::from_secs(20)).expect("it has begun");
-        let wrote = told.recv_timeout(Duration::from_secs(60)).expect("one is written");
-        assert!(begun.bytes == 0 && wrote.bytes > 0, "{wrote:?}");
+        let mut bytes = 0;
+        while bytes == 0 {
+            bytes = told.recv_timeout(Duration::from_secs(60)).expect("one is written").bytes;
+        }
         recorder.close(Duration::from_secs(60)).await;
         assert_eq!(groups(dir.path()).iter().filter(|g| g.page(0).len() > 1000).count(), 6);
     }
@@ -527,6 +593,52 @@ mod tests {
         assert_eq!(bytes("docker-events.4.jsonl"), Some(whole / 2));
     }
 
+    #[tokio::test]
+    async fn what_docker_told_is_written_in_time_though_it_tells_nothing_more() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let (tell, told) = channel();
+        let path = dir.path().to_owned();
+        let there = move |at: i64| path.join(format!("docker-events.{at}.jsonl")).exists();
+        let notify = move |_| tell.send((there(1000), there(900_000))).unwrap_or_default();
+        let recorder = Recorder::start(config(dir.path()), None, notify).expect("starts");
+        recorder.record(Entry::Docker { at: Timestamp(1000), line: "{}".to_owned() });
+        recorder.record(page(300_000, "a 1\n"));
+        recorder.record(page(302_000, "a 1\n"));
+        let begun = told.recv_timeout(Duration::from_secs(20));
+        assert_eq!(begun, Ok((false, false)));
+        assert_eq!(told.recv_timeout(Duration::from_secs(20)), Ok((true, false)));
+        // The clock steps back.
+        recorder.record(Entry::Docker { at: Timestamp(900_000), line: "{}".to_owned() });
+        recorder.record(page(303_000, "a 1\n"));
+        let mut last = (false, false);
+        while let Ok(news) = told.recv_timeout(Duration::from_secs(20)) {
+            last = news;
+            if last.1 {
+                break;
+            }
+        }
+        assert_eq!(last, (true, true));
+        recorder.close(Duration::from_secs(20)).await;
+    }
+
+    #[tokio::test]
+    async fn a_page_that_is_too_much_is_lost_and_counted_and_the_next_is_taken() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let (tell, told) = channel();
+        let notify = move |state: RecorderState| drop(tell.send(state));
+        let everything = RecorderConfig { all_families: true, ..config(dir.path()) };
+        let recorder = Recorder::start(everything, None, notify).expect("starts");
+        let much: String = (0..300_000).map(|n| format!("x{n} 1\n")).collect();
+        for (at, text) in [(0, "a 1\n"), (5000, &*much), (10_000, "a 2\n")] {
+            recorder.record(page(at, text));
+        }
+        recorder.close(Duration::from_secs(60)).await;
+        let last = told.try_iter().last().expect("it was told");
+        assert_eq!((last.scrapes, last.lost, last.failing), (2, 1, None));
+        let found = groups(dir.path());
+        assert_eq!(found.iter().map(|group| group.times().len()).collect::<Vec<_>>(), [1, 1]);
+    }
+
     #[test]
     fn a_folder_that_cannot_be_made_is_told_and_nobody_waits_for_it() {
         let dir = tempfile::tempdir().expect("a folder");
@@ -545,16 +657,22 @@ mod tests {
     #[test]
     fn what_finds_no_room_is_lost_and_counted_and_nobody_waits() {
         let (commands, inbox) = sync_channel(1);
-        let shared = Arc::<Shared>::default();
+        let (tell, told) = channel();
+        let shared = Arc::new(Shared::new(move |state| drop(tell.send(state))));
         let config = config(Path::new("x"));
         let turn = Turn::default();
         let recorder = Recorder { commands, shared: Arc::clone(&shared), config, turn };
         for _ in 0..3 {
             recorder.record(page(0, "a 1\n"));
         }
-        assert_eq!(shared.lost.load(Ordering::Relaxed), 2);
+        let last =
+            told.try_iter().last().expect("nobody waits for a disk that hangs to be told of");
+        assert_eq!((last.lost, last.failing.as_deref()), (2, Some(NO_ROOM)));
         drop(inbox.recv());
         recorder.record(page(0, &"a".repeat(WAITING_BYTES)));
-        assert_eq!(shared.lost.load(Ordering::Relaxed), 3, "too large together");
+        assert_eq!(told.try_iter().last().map(|last| last.lost), Some(3), "too large together");
+        recorder.be_silent();
+        recorder.record(page(0, &"a".repeat(WAITING_BYTES)));
+        assert!(told.try_recv().is_err(), "another one records by now");
     }
 }

@@ -278,6 +278,10 @@ fn of_outbox(fact: &outbox::Fact) {
                 "a request for an action expired undelivered and was withdrawn"
             );
         }
+        outbox::Fact::Unheard { delivery, why } => {
+            let Delivery { id, event_type, key, .. } = &**delivery;
+            info!(%id, %event_type, tenant = key, why, "a webhook is given up");
+        }
         outbox::Fact::Retried { id } => info!(%id, "an operator asked to send a webhook again"),
         outbox::Fact::Dropped { delivery } => {
             let Delivery { id, event_type, key, .. } = &**delivery;
@@ -556,6 +560,7 @@ mod tests {
             attempts: 3,
             refusals: 0,
             last_error: None,
+            for_executor: false,
         };
         let delivered = |decision: Option<&str>, reason: Option<&str>, is_unclear| {
             let (decision, reason) = (decision.map(str::to_owned), reason.map(str::to_owned));

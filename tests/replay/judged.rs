@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use plimsoll::app::config::Config;
+use plimsoll::app::documents::Documents;
 use plimsoll::app::replay::{Kill, Recording, Report, replay};
 use plimsoll::engine::Setup;
 use plimsoll::yaml::Problems;
@@ -48,7 +49,7 @@ fn judged() -> Report {
     let config = config.expect("without errors there is a configuration");
     let recording = Recording::open(&data("trim"), Some("cadvisor")).expect("a recording");
     let setup = || -> Setup { support::setup(CONFIG, &cast::shipped_rules(10)) };
-    replay(&recording, &config, setup, |_| {})
+    replay(&recording, &config, &Documents::default(), setup, |_| {})
 }
 
 #[test]

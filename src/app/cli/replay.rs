@@ -7,6 +7,7 @@ use anyhow::{anyhow, ensure};
 use serde::Serialize;
 
 use super::super::config::{Config, hostname};
+use super::super::documents::{Documents, Unread};
 use super::super::files;
 use super::super::replay::{
     Action, Change, Difference, How, Recording, Report, differences, replay,
@@ -65,6 +66,10 @@ fn run(args: &ReplayArgs, out: &mut Out<'_>) -> anyhow::Result<u8> {
             .ok_or_else(|| anyhow!("--mode: `{mode}` is none of observe, notify, act"))?;
         config.policy.policy.mode = mode;
         config.policy.policy.modes.clear();
+    } else if config.control_plane.is_none() && !config.policy.executes {
+        // With nobody to ask, everything that would be asked is only observed.
+        config.policy.policy.mode = Mode::Observe;
+        config.policy.policy.modes.clear();
     }
     let job = match &config.jobs[..] {
         [job] => Some(job.job_name.as_str()),
@@ -72,21 +77,34 @@ fn run(args: &ReplayArgs, out: &mut Out<'_>) -> anyhow::Result<u8> {
     };
     let recording = Recording::open(&args.folder, job)?;
     recording.problems().for_each(|problem| out.say(&format!("note: {problem}")));
+    let documents = documents(&config, out)?;
     let first = match &args.rules[..] {
         [] => config.groups.clone(),
         files => load_rules(files, config.promql, out)?,
     };
-    let a = go(&recording, &config, first, ("A", out));
+    let a = go(&recording, (&config, &documents), first, ("A", out));
     if args.against.is_empty() {
         show_one(&recording, &a, out);
-        return Ok(if a.problems.is_empty() { SAME } else { DIFFERENT });
+        let is_whole = a.problems.is_empty() && recording.problems().next().is_none();
+        return Ok(if is_whole { SAME } else { DIFFERENT });
     }
     let second = load_rules(&args.against, config.promql, out)?;
-    let b = go(&recording, &config, second, ("B", out));
+    let b = go(&recording, (&config, &documents), second, ("B", out));
     let found = differences(&a, &b);
     let same = found.is_empty() && a.problems == b.problems;
     show_two(&recording, (&a, &b), found, out);
     Ok(if same { SAME } else { DIFFERENT })
+}
+
+/// What others write, as it is now: who was whose then is not recorded.
+fn documents(config: &Config, out: &mut Out<'_>) -> anyhow::Result<Documents> {
+    let (documents, unread) = config.policy.documents().read_once();
+    for Unread { key, why, is_file } in unread {
+        // Without M2's settings less is known of M2, without the others nobody's containers are anybody's.
+        ensure!(!is_file || key == "m2.setting_file", "{key}: {why}");
+        out.say(&format!("note: {key}: {why}; what it would say is unknown to this replay"));
+    }
+    Ok(documents)
 }
 
 fn load_rules(
@@ -120,7 +138,7 @@ fn load_rules(
 /// One replay, with its progress on a terminal.
 fn go(
     recording: &Recording,
-    config: &Config,
+    (config, documents): (&Config, &Documents),
     groups: Vec<Group>,
     (name, out): (&str, &mut Out<'_>),
 ) -> Report {
@@ -140,11 +158,15 @@ fn go(
         groups: groups.clone(),
         identity: identity.clone(),
         // Judgement needs an edge lane, whether or not the configuration names a receiver.
-        outbox: Some(OutboxConfig { host: host.clone(), ..OutboxConfig::default() }),
+        outbox: Some(OutboxConfig {
+            host: host.clone(),
+            restarts_only: of.policy.executes,
+            ..OutboxConfig::default()
+        }),
         ..engine_setup(&of, &host)
     };
     let mut shown = None;
-    let report = replay(recording, config, setup, |share| {
+    let report = replay(recording, config, documents, setup, |share| {
         let percent = (share * 100.0) as u32;
         if out.colours.1 && shown != Some(percent) {
             shown = Some(percent);

@@ -14,6 +14,7 @@ use crate::outbox::{Data, Draft, Event, EventType, Outbox, OutboxConfig, deliver
 
 mod config;
 mod promql;
+mod replay;
 
 struct Ran {
     code: u8,
@@ -169,7 +170,8 @@ fn a_replay_that_cannot_be_made_ends_with_2() {
     }
     let ran = run(&["replay", &path, "--config", &config]);
     assert_eq!(ran.code, 1, "{}", ran.out);
-    let want = "no scrape was recorded at 2026-11-22T01:54:30.000Z";
+    let want = "no scrape was recorded between 2026-11-22T01:54:20.000Z and \
+                2026-11-22T01:54:40.000Z";
     assert!(ran.out.contains(want), "{}", ran.out);
 }
 

@@ -5,12 +5,14 @@
 //! requests is a [`Surroundings`]. A [`Report`] is what came of a run, and [`differences`] what two
 //! runs do not share. Nothing here reads a clock, and nothing is sent anywhere.
 
+mod coverage;
 mod diff;
 mod recording;
 mod report;
 mod shadow;
 mod world;
 
+pub use coverage::Coverage;
 pub use diff::{Change, Difference, differences};
 pub use recording::{Recording, Track, replay, replayed_to};
 pub use report::{Action, Hold, How, Kill, Report, Span, TenantSummary};

@@ -13,10 +13,12 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use flate2::read::GzDecoder;
 
+use super::coverage::Coverage;
 use super::report::Report;
 use super::world::{Surroundings, World};
 use crate::app::capture::{Capture, PageReader};
 use crate::app::config::Config;
+use crate::app::documents::Documents;
 use crate::base::{Labels, Now, TargetId, Timestamp, format_rfc3339};
 use crate::containers::{Happening, Report as Told};
 use crate::docker::read_event;
@@ -35,6 +37,8 @@ const JOB: &str = "replay";
 const PHASE_MS: i64 = 60_000;
 /// The engine starts a moment before the first scrape and ends a moment after the last.
 const MARGIN: Duration = Duration::from_secs(1);
+/// Scrapes on either side of a slot that say how far apart they lay then.
+const NEIGHBOURS: usize = 5;
 
 /// The scrapes of one target.
 #[derive(Debug)]
@@ -52,6 +56,8 @@ pub struct Recording {
     /// Its targets.
     pub tracks: Vec<Track>,
     docker: Vec<Happening>,
+    /// Targets and what Docker told that could not be read.
+    problems: Vec<String>,
 }
 
 impl Recording {
@@ -70,19 +76,26 @@ impl Recording {
              milliseconds>.txt, .txt.gz or .scrapes.gz",
             folder.display()
         );
-        let tracks = folders.iter().map(|folder| Track::open(folder, job.unwrap_or(JOB)));
-        let tracks = tracks.collect::<anyhow::Result<Vec<Track>>>()?;
-        let mut docker = Vec::new();
+        let (mut tracks, mut docker, mut problems) = (Vec::new(), Vec::new(), Vec::new());
+        for folder in folders {
+            match Track::open(&folder, job.unwrap_or(JOB)) {
+                Ok(track) => tracks.push(track),
+                Err(why) => problems.push(format!("{why:#}; left out")),
+            }
+        }
+        ensure!(!tracks.is_empty(), "{}", problems.join("; "));
         for path in docker_files(folder)? {
-            docker.extend(happenings(&path)?);
+            let (told, problem) = happenings(&path);
+            docker.extend(told);
+            problems.extend(problem.map(|why| format!("{}{why}", path.display())));
         }
         docker.sort_by_key(|happening| happening.at_nanos);
-        Ok(Recording { tracks, docker })
+        Ok(Recording { tracks, docker, problems })
     }
 
     /// Files that were left out, and why.
     pub fn problems(&self) -> impl Iterator<Item = &String> {
-        self.tracks.iter().flat_map(|track| track.capture.problems())
+        self.tracks.iter().flat_map(|track| track.capture.problems()).chain(&self.problems)
     }
 
     /// When the first scrape was made, and the last.
@@ -120,13 +133,37 @@ impl Track {
         Ok(Track { labels, interval, capture })
     }
 
-    /// The scrape nearest to a slot, at most half an interval away.
+    /// What a slot's scrape says: that of the one nearest to it, at most half an interval away. Where
+    /// scrapes lay further apart than most do (the interval was another one then), the last one stands until
+    /// the next.
     fn page(&self, slot: Timestamp) -> Result<Vec<u8>, String> {
-        let half = self.interval.as_millis() as i64 / 2;
-        let near = self.capture.nearest(slot).filter(|at| (at.0 - slot.0).abs() <= half);
-        let at =
-            near.ok_or_else(|| format!("no scrape was recorded at {}", format_rfc3339(slot)))?;
+        let half = self.interval / 2;
+        let is_near = |at: &Timestamp| at.since(slot).max(slot.since(*at)) <= half;
+        let at = match self.capture.nearest(slot).filter(is_near) {
+            Some(near) => near,
+            None => self.standing(slot)?,
+        };
         self.capture.body(at).map_err(|error| format!("{error:#}"))
+    }
+
+    /// The last scrape before a slot, if none is missing between that and the next. The error names the
+    /// gap, not the slot: it is one, however many slots it has.
+    fn standing(&self, slot: Timestamp) -> Result<Timestamp, String> {
+        let (before, after) = self.capture.around(slot, NEIGHBOURS);
+        let (last, next) = (before.last().copied(), after.first().copied());
+        let times: Vec<Timestamp> = before.into_iter().chain(after).collect();
+        let mut apart: Vec<Duration> = times.windows(2).map(|two| two[1].since(two[0])).collect();
+        apart.sort_unstable();
+        let usual = apart.get(apart.len() / 2).copied().unwrap_or_default();
+        let stands = |last: &Timestamp| next.unwrap_or(slot).since(*last) <= usual * 3 / 2;
+        let shown = |at: Option<Timestamp>| at.map(format_rfc3339).unwrap_or_default();
+        last.filter(stands).ok_or_else(|| match (last, next) {
+            (Some(_), Some(_)) => {
+                format!("no scrape was recorded between {} and {}", shown(last), shown(next))
+            }
+            (Some(_), None) => format!("no scrape was recorded after {}", shown(last)),
+            (None, _) => format!("no scrape was recorded before {}", shown(next)),
+        })
     }
 }
 
@@ -166,49 +203,76 @@ fn docker_files(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// Everything Docker told, from a file of events.
-fn happenings(path: &Path) -> anyhow::Result<Vec<Happening>> {
-    let file = File::open(path).with_context(|| path.display().to_string())?;
-    let packed = path.extension().is_some_and(|end| end == "gz");
-    let reader: Box<dyn Read> =
-        if packed { Box::new(GzDecoder::new(file)) } else { Box::new(file) };
+/// Everything Docker told, from a file of events; and where it cannot be read, and why. A line that is
+/// damaged costs itself, and a file that a running recorder has removed meanwhile costs no replay.
+fn happenings(path: &Path) -> (Vec<Happening>, Option<String>) {
     let mut text = Vec::new();
-    let read = reader.take(MAX_EVENTS_BYTES).read_to_end(&mut text);
-    read.with_context(|| path.display().to_string())?;
-    let mut all = Vec::new();
+    let read = File::open(path).and_then(|file| {
+        let packed = path.extension().is_some_and(|end| end == "gz");
+        let reader: Box<dyn Read> =
+            if packed { Box::new(GzDecoder::new(file)) } else { Box::new(file) };
+        reader.take(MAX_EVENTS_BYTES).read_to_end(&mut text)
+    });
+    let mut problem = read.err().map(|error| format!(": {error}; the rest is left out"));
+    let (mut all, mut damaged) = (Vec::new(), 0);
     for (index, line) in text.split(|byte| *byte == b'\n').enumerate() {
         if line.iter().all(u8::is_ascii_whitespace) {
             continue;
         }
-        let read = read_event(line).map_err(anyhow::Error::msg);
-        all.extend(read.with_context(|| format!("{}:{}", path.display(), index + 1))?);
+        match read_event(line) {
+            Ok(told) => all.extend(told),
+            Err(why) => {
+                damaged += 1;
+                problem.get_or_insert_with(|| format!(":{}: {why}; left out", index + 1));
+            }
+        }
     }
-    Ok(all)
+    if damaged > 1 {
+        problem = problem.map(|why| format!("{why}; {damaged} lines cannot be read"));
+    }
+    (all, problem)
 }
 
 /// What answers in a replay: the recorded pages. Receivers take everything.
 struct Recorded<'a>(&'a [Track]);
 
 impl Surroundings for Recorded<'_> {
+    const KEEPS_HEARD: bool = false;
+
     fn page(&mut self, target: TargetId, now: Now) -> Result<Vec<u8>, String> {
         self.0[target.0 as usize].page(now.wall)
     }
 }
 
-/// Replays a recording under a setup: the engine lives through it at its own times. `watch` is told
-/// how much of it is over, from 0 to 1.
+/// Replays a recording under a setup: the engine lives through it at its own times, with these documents.
+/// Where nothing was recorded for long it is off meanwhile. `watch` is told how much of it is over, from 0
+/// to 1.
 pub fn replay(
     recording: &Recording,
     config: &Config,
+    documents: &Documents,
     setup: impl Fn() -> Setup + 'static,
     mut watch: impl FnMut(f64),
 ) -> Report {
     let limits = setup().policy.limits;
     let (first, last) = recording.span();
+    let times: Vec<Vec<Timestamp>> =
+        recording.tracks.iter().map(|track| track.capture.times().collect()).collect();
+    let coverage = Coverage::of(&times);
     let mut world = world(recording, config, setup, first);
-    let whole = last.since(first - MARGIN) + MARGIN;
+    let start = first - MARGIN;
+    let tell = |world: &mut World<Recorded<'_>>, after: Duration| {
+        documents.events().into_iter().for_each(|event| world.at(after, event));
+    };
+    tell(&mut world, Duration::ZERO);
+    for (from, to) in &coverage.off {
+        let again = (*to - MARGIN).since(start);
+        world.kill((*from + MARGIN).since(start), again);
+        tell(&mut world, again);
+    }
+    let whole = last.since(start) + MARGIN;
     world.run(whole, |after| watch(after.as_secs_f64() / whole.as_secs_f64()));
-    Report::of(&world, &limits)
+    Report::of(&world, &limits, &coverage)
 }
 
 /// What a replay of the part between two times holds in its window at the end: the series that are

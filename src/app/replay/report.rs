@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::coverage::Coverage;
 use super::shadow::{Standing, standings};
 use super::world::{Surroundings, Told, World};
-use crate::base::{Labels, Timestamp};
+use crate::base::{Labels, Timestamp, format_rfc3339};
 use crate::engine::Fact;
 use crate::outbox::WireTime;
 use crate::policy::{HoldReason, Limits};
@@ -133,21 +134,21 @@ pub struct Report {
     pub kills: Vec<Kill>,
     /// Whether a rule has earned `act`.
     pub standing: Vec<Standing>,
-    /// Rules that could not be evaluated and scrapes that failed, each with its error.
+    /// Rules that could not be evaluated, scrapes that failed and times without any, each with its error.
     pub problems: Vec<String>,
     #[serde(skip)]
-    pub(super) lasted: Duration,
+    pub(super) coverage: Coverage,
 }
 
 impl Report {
-    /// Reads a run.
-    pub fn of<S: Surroundings>(world: &World<S>, limits: &Limits) -> Report {
+    /// Reads a run of which so much was seen.
+    pub fn of<S: Surroundings>(world: &World<S>, limits: &Limits, coverage: &Coverage) -> Report {
         let end = world.now();
         let alerts = spans(&world.facts);
         let actions = actions(&world.facts);
         let (kills, ends) = truths(&world.facts, &alerts);
         let mut holds: BTreeMap<Hold, usize> = BTreeMap::new();
-        let mut problems = BTreeSet::new();
+        let mut problems: BTreeSet<String> = coverage.off.iter().map(off).collect();
         for told in &world.facts {
             match &told.what {
                 Fact::Held { judged, reason, .. } if *reason != HoldReason::Observe => {
@@ -182,7 +183,7 @@ impl Report {
             ends,
             kills,
             problems: problems.into_iter().collect(),
-            lasted: end.monotonic,
+            coverage: coverage.clone(),
         };
         report.tenants = report.by_tenant(world, limits);
         report.standing = standings(&report, limits.expiry);
@@ -217,6 +218,11 @@ impl Report {
         }
         all
     }
+}
+
+fn off((from, to): &(Timestamp, Timestamp)) -> String {
+    let (from, to) = (format_rfc3339(*from), format_rfc3339(*to));
+    format!("nothing was recorded between {from} and {to}: replayed as if plimsoll had been off")
 }
 
 /// Most restarts within any such time.

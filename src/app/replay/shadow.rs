@@ -4,8 +4,8 @@
 //! or later while the alert still fired; *needless* if the alert ended without that, or a day passed: memory
 //! that is full and stands still harms nobody. Any other was needed if its alert still fired when the request
 //! would have expired, and needless if it had ended by itself. What a run did not last long enough to see is
-//! undecided. Earned is: at least so many decided ones, over at least so many days, and so large a share of
-//! them needed.
+//! undecided, and so is what somebody may have missed: between decision and verdict a target was not seen. Earned
+//! is: at least so many decided ones, over at least so many days that were seen, and so large a share of them needed.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -59,7 +59,7 @@ pub(super) fn standings(report: &Report, expiry: Duration) -> Vec<Standing> {
             None => {}
         }
     }
-    let days = report.lasted.as_secs_f64() / 86_400.0;
+    let days = report.coverage.seen.as_secs_f64() / 86_400.0;
     all.into_iter().map(|(alert, standing)| judge(alert, standing, days)).collect()
 }
 
@@ -81,8 +81,11 @@ fn was_needed(report: &Report, action: &Action, expiry: Duration) -> Option<bool
     // Kills are known by the container's name.
     let waits_for_a_kill = MEMORY.contains(&action.cause) && name.is_some();
     let watched = if waits_for_a_kill { from + DAY } else { until };
+    let verdict_at = ended.unwrap_or(watched).min(watched);
     if killed {
         Some(true)
+    } else if report.coverage.has_gap(from, verdict_at) {
+        None
     } else if ended.is_some_and(|ended| ended <= watched) {
         Some(false)
     } else {
@@ -108,6 +111,7 @@ fn judge(alert: &str, standing: Standing, days: f64) -> Standing {
 
 #[cfg(test)]
 mod tests {
+    use super::super::coverage::Coverage;
     use super::super::report::Kill;
     use super::*;
     use crate::base::{Labels, Timestamp};
@@ -154,7 +158,7 @@ mod tests {
             kills: killed.map(kill).into_iter().collect(),
             standing: Vec::new(),
             problems: Vec::new(),
-            lasted: Duration::from_secs(2 * 24 * 3600),
+            coverage: Coverage::whole(Duration::from_secs(2 * 24 * 3600)),
         }
     }
 
@@ -178,6 +182,30 @@ mod tests {
             let got = (standing.needed, standing.needless);
             assert_eq!(got, want, "{cause} {ended:?} {killed:?} {days}");
         }
+    }
+
+    #[test]
+    fn what_nobody_saw_is_no_proof_that_no_harm_came() {
+        let day = 24 * 60;
+        for (cause, ended, killed, gap, want) in [
+            ("leak", Some(300), None, (20, 40), (0, 0)),
+            ("leak", Some(300), Some(200), (20, 40), (1, 0)),
+            ("leak", Some(300), None, (301, 400), (0, 1)),
+            ("leak", Some(300), None, (0, 9), (0, 1)),
+            ("memory", None, None, (day - 60, day), (0, 0)),
+            ("unclear", None, None, (20, 30), (0, 0)),
+            ("unclear", None, None, (30, 60), (1, 0)),
+        ] {
+            let mut report = observed(cause, ended, killed, 2);
+            report.coverage.gaps = vec![(at(gap.0).0, at(gap.1).0)];
+            let standing = &standings(&report, Duration::from_secs(15 * 60))[0];
+            assert_eq!((standing.needed, standing.needless), want, "{cause} {ended:?} {gap:?}");
+        }
+        let mut report = observed("leak", Some(20), Some(20), 9);
+        report.coverage.seen = Duration::from_secs(6 * 24 * 3600);
+        report.actions = vec![report.actions[0].clone(); 5];
+        let standing = &standings(&report, Duration::from_secs(15 * 60))[0];
+        assert_eq!(standing.why, "6.0 of 7 days observed");
     }
 
     #[test]

@@ -28,6 +28,9 @@ const FAILED: &str = "replay";
 
 /// What answers the engine.
 pub trait Surroundings {
+    /// Whether what Alertmanager took is kept for whoever asks afterwards: a day of it is large.
+    const KEEPS_HEARD: bool = true;
+
     /// What a target says when it is asked, or why it says nothing.
     fn page(&mut self, target: TargetId, now: Now) -> Result<Vec<u8>, String>;
 
@@ -94,7 +97,7 @@ pub struct World<S> {
     pub surroundings: S,
     /// Everything the engine told.
     pub facts: Vec<Told<Fact>>,
-    /// What Alertmanager took.
+    /// What Alertmanager took, if it is kept.
     pub heard: Vec<Told<Presented>>,
     /// What the Control Plane took.
     pub delivered: Vec<Told<outbox::Event>>,
@@ -265,7 +268,7 @@ impl<S: Surroundings> World<S> {
             Request::Scrape { target, anew } => self.scrape(target, anew),
             Request::Post(post) => {
                 let verdict = self.surroundings.post(self.now, &post);
-                if verdict == Verdict::Accepted {
+                if S::KEEPS_HEARD && verdict == Verdict::Accepted {
                     let told = post.alerts.into_iter().map(|what| Told { after, at, what });
                     self.heard.extend(told);
                 }
