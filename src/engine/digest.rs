@@ -4,6 +4,7 @@
 //! is worded is for [`crate::letter`].
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::evidence::vector;
 use super::{Engine, record};
@@ -48,10 +49,12 @@ pub struct Digest {
     pub near_left_out: usize,
     /// Actions since, the oldest first.
     pub actions: Vec<Taken>,
-    /// Holds by reason, since [`Digest::holds_since`].
+    /// For how long actions are remembered at least, if that is less than this digest goes back.
+    pub memory: Option<Duration>,
+    /// Holds by reason.
     pub holds: Vec<(&'static str, u64)>,
-    /// Since when holds are counted: the last digest, or the start of this process.
-    pub holds_since: Timestamp,
+    /// Since when holds are counted, if the process started later than this digest begins.
+    pub holds_since: Option<Timestamp>,
     /// Alerts that fire and ask for a setting to be changed.
     pub advice: Vec<Advice>,
     /// Alerts that fire, by severity.
@@ -112,7 +115,10 @@ impl Engine {
         let (containers, mut near) = self.loads(now);
         let near_left_out = near.len().saturating_sub(LISTED);
         near.truncate(LISTED);
-        let from = self.digest_from().unwrap_or(now.wall);
+        // A clock that was set back over a restart has yet to come to it.
+        let from = self.postman.told_until().unwrap_or(now.wall).min(now.wall);
+        let memory = self.setup.policy.limits.memory();
+        let (holds, holds_since) = self.postman.held();
         let failing = self.gates.readings().filter(|(_, reading)| !reading.passes);
         let gates = failing.map(|(key, reading)| {
             let words: Vec<&str> = key.labels().map(|(_, text)| text).collect();
@@ -126,8 +132,9 @@ impl Engine {
             near,
             near_left_out,
             actions: self.memory.guards.since(from),
-            holds: self.postman.holds.iter().map(|(reason, count)| (*reason, *count)).collect(),
-            holds_since: self.postman.holds_since,
+            memory: Some(memory).filter(|memory| now.wall.since(from) > *memory),
+            holds,
+            holds_since,
             advice: self.advice(),
             firing: self.firing_by("severity"),
             gates: gates.collect(),

@@ -6,7 +6,7 @@ use super::fact::Fact;
 use super::round::longest_alerting_interval;
 use super::step::{Request, Step};
 use super::view::{AlertmanagerView, OutboxView};
-use super::{Engine, durable, record};
+use super::{Engine, Sink, durable, record};
 use crate::alerts::{Alert, Moment, Phase, PostId, Refusal, Refused, Settled, Tally, Verdict};
 use crate::base::{Labels, METRIC_NAME, Now, Timestamp, fingerprint};
 use crate::outbox::{self, Draft, Turn};
@@ -53,6 +53,7 @@ impl Engine {
         match &verdict {
             Verdict::Accepted => {
                 self.counters.posts_accepted += 1;
+                self.postman.note_up(now, Sink::Alertmanager);
                 // There may be more than one batch to say.
                 self.posts_waiting = true;
                 if was_in_trouble {

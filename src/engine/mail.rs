@@ -7,27 +7,19 @@
 //! restart repeats nothing; the note follows the mail, which waits for no disk, so a crash between the
 //! two does. Nothing here writes a letter or opens a socket.
 
+mod postman;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub(super) use self::postman::Postman;
 use super::digest::Digest;
 use super::{Engine, Fact, Request, Step};
-use crate::base::{Change, Now, Table, Timestamp};
+use crate::base::{Now, Timestamp};
 use crate::calendar::{Schedule, Zone};
-use crate::outbox;
-
-/// The row that says what was sent.
-const ROW: &str = "mail/sent";
-/// A start that lies longer back is no longer news.
-const REACH_DAYS: i64 = 8;
-/// A digest that could not be sent for so long gives way to the next.
-const STALE_AFTER: Duration = Duration::from_secs(6 * 3600);
-/// Between two attempts at one mail; doubled each time up to the second.
-const RETRY: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(1800));
-/// What was noted further ahead than this was noted by a clock that was wrong.
-const AHEAD: Duration = Duration::from_secs(26 * 3600);
+use crate::outbox::{self, Outbox};
 
 /// What is mailed, and when.
 #[derive(Clone, PartialEq, Debug)]
@@ -120,241 +112,32 @@ pub struct MailView {
     pub failed: BTreeMap<&'static str, u64>,
 }
 
-/// What has to be remembered.
-#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
-struct Sent {
-    /// The start of the last digest that was sent or given up.
-    digest: Option<Timestamp>,
-    /// Outages that were told and are not known to be over, with their beginnings.
-    #[serde(default)]
-    told: BTreeMap<Sink, Timestamp>,
-}
-
-/// How a sink fares.
-#[derive(Clone, PartialEq, Debug, Default)]
-struct Health {
-    /// Since when it cannot be reached.
-    down: Option<Now>,
-    /// Whether it was reached since the start.
-    was_up: bool,
-    why: String,
-}
-
-#[derive(Clone, PartialEq, Debug, Default)]
-struct Attempt {
-    under_way: bool,
-    failures: u32,
-    next: Duration,
-}
-
-/// Who writes, to whom, and what is still to be sent.
-#[derive(Clone, PartialEq, Debug, Default)]
-pub(super) struct Postman {
-    sent: Sent,
-    health: BTreeMap<Sink, Health>,
-    attempts: BTreeMap<MailKind, Attempt>,
-    /// The first start after the last digest, as far as it is known.
-    next_digest: Option<Timestamp>,
-    /// Holds since the last digest, by reason.
-    pub(super) holds: BTreeMap<&'static str, u64>,
-    /// Since when they are counted.
-    pub(super) holds_since: Timestamp,
-    view: MailView,
-}
-
-impl Postman {
-    /// As the journal's rows tell.
-    pub fn recover(rows: &[Change], now: Now) -> (Postman, Option<String>) {
-        let row = rows.iter().find(|row| row.table == Table::Guards && row.key == ROW);
-        let read = row.and_then(|row| Some(serde_json::from_slice::<Sent>(row.value.as_ref()?)));
-        let (sent, problem) = match read {
-            None => (Sent::default(), None),
-            Some(Ok(sent)) => (sent, None),
-            Some(Err(error)) => {
-                (Sent::default(), Some(format!("row {ROW} of table guards: {error}")))
-            }
-        };
-        (Postman { sent, holds_since: now.wall, ..Postman::default() }, problem)
-    }
-
-    /// Another plan: what is due is to be found out anew.
-    pub fn replan(&mut self) {
-        self.next_digest = None;
-    }
-
-    /// A sink was reached, or was not.
-    fn note(&mut self, now: Now, sink: Sink, trouble: Option<&str>) {
-        let health = self.health.entry(sink).or_default();
-        match trouble {
-            None => {
-                health.was_up = true;
-                health.down = None;
-            }
-            Some(why) => {
-                health.down.get_or_insert(now);
-                why.clone_into(&mut health.why);
-            }
-        }
-    }
-
-    /// The mails that are wanted now, whether or not they are under way.
-    fn wanted(&mut self, now: Now, plan: &MailPlan) -> Vec<MailKind> {
-        let mut wanted = Vec::new();
-        if let Some((schedule, zone)) = &plan.digest
-            && self.digest_slot(now, schedule, zone).is_some()
-        {
-            wanted.push(MailKind::Digest);
-        }
-        for (sink, health) in &self.health {
-            let told = self.sent.told.contains_key(sink);
-            let lasts = health.down.is_some_and(|since| {
-                now.monotonic.saturating_sub(since.monotonic) >= plan.urgent_after
-            });
-            if lasts && !told {
-                wanted.push(MailKind::Unreachable(*sink));
-            } else if told && health.was_up && health.down.is_none() {
-                wanted.push(MailKind::Reachable(*sink));
-            }
-        }
-        wanted
-    }
-
-    /// The start whose digest is due.
-    fn digest_slot(&mut self, now: Now, schedule: &Schedule, zone: &Zone) -> Option<Timestamp> {
-        if self.sent.digest.is_none_or(|last| last > now.wall + AHEAD) {
-            // The first time: the past is nobody's news.
-            self.sent.digest = Some(now.wall);
-            self.next_digest = None;
-        }
-        let last = self.sent.digest?;
-        if self.next_digest.is_none() {
-            self.next_digest = schedule.next_start(last, zone);
-        }
-        self.next_digest.filter(|next| *next <= now.wall)?;
-        schedule.last_start(now.wall, zone, REACH_DAYS).filter(|slot| *slot > last)
-    }
-
-    /// Which of the wanted mails to start now.
-    fn start(&mut self, now: Now, wanted: &[MailKind]) -> Vec<MailKind> {
-        self.attempts.retain(|kind, attempt| attempt.under_way || wanted.contains(kind));
-        let mut started = Vec::new();
-        for kind in wanted {
-            let attempt = self.attempts.entry(*kind).or_default();
-            if !attempt.under_way && attempt.next <= now.monotonic {
-                attempt.under_way = true;
-                started.push(*kind);
-            }
-        }
-        started
-    }
-
-    /// A mail was sent, or was not; whether what is remembered has changed.
-    fn settle(
-        &mut self,
-        now: Now,
-        kind: MailKind,
-        result: &Result<(), MailFailure>,
-        plan: &MailPlan,
-    ) -> bool {
-        let attempt = self.attempts.entry(kind).or_default();
-        attempt.under_way = false;
-        match result {
-            Ok(()) => {
-                self.attempts.remove(&kind);
-                *self.view.sent.entry(kind.name()).or_default() += 1;
-                self.done(now, kind, plan);
-                true
-            }
-            Err(failure) => {
-                *self.view.failed.entry(failure.reason).or_default() += 1;
-                let pause = RETRY.0 * 2_u32.saturating_pow(attempt.failures.min(10));
-                attempt.failures += 1;
-                attempt.next = now.monotonic + pause.min(RETRY.1);
-                let slot = self.slot(now, plan).filter(|_| kind == MailKind::Digest);
-                let stale = slot.is_some_and(|slot| now.wall.since(slot) >= STALE_AFTER);
-                if stale {
-                    self.attempts.remove(&kind);
-                    self.done(now, kind, plan);
-                }
-                stale
-            }
-        }
-    }
-
-    fn done(&mut self, now: Now, kind: MailKind, plan: &MailPlan) {
-        match kind {
-            MailKind::Digest => {
-                self.sent.digest = self.slot(now, plan).or(Some(now.wall));
-                self.next_digest = None;
-                self.holds.clear();
-                self.holds_since = now.wall;
-            }
-            MailKind::Unreachable(sink) => {
-                let since = self.health.get(&sink).and_then(|health| health.down);
-                self.sent.told.insert(sink, since.map_or(now.wall, |since| since.wall));
-            }
-            MailKind::Reachable(sink) => drop(self.sent.told.remove(&sink)),
-        }
-    }
-
-    /// The last start of the schedule.
-    fn slot(&self, now: Now, plan: &MailPlan) -> Option<Timestamp> {
-        let (schedule, zone) = plan.digest.as_ref()?;
-        schedule.last_start(now.wall, zone, REACH_DAYS)
-    }
-
-    /// When something may be due: the time of the wall, and of the monotonic clock.
-    fn next(&self, plan: &MailPlan) -> (Option<Timestamp>, Option<Duration>) {
-        // A digest that is being tried again waits for its attempt, not for its start.
-        let tried = self.attempts.contains_key(&MailKind::Digest);
-        let digest = self.next_digest.filter(|_| plan.digest.is_some() && !tried);
-        let attempts = self.attempts.values().filter(|a| !a.under_way).map(|attempt| attempt.next);
-        let outages = self.health.iter().filter(|(sink, _)| {
-            !self.sent.told.contains_key(sink)
-                && !self.attempts.contains_key(&MailKind::Unreachable(**sink))
-        });
-        let outages =
-            outages.filter_map(|(_, health)| Some(health.down?.monotonic + plan.urgent_after));
-        (digest, attempts.chain(outages).min())
-    }
-
-    fn row(&self) -> Change {
-        let value = serde_json::to_vec(&self.sent).expect("plain words and numbers always write");
-        Change { table: Table::Guards, key: ROW.to_owned(), value: Some(value) }
-    }
-}
-
 impl Engine {
-    /// Starts the mails that are due.
+    /// Notes whom we reach, and starts the mails that are due.
     pub(super) fn work_mail(&mut self, now: Now, step: &mut Step) {
-        if self.setup.mail.is_none() {
-            return;
+        // Also while no mail is configured, or what was would still be told when it is.
+        self.note_holds();
+        self.note_control_plane(now);
+        self.note_alertmanagers(now);
+        if let Some(plan) = &self.setup.mail {
+            let wanted = self.postman.wanted(now, plan);
+            for kind in self.postman.start(now, &wanted, plan) {
+                let mail = self.mail(now, kind);
+                step.requests.push(Request::Mail { kind, mail });
+            }
         }
-        self.note_reach(now);
-        let Some(plan) = &self.setup.mail else { return };
-        let is_new = self.postman.sent.digest.is_none();
-        let wanted = self.postman.wanted(now, plan);
-        if is_new && self.postman.sent.digest.is_some() {
-            self.changes.push(self.postman.row());
-        }
-        for kind in self.postman.start(now, &wanted) {
-            let mail = self.mail(now, kind);
-            step.requests.push(Request::Mail { kind, mail });
-        }
+        self.changes.extend(self.postman.take_row());
     }
 
-    /// A mail was sent, or was not.
+    /// A mail was sent, or was not; whether or not mail is configured any more.
     pub(super) fn take_mailed(
         &mut self,
         now: Now,
         kind: MailKind,
         result: Result<(), MailFailure>,
     ) {
-        let Some(plan) = &self.setup.mail else { return };
-        let is_first = self.postman.attempts.get(&kind).is_none_or(|a| a.failures == 0);
-        if self.postman.settle(now, kind, &result, plan) {
-            self.changes.push(self.postman.row());
-        }
+        let is_first = !self.postman.has_failed(kind);
+        self.postman.settle(now, kind, &result);
         self.facts.push(match result {
             Ok(()) => Fact::MailSent { kind: kind.name() },
             Err(MailFailure { reason, why }) => {
@@ -372,35 +155,55 @@ impl Engine {
 
     /// How mail fares, if any is to be sent.
     pub(super) fn mail_view(&self) -> Option<MailView> {
-        self.setup.mail.as_ref().map(|_| self.postman.view.clone())
+        self.setup.mail.as_ref().map(|_| self.postman.view().clone())
     }
 
-    /// Notes what this step has shown of holds and of whom we reach.
-    fn note_reach(&mut self, now: Now) {
+    fn note_holds(&mut self) {
         for fact in &self.facts {
+            if let Fact::Held { reason, .. } = fact {
+                self.postman.note_hold(reason.name());
+            }
+        }
+    }
+
+    /// Notes what this step has shown of the Control Plane, if there is one: with the local executor alone
+    /// it is Docker that deliveries reach.
+    fn note_control_plane(&mut self, now: Now) {
+        let sink = Sink::ControlPlane;
+        if self.setup.outbox.as_ref().is_none_or(|config| config.restarts_only) {
+            return self.postman.forget(sink);
+        }
+        for fact in &self.facts {
+            let Fact::Outbox(fact) = fact else { continue };
             match fact {
-                Fact::Held { reason, .. } => {
-                    *self.postman.holds.entry(reason.name()).or_default() += 1;
-                }
-                Fact::Outbox(
-                    outbox::Fact::Delivered { .. }
-                    | outbox::Fact::DeadLettered { .. }
-                    | outbox::Fact::Resumed,
-                ) => self.postman.note(now, Sink::ControlPlane, None),
-                Fact::Outbox(outbox::Fact::Retrying { why, .. } | outbox::Fact::Paused { why }) => {
-                    self.postman.note(now, Sink::ControlPlane, Some(why));
+                outbox::Fact::Delivered { .. }
+                | outbox::Fact::DeadLettered { .. }
+                | outbox::Fact::Resumed => self.postman.note_up(now, sink),
+                outbox::Fact::Retrying { why, .. } | outbox::Fact::Paused { why } => {
+                    self.postman.note_down(now, sink, why);
                 }
                 _ => {}
             }
         }
+        // What was dropped or withdrawn will never say that it has arrived.
+        if self.postman.is_down(sink) && self.outbox.as_ref().is_none_or(Outbox::is_empty) {
+            self.postman.note_unknown(sink);
+        }
+    }
+
+    /// Notes whether every Alertmanager is away; that one has taken a post is noted with its verdict.
+    fn note_alertmanagers(&mut self, now: Now) {
+        let sink = Sink::Alertmanager;
         let instances = 0..self.setup.alertmanagers.len();
-        let troubles: Vec<&str> =
-            instances.clone().filter_map(|index| self.presenter.trouble(index)).collect();
-        // One that takes alerts is enough: instances tell each other.
-        if !troubles.is_empty() && troubles.len() == instances.len() {
-            self.postman.note(now, Sink::Alertmanager, Some(troubles[0]));
-        } else if self.counters.posts_accepted > 0 {
-            self.postman.note(now, Sink::Alertmanager, None);
+        if instances.is_empty() {
+            return self.postman.forget(sink);
+        }
+        let troubles: Option<Vec<&str>> =
+            instances.map(|instance| self.presenter.trouble(instance)).collect();
+        match troubles.as_deref() {
+            Some([why, ..]) => self.postman.note_down(now, sink, why),
+            // One that takes alerts is enough, instances tell each other; of one that is new nobody knows.
+            _ => self.postman.note_unknown(sink),
         }
     }
 
@@ -410,25 +213,15 @@ impl Engine {
             MailKind::Unreachable(sink) => (sink, false),
             MailKind::Reachable(sink) => (sink, true),
         };
-        let health = self.postman.health.get(&sink).cloned().unwrap_or_default();
-        let told = self.postman.sent.told.get(&sink).copied();
-        let since = told.or(health.down.map(|since| since.wall)).unwrap_or(now.wall);
+        let (since, back, why) = self.postman.away(now, sink);
         Mail::Outage {
             host: self.setup.host.clone(),
             sink,
             since,
-            until: is_over.then_some(now.wall),
-            why: health.why,
+            until: back.filter(|_| is_over),
+            why: why.to_owned(),
             firing: self.firing_names(),
             waiting: self.outbox.as_ref().map_or(0, |outbox| outbox.stats(now).waiting),
         }
     }
-
-    /// Since when digests were last told of.
-    pub(super) fn digest_from(&self) -> Option<Timestamp> {
-        self.postman.sent.digest
-    }
 }
-
-#[cfg(test)]
-mod tests;

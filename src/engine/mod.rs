@@ -354,6 +354,7 @@ impl Engine {
         self.facts.push(Fact::ClockStepped { by_ms });
         self.window.rebase(by_ms);
         self.presenter.rebase(by_ms);
+        self.postman.rebase(by_ms, now);
         self.rebase_containers(by_ms);
         self.changes.extend(self.memory.rebase(by_ms));
         self.gates.rebase(by_ms);

@@ -70,8 +70,8 @@ struct World {
     /// What stands behind each gate, where it is not a good page.
     doors: BTreeMap<String, &'static str>,
     mails: Vec<Mail>,
-    /// What becomes of mail.
-    post_office: Result<(), MailFailure>,
+    /// What becomes of mail; `None` while it is under way.
+    post_office: Option<Result<(), MailFailure>>,
     told: Vec<String>,
     /// Every hold told, and what lifts it.
     holds: Vec<(&'static str, String)>,
@@ -151,7 +151,7 @@ impl World {
             posts_fail: false,
             doors: BTreeMap::new(),
             mails: Vec::new(),
-            post_office: Ok(()),
+            post_office: Some(Ok(())),
             told: Vec::new(),
             holds: Vec::new(),
             events: Vec::new(),
@@ -263,7 +263,10 @@ impl World {
             Request::Tally { instance } => Event::TallyRead { instance, tally: None },
             Request::Mail { kind, mail } => {
                 self.mails.push(mail);
-                Event::Mailed { kind, result: self.post_office.clone() }
+                match self.post_office.clone() {
+                    Some(result) => Event::Mailed { kind, result },
+                    None => Event::Tick,
+                }
             }
             Request::Probe(Probe { key, number, .. }) => {
                 let body = self.doors.get(&key.gate).copied().unwrap_or("welcome");

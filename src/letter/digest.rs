@@ -3,7 +3,7 @@
 use super::Letter;
 use super::page::{Cell, Page, minutes, span};
 use crate::engine::{Digest, Near};
-use crate::outbox::ActionKind;
+use crate::outbox::{ActionKind, ActionMode};
 use crate::policy::{HoldReason, Taken};
 
 /// Entries of each list but the first.
@@ -11,8 +11,8 @@ const LISTED: usize = 30;
 
 /// Writes it.
 pub(super) fn write(digest: &Digest) -> Letter {
-    let nudges = of_kind(digest, ActionKind::Nudge).count();
-    let restarts = of_kind(digest, ActionKind::Restart).count();
+    let asked = |kind| of_kind(digest, kind).filter(|taken| taken.counts()).count();
+    let (nudges, restarts) = (asked(ActionKind::Nudge), asked(ActionKind::Restart));
     let near = digest.near.len() + digest.near_left_out;
     let subject = format!(
         "[plimsoll {}] {near} near the line, {restarts} restart{}, {nudges} nudge{}",
@@ -44,6 +44,14 @@ fn of_kind(digest: &Digest, kind: ActionKind) -> impl Iterator<Item = &Taken> {
     digest.actions.iter().filter(move |taken| taken.kind == kind)
 }
 
+/// The first of them, and how many more there are.
+fn list(page: &mut Page, lines: &[String]) {
+    page.list(lines.iter().take(LISTED).map(String::as_str));
+    if lines.len() > LISTED {
+        page.line(&format!("And {} more.", lines.len() - LISTED));
+    }
+}
+
 fn firing(page: &mut Page, digest: &Digest) {
     let counts: Vec<String> =
         digest.firing.iter().map(|(severity, count)| format!("{count} {severity}")).collect();
@@ -55,7 +63,7 @@ fn firing(page: &mut Page, digest: &Digest) {
         page.heading("Gates that fail");
         let gates: Vec<String> =
             digest.gates.iter().map(|(gate, value)| format!("{gate}: {value}")).collect();
-        page.list(gates.iter().take(LISTED).map(String::as_str));
+        list(page, &gates);
     }
 }
 
@@ -105,16 +113,7 @@ fn actions(page: &mut Page, digest: &Digest) {
         (ActionKind::Restart, "Restarts"),
         (ActionKind::RollbackAdvice, "Changes to be taken back"),
     ] {
-        let lines: Vec<String> = of_kind(digest, kind)
-            .map(|taken| {
-                let result = taken.result.as_deref().unwrap_or("no outcome yet");
-                let of = match taken.subject.starts_with("alert:") {
-                    true => &taken.tenant,
-                    false => &taken.subject,
-                };
-                format!("{} {of}: {result}", minutes(taken.at))
-            })
-            .collect();
+        let lines: Vec<String> = of_kind(digest, kind).map(action).collect();
         if lines.is_empty() && kind != ActionKind::Nudge {
             continue;
         }
@@ -122,11 +121,30 @@ fn actions(page: &mut Page, digest: &Digest) {
         if lines.is_empty() {
             page.line("None.");
         }
-        page.list(lines.iter().take(LISTED).map(String::as_str));
-        if lines.len() > LISTED {
-            page.line(&format!("And {} more.", lines.len() - LISTED));
-        }
+        list(page, &lines);
     }
+    if let Some(memory) = digest.memory {
+        page.line(&format!(
+            "What was done is remembered for {}; of what lies longer back, some may be missing here.",
+            span(memory)
+        ));
+    }
+}
+
+fn action(taken: &Taken) -> String {
+    let of = match taken.subject.starts_with("alert:") {
+        true => &taken.tenant,
+        false => &taken.subject,
+    };
+    // Where nobody was asked, no outcome is to come.
+    let (how, awaited) = match taken.mode {
+        Some(ActionMode::Request) => ("", Some("no outcome yet")),
+        Some(ActionMode::DryRun) => (" (dry run)", None),
+        None => (" (only observed)", None),
+    };
+    let result = taken.result.as_deref().or(awaited);
+    let result = result.map_or(String::new(), |result| format!(": {result}"));
+    format!("{} {of}{how}{result}", minutes(taken.at))
 }
 
 fn holds(page: &mut Page, digest: &Digest) {
@@ -146,11 +164,8 @@ fn holds(page: &mut Page, digest: &Digest) {
         .map(|(reason, count)| format!("{count} × {reason}; lifted by {}", lifted_by(reason)))
         .collect();
     page.list(lines.iter().map(String::as_str));
-    if digest.holds_since > digest.from {
-        page.line(&format!(
-            "Counted since {}, when plimsoll started.",
-            minutes(digest.holds_since)
-        ));
+    if let Some(since) = digest.holds_since {
+        page.line(&format!("Counted since {}, when plimsoll started.", minutes(since)));
     }
 }
 
@@ -180,8 +195,5 @@ fn advice(page: &mut Page, digest: &Digest) {
         format!("{}{whose}{summary}{change}", advice.alert)
     };
     let lines: Vec<String> = digest.advice.iter().map(line).collect();
-    page.list(lines.iter().take(LISTED).map(String::as_str));
-    if lines.len() > LISTED {
-        page.line(&format!("And {} more.", lines.len() - LISTED));
-    }
+    list(page, &lines);
 }

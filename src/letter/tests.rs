@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::*;
 use crate::base::parse_rfc3339;
 use crate::engine::{Advice, Digest, Near};
-use crate::outbox::ActionKind;
+use crate::outbox::{ActionKind, ActionMode};
 use crate::policy::Taken;
 
 fn at(text: &str) -> Timestamp {
@@ -27,12 +27,14 @@ fn near(tenant: &str, percent: f64, verdict: &'static str) -> Near {
 
 fn digest() -> Digest {
     let taken = |kind, subject: &str, result: Option<&str>| Taken {
+        mode: Some(ActionMode::Request),
         kind,
         tenant: "acme".to_owned(),
         subject: subject.to_owned(),
         at: at("2026-11-28T03:12:00Z"),
         result: result.map(str::to_owned),
     };
+    let dry_run = Some(ActionMode::DryRun);
     let unlimited = Near {
         limit_bytes: Some(0.0),
         cpu_ratio: None,
@@ -46,13 +48,17 @@ fn digest() -> Digest {
         containers: 57,
         near: vec![near("acme", 104.0, "over"), near("<b>&\"o'</b>", 91.0, "near"), unlimited],
         near_left_out: 4,
+        memory: Some(Duration::from_secs(12 * 3600)),
         actions: vec![
             taken(ActionKind::Restart, "acme/app", Some("effective")),
             taken(ActionKind::Nudge, "acme/app", None),
+            Taken { mode: None, ..taken(ActionKind::Nudge, "beta/app", None) },
+            Taken { mode: dry_run, ..taken(ActionKind::Restart, "beta/app", None) },
+            taken(ActionKind::Restart, "gamma/app", Some("withdrawn")),
             taken(ActionKind::Advise, "alert:00ff", None),
         ],
         holds: vec![("cool_down", 2), ("observe", 7)],
-        holds_since: at("2026-11-28T09:30:00Z"),
+        holds_since: Some(at("2026-11-28T09:30:00Z")),
         advice: vec![
             Advice {
                 alert: "M2PinnedMemoryOverBudget".to_owned(),
@@ -141,4 +147,43 @@ fn plain_text_fits_a_terminal_and_shares_are_bounded() {
     assert!(letter.text.lines().all(|line| line.chars().count() <= 78), "{}", letter.text);
     assert!(letter.text.contains("[####################] 999 %"));
     assert_eq!(span(Duration::from_secs(7_512)), "2 h 5 min");
+}
+
+#[test]
+fn a_subject_counts_what_was_asked_for_and_not_for_nothing() {
+    let asked = Some(ActionMode::Request);
+    for (mode, result, want) in [
+        (asked, None, 1),
+        (asked, Some("ineffective"), 1),
+        (asked, Some("declined"), 0),
+        (asked, Some("expired"), 0),
+        (asked, Some("withdrawn"), 0),
+        (Some(ActionMode::DryRun), None, 0),
+        (None, None, 0),
+    ] {
+        for (kind, word) in [(ActionKind::Restart, "restart"), (ActionKind::Nudge, "nudge")] {
+            let mut digest = digest();
+            let result = result.map(str::to_owned);
+            digest.actions = vec![Taken { kind, mode, result, ..digest.actions[0].clone() }];
+            let subject = write(&Mail::Digest(Box::new(digest))).subject;
+            assert!(subject.contains(&format!(" {want} {word}")), "{mode:?}: {subject}");
+        }
+    }
+}
+
+#[test]
+fn what_does_not_fit_a_list_is_counted() {
+    let gates = (0..33).map(|n| (format!("login t{n}"), "500".to_owned())).collect();
+    let letter = write(&Mail::Digest(Box::new(Digest { gates, ..Digest::default() })));
+    assert!(letter.text.contains("login t29") && !letter.text.contains("login t30"));
+    assert!(letter.text.contains("And 3 more."), "{}", letter.text);
+}
+
+#[test]
+fn holds_are_counted_since_the_digest_before_unless_plimsoll_started_later() {
+    let text =
+        |holds_since| write(&Mail::Digest(Box::new(Digest { holds_since, ..digest() }))).text;
+    let started = "when plimsoll started";
+    assert!(text(Some(at("2026-11-28T09:30:00Z"))).contains(started));
+    assert!(!text(None).contains(started));
 }

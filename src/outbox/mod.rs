@@ -277,6 +277,11 @@ impl Outbox {
         leases.chain(expiry).chain(tries).min()
     }
 
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
     /// Whether a delivery of this type waits.
     pub fn holds(&self, event_type: EventType) -> bool {
         self.waiting.values().any(|entry| entry.delivery.event_type == event_type)

@@ -118,8 +118,8 @@ impl Limits {
         }
     }
 
-    /// How long something done can still matter.
-    pub(super) fn memory(&self) -> Duration {
+    /// How long something done can still matter, and so for how long it is remembered at least.
+    pub fn memory(&self) -> Duration {
         let spans = [self.restart_cool_down, self.nudge_cool_down, self.advise_cool_down];
         // An hour more, so that nothing is forgotten at the very moment it is asked for.
         spans.into_iter().max().unwrap_or(DAY).max(DAY).max(self.expiry) + HOUR

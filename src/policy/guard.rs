@@ -138,8 +138,17 @@ pub struct Taken {
     pub subject: String,
     /// When.
     pub at: Timestamp,
+    /// How it was asked for; `None` if it was only observed.
+    pub mode: Option<ActionMode>,
     /// How it ended, if that is known.
     pub result: Option<String>,
+}
+
+impl Taken {
+    /// Whether it was asked for in earnest, and neither declined nor over before anybody took it.
+    pub fn counts(&self) -> bool {
+        self.mode == Some(ActionMode::Request) && !self.result.as_deref().is_some_and(is_void)
+    }
 }
 
 /// What was done lately on this host.
@@ -411,6 +420,7 @@ impl Guards {
                 tenant: done.tenant.clone(),
                 subject: subject.clone(),
                 at: done.at,
+                mode: done.mode,
                 result: done.result.clone(),
             })
             .collect();
