@@ -311,7 +311,11 @@ mod tests {
         let waits: fn(&Path) -> Result<bool, String> =
             |path| std::fs::read(path).map(|_| true).map_err(|error| error.to_string());
         let mut eye = Eye::new(Duration::from_millis(20));
-        for look in [waits, |_: &Path| panic!("a second look beside one that hangs")] {
+        let second: fn(&Path) -> Result<bool, String> = |path| {
+            std::fs::write(path.with_file_name("second"), "").expect("writes");
+            Ok(false)
+        };
+        for look in [waits, second] {
             assert!(matches!(eye.look(&pipe, look).await, Err(Unseen::Hangs(_))));
         }
         std::fs::write(&pipe, "").expect("somebody reads it");
@@ -325,6 +329,7 @@ mod tests {
             seen = eye.look(&pipe, |_| Ok(true)).await;
         }
         assert_eq!(seen, Ok(true), "as soon as it does not hang");
+        assert!(!folder.path().join("second").exists(), "there was a second look beside it");
         let panics = eye.look(&pipe, |_| panic!("planned")).await;
         assert!(matches!(panics, Err(Unseen::Unreadable(_))), "{panics:?}");
         assert_eq!(eye.look(&pipe, |_| Ok(true)).await, Ok(true), "nor does a panic end it");
