@@ -158,7 +158,7 @@ pub fn build(config: &Config, host: &str) -> anyhow::Result<Parts> {
         alertmanagers: config.alerting.alertmanagers.iter().map(client).collect(),
         reads_holds: config.alerting.min_presentation.is_none(),
         docker: config.docker.clone(),
-        switches: (switches.clone(), switches.read(None).0),
+        switches: (switches.clone(), switches.read()),
         documents: config.policy.documents().read(),
         recorder: config.recorder.clone(),
         dress: Arc::new(dress(config)),

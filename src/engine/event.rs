@@ -168,6 +168,15 @@ pub struct Switches {
     pub any_busy: bool,
 }
 
+impl Switches {
+    /// Whatever either holds is held.
+    pub fn add(&mut self, other: Switches) {
+        self.kill |= other.kill;
+        self.busy.extend(other.busy);
+        self.any_busy |= other.any_busy;
+    }
+}
+
 /// An operator's command to the outbox.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum OutboxCommand {

@@ -63,7 +63,8 @@ impl Engine {
     /// Takes a checked configuration over. Rules that stand where they stood keep their alerts.
     pub(super) fn reload(&mut self, now: Now, setup: Setup, switches: Switches) {
         let setup = setup.settled();
-        self.switches = switches;
+        // The files were read a while ago: what was thrown since then stays so until the next look.
+        self.switches.add(switches);
         self.containers.daemon.ask(setup.docker);
         if self.containers.daemon.is_unasked() {
             self.containers.stop_asking();

@@ -140,6 +140,24 @@ fn a_document_that_is_not_configured_any_more_is_nobody_s_word() {
     assert!(until(&mut world, &full("acme"), "decided restart", 3).is_some(), "{:?}", world.told);
 }
 
+/// The files were read before the reload was taken over; meanwhile somebody threw the kill switch.
+#[test]
+fn a_reload_sets_no_switch_back() {
+    let switches = |kill, busy: &[&str]| Switches {
+        kill,
+        busy: busy.iter().map(|service| (*service).to_owned()).collect(),
+        any_busy: false,
+    };
+    let mut world = World::new(&rules("restart"), policy());
+    world.handle(Event::Switches(switches(true, &["acme/app"])), None);
+    let setup = Box::new(setup(&rules("restart"), policy()));
+    let stale = switches(false, &["beta/app"]);
+    world.handle(Event::Reload { setup, switches: stale }, None);
+    assert_eq!(world.engine.switches, switches(true, &["acme/app", "beta/app"]));
+    world.handle(Event::Switches(switches(false, &[])), None);
+    assert_eq!(world.engine.switches, Switches::default(), "what the next look says");
+}
+
 #[test]
 fn what_the_document_says_of_a_tenant_holds() {
     let none = Tenant::default;
