@@ -18,7 +18,7 @@ use crate::outbox::{
     Action, ActionKind, ActionMode, Data, Draft, Event, WireTime, checksum, trace_id,
 };
 use crate::policy::{
-    GateKey, GateSeen, History, HoldReason, Miss, Mode, Page, Place, Proposal, Reading,
+    GateKey, GateSeen, History, HoldReason, Miss, Mode, Outcome, Page, Place, Proposal, Reading,
     Request as Asked, Shut, Turn, askings,
 };
 
@@ -332,6 +332,11 @@ impl Engine {
         let sent = held.is_none().then_some(proposal.action.mode);
         let limits = &self.setup.policy.limits;
         self.changes.push(self.memory.guards.record(&proposal, sent, now, limits));
+        if held == Some(HoldReason::KillSwitch) {
+            // Void from the start, so it is told anew once the switch is removed.
+            let key = &proposal.action.dedup_key;
+            self.changes.extend(self.memory.guards.finish(key, Outcome::Withdrawn.name()));
+        }
         let anew = if is_anew { TOLD_ANEW } else { "" };
         let why = format!("the gate {}: {current}{anew}", shut.door.gate);
         let of_fact = Box::new(shut.clone());

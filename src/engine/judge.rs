@@ -39,6 +39,7 @@ impl Engine {
         self.observe_usage(now, at);
         self.observe_host(now, at);
         self.observe_gates(now, at);
+        self.tell_untold_suspects(now);
         self.verify_actions(now, at);
         for (index, at) in std::mem::take(&mut self.to_judge) {
             self.judge(now, index, at);

@@ -1,7 +1,8 @@
 //! An image that makes one service after the other ill: seen when each falls ill, told once.
 //!
 //! What is remembered, and when it is enough, stands in [`crate::policy::Rollouts`]. Whether the
-//! advice is sent, shown or only written down is for the mode of `advise`.
+//! advice is sent, shown or only written down is for the mode of `advise`. What is held is looked at
+//! again in every round, and told as soon as nothing holds it.
 
 use std::collections::BTreeMap;
 
@@ -45,6 +46,17 @@ impl Engine {
         })
     }
 
+    /// Tells of suspects that were held when they became it, or told in a lower mode than there is now.
+    pub(super) fn tell_untold_suspects(&mut self, now: Now) {
+        if self.switches.kill {
+            return;
+        }
+        let mode = self.setup.policy.mode_of(ActionKind::Advise);
+        for (image, services) in self.memory.rollouts.untold(mode) {
+            self.tell_suspect(now, &image, &services);
+        }
+    }
+
     fn tell_suspect(&mut self, now: Now, image: &str, services: &[String]) {
         let mode = self.setup.policy.mode_of(ActionKind::Advise);
         let held = match (self.switches.kill, mode) {
@@ -79,6 +91,7 @@ impl Engine {
             },
         };
         let sent = held.is_none().then_some(proposal.action.mode);
+        self.changes.extend(sent.and_then(|as_| self.memory.rollouts.tell(image, as_)));
         let limits = &self.setup.policy.limits;
         self.changes.push(self.memory.guards.record(&proposal, sent, now, limits));
         let id = proposal.delivery_id(now);

@@ -3,16 +3,18 @@
 //! All at once they would be a host incident; with hours between them each looks like a tenant's own
 //! trouble, is restarted, and at last offered a bigger plan. So it is remembered which services fell
 //! ill soon after they were given an image. From the third on the image is the suspect: a person is
-//! told, once, and nobody who runs it is asked to pay for that. Durable, one row an image; bounded.
+//! told, once as soon as that may be, and nobody who runs it is asked to pay for that. Durable, one row
+//! an image; bounded.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::config::{DAY, HOUR};
+use super::config::{DAY, HOUR, Mode};
 use super::rows;
 use crate::base::{Change, Timestamp};
+use crate::outbox::ActionMode;
 
 /// Rows of this module in the table.
 const PREFIX: &str = "rollout/";
@@ -41,6 +43,13 @@ struct Rollout {
     ill: BTreeMap<String, Timestamp>,
     /// When it became the suspect.
     suspect_since: Option<Timestamp>,
+    /// How a person was told of that, if so; rows older than this field are of what was told.
+    #[serde(default = "in_earnest")]
+    told: Option<ActionMode>,
+}
+
+fn in_earnest() -> Option<ActionMode> {
+    Some(ActionMode::Request)
 }
 
 impl Rollouts {
@@ -69,10 +78,26 @@ impl Rollouts {
         }
         let news = rollout.ill.len() >= SERVICES && rollout.suspect_since.is_none();
         if news {
-            rollout.suspect_since = Some(at);
+            (rollout.suspect_since, rollout.told) = (Some(at), None);
         }
         let services = news.then(|| rollout.ill.keys().cloned().collect());
         (Some(row(image, Some(rollout))), services)
+    }
+
+    /// Suspects of which nobody was told so far as this mode allows, and who has fallen ill.
+    pub fn untold(&self, mode: Mode) -> Vec<(String, Vec<String>)> {
+        let is_owed =
+            |rollout: &Rollout| rollout.suspect_since.is_some() && Mode::of(rollout.told) < mode;
+        let owed = self.images.iter().filter(|(_, rollout)| is_owed(rollout));
+        owed.map(|(image, rollout)| (image.clone(), rollout.ill.keys().cloned().collect()))
+            .collect()
+    }
+
+    /// A person is told of a suspect; returns its row.
+    pub fn tell(&mut self, image: &str, as_: ActionMode) -> Option<Change> {
+        let rollout = self.images.get_mut(image)?;
+        rollout.told = Some(as_);
+        Some(row(image, Some(rollout)))
     }
 
     /// Whether an image is the suspect of what ails those who run it.
@@ -162,6 +187,50 @@ mod tests {
         let [gone] = &read.prune(at(5 + 7 * 24))[..] else { panic!("one row") };
         assert_eq!((gone.key.as_str(), &gone.value), ("rollout/app:2", &None));
         assert!(!read.is_suspect("app:2"));
+    }
+
+    #[test]
+    fn a_suspect_is_owed_to_a_person_until_it_was_told_as_far_as_may_be() {
+        let mut rollouts = Rollouts::default();
+        let mut newest = None;
+        for (service, hours) in [("a", 1), ("b", 2), ("c", 3)] {
+            assert!(rollouts.untold(Mode::Act).is_empty(), "no suspect yet");
+            newest = rollouts.fell_ill(("app:2", at(0)), service, at(hours)).0;
+        }
+        let owed = [("app:2".to_owned(), ["a", "b", "c"].map(str::to_owned).to_vec())];
+        assert_eq!(rollouts.untold(Mode::Act), owed);
+        assert!(rollouts.untold(Mode::Observe).is_empty(), "nobody is told anything");
+        let shown = rollouts.tell("app:2", ActionMode::DryRun);
+        assert!(rollouts.untold(Mode::Notify).is_empty());
+        assert_eq!(rollouts.untold(Mode::Act), owed);
+        for (row, mode, is_owed) in [
+            (&newest, Mode::Notify, true),
+            (&shown, Mode::Notify, false),
+            (&shown, Mode::Act, true),
+        ] {
+            let (read, _) = Rollouts::recover(row.clone());
+            assert_eq!(!read.untold(mode).is_empty(), is_owed, "after a restart");
+        }
+        assert_eq!(rollouts.tell("app:1", ActionMode::Request), None);
+    }
+
+    #[test]
+    fn a_row_of_before_the_field_is_of_what_was_told_if_it_is_of_a_suspect() {
+        let mut rollouts = Rollouts::default();
+        let mut ill = |service, hours| rollouts.fell_ill(("app:2", at(0)), service, at(hours)).0;
+        let rows = [ill("a", 1), ill("b", 2), ill("c", 3)];
+        let old = rows.into_iter().flatten().map(|row| {
+            let text = String::from_utf8(row.value.expect("a value")).expect("JSON");
+            let old = text.replace(",\"told\":null", "");
+            assert_ne!(old, text);
+            Change { value: Some(old.into_bytes()), ..row }
+        });
+        let [_, healthy, suspect] = &old.collect::<Vec<_>>()[..] else { panic!("three rows") };
+        let read = |row: &Change| Rollouts::recover([row.clone()]).0;
+        assert!(read(suspect).untold(Mode::Act).is_empty());
+        let mut later = read(healthy);
+        let _ = later.fell_ill(("app:2", at(0)), "c", at(3));
+        assert_eq!(later.untold(Mode::Act).len(), 1, "it became one afterwards");
     }
 
     #[test]

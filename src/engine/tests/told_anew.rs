@@ -105,6 +105,26 @@ fn what_is_told_anew_of_our_own_restart_is_one_story_with_it_though_it_is_watche
     assert_eq!(told[0]["action"]["params"]["change_id"], "chg-7");
 }
 
+#[test]
+fn a_door_that_shut_under_the_kill_switch_is_told_once_that_is_removed() {
+    let mut world = restarted(guarded());
+    let throw = |world: &mut World, kill| {
+        world.handle(Event::Switches(Switches { kill, ..Switches::default() }), None);
+    };
+    throw(&mut world, true);
+    world.doors.insert("login".to_owned(), "");
+    let low = container("acme", 30, world.second);
+    let told = until(&mut world, &low, "change", 30);
+    assert_eq!(told.as_deref(), Some("change restart failed at login kill_switch"));
+    assert_eq!(until(&mut world, &low, "change", 30), None, "once");
+    throw(&mut world, false);
+    let told = until(&mut world, &low, "change", 30);
+    assert_eq!(told.as_deref(), Some("change restart failed at login"));
+    assert_eq!(until(&mut world, &low, "change", 30), None, "once");
+    let told = world.event_types().into_iter().filter(|t| *t == "change.verification.failed");
+    assert_eq!(told.count(), 1);
+}
+
 /// Its readings are not kept over a start of ours; what was told is.
 #[test]
 fn a_shut_door_is_told_anew_though_we_were_restarted_or_the_container_was_or_another_was_deployed()
