@@ -20,7 +20,7 @@ const HELD_BACK: Duration = Duration::from_secs(1);
 /// What becomes of a request that waits.
 enum Fate {
     Stands,
-    /// Too early to say.
+    /// Too early to say, or not while the kill switch is thrown.
     HeldBack,
     /// It is not called for any more, for this reason.
     Void(String),
@@ -58,12 +58,15 @@ impl Engine {
     }
 
     /// `seems_done`: the receiver may have carried it out without our hearing of it. Then it is asked on,
-    /// under its one id, until it says so: that it helped is no reason to take it back.
+    /// under its one id, until it says so: that it helped is no reason to take it back. While the kill
+    /// switch is thrown it waits.
     fn fate(&self, now: Now, data: &Data, seems_done: &dyn Fn() -> bool) -> Fate {
         let rule = data.evidence.as_ref().and_then(|evidence| evidence.rule.as_deref());
         let Some((action, rule)) = data.action.as_ref().zip(rule) else { return Fate::Stands };
+        // Perhaps somebody else did it: then to ask on is to ask in earnest.
+        let asked_on = || if self.switches.kill { Fate::HeldBack } else { Fate::Stands };
         let over = || match seems_done() {
-            true => Fate::Stands,
+            true => asked_on(),
             false => {
                 let alert = data.alert.as_deref().unwrap_or("its alert");
                 Fate::Void(format!("its cause has ended, {alert} is resolved"))
@@ -87,7 +90,7 @@ impl Engine {
             Some(
                 HoldReason::AlertUnknown | HoldReason::StaleEvidence | HoldReason::MissingEvidence,
             ) if early => Fate::HeldBack,
-            Some(HoldReason::StartGrace) if seems_done() => Fate::Stands,
+            Some(HoldReason::StartGrace) if seems_done() => asked_on(),
             Some(_) => Fate::Void(why),
         }
     }

@@ -312,6 +312,24 @@ fn done() -> (World, String) {
     (world, id)
 }
 
+/// Somebody else may have started the container: then it would be asked for in earnest.
+#[test]
+fn what_seems_done_is_not_asked_on_while_the_kill_switch_is_thrown() {
+    let mut world = World::new(RULES, policy());
+    world.loses_answers = true;
+    assert!(until(&mut world, &high(), "decided restart", 3).is_some());
+    let asked = |world: &World| keys(world, "container.restart.requested").len();
+    let well = container("acme", 20, world.second + 1);
+    assert_eq!(until(&mut world, &well, "outcome withdrawn", 6), None);
+    throw(&mut world, true);
+    let before = asked(&world);
+    assert_eq!(until(&mut world, &well, "outcome withdrawn", 48), None);
+    assert_eq!(asked(&world), before, "not while it is thrown");
+    throw(&mut world, false);
+    assert_eq!(until(&mut world, &well, "outcome withdrawn", 48), None);
+    assert!(asked(&world) > before, "until its receiver says what became of it");
+}
+
 #[test]
 fn a_restart_that_was_seen_counts_though_it_is_declined_in_the_end() {
     let (mut world, id) = done();
