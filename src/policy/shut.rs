@@ -1,4 +1,5 @@
-//! Doors that a change shut, as they were told in earnest, until they open or a day is over.
+//! Doors that a change shut, as they were told in earnest or held by the kill switch, until they open or a day
+//! is over.
 //!
 //! Whoever is to hear of a shut door may be away until what was told runs out. So it is kept whole, with
 //! the very door, and can be told anew as it was, whatever became since of the container, of what is

@@ -281,14 +281,12 @@ fn in_mode(mode: Mode) -> PolicyConfig {
 
 #[test]
 fn what_nobody_was_asked_for_is_not_kept_nor_told_anew_in_another_mode() {
-    for (mode, is_killed) in [(Mode::Observe, false), (Mode::Notify, false), (Mode::Act, true)] {
+    for mode in [Mode::Observe, Mode::Notify] {
         let mut world = World::new(RULES, in_mode(mode));
         (0..4).for_each(|_| drop(world.slot(Some(&container("acme", 50, -9000)))));
-        world.engine.switches.kill = is_killed;
         let page = container("acme", 50, world.second);
         assert!(shut(&mut world, &page, "api").is_some());
         assert_eq!(world.engine.memory.shut.all().count(), 0, "{mode:?}");
-        world.engine.switches.kill = false;
         world.reload(setup(RULES, in_mode(Mode::Act)));
         assert_eq!(blamed(&back(&mut world, &page)), [], "{mode:?}");
     }
