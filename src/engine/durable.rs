@@ -57,10 +57,15 @@ impl Restored {
         self.last_evaluation.map_or(0, |last| wall.0.saturating_sub(last.0).min(0))
     }
 
+    /// When the last watch ended.
+    pub fn watched_until(&self, wall: Timestamp) -> Timestamp {
+        self.last_evaluation.unwrap_or(wall)
+    }
+
     /// Puts the clocks of all alerts right; says what was taken over, if anything was there. Where the
     /// wall clock was set back they go back with it, as at a step while we run.
     pub fn resume(&mut self, deliveries: usize, wall: Timestamp) -> Option<Fact> {
-        let down_for = wall.since(self.last_evaluation.unwrap_or(wall));
+        let down_for = wall.since(self.watched_until(wall));
         let by_ms = self.set_back_ms(wall);
         for alert in self.alerts.values_mut().flat_map(BTreeMap::values_mut) {
             alert.rebase(by_ms);

@@ -150,6 +150,16 @@ pub(super) const RANGES: [(&str, u64); 9] = [
     ("plimsoll_container_memory_unreclaimable_bytes", 3),
 ];
 
+/// How the limits of a container stand to its tenant's plan.
+struct PlanLimits<'a> {
+    /// The plan they are of.
+    of: Option<&'a Plan>,
+    /// They should be the plan's, and are not.
+    drift: bool,
+    /// There is a plan, and they are not of it.
+    are_own: bool,
+}
+
 impl Engine {
     /// Everything known about the container an alert names, at the time of the round.
     pub(super) fn evidence(
@@ -174,14 +184,7 @@ impl Engine {
         let limit = figures.limit_bytes;
         let subject = incident.subject();
         let service = self.memory.usage.get(incident.label("service"));
-        let plan = self.setup.policy.plans.get(incident.label("plan"));
-        let role = incident.label("role");
-        let promised = plan.filter(|_| plan_binds(role));
-        let cores = figures.cpu_limit_cores;
-        let limit_drift = promised.is_some_and(|plan| drifts(plan, limit, cores));
-        // Whoever has a plan's very limits has them of it, whatever the role.
-        let has_its = |plan: &&Plan| limit.or(cores).is_some() && !drifts(plan, limit, cores);
-        let binding = promised.or(plan.filter(has_its));
+        let limits = self.limits_by_plan(incident, &figures);
         let age = self.sample_age(incident, wall);
         let (sample_age, has_ended) = age.unwrap_or_default();
         let waiting = get(Figure::CpuWaiting);
@@ -227,12 +230,27 @@ impl Engine {
             pressure_unseen: self.is_unseen(HOST_MEMORY),
             gates_failing: probes_failing || self.gates.fails(tenant, &subject),
             probes_failing,
-            limit_drift,
-            own_limits: plan.is_some() && binding.is_none(),
+            limit_drift: limits.drift,
+            own_limits: limits.are_own,
             needed_bytes: service.and_then(Service::memory_p95),
             fit: service
-                .zip(binding)
+                .zip(limits.of)
                 .and_then(|(service, plan)| fit(service, &self.setup.policy.plans, &plan.name)),
+        }
+    }
+
+    /// How the limits that are enforced stand to the plan.
+    fn limits_by_plan(&self, incident: &Incident, found: &outbox::Evidence) -> PlanLimits<'_> {
+        let (limit, cores) = (found.limit_bytes, found.cpu_limit_cores);
+        let plan = self.setup.policy.plans.get(incident.label("plan"));
+        let promised = plan.filter(|_| plan_binds(incident.label("role")));
+        // Whoever has a plan's very limits has them of it, whatever the role.
+        let has_its = |plan: &&Plan| limit.or(cores).is_some() && !drifts(plan, limit, cores);
+        let of = promised.or(plan.filter(has_its));
+        PlanLimits {
+            drift: promised.is_some_and(|plan| drifts(plan, limit, cores)),
+            are_own: plan.is_some() && of.is_none(),
+            of,
         }
     }
 

@@ -22,15 +22,13 @@ impl Engine {
         let outbox = recovered_outbox(&setup, rows, now, &mut facts);
         let by_ms = restored.set_back_ms(now.wall);
         let (memory, problems, remembered) = recovered_memory(rows, now, by_ms);
-        let watched_until = restored.last_evaluation.unwrap_or(now.wall);
-        let (mut containers, rest) = Containers::recover(rows, watched_until);
+        let (mut containers, rest) = Containers::recover(rows, restored.watched_until(now.wall));
         containers.begin(restored.docker_heard, setup.docker);
         let (postman, unread) = mail::Postman::recover(rows, now);
         facts.extend(problems.into_iter().chain(rest).chain(unread).map(unreadable));
         let counters = Counters { rows_unreadable: facts.len() as u64, ..Counters::default() };
-        let deliveries = outbox.as_ref().map_or(0, |outbox| outbox.stats(now).waiting);
-        let revisions_upto = restored.revisions_upto(now.wall);
-        facts.extend(restored.resume(deliveries, now.wall));
+        let waiting = outbox.as_ref().map_or(0, |outbox| outbox.stats(now).waiting);
+        facts.extend(restored.resume(waiting, now.wall));
         let mut engine = Engine {
             clock: Clock::new(now, setup.pace.evaluation_interval),
             stopwatch: Arc::from(stopwatch),
@@ -53,7 +51,6 @@ impl Engine {
             to_judge: Vec::new(),
             round_judged: false,
             order: Vec::new(),
-            orphans: restored.alerts,
             writes_alert_series: false,
             writes_oom_series: false,
             own_written_at: None,
@@ -66,7 +63,8 @@ impl Engine {
             covered_since: now.wall,
             coverage: Coverage::default(),
             noted_evaluation: restored.last_evaluation,
-            revisions_upto,
+            revisions_upto: restored.revisions_upto(now.wall),
+            orphans: restored.alerts,
             next_sweep: now.monotonic + SWEEP_EVERY,
             durable: Batch(0),
             last_batch: Batch(0),
@@ -86,9 +84,7 @@ impl Engine {
             setup,
         };
         engine.begin(now);
-        if by_ms < 0 {
-            engine.write_moved(by_ms);
-        }
+        engine.write_moved(by_ms);
         engine
     }
 }
