@@ -371,9 +371,10 @@ impl Fates {
         }
     }
 
-    /// Another container is known by this name from now on.
-    pub fn taken_over(&mut self, name: &str) {
-        if let Some(fate) = self.names.get_mut(name) {
+    /// A container is known by this name, whoever was removed before it came.
+    pub fn is_there(&mut self, name: &str) {
+        let fate = self.names.get_mut(name).filter(|fate| fate.removed_at.is_some());
+        if let Some(fate) = fate {
             fate.removed_at = None;
             self.rows.touch(&name.to_owned());
         }

@@ -221,6 +221,11 @@ impl Inventory {
         self.bearer(self.by_known.get(name)?)
     }
 
+    /// Whether another container than this is known by that name.
+    pub fn has_another(&self, id: &ContainerId, name: &str) -> bool {
+        self.by_known.get(name).is_some_and(|known| known.iter().any(|other| other != id))
+    }
+
     fn bearer(&self, ids: &BTreeSet<ContainerId>) -> Option<&Container> {
         let bearers = ids.iter().filter_map(|id| self.get(id));
         bearers.max_by_key(|container| claim(container))

@@ -45,6 +45,22 @@ const SHOWN_EVERY: Duration = Duration::from_millis(250);
 const LATE_START: Duration = Duration::from_secs(1);
 const PREFIX: &str = "container:";
 
+/// How a run ended, as a list says it.
+#[derive(Clone, Copy, Debug)]
+struct ListedEnd {
+    at: Timestamp,
+    /// Docker's exit code, and whether the flag `OOMKilled` was set; of one that was started again nobody knows.
+    last: Option<(i64, bool)>,
+}
+
+impl ListedEnd {
+    fn of(container: &Container) -> Option<ListedEnd> {
+        let is_dead = !container.status.is_alive();
+        let last = is_dead.then_some((container.exit_code, container.oom_killed));
+        Some(ListedEnd { at: container.finished_at?, last })
+    }
+}
+
 /// A container that must have ended, and how is not known yet.
 #[derive(Clone, Debug)]
 struct Missing {
@@ -54,8 +70,8 @@ struct Missing {
     told: Vec<Timestamp>,
     /// The last that was told before.
     told_before: Option<Timestamp>,
-    /// It is still on the list, and says there how it ended.
-    is_listed: bool,
+    /// It is still on the list, and said there how it had ended by then: it may have ended again since.
+    listed: Option<ListedEnd>,
 }
 
 /// A container as the journal holds it.
@@ -235,6 +251,7 @@ impl Containers {
         }
         self.take_a_place(container);
         let name = self.name_of(id, &container.name);
+        self.fates.is_there(&name);
         if self.ledger.rename(id, &name) {
             // Under whatever name, the kills are old news.
             self.written.insert(name.clone(), self.ledger.counts(&name));
@@ -278,15 +295,20 @@ impl Containers {
     }
 
     /// It must have ended, and events may tell how until then.
-    fn miss(&mut self, id: &ContainerId, until: Duration, is_listed: bool) {
+    fn miss(&mut self, id: &ContainerId, until: Duration, listed: Option<ListedEnd>) {
         let name = self.name_of(id, "");
         let last = self.fates.get(&name).and_then(|fate| fate.last);
         let told_before = last.map(|death| death.at);
-        let missing = Missing { until, told: Vec::new(), told_before, is_listed };
-        match is_listed {
-            true => drop(self.missing.insert(id.clone(), missing)),
-            false => drop(self.missing.entry(id.clone()).or_insert(missing)),
+        let missing = Missing { until, told: Vec::new(), told_before, listed };
+        match listed {
+            Some(_) => drop(self.missing.insert(id.clone(), missing)),
+            None => drop(self.missing.entry(id.clone()).or_insert(missing)),
         }
+    }
+
+    /// When, on the monotonic clock, what is missing is given up.
+    pub fn next_given_up(&self) -> Option<Duration> {
+        self.missing.values().map(|missing| missing.until).min()
     }
 
     /// Whether Docker has told how it ended: it is dead, removed, or another bears its name.
@@ -336,7 +358,7 @@ impl Containers {
         self.labels.remove(&self.name_of(id, name));
         self.labels.remove(name);
         self.ledger.move_on(id, name, since);
-        self.fates.taken_over(name);
+        self.fates.is_there(name);
         Arc::make_mut(&mut self.inventory).know_as_named(id, since);
         self.rows.touch(id);
     }

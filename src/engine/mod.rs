@@ -254,6 +254,7 @@ impl Engine {
             .chain(self.next_beat())
             .chain(self.gates.next_wakeup())
             .chain(self.next_mail())
+            .chain(self.containers.next_given_up())
             .fold(self.next_sweep, Duration::min)
     }
 

@@ -15,6 +15,7 @@ mod identity;
 mod inputs;
 mod judgement;
 mod mail;
+mod missed;
 mod names;
 mod nudges;
 mod page;

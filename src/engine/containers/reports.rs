@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Containers, Missing};
+use super::{Containers, ListedEnd, Missing};
 use crate::base::{Labels, Now, TargetId, Timestamp, fingerprint, is_stale};
 use crate::containers::{Container, ContainerId, Death, End, Happening, Reading, Report, What};
 use crate::engine::docker::EVENTS_WITHIN;
@@ -53,7 +53,7 @@ impl Engine {
         let until = now.monotonic + EVENTS_WITHIN;
         for gone in known.iter().filter(|container| !listed.contains(&container.id)) {
             if gone.status.is_alive() {
-                self.containers.miss(&gone.id, until, false);
+                self.containers.miss(&gone.id, until, None);
             } else {
                 let name = self.containers.name_of(&gone.id, &gone.name);
                 self.containers.fates.removed(&name, now.wall);
@@ -68,8 +68,10 @@ impl Engine {
             }
             // Docker's memory of events does not outlive Docker.
             let before = known.get(&container.id).filter(|before| before.status.is_alive());
-            if before.is_some_and(|before| has_ended(before, container)) {
-                self.containers.miss(&container.id, until, true);
+            if before.is_some_and(|before| has_ended(before, container))
+                && let Some(end) = ListedEnd::of(container)
+            {
+                self.containers.miss(&container.id, until, Some(end));
             }
         }
         if is_first {
@@ -99,7 +101,12 @@ impl Engine {
             What::Die { .. } => containers.true_end(id, at),
             _ => at,
         };
-        let death = containers.fates.take((id, &name), was_at, what, is_flagged);
+        // Nothing of a name is removed while another goes by it.
+        let is_replaced = *what == What::Destroy && containers.inventory.has_another(id, &name);
+        let death = match is_replaced {
+            true => None,
+            false => containers.fates.take((id, &name), was_at, what, is_flagged),
+        };
         if let Some(death) = death {
             if let Some(missing) = containers.missing.get_mut(id) {
                 missing.told.push(death.at);
@@ -185,15 +192,19 @@ impl Engine {
     fn give_up_missing(&mut self, now: Now) {
         let is_over = |_: &ContainerId, missing: &mut Missing| missing.until <= now.monotonic;
         let over: Vec<_> = self.containers.missing.extract_if(.., is_over).collect();
-        for (id, Missing { told, told_before, is_listed, .. }) in over {
-            if is_listed {
-                self.take_end_as_listed(&id, told.into_iter().chain(told_before).collect());
+        for (id, Missing { told, told_before, listed, .. }) in over {
+            if let Some(end) = listed {
+                self.take_end_as_listed(&id, end, told.into_iter().chain(told_before).collect());
                 continue;
             }
             if told.is_empty() {
                 let known = self.containers.inventory.get(&id).map(|known| known.name.clone());
                 let name = self.containers.name_of(&id, &known.unwrap_or_default());
-                let death = self.containers.fates.vanished(&name, now.wall);
+                let is_replaced = self.containers.inventory.has_another(&id, &name);
+                let death = match is_replaced {
+                    true => self.containers.fates.unseen(&name, now.wall, 0),
+                    false => self.containers.fates.vanished(&name, now.wall),
+                };
                 self.note_ended((&id, &name), now.wall);
                 self.tell_end(&name, &id, death.end, 0);
             }
@@ -201,21 +212,24 @@ impl Engine {
         }
     }
 
-    /// No event told how a container ended that is there still, or again: what it says of itself does, as
+    /// No event told how a container ended that is there still, or again: what the list said of it does, as
     /// far as it goes. A signal may have been anybody's.
-    fn take_end_as_listed(&mut self, id: &ContainerId, told: Vec<Timestamp>) {
+    fn take_end_as_listed(
+        &mut self,
+        id: &ContainerId,
+        ListedEnd { at, last }: ListedEnd,
+        told: Vec<Timestamp>,
+    ) {
         let containers = &mut self.containers;
-        let Some(known) = containers.inventory.get(id).cloned() else { return };
-        let Some(at) = known.finished_at else { return };
+        let Some(known) = containers.inventory.get(id) else { return };
         let name = containers.name_of(id, &known.name);
         let is_it = |told: &Timestamp| told.since(at).max(at.since(*told)) <= SAME_END;
         if told.iter().any(is_it) {
             return;
         }
         // A Docker that was away has not flagged what a counter saw.
-        let is_dead = !known.status.is_alive();
-        let is_flagged = (is_dead && known.oom_killed) || containers.ledger.saw_kill(id, at);
-        let exit_code = if is_dead { known.exit_code } else { SIGKILLED };
+        let (exit_code, is_flagged) = last.unwrap_or((SIGKILLED, false));
+        let is_flagged = is_flagged || containers.ledger.saw_kill(id, at);
         let death = if is_flagged || !SIGNALLED.contains(&exit_code) {
             containers.fates.take((id, &name), at, &What::Die { exit_code }, is_flagged)
         } else {

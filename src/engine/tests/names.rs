@@ -14,25 +14,25 @@ fn asking() -> Setup {
     Setup { docker: AskDocker::IfThere, ..setup(RULES, acting()) }
 }
 
-fn die() -> What {
+pub(super) fn die() -> What {
     What::Die { exit_code: 1 }
 }
 
 impl World {
     /// So many milliseconds from now.
-    fn wall(&self, ms: i64) -> Timestamp {
+    pub(super) fn wall(&self, ms: i64) -> Timestamp {
         Timestamp(at(self.second, 0).wall.0 + ms)
     }
 
     /// Docker tells of something that was called so then.
-    fn told(&mut self, digit: char, name: &str, (ms, what): (i64, What)) {
+    pub(super) fn told(&mut self, digit: char, name: &str, (ms, what): (i64, What)) {
         let (id, name) = (container_id(digit), name.to_owned());
         let happening = Happening { id, name, at_nanos: self.wall(ms).0 * 1_000_000, what };
         self.handle(Event::Docker(Report::Happened(happening)), None);
     }
 
     /// A container that was made then, as it looks now.
-    fn looks(&mut self, digit: char, name: &str, (ms, status): (i64, Status)) {
+    pub(super) fn looks(&mut self, digit: char, name: &str, (ms, status): (i64, Status)) {
         let made = Container::new(container_id(digit), name, self.wall(ms));
         let started_at = status.is_alive().then(|| self.wall(ms));
         let looks = Container { status, started_at, ..made };
@@ -47,7 +47,7 @@ impl World {
     }
 
     /// Our own restart; `is_noted`, in good order.
-    fn again(&mut self, is_noted: bool) -> World {
+    pub(super) fn again(&mut self, is_noted: bool) -> World {
         let mut rows = latest(&self.rows);
         if is_noted {
             let end = self.engine.end(at(self.second, 0));
@@ -57,7 +57,7 @@ impl World {
     }
 }
 
-fn begun() -> World {
+pub(super) fn begun() -> World {
     let mut world = World::recovered(asking(), Vec::new(), 0);
     world.list(&[('a', "web")]);
     world.slots(3, "");

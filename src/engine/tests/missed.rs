@@ -1,0 +1,127 @@
+//! What happened while nobody heard Docker, or we were not there: it counts once, and what is known of a
+//! name goes on.
+
+use super::containers::container_id;
+use super::names::{begun, die};
+use super::*;
+
+impl World {
+    /// `web`, of which the run before this one ended at `finished_ms` from now, if it did.
+    fn run(&self, status: Status, finished_ms: Option<i64>) -> Container {
+        let made = Container::new(container_id('a'), "web", Timestamp(0));
+        let finished_at = finished_ms.map(|ms| self.wall(ms));
+        let started_at = finished_at.map_or(Timestamp(1_000), |at| match status.is_alive() {
+            true => at + Duration::from_secs(1),
+            false => at - Duration::from_secs(1),
+        });
+        Container { status, started_at: Some(started_at), finished_at, exit_code: 1, ..made }
+    }
+
+    /// Ends of `web`, in all.
+    fn ends(&self) -> u64 {
+        let view = self.engine.view(at(self.second, 0));
+        let view = view.containers.iter().find(|container| container.known_as == "web");
+        view.map_or(0, |view| view.ends.iter().sum())
+    }
+
+    fn listed(&mut self, list: Vec<Container>) {
+        self.handle(Event::Docker(Report::Listed(list)), None);
+    }
+}
+
+#[test]
+fn an_end_that_was_missed_counts_once_though_the_next_one_shows_before_it_is_given_up() {
+    for is_told in [true, false] {
+        let mut world = begun();
+        world.listed(vec![world.run(Status::Running, None)]);
+        world.slots(1, "");
+        world.lose_docker();
+        world.slots(1, "");
+        world.listed(vec![world.run(Status::Running, Some(-2_000))]);
+        if is_told {
+            world.told('a', "web", (-2_000, die()));
+            world.told('a', "web", (-1_000, What::Start));
+        }
+        // Nothing happens until it ends again; what it looks like then is told before that.
+        world.second += 6;
+        let ended = world.run(Status::Exited, Some(0));
+        world.handle(Event::Docker(Report::Inspected(Box::new(ended))), None);
+        world.told('a', "web", (0, die()));
+        world.slots(3, "");
+        assert_eq!(world.ends(), 2, "told of: {is_told}");
+    }
+}
+
+#[test]
+fn the_engine_wakes_to_give_up_what_was_missed() {
+    let rules = "groups:\n- name: g\n  interval: 1h\n  rules:\n  - alert: A\n    expr: x > 0\n";
+    let mut world = World::recovered(
+        Setup { docker: AskDocker::IfThere, ..setup(rules, acting()) },
+        Vec::new(),
+        0,
+    );
+    world.find_targets(0);
+    world.list(&[('a', "web")]);
+    world.slots(2, "");
+    let now = at(world.second, 0).monotonic;
+    assert!(world.engine.next_wakeup() > now + Duration::from_secs(5));
+    world.listed(Vec::new());
+    assert_eq!(world.engine.next_wakeup(), now + Duration::from_secs(5));
+}
+
+/// A name is given on while we are away: the old one makes way, the new one comes, the old one is removed.
+/// How many ends of it are known then, and after an hour and another restart of ours.
+fn given_on(old: Status, is_told: bool) -> [u64; 2] {
+    let mut world = begun();
+    world.told('a', "web", (0, die()));
+    world.looks('a', "web", (-60_000, old));
+    world.slots(3, "");
+    let mut world = world.again(true);
+    world.looks('b', "web", (-3_000, Status::Running));
+    world.list(&[('b', "web")]);
+    if is_told {
+        world.told('a', "old", (-4_900, What::Rename { from: "web".to_owned() }));
+        if old.is_alive() {
+            world.told('a', "old", (-4_800, What::Kill { signal: 9 }));
+            world.told('a', "old", (-4_700, What::Die { exit_code: 137 }));
+        }
+        world.told('b', "web", (-3_000, What::Start));
+        world.told('a', "old", (-2_900, What::Destroy));
+    }
+    world.slots(3, "");
+    let before = world.ends();
+    let mut world = world.again(true);
+    world.list(&[('b', "web")]);
+    world.slots(800, "");
+    [before, world.ends()]
+}
+
+#[test]
+fn a_name_that_was_given_on_while_nobody_heard_keeps_what_is_known_of_it() {
+    let cases = [
+        (Status::Running, true),
+        (Status::Running, false),
+        (Status::Exited, true),
+        (Status::Exited, false),
+    ];
+    let ends = cases.map(|(old, is_told)| given_on(old, is_told));
+    assert_eq!(ends, [[2, 2], [2, 2], [1, 1], [1, 1]]);
+}
+
+#[test]
+fn a_crash_loop_of_the_new_one_goes_on_when_the_old_one_of_its_name_is_removed() {
+    let mut world = begun();
+    world.slots(3, "");
+    let mut world = world.again(true);
+    world.list(&[('b', "web")]);
+    world.told('a', "old", (-4_000, What::Rename { from: "web".to_owned() }));
+    world.told('a', "old", (-3_950, die()));
+    for ms in [-3_900, -3_700, -3_500, -3_300] {
+        world.told('b', "web", (ms, What::Start));
+        world.told('b', "web", (ms + 100, die()));
+    }
+    world.told('a', "old", (-2_000, What::Destroy));
+    world.slots(3, "");
+    let view = world.engine.view(at(world.second, 0));
+    assert_eq!(view.containers[0].state, "crash_loop");
+}
