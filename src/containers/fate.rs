@@ -295,6 +295,8 @@ impl Fates {
                 let death = Death { at, end, exit_code: *exit_code };
                 return Some(self.end(id, name, death));
             }
+            // Docker, too, waits before it starts again what has ended; stopped then, it ends no more.
+            What::Stop => fate.stop(at),
             What::Destroy => {
                 fate.removed_at = Some(at);
                 fate.restarts.clear();
@@ -503,13 +505,19 @@ impl Fate {
     fn note(&mut self, death: Death) -> Death {
         self.last = Some(death);
         self.ends[death.end as usize] += 1;
-        match (death.end.is_asked_for(), self.is_looping) {
-            (true, true) => self.stopped_at = Some(death.at),
-            // Whoever stops it knows.
-            (true, false) => self.restarts.clear(),
-            (false, _) => {}
+        if death.end.is_asked_for() {
+            self.stop(death.at);
         }
         death
+    }
+
+    /// Somebody stopped it.
+    fn stop(&mut self, at: Timestamp) {
+        match self.is_looping {
+            true => self.stopped_at = Some(at),
+            // Whoever stops it knows.
+            false => self.restarts.clear(),
+        }
     }
 }
 
@@ -606,6 +614,48 @@ mod tests {
         assert_eq!(told, [(40, true), (700, false), (703, true)]);
         assert_eq!(fates.settle(at(724), true), []);
         assert_eq!(fates.settle(at(729), true), [("web".to_owned(), false)]);
+    }
+
+    #[test]
+    fn a_stop_between_two_runs_ends_a_loop_as_well() {
+        use What::{Start, Stop};
+        let looping = || {
+            let mut fates = Fates::default();
+            for second in [0, 10, 20, 30] {
+                fates.take((&id(), "web"), at(second), &Start, false);
+                fates.take((&id(), "web"), at(second + 5), &What::Die { exit_code: 1 }, false);
+            }
+            assert_eq!(fates.settle(at(36), true), [("web".to_owned(), true)]);
+            fates
+        };
+        // There is no end then, but the one before.
+        let mut fates = looping();
+        fates.take((&id(), "web"), at(40), &Stop, false);
+        assert_eq!(fates.settle(at(54), true), []);
+        assert_eq!(fates.settle(at(59), true), [("web".to_owned(), false)]);
+        // A restart stops it first, wherever it is.
+        for is_running in [true, false] {
+            let mut fates = looping();
+            if is_running {
+                fates.take((&id(), "web"), at(38), &Start, false);
+                fates.take((&id(), "web"), at(40), &What::Kill { signal: 15 }, false);
+                fates.take((&id(), "web"), at(40), &What::Die { exit_code: 143 }, false);
+            }
+            fates.take((&id(), "web"), at(40), &Stop, false);
+            fates.take((&id(), "web"), at(41), &Start, false);
+            fates.take((&id(), "web"), at(41), &What::Restart, false);
+            assert_eq!(fates.settle(at(100), true), [], "{is_running}");
+        }
+        // Of what is no loop yet the starts count anew.
+        let mut fates = Fates::default();
+        for second in [0, 10, 20, 30] {
+            fates.take((&id(), "web"), at(second), &Start, false);
+            fates.take((&id(), "web"), at(second + 5), &What::Die { exit_code: 1 }, false);
+            if second == 20 {
+                fates.take((&id(), "web"), at(28), &Stop, false);
+            }
+        }
+        assert_eq!(fates.settle(at(36), true), []);
     }
 
     #[test]

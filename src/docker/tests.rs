@@ -260,6 +260,14 @@ async fn a_cut_stream_is_taken_up_a_little_before_it_broke() {
     assert!(looked < told.iter().position(|word| word.starts_with("die")), "{told:?}");
 }
 
+/// While Docker waits before it starts it again, a stop is all that it tells.
+#[tokio::test]
+async fn a_container_that_was_stopped_is_looked_at() {
+    let mut bench = Bench::new(vec![Script::Stay(event(200, "stop"))], Some(Timestamp(190_000)));
+    let told = bench.until("Stop").await;
+    assert_eq!(told[2..], ["inspected web", "Stop 200"]);
+}
+
 #[tokio::test]
 async fn a_first_watch_begins_with_the_daemon_s_clock() {
     let mut bench = Bench::new(vec![Script::Stay(event(101, "oom"))], None);

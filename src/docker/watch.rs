@@ -380,5 +380,5 @@ fn tell_unread(unread: &Unread, why: &str) {
 
 /// Whether a container looks different afterwards.
 fn changes(what: &What) -> bool {
-    !matches!(what, What::Oom | What::Kill { .. } | What::Stop | What::Restart)
+    !matches!(what, What::Oom | What::Kill { .. } | What::Restart)
 }
