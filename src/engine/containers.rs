@@ -111,6 +111,9 @@ pub(super) struct Containers {
     missing: BTreeMap<ContainerId, Missing>,
     ended: Ended,
     inventory_is_new: bool,
+    /// A loop has begun or ended since the last note. An alert that changes with it is in the journal at once, and
+    /// would change back after a restart of ours.
+    pub has_new_loops: bool,
     /// Something is known that readers have not been shown.
     is_news: bool,
     /// When they were shown something last, on the monotonic clock.
@@ -151,6 +154,7 @@ impl Containers {
             missing: BTreeMap::new(),
             ended,
             inventory_is_new: false,
+            has_new_loops: false,
             is_news: false,
             shown_at: None,
         };
@@ -159,6 +163,7 @@ impl Containers {
 
     /// Until when Docker was heard, if ever, and the rows that have changed, to be written with that.
     pub fn take_rows(&mut self, now: Now) -> (Option<Timestamp>, Vec<Change>) {
+        self.has_new_loops = false;
         let inventory = &self.inventory;
         let row = |id: &ContainerId| {
             let (known_as, container) = (inventory.known_as(id)?, inventory.get(id)?);

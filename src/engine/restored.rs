@@ -85,6 +85,7 @@ impl Engine {
             self.covered_since = Timestamp(i64::from_le_bytes(*since)).min(now.wall);
             self.containers.begin_unseen(self.window.live());
         }
+        self.end_loops_of_before();
         self.window.forget_expired(now.wall);
         if is_same {
             self.restored.fed = fed.into_iter().collect();

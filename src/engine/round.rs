@@ -78,7 +78,7 @@ impl Engine {
         self.view_is_old = true;
         let note_is_old =
             self.noted_evaluation.is_none_or(|noted| now.wall.since(noted) >= durable::NOTE_EVERY);
-        if note_is_old {
+        if note_is_old || self.containers.has_new_loops {
             self.noted_evaluation = Some(now.wall);
             self.changes.push(durable::note(now.wall));
             self.note_docker(now);

@@ -263,7 +263,7 @@ impl Engine {
         self.containers.ended.forget(now.wall, owes_news);
         let has_told = self.containers.daemon.has_told(now);
         for (name, is_looping) in self.containers.fates.settle(now.wall, has_told) {
-            self.containers.is_news = true;
+            (self.containers.is_news, self.containers.has_new_loops) = (true, true);
             self.facts.push(Fact::CrashLoop { name, is_looping });
         }
     }

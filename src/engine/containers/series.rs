@@ -102,6 +102,14 @@ impl Engine {
         written
     }
 
+    /// Of loops the journal knows more than a window that was kept before, and while nobody can see one nothing
+    /// is said: what the window says of them ends with it.
+    pub(in crate::engine) fn end_loops_of_before(&mut self) {
+        let is_loop = |(_, labels): &(SeriesId, &Labels)| labels.metric_name() == CRASH_LOOP;
+        let loops: Vec<SeriesId> = self.window.live().filter(is_loop).map(|(id, _)| id).collect();
+        loops.into_iter().for_each(|id| self.window.end(id));
+    }
+
     fn write_fates(&mut self, at: Timestamp) -> Vec<SeriesId> {
         let mut values = Vec::new();
         let before = std::mem::take(&mut self.containers.ends_written);

@@ -125,3 +125,72 @@ fn a_crash_loop_of_the_new_one_goes_on_when_the_old_one_of_its_name_is_removed()
     let view = world.engine.view(at(world.second, 0));
     assert_eq!(view.containers[0].state, "crash_loop");
 }
+
+const LOOP: &str = "groups:
+- name: g
+  rules:
+  - alert: Loop
+    expr: max by (service, name) (plimsoll_container_crash_loop) == 1
+";
+
+fn looping() -> World {
+    let setup = Setup { docker: AskDocker::IfThere, ..setup(LOOP, acting()) };
+    let mut world = World::recovered(setup, Vec::new(), 0);
+    world.list(&[('a', "web")]);
+    let mut told = Vec::new();
+    for _ in 0..4 {
+        world.docker('a', "web", What::Start);
+        world.docker('a', "web", die());
+        told.extend(world.slots(1, ""));
+    }
+    assert_eq!(told, ["firing"]);
+    world
+}
+
+/// Our own restart, with a window as old as `checkpoint`.
+fn with_window(world: &World, checkpoint: &[u8]) -> World {
+    let setup = Setup { docker: AskDocker::IfThere, ..setup(LOOP, acting()) };
+    let mut again = World::recovered(setup, latest(&world.rows), world.second + 1);
+    again.find_targets(0);
+    let now = at(again.second, 0);
+    again.engine.restore_window(checkpoint, now).expect("a good checkpoint");
+    again.find_targets(1);
+    again
+}
+
+#[test]
+fn a_loop_of_which_an_old_window_tells_alone_does_not_fire_again() {
+    let mut world = looping();
+    let checkpoint = world.engine.checkpoint();
+    world.docker('a', "web", What::Destroy);
+    let told = world.slots(8, "");
+    assert_eq!(told, ["resolved"], "it is removed");
+    // Docker hangs.
+    let mut world = with_window(&world, &checkpoint);
+    assert_eq!(world.slots(4, ""), [""; 0]);
+    // One that goes on is unknown while nobody sees it, and known again.
+    let world = looping();
+    let checkpoint = world.engine.checkpoint();
+    let mut world = with_window(&world, &checkpoint);
+    assert_eq!(world.slots(4, ""), ["unknown"]);
+    world.list(&[('a', "web")]);
+    assert_eq!(world.slots(2, ""), ["known"]);
+}
+
+#[test]
+fn a_loop_that_was_told_to_be_over_is_over_after_our_restart() {
+    // Whenever the journal was told how far Docker was heard.
+    for slots in 0..2 {
+        let mut world = looping();
+        world.slots(slots, "");
+        world.docker('a', "web", What::Start);
+        let ended = (0..200).find(|_| world.slots(1, "") == ["resolved"]);
+        assert!(ended.is_some(), "ten quiet minutes");
+        let checkpoint = world.engine.checkpoint();
+        let mut world = with_window(&world, &checkpoint);
+        world.list(&[('a', "web")]);
+        // Docker has not told everything by then.
+        world.second -= 1;
+        assert_eq!(world.slots(4, ""), [""; 0], "{slots}");
+    }
+}
