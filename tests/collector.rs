@@ -491,6 +491,42 @@ fn a_cgroup_that_nobody_removes_is_a_container_that_ended_once_nothing_runs_in_i
     }
 }
 
+/// Else whoever is told of the kill takes that for a container that lives on.
+#[test]
+fn an_empty_cgroup_does_not_tell_again_of_a_kill_that_was_told() {
+    for layout in Layout::ALL {
+        let dir = folder();
+        let cgroups = Cgroups::new(dir.path(), layout);
+        let small = Load { usage: 336 << 10, ..Load::default() };
+        (1..=2).for_each(|n| cgroups.put(&id(n), small));
+        let mut collector = collector(&cgroups, Selection::all());
+        let mut known = Known::default();
+        let mut rounds = 0;
+        let mut collect = || {
+            let batch = collector.collect(START + Duration::from_secs(5) * rounds);
+            rounds += 1;
+            known.take(&batch.expect("collects"));
+            let kills = known.get("container_oom_events_total");
+            (known.get("container_memory_usage_bytes").len(), kills.len())
+        };
+        (0..3).for_each(|_| assert_eq!(collect(), (2, 2), "{layout:?}"));
+        // Something was killed in it, and in the end it takes more than before.
+        for (usage, want) in [(381 << 10, (2, 2)), (382 << 10, (1, 1)), (382 << 10, (1, 1))] {
+            let cpu_microseconds = 28_400_000 + usage;
+            cgroups.put(&id(1), Load { usage, cpu_microseconds, oom_kills: 1, ..small });
+            cgroups.populate(&id(1), 0);
+            assert_eq!(collect(), want, "{layout:?} {usage}");
+        }
+        // Another kill in the same one, which runs again, is news.
+        cgroups.put(&id(1), Load { oom_kills: 1, ..small });
+        cgroups.populate(&id(1), 1);
+        assert_eq!(collect(), (2, 2), "{layout:?}");
+        cgroups.put(&id(1), Load { usage: 8192, oom_kills: 2, ..small });
+        cgroups.populate(&id(1), 0);
+        assert_eq!([collect(), collect()], [(1, 2), (1, 1)], "{layout:?}");
+    }
+}
+
 #[test]
 fn what_cannot_be_read_is_told_and_costs_only_itself() {
     for (layout, controller, file) in

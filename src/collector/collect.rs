@@ -255,7 +255,7 @@ fn collect_one(
     }
     slots.finish(ids, before);
     tracked.begin_peak(seen.figures);
-    tracked.was_taken();
+    tracked.was_taken(seen.figures);
 }
 
 /// The values of a column, each with its further labels.

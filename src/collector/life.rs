@@ -9,7 +9,8 @@
 //! which `cgroup.procs` does not. Where neither can be read a container counts as alive.
 //!
 //! A look costs opening a file, so it is taken only when there is reason: to end takes processor time
-//! and gives memory back. A container that was seen alive and has the same pulse since is alive.
+//! and gives memory back, or a process was killed. A container that was seen alive and has the same pulse since
+//! is alive.
 
 use super::figures::Pulse;
 use super::files::Reader;
@@ -27,6 +28,8 @@ pub(super) struct Life {
     seen: Option<Pulse>,
     /// It has just given back most of its memory: what still runs in it may be about to end.
     has_fallen: bool,
+    /// The kernel's count of kills in it.
+    kills: Option<f64>,
     /// Nothing ran in it when it was looked at last.
     pub is_over: bool,
     /// And what it told of kills was taken.
@@ -47,6 +50,14 @@ impl Life {
     pub fn saw(&mut self, pulse: Pulse) {
         let seen = (!self.has_fallen).then_some(pulse);
         (self.seen, self.is_over, self.has_spoken) = (seen, false, false);
+    }
+
+    /// Where a process was killed something may still run: it is looked at next time.
+    pub fn count(&mut self, kills: Option<f64>) {
+        if self.kills.zip(kills).is_some_and(|(before, now)| now > before) {
+            self.seen = None;
+        }
+        self.kills = kills.or(self.kills);
     }
 
     /// Nothing runs in it. What is read next is of another run.
@@ -113,6 +124,13 @@ mod tests {
         assert!(life.is_over && life.is_in_doubt(usage, pulse), "of another run");
         life.saw(pulse);
         assert!(!life.is_over);
+        for (kills, want) in
+            [(Some(2.0), false), (Some(2.0), false), (Some(3.0), true), (None, false)]
+        {
+            life.count(kills);
+            assert_eq!(life.is_in_doubt(usage, pulse), want, "{kills:?}");
+            life.saw(pulse);
+        }
     }
 
     #[test]

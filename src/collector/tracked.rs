@@ -70,6 +70,8 @@ pub(super) struct Tracked {
     pub is_another_run: bool,
     /// The number of its cgroup when that was seen empty.
     emptied: Option<u64>,
+    /// The kernel's count of kills in this cgroup that was taken last.
+    told_kills: Option<f64>,
     life: Life,
     kept: Kept,
     /// What Docker last believed.
@@ -105,6 +107,7 @@ impl Tracked {
             tries: 0,
             is_another_run: false,
             emptied: None,
+            told_kills: None,
             life: Life::default(),
             believed: None,
             failed: 0,
@@ -125,12 +128,14 @@ impl Tracked {
                 return self.read_last_word(eyes, path, parts, figures);
             }
             // Who comes back may be given the empty cgroup, whose count goes on, or another.
-            self.is_another_run |= self.emptied.take() != number_of(eyes.tree, path);
+            if self.emptied.take() != number_of(eyes.tree, path) {
+                self.be_another_run();
+            }
         }
         let read = match self.read_files(eyes, path, parts, figures) {
             Err(Away::Gone) => {
                 self.begin_anew(eyes.reader);
-                self.is_another_run = true;
+                self.be_another_run();
                 self.read_files(eyes, path, parts, figures)
             }
             read => read,
@@ -144,8 +149,9 @@ impl Tracked {
         read
     }
 
-    /// An empty cgroup still tells how many of its processes were killed. It is read for that once; nothing else
-    /// it says is of the container, and missed for as long.
+    /// An empty cgroup still tells how many of its processes were killed. It is read for that once, and taken if
+    /// that is news: whoever is read again lives on. Nothing else it says is of the container, and missed for as
+    /// long.
     fn read_last_word(
         &mut self,
         eyes: &mut Eyes<'_>,
@@ -163,13 +169,24 @@ impl Tracked {
             self.read_file(eyes, (path, at, source), figures)?;
         }
         self.close(eyes.reader);
+        if figures.oom_kills == self.told_kills {
+            self.life.has_spoken = true;
+            return Err(Away::Over);
+        }
         self.failed |= parts & !EVENTS;
         Ok(())
     }
 
     /// What was read of it was taken: one that is over has said its last word.
-    pub fn was_taken(&mut self) {
+    pub fn was_taken(&mut self, figures: &Figures) {
         self.life.has_spoken = self.life.is_over;
+        self.told_kills = figures.oom_kills.or(self.told_kills);
+    }
+
+    /// Its cgroup was removed and made anew.
+    fn be_another_run(&mut self) {
+        self.is_another_run = true;
+        self.told_kills = None;
     }
 
     /// What it is read as next is another run.
@@ -222,6 +239,7 @@ impl Tracked {
         for (at, source) in others.iter().enumerate().filter(|(_, s)| s.parts & due != 0) {
             self.read_file(eyes, (path, PULSE + at, source), figures)?;
         }
+        self.life.count(figures.oom_kills);
         let is_near = |(usage, limit): (f64, f64)| usage >= NEAR_THE_LIMIT * limit;
         let reads_again = figures.usage.zip(figures.limit).is_some_and(is_near);
         let keeps = parts & LIMITS != 0 || tell_rest(parts);
