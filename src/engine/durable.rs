@@ -54,13 +54,18 @@ impl Restored {
     /// By how many milliseconds at least the wall clock was set back while nobody watched (less than
     /// 0); 0 if it shows no less than at the newest evaluation.
     pub fn set_back_ms(&self, wall: Timestamp) -> i64 {
-        self.last_evaluation.map_or(0, |last| wall.0.saturating_sub(last.0).min(0))
+        wall.0.saturating_sub(self.watched_until(wall).0).min(0)
+    }
+
+    /// Until when somebody watched, as far as it was noted; until now, if nobody ever did.
+    pub fn watched_until(&self, wall: Timestamp) -> Timestamp {
+        self.last_evaluation.unwrap_or(wall)
     }
 
     /// Puts the clocks of all alerts right; says what was taken over, if anything was there. Where the
     /// wall clock was set back they go back with it, as at a step while we run.
     pub fn resume(&mut self, deliveries: usize, wall: Timestamp) -> Option<Fact> {
-        let down_for = wall.since(self.last_evaluation.unwrap_or(wall));
+        let down_for = wall.since(self.watched_until(wall));
         let by_ms = self.set_back_ms(wall);
         for alert in self.alerts.values_mut().flat_map(BTreeMap::values_mut) {
             alert.rebase(by_ms);

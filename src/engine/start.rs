@@ -22,8 +22,7 @@ impl Engine {
         let outbox = recovered_outbox(&setup, rows, now, &mut facts);
         let by_ms = restored.set_back_ms(now.wall);
         let (memory, problems, remembered) = recovered_memory(rows, now, by_ms);
-        let watched_until = restored.last_evaluation.unwrap_or(now.wall);
-        let (mut containers, rest) = Containers::recover(rows, watched_until);
+        let (mut containers, rest) = Containers::recover(rows, restored.watched_until(now.wall));
         containers.begin(restored.docker_heard, setup.docker);
         let (postman, unread) = mail::Postman::recover(rows, now);
         facts.extend(problems.into_iter().chain(rest).chain(unread).map(unreadable));
@@ -85,10 +84,7 @@ impl Engine {
             view_is_old: true,
             setup,
         };
-        engine.begin(now);
-        if by_ms < 0 {
-            engine.write_moved(by_ms);
-        }
+        engine.begin(now, by_ms);
         engine
     }
 }
