@@ -60,7 +60,7 @@ impl Engine {
     /// belongs to one batch with the rest: a start takes a clock that is behind that note for one that
     /// was set back meanwhile, and would move once more what has moved already.
     pub(super) fn write_moved(&mut self, by_ms: i64) {
-        let Some(noted) = self.noted_evaluation.as_mut().filter(|_| by_ms != 0) else { return };
+        let Some(noted) = &mut self.noted_evaluation else { return };
         noted.0 = noted.0.saturating_add(by_ms);
         self.changes.push(durable::note(*noted));
         self.changes.extend(self.revisions_upto.map(|upto| durable::note_revisions(Some(upto))));

@@ -54,10 +54,10 @@ impl Restored {
     /// By how many milliseconds at least the wall clock was set back while nobody watched (less than
     /// 0); 0 if it shows no less than at the newest evaluation.
     pub fn set_back_ms(&self, wall: Timestamp) -> i64 {
-        self.last_evaluation.map_or(0, |last| wall.0.saturating_sub(last.0).min(0))
+        wall.0.saturating_sub(self.watched_until(wall).0).min(0)
     }
 
-    /// When the last watch ended.
+    /// Until when somebody watched, as far as it was noted; until now, if nobody ever did.
     pub fn watched_until(&self, wall: Timestamp) -> Timestamp {
         self.last_evaluation.unwrap_or(wall)
     }

@@ -182,12 +182,16 @@ pub struct Engine {
 }
 
 impl Engine {
-    fn begin(&mut self, now: Now) {
+    /// `by_ms`: by how much the wall clock was set back meanwhile.
+    fn begin(&mut self, now: Now, by_ms: i64) {
         self.gates.configure(&self.setup.policy.gates);
         self.load_groups(now);
         self.end_orphans(now);
         self.judge_all_again();
         self.show_owners();
+        if by_ms < 0 {
+            self.write_moved(by_ms);
+        }
     }
 
     /// Takes one event in and does whatever is due.

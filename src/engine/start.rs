@@ -83,8 +83,7 @@ impl Engine {
             view_is_old: true,
             setup,
         };
-        engine.begin(now);
-        engine.write_moved(by_ms);
+        engine.begin(now, by_ms);
         engine
     }
 }
