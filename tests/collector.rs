@@ -440,6 +440,34 @@ fn a_restart_under_the_same_id_is_noticed() {
 }
 
 #[test]
+fn a_last_word_in_a_batch_that_nobody_took_is_told_again() {
+    for layout in Layout::ALL {
+        let dir = folder();
+        let cgroups = Cgroups::new(dir.path(), layout);
+        cgroups.put(&id(1), Load::default());
+        let mut collector = collector(&cgroups, Selection::all());
+        let mut known = Known::default();
+        let mut kills = |is_lost: bool| {
+            let batch = collector.collect(START).expect("collects");
+            known.take(&batch);
+            if is_lost {
+                collector.was_lost();
+            }
+            known.get("container_oom_events_total").iter().map(|(_, kills)| *kills).sum::<f64>()
+        };
+        kills(false);
+        // A child was killed, and the batch that told so was lost; then everything ends.
+        cgroups.put(&id(1), Load { oom_kills: 1, ..Load::default() });
+        kills(true);
+        let dead = Load { usage: 8192, oom_kills: 1, cpu_microseconds: 9_000, ..Load::default() };
+        cgroups.put(&id(1), dead);
+        cgroups.populate(&id(1), 0);
+        assert_eq!(kills(true), 1.0, "{layout:?}");
+        assert_eq!(kills(true), 1.0, "{layout:?}: nor was that taken");
+    }
+}
+
+#[test]
 fn a_cgroup_that_nobody_removes_is_a_container_that_ended_once_nothing_runs_in_it() {
     for layout in Layout::ALL {
         let dir = folder();

@@ -124,6 +124,12 @@ impl Collector {
         self.host.know(inventory);
     }
 
+    /// The last batch was taken by nobody.
+    pub fn was_lost(&mut self) {
+        self.host.tracked.values_mut().for_each(Tracked::was_lost);
+        self.renew();
+    }
+
     /// Announces every series anew in the next batch: what was announced is lost.
     pub fn renew(&mut self) {
         self.ids.renew();
@@ -158,8 +164,8 @@ impl Collector {
             collect_one(wanted, tracked, seen, (machine, ids));
         });
         if let Err(error) = read {
-            // Series may have been announced in a batch that nobody gets.
-            ids.renew();
+            // Series and kills may have been told in a batch that nobody gets.
+            self.was_lost();
             return Err(error);
         }
         for labels in host.nameless() {

@@ -140,9 +140,8 @@ fn obey(
             known.borrow().iter().for_each(|inventory| begun.know(Arc::clone(inventory)));
         }
         (Command::Collect(at, reply), Some(collector)) => {
-            // A batch that nobody takes has announced series to nobody.
             if reply.send(collector.collect(at)).is_err() {
-                collector.renew();
+                collector.was_lost();
             }
         }
         (Command::Page(at, reply), Some(collector)) => {

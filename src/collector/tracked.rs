@@ -183,6 +183,11 @@ impl Tracked {
         self.told_kills = figures.oom_kills.or(self.told_kills);
     }
 
+    /// What was read of it was lost: its last word, too.
+    pub fn was_lost(&mut self) {
+        (self.life.has_spoken, self.told_kills) = (false, None);
+    }
+
     /// Its cgroup was removed and made anew.
     fn be_another_run(&mut self) {
         self.is_another_run = true;

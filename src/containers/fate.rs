@@ -503,7 +503,10 @@ impl Fate {
     }
 
     fn note(&mut self, death: Death) -> Death {
-        self.last = Some(death);
+        // One that a list told of may be older than what events have told since.
+        if self.last.is_none_or(|last| last.at <= death.at) {
+            self.last = Some(death);
+        }
         self.ends[death.end as usize] += 1;
         if death.end.is_asked_for() {
             self.stop(death.at);

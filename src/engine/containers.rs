@@ -427,7 +427,8 @@ impl Containers {
         self.say((&container.id, &name), |ledger, who| ledger.flagged(who, from, to));
     }
 
-    fn rebase(&mut self, by_ms: i64) {
+    /// The wall clock has stepped.
+    pub fn rebase(&mut self, by_ms: i64) {
         self.ledger.rebase(by_ms);
         self.fates.rebase(by_ms);
         self.daemon.rebase(by_ms);

@@ -78,6 +78,9 @@ impl Ended {
 
     /// A container that was known by this name has ended.
     pub fn note(&mut self, name: &str, end: End) {
+        if self.names.get(name).is_some_and(|known| known.at > end.at) {
+            return;
+        }
         let is_lasting = end.is_lasting || self.names.get(name).is_some_and(|end| end.is_lasting);
         self.names.insert(name.to_owned(), End { is_lasting, ..end });
         self.rows.touch(&name.to_owned());

@@ -193,7 +193,8 @@ impl Engine {
         let is_covered = || waiting.is_some() && ask(WAITING_BEFORE).is_some();
         let starvation_unseen = in_time && ask(WAITING_NOW).is_some() && !is_covered();
         let name = incident.whose.get("name");
-        let life = started.map(Timestamp::from_seconds);
+        // Of a service it is the start of the newest of its containers.
+        let life = started.map(Timestamp::from_seconds).filter(|_| name.is_some());
         let symptoms = Symptoms {
             unreclaimable_ratio: unreclaimable.zip(limit).map(|(held, limit)| held / limit),
             leaked_lately: service.is_some_and(|service| service.leaked_lately(wall)),
@@ -425,7 +426,6 @@ fn symptoms(figures: &outbox::Evidence, trend: Option<Trend>) -> Symptoms {
         oom_events: figures.oom_events_10m,
         warm_ratio: share(trend.warm_bytes, figures.limit_bytes),
         lowest_ratio: share(trend.lowest_bytes, figures.limit_bytes),
-        stepped: trend.is_step,
         growth_per_hour: share(trend.bytes_per_hour, figures.limit_bytes),
         recent_growth_per_hour: share(trend.recent_bytes_per_hour, figures.limit_bytes),
         traffic_factor: trend.traffic_factor,
@@ -433,6 +433,13 @@ fn symptoms(figures: &outbox::Evidence, trend: Option<Trend>) -> Symptoms {
         cpu_ratio: share(figures.cpu_used_cores, figures.cpu_limit_cores),
         ..Symptoms::default()
     }
+}
+
+/// When the container that an alert names was started. Of a service, whose containers are started one by one,
+/// there is no such time.
+pub(super) fn started_at(incident: &Incident, found: &Evidence, now: Now) -> Option<Timestamp> {
+    let age = found.container_age.filter(|_| incident.whose.get("name").is_some());
+    age.map(|age| now.wall - age)
 }
 
 /// The matchers that find the container an alert is about.

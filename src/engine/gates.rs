@@ -44,7 +44,9 @@ const SCRAPED_WITHIN_MAX: Duration = Duration::from_secs(90);
 
 /// What is said of a door that is told anew.
 const TOLD_ANEW: &str = "; told anew, as nobody took it before";
-/// The same, where no reading tells whether it was shut all the time.
+/// What is said of one that the kill switch held when it was to be told first.
+const TOLD_LATE: &str = "; held by the kill switch at first";
+/// As [`TOLD_ANEW`], where no reading tells whether it was shut all the time.
 const TOLD_ANEW_UNWATCHED: &str = "; told anew, as nobody took it before; \
      whether it opened while plimsoll was down is not known";
 
@@ -99,10 +101,11 @@ impl Changed {
 
 /// What is said besides of a door that is told.
 pub(super) fn told_anew(shut: &Shut, is_anew: bool) -> &'static str {
-    match (is_anew, shut.was_unwatched) {
-        (false, _) => "",
-        (true, false) => TOLD_ANEW,
-        (true, true) => TOLD_ANEW_UNWATCHED,
+    match (is_anew, shut.was_held, shut.was_unwatched) {
+        (false, ..) => "",
+        (true, true, _) => TOLD_LATE,
+        (true, false, false) => TOLD_ANEW,
+        (true, false, true) => TOLD_ANEW_UNWATCHED,
     }
 }
 
@@ -302,6 +305,7 @@ impl Engine {
             trace_id,
             request: changed.request.clone(),
             change_id: changed.change_id.clone(),
+            was_held: self.switches.kill,
             was_unwatched: false,
         };
         self.tell_shut(now, &shut, (shut.dedup_key.clone(), current));

@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use super::Engine;
 use super::blame::named;
+use super::evidence::started_at;
 use super::fact::{Fact, Judged};
 use crate::alerts::{Alert, AlertState};
 use crate::base::{DeliveryId, Labels, Now, Timestamp, fingerprint};
@@ -62,9 +63,9 @@ impl Engine {
                 continue;
             }
             let mut evidence = self.evidence(&incident, self.groups[group].interval, at, now);
-            let started_at = evidence.container_age.map(|age| now.wall - age);
+            let began = started_at(&incident, &evidence, now);
             let symptoms = &mut evidence.symptoms;
-            self.groups[group].rules[rule].hold_to_cause(&incident.labels, started_at, symptoms);
+            self.groups[group].rules[rule].hold_to_cause(&incident.labels, began, symptoms);
             let circumstances = self.circumstances(now, &incident);
             let (incident, evidence) = (&incident, &evidence);
             let case =

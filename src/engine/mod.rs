@@ -190,7 +190,10 @@ impl Engine {
         self.judge_all_again();
         self.show_owners();
         if by_ms < 0 {
+            self.containers.rebase(by_ms);
+            self.postman.rebase(by_ms, now);
             self.write_moved(by_ms);
+            self.note_docker(now);
         }
     }
 

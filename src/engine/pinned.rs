@@ -118,7 +118,7 @@ impl Engine {
         let mut values = Vec::new();
         let mut vhosts: BTreeSet<(String, String)> = BTreeSet::new();
         let label = |labels: &Labels, name| labels.get(name).unwrap_or_default().to_owned();
-        for (labels, made) in self.memory.peaks.iter() {
+        for (labels, made) in self.memory.peaks.iter().filter(|_| self.writes_peaks) {
             values.push((labels.with(METRIC_NAME, DOCS_PEAK), made.docs));
             values.push((labels.with(METRIC_NAME, BYTES_PEAK), made.bytes));
             vhosts.insert((label(labels, "host"), label(labels, "vhost")));

@@ -591,14 +591,3 @@ fn a_full_window_is_told_once_and_counted_always() {
     let told: Vec<String> = (0..150).flat_map(|_| world.slot(Some(&page(60, 62)))).collect();
     assert_eq!(told, ["host incident", "fit", "host incident over"], "blind, nobody is touched");
 }
-
-#[test]
-fn a_record_ends_with_its_rule() {
-    let mut world = World::new(GHOSTS, acting());
-    world.slot(Some("x{name=\"a\"} 1\n"));
-    assert_eq!(world.live("r"), ["a"]);
-    world.reload(setup(GHOSTS, acting()));
-    assert_eq!(world.live("r"), ["a"], "the same rules go on");
-    world.reload(setup(HIGH, acting()));
-    assert_eq!(world.live("r"), [""; 0]);
-}

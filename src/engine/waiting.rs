@@ -7,6 +7,7 @@
 
 use std::time::Duration;
 
+use super::evidence::started_at;
 use super::{Engine, group};
 use crate::alerts::{Alert, AlertState};
 use crate::base::{DeliveryId, Now, fingerprint};
@@ -106,8 +107,8 @@ impl Engine {
         let incident = self.incident(rule, alert);
         let mut evidence = self.evidence(&incident, group.interval, now.wall, now);
         let known = group.rules.iter().find_map(|state| state.causes.get(&incident.labels));
-        let started_at = evidence.container_age.map(|age| now.wall - age);
-        let known = known.filter(|pinned| pinned.is_of(started_at));
+        let began = started_at(&incident, &evidence, now);
+        let known = known.filter(|pinned| pinned.is_of(began));
         evidence.symptoms.earlier = known.map(|pinned| pinned.cause);
         let history = self.memory.guards.own_history(&incident.subject(), now);
         let circumstances = self.circumstances(now, &incident);

@@ -89,7 +89,9 @@ fn prune(dir: &Path, newest: &Path) -> io::Result<()> {
     let mut names = names.collect::<io::Result<Vec<PathBuf>>>()?;
     names.sort_unstable();
     let surplus = names.len().saturating_sub(KEPT);
-    names.iter().take(surplus).filter(|old| *old != newest).try_for_each(std::fs::remove_file)
+    // One that cannot be removed keeps no other.
+    let old = names.iter().take(surplus).filter(|old| *old != newest);
+    old.map(std::fs::remove_file).fold(Ok(()), Result::and)
 }
 
 #[cfg(test)]

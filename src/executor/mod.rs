@@ -145,7 +145,7 @@ fn verdict(
 ) -> Option<Outcome> {
     // A wall clock that has stepped back decides before the start it has measured; and what measures may
     // tell for ever when the container was made (cAdvisor before v0.57). So it takes both.
-    let is_other = task.measured.is_none_or(|measured| seen.started_at.is_later_start(measured));
+    let is_other = task.measured.is_none_or(|measured| !seen.started_at.is_same_start(measured));
     let is_anew = is_other && seen.started_at > task.decided_at;
     let settled_after = seen.stops_within.saturating_add(SETTLED_AFTER);
     Some(match asked_at {

@@ -327,7 +327,7 @@ async fn docker_is_not_asked_too_late_and_nothing_says_that_it_was() {
 }
 
 #[tokio::test]
-async fn a_start_is_another_one_if_it_is_later_than_the_one_measured_and_than_the_decision() {
+async fn a_start_is_another_one_if_it_is_not_the_one_measured_and_later_than_the_decision() {
     let time = |text: &str| crate::base::parse_rfc3339(text).unwrap();
     let hours = |hours: u64| WireTime(DECIDED + Duration::from_secs(hours * 3600));
     // The clock stepped back by two hours before it was decided: the container starts after that.
@@ -336,6 +336,11 @@ async fn a_start_is_another_one_if_it_is_later_than_the_one_measured_and_than_th
         (Some(WireTime(time(ahead))), ahead, "done succeeded"),
         (Some(hours(1)), ahead, "declined: the container was started anew since the decision"),
         (None, ahead, "declined: the container was started anew since the decision"),
+        (
+            Some(WireTime(time(ahead))),
+            AFTER,
+            "declined: the container was started anew since the decision",
+        ),
         // What measures tells for ever when it was made.
         (Some(WireTime(time("2023-01-01T00:00:00Z"))), BEFORE, "done succeeded"),
     ] {

@@ -24,6 +24,8 @@ use crate::letter::Letter;
 
 /// Most of a failure's text that is kept.
 const WHY_CHARS_MAX: usize = 500;
+/// Passwords and certificates are small.
+const FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// How the connection is protected.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -165,7 +167,7 @@ impl MailConfig {
         if let Some(path) = &self.ca_file {
             let unusable =
                 |why: String| fail("setup", format!("mail.ca_file {}: {why}", path.display()));
-            let pem = tokio::fs::read(path).await.map_err(|error| unusable(error.to_string()))?;
+            let pem = read_file(path).await.map_err(|error| unusable(error.to_string()))?;
             let root = Certificate::from_pem(&pem).map_err(|error| unusable(error.to_string()))?;
             builder = builder.certificate_store(CertificateStore::None).add_root_certificate(root);
         }
@@ -173,10 +175,20 @@ impl MailConfig {
     }
 }
 
+/// A small regular file: others may never end, and a thread would wait for them after our time is over.
+async fn read_file(path: &Path) -> std::io::Result<Vec<u8>> {
+    let about = tokio::fs::metadata(path).await?;
+    if !about.is_file() || about.len() > FILE_BYTES_MAX {
+        return Err(std::io::Error::other("is no regular file of at most 1 MiB"));
+    }
+    tokio::fs::read(path).await
+}
+
 async fn read_password(file: &Path) -> Result<String, MailFailure> {
-    let text = tokio::fs::read_to_string(file).await.map_err(|error| {
-        fail("setup", format!("mail.password_file {}: {error}", file.display()))
-    })?;
+    let unusable =
+        |why: String| fail("setup", format!("mail.password_file {}: {why}", file.display()));
+    let bytes = read_file(file).await.map_err(|error| unusable(error.to_string()))?;
+    let text = String::from_utf8(bytes).map_err(|_| unusable("is not UTF-8".to_owned()))?;
     let password = text.trim();
     if password.is_empty() {
         return Err(fail("setup", format!("mail.password_file {} is empty", file.display())));

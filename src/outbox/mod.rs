@@ -210,14 +210,18 @@ impl Outbox {
         self.durable = self.durable.max(receipt.upto());
     }
 
-    /// Everything due at `now`: withdraws expired requests, gives up lost attempts, starts new ones.
-    /// Call it in every round, after [`Outbox::settle`] and [`Outbox::committed`].
+    /// Everything due at `now`: withdraws expired requests, gives up lost attempts, starts new ones. What stood
+    /// behind one that goes without a successor starts the next time: it is to be looked at again before it
+    /// leaves. Call it in every round, after [`Outbox::settle`] and [`Outbox::committed`].
     pub fn due(&mut self, now: Now, batch: Batch) -> Turn {
         let mut turn = Turn::default();
         self.give_up_lost(now, &mut turn);
+        let waited = self.waiting.len();
         self.withdraw_expired(now, batch, &mut turn);
         self.hand_over(now, batch, &mut turn);
-        self.start_ready(now, &mut turn);
+        if self.waiting.len() >= waited {
+            self.start_ready(now, &mut turn);
+        }
         turn
     }
 

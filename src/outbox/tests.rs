@@ -296,6 +296,9 @@ fn what_waited_for_a_control_plane_is_not_handed_on_to_the_local_executor() {
     let _ = settle(&mut outbox, "flying", unanswered(), 3);
     let turn = outbox.due(at(3), Batch(2));
     assert_eq!(gone(&turn), ["evt_flying"]);
+    assert!(turn.attempts.is_empty(), "what stood behind it is looked at first");
+    assert!(outbox.next_wakeup().is_some_and(|next| next <= at(3).monotonic), "at once");
+    let turn = outbox.due(at(3), Batch(2));
     assert_eq!(turn.attempts[0].id.0, "evt_unsent", "Docker may be asked for it");
     // What the executor leaves unanswered is its own to end, over a restart, too.
     let _ = settle(&mut outbox, "unsent", unanswered(), 4);

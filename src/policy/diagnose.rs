@@ -49,8 +49,6 @@ pub struct Symptoms {
     pub growth_per_hour: Option<f64>,
     /// The same over the last twenty minutes.
     pub recent_growth_per_hour: Option<f64>,
-    /// What it grew by lately came within minutes, and not on and on.
-    pub stepped: bool,
     /// Requests now per requests while memory last stood still.
     pub traffic_factor: Option<f64>,
     /// The service was seen to leak within a week.
@@ -168,15 +166,14 @@ fn memory(symptoms: &Symptoms) -> Cause {
     let low = from.is_some_and(|ratio| ratio < LOW_FROM_THE_START);
     let slowly = low && paces.into_iter().all(|pace| reaches(pace, SLOW_PER_HOUR));
     let full = symptoms.warm_ratio.is_some_and(|ratio| ratio >= FULL_FROM_THE_START);
-    let goes_on = !symptoms.stepped;
     let busier = symptoms.traffic_factor.is_some_and(|factor| factor >= TRAFFIC_FACTOR);
     match (hour, lately) {
-        // A leak rises in both, and on and on; a surge may explain a step, and else nobody knows yet.
+        // A leak rises in both; after a surge that stays one of them is flat.
         (Some(true), Some(true)) if busier => Cause::Traffic,
-        (Some(true), Some(true)) if goes_on => Cause::Leak,
+        (Some(true), Some(true)) => Cause::Leak,
         // What has filled up over many hours, and goes on, is no program that needs so much.
         _ if slowly && busier => Cause::Traffic,
-        _ if slowly && goes_on => Cause::Leak,
+        _ if slowly => Cause::Leak,
         (Some(_), Some(_)) if full => Cause::Undersized,
         // One that is full from its start on is not filled by its leak.
         (None, _) | (_, None) if symptoms.leaked_lately && !full => Cause::Leak,
@@ -194,21 +191,13 @@ mod tests {
     }
 
     #[test]
-    fn a_step_is_no_leak_and_a_slow_leak_is_one_where_nobody_saw_it_start() {
+    fn a_slow_leak_is_one_where_nobody_saw_it_start_and_a_known_one_fills_no_program_anew() {
         let full = Symptoms { working_set_ratio: Some(0.95), ..Symptoms::default() };
-        let grows = |pace| (Some(pace), Some(pace));
-        let (growth_per_hour, recent_growth_per_hour) = grows(0.9);
-        let grown = Symptoms { growth_per_hour, recent_growth_per_hour, ..full };
-        check(Cause::Leak, grown);
-        check(Cause::MemoryUnclear, Symptoms { stepped: true, ..grown });
-        let traffic_factor = Some(5.0);
-        check(Cause::Traffic, Symptoms { stepped: true, traffic_factor, ..grown });
-        let (growth_per_hour, recent_growth_per_hour) = grows(0.025);
-        let slow = Symptoms { growth_per_hour, recent_growth_per_hour, ..full };
+        let pace = Some(0.025);
+        let slow = Symptoms { growth_per_hour: pace, recent_growth_per_hour: pace, ..full };
         check(Cause::MemoryUnclear, slow);
         let slow = Symptoms { lowest_ratio: Some(0.2), ..slow };
         check(Cause::Leak, slow);
-        check(Cause::MemoryUnclear, Symptoms { stepped: true, ..slow });
         check(Cause::Undersized, Symptoms { warm_ratio: Some(0.85), ..slow });
         let known = Symptoms { leaked_lately: true, ..full };
         check(Cause::Leak, known);

@@ -37,7 +37,7 @@ impl Histogram {
     pub fn new(first: f64, half_life: Duration) -> Histogram {
         Histogram {
             first,
-            half_life_ms: i64::try_from(half_life.as_millis()).unwrap_or(i64::MAX).max(1),
+            half_life_ms: millis(half_life),
             reference: Timestamp(0),
             buckets: BTreeMap::new(),
             total: 0.0,
@@ -78,6 +78,12 @@ impl Histogram {
         Some(above.sum::<f64>() / self.total)
     }
 
+    /// What is added from then on halves in so long, and what there is from then on, too.
+    pub fn set_half_life(&mut self, half_life: Duration, at: Timestamp) {
+        self.move_reference(at);
+        self.half_life_ms = millis(half_life);
+    }
+
     /// How much all of it weighs then, where a sample of that moment weighs 1.
     pub fn weight(&self, at: Timestamp) -> f64 {
         self.total * (-self.half_lives(at)).exp2()
@@ -111,6 +117,10 @@ impl Histogram {
     fn upper_bound(&self, bucket: u16) -> f64 {
         self.first * GROWTH.powi(i32::from(bucket))
     }
+}
+
+fn millis(half_life: Duration) -> i64 {
+    i64::try_from(half_life.as_millis()).unwrap_or(i64::MAX).max(1)
 }
 
 #[cfg(test)]
@@ -155,6 +165,15 @@ mod tests {
         all.add(100.0, 1.0, Timestamp(400 * DAY));
         assert_eq!(all.share_above(500.0), Some(0.0), "after a year nothing of it is left");
         assert_eq!(all.buckets.len(), 1, "and it takes no room");
+    }
+
+    #[test]
+    fn another_half_life_counts_from_then_on() {
+        let mut all = histogram();
+        all.add(100.0, 1.0, Timestamp(0));
+        all.set_half_life(Duration::from_secs(7 * 86_400), Timestamp(DAY));
+        assert!((all.weight(Timestamp(DAY)) - 0.5).abs() < 1e-9);
+        assert!((all.weight(Timestamp(8 * DAY)) - 0.25).abs() < 1e-9);
     }
 
     #[test]

@@ -68,8 +68,8 @@ impl Memory {
 
     /// Moves what is counted in wall time when the wall clock steps; returns the rows that changed.
     pub fn rebase(&mut self, by_ms: i64) -> Vec<Change> {
-        self.usage.rebase(by_ms);
         let mut rows = self.guards.rebase(by_ms);
+        rows.extend(self.usage.rebase(by_ms));
         rows.extend(self.peaks.rebase(by_ms));
         rows.extend(self.episodes.rebase(by_ms));
         rows.extend(self.verifier.rebase(by_ms));

@@ -72,7 +72,10 @@ impl Rollouts {
             return (None, None);
         }
         let rollout = self.images.entry(image.to_owned()).or_default();
-        rollout.ill.retain(|_, fell_ill| at.since(*fell_ill) < TOGETHER);
+        // Of a suspect those who made it one are told of, however late.
+        if rollout.suspect_since.is_none() {
+            rollout.ill.retain(|_, fell_ill| at.since(*fell_ill) < TOGETHER);
+        }
         if rollout.ill.len() < SERVICES_MAX {
             rollout.ill.insert(service.to_owned(), at);
         }

@@ -43,6 +43,9 @@ pub struct Shut {
     pub request: Option<Request>,
     /// The Control Plane's own id of that.
     pub change_id: Option<String>,
+    /// Whether the kill switch held it when it was to be told first.
+    #[serde(default)]
+    pub was_held: bool,
     /// Whether plimsoll was started since it was told: what the door did meanwhile, nobody saw.
     #[serde(skip)]
     pub was_unwatched: bool,
@@ -120,6 +123,7 @@ mod tests {
             trace_id: String::new(),
             request: None,
             change_id: None,
+            was_held: false,
             was_unwatched: false,
         }
     }

@@ -21,8 +21,8 @@ pub(super) const POINT_EVERY: Duration = Duration::from_secs(60);
 const POINTS_MIN: usize = 10;
 /// What went on lately, in points: twenty minutes. Ours.
 const LATELY: usize = 20;
-/// Growth that came within this time for the most part is a step: less than this share of it came
-/// besides. Ours.
+/// Growth that came within this time for the most part is a step, and no pace: less than this share of it
+/// came besides. Ours.
 const STEP: Duration = Duration::from_secs(300);
 const BESIDES: f64 = 1.0 / 3.0;
 /// Growth below this share of the limit is no leak that must be remembered. Ours.
@@ -124,12 +124,10 @@ pub struct Trend {
     pub warm_bytes: Option<f64>,
     /// The least it has held since then, as far as it was seen, bytes.
     pub lowest_bytes: Option<f64>,
-    /// Growth since the start or the last kill, at most an hour, bytes per hour, by least squares.
+    /// Growth since the start, the last kill or the last step, at most an hour, bytes per hour, by least squares.
     pub bytes_per_hour: Option<f64>,
     /// The same over the last twenty points.
     pub recent_bytes_per_hour: Option<f64>,
-    /// What it grew by over these points came within minutes, and not on and on.
-    pub is_step: bool,
     /// Requests in the last ten points per requests while memory last stood still.
     pub traffic_factor: Option<f64>,
 }
@@ -249,13 +247,13 @@ impl Trail {
     /// What the last hour says.
     pub fn trend(&self) -> Trend {
         let points: Vec<&Point> = self.points.iter().collect();
+        let points = &points[end_of_step(&points)..];
         let lately = &points[points.len().saturating_sub(LATELY)..];
         Trend {
             warm_bytes: self.warm.and_then(|warm| warm.held),
             lowest_bytes: self.warm.and_then(|warm| warm.lowest),
-            bytes_per_hour: slope_per_hour(&points),
+            bytes_per_hour: slope_per_hour(points),
             recent_bytes_per_hour: slope_per_hour(lately),
-            is_step: is_step(&points),
             traffic_factor: self.traffic(),
         }
     }
@@ -280,7 +278,6 @@ impl Trail {
         last.held >= LEAK_RATIO * limit
             && grows(trend.bytes_per_hour)
             && grows(trend.recent_bytes_per_hour)
-            && !trend.is_step
             && late.fold(f64::INFINITY, f64::min) > early.fold(0.0, f64::max)
             && trend.traffic_factor.is_none_or(|factor| factor < TRAFFIC_FACTOR)
     }
@@ -302,9 +299,10 @@ impl Trail {
     }
 }
 
-/// Whether growth came in one step for the most part. What counts is what memory never falls below again:
-/// it may go up and down besides.
-fn is_step(points: &[&Point]) -> bool {
+/// Where growth that came in one step for the most part has ended: 0 if there was none. A program that loads
+/// itself takes one as well. What counts is what memory never falls below again: it may go up and down
+/// besides.
+fn end_of_step(points: &[&Point]) -> usize {
     let mut floors: Vec<(Timestamp, f64)> = Vec::with_capacity(points.len());
     let mut floor = f64::INFINITY;
     for point in points.iter().rev() {
@@ -312,14 +310,18 @@ fn is_step(points: &[&Point]) -> bool {
         floors.push((point.at, floor));
     }
     floors.reverse();
-    let (Some((_, first)), Some((_, last))) = (floors.first(), floors.last()) else { return false };
-    let rise = |(nth, (at, from)): (usize, &(Timestamp, f64))| {
+    let (Some((_, first)), Some((_, last))) = (floors.first(), floors.last()) else { return 0 };
+    let (mut most, mut end) = (0.0, 0);
+    for (nth, (at, from)) in floors.iter().enumerate() {
         let within = floors[nth..].iter().take_while(|(then, _)| then.since(*at) <= STEP);
-        within.last().map_or(0.0, |(_, to)| to - from)
-    };
-    let most = floors.iter().enumerate().map(rise).fold(0.0, f64::max);
+        let upto = nth + within.count() - 1;
+        // Of windows that hold all of it the first ends with it.
+        if floors[upto].1 - from > most {
+            (most, end) = (floors[upto].1 - from, upto);
+        }
+    }
     let grown = last - first;
-    grown > 0.0 && grown - most < BESIDES * grown
+    if grown > 0.0 && grown - most < BESIDES * grown { end } else { 0 }
 }
 
 /// Least squares over the points, if there are enough of them.
@@ -392,20 +394,31 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_within_minutes_is_a_step_and_what_goes_on_is_none() {
+    fn what_comes_within_minutes_is_a_step_and_no_pace() {
+        let loads = |to: f64, x: f64| 0.05 + (to - 0.05) * (x / 4.0).min(1.0);
+        let ten_minutes_ago = |x: f64| if x < 30.0 { 0.3 } else { 0.93 };
+        type Memory<'a> = &'a dyn Fn(f64) -> f64;
+        // How many of 41 points are left, and whether they grow.
         for (of, memory, want) in [
-            ("at once", (|x| if x < 30.0 { 0.3 } else { 0.93 }) as fn(f64) -> f64, true),
-            ("within four minutes", |x| 0.3 + 0.6 * ((x - 30.0) / 4.0).clamp(0.0, 1.0), true),
-            ("a leak", |x| 0.5 + 0.01 * x, false),
-            ("since ten minutes", |x| 0.5 + 0.04 * (x - 30.0).max(0.0), false),
-            ("faster and faster", |x| 0.1 + 0.8 * (x / 40.0).powi(3), false),
-            ("under a saw", |x| 0.5 + 0.01 * x + 0.03 * (x % 4.0), false),
-            ("in stairs", |x| 0.3 + 0.1 * (x / 8.0).floor(), false),
-            ("it falls", |x| 0.9 - 0.01 * x, false),
+            ("at once", &ten_minutes_ago as Memory<'_>, (11, false)),
+            ("within minutes", &|x| 0.3 + 0.6 * ((x - 20.0) / 4.0).clamp(0.0, 1.0), (17, false)),
+            ("loaded, and leaks", &|x| loads(0.7, x) + 0.006 * (x - 4.0).max(0.0), (36, true)),
+            ("full, and leaks", &|x| loads(0.82, x) + 0.003 * (x - 4.0).max(0.0), (36, true)),
+            ("a leak", &|x| 0.5 + 0.01 * x, (41, true)),
+            ("since ten minutes", &|x| 0.5 + 0.04 * (x - 30.0).max(0.0), (41, true)),
+            ("faster and faster", &|x| 0.1 + 0.8 * (x / 40.0).powi(3), (41, true)),
+            ("under a saw", &|x| 0.5 + 0.01 * x + 0.03 * (x % 4.0), (41, true)),
+            ("in stairs", &|x| 0.3 + 0.1 * (x / 8.0).floor(), (41, true)),
+            ("it falls", &|x| 0.9 - 0.01 * x, (41, false)),
         ] {
-            assert_eq!(lived(40, memory, |_| 1.0).trend().is_step, want, "{of}");
+            let trail = lived(40, memory, |_| 1.0);
+            let points: Vec<&Point> = trail.points.iter().collect();
+            let (left, (hour, lately)) = (points.len() - end_of_step(&points), pace(&trail));
+            assert_eq!((left, hour.min(lately) >= FLAT_PER_HOUR), want, "{of}: {hour} {lately}");
         }
-        assert!(!Trail::new(true, Timestamp(0)).trend().is_step);
+        let young = lived(35, ten_minutes_ago, |_| 1.0).trend();
+        assert_eq!(young.bytes_per_hour, None, "of what came after it little is known");
+        assert_eq!(end_of_step(&[]), 0);
     }
 
     #[test]

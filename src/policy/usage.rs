@@ -121,8 +121,14 @@ struct Past {
 impl Usage {
     /// The memory as its rows tell it, and which could not be read. Other rows are skipped.
     pub fn recover(rows: impl IntoIterator<Item = Change>) -> (Usage, Vec<String>) {
-        let (services, problems) = rows::read(PREFIX, rows);
-        (Usage { services: services.into_iter().collect() }, problems)
+        let (services, problems) = rows::read::<Service>(PREFIX, rows);
+        let mut services: BTreeMap<String, Service> = services.into_iter().collect();
+        // A row is as old as the half-life that it was written with.
+        for Service { memory, cpu, last_seen, .. } in services.values_mut() {
+            memory.set_half_life(HALF_LIFE, *last_seen);
+            cpu.set_half_life(HALF_LIFE, *last_seen);
+        }
+        (Usage { services }, problems)
     }
 
     /// What is remembered about a service.
@@ -200,8 +206,8 @@ impl Usage {
         names.into_iter().map(|name| row(name, None)).collect()
     }
 
-    /// Moves every time when the wall clock steps.
-    pub fn rebase(&mut self, by_ms: i64) {
+    /// Moves every time when the wall clock steps; returns the rows.
+    pub fn rebase(&mut self, by_ms: i64) -> Vec<Change> {
         let shift = |at: &mut Timestamp| at.0 = at.0.saturating_add(by_ms);
         for service in self.services.values_mut() {
             service.containers.values_mut().for_each(|trail| trail.rebase(by_ms));
@@ -210,9 +216,8 @@ impl Usage {
             service.cpu.rebase(by_ms);
             shift(&mut service.first_seen);
             shift(&mut service.last_seen);
-            // The row is old now.
-            service.written = None;
         }
+        self.services.iter().map(|(name, service)| row(name, Some(service))).collect()
     }
 }
 
@@ -432,11 +437,11 @@ mod tests {
         let deployed = |incarnation| with(1e8, |one| one.incarnation = Some(incarnation));
         let _ = usage.observe("s", &deployed(1), 5 * MINUTE, at(2));
         let _ = usage.observe("s", &deployed(2), 5 * MINUTE, at(3));
-        usage.rebase(3_600_000);
+        let rows = usage.rebase(3_600_000);
         let changed_at = usage.get("s").expect("known").changed_at(None);
         assert_eq!(changed_at, Some(Timestamp(at(3).wall.0 + 3_600_000)));
-        let row = usage.observe("s", &deployed(2), 5 * MINUTE, at(64));
-        assert!(row.is_some(), "the row is written anew");
+        let (read, _) = Usage::recover(rows);
+        assert_eq!(read.get("s").expect("known").changed_at(None), changed_at, "so does the row");
     }
 
     #[test]

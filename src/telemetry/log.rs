@@ -538,6 +538,7 @@ mod tests {
             trace_id: String::new(),
             request: None,
             change_id: None,
+            was_held: false,
             was_unwatched: false,
         });
         let fact = Fact::ShutGateUnkept { shut };

@@ -51,7 +51,10 @@ pub fn from_recording(
     let everything = Span { after: from, upto: end };
     let ask: Vec<(Arc<Selector>, Span)> =
         wanted.selectors.iter().map(|selector| (Arc::clone(selector), everything)).collect();
-    let copy = replayed_to(recording, &config, setup, (from, end), (ask, MAX_SAMPLES));
+    // What cannot be read leaves its labels out; the incident then is not found again, which is told.
+    let (documents, _) = config.policy.documents().read_once();
+    let world = (&config, &documents);
+    let copy = replayed_to(recording, world, setup, (from, end), (ask, MAX_SAMPLES));
     let copy = copy.with_context(|| format!("more than {MAX_SAMPLES} samples belong to it"))?;
     let all = Selector::new(vec![Matcher::equal("", "")]);
     let mut series: BTreeMap<Labels, Vec<Sample>> = BTreeMap::new();

@@ -275,11 +275,11 @@ pub fn replay(
     Report::of(&world, &limits, &coverage)
 }
 
-/// What a replay of the part between two times holds in its window at the end: the series that are
+/// What a replay of the part between two times, with these documents, holds in its window at the end: the series that are
 /// `wanted`, and those the engine made itself. `None` if they are more than `max_samples`.
 pub fn replayed_to(
     recording: &Recording,
-    config: &Config,
+    (config, documents): (&Config, &Documents),
     setup: impl Fn() -> Setup + 'static,
     (from, end): (Timestamp, Timestamp),
     (wanted, max_samples): (Vec<(Arc<Selector>, Span)>, usize),
@@ -287,6 +287,7 @@ pub fn replayed_to(
     let (first, last) = recording.span();
     let (first, last) = (first.max(from), last.min(end));
     let mut world = world(recording, config, setup, first);
+    documents.events().into_iter().for_each(|event| world.at(Duration::ZERO, event));
     world.run(last.since(first - MARGIN) + MARGIN, |_| ());
     world.copy(&wanted, max_samples)
 }

@@ -56,7 +56,9 @@ impl Engine {
                 self.containers.miss(&gone.id, until, None);
             } else {
                 let name = self.containers.name_of(&gone.id, &gone.name);
-                self.containers.fates.removed(&name, now.wall);
+                if !self.containers.inventory.has_another(&gone.id, &name) {
+                    self.containers.fates.removed(&name, now.wall);
+                }
                 self.containers.remove(&gone.id);
             }
         }

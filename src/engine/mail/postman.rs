@@ -72,6 +72,8 @@ struct Attempt {
     under_way: bool,
     failures: u32,
     next: Duration,
+    /// When it was tried first, on the monotonic clock.
+    since: Option<Duration>,
     /// As it was written last.
     tale: Option<Tale>,
 }
@@ -244,6 +246,7 @@ impl Postman {
             let tale = self.tale(now, *kind, plan);
             let attempt = self.attempts.entry(*kind).or_default();
             attempt.under_way = true;
+            attempt.since.get_or_insert(now.monotonic);
             attempt.tale = Some(tale);
             started.push(*kind);
         }
@@ -274,8 +277,10 @@ impl Postman {
             return attempt.tale.into_iter().for_each(|tale| self.remember(tale));
         };
         *self.view.failed.entry(failure.reason).or_default() += 1;
+        let tried_for = attempt.since.map(|since| now.monotonic.saturating_sub(since));
         match attempt.tale {
-            Some(Tale::Digest { slot, .. }) if now.wall.since(slot) >= STALE_AFTER => {
+            // What makes up for a start that was missed is as new as its first attempt.
+            Some(Tale::Digest { slot, .. }) if tried_for >= Some(STALE_AFTER) => {
                 // What it would have told is for the next.
                 self.sent.digest = Some(slot);
                 self.next_digest = None;

@@ -61,7 +61,7 @@ fn a_storm_of_news_is_shown_four_times_a_second() {
     assert_eq!(world.engine.next_view(), None, "and then there is nothing to wake for");
 }
 
-const OOM: &str = "
+pub(super) const OOM: &str = "
 groups:
   - name: g
     rules:

@@ -196,3 +196,14 @@ fn a_slot_that_waits_for_its_targets_waits_on() {
     world.handle(Event::Scraped(Scraped { target, duration, result: Ok(batch) }), None);
     assert_eq!(evaluations(&world), 41);
 }
+
+#[test]
+fn a_record_ends_with_its_rule() {
+    let mut world = World::new(GHOSTS, acting());
+    world.slot(Some("x{name=\"a\"} 1\n"));
+    assert_eq!(world.live("r"), ["a"]);
+    world.reload(setup(GHOSTS, acting()));
+    assert_eq!(world.live("r"), ["a"], "the same rules go on");
+    world.reload(setup(HIGH, acting()));
+    assert_eq!(world.live("r"), [""; 0]);
+}

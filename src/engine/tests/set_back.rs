@@ -2,6 +2,7 @@
 //! back with it, once.
 
 use super::super::durable::restore;
+use super::containers::{OOM, container_id};
 use super::*;
 use crate::outbox::ActionKind;
 use crate::policy::Need;
@@ -81,4 +82,19 @@ fn an_end_in_good_order_just_after_a_step_notes_no_time_that_is_to_come() {
     let noted = restore(&latest(&before.rows)).last_evaluation;
     assert!(noted.is_some_and(|noted| noted <= now.wall), "{noted:?}");
     assert!(has_gone_along(&again(&before, before.second - 3600 + 5), 0));
+}
+
+#[test]
+fn a_kill_counts_at_once_after_a_clock_that_was_set_back_meanwhile() {
+    let of = format!("{{id=\"/docker/{}\",name=\"acme-web\"}}", container_id('a').as_str());
+    let page = |kills: u8| format!("container_oom_events_total{of} {kills}\n");
+    let mut before = World::new(OOM, acting());
+    (0..6).for_each(|_| drop(before.slot(Some(&page(0)))));
+    let rows = latest(&before.rows);
+    let second = before.second - 3 * DAYS_S;
+    let mut after = World::recovered(setup(OOM, acting()), rows, second);
+    for kills in [0, 1, 1, 1, 1] {
+        after.slot(Some(&page(kills)));
+    }
+    assert_eq!(after.engine.containers.counts()["acme-web"].total(), 1);
 }

@@ -126,8 +126,11 @@ fn a_door_that_shut_under_the_kill_switch_is_told_once_that_is_removed() {
     let told = until(&mut world, &low, "change", 30);
     assert_eq!(told.as_deref(), Some("change restart failed at login"));
     assert_eq!(until(&mut world, &low, "change", 30), None, "once");
-    let told = world.event_types().into_iter().filter(|t| *t == "change.verification.failed");
-    assert_eq!(told.count(), 1);
+    let told = world.events.iter().filter(|e| e["type"] == "change.verification.failed");
+    let told: Vec<&serde_json::Value> = told.collect();
+    let [told] = &told[..] else { panic!("{told:?}") };
+    let why = told["data"]["reason"].as_str().expect("has a reason");
+    assert!(why.ends_with("; held by the kill switch at first"), "{why}");
 }
 
 /// Its readings are not kept over a start of ours; what was told is.
