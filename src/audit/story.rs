@@ -112,8 +112,11 @@ impl Teller {
                 slot.clone_from(text);
             }
         };
-        fill(&mut incident.tenant, &record.tenant);
-        fill(&mut incident.severity, &record.severity);
+        // What has no trace is the host's, whomever one of its records is about.
+        if incident.trace_id.is_some() {
+            fill(&mut incident.tenant, &record.tenant);
+            fill(&mut incident.severity, &record.severity);
+        }
         match record.kind {
             Kind::AlertFiring | Kind::AlertKnown => incident.standing = Standing::Firing,
             Kind::AlertUnknown => incident.standing = Standing::Unknown,
@@ -248,6 +251,21 @@ mod tests {
         let of_b = story(&records, Some("tenant-b"));
         assert_eq!(of_b.incidents.len(), 1);
         assert_eq!(of_b.incidents[0].alert.as_deref(), Some("WillOom"));
+    }
+
+    #[test]
+    fn what_has_no_trace_is_the_hosts_whomever_it_is_about() {
+        let records = [
+            record(10, Kind::ChangeFailed, Some("acme-s"), None),
+            Record {
+                tenant: Some("acme".to_owned()),
+                ..record(11, Kind::ChangeFailed, None, None)
+            },
+            record(12, Kind::ConfigReloaded, None, None),
+        ];
+        let told = story(&records, None);
+        let tenants: Vec<bool> = told.incidents.iter().map(|i| i.tenant.is_some()).collect();
+        assert_eq!(tenants, [true, false]);
     }
 
     #[test]

@@ -428,6 +428,7 @@ fn symptoms(figures: &outbox::Evidence, trend: Option<Trend>) -> Symptoms {
         lowest_ratio: share(trend.lowest_bytes, figures.limit_bytes),
         growth_per_hour: share(trend.bytes_per_hour, figures.limit_bytes),
         recent_growth_per_hour: share(trend.recent_bytes_per_hour, figures.limit_bytes),
+        is_settling: trend.is_settling,
         traffic_factor: trend.traffic_factor,
         throttled_ratio: figures.throttled_ratio,
         cpu_ratio: share(figures.cpu_used_cores, figures.cpu_limit_cores),

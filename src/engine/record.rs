@@ -176,6 +176,7 @@ fn of_gates(fact: &Fact, at: Timestamp) -> Option<Record> {
             let held = held.map(|reason| format!(" (held: {})", reason.name())).unwrap_or_default();
             let anew = told_anew(shut, *is_anew);
             Record {
+                trace_id: some(&shut.trace_id),
                 tenant: some(&shut.tenant),
                 subject: some(&shut.service),
                 action: Some(shut.what.clone()),

@@ -139,7 +139,8 @@ pub fn since(dir: &Path, since: Timestamp) -> io::Result<Lines> {
     let begins_after = |path: &PathBuf| {
         let first = Lines::of(vec![path.clone()]).next();
         let link = first.and_then(Result::ok).and_then(|line| line.found.ok());
-        link.is_some_and(|link| link.record.at >= since)
+        // One file too many is read rather than one too few.
+        link.is_none_or(|link| link.record.at >= since)
     };
     let skipped = paths.iter().skip(1).take_while(|path| !begins_after(path)).count();
     Ok(Lines::of(paths[skipped.min(paths.len())..].to_vec()))

@@ -49,6 +49,8 @@ pub struct Symptoms {
     pub growth_per_hour: Option<f64>,
     /// The same over the last twenty minutes.
     pub recent_growth_per_hour: Option<f64>,
+    /// Memory took a step less than twenty minutes ago.
+    pub is_settling: bool,
     /// Requests now per requests while memory last stood still.
     pub traffic_factor: Option<f64>,
     /// The service was seen to leak within a week.
@@ -82,7 +84,8 @@ impl Symptoms {
 
     /// Whether memory is known to have stood still lately.
     pub fn is_flat(&self) -> bool {
-        self.recent_growth_per_hour.is_some_and(|growth| growth < FLAT_PER_HOUR)
+        !self.is_settling
+            && self.recent_growth_per_hour.is_some_and(|growth| growth < FLAT_PER_HOUR)
     }
 }
 
@@ -199,6 +202,8 @@ mod tests {
         let slow = Symptoms { lowest_ratio: Some(0.2), ..slow };
         check(Cause::Leak, slow);
         check(Cause::Undersized, Symptoms { warm_ratio: Some(0.85), ..slow });
+        let still = Symptoms { recent_growth_per_hour: Some(0.0), ..full };
+        assert!(still.is_flat() && !Symptoms { is_settling: true, ..still }.is_flat());
         let known = Symptoms { leaked_lately: true, ..full };
         check(Cause::Leak, known);
         check(Cause::MemoryUnclear, Symptoms { warm_ratio: Some(0.85), ..known });

@@ -43,7 +43,9 @@ impl Receipts {
             let oldest = self.ids.iter().min_by_key(|(_, at)| **at).map(|(id, _)| id.clone());
             gone.extend(oldest);
         }
-        self.ids.retain(|id, _| !gone.contains(id));
+        for id in &gone {
+            self.ids.remove(id);
+        }
         self.ids.insert(id.to_owned(), now);
         let removed = gone.iter().map(|id| rows::row::<Timestamp>(PREFIX, id, None));
         removed.chain([rows::row(PREFIX, id, Some(&now))]).collect()

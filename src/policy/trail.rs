@@ -25,6 +25,10 @@ const LATELY: usize = 20;
 /// came besides. Ours.
 const STEP: Duration = Duration::from_secs(300);
 const BESIDES: f64 = 1.0 / 3.0;
+/// Its tail: points that rise by this part of its pace at least, and no more of them than a third of a step
+/// takes, or a leak that follows would pass for it.
+const TAIL: f64 = 0.01;
+const TAIL_POINTS: usize = 3;
 /// Growth below this share of the limit is no leak that must be remembered. Ours.
 const LEAK_RATIO: f64 = 0.6;
 
@@ -128,6 +132,8 @@ pub struct Trend {
     pub bytes_per_hour: Option<f64>,
     /// The same over the last twenty points.
     pub recent_bytes_per_hour: Option<f64>,
+    /// The last step was less than twenty points ago: that memory stands still means little yet.
+    pub is_settling: bool,
     /// Requests in the last ten points per requests while memory last stood still.
     pub traffic_factor: Option<f64>,
 }
@@ -247,13 +253,15 @@ impl Trail {
     /// What the last hour says.
     pub fn trend(&self) -> Trend {
         let points: Vec<&Point> = self.points.iter().collect();
-        let points = &points[end_of_step(&points)..];
+        let step = end_of_step(&points);
+        let points = &points[step..];
         let lately = &points[points.len().saturating_sub(LATELY)..];
         Trend {
             warm_bytes: self.warm.and_then(|warm| warm.held),
             lowest_bytes: self.warm.and_then(|warm| warm.lowest),
             bytes_per_hour: slope_per_hour(points),
             recent_bytes_per_hour: slope_per_hour(lately),
+            is_settling: step > 0 && points.len() < LATELY,
             traffic_factor: self.traffic(),
         }
     }
@@ -311,17 +319,23 @@ fn end_of_step(points: &[&Point]) -> usize {
     }
     floors.reverse();
     let (Some((_, first)), Some((_, last))) = (floors.first(), floors.last()) else { return 0 };
-    let (mut most, mut end) = (0.0, 0);
+    let (mut most, mut begin, mut end) = (0.0, 0, 0);
     for (nth, (at, from)) in floors.iter().enumerate() {
         let within = floors[nth..].iter().take_while(|(then, _)| then.since(*at) <= STEP);
         let upto = nth + within.count() - 1;
         // Of windows that hold all of it the first ends with it.
         if floors[upto].1 - from > most {
-            (most, end) = (floors[upto].1 - from, upto);
+            (most, begin, end) = (floors[upto].1 - from, nth, upto);
         }
     }
     let grown = last - first;
-    if grown > 0.0 && grown - most < BESIDES * grown { end } else { 0 }
+    if grown <= 0.0 || grown - most >= BESIDES * grown {
+        return 0;
+    }
+    // One that takes longer, as far as the rest may go, has not ended with its steepest part.
+    let pace = most / (end - begin) as f64;
+    let goes_on = |pair: &&[(Timestamp, f64)]| pair[1].1 - pair[0].1 >= TAIL * pace;
+    end + floors[end..].windows(2).take(TAIL_POINTS).take_while(goes_on).count()
 }
 
 /// Least squares over the points, if there are enough of them.
@@ -402,8 +416,15 @@ mod tests {
         for (of, memory, want) in [
             ("at once", &ten_minutes_ago as Memory<'_>, (11, false)),
             ("within minutes", &|x| 0.3 + 0.6 * ((x - 20.0) / 4.0).clamp(0.0, 1.0), (17, false)),
-            ("loaded, and leaks", &|x| loads(0.7, x) + 0.006 * (x - 4.0).max(0.0), (36, true)),
-            ("full, and leaks", &|x| loads(0.82, x) + 0.003 * (x - 4.0).max(0.0), (36, true)),
+            (
+                "within six, in between",
+                &|x| 0.2 + 0.73 * ((x - 20.6) / 6.0).clamp(0.0, 1.0),
+                (14, false),
+            ),
+            ("loaded, and leaks fast", &|x| loads(0.4, x) + 0.015 * (x - 4.0).max(0.0), (41, true)),
+            ("within six", &|x| 0.2 + 0.73 * ((x - 20.0) / 6.0).clamp(0.0, 1.0), (15, false)),
+            ("loaded, and leaks", &|x| loads(0.7, x) + 0.006 * (x - 4.0).max(0.0), (33, true)),
+            ("full, and leaks", &|x| loads(0.82, x) + 0.003 * (x - 4.0).max(0.0), (33, true)),
             ("a leak", &|x| 0.5 + 0.01 * x, (41, true)),
             ("since ten minutes", &|x| 0.5 + 0.04 * (x - 30.0).max(0.0), (41, true)),
             ("faster and faster", &|x| 0.1 + 0.8 * (x / 40.0).powi(3), (41, true)),
@@ -418,6 +439,8 @@ mod tests {
         }
         let young = lived(35, ten_minutes_ago, |_| 1.0).trend();
         assert_eq!(young.bytes_per_hour, None, "of what came after it little is known");
+        let settling = |minutes| lived(minutes, ten_minutes_ago, |_| 1.0).trend().is_settling;
+        assert_eq!([29, 30, 48, 49].map(settling), [false, true, true, false]);
         assert_eq!(end_of_step(&[]), 0);
     }
 
@@ -448,7 +471,7 @@ mod tests {
         let reborn = Some(Timestamp(0) + 23 * MINUTE);
         assert_eq!(see(23, 0.5, 0.3), (false, reborn), "the old life says nothing of this one");
         assert_eq!(see(24, 1.5, 0.3), (false, reborn));
-        for minute in 25..40 {
+        for minute in 25..45 {
             see(minute, f64::from(minute), 0.3 + 0.01 * f64::from(minute));
         }
         let trend = trail.trend();

@@ -95,8 +95,8 @@ struct Watch {
     /// What the gates said last.
     #[serde(skip)]
     gates: Vec<GateResult>,
-    /// It was seen to be started anew: a counter that fell rises again.
-    #[serde(skip)]
+    /// It was seen to be started anew: a counter that fell rises again, also while we are restarted.
+    #[serde(default)]
     restarted: bool,
 }
 
@@ -333,9 +333,23 @@ impl Verifier {
         config: &VerifyConfig,
     ) -> (Option<Verdict>, Option<Change>) {
         let Some(watch) = self.watches.get_mut(dedup_key) else { return (None, None) };
-        watch.restarted |= seen.is_anew(&watch.request);
+        let is_news = !watch.restarted && seen.is_anew(&watch.request);
+        watch.restarted |= is_news;
         let good = good(watch, seen);
         watch.gates = watch.gates_of(seen);
+        let noted = is_news.then(|| put(watch));
+        let (verdict, change) = self.judge(dedup_key, (seen, good), now, config);
+        (verdict, change.or(noted))
+    }
+
+    fn judge(
+        &mut self,
+        dedup_key: &str,
+        (seen, good): (&Seen, Result<(), String>),
+        now: Now,
+        config: &VerifyConfig,
+    ) -> (Option<Verdict>, Option<Change>) {
+        let Some(watch) = self.watches.get_mut(dedup_key) else { return (None, None) };
         match &mut watch.state {
             // Its request expires in the outbox, which says so; this is for one that was lost.
             State::Asked if now.wall > watch.request.expires_at + config.within => {
@@ -379,6 +393,7 @@ impl Verifier {
     pub fn rebase(&mut self, by_ms: i64) -> Vec<Change> {
         let shift = |at: &mut Timestamp| at.0 = at.0.saturating_add(by_ms);
         for watch in self.watches.values_mut() {
+            shift(&mut watch.request.asked_at);
             shift(&mut watch.request.expires_at);
             match &mut watch.state {
                 State::Asked => {}

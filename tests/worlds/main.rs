@@ -180,6 +180,7 @@ fn plant(
             };
             match must {
                 [Check::KillSwitch] => plan.kill = often(),
+                [Check::Stale] => plan.down = often(),
                 [Check::Busy] => plan.specs.iter_mut().for_each(|spec| spec.busy = often()),
                 _ => {}
             }

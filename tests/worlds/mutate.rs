@@ -114,7 +114,7 @@ impl Mutation {
             (LateRequests, 0, &[Expired], ON_LEAVING),
             (LingeringRequests, 10, &[Interlock], ON_LEAVING),
             (LingeringRequests, 201, &[Maintenance], ON_LEAVING),
-            (LingeringRequests, 77, &[Stale], ON_LEAVING),
+            (LingeringRequests, 0, &[Stale], ON_LEAVING),
             (LingeringRequests, 0, &[KillSwitch], ON_LEAVING),
             (LingeringRequests, 0, &[Busy], ON_LEAVING),
             (NoTenantBudget, 0, &[TenantBudget], &[LeakerEscalated]),

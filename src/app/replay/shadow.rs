@@ -82,10 +82,11 @@ fn was_needed(report: &Report, action: &Action, expiry: Duration) -> Option<bool
     let waits_for_a_kill = MEMORY.contains(&action.cause) && name.is_some();
     let watched = if waits_for_a_kill { from + DAY } else { until };
     let verdict_at = ended.unwrap_or(watched).min(watched);
-    if killed {
-        Some(true)
-    } else if report.coverage.has_gap(from, verdict_at) {
+    // What was not seen whole tells neither: a kill is seen all the same, and that none came is not.
+    if report.coverage.has_gap(from, verdict_at) {
         None
+    } else if killed {
+        Some(true)
     } else if ended.is_some_and(|ended| ended <= watched) {
         Some(false)
     } else {
@@ -189,7 +190,8 @@ mod tests {
         let day = 24 * 60;
         for (cause, ended, killed, gap, want) in [
             ("leak", Some(300), None, (20, 40), (0, 0)),
-            ("leak", Some(300), Some(200), (20, 40), (1, 0)),
+            ("leak", Some(300), Some(200), (20, 40), (0, 0)),
+            ("leak", Some(300), Some(200), (301, 400), (1, 0)),
             ("leak", Some(300), None, (301, 400), (0, 1)),
             ("leak", Some(300), None, (0, 9), (0, 1)),
             ("memory", None, None, (day - 60, day), (0, 0)),

@@ -191,3 +191,25 @@ fn a_crash_forgets_no_open_question_and_a_clock_step_none_either() {
     let high = Seen { ratio: Some(0.95), started_at: None, ..GOOD };
     assert_eq!(stepped.check("k", &high, now, &VerifyConfig::default()).0, None);
 }
+
+#[test]
+fn that_it_was_started_anew_is_known_over_a_restart_of_ours() {
+    let mut verifier = accepted();
+    let config = VerifyConfig::default();
+    // cAdvisor before v0.57: only the CPU time that has fallen tells.
+    let fell = Seen { started_at: None, cpu_seconds: Some(3.0), ..GOOD };
+    let (_, change) = verifier.check("k", &fell, at(60), &config);
+    let (mut again, _) = Verifier::recover(change);
+    let risen = Seen { started_at: Some(Timestamp(0)), cpu_seconds: Some(900.0), ..GOOD };
+    assert!(again.check("k", &risen, at(90), &config).0.is_none());
+    let (verdict, _) = again.check("k", &risen, at(150), &config);
+    assert_eq!(verdict.map(|verdict| verdict.outcome), Some(Outcome::Effective));
+}
+
+#[test]
+fn when_it_was_asked_for_moves_with_the_clock() {
+    let mut verifier = accepted();
+    let _ = verifier.rebase(-3_600_000);
+    let asked_at = verifier.requests().next().expect("one").asked_at;
+    assert_eq!(asked_at, at(0).wall - Duration::from_secs(3600));
+}
