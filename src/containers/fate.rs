@@ -115,6 +115,9 @@ pub struct Fate {
     pub is_looping: bool,
     /// Starts after ends nobody asked for, newest last.
     restarts: VecDeque<Timestamp>,
+    /// Of which incarnation they are.
+    #[serde(default)]
+    started: Option<ContainerId>,
     /// When somebody stopped it in a loop, if it was not started again.
     #[serde(default)]
     stopped_at: Option<Timestamp>,
@@ -266,7 +269,10 @@ impl Fates {
                 fate.stopped_at = None;
                 fate.oom_at = None;
                 fate.held.iter_mut().for_each(|held| held.start(at));
-                if fate.last.is_some_and(|death| !death.end.is_asked_for()) {
+                // What another one does under this name is no part of a loop.
+                if fate.started.replace(id.clone()).is_some_and(|before| before != *id) {
+                    fate.restarts.clear();
+                } else if fate.last.is_some_and(|death| !death.end.is_asked_for()) {
                     fate.restarts.push_back(at);
                     while fate.restarts.len() > LOOP_RESTARTS {
                         fate.restarts.pop_front();
@@ -659,6 +665,21 @@ mod tests {
             }
         }
         assert_eq!(fates.settle(at(36), true), []);
+    }
+
+    #[test]
+    fn a_loop_ends_with_the_one_that_takes_its_place() {
+        let (mut fates, mut rows) = (Fates::default(), BTreeMap::new());
+        let other = ContainerId::new(&"b".repeat(64)).expect("64 digits");
+        for second in [0, 10, 20, 30] {
+            fates.take((&id(), "web"), at(second), &What::Start, false);
+            fates.take((&id(), "web"), at(second + 5), &What::Die { exit_code: 1 }, false);
+        }
+        assert_eq!(fates.settle(at(36), true), [("web".to_owned(), true)]);
+        let mut fates = again(&mut fates, &mut rows);
+        // Its first start follows an end that nobody asked for, and is no restart of that all the same.
+        fates.take((&other, "web"), at(40), &What::Start, false);
+        assert_eq!(fates.settle(at(45), true), [("web".to_owned(), false)]);
     }
 
     #[test]

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use super::{Answer, Content, Engine, Fact, Step};
-use crate::base::{DeliveryId, Now};
+use crate::base::{Batch, DeliveryId, Now};
 use crate::outbox::{self, Refusal, Statement};
 use crate::policy::DONE;
 
@@ -23,6 +23,8 @@ pub(super) struct Tally {
     minute: Duration,
     told: u32,
     left_out: u64,
+    /// Receipts that may not be durable yet, and the batch of each.
+    fresh: Vec<(String, Batch)>,
 }
 
 impl Engine {
@@ -37,10 +39,18 @@ impl Engine {
         let Some(asked) = self.memory.guards.asked(&statement.delivery_id) else {
             return self.refuse_statement(now, ticket, (id, Refusal::UnknownId), step);
         };
+        let fresh = self.receipts.fresh.iter().find(|(known, _)| *known == id);
+        if let Some((_, batch)) = fresh.filter(|(_, batch)| *batch > self.durable) {
+            // Said again because the disk is slow: it is taken once the disk has the first.
+            return self.operators.push((*batch, ticket));
+        }
         if self.memory.receipts.knows(&id) {
             return self.refuse_statement(now, ticket, (id, Refusal::Replayed), step);
         }
         let delivery = DeliveryId(statement.delivery_id.clone());
+        let (batch, durable) = (self.batch(), self.durable);
+        self.receipts.fresh.retain(|(_, batch)| *batch > durable);
+        self.receipts.fresh.push((id.clone(), batch));
         let changes = self.memory.receipts.note(&id, now.wall);
         self.changes.extend(changes);
         let decision = statement.answer.decision.clone().unwrap_or_default();
@@ -51,7 +61,7 @@ impl Engine {
         let now_known = self.memory.guards.asked(&delivery.0).and_then(|asked| asked.result);
         let over = asked.result.clone().filter(|before| now_known.as_ref() == Some(before));
         self.facts.insert(before_it, Fact::ReceiptTaken { id, delivery, asked, said, over });
-        self.operators.push((self.batch(), ticket));
+        self.operators.push((batch, ticket));
         self.view_is_old = true;
     }
 

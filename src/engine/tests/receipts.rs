@@ -228,3 +228,19 @@ fn what_was_left_out_is_told_when_its_minute_is_over_or_at_the_end() {
     assert_eq!(more(&end.records), want, "nor does a stop forget it");
     assert!(more(&world.engine.end(at(world.second, 0)).records).is_empty(), "once");
 }
+
+#[test]
+fn a_receipt_that_is_said_again_before_it_is_durable_waits_with_the_first() {
+    let (mut world, _, id) = asked();
+    let now = at(world.second, 0);
+    let mut say = |ticket| {
+        let statement = Statement { delivery_id: id.clone(), answer: said("accepted", None) };
+        world.engine.handle(now, Event::Statement { ticket, id: "msg_1".to_owned(), statement })
+    };
+    let (batch, _) = say(1).changes.expect("it is to be remembered");
+    assert!(say(2).answers.is_empty(), "nor is it refused as one that was taken");
+    let durable = world.engine.handle(now, Event::Committed(Receipt::of(batch)));
+    let tickets: Vec<u64> = durable.answers.iter().map(|answer| answer.ticket).collect();
+    assert_eq!(tickets, [1, 2]);
+    assert_eq!(send(&mut world, "msg_1", &id, said("accepted", None)), Err(Refusal::Replayed));
+}
