@@ -820,6 +820,16 @@ mod tests {
     }
 
     #[test]
+    fn an_older_end_that_is_told_late_counts_and_is_not_the_last() {
+        let mut fates = Fates::default();
+        fates.take((&id(), "web"), at(20), &What::Die { exit_code: 1 }, false);
+        fates.unseen("web", at(10), 137);
+        let fate = fates.get("web").expect("known");
+        assert_eq!(fate.last.map(|death| (death.at, death.end)), Some((at(20), End::Crash)));
+        assert_eq!(fate.ends.iter().sum::<u64>(), 2);
+    }
+
+    #[test]
     fn what_vanished_or_was_removed_is_told_for_an_hour() {
         let mut fates = Fates::default();
         assert_eq!(fates.vanished("web", at(10)).end, End::Vanished);

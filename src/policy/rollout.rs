@@ -193,6 +193,16 @@ mod tests {
     }
 
     #[test]
+    fn whoever_made_it_the_suspect_is_told_of_however_late() {
+        let mut rollouts = Rollouts::default();
+        for (service, deployed, hours) in [("a", 0, 1), ("b", 0, 2), ("c", 0, 3), ("d", 48, 49)] {
+            rollouts.fell_ill(("app:2", at(deployed)), service, at(hours));
+        }
+        let owed = rollouts.untold(Mode::Act);
+        assert_eq!(owed.first().map(|(_, who)| who.join(" ")), Some("a b c d".to_owned()));
+    }
+
+    #[test]
     fn a_suspect_is_owed_to_a_person_until_it_was_told_as_far_as_may_be() {
         let mut rollouts = Rollouts::default();
         let mut newest = None;
