@@ -640,6 +640,19 @@ mod tests {
         bench.restart(5.0).check(50.0, "0+2");
     }
 
+    /// The collector sees a new cgroup before Docker has told it when that began.
+    #[test]
+    fn a_start_that_is_of_the_run_before_is_no_beginning_of_a_counter() {
+        for was_read in [true, false] {
+            let mut bench = Bench::new();
+            if was_read {
+                bench.read(1, 10.0, 0.0, 1.0).end(10.2);
+            }
+            bench.oom(11.5).oom(13.0).end(14.0);
+            bench.read(1, 17.5, 0.0, 10.5).check(60.0, "0+2");
+        }
+    }
+
     #[test]
     fn what_is_waited_for_is_waited_for_as_long_over_a_step_of_the_clock() {
         let mut bench = Bench::new();

@@ -85,10 +85,15 @@ impl Told {
         if !(0.0..=f64::MAX).contains(&value) {
             return None;
         }
+        // A run that has ended by now began nothing that is read now, and its kills are in no counter of it.
+        let has_ended = |start: Timestamp| ends.iter().any(|end| *end > start && *end < at);
+        let as_begun = |began: Option<Timestamp>| {
+            Base::Anew(began.filter(|start| !has_ended(*start)).map_or((at, value), |it| (it, 0.0)))
+        };
         let Some(last) = last else {
             let began = started_at.filter(|start| *start > watched_from);
             let (from, kills) = began.map_or((at, 0.0), |start| (start, value));
-            let base = Base::Anew((from, value - kills));
+            let base = as_begun(began);
             let unknown = if started_at.is_none() { value } else { 0.0 };
             let (is_news, is_later) = (true, false);
             return Some(Told { kills: most(kills), from, base, unknown, is_news, is_later });
@@ -107,7 +112,7 @@ impl Told {
         // A run's counter begins with none, a reader's anywhere.
         let began = started_at.filter(|start| *start > last.at);
         let base = if value < last.value || is_later || last.has_ended(ends) {
-            Base::Anew(began.map_or((at, value), |start| (start, 0.0)))
+            as_begun(began)
         } else {
             Base::Before((last.at, last.value))
         };
@@ -115,7 +120,7 @@ impl Told {
         // The start is known by now, of the same run: all of it is new, if it began in our time.
         let began = started_at.filter(|start| *start > watched_from && *start <= last.at);
         let (from, kills, base) = match began.filter(|_| last.unknown > 0.0 && !is_later) {
-            Some(start) => (start, kills + last.unknown, Base::Anew((start, 0.0))),
+            Some(start) => (start, kills + last.unknown, as_begun(began)),
             None => (from, kills, base),
         };
         let is_open = started_at.is_none() && value >= last.value;
