@@ -83,16 +83,24 @@ impl Engine {
                 self.drop_request(now, &request.id, outcome, why);
                 self.note_void(&request.id, outcome);
             }
-            outbox::Fact::DeadLettered { delivery } => {
+            outbox::Fact::DeadLettered { delivery, may_be_taken } => {
                 let why = "the receiver refused the request again and again";
-                self.drop_request(now, &delivery.id, Outcome::Declined, why);
+                self.give_up_request(now, &delivery.id, *may_be_taken, why);
             }
-            outbox::Fact::Dropped { delivery } => {
+            outbox::Fact::Dropped { delivery, may_be_taken } => {
                 let why = "an operator dropped the request";
-                self.drop_request(now, &delivery.id, Outcome::Declined, why);
+                self.give_up_request(now, &delivery.id, *may_be_taken, why);
             }
             _ => {}
         }
+    }
+
+    /// A request is asked no more, though nobody has said that it is not done.
+    fn give_up_request(&mut self, now: Now, id: &DeliveryId, may_be_taken: bool, why: &str) {
+        if may_be_taken {
+            self.count_in_doubt(now, id);
+        }
+        self.drop_request(now, id, Outcome::Declined, why);
     }
 
     /// Whether a delivery asks for nothing and only shows what would be asked. One that runs out is like what

@@ -58,6 +58,8 @@ impl Engine {
         let said = Box::new(statement.answer.clone());
         let before_it = self.facts.len();
         self.take_answer(now, &delivery, &statement.answer);
+        let turn = self.outbox.as_mut().map(|outbox| outbox.taken(&delivery)).unwrap_or_default();
+        self.take_turn(now, turn);
         let now_known = self.memory.guards.asked(&delivery.0).and_then(|asked| asked.result);
         let over = asked.result.clone().filter(|before| now_known.as_ref() == Some(before));
         self.facts.insert(before_it, Fact::ReceiptTaken { id, delivery, asked, said, over });

@@ -221,8 +221,9 @@ fn of_outbox(fact: &outbox::Fact, at: Timestamp) -> Option<Record> {
         outbox::Fact::Retrying { delivery, why, .. } if delivery.attempts.is_power_of_two() => {
             Record { reason: Some(why.clone()), ..delivered((at, Kind::DeliveryFailed), delivery)? }
         }
-        outbox::Fact::Retrying { .. } => return None,
-        outbox::Fact::DeadLettered { delivery } => Record {
+        // The receipt has a record of its own.
+        outbox::Fact::Retrying { .. } | outbox::Fact::Taken { .. } => return None,
+        outbox::Fact::DeadLettered { delivery, .. } => Record {
             reason: delivery.last_error.clone(),
             ..delivered((at, Kind::DeliveryRefused), delivery)?
         },
@@ -241,7 +242,7 @@ fn of_outbox(fact: &outbox::Fact, at: Timestamp) -> Option<Record> {
         outbox::Fact::Retried { id } => {
             Record { delivery_id: Some(id.0.clone()), ..Record::new(at, Kind::DeliveryRetried) }
         }
-        outbox::Fact::Dropped { delivery } => delivered((at, Kind::DeliveryDropped), delivery)?,
+        outbox::Fact::Dropped { delivery, .. } => delivered((at, Kind::DeliveryDropped), delivery)?,
         outbox::Fact::Overflowed { dropped, gap } => Record {
             count: Some(*dropped),
             delivery_id: Some(gap.0.clone()),

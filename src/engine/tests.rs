@@ -291,7 +291,7 @@ impl World {
             Request::Deliver(Attempt { id, body, number, event_type }) => {
                 self.events.push(serde_json::from_str(&body).expect("JSON"));
                 let outcome = match self.loses_answers && event_type.is_request() {
-                    true => Outcome::Unanswered { why: "no answer".to_owned() },
+                    true => Outcome::Unanswered { after: None, why: "no answer".to_owned() },
                     false => Outcome::Accepted(Reply2xx::default()),
                 };
                 Event::Delivered(Reply { id, number, outcome })

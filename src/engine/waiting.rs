@@ -32,11 +32,7 @@ impl Engine {
     pub(super) fn look_again(&mut self, now: Now) {
         let round = std::mem::take(&mut self.round_judged);
         let Some(outbox) = &self.outbox else { return };
-        // What the receiver has taken by a receipt that was faster than its answer is its own now.
-        let is_taken =
-            |waiting: &Waiting<'_>| self.memory.verifier.is_taken(&waiting.delivery.id.0);
-        let looked_at =
-            outbox.requests(now).filter(|waiting| (round || waiting.is_next) && !is_taken(waiting));
+        let looked_at = outbox.requests(now).filter(|waiting| round || waiting.is_next);
         let event = |waiting: Waiting<'_>| {
             let Waiting { delivery, may_be_taken, .. } = waiting;
             Some((delivery.id.clone(), delivery.event()?, may_be_taken))

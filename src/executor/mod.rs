@@ -190,7 +190,7 @@ fn later(why: String) -> Outcome {
 
 /// It may happen yet, or have happened.
 fn unanswered(why: String) -> Outcome {
-    Outcome::Unanswered { why }
+    Outcome::Unanswered { after: None, why }
 }
 
 #[cfg(test)]

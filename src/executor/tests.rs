@@ -120,7 +120,7 @@ impl Bench {
                 reason.map_or(words.clone(), |reason| format!("{words}: {reason}"))
             }
             Outcome::RetryLater { why, .. } => format!("later: {why}"),
-            Outcome::Unanswered { why } => format!("unanswered: {why}"),
+            Outcome::Unanswered { why, .. } => format!("unanswered: {why}"),
             other => panic!("{other:?}"),
         }
     }

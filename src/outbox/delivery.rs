@@ -138,8 +138,11 @@ pub enum Outcome {
         /// One line.
         why: String,
     },
-    /// It left and nothing came back (a timeout, a connection that broke): the receiver may have it.
+    /// It left, and nothing came back that says whether the receiver has it: a timeout, a connection that
+    /// broke, a fault of the receiver's own or of whatever stands before it.
     Unanswered {
+        /// How long the receiver asked us to be quiet (`Retry-After`).
+        after: Option<Duration>,
         /// One line.
         why: String,
     },
@@ -165,6 +168,11 @@ pub enum Fact {
         /// What the receiver said.
         answer: Answer,
     },
+    /// The receiver has said by a receipt that it has it, whatever became of the attempts.
+    Taken {
+        /// What it has.
+        delivery: Box<Delivery>,
+    },
     /// An attempt failed and will be repeated.
     Retrying {
         /// What is repeated; its attempts so far have failed.
@@ -178,6 +186,8 @@ pub enum Fact {
     DeadLettered {
         /// What was given up.
         delivery: Box<Delivery>,
+        /// An attempt before was never answered: the receiver may have it all the same.
+        may_be_taken: bool,
     },
     /// Nothing is sent but a probe now and then; someone must act.
     Paused {
@@ -213,6 +223,8 @@ pub enum Fact {
     Dropped {
         /// What was given up.
         delivery: Box<Delivery>,
+        /// An attempt was never answered: the receiver may have it all the same.
+        may_be_taken: bool,
     },
     /// The outbox was full: superseded or oldest deliveries were given up.
     Overflowed {

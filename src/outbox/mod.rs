@@ -249,9 +249,9 @@ impl Outbox {
                 self.be_quiet(after, now);
                 self.postpone(sequence, why, now, &mut turn);
             }
-            Outcome::Unanswered { why } => {
+            Outcome::Unanswered { after, why } => {
                 self.entry(sequence).may_be_taken = true;
-                self.be_quiet(None, now);
+                self.be_quiet(after, now);
                 self.postpone(sequence, why, now, &mut turn);
             }
             Outcome::Refused { why } => {
@@ -397,11 +397,12 @@ impl Outbox {
             return;
         }
         entry.delivery.last_error = Some(why);
+        let may_be_taken = entry.may_be_taken;
         self.totals.dead += 1;
         let delivery = Box::new(self.remove(sequence));
         turn.changes.push(delivery.removal(Table::Outbox));
         self.bury((*delivery).clone(), turn);
-        turn.facts.push(Fact::DeadLettered { delivery });
+        turn.facts.push(Fact::DeadLettered { delivery, may_be_taken });
     }
 
     fn pause(&mut self, why: &str, now: Now, turn: &mut Turn) {

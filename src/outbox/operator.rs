@@ -70,15 +70,19 @@ impl Outbox {
     /// Forgets a delivery, waiting or dead. The receiver is not told: the operator decided.
     pub fn drop_delivery(&mut self, id: &DeliveryId) -> Result<Turn, OperatorError> {
         let mut turn = Turn::default();
-        let (table, delivery) = match self.by_id.get(id) {
+        let (table, delivery, may_be_taken) = match self.by_id.get(id) {
             Some(sequence) if self.in_flight.contains(sequence) => {
                 return Err(OperatorError::InFlight(id.clone()));
             }
-            Some(&sequence) => (Table::Outbox, self.remove(sequence)),
-            None => (Table::Dead, self.take_dead(id)?),
+            Some(&sequence) => {
+                let may_be_taken = self.waiting[&sequence].may_be_taken;
+                (Table::Outbox, self.remove(sequence), may_be_taken)
+            }
+            // What was told of it when it died holds on.
+            None => (Table::Dead, self.take_dead(id)?, false),
         };
         turn.changes.push(delivery.removal(table));
-        turn.facts.push(Fact::Dropped { delivery: Box::new(delivery) });
+        turn.facts.push(Fact::Dropped { delivery: Box::new(delivery), may_be_taken });
         Ok(turn)
     }
 
@@ -92,7 +96,7 @@ impl Outbox {
         }
     }
 
-    fn take_dead(&mut self, id: &DeliveryId) -> Result<Delivery, OperatorError> {
+    pub(super) fn take_dead(&mut self, id: &DeliveryId) -> Result<Delivery, OperatorError> {
         let sequence = self.dead.values().find(|delivery| delivery.id == *id);
         let sequence = sequence.ok_or_else(|| OperatorError::Unknown(id.clone()))?.sequence;
         Ok(self.dead.remove(&sequence).expect("it was found a line above"))

@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::parse_rfc3339;
+use super::delivery::Fact;
+use super::{Outbox, Turn};
+use crate::base::{DeliveryId, Table, parse_rfc3339};
 
 /// The optional body of a 2xx response, and the body of a receipt but for the delivery it is about.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
@@ -51,6 +53,25 @@ impl Answer {
             }
             (Some(_), _) => Some(NO_DECISION),
         }
+    }
+}
+
+impl Outbox {
+    /// The receiver has spoken of a delivery by a receipt, so it has it. It is sent no more, and can neither
+    /// expire nor be refused; what an attempt on its way brings back says nothing new.
+    pub fn taken(&mut self, id: &DeliveryId) -> Turn {
+        let mut turn = Turn::default();
+        let (table, delivery) = match self.by_id.get(id) {
+            Some(&sequence) => (Table::Outbox, self.remove(sequence)),
+            None => match self.take_dead(id) {
+                Ok(delivery) => (Table::Dead, delivery),
+                Err(_) => return turn,
+            },
+        };
+        self.totals.delivered += 1;
+        turn.changes.push(delivery.removal(table));
+        turn.facts.push(Fact::Taken { delivery: Box::new(delivery) });
+        turn
     }
 }
 

@@ -5,6 +5,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::base::Timestamp;
 
+mod given_up;
+
 const WALL: i64 = 1_795_312_800_000;
 
 fn at(seconds: u64) -> Now {
@@ -192,7 +194,12 @@ fn a_request_that_waits_can_be_looked_at_held_back_and_withdrawn() {
     let _ = settle(&mut outbox, "r", later(), 1);
     assert_eq!(seen(&outbox, 1), [(false, false)], "the receiver said no");
     assert_eq!(started(&mut outbox, 60), ["r"]);
-    let _ = settle(&mut outbox, "r", Outcome::Unanswered { why: "timed out".to_owned() }, 61);
+    let _ = settle(
+        &mut outbox,
+        "r",
+        Outcome::Unanswered { after: None, why: "timed out".to_owned() },
+        61,
+    );
     assert_eq!(seen(&outbox, 200), [(true, true)]);
     let id = DeliveryId("evt_r".to_owned());
     outbox.hold_back(&id, at(300).monotonic);
@@ -275,7 +282,7 @@ fn what_waited_for_a_control_plane_is_not_handed_on_to_the_local_executor() {
     let all = [draft("a", "news"), of("b", "sent"), of("c", "flying"), dry, of("c", "unsent")];
     let mut outbox = outbox(all);
     assert_eq!(started(&mut outbox, 0), ["news", "sent", "flying", "dry"]);
-    let unanswered = || Outcome::Unanswered { why: "hung up".to_owned() };
+    let unanswered = || Outcome::Unanswered { after: None, why: "hung up".to_owned() };
     let _ = settle(&mut outbox, "sent", unanswered(), 1);
     for name in ["news", "dry"] {
         let later = Outcome::RetryLater { after: None, why: "busy".to_owned() };

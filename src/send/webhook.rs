@@ -173,7 +173,7 @@ impl Webhook {
                 let why = format!("{}: {}", self.origin(), explain(error));
                 match is_unsent {
                     true => Outcome::RetryLater { after: None, why },
-                    false => Outcome::Unanswered { why },
+                    false => Outcome::Unanswered { after: None, why },
                 }
             }
         }
@@ -236,8 +236,10 @@ async fn not_taken(response: Response, at: Timestamp, origin: &str, ours: &Redac
         }
         // Wrong address, method, credentials or proxy: no message would get through.
         401 | 403..=405 | 407 | 410 => Outcome::Misconfigured { why },
-        // Too slow, too early, too many.
-        408 | 425 | 429 => Outcome::RetryLater { after: retry_after(&response, at), why },
+        // Too early, too many, not now: whoever says so has not taken it.
+        425 | 429 | 503 => Outcome::RetryLater { after: retry_after(&response, at), why },
+        // Too slow, or broken in the middle of it: the receiver, or what a proxy asked in vain.
+        408 | 500..=599 => Outcome::Unanswered { after: retry_after(&response, at), why },
         400..=499 => {
             let said = said(&body(response).await.struck(ours));
             Outcome::Refused { why: format!("{why}{said}") }

@@ -246,11 +246,15 @@ fn of_outbox(fact: &outbox::Fact) {
                 ),
             }
         }
+        outbox::Fact::Taken { delivery } => {
+            let Delivery { id, event_type, key, attempts, .. } = &**delivery;
+            info!(%id, %event_type, tenant = key, attempts, "a receipt says that a webhook was taken");
+        }
         outbox::Fact::Retrying { delivery, after, why } => {
             let Delivery { id, attempts, .. } = &**delivery;
             warn!(%id, attempts, ?after, why, "a webhook failed and will be repeated");
         }
-        outbox::Fact::DeadLettered { delivery } => {
+        outbox::Fact::DeadLettered { delivery, .. } => {
             let Delivery { id, event_type, key, last_error, .. } = &**delivery;
             error!(
                 %id, %event_type, tenant = key, why = last_error.as_deref().unwrap_or_default(),
@@ -283,7 +287,7 @@ fn of_outbox(fact: &outbox::Fact) {
             info!(%id, %event_type, tenant = key, why, "a webhook is given up");
         }
         outbox::Fact::Retried { id } => info!(%id, "an operator asked to send a webhook again"),
-        outbox::Fact::Dropped { delivery } => {
+        outbox::Fact::Dropped { delivery, .. } => {
             let Delivery { id, event_type, key, .. } = &**delivery;
             warn!(%id, %event_type, tenant = key, "an operator dropped a webhook");
         }

@@ -149,7 +149,7 @@ async fn to_control_plane(config: &Config) -> anyhow::Result<Vec<Tested>> {
     let why = match webhook.send(&attempt, now).await {
         Outcome::Accepted(_) => None,
         Outcome::RetryLater { why, .. }
-        | Outcome::Unanswered { why }
+        | Outcome::Unanswered { why, .. }
         | Outcome::Refused { why }
         | Outcome::Misconfigured { why } => Some(why),
     };

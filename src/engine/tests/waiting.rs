@@ -4,7 +4,6 @@ use super::judgement::{container, until};
 use super::receipts::{said, send};
 use super::*;
 use crate::base::DeliveryId;
-use crate::outbox;
 
 const RULES: &str = "groups: [{name: g, interval: 5s, rules: [{alert: WillOom, labels: {action: restart}, \
     expr: container_memory_working_set_bytes / container_spec_memory_limit_bytes >= 0.9}]}]";
@@ -109,21 +108,39 @@ fn after_a_start_nothing_leaves_before_somebody_has_looked() {
     assert!(!world.event_types().contains(&"container.restart.requested"), "{:?}", world.events);
 }
 
-/// A receipt may be faster than the answer to the request it is about, which failed.
+/// The answer to a request may get lost; a receipt says as much.
 #[test]
-fn what_a_receipt_says_is_taken_is_not_taken_back() {
-    let mut world = waiting(false);
+fn what_a_receipt_says_is_taken_is_not_taken_back_and_does_not_expire() {
+    let mut world = World::new(RULES, policy());
+    world.loses_answers = true;
+    assert!(until(&mut world, &high(), "decided restart", 3).is_some());
     let decided = world.records.iter().find(|r| r.kind == crate::audit::Kind::ActionDecided);
-    let delivery_id = decided.and_then(|record| record.delivery_id.clone()).expect("one restart");
-    let answer = outbox::Answer { decision: Some("done".to_owned()), ..outbox::Answer::default() };
-    let statement = outbox::Statement { delivery_id, answer };
-    world.handle(Event::Statement { ticket: 1, id: "r-1".to_owned(), statement }, None);
-    let low = container("acme", 20, -9000);
-    let told = [world.slot(Some(&low)), world.slot(Some(&low))].concat();
-    assert!(!told.iter().any(|word| word.starts_with("outcome")), "{told:?}");
-    mend(&mut world);
-    world.slot(Some(&low));
-    assert!(world.event_types().contains(&"container.restart.requested"), "{:?}", world.events);
+    let id = decided.and_then(|record| record.delivery_id.clone()).expect("one restart");
+    assert_eq!(send(&mut world, "r-1", &id, said("accepted", None)), Ok(()));
+    let asked = keys(&world, "container.restart.requested").len();
+    let told = until(&mut world, &high(), "outcome", 400);
+    assert_eq!(told.as_deref(), Some("outcome ineffective"), "its effect is watched");
+    assert_eq!(keys(&world, "container.restart.requested").len(), asked, "it is sent no more");
+    assert_eq!(keys(&world, "action.expired"), [""; 0]);
+}
+
+#[test]
+fn what_is_given_up_and_may_have_been_taken_counts_as_if_it_were_done() {
+    for is_doubtful in [true, false] {
+        let mut world = World::new(RULES, policy());
+        (world.loses_answers, world.is_away) = (is_doubtful, !is_doubtful);
+        assert!(until(&mut world, &high(), "decided restart", 3).is_some());
+        let decided = world.records.iter().find(|r| r.kind == crate::audit::Kind::ActionDecided);
+        let id = decided.and_then(|record| record.delivery_id.clone()).expect("one restart");
+        let (id, now) = (DeliveryId(id), at(world.second, 0));
+        let outbox = world.engine.outbox.as_mut().expect("there is one");
+        let turn = outbox.drop_delivery(&id).expect("it waits");
+        world.engine.take_turn(now, turn);
+        let limits = PolicyConfig::default().limits;
+        let guards = &world.engine.memory.guards;
+        let history = guards.history(("acme/app", "acme"), now, &limits, &|_| false);
+        assert_eq!(history.restarts_open, usize::from(is_doubtful));
+    }
 }
 
 #[test]

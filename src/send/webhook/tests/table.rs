@@ -103,6 +103,7 @@ fn rows() -> Vec<(&'static str, Peer, Fate)> {
         ),
         ("503, quiet for ever", head(503, "retry-after: soon\r\n"), Again),
         ("504", status(504), Again),
+        ("504, quiet for 60 s", head(504, "retry-after: 60\r\n"), AgainAfter(60)),
         ("599", status(599), Again),
         ("rubbish", raw("220 smtp ready\r\n"), Again),
         ("half a head", raw("HTTP/1.1 200 O"), Again),
