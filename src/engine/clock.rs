@@ -12,13 +12,20 @@ use crate::base::{Now, Timestamp};
 /// Watches the two clocks against each other.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Clock {
+    /// On the monotonic clock.
+    begun: Duration,
     last: Now,
     tolerance: Duration,
 }
 
 impl Clock {
     pub fn new(now: Now, tolerance: Duration) -> Clock {
-        Clock { last: now, tolerance }
+        Clock { begun: now.monotonic, last: now, tolerance }
+    }
+
+    /// How long we have been running.
+    pub fn age(&self, now: Now) -> Duration {
+        now.monotonic.saturating_sub(self.begun)
     }
 
     /// Takes a reading. Returns by how many milliseconds the wall clock has stepped, if it has.

@@ -237,6 +237,7 @@ impl Engine {
             ratio: evidence.figures.ratio.filter(|_| fresh),
             gates_failing: evidence.probes_failing,
             alert_firing: self.is_firing(&request.subject),
+            watched_for: self.clock.age(now),
         }
     }
 

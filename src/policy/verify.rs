@@ -149,6 +149,8 @@ pub struct Seen {
     pub gates: Vec<GateSeen>,
     /// An alert on the same service that asks for an action fires.
     pub alert_firing: bool,
+    /// How long anybody has been looking: since our start.
+    pub watched_for: Duration,
 }
 
 impl Seen {
@@ -369,8 +371,10 @@ impl Verifier {
                     (Err(_), Some(_)) => *good_since = None,
                     (Ok(()) | Err(_), _) => {}
                 }
+                // Whoever was away over the deadline has seen nothing yet, which is no bad sign.
+                let has_looked = seen.watched_for >= config.gate_grace + config.settle;
                 match good {
-                    Err(why) if now.wall >= deadline => {
+                    Err(why) if now.wall >= deadline && has_looked => {
                         self.finish(dedup_key, Outcome::Ineffective, &why)
                     }
                     _ => (None, None),

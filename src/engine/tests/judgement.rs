@@ -89,6 +89,21 @@ fn a_request_names_the_container_that_was_measured() {
 }
 
 #[test]
+fn whoever_was_away_over_the_deadline_looks_before_a_restart_is_judged() {
+    let mut policy = acting();
+    policy.limits.after_change = Duration::ZERO;
+    for (percent, want) in [(30, "outcome effective"), (95, "outcome ineffective")] {
+        let mut before = World::new(RULES, policy.clone());
+        assert!(until(&mut before, &container("acme", 95, -9000), "decided", 3).is_some());
+        before.second += 900;
+        let started = before.second - 880;
+        let mut world = World::restarted(setup(RULES, policy.clone()), &before, 1);
+        let told = until(&mut world, &container("acme", percent, started), "outcome", 30);
+        assert_eq!(told.as_deref(), Some(want));
+    }
+}
+
+#[test]
 fn a_restart_that_did_not_help_reaches_a_human() {
     let mut policy = acting();
     policy.limits.after_change = Duration::ZERO;

@@ -41,6 +41,7 @@ const GOOD: Seen = Seen {
     gates_failing: false,
     gates: Vec::new(),
     alert_firing: false,
+    watched_for: Duration::from_secs(3600),
 };
 
 /// What is told when this was seen at these seconds, as `second:outcome`.
@@ -68,6 +69,16 @@ fn it_helped_if_the_condition_held() {
         &["180:effective"],
     );
     check(watching(), &[(60, &GOOD), (600, &GOOD)], &[]);
+}
+
+/// Whoever was away over the deadline has asked no door and scraped nothing yet.
+#[test]
+fn nothing_is_held_against_it_before_anybody_has_looked() {
+    let early = |seconds| Seen { ratio: None, watched_for: Duration::from_secs(seconds), ..GOOD };
+    let (first, last, late) = (early(0), early(119), early(120));
+    check(accepted(), &[(1000, &first), (1119, &last)], &[]);
+    check(accepted(), &[(1000, &first), (1120, &late)], &["1120:ineffective"]);
+    check(accepted(), &[(1000, &first), (1020, &GOOD), (1080, &GOOD)], &["1080:effective"]);
 }
 
 #[test]
