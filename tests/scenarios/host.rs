@@ -264,7 +264,7 @@ impl Surroundings for Host {
             self.execute(now, event);
         }
         if lost {
-            return Outcome::Unanswered { why: "the answer was lost".to_owned() };
+            return Outcome::Unanswered { after: None, why: "the answer was lost".to_owned() };
         }
         let decision = event.data.action.is_some().then(|| decision.to_owned());
         Outcome::Accepted(Answer { decision, ..Answer::default() })

@@ -25,7 +25,7 @@ impl Run {
             }
         }
         self.check.sent(self.now, &attempt);
-        let timed_out = || Outcome::Unanswered { why: "timed out".to_owned() };
+        let timed_out = || Outcome::Unanswered { after: None, why: "timed out".to_owned() };
         let is_bad = self.plan.sink.at(self.now.monotonic);
         let is_slow = self.plan.slow.at(self.now.monotonic);
         let quick = if is_slow { self.rng.seconds(2, 14) } else { self.rng.millis(2, 200) };
