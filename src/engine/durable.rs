@@ -13,7 +13,8 @@ use serde::{Deserialize, Serialize};
 
 use super::fact::Fact;
 use crate::alerts::{Alert, AlertState};
-use crate::base::{Change, Labels, RuleId, Table, Timestamp, fingerprint};
+use crate::base::{Change, Labels, Now, RuleId, Table, Timestamp, fingerprint};
+use crate::outbox::Outbox;
 
 /// The last evaluation is noted no more often than this.
 pub(super) const NOTE_EVERY: Duration = Duration::from_secs(10);
@@ -64,7 +65,9 @@ impl Restored {
 
     /// Puts the clocks of all alerts right; says what was taken over, if anything was there. Where the
     /// wall clock was set back they go back with it, as at a step while we run.
-    pub fn resume(&mut self, deliveries: usize, wall: Timestamp) -> Option<Fact> {
+    pub fn resume(&mut self, outbox: Option<&Outbox>, now: Now) -> Option<Fact> {
+        let wall = now.wall;
+        let deliveries = outbox.map_or(0, |outbox| outbox.stats(now).waiting);
         let down_for = wall.since(self.watched_until(wall));
         let by_ms = self.set_back_ms(wall);
         for alert in self.alerts.values_mut().flat_map(BTreeMap::values_mut) {

@@ -118,6 +118,8 @@ pub struct Engine {
     dropped_targets: Vec<Labels>,
     presenter: Presenter,
     outbox: Option<Outbox>,
+    /// What the journal has for it, while there is none.
+    shelved: Vec<Change>,
     /// Operators who wait for a batch to be durable, by ticket.
     operators: Vec<(Batch, u64)>,
     memory: Memory,
@@ -189,6 +191,7 @@ impl Engine {
         self.end_orphans(now);
         self.judge_all_again();
         self.show_owners();
+        self.drop_lost(now);
         if by_ms < 0 {
             self.containers.rebase(by_ms);
             self.postman.rebase(by_ms, now);

@@ -103,6 +103,17 @@ impl Engine {
         self.drop_request(now, id, Outcome::Declined, why);
     }
 
+    /// Requests that nobody has answered and that wait nowhere any more: an operator dropped them while we did
+    /// not run, or their rows could not be read.
+    pub(super) fn drop_lost(&mut self, now: Now) {
+        let Some(outbox) = &self.outbox else { return };
+        let ids = self.memory.verifier.requests().map(|it| DeliveryId(it.delivery_id.clone()));
+        let is_lost = |id: &DeliveryId| !self.memory.verifier.is_taken(&id.0) && !outbox.waits(id);
+        for id in ids.filter(is_lost).collect::<Vec<_>>() {
+            self.give_up_request(now, &id, true, "it was dropped while plimsoll did not run");
+        }
+    }
+
     /// Whether a delivery asks for nothing and only shows what would be asked. One that runs out is like what
     /// is only observed: nobody could act on it, so it is not over, nor shown anew.
     fn is_shown(&self, id: &DeliveryId) -> bool {

@@ -12,7 +12,7 @@ use super::group::{self, GroupState, Reads, RuleState};
 use super::{Engine, Fact, Setup, Switches, pinned};
 use crate::alerts::Alert;
 use crate::base::{Labels, Now, RuleId};
-use crate::outbox::Outbox;
+use crate::outbox::{Outbox, OutboxConfig};
 use crate::promql::Memo;
 use crate::rules;
 use crate::window::SeriesId;
@@ -75,7 +75,8 @@ impl Engine {
         self.presenter.configure(setup.presenter, &setup.alertmanagers);
         match (&mut self.outbox, setup.outbox.clone()) {
             (Some(outbox), Some(config)) => outbox.configure(config),
-            (outbox @ None, config) => *outbox = config.map(Outbox::new),
+            (None, Some(config)) => self.open_outbox(config, now),
+            (None, None) => {}
             // What waits is not given up for a line that is missing.
             (Some(_), None) => {}
         }
@@ -102,6 +103,13 @@ impl Engine {
         let rules = self.groups.iter().map(|group| group.rules.len()).sum();
         self.facts.push(Fact::Reloaded { groups: self.groups.len(), rules });
         self.view_is_old = true;
+    }
+
+    /// There was nobody to hear; what waited for one since before our start goes first.
+    fn open_outbox(&mut self, config: OutboxConfig, now: Now) {
+        let (outbox, problems) = Outbox::recover(config, std::mem::take(&mut self.shelved), now);
+        self.facts.extend(problems.into_iter().map(|problem| Fact::RowUnreadable { problem }));
+        self.outbox = Some(outbox);
     }
 
     /// Builds the groups of the setup and gives them the alerts their rules had.

@@ -8,6 +8,7 @@ use super::owners::Owners;
 use super::refusals::Refusals;
 use super::restored::Restored;
 use super::*;
+use crate::base::Table;
 
 fn unreadable(problem: String) -> Fact {
     Fact::RowUnreadable { problem }
@@ -19,7 +20,7 @@ impl Engine {
         let setup = setup.settled();
         let mut restored = durable::restore(rows);
         let mut facts: Vec<Fact> = restored.problems.drain(..).map(unreadable).collect();
-        let outbox = recovered_outbox(&setup, rows, now, &mut facts);
+        let (outbox, shelved) = recovered_outbox(&setup, rows, now, &mut facts);
         let by_ms = restored.set_back_ms(now.wall);
         let (memory, problems, remembered) = recovered_memory(rows, now, by_ms);
         let (mut containers, rest) = Containers::recover(rows, restored.watched_until(now.wall));
@@ -27,8 +28,7 @@ impl Engine {
         let (postman, unread) = mail::Postman::recover(rows, now);
         facts.extend(problems.into_iter().chain(rest).chain(unread).map(unreadable));
         let counters = Counters { rows_unreadable: facts.len() as u64, ..Counters::default() };
-        let waiting = outbox.as_ref().map_or(0, |outbox| outbox.stats(now).waiting);
-        facts.extend(restored.resume(waiting, now.wall));
+        facts.extend(restored.resume(outbox.as_ref(), now));
         let mut engine = Engine {
             clock: Clock::new(now, setup.pace.evaluation_interval),
             stopwatch: Arc::from(stopwatch),
@@ -39,6 +39,7 @@ impl Engine {
             dropped_targets: Vec::new(),
             presenter: Presenter::new(setup.presenter, &setup.alertmanagers),
             outbox,
+            shelved,
             operators: Vec::new(),
             memory,
             gates: Gates::default(),
@@ -88,17 +89,19 @@ impl Engine {
     }
 }
 
-/// The edge lane as its rows tell it, if there is one.
+/// The edge lane as its rows tell it; if there is none, its rows, for a reload may bring one.
 fn recovered_outbox(
     setup: &Setup,
     rows: &[Change],
     now: Now,
     facts: &mut Vec<Fact>,
-) -> Option<Outbox> {
-    let config = setup.outbox.clone()?;
-    let (outbox, problems) = Outbox::recover(config, rows.iter().cloned(), now);
-    facts.extend(problems.into_iter().map(|problem| Fact::RowUnreadable { problem }));
-    Some(outbox)
+) -> (Option<Outbox>, Vec<Change>) {
+    let is_its = |row: &&Change| matches!(row.table, Table::Outbox | Table::Dead);
+    let rows = rows.iter().filter(is_its).cloned();
+    let Some(config) = setup.outbox.clone() else { return (None, rows.collect()) };
+    let (outbox, problems) = Outbox::recover(config, rows, now);
+    facts.extend(problems.into_iter().map(unreadable));
+    (Some(outbox), Vec::new())
 }
 
 /// Judgement's memory as its rows tell it, and which could not be read. Where the wall clock was set back

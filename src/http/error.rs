@@ -150,7 +150,9 @@ impl From<OperatorError> for ApiError {
     fn from(error: OperatorError) -> ApiError {
         let kind = match error {
             OperatorError::Unknown(_) | OperatorError::Off => ErrorKind::NotFound,
-            OperatorError::InFlight(_) => ErrorKind::Conflict,
+            OperatorError::InFlight(_) | OperatorError::Expired(..) | OperatorError::Full(_) => {
+                ErrorKind::Conflict
+            }
         };
         ApiError::new(kind, error.to_string())
     }

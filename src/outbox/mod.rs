@@ -287,6 +287,11 @@ impl Outbox {
         self.waiting.is_empty()
     }
 
+    /// Whether this delivery waits or is on its way.
+    pub fn waits(&self, id: &DeliveryId) -> bool {
+        self.by_id.contains_key(id)
+    }
+
     /// Whether a delivery of this type waits.
     pub fn holds(&self, event_type: EventType) -> bool {
         self.waiting.values().any(|entry| entry.delivery.event_type == event_type)

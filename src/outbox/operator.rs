@@ -7,7 +7,7 @@ use thiserror::Error;
 use super::delivery::{Delivery, Fact};
 use super::listed::State;
 use super::{Outbox, Turn};
-use crate::base::{Batch, DeliveryId, Now, Table};
+use crate::base::{Batch, DeliveryId, Now, Table, Timestamp};
 
 /// Dead letters kept; beyond it the oldest goes (5 MB at the largest body).
 const DEAD_MAX: usize = 256;
@@ -21,6 +21,12 @@ pub enum OperatorError {
     /// Being sent at this moment.
     #[error("delivery `{0}` is in flight; try again when it is answered")]
     InFlight(DeliveryId),
+    /// A dead letter that asks for something, too late: it would be withdrawn, not sent.
+    #[error("delivery `{0}` asks for something and expired at {1}: it cannot be sent any more")]
+    Expired(DeliveryId, Timestamp),
+    /// A dead letter for which others would have to go.
+    #[error("delivery `{0}` finds no room: so much waits that others would have to be given up")]
+    Full(DeliveryId),
     /// There is no outbox.
     #[error(
         "no `control_plane` is configured, so there is no outbox; what waited stays in the journal"
@@ -56,6 +62,7 @@ impl Outbox {
             turn.facts.push(Fact::Retried { id: id.clone() });
             return Ok(turn);
         }
+        self.may_revive(id, now)?;
         let buried = self.take_dead(id)?;
         turn.changes.push(buried.removal(Table::Dead));
         let sequence = self.next_sequence(now);
@@ -63,8 +70,21 @@ impl Outbox {
         turn.changes.push(revived.put(Table::Outbox));
         self.insert(revived, now, batch);
         turn.facts.push(Fact::Retried { id: id.clone() });
-        self.relieve(now, batch, &mut turn);
         Ok(turn)
+    }
+
+    /// Whether a dead letter could be sent again, and nothing else would have to go for it.
+    fn may_revive(&self, id: &DeliveryId, now: Now) -> Result<(), OperatorError> {
+        let Some(dead) = self.dead.values().find(|delivery| delivery.id == *id) else {
+            return Ok(());
+        };
+        if let Some(at) = dead.expires_at.filter(|at| *at <= now.wall) {
+            return Err(OperatorError::Expired(id.clone(), at));
+        }
+        match self.bytes + dead.body.len() > self.bytes_max() {
+            true => Err(OperatorError::Full(id.clone())),
+            false => Ok(()),
+        }
     }
 
     /// Forgets a delivery, waiting or dead. The receiver is not told: the operator decided.

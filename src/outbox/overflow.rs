@@ -13,7 +13,7 @@ use crate::base::{Batch, HashMap, Now, Table, Timestamp};
 impl Outbox {
     /// Brings the outbox under its cap, if it is over.
     pub(super) fn relieve(&mut self, now: Now, batch: Batch, turn: &mut Turn) {
-        let cap = self.config.max_bytes.max(OutboxConfig::MAX_BYTES_FLOOR);
+        let cap = self.bytes_max();
         if self.bytes <= cap {
             return;
         }
@@ -31,12 +31,20 @@ impl Outbox {
         self.announce(lost, (now, batch), turn);
     }
 
+    /// Bytes of bodies that may wait.
+    pub(super) fn bytes_max(&self) -> usize {
+        self.config.max_bytes.max(OutboxConfig::MAX_BYTES_FLOOR)
+    }
+
     /// What a newer delivery of the same alert and class makes obsolete. What is in flight stays:
     /// its reply will settle it.
-    fn superseded(&self) -> Vec<u64> {
+    pub(super) fn superseded(&self) -> Vec<u64> {
+        // What was revived stands behind what is newer.
+        let age = |sequence: &u64| (self.waiting[sequence].delivery.decided_at, *sequence);
         let mut newest: HashMap<&str, u64> = HashMap::default();
         for (sequence, entry) in &self.waiting {
-            newest.insert(&entry.delivery.supersedes, *sequence);
+            let known = newest.entry(&entry.delivery.supersedes).or_insert(*sequence);
+            *known = std::cmp::max_by_key(*known, *sequence, age);
         }
         self.waiting
             .iter()

@@ -1,7 +1,7 @@
 //! What waits for the disk: deliveries, and operators who work on the outbox of a running engine.
 
 use super::*;
-use crate::base::DeliveryId;
+use crate::base::{DeliveryId, Table};
 use crate::outbox::OperatorError;
 
 fn ask(world: &mut World, command: OutboxCommand) -> Step {
@@ -141,4 +141,40 @@ fn a_kill_that_no_checkpoint_knows_is_news_after_our_restart() {
         view.groups[0].rules[0].alerting.as_ref().expect("an alert").alerts.len()
     };
     assert_eq!(alerts(&world), 2);
+}
+
+/// As `plimsoll outbox drop` does while plimsoll does not run.
+#[test]
+fn a_request_that_was_dropped_while_we_did_not_run_is_over_and_not_asked_for_anew() {
+    let (mut before, request) = waiting();
+    let is_it = |row: &Change| {
+        row.table == Table::Outbox
+            && row.value.as_ref().is_some_and(|value| {
+                String::from_utf8_lossy(value).contains(&format!("\"id\":\"{}\"", request.0))
+            })
+    };
+    let gone: Vec<Change> = before.rows.iter().filter(|row| is_it(row)).cloned().collect();
+    assert!(!gone.is_empty());
+    before.rows.extend(gone.into_iter().map(|row| Change { value: None, ..row }));
+    let mut world = World::restarted(setup(HIGH, acting()), &before, 1);
+    world.slot(Some(&memory("acme-web", 95)));
+    let over = "the restart of acme/app: declined: it was dropped while plimsoll did not run";
+    let story: Vec<String> = world.records.iter().map(|record| record.sentence()).collect();
+    assert!(story.iter().any(|line| line.starts_with(over)), "{story:#?}");
+    let told: Vec<String> =
+        (0..60).flat_map(|_| world.slot(Some(&memory("acme-web", 95)))).collect();
+    assert!(!told.contains(&"decided restart dry=false".to_owned()), "{told:?}");
+}
+
+#[test]
+fn what_waited_before_our_start_goes_first_when_a_reload_brings_somebody_to_hear_it() {
+    let (before, request) = waiting();
+    let rows = before.rows.clone();
+    let deaf = Setup { outbox: None, ..setup(HIGH, acting()) };
+    let mut world = World::recovered(deaf, rows, before.second + 20);
+    world.find_targets(1);
+    assert!(world.engine.outbox.is_none());
+    world.reload(setup(HIGH, acting()));
+    let outbox = world.engine.outbox.as_ref().expect("a reload brought it");
+    assert!(outbox.waits(&request), "{:?}", outbox.list().collect::<Vec<_>>());
 }

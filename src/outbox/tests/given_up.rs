@@ -56,3 +56,61 @@ fn what_is_given_up_says_whether_an_attempt_was_never_answered() {
         assert_eq!(may_be_taken, is_doubtful);
     }
 }
+
+/// An outbox whose one delivery was refused for good, after two minutes.
+fn dead(delivery: Draft) -> (Outbox, DeliveryId) {
+    let id = delivery.id.clone();
+    let (mut outbox, name) = (outbox([delivery]), id.0.replace("evt_", ""));
+    for seconds in [0, 60, 120] {
+        assert_eq!(started(&mut outbox, seconds), [name.as_str()]);
+        let _ = settle(&mut outbox, &name, refused(), seconds);
+    }
+    (outbox, id)
+}
+
+#[test]
+fn a_dead_request_is_revived_in_its_time_only() {
+    let (mut outbox, id) = dead(request("r", at(900)));
+    let error = outbox.retry(&id, at(900), Batch(3)).expect_err("it would be withdrawn");
+    assert_eq!(error, OperatorError::Expired(id.clone(), at(900).wall));
+    assert!(error.to_string().contains("expired at 20"), "{error}");
+    assert_eq!(outbox.stats(at(900)).dead, 1, "it stays where it was");
+    assert!(outbox.retry(&id, at(899), Batch(3)).is_ok());
+    assert_eq!(started(&mut outbox, 899), [""; 0], "not before it is durable");
+    let (mut outbox, id) = dead(draft("t", "news"));
+    assert!(outbox.retry(&id, at(90_000), Batch(3)).is_ok(), "news does not expire");
+}
+
+#[test]
+fn nothing_is_given_up_for_what_is_revived() {
+    let (mut outbox, id) = dead(draft("acme", "old"));
+    outbox.config.max_bytes = OutboxConfig::MAX_BYTES_FLOOR;
+    let body = outbox.dead.values().next().expect("one").body.len();
+    let mut n = 0;
+    while outbox.bytes + body <= OutboxConfig::MAX_BYTES_FLOOR {
+        let _ = outbox.push(draft("acme", &n.to_string()), at(200), Batch(3));
+        n += 1;
+    }
+    assert_eq!(outbox.retry(&id, at(200), Batch(4)), Err(OperatorError::Full(id.clone())));
+    assert_eq!((outbox.waiting.len(), outbox.dead.len()), (n, 1));
+    let _ = outbox.drop_delivery(&DeliveryId("evt_0".to_owned())).expect("it waits");
+    assert!(outbox.retry(&id, at(200), Batch(4)).is_ok());
+    assert_eq!((outbox.waiting.len(), outbox.dead.len()), (n, 0));
+}
+
+/// An old word that an operator has sent again is no news of what came after it.
+#[test]
+fn what_was_revived_does_not_supersede_what_is_newer() {
+    let (mut outbox, id) = dead(draft("acme", "A"));
+    let mut resolved = draft("acme", "A");
+    resolved.id = DeliveryId("evt_later".to_owned());
+    resolved.event.timestamp = WireTime(at(200).wall);
+    let _ = outbox.push(resolved, at(200), Batch(3));
+    let _ = outbox.retry(&id, at(201), Batch(4)).expect("it is dead");
+    let gone: Vec<&str> = outbox
+        .superseded()
+        .iter()
+        .map(|sequence| outbox.waiting[sequence].delivery.id.0.as_str())
+        .collect();
+    assert_eq!(gone, ["evt_A"]);
+}
