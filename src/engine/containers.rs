@@ -43,6 +43,8 @@ pub(super) const START_TIME: &str = "container_start_time_seconds";
 const SHOWN_EVERY: Duration = Duration::from_millis(250);
 /// An end is told, at the latest, so long after the start that follows it.
 const LATE_START: Duration = Duration::from_secs(1);
+/// Lists that follow one another before events could come tell of so many ends of one container at most.
+const MOST_LISTED_ENDS: usize = 8;
 const PREFIX: &str = "container:";
 
 /// How a run ended, as a list says it.
@@ -70,8 +72,9 @@ struct Missing {
     told: Vec<Timestamp>,
     /// The last that was told before.
     told_before: Option<Timestamp>,
-    /// It is still on the list, and said there how it had ended by then: it may have ended again since.
-    listed: Option<ListedEnd>,
+    /// It is still on the list, and said there, in this one or one before, how it had ended by then: it may have
+    /// ended again since.
+    listed: Vec<ListedEnd>,
 }
 
 /// A container as the journal holds it.
@@ -300,14 +303,29 @@ impl Containers {
     }
 
     /// It must have ended, and events may tell how until then.
-    fn miss(&mut self, id: &ContainerId, until: Duration, listed: Option<ListedEnd>) {
+    fn miss(&mut self, id: &ContainerId, until: Duration) -> &mut Missing {
         let name = self.name_of(id, "");
         let last = self.fates.get(&name).and_then(|fate| fate.last);
         let told_before = last.map(|death| death.at);
-        let missing = Missing { until, told: Vec::new(), told_before, listed };
-        match listed {
-            Some(_) => drop(self.missing.insert(id.clone(), missing)),
-            None => drop(self.missing.entry(id.clone()).or_insert(missing)),
+        let missing = Missing { until, told: Vec::new(), told_before, listed: Vec::new() };
+        self.missing.entry(id.clone()).or_insert(missing)
+    }
+
+    /// The same, as the list says of one that is on it.
+    fn note_listed_end(&mut self, id: &ContainerId, until: Duration, end: ListedEnd) {
+        let missing = self.miss(id, until);
+        missing.listed.push(end);
+        if missing.listed.len() > MOST_LISTED_ENDS {
+            missing.listed.remove(0);
+        }
+    }
+
+    /// It is on the list, so it has not vanished. How it ended as a list before this one said is not told yet:
+    /// the connection that would have done so was lost, and another may.
+    fn found(&mut self, id: &ContainerId, until: Duration) {
+        match self.missing.get_mut(id) {
+            Some(missing) if !missing.listed.is_empty() => missing.until = until,
+            _ => drop(self.missing.remove(id)),
         }
     }
 

@@ -53,7 +53,7 @@ impl Engine {
         let until = now.monotonic + EVENTS_WITHIN;
         for gone in known.iter().filter(|container| !listed.contains(&container.id)) {
             if gone.status.is_alive() {
-                self.containers.miss(&gone.id, until, None);
+                self.containers.miss(&gone.id, until);
             } else {
                 let name = self.containers.name_of(&gone.id, &gone.name);
                 if !self.containers.inventory.has_another(&gone.id, &name) {
@@ -63,7 +63,7 @@ impl Engine {
             }
         }
         for container in &list {
-            self.containers.missing.remove(&container.id);
+            self.containers.found(&container.id, until);
             self.containers.put(container, now.wall);
             if !container.status.is_alive() {
                 self.containers.note_flag(container, known.get(&container.id));
@@ -73,7 +73,7 @@ impl Engine {
             if before.is_some_and(|before| has_ended(before, container))
                 && let Some(end) = ListedEnd::of(container)
             {
-                self.containers.miss(&container.id, until, Some(end));
+                self.containers.note_listed_end(&container.id, until, end);
             }
         }
         if is_first {
@@ -195,8 +195,9 @@ impl Engine {
         let is_over = |_: &ContainerId, missing: &mut Missing| missing.until <= now.monotonic;
         let over: Vec<_> = self.containers.missing.extract_if(.., is_over).collect();
         for (id, Missing { told, told_before, listed, .. }) in over {
-            if let Some(end) = listed {
-                self.take_end_as_listed(&id, end, told.into_iter().chain(told_before).collect());
+            if !listed.is_empty() {
+                let told: Vec<Timestamp> = told.into_iter().chain(told_before).collect();
+                listed.into_iter().for_each(|end| self.take_end_as_listed(&id, end, &told));
                 continue;
             }
             if told.is_empty() {
@@ -220,7 +221,7 @@ impl Engine {
         &mut self,
         id: &ContainerId,
         ListedEnd { at, last }: ListedEnd,
-        told: Vec<Timestamp>,
+        told: &[Timestamp],
     ) {
         let containers = &mut self.containers;
         let Some(known) = containers.inventory.get(id) else { return };

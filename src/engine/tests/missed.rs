@@ -52,6 +52,29 @@ fn an_end_that_was_missed_counts_once_though_the_next_one_shows_before_it_is_giv
     }
 }
 
+/// A connection that breaks again at once.
+#[test]
+fn an_end_that_a_list_told_counts_though_another_list_follows_before_it_is_given_up() {
+    for (second_ms, is_told, want) in
+        [(-4_000, false, 1), (-4_000, true, 1), (-1_000, false, 2), (-1_000, true, 2)]
+    {
+        let mut world = begun();
+        world.listed(vec![world.run(Status::Running, None)]);
+        world.slots(1, "");
+        world.lose_docker();
+        world.slots(1, "");
+        world.listed(vec![world.run(Status::Running, Some(-4_000))]);
+        world.lose_docker();
+        world.listed(vec![world.run(Status::Running, Some(second_ms))]);
+        if is_told {
+            world.told('a', "web", (-4_000, die()));
+            world.told('a', "web", (-3_000, What::Start));
+        }
+        world.slots(3, "");
+        assert_eq!(world.ends(), want, "{second_ms}, told of: {is_told}");
+    }
+}
+
 #[test]
 fn the_engine_wakes_to_give_up_what_was_missed() {
     let rules = "groups:\n- name: g\n  interval: 1h\n  rules:\n  - alert: A\n    expr: x > 0\n";
