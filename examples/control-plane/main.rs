@@ -82,13 +82,12 @@ async fn main() -> anyhow::Result<()> {
     // Whoever starts it twice by mistake is told here, before anything is touched.
     let listener = tokio::net::TcpListener::bind(listen).await.with_context(|| listen.clone())?;
     let docker = docker::Docker::at(Path::new(socket))?;
-    let http = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
     let control_plane = Arc::new(ControlPlane {
         keys,
         ledger: Mutex::new(ledger::Ledger::open(Path::new(ledger_file))?),
         docker,
         host,
-        http: http.timeout(Duration::from_secs(15)).build().context("certificates")?,
+        http: http()?,
         receipts_url: format!("{}/api/v1/plimsoll/receipts", plimsoll.trim_end_matches('/')),
     });
     tokio::spawn(prune(Arc::clone(&control_plane)));
@@ -106,6 +105,12 @@ fn app(control_plane: Arc<ControlPlane>) -> Router {
         .route("/webhooks/plimsoll", post(receive::receive))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(control_plane)
+}
+
+/// A receipt goes where it was sent, or nowhere.
+fn http() -> anyhow::Result<reqwest::Client> {
+    let http = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
+    http.timeout(Duration::from_secs(15)).build().context("the system's certificates")
 }
 
 /// The keys behind one or two `whsec_…` lines. One that is short, or is not what was meant, makes
@@ -147,7 +152,7 @@ impl ControlPlane {
             docker: docker::Docker::at(&home.join("docker.sock")).unwrap(),
             ledger: Mutex::new(ledger::Ledger::open(&home.join("ledger.jsonl")).unwrap()),
             host: None,
-            http: reqwest::Client::new(),
+            http: http().unwrap(),
             receipts_url: String::new(),
         })
     }

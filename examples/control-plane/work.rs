@@ -185,9 +185,7 @@ async fn post(control_plane: &ControlPlane, id: &str, body: String) -> anyhow::R
         .header("webhook-id", id)
         .header("webhook-timestamp", seconds)
         .header("webhook-signature", signature);
-    // The address may hold a password, and this is logged.
-    let answer = request.body(body).send().await.map_err(reqwest::Error::without_url)?;
-    Ok(answer.status().as_u16())
+    Ok(request.body(body).send().await?.status().as_u16())
 }
 
 /// A disk that is full stops the work, not the memory of it.

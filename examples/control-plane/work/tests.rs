@@ -211,6 +211,51 @@ fn what_is_told_is_what_happened() {
     assert_eq!(told(Outcome::Unknown), None);
 }
 
+/// A plimsoll that answers every receipt with a redirection to where it would be taken.
+#[tokio::test]
+async fn a_receipt_goes_nowhere_else_and_no_password_is_logged() {
+    let home = tempfile::tempdir().unwrap();
+    let control_plane = ControlPlane::in_folder(home.path());
+    let mut control_plane = Arc::into_inner(control_plane).unwrap();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let moved = axum::response::Redirect::temporary("/taken");
+    let app = axum::Router::new()
+        .route("/", axum::routing::post(async || moved))
+        .route("/taken", axum::routing::post(async || ""));
+    let server = tokio::spawn(async move { axum::serve(listener, app).await });
+    control_plane.receipts_url = format!("http://us:hidden@{address}/");
+    assert_eq!(post(&control_plane, "receipt-evt_1", String::new()).await.unwrap(), 307);
+    server.abort();
+    server.await.unwrap_err();
+    let error = post(&control_plane, "receipt-evt_1", String::new()).await.unwrap_err();
+    assert!(!format!("{error:#}").contains("hidden"), "{error:#}");
+}
+
+#[tokio::test]
+async fn a_container_that_takes_long_holds_up_nobody() {
+    let home = tempfile::tempdir().unwrap();
+    let docker = FakeDocker { started_at: 0.into(), restarts: 0.into(), obeys: false, says: None };
+    let docker = docker.serve(&home);
+    let control_plane = ControlPlane::in_folder(home.path());
+    let gone = Task { container: "d".repeat(64), ..task("gone") };
+    for (id, task) in [("slow", task("slow")), ("gone", gone)] {
+        take(&control_plane, id, Some(task), None);
+        begin(&control_plane, id.to_owned());
+        while id == "slow" && docker.restarts.load(Ordering::Relaxed) == 0 {
+            sleep(Duration::from_millis(10)).await;
+        }
+    }
+    let is_done = |id| control_plane.ledger().task(id).is_none_or(|open| open.done.is_some());
+    let ended = async {
+        while !is_done("gone") {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(5), ended).await.expect("it is declined meanwhile");
+    assert!(!is_done("slow"));
+}
+
 #[test]
 fn what_is_taken_back_before_docker_is_asked_is_not_begun() {
     let home = tempfile::tempdir().unwrap();
