@@ -5,63 +5,111 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use plimsoll::base::{Timestamp, parse_rfc3339};
-use reqwest::{Client, Response};
+use reqwest::{Client, RequestBuilder, redirect};
 use serde_json::Value;
 
-/// Docker gives a container ten seconds to stop before it kills it.
-const PATIENCE: Duration = Duration::from_secs(60);
+use super::ledger::{Done, Outcome};
+
+/// What Docker was asked for has happened so long after the container must have stopped, or never will.
+pub const SETTLED_AFTER: Duration = Duration::from_secs(90);
+const LOOK_WITHIN: Duration = Duration::from_secs(10);
+/// Docker waits so long for a container to stop unless that one says otherwise.
+const STOP_TIMEOUT_S: i64 = 10;
+/// Bytes of an answer that are read, and characters of a refusal that are kept.
+const MOST_BYTES: usize = 4 << 20;
+const WHY_CHARS_MAX: usize = 200;
 
 /// A daemon.
 pub struct Docker(Client);
 
 /// What is to be known before a restart.
+#[derive(Clone, Debug)]
 pub struct State {
     /// Whether its first process runs.
     pub running: bool,
     /// Since when.
     pub started_at: Timestamp,
+    /// Until Docker kills what does not stop: for some containers a day, which is to say never.
+    pub stops_within: Duration,
+}
+
+/// Whether this is an id of a container, in full. Anything else could name another path of the API.
+pub fn is_id(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 impl Docker {
     /// The daemon at a socket; it is not asked anything yet.
     pub fn at(socket: &Path) -> anyhow::Result<Docker> {
         rustls::crypto::ring::default_provider().install_default().ok();
-        let client = Client::builder().unix_socket(socket).timeout(PATIENCE);
-        Ok(Docker(client.tls_certs_only([]).build()?))
+        let client = Client::builder().unix_socket(socket).no_proxy();
+        Ok(Docker(client.redirect(redirect::Policy::none()).tls_certs_only([]).build()?))
     }
 
     /// How a container is; `None` if there is none with this id.
     pub async fn inspect(&self, id: &str) -> anyhow::Result<Option<State>> {
-        let response = self.0.get(url(id, "json")?).send().await?;
-        if response.status() == 404 {
+        let (status, body) = ask(self.0.get(url(id, "json")), LOOK_WITHIN).await?;
+        match status {
+            200 => {}
+            404 => return Ok(None),
+            _ => bail!("Docker says {status}: {}", excerpt(&body)),
+        }
+        let seen: Value = serde_json::from_slice(&body).context("it does not read")?;
+        // Docker looks for a name where it knows no such id.
+        if seen["Id"] != id {
             return Ok(None);
         }
-        let state: Value = serde_json::from_slice(&good(response).await?.bytes().await?)?;
-        let started_at = state["State"]["StartedAt"].as_str().and_then(parse_rfc3339);
+        let started_at = seen["State"]["StartedAt"].as_str().and_then(parse_rfc3339);
+        let stops_within = seen["Config"]["StopTimeout"].as_i64().unwrap_or(STOP_TIMEOUT_S);
+        // A negative number means "however long it takes".
+        let stops_within = u64::try_from(stops_within).unwrap_or(u64::MAX).min(86_400);
         Ok(Some(State {
-            running: state["State"]["Status"] == "running",
+            running: seen["State"]["Status"] == "running",
             started_at: started_at.context("it does not say since when it runs")?,
+            stops_within: Duration::from_secs(stops_within),
         }))
     }
 
-    /// Stops and starts it; it keeps its id.
-    pub async fn restart(&self, id: &str) -> anyhow::Result<()> {
-        good(self.0.post(url(id, "restart")?).send().await?).await.map(drop)
+    /// Stops and starts it; it keeps its id. An error means that nobody knows: no answer, half of one,
+    /// or that of a proxy. Who hangs up early may leave the container stopped, so this waits.
+    pub async fn restart(&self, id: &str, stops_within: Duration) -> anyhow::Result<Done> {
+        let request = self.0.post(url(id, "restart"));
+        let (status, body) = ask(request, stops_within + SETTLED_AFTER).await?;
+        let why = format!("Docker says {status}: {}", excerpt(&body));
+        match status {
+            200..=299 => Ok(Done::new(Outcome::Succeeded, "")),
+            404 => Ok(Done::new(Outcome::Declined, "the container is gone")),
+            // Whoever says so has not passed it on; 408 alone may come in the middle.
+            300..=407 | 409..=499 => Ok(Done::new(Outcome::Declined, why)),
+            500 if said(&body).is_some() => Ok(Done::new(Outcome::Failed, why)),
+            _ => bail!(why),
+        }
     }
 }
 
-/// An id is 64 hex digits; anything else could name another path of the API.
-fn url(id: &str, what: &str) -> anyhow::Result<String> {
-    if id.len() != 64 || !id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        bail!("`{id}` is no id of a container");
-    }
-    Ok(format!("http://docker/containers/{id}/{what}"))
+fn url(id: &str, what: &str) -> String {
+    format!("http://docker/containers/{id}/{what}")
 }
 
-async fn good(response: Response) -> anyhow::Result<Response> {
-    if response.status().is_success() {
-        return Ok(response);
+/// The whole answer, within this time.
+async fn ask(request: RequestBuilder, within: Duration) -> anyhow::Result<(u16, Vec<u8>)> {
+    let mut response = request.timeout(within).send().await?;
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await? {
+        anyhow::ensure!(body.len() + chunk.len() <= MOST_BYTES, "the answer does not end");
+        body.extend_from_slice(&chunk);
     }
-    let status = response.status();
-    bail!("Docker says {status}: {}", response.text().await.unwrap_or_default().trim())
+    Ok((response.status().as_u16(), body))
+}
+
+/// Docker's own words; a proxy has others.
+fn said(body: &[u8]) -> Option<String> {
+    let body: Value = serde_json::from_slice(body).ok()?;
+    body["message"].as_str().map(str::to_owned)
+}
+
+fn excerpt(body: &[u8]) -> String {
+    let text = said(body).unwrap_or_else(|| String::from_utf8_lossy(body).into_owned());
+    let text = text.trim().chars().take(WHY_CHARS_MAX);
+    text.map(|c| if c.is_control() { ' ' } else { c }).collect()
 }

@@ -9,8 +9,8 @@ use plimsoll::base::{Timestamp, parse_rfc3339};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::ControlPlane;
 use super::ledger::{Entry, Ledger, Task};
+use super::{ControlPlane, docker, work};
 
 /// As much of `docs/events.schema.json` as is needed here; fields that are not known are no fault.
 #[derive(Deserialize)]
@@ -23,6 +23,7 @@ struct Event {
 
 #[derive(Deserialize)]
 struct Data {
+    host: Option<String>,
     action: Option<Action>,
     evidence: Option<Evidence>,
 }
@@ -53,7 +54,7 @@ pub async fn receive(
     body: Bytes,
 ) -> (StatusCode, String) {
     // Over the raw bytes, before anything is parsed; the window of five minutes is checked with it.
-    if !control_plane.keys.iter().any(|key| key.verify(&body, &headers).is_ok()) {
+    if !is_believed(&control_plane, &headers, &body) {
         return (StatusCode::UNAUTHORIZED, "no signature matches, or it is old".to_owned());
     }
     let id = headers["webhook-id"].to_str().expect("it was verified as text").to_owned();
@@ -61,22 +62,32 @@ pub async fn receive(
     let Ok(event) = Event::deserialize(&whole) else {
         return (StatusCode::UNPROCESSABLE_ENTITY, "not an event".to_owned());
     };
-    let mut ledger = control_plane.ledger.lock().expect("no thread panics while it holds the lock");
+    let mut ledger = control_plane.ledger();
     if let Some(answer) = ledger.answer(&id) {
         return (StatusCode::OK, answer.to_string());
     }
     let now = super::now();
-    let Decision { answer, task, cancels } = decide(&event, &id, &ledger, now);
+    let host = control_plane.host.as_deref();
+    let Decision { answer, task, cancels } = decide(&event, &id, host, &ledger, now);
     let asks = task.is_some();
     let entry =
         Entry::Taken { id: id.clone(), event: whole, answer: answer.clone(), task, cancels };
-    if let Err(error) = ledger.append(now, &entry) {
-        return (StatusCode::INTERNAL_SERVER_ERROR, error.to_string());
+    let written = ledger.append(now, &entry);
+    drop(ledger);
+    if let Err(error) = written {
+        println!("{id}: the ledger cannot be written: {error:#}");
+        return (StatusCode::INTERNAL_SERVER_ERROR, "it could not be written down".to_owned());
     }
     if asks {
-        control_plane.work.send(id).ok();
+        work::begin(&control_plane, id);
     }
     (StatusCode::OK, answer.to_string())
+}
+
+fn is_believed(control_plane: &ControlPlane, headers: &HeaderMap, body: &[u8]) -> bool {
+    // The library computes with the time before it looks at the signature, and a huge one overflows.
+    let is_time = headers.get("webhook-timestamp").is_some_and(|time| time.len() <= 12);
+    is_time && control_plane.keys.iter().any(|key| key.verify(body, headers).is_ok())
 }
 
 /// What follows from a webhook.
@@ -89,7 +100,13 @@ struct Decision {
     cancels: Option<String>,
 }
 
-fn decide(event: &Event, id: &str, ledger: &Ledger, now: Timestamp) -> Decision {
+fn decide(
+    event: &Event,
+    id: &str,
+    host: Option<&str>,
+    ledger: &Ledger,
+    now: Timestamp,
+) -> Decision {
     let said = |answer: Value| Decision { answer, ..Decision::default() };
     let declined = |reason: &str| said(json!({"decision": "declined", "reason": reason}));
     let action = event.data.action.as_ref();
@@ -103,6 +120,11 @@ fn decide(event: &Event, id: &str, ledger: &Ledger, now: Timestamp) -> Decision 
     if action.mode != "request" {
         return said(json!({}));
     }
+    // A rule may leave its host out. The id then decides: no other Docker has such a container.
+    let theirs = event.data.host.as_deref();
+    if let Some(host) = host.filter(|host| theirs.is_some_and(|theirs| theirs != *host)) {
+        return declined(&format!("this Control Plane restarts containers of {host} only"));
+    }
     let times = (parse_rfc3339(&event.timestamp), parse_rfc3339(&action.expires_at));
     let (Some(asked_at), Some(expires_at)) = times else {
         return declined("its times cannot be read");
@@ -114,8 +136,8 @@ fn decide(event: &Event, id: &str, ledger: &Ledger, now: Timestamp) -> Decision 
         return declined("this was asked before, or taken back");
     }
     let container = event.data.evidence.as_ref().and_then(|e| e.container.as_ref()?.id.clone());
-    let Some(container) = container else {
-        return declined("it does not say which container, by Docker's id");
+    let Some(container) = container.filter(|id| docker::is_id(id)) else {
+        return declined("it does not say which container, by Docker's whole id");
     };
     let dedup_key = action.dedup_key.clone();
     let task = Some(Task { dedup_key, container, asked_at, expires_at });
@@ -129,14 +151,18 @@ mod tests {
 
     const NOW: Timestamp = Timestamp(1_800_000_000_000);
 
-    /// An event about the restart `k`, taken under this id.
-    fn take(ledger: &mut Ledger, id: &str, kind: &str) -> Value {
-        let whole = json!({"type": kind, "timestamp": "2027-01-15T08:00:00.000Z", "data": {
+    fn request(kind: &str, host: Option<&str>, container: &str) -> Value {
+        json!({"type": kind, "timestamp": "2027-01-15T08:00:00.000Z", "data": {
             "action": {"kind": "restart", "mode": "request", "dedup_key": "k",
                 "expires_at": "2027-01-15T08:15:00.000Z"},
-            "evidence": {"container": {"id": "c"}}}});
+            "host": host, "evidence": {"container": {"id": container}}}})
+    }
+
+    /// An event about the restart `k`, taken under this id.
+    fn take(ledger: &mut Ledger, id: &str, kind: &str) -> Value {
+        let whole = request(kind, None, &"c".repeat(64));
         let event = Event::deserialize(&whole).unwrap();
-        let Decision { answer, task, cancels } = decide(&event, id, ledger, NOW);
+        let Decision { answer, task, cancels } = decide(&event, id, None, ledger, NOW);
         let id = id.to_owned();
         let entry = Entry::Taken { id, event: whole, answer: answer.clone(), task, cancels };
         ledger.append(NOW, &entry).unwrap();
@@ -152,7 +178,9 @@ mod tests {
         assert_eq!(accepted["decision"], "accepted");
         assert_eq!(take(&mut ledger, "evt_2", "action.expired"), json!({}));
         assert!(ledger.open_tasks().is_empty());
-        assert!(Ledger::open(&path).unwrap().open_tasks().is_empty(), "nor after a crash");
+        drop(ledger);
+        let mut ledger = Ledger::open(&path).unwrap();
+        assert!(ledger.open_tasks().is_empty(), "nor after a crash");
         let late = take(&mut ledger, "evt_3", "container.restart.requested");
         assert_eq!(late["decision"], "declined", "what is void stays so");
     }
@@ -162,7 +190,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut ledger = Ledger::open(&dir.path().join("ledger.jsonl")).unwrap();
         take(&mut ledger, "evt_1", "container.restart.requested");
-        ledger.append(NOW, &Entry::Started { id: "evt_1".to_owned() }).unwrap();
+        ledger.append(NOW, &Entry::Started { id: "evt_1".to_owned(), ran_since: NOW }).unwrap();
         take(&mut ledger, "evt_2", "action.expired");
         assert_eq!(ledger.open_tasks(), ["evt_1"], "its receipt is still to be sent");
     }
@@ -174,5 +202,30 @@ mod tests {
         take(&mut ledger, "evt_2", "action.expired");
         let late = take(&mut ledger, "evt_1", "container.restart.requested");
         assert_eq!((&late["decision"], ledger.open_tasks().len()), (&json!("declined"), 0));
+    }
+
+    #[test]
+    fn what_is_not_for_this_docker_is_declined() {
+        let dir = tempfile::tempdir().unwrap();
+        let ledger = Ledger::open(&dir.path().join("ledger.jsonl")).unwrap();
+        let (id, short) = ("c".repeat(64), "c".repeat(12));
+        let decision = |host: Option<&str>, of: Option<&str>, id: &str| {
+            let whole = request("container.restart.requested", of, id);
+            let event = Event::deserialize(&whole).unwrap();
+            let Decision { answer, task, .. } = decide(&event, "evt_1", host, &ledger, NOW);
+            assert_eq!(task.is_some(), answer["decision"] == "accepted", "{answer}");
+            (answer["decision"].clone(), answer["reason"].clone())
+        };
+        let ours = Some("web-7");
+        for (host, of) in [(None, None), (None, ours), (ours, ours), (ours, None)] {
+            assert_eq!(decision(host, of, &id).0, "accepted", "{host:?} {of:?}");
+        }
+        for of in ["web-8", ""] {
+            let reason = "this Control Plane restarts containers of web-7 only";
+            assert_eq!(decision(ours, Some(of), &id), (json!("declined"), json!(reason)));
+        }
+        for id in ["", "web", "../../images/prune", &short, &id.to_uppercase(), &format!("{id}c")] {
+            assert_eq!(decision(None, None, id).0, "declined", "{id}");
+        }
     }
 }

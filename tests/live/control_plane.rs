@@ -47,6 +47,8 @@ impl Reference {
             address.to_string(),
             docker.socket().trim_start_matches("unix://").to_owned(),
             format!("http://{plimsoll}"),
+            "--host".to_owned(),
+            "dock".to_owned(),
         ];
         let process = Reference::spawn(&home, &arguments);
         Reference { home, address, arguments, process }
@@ -196,7 +198,7 @@ fn a_leak_is_restarted_once_and_proved(docker: &Daemon) {
     // Nothing twice, on either side.
     assert_eq!(restarts(docker), 1, "{}", control_plane.log());
     let done = control_plane.steps("done");
-    assert_eq!((done.len(), &done[0]["succeeded"]), (1, &json!(true)), "{done:?}");
+    assert_eq!((done.len(), &done[0]["outcome"]), (1, &json!("succeeded")), "{done:?}");
     assert_eq!(control_plane.events("container.restart.requested").len(), 1);
     let taken = control_plane.steps("taken");
     let mut ids: Vec<&str> = taken.iter().filter_map(|line| line["id"].as_str()).collect();

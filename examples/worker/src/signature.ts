@@ -2,13 +2,21 @@
 
 const TOLERANCE_S = 300;
 
-/** The keys behind one or two `whsec_` lines: the old and the new one while a secret is being changed. */
+/** As Standard Webhooks has it. */
+const KEY_BYTES_MIN = 24;
+/** Of one header; while the secret is being changed there are two. */
+const CODES_MAX = 8;
+
+/** The keys behind one or two `whsec_` lines: the old and the new one while a secret is being changed. One
+ *  that is short, or is not what was meant, makes signatures that others can make too. */
 export async function keys(secrets: string): Promise<CryptoKey[]> {
-  const lines = secrets.split(/\s+/).filter((line) => line.startsWith("whsec_"));
-  if (lines.length === 0) throw new Error("no whsec_ line in the secret");
+  const lines = secrets.split(/\s+/).filter((line) => line !== "");
+  if (lines.length !== 1 && lines.length !== 2) throw new Error("one secret is needed, or the old one and the new one");
   return Promise.all(
-    lines.map((line) => {
+    lines.map((line, index) => {
+      if (!line.startsWith("whsec_")) throw new Error(`secret ${index + 1} lacks whsec_`);
       const key = bytes(line.slice("whsec_".length));
+      if (key.length < KEY_BYTES_MIN) throw new Error(`secret ${index + 1} is not base64 of ${KEY_BYTES_MIN} bytes or more`);
       return crypto.subtle.importKey("raw", key, { name: "HMAC", hash: "SHA-256" }, false, ["sign", "verify"]);
     }),
   );
@@ -21,7 +29,7 @@ export async function verify(keys: CryptoKey[], headers: Headers, body: Uint8Arr
   if (!id || !/^\d+$/.test(timestamp)) return false;
   if (Math.abs(now / 1000 - Number(timestamp)) > TOLERANCE_S) return false;
   const content = signed(id, timestamp, body);
-  for (const part of (headers.get("webhook-signature") ?? "").split(" ")) {
+  for (const part of (headers.get("webhook-signature") ?? "").split(" ", CODES_MAX)) {
     if (!part.startsWith("v1,")) continue;
     const code = bytes(part.slice("v1,".length));
     for (const key of keys) {

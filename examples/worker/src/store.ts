@@ -1,6 +1,12 @@
 // What was taken, done and told, in D1. Every promise of "once" is a constraint or one conditional
 // statement here; nothing rests on two requests not coming at the same time.
 
+/** How long a webhook is remembered. plimsoll asks for four days; an action is remembered so long after
+ *  it expired. No signature is believed for more than five minutes, so a stranger can repeat neither. */
+const KEPT_MS = 8 * 86_400_000;
+/** Tasks of one run: the rest is there next time, and Cloudflare counts the requests of a run. */
+const TASKS_MAX = 16;
+
 /** As much of Cloudflare's D1 as is needed; the tests have a twin over SQLite. */
 export interface Database {
   prepare(sql: string): Statement;
@@ -36,13 +42,18 @@ export interface Decision {
 
 /** A task that is not over. */
 export interface Open extends Task {
-  /** When Docker was asked, if it was. */
+  /** When Docker was asked, if it was, and since when the container ran then. */
   startedAt: number | null;
+  ranSince: number | null;
   done: Done | null;
 }
 
+/** `declined`: nothing was done. `unknown`: Docker was asked, and nobody will ever know; so plimsoll,
+ *  which was told `accepted`, hears no more. */
+export type Outcome = "succeeded" | "failed" | "declined" | "unknown";
+
 export interface Done {
-  succeeded: boolean;
+  outcome: Outcome;
   reason: string;
 }
 
@@ -81,45 +92,69 @@ export class Store {
     return [
       this.db
         .prepare(
-          `UPDATE actions SET succeeded = 0, reason = ?, told = 1
+          `UPDATE actions SET outcome = 'declined', reason = ?, told = 1
            WHERE dedup_key = ? AND started_at IS NULL`,
         )
         .bind(reason, dedupKey),
       this.db
         .prepare(
-          `INSERT OR IGNORE INTO actions (dedup_key, delivery_id, container, asked_at, expires_at, succeeded, reason, told)
-           VALUES (?, ?, '', ?, ?, 0, ?, 1)`,
+          `INSERT OR IGNORE INTO actions (dedup_key, delivery_id, container, asked_at, expires_at, outcome, reason, told)
+           VALUES (?, ?, '', ?, ?, 'declined', ?, 1)`,
         )
         .bind(dedupKey, id, now, now, reason),
     ];
   }
 
-  /** Tasks whose receipt plimsoll does not have yet. */
+  /** Tasks whose receipt plimsoll does not have yet; what is still to be done comes first. */
   async open(): Promise<Open[]> {
-    const { results } = await this.db.prepare("SELECT * FROM actions WHERE told = 0 ORDER BY asked_at").all();
+    const sql = "SELECT * FROM actions WHERE told = 0 ORDER BY outcome IS NOT NULL, asked_at LIMIT ?";
+    const { results } = await this.db.prepare(sql).bind(TASKS_MAX).all();
     return results.map((row) => ({
       dedupKey: String(row.dedup_key),
       deliveryId: String(row.delivery_id),
       container: String(row.container),
       askedAt: Number(row.asked_at),
       expiresAt: Number(row.expires_at),
-      startedAt: row.started_at === null ? null : Number(row.started_at),
-      done: row.succeeded === null ? null : { succeeded: row.succeeded === 1, reason: String(row.reason) },
+      startedAt: row.started_at as number | null,
+      ranSince: row.ran_since as number | null,
+      done: row.outcome === null ? null : { outcome: row.outcome as Outcome, reason: String(row.reason) },
     }));
   }
 
-  /** Claims the right to ask Docker: true for one caller only, ever, and not for what was cancelled. */
-  async start(deliveryId: string, now: number): Promise<boolean> {
-    const claim = this.db.prepare("UPDATE actions SET started_at = ? WHERE delivery_id = ? AND started_at IS NULL AND succeeded IS NULL RETURNING delivery_id");
-    return (await claim.bind(now, deliveryId).all()).results.length === 1;
+  /** Claims the right to ask Docker: true for one caller only, ever; not for what was cancelled or has
+   *  expired, and not if Docker was asked to restart this container since that was decided, or is at it. */
+  async start(deliveryId: string, ranSince: number, now: number): Promise<boolean> {
+    const claim = this.db.prepare(
+      `UPDATE actions SET started_at = ?, ran_since = ?
+       WHERE delivery_id = ? AND started_at IS NULL AND outcome IS NULL AND expires_at > ?
+         AND NOT EXISTS (SELECT 1 FROM actions AS other
+           WHERE other.container = actions.container AND other.started_at IS NOT NULL
+             AND (other.outcome IS NULL OR other.started_at >= actions.asked_at))
+       RETURNING delivery_id`,
+    );
+    return (await claim.bind(now, ranSince, deliveryId, now).all()).results.length === 1;
   }
 
-  async finish(deliveryId: string, done: Done): Promise<void> {
-    const sql = "UPDATE actions SET succeeded = ?, reason = ? WHERE delivery_id = ? AND succeeded IS NULL";
-    await this.db.prepare(sql).bind(done.succeeded ? 1 : 0, done.reason, deliveryId).all();
+  /** Writes down how it ended; false if another run knows more than `task`, or has done so. */
+  async finish(task: Open, { outcome, reason }: Done): Promise<boolean> {
+    const end = this.db.prepare(
+      `UPDATE actions SET outcome = ?, reason = ?, told = ?
+       WHERE delivery_id = ? AND outcome IS NULL AND started_at IS ?
+       RETURNING delivery_id`,
+    );
+    const told = outcome === "unknown" ? 1 : 0;
+    return (await end.bind(outcome, reason, told, task.deliveryId, task.startedAt).all()).results.length === 1;
   }
 
   async told(deliveryId: string): Promise<void> {
     await this.db.prepare("UPDATE actions SET told = 1 WHERE delivery_id = ?").bind(deliveryId).all();
+  }
+
+  /** Forgets what is old and over. Copy it elsewhere first if it has to be proved for longer. */
+  async prune(now: number): Promise<void> {
+    await this.db.batch([
+      this.db.prepare("DELETE FROM webhooks WHERE taken_at < ?").bind(now - KEPT_MS),
+      this.db.prepare("DELETE FROM actions WHERE told = 1 AND expires_at < ?").bind(now - KEPT_MS),
+    ]);
   }
 }

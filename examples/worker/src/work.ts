@@ -1,74 +1,161 @@
 // What was accepted is carried out by Docker's API, once, and its receipt is sent until it is taken.
 
+import { read } from "./read.js";
 import { sign } from "./signature.js";
-import type { Done, Open, Store } from "./store.js";
+import type { Done, Open, Outcome, Store } from "./store.js";
 
-/** What Docker was asked for has happened by then, or never will. */
+/** What Docker was asked for has happened so long after the container must have stopped, or never will. */
 const SETTLED_AFTER_MS = 90_000;
+/** Who has not seen by then what Docker did sees no more what came of it: plimsoll watches a day at most. */
+const WATCHED_MS = 86_400_000;
+/** Docker waits so long for a container to stop unless that one says otherwise. */
+const STOP_TIMEOUT_S = 10;
+const LOOK_WITHIN_MS = 10_000;
+const TELL_WITHIN_MS = 15_000;
+/** A cron trigger's run ends after a quarter of an hour. */
+const LONGEST_MS = 14 * 60_000;
+/** Of Docker's answers: what is read, and how much of a refusal is kept. */
+const BYTES_MAX = 4 << 20;
+const WHY_CHARS_MAX = 200;
 
 export interface Hands {
   store: Store;
   /** Docker's remote API: on Cloudflare the `fetch` of a binding with a client certificate. */
-  docker: (path: string, init?: RequestInit) => Promise<Response>;
+  docker: (path: string, init: RequestInit) => Promise<Response>;
   /** plimsoll's own address. */
   plimsoll: string;
-  key: CryptoKey;
+  /** One, or two while the secret is being changed; receipts are signed with the first. */
+  keys: CryptoKey[];
+  /** What takes longer to stop is left to a run that may last longer. */
+  stopsWithinMs: number;
 }
 
-/** Does what can be done now; what cannot is left for the next time. */
+export interface State {
+  running: boolean;
+  startedAt: number;
+  stopsWithinMs: number;
+}
+
+/** Does what can be done now; what cannot is left for the next time. None waits for another. */
 export async function work(hands: Hands, now: () => number): Promise<void> {
-  for (const task of await hands.store.open()) {
-    try {
-      const done = task.done ?? (await carryOut(hands, task, now));
-      if (!done) continue;
-      await hands.store.finish(task.deliveryId, done);
-      if (await tell(hands, task, done, now())) await hands.store.told(task.deliveryId);
-    } catch (error) {
-      console.log(`${task.deliveryId}: ${error}`);
-    }
+  const one = async (task: Open) => {
+    const done = task.done ?? (await carryOut(hands, task, now));
+    if (!done) return;
+    // Another run may have come further meanwhile: then this one knows nothing.
+    if (!task.done && !(await hands.store.finish(task, done))) return;
+    if (done.outcome !== "unknown" && (await tell(hands, task, done, now()))) await hands.store.told(task.deliveryId);
+  };
+  const tasks = await hands.store.open();
+  await Promise.all(tasks.map((task) => one(task).catch((error) => console.log(`${task.deliveryId}: ${error}`))));
+}
+
+/** What became of it; nothing while that is open. Docker is asked once: if its answer is lost, or this
+ *  run ends meanwhile, the container shows later what happened. */
+async function carryOut(hands: Hands, task: Open, now: () => number): Promise<Done | null> {
+  const seen = await look(hands, task.container).catch((error) => {
+    console.log(`${task.deliveryId}: Docker cannot be asked: ${error}`);
+    return "silent" as const;
+  });
+  const step = verdict(task, seen, now());
+  if (step === "wait") return null;
+  if (!("restart" in step)) return step;
+  const { startedAt, stopsWithinMs } = step.restart;
+  // Who hangs up early may leave the container stopped.
+  if (stopsWithinMs > hands.stopsWithinMs) return null;
+  const at = now();
+  // Whoever else is at it, or at the same container, has the word.
+  if (!(await hands.store.start(task.deliveryId, startedAt, at))) return null;
+  task.startedAt = at;
+  // The database may have taken long.
+  if (now() >= task.expiresAt) return EXPIRED;
+  try {
+    const within = AbortSignal.timeout(Math.min(stopsWithinMs + SETTLED_AFTER_MS, LONGEST_MS));
+    return await restarted(await hands.docker(`/containers/${task.container}/restart`, { method: "POST", signal: within }));
+  } catch (error) {
+    console.log(`${task.deliveryId}: what Docker did shows later: ${error}`);
+    return null;
   }
 }
 
-/** What became of it; nothing while that is open. */
-async function carryOut(hands: Hands, task: Open, now: () => number): Promise<Done | null> {
-  const failed = (reason: string): Done => ({ succeeded: false, reason });
-  // Anything but an id could name another path of the API.
-  if (!/^[0-9a-f]{64}$/.test(task.container)) return failed("this is no container's id");
-  const seen = await hands.docker(`/containers/${task.container}/json`);
-  if (seen.status === 404) return failed("the container is gone");
-  if (!seen.ok) throw new Error(`Docker answers ${seen.status}`);
-  const { State: state } = (await seen.json()) as { State: { Status: string; StartedAt: string } };
-  const anew = Date.parse(state.StartedAt) > task.askedAt;
-  if (task.startedAt !== null) {
-    if (anew) return { succeeded: true, reason: "it was restarted" };
-    return now() - task.startedAt > SETTLED_AFTER_MS ? failed("Docker was asked, and did not do it") : null;
+async function look(hands: Hands, container: string): Promise<State | "gone"> {
+  const answer = await hands.docker(`/containers/${container}/json`, { signal: AbortSignal.timeout(LOOK_WITHIN_MS) });
+  if (answer.status === 404) return "gone";
+  if (answer.status !== 200) throw new Error(`status ${answer.status}`);
+  const seen = JSON.parse(await text(answer));
+  // Docker looks for a name where it knows no such id.
+  if (seen.Id !== container) return "gone";
+  const startedAt = Date.parse(seen.State.StartedAt);
+  if (Number.isNaN(startedAt)) throw new Error("it does not say since when it runs");
+  const stopTimeout = seen.Config?.StopTimeout ?? STOP_TIMEOUT_S;
+  // A negative number means "however long it takes".
+  return { running: seen.State.Status === "running", startedAt, stopsWithinMs: stopTimeout < 0 ? WATCHED_MS : stopTimeout * 1000 };
+}
+
+const end = (outcome: Outcome, reason: string): Done => ({ outcome, reason });
+const EXPIRED = end("declined", "it expired before it could be done");
+
+/** What follows from how far a task has come and how its container is; `silent` if Docker cannot be asked. */
+export function verdict(task: Open, seen: State | "gone" | "silent", now: number): Done | { restart: State } | "wait" {
+  if (task.startedAt === null) {
+    if (now >= task.expiresAt) return EXPIRED;
+    if (seen === "silent") return "wait";
+    if (seen === "gone") return end("declined", "the container is gone");
+    if (seen.startedAt > task.askedAt) return end("declined", "the container was started anew since this was asked");
+    // Somebody stopped it, and a restart would undo that.
+    return seen.running ? { restart: seen } : end("declined", "the container does not run");
   }
-  if (now() >= task.expiresAt) return failed("it expired before it could be done");
-  if (anew) return failed("it was started anew since this was asked");
-  // Somebody stopped it, and a restart would undo that.
-  if (state.Status !== "running") return failed("it does not run");
-  // Whoever else is at it has the word.
-  if (!(await hands.store.start(task.deliveryId, now()))) return null;
-  const restarted = await hands.docker(`/containers/${task.container}/restart`, { method: "POST" });
-  if (restarted.ok) return { succeeded: true, reason: "" };
-  return failed(`Docker answers ${restarted.status}: ${(await restarted.text()).trim()}`);
+  const since = now - task.startedAt;
+  if (seen === "gone") return end("unknown", "Docker was asked, and then the container was gone");
+  if (seen !== "silent" && seen.startedAt !== task.ranSince) return end("succeeded", "it was restarted");
+  if (since >= WATCHED_MS) return end("unknown", "Docker was asked, and does not say more");
+  if (seen === "silent" || since < seen.stopsWithinMs + SETTLED_AFTER_MS) return "wait";
+  return end("failed", "Docker was asked and did not do it");
+}
+
+/** What Docker's answer to a restart means; nothing if it is a proxy's, which does not know either. */
+async function restarted(answer: Response): Promise<Done | null> {
+  if (answer.ok) return end("succeeded", "");
+  const { status } = answer;
+  if (status === 404) return end("declined", "the container is gone");
+  const said = await text(answer);
+  const why = (words: string) => `Docker answers ${status}: ${words.trim().slice(0, WHY_CHARS_MAX)}`.replace(/[\x00-\x1f\x7f]/g, " ");
+  // Whoever says so has not passed it on; 408 alone may come in the middle.
+  if (status >= 300 && status < 500 && status !== 408) return end("declined", why(message(said) ?? said));
+  const words = status === 500 ? message(said) : null;
+  return words === null ? null : end("failed", why(words));
+}
+
+/** Docker's own words; a proxy has others. */
+function message(said: string): string | null {
+  try {
+    const { message } = JSON.parse(said);
+    return typeof message === "string" ? message : null;
+  } catch {
+    return null;
+  }
+}
+
+async function text(answer: Response): Promise<string> {
+  const bytes = await read(answer, BYTES_MAX);
+  if (!bytes) throw new Error("the answer does not end");
+  return new TextDecoder().decode(bytes);
 }
 
 /** Sends the receipt; whether it need not be sent again. One id is one receipt. */
-async function tell(hands: Hands, task: Open, done: Done, now: number): Promise<boolean> {
-  const body = JSON.stringify({
-    delivery_id: task.deliveryId,
-    decision: "done",
-    outcome: done.succeeded ? "succeeded" : "failed",
-    change_id: `change-${task.deliveryId}`,
-    reason: done.reason,
-  });
-  const headers = await sign(hands.key, `receipt-${task.deliveryId}-done`, body, now);
-  const answer = await fetch(`${hands.plimsoll}/api/v1/plimsoll/receipts`, {
+async function tell(hands: Hands, task: Open, { outcome, reason }: Done, now: number): Promise<boolean> {
+  const id = task.deliveryId;
+  const said = outcome === "declined" ? { decision: "declined" } : { decision: "done", outcome, change_id: `change-${id}` };
+  const body = JSON.stringify({ delivery_id: id, ...said, reason });
+  const headers = await sign(hands.keys[0] as CryptoKey, `receipt-${id}`, body, now);
+  const { ok, status } = await fetch(`${hands.plimsoll}/api/v1/plimsoll/receipts`, {
     method: "POST",
+    redirect: "manual",
+    signal: AbortSignal.timeout(TELL_WITHIN_MS),
     headers: { "content-type": "application/json", ...headers },
     body,
   });
   // 409: taken before, and the answer was lost. 400, 404 and 413 would be answered so for ever.
-  return answer.ok || [400, 404, 409, 413].includes(answer.status);
+  if (ok || status === 409) return true;
+  console.log(`${id}: plimsoll does not take the receipt: status ${status}`);
+  return [400, 404, 413].includes(status);
 }

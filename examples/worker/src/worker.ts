@@ -1,16 +1,23 @@
 // A Control Plane for plimsoll on Cloudflare Workers: verify, de-duplicate, answer, work, tell.
 //
-// Bindings: `DB` (D1, with schema.sql), `PLIMSOLL_SECRET` (whsec_…), `PLIMSOLL_URL`, `DOCKER` (an mTLS
-// certificate binding) and `DOCKER_URL`. A cron trigger calls `scheduled`, which takes up what was left.
+// README.md names the bindings. A cron trigger calls `scheduled`, which takes up what was left.
 
+import { read } from "./read.js";
 import { keys, verify } from "./signature.js";
 import { type Database, type Decision, Store } from "./store.js";
 import { type Hands, work } from "./work.js";
+
+/** plimsoll's bodies are under 20,000 bytes. */
+const BODY_BYTES_MAX = 64 << 10;
+/** Cloudflare ends what follows an answer after 30 s; the cron trigger has a quarter of an hour. */
+const STOPS_WITHIN_MS = 15_000;
 
 export interface Env {
   DB: Database;
   PLIMSOLL_SECRET: string;
   PLIMSOLL_URL: string;
+  /** What plimsoll calls its `host`, if requests about others are to be declined. */
+  PLIMSOLL_HOST?: string;
   DOCKER: { fetch(url: string, init?: RequestInit): Promise<Response> };
   DOCKER_URL: string;
 }
@@ -24,8 +31,9 @@ interface Event {
   type: string;
   timestamp: string;
   data: {
-    action?: { kind: string; mode: string; expires_at: string; dedup_key: string };
-    evidence?: { container?: { id?: string } };
+    host?: string | null;
+    action?: { kind: string; mode: string; expires_at: string; dedup_key: string } | null;
+    evidence?: { container?: { id?: string | null } | null } | null;
   };
 }
 
@@ -34,53 +42,80 @@ export default {
     if (request.method !== "POST" || new URL(request.url).pathname !== "/webhooks/plimsoll") {
       return new Response("not here", { status: 404 });
     }
-    const body = new Uint8Array(await request.arrayBuffer());
-    // Over the raw bytes, before anything is parsed.
-    if (!(await verify(await keys(env.PLIMSOLL_SECRET), request.headers, body, Date.now()))) {
-      return new Response("no signature matches, or it is old", { status: 401 });
-    }
-    const id = request.headers.get("webhook-id") as string;
-    const text = new TextDecoder().decode(body);
-    let answer: string;
+    const body = await read(request, BODY_BYTES_MAX);
+    if (!body) return new Response("no event is so long", { status: 413 });
     try {
-      const decision = decide(JSON.parse(text) as Event, id, Date.now());
-      answer = await new Store(env.DB).take(id, text, decision, Date.now());
+      const hands = await equip(env, STOPS_WITHIN_MS);
+      // Over the raw bytes, before anything is parsed.
+      if (!(await verify(hands.keys, request.headers, body, Date.now()))) {
+        return new Response("no signature matches, or it is old", { status: 401 });
+      }
+      const id = request.headers.get("webhook-id") as string;
+      const text = new TextDecoder().decode(body);
+      const event = parse(text);
+      // Sent again it would be no better: it becomes a dead letter of plimsoll's.
+      if (!event) return new Response("not an event", { status: 422 });
+      const decision = decide(event, id, env.PLIMSOLL_HOST, Date.now());
+      const answer = await hands.store.take(id, text, decision, Date.now());
+      context.waitUntil(work(hands, Date.now));
+      return new Response(answer, { headers: { "content-type": "application/json" } });
     } catch (error) {
-      // It comes again; one that is no event at all becomes a dead letter of plimsoll's.
-      const unreadable = error instanceof SyntaxError || error instanceof TypeError;
-      return new Response(String(error), { status: unreadable ? 422 : 500 });
+      // A binding is missing, or the database is away: it comes again until somebody has mended that.
+      console.log(`a webhook was not taken: ${error}`);
+      return new Response("not now", { status: 500 });
     }
-    context.waitUntil(hands(env).then((hands) => work(hands, Date.now)));
-    return new Response(answer, { headers: { "content-type": "application/json" } });
   },
 
   async scheduled(_event: unknown, env: Env, context: Context): Promise<void> {
-    context.waitUntil(hands(env).then((hands) => work(hands, Date.now)));
+    const hands = await equip(env, Infinity);
+    context.waitUntil(Promise.all([work(hands, Date.now), hands.store.prune(Date.now())]));
   },
 };
 
-async function hands(env: Env): Promise<Hands> {
-  const [key] = await keys(env.PLIMSOLL_SECRET);
+async function equip(env: Env, stopsWithinMs: number): Promise<Hands> {
+  const names = ["DB", "PLIMSOLL_SECRET", "PLIMSOLL_URL", "DOCKER", "DOCKER_URL"] as const;
+  const missing = names.filter((name) => !env[name]);
+  if (missing.length > 0) throw new Error(`${missing.join(", ")} must be bound`);
+  const [docker, plimsoll] = [env.DOCKER_URL, env.PLIMSOLL_URL].map((url) => url.replace(/\/+$/, "")) as [string, string];
   return {
     store: new Store(env.DB),
-    docker: (path, init) => env.DOCKER.fetch(env.DOCKER_URL + path, init),
-    plimsoll: env.PLIMSOLL_URL,
-    key: key as CryptoKey,
+    docker: (path, init) => env.DOCKER.fetch(docker + path, { redirect: "manual", ...init }),
+    plimsoll,
+    keys: await keys(env.PLIMSOLL_SECRET),
+    stopsWithinMs,
   };
 }
 
-function decide(event: Event, id: string, now: number): Decision {
+/** Fields that are not known are no fault; those that are needed and missing are. */
+function parse(text: string): Event | null {
+  try {
+    const event = JSON.parse(text) as Event;
+    const { action } = event.data;
+    const needed: unknown[] = [event.type, event.timestamp];
+    if (action) needed.push(action.kind, action.mode, action.expires_at, action.dedup_key);
+    return needed.every((field) => typeof field === "string") ? event : null;
+  } catch {
+    return null;
+  }
+}
+
+function decide(event: Event, id: string, host: string | undefined, now: number): Decision {
   const { action, evidence } = event.data;
   const say = (first: object) => ({ first: JSON.stringify(first), again: declined("this was asked before, or taken back") });
   const news = { answers: say({}), task: null, cancels: null };
   // Only restarts are carried out here, so there is nothing else to be cancelled.
   if (event.type === "action.expired" && action?.kind === "restart") return { ...news, cancels: action.dedup_key };
   if (event.type !== "container.restart.requested" || action?.mode !== "request") return news;
-  const [askedAt, expiresAt] = [Date.parse(event.timestamp), Date.parse(action.expires_at)];
-  const container = evidence?.container?.id;
   const refuse = (reason: string) => ({ ...news, answers: say({ decision: "declined", reason }) });
-  if (!(expiresAt > now) || Number.isNaN(askedAt)) return refuse("it has expired");
-  if (!container) return refuse("it does not say which container, by Docker's id");
+  // A rule may leave its host out. The id then decides: no other Docker has such a container.
+  const theirs = event.data.host ?? host;
+  if (host && theirs !== host) return refuse(`this Control Plane restarts containers of ${host} only`);
+  const [askedAt, expiresAt] = [Date.parse(event.timestamp), Date.parse(action.expires_at)];
+  if (Number.isNaN(askedAt) || Number.isNaN(expiresAt)) return refuse("its times cannot be read");
+  if (expiresAt <= now) return refuse("it has expired");
+  const container = evidence?.container?.id;
+  // Anything but an id could name another path of Docker's API.
+  if (typeof container !== "string" || !/^[0-9a-f]{64}$/.test(container)) return refuse("it does not say which container, by Docker's whole id");
   const task = { dedupKey: action.dedup_key, deliveryId: id, container, askedAt, expiresAt };
   return { answers: say({ decision: "accepted", change_id: `change-${id}` }), task, cancels: null };
 }

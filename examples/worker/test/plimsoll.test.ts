@@ -70,6 +70,7 @@ test("a restart is asked for by the real plimsoll, done once and verified", asyn
     DB: await twin(),
     PLIMSOLL_SECRET: SECRET,
     PLIMSOLL_URL: `http://127.0.0.1:${port}`,
+    PLIMSOLL_HOST: "web-7",
     DOCKER: { fetch: (url, init) => fetch(url, init) },
     DOCKER_URL: docker.url,
   };
@@ -91,7 +92,7 @@ test("a restart is asked for by the real plimsoll, done once and verified", asyn
   const home = mkdtempSync(join(tmpdir(), "plimsoll-worker-"));
   const file = (name: string) => join(home, name);
   writeFileSync(file("secret"), SECRET);
-  const sums = ["container_memory_working_set_bytes", "container_spec_memory_limit_bytes"].map((name) => `max by (name, service, tenant, role) (${name})`);
+  const sums = ["container_memory_working_set_bytes", "container_spec_memory_limit_bytes"].map((name) => `max by (host, name, service, tenant, role) (${name})`);
   writeFileSync(file("rules.yml"), JSON.stringify({ groups: [{ name: "g", rules: [{ alert: "High", expr: `${sums[0]} / ${sums[1]} > 0.9`, labels: { action: "restart" } }] }] }));
   writeFileSync(
     file("plimsoll.yaml"),
@@ -101,6 +102,7 @@ rule_files: [rules.yml]
 web: {listen: '127.0.0.1:${port}'}
 storage: {path: '${file("state")}'}
 control_plane: {url: '${controlPlane.url}/webhooks/plimsoll', secret_file: secret}
+host: web-7
 mode: act
 tenants: [{match: {name: 'acme-.*'}, tenant: acme, role: app}]
 actions: {start_grace: 0s, after_change: 0s, verify: {settle: 1s}}

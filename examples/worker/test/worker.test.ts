@@ -3,10 +3,11 @@
 import assert from "node:assert/strict";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
-import { test } from "node:test";
+import { test, type TestContext } from "node:test";
 import { Webhook } from "standardwebhooks";
 import { keys, sign, verify } from "../src/signature.js";
-import { Store } from "../src/store.js";
+import { type Open, Store } from "../src/store.js";
+import { type State, verdict } from "../src/work.js";
 import worker, { type Env } from "../src/worker.js";
 import { twin } from "./twin.js";
 
@@ -16,11 +17,12 @@ const ID = "a".repeat(64);
 const NOW = Date.now();
 
 /** An event as plimsoll sends it, changed a little. */
-function request(action: object = {}, container: object = { id: ID }): string {
+function request(action: object = {}, container: object = { id: ID }, host: string | null = "web-7"): string {
   return JSON.stringify({
     type: "container.restart.requested",
     timestamp: new Date(NOW).toISOString(),
     data: {
+      host,
       tenant_id: "acme",
       action: { kind: "restart", mode: "request", expires_at: new Date(NOW + 900_000).toISOString(), dedup_key: "k1", ...action },
       evidence: { container },
@@ -28,18 +30,21 @@ function request(action: object = {}, container: object = { id: ID }): string {
   });
 }
 
-/** A Docker whose one container starts anew when it is told to. */
+/** A Docker whose one container starts anew when it is told to, whatever it answers then. */
 class Docker {
   asked: string[] = [];
   state = { Status: "running", StartedAt: new Date(NOW - 60_000).toISOString() };
-  status = 204;
+  config = {};
+  obeys = true;
+  answer: () => Response = () => new Response(null, { status: 204 });
 
   async fetch(url: string, init?: RequestInit): Promise<Response> {
+    assert.equal(init?.redirect, "manual", "a restart goes nowhere else");
     const path = new URL(url).pathname;
-    this.asked.push(`${init?.method ?? "GET"} ${path}`);
-    if (init?.method !== "POST") return Response.json({ Id: ID, State: this.state });
-    if (this.status === 204) this.state.StartedAt = new Date(NOW + 1000).toISOString();
-    return new Response(this.status === 204 ? null : "no", { status: this.status });
+    this.asked.push(`${init.method ?? "GET"} ${path}`);
+    if (init.method !== "POST") return Response.json({ Id: ID, State: this.state, Config: this.config });
+    if (this.obeys) this.state.StartedAt = new Date(NOW + 1000).toISOString();
+    return this.answer();
   }
 
   posts(): string[] {
@@ -47,19 +52,54 @@ class Docker {
   }
 }
 
+/** Runs what the worker leaves behind, to its end. */
+async function settled<T>(run: (context: { waitUntil(work: Promise<unknown>): void }) => Promise<T>): Promise<T> {
+  const work: Promise<unknown>[] = [];
+  const result = await run({ waitUntil: (one) => work.push(one) });
+  await Promise.all(work);
+  return result;
+}
+
 async function stage(docker = new Docker()) {
   const DB = await twin();
-  const env: Env = { DB, PLIMSOLL_SECRET: SECRET, PLIMSOLL_URL: "http://127.0.0.1:1", DOCKER: docker, DOCKER_URL: "https://host:2376" };
-  const send = async (id: string, body: string, secret = SECRET, at = Date.now(), signed = body) => {
-    const [key] = await keys(secret);
-    const headers = await sign(key as CryptoKey, id, signed, at);
-    const work: Promise<unknown>[] = [];
-    const url = "https://cp.example/webhooks/plimsoll";
-    const answer = await worker.fetch(new Request(url, { method: "POST", headers, body }), env, { waitUntil: (w) => work.push(w) });
-    await Promise.all(work);
+  const env: Env = { DB, PLIMSOLL_SECRET: SECRET, PLIMSOLL_URL: "http://127.0.0.1:1", DOCKER: docker, DOCKER_URL: "https://host:2376/" };
+  const post = async (headers: Record<string, string>, body: BodyInit) => {
+    const request = new Request("https://cp.example/webhooks/plimsoll", { method: "POST", headers, body, duplex: "half" } as RequestInit);
+    const answer = await settled((context) => worker.fetch(request, env, context));
     return [answer.status, await answer.text()] as const;
   };
-  return { docker, env, send, store: new Store(DB) };
+  const send = async (id: string, body: string, secret = SECRET, at = Date.now(), signed = body) => {
+    const [key] = await keys(secret);
+    return post(await sign(key as CryptoKey, id, signed, at), body);
+  };
+  const tick = () => settled((context) => worker.scheduled(null, env, context));
+  return { docker, env, post, send, tick, store: new Store(DB) };
+}
+
+/** A plimsoll that answers receipts. */
+async function receiver(env: Env, status: (id: string) => number | Promise<number>) {
+  const receipts: { id: string; body: any }[] = [];
+  const server = createServer(async (received, response) => {
+    const chunks: Buffer[] = [];
+    for await (const chunk of received) chunks.push(chunk as Buffer);
+    const id = String(received.headers["webhook-id"]);
+    receipts.push({ id, body: JSON.parse(Buffer.concat(chunks).toString()) });
+    response.writeHead(await status(id), { location: "/elsewhere" }).end();
+  });
+  await new Promise<void>((done) => server.listen(0, "127.0.0.1", done));
+  env.PLIMSOLL_URL = `http://127.0.0.1:${(server.address() as AddressInfo).port}/`;
+  const close = () => {
+    server.closeAllConnections();
+    server.close();
+  };
+  return { receipts, close };
+}
+
+/** What is logged meanwhile. */
+function logged(t: TestContext): string[] {
+  const lines: string[] = [];
+  t.mock.method(console, "log", (line: string) => void lines.push(line));
+  return lines;
 }
 
 test("the signature is the one of standardwebhooks, both ways", async () => {
@@ -78,6 +118,12 @@ test("the signature is the one of standardwebhooks, both ways", async () => {
   assert.equal(await verify([key as CryptoKey], theirs, bytes, NOW - 302_000), false, "from the future");
   assert.equal(await verify([key as CryptoKey], theirs, bytes.slice(1), NOW), false, "another body");
   assert.equal(await verify(await keys(OTHER), theirs, bytes, NOW), false, "another key");
+  const code = theirs.get("webhook-signature") as string;
+  for (const [others, good] of [[7, true], [8, false]] as const) {
+    theirs.set("webhook-signature", "v1,AAAA ".repeat(others) + code);
+    assert.equal(await verify([key as CryptoKey], theirs, bytes, NOW), good, "of thousands not all are computed");
+  }
+  theirs.set("webhook-signature", code);
   assert.equal(await verify(await keys(`${OTHER}\n${SECRET}\n`), theirs, bytes, NOW), true, "one of two");
   for (const nonsense of ["", "v1", "v1,", "v1,%%%", "v2,AAAA"]) {
     theirs.set("webhook-signature", nonsense);
@@ -105,31 +151,297 @@ test("a request is carried out once, however often and by whomever it comes", as
   assert.deepEqual(await send("evt_1", request()), [200, accepted]);
   assert.deepEqual(docker.posts(), [`POST /containers/${ID}/restart`]);
   const [open] = await store.open();
-  assert.deepEqual(open?.done, { succeeded: true, reason: "" }, "plimsoll is away, so it is not told yet");
+  assert.deepEqual(open?.done, { outcome: "succeeded", reason: "" }, "plimsoll is away, so it is not told yet");
 });
 
-test("what must not be done is not done", async () => {
-  const cases: [string, string, string | undefined][] = [
-    ["evt_1", request({ mode: "dry_run" }), undefined],
-    ["evt_2", request({ expires_at: new Date(NOW - 1).toISOString() }), "declined"],
-    ["evt_3", request({}, { name: "web" }), "declined"],
-    ["evt_4", request({}, { id: "../../images/prune" }), "accepted"],
-    ["evt_5", JSON.stringify({ type: "alert.firing", timestamp: "", data: {} }), undefined],
+test("a key that others could guess, or a binding that is missing, is nobody's dead letter", async (t) => {
+  const lines = logged(t);
+  const short = `whsec_${btoa("x".repeat(23))}`;
+  for (const secrets of ["", SECRET.slice(6), `${SECRET} x`, btoa("x".repeat(48)), short, "whsec_%%%", `${SECRET} ${SECRET} ${SECRET}`]) {
+    await assert.rejects(keys(secrets), (error: Error) => !error.message.includes(SECRET.slice(6, 12)), secrets);
+    const { env, send } = await stage();
+    env.PLIMSOLL_SECRET = secrets;
+    assert.deepEqual(await send("evt_1", request()), [500, "not now"], secrets);
+  }
+  assert.equal((await keys(`${SECRET}\n\n${OTHER}\n`)).length, 2);
+  for (const name of ["DB", "PLIMSOLL_URL", "DOCKER", "DOCKER_URL"] as const) {
+    const { env, send } = await stage();
+    delete (env as Partial<Env>)[name];
+    assert.deepEqual(await send("evt_1", request()), [500, "not now"], name);
+    assert.match(lines.at(-1) ?? "", new RegExp(`: ${name} must be bound`));
+  }
+  const { env, send } = await stage();
+  env.DB.batch = async () => {
+    throw new TypeError("D1 is not there");
+  };
+  assert.deepEqual(await send("evt_1", request()), [500, "not now"]);
+});
+
+test("a body is bounded before it is read, and signed before it is parsed", async () => {
+  const { post, send } = await stage();
+  const long = "x".repeat((64 << 10) + 1);
+  assert.equal((await post({}, long))[0], 413);
+  assert.equal((await post({ "content-length": "65537" }, "{}"))[0], 413);
+  let pulled = 0;
+  const endless = new ReadableStream({ pull: (stream) => stream.enqueue(new Uint8Array(1024).fill(++pulled)) });
+  assert.equal((await post({}, endless))[0], 413);
+  assert.ok(pulled < 80, "no more than that is taken in");
+  assert.equal((await post({}, long.slice(1)))[0], 401);
+  assert.equal((await send("evt_1", long.slice(1)))[0], 422);
+});
+
+test("what is no event is a dead letter", async () => {
+  const { send } = await stage();
+  const event = { type: "alert.firing", timestamp: "", data: {} };
+  assert.equal((await send("evt_1", JSON.stringify(event)))[0], 200);
+  for (const wrong of ["{", "null", "[]", { ...event, data: null }, { ...event, type: 1 }, { ...event, data: { action: {} } }]) {
+    assert.equal((await send("evt_2", typeof wrong === "string" ? wrong : JSON.stringify(wrong)))[0], 422, JSON.stringify(wrong));
+  }
+  assert.equal((await send("evt_2", request({ dedup_key: 1 })))[0], 422);
+});
+
+test("what is not for this Docker is declined and reaches no URL", async () => {
+  const cases: [string, string | undefined][] = [
+    [request({ mode: "dry_run" }), undefined],
+    [JSON.stringify({ type: "alert.firing", timestamp: "", data: {} }), undefined],
+    [request({ expires_at: new Date(NOW - 1).toISOString() }), "it has expired"],
+    [request({ expires_at: "soon" }), "its times cannot be read"],
+    [request({}, ID as unknown as object), "it does not say which container, by Docker's whole id"],
+    [request({}, { id: ID }, "web-8"), "this Control Plane restarts containers of web-7 only"],
   ];
-  for (const [id, body, decision] of cases) {
-    const { docker, send } = await stage();
-    const [status, answer] = await send(id, body);
-    assert.deepEqual([status, JSON.parse(answer).decision], [200, decision], id);
-    assert.deepEqual(docker.posts(), [], id);
+  for (const id of [undefined, "", "web", "../../images/prune", ID.slice(52), `${ID}a`, ID.toUpperCase(), `${ID}\n`, [ID]]) {
+    cases.push([request({}, { id }), "it does not say which container, by Docker's whole id"]);
   }
-  for (const state of [{ Status: "exited" }, { StartedAt: new Date(NOW + 1).toISOString() }]) {
-    const docker = new Docker();
-    Object.assign(docker.state, state);
-    const { send, store } = await stage(docker);
+  for (const [body, reason] of cases) {
+    const { docker, env, send, tick } = await stage();
+    env.PLIMSOLL_HOST = "web-7";
+    const [status, answer] = await send("evt_1", body);
+    assert.deepEqual([status, JSON.parse(answer)], [200, reason ? { decision: "declined", reason } : {}], body);
+    await tick();
+    assert.deepEqual(docker.asked, [], body);
+  }
+  for (const [ours, theirs] of [[undefined, "web-8"], ["web-7", null]] as const) {
+    const { docker, env, send } = await stage();
+    env.PLIMSOLL_HOST = ours;
+    await send("evt_1", request({}, { id: ID }, theirs));
+    assert.equal(docker.posts().length, 1, `${ours} ${theirs}`);
+  }
+});
+
+const TASK: Open = { dedupKey: "k", deliveryId: "evt_1", container: ID, askedAt: 1000, expiresAt: 9000, startedAt: null, ranSince: null, done: null };
+const MEANT: State = { running: true, startedAt: 500, stopsWithinMs: 10_000 };
+
+test("only what was meant is restarted, and what was not is declined", () => {
+  const is = (seen: State | "gone" | "silent", now = 8999) => {
+    const step = verdict(TASK, seen, now);
+    return step === "wait" ? step : "restart" in step ? "restart" : step.outcome;
+  };
+  assert.equal(is(MEANT), "restart");
+  assert.equal(is("silent"), "wait", "Docker may come back in time");
+  for (const seen of [{ ...MEANT, startedAt: 1001 }, { ...MEANT, running: false }, "gone"] as const) assert.equal(is(seen), "declined");
+  for (const seen of [MEANT, "silent"] as const) assert.equal(is(seen, 9000), "declined");
+});
+
+test("what Docker was asked for has failed only once it can happen no more", () => {
+  // It is told by the start, not by clocks: Docker's may be behind.
+  const task = { ...TASK, startedAt: 2000, ranSince: 500 };
+  const endless = { ...MEANT, stopsWithinMs: 86_400_000 };
+  const cases: [State | "gone" | "silent", number, string | undefined][] = [
+    [{ ...MEANT, startedAt: 501 }, 0, "succeeded"],
+    [MEANT, 99_999, undefined],
+    [{ ...MEANT, running: false }, 99_999, undefined],
+    [MEANT, 100_000, "failed"],
+    [endless, 86_399_999, undefined],
+    [endless, 86_400_000, "unknown"],
+    ["silent", 86_399_999, undefined],
+    ["silent", 86_400_000, "unknown"],
+    ["gone", 0, "unknown"],
+  ];
+  for (const [seen, since, want] of cases) {
+    const step = verdict(task, seen, 2000 + since);
+    assert.equal(typeof step === "object" && "outcome" in step ? step.outcome : undefined, want, `${JSON.stringify(seen)} ${since}`);
+  }
+});
+
+test("an answer of Docker that is lost, or a proxy's, is no failure", async (t) => {
+  logged(t);
+  const proxies = [408, 500, 502, 503, 504, 520, 524].map((status) => () => new Response("<html>", { status }));
+  const cut = () => new Response(new ReadableStream({ start: (stream) => stream.error(new TypeError("cut off")) }), { status: 500 });
+  const hungUp = () => {
+    throw new TypeError("hung up");
+  };
+  for (const answer of [...proxies, cut, hungUp]) {
+    const { docker, send, store, tick } = await stage();
+    docker.answer = answer;
     await send("evt_1", request());
-    assert.deepEqual(docker.posts(), [], JSON.stringify(state));
-    assert.equal((await store.open())[0]?.done?.succeeded, false);
+    assert.deepEqual((await store.open()).map((task) => task.done), [null], "nothing is said yet");
+    await tick();
+    assert.equal((await store.open())[0]?.done?.outcome, "succeeded");
+    assert.equal(docker.posts().length, 1);
   }
+});
+
+test("what Docker refuses is declined, and what it could not do has failed", async () => {
+  const body = JSON.stringify({ message: "no\n".repeat(500) });
+  for (const [status, outcome] of [[307, "declined"], [403, "declined"], [404, "declined"], [409, "declined"], [500, "failed"]] as const) {
+    const { docker, send, store } = await stage();
+    Object.assign(docker, { obeys: false, answer: () => new Response(body, { status }) });
+    await send("evt_1", request());
+    const done = (await store.open())[0]?.done;
+    assert.equal(done?.outcome, outcome, String(status));
+    assert.ok(done.reason.length < 250 && !done.reason.includes("\n"), done.reason);
+  }
+});
+
+test("a restart may take as long as the container and a while, and no longer than its run", async (t) => {
+  logged(t);
+  const within: number[] = [];
+  t.mock.method(AbortSignal, "timeout", (ms: number) => {
+    within.push(ms);
+    return new AbortController().signal;
+  });
+  const { docker, send, tick } = await stage();
+  docker.config = { StopTimeout: 15 };
+  await send("evt_1", request());
+  assert.deepEqual(within, [10_000, 105_000, 15_000], "the look, the restart, the receipt");
+  for (const [StopTimeout, ms] of [[16, 106_000], [-1, 840_000]] as const) {
+    const slow = await stage();
+    slow.docker.config = { StopTimeout };
+    await slow.send("evt_1", request());
+    assert.deepEqual(slow.docker.posts(), [], "after an answer there is not time enough");
+    within.length = 0;
+    await slow.tick();
+    assert.deepEqual(within.slice(0, 2), [10_000, ms]);
+    assert.equal(slow.docker.posts().length, 1);
+  }
+});
+
+test("a container that only has the name is another", async () => {
+  const { docker, send, store } = await stage();
+  await send("evt_1", request({}, { id: "b".repeat(64) }));
+  assert.deepEqual([(await store.open())[0]?.done?.reason, docker.posts()], ["the container is gone", []]);
+});
+
+test("of two runs the one that knows less has nothing to say", async () => {
+  const { store } = await stage();
+  const take = (key: string, askedAt: number) => {
+    const task = { dedupKey: key, deliveryId: `evt_${key}`, container: ID, askedAt, expiresAt: 9000 };
+    return store.take(task.deliveryId, "", { answers: { first: "", again: "" }, task, cancels: null }, askedAt);
+  };
+  await take("a", 1000);
+  const [stale] = (await store.open()) as [Open];
+  assert.equal(await store.start("evt_a", 500, 9000), false, "it has expired");
+  assert.equal(await store.start("evt_a", 500, 8999), true);
+  assert.equal(await store.finish(stale, { outcome: "declined", reason: "it expired" }), false, "meanwhile Docker was asked");
+  await take("b", 1000);
+  assert.equal(await store.start("evt_b", 500, 8000), false, "this container is being restarted");
+  const [claimed] = (await store.open()) as [Open];
+  assert.deepEqual([claimed.startedAt, claimed.ranSince], [8999, 500]);
+  assert.equal(await store.finish(claimed, { outcome: "succeeded", reason: "" }), true);
+  assert.equal(await store.finish(claimed, { outcome: "failed", reason: "" }), false, "one end is enough");
+  assert.equal(await store.start("evt_b", 500, 8000), false, "its look may be older than the restart");
+  await take("c", 9000);
+  assert.equal(await store.start("evt_c", 500, 8999), true, "what was decided later is another matter");
+});
+
+test("a run that was overtaken, or knows nothing, tells nothing", async (t) => {
+  logged(t);
+  const { docker, env, send, store, tick } = await stage();
+  const { receipts, close } = await receiver(env, () => 200);
+  const look = docker.fetch.bind(docker);
+  docker.fetch = async () => {
+    docker.fetch = look;
+    await store.start("evt_1", Date.parse(docker.state.StartedAt), Date.now());
+    return new Response("", { status: 404 });
+  };
+  await send("evt_1", request());
+  assert.equal((await store.open())[0]?.done, null, "another run has asked Docker meanwhile");
+  docker.fetch = async () => new Response("", { status: 404 });
+  await tick();
+  assert.deepEqual([await store.open(), receipts], [[], []], "the container is gone, restarted or not");
+  close();
+});
+
+test("receipts that are not taken do not hold up what is to be done", async () => {
+  const { store } = await stage();
+  for (let n = 0; n < 20; n++) {
+    const task = { dedupKey: `k${n}`, deliveryId: `evt_${n}`, container: ID, askedAt: n, expiresAt: 99 };
+    await store.take(task.deliveryId, "", { answers: { first: "", again: "" }, task, cancels: null }, n);
+    if (n < 19) await store.finish({ ...TASK, deliveryId: task.deliveryId }, { outcome: "declined", reason: "" });
+  }
+  const open = await store.open();
+  assert.deepEqual([open.length, open[0]?.deliveryId, open[1]?.deliveryId], [16, "evt_19", "evt_0"]);
+});
+
+test("a database that is slow does not make Docker be asked too late", async () => {
+  const { docker, env, send, store } = await stage();
+  const { prepare } = env.DB;
+  env.DB.prepare = (sql) => {
+    const statement = prepare.call(env.DB, sql);
+    if (!sql.includes("SET started_at")) return statement;
+    const bind = statement.bind.bind(statement);
+    statement.bind = (...values) => {
+      const bound = bind(...values);
+      const all = bound.all.bind(bound);
+      bound.all = async () => {
+        const claimed = await all();
+        await new Promise((done) => setTimeout(done, 300));
+        return claimed;
+      };
+      return bound;
+    };
+    return statement;
+  };
+  await send("evt_1", request({ expires_at: new Date(Date.now() + 250).toISOString() }));
+  assert.deepEqual([docker.posts(), (await store.open())[0]?.done?.outcome], [[], "declined"]);
+});
+
+test("what is told is what happened, and one receipt holds up no other", async (t) => {
+  const lines = logged(t);
+  const { env, store, tick } = await stage();
+  const statuses: Record<string, number> = { "receipt-evt_failed": 404, "receipt-evt_declined": 307 };
+  let release = (_status: number) => {};
+  const slow = new Promise<number>((done) => (release = done));
+  const { receipts, close } = await receiver(env, (id) => (id === "receipt-evt_slow" ? slow : (statuses[id] ?? 200)));
+  for (const key of ["slow", "succeeded", "failed", "declined", "unknown"]) {
+    const task = { dedupKey: key, deliveryId: `evt_${key}`, container: ID, askedAt: NOW, expiresAt: NOW };
+    await store.take(task.deliveryId, "", { answers: { first: "", again: "" }, task, cancels: null }, NOW);
+    const open = (await store.open()).find((one) => one.deliveryId === task.deliveryId) as Open;
+    await store.finish(open, { outcome: key === "slow" ? "succeeded" : (key as "failed"), reason: "why" });
+  }
+  const ticked = tick();
+  const left = async () => (await store.open()).map((task) => task.dedupKey).sort().join();
+  for (let n = 0; (await left()) !== "declined,slow"; n++) {
+    assert.ok(n < 500, await left());
+    await new Promise((done) => setTimeout(done, 10));
+  }
+  release(200);
+  await ticked;
+  assert.equal(await left(), "declined", "a redirection is not followed, and is tried again");
+  close();
+  const told = Object.fromEntries(receipts.map(({ id, body }) => [id, body]));
+  assert.deepEqual(told["receipt-evt_succeeded"], { delivery_id: "evt_succeeded", decision: "done", outcome: "succeeded", change_id: "change-evt_succeeded", reason: "why" });
+  assert.deepEqual([told["receipt-evt_failed"].decision, told["receipt-evt_failed"].outcome], ["done", "failed"]);
+  assert.deepEqual(told["receipt-evt_declined"], { delivery_id: "evt_declined", decision: "declined", reason: "why" });
+  assert.equal(receipts.length, 4, "what nobody knows is not told");
+  assert.deepEqual(lines.sort(), ["evt_declined: plimsoll does not take the receipt: status 307", "evt_failed: plimsoll does not take the receipt: status 404"]);
+});
+
+test("what is old and over is forgotten, and nothing else", async (t) => {
+  logged(t);
+  const { env, store, tick } = await stage();
+  const old = Date.now() - 8 * 86_400_000;
+  const young = old + 60_000;
+  for (const [key, takenAt, expiresAt] of [["old", old, old], ["open", old, old], ["valid", old, young], ["young", young, young]] as const) {
+    const task = { dedupKey: key, deliveryId: `evt_${key}`, container: ID, askedAt: 0, expiresAt };
+    await store.take(task.deliveryId, "", { answers: { first: "", again: "" }, task, cancels: null }, takenAt);
+    if (key !== "open") await store.told(task.deliveryId);
+  }
+  await new Promise((done) => setTimeout(done, 5));
+  await tick();
+  const rows = async (sql: string) => (await env.DB.prepare(sql).all()).results.map((row) => String(row.key)).sort();
+  assert.deepEqual(await rows("SELECT id AS key FROM webhooks"), ["evt_young"]);
+  assert.deepEqual(await rows("SELECT dedup_key AS key FROM actions"), ["open", "valid", "young"]);
 });
 
 /** The news that the restart `k1` is not wanted any more. */
@@ -142,14 +454,12 @@ test("a request that is taken back is not carried out, whichever comes first", a
   const docker = new Docker();
   const look = docker.fetch.bind(docker);
   docker.fetch = async () => new Response("", { status: 503 });
-  const { env, send, store } = await stage(docker);
+  const { send, store, tick } = await stage(docker);
   await send("evt_1", request());
   assert.equal((await store.open()).length, 1, "Docker could not be asked yet");
   assert.deepEqual(await send("evt_2", expired()), [200, "{}"]);
   docker.fetch = look;
-  const work: Promise<unknown>[] = [];
-  await worker.scheduled(null, env, { waitUntil: (w) => work.push(w) });
-  await Promise.all(work);
+  await tick();
   assert.deepEqual([await store.open(), docker.posts()], [[], []]);
   assert.equal(JSON.parse((await send("evt_3", request()))[1]).decision, "declined", "what is void stays so");
 
@@ -183,50 +493,23 @@ test("what Docker was asked for is not taken back", async () => {
   };
   await send("evt_1", request());
   await send("evt_2", expired());
-  assert.deepEqual((await store.open())[0]?.done, { succeeded: true, reason: "it was restarted" }, "its receipt is still to be sent");
+  assert.deepEqual((await store.open())[0]?.done, { outcome: "succeeded", reason: "it was restarted" }, "its receipt is still to be sent");
 });
 
-test("a receipt is sent until it is taken, and a lost answer of Docker is not asked for again", async () => {
-  const { docker, env, send, store } = await stage();
+test("a receipt is sent until it is taken", async (t) => {
+  logged(t);
+  const { docker, env, send, store, tick } = await stage();
   await send("evt_1", request());
-  const receipts: string[] = [];
   const statuses = [503, 409];
-  const server = createServer((received, response) => {
-    receipts.push(String(received.headers["webhook-id"]));
-    received.resume().on("end", () => response.writeHead(statuses.shift() ?? 500).end());
-  });
-  await new Promise<void>((done) => server.listen(0, "127.0.0.1", done));
-  env.PLIMSOLL_URL = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-  const tick = async () => {
-    const work: Promise<unknown>[] = [];
-    await worker.scheduled(null, env, { waitUntil: (w) => work.push(w) });
-    await Promise.all(work);
-  };
+  const { receipts, close } = await receiver(env, () => statuses.shift() ?? 500);
   for (let n = 0; n < 3; n++) await tick();
-  server.closeAllConnections();
-  server.close();
-  assert.deepEqual(receipts, ["receipt-evt_1-done", "receipt-evt_1-done"], "under one id, and then no more");
-  assert.equal(docker.posts().length, 1);
-
-  // Docker hangs up in the middle: it was asked, and what it did shows later.
-  const rude = new Docker();
-  const other = await stage(rude);
-  const fetch = rude.fetch.bind(rude);
-  rude.fetch = async (url, init) => {
-    const answer = await fetch(url, init);
-    if (init?.method === "POST") throw new TypeError("hung up");
-    return answer;
-  };
-  await other.send("evt_1", request());
-  assert.equal((await other.store.open())[0]?.done, null);
-  await other.send("evt_3", JSON.stringify({ type: "sidecar.heartbeat", timestamp: "", data: {} }));
-  assert.deepEqual((await other.store.open())[0]?.done, { succeeded: true, reason: "it was restarted" });
-  assert.equal(rude.posts().length, 1);
-  assert.deepEqual(await store.open(), []);
+  close();
+  assert.deepEqual(receipts.map(({ id }) => id), ["receipt-evt_1", "receipt-evt_1"], "under one id, and then no more");
+  assert.deepEqual([docker.posts().length, await store.open()], [1, []]);
 });
 
 test("of two at once one has the word, and Docker is not asked again while nobody knows what it did", async () => {
-  const { docker, env, send } = await stage();
+  const { docker, send, tick } = await stage();
   const { fetch } = docker;
   let looks = 0;
   let both = () => {};
@@ -238,10 +521,8 @@ test("of two at once one has the word, and Docker is not asked again while nobod
     if (!init?.method) await met;
     return answer;
   };
-  const scheduled: Promise<unknown>[] = [];
   await Promise.all([send("evt_1", request()), send("evt_1", request())]);
-  await worker.scheduled(null, env, { waitUntil: (w) => scheduled.push(w) });
-  await Promise.all(scheduled);
+  await tick();
   assert.equal(docker.posts().length, 1);
 
   const silent = new Docker();
