@@ -200,7 +200,10 @@ impl Engine {
     }
 
     fn ask_for(&mut self, now: Now, proposal: &Proposal, incident: &Incident, found: &Evidence) {
-        let event = proposal.event(incident, (&self.question(incident), found), now);
+        let mut event = proposal.event(incident, (&self.question(incident), found), now);
+        // A rule that sums the label away does not change whose host this is.
+        let host = Some(&self.setup.host).filter(|host| !host.is_empty());
+        event.data.host = event.data.host.or_else(|| host.cloned());
         let id = proposal.delivery_id(now);
         self.counters.actions_sent += 1;
         self.facts.push(Fact::Decided {

@@ -46,8 +46,9 @@ fn what_is_asked_for_names_the_owner_its_container_has() {
     let high = memory("acme-web", 95);
     assert!(until(&mut world, &high, "decided restart", 5).is_some());
     let asked = &world.events.last().expect("one is sent")["data"];
-    let got = ["tenant_id", "plan", "service"].map(|key| asked[key].as_str().unwrap_or_default());
-    assert_eq!(got, ["acme", "free", "acme/app"]);
+    let got = ["tenant_id", "plan", "service", "host"];
+    let got = got.map(|key| asked[key].as_str().unwrap_or_default());
+    assert_eq!(got, ["acme", "free", "acme/app", "web-7"]);
     assert_eq!(asked["evidence"]["container"]["role"], "app");
     assert!(asked["labels"]["service"].is_null(), "the alert's own are as they were");
     // Its service has had its restart, whoever asks.
