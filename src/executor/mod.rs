@@ -79,6 +79,10 @@ impl Executor {
         };
         match daemon.inspect(&task.container).await {
             Err(why) => return later(why),
+            // It may have been restarted before it went.
+            Ok(None) if asked_at.is_some() => {
+                return unanswered("the container is gone since Docker was asked".to_owned());
+            }
             Ok(None) => return declined("the container is gone"),
             Ok(Some(seen)) => {
                 if let Some(outcome) = verdict(&task, &seen, asked_at, clock().wall) {

@@ -283,6 +283,9 @@ async fn docker_is_asked_once_even_if_nobody_heard_the_answer() {
         let stopping = bench.carry_out(&request(|_| {}), at + seconds).await;
         assert!(stopping.contains("may still be stopping"), "{stop_timeout}: {stopping}");
     }
+    bench.looks((404, "{\"message\":\"No such container\"}".to_owned()));
+    let gone = bench.carry_out(&request(|_| {}), at + 100).await;
+    assert_eq!(gone, "unanswered: the container is gone since Docker was asked");
     bench.looks(container("running", BEFORE));
     let said = bench.carry_out(&request(|_| {}), at + 101).await;
     assert_eq!(said, "done failed: Docker was asked and did not do it");
