@@ -53,7 +53,8 @@ pub(super) struct Seen {
 #[derive(Clone, PartialEq, Debug)]
 pub(super) enum Restarted {
     Done,
-    Gone,
+    /// Docker does not know it, or a part of it; in its words.
+    Gone(String),
     /// It was not done, and why.
     Refused(String),
     /// Nobody knows, and why.
@@ -90,7 +91,7 @@ impl Daemon {
         let path = format!("containers/{id}/json");
         let (status, body) = self.ask(Method::GET, &path, LOOK_WITHIN).await?;
         match status {
-            404 => return Ok(None),
+            404 if said(&body).is_some() => return Ok(None),
             200 => {}
             _ => return Err(refused(&self.host, status, &body)),
         }
@@ -113,7 +114,9 @@ impl Daemon {
     pub(super) async fn restart(&self, id: &ContainerId) -> Restarted {
         match self.ask(Method::POST, &format!("containers/{id}/restart"), RESTART_WITHIN).await {
             Ok((200..=299, _)) => Restarted::Done,
-            Ok((404, _)) => Restarted::Gone,
+            Ok((404, body)) if said(&body).is_some() => {
+                Restarted::Gone(refused(&self.host, 404, &body))
+            }
             // A proxy in between does not know what Docker makes of it.
             Ok((status @ 502..=504, body)) => {
                 Restarted::Unanswered(refused(&self.host, status, &body))
@@ -154,14 +157,17 @@ impl Daemon {
     }
 }
 
-/// Docker's own words.
-fn refused(host: &str, status: u16, body: &[u8]) -> String {
+/// Docker's own words; what has none is a proxy's, which knows of no container.
+fn said(body: &[u8]) -> Option<String> {
     #[derive(Deserialize)]
     struct Said {
         message: String,
     }
-    let said = serde_json::from_slice::<Said>(body).map(|said| said.message);
-    let said = said.unwrap_or_else(|_| String::from_utf8_lossy(body).into_owned());
+    serde_json::from_slice::<Said>(body).ok().map(|said| said.message)
+}
+
+fn refused(host: &str, status: u16, body: &[u8]) -> String {
+    let said = said(body).unwrap_or_else(|| String::from_utf8_lossy(body).into_owned());
     let said: String = said.trim().chars().take(WHY_CHARS_MAX).collect();
     let said: String = said.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     format!("{host}: status {status} {said}").trim_end().to_owned()

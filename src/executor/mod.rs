@@ -101,7 +101,12 @@ impl Executor {
         }
         match daemon.restart(&task.container).await {
             Restarted::Done => done(&task),
-            Restarted::Gone => declined("the container is gone"),
+            // It may be of a part of it only, as of a network: then it was stopped, and lies there.
+            Restarted::Gone(why) => match daemon.inspect(&task.container).await {
+                Ok(None) => declined("the container is gone"),
+                Ok(Some(_)) => failed(&task, why),
+                Err(why) => unanswered(why),
+            },
             Restarted::Refused(why) => failed(&task, why),
             // It may still happen: the next look tells.
             Restarted::Unanswered(why) => unanswered(why),

@@ -27,7 +27,19 @@ fn at(seconds: u64) -> Now {
 #[derive(Clone)]
 struct Script {
     look: (u16, String),
+    /// What it answers to a look after a restart, if that is something else.
+    look_after: Option<(u16, String)>,
     restart: Option<(u16, &'static str)>,
+}
+
+impl Script {
+    /// What it says now; a restart changes what it says then.
+    fn next(&mut self, is_restart: bool) -> Script {
+        if is_restart && let Some(look) = self.look_after.take() {
+            self.look = look;
+        }
+        self.clone()
+    }
 }
 
 struct Bench {
@@ -57,7 +69,7 @@ async fn answer(
     }
     let line = String::from_utf8_lossy(&head).lines().next().unwrap_or("").to_owned();
     asked.lock().unwrap().push(line.replace(" HTTP/1.1", ""));
-    let script = script.lock().unwrap().clone();
+    let script = script.lock().unwrap().next(line.starts_with("POST"));
     let (status, body) = match (line.starts_with("POST"), script.restart) {
         (false, _) => script.look,
         (true, Some((status, body))) => (status, body.to_owned()),
@@ -86,7 +98,8 @@ impl Bench {
         let home = tempfile::tempdir().unwrap();
         let socket = home.path().join("docker.sock");
         let listener = UnixListener::bind(&socket).unwrap();
-        let script = Script { look: container("running", BEFORE), restart: Some((204, "")) };
+        let (look, restart) = (container("running", BEFORE), Some((204, "")));
+        let script = Script { look, look_after: None, restart };
         let (script, asked) = (Arc::new(Mutex::new(script)), Arc::default());
         let (shared, log) = (Arc::clone(&script), Arc::clone(&asked));
         tokio::spawn(async move {
@@ -223,6 +236,7 @@ async fn a_container_that_is_gone_or_changed_is_left_alone() {
         (container("exited", BEFORE), "declined: the container does not run"),
         (container("paused", BEFORE), "declined: the container does not run"),
         (container("restarting", BEFORE), "declined: the container does not run"),
+        ((404, "nginx".to_owned()), "later: unix:///docker.sock: status 404 nginx"),
         ((500, "oops".to_owned()), "later: unix:///docker.sock: status 500 oops"),
         ((200, "{}".to_owned()), "later: unix:///docker.sock: the container does not read"),
         (
@@ -241,7 +255,11 @@ async fn a_container_that_is_gone_or_changed_is_left_alone() {
 #[tokio::test]
 async fn what_docker_refuses_has_failed_for_good() {
     for (answer, want) in [
-        ((404, "{\"message\":\"No such container\"}"), "declined: the container is gone"),
+        (
+            (404, "{\"message\":\"network web not found\"}"),
+            "done failed: unix:///docker.sock: status 404 network web not found",
+        ),
+        ((404, "nginx"), "done failed: unix:///docker.sock: status 404 nginx"),
         ((403, "denied"), "done failed: unix:///docker.sock: status 403 denied"),
         (
             (500, "{\"message\":\"cannot\\nstop\"}"),
@@ -250,6 +268,19 @@ async fn what_docker_refuses_has_failed_for_good() {
     ] {
         let bench = Bench::new();
         bench.restarts(Some(answer));
+        assert_eq!(bench.carry_out(&request(|_| {}), 5).await, want);
+    }
+}
+
+#[tokio::test]
+async fn a_container_that_goes_before_it_is_restarted_is_gone() {
+    for (look, want) in [
+        ((404, "{\"message\":\"No such container\"}"), "declined: the container is gone"),
+        ((502, ""), "unanswered: unix:///docker.sock: status 502"),
+    ] {
+        let bench = Bench::new();
+        bench.restarts(Some((404, "{\"message\":\"No such container\"}")));
+        bench.script.lock().unwrap().look_after = Some((look.0, look.1.to_owned()));
         assert_eq!(bench.carry_out(&request(|_| {}), 5).await, want);
     }
 }
