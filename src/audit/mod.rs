@@ -20,7 +20,7 @@ mod record;
 mod story;
 mod words;
 
-pub use chain::{Chain, GENESIS, LINE_BYTES_MAX, Link, LinkError};
+pub use chain::{Chain, ChainEnd, GENESIS, LINE_BYTES_MAX, Link, LinkError};
 pub use check::{Break, Check};
 pub use record::{Kind, Record};
 pub use story::{Incident, Moment, Standing, Story, Teller};

@@ -16,6 +16,7 @@
 //! It never reads a clock, never changes a line that was written, and never follows a path out of
 //! its folder.
 
+mod end;
 mod files;
 mod handle;
 mod read;
