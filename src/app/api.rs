@@ -287,7 +287,7 @@ impl Backend for Api {
                 ApiError::new(ErrorKind::Internal, format!("the audit cannot be read: {error}"))
             };
             let read = reading.await.map_err(|error| amiss(&error))?;
-            Ok(read.map_err(|error| amiss(&error))?.0)
+            read.map_err(|error| amiss(&error))
         })
     }
 

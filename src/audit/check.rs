@@ -83,7 +83,7 @@ pub struct Check {
     pub records: u64,
     /// The newest of them.
     pub newest: Option<Timestamp>,
-    /// Set by a line that cannot be read: the next one has nothing to continue.
+    /// Set by what cannot be read: the next line has nothing to continue.
     is_torn: bool,
 }
 
@@ -93,6 +93,11 @@ impl Check {
     pub fn ends_before(&self, next: u64) -> Option<Break> {
         let last = self.chain.as_ref().filter(|_| !self.is_torn)?.sequence;
         (last.checked_add(1) != Some(next)).then_some(Break::End { last, next })
+    }
+
+    /// Says that lines are not there to be read: the next one has nothing to continue.
+    pub fn pass_over(&mut self) {
+        self.is_torn = true;
     }
 
     /// Takes the next line, without its line break.

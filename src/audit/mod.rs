@@ -16,14 +16,16 @@
 
 mod chain;
 mod check;
+mod incident;
 mod record;
 mod story;
 mod words;
 
 pub use chain::{Chain, ChainEnd, GENESIS, LINE_BYTES_MAX, Link, LinkError};
 pub use check::{Break, Check};
+pub use incident::{Incident, Moment, Standing, Story};
 pub use record::{Kind, Record};
-pub use story::{Incident, Moment, Standing, Story, Teller};
+pub use story::Teller;
 
 /// How the audit fares, as its writer knows it.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
