@@ -34,7 +34,12 @@ pub struct State {
     pub sequence: u64,
     /// Its hash, or [`GENESIS`].
     pub head: String,
-    /// Records that were given up since the start because the disk took none for too long.
+    /// Records that wait for the disk.
+    pub waiting: u64,
+    /// Records that were given up because the disk has been taking none for too long. Once it takes
+    /// them again they are `lost`, and `audit.gap` says so.
+    pub given_up: u64,
+    /// Records that were given up since the start, before that.
     pub lost: u64,
     /// Why the last write failed, if it did.
     pub failing: Option<String>,

@@ -226,8 +226,14 @@ impl Record {
         }
     }
 
+    /// About how many bytes it takes.
+    pub fn bytes(&self) -> usize {
+        let text = serde_json::to_string(self).expect("a record is plain data");
+        size_of::<Record>() + text.len()
+    }
+
     /// The record with texts and lists cut to their bounds.
-    pub(super) fn bounded(&self) -> Record {
+    pub fn bounded(&self) -> Record {
         let mut record = self.clone();
         let texts = [
             &mut record.trace_id,
