@@ -16,6 +16,7 @@
 
 mod chain;
 mod check;
+mod head;
 mod incident;
 mod record;
 mod story;
@@ -23,6 +24,7 @@ mod words;
 
 pub use chain::{Chain, ChainEnd, GENESIS, LINE_BYTES_MAX, Link, LinkError};
 pub use check::{Break, Check};
+pub use head::{HeadFault, Sought};
 pub use incident::{Incident, Moment, Standing, Story};
 pub use record::{Kind, Record};
 pub use story::Teller;

@@ -11,7 +11,7 @@ use super::super::setup;
 use super::args::{AuditCommand, AuditVerifyArgs, Format, PastArgs};
 use super::out::{Ink, Out};
 use super::{exit, finish, load};
-use crate::audit::{Link, Record};
+use crate::audit::{HeadFault, Link, Record, Sought};
 use crate::base::{Timestamp, format_rfc3339, parse_duration};
 use crate::ledger::{self, Lines};
 
@@ -107,6 +107,9 @@ struct Verified {
     head: Option<String>,
     /// Whether the head that was asked for is there, if one was.
     head_found: Option<bool>,
+    /// Why it is not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    head_fault: Option<HeadFault>,
     breaks: Vec<Broken>,
     /// The file whose last line has no line break, and was left out.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -133,6 +136,8 @@ fn verify(
     out: &mut Out<'_>,
 ) -> anyhow::Result<u8> {
     let mut paths = args.files;
+    paths.sort();
+    let mut lines = Lines::of(paths.clone());
     if paths.is_empty() {
         let dir = match folder(&args.file.config, environment, out) {
             Ok(dir) => dir,
@@ -142,34 +147,36 @@ fn verify(
         if paths.is_empty() {
             bail!("no audit in {}: plimsoll has not run with this configuration", dir.display());
         }
+        lines = Lines::in_folder(&dir)?;
     }
-    paths.sort();
-    let files = paths.len();
-    let mut lines = Lines::of(paths);
-    let (mut breaks, mut found) = (Vec::new(), false);
-    for line in lines.by_ref() {
-        let line = line?;
-        match line.found {
-            Ok(link) => found |= args.head.as_ref() == Some(&link.hash),
-            Err(broken) => breaks.push(Broken {
-                file: line.path.display().to_string(),
-                line: line.number,
-                why: broken.to_string(),
-            }),
-        }
-    }
-    let left_out = lines.left_out.map(|path| path.display().to_string());
-    let check = lines.check;
-    let (last, head) = check.chain.map(|chain| (chain.sequence, chain.head)).unzip();
-    found |= head.is_some() && args.head == head;
-    let head_found = args.head.as_ref().map(|_| found);
-    let (records, first) = (check.records, check.first);
-    let verified = Verified { files, records, first, last, head, head_found, breaks, left_out };
+    let verified =
+        check(lines, paths.len(), args.head.map(|head| Sought::new(&head, args.sequence)))?;
     match out.format {
         Format::Json => out.json(&verified),
         Format::Text => tell(&verified, out),
     }
     Ok(if verified.is_whole() { exit::OK } else { exit::PROBLEMS })
+}
+
+fn check(mut lines: Lines, files: usize, mut sought: Option<Sought>) -> anyhow::Result<Verified> {
+    let mut breaks = Vec::new();
+    while let Some(line) = lines.next().transpose()? {
+        if let Some(sought) = &mut sought {
+            sought.look(lines.check.chain.as_ref(), line.found.as_ref().ok());
+        }
+        if let Err(broken) = line.found {
+            let (file, why) = (line.path.display().to_string(), broken.to_string());
+            breaks.push(Broken { file, line: line.number, why });
+        }
+    }
+    let left_out = lines.left_out.map(|path| path.display().to_string());
+    let (records, first) = (lines.check.records, lines.check.first);
+    let (last, head) = lines.check.chain.map(|chain| (chain.sequence, chain.head)).unzip();
+    let head_fault = sought.as_ref().and_then(|sought| sought.fault(first, last));
+    let head_found = sought.map(|_| head_fault.is_none());
+    let verified =
+        Verified { files, records, first, last, head, head_found, head_fault, breaks, left_out };
+    Ok(verified)
 }
 
 fn tell(verified: &Verified, out: &mut Out<'_>) {
@@ -183,15 +190,16 @@ fn tell(verified: &Verified, out: &mut Out<'_>) {
             "its last line has no line break and was left out: it is being written, or was added";
         out.raw(format!("{}: {note}: {why}\n", Out::plain(file)).as_bytes());
     }
-    if verified.head_found == Some(false) {
-        let bad = out.inked(Ink::Bad, "cut off");
-        let last = verified.last.unwrap_or_default();
-        let text = "no record has the head that was given; records were removed from the end";
-        out.raw(format!("{bad}: {text} (the last one here is {last})\n").as_bytes());
+    if let Some(fault) = verified.head_fault {
+        let ink = if fault.is_innocent() { Ink::Note } else { Ink::Bad };
+        out.raw(format!("{}: {fault}\n", out.inked(ink, fault.name())).as_bytes());
     }
-    let word = |good: bool| if good { Ink::Good } else { Ink::Bad };
-    let whole = verified.is_whole();
-    let state = out.inked(word(whole), if whole { "whole" } else { "not whole" });
+    let is_innocent = verified.head_fault.is_some_and(HeadFault::is_innocent);
+    let state = match verified.is_whole() {
+        true => out.inked(Ink::Good, "whole"),
+        false if is_innocent && verified.breaks.is_empty() => out.inked(Ink::Note, "not proven"),
+        false => out.inked(Ink::Bad, "not whole"),
+    };
     let Verified { files, records, .. } = verified;
     let (first, last) = (verified.first.unwrap_or_default(), verified.last.unwrap_or_default());
     let head = verified.head.as_deref().unwrap_or("none");
@@ -204,6 +212,7 @@ mod tests {
     use super::*;
     use crate::audit::Kind;
     use crate::base::Timestamp;
+    use crate::ledger::{LedgerConfig, Store};
 
     #[test]
     fn a_tenant_s_name_forges_no_row() {
@@ -214,5 +223,38 @@ mod tests {
         let record = Record { tenant, ..Record::new(Timestamp(0), Kind::ActionDecided) };
         let link = Link { n: 7, record, prev: String::new(), hash: String::new() };
         assert_eq!(row(&link, &out).lines().count(), 1);
+    }
+
+    #[test]
+    fn a_head_that_was_rotated_away_is_not_called_cut_off() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let config = LedgerConfig { dir: dir.path().to_owned(), file_bytes: 300, files: 2 };
+        let mut store = Store::open(config).expect("opens").0;
+        let heads: Vec<String> = (0..6)
+            .map(|n| {
+                let record = Record::new(Timestamp(n), Kind::SidecarStarted);
+                store.append(&[record]).expect("written");
+                store.chain().head.clone()
+            })
+            .collect();
+        let said = |head: &str, sequence: Option<u64>| {
+            let lines = Lines::in_folder(dir.path()).expect("listed");
+            let verified = check(lines, 2, Some(Sought::new(head, sequence))).expect("read");
+            let (mut data, mut talk) = (Vec::new(), Vec::new());
+            let colours = (false, false);
+            let mut out = Out { data: &mut data, talk: &mut talk, format: Format::Text, colours };
+            tell(&verified, &mut out);
+            (verified.is_whole(), String::from_utf8(data).expect("text"))
+        };
+        assert!(said(&heads[5], None).0 && said(&heads[3], Some(4)).0);
+        for (head, sequence, words) in [
+            (heads[0].clone(), Some(1), ["rotated away: ", "\nnot proven: 2 records (5 to 6)"]),
+            (heads[0].clone(), None, ["not here: ", "\nnot proven: "]),
+            ("f".repeat(64), Some(5), ["forged: record 5 has another hash", "\nnot whole: "]),
+            (heads[5].clone() + "0", Some(7), ["cut off: ", "\nnot whole: "]),
+        ] {
+            let (is_whole, text) = said(&head, sequence);
+            assert!(!is_whole && words.iter().all(|words| text.contains(words)), "{text}");
+        }
     }
 }
