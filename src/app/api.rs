@@ -93,7 +93,7 @@ impl Drop for Awaited {
 impl Api {
     /// Puts a question to the engine. Its ticket is given by the loop.
     pub(super) async fn ask(&self, event: Event) -> Result<Content, ApiError> {
-        let stopping = || ApiError::new(ErrorKind::Unavailable, "plimsoll is stopping");
+        let stopping = || ApiError::new(ErrorKind::Stopping, "plimsoll is stopping: ask again");
         let (answer, answered) = oneshot::channel();
         self.questions.send(Question { event, answer }).await.map_err(|_| stopping())?;
         let Answer { content, .. } = answered.await.map_err(|_| stopping())?;
@@ -640,6 +640,6 @@ mod tests {
         assert_eq!(error.message, "query timed out in expression evaluation");
         let stopped = Api { questions: mpsc::channel(1).0, ..api(None, &[]) };
         let error = stopped.query(request("a", now), turn()).await.expect_err("nobody answers");
-        assert_eq!(error.kind, ErrorKind::Unavailable);
+        assert_eq!(error.kind, ErrorKind::Stopping);
     }
 }
