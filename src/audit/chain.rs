@@ -204,4 +204,18 @@ mod tests {
         let before = chain.clone();
         assert_eq!((chain.seal(&record("acme")), chain), (Err(ChainEnd), before));
     }
+
+    /// Whoever goes back to an older version still has the audit of the newer one.
+    #[test]
+    fn a_record_of_another_version_is_a_link() {
+        let line = Chain::default().seal(&record("acme")).expect("a number");
+        let newer = line.replace("action.held", "action.dreamt\",\"new\":{\"a\":1},\"b\":\"c");
+        let (hashed, _) = newer.split_once(SEAM).expect("a seam");
+        let line = format!("{hashed}{SEAM}{}{END}", hash(hashed.as_bytes()));
+        let link = Link::read(line.as_bytes()).expect("a record");
+        assert_eq!(
+            (link.record.kind, link.record.tenant.as_deref()),
+            (Kind::Unknown, Some("acme"))
+        );
+    }
 }

@@ -26,7 +26,7 @@ pub use chain::{Chain, ChainEnd, GENESIS, LINE_BYTES_MAX, Link, LinkError};
 pub use check::{Break, Check};
 pub use head::{HeadFault, Sought};
 pub use incident::{Incident, Moment, Standing, Story};
-pub use record::{Kind, Record};
+pub use record::{Kind, Record, kept};
 pub use story::Teller;
 
 /// How the audit fares, as its writer knows it.

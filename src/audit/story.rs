@@ -11,7 +11,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::incident::{Incident, Moment, Standing, Story};
-use super::record::{Kind, Record};
+use super::record::{Kind, Record, kept};
 use crate::base::{HashMap, Timestamp, format_rfc3339};
 
 /// Incidents that are told; those go first to which nothing has happened for longest.
@@ -82,7 +82,7 @@ pub struct Teller {
 impl Teller {
     /// A story of what happened from a time on, to one tenant if one is named.
     pub fn new(since: Timestamp, tenant: Option<String>) -> Teller {
-        Teller { since, tenant, ..Teller::default() }
+        Teller { since, tenant: tenant.map(kept), ..Teller::default() }
     }
 
     /// Takes the next record.
@@ -450,5 +450,12 @@ mod tests {
         let first = &told.incidents[0];
         assert_eq!((first.trace_id.as_deref(), first.moments.len()), (Some("long"), 5));
         assert_eq!((told.incidents.len(), told.left_out), (INCIDENTS_MAX, 1001));
+    }
+
+    #[test]
+    fn a_name_that_records_cut_is_found_whole() {
+        let name = "말".repeat(600);
+        let record = of(&name, record(10, Kind::AlertFiring, Some("a"), None)).bounded();
+        assert_eq!(shape(&story(&[record], Some(&name))).len(), 1);
     }
 }

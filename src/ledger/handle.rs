@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::files::Store;
-use crate::audit::{Kind, Record, State};
+use crate::audit::{Chain, Kind, Record, State};
 use crate::base::{RETRY_AFTER, Timestamp};
 
 /// Records that wait for the disk at most: some hours of a bad host.
@@ -22,14 +22,18 @@ const TELL_AGAIN: Duration = Duration::from_secs(1);
 /// So long a thread that has nothing to do sleeps.
 const IDLE: Duration = Duration::from_secs(3600);
 
+/// Takes a state, and says whether it did.
+type Notify = dyn Fn(State) -> bool + Send + Sync;
+
 /// A running audit. Dropping it makes one last attempt in the background and waits for nothing.
 pub struct Ledger {
     shared: Arc<Shared>,
+    notify: Arc<Notify>,
     ended: oneshot::Receiver<()>,
 }
 
 struct Shared {
-    /// Never held during I/O or a notice.
+    /// Held during a notice, which waits for nothing, so that they come in order; never during I/O.
     queue: Mutex<Queue>,
     changed: Condvar,
 }
@@ -42,8 +46,8 @@ struct Queue {
     /// Records for which there was no room since the last `audit.gap`, and the time of the newest.
     lost: u64,
     lost_at: Option<Timestamp>,
-    /// Why the last write failed, if it did.
-    failing: Option<String>,
+    /// How the last write went.
+    state: State,
     is_stopping: bool,
 }
 
@@ -68,22 +72,25 @@ impl Unwritten {
 }
 
 impl Ledger {
-    /// Starts the thread. `notify` is called on it after each write, and should do no more than pass
-    /// the state on. It says whether anybody took it: if not, the same is told again.
+    /// Starts the thread. `notify` is called on it after each write, and by whoever submits more than
+    /// fits; it should do no more than pass the state on. It says whether anybody took it: if not, the
+    /// same is told again.
     pub fn start(
         store: Store,
-        notify: impl FnMut(State) -> bool + Send + 'static,
+        notify: impl Fn(State) -> bool + Send + Sync + 'static,
     ) -> io::Result<Ledger> {
+        let notify: Arc<Notify> = Arc::new(notify);
         let shared = Arc::new(Shared { queue: Mutex::default(), changed: Condvar::new() });
         let (end, ended) = oneshot::channel();
-        let (state, is_told) = (State::default(), true);
-        let mut worker = Worker { store, shared: Arc::clone(&shared), state, is_told, notify };
+        let (lost, is_told) = (0, true);
+        let (for_worker, shared_too) = (Arc::clone(&notify), Arc::clone(&shared));
+        let mut worker = Worker { store, shared: shared_too, lost, is_told, notify: for_worker };
         std::thread::Builder::new().name("audit".to_owned()).spawn(move || {
             worker.run();
             drop(worker);
             let _ = end.send(());
         })?;
-        Ok(Ledger { shared, ended })
+        Ok(Ledger { shared, notify, ended })
     }
 
     /// Hands records over, in their order. It never blocks on the disk.
@@ -92,6 +99,7 @@ impl Ledger {
             return;
         }
         let mut queue = self.shared.lock();
+        let lost_before = queue.lost;
         for record in records {
             let record = record.bounded();
             // Once something is lost, what comes later must not stand before the gap.
@@ -103,6 +111,12 @@ impl Ledger {
             }
         }
         self.shared.changed.notify_one();
+        // A disk that hangs keeps the thread from telling of it. Each time it is twice as many is enough.
+        if queue.lost.checked_ilog2() > lost_before.checked_ilog2() {
+            let mut state = queue.state();
+            state.failing.get_or_insert_with(|| "the disk takes nothing".to_owned());
+            (self.notify)(state);
+        }
     }
 
     /// Writes what waits; after `deadline` it leaves what could not be written, and says what that is.
@@ -136,7 +150,13 @@ impl Queue {
         self.waiting.iter().for_each(|record| *kinds.entry(record.kind).or_default() += 1);
         let ends = self.waiting.front().zip(self.waiting.back());
         let span = ends.map(|(first, last)| (first.at, self.lost_at.unwrap_or(last.at)));
-        Unwritten { kinds, span, given_up: self.lost, failing: self.failing.clone() }
+        Unwritten { kinds, span, given_up: self.lost, failing: self.state.failing.clone() }
+    }
+
+    /// How it fares now.
+    fn state(&self) -> State {
+        let (waiting, given_up) = (self.waiting.len() as u64, self.lost);
+        State { waiting, given_up, ..self.state.clone() }
     }
 }
 
@@ -186,28 +206,30 @@ impl Shared {
 }
 
 /// The thread.
-struct Worker<N> {
+struct Worker {
     store: Store,
     shared: Arc<Shared>,
-    /// What was told last, and whether anybody took it.
-    state: State,
+    /// Records that were given up before this outage.
+    lost: u64,
+    /// Whether anybody took what was told last.
     is_told: bool,
-    notify: N,
+    notify: Arc<Notify>,
 }
 
-impl<N: FnMut(State) -> bool> Worker<N> {
+impl Worker {
     fn run(&mut self) {
         self.tell(None);
         let mut failures = 0;
         while let Some(group) = self.shared.next(if self.is_told { IDLE } else { TELL_AGAIN }) {
             if group.is_empty() {
-                self.is_told = self.is_told || (self.notify)(self.state.clone());
+                let queue = self.shared.lock();
+                self.is_told = self.is_told || (self.notify)(queue.state());
                 continue;
             }
             match self.store.append(&group) {
                 Ok(()) => {
                     failures = 0;
-                    self.state.lost += self.shared.settle(group.len());
+                    self.lost += self.shared.settle(group.len());
                     self.tell(None);
                 }
                 Err(error) => {
@@ -220,7 +242,7 @@ impl<N: FnMut(State) -> bool> Worker<N> {
                         return;
                     }
                     if stopping {
-                        self.state.lost += self.shared.settle(group.len());
+                        self.lost += self.shared.settle(group.len());
                         self.tell(None);
                     }
                 }
@@ -229,14 +251,10 @@ impl<N: FnMut(State) -> bool> Worker<N> {
     }
 
     fn tell(&mut self, failing: Option<String>) {
-        let chain = self.store.chain();
-        let (sequence, head) = (chain.sequence, chain.head.clone());
+        let Chain { sequence, head } = self.store.chain().clone();
         let mut queue = self.shared.lock();
-        let (waiting, given_up) = (queue.waiting.len() as u64, queue.lost);
-        queue.failing.clone_from(&failing);
-        drop(queue);
-        self.state = State { sequence, head, waiting, given_up, failing, lost: self.state.lost };
-        self.is_told = (self.notify)(self.state.clone());
+        queue.state = State { sequence, head, failing, lost: self.lost, ..State::default() };
+        self.is_told = (self.notify)(queue.state());
     }
 }
 
@@ -245,6 +263,8 @@ mod tests {
     use std::fs;
     use std::os::unix::fs::symlink;
     use std::path::Path;
+    use std::process::Command;
+    use std::sync::atomic::{AtomicU32, Ordering};
     use std::sync::mpsc;
 
     use super::*;
@@ -373,14 +393,36 @@ mod tests {
         let store =
             Store::open(LedgerConfig { dir: dir.path().to_owned(), file_bytes: 1 << 20, files: 3 });
         let (tell, told) = mpsc::channel();
-        let mut busy = 3;
+        let times = AtomicU32::new(0);
         let notify = move |state: State| {
-            busy -= i32::from(busy > 0 && state.sequence > 0);
-            busy == 0 && tell.send(state).is_ok()
+            let is_busy = state.sequence > 0 && times.fetch_add(1, Ordering::Relaxed) < 2;
+            !is_busy && tell.send(state).is_ok()
         };
         let ledger = Ledger::start(store.expect("opens").0, notify).expect("starts");
         ledger.submit(records(1..=1));
-        assert_eq!(hear(&told, |_| true).sequence, 1);
+        assert_eq!(hear(&told, |state| state.sequence > 0).sequence, 1);
         assert_eq!(ledger.close(Duration::from_secs(60)).await, Unwritten::default());
+    }
+
+    /// The thread is stuck in a write, as on a network disk that went away.
+    #[tokio::test]
+    async fn what_is_given_up_to_a_disk_that_hangs_is_told() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("audit-00000000000000000001.jsonl");
+        let (ledger, told) = start(dir.path());
+        // Whoever opens a pipe that nobody reads from waits.
+        let made = Command::new("mkfifo").arg(&path).status().expect("it runs");
+        assert!(made.success());
+        ledger.submit(records(1..=QUEUE_MAX as u64));
+        ledger.submit(records(1..=1));
+        let state = hear(&told, |state| state.failing.is_some());
+        assert_eq!((state.waiting, state.given_up), (QUEUE_MAX as u64, 1));
+        assert_eq!(state.failing.as_deref(), Some("the disk takes nothing"));
+        ledger.submit(records(1..=6));
+        assert_eq!(hear(&told, |state| state.given_up > 1).given_up, 7);
+        let unwritten = ledger.close(Duration::from_millis(10)).await;
+        assert_eq!(unwritten.records(), QUEUE_MAX as u64 + 7);
+        // The thread may go now.
+        drop(fs::OpenOptions::new().read(true).write(true).open(&path));
     }
 }

@@ -68,7 +68,8 @@ impl Lines {
     /// over.
     fn open(&mut self) -> io::Result<Option<Open>> {
         while let Some(path) = self.paths.next() {
-            let followed_by = behind(&path).filter(|_| self.paths.len() == 0);
+            let is_last = self.paths.len() == 0;
+            let followed_by = is_last.then(|| behind(&path)).flatten();
             match (File::open(&path), &self.folder) {
                 (Ok(file), _) => {
                     let reader = BufReader::new(file);

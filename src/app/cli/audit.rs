@@ -11,9 +11,12 @@ use super::super::setup;
 use super::args::{AuditCommand, AuditVerifyArgs, Format, PastArgs};
 use super::out::{Ink, Out};
 use super::{exit, finish, load};
-use crate::audit::{HeadFault, Link, Record, Sought};
+use crate::audit::{HeadFault, Link, Record, Sought, kept};
 use crate::base::{Timestamp, format_rfc3339, parse_duration};
 use crate::ledger::{self, Lines};
+
+/// Breaks that are told one by one.
+const BREAKS_MAX: usize = 1000;
 
 pub fn audit(command: AuditCommand, environment: &Environment, out: &mut Out<'_>) -> u8 {
     let outcome = match command {
@@ -46,24 +49,26 @@ fn show(args: &PastArgs, environment: &Environment, out: &mut Out<'_>) -> anyhow
         Ok(dir) => dir,
         Err(code) => return Ok(code),
     };
-    let is_wanted = |record: &Record| {
-        let of_tenant = |tenant: &String| record.tenant.as_ref() == Some(tenant);
-        record.at >= since && args.tenant.as_ref().is_none_or(of_tenant)
-    };
-    let (mut shown, mut bad) = (Vec::new(), 0_u64);
+    let tenant = args.tenant.clone().map(kept);
+    let is_wanted =
+        |record: &Record| record.at >= since && (tenant.is_none() || record.tenant == tenant);
+    let (mut shown, mut bad) = (0_u64, 0_u64);
     for line in ledger::since(&dir, since)? {
         match line?.found {
-            Ok(link) if is_wanted(&link.record) && out.format == Format::Text => {
-                let text = row(&link, out);
+            Ok(link) if is_wanted(&link.record) => {
+                let text = match out.format {
+                    Format::Text => row(&link, out),
+                    Format::Json => json_row(&link, shown == 0)?,
+                };
                 out.raw(text.as_bytes());
+                shown += 1;
             }
-            Ok(link) if is_wanted(&link.record) => shown.push(link),
             Ok(_) => {}
             Err(_) => bad += 1,
         }
     }
     if out.format == Format::Json {
-        out.json(&shown.iter().map(Row::from).collect::<Vec<_>>());
+        out.raw(if shown == 0 { b"[]\n" } else { b"\n]\n" });
     }
     if bad > 0 {
         out.say(&format!("the chain is broken at {bad} lines; `plimsoll audit verify` says where"));
@@ -85,6 +90,12 @@ impl<'a> From<&'a Link> for Row<'a> {
     fn from(link: &'a Link) -> Row<'a> {
         Row { n: link.n, record: &link.record, hash: &link.hash }
     }
+}
+
+/// A part of a list that is written as it is read: an audit need not fit into memory.
+fn json_row(link: &Link, is_first: bool) -> anyhow::Result<String> {
+    let row = serde_json::to_string(&Row::from(link))?;
+    Ok(format!("{}\n  {row}", if is_first { "[" } else { "," }))
 }
 
 fn row(link: &Link, out: &Out<'_>) -> String {
@@ -110,7 +121,10 @@ struct Verified {
     /// Why it is not.
     #[serde(skip_serializing_if = "Option::is_none")]
     head_fault: Option<HeadFault>,
+    /// The first of them.
     breaks: Vec<Broken>,
+    /// How many more there are.
+    breaks_left_out: u64,
     /// The file whose last line has no line break, and was left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     left_out: Option<String>,
@@ -159,12 +173,14 @@ fn verify(
 }
 
 fn check(mut lines: Lines, files: usize, mut sought: Option<Sought>) -> anyhow::Result<Verified> {
-    let mut breaks = Vec::new();
+    let (mut breaks, mut breaks_left_out) = (Vec::new(), 0);
     while let Some(line) = lines.next().transpose()? {
         if let Some(sought) = &mut sought {
             sought.look(lines.check.chain.as_ref(), line.found.as_ref().ok());
         }
-        if let Err(broken) = line.found {
+        if line.found.is_err() && breaks.len() >= BREAKS_MAX {
+            breaks_left_out += 1;
+        } else if let Err(broken) = line.found {
             let (file, why) = (line.path.display().to_string(), broken.to_string());
             breaks.push(Broken { file, line: line.number, why });
         }
@@ -174,15 +190,31 @@ fn check(mut lines: Lines, files: usize, mut sought: Option<Sought>) -> anyhow::
     let (last, head) = lines.check.chain.map(|chain| (chain.sequence, chain.head)).unzip();
     let head_fault = sought.as_ref().and_then(|sought| sought.fault(first, last));
     let head_found = sought.map(|_| head_fault.is_none());
-    let verified =
-        Verified { files, records, first, last, head, head_found, head_fault, breaks, left_out };
-    Ok(verified)
+    Ok(Verified {
+        files,
+        records,
+        first,
+        last,
+        head,
+        head_found,
+        head_fault,
+        breaks,
+        breaks_left_out,
+        left_out,
+    })
 }
 
 fn tell(verified: &Verified, out: &mut Out<'_>) {
     for Broken { file, line, why } in &verified.breaks {
         let bad = out.inked(Ink::Bad, "broken");
-        out.raw(format!("{}: {bad}: {}\n", Out::plain(&format!("{file}:{line}")), why).as_bytes());
+        out.raw(
+            format!("{}: {bad}: {}\n", Out::plain(&format!("{file}:{line}")), Out::on_a_line(why))
+                .as_bytes(),
+        );
+    }
+    if verified.breaks_left_out > 0 {
+        let more = verified.breaks_left_out;
+        out.raw(format!("{}: at {more} lines more\n", out.inked(Ink::Bad, "broken")).as_bytes());
     }
     if let Some(file) = &verified.left_out {
         let note = out.inked(Ink::Note, "note");
@@ -256,5 +288,14 @@ mod tests {
             let (is_whole, text) = said(&head, sequence);
             assert!(!is_whole && words.iter().all(|words| text.contains(words)), "{text}");
         }
+    }
+
+    #[test]
+    fn many_breaks_are_counted() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("audit-00000000000000000001.jsonl");
+        std::fs::write(&path, "no record\n".repeat(BREAKS_MAX + 5)).expect("written");
+        let verified = check(Lines::of(vec![path]), 1, None).expect("read");
+        assert_eq!((verified.breaks.len(), verified.breaks_left_out), (BREAKS_MAX, 5));
     }
 }
