@@ -279,9 +279,11 @@ impl Backend for Api {
     fn story(&self, since: Timestamp, tenant: Option<String>, turn: Turn) -> Answering<'_, Story> {
         Box::pin(async move {
             let Some(dir) = self.audit.clone() else { return Ok(Story::default()) };
+            let awaited = Awaited::default();
+            let abandoned = Arc::clone(&awaited.abandoned);
             let reading = tokio::task::spawn_blocking(move || {
                 let _turn = turn;
-                ledger::story(&dir, since, tenant)
+                ledger::story(&dir, (since, tenant), || !abandoned.load(Ordering::Relaxed))
             });
             let amiss = |error: &dyn std::fmt::Display| {
                 ApiError::new(ErrorKind::Internal, format!("the audit cannot be read: {error}"))

@@ -194,10 +194,18 @@ fn first(path: &Path) -> io::Result<Option<Link>> {
     Ok(Link::read(&line).ok())
 }
 
-/// What happened from a time on, to one tenant if one is named.
-pub fn story(dir: &Path, from: Timestamp, tenant: Option<String>) -> io::Result<Story> {
+/// What happened from a time on, to one tenant if one is named. It ends with an error when nobody waits
+/// for it any more: a large audit is read for seconds.
+pub fn story(
+    dir: &Path,
+    (from, tenant): (Timestamp, Option<String>),
+    is_awaited: impl Fn() -> bool,
+) -> io::Result<Story> {
     let mut teller = Teller::new(from, tenant);
     for line in since(dir, from)? {
+        if !is_awaited() {
+            return Err(io::Error::new(io::ErrorKind::TimedOut, "nobody waits for it any more"));
+        }
         match line?.found {
             Ok(link) => teller.take(&link.record),
             Err(_) => teller.miss(),
@@ -425,12 +433,23 @@ mod tests {
     fn a_story_says_at_how_many_lines_its_chain_is_broken() {
         let dir = written();
         let story = |day: i64| {
-            story(dir.path(), Timestamp(day * 24 * HOUR), None).expect("read").broken_lines
+            let from = Timestamp(day * 24 * HOUR);
+            story(dir.path(), (from, None), || true).expect("read").broken_lines
         };
         assert_eq!(story(0), 0);
         let path = list(dir.path()).expect("listed").remove(0);
         let text = fs::read_to_string(&path).expect("text").replace("\"n\":2,", "\"n\":5,");
         fs::write(&path, text).expect("written");
         assert_eq!((story(0), story(9)), (1, 0));
+    }
+
+    #[test]
+    fn a_story_that_nobody_waits_for_is_not_read_to_its_end() {
+        let dir = written();
+        let asked = std::cell::Cell::new(0);
+        let is_awaited = || asked.replace(asked.get() + 1) < 4;
+        let told = story(dir.path(), (Timestamp(0), None), is_awaited);
+        assert_eq!(told.expect_err("ended").kind(), io::ErrorKind::TimedOut);
+        assert_eq!(asked.get(), 5);
     }
 }

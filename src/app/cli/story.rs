@@ -19,7 +19,7 @@ fn tell(args: &PastArgs, environment: &Environment, out: &mut Out<'_>) -> anyhow
         Ok(dir) => dir,
         Err(code) => return Ok(code),
     };
-    let told = ledger::story(&dir, since, args.tenant.clone())?;
+    let told = ledger::story(&dir, (since, args.tenant.clone()), || true)?;
     match out.format {
         Format::Json => out.json(&told),
         Format::Text => show(&told, &args.since, out),
