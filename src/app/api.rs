@@ -93,7 +93,7 @@ impl Drop for Awaited {
 impl Api {
     /// Puts a question to the engine. Its ticket is given by the loop.
     pub(super) async fn ask(&self, event: Event) -> Result<Content, ApiError> {
-        let stopping = || ApiError::new(ErrorKind::Unavailable, "plimsoll is stopping");
+        let stopping = || ApiError::new(ErrorKind::Stopping, "plimsoll is stopping: ask again");
         let (answer, answered) = oneshot::channel();
         self.questions.send(Question { event, answer }).await.map_err(|_| stopping())?;
         let Answer { content, .. } = answered.await.map_err(|_| stopping())?;
@@ -279,15 +279,17 @@ impl Backend for Api {
     fn story(&self, since: Timestamp, tenant: Option<String>, turn: Turn) -> Answering<'_, Story> {
         Box::pin(async move {
             let Some(dir) = self.audit.clone() else { return Ok(Story::default()) };
+            let awaited = Awaited::default();
+            let abandoned = Arc::clone(&awaited.abandoned);
             let reading = tokio::task::spawn_blocking(move || {
                 let _turn = turn;
-                ledger::story(&dir, since, tenant)
+                ledger::story(&dir, (since, tenant), || !abandoned.load(Ordering::Relaxed))
             });
             let amiss = |error: &dyn std::fmt::Display| {
                 ApiError::new(ErrorKind::Internal, format!("the audit cannot be read: {error}"))
             };
             let read = reading.await.map_err(|error| amiss(&error))?;
-            Ok(read.map_err(|error| amiss(&error))?.0)
+            read.map_err(|error| amiss(&error))
         })
     }
 
@@ -640,6 +642,6 @@ mod tests {
         assert_eq!(error.message, "query timed out in expression evaluation");
         let stopped = Api { questions: mpsc::channel(1).0, ..api(None, &[]) };
         let error = stopped.query(request("a", now), turn()).await.expect_err("nobody answers");
-        assert_eq!(error.kind, ErrorKind::Unavailable);
+        assert_eq!(error.kind, ErrorKind::Stopping);
     }
 }

@@ -104,10 +104,12 @@ fn body(schema: Value) -> Value {
 
 /// Every refusal under the status it is answered with.
 fn receipt_responses() -> Value {
-    let mut responses: std::collections::BTreeMap<String, Vec<String>> =
-        [("200", "It is durable."), ("503", "The disk does not take it in time: say it again.")]
-            .map(|(status, words)| (status.to_owned(), vec![words.to_owned()]))
-            .into();
+    let mut responses: std::collections::BTreeMap<String, Vec<String>> = [
+        ("200", "It is durable."),
+        ("503", "The disk does not take it in time, or plimsoll is stopping: say it again."),
+    ]
+    .map(|(status, words)| (status.to_owned(), vec![words.to_owned()]))
+    .into();
     for refusal in Refusal::ALL {
         let status = ApiError::from(refusal).into_response().status().as_u16().to_string();
         let words = format!("`{}`: {}.", refusal.name(), refusal.words());

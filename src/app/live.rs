@@ -175,8 +175,9 @@ fn open_audit(
     let dir = config.dir.display().to_string();
     let opened = ledger::Store::open(config);
     let (store, resumed) = opened.with_context(|| format!("cannot open the audit in {dir}"))?;
-    // A full inbox loses this word; the next write says as much again.
-    let ledger = Ledger::start(store, move |state| drop(inbox.try_send(Event::Audited(state))))?;
+    // For a full inbox it is said again.
+    let tell = move |state| inbox.try_send(Event::Audited(state)).is_ok();
+    let ledger = Ledger::start(store, tell)?;
     if let Some(ledger::Resumed { cut_bytes, reason }) = resumed {
         tracing::warn!(dir, cut_bytes, reason, "the end of the audit was not whole; it goes on");
         let record = Record::new(at, Kind::AuditResumed);

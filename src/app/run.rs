@@ -18,11 +18,11 @@ use super::reload::Reloaded;
 use super::shell::Shell;
 use super::switches::SwitchWatch;
 use crate::audit::Record;
-use crate::base::{Batch, Change};
+use crate::base::{Batch, Change, format_rfc3339};
 use crate::engine::{Answer, Engine, Event, Fact, Flaws, Switches, TargetInfo, View};
 use crate::executor::{Daemon, Executor};
 use crate::journal::{Journal, Notice};
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, Unwritten};
 use crate::scrape::file_sd::Refreshed;
 use crate::send::Secrets;
 
@@ -139,12 +139,8 @@ impl Crank {
         if let Some(recorder) = &self.shell.recorder {
             recorder.close(RECORDER_GRACE).await;
         }
-        let unwritten = match self.audit {
-            Some(audit) => audit.close(AUDIT_GRACE).await,
-            None => 0,
-        };
-        if unwritten > 0 {
-            tracing::error!(records = unwritten, "the newest records of the audit are lost");
+        if let Some(audit) = self.audit {
+            tell_unwritten(&audit.close(AUDIT_GRACE).await);
         }
         written?;
         Ok(())
@@ -238,6 +234,26 @@ impl Crank {
         self.handle(Event::Reload { setup: Box::new(parts.setup), switches }, open);
         targets(&self.shell)
     }
+}
+
+/// Says what of the audit a stop left unwritten, if anything.
+fn tell_unwritten(unwritten: &Unwritten) {
+    let Unwritten { kinds, span, given_up, failing } = unwritten;
+    if unwritten.records() == 0 {
+        return;
+    }
+    let kinds: Vec<String> = kinds.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
+    let (from, to) = span.map(|(from, to)| (format_rfc3339(from), format_rfc3339(to))).unzip();
+    tracing::error!(
+        records = unwritten.records(),
+        given_up = *given_up,
+        kinds = kinds.join(", "),
+        from,
+        to,
+        error = failing.as_deref().unwrap_or("there was no time"),
+        hint = "make room on the disk of `storage.path` before the next start: nobody writes these later",
+        "the newest records of the audit are lost"
+    );
 }
 
 /// What became of the part of a checkpoint that is being written, if there is a writer.

@@ -13,6 +13,11 @@ pub const GENESIS: &str = "00000000000000000000000000000000000000000000000000000
 /// No line is longer. 17 texts of 500 characters and 50 names, each character six bytes at worst.
 pub const LINE_BYTES_MAX: usize = 256 * 1024;
 
+/// There is no number for another record.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
+#[error("the newest record has the highest number there is")]
+pub struct ChainEnd;
+
 /// What stands between what is hashed and the hash.
 const SEAM: &str = ",\"hash\":\"";
 const HEX: usize = 64;
@@ -43,9 +48,14 @@ struct Sealed<'a> {
 }
 
 impl Chain {
+    /// The number of the next record.
+    pub fn next(&self) -> Result<u64, ChainEnd> {
+        self.sequence.checked_add(1).ok_or(ChainEnd)
+    }
+
     /// The line of the next record, without a line break.
-    pub fn seal(&mut self, record: &Record) -> String {
-        let (n, record) = (self.sequence + 1, record.bounded());
+    pub fn seal(&mut self, record: &Record) -> Result<String, ChainEnd> {
+        let (n, record) = (self.next()?, record.bounded());
         let sealed = Sealed { n, record: &record, prev: &self.head };
         let mut line = serde_json::to_string(&sealed).expect("a record is plain data");
         line.pop();
@@ -55,7 +65,7 @@ impl Chain {
         line.push_str(END);
         debug_assert!(line.len() <= LINE_BYTES_MAX, "the parts of a record are bounded");
         *self = Chain { sequence: n, head };
-        line
+        Ok(line)
     }
 }
 
@@ -127,7 +137,7 @@ mod tests {
     #[test]
     fn a_line_is_its_record_between_its_number_and_its_hashes() {
         let mut chain = Chain::default();
-        let line = chain.seal(&record("acme"));
+        let line = chain.seal(&record("acme")).expect("a number");
         let hashed = format!(
             "{{\"n\":1,\"at\":\"1970-01-01T00:00:00.000Z\",\"kind\":\"action.held\",\
              \"tenant\":\"acme\",\"prev\":\"{GENESIS}\""
@@ -137,13 +147,14 @@ mod tests {
         assert_eq!(chain, Chain { sequence: 1, head: head.to_owned() });
         let link = Link::read(line.as_bytes()).expect("our own line");
         assert_eq!((link.n, &link.record, link.chain()), (1, &record("acme"), chain.clone()));
-        let next = Link::read(chain.seal(&record("b")).as_bytes()).expect("our own line");
+        let next = Link::read(chain.seal(&record("b")).expect("a number").as_bytes())
+            .expect("our own line");
         assert_eq!((next.n, next.prev.as_str()), (2, head));
     }
 
     #[test]
     fn no_byte_of_a_line_can_change() {
-        let line = Chain::default().seal(&record("acme 말"));
+        let line = Chain::default().seal(&record("acme 말")).expect("a number");
         for at in 0..line.len() {
             for bit in [1, 0x20, 0x80] {
                 let mut bytes = line.clone().into_bytes();
@@ -180,8 +191,31 @@ mod tests {
             tenants: vec!["\u{1}".repeat(10_000); 1000],
             ..record(&"\u{1}".repeat(10_000))
         };
-        let line = Chain::default().seal(&worst);
+        let line = Chain::default().seal(&worst).expect("a number");
         assert!(line.len() <= LINE_BYTES_MAX, "{}", line.len());
         assert!(Link::read(line.as_bytes()).is_ok());
+    }
+    /// Whoever can write the files can write the highest number.
+    #[test]
+    fn behind_the_highest_number_comes_no_record() {
+        let mut chain = Chain { sequence: u64::MAX - 1, head: GENESIS.to_owned() };
+        let line = chain.seal(&record("acme")).expect("the last number");
+        assert_eq!(Link::read(line.as_bytes()).expect("our own line").n, u64::MAX);
+        let before = chain.clone();
+        assert_eq!((chain.seal(&record("acme")), chain), (Err(ChainEnd), before));
+    }
+
+    /// Whoever goes back to an older version still has the audit of the newer one.
+    #[test]
+    fn a_record_of_another_version_is_a_link() {
+        let line = Chain::default().seal(&record("acme")).expect("a number");
+        let newer = line.replace("action.held", "action.dreamt\",\"new\":{\"a\":1},\"b\":\"c");
+        let (hashed, _) = newer.split_once(SEAM).expect("a seam");
+        let line = format!("{hashed}{SEAM}{}{END}", hash(hashed.as_bytes()));
+        let link = Link::read(line.as_bytes()).expect("a record");
+        assert_eq!(
+            (link.record.kind, link.record.tenant.as_deref()),
+            (Kind::Unknown, Some("acme"))
+        );
     }
 }

@@ -40,13 +40,13 @@ impl std::fmt::Display for Break {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Break::Line(error) => error.fmt(f),
-            Break::Link { expected, n } if *n == expected.sequence + 1 => {
+            Break::Link { expected, n } if expected.next() == Ok(*n) => {
                 write!(f, "record {n} does not continue record {}: it was replaced", n - 1)
             }
             Break::Link { expected, n } if *n > expected.sequence => write!(
                 f,
                 "record {n} stands where record {} should: lines are missing",
-                expected.sequence + 1
+                expected.sequence.saturating_add(1)
             ),
             Break::Beginning { named, n } => write!(
                 f,
@@ -61,11 +61,13 @@ impl std::fmt::Display for Break {
                     "the file behind it begins with record {next}, and it ends with record {last}: {fault}"
                 )
             }
-            Break::Link { expected, n } => write!(
-                f,
-                "record {n} stands where record {} should: lines were repeated or moved",
-                expected.sequence + 1
-            ),
+            Break::Link { expected, n } => match expected.next() {
+                Ok(next) => write!(
+                    f,
+                    "record {n} stands where record {next} should: lines were repeated or moved"
+                ),
+                Err(end) => write!(f, "record {n} stands where none can: {end}"),
+            },
         }
     }
 }
@@ -81,7 +83,7 @@ pub struct Check {
     pub records: u64,
     /// The newest of them.
     pub newest: Option<Timestamp>,
-    /// Set by a line that cannot be read: the next one has nothing to continue.
+    /// Set by what cannot be read: the next line has nothing to continue.
     is_torn: bool,
 }
 
@@ -91,6 +93,11 @@ impl Check {
     pub fn ends_before(&self, next: u64) -> Option<Break> {
         let last = self.chain.as_ref().filter(|_| !self.is_torn)?.sequence;
         (last.checked_add(1) != Some(next)).then_some(Break::End { last, next })
+    }
+
+    /// Says that lines are not there to be read: the next one has nothing to continue.
+    pub fn pass_over(&mut self) {
+        self.is_torn = true;
     }
 
     /// Takes the next line, without its line break.
@@ -109,7 +116,7 @@ impl Check {
         let is_torn = std::mem::take(&mut self.is_torn);
         match expected {
             Some(expected)
-                if !is_torn && (link.n, &link.prev) != (expected.sequence + 1, &expected.head) =>
+                if !is_torn && (Ok(link.n), &link.prev) != (expected.next(), &expected.head) =>
             {
                 Err(Break::Link { expected, n: link.n })
             }
@@ -129,7 +136,7 @@ mod tests {
             count: Some(n as u64),
             ..Record::new(Timestamp(n as i64), Kind::AuditGap)
         };
-        (0..count).map(|n| chain.seal(&record(n))).collect()
+        (0..count).map(|n| chain.seal(&record(n)).expect("a number")).collect()
     }
 
     /// The lines (from 1) at which it breaks, and how.
@@ -164,9 +171,20 @@ mod tests {
         check(&|lines| lines[4] = "{\"half".to_owned(), &[(5, "not a record")]);
         let forged = |lines: &mut Vec<String>| {
             let mut other = Chain { sequence: 2, head: "f".repeat(64) };
-            lines[2] = other.seal(&Record::new(Timestamp(0), Kind::AuditGap));
+            lines[2] = other.seal(&Record::new(Timestamp(0), Kind::AuditGap)).expect("a number");
         };
         check(&forged, &[(3, "it was replaced"), (4, "it was replaced")]);
         assert_eq!(breaks(&whole[..3]), [], "a cut end is whole: that is what the head is for");
+    }
+
+    #[test]
+    fn a_line_behind_the_highest_number_is_a_break() {
+        let mut last = Chain { sequence: u64::MAX - 1, head: "f".repeat(64) };
+        let mut lines = lines(1);
+        lines.insert(0, last.seal(&Record::new(Timestamp(0), Kind::AuditGap)).expect("a number"));
+        let found = breaks(&lines);
+        let want =
+            "record 1 stands where none can: the newest record has the highest number there is";
+        assert_eq!(found, [(2, want.to_owned())]);
     }
 }

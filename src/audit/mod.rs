@@ -16,14 +16,18 @@
 
 mod chain;
 mod check;
+mod head;
+mod incident;
 mod record;
 mod story;
 mod words;
 
-pub use chain::{Chain, GENESIS, LINE_BYTES_MAX, Link, LinkError};
+pub use chain::{Chain, ChainEnd, GENESIS, LINE_BYTES_MAX, Link, LinkError};
 pub use check::{Break, Check};
-pub use record::{Kind, Record};
-pub use story::{Incident, Moment, Standing, Story, Teller};
+pub use head::{HeadFault, Sought};
+pub use incident::{Incident, Moment, Standing, Story};
+pub use record::{Kind, Record, kept};
+pub use story::Teller;
 
 /// How the audit fares, as its writer knows it.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -32,7 +36,12 @@ pub struct State {
     pub sequence: u64,
     /// Its hash, or [`GENESIS`].
     pub head: String,
-    /// Records that were given up since the start because the disk took none for too long.
+    /// Records that wait for the disk.
+    pub waiting: u64,
+    /// Records that were given up because the disk has been taking none for too long. Once it takes
+    /// them again they are `lost`, and `audit.gap` says so.
+    pub given_up: u64,
+    /// Records that were given up since the start, before that.
     pub lost: u64,
     /// Why the last write failed, if it did.
     pub failing: Option<String>,

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use crate::base::Timestamp;
@@ -21,19 +21,23 @@ const TENANTS_MAX: usize = 50;
 macro_rules! kinds {
     ($($(#[$doc:meta])* $name:ident = $word:literal,)*) => {
         /// What a record says. The list is closed.
-        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
         pub enum Kind {
             $($(#[$doc])* #[serde(rename = $word)] $name,)*
+            /// What another version wrote down. It is read, and never written.
+            #[serde(rename = "unknown")]
+            Unknown,
         }
 
         impl Kind {
-            /// Every kind, in a fixed order.
+            /// Every kind that is written, in a fixed order.
             pub const ALL: &[Kind] = &[$(Kind::$name,)*];
 
             /// The word in the file.
             pub fn name(self) -> &'static str {
                 match self {
                     $(Kind::$name => $word,)*
+                    Kind::Unknown => "unknown",
                 }
             }
         }
@@ -107,6 +111,15 @@ kinds! {
     AuditResumed = "audit.resumed",
     /// Records were given up because the disk took none for too long.
     AuditGap = "audit.gap",
+}
+
+/// A kind that is not known breaks no chain: whoever goes back to an older version goes on with the audit.
+impl<'de> Deserialize<'de> for Kind {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Kind, D::Error> {
+        let word = String::deserialize(deserializer)?;
+        let known = Kind::ALL.iter().find(|kind| kind.name() == word);
+        Ok(known.copied().unwrap_or(Kind::Unknown))
+    }
 }
 
 impl fmt::Display for Kind {
@@ -226,8 +239,14 @@ impl Record {
         }
     }
 
+    /// About how many bytes it takes.
+    pub fn bytes(&self) -> usize {
+        let text = serde_json::to_string(self).expect("a record is plain data");
+        size_of::<Record>() + text.len()
+    }
+
     /// The record with texts and lists cut to their bounds.
-    pub(super) fn bounded(&self) -> Record {
+    pub fn bounded(&self) -> Record {
         let mut record = self.clone();
         let texts = [
             &mut record.trace_id,
@@ -257,6 +276,12 @@ impl Record {
         }
         record
     }
+}
+
+/// A text as records keep it.
+pub fn kept(mut text: String) -> String {
+    cut(&mut text);
+    text
 }
 
 fn cut(text: &mut String) {

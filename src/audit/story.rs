@@ -3,82 +3,59 @@
 //! An incident is one alert and one episode of it: everything that carries its `trace_id`, and what
 //! is known only by the delivery it is about. What belongs to no alert (host incidents, starts,
 //! configurations, a Control Plane that refuses us) is an incident of the host's own, one for each
-//! day. Built from the audit alone, so it reads the same after a restart; bounded, the newest win.
+//! day. Built from the audit alone, so it reads the same after a restart.
+//!
+//! Records from before the time that is asked for are not told, and say what the later ones belong to.
+//! A story is bounded in incidents and in bytes, however long the audit is: what happened last is kept.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
-use serde::Serialize;
-
-use super::record::{Kind, Record};
+use super::incident::{Incident, Moment, Standing, Story};
+use super::record::{Kind, Record, kept};
 use crate::base::{HashMap, Timestamp, format_rfc3339};
 
-/// Incidents that are kept; the oldest go first.
+/// Incidents that are told; those go first to which nothing has happened for longest.
 const INCIDENTS_MAX: usize = 1000;
-/// Records of one incident that are kept; what comes later is counted.
+/// Incidents of others, and those that are not known to be anybody's yet.
+const OTHERS_MAX: usize = 10_000;
+/// Records of one incident that are told: the first, and the newest.
 const RECORDS_MAX: usize = 300;
+/// Bytes of one incident: a record's words are some hundred, some thousand at worst.
+const INCIDENT_BYTES_MAX: usize = 1 << 20;
+/// Bytes of all that are told, and of all others: as many as 80,000 records have.
+const BYTES_MAX: usize = 16 << 20;
+/// Deliveries whose incident is remembered. There are a few for each edge.
+const DELIVERIES_MAX: usize = 20_000;
+/// What a moment takes beside its words.
+const MOMENT_BYTES: usize = size_of::<Moment>() + "1970-01-01T00:00:00.000Z".len();
 
-/// How an incident stands.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Standing {
-    /// It goes on.
-    Firing,
-    /// Nobody can tell.
-    Unknown,
-    /// It ended.
-    Resolved,
-    /// Nothing of the alert itself is in the records; or it is no alert.
-    Noted,
+/// What makes records belong together.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+enum Key {
+    /// One episode of an alert.
+    Trace(String),
+    /// A tenant's delivery whose alert is not known.
+    Delivery(String),
+    /// The host's own, one a day, or a quiet month would be one incident.
+    Day(String),
 }
 
-/// One moment of an incident.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
-pub struct Moment {
-    /// When, RFC 3339.
-    pub at: String,
-    /// What, as in the audit.
-    pub kind: Kind,
-    /// In words.
-    pub text: String,
+/// An incident under way.
+#[derive(Debug)]
+struct Told {
+    key: Key,
+    /// Where it stands among the others.
+    place: u64,
+    incident: Incident,
+    /// Of its moments.
+    bytes: usize,
 }
 
-/// One alert and one episode of it.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
-pub struct Incident {
-    /// Of the records and of the webhooks; absent for what belongs to no alert.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub trace_id: Option<String>,
-    /// The alert.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub alert: Option<String>,
-    /// Its severity.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub severity: Option<String>,
-    /// The tenant.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub tenant: Option<String>,
-    /// The service, or what else it is about.
-    pub subject: String,
-    /// When its condition became true, or its first record; RFC 3339.
-    pub started_at: String,
-    /// When it ended.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub ended_at: Option<String>,
-    /// How it stands.
-    pub standing: Standing,
-    /// What happened, in order.
-    pub moments: Vec<Moment>,
-    /// Moments that did not fit.
-    pub left_out: u64,
-}
-
-/// Incidents in the order of their first record.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
-pub struct Story {
-    /// The incidents.
-    pub incidents: Vec<Incident>,
-    /// Older incidents that did not fit.
-    pub left_out: u64,
+/// Incidents by when something happened to them last.
+#[derive(Debug, Default)]
+struct Shelf {
+    told: BTreeMap<u64, Told>,
+    bytes: usize,
 }
 
 /// A story under way.
@@ -86,36 +63,162 @@ pub struct Story {
 pub struct Teller {
     since: Timestamp,
     tenant: Option<String>,
-    /// By their number, which rises.
-    incidents: BTreeMap<u64, Incident>,
-    next: u64,
-    by_key: HashMap<String, u64>,
-    by_delivery: HashMap<String, u64>,
+    /// Records so far.
+    count: u64,
+    /// What is told as it stands.
+    shown: Shelf,
+    /// What happened before, or to others.
+    others: Shelf,
+    /// Of what is on the shelves, the number of its newest record.
+    by_key: HashMap<Key, u64>,
+    /// The episodes that deliveries are about.
+    by_delivery: HashMap<String, String>,
+    /// These deliveries, the oldest first.
+    deliveries: VecDeque<String>,
     left_out: u64,
+    broken_lines: u64,
 }
 
 impl Teller {
     /// A story of what happened from a time on, to one tenant if one is named.
     pub fn new(since: Timestamp, tenant: Option<String>) -> Teller {
-        Teller { since, tenant, ..Teller::default() }
+        Teller { since, tenant: tenant.map(kept), ..Teller::default() }
     }
 
     /// Takes the next record.
     pub fn take(&mut self, record: &Record) {
-        if record.at < self.since {
-            return;
+        self.count += 1;
+        let key = self.key(record);
+        let known = self.pick(&key).or_else(|| self.pick_unplaced(record));
+        let mut told = known.unwrap_or_else(|| Told::new(record, &key, self.count));
+        told.learn(record, key);
+        if record.at >= self.since {
+            told.add(record);
         }
-        let number = self.number(record);
-        let Some(incident) = self.incidents.get_mut(&number) else { return };
+        if self.is_of_another(&told.incident) {
+            told.forget();
+        }
+        self.put(told);
+    }
+
+    /// Notes a line that cannot be believed.
+    pub fn miss(&mut self) {
+        self.broken_lines += 1;
+    }
+
+    /// The whole of it.
+    pub fn finish(self) -> Story {
+        let mut told: Vec<Told> = self.shown.told.into_values().collect();
+        told.sort_by_key(|told| told.place);
+        Story {
+            incidents: told.into_iter().map(|told| told.incident).collect(),
+            left_out: self.left_out,
+            broken_lines: self.broken_lines,
+        }
+    }
+
+    /// What a record belongs to.
+    fn key(&mut self, record: &Record) -> Key {
+        let about = record.delivery_id.as_ref();
+        match (&record.trace_id, about.and_then(|id| self.by_delivery.get(id))) {
+            (Some(trace), known) => {
+                if let Some(id) = about.filter(|_| known.is_none()) {
+                    self.note(id.clone(), trace.clone());
+                }
+                Key::Trace(trace.clone())
+            }
+            (None, Some(trace)) => Key::Trace(trace.clone()),
+            (None, None) => {
+                let delivery = about.map(|id| Key::Delivery(id.clone()));
+                let is_placed =
+                    |key: &Key| record.tenant.is_some() || self.by_key.contains_key(key);
+                let day = || Key::Day(format_rfc3339(record.at)[..10].to_owned());
+                delivery.filter(is_placed).unwrap_or_else(day)
+            }
+        }
+    }
+
+    fn note(&mut self, delivery: String, trace: String) {
+        self.by_delivery.insert(delivery.clone(), trace);
+        self.deliveries.push_back(delivery);
+        if self.deliveries.len() > DELIVERIES_MAX
+            && let Some(oldest) = self.deliveries.pop_front()
+        {
+            self.by_delivery.remove(&oldest);
+        }
+    }
+
+    fn pick(&mut self, key: &Key) -> Option<Told> {
+        let number = self.by_key.remove(key)?;
+        self.shown.pick(number).or_else(|| self.others.pick(number))
+    }
+
+    /// What was known by its delivery alone until this record.
+    fn pick_unplaced(&mut self, record: &Record) -> Option<Told> {
+        let id = record.delivery_id.as_ref().filter(|_| record.trace_id.is_some())?;
+        self.pick(&Key::Delivery(id.clone()))
+    }
+
+    fn put(&mut self, told: Told) {
+        let is_wanted = self.tenant.is_none() || told.incident.tenant == self.tenant;
+        let is_shown = is_wanted && !told.incident.moments.is_empty();
+        self.by_key.insert(told.key.clone(), self.count);
+        let (shelf, most) = match is_shown {
+            true => (&mut self.shown, INCIDENTS_MAX),
+            false => (&mut self.others, OTHERS_MAX),
+        };
+        shelf.put(self.count, told);
+        while let Some(gone) = shelf.surplus(most) {
+            self.by_key.remove(&gone.key);
+            self.left_out += u64::from(is_shown);
+        }
+    }
+
+    fn is_of_another(&self, incident: &Incident) -> bool {
+        self.tenant.is_some() && incident.tenant.is_some() && incident.tenant != self.tenant
+    }
+}
+
+impl Told {
+    fn new(record: &Record, key: &Key, place: u64) -> Told {
+        let is_hosts = matches!(key, Key::Day(_));
+        let incident = Incident {
+            trace_id: None,
+            alert: None,
+            severity: None,
+            tenant: None,
+            subject: if is_hosts { "this host".to_owned() } else { record.who() },
+            started_at: format_rfc3339(record.at),
+            ended_at: None,
+            standing: Standing::Noted,
+            moments: Vec::new(),
+            left_out: 0,
+        };
+        Told { key: key.clone(), place, incident, bytes: 0 }
+    }
+
+    /// What a record says of the whole.
+    fn learn(&mut self, record: &Record, key: Key) {
+        self.key = key;
+        let incident = &mut self.incident;
         let fill = |slot: &mut Option<String>, text: &Option<String>| {
             if slot.is_none() {
                 slot.clone_from(text);
             }
         };
-        // What has no trace is the host's, whomever one of its records is about.
-        if incident.trace_id.is_some() {
+        // What is the host's stays so, whomever one of its records is about.
+        if !matches!(self.key, Key::Day(_)) {
             fill(&mut incident.tenant, &record.tenant);
+        }
+        if let Key::Trace(trace) = &self.key {
+            fill(&mut incident.trace_id, &Some(trace.clone()));
+            fill(&mut incident.alert, &record.alert);
             fill(&mut incident.severity, &record.severity);
+            if let Some(started_at) = record.started_at {
+                incident.started_at = format_rfc3339(started_at);
+            }
+        } else if incident.moments.is_empty() {
+            incident.started_at = format_rfc3339(record.at);
         }
         match record.kind {
             Kind::AlertFiring | Kind::AlertKnown => incident.standing = Standing::Firing,
@@ -126,72 +229,43 @@ impl Teller {
             }
             _ => {}
         }
-        if incident.moments.len() >= RECORDS_MAX {
-            incident.left_out += 1;
-            return;
-        }
-        incident.moments.push(Moment {
-            at: format_rfc3339(record.at),
-            kind: record.kind,
-            text: record.sentence(),
-        });
     }
 
-    /// The whole of it.
-    pub fn finish(self) -> Story {
-        let is_wanted =
-            |incident: &Incident| self.tenant.is_none() || incident.tenant == self.tenant;
-        let incidents = self.incidents.into_values().filter(is_wanted).collect();
-        Story { incidents, left_out: self.left_out }
+    /// Tells a record. How it began stays.
+    fn add(&mut self, record: &Record) {
+        let (at, text) = (format_rfc3339(record.at), record.sentence());
+        self.bytes += MOMENT_BYTES + text.len();
+        let moments = &mut self.incident.moments;
+        moments.push(Moment { at, kind: record.kind, text });
+        while moments.len() > RECORDS_MAX || self.bytes > INCIDENT_BYTES_MAX && moments.len() > 2 {
+            self.bytes -= MOMENT_BYTES + moments.remove(1).text.len();
+            self.incident.left_out += 1;
+        }
     }
 
-    /// The incident a record belongs to; a new one if there is none.
-    fn number(&mut self, record: &Record) -> u64 {
-        let of_delivery = record.delivery_id.as_ref().and_then(|id| self.by_delivery.get(id));
-        let key = match (&record.trace_id, of_delivery) {
-            (Some(trace), _) => trace.clone(),
-            (None, Some(number)) => return *number,
-            // One a day, or a quiet month would be one incident.
-            (None, None) => format_rfc3339(record.at)[..10].to_owned(),
-        };
-        let known = self.by_key.get(&key).copied();
-        let number = known.unwrap_or_else(|| self.begin(key, record));
-        if let (Some(id), Some(_)) = (&record.delivery_id, &record.trace_id) {
-            self.by_delivery.insert(id.clone(), number);
-        }
-        number
+    fn forget(&mut self) {
+        (self.incident.moments, self.bytes) = (Vec::new(), 0);
+    }
+}
+
+impl Shelf {
+    fn put(&mut self, number: u64, told: Told) {
+        self.bytes += told.bytes;
+        self.told.insert(number, told);
     }
 
-    fn begin(&mut self, key: String, record: &Record) -> u64 {
-        let number = self.next;
-        self.next += 1;
-        let is_alert = record.trace_id.is_some();
-        let started_at = record.started_at.filter(|_| is_alert).unwrap_or(record.at);
-        let subject = if is_alert { record.who() } else { "this host".to_owned() };
-        self.incidents.insert(
-            number,
-            Incident {
-                trace_id: record.trace_id.clone(),
-                alert: record.alert.clone().filter(|_| is_alert),
-                severity: None,
-                tenant: None,
-                subject,
-                started_at: format_rfc3339(started_at),
-                ended_at: None,
-                standing: Standing::Noted,
-                moments: Vec::new(),
-                left_out: 0,
-            },
-        );
-        self.by_key.insert(key, number);
-        if self.incidents.len() > INCIDENTS_MAX {
-            self.incidents.pop_first();
-            self.left_out += 1;
-            let oldest = self.incidents.first_key_value().map_or(0, |(number, _)| *number);
-            self.by_key.retain(|_, number| *number >= oldest);
-            self.by_delivery.retain(|_, number| *number >= oldest);
-        }
-        number
+    fn pick(&mut self, number: u64) -> Option<Told> {
+        let told = self.told.remove(&number)?;
+        self.bytes -= told.bytes;
+        Some(told)
+    }
+
+    /// Takes down what is too much: to what nothing has happened for longest.
+    fn surplus(&mut self, most: usize) -> Option<Told> {
+        let is_too_much = self.told.len() > most || self.bytes > BYTES_MAX;
+        let (_, told) = is_too_much.then(|| self.told.pop_first()).flatten()?;
+        self.bytes -= told.bytes;
+        Some(told)
     }
 }
 
@@ -279,5 +353,109 @@ mod tests {
         assert_eq!((told.incidents.len(), told.left_out), (INCIDENTS_MAX, 10));
         let last = told.incidents.last().expect("some");
         assert_eq!((last.trace_id.as_deref(), last.left_out), (Some("1009"), 5));
+    }
+
+    fn of(tenant: &str, record: Record) -> Record {
+        Record { tenant: Some(tenant.to_owned()), ..record }
+    }
+
+    /// What each incident is about, and how many moments it has.
+    fn shape(story: &Story) -> Vec<(Option<&str>, Option<&str>, usize)> {
+        story
+            .incidents
+            .iter()
+            .map(|i| (i.trace_id.as_deref(), i.tenant.as_deref(), i.moments.len()))
+            .collect()
+    }
+
+    #[test]
+    fn what_is_said_of_an_older_decision_stands_with_its_tenant() {
+        let decided = of("acme", record(1, Kind::ActionDecided, Some("a"), Some("evt_1")));
+        let receipt = of("acme", record(10, Kind::ReceiptTaken, None, Some("evt_1")));
+        let retried = record(11, Kind::DeliveryRetried, None, Some("evt_1"));
+        let outcome = of("acme", record(12, Kind::ActionOutcome, Some("a"), Some("evt_1")));
+        let other = record(13, Kind::AlertFiring, Some("b"), None);
+        for tenant in [None, Some("acme")] {
+            let told = |records: &[&Record]| {
+                let records: Vec<Record> = records.iter().map(|r| (*r).clone()).collect();
+                story(&records, tenant)
+            };
+            let told = (
+                told(&[&decided, &receipt, &retried]),
+                told(&[&receipt, &retried]),
+                told(&[&receipt, &outcome]),
+            );
+            // The decision may stand in a file that is not read any more, or was removed.
+            assert_eq!(shape(&told.0), [(Some("a"), Some("acme"), 2)], "{tenant:?}");
+            assert_eq!(shape(&told.1), [(None, Some("acme"), 2)], "{tenant:?}");
+            assert_eq!(shape(&told.2), [(Some("a"), Some("acme"), 2)], "{tenant:?}");
+            assert_eq!(told.2.incidents[0].alert.as_deref(), Some("WillOom"));
+        }
+        assert_eq!(shape(&story(&[receipt, other], Some("tenant-b"))).len(), 1);
+    }
+
+    #[test]
+    fn what_happened_to_others_takes_no_room() {
+        let mut records = vec![record(10, Kind::AlertFiring, Some("a"), None)];
+        for n in 0..INCIDENTS_MAX as i64 + 10 {
+            records.push(record(11 + n, Kind::AlertFiring, Some(&n.to_string()), None));
+            // Whose this is, is known by its decision alone.
+            records.push(Record {
+                tenant: None,
+                ..record(11 + n, Kind::AlertFiring, Some(&format!("by-name-{n}")), None)
+            });
+        }
+        records
+            .insert(1, Record { tenant: None, ..record(10, Kind::AlertFiring, Some("c"), None) });
+        let late = |trace| of("tenant-a", record(5000, Kind::ActionDecided, Some(trace), None));
+        records.extend([late("c"), record(5001, Kind::AlertResolved, Some("a"), None)]);
+        let told = story(&records, Some("tenant-a"));
+        let want = [(Some("a"), Some("tenant-a"), 2), (Some("c"), Some("tenant-a"), 2)];
+        assert_eq!((&shape(&told)[..], told.left_out), (&want[..], 0));
+    }
+
+    #[test]
+    fn a_story_is_bounded_in_bytes_and_begins_as_it_began() {
+        let long = |at, trace: &str| Record {
+            reason: Some("x".repeat(8000)),
+            ..record(at, Kind::AlertResolved, Some(trace), None)
+        };
+        let mut records = vec![record(10, Kind::AlertFiring, Some("0"), None)];
+        records.extend((0..20_000).map(|n| long(11 + n, &(n / 1000).to_string())));
+        let told = story(&records, None);
+        let bytes = |incident: &Incident| {
+            incident.moments.iter().map(|moment| moment.text.len()).sum::<usize>()
+        };
+        let whole: usize = told.incidents.iter().map(bytes).sum();
+        assert!(whole <= BYTES_MAX && whole > BYTES_MAX / 2, "{whole}");
+        assert_eq!(told.incidents.len() as u64 + told.left_out, 20);
+        let newest = told.incidents.last().expect("some");
+        assert_eq!(newest.moments.len() as u64 + newest.left_out, 1000);
+        assert_eq!(newest.moments.last().expect("some").at, format_rfc3339(Timestamp(20_010_000)));
+        let told = story(&records[..1500], None);
+        let first = &told.incidents[0].moments[0];
+        assert_eq!(first.kind, Kind::AlertFiring, "how it began");
+    }
+
+    #[test]
+    fn an_incident_that_goes_on_outlives_those_that_were_later_and_are_over() {
+        let mut records = vec![record(10, Kind::AlertFiring, Some("long"), None)];
+        for n in 0..2 * INCIDENTS_MAX as i64 {
+            records.push(record(11 + n, Kind::AlertFiring, Some(&n.to_string()), None));
+            if n % 500 == 0 {
+                records.push(record(11 + n, Kind::AlertUnknown, Some("long"), None));
+            }
+        }
+        let told = story(&records, None);
+        let first = &told.incidents[0];
+        assert_eq!((first.trace_id.as_deref(), first.moments.len()), (Some("long"), 5));
+        assert_eq!((told.incidents.len(), told.left_out), (INCIDENTS_MAX, 1001));
+    }
+
+    #[test]
+    fn a_name_that_records_cut_is_found_whole() {
+        let name = "말".repeat(600);
+        let record = of(&name, record(10, Kind::AlertFiring, Some("a"), None)).bounded();
+        assert_eq!(shape(&story(&[record], Some(&name))).len(), 1);
     }
 }

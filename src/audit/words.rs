@@ -147,6 +147,7 @@ impl Record {
             Kind::ClaimRefused => format!("a claim to {} was refused{}", self.who(), because(": ")),
             Kind::AuditResumed => format!("the audit goes on{} ({count} bytes)", because(": ")),
             Kind::AuditGap => format!("{count} records are missing here{}", because(": ")),
+            Kind::Unknown => "something that this version of plimsoll does not know".to_owned(),
             other => other.name().to_owned(),
         }
     }

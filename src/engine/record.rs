@@ -21,8 +21,15 @@ impl Engine {
     pub(super) fn take_audit(&mut self, state: State) {
         let before = std::mem::replace(&mut self.audit, state);
         match (&before.failing, &self.audit.failing) {
-            (before, Some(error)) => {
-                let (error, first) = (error.clone(), before.is_none());
+            (failing, Some(error)) => {
+                let State { waiting, given_up, .. } = self.audit;
+                let so_far = match given_up {
+                    0 => format!("{waiting} records wait"),
+                    _ => format!("{waiting} records wait, {given_up} were given up"),
+                };
+                // That records are given up is news, too.
+                let first = failing.is_none() || before.given_up == 0 && given_up > 0;
+                let error = format!("{error} ({so_far})");
                 self.facts.push(Fact::AuditFailing { error, first });
             }
             (Some(_), None) => {

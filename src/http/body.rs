@@ -17,7 +17,7 @@ use super::error::{ApiError, ErrorKind};
 use super::request_line::MAX_URL_BYTES;
 use super::{MAX_BODY_BYTES, MAX_DRAINED_BYTES};
 
-/// Hands a request on with its body read, or answers that it or its URL is too large.
+/// Hands a request on with its body read, or answers that it or its URL is too large, or that it broke off.
 pub(super) async fn bounded(request: Request, next: Next) -> Response {
     let length = request.uri().path_and_query().map_or(0, |url| url.as_str().len());
     if length > MAX_URL_BYTES {
@@ -30,25 +30,32 @@ pub(super) async fn bounded(request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
     let declared = parts.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
     let declared = declared.and_then(|text| text.parse::<usize>().ok()).unwrap_or(0);
-    let whole = match declared {
+    let body = match declared {
         0..=MAX_DRAINED_BYTES => read(body).await,
-        _ => None,
+        _ => Err(Fault::TooLarge),
     };
-    match whole {
-        Some(bytes) => next.run(Request::from_parts(parts, Body::from(bytes))).await,
-        None => {
+    match body {
+        Ok(bytes) => next.run(Request::from_parts(parts, Body::from(bytes))).await,
+        Err(Fault::TooLarge) => {
             let message = format!("the body is larger than {MAX_BODY_BYTES} bytes");
             ApiError::new(ErrorKind::TooLarge, message).into_response()
+        }
+        Err(Fault::BrokenOff) => {
+            ApiError::bad_data("the body broke off before its end").into_response()
         }
     }
 }
 
-/// The body; `None` if it is too large. One that breaks off is as long as what came: its reader
-/// misses the rest, and nobody reads the answer.
-async fn read(mut body: Body) -> Option<Vec<u8>> {
+enum Fault {
+    TooLarge,
+    /// What came may mean another thing than the whole.
+    BrokenOff,
+}
+
+async fn read(mut body: Body) -> Result<Vec<u8>, Fault> {
     let (mut bytes, mut length) = (Vec::new(), 0);
-    while let Some(Ok(frame)) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
-        let Ok(part) = frame.into_data() else { continue };
+    while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
+        let Ok(part) = frame.map_err(|_| Fault::BrokenOff)?.into_data() else { continue };
         length += part.len();
         if length > MAX_DRAINED_BYTES {
             break;
@@ -57,7 +64,7 @@ async fn read(mut body: Body) -> Option<Vec<u8>> {
             bytes.extend_from_slice(&part);
         }
     }
-    (length <= MAX_BODY_BYTES).then_some(bytes)
+    if length > MAX_BODY_BYTES { Err(Fault::TooLarge) } else { Ok(bytes) }
 }
 
 #[cfg(test)]

@@ -30,8 +30,10 @@ pub enum ErrorKind {
     Conflict,
     /// It took too long.
     Timeout,
-    /// It cannot be answered now, for example while stopping.
+    /// It cannot be answered now.
     Unavailable,
+    /// Whoever should answer is on its way out; it can be asked again in a moment.
+    Stopping,
     /// Our own fault.
     Internal,
 }
@@ -47,7 +49,7 @@ impl ErrorKind {
             ErrorKind::TooLarge => "too_large",
             ErrorKind::Conflict => "conflict",
             ErrorKind::Timeout => "timeout",
-            ErrorKind::Unavailable => "unavailable",
+            ErrorKind::Unavailable | ErrorKind::Stopping => "unavailable",
             ErrorKind::Internal => "internal",
         }
     }
@@ -62,7 +64,7 @@ impl ErrorKind {
             ErrorKind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             ErrorKind::LongUrl => StatusCode::URI_TOO_LONG,
             ErrorKind::Conflict => StatusCode::CONFLICT,
-            ErrorKind::Timeout => StatusCode::SERVICE_UNAVAILABLE,
+            ErrorKind::Timeout | ErrorKind::Stopping => StatusCode::SERVICE_UNAVAILABLE,
             ErrorKind::Unavailable | ErrorKind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -266,6 +268,7 @@ mod tests {
             (Refusal::TooLarge.into(), "too_large", 413),
             (ApiError::new(ErrorKind::LongUrl, ""), "bad_data", 414),
             (ApiError::new(ErrorKind::Unavailable, ""), "unavailable", 500),
+            (ApiError::new(ErrorKind::Stopping, ""), "unavailable", 503),
             (ApiError::new(ErrorKind::Internal, ""), "internal", 500),
         ];
         for (error, name, status) in cases {

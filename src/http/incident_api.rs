@@ -32,7 +32,8 @@ pub(super) async fn incidents(
     let surplus = story.incidents.len().saturating_sub(limit);
     story.incidents.drain(..surplus);
     story.left_out += surplus as u64;
-    Ok(format::success(&story, &Notes::default()))
+    let warnings = story.warning().into_iter().collect();
+    Ok(format::success(&story, &Notes::warnings(warnings)))
 }
 
 #[cfg(test)]
@@ -65,6 +66,28 @@ mod tests {
         for bad in ["?since=soon", "?start=soon", "?limit=-1"] {
             let path = format!("/api/v1/plimsoll/incidents{bad}");
             assert_eq!(ask(address, "GET", &path, None).await.status, 400, "{bad}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_broken_chain_is_told() {
+        let address = start(scripted(), Options::default()).await;
+        for (query, lines, warning) in [
+            ("", 0, None),
+            (
+                "?tenant=torn",
+                2,
+                Some(
+                    "the audit's chain is broken at 2 lines: what stands there is not told; \
+                     `plimsoll audit verify` says where",
+                ),
+            ),
+        ] {
+            let path = format!("/api/v1/plimsoll/incidents{query}");
+            let body = ask(address, "GET", &path, None).await.body;
+            let body: Value = serde_json::from_str(&body).expect("JSON");
+            assert_eq!(body["data"]["broken_lines"], lines);
+            assert_eq!(body["warnings"][0].as_str(), warning);
         }
     }
 }

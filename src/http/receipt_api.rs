@@ -30,6 +30,7 @@ pub(super) async fn take(
     let header = |name: &str| {
         headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned()
     };
+    // It was read to its end before: all that can be amiss here is its size.
     let body = to_bytes(body, RECEIPT_BYTES_MAX).await.ok().map(|bytes| bytes.to_vec());
     let signed = Signed {
         id: header("webhook-id"),
@@ -75,6 +76,27 @@ mod tests {
             stream.read_to_string(&mut answer).await.expect("it answers");
             assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{answer}");
             assert!(answer.contains(words), "{answer}");
+        }
+    }
+
+    /// Whoever hangs up said nothing: neither too much, nor with a false signature.
+    #[tokio::test]
+    async fn a_body_that_breaks_off_is_no_receipt() {
+        let address = start(scripted(), Options::default()).await;
+        for (framing, part) in
+            [("Content-Length: 3", "{}"), ("Transfer-Encoding: chunked", "2\r\n{}\r\n")]
+        {
+            let mut stream = TcpStream::connect(address).await.expect("it listens");
+            let request = format!(
+                "POST /api/v1/plimsoll/receipts HTTP/1.1\r\nHost: x\r\nwebhook-id: msg_1\r\n\
+                 webhook-timestamp: 1\r\nwebhook-signature: v1,x\r\n{framing}\r\n\r\n{part}"
+            );
+            stream.write_all(request.as_bytes()).await.expect("it reads");
+            stream.shutdown().await.expect("hangs up");
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await.expect("it answers");
+            assert!(answer.starts_with("HTTP/1.1 400 "), "{framing}: {answer}");
+            assert!(answer.contains("broke off"), "{answer}");
         }
     }
 }

@@ -160,7 +160,9 @@ impl Backend for Scripted {
     }
 
     fn story(&self, since: Timestamp, tenant: Option<String>, _turn: Turn) -> Answering<'_, Story> {
+        let is_torn = tenant.as_deref() == Some("torn");
         let mut teller = Teller::new(since, tenant);
+        (0..u64::from(is_torn) * 2).for_each(|_| teller.miss());
         for (seconds, tenant) in [(7200, "acme"), (3600, "beta"), (60, "acme")] {
             let at = NOW - Duration::from_secs(seconds);
             teller.take(&Record {

@@ -1,18 +1,17 @@
 //! One writer's view of the folder: where the chain stands, and how lines get behind it.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::LedgerConfig;
-use crate::audit::{Chain, LINE_BYTES_MAX, Link, Record};
+use super::end::End;
+use crate::audit::{Chain, ChainEnd, Record};
 
 /// Records name tenants, so they are for this user only.
 const DIR_MODE: u32 = 0o700;
 const FILE_MODE: u32 = 0o600;
-/// How far back from the end of a file the newest whole line is looked for.
-const TAIL_BYTES: u64 = 2 * LINE_BYTES_MAX as u64;
 
 /// What the end of the audit looked like at the start, if it was not whole.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -52,7 +51,8 @@ pub fn list(dir: &Path) -> io::Result<Vec<PathBuf>> {
     for entry in entries {
         let entry = entry?;
         let is_ours = entry.file_name().to_str().and_then(number).is_some();
-        paths.extend(is_ours.then(|| entry.path()));
+        let is_file = !entry.file_type()?.is_dir();
+        paths.extend((is_ours && is_file).then(|| entry.path()));
     }
     // Names are of one length, so they sort as their numbers do.
     paths.sort();
@@ -70,23 +70,23 @@ pub(super) fn number(name: &str) -> Option<u64> {
 }
 
 impl Store {
-    /// Opens the folder and finds the end of the chain. What is not whole there is cut off, or, if it
-    /// is a whole line that cannot be believed, left where it is for `plimsoll audit verify`.
+    /// Opens the folder and finds the end of the chain. A half-written line is cut off; whatever else
+    /// cannot be believed is left where it is for `plimsoll audit verify`, and its number not given again.
     pub fn open(config: LedgerConfig) -> io::Result<(Store, Option<Resumed>)> {
         DirBuilder::new().recursive(true).mode(DIR_MODE).create(&config.dir)?;
         let paths = list(&config.dir)?;
         let mut store = Store { config, chain: Chain::default(), open: None };
         let mut resumed = None;
-        for (age, path) in paths.iter().rev().enumerate() {
+        let mut used = 0;
+        for path in paths.iter().rev() {
             let end = End::find(path)?;
-            if age == 0 {
-                let file = append_to(path)?;
-                if end.torn > 0 {
-                    file.set_len(end.length)?;
-                    file.sync_all()?;
-                }
-                let path = path.clone();
-                store.open = Some(Open { path, file, length: end.length, is_torn: false });
+            if end.is_empty() {
+                continue;
+            }
+            if used == 0 {
+                let first = path.file_name().and_then(|name| name.to_str()).and_then(number);
+                used = first.unwrap_or_default().saturating_sub(u64::from(end.length == 0));
+                store.open = Open::at(path, &end)?;
             }
             let cut_bytes = end.torn;
             if let Some(reason) = end.fault() {
@@ -96,6 +96,12 @@ impl Store {
                 store.chain = chain;
                 break;
             }
+        }
+        store.chain.sequence = store.chain.sequence.max(used);
+        // It may have been begun, and nothing written yet.
+        let is_begun = |next| paths.contains(&store.config.dir.join(name(next)));
+        if store.chain.next().is_ok_and(is_begun) {
+            store.open = None;
         }
         Ok((store, resumed))
     }
@@ -111,7 +117,8 @@ impl Store {
         let mut chain = self.chain.clone();
         let mut bytes = Vec::new();
         for record in records {
-            bytes.extend_from_slice(chain.seal(record).as_bytes());
+            let line = chain.seal(record).map_err(|end| self.full(end))?;
+            bytes.extend_from_slice(line.as_bytes());
             bytes.push(b'\n');
         }
         if bytes.is_empty() {
@@ -133,19 +140,44 @@ impl Store {
             // A torn end would stay for ever, as nobody opens this file for writing again.
             open.mend()?;
         }
-        let path = self.config.dir.join(name(self.chain.sequence + 1));
-        let file = append_to(&path)?;
-        // An empty one may be left of an attempt that failed here.
-        file.set_len(0)?;
+        let first = self.chain.next().map_err(|end| self.full(end))?;
+        let path = self.config.dir.join(name(first));
+        let mut file = append_to(&path)?;
+        // An empty one may be left of an attempt that failed here. What holds something is not ours.
+        if file.metadata()?.len() > 0 {
+            fs::rename(&path, aside(&path))?;
+            file = append_to(&path)?;
+        }
         File::open(&self.config.dir)?.sync_all()?;
         self.open = Some(Open { path, file, length: 0, is_torn: false });
         let paths = list(&self.config.dir)?;
         let surplus = paths.len().saturating_sub(self.config.files.max(1));
-        paths[..surplus].iter().try_for_each(fs::remove_file)
+        // One that cannot be removed keeps none of the others.
+        paths[..surplus].iter().map(fs::remove_file).fold(Ok(()), Result::and)
+    }
+
+    fn full(&self, end: ChainEnd) -> io::Error {
+        let dir = self.config.dir.display();
+        io::Error::other(format!(
+            "{end}: move the files out of {dir} while plimsoll is stopped, and it begins anew"
+        ))
     }
 }
 
 impl Open {
+    /// Opens a file at its end, if it can go on there; what is torn is cut off.
+    fn at(path: &Path, end: &End) -> io::Result<Option<Open>> {
+        if !end.goes_on {
+            return Ok(None);
+        }
+        let (path, file) = (path.to_owned(), append_to(path)?);
+        if end.torn > 0 {
+            file.set_len(end.length)?;
+            file.sync_all()?;
+        }
+        Ok(Some(Open { path, file, length: end.length, is_torn: false }))
+    }
+
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.mend()?;
         self.is_torn = true;
@@ -171,57 +203,15 @@ impl Open {
     }
 }
 
-/// How a file ends.
-struct End {
-    /// Bytes up to the end of the last whole line.
-    length: u64,
-    /// Bytes behind it.
-    torn: u64,
-    /// The newest line that can be believed, among those at the end.
-    chain: Option<Chain>,
-    /// Why the last whole line cannot be, if so.
-    disbelieved: Option<String>,
-}
-
-impl End {
-    fn find(path: &Path) -> io::Result<End> {
-        let mut file = File::open(path)?;
-        let size = file.seek(SeekFrom::End(0))?;
-        let start = size.saturating_sub(TAIL_BYTES);
-        file.seek(SeekFrom::Start(start))?;
-        let mut bytes = Vec::new();
-        file.take(size - start).read_to_end(&mut bytes)?;
-        let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-        let mut end = End {
-            length: start + whole as u64,
-            torn: (bytes.len() - whole) as u64,
-            chain: None,
-            disbelieved: None,
-        };
-        if whole == 0 {
-            return Ok(end);
-        }
-        for line in bytes[..whole - 1].rsplit(|byte| *byte == b'\n') {
-            match Link::read(line) {
-                Ok(link) => {
-                    end.chain = Some(link.chain());
-                    break;
-                }
-                Err(error) => {
-                    end.disbelieved.get_or_insert(error.to_string());
-                }
-            }
-        }
-        Ok(end)
-    }
-
-    fn fault(&self) -> Option<String> {
-        match &self.disbelieved {
-            Some(why) => Some(format!("the last line cannot be believed: {why}")),
-            None if self.torn > 0 => Some("the last line was half-written and was cut off".into()),
-            None => None,
-        }
-    }
+/// A name beside a file under which nothing is found.
+fn aside(path: &Path) -> PathBuf {
+    let name = |n: u32| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(format!(".aside-{n}"));
+        PathBuf::from(name)
+    };
+    let is_free = |path: &PathBuf| path.symlink_metadata().is_err();
+    (1..).map(name).find(is_free).unwrap_or_else(|| name(0))
 }
 
 fn append_to(path: &Path) -> io::Result<File> {
@@ -231,7 +221,7 @@ fn append_to(path: &Path) -> io::Result<File> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::audit::{Check, Kind};
+    use crate::audit::{Check, Kind, LINE_BYTES_MAX};
     use crate::base::Timestamp;
 
     fn records(count: usize) -> Vec<Record> {
@@ -344,5 +334,112 @@ mod tests {
         fs::remove_file(list(dir.path()).expect("listed").remove(0)).expect("removed");
         store.append(&records(2)).expect("written");
         assert_eq!(numbers(dir.path()), [3, 4]);
+    }
+
+    /// Files of one record at most.
+    fn small(dir: &Path) -> LedgerConfig {
+        LedgerConfig { dir: dir.to_owned(), file_bytes: 300, files: 9 }
+    }
+
+    /// Appends one record after a start, and says what the start found.
+    fn restart_and_append(config: &LedgerConfig) -> Option<Resumed> {
+        let (mut store, resumed) = Store::open(config.clone()).expect("opens");
+        store.append(&records(1)).expect("written");
+        resumed
+    }
+
+    #[test]
+    fn a_full_file_whose_end_cannot_be_believed_is_not_emptied() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let config = small(dir.path());
+        restart_and_append(&config);
+        let evidence = "{\"n\":2,\"at\":\"changed by hand\"}\n".repeat(50);
+        let path = dir.path().join(name(2));
+        fs::write(&path, &evidence).expect("written");
+        for round in 0..3 {
+            let resumed = restart_and_append(&config);
+            assert_eq!(resumed.is_some(), round == 0, "{resumed:?}");
+            assert_eq!(fs::read_to_string(&path).expect("there"), evidence);
+        }
+        let store = Store::open(config).expect("opens").0;
+        assert_eq!(store.chain().sequence, 5, "record 2 stood in the file, whatever it said");
+    }
+
+    /// No line of ours is as long as this, so it is none that was half-written.
+    #[test]
+    fn an_end_that_is_no_half_written_line_is_not_cut_off() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let config = small(dir.path());
+        restart_and_append(&config);
+        let evidence = "x".repeat(3 * LINE_BYTES_MAX);
+        let path = dir.path().join(name(2));
+        for end in ["", "\n"] {
+            let evidence = evidence.clone() + end;
+            fs::write(&path, &evidence).expect("written");
+            let resumed = restart_and_append(&config).expect("told");
+            assert_eq!(resumed.cut_bytes, 0, "{resumed:?}");
+            assert_eq!(fs::read_to_string(&path).expect("there"), evidence);
+            let newest = list(dir.path()).expect("listed").pop().expect("one");
+            assert!(newest.ends_with(name(3)), "{newest:?}");
+            fs::remove_file(newest).expect("removed");
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_in_the_way_of_the_next_is_moved_aside() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let mut store = Store::open(small(dir.path())).expect("opens").0;
+        store.append(&records(1)).expect("written");
+        for n in 2..4 {
+            fs::write(dir.path().join(name(n)), format!("of {n}")).expect("written");
+            fs::write(dir.path().join(name(n) + ".aside-1"), "older").expect("written");
+            store.append(&records(1)).expect("written");
+            let aside = fs::read_to_string(dir.path().join(name(n) + ".aside-2"));
+            assert_eq!(aside.expect("kept"), format!("of {n}"));
+        }
+        assert_eq!(numbers(dir.path()), [1, 2, 3]);
+        let older = fs::read_to_string(dir.path().join(name(2) + ".aside-1"));
+        assert_eq!(older.expect("kept"), "older");
+    }
+
+    /// A stray whose name comes last is neither written to nor taken for the end.
+    #[test]
+    fn an_empty_file_that_is_not_the_next_is_left_alone() {
+        let dir = tempfile::tempdir().expect("a folder");
+        fs::write(dir.path().join(name(u64::MAX)), "").expect("written");
+        fs::create_dir(dir.path().join(name(98))).expect("made");
+        for _ in 0..3 {
+            assert_eq!(restart_and_append(&small(dir.path())), None);
+        }
+        assert_eq!(numbers(dir.path()), [1, 2, 3]);
+        let stray = fs::metadata(dir.path().join(name(u64::MAX))).expect("there");
+        assert_eq!(stray.len(), 0);
+    }
+
+    #[test]
+    fn an_audit_with_the_highest_number_takes_no_record_and_says_why() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let mut chain = Chain { sequence: u64::MAX - 1, ..Chain::default() };
+        let line = chain.seal(&records(1)[0]).expect("the last number");
+        let path = dir.path().join(name(u64::MAX));
+        for text in [line + "\n", "no record\n".to_owned()] {
+            fs::write(&path, &text).expect("written");
+            let mut store = open(dir.path()).0;
+            for _ in 0..2 {
+                let error = store.append(&records(1)).expect_err("no number is left").to_string();
+                assert!(error.contains("highest number") && error.contains("move"), "{error}");
+            }
+            assert_eq!(fs::read_to_string(&path).expect("there"), text);
+        }
+    }
+
+    #[test]
+    fn records_before_much_rubbish_keep_their_numbers() {
+        let dir = tempfile::tempdir().expect("a folder");
+        open(dir.path()).0.append(&records(3)).expect("written");
+        let path = list(dir.path()).expect("listed").remove(0);
+        let text = fs::read_to_string(&path).expect("text") + &"rubbish\n".repeat(1 << 17);
+        fs::write(&path, &text).expect("written");
+        assert_eq!(open(dir.path()).0.chain().sequence, 3);
     }
 }

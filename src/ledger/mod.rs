@@ -10,12 +10,13 @@
 //! tell; the chain is whole either way.
 //!
 //! *Full disk.* A write that fails is taken back whole and tried again; records wait, as many as
-//! [`QUEUE_MAX`]. What comes beyond that is counted, and the count is written as `audit.gap` once
-//! there is room. Nothing else waits for this disk.
+//! [`QUEUE_MAX`] and 8 MiB at most. What comes beyond that is counted and told at once, and the count is
+//! written as `audit.gap` once there is room. Nothing else waits for this disk.
 //!
 //! It never reads a clock, never changes a line that was written, and never follows a path out of
 //! its folder.
 
+mod end;
 mod files;
 mod handle;
 mod read;
@@ -23,7 +24,7 @@ mod read;
 use std::path::PathBuf;
 
 pub use files::{Resumed, Store, list};
-pub use handle::{Ledger, QUEUE_MAX};
+pub use handle::{Ledger, QUEUE_MAX, Unwritten};
 pub use read::{Line, Lines, since, story};
 
 /// Where the audit lives and how much of it is kept.

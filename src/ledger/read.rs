@@ -7,10 +7,15 @@
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::files::{list, number as first_of};
 use crate::audit::{Break, Check, LINE_BYTES_MAX, Link, Story, Teller};
 use crate::base::Timestamp;
+
+/// So much older records are read, too. A receipt is about a request of minutes ago, hours at most, and
+/// a clock that was set back by no more than this hides nothing.
+const MARGIN: Duration = Duration::from_secs(24 * 3600);
 
 /// One line of a file.
 #[derive(Clone, PartialEq, Debug)]
@@ -27,6 +32,8 @@ pub struct Line {
 #[derive(Debug)]
 pub struct Lines {
     paths: std::vec::IntoIter<PathBuf>,
+    /// Where they stand beside each other and the oldest may go at any time.
+    folder: Option<PathBuf>,
     open: Option<Open>,
     /// How far the check has come.
     pub check: Check,
@@ -48,18 +55,49 @@ struct Open {
 impl Lines {
     /// Files in the order of their records.
     pub fn of(paths: Vec<PathBuf>) -> Lines {
-        Lines { paths: paths.into_iter(), open: None, check: Check::default(), left_out: None }
+        let (check, paths) = (Check::default(), paths.into_iter());
+        Lines { paths, folder: None, open: None, check, left_out: None }
+    }
+
+    /// All files of a folder, while somebody may be writing there.
+    pub fn in_folder(dir: &Path) -> io::Result<Lines> {
+        Ok(Lines { folder: Some(dir.to_owned()), ..Lines::of(list(dir)?) })
+    }
+
+    /// Opens the next file; `None` after the last. Files that were rotated away meanwhile are passed
+    /// over.
+    fn open(&mut self) -> io::Result<Option<Open>> {
+        while let Some(path) = self.paths.next() {
+            let is_last = self.paths.len() == 0;
+            let followed_by = is_last.then(|| behind(&path)).flatten();
+            match (File::open(&path), &self.folder) {
+                (Ok(file), _) => {
+                    let reader = BufReader::new(file);
+                    return Ok(Some(Open { path, reader, number: 0, followed_by }));
+                }
+                (Err(error), Some(dir)) if error.kind() == io::ErrorKind::NotFound => {
+                    let mut there = list(dir)?;
+                    // Only the oldest go: where an older one is left, this one was taken.
+                    if there.first().is_none_or(|oldest| *oldest > path) {
+                        self.check.pass_over();
+                    }
+                    there.retain(|other| *other > path);
+                    self.paths = there.into_iter();
+                }
+                (Err(error), _) => return Err(at(&path, &error)),
+            }
+        }
+        Ok(None)
     }
 
     fn read(&mut self) -> io::Result<Option<Line>> {
         loop {
             let is_last = self.paths.len() == 0;
             let Some(open) = &mut self.open else {
-                let Some(path) = self.paths.next() else { return Ok(None) };
-                let followed_by = behind(&path).filter(|_| self.paths.len() == 0);
-                let file = File::open(&path).map_err(|error| at(&path, &error))?;
-                self.open =
-                    Some(Open { path, reader: BufReader::new(file), number: 0, followed_by });
+                self.open = self.open()?;
+                if self.open.is_none() {
+                    return Ok(None);
+                }
                 continue;
             };
             let mut bytes = Vec::new();
@@ -132,32 +170,48 @@ fn at(path: &Path, error: &io::Error) -> io::Error {
 }
 
 /// The lines of a folder from a time on; files that end before it are not opened. The first lines
-/// may be older.
+/// may be older, by [`MARGIN`] and more.
 pub fn since(dir: &Path, since: Timestamp) -> io::Result<Lines> {
-    let paths = list(dir)?;
-    // A file's first record is as old as the last of the file before it, or younger.
-    let begins_after = |path: &PathBuf| {
-        let first = Lines::of(vec![path.clone()]).next();
-        let link = first.and_then(Result::ok).and_then(|line| line.found.ok());
+    let mut lines = Lines::in_folder(dir)?;
+    let is_old = |path: &PathBuf| {
         // One file too many is read rather than one too few.
-        link.is_none_or(|link| link.record.at >= since)
+        let link = first(path).ok().flatten();
+        link.is_some_and(|link| link.record.at < since - MARGIN)
     };
-    let skipped = paths.iter().skip(1).take_while(|path| !begins_after(path)).count();
-    Ok(Lines::of(paths[skipped.min(paths.len())..].to_vec()))
+    // A file's first record is as old as the last of the file before it, or younger, but for a clock
+    // that was set back.
+    let skipped = lines.paths.as_slice().iter().skip(1).take_while(|path| is_old(path)).count();
+    lines.paths.by_ref().take(skipped).for_each(drop);
+    Ok(lines)
 }
 
-/// What happened from a time on, to one tenant if one is named; and at how many lines the chain is
-/// broken.
-pub fn story(dir: &Path, from: Timestamp, tenant: Option<String>) -> io::Result<(Story, u64)> {
+/// The first record of a file, if it can be read.
+fn first(path: &Path) -> io::Result<Option<Link>> {
+    let mut line = Vec::new();
+    let file = BufReader::new(File::open(path)?);
+    file.take(LINE_BYTES_MAX as u64 + 1).read_until(b'\n', &mut line)?;
+    line.pop_if(|last| *last == b'\n');
+    Ok(Link::read(&line).ok())
+}
+
+/// What happened from a time on, to one tenant if one is named. It ends with an error when nobody waits
+/// for it any more: a large audit is read for seconds.
+pub fn story(
+    dir: &Path,
+    (from, tenant): (Timestamp, Option<String>),
+    is_awaited: impl Fn() -> bool,
+) -> io::Result<Story> {
     let mut teller = Teller::new(from, tenant);
-    let mut broken = 0;
     for line in since(dir, from)? {
+        if !is_awaited() {
+            return Err(io::Error::new(io::ErrorKind::TimedOut, "nobody waits for it any more"));
+        }
         match line?.found {
             Ok(link) => teller.take(&link.record),
-            Err(_) => broken += 1,
+            Err(_) => teller.miss(),
         }
     }
-    Ok((teller.finish(), broken))
+    Ok(teller.finish())
 }
 
 #[cfg(test)]
@@ -166,16 +220,23 @@ mod tests {
     use crate::audit::{Kind, Record};
     use crate::ledger::{LedgerConfig, Store};
 
-    /// Ten records of one second each, three to a file.
+    const HOUR: i64 = 3_600_000;
+
+    /// Ten records of a day each, three to a file.
     fn written() -> tempfile::TempDir {
         let dir = tempfile::tempdir().expect("a folder");
-        let config = LedgerConfig { dir: dir.path().to_owned(), file_bytes: 700, files: 9 };
+        write(dir.path(), (0..10).map(|day| day * 24));
+        dir
+    }
+
+    /// Records at these hours, three to a file.
+    fn write(dir: &Path, hours: impl Iterator<Item = i64>) {
+        let config = LedgerConfig { dir: dir.to_owned(), file_bytes: 700, files: 9 };
         let mut store = Store::open(config).expect("opens").0;
-        for second in 0..10 {
-            let record = Record::new(Timestamp(second * 1000), Kind::SidecarStarted);
+        for hour in hours {
+            let record = Record::new(Timestamp(hour * HOUR), Kind::SidecarStarted);
             store.append(&[record]).expect("written");
         }
-        dir
     }
 
     fn numbers(lines: Lines) -> Vec<u64> {
@@ -187,16 +248,45 @@ mod tests {
         let dir = written();
         let all = list(dir.path()).expect("listed");
         assert!(all.len() >= 3, "{all:?}");
-        let from =
-            |second: i64| numbers(since(dir.path(), Timestamp(second * 1000)).expect("read"));
+        let from = |day: i64| numbers(since(dir.path(), Timestamp(day * 24 * HOUR)).expect("read"));
         assert_eq!(from(0), (1..=10).collect::<Vec<_>>());
         let late = from(9);
         assert!(late.len() < 10 && late.ends_with(&[10]), "{late:?}");
-        for second in 0..10 {
-            let found = from(second);
-            assert!(found.contains(&(second as u64 + 1)), "{second}: {found:?}");
+        for day in 0..10 {
+            let found = from(day);
+            assert!(found.contains(&(day as u64 + 1)), "{day}: {found:?}");
         }
         assert!(numbers(since(&dir.path().join("none"), Timestamp(0)).expect("none")).is_empty());
+    }
+
+    /// So that what a record is about is found, too.
+    #[test]
+    fn a_clock_that_was_set_back_hides_nothing() {
+        let dir = tempfile::tempdir().expect("a folder");
+        write(dir.path(), [100, 110, 120, 97, 98, 99, 100].into_iter());
+        let found = numbers(since(dir.path(), Timestamp(119 * HOUR)).expect("read"));
+        assert!(found.contains(&3), "{found:?}");
+    }
+
+    #[test]
+    fn a_file_that_is_rotated_away_under_a_reader_is_no_fault() {
+        let dir = written();
+        let paths = list(dir.path()).expect("listed");
+        let mut lines = since(dir.path(), Timestamp(0)).expect("read");
+        assert_eq!(lines.next().expect("one").expect("read").found.expect("a chain").n, 1);
+        paths[..2].iter().for_each(|path| fs::remove_file(path).expect("removed"));
+        let rest = numbers(lines);
+        assert!(rest.starts_with(&[2, 3]) && rest.ends_with(&[10]), "{rest:?}");
+        assert!(rest.len() < 9, "{rest:?}");
+        // One that goes from the middle was not rotated away.
+        let dir = written();
+        let paths = list(dir.path()).expect("listed");
+        let lines = since(dir.path(), Timestamp(0)).expect("read");
+        fs::remove_file(&paths[1]).expect("removed");
+        let broken = lines.filter(|line| line.as_ref().expect("read").found.is_err()).count();
+        assert_eq!(broken, 1);
+        let mut named = Lines::of(vec![paths[1].clone()]);
+        assert!(named.next().expect("one").is_err(), "whoever names a file wants to read it");
     }
 
     /// What is wrong with the files, without their folder.
@@ -337,5 +427,29 @@ mod tests {
         let bad: Vec<u64> =
             found.iter().filter(|line| line.found.is_err()).map(|line| line.number).collect();
         assert_eq!(bad.first(), Some(&(count + 1)), "{bad:?}");
+    }
+
+    #[test]
+    fn a_story_says_at_how_many_lines_its_chain_is_broken() {
+        let dir = written();
+        let story = |day: i64| {
+            let from = Timestamp(day * 24 * HOUR);
+            story(dir.path(), (from, None), || true).expect("read").broken_lines
+        };
+        assert_eq!(story(0), 0);
+        let path = list(dir.path()).expect("listed").remove(0);
+        let text = fs::read_to_string(&path).expect("text").replace("\"n\":2,", "\"n\":5,");
+        fs::write(&path, text).expect("written");
+        assert_eq!((story(0), story(9)), (1, 0));
+    }
+
+    #[test]
+    fn a_story_that_nobody_waits_for_is_not_read_to_its_end() {
+        let dir = written();
+        let asked = std::cell::Cell::new(0);
+        let is_awaited = || asked.replace(asked.get() + 1) < 4;
+        let told = story(dir.path(), (Timestamp(0), None), is_awaited);
+        assert_eq!(told.expect_err("ended").kind(), io::ErrorKind::TimedOut);
+        assert_eq!(asked.get(), 5);
     }
 }

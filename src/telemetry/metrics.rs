@@ -429,7 +429,7 @@ fn of_audit(page: &mut Page, view: &View) {
     let help = "The number of the newest record of the audit that is on disk.";
     page.gauge("plimsoll_audit_sequence", audit.sequence as f64, help);
     let help = "Records of the audit that were given up because the disk took none.";
-    page.counter("plimsoll_audit_lost_total", audit.lost, help);
+    page.counter("plimsoll_audit_lost_total", audit.lost + audit.given_up, help);
 }
 
 fn seconds(at: Timestamp) -> f64 {

@@ -1,6 +1,7 @@
 //! The audit of a real process: whole after every kind of end, and readable beside whoever writes it.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::process::Command;
 
 use serde_json::Value;
@@ -79,4 +80,26 @@ fn the_chain_survives_a_kill_and_shows_what_was_touched() {
     fs::write(&path, "").expect("written");
     let (code, said) = plimsoll(&home, &["audit", "verify"]);
     assert_eq!((code, said.contains("not whole: 0 records")), (2, true), "{said}");
+}
+
+/// What does not get onto a full disk is said when it cannot wait any longer.
+#[test]
+fn a_stop_on_a_full_disk_says_what_is_lost() {
+    let page = Page::new("load 0.95\n");
+    let plan = Plan { rules: RULE.to_owned(), ..Plan::default() };
+    let home = Home::new(&plan.job("t", page.address(), ""));
+    let dir = home.path().join("state/audit");
+    fs::create_dir_all(&dir).expect("made");
+    symlink("/dev/full", dir.join("audit-00000000000000000001.jsonl")).expect("linked");
+    let mut process = home.start();
+    home.wait_for_log("the audit cannot be written", 20);
+    wait_until("it is shown", 20, || home.figure("plimsoll_audit_failing") == 1.0);
+    process.signal("TERM");
+    assert!(process.wait(15).success());
+    let log = home.log();
+    let last = log.lines().find(|line| line.contains("records of the audit are lost"));
+    let last = last.unwrap_or_else(|| panic!("{log}"));
+    for words in ["1 alert.firing", "No space left", "make room", "from", "given_up"] {
+        assert!(last.contains(words), "{words}: {last}");
+    }
 }

@@ -401,6 +401,9 @@ pub struct AuditVerifyArgs {
     /// `audit_head` of a heartbeat: a record with this hash must be there, or the end was cut off.
     #[arg(long, value_name = "HASH")]
     pub head: Option<String>,
+    /// `audit_sequence` of the same heartbeat: tells what became of a head that is not there.
+    #[arg(long, value_name = "NUMBER", requires = "head")]
+    pub sequence: Option<u64>,
 }
 
 #[derive(Arguments, Debug)]

@@ -96,7 +96,7 @@ fn story(
     }
     let since = time_ago(&args.since)?;
     let (dir, _) = setup::state_dir(config, environment.state_directory.as_deref());
-    let (story, _) = ledger::story(&setup::audit(config, &dir).dir, since, None)?;
+    let story = ledger::story(&setup::audit(config, &dir).dir, (since, None), || true)?;
     Ok(serde_json::to_value(story)?)
 }
 

@@ -19,14 +19,13 @@ fn tell(args: &PastArgs, environment: &Environment, out: &mut Out<'_>) -> anyhow
         Ok(dir) => dir,
         Err(code) => return Ok(code),
     };
-    let (told, broken) = ledger::story(&dir, since, args.tenant.clone())?;
+    let told = ledger::story(&dir, (since, args.tenant.clone()), || true)?;
     match out.format {
         Format::Json => out.json(&told),
         Format::Text => show(&told, &args.since, out),
     }
-    if broken > 0 {
-        let advice = "`plimsoll audit verify` says where";
-        out.say(&format!("the audit's chain is broken at {broken} lines; {advice}"));
+    if let Some(warning) = told.warning() {
+        out.say(&warning);
         return Ok(exit::PROBLEMS);
     }
     Ok(exit::OK)
@@ -43,12 +42,17 @@ fn show(story: &Story, since: &str, out: &mut Out<'_>) {
         let gap = if index == 0 { "" } else { "\n" };
         let head = head(incident, out);
         out.raw(format!("{gap}{head}\n").as_bytes());
-        for moment in &incident.moments {
+        let mut shown = day(&incident.started_at);
+        for (index, moment) in incident.moments.iter().enumerate() {
+            if index == 1 && incident.left_out > 0 {
+                out.raw(format!("  … {} are left out here\n", incident.left_out).as_bytes());
+            }
+            if day(&moment.at) != shown {
+                shown = day(&moment.at);
+                out.raw(format!("  {shown}\n").as_bytes());
+            }
             let line = line(moment, out);
             out.raw(format!("{line}\n").as_bytes());
-        }
-        if incident.left_out > 0 {
-            out.raw(format!("  … and {} more\n", incident.left_out).as_bytes());
         }
     }
 }
@@ -59,17 +63,19 @@ fn head(incident: &Incident, out: &Out<'_>) -> String {
         Standing::Firing => (Ink::Bad, "still firing".to_owned()),
         Standing::Unknown => (Ink::Note, "unknown".to_owned()),
         Standing::Resolved => {
-            let at = incident.ended_at.as_deref().map(clock).unwrap_or_default();
-            (Ink::Good, format!("resolved at {at}"))
+            let ended_at = incident.ended_at.as_deref().unwrap_or_default();
+            let is_same_day = day(ended_at) == day(&incident.started_at);
+            let day = if is_same_day { String::new() } else { format!("{} ", day(ended_at)) };
+            (Ink::Good, format!("resolved at {day}{}", clock(ended_at)))
         }
         Standing::Noted => (Ink::Note, String::new()),
     };
-    let day = incident.started_at.get(..10).unwrap_or_default();
     let mut about = vec![incident.subject.clone()];
     about.extend(incident.alert.clone());
     about.extend(incident.severity.clone());
     about.extend(incident.tenant.as_ref().map(|tenant| format!("tenant {tenant}")));
-    let text = format!("{day} {}  {}", clock(&incident.started_at), about.join(" · "));
+    let (day, clock) = (day(&incident.started_at), clock(&incident.started_at));
+    let text = format!("{day} {clock}  {}", about.join(" · "));
     if standing.is_empty() {
         return Out::on_a_line(&text);
     }
@@ -90,9 +96,14 @@ fn line(moment: &Moment, out: &Out<'_>) -> String {
     format!("  {}  {text}", clock(&moment.at))
 }
 
+/// The day of an RFC 3339 time.
+fn day(at: &str) -> &str {
+    at.get(..10).unwrap_or_default()
+}
+
 /// The time of the day of an RFC 3339 time.
-fn clock(at: &str) -> String {
-    at.get(11..19).unwrap_or(at).to_owned()
+fn clock(at: &str) -> &str {
+    at.get(11..19).unwrap_or(at)
 }
 
 #[cfg(test)]
@@ -131,5 +142,60 @@ mod tests {
         for text in told {
             assert!(!text.chars().any(char::is_control), "{text:?}");
         }
+    }
+
+    fn moment(at: &str, text: &str) -> Moment {
+        Moment { at: at.to_owned(), kind: Kind::AlertUnknown, text: text.to_owned() }
+    }
+
+    fn shown(story: &Story) -> String {
+        let (mut data, mut talk) = (Vec::new(), Vec::new());
+        let mut out =
+            Out { data: &mut data, talk: &mut talk, format: Format::Text, colours: (false, false) };
+        show(story, "24h", &mut out);
+        String::from_utf8(data).expect("text")
+    }
+
+    #[test]
+    fn a_line_of_another_day_says_which() {
+        let incident = Incident {
+            trace_id: Some("trace_1".to_owned()),
+            alert: Some("WillOom".to_owned()),
+            severity: None,
+            tenant: None,
+            subject: "acme/app".to_owned(),
+            started_at: "2026-11-22T23:59:05.000Z".to_owned(),
+            ended_at: Some("2026-11-24T00:10:00.000Z".to_owned()),
+            standing: Standing::Resolved,
+            moments: vec![
+                moment("2026-11-22T23:59:35.000Z", "one"),
+                moment("2026-11-23T00:00:00.000Z", "two"),
+                moment("2026-11-23T23:59:59.000Z", "three"),
+                moment("2026-11-24T00:10:00.000Z", "four"),
+            ],
+            left_out: 7,
+        };
+        let late = Incident {
+            moments: vec![moment("2026-11-23T00:00:00.000Z", "only")],
+            ended_at: Some("2026-11-22T23:59:59.000Z".to_owned()),
+            left_out: 0,
+            ..incident.clone()
+        };
+        let story = Story { incidents: vec![incident, late], ..Story::default() };
+        let want = "\
+2026-11-22 23:59:05  acme/app · WillOom  resolved at 2026-11-24 00:10:00
+  23:59:35  one
+  … 7 are left out here
+  2026-11-23
+  00:00:00  two
+  23:59:59  three
+  2026-11-24
+  00:10:00  four
+
+2026-11-22 23:59:05  acme/app · WillOom  resolved at 23:59:59
+  2026-11-23
+  00:00:00  only
+";
+        assert_eq!(shown(&story), want);
     }
 }

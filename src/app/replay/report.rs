@@ -10,7 +10,7 @@ use super::coverage::Coverage;
 use super::shadow::{Standing, standings};
 use super::world::{Surroundings, Told, World};
 use crate::base::{Labels, Timestamp, format_rfc3339};
-use crate::engine::Fact;
+use crate::engine::{Fact, Judged};
 use crate::outbox::WireTime;
 use crate::policy::{HoldReason, Limits};
 
@@ -52,7 +52,7 @@ pub struct Action {
     pub action: String,
     /// Whose guards it counts on.
     pub subject: String,
-    /// The tenant, or `""`.
+    /// The tenant whose container it is about, or `""`.
     pub tenant: String,
     /// The alert that asked.
     pub alert: String,
@@ -284,31 +284,31 @@ fn spans(facts: &[Told<Fact>]) -> Vec<Span> {
 /// Every action that was decided, with its outcome.
 fn actions(facts: &[Told<Fact>]) -> Vec<Action> {
     let mut all: Vec<Action> = Vec::new();
-    let mut add = |told: &Told<Fact>, labels: &Labels, what: (&str, &'static str), subject, how| {
-        let (action, cause) = what;
-        all.push(Action {
-            at: WireTime(told.at),
-            action: action.to_owned(),
-            subject,
-            tenant: label(labels, "tenant"),
-            alert: label(labels, "alertname"),
-            how,
-            outcome: None,
-            after: told.after,
-            cause,
-            labels: labels.clone(),
-        });
-    };
+    let mut add =
+        |told: &Told<Fact>, (labels, judged): (&Labels, &Judged), what: (&str, String), how| {
+            let (action, subject) = what;
+            all.push(Action {
+                at: WireTime(told.at),
+                action: action.to_owned(),
+                subject,
+                tenant: label(&judged.whose, "tenant"),
+                alert: label(labels, "alertname"),
+                how,
+                outcome: None,
+                after: told.after,
+                cause: judged.cause,
+                labels: labels.clone(),
+            });
+        };
     let mut outcomes = Vec::new();
     for told in facts {
         match &told.what {
             Fact::Decided { labels, action, dry_run, subject, judged, .. } => {
                 let how = if *dry_run { How::DryRun } else { How::Requested };
-                add(told, labels, (*action, judged.cause), subject.clone(), how);
+                add(told, (labels, judged), (action, subject.clone()), how);
             }
             Fact::Held { labels, action, reason: HoldReason::Observe, judged, .. } => {
-                let subject = subject(&judged.whose);
-                add(told, labels, (*action, judged.cause), subject, How::Observed);
+                add(told, (labels, judged), (action, subject(&judged.whose)), How::Observed);
             }
             Fact::Outcome { request, outcome, .. } => {
                 outcomes.push((told.after, &request.subject, *outcome));
@@ -357,4 +357,45 @@ fn truths(facts: &[Told<Fact>], alerts: &[Span]) -> (Vec<Kill>, Ends) {
         }
     }
     (kills, ends)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An alert of a rule that aggregates by the container's name does not say whose it is.
+    #[test]
+    fn an_action_is_booked_to_whom_the_container_belongs() {
+        let labels = Labels::from_pairs([("alertname", "A"), ("name", "web")]);
+        let whose = [("tenant", "acme"), ("service", "acme/app")];
+        let judged = || {
+            Box::new(Judged {
+                whose: Labels::from_pairs(labels.iter().chain(whose)),
+                started_at: Timestamp(0),
+                cause: "leak",
+                evidence: crate::outbox::Evidence::default(),
+                delivery: None,
+            })
+        };
+        let decided = Fact::Decided {
+            labels: labels.clone(),
+            action: "restart",
+            dry_run: false,
+            subject: "acme/app".to_owned(),
+            why: None,
+            judged: judged(),
+        };
+        let observed = Fact::Held {
+            labels: labels.clone(),
+            action: "restart",
+            reason: HoldReason::Observe,
+            lifted_by: String::new(),
+            judged: judged(),
+        };
+        let told = |what| Told { at: Timestamp(0), after: Duration::ZERO, what };
+        let actions = actions(&[told(decided), told(observed)]);
+        let whose = |action: &Action| (action.tenant.clone(), action.subject.clone());
+        let want = ("acme".to_owned(), "acme/app".to_owned());
+        assert_eq!(actions.iter().map(whose).collect::<Vec<_>>(), [want.clone(), want]);
+    }
 }

@@ -58,15 +58,20 @@ fn what_would_have_been_done_is_written_down_in_every_mode() {
 #[test]
 fn the_audits_own_trouble_is_told_when_it_begins_and_ends() {
     let mut world = World::new(HIGH, acting());
-    let mut hear = |failing: Option<&str>, lost: u64| {
-        let state = State { lost, failing: failing.map(str::to_owned), ..State::default() };
+    let mut hear = |failing: Option<&str>, (waiting, given_up, lost): (u64, u64, u64)| {
+        let failing = failing.map(str::to_owned);
+        let state = State { waiting, given_up, lost, failing, ..State::default() };
         let step = world.engine.handle(at(world.second, 0), Event::Audited(state));
         step.facts
     };
-    let error = "full".to_owned();
-    assert_eq!(hear(None, 0), []);
-    assert_eq!(hear(Some("full"), 0), [Fact::AuditFailing { error: error.clone(), first: true }]);
-    assert_eq!(hear(Some("full"), 0), [Fact::AuditFailing { error, first: false }]);
-    assert_eq!(hear(None, 7), [Fact::AuditRecovered { lost: 7 }]);
-    assert_eq!(hear(None, 7), []);
+    let failing = |error: &str, first| [Fact::AuditFailing { error: error.to_owned(), first }];
+    assert_eq!(hear(None, (0, 0, 0)), []);
+    assert_eq!(hear(Some("full"), (1, 0, 0)), failing("full (1 records wait)", true));
+    assert_eq!(hear(Some("full"), (2, 0, 0)), failing("full (2 records wait)", false));
+    let some = "full (9 records wait, 1 were given up)";
+    assert_eq!(hear(Some("full"), (9, 1, 0)), failing(some, true), "that is news, too");
+    let more = "full (9 records wait, 7 were given up)";
+    assert_eq!(hear(Some("full"), (9, 7, 0)), failing(more, false));
+    assert_eq!(hear(None, (0, 0, 7)), [Fact::AuditRecovered { lost: 7 }]);
+    assert_eq!(hear(None, (0, 0, 7)), []);
 }
