@@ -406,6 +406,27 @@ fn a_mapping_that_never_counts_is_told() {
     assert_eq!(said(entry("a-1", "globex")), None, "order may be meant");
 }
 
+/// A password that makes an address none is still a password.
+#[test]
+fn an_address_that_may_hold_a_password_is_not_repeated() {
+    for text in [
+        "control_plane: {url: 'https://u:p#ss@host/', secret_file: s}",
+        "plans_from: {url: 'https://u:p#ss@host/'}",
+        "plans_from: {url: 'ftp://u:p#ss@host/'}",
+        "plans_from: {url: 'http://u:p#ss@a[b/'}",
+        "plans_from: {url: 'http://u:p#ss@a%zz/'}",
+        "web: {external_url: 'https://u:p#ss@host/'}",
+        "docker: {host: 'tcp://u:p#ss@host:1'}",
+        "docker: {host: 'npipe://u:p#ss@host:1'}",
+        "docker: {host: 'unix://u:p#ss@host'}",
+    ] {
+        let mut problems = Problems::default();
+        Config::read("p.yml", text, Path::new(""), &mut problems);
+        let told = problems.to_string();
+        assert!(problems.has_errors() && !told.contains("p#ss"), "{text}: {told}");
+    }
+}
+
 #[test]
 fn docker_is_asked_where_the_collector_is_on() {
     let mut problems = Problems::default();
