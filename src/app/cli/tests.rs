@@ -220,21 +220,21 @@ fn check_rules_lints_and_lints_can_be_switched_off() {
 #[test]
 fn check_rules_measures_against_a_configuration_and_frames_what_it_finds() {
     let (_dir, write) = folder();
-    let rules = "groups:\n- name: g\n  rules:\n  - record: r\n    expr: rate(x[29s]) + max_over_time(y[2h])\n";
+    let rules = "groups:\n- name: g\n  rules:\n  - record: r\n    expr: rate(x[29s]) + max_over_time(y[3h])\n";
     let file = write("a.yml", rules);
     let config = write(
         "p.yml",
         "global: {scrape_interval: 15s}\nscrape_configs: [{job_name: j, \
-        static_configs: [{targets: ['a:1']}]}]\nwindow: {max_bytes: 700KiB}\nrule_files: []\n",
+        static_configs: [{targets: ['a:1']}]}]\nwindow: {max_bytes: 1MiB}\nrule_files: []\n",
     );
     assert_eq!(run(&["check", "rules", &file]).out, "");
     let ran = run(&["check", "rules", &file, "--config", &config]);
     let want = format!(
         "{file}:5:16: warning: group \"g\", \"r\": `rate` over 29s needs two samples, and one comes \
-         every 15s\n  5 |     expr: rate(x[29s]) + max_over_time(y[2h])\n    |                ^\n  \
-         hint: lint `short-range`\n{file}:5:40: warning: group \"g\", \"r\": looks back 2h: with a \
-         sample every 15s, the window of 700 KiB holds that for 93 series\n  5 |     expr: \
-         rate(x[29s]) + max_over_time(y[2h])\n    |                                        ^\n  \
+         every 15s\n  5 |     expr: rate(x[29s]) + max_over_time(y[3h])\n    |                ^\n  \
+         hint: lint `short-range`\n{file}:5:40: warning: group \"g\", \"r\": looks back 3h: with a \
+         sample every 15s, the window of 1 MiB holds that for 91 series\n  5 |     expr: \
+         rate(x[29s]) + max_over_time(y[3h])\n    |                                        ^\n  \
          hint: lint `range-beyond-window`\n"
     );
     assert_eq!(ran.out, want);

@@ -23,6 +23,9 @@ const RECORDER_BYTES: u64 = 200 << 20;
 /// Less does not hold the five minutes that are written at once.
 const RECORDER_BYTES_MIN: u64 = 1 << 20;
 
+/// Less is a unit that was forgotten: `64` for `64MiB`.
+const WINDOW_BYTES_MIN: u64 = 1 << 20;
+
 /// `storage`
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct StorageConfig {
@@ -170,8 +173,20 @@ impl WindowConfig {
             let text = read::string(at.again())?;
             Pattern::new(&text).map_err(|error| at.error(error)).ok()
         });
-        let max_series = fields.or("max_series", default.caps.max_series, read::integer);
-        let max_bytes = fields.or("max_bytes", default.caps.max_bytes as u64, read::bytes);
+        let max_series = fields.or("max_series", default.caps.max_series, |mut at| {
+            let series = read::integer(at.again())?;
+            if series == 0 {
+                at.error("a window of no series holds nothing: no rule would ever fire");
+            }
+            Some(series)
+        });
+        let max_bytes = fields.or("max_bytes", default.caps.max_bytes as u64, |mut at| {
+            let bytes = read::bytes(at.again())?;
+            if bytes < WINDOW_BYTES_MIN {
+                at.error("a window needs at least 1MiB");
+            }
+            Some(bytes)
+        });
         fields.finish();
         let max_bytes = usize::try_from(max_bytes).unwrap_or(usize::MAX);
         Some(WindowConfig { retention, keep, caps: Caps { max_series, max_bytes } })

@@ -406,6 +406,22 @@ fn a_mapping_that_never_counts_is_told() {
     assert_eq!(said(entry("a-1", "globex")), None, "order may be meant");
 }
 
+#[test]
+fn a_window_that_holds_nothing_is_a_mistake() {
+    for (text, want) in [
+        ("{max_bytes: 64}", "1:21: window.max_bytes: a window needs at least 1MiB"),
+        ("{max_bytes: 0}", "1:21: window.max_bytes: a window needs at least 1MiB"),
+        ("{max_series: 0}", "1:22: window.max_series: a window of no series holds nothing"),
+        ("{max_bytes: 1MiB, max_series: 1}", ""),
+    ] {
+        let mut problems = Problems::default();
+        Config::read("p.yml", &format!("window: {text}"), Path::new(""), &mut problems);
+        let told = problems.to_string();
+        assert_eq!(problems.has_errors(), !want.is_empty(), "{text}: {told}");
+        assert!(told.contains(want), "{text}: {told}");
+    }
+}
+
 /// A password that makes an address none is still a password.
 #[test]
 fn an_address_that_may_hold_a_password_is_not_repeated() {
