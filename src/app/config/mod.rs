@@ -190,7 +190,8 @@ impl Config {
         let alerting =
             fields.optional("alerting", |at| AlertingConfig::read(at, base)).unwrap_or_default();
         let window = fields.optional("window", WindowConfig::read).unwrap_or_default();
-        let storage = fields.optional("storage", StorageConfig::read).unwrap_or_default();
+        let storage =
+            fields.optional("storage", |at| StorageConfig::read(at, base)).unwrap_or_default();
         let web = fields.optional("web", WebConfig::read).unwrap_or_default();
         let promql = fields.optional("promql", sections::promql).unwrap_or_default();
         let docker = fields.optional("docker", |at| DockerConfig::read(at, base));

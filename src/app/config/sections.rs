@@ -31,6 +31,8 @@ const WINDOW_BYTES_MIN: u64 = 1 << 20;
 pub struct StorageConfig {
     /// Where state lives; absent: `$STATE_DIRECTORY`, /var/lib/plimsoll, ./plimsoll-state.
     pub path: Option<PathBuf>,
+    /// The same as it was written, where that is relative: it once started from the working directory.
+    pub written: Option<PathBuf>,
     /// Which store; absent: redb.
     pub kind: Option<StoreKind>,
     /// A file of the audit that has reached this size is followed by the next; absent: 16 MiB.
@@ -40,9 +42,13 @@ pub struct StorageConfig {
 }
 
 impl StorageConfig {
-    pub(super) fn read(at: Cursor<'_, '_>) -> Option<StorageConfig> {
+    pub(super) fn read(at: Cursor<'_, '_>, base: &Path) -> Option<StorageConfig> {
         let mut fields = Fields::open(at)?;
-        let path = fields.optional("path", read::string).map(PathBuf::from);
+        let mut written = None;
+        let path = fields.optional("path", |at| {
+            written = at.node.text().map(PathBuf::from).filter(|path| path.is_relative());
+            path(at, base)
+        });
         let kinds = [
             (StoreKind::Redb.name(), StoreKind::Redb),
             #[cfg(feature = "sled")]
@@ -67,7 +73,7 @@ impl StorageConfig {
             fields.unsupported(key, "plimsoll keeps no time series on disk");
         }
         fields.finish();
-        Some(StorageConfig { path, kind, audit_file_bytes, audit_files })
+        Some(StorageConfig { path, written, kind, audit_file_bytes, audit_files })
     }
 }
 

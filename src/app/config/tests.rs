@@ -407,6 +407,21 @@ fn a_mapping_that_never_counts_is_told() {
 }
 
 #[test]
+fn state_stands_beside_the_file_as_everything_that_is_relative() {
+    let path = |text: &str| {
+        let mut problems = Problems::default();
+        let config = Config::read("p.yml", text, Path::new("/etc/plimsoll"), &mut problems);
+        (config.and_then(|config| config.storage.path), problems.to_string())
+    };
+    let etc = |name: &str| Some(PathBuf::from("/etc/plimsoll").join(name));
+    assert_eq!(path("storage: {path: state}").0, etc("state"));
+    assert_eq!(path("storage: {path: /var/state}").0, etc("/var/state"));
+    assert_eq!(path("storage: {}").0, None);
+    let (none, told) = path("storage: {path: ''}");
+    assert!(none.is_none() && told.contains("1:17: storage.path: is empty"), "{told}");
+}
+
+#[test]
 fn a_window_that_holds_nothing_is_a_mistake() {
     for (text, want) in [
         ("{max_bytes: 64}", "1:21: window.max_bytes: a window needs at least 1MiB"),
