@@ -230,8 +230,8 @@ pub fn dress(config: &Config) -> Dress {
 
 /// The audit's files within the state directory. 8 × 16 MiB hold some 300,000 records: months of a
 /// quiet host, a week of a very bad one.
-pub fn audit(config: &Config, state_dir: &Path) -> LedgerConfig {
-    let StorageConfig { audit_file_bytes, audit_files, .. } = config.storage;
+pub fn audit(storage: &StorageConfig, state_dir: &Path) -> LedgerConfig {
+    let StorageConfig { audit_file_bytes, audit_files, .. } = *storage;
     LedgerConfig {
         dir: state_dir.join("audit"),
         file_bytes: audit_file_bytes.unwrap_or(16 << 20),
@@ -240,9 +240,9 @@ pub fn audit(config: &Config, state_dir: &Path) -> LedgerConfig {
 }
 
 /// Where state lives, and whether that was a last resort worth a warning.
-pub fn state_dir(config: &Config, state_directory: Option<&Path>) -> (PathBuf, bool) {
+pub fn state_dir(storage: &StorageConfig, state_directory: Option<&Path>) -> (PathBuf, bool) {
     let default = Path::new("/var/lib/plimsoll");
-    if let Some(path) = &config.storage.path {
+    if let Some(path) = &storage.path {
         (path.clone(), false)
     } else if let Some(path) = state_directory {
         (path.to_owned(), false)
@@ -252,6 +252,7 @@ pub fn state_dir(config: &Config, state_directory: Option<&Path>) -> (PathBuf, b
         (PathBuf::from("plimsoll-state"), true)
     }
 }
+
 /// Whether a folder is there. Of one that this user may not look at, as of a service's, it is not known what it
 /// is; to take it for nothing would lead elsewhere.
 fn is_folder(found: &io::Result<Metadata>) -> bool {

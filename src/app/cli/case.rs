@@ -95,8 +95,8 @@ fn story(
         return Ok(runtime()?.block_on(ask(url, path, &form))?.0);
     }
     let since = time_ago(&args.since)?;
-    let (dir, _) = setup::state_dir(config, environment.state_directory.as_deref());
-    let (story, _) = ledger::story(&setup::audit(config, &dir).dir, since, None)?;
+    let (dir, _) = setup::state_dir(&config.storage, environment.state_directory.as_deref());
+    let (story, _) = ledger::story(&setup::audit(&config.storage, &dir).dir, since, None)?;
     Ok(serde_json::to_value(story)?)
 }
 

@@ -134,7 +134,7 @@ async fn live(
         opened,
         checkpoint: Some(dir.join("window")),
         executed: Some(dir.join("executed")),
-        audit: Some(setup::audit(&config, &dir)),
+        audit: Some(setup::audit(&config.storage, &dir)),
         tell: Box::new(telemetry::record),
     })?;
     let reloader = Reloader::new(path, host, &config, handles.reloads);
@@ -162,7 +162,8 @@ async fn live(
 }
 
 fn state_dir(config: &Config, environment: &Environment) -> PathBuf {
-    let (dir, is_last_resort) = setup::state_dir(config, environment.state_directory.as_deref());
+    let (dir, is_last_resort) =
+        setup::state_dir(&config.storage, environment.state_directory.as_deref());
     if is_last_resort {
         let hint = "set storage.path, or let systemd make StateDirectory=plimsoll";
         tracing::warn!(dir = %dir.display(), hint, "state is kept in the working directory");

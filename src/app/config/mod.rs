@@ -12,6 +12,7 @@ mod gates;
 mod mail;
 mod named_files;
 pub mod owners;
+mod places;
 mod policy;
 mod sections;
 #[cfg(test)]
@@ -34,6 +35,7 @@ use crate::send::alertmanager::AlertingConfig;
 use crate::yaml::{Cursor, Fields, Level, Position, Problem, Problems, parse, read};
 
 pub use environment::{Environment, hostname};
+pub use places::{Places, is_absent};
 pub use policy::{COLLECTOR_JOB, PolicyConfig};
 pub use sections::{StorageConfig, WebConfig, WindowConfig};
 
@@ -72,6 +74,8 @@ pub struct Config {
     pub mail: Option<(MailConfig, MailPlan)>,
     /// How often the Control Plane gets a sign of life, if it does.
     pub heartbeat: Option<Duration>,
+    /// Nobody wrote it: these are the defaults.
+    pub is_built_in: bool,
 }
 
 /// The file that is read when none is named.
@@ -131,7 +135,7 @@ impl Config {
     /// As [`Config::load`]; but where [`DEFAULT_FILE`] is asked for and there is none, the defaults
     /// do, with a warning that says so.
     pub fn load_or_default(path: &Path) -> (Option<Config>, Problems) {
-        if path != Path::new(DEFAULT_FILE) || path.exists() {
+        if !is_absent(path) {
             return Config::load(path);
         }
         let mut problems = Problems::default();
@@ -140,26 +144,7 @@ impl Config {
         let start = Position { line: 1, column: 1 };
         problems.push(Problem::in_file(DEFAULT_FILE, start, why).warning());
         let config = Config::read(DEFAULT_FILE, DEFAULTS, Path::new(""), &mut problems);
-        (config, problems)
-    }
-
-    /// Where the plimsoll of a configuration file listens, whatever else stands in the file: it may be
-    /// an edit that is not in force.
-    pub fn web_of(path: &Path) -> Result<WebConfig, Problems> {
-        let name = path.display().to_string();
-        let mut problems = Problems::default();
-        let node = match files::read(path) {
-            Ok(text) => parse(&name, &text, &mut problems),
-            Err(unreadable) => {
-                problems.push(unreadable.problem(path));
-                None
-            }
-        };
-        let web = node.as_ref().and_then(|node| node.get("web")).map_or_else(
-            || Some(WebConfig::default()),
-            |web| WebConfig::read(Cursor::root(&name, web, &mut problems)),
-        );
-        web.filter(|_| !problems.has_errors()).ok_or(problems)
+        (config.map(|config| Config { is_built_in: true, ..config }), problems)
     }
 
     /// What rules are measured against that run with this.
@@ -227,6 +212,7 @@ impl Config {
             control_plane,
             mail,
             heartbeat: heartbeat.flatten(),
+            is_built_in: false,
         };
         let found = rules::check(&texts, &config.lint_options());
         match is_built_in {
