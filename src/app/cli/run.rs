@@ -122,14 +122,15 @@ async fn live(
     stop: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
     let listener = serve::listen(&config.web).await?;
-    let host = config.policy.host.clone().or_else(hostname).unwrap_or_default();
+    let machine = hostname().unwrap_or_default();
+    let host = config.policy.host.clone().unwrap_or_else(|| machine.clone());
     let dir = state_dir(&config, environment);
     let kind = config.storage.kind.unwrap_or(StoreKind::Redb);
     let opened = journal::open(kind, &dir.join("journal"))?;
     let clock = Clock::system();
     let (crank, handles) = wire(Start {
         config: config.clone(),
-        host: host.clone(),
+        host,
         clock,
         opened,
         checkpoint: Some(dir.join("window")),
@@ -137,7 +138,7 @@ async fn live(
         audit: Some(setup::audit(&config.storage, &dir)),
         tell: Box::new(telemetry::record),
     })?;
-    let reloader = Reloader::new(path, host, &config, handles.reloads);
+    let reloader = Reloader::new(path, machine, &config, handles.reloads);
     tokio::spawn(reload_on_hangup(reloader.clone()));
     let started_at = clock.now().wall;
     let api = Api {
