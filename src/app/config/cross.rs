@@ -3,8 +3,8 @@
 //! Nothing here is a matter of taste. A warning names two settings that together do not do what
 //! one of them says.
 
-use super::Config;
 use super::policy::is_cadvisor;
+use super::{Config, named_files};
 use crate::base::{closest, format_duration};
 use crate::outbox::ActionKind;
 use crate::policy::{Measurers, Mode};
@@ -288,7 +288,12 @@ fn the_control_plane_cannot_be_asked(config: &Config) -> Option<Finding> {
         }
         WebhookError::Tls(_) => "control_plane",
     };
+    let is_yet_to_come =
+        matches!(&error, WebhookError::File { path, .. } if named_files::is_yet_to_come(path));
     let message = format!("{:#}", anyhow::Error::new(error));
+    if is_yet_to_come {
+        return Some(warning(key, &message, named_files::YET_TO_COME));
+    }
     Some(Finding {
         key,
         level: Level::Error,

@@ -32,7 +32,7 @@ use crate::rules::{self, Group, LintOptions};
 use crate::scrape::config::{GlobalConfig, ScrapeConfig, scrape_configs};
 use crate::send::WebhookConfig;
 use crate::send::alertmanager::AlertingConfig;
-use crate::yaml::{Cursor, Fields, Level, Position, Problem, Problems, parse, read};
+use crate::yaml::{Cursor, Fields, Position, Problem, Problems, parse, read};
 
 pub use environment::{Environment, hostname};
 pub use places::{Places, is_absent};
@@ -113,20 +113,21 @@ impl Config {
         (config.filter(|_| !problems.has_errors()), problems)
     }
 
-    /// As [`Config::load`], and what is wrong with the documents it names that are files.
+    /// As [`Config::load`], and what is wrong with the documents it names that are files. Others write
+    /// these, and a start or a reload does without them: errors are what neither would take.
     pub fn load_whole(path: &Path) -> (Option<Config>, Problems) {
         let (config, mut problems) = Config::load(path);
         let faults = config.as_ref().map(|config| config.policy.documents().faults());
         let name = path.display().to_string();
         let node = files::read(path).ok().and_then(|t| parse(&name, &t, &mut Problems::default()));
-        for (key, level, why) in faults.into_iter().flatten() {
+        for (key, is_there, why) in faults.into_iter().flatten() {
             let at =
                 node.as_ref().map_or(Position { line: 1, column: 1 }, |n| cross::key_at(n, key));
-            let message = match level {
-                Level::Error => format!("{key}: the document would be refused: {why}"),
-                Level::Warning => format!("{key}: nothing is known while it is not there: {why}"),
+            let message = match is_there {
+                true => format!("{key}: the document would be refused: {why}"),
+                false => format!("{key}: nothing is known while it is not there: {why}"),
             };
-            problems.push(Problem { level, ..Problem::in_file(&name, at, message) });
+            problems.push(Problem::in_file(&name, at, message).warning());
         }
         problems.sort();
         (config, problems)
