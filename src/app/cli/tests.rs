@@ -546,6 +546,13 @@ fn healthcheck_asks_both_questions_and_answers_by_its_code() {
     let json: serde_json::Value = serde_json::from_str(&ran.out).expect("JSON");
     assert_eq!((ran.code, &json["ready"]), (1, &false.into()));
     assert_eq!(run(&["healthcheck", "--url", "nonsense"]).code, 1);
+
+    let (address, server) = answer(&["200 OK", "200 OK"]);
+    let ran = run(&["healthcheck", "--url", &format!("http://{address}/plimsoll/")]);
+    assert_eq!((ran.code, ran.out.as_str()), (0, "ready\n"), "{}", ran.err);
+    let asked = server.join().expect("served");
+    let below = ["GET /plimsoll/-/healthy ", "GET /plimsoll/-/ready "];
+    assert!(asked.iter().zip(below).all(|(asked, want)| asked.starts_with(want)), "{asked:?}");
 }
 
 #[test]
