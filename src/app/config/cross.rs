@@ -66,14 +66,24 @@ pub(super) fn lint_options(config: &Config) -> LintOptions {
 }
 
 /// What the built-in rules lack. Their lines are nobody's to change, so it is said once, where the
-/// interval stands.
+/// interval or the size stands.
 pub(super) fn of_built_in_rules(
     config: &Config,
     name: &str,
     node: &Node,
     (found, problems): (&Problems, &mut Problems),
 ) {
-    let count = found.iter().count();
+    let (wide, short): (Vec<_>, Vec<_>) = found.iter().partition(|p| rules::is_beyond_window(p));
+    if !wide.is_empty() {
+        let message = format!(
+            "the built-in rules look back further than this holds for 100 series: {} of their ranges",
+            wide.len()
+        );
+        let at = key_at(node, "window.max_bytes");
+        let problem = Problem::in_file(name, at, message).warning();
+        problems.push(problem.hint("raise `window.max_bytes`, or measure less often"));
+    }
+    let count = short.len();
     if count == 0 {
         return;
     }

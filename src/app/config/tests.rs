@@ -62,6 +62,12 @@ fn an_interval_too_long_for_the_built_in_rules_is_said_once_and_where_it_stands(
         );
     }
     assert!(!read("global: {scrape_interval: 15s}\n").contains("built-in"));
+    // What a window is too small for is no matter of pace.
+    let said = read("global: {scrape_interval: 5s}\nwindow: {max_bytes: 1MiB}\n");
+    let lines: Vec<&str> = said.lines().filter(|line| line.contains("built-in")).collect();
+    let want =
+        "p.yml:3:21: warning: the built-in rules look back further than this holds for 100 series";
+    assert!(lines.len() == 1 && lines[0].starts_with(want), "{said}");
 }
 
 #[test]
