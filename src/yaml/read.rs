@@ -16,6 +16,20 @@ pub fn string(mut at: Cursor<'_, '_>) -> Option<String> {
     text(&mut at).map(str::to_owned)
 }
 
+/// A name: a text that says something, on one line, for it stands in labels, headers and rows.
+pub fn name(mut at: Cursor<'_, '_>) -> Option<String> {
+    let text = text(&mut at)?;
+    if text.trim().is_empty() {
+        at.error_hint("is empty", "write a name, or leave the key out");
+        return None;
+    }
+    if text.contains(char::is_control) {
+        at.error("has a control character");
+        return None;
+    }
+    Some(text.to_owned())
+}
+
 /// `true` or `false`.
 pub fn boolean(mut at: Cursor<'_, '_>) -> Option<bool> {
     let text = text(&mut at)?;

@@ -248,7 +248,10 @@ fn a_job_that_measures_is_none(config: &Config) -> Option<Finding> {
         key: "container_jobs",
         level: Level::Error,
         message: format!("no job is called `{unknown}`"),
-        hint: closest(unknown, jobs()).map(|job| format!("`{job}`?")).unwrap_or_default(),
+        hint: match closest(unknown, jobs()) {
+            Some(job) => format!("did you mean `{job}`?"),
+            None => "write it under `scrape_configs`".to_owned(),
+        },
     })
 }
 

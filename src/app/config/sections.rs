@@ -4,7 +4,10 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use reqwest::Url;
+
 use crate::base::format_duration;
+use crate::endpoint::holds_credentials;
 use crate::endpoint::read::{bare_url, path};
 use crate::journal::StoreKind;
 use crate::outbox::LEASE;
@@ -132,7 +135,14 @@ impl WebConfig {
             }
         });
         let enable_lifecycle = fields.or("enable_lifecycle", false, read::boolean);
-        let external_url = fields.or("external_url", String::new(), read::url);
+        let external_url = fields.or("external_url", String::new(), |mut at| {
+            let text = read::url(at.again())?;
+            if Url::parse(&text).is_ok_and(|url| holds_credentials(&url)) {
+                at.error_hint("holds credentials", "every alert would carry them");
+                return None;
+            }
+            Some(text)
+        });
         fields.finish();
         Some(WebConfig { listen, enable_lifecycle, external_url })
     }
