@@ -22,7 +22,6 @@ use super::m2_setting::m2_setting_document;
 use crate::endpoint::{HttpOptions, Pool, explain, redact};
 use crate::engine::{Event, Told};
 use crate::policy::{M2Setting, Plans, Tenants};
-use crate::yaml::Level;
 
 /// How often a file is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -85,8 +84,8 @@ impl Sources {
     }
 
     /// What is wrong with those in files, by the key that names them: a running plimsoll refuses them and
-    /// keeps what it had. A file that is not there may be yet to come: that is a warning. Blocks.
-    pub fn faults(&self) -> Vec<(&'static str, Level, String)> {
+    /// keeps what it had. With each, whether its file is there: it may be yet to come. Blocks.
+    pub fn faults(&self) -> Vec<(&'static str, bool, String)> {
         let Sources { plans, tenants, m2_setting } = self;
         let faults = [
             ("plans_from", fault(plans.as_ref(), plans_document)),
@@ -94,7 +93,7 @@ impl Sources {
             ("m2.setting_file", fault(m2_setting.as_ref(), m2_setting_document)),
         ];
         let found = faults.into_iter().filter_map(|(key, fault)| Some((key, fault?)));
-        found.map(|(key, (level, why))| (key, level, why)).collect()
+        found.map(|(key, (is_there, why))| (key, is_there, why)).collect()
     }
 }
 
@@ -164,11 +163,11 @@ fn read_once<T>(
     found.ok().map(|(value, _)| value)
 }
 
-fn fault<T>(source: Option<&Source>, parse: fn(&str, &str) -> Read<T>) -> Option<(Level, String)> {
+fn fault<T>(source: Option<&Source>, parse: fn(&str, &str) -> Read<T>) -> Option<(bool, String)> {
     let Place::File(path) = &source?.place else { return None };
     let is_there = path.exists();
     let why = read(path).and_then(|text| parse(&path.display().to_string(), &text)).err()?;
-    Some((if is_there { Level::Error } else { Level::Warning }, why))
+    Some((is_there, why))
 }
 
 /// The tasks that read them.

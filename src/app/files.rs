@@ -1,6 +1,7 @@
 //! Files the program reads by itself: rule files by pattern, and the rules it carries within.
 
 use std::fs::{self, File};
+use std::io::ErrorKind::{NotADirectory, NotFound};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -68,13 +69,15 @@ pub fn built_in_rules() -> Vec<(String, String)> {
 }
 
 /// The files a pattern matches, in order. A pattern without wildcards is itself, there or not.
-/// Wildcards stand for names in a folder (`*`, `?`, `[a-z]`), as Go's `filepath.Glob` has them.
+/// Wildcards stand for names in a folder (`*`, `?`, `[a-z]`), as Go's `filepath.Glob` has them; but where a
+/// folder could not be looked into and nothing else was found, that is said: there may be something in it.
 pub fn expand(base: &Path, pattern: &str) -> Result<Vec<PathBuf>, String> {
     if !pattern.contains(['*', '?', '[']) {
         return Ok(vec![base.join(pattern)]);
     }
     glob_matches(pattern, "")?;
     let full = base.join(pattern);
+    let mut unseen = None;
     let mut found = vec![PathBuf::new()];
     for part in full.components() {
         let part = part.as_os_str().to_string_lossy().into_owned();
@@ -84,10 +87,15 @@ pub fn expand(base: &Path, pattern: &str) -> Result<Vec<PathBuf>, String> {
         }
         let folders = std::mem::take(&mut found);
         for folder in folders {
-            let Ok(entries) =
-                fs::read_dir(if folder.as_os_str().is_empty() { Path::new(".") } else { &folder })
-            else {
-                continue;
+            let place = if folder.as_os_str().is_empty() { Path::new(".") } else { &folder };
+            let entries = match fs::read_dir(place) {
+                Ok(entries) => entries,
+                Err(error) if matches!(error.kind(), NotFound | NotADirectory) => continue,
+                Err(error) => {
+                    let place = place.display();
+                    unseen.get_or_insert(format!("`{pattern}`: `{place}` cannot be read: {error}"));
+                    continue;
+                }
             };
             for entry in entries.flatten() {
                 let name = entry.file_name().to_string_lossy().into_owned();
@@ -97,9 +105,13 @@ pub fn expand(base: &Path, pattern: &str) -> Result<Vec<PathBuf>, String> {
             }
         }
     }
-    found.retain(|path| path.exists());
+    // A link that leads nowhere is a name that matches; whoever reads it says what is wrong.
+    found.retain(|path| fs::symlink_metadata(path).is_ok());
     found.sort();
-    Ok(found)
+    match unseen {
+        Some(why) if found.is_empty() => Err(why),
+        _ => Ok(found),
+    }
 }
 
 #[cfg(test)]
@@ -152,5 +164,23 @@ mod tests {
         assert_eq!(names("no*"), [""; 0]);
         assert_eq!(names("missing.yml"), ["missing.yml"], "to be reported as missing");
         assert!(expand(dir.path(), "[").is_err());
+    }
+
+    /// Rules that are there and cannot be had are not rules that nobody wrote.
+    #[test]
+    fn a_match_that_leads_nowhere_is_a_match_and_a_folder_that_cannot_be_read_is_told() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = |name: &str| dir.path().join(name);
+        let link = |to: &str, name: &str| std::os::unix::fs::symlink(to, path(name)).expect("made");
+        link("gone", "a.yml");
+        fs::write(path("b.yml"), "").expect("written");
+        assert_eq!(expand(dir.path(), "*.yml"), Ok(vec![path("a.yml"), path("b.yml")]));
+        assert_eq!(expand(dir.path(), "*/x.yml"), Ok(Vec::new()), "files are no folders");
+        link("loop", "loop");
+        let why = expand(dir.path(), "loop/*.yml").expect_err("nobody can look into it");
+        assert!(why.contains("loop` cannot be read: ") && why.starts_with("`loop/*.yml`"), "{why}");
+        assert_eq!(expand(dir.path(), "none/*.yml"), Ok(Vec::new()));
+        assert_eq!(expand(dir.path(), "lo*/*.yml"), Err(why.replace("loop/*", "lo*/*")));
+        assert_eq!(expand(dir.path(), "[bl]*"), Ok(vec![path("b.yml"), path("loop")]));
     }
 }

@@ -5,8 +5,10 @@
 //! does one that hangs: every file is read on a thread for what blocks, and not waited for longer than
 //! [`PATIENCE`].
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{Mutex, mpsc};
@@ -29,9 +31,11 @@ pub struct Reloader {
 
 struct Shared {
     path: PathBuf,
-    host: String,
-    /// What only a restart can change.
-    fixed: (StorageConfig, WebConfig),
+    /// What the host is called where the file does not say.
+    machine: String,
+    fixed: Fixed,
+    /// Whether a file has ever been in force: the defaults do not take its place when it is gone.
+    had_file: AtomicBool,
     /// One reload after the other; held over the reading, so that the last file read wins.
     results: Mutex<mpsc::Sender<Reloaded>>,
     patience: Duration,
@@ -39,17 +43,38 @@ struct Shared {
     reading: Arc<Mutex<()>>,
 }
 
+/// What only a restart can change.
+#[derive(PartialEq)]
+struct Fixed {
+    storage: StorageConfig,
+    listen: SocketAddr,
+    enable_lifecycle: bool,
+}
+
+impl Fixed {
+    fn of(config: &Config) -> Fixed {
+        let WebConfig { listen, enable_lifecycle, .. } = config.web;
+        Fixed { storage: config.storage.clone(), listen, enable_lifecycle }
+    }
+}
+
 impl Reloader {
-    /// For the file at `path`, which `config` was read from; `host` is the name in use.
+    /// For the file at `path`, which `config` was read from; `machine` is the name of a host that is given none.
     pub fn new(
         path: PathBuf,
-        host: String,
+        machine: String,
         config: &Config,
         results: mpsc::Sender<Reloaded>,
     ) -> Reloader {
-        let fixed = (config.storage.clone(), config.web.clone());
-        let (results, reading) = (Mutex::new(results), Arc::default());
-        let shared = Shared { path, host, fixed, results, patience: PATIENCE, reading };
+        let shared = Shared {
+            path,
+            machine,
+            fixed: Fixed::of(config),
+            had_file: AtomicBool::new(!config.is_built_in),
+            results: Mutex::new(results),
+            patience: PATIENCE,
+            reading: Arc::default(),
+        };
         Reloader { shared: Arc::new(shared) }
     }
 
@@ -89,7 +114,10 @@ impl Reloader {
 impl Shared {
     /// Reads the file and all it names. Blocks.
     fn build(&self) -> Result<Parts, String> {
-        let (config, problems) = Config::load_or_default(&self.path);
+        let (config, problems) = match self.had_file.load(Ordering::Relaxed) {
+            true => Config::load(&self.path),
+            false => Config::load_or_default(&self.path),
+        };
         for problem in problems.iter().filter(|problem| problem.level == Level::Warning) {
             super::warn(problem);
         }
@@ -97,11 +125,15 @@ impl Shared {
             let errors = problems.iter().filter(|problem| problem.level == Level::Error);
             return Err(errors.map(ToString::to_string).collect::<Vec<_>>().join("\n"));
         };
-        if self.fixed != (config.storage.clone(), config.web.clone()) {
-            tracing::warn!("changes under `storage` and `web` take effect at the next start");
+        if self.fixed != Fixed::of(&config) {
+            tracing::warn!(
+                "changes of `storage`, `web.listen` and `web.enable_lifecycle` take effect at the next start"
+            );
         }
-        let host = config.policy.host.as_ref().unwrap_or(&self.host);
-        setup::build(&config, host).map_err(|error| format!("{error:#}"))
+        let host = config.policy.host.as_ref().unwrap_or(&self.machine);
+        let built = setup::build(&config, host).map_err(|error| format!("{error:#}"))?;
+        self.had_file.fetch_or(!config.is_built_in, Ordering::Relaxed);
+        Ok(built)
     }
 }
 
@@ -109,6 +141,7 @@ impl Shared {
 mod tests {
     use std::path::Path;
 
+    use super::super::config::DEFAULT_FILE;
     use super::*;
 
     fn reloader(path: &Path) -> (Reloader, mpsc::Receiver<Reloaded>) {
@@ -131,14 +164,55 @@ mod tests {
         assert!(error.contains("plimsoll.yaml:2:7: ") && error.contains(":3:1: "), "{error}");
         assert_eq!(heard.expect("the loop hears of it").err(), Some(error));
 
-        std::fs::write(&path, "host: b\n").expect("written");
-        let (reloaded, heard) = tokio::join!(reloader.reload(), results.recv());
-        reloaded.expect("the file is good");
-        assert_eq!(heard.expect("the loop gets it").expect("built").setup.host, "b");
+        // Without a name of its own the host is called as the machine, whatever it was called before.
+        for (text, host) in [("host: b\n", "b"), ("mode: observe\n", "h")] {
+            std::fs::write(&path, text).expect("written");
+            let (reloaded, heard) = tokio::join!(reloader.reload(), results.recv());
+            reloaded.expect("the file is good");
+            assert_eq!(heard.expect("the loop gets it").expect("built").setup.host, host);
+        }
 
         drop(results);
         let error = reloader.reload().await.expect_err("nobody takes it");
         assert_eq!(error, "plimsoll is stopping");
+    }
+
+    /// The folder that tests run in has no `plimsoll.yaml`.
+    #[tokio::test]
+    async fn a_file_that_is_gone_at_a_reload_takes_nothing_away() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("plimsoll.yaml");
+        std::fs::write(&path, "host: a\n").expect("written");
+        let (mut with_file, mut results) = reloader(&path);
+        Arc::get_mut(&mut with_file.shared).expect("nobody else has it").path = DEFAULT_FILE.into();
+        let (reloaded, _) = tokio::join!(with_file.reload(), results.recv());
+        let error = reloaded.expect_err("a file was in force");
+        assert!(error.contains("cannot be read"), "{error}");
+
+        let (config, _) = Config::load_or_default(Path::new(DEFAULT_FILE));
+        let (sender, mut results) = mpsc::channel(1);
+        let config = config.expect("the defaults are good");
+        let without = Reloader::new(DEFAULT_FILE.into(), "h".to_owned(), &config, sender);
+        let (reloaded, _) = tokio::join!(without.reload(), results.recv());
+        assert_eq!(reloaded, Ok(()), "they were in force");
+    }
+
+    #[test]
+    fn only_what_waits_for_the_next_start_is_told() {
+        let of = |text: &str| {
+            let read = Config::read("p.yml", text, Path::new(""), &mut Default::default());
+            Fixed::of(&read.expect("it reads"))
+        };
+        let base = of("web: {external_url: 'http://a/'}");
+        assert!(base == of("web: {external_url: 'http://b/'}"), "in force at once");
+        for text in [
+            "web: {listen: '127.0.0.1:1'}",
+            "web: {enable_lifecycle: true}",
+            "storage: {path: /a}",
+            "storage: {audit_files: 3}",
+        ] {
+            assert!(base != of(text), "{text}");
+        }
     }
 
     /// A pipe where a target file should be: whoever opens it waits until somebody writes.

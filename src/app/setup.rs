@@ -1,5 +1,7 @@
 //! From a configuration to the parts that run it.
 
+use std::fs::{self, Metadata};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -228,8 +230,8 @@ pub fn dress(config: &Config) -> Dress {
 
 /// The audit's files within the state directory. 8 × 16 MiB hold some 300,000 records: months of a
 /// quiet host, a week of a very bad one.
-pub fn audit(config: &Config, state_dir: &Path) -> LedgerConfig {
-    let StorageConfig { audit_file_bytes, audit_files, .. } = config.storage;
+pub fn audit(storage: &StorageConfig, state_dir: &Path) -> LedgerConfig {
+    let StorageConfig { audit_file_bytes, audit_files, .. } = *storage;
     LedgerConfig {
         dir: state_dir.join("audit"),
         file_bytes: audit_file_bytes.unwrap_or(16 << 20),
@@ -238,15 +240,69 @@ pub fn audit(config: &Config, state_dir: &Path) -> LedgerConfig {
 }
 
 /// Where state lives, and whether that was a last resort worth a warning.
-pub fn state_dir(config: &Config, state_directory: Option<&Path>) -> (PathBuf, bool) {
+pub fn state_dir(storage: &StorageConfig, state_directory: Option<&Path>) -> (PathBuf, bool) {
     let default = Path::new("/var/lib/plimsoll");
-    if let Some(path) = &config.storage.path {
+    if let Some(path) = &storage.path {
         (path.clone(), false)
     } else if let Some(path) = state_directory {
         (path.to_owned(), false)
-    } else if default.is_dir() {
+    } else if is_folder(&fs::metadata(default)) {
         (default.to_owned(), false)
     } else {
         (PathBuf::from("plimsoll-state"), true)
+    }
+}
+
+/// Whether a folder is there. Of one that this user may not look at, as of a service's, it is not known what it
+/// is; to take it for nothing would lead elsewhere.
+fn is_folder(found: &io::Result<Metadata>) -> bool {
+    match found {
+        Ok(about) => about.is_dir(),
+        Err(error) => error.kind() == io::ErrorKind::PermissionDenied,
+    }
+}
+
+/// Where a relative `storage.path` led while it started from the working directory, `here`, and where it leads
+/// now, if there is a journal there and none here: to begin anew would send again what was sent, and forget what
+/// waits.
+pub fn left_behind(storage: &StorageConfig, here: &Path) -> Option<(PathBuf, PathBuf)> {
+    let (old, new) = (here.join(storage.written.as_ref()?), storage.path.as_ref()?);
+    let has_journal = |state: &Path| is_folder(&fs::metadata(state.join("journal")));
+    (has_journal(&old) && !has_journal(new)).then(|| (old, new.clone()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of a service's folder its users see no more than that they may not look.
+    #[test]
+    fn a_folder_that_may_not_be_looked_at_is_one() {
+        let failed = |kind: io::ErrorKind| is_folder(&Err(kind.into()));
+        assert!(failed(io::ErrorKind::PermissionDenied));
+        assert!(!failed(io::ErrorKind::NotFound) && !failed(io::ErrorKind::NotADirectory));
+        let dir = tempfile::tempdir().expect("a folder");
+        fs::write(dir.path().join("file"), "").expect("written");
+        assert!(is_folder(&fs::metadata(dir.path())));
+        assert!(!is_folder(&fs::metadata(dir.path().join("file"))));
+    }
+
+    #[test]
+    fn state_that_a_relative_path_led_to_before_is_left_behind_once() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let (here, etc) = (dir.path().join("here"), dir.path().join("etc"));
+        let storage = |path: &str| {
+            let text = format!("storage: {{path: '{path}'}}");
+            let read = Config::read("p.yml", &text, &etc, &mut Default::default());
+            read.expect("it reads").storage
+        };
+        let relative = storage("state");
+        assert_eq!(left_behind(&relative, &here), None, "nothing ran here");
+        fs::create_dir_all(here.join("state/journal")).expect("made");
+        let both = Some((here.join("state"), etc.join("state")));
+        assert_eq!(left_behind(&relative, &here), both);
+        assert_eq!(left_behind(&storage(&etc.join("state").display().to_string()), &here), None);
+        fs::create_dir_all(etc.join("state/journal")).expect("made");
+        assert_eq!(left_behind(&relative, &here), None, "it was moved, or is the same");
     }
 }

@@ -88,9 +88,10 @@ impl DockerConfig {
 
 /// `unix://path`, `tcp://host:port`, `http://…` or `https://…`, as `DOCKER_HOST` has them.
 fn parse_host(text: &str, is_tls: bool) -> Result<DockerConfig, String> {
+    let shown = read::shown_url(text);
     if let Some(path) = text.strip_prefix("unix://") {
         if !path.starts_with('/') {
-            return Err(format!("`{text}`: the path of a socket begins with `/`"));
+            return Err(format!("{shown}: the path of a socket begins with `/`"));
         }
         return Ok(DockerConfig::at_socket(Path::new(path)));
     }
@@ -99,9 +100,9 @@ fn parse_host(text: &str, is_tls: bool) -> Result<DockerConfig, String> {
         Some(rest) => format!("{scheme}://{rest}"),
         None => text.to_owned(),
     };
-    let url = Url::parse(&full).map_err(|error| format!("`{text}` is not a host: {error}"))?;
+    let url = Url::parse(&full).map_err(|error| format!("{shown} is not a host: {error}"))?;
     if !["http", "https"].contains(&url.scheme()) || url.host_str().is_none() {
-        return Err(format!("`{text}` is not a host of Docker"));
+        return Err(format!("{shown} is not a host of Docker"));
     }
     let host = crate::endpoint::redact(&url);
     Ok(DockerConfig { host, url, socket: None, ..DockerConfig::default() })

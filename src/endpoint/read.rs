@@ -115,7 +115,8 @@ pub fn path(mut at: Cursor<'_, '_>, base: &Path) -> Option<PathBuf> {
 pub fn bare_url(mut at: Cursor<'_, '_>, key: &str) -> Option<Url> {
     let text = read::url(at.again())?;
     let url = Url::parse(&text);
-    let url = url.map_err(|error| at.error(format!("`{text}` is not a URL: {error}"))).ok()?;
+    let shown = read::shown_url(&text);
+    let url = url.map_err(|error| at.error(format!("{shown} is not a URL: {error}"))).ok()?;
     if holds_credentials(&url) {
         at.error_hint("holds credentials", format!("write them under `{key}`"));
         return None;

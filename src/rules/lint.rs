@@ -76,7 +76,7 @@ pub static LINTS: &[Lint] = &[
         find: short_range,
     },
     Lint {
-        name: "range-beyond-window",
+        name: BEYOND_WINDOW,
         explanation: "the window keeps what rules ask for only up to `window.max_bytes`, and \
                       then refuses new series: a range so long fills it with a few series",
         find: range_beyond_window,
@@ -101,6 +101,18 @@ pub static LINTS: &[Lint] = &[
     },
 ];
 
+/// Whether a warning of [`check`] is about a range that is too long for the window, and not too short.
+pub fn is_beyond_window(problem: &Problem) -> bool {
+    problem.hint.as_ref().is_some_and(|hint| *hint == named(BEYOND_WINDOW))
+}
+
+/// How a warning names its lint.
+fn named(lint: &str) -> String {
+    format!("lint `{lint}`")
+}
+
+/// The lint on ranges that are too long.
+const BEYOND_WINDOW: &str = "range-beyond-window";
 /// The lint on pairs of rules: its name, as promtool's.
 const DUPLICATE_RULE: &str = "duplicate-rule";
 
@@ -125,7 +137,7 @@ pub fn check(files: &[(String, String)], options: &LintOptions) -> Problems {
             let message = format!("group {:?}, {:?}: {}", group.name, rule.name(), finding.message);
             let problem =
                 Problem::in_file(&group.file, at.unwrap_or(rule.position), message).warning();
-            problems.push(problem.hint(format!("lint `{lint}`")));
+            problems.push(problem.hint(named(lint)));
         };
         let enabled = |name: &str| {
             options.disabled.iter().all(|disabled| disabled != name)

@@ -20,7 +20,7 @@ mod schedule;
 
 pub use exposed::{Exposed, patterns, patterns_of, takes};
 pub use glob::glob_matches;
-pub use lint::{LINTS, Lint, LintOptions, check, lint_names, lints};
+pub use lint::{LINTS, Lint, LintOptions, check, is_beyond_window, lint_names, lints};
 pub use load::load;
 pub use model::{Action, Alert, Group, Rule, RuleKind};
 pub use order::{order, rule_order};

@@ -181,11 +181,11 @@ impl Webhook {
 
     async fn bearer(&self) -> Result<Option<HeaderValue>, String> {
         let Some(path) = &self.bearer_file else { return Ok(None) };
-        let token = tokio::fs::read_to_string(path)
-            .await
-            .map_err(|error| format!("cannot read bearer_file `{}`: {error}", path.display()))?;
+        let token = tokio::fs::read_to_string(path).await.map_err(|error| {
+            format!("cannot read bearer_token_file `{}`: {error}", path.display())
+        })?;
         let mut value = HeaderValue::from_str(&format!("Bearer {}", token.trim()))
-            .map_err(|_| format!("bearer_file `{}` holds no header value", path.display()))?;
+            .map_err(|_| format!("bearer_token_file `{}` holds no header value", path.display()))?;
         value.set_sensitive(true);
         Ok(Some(value))
     }

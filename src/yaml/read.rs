@@ -16,6 +16,20 @@ pub fn string(mut at: Cursor<'_, '_>) -> Option<String> {
     text(&mut at).map(str::to_owned)
 }
 
+/// A name: a text that says something, on one line, for it stands in labels, headers and rows.
+pub fn name(mut at: Cursor<'_, '_>) -> Option<String> {
+    let text = text(&mut at)?;
+    if text.trim().is_empty() {
+        at.error_hint("is empty", "write a name, or leave the key out");
+        return None;
+    }
+    if text.contains(char::is_control) {
+        at.error("has a control character");
+        return None;
+    }
+    Some(text.to_owned())
+}
+
 /// `true` or `false`.
 pub fn boolean(mut at: Cursor<'_, '_>) -> Option<bool> {
     let text = text(&mut at)?;
@@ -167,10 +181,17 @@ pub fn label_value<'n>(at: &mut Cursor<'n, '_>) -> Option<&'n str> {
 pub fn url(mut at: Cursor<'_, '_>) -> Option<String> {
     let text = text(&mut at)?;
     if let Err(reason) = check_url(text) {
-        at.error_hint(format!("`{text}` is not a URL: {reason}"), "write `https://host:port/path`");
+        let message = format!("{} is not a URL: {reason}", shown_url(text));
+        at.error_hint(message, "write `https://host:port/path`");
         return None;
     }
     Some(text.to_owned())
+}
+
+/// An address that cannot be read, for people. Where it may hold a password it is not repeated: problems are
+/// also told where others read, and what is no URL cannot be told apart into its parts.
+pub fn shown_url(text: &str) -> String {
+    if text.contains('@') { "what is written there".to_owned() } else { format!("`{text}`") }
 }
 
 /// One of a few words.

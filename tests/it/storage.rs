@@ -128,6 +128,26 @@ fn a_directory_has_one_owner() {
     assert_refuses(&home, &["in use by process", "storage.path"]);
 }
 
+/// A relative path was once taken from the working directory: an empty journal in the place where it leads now
+/// would send again what was sent, and forget what was not.
+#[test]
+fn state_that_a_relative_path_led_to_before_is_not_left_behind() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (here, etc) = (dir.path().join("here"), dir.path().join("etc"));
+    fs::create_dir_all(here.join("state/journal")).expect("made");
+    fs::create_dir(&etc).expect("made");
+    fs::write(etc.join("p.yml"), "storage: {path: state}\nscrape_configs: []\n").expect("written");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_plimsoll"));
+    command.args(["run", "--config"]).arg(etc.join("p.yml")).current_dir(&here);
+    let ran = command.output().expect("it runs");
+    let said = String::from_utf8(ran.stderr).expect("text");
+    assert_eq!(ran.status.code(), Some(78), "{said}");
+    for place in [here.join("state"), etc.join("state")] {
+        assert!(said.contains(&format!("`{}`", place.display())), "{said}");
+    }
+    assert!(!etc.join("state").exists(), "nothing is made");
+}
+
 #[test]
 fn a_directory_that_cannot_be_made_is_named() {
     let page = Page::new("load 0.95\n");

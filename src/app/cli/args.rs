@@ -295,7 +295,8 @@ pub struct PlansArgs {
     pub url: String,
 }
 
-/// Ends with 0 if what is pinned is within the budget, with 2 if it is not.
+/// Ends with 0 if what is pinned is within the budget, with 2 if it is not, and with 1 where nothing can be
+/// recommended, or nobody answers.
 #[derive(Arguments, Debug)]
 pub struct FixedCountArgs {
     /// Documents made in twice the cache time, at the day's peak; without it a running plimsoll is

@@ -6,6 +6,7 @@ use reqwest::{Method, Url};
 use serde_json::Value;
 
 use crate::endpoint::{HttpOptions, Pool, explain};
+use crate::yaml::read;
 
 /// An answer that says why there is none.
 #[derive(thiserror::Error, Clone, PartialEq, Eq, Debug)]
@@ -50,8 +51,9 @@ pub async fn get(base: &str, path: &str) -> anyhow::Result<Value> {
 }
 
 /// A path of the API below the path that a proxy may have put it under.
-fn below(base: &str, path: &str) -> anyhow::Result<Url> {
-    let mut url = Url::parse(base).with_context(|| format!("--url: `{base}` is not a URL"))?;
+pub fn below(base: &str, path: &str) -> anyhow::Result<Url> {
+    let mut url = Url::parse(base)
+        .with_context(|| format!("--url: {} is not a URL", read::shown_url(base)))?;
     let path = format!("{}{path}", url.path().trim_end_matches('/'));
     url.set_path(&path);
     Ok(url)

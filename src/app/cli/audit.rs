@@ -1,8 +1,10 @@
 //! `audit show|verify`: the audit's files, read beside a running plimsoll or without one.
 
+use std::fs;
+use std::io;
 use std::path::PathBuf;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use serde::Serialize;
 
 use super::super::clock::Clock;
@@ -10,7 +12,7 @@ use super::super::config::Environment;
 use super::super::setup;
 use super::args::{AuditCommand, AuditVerifyArgs, Format, PastArgs};
 use super::out::{Ink, Out};
-use super::{exit, finish, load};
+use super::{exit, finish, places};
 use crate::audit::{HeadFault, Link, Record, Sought, kept};
 use crate::base::{Timestamp, format_rfc3339, parse_duration};
 use crate::ledger::{self, Lines};
@@ -32,9 +34,15 @@ pub fn folder(
     environment: &Environment,
     out: &mut Out<'_>,
 ) -> Result<PathBuf, u8> {
-    let config = load(config, out)?;
-    let (dir, _) = setup::state_dir(&config, environment.state_directory.as_deref());
-    Ok(setup::audit(&config, &dir).dir)
+    let storage = places(config, out)?.storage;
+    let (dir, _) = setup::state_dir(&storage, environment.state_directory.as_deref());
+    let dir = setup::audit(&storage, &dir).dir;
+    if fs::metadata(&dir).is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied) {
+        let dir = dir.display();
+        out.fail(&anyhow!("the audit in {dir} is closed to this user: run this as root"));
+        return Err(exit::FAILED);
+    }
+    Ok(dir)
 }
 
 /// A time so long ago, from now.
@@ -294,7 +302,7 @@ mod tests {
     fn many_breaks_are_counted() {
         let dir = tempfile::tempdir().expect("a folder");
         let path = dir.path().join("audit-00000000000000000001.jsonl");
-        std::fs::write(&path, "no record\n".repeat(BREAKS_MAX + 5)).expect("written");
+        fs::write(&path, "no record\n".repeat(BREAKS_MAX + 5)).expect("written");
         let verified = check(Lines::of(vec![path]), 1, None).expect("read");
         assert_eq!((verified.breaks.len(), verified.breaks_left_out), (BREAKS_MAX, 5));
     }

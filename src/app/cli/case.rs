@@ -95,8 +95,9 @@ fn story(
         return Ok(runtime()?.block_on(ask(url, path, &form))?.0);
     }
     let since = time_ago(&args.since)?;
-    let (dir, _) = setup::state_dir(config, environment.state_directory.as_deref());
-    let story = ledger::story(&setup::audit(config, &dir).dir, (since, None), || true)?;
+    let (dir, _) = setup::state_dir(&config.storage, environment.state_directory.as_deref());
+    let audit = setup::audit(&config.storage, &dir);
+    let story = ledger::story(&audit.dir, (since, None), || true)?;
     Ok(serde_json::to_value(story)?)
 }
 

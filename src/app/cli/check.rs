@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::super::config::{Config, DEFAULT_FILE, WindowConfig};
+use super::super::config::{Config, DEFAULT_FILE, WindowConfig, is_absent};
 use super::super::files;
 use super::args::{CheckConfigArgs, CheckRulesArgs, Format};
 use super::exposed::{Read, exposed};
@@ -29,7 +29,7 @@ pub fn config(args: &CheckConfigArgs, out: &mut Out<'_>) -> u8 {
     let path = named.unwrap_or(default);
     // As `run` does it; whoever names a file means that one.
     let (config, problems) = match named {
-        None if !default.exists() => Config::load_or_default(default),
+        None if is_absent(default) => Config::load_or_default(default),
         _ => Config::load_whole(path),
     };
     let holds = config.map(|config| {

@@ -275,7 +275,7 @@ impl Host {
             self.cache_budget_bytes
                 .map(|at_most| format!("(of the cache's memory at most {})", bytes(at_most))),
         );
-        text += &format!("{}: {}", Out::plain(name), line.join(" "));
+        text += &format!("{}: {}", Out::on_a_line(name), line.join(" "));
         if self.pinned_bytes.is_some() {
             text += &format!(": {}", verdict(&self.verdicts, "within the budget", out));
         }
@@ -286,7 +286,7 @@ impl Host {
 impl Vhost {
     fn shown(&self, out: &Out<'_>) -> String {
         let count = |figure: Option<f64>| figure.map_or("unknown".to_owned(), grouped);
-        let mut text = format!("{}\n", Out::plain(&self.vhost));
+        let mut text = format!("{}\n", Out::on_a_line(&self.vhost));
         let mut line = |name: &str, rest: &str| text += &format!("  {name:<12}  {rest}\n");
         let size = self.doc_bytes.map(|total| format!(", {} B", grouped(total)));
         let each = self.doc_avg_bytes.map(|each| format!(", {each:.1} B each"));
@@ -508,6 +508,17 @@ mod tests {
         let of = "of 1000.0 MB (953.7 MiB)\n";
         assert!(shown(Some(40_000.0)).ends_with(&format!("together: an unknown part {of}")));
         assert!(shown(None).ends_with(&format!("together: nothing pinned {of}")));
+    }
+
+    #[test]
+    fn the_name_of_a_virtual_host_forges_no_row() {
+        let forged = "a\ntogether: 0.0 MB: within the budget".to_owned();
+        let vhosts = vec![Vhost { vhost: forged.clone(), ..Vhost::default() }];
+        let host = Host { host: forged, vhosts, ..Host::default() };
+        let (mut data, mut talk) = (Vec::new(), Vec::new());
+        let (data, talk) = (&mut data as _, &mut talk as _);
+        let text = host.shown(&Out { data, talk, format: Format::Text, colours: (false, false) });
+        assert!(!text.lines().any(|line| line.starts_with("together")), "{text}");
     }
 
     #[test]

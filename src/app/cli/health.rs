@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use reqwest::Url;
 use serde::Serialize;
 
 use super::super::config::Config;
 use super::args::{Format, HealthArgs};
+use super::ask::below;
 use super::out::Out;
 use super::outbox::address;
 use super::{exit, finish, runtime};
@@ -44,8 +44,8 @@ pub fn healthcheck(args: &HealthArgs, out: &mut Out<'_>) -> u8 {
 }
 
 /// Whom to ask.
-fn place(args: &HealthArgs) -> anyhow::Result<Url> {
-    let url = match (&args.url, &args.config) {
+fn place(args: &HealthArgs) -> anyhow::Result<String> {
+    Ok(match (&args.url, &args.config) {
         (Some(url), _) => url.clone(),
         (None, None) => format!("http://{DEFAULT_LISTEN}"),
         (None, Some(path)) => {
@@ -54,16 +54,14 @@ fn place(args: &HealthArgs) -> anyhow::Result<Url> {
             address(web.listen)
                 .context("`web.listen` leaves its port to the system: tell with --url")?
         }
-    };
-    Url::parse(&url).with_context(|| format!("--url: `{url}` is not a URL"))
+    })
 }
 
 /// First whether it lives, then whether it is ready: the first to fail is the answer.
-async fn ask(base: &Url) -> Result<(), String> {
+async fn ask(base: &str) -> Result<(), String> {
     let pool = Pool::default();
     for path in ["/-/healthy", "/-/ready"] {
-        let mut url = base.clone();
-        url.set_path(path);
+        let url = below(base, path).map_err(|error| format!("{error:#}"))?;
         let client = pool.client(&url, None, &HttpOptions::default()).await?;
         let answer = client.http.get(client.url).send().await;
         let status = answer.map_err(|error| format!("{path}: {}", explain(error)))?.status();

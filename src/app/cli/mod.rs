@@ -38,7 +38,7 @@ use serde::Serialize;
 pub use self::args::Format;
 use self::args::{Args, CaseCommand, Check, Command, Test};
 use self::out::Out;
-use super::config::{Config, Environment};
+use super::config::{Config, Environment, Places};
 use super::demo;
 
 /// What a command ends with.
@@ -137,6 +137,14 @@ fn version(out: &mut Out<'_>) -> u8 {
 fn load(path: &Path, out: &mut Out<'_>) -> Result<Config, u8> {
     let (config, problems) = Config::load_or_default(path);
     config.ok_or_else(|| {
+        out.say_problems(&problems);
+        exit::BAD_CONFIG
+    })
+}
+
+/// Where the plimsoll of a configuration file is, whatever else stands in it. `Err` is the exit code.
+fn places(path: &Path, out: &mut Out<'_>) -> Result<Places, u8> {
+    Config::places_of(path).map_err(|problems| {
         out.say_problems(&problems);
         exit::BAD_CONFIG
     })

@@ -4,19 +4,22 @@
 //! journal is worked on directly, and a running one is asked over its API; it is never worked
 //! against. Which of the two it was is said on stderr.
 
+use std::fmt::Display;
+use std::fs;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use tokio::runtime::Runtime;
 
 use super::super::clock::Clock;
-use super::super::config::{Config, Environment};
+use super::super::config::{Environment, Places, WebConfig};
 use super::super::setup;
 use super::args::{Format, OutboxCommand};
-use super::ask::{ask, get};
+use super::ask::{Refused, ask, get};
 use super::out::Out;
-use super::{exit, finish, load, runtime};
+use super::{exit, finish, places, runtime};
 use crate::base::{Batch, Change, DeliveryId, Now, format_duration};
 use crate::journal::{self, JournalError, Store, StoreKind};
 use crate::outbox::{Listed, Outbox, OutboxConfig};
@@ -31,14 +34,17 @@ pub fn outbox(command: &OutboxCommand, environment: &Environment, out: &mut Out<
     };
     let outcome = match &place.url {
         Some(url) => Hand::over_http(url.clone()),
-        None => match load(&place.file.config, out) {
-            Ok(config) => Hand::find(&config, environment, out),
+        None => match places(&place.file.config, out) {
+            Ok(places) => Hand::find(&places, environment, out),
             Err(code) => return code,
         },
     };
     let outcome = outcome.and_then(|mut hand| match command {
         OutboxCommand::List(_) => {
-            list(&hand.list()?, out);
+            let all = hand.list()?;
+            // A pager may read for an hour; the journal is free meanwhile.
+            drop(hand);
+            list(&all, out);
             Ok(exit::OK)
         }
         OutboxCommand::Retry(ids) => Ok(change(&mut hand, Wish::Retry, &ids.ids, out)),
@@ -74,34 +80,63 @@ impl Wish {
 enum Hand {
     /// Nobody runs; we hold the journal.
     Journal { store: Box<dyn Store>, outbox: Box<Outbox>, now: Now },
-    /// plimsoll runs and is asked here.
-    Running { url: String, runtime: Runtime },
+    /// plimsoll runs and is asked here; with what to try if it does not answer.
+    Running { url: String, runtime: Runtime, advice: Option<String> },
+}
+
+/// Why the journal cannot be worked on, and what to try if nobody answers for it either.
+struct Elsewhere {
+    why: String,
+    advice: &'static str,
 }
 
 impl Hand {
     fn over_http(url: String) -> anyhow::Result<Hand> {
-        Ok(Hand::Running { url, runtime: runtime()? })
+        Ok(Hand::Running { url, runtime: runtime()?, advice: None })
+    }
+
+    /// Asks where the configuration says that plimsoll listens.
+    fn ask_instead(web: &WebConfig, it: Elsewhere, out: &mut Out<'_>) -> anyhow::Result<Hand> {
+        let Elsewhere { why, advice } = it;
+        let Some(url) = address(web.listen) else {
+            bail!(
+                "{why}, and `web.listen` leaves its port to the system: tell with --url where it listens, or {advice}"
+            );
+        };
+        out.say(&format!("{why}: asking {url}"));
+        let advice = Some(format!("{advice}, or tell with --url where plimsoll listens"));
+        Ok(Hand::Running { url, runtime: runtime()?, advice })
     }
 
     /// Takes the journal, or finds who has it.
-    fn find(config: &Config, environment: &Environment, out: &mut Out<'_>) -> anyhow::Result<Hand> {
-        let (dir, _) = setup::state_dir(config, environment.state_directory.as_deref());
+    fn find(places: &Places, environment: &Environment, out: &mut Out<'_>) -> anyhow::Result<Hand> {
+        let Places { storage, web } = places;
+        let (dir, _) = setup::state_dir(storage, environment.state_directory.as_deref());
         let dir = dir.join("journal");
-        if !dir.is_dir() {
-            bail!("no journal in {}: plimsoll has not run with this configuration", dir.display());
+        let hidden = |error: &dyn Display| Elsewhere {
+            why: format!("the journal in {} is closed to this user ({error})", dir.display()),
+            advice: "run this as root",
+        };
+        match fs::metadata(&dir) {
+            Ok(about) if about.is_dir() => {}
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                return Hand::ask_instead(web, hidden(&error), out);
+            }
+            _ => bail!(
+                "no journal in {}: plimsoll has not run with this configuration",
+                dir.display()
+            ),
         }
-        let kind = config.storage.kind.unwrap_or(StoreKind::Redb);
+        let kind = storage.kind.unwrap_or(StoreKind::Redb);
         let opened = match journal::open(kind, &dir) {
             Ok(opened) => opened,
             Err(JournalError::InUse { holder, .. }) => {
-                let Some(url) = address(config.web.listen) else {
-                    bail!(
-                        "process {holder} runs with this journal and `web.listen` leaves its port \
-                         to the system: tell with --url where it listens"
-                    );
-                };
-                out.say(&format!("process {holder} has the journal: asking {url}"));
-                return Hand::over_http(url);
+                let why = format!("process {holder} has the journal");
+                let advice = "it may be another command that will soon be done: try again";
+                return Hand::ask_instead(web, Elsewhere { why, advice }, out);
+            }
+            Err(JournalError::Denied { source, .. }) => {
+                return Hand::ask_instead(web, hidden(&source), out);
             }
             Err(error) => return Err(error).context("the outbox cannot be opened"),
         };
@@ -120,8 +155,9 @@ impl Hand {
             Hand::Journal { outbox, .. } => {
                 Ok(outbox.list().map(|(state, delivery)| Listed::new(state, delivery)).collect())
             }
-            Hand::Running { url, runtime } => {
-                let data = runtime.block_on(get(url, PATH))?;
+            Hand::Running { url, runtime, advice } => {
+                let asked = runtime.block_on(get(url, PATH));
+                let data = asked.map_err(|error| advised(error, advice.as_deref()))?;
                 serde_json::from_value(data).context("the answer is not a list of deliveries")
             }
         }
@@ -138,11 +174,20 @@ impl Hand {
                 };
                 store.commit(&turn.changes).context("nothing was changed")
             }
-            Hand::Running { url, runtime } => {
+            Hand::Running { url, runtime, advice } => {
                 let path = format!("{PATH}/{}", wish.name());
-                runtime.block_on(ask(url, &path, &[("id", id)])).map(drop)
+                let asked = runtime.block_on(ask(url, &path, &[("id", id)]));
+                asked.map(drop).map_err(|error| advised(error, advice.as_deref()))
             }
         }
+    }
+}
+
+/// The error with what to try, unless it is plimsoll itself that answered so.
+fn advised(error: anyhow::Error, advice: Option<&str>) -> anyhow::Error {
+    match advice {
+        Some(advice) if !error.is::<Refused>() => anyhow!("{error:#}; {advice}"),
+        _ => error,
     }
 }
 
@@ -167,7 +212,7 @@ fn list(all: &[Listed], out: &mut Out<'_>) {
                 "ID", "STATE", "TYPE", "TENANT", "AGE"
             ));
             let now = Clock::system().now();
-            all.iter().for_each(|delivery| out.line(&text(delivery, now)));
+            all.iter().for_each(|delivery| out.line(&Out::on_a_line(&text(delivery, now))));
         }
     }
 }
@@ -209,6 +254,29 @@ fn change(hand: &mut Hand, wish: Wish, ids: &[String], out: &mut Out<'_>) -> u8 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::outbox::WireTime;
+    use crate::outbox::{EventType, State};
+
+    #[test]
+    fn a_tenant_s_name_forges_no_row() {
+        let forged = "acme\nevt_1 waiting";
+        let now = Clock::system().now();
+        let listed = Listed {
+            id: DeliveryId("evt_0".to_owned()),
+            state: State::Waiting,
+            event_type: EventType::AlertFiring,
+            tenant: forged.to_owned(),
+            decided_at: WireTime(now.wall),
+            attempts: 1,
+            refusals: 0,
+            last_error: Some(forged.to_owned()),
+            body: serde_json::Value::Null,
+        };
+        let (mut data, mut talk) = (Vec::new(), Vec::new());
+        let (format, colours) = (Format::Text, (false, false));
+        list(&[listed], &mut Out { data: &mut data, talk: &mut talk, format, colours });
+        assert_eq!(String::from_utf8(data).expect("text").lines().count(), 2, "the head and a row");
+    }
 
     #[test]
     fn who_listens_everywhere_is_asked_on_loopback() {

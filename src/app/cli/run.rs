@@ -1,10 +1,11 @@
 //! `run`: the real thing, until a signal ends it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
+use anyhow::anyhow;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::super::api::Api;
@@ -17,6 +18,7 @@ use super::args::{Format, LogLevel, RunArgs};
 use super::out::Out;
 use super::{exit, finish, runtime};
 use crate::journal::{self, StoreKind};
+use crate::send::Webhook;
 use crate::{http, telemetry};
 
 /// From the stop signal to the end of the process, whatever hangs: docker and systemd send SIGKILL
@@ -31,6 +33,22 @@ pub fn run(args: &RunArgs, environment: &Environment, out: &mut Out<'_>) -> u8 {
         out.say_problems(&problems);
         return exit::BAD_CONFIG;
     };
+    if let Some((old, new)) = setup::left_behind(&config.storage, Path::new("")) {
+        let whole = |path| std::path::absolute(&path).unwrap_or(path);
+        out.fail(&anyhow!(
+            "state is in `{}` and none in `{}`, where storage.path leads: a relative path starts from the \
+             folder of the configuration file, no longer from the working directory. Move the folder, or write \
+             the whole path",
+            whole(old).display(),
+            whole(new).display()
+        ));
+        return exit::BAD_CONFIG;
+    }
+    // A credential that is yet to come for whoever checks has to be there now.
+    if let Some(Err(error)) = config.control_plane.as_ref().map(Webhook::new) {
+        out.fail(&error.into());
+        return exit::BAD_CONFIG;
+    }
     start_log(args, environment.colour_err);
     if let Err(error) = process::raise_open_files() {
         tracing::warn!(%error, "the soft limit of open files stays as it is");
@@ -104,22 +122,23 @@ async fn live(
     stop: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
     let listener = serve::listen(&config.web).await?;
-    let host = config.policy.host.clone().or_else(hostname).unwrap_or_default();
+    let machine = hostname().unwrap_or_default();
+    let host = config.policy.host.clone().unwrap_or_else(|| machine.clone());
     let dir = state_dir(&config, environment);
     let kind = config.storage.kind.unwrap_or(StoreKind::Redb);
     let opened = journal::open(kind, &dir.join("journal"))?;
     let clock = Clock::system();
     let (crank, handles) = wire(Start {
         config: config.clone(),
-        host: host.clone(),
+        host,
         clock,
         opened,
         checkpoint: Some(dir.join("window")),
         executed: Some(dir.join("executed")),
-        audit: Some(setup::audit(&config, &dir)),
+        audit: Some(setup::audit(&config.storage, &dir)),
         tell: Box::new(telemetry::record),
     })?;
-    let reloader = Reloader::new(path, host, &config, handles.reloads);
+    let reloader = Reloader::new(path, machine, &config, handles.reloads);
     tokio::spawn(reload_on_hangup(reloader.clone()));
     let started_at = clock.now().wall;
     let api = Api {
@@ -144,7 +163,8 @@ async fn live(
 }
 
 fn state_dir(config: &Config, environment: &Environment) -> PathBuf {
-    let (dir, is_last_resort) = setup::state_dir(config, environment.state_directory.as_deref());
+    let (dir, is_last_resort) =
+        setup::state_dir(&config.storage, environment.state_directory.as_deref());
     if is_last_resort {
         let hint = "set storage.path, or let systemd make StateDirectory=plimsoll";
         tracing::warn!(dir = %dir.display(), hint, "state is kept in the working directory");

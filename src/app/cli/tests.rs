@@ -220,21 +220,21 @@ fn check_rules_lints_and_lints_can_be_switched_off() {
 #[test]
 fn check_rules_measures_against_a_configuration_and_frames_what_it_finds() {
     let (_dir, write) = folder();
-    let rules = "groups:\n- name: g\n  rules:\n  - record: r\n    expr: rate(x[29s]) + max_over_time(y[2h])\n";
+    let rules = "groups:\n- name: g\n  rules:\n  - record: r\n    expr: rate(x[29s]) + max_over_time(y[3h])\n";
     let file = write("a.yml", rules);
     let config = write(
         "p.yml",
         "global: {scrape_interval: 15s}\nscrape_configs: [{job_name: j, \
-        static_configs: [{targets: ['a:1']}]}]\nwindow: {max_bytes: 700KiB}\nrule_files: []\n",
+        static_configs: [{targets: ['a:1']}]}]\nwindow: {max_bytes: 1MiB}\nrule_files: []\n",
     );
     assert_eq!(run(&["check", "rules", &file]).out, "");
     let ran = run(&["check", "rules", &file, "--config", &config]);
     let want = format!(
         "{file}:5:16: warning: group \"g\", \"r\": `rate` over 29s needs two samples, and one comes \
-         every 15s\n  5 |     expr: rate(x[29s]) + max_over_time(y[2h])\n    |                ^\n  \
-         hint: lint `short-range`\n{file}:5:40: warning: group \"g\", \"r\": looks back 2h: with a \
-         sample every 15s, the window of 700 KiB holds that for 93 series\n  5 |     expr: \
-         rate(x[29s]) + max_over_time(y[2h])\n    |                                        ^\n  \
+         every 15s\n  5 |     expr: rate(x[29s]) + max_over_time(y[3h])\n    |                ^\n  \
+         hint: lint `short-range`\n{file}:5:40: warning: group \"g\", \"r\": looks back 3h: with a \
+         sample every 15s, the window of 1 MiB holds that for 91 series\n  5 |     expr: \
+         rate(x[29s]) + max_over_time(y[3h])\n    |                                        ^\n  \
          hint: lint `range-beyond-window`\n"
     );
     assert_eq!(ran.out, want);
@@ -375,21 +375,77 @@ fn the_outbox_is_listed_retried_and_dropped_while_nobody_runs() {
     assert_eq!(list(), [of(&dead, "waiting")]);
 }
 
+/// Keeps the secret where no command finds it: where systemd puts it for the service alone.
+const AT_A_CONTROL_PLANE: &str = "control_plane: {url: 'https://cp.example.com/', secret_file: \
+                                  /run/credentials/plimsoll-none.service/cp}\n";
+
+#[test]
+fn what_was_left_is_read_without_the_secrets_of_the_service() {
+    let (dir, write) = folder();
+    let (config, [waiting, _]) = with_outbox(dir.path(), &write);
+    fs::create_dir(dir.path().join("state/audit")).expect("made");
+    let text = fs::read_to_string(&config).expect("written");
+    let config = write("s.yml", &format!("{text}{AT_A_CONTROL_PLANE}mode: obey\n"));
+    let listed = run(&["outbox", "list", "--config", &config]);
+    assert!(listed.code == 0 && listed.out.contains(&waiting), "{}{}", listed.out, listed.err);
+    for words in [&["story"][..], &["audit", "show"]] {
+        let ran = run(&[words, &["--config", &config]].concat());
+        assert_eq!(ran.code, 0, "{words:?}: {}", ran.err);
+    }
+    let verified = run(&["audit", "verify", "--config", &config]);
+    assert!(verified.err.contains("no audit in"), "{}", verified.err);
+    let bad = write("b.yml", "storage: {path: '', stor: redb}\nweb: {listen: nine}\n");
+    let ran = run(&["outbox", "list", "--config", &bad]);
+    assert_eq!(ran.code, 78);
+    for want in ["b.yml:1:17: error: storage.path: is empty", "`stor`", "web.listen: `nine`"] {
+        assert!(ran.err.contains(want), "{}", ran.err);
+    }
+}
+
+/// Whoever reads a list page by page keeps nobody from starting meanwhile.
+#[test]
+fn a_list_that_is_read_slowly_holds_no_journal() {
+    struct Reader(PathBuf, Vec<bool>);
+    impl Write for Reader {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.1.push(crate::journal::open(StoreKind::Redb, &self.0).is_ok());
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let (dir, write) = folder();
+    let (config, _) = with_outbox(dir.path(), &write);
+    let (mut data, mut talk) = (Reader(dir.path().join("state/journal"), Vec::new()), Vec::new());
+    let mut out =
+        Out { data: &mut data, talk: &mut talk, format: Format::Text, colours: (false, false) };
+    let words = ["plimsoll", "outbox", "list", "--config", &config].map(OsString::from);
+    assert_eq!(execute(words, &Environment::default(), &mut out), 0);
+    assert_eq!(data.1, [true; 3], "the head and two rows");
+}
+
 #[test]
 fn the_outbox_of_a_running_plimsoll_is_asked_for_over_http() {
     let (dir, write) = folder();
     let (config, _) = with_outbox(dir.path(), &write);
     let _running = crate::journal::open(StoreKind::Redb, &dir.path().join("state/journal"));
+    let text = fs::read_to_string(&config).expect("written");
+    let listen = |at: &str| write("r.yml", &format!("{text}web: {{listen: '{at}'}}\n"));
+    let (address, server) = serve(vec![answered("200 OK", r#"{"status":"success","data":[]}"#)]);
+    let config = listen(&address);
+    let ran = run(&["outbox", "list", "--config", &config]);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    let says = format!("has the journal: asking http://{address}\n");
+    assert!(ran.err.contains(&says) && ran.err.ends_with("given up\n"), "{}", ran.err);
+    let asked = server.join().expect("served").remove(0);
+    assert!(asked.starts_with("GET /api/v1/plimsoll/outbox "), "{asked}");
+
+    // Nobody listens there any more: who has the journal may be a command as this one.
     let ran = run(&["outbox", "list", "--config", &config]);
     assert_eq!(ran.code, 1);
-    assert!(ran.err.contains("has the journal: asking http://127.0.0.1:9469"), "{}", ran.err);
-    let config = write(
-        "r.yml",
-        &format!(
-            "{}web: {{listen: '127.0.0.1:0'}}\n",
-            fs::read_to_string(&config).expect("written")
-        ),
-    );
+    assert!(ran.err.contains("may be another command"), "{}", ran.err);
+    let config = listen("127.0.0.1:0");
     let ran = run(&["outbox", "list", "--config", &config]);
     assert_eq!(ran.code, 1);
     assert!(ran.err.contains("tell with --url where it listens"), "{}", ran.err);
@@ -490,6 +546,13 @@ fn healthcheck_asks_both_questions_and_answers_by_its_code() {
     let json: serde_json::Value = serde_json::from_str(&ran.out).expect("JSON");
     assert_eq!((ran.code, &json["ready"]), (1, &false.into()));
     assert_eq!(run(&["healthcheck", "--url", "nonsense"]).code, 1);
+
+    let (address, server) = answer(&["200 OK", "200 OK"]);
+    let ran = run(&["healthcheck", "--url", &format!("http://{address}/plimsoll/")]);
+    assert_eq!((ran.code, ran.out.as_str()), (0, "ready\n"), "{}", ran.err);
+    let asked = server.join().expect("served");
+    let below = ["GET /plimsoll/-/healthy ", "GET /plimsoll/-/ready "];
+    assert!(asked.iter().zip(below).all(|(asked, want)| asked.starts_with(want)), "{asked:?}");
 }
 
 #[test]
@@ -502,7 +565,7 @@ fn healthcheck_asks_where_the_configuration_says_even_if_the_rest_of_it_is_wrong
     assert!(server.join().expect("served")[0].starts_with("GET /-/healthy "));
     for (text, words) in [
         ("web: {listen: '127.0.0.1:0'}\n", "leaves its port to the system"),
-        ("web: {listen: nine}\n", "p.yml:1:15: listen: `nine` is not an address and port"),
+        ("web: {listen: nine}\n", "p.yml:1:15: web.listen: `nine` is not an address and port"),
     ] {
         let ran = run(&["healthcheck", "--config", &write("p.yml", text)]);
         assert_eq!(ran.code, 1);

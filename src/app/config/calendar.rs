@@ -35,7 +35,7 @@ pub(super) fn read(mut at: Cursor<'_, '_>, known: Known<'_>) -> Option<Calendar>
 fn entry(at: Cursor<'_, '_>, names: &[String], known: Known<'_>) -> Option<CalendarEntry> {
     let mut fields = Fields::open(at)?;
     let name = fields.required("name", |mut at| {
-        let name = read::string(at.again())?;
+        let name = read::name(at.again())?;
         if names.contains(&name) {
             at.error(format!("`{name}` is there twice"));
         }

@@ -3,8 +3,8 @@
 //! Nothing here is a matter of taste. A warning names two settings that together do not do what
 //! one of them says.
 
-use super::Config;
 use super::policy::is_cadvisor;
+use super::{Config, named_files};
 use crate::base::{closest, format_duration};
 use crate::outbox::ActionKind;
 use crate::policy::{Measurers, Mode};
@@ -66,14 +66,24 @@ pub(super) fn lint_options(config: &Config) -> LintOptions {
 }
 
 /// What the built-in rules lack. Their lines are nobody's to change, so it is said once, where the
-/// interval stands.
+/// interval or the size stands.
 pub(super) fn of_built_in_rules(
     config: &Config,
     name: &str,
     node: &Node,
     (found, problems): (&Problems, &mut Problems),
 ) {
-    let count = found.iter().count();
+    let (wide, short): (Vec<_>, Vec<_>) = found.iter().partition(|p| rules::is_beyond_window(p));
+    if !wide.is_empty() {
+        let message = format!(
+            "the built-in rules look back further than this holds for 100 series: {} of their ranges",
+            wide.len()
+        );
+        let at = key_at(node, "window.max_bytes");
+        let problem = Problem::in_file(name, at, message).warning();
+        problems.push(problem.hint("raise `window.max_bytes`, or measure less often"));
+    }
+    let count = short.len();
     if count == 0 {
         return;
     }
@@ -238,7 +248,10 @@ fn a_job_that_measures_is_none(config: &Config) -> Option<Finding> {
         key: "container_jobs",
         level: Level::Error,
         message: format!("no job is called `{unknown}`"),
-        hint: closest(unknown, jobs()).map(|job| format!("`{job}`?")).unwrap_or_default(),
+        hint: match closest(unknown, jobs()) {
+            Some(job) => format!("did you mean `{job}`?"),
+            None => "write it under `scrape_configs`".to_owned(),
+        },
     })
 }
 
@@ -288,7 +301,12 @@ fn the_control_plane_cannot_be_asked(config: &Config) -> Option<Finding> {
         }
         WebhookError::Tls(_) => "control_plane",
     };
+    let is_yet_to_come =
+        matches!(&error, WebhookError::File { path, .. } if named_files::is_yet_to_come(path));
     let message = format!("{:#}", anyhow::Error::new(error));
+    if is_yet_to_come {
+        return Some(warning(key, &message, named_files::YET_TO_COME));
+    }
     Some(Finding {
         key,
         level: Level::Error,

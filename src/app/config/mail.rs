@@ -19,7 +19,7 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 /// Reads the section.
 pub(super) fn read(at: Cursor<'_, '_>, base: &Path) -> Option<(MailConfig, MailPlan)> {
     let mut fields = Fields::open(at)?;
-    let host = fields.required("smtp_host", read::string);
+    let host = fields.required("smtp_host", read::name);
     let protection =
         fields.or("tls", Protection::StartTls, |at| read::one_of(at, &Protection::WORDS));
     let port = fields.or("smtp_port", protection.port(), read::integer);

@@ -12,6 +12,7 @@ mod gates;
 mod mail;
 mod named_files;
 pub mod owners;
+mod places;
 mod policy;
 mod sections;
 #[cfg(test)]
@@ -31,9 +32,10 @@ use crate::rules::{self, Group, LintOptions};
 use crate::scrape::config::{GlobalConfig, ScrapeConfig, scrape_configs};
 use crate::send::WebhookConfig;
 use crate::send::alertmanager::AlertingConfig;
-use crate::yaml::{Cursor, Fields, Level, Position, Problem, Problems, parse, read};
+use crate::yaml::{Cursor, Fields, Position, Problem, Problems, parse, read};
 
 pub use environment::{Environment, hostname};
+pub use places::{Places, is_absent};
 pub use policy::{COLLECTOR_JOB, PolicyConfig};
 pub use sections::{StorageConfig, WebConfig, WindowConfig};
 
@@ -72,6 +74,8 @@ pub struct Config {
     pub mail: Option<(MailConfig, MailPlan)>,
     /// How often the Control Plane gets a sign of life, if it does.
     pub heartbeat: Option<Duration>,
+    /// Nobody wrote it: these are the defaults.
+    pub is_built_in: bool,
 }
 
 /// The file that is read when none is named.
@@ -109,20 +113,21 @@ impl Config {
         (config.filter(|_| !problems.has_errors()), problems)
     }
 
-    /// As [`Config::load`], and what is wrong with the documents it names that are files.
+    /// As [`Config::load`], and what is wrong with the documents it names that are files. Others write
+    /// these, and a start or a reload does without them: errors are what neither would take.
     pub fn load_whole(path: &Path) -> (Option<Config>, Problems) {
         let (config, mut problems) = Config::load(path);
         let faults = config.as_ref().map(|config| config.policy.documents().faults());
         let name = path.display().to_string();
         let node = files::read(path).ok().and_then(|t| parse(&name, &t, &mut Problems::default()));
-        for (key, level, why) in faults.into_iter().flatten() {
+        for (key, is_there, why) in faults.into_iter().flatten() {
             let at =
                 node.as_ref().map_or(Position { line: 1, column: 1 }, |n| cross::key_at(n, key));
-            let message = match level {
-                Level::Error => format!("{key}: the document would be refused: {why}"),
-                Level::Warning => format!("{key}: nothing is known while it is not there: {why}"),
+            let message = match is_there {
+                true => format!("{key}: the document would be refused: {why}"),
+                false => format!("{key}: nothing is known while it is not there: {why}"),
             };
-            problems.push(Problem { level, ..Problem::in_file(&name, at, message) });
+            problems.push(Problem::in_file(&name, at, message).warning());
         }
         problems.sort();
         (config, problems)
@@ -131,7 +136,7 @@ impl Config {
     /// As [`Config::load`]; but where [`DEFAULT_FILE`] is asked for and there is none, the defaults
     /// do, with a warning that says so.
     pub fn load_or_default(path: &Path) -> (Option<Config>, Problems) {
-        if path != Path::new(DEFAULT_FILE) || path.exists() {
+        if !is_absent(path) {
             return Config::load(path);
         }
         let mut problems = Problems::default();
@@ -140,26 +145,7 @@ impl Config {
         let start = Position { line: 1, column: 1 };
         problems.push(Problem::in_file(DEFAULT_FILE, start, why).warning());
         let config = Config::read(DEFAULT_FILE, DEFAULTS, Path::new(""), &mut problems);
-        (config, problems)
-    }
-
-    /// Where the plimsoll of a configuration file listens, whatever else stands in the file: it may be
-    /// an edit that is not in force.
-    pub fn web_of(path: &Path) -> Result<WebConfig, Problems> {
-        let name = path.display().to_string();
-        let mut problems = Problems::default();
-        let node = match files::read(path) {
-            Ok(text) => parse(&name, &text, &mut problems),
-            Err(unreadable) => {
-                problems.push(unreadable.problem(path));
-                None
-            }
-        };
-        let web = node.as_ref().and_then(|node| node.get("web")).map_or_else(
-            || Some(WebConfig::default()),
-            |web| WebConfig::read(Cursor::root(&name, web, &mut problems)),
-        );
-        web.filter(|_| !problems.has_errors()).ok_or(problems)
+        (config.map(|config| Config { is_built_in: true, ..config }), problems)
     }
 
     /// What rules are measured against that run with this.
@@ -190,7 +176,8 @@ impl Config {
         let alerting =
             fields.optional("alerting", |at| AlertingConfig::read(at, base)).unwrap_or_default();
         let window = fields.optional("window", WindowConfig::read).unwrap_or_default();
-        let storage = fields.optional("storage", StorageConfig::read).unwrap_or_default();
+        let storage =
+            fields.optional("storage", |at| StorageConfig::read(at, base)).unwrap_or_default();
         let web = fields.optional("web", WebConfig::read).unwrap_or_default();
         let promql = fields.optional("promql", sections::promql).unwrap_or_default();
         let docker = fields.optional("docker", |at| DockerConfig::read(at, base));
@@ -226,6 +213,7 @@ impl Config {
             control_plane,
             mail,
             heartbeat: heartbeat.flatten(),
+            is_built_in: false,
         };
         let found = rules::check(&texts, &config.lint_options());
         match is_built_in {

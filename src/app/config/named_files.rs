@@ -4,6 +4,7 @@
 //! nowhere on the day the configuration is read is a mistake in it. What is inside is not looked at.
 
 use std::fs::{self, File};
+use std::io;
 use std::path::Path;
 
 use crate::yaml::{Node, Problem, Problems};
@@ -19,8 +20,13 @@ const KEYS: [(&str, &[&str]); 3] = [
 const LISTS: [&str; 3] = ["scrape_configs", "alerting.alertmanagers", "gates"];
 /// The sections that have them themselves.
 const SINGLE: [&str; 3] = ["docker", "plans_from", "tenants_from"];
-/// Files of the mail server, which stand in no section of their own.
-const OF_MAIL: [&str; 2] = ["ca_file", "password_file"];
+/// Files that stand in no such section. Of the Control Plane's others, whoever reads them tells.
+const OTHERS: [&str; 3] = ["mail.ca_file", "mail.password_file", "control_plane.bearer_token_file"];
+
+/// Where systemd puts what `LoadCredential=` names, in a folder for each service, while it runs.
+const CREDENTIALS: &str = "/run/credentials";
+/// What to know of one that is not there.
+pub(super) const YET_TO_COME: &str = "systemd puts it there for the service while it runs";
 
 /// Reports every such file of the document `node` that cannot be read, where it is named. Relative
 /// paths start at `base`.
@@ -35,15 +41,19 @@ pub(super) fn check(name: &str, node: &Node, base: &Path, problems: &mut Problem
     for path in SINGLE {
         named.extend(at(path).into_iter().flat_map(|item| files_of(path, item)));
     }
-    named.extend(OF_MAIL.iter().filter_map(|key| {
-        let path = format!("mail.{key}");
-        at(&path).map(|file| (path, file))
-    }));
+    named.extend(OTHERS.iter().filter_map(|path| Some(((*path).to_owned(), at(path)?))));
     for (path, file) in named {
         // Of an empty one its reader has told.
-        let named = file.text().filter(|text| !text.is_empty());
-        if let Some(why) = named.and_then(|text| unreadable(&base.join(text))) {
+        let Some(place) = file.text().filter(|text| !text.is_empty()).map(|text| base.join(text))
+        else {
+            continue;
+        };
+        if let Some(why) = unreadable(&place) {
             let problem = Problem::in_file(name, file.at, format!("{path}: {why}"));
+            let problem = match is_yet_to_come(&place) {
+                true => problem.warning().hint(YET_TO_COME),
+                false => problem,
+            };
             problems.push(Problem { path, ..problem });
         }
     }
@@ -56,6 +66,15 @@ fn files_of<'n>(path: &str, item: &'n Node) -> Vec<(String, &'n Node)> {
         Some((format!("{path}.{section}.{key}"), item.get(section)?.get(key)?))
     });
     named.collect()
+}
+
+/// Whether it is a credential of a service that does not run: nobody but its process has it.
+pub(super) fn is_yet_to_come(path: &Path) -> bool {
+    let Ok(below) = path.strip_prefix(CREDENTIALS) else { return false };
+    let mut names = below.components();
+    let (Some(service), Some(_)) = (names.next(), names.next()) else { return false };
+    let folder = fs::metadata(Path::new(CREDENTIALS).join(service));
+    folder.is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
 }
 
 fn unreadable(path: &Path) -> Option<String> {

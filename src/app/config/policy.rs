@@ -93,7 +93,7 @@ impl PolicyConfig {
             policy.calendar = calendar;
         }
         PolicyConfig {
-            host: fields.optional("host", read::string),
+            host: fields.optional("host", read::name),
             tenants,
             plans_from,
             tenants_from,
@@ -180,7 +180,7 @@ fn tenancy(at: Cursor<'_, '_>, plans: Option<&Plans>) -> Option<Tenancy> {
         }
         is_known.then_some(text)
     });
-    let tenant = fields.optional("tenant", read::string);
+    let tenant = fields.optional("tenant", read::name);
     let plan = fields.optional("plan", |at| owners::known_plan(at, plans));
     let has_owner = mode.as_deref() == Some("per_host");
     if has_owner && tenant.is_none() {

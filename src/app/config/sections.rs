@@ -4,7 +4,10 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use reqwest::Url;
+
 use crate::base::format_duration;
+use crate::endpoint::holds_credentials;
 use crate::endpoint::read::{bare_url, path};
 use crate::journal::StoreKind;
 use crate::outbox::LEASE;
@@ -23,11 +26,16 @@ const RECORDER_BYTES: u64 = 200 << 20;
 /// Less does not hold the five minutes that are written at once.
 const RECORDER_BYTES_MIN: u64 = 1 << 20;
 
+/// Less is a unit that was forgotten: `64` for `64MiB`.
+const WINDOW_BYTES_MIN: u64 = 1 << 20;
+
 /// `storage`
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct StorageConfig {
     /// Where state lives; absent: `$STATE_DIRECTORY`, /var/lib/plimsoll, ./plimsoll-state.
     pub path: Option<PathBuf>,
+    /// The same as it was written, where that is relative: it once started from the working directory.
+    pub written: Option<PathBuf>,
     /// Which store; absent: redb.
     pub kind: Option<StoreKind>,
     /// A file of the audit that has reached this size is followed by the next; absent: 16 MiB.
@@ -37,9 +45,13 @@ pub struct StorageConfig {
 }
 
 impl StorageConfig {
-    pub(super) fn read(at: Cursor<'_, '_>) -> Option<StorageConfig> {
+    pub(super) fn read(at: Cursor<'_, '_>, base: &Path) -> Option<StorageConfig> {
         let mut fields = Fields::open(at)?;
-        let path = fields.optional("path", read::string).map(PathBuf::from);
+        let mut written = None;
+        let path = fields.optional("path", |at| {
+            written = at.node.text().map(PathBuf::from).filter(|path| path.is_relative());
+            path(at, base)
+        });
         let kinds = [
             (StoreKind::Redb.name(), StoreKind::Redb),
             #[cfg(feature = "sled")]
@@ -64,7 +76,7 @@ impl StorageConfig {
             fields.unsupported(key, "plimsoll keeps no time series on disk");
         }
         fields.finish();
-        Some(StorageConfig { path, kind, audit_file_bytes, audit_files })
+        Some(StorageConfig { path, written, kind, audit_file_bytes, audit_files })
     }
 }
 
@@ -123,7 +135,14 @@ impl WebConfig {
             }
         });
         let enable_lifecycle = fields.or("enable_lifecycle", false, read::boolean);
-        let external_url = fields.or("external_url", String::new(), read::url);
+        let external_url = fields.or("external_url", String::new(), |mut at| {
+            let text = read::url(at.again())?;
+            if Url::parse(&text).is_ok_and(|url| holds_credentials(&url)) {
+                at.error_hint("holds credentials", "every alert would carry them");
+                return None;
+            }
+            Some(text)
+        });
         fields.finish();
         Some(WebConfig { listen, enable_lifecycle, external_url })
     }
@@ -170,8 +189,20 @@ impl WindowConfig {
             let text = read::string(at.again())?;
             Pattern::new(&text).map_err(|error| at.error(error)).ok()
         });
-        let max_series = fields.or("max_series", default.caps.max_series, read::integer);
-        let max_bytes = fields.or("max_bytes", default.caps.max_bytes as u64, read::bytes);
+        let max_series = fields.or("max_series", default.caps.max_series, |mut at| {
+            let series = read::integer(at.again())?;
+            if series == 0 {
+                at.error("a window of no series holds nothing: no rule would ever fire");
+            }
+            Some(series)
+        });
+        let max_bytes = fields.or("max_bytes", default.caps.max_bytes as u64, |mut at| {
+            let bytes = read::bytes(at.again())?;
+            if bytes < WINDOW_BYTES_MIN {
+                at.error("a window needs at least 1MiB");
+            }
+            Some(bytes)
+        });
         fields.finish();
         let max_bytes = usize::try_from(max_bytes).unwrap_or(usize::MAX);
         Some(WindowConfig { retention, keep, caps: Caps { max_series, max_bytes } })

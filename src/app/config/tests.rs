@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::base::Labels;
+use crate::yaml::Level;
 
 mod measurers;
 mod mistakes;
@@ -61,6 +62,12 @@ fn an_interval_too_long_for_the_built_in_rules_is_said_once_and_where_it_stands(
         );
     }
     assert!(!read("global: {scrape_interval: 15s}\n").contains("built-in"));
+    // What a window is too small for is no matter of pace.
+    let said = read("global: {scrape_interval: 5s}\nwindow: {max_bytes: 1MiB}\n");
+    let lines: Vec<&str> = said.lines().filter(|line| line.contains("built-in")).collect();
+    let want =
+        "p.yml:3:21: warning: the built-in rules look back further than this holds for 100 series";
+    assert!(lines.len() == 1 && lines[0].starts_with(want), "{said}");
 }
 
 #[test]
@@ -332,6 +339,8 @@ fn a_key_that_is_too_short_is_told_once_where_its_file_is_named() {
 fn files_of_credentials_and_certificates_that_are_not_there_are_told_where_they_are_named() {
     let dir = tempfile::tempdir().expect("a folder");
     std::fs::write(dir.path().join("pw"), "hunter2").expect("written");
+    let key = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=\n";
+    std::fs::write(dir.path().join("key"), key).expect("written");
     std::fs::create_dir(dir.path().join("folder")).expect("made");
     let text = "\
 scrape_configs:
@@ -349,6 +358,7 @@ global: {scrape_interval: 5s, scrape_timeout: 4s}
 docker: {host: 'tcp://db:2376', tls_config: {ca_file: pw, cert_file: no.pem, key_file: folder}}
 plans_from: {url: 'http://cp/plans', authorization: {credentials_file: token}}
 gates: [{name: g, url: 'http://g/', tls_config: {ca_file: own.pem}}]
+control_plane: {url: 'https://cp/', secret_file: key, bearer_token_file: none}
 mail: {smtp_host: m, from: a@b.c, to: [d@e.f], username: u, password_file: p.txt, ca_file: m.pem}
 ";
     let mut problems = Problems::default();
@@ -364,8 +374,9 @@ mail: {smtp_host: m, from: a@b.c, to: [d@e.f], username: u, password_file: p.txt
         "p.yml:13:88: docker.tls_config.key_file: `folder` is a directory, not a file",
         "p.yml:14:72: plans_from.authorization.credentials_file: `token` cannot be read: No such file or directory (os error 2)",
         "p.yml:15:59: gates[0].tls_config.ca_file: `own.pem` cannot be read: No such file or directory (os error 2)",
-        "p.yml:16:76: mail.password_file: `p.txt` cannot be read: No such file or directory (os error 2)",
-        "p.yml:16:92: mail.ca_file: `m.pem` cannot be read: No such file or directory (os error 2)",
+        "p.yml:16:74: control_plane.bearer_token_file: `none` cannot be read: No such file or directory (os error 2)",
+        "p.yml:17:76: mail.password_file: `p.txt` cannot be read: No such file or directory (os error 2)",
+        "p.yml:17:92: mail.ca_file: `m.pem` cannot be read: No such file or directory (os error 2)",
     ];
     assert_eq!(shown.lines().collect::<Vec<_>>(), want);
 }
@@ -404,6 +415,58 @@ fn a_mapping_that_never_counts_is_told() {
     );
     assert_eq!(said(entry("a-.*", "acme")), None, "twice the same does no harm");
     assert_eq!(said(entry("a-1", "globex")), None, "order may be meant");
+}
+
+#[test]
+fn state_stands_beside_the_file_as_everything_that_is_relative() {
+    let path = |text: &str| {
+        let mut problems = Problems::default();
+        let config = Config::read("p.yml", text, Path::new("/etc/plimsoll"), &mut problems);
+        (config.and_then(|config| config.storage.path), problems.to_string())
+    };
+    let etc = |name: &str| Some(PathBuf::from("/etc/plimsoll").join(name));
+    assert_eq!(path("storage: {path: state}").0, etc("state"));
+    assert_eq!(path("storage: {path: /var/state}").0, etc("/var/state"));
+    assert_eq!(path("storage: {}").0, None);
+    let (none, told) = path("storage: {path: ''}");
+    assert!(none.is_none() && told.contains("1:17: storage.path: is empty"), "{told}");
+}
+
+#[test]
+fn a_window_that_holds_nothing_is_a_mistake() {
+    for (text, want) in [
+        ("{max_bytes: 64}", "1:21: window.max_bytes: a window needs at least 1MiB"),
+        ("{max_bytes: 0}", "1:21: window.max_bytes: a window needs at least 1MiB"),
+        ("{max_series: 0}", "1:22: window.max_series: a window of no series holds nothing"),
+        ("{max_bytes: 1MiB, max_series: 1}", ""),
+    ] {
+        let mut problems = Problems::default();
+        Config::read("p.yml", &format!("window: {text}"), Path::new(""), &mut problems);
+        let told = problems.to_string();
+        assert_eq!(problems.has_errors(), !want.is_empty(), "{text}: {told}");
+        assert!(told.contains(want), "{text}: {told}");
+    }
+}
+
+/// A password that makes an address none is still a password.
+#[test]
+fn an_address_that_may_hold_a_password_is_not_repeated() {
+    for text in [
+        "control_plane: {url: 'https://u:p#ss@host/', secret_file: s}",
+        "plans_from: {url: 'https://u:p#ss@host/'}",
+        "plans_from: {url: 'ftp://u:p#ss@host/'}",
+        "plans_from: {url: 'http://u:p#ss@a[b/'}",
+        "plans_from: {url: 'http://u:p#ss@a%zz/'}",
+        "web: {external_url: 'https://u:p#ss@host/'}",
+        "docker: {host: 'tcp://u:p#ss@host:1'}",
+        "docker: {host: 'npipe://u:p#ss@host:1'}",
+        "docker: {host: 'unix://u:p#ss@host'}",
+    ] {
+        let mut problems = Problems::default();
+        Config::read("p.yml", text, Path::new(""), &mut problems);
+        let told = problems.to_string();
+        assert!(problems.has_errors() && !told.contains("p#ss"), "{text}: {told}");
+    }
 }
 
 #[test]
@@ -531,11 +594,11 @@ fn documents_in_files_are_read_when_a_configuration_is_checked() {
     write("p.yml", text);
     let (config, problems) = Config::load_whole(&dir.path().join("p.yml"));
     assert!(config.is_some(), "a running plimsoll keeps what it had: {problems}");
+    assert!(!problems.has_errors(), "whoever writes them stops no reload: {problems}");
     let folder = dir.path().display().to_string();
     let shown = problems.to_string().replace(&format!("{folder}/"), "");
     let lines: Vec<&str> = shown.lines().collect();
-    let refused =
-        "p.yml:3:1: tenants_from: the document would be refused: tenants.yml:2:18: tenants[0]: ";
+    let refused = "p.yml:3:1: warning: tenants_from: the document would be refused: tenants.yml:2:18: tenants[0]: ";
     assert!(lines[0].starts_with(refused) && lines[0].contains("did you mean `state`?"), "{shown}");
     assert!(lines[1].starts_with("p.yml:4:20: warning: m2.setting_file: "), "{shown}");
     assert_eq!(lines.len(), 2, "{shown}");

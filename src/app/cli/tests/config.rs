@@ -51,6 +51,26 @@ fn check_config_tells_every_problem_and_its_verdict() {
     assert_eq!(run(&["run", "--config", "/nonexistent"]).code, 78);
 }
 
+/// As README installs it: the secret is there as soon as the service runs, and not before.
+#[test]
+fn a_credential_of_a_service_that_does_not_run_is_no_error_yet() {
+    let (_dir, write) = folder();
+    let config = write("p.yml", AT_A_CONTROL_PLANE);
+    let ran = run(&["check", "config", "--config", &config]);
+    assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
+    let want = "warning: cannot read `/run/credentials/plimsoll-none.service/cp`";
+    assert!(ran.out.contains(want) && ran.out.contains("while it runs"), "{}", ran.out);
+    let bearer = AT_A_CONTROL_PLANE.replace("secret_file", "bearer_token_file");
+    let ran = run(&["check", "config", &write("q.yml", &bearer)]);
+    let told = "warning: control_plane.bearer_token_file: `/run/credentials/plimsoll-none";
+    assert!(ran.out.contains(told) && ran.out.contains("while it runs"), "{}", ran.out);
+    // Whoever runs without it does not get better by trying again.
+    assert_eq!(run(&["run", "--config", &config]).code, 78);
+    let elsewhere = AT_A_CONTROL_PLANE.replace("/run/credentials", "/run/secrets");
+    let config = write("r.yml", &elsewhere);
+    assert_eq!(run(&["check", "config", &config]).code, 2);
+}
+
 /// The folder that tests run in has no `plimsoll.yaml`.
 #[test]
 fn check_config_without_a_file_says_that_the_defaults_hold_unless_one_was_named() {

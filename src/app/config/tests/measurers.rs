@@ -47,5 +47,5 @@ fn who_measures_containers_is_said_or_found_by_name() {
     let said = unnamed(&format!("{rules}container_jobs: [a]\ncollector: {{}}\n"));
     assert_eq!(read(&said), Some(jobs(&["a", "collector"])));
     let unknown = unnamed(&format!("{rules}container_jobs: [ab]\n"));
-    check(&unknown, &["3:1: no job is called `ab`; `a`?"]);
+    check(&unknown, &["3:1: no job is called `ab`; did you mean `a`?"]);
 }

@@ -23,6 +23,18 @@ fn what_can_only_be_a_mistake_is_told_where_it_stands() {
             "1:47: warning: tenants[0].role: `ap` is a role without a meaning",
         ),
         ("tenants: [{match: {name: a}, tenant: a, role: cron}]", ""),
+        ("host: ''", "1:7: host: is empty; write a name, or leave the key out"),
+        ("host: ' '", "1:7: host: is empty"),
+        ("host: \"a\\nb\"", "1:7: host: has a control character"),
+        ("identity: {mode: per_host, tenant: ''}", "1:36: identity.tenant: is empty"),
+        ("mail: {smtp_host: '', from: a@b.c, to: [d@e.f]}", "1:19: mail.smtp_host: is empty"),
+        (
+            "calendar: [{name: '', kind: maintenance, cron: '0 3 * * *', duration: 1h}]",
+            "1:19: calendar[0].name: is empty",
+        ),
+        ("container_jobs: [x]", "1:1: no job is called `x`; write it under `scrape_configs`"),
+        ("web: {external_url: 'https://u:pw@host/'}", "1:21: web.external_url: holds credentials"),
+        ("web: {external_url: 'https://host/'}", ""),
         ("tenants: [{match: {name: a}, tenant: a, role: api}]", ""),
         ("tenants: [{match: {name: a}, tenant: a, role: mq}]", ""),
         (
