@@ -115,7 +115,9 @@ impl JournalError {
     /// The same, met while the journal is opened: then nothing goes on.
     pub(super) fn at_start(self) -> JournalError {
         match self {
-            JournalError::Full { path, source } => JournalError::NoRoomToStart { path, why: source },
+            JournalError::Full { path, source } => {
+                JournalError::NoRoomToStart { path, why: source }
+            }
             other => other,
         }
     }

@@ -44,7 +44,7 @@ pub(super) fn check(name: &str, node: &Node, base: &Path, problems: &mut Problem
         let named = file.text().filter(|text| !text.is_empty());
         if let Some(why) = named.and_then(|text| unreadable(&base.join(text))) {
             let problem = Problem::in_file(name, file.at, format!("{path}: {why}"));
-            problems.push(Problem { path, ..problem });
+            problems.push(Problem { path, ..problem }.awaiting_file());
         }
     }
 }
