@@ -160,6 +160,41 @@ fn every_metric_is_documented() {
     assert_same(&first_cells(series), &joined, "docs/metrics.md, series for rules");
 }
 
+/// What others write for the shipped rules, if they do; without it these rules are as if it did not exist.
+const WRITTEN_BY_OTHERS: [&str; 1] = ["plimsoll_stage_applied"];
+
+/// Names of plimsoll's own series in a rule file or a dashboard, comments left out.
+fn series_read(path: &str) -> BTreeSet<String> {
+    let text = text(path);
+    let lines = text.lines().filter(|line| !line.trim_start().starts_with('#'));
+    let words = lines.flat_map(|line| line.split(|c: char| !c.is_ascii_alphanumeric() && c != '_'));
+    let is_own = |word: &&str| word.starts_with("plimsoll_") || word.starts_with("prometheus_");
+    words.filter(is_own).map(str::to_owned).collect()
+}
+
+/// A rule over a series that nobody writes looks as healthy as one that has nothing to say.
+#[test]
+fn what_shipped_rules_and_panels_read_of_plimsoll_is_written() {
+    let document = text("docs/metrics.md");
+    let (_, series) = document.split_once("## Series for rules").expect("two sections");
+    let mut written = first_cells(series);
+    let collector = metrics_in("src/collector/columns.rs", "gauge ");
+    written.extend(collector.into_iter().chain(metrics_in("src/collector/columns.rs", "counter ")));
+    written.extend(metrics_written("src/collector/collect.rs"));
+    let shipped = files("rules").into_iter().chain(files("grafana/dashboards"));
+    let read: BTreeSet<String> = shipped.flat_map(|path| series_read(&path)).collect();
+    assert!(read.len() > 20, "{read:?}");
+    let unknown: Vec<_> = read.difference(&written).collect();
+    assert_eq!(unknown, WRITTEN_BY_OTHERS, "nothing writes these");
+}
+
+/// What stands behind a word of the collector's table of columns.
+fn metrics_in(path: &str, word: &str) -> BTreeSet<String> {
+    let code = text(path);
+    let tails = code.lines().filter_map(|line| line.trim_start().strip_prefix(word));
+    tails.filter_map(|tail| tail.split_whitespace().next()).map(str::to_owned).collect()
+}
+
 #[test]
 fn every_event_is_documented() {
     let known = EventType::ALL.iter().map(|event_type| event_type.name().to_owned()).collect();

@@ -5,8 +5,9 @@
 //! nor memory. The file is replaced whole: who opens it finds the old window or the new one. It is
 //! not synced, because losing it costs a few minutes of ranges and nothing else.
 
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::sync::mpsc;
 use std::time::Duration;
@@ -17,6 +18,8 @@ use crate::engine::{Checkpoint, Engine};
 
 /// From one checkpoint to the next.
 const EVERY: Duration = Duration::from_secs(30);
+/// Series name tenants, so the file is for its own user only.
+const FILE_MODE: u32 = 0o600;
 
 /// What the thread writes next.
 struct Part {
@@ -119,7 +122,9 @@ impl Replacement {
     fn write(&mut self, part: &Part) -> io::Result<()> {
         let new = self.path.with_extension("new");
         if part.is_first {
-            self.file = Some(File::create(&new)?);
+            let mut open = OpenOptions::new();
+            open.write(true).create(true).truncate(true).mode(FILE_MODE);
+            self.file = Some(open.open(&new)?);
         }
         let Some(mut file) = self.file.take() else {
             return Err(io::Error::other("its first part was not written"));
@@ -135,6 +140,8 @@ impl Replacement {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     #[test]
@@ -152,6 +159,8 @@ mod tests {
         write("ne", true, false).expect("written");
         write("w", false, true).expect("written");
         assert_eq!(fs::read_to_string(&path).expect("there"), "new");
+        let mode = fs::metadata(&path).expect("there").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "it names tenants");
         assert!(write("w", false, true).is_err(), "it has no beginning");
     }
 }

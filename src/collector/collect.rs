@@ -3,6 +3,7 @@
 //! It is single-threaded and waits for nothing but files; a thread of its own runs it (`handle`).
 //! Time is passed in.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -133,6 +134,11 @@ impl Collector {
     /// Announces every series anew in the next batch: what was announced is lost.
     pub fn renew(&mut self) {
         self.ids.renew();
+    }
+
+    /// What was asked for so far that this process has no right to see.
+    pub fn hidden(&self) -> &BTreeSet<&'static str> {
+        &self.host.hidden
     }
 
     /// What could not be read in the last look: of how many containers, and the first such thing.

@@ -4,6 +4,7 @@
 //! else sends it commands and waits no longer than they want to. Between commands the thread looks
 //! at memory, for the peaks, if anyone reads them. Dropping every handle ends it.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
@@ -104,6 +105,7 @@ fn work(
     mut known: watch::Receiver<Option<Arc<Inventory>>>,
 ) {
     let mut told = None;
+    let mut told_hidden: BTreeSet<&str> = BTreeSet::new();
     loop {
         let wait = collector.as_ref().and_then(Collector::sample_interval).unwrap_or(IDLE);
         let command = inbox.recv_timeout(wait);
@@ -122,6 +124,16 @@ fn work(
         if trouble != told {
             told = trouble;
             tell_trouble(collector.as_ref().and_then(Collector::trouble));
+        }
+        for what in collector.iter().flat_map(Collector::hidden) {
+            if told_hidden.insert(what) {
+                let hint = "docs/configuration.md, `collector`, says which rights show it";
+                tracing::info!(
+                    what,
+                    hint,
+                    "this process has no right to see something, and leaves it out"
+                );
+            }
         }
     }
 }

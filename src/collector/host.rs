@@ -1,6 +1,6 @@
 //! The containers of a host, followed: found, named, read, and let go of.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -82,7 +82,15 @@ pub(super) struct Host {
     pub ended: Vec<Slots>,
     /// What could not be read in the last look: how many containers, and the first such thing.
     pub trouble: Option<(usize, String)>,
+    /// What was asked for and this process has no right to see; it grows only.
+    pub hidden: BTreeSet<&'static str>,
 }
+
+/// Without the host's own network no container's can be told from it.
+const NETWORKS: &str = "network counters of containers: `proc_root`/1/ns/net cannot be read";
+/// Of a container that Docker does not tell of.
+const STARTS: &str =
+    "start times of containers that Docker does not tell of: `proc_root`/<pid>/stat cannot be read";
 
 /// The kernel's count of OOM kills begins at 0 with each cgroup; this one does not.
 #[derive(Clone, Copy, Debug, Default)]
@@ -113,6 +121,7 @@ impl Host {
             looked_at: Timestamp(0),
             ended: Vec::new(),
             trouble: None,
+            hidden: BTreeSet::new(),
         }
     }
 
@@ -146,6 +155,28 @@ impl Host {
         self.tree.as_ref().map(Tree::version)
     }
 
+    /// Finds out who is there, and how the machine is.
+    fn look_around(&mut self, at: Timestamp, parts: Parts) -> Result<(), CollectError> {
+        self.looked_at = at;
+        self.follow(at)?;
+        self.name_containers(at);
+        if parts & AVAILABLE != 0 || tell_rest(parts) {
+            self.machine.look_at_memory(&mut self.reader, &self.config.proc_root);
+        }
+        self.note_hidden(parts);
+        Ok(())
+    }
+
+    /// Notes what was asked for and cannot be seen.
+    fn note_hidden(&mut self, parts: Parts) {
+        if parts & NETWORK != 0 && self.machine.network.is_none() {
+            self.hidden.insert(NETWORKS);
+        }
+        if self.tracked.values().any(|tracked| tracked.is_start_hidden) {
+            self.hidden.insert(STARTS);
+        }
+    }
+
     /// Reads the memory of every container, so that a peak between two collections is seen.
     pub fn sample(&mut self) {
         let (Some(mut eyes), tracked, ..) = self.eyes(USAGE) else { return };
@@ -162,12 +193,7 @@ impl Host {
         parts: Parts,
         visit: &mut Visit<'_>,
     ) -> Result<(), CollectError> {
-        self.looked_at = at;
-        self.follow(at)?;
-        self.name_containers(at);
-        if parts & AVAILABLE != 0 || tell_rest(parts) {
-            self.machine.look_at_memory(&mut self.reader, &self.config.proc_root);
-        }
+        self.look_around(at, parts)?;
         let (mut gone, mut over) = (Vec::new(), Vec::new());
         let (mut failures, mut first, mut is_blind) = (0, None, true);
         let inventory = self.inventory.clone();
@@ -492,6 +518,28 @@ mod tests {
             let beats = [0, 1].map(|at| host.tracked.values().filter(|t| !t.lacks(at)).count());
             assert_eq!(beats, [10, 10.min(kept_max - 10)], "of {kept_max}");
         }
+    }
+
+    /// As under a unit that may not look at other users' processes.
+    #[test]
+    fn what_there_is_no_right_to_see_is_named_and_only_if_it_is_asked_for() {
+        let dir = tempfile::tempdir().expect("a folder");
+        std::fs::write(dir.path().join("cgroup.controllers"), "memory\n").expect("written");
+        let folder = dir.path().join(format!("docker/{:064x}", 1));
+        std::fs::create_dir_all(&folder).expect("made");
+        std::fs::write(folder.join("memory.current"), "1").expect("written");
+        std::fs::write(folder.join("cgroup.procs"), "17\n").expect("written");
+        let proc_root = dir.path().join("proc");
+        std::fs::create_dir_all(proc_root.join("17")).expect("made");
+        let mut host = bounded(dir.path(), 5);
+        host.config.proc_root = proc_root;
+        for round in 0..=i64::from(super::super::tracked::TRIES_FOR_START) {
+            assert!(host.hidden.is_empty(), "{:?}", host.hidden);
+            host.each(Timestamp(10_000 + round * 5000), USAGE, &mut |_, _, _| {}).expect("reads");
+        }
+        assert_eq!(host.hidden, BTreeSet::from([STARTS]));
+        host.each(Timestamp(60_000), USAGE | NETWORK, &mut |_, _, _| {}).expect("reads");
+        assert_eq!(host.hidden, BTreeSet::from([NETWORKS, STARTS]));
     }
 
     #[test]

@@ -20,7 +20,7 @@ use crate::containers::{Container, ContainerId, Limits};
 /// that is nearly reached must not see the container restarted for the old one.
 const NEAR_THE_LIMIT: f64 = 0.85;
 /// A process is looked for this often; a cgroup whose processes are all in its children has none.
-const TRIES_FOR_START: u8 = 3;
+pub(super) const TRIES_FOR_START: u8 = 3;
 
 /// Why a container is not read any more.
 pub(super) enum Away {
@@ -65,6 +65,8 @@ pub(super) struct Tracked {
     high_water: Option<f64>,
     /// When its first process started, seconds; for a container Docker does not tell of.
     pub started_at: Option<f64>,
+    /// It has a process, and that could not be looked at.
+    pub is_start_hidden: bool,
     tries: u8,
     /// Its cgroup was removed and made anew since this was asked last: the kernel counts from 0 again.
     pub is_another_run: bool,
@@ -104,6 +106,7 @@ impl Tracked {
             sampled: None,
             high_water: is_new.then_some(0.0),
             started_at: None,
+            is_start_hidden: false,
             tries: 0,
             is_another_run: false,
             emptied: None,
@@ -359,6 +362,7 @@ impl Tracked {
             self.tries += 1;
             let pid = pid_in(eyes, path)?;
             self.started_at = eyes.machine.started_at(eyes.reader, eyes.proc_root, pid);
+            self.is_start_hidden = self.started_at.is_none() && self.tries == TRIES_FOR_START;
         }
         self.started_at
     }

@@ -270,12 +270,8 @@ impl Engine {
         let subject = incident.subject();
         let label = |name: &str| incident.whose.get(name).map(str::to_owned);
         let measured = container(incident).map(|of| self.incarnation(&of, at));
-        let class = match self.setup.policy.tenancy.owner() {
-            Some(_) => "dedicated",
-            None => "shared",
-        };
         outbox::Evidence {
-            node_class: Some(class.to_owned()),
+            node_class: Some(self.setup.policy.tenancy.node_class().to_owned()),
             container: label("name").map(|name| Container {
                 name: Some(name),
                 role: label("role"),

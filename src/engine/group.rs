@@ -132,6 +132,11 @@ impl RuleState {
         self.silence.note(fetched > 0 || yields || !self.needs_series, monotonic)
     }
 
+    /// Whether it is reported as one that cannot fire, because nothing it selects exists.
+    pub fn never_fires(&self) -> bool {
+        self.silence.is_reported()
+    }
+
     /// While an alert fires and its container lives, what first was seen to make memory grow stays its
     /// cause: a hold that lifts after the growth has ended, or a surge that stays, must not turn one into
     /// the other.
@@ -437,7 +442,7 @@ fn rule_view((rule, state): (&Rule, &RuleState)) -> RuleView {
         last_evaluation: state.last_evaluation,
         evaluation_time: state.took,
         series_fetched: state.series_fetched,
-        never_fires: state.silence.is_reported(),
+        never_fires: state.never_fires(),
         recent: state.recent.view(),
         alerting: match &rule.kind {
             RuleKind::Record { .. } => None,

@@ -227,6 +227,8 @@ impl Engine {
             let id = format!("{};{}", group.group.file, group.group.name);
             let label = Some(("rule_group", id.as_str()));
             own("prometheus_rule_evaluation_failures_total", label, group.failures as f64);
+            let never = group.rules.iter().filter(|rule| rule.never_fires()).count();
+            own("plimsoll_rule_group_rules_without_series", label, never as f64);
         }
         values.extend(self.quality_values(now.wall));
         values

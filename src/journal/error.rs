@@ -84,6 +84,18 @@ pub enum JournalError {
         /// What the system said.
         source: io::Error,
     },
+    /// No room left for a journal that is to be made or opened.
+    #[error(
+        "no room for the journal at {}: {why}. plimsoll does not start without its journal: \
+         free some space",
+        path.display()
+    )]
+    NoRoomToStart {
+        /// The file or directory.
+        path: PathBuf,
+        /// What the system said.
+        why: io::Error,
+    },
     /// Anything else the disk or the store says.
     #[error("the journal at {} failed: {why} (see `storage.path`)", path.display())]
     Failed {
@@ -100,6 +112,16 @@ const LOST: &str = "Lost by that: the state of pending and firing alerts (their 
                     webhooks not yet delivered";
 
 impl JournalError {
+    /// The same, met while the journal is opened: then nothing goes on.
+    pub(super) fn at_start(self) -> JournalError {
+        match self {
+            JournalError::Full { path, source } => {
+                JournalError::NoRoomToStart { path, why: source }
+            }
+            other => other,
+        }
+    }
+
     /// The error of a system call on `path`.
     pub(super) fn from_io(path: &Path, source: io::Error) -> JournalError {
         let path = path.to_owned();

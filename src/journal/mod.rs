@@ -109,6 +109,10 @@ pub struct Opened {
 /// Opens the journal in `dir`, or makes one if none was ever made there. The directory belongs to
 /// the journal alone.
 pub fn open(kind: StoreKind, dir: &Path) -> Result<Opened, JournalError> {
+    open_or_make(kind, dir).map_err(JournalError::at_start)
+}
+
+fn open_or_make(kind: StoreKind, dir: &Path) -> Result<Opened, JournalError> {
     format::make_dir(dir)?;
     let lock = format::lock(dir)?;
     let made = format::read_mark(dir, kind)?;

@@ -406,6 +406,7 @@ mod tests {
 
     /// The thread is stuck in a write, as on a network disk that went away.
     #[tokio::test]
+    #[expect(clippy::disallowed_methods, reason = "the standard library makes no pipe with a name")]
     async fn what_is_given_up_to_a_disk_that_hangs_is_told() {
         let dir = tempfile::tempdir().expect("a folder");
         let path = dir.path().join("audit-00000000000000000001.jsonl");

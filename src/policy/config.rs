@@ -209,9 +209,11 @@ impl PolicyConfig {
             .m2_memory_bytes
             .map(|bytes| super::series("plimsoll_m2_memory_bytes", [("host", host)], bytes as f64));
         let calendar = self.calendar.series(host, now);
+        let class = [("host", host), ("node_class", self.tenancy.node_class())];
         self.plans
             .series()
             .into_iter()
+            .chain([super::series("plimsoll_host_node_class", class, 1.0)])
             .chain(calendar)
             .chain(vhosts)
             .chain(hidden)
@@ -230,8 +232,8 @@ mod tests {
         let config = PolicyConfig { vhosts: vec![vhost], ..PolicyConfig::default() };
         assert_eq!(
             config.series("web-7", Timestamp(0)).len(),
-            11,
-            "three per plan, two of the vhost"
+            12,
+            "three per plan, two of the vhost, the host's class"
         );
     }
 }

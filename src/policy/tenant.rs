@@ -142,6 +142,14 @@ impl Tenancy {
             Tenancy::PerContainer | Tenancy::Shared => None,
         }
     }
+
+    /// The host's class, as rules and evidence call it.
+    pub fn node_class(&self) -> &'static str {
+        match self.owner() {
+            Some(_) => "dedicated",
+            None => "shared",
+        }
+    }
 }
 
 /// As in a sentence: `{name="acme-1"}` is `acme`'s.

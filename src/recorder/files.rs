@@ -2,8 +2,9 @@
 //! when they are too old or too many.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -21,6 +22,9 @@ const AHEAD: Duration = Duration::from_secs(300);
 /// Files that go for their age with each that is written. There is one more to go for each at most, so
 /// nothing piles up; and a clock that is wrong for a while costs some of a recording, not all.
 const AGED_AT_ONCE: usize = 2;
+/// Pages name tenants, so recordings are for their own user only.
+const DIR_MODE: u32 = 0o700;
+const FILE_MODE: u32 = 0o600;
 
 /// Whether a file is what a crash has left of one.
 pub fn is_unfinished(path: &Path) -> bool {
@@ -47,7 +51,7 @@ impl Folder {
         keep: Duration,
         max_bytes: u64,
     ) -> io::Result<(Folder, Vec<PathBuf>)> {
-        fs::create_dir_all(&path)?;
+        make_folder(&path)?;
         let (files, described) = (BTreeMap::new(), BTreeSet::new());
         let mut folder = Folder { path, keep, max_bytes, files, bytes: 0, described };
         let mut unfinished = Vec::new();
@@ -90,7 +94,7 @@ impl Folder {
         let folder = self.path.join(folder_of(target));
         self.make_room(now, file.len() as u64)?;
         if !self.described.contains(&folder) {
-            fs::create_dir_all(&folder)?;
+            make_folder(&folder)?;
             let labels: BTreeMap<&str, &str> = target.iter().collect();
             let text = serde_json::to_vec(&labels).map_err(io::Error::other)?;
             write_whole(&folder.join(TARGET_FILE), &text)?;
@@ -219,12 +223,19 @@ fn folder_of(target: &Labels) -> String {
     format!("{}-{:08x}", readable.trim_start_matches('.'), fingerprint(target) >> 32)
 }
 
+/// Makes a folder and what leads to it.
+fn make_folder(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(DIR_MODE).create(path)
+}
+
 /// The name is there only once the bytes are.
 fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut part = path.as_os_str().to_owned();
     part.push(UNFINISHED);
     let part = PathBuf::from(part);
-    let written = File::create(&part).and_then(|mut file| {
+    let mut open = OpenOptions::new();
+    open.write(true).create(true).truncate(true).mode(FILE_MODE);
+    let written = open.open(&part).and_then(|mut file| {
         file.write_all(bytes)?;
         file.sync_data()
     });
@@ -244,6 +255,8 @@ fn sync_folder(folder: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     const HOUR_MS: i64 = 3_600_000;
@@ -289,6 +302,25 @@ mod tests {
         folder.write_group(&target(), at(3 * HOUR_MS + 1), &[b'x'; 80]).expect("written");
         assert_eq!(folder.bytes(), 90, "only as many as fit");
         assert_eq!(names(dir.path()), ["10800001.scrapes.gz", "target.json"]);
+    }
+
+    #[test]
+    fn recordings_are_for_their_own_user_only() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("recordings");
+        let (mut folder, _) =
+            Folder::open(path.clone(), Duration::from_secs(3600), 100).expect("opens");
+        folder.write_group(&target(), at(1), b"x").expect("written");
+        folder.write_docker(at(1), b"d").expect("written");
+        let of_target = path.join(folder_of(&target()));
+        let mode = |path: &Path| fs::metadata(path).expect("there").permissions().mode() & 0o777;
+        for folder in [&path, &of_target] {
+            assert_eq!(mode(folder), 0o700, "{}", folder.display());
+        }
+        for file in ["target.json", "1.scrapes.gz"].map(|name| of_target.join(name)) {
+            assert_eq!(mode(&file), 0o600, "{}", file.display());
+        }
+        assert_eq!(mode(&path.join("docker-events.1.jsonl")), 0o600);
     }
 
     #[test]

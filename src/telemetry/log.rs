@@ -264,7 +264,7 @@ fn of_outbox(fact: &outbox::Fact) {
         }
         outbox::Fact::Paused { why } => error!(
             why,
-            hint = "mend control_plane.url or the secret, then reload; nothing is lost",
+            hint = "mend control_plane.url or the secret, then reload (restart, where systemd's LoadCredential holds it); nothing is lost",
             "the Control Plane refuses us: webhooks wait"
         ),
         outbox::Fact::Resumed => warn!("the Control Plane takes webhooks again"),

@@ -34,6 +34,9 @@ pub struct Problem {
     pub hint: Option<String>,
     /// Whether the file can be used all the same.
     pub level: Level,
+    /// Whether it is over once a file can be read that another program writes, as an agent writes credentials.
+    #[serde(skip)]
+    pub awaits_file: bool,
 }
 
 /// The problems found so far, over one file or many.
@@ -54,7 +57,13 @@ impl Problem {
             message: message.into(),
             hint: None,
             level: Level::Error,
+            awaits_file: false,
         }
+    }
+
+    /// The same, of a file that may be readable a moment later.
+    pub fn awaiting_file(self) -> Problem {
+        Problem { awaits_file: true, ..self }
     }
 
     /// The same with a hint.
@@ -97,6 +106,12 @@ impl Problems {
     /// Whether any of them is an error.
     pub fn has_errors(&self) -> bool {
         self.list.iter().any(|problem| problem.level == Level::Error)
+    }
+
+    /// Whether there are errors, and each may pass by itself: a file that another program has yet to write.
+    pub fn await_files(&self) -> bool {
+        let mut errors = self.list.iter().filter(|problem| problem.level == Level::Error);
+        self.has_errors() && errors.all(|problem| problem.awaits_file)
     }
 
     /// Brings the problems of each file into the order of its lines; files stay in their order of

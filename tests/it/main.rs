@@ -47,6 +47,7 @@ mod documents;
 mod executor;
 mod gates;
 mod inputs;
+mod lifecycle;
 mod limits;
 mod m2;
 mod mail;

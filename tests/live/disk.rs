@@ -129,9 +129,41 @@ fn a_stop_on_a_full_disk_ends_in_time_and_says_what_is_lost() {
 }
 
 #[test]
+fn a_start_from_a_sound_journal_goes_well_on_a_full_disk() {
+    let disk = Disk::mount("size=32m");
+    let page = Page::new(&page_text(0.5));
+    let (alertmanager, control_plane) = (FakeAlertmanager::start(), ControlPlane::start());
+    let home = Home::new(&Plan {
+        alertmanagers: vec![alertmanager.address()],
+        control_plane: Some(control_plane.address()),
+        ..plan(&page, &disk)
+    });
+    let mut process = home.start();
+    page.wait_for_scrapes(3);
+    process.signal("TERM");
+    assert!(process.wait(10).success());
+    // Whoever ended before it could write its number has left the file empty: there is no block to overwrite.
+    fs::write(disk.path().join("state/journal/lock"), "").expect("written");
+    disk.fill();
+    let before = home.log().len();
+    let mut process = home.start();
+    wait_until("it runs", 15, || home.log()[before..].contains("plimsoll runs"));
+    page.set(&page_text(0.95));
+    wait_until("Alertmanager hears of it", 15, || alertmanager.firing("High", "i").len() == ALERTS);
+    wait_until("it is counted", 20, || home.figure("plimsoll_journal_failing") == 1.0);
+    assert_eq!(control_plane.kinds("High"), [""; 0], "an edge went out before it was durable");
+    disk.free();
+    wait_until("every edge arrives", 40, || control_plane.heard("High").len() >= ALERTS);
+    process.signal("TERM");
+    assert!(process.wait(10).success());
+}
+
+#[test]
 fn a_disk_that_is_full_or_read_only_at_the_start_is_named() {
     let page = Page::new("load 0.5\n");
-    for (options, words) in [("ro", "Give this user the directory"), ("size=4k", "no room")] {
+    for (options, words) in
+        [("ro", "Give this user the directory"), ("size=4k", "does not start without")]
+    {
         let disk = Disk::mount(options);
         let home = Home::new(&plan(&page, &disk));
         let status = home.start().wait(10);

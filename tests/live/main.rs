@@ -13,6 +13,7 @@ mod control_plane;
 mod disk;
 mod docker;
 mod exporters;
+mod inhibitions;
 mod mail;
 mod peers;
 mod promtool;

@@ -1,5 +1,6 @@
 //! Real programs on free ports, each in a folder of its own, killed when dropped.
 
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::Command;
@@ -89,6 +90,15 @@ impl Alertmanager {
         Alertmanager { dir, address: free_address(), process: None }
     }
 
+    /// One that is up, with this configuration.
+    pub fn with(config: &str) -> Alertmanager {
+        let dir = tempfile::tempdir().expect("a folder");
+        std::fs::write(dir.path().join("am.yml"), config).expect("written");
+        let mut alertmanager = Alertmanager { dir, address: free_address(), process: None };
+        alertmanager.go_up();
+        alertmanager
+    }
+
     /// One that is up.
     pub fn start(receiver: &Receiver) -> Alertmanager {
         let mut alertmanager = Alertmanager::down(receiver);
@@ -111,6 +121,23 @@ impl Alertmanager {
             "/-/ready",
             self.dir.path(),
         ));
+    }
+
+    /// Tells it of alerts; the status of its answer.
+    pub fn tell(&self, alerts: &[Value]) -> Option<u16> {
+        let body = serde_json::to_vec(alerts).ok()?;
+        let mut stream = TcpStream::connect(self.address).ok()?;
+        let (host, length) = (self.address, body.len());
+        write!(
+            stream,
+            "POST /api/v2/alerts HTTP/1.0\r\nHost: {host}\r\nContent-Type: application/json\r\n\
+             Content-Length: {length}\r\n\r\n"
+        )
+        .ok()?;
+        stream.write_all(&body).ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok()?;
+        answer.split_whitespace().nth(1)?.parse().ok()
     }
 
     /// What it knows of an alert, by its own API.

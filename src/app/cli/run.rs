@@ -1,12 +1,14 @@
 //! `run`: the real thing, until a signal ends it.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use anyhow::anyhow;
-use tokio::signal::unix::{SignalKind, signal};
+use anyhow::{Context, anyhow};
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
 
 use super::super::api::Api;
 use super::super::clock::Clock;
@@ -18,7 +20,8 @@ use super::args::{Format, LogLevel, RunArgs};
 use super::out::Out;
 use super::{exit, finish, runtime};
 use crate::journal::{self, StoreKind};
-use crate::send::Webhook;
+use crate::send::{Webhook, WebhookError};
+use crate::yaml::Problems;
 use crate::{http, telemetry};
 
 /// From the stop signal to the end of the process, whatever hangs: docker and systemd send SIGKILL
@@ -28,10 +31,14 @@ const END_WITHIN: Duration = Duration::from_millis(9500);
 const STACK_BYTES: usize = 8 << 20;
 
 pub fn run(args: &RunArgs, environment: &Environment, out: &mut Out<'_>) -> u8 {
+    let signals = match Signals::listen() {
+        Ok(signals) => signals,
+        Err(error) => return finish(Err(error), out),
+    };
     let (config, problems) = Config::load_or_default(&args.file.config);
     let Some(config) = config else {
         out.say_problems(&problems);
-        return exit::BAD_CONFIG;
+        return refused(&problems, out);
     };
     if let Some((old, new)) = setup::left_behind(&config.storage, Path::new("")) {
         let whole = |path| std::path::absolute(&path).unwrap_or(path);
@@ -46,16 +53,29 @@ pub fn run(args: &RunArgs, environment: &Environment, out: &mut Out<'_>) -> u8 {
     }
     // A credential that is yet to come for whoever checks has to be there now.
     if let Some(Err(error)) = config.control_plane.as_ref().map(Webhook::new) {
+        let awaits_file = matches!(error, WebhookError::File { .. });
         out.fail(&error.into());
-        return exit::BAD_CONFIG;
+        return if awaits_file { try_again(out) } else { exit::BAD_CONFIG };
     }
     start_log(args, environment.colour_err);
     if let Err(error) = process::raise_open_files() {
         tracing::warn!(%error, "the soft limit of open files stays as it is");
     }
     problems.iter().for_each(super::super::warn);
-    let outcome = end_in_time(args.file.config.clone(), config, environment.clone());
+    let outcome = end_in_time(signals, args.file.config.clone(), config, environment.clone());
     finish(outcome.map(|()| exit::OK), out)
+}
+
+/// What a start ends with that its configuration does not allow. A file that cannot be read may be another's to write, a
+/// moment later, so whoever started it should try again.
+fn refused(problems: &Problems, out: &mut Out<'_>) -> u8 {
+    if problems.await_files() { try_again(out) } else { exit::BAD_CONFIG }
+}
+
+fn try_again(out: &mut Out<'_>) -> u8 {
+    let hint = "nothing but files that cannot be read: this ends a start that is tried again (exit code 1, not 78)";
+    out.say(hint);
+    exit::FAILED
 }
 
 fn start_log(args: &RunArgs, colour: bool) {
@@ -69,6 +89,8 @@ fn start_log(args: &RunArgs, colour: bool) {
         .with_writer(std::io::stderr)
         .with_max_level(level)
         .with_target(false)
+        // What cannot be written is lost: to say so on the same stream would panic.
+        .log_internal_errors(false)
         .with_ansi(colour);
     match args.log_format {
         Format::Text => log.init(),
@@ -76,50 +98,67 @@ fn start_log(args: &RunArgs, colour: bool) {
     }
 }
 
-/// What the main thread hears from the one that works.
-enum News {
-    Stopping,
-    Ended(anyhow::Result<()>),
+/// Signals, heard from the first moment on: by default a reload would end the process, and a stop not reach one that is the
+/// first of its container. What comes while the configuration is read waits until that is done.
+struct Signals {
+    /// Of the main thread, which does nothing but listen.
+    runtime: Runtime,
+    stops: [Signal; 2],
+    hangup: Signal,
+}
+
+impl Signals {
+    fn listen() -> anyhow::Result<Signals> {
+        let runtime = runtime()?;
+        let entered = runtime.enter();
+        let stops = [signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?];
+        let hangup = signal(SignalKind::hangup())?;
+        drop(entered);
+        Ok(Signals { runtime, stops, hangup })
+    }
 }
 
 /// Works on a thread of its own, so that a disk that hangs cannot keep the process from ending.
-fn end_in_time(path: PathBuf, config: Config, environment: Environment) -> anyhow::Result<()> {
-    let (tell, news) = mpsc::channel();
-    let stopping = tell.clone();
+fn end_in_time(
+    signals: Signals,
+    path: PathBuf,
+    config: Config,
+    environment: Environment,
+) -> anyhow::Result<()> {
+    let Signals { runtime: listener, stops: [mut term, mut int], hangup } = signals;
+    let (stop, stopping) = oneshot::channel::<()>();
+    let (tell, mut ended) = oneshot::channel();
     thread::Builder::new().name("plimsoll".to_owned()).stack_size(STACK_BYTES).spawn(
         move || {
             let worked = runtime().and_then(|runtime| {
-                let stop = async move {
-                    stop_signal().await;
-                    stopping.send(News::Stopping).ok();
-                };
-                let worked = runtime.block_on(live(path, config, &environment, stop));
+                let stop = async move { drop(stopping.await) };
+                let worked = runtime.block_on(live(path, config, &environment, (hangup, stop)));
                 // What still blocks is left behind: everything that matters is committed.
                 runtime.shutdown_background();
                 worked
             });
-            tell.send(News::Ended(worked)).ok();
+            tell.send(worked).ok();
         },
     )?;
-    let ended = match news.recv() {
-        Ok(News::Stopping) => news.recv_timeout(END_WITHIN).map_err(|error| match error {
-            mpsc::RecvTimeoutError::Timeout => "something hangs; ended without waiting for it",
-            mpsc::RecvTimeoutError::Disconnected => "the program panicked while it stopped",
-        }),
-        other => other.map_err(|_| "the program panicked"),
-    };
-    match ended {
-        Ok(News::Ended(worked)) => worked,
-        Ok(News::Stopping) => unreachable!("it stops once"),
-        Err(why) => anyhow::bail!(why),
-    }
+    listener.block_on(async {
+        tokio::select! {
+            worked = &mut ended => return worked.context("the program panicked")?,
+            _ = term.recv() => {},
+            _ = int.recv() => {},
+        }
+        stop.send(()).ok();
+        let worked = tokio::time::timeout(END_WITHIN, ended).await;
+        worked
+            .context("something hangs; ended without waiting for it")?
+            .context("the program panicked while it stopped")?
+    })
 }
 
 async fn live(
     path: PathBuf,
     config: Config,
     environment: &Environment,
-    stop: impl Future<Output = ()>,
+    (hangup, stop): (Signal, impl Future<Output = ()>),
 ) -> anyhow::Result<()> {
     let listener = serve::listen(&config.web).await?;
     let machine = hostname().unwrap_or_default();
@@ -139,7 +178,7 @@ async fn live(
         tell: Box::new(telemetry::record),
     })?;
     let reloader = Reloader::new(path, machine, &config, handles.reloads);
-    tokio::spawn(reload_on_hangup(reloader.clone()));
+    tokio::spawn(reload_on_hangup(hangup, reloader.clone()));
     let started_at = clock.now().wall;
     let api = Api {
         clock,
@@ -173,18 +212,8 @@ fn state_dir(config: &Config, environment: &Environment) -> PathBuf {
 }
 
 /// The loop hears and tells how each reload ends.
-async fn reload_on_hangup(reloader: Reloader) {
-    let Ok(mut hangup) = signal(SignalKind::hangup()) else { return };
+async fn reload_on_hangup(mut hangup: Signal, reloader: Reloader) {
     while hangup.recv().await.is_some() {
         reloader.reload().await.ok();
     }
-}
-
-async fn stop_signal() {
-    let (Ok(mut term), Ok(mut int)) =
-        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        return std::future::pending().await;
-    };
-    tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
 }

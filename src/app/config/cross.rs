@@ -20,6 +20,8 @@ struct Finding {
     level: Level,
     message: String,
     hint: String,
+    /// Whether it is over once a file can be read.
+    awaits_file: bool,
 }
 
 type Check = fn(&Config) -> Option<Finding>;
@@ -43,6 +45,7 @@ pub(super) fn check(config: &Config, name: &str, node: &Node, problems: &mut Pro
     for found in CHECKS.iter().filter_map(|check| check(config)) {
         let problem = Problem::in_file(name, key_at(node, found.key), found.message);
         let problem = problem.hint(found.hint);
+        let problem = if found.awaits_file { problem.awaiting_file() } else { problem };
         problems.push(match found.level {
             Level::Error => problem,
             Level::Warning => problem.warning(),
@@ -148,7 +151,8 @@ pub(super) fn key_at(node: &Node, key: &str) -> Position {
 }
 
 fn warning(key: &'static str, message: &str, hint: &str) -> Finding {
-    Finding { key, level: Level::Warning, message: message.to_owned(), hint: hint.to_owned() }
+    let (message, hint) = (message.to_owned(), hint.to_owned());
+    Finding { key, level: Level::Warning, message, hint, awaits_file: false }
 }
 
 fn nothing_is_scraped(config: &Config) -> Option<Finding> {
@@ -180,6 +184,7 @@ fn an_instance_stands_twice(config: &Config) -> Option<Finding> {
             crate::endpoint::redact(&twice.1.url)
         ),
         hint: "every instance gets every alert once".to_owned(),
+        awaits_file: false,
     })
 }
 
@@ -232,6 +237,7 @@ fn anybody_is_believed_about_containers(config: &Config) -> Option<Finding> {
         hint: "write `container_jobs: [JOB]` with the jobs that measure them, and a target label \
                `tenant` for each page that a tenant writes"
             .to_owned(),
+        awaits_file: false,
     })
 }
 
@@ -252,6 +258,7 @@ fn a_job_that_measures_is_none(config: &Config) -> Option<Finding> {
             Some(job) => format!("did you mean `{job}`?"),
             None => "write it under `scrape_configs`".to_owned(),
         },
+        awaits_file: false,
     })
 }
 
@@ -262,6 +269,7 @@ fn two_would_restart(config: &Config) -> Option<Finding> {
         message: "`executor: docker` is for hosts without a Control Plane, and there is one"
             .to_owned(),
         hint: "remove `executor`, or the section `control_plane`: two would restart".to_owned(),
+        awaits_file: false,
     })
 }
 
@@ -301,18 +309,16 @@ fn the_control_plane_cannot_be_asked(config: &Config) -> Option<Finding> {
         }
         WebhookError::Tls(_) => "control_plane",
     };
-    let is_yet_to_come =
-        matches!(&error, WebhookError::File { path, .. } if named_files::is_yet_to_come(path));
+    let file = match &error {
+        WebhookError::File { path, .. } => Some(named_files::is_yet_to_come(path)),
+        _ => None,
+    };
     let message = format!("{:#}", anyhow::Error::new(error));
-    if is_yet_to_come {
+    if file == Some(true) {
         return Some(warning(key, &message, named_files::YET_TO_COME));
     }
-    Some(Finding {
-        key,
-        level: Level::Error,
-        message,
-        hint: "webhooks cannot be sent like this".to_owned(),
-    })
+    let finding = warning(key, &message, "webhooks cannot be sent like this");
+    Some(Finding { level: Level::Error, awaits_file: file.is_some(), ..finding })
 }
 
 fn anyone_may_reload(config: &Config) -> Option<Finding> {

@@ -52,7 +52,7 @@ pub(super) fn check(name: &str, node: &Node, base: &Path, problems: &mut Problem
             let problem = Problem::in_file(name, file.at, format!("{path}: {why}"));
             let problem = match is_yet_to_come(&place) {
                 true => problem.warning().hint(YET_TO_COME),
-                false => problem,
+                false => problem.awaiting_file(),
             };
             problems.push(Problem { path, ..problem });
         }

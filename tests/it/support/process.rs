@@ -193,6 +193,11 @@ impl Process {
         Process { child: child.unwrap_or_else(|error| panic!("{command:?}: {error}")) }
     }
 
+    /// Its number.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends a signal by its name.
     pub fn signal(&self, name: &str) {
         let status = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status();

@@ -64,8 +64,8 @@ fn a_credential_of_a_service_that_does_not_run_is_no_error_yet() {
     let ran = run(&["check", "config", &write("q.yml", &bearer)]);
     let told = "warning: control_plane.bearer_token_file: `/run/credentials/plimsoll-none";
     assert!(ran.out.contains(told) && ran.out.contains("while it runs"), "{}", ran.out);
-    // Whoever runs without it does not get better by trying again.
-    assert_eq!(run(&["run", "--config", &config]).code, 78);
+    // Whoever keeps it may be about to bring it: a start without it is tried again.
+    assert_eq!(run(&["run", "--config", &config]).code, 1);
     let elsewhere = AT_A_CONTROL_PLANE.replace("/run/credentials", "/run/secrets");
     let config = write("r.yml", &elsewhere);
     assert_eq!(run(&["check", "config", &config]).code, 2);
