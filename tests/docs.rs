@@ -14,13 +14,14 @@ use plimsoll::policy::HoldReason;
 use plimsoll::yaml::Problems;
 
 /// Where configuration is read, key by key.
-const READERS: [&str; 13] = [
+const READERS: [&str; 14] = [
     "src/app/config/mod.rs",
     "src/app/config/actions.rs",
     "src/app/config/calendar.rs",
     "src/app/config/gates.rs",
     "src/app/config/mail.rs",
     "src/app/config/owners.rs",
+    "src/app/config/places.rs",
     "src/app/config/policy.rs",
     "src/app/config/sections.rs",
     "src/collector/config.rs",
