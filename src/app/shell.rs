@@ -28,8 +28,6 @@ use crate::send::level::{Dress, to_json};
 /// A late incident is shown this many times as long as a route may take to show it.
 const HOLD_FACTOR: f64 = 1.2;
 
-/// The collector among the targets; the scraper counts its own from 1.
-const COLLECTOR: TargetId = TargetId(0);
 /// What its failures are counted under, beside the scraper's own reasons.
 const COLLECTING: &str = "collector";
 
@@ -72,7 +70,7 @@ impl Shell {
     /// Starts a request; its one answer arrives in the inbox.
     pub fn start(&mut self, request: Request) {
         match request {
-            Request::Scrape { target: COLLECTOR, anew } => self.collect(anew),
+            Request::Scrape { target: TargetId::COLLECTOR, anew } => self.collect(anew),
             Request::Scrape { target, anew } => {
                 if anew {
                     self.scraper.resync(target);
@@ -119,7 +117,7 @@ impl Shell {
     pub fn collector_target(&self) -> Option<TargetInfo> {
         let collector::Settings { config, target, .. } = self.collects.as_ref()?;
         Some(TargetInfo {
-            id: COLLECTOR,
+            id: TargetId::COLLECTOR,
             labels: target.clone(),
             discovered: Labels::empty(),
             url: format!("cgroup://{}", config.cgroup_root.display()),
@@ -158,7 +156,7 @@ impl Shell {
             let failed =
                 |message| ScrapeFailure { reason: COLLECTING, message, ..ScrapeFailure::default() };
             let result = result.map_err(|error| failed(error.to_string()));
-            Event::Scraped(Scraped { target: COLLECTOR, duration, result })
+            Event::Scraped(Scraped { target: TargetId::COLLECTOR, duration, result })
         });
     }
 

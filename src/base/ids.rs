@@ -10,6 +10,11 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct TargetId(pub u32);
 
+impl TargetId {
+    /// Our own collector, a target like the others; they are counted from 1.
+    pub const COLLECTOR: TargetId = TargetId(0);
+}
+
 /// A rule, by where it stands: `file;group;name;index`, stable over restarts and over edits of
 /// other rules in the same file.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize, Deserialize)]

@@ -204,7 +204,7 @@ impl OomLedger {
 
     /// A counter was read; what that says stands in [`reading`](super::reading).
     pub fn read(&mut self, who: Who<'_>, reading: Reading) {
-        let Reading { source, at, value, started_at, is_watched, interval } = reading;
+        let Reading { source, at, value, started_at, is_watched, interval, .. } = reading;
         let life = self.lives.get(who.id);
         let is_new = life.is_none_or(|life| life.is_new);
         let watched_from = match life {
@@ -220,8 +220,9 @@ impl OomLedger {
         let Some(told) = Told::by(&reading, last, ends, watched_from) else { return };
         // A container without kills costs its last readings and no row, unless it dies by SIGKILL.
         let life = self.life(who, at);
-        let unknown = told.unknown;
-        life.counters.insert(source, Last { at, value, started_at, unknown });
+        let Told { unknown, carried, .. } = told;
+        let last = Last { at, value, started_at, unknown, carried, is_read: true };
+        life.counters.insert(source, last);
         life.patience = if interval <= NEXT_READING { interval } else { Duration::ZERO };
         let has_judged = life.bound(source, (at, value), told.base);
         if has_judged || (told.is_news && value > 0.0) {
@@ -494,6 +495,9 @@ mod tests {
         Timestamp(START_S * 1000 + (second * 1000.0).round() as i64)
     }
 
+    /// The collector, among the sources.
+    const OURS: u64 = 9;
+
     impl Bench {
         fn new() -> Bench {
             let (ledger, _) = OomLedger::recover([], at(0.0));
@@ -540,7 +544,8 @@ mod tests {
             let started_at = (start != 0.0).then(|| at(start));
             let (at, is_watched) = (at(second), self.is_watched);
             let interval = Duration::from_secs(5);
-            let reading = Reading { source, at, value, started_at, is_watched, interval };
+            let is_ours = source == OURS;
+            let reading = Reading { source, at, value, started_at, is_watched, interval, is_ours };
             self.say(|ledger, who| ledger.read(who, reading))
         }
 
@@ -653,6 +658,35 @@ mod tests {
         }
     }
 
+    /// It goes on over the runs of a container, and begins anew with us.
+    #[test]
+    fn what_our_own_counter_carried_is_not_taken_from_what_it_counts_after_our_restart() {
+        let before = |was_killed: bool| {
+            let mut bench = Bench::new();
+            bench.read(OURS, 5.0, 0.0, 1.0);
+            let (kills, counted) = if was_killed { (1.0, "0+1") } else { (0.0, "0+0") };
+            if was_killed {
+                bench.oom(6.0);
+            }
+            bench.read(OURS, 10.0, kills, 1.0).end(11.0);
+            // Docker has not told of the start yet; then it has.
+            bench.read(OURS, 15.0, kills, 1.0).read(OURS, 20.0, kills, 12.0).check(40.0, counted);
+            bench.restart(41.0);
+            bench
+        };
+        for (was_killed, want) in [(false, "0+2"), (true, "0+3")] {
+            let mut bench = before(was_killed);
+            bench.oom(42.0).oom(44.0).read(OURS, 48.0, 2.0, 12.0).check(90.0, want);
+            // Another run meanwhile: all that the kernel counts is new.
+            let mut bench = before(was_killed);
+            bench.end(41.5).oom(42.0).oom(44.0).read(OURS, 48.0, 2.0, 41.6).check(90.0, want);
+            // And what had been counted in this run is not.
+            let mut bench = before(was_killed);
+            bench.restart(41.0).oom(42.0).read(OURS, 45.0, 1.0, 12.0).read(OURS, 48.0, 1.0, 12.0);
+            bench.restart(49.0).oom(50.0).read(OURS, 53.0, 2.0, 12.0).check(90.0, want);
+        }
+    }
+
     #[test]
     fn what_is_waited_for_is_waited_for_as_long_over_a_step_of_the_clock() {
         let mut bench = Bench::new();
@@ -726,7 +760,15 @@ mod tests {
         let old = |bench: &mut Bench, second, value| {
             let (id, interval) = (id('a'), Duration::from_secs(5));
             let (at, started_at) = (at(second), Some(at(1.0)));
-            let reading = Reading { source: 1, at, value, started_at, is_watched: false, interval };
+            let reading = Reading {
+                source: 1,
+                at,
+                value,
+                started_at,
+                is_watched: false,
+                interval,
+                is_ours: false,
+            };
             bench.ledger.read(Who { id: &id, name: "old", before: None }, reading);
             bench.check(second + 15.0, "0+4").ledger.counts("old").child
         };

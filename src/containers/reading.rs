@@ -32,6 +32,9 @@ pub struct Reading {
     pub is_watched: bool,
     /// When the next reading is due.
     pub interval: Duration,
+    /// It is our own collector's: it goes on over the runs of a container, as cAdvisor's does, and begins with
+    /// what the kernel counts when we do.
+    pub is_ours: bool,
 }
 
 /// The last reading of a counter.
@@ -44,6 +47,12 @@ pub(super) struct Last {
     /// known yet.
     #[serde(default)]
     pub unknown: f64,
+    /// So much of it is of runs before this one.
+    #[serde(default)]
+    pub carried: f64,
+    /// It was read since our start.
+    #[serde(skip)]
+    pub is_read: bool,
 }
 
 /// Where a counter stood when, as far as this run goes.
@@ -66,6 +75,8 @@ pub(super) struct Told {
     pub base: Base,
     /// So many more may be new, once the start is known.
     pub unknown: f64,
+    /// So much of the value is of runs before this one.
+    pub carried: f64,
     /// It shows something else than before.
     pub is_news: bool,
     /// The container was started again since it was read before.
@@ -95,13 +106,14 @@ impl Told {
             let (from, kills) = began.map_or((at, 0.0), |start| (start, value));
             let base = as_begun(began);
             let unknown = if started_at.is_none() { value } else { 0.0 };
-            let (is_news, is_later) = (true, false);
-            return Some(Told { kills: most(kills), from, base, unknown, is_news, is_later });
+            let (is_news, is_later, kills) = (true, false, most(kills));
+            return Some(Told { kills, from, base, unknown, carried: 0.0, is_news, is_later });
         };
         if at <= last.at {
             return None;
         }
         let is_later = is_later(started_at, last.started_at);
+        let last = last.as_goes_on(reading, is_later || last.has_ended(ends));
         let (from, kills) = if value >= last.value {
             (last.at, value - last.value)
         } else if is_later {
@@ -125,7 +137,10 @@ impl Told {
         };
         let is_open = started_at.is_none() && value >= last.value;
         let unknown = if is_open { last.unknown } else { 0.0 };
-        Some(Told { kills: most(kills), from, base, unknown, is_news, is_later })
+        let is_first_of_run = last.has_ended(ends) || started_at.is_some_and(|it| it > last.at);
+        let carried = if is_first_of_run { last.value } else { last.carried };
+        let kills = most(kills);
+        Some(Told { kills, from, base, unknown, carried, is_news, is_later })
     }
 }
 
@@ -133,6 +148,15 @@ impl Last {
     /// What it showed at first was before our restart.
     pub fn known(self) -> Last {
         Last { unknown: 0.0, ..self }
+    }
+
+    /// What it would have shown, had it begun with us as this reading's did: of another run nothing yet.
+    fn as_goes_on(self, reading: &Reading, is_another_run: bool) -> Last {
+        if self.is_read || !reading.is_ours {
+            return self;
+        }
+        let of_run = if is_another_run { 0.0 } else { (self.value - self.carried).max(0.0) };
+        Last { value: of_run, carried: 0.0, ..self }
     }
 
     /// Whether the run that was read has ended since: what happened in between was not read.

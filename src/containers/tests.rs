@@ -255,7 +255,15 @@ fn counted(world: &World, interval_s: u64) -> BTreeMap<String, Counts> {
             && let Some((nth, value, start)) = world.shows(tick)
         {
             let (at, started_at) = (Timestamp(tick), Some(Timestamp(start)));
-            let reading = Reading { source: 1, at, value, started_at, is_watched: true, interval };
+            let reading = Reading {
+                source: 1,
+                at,
+                value,
+                started_at,
+                is_watched: true,
+                interval,
+                is_ours: false,
+            };
             bench.ledger.read(Who { id: &id(nth), name: &bench.name, before: None }, reading);
         }
         bench.settle(tick);

@@ -166,6 +166,7 @@ impl Engine {
         }
         let source = fingerprint(&target.info.labels);
         let (interval, answers) = (target.info.interval, target.health == Health::Good);
+        let is_ours = target.info.id == TargetId::COLLECTOR;
         for (id, counter) in &target.counters {
             let last = |series: Option<SeriesId>| Some(self.window.newest(series?)?.value);
             let newest = |series| last(series).filter(|value| !is_stale(*value));
@@ -185,7 +186,7 @@ impl Engine {
             if self.containers.scraped.get(id) != Some(&name) {
                 self.containers.scraped.insert(id.clone(), name.clone());
             }
-            let reading = Reading { source, at, value, started_at, is_watched, interval };
+            let reading = Reading { source, at, value, started_at, is_watched, interval, is_ours };
             self.containers.say((id, &name), |ledger, who| ledger.read(who, reading));
         }
     }
