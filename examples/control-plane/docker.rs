@@ -51,12 +51,13 @@ impl Docker {
         let (status, body) = ask(self.0.get(url(id, "json")), LOOK_WITHIN).await?;
         match status {
             200 => {}
-            404 => return Ok(None),
+            // A proxy's says nothing about the container.
+            404 if said(&body).is_some() => return Ok(None),
             _ => bail!("Docker says {status}: {}", excerpt(&body)),
         }
         let seen: Value = serde_json::from_slice(&body).context("it does not read")?;
         // Docker looks for a name where it knows no such id.
-        if seen["Id"] != id {
+        if seen["Id"].as_str().context("it does not say which container it is")? != id {
             return Ok(None);
         }
         let started_at = seen["State"]["StartedAt"].as_str().and_then(parse_rfc3339);
@@ -72,15 +73,21 @@ impl Docker {
 
     /// Stops and starts it; it keeps its id. An error means that nobody knows: no answer, half of one,
     /// or that of a proxy. Who hangs up early may leave the container stopped, so this waits.
-    pub async fn restart(&self, id: &str, stops_within: Duration) -> anyhow::Result<Done> {
+    pub async fn restart(&self, id: &str, before: &State) -> anyhow::Result<Done> {
         let request = self.0.post(url(id, "restart"));
-        let (status, body) = ask(request, stops_within + SETTLED_AFTER).await?;
+        let (status, body) = ask(request, before.stops_within + SETTLED_AFTER).await?;
         let why = format!("Docker says {status}: {}", excerpt(&body));
         match status {
             200..=299 => Ok(Done::new(Outcome::Succeeded, "")),
-            404 => Ok(Done::new(Outcome::Declined, "the container is gone")),
-            // Whoever says so has not passed it on; 408 alone may come in the middle.
-            300..=407 | 409..=499 => Ok(Done::new(Outcome::Declined, why)),
+            // A proxy that says so has not passed it on, 408 excepted. Docker may have stopped the
+            // container and then found that it cannot start: only what runs as before was left alone.
+            300..=407 | 409..=499 => {
+                let after = self.inspect(id).await?;
+                let runs_on = |now: State| now.running && now.started_at == before.started_at;
+                let left_alone = after.is_some_and(runs_on);
+                let outcome = if left_alone { Outcome::Declined } else { Outcome::Failed };
+                Ok(Done::new(outcome, why))
+            }
             500 if said(&body).is_some() => Ok(Done::new(Outcome::Failed, why)),
             _ => bail!(why),
         }

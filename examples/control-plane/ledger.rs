@@ -5,7 +5,8 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::Write;
+use std::io::{BufRead, BufReader, Seek, SeekFrom, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -15,8 +16,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// How long a webhook is remembered. plimsoll asks for four days; an action is remembered so long after
-/// it expired. No signature is believed for more than five minutes, so a stranger can repeat neither.
-const KEPT: Duration = Duration::from_secs(8 * 86_400);
+/// it expired, and its receipt is tried so long. No signature is believed for more than five minutes, so
+/// a stranger can repeat neither.
+pub const KEPT: Duration = Duration::from_secs(8 * 86_400);
+
+/// Why something is not done that plimsoll does not want any more.
+pub const TAKEN_BACK: &str = "it was taken back";
 
 /// Something to be done to a container.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -77,21 +82,23 @@ pub enum Entry {
     },
     /// Docker is about to be asked; until then the container ran since `ran_since`.
     Started { id: String, ran_since: Timestamp },
+    /// Docker was not asked after all.
+    Spared { id: String },
     /// What became of it.
     Done {
         id: String,
         #[serde(flatten)]
         done: Done,
     },
-    /// plimsoll has the receipt, or will never take it.
-    Told { id: String, status: u16 },
+    /// plimsoll has the receipt; without a status it did not take it for so long that it was given up.
+    Told { id: String, status: Option<u16> },
 }
 
 impl Entry {
     fn id(&self) -> &str {
         match self {
             Entry::Taken { id, .. } | Entry::Started { id, .. } => id,
-            Entry::Done { id, .. } | Entry::Told { id, .. } => id,
+            Entry::Spared { id } | Entry::Done { id, .. } | Entry::Told { id, .. } => id,
         }
     }
 }
@@ -105,6 +112,15 @@ pub struct Started {
     pub ran_since: Timestamp,
 }
 
+/// That a task has ended.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Ended {
+    /// When that was written down.
+    pub at: Timestamp,
+    /// What became of it.
+    pub done: Done,
+}
+
 /// How far a task has come.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Open {
@@ -113,7 +129,7 @@ pub struct Open {
     /// Whether Docker may have been asked already.
     pub started: Option<Started>,
     /// What became of it, once that is known.
-    pub done: Option<Done>,
+    pub ended: Option<Ended>,
 }
 
 /// The file, and what follows from it.
@@ -133,7 +149,7 @@ struct Known {
     answers: HashMap<String, Value>,
     dedup_keys: HashSet<String>,
     open: BTreeMap<String, Open>,
-    /// When Docker was last asked to restart a container.
+    /// When the last restart of a container ended, well or not.
     restarts: HashMap<String, Timestamp>,
 }
 
@@ -141,17 +157,16 @@ impl Ledger {
     /// Reads the file, or begins it. A last line that a crash cut short was never acted upon, so it
     /// goes; any other line that does not read, or another process with this ledger, stops the start.
     pub fn open(path: &Path) -> anyhow::Result<Ledger> {
-        let lock = lock(path)?;
-        let file = OpenOptions::new().create(true).read(true).append(true).open(path);
-        let file = file.with_context(|| format!("{}", path.display()))?;
-        let (lines, length) = read(path)?;
-        file.set_len(length)?;
-        sync_folder(path)?;
+        // By whatever name it is called, it is one file and has one lock.
+        file(path)?;
+        let path = path.canonicalize()?;
+        let lock = lock(&path)?;
+        let file = file(&path)?;
         let mut known = Known::default();
-        for Line { at, entry, .. } in lines {
-            known.learn(at, &entry);
-        }
-        Ok(Ledger { path: path.to_owned(), file, length, known, _lock: lock })
+        let length = read(&path, |_, at, entry| known.learn(at, entry))?;
+        file.set_len(length)?;
+        sync_folder(&path)?;
+        Ok(Ledger { path, file, length, known, _lock: lock })
     }
 
     /// Writes a line; done once the disk has it.
@@ -174,26 +189,40 @@ impl Ledger {
     /// Leaves out the beginning that is old and over; what follows from a line stays with it. Copy the
     /// file elsewhere first if it has to prove more than that.
     pub fn prune(&mut self, now: Timestamp) -> anyhow::Result<()> {
+        // What was refused may still stand behind the end.
+        self.file.set_len(self.length)?;
         let oldest = now - KEPT;
-        let lines = read(&self.path)?.0;
-        let is_over = |line: &Line| line.at < oldest && !self.known.needs(&line.entry, oldest);
-        let (mut text, mut known) = (String::new(), Known::default());
-        for line in lines.iter().skip_while(|line| is_over(line)) {
-            text.extend([&line.text, "\n"]);
-            known.learn(line.at, &line.entry);
-        }
-        let length = text.len() as u64;
-        if length == self.length {
+        let (mut over, mut known) = (0, None::<Known>);
+        read(&self.path, |bytes, at, entry| {
+            let is_over = at < oldest && !self.known.needs(entry, oldest);
+            if is_over && known.is_none() {
+                over += bytes;
+            } else {
+                known.get_or_insert_default().learn(at, entry);
+            }
+        })?;
+        if over == 0 {
             return Ok(());
         }
         let new = beside(&self.path, ".new");
-        let mut file = OpenOptions::new().create(true).read(true).append(true).open(&new)?;
-        file.set_len(0)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        std::fs::rename(&new, &self.path)?;
-        (self.file, self.length, self.known) = (file, length, known);
+        // On a full disk, half of it would be in the way of what is to be written next.
+        self.file = self.replace(&new, over).inspect_err(|_| drop(std::fs::remove_file(&new)))?;
+        self.length -= over;
+        self.known = known.unwrap_or_default();
         sync_folder(&self.path)
+    }
+
+    /// What stands behind so many bytes becomes the ledger, for the same readers.
+    fn replace(&self, new: &Path, over: u64) -> anyhow::Result<File> {
+        let mut file = file(new)?;
+        file.set_len(0)?;
+        file.set_permissions(self.file.metadata()?.permissions())?;
+        let mut old = File::open(&self.path)?;
+        old.seek(SeekFrom::Start(over))?;
+        std::io::copy(&mut old, &mut file)?;
+        file.sync_all()?;
+        std::fs::rename(new, &self.path)?;
+        Ok(file)
     }
 
     /// What was answered to a webhook when it came first.
@@ -206,11 +235,11 @@ impl Ledger {
         self.known.dedup_keys.contains(dedup_key)
     }
 
-    /// Whether Docker was asked to restart the container of a task since that was decided, or is still
-    /// at it: by two tasks one container is restarted once.
+    /// Whether Docker is at a restart of the container of a task, or one has ended since that task was
+    /// decided: its look at the container may be older. So by two tasks one container is restarted once.
     pub fn is_busy(&self, Task { container, asked_at, .. }: &Task) -> bool {
-        let is_at_it = |open: &Open| open.started.is_some() && open.done.is_none();
-        self.known.restarts.get(container).is_some_and(|at| at >= asked_at)
+        let is_at_it = |open: &Open| open.started.is_some() && open.ended.is_none();
+        self.known.restarts.get(container).is_some_and(|ended_at| ended_at >= asked_at)
             || self.known.open.values().any(|o| o.task.container == *container && is_at_it(o))
     }
 
@@ -227,39 +256,45 @@ impl Ledger {
 
 impl Known {
     fn learn(&mut self, at: Timestamp, entry: &Entry) {
-        let open = self.open.get_mut(entry.id());
+        if let Entry::Taken { id, answer, task, cancels, .. } = entry {
+            self.answers.insert(id.clone(), answer.clone());
+            if let Some(key) = cancels {
+                self.cancel(at, key);
+            }
+            let Some(task) = task.clone() else { return };
+            self.dedup_keys.insert(task.dedup_key.clone());
+            self.open.insert(id.clone(), Open { task, started: None, ended: None });
+            return;
+        }
+        let Some(open) = self.open.get_mut(entry.id()) else { return };
         match entry {
-            Entry::Taken { id, answer, task, cancels, .. } => {
-                self.answers.insert(id.clone(), answer.clone());
-                if let Some(key) = cancels {
-                    self.cancel(key);
-                }
-                let Some(task) = task.clone() else { return };
-                self.dedup_keys.insert(task.dedup_key.clone());
-                self.open.insert(id.clone(), Open { task, started: None, done: None });
-            }
+            Entry::Taken { .. } => {}
             Entry::Started { ran_since, .. } => {
-                let Some(open) = open else { return };
                 open.started = Some(Started { at, ran_since: *ran_since });
-                self.restarts.insert(open.task.container.clone(), at);
             }
-            Entry::Done { id, done } if done.outcome == Outcome::Unknown => {
-                self.open.remove(id);
-            }
-            Entry::Done { done, .. } => {
-                if let Some(open) = open {
-                    open.done = Some(done.clone());
+            Entry::Spared { .. } => open.started = None,
+            Entry::Done { id, done } => {
+                if done.outcome != Outcome::Declined {
+                    self.restarts.insert(open.task.container.clone(), at);
+                }
+                open.ended = Some(Ended { at, done: done.clone() });
+                if done.outcome == Outcome::Unknown {
+                    self.open.remove(id);
                 }
             }
             Entry::Told { id, .. } => drop(self.open.remove(id)),
         }
     }
 
-    /// What Docker was not asked for yet is over, without a receipt: plimsoll said so itself. The key
-    /// stays taken, for a request that comes late.
-    fn cancel(&mut self, dedup_key: &str) {
+    /// What Docker was not asked for yet is declined. Who took it back knows, but another plimsoll may
+    /// have asked for the same, and waits. The key stays taken, for a request that comes late.
+    fn cancel(&mut self, at: Timestamp, dedup_key: &str) {
         self.dedup_keys.insert(dedup_key.to_owned());
-        self.open.retain(|_, open| open.task.dedup_key != dedup_key || open.started.is_some());
+        let is_void = |open: &&mut Open| open.task.dedup_key == dedup_key && open.started.is_none();
+        for open in self.open.values_mut().filter(is_void) {
+            let done = Done::new(Outcome::Declined, TAKEN_BACK);
+            open.ended.get_or_insert(Ended { at, done });
+        }
     }
 
     /// Whether an old line is still good for something.
@@ -269,35 +304,41 @@ impl Known {
     }
 }
 
-/// A line that was read.
-struct Line {
-    text: String,
-    at: Timestamp,
-    entry: Entry,
-}
-
-/// The whole lines of a file, and how many bytes they are.
-fn read(path: &Path) -> anyhow::Result<(Vec<Line>, u64)> {
-    let bytes = std::fs::read(path)?;
-    let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-    let mut lines = Vec::new();
-    for (number, line) in (1..).zip(String::from_utf8_lossy(&bytes[..whole]).lines()) {
-        let read = read_line(line).with_context(|| format!("{}:{number}", path.display()));
-        lines.push(read?);
+/// Shows each whole line of a file: its bytes, when it was written and what it says. One at a time is
+/// held. Returns how many bytes they are.
+fn read(path: &Path, mut show: impl FnMut(u64, Timestamp, &Entry)) -> anyhow::Result<u64> {
+    let mut file = BufReader::new(File::open(path)?);
+    let (mut line, mut length) = (Vec::new(), 0);
+    for number in 1.. {
+        line.clear();
+        let bytes = file.read_until(b'\n', &mut line)? as u64;
+        if line.last() != Some(&b'\n') {
+            break;
+        }
+        let read = read_line(&line).with_context(|| format!("{}:{number}", path.display()));
+        let (at, entry) = read?;
+        show(bytes, at, &entry);
+        length += bytes;
     }
-    Ok((lines, whole as u64))
+    Ok(length)
 }
 
-fn read_line(text: &str) -> anyhow::Result<Line> {
-    let line: Value = serde_json::from_str(text)?;
+fn read_line(line: &[u8]) -> anyhow::Result<(Timestamp, Entry)> {
+    let line: Value = serde_json::from_slice(line)?;
     let at = line["at"].as_str().and_then(parse_rfc3339).context("it does not say when")?;
-    Ok(Line { text: text.to_owned(), at, entry: Entry::deserialize(line)? })
+    Ok((at, Entry::deserialize(line)?))
+}
+
+/// Opened, or begun for nobody else to read: it tells of tenants.
+fn file(path: &Path) -> anyhow::Result<File> {
+    let file = OpenOptions::new().create(true).read(true).append(true).mode(0o600).open(path);
+    file.with_context(|| format!("{}", path.display()))
 }
 
 /// Two processes would each do everything once.
 fn lock(path: &Path) -> anyhow::Result<File> {
     let path = beside(path, ".lock");
-    let file = File::create(&path).with_context(|| format!("{}", path.display()))?;
+    let file = file(&path)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => bail!("{}: another process has it", path.display()),
@@ -320,7 +361,17 @@ fn sync_folder(path: &Path) -> anyhow::Result<()> {
 }
 
 #[cfg(test)]
+impl Ledger {
+    /// Writes to another file from now on; returns the last one.
+    pub fn swap_file(&mut self, file: File) -> File {
+        std::mem::replace(&mut self.file, file)
+    }
+}
+
+#[cfg(test)]
 mod tests {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
     use super::*;
 
     const AT: Timestamp = Timestamp(1_800_000_000_000);
@@ -337,7 +388,7 @@ mod tests {
     }
 
     fn told(id: &str) -> Entry {
-        Entry::Told { id: id.to_owned(), status: 200 }
+        Entry::Told { id: id.to_owned(), status: Some(200) }
     }
 
     /// A process has ended, and the next one reads what it left.
@@ -366,7 +417,8 @@ mod tests {
         let done = Done::new(Outcome::Declined, "busy");
         ledger.append(AT, &Entry::Done { id: id(), done: done.clone() }).unwrap();
         let mut ledger = reopened(ledger);
-        assert_eq!(ledger.task("evt_1").unwrap().done, Some(done), "and has yet to be told");
+        let ended = Some(Ended { at: AT, done });
+        assert_eq!(ledger.task("evt_1").unwrap().ended, ended, "and has yet to be told");
         ledger.append(AT, &told("evt_1")).unwrap();
         let mut ledger = reopened(ledger);
         assert!(ledger.open_tasks().is_empty() && ledger.knows("key of evt_1"), "not forgotten");
@@ -402,12 +454,15 @@ mod tests {
             let (id, cancels) = (format!("no {id}"), Some(format!("key of {id}")));
             Entry::Taken { id, event: Value::Null, answer: Value::Null, task: None, cancels }
         };
+        let over =
+            |cancel, expires_at| vec![(AT, taken("a", expires_at)), (AT, cancel), (AT, told("a"))];
         for (case, entries, stays, open) in [
             ("old", vec![(AT, taken("a", AT)), (AT, told("a"))], false, false),
-            ("old, taken back", vec![(AT, taken("a", AT)), (AT, cancel("a"))], false, false),
+            ("taken back", vec![(AT, taken("a", AT)), (AT, cancel("a"))], true, true),
+            ("old, taken back", over(cancel("a"), AT), false, false),
             ("open", vec![(AT, taken("a", AT))], true, true),
             ("valid", vec![(AT, taken("a", now)), (AT, told("a"))], true, false),
-            ("valid, taken back", vec![(AT, taken("a", now)), (AT, cancel("a"))], true, false),
+            ("valid, taken back", over(cancel("a"), now), true, false),
             ("young", vec![(now - KEPT, taken("a", AT)), (now - KEPT, told("a"))], true, false),
         ] {
             let dir = tempfile::tempdir().unwrap();
@@ -436,5 +491,62 @@ mod tests {
         ledger.file.write_all(b"{\"what\":").unwrap();
         ledger.append(AT, &taken("evt_2", AT)).unwrap();
         assert_eq!(reopened(ledger).open_tasks(), ["evt_1", "evt_2"]);
+    }
+
+    /// A ledger with one line that is over and one that is not.
+    fn old_and_open(path: &Path) -> Ledger {
+        let mut ledger = Ledger::open(path).unwrap();
+        ledger.append(AT, &taken("old", AT)).unwrap();
+        ledger.append(AT, &told("old")).unwrap();
+        ledger.append(AT, &taken("open", AT)).unwrap();
+        ledger
+    }
+
+    #[test]
+    fn what_cannot_be_pruned_stays_and_leaves_nothing_on_the_disk() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ledger.jsonl");
+        let mut ledger = old_and_open(&path);
+        let new = dir.path().join("ledger.jsonl.new");
+        symlink("/dev/full", &new).unwrap();
+        ledger.prune(AT + 2 * KEPT).unwrap_err();
+        assert!(new.symlink_metadata().is_err(), "it is in nobody's way");
+        ledger.append(AT, &taken("young", AT)).unwrap();
+        let mut ledger = reopened(ledger);
+        assert!(ledger.answer("old").is_some());
+        assert_eq!(ledger.open_tasks(), ["open", "young"]);
+        ledger.prune(AT + 2 * KEPT).unwrap();
+        assert!(ledger.answer("old").is_none());
+    }
+
+    #[test]
+    fn a_line_that_was_refused_is_not_found_later() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut ledger = old_and_open(&dir.path().join("ledger.jsonl"));
+        // Written whole, but not synced, and not taken back.
+        let line = std::fs::read_to_string(&ledger.path).unwrap();
+        let line = line.lines().next_back().unwrap().replace("open", "refused");
+        ledger.file.write_all(format!("{line}\n").as_bytes()).unwrap();
+        ledger.prune(AT + 2 * KEPT).unwrap();
+        assert_eq!(ledger.open_tasks(), ["open"]);
+        assert_eq!(reopened(ledger).open_tasks(), ["open"]);
+    }
+
+    #[test]
+    fn the_ledger_stays_where_it_is_and_is_read_by_whom_it_was() {
+        let dir = tempfile::tempdir().unwrap();
+        let (real, name) = (dir.path().join("real.jsonl"), dir.path().join("name.jsonl"));
+        let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
+        symlink(&real, &name).unwrap();
+        let mut ledger = old_and_open(&name);
+        let error = Ledger::open(&real).err().unwrap().to_string();
+        assert!(error.ends_with("real.jsonl.lock: another process has it"), "{error}");
+        assert_eq!((mode(&real), mode(&beside(&real, ".lock"))), (0o600, 0o600));
+        std::fs::set_permissions(&real, std::fs::Permissions::from_mode(0o640)).unwrap();
+        ledger.prune(AT + 2 * KEPT).unwrap();
+        assert_eq!(mode(&real), 0o640);
+        assert!(name.is_symlink());
+        let (pruned, kept) = (std::fs::read(&name).unwrap(), std::fs::read(&real).unwrap());
+        assert_eq!((pruned.len() as u64, pruned), (ledger.length, kept));
     }
 }

@@ -6,17 +6,19 @@
 //! and in plimsoll `control_plane: {url: 'http://127.0.0.1:8088/webhooks/plimsoll', secret_file: …}`.
 //! It serves one Docker; with `--host` it declines what plimsoll asks about any other `host`. Who may
 //! use that socket is root: let this program be alone with it, or put a proxy for its two paths before it.
+//! Give the ledger a folder of its own, that only this program can write: two files more stand beside it.
 //!
 //! Four short files, each one duty: [`receive`] answers webhooks, [`ledger`] remembers, [`docker`]
 //! restarts, [`work`] carries out what was accepted and sends the receipt. A real one keeps the
 //! ledger in its database and stands behind TLS; what happens in which order stays the same.
-#![allow(clippy::print_stdout, clippy::disallowed_methods, reason = "a program of its own")]
+#![allow(clippy::disallowed_methods, reason = "a program of its own")]
 
 mod docker;
 mod ledger;
 mod receive;
 mod work;
 
+use std::io::Write;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime};
@@ -59,6 +61,31 @@ impl ControlPlane {
     }
 }
 
+/// A line for people. If it cannot be written, because a disk is full or nobody reads any more, the
+/// work goes on.
+pub fn log(line: &str) {
+    writeln!(std::io::stdout(), "{line}").ok();
+}
+
+/// What was said last of something that is tried over and over.
+#[derive(Default)]
+pub struct Said(String);
+
+impl Said {
+    /// A line that is said once, until it is another.
+    pub fn log(&mut self, line: String) {
+        if self.is_news(line) {
+            log(&self.0);
+        }
+    }
+
+    fn is_news(&mut self, line: String) -> bool {
+        let is_news = self.0 != line;
+        self.0 = line;
+        is_news
+    }
+}
+
 /// The wall clock.
 pub fn now() -> Timestamp {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
@@ -68,10 +95,7 @@ pub fn now() -> Timestamp {
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let (arguments, host) = match &arguments[..] {
-        [arguments @ .., flag, host] if flag == "--host" => (arguments, Some(host.clone())),
-        arguments => (arguments, None),
-    };
+    let (arguments, host) = split_host(&arguments)?;
     let [secret_file, ledger_file, listen, socket, plimsoll] = arguments else {
         bail!(
             "usage: control-plane SECRET_FILE LEDGER LISTEN DOCKER_SOCKET PLIMSOLL_URL [--host NAME]"
@@ -96,8 +120,18 @@ async fn main() -> anyhow::Result<()> {
     for id in open {
         work::begin(&control_plane, id);
     }
-    println!("listening on {}", listener.local_addr()?);
+    log(&format!("listening on {}", listener.local_addr()?));
     Ok(axum::serve(listener, app(control_plane)).await?)
+}
+
+/// The arguments without `--host`, and what it says.
+fn split_host(arguments: &[String]) -> anyhow::Result<(&[String], Option<String>)> {
+    match arguments {
+        // As a variable that was never set makes it. No host has this name, so all would be declined.
+        [.., flag, host] if flag == "--host" && host.is_empty() => bail!("--host needs a name"),
+        [arguments @ .., flag, host] if flag == "--host" => Ok((arguments, Some(host.clone()))),
+        arguments => Ok((arguments, None)),
+    }
 }
 
 fn app(control_plane: Arc<ControlPlane>) -> Router {
@@ -135,9 +169,11 @@ fn keys(secrets: &str) -> anyhow::Result<Vec<Webhook>> {
 
 async fn prune(control_plane: Arc<ControlPlane>) {
     loop {
-        let pruned = control_plane.ledger().prune(now());
-        if let Err(error) = pruned {
-            println!("old lines of the ledger stay: {error:#}");
+        // It reads the whole file.
+        let pruning = Arc::clone(&control_plane);
+        let pruned = tokio::task::spawn_blocking(move || pruning.ledger().prune(now())).await;
+        if let Err(error) = pruned.map_err(anyhow::Error::from).flatten() {
+            log(&format!("old lines of the ledger stay: {error:#}"));
         }
         tokio::time::sleep(PRUNE_EVERY).await;
     }
@@ -198,5 +234,23 @@ mod tests {
         assert_eq!(answered("1", BODY_BYTES_MAX).await, 401);
         assert_eq!(answered("1", BODY_BYTES_MAX + 1).await, 413);
         assert_eq!(answered(&i64::MIN.to_string(), 2).await, 401);
+    }
+
+    #[test]
+    fn a_host_without_a_name_is_refused() {
+        let split = |text: &str| {
+            let arguments: Vec<String> = text.split(',').map(str::to_owned).collect();
+            split_host(&arguments).ok().map(|(arguments, host)| (arguments.len(), host))
+        };
+        assert_eq!(split("a,b"), Some((2, None)));
+        assert_eq!(split("a,b,--host,web-7"), Some((2, Some("web-7".to_owned()))));
+        assert_eq!(split("a,b,--host,"), None);
+    }
+
+    #[test]
+    fn what_is_tried_over_and_over_is_said_when_it_changes() {
+        let mut said = Said::default();
+        let news = ["a", "a", "b", "b", "a"].map(|line| said.is_news(line.to_owned()));
+        assert_eq!(news, [true, false, true, false, true]);
     }
 }

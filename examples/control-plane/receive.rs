@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::ledger::{Entry, Ledger, Task};
-use super::{ControlPlane, docker, work};
+use super::{ControlPlane, docker, log, work};
 
 /// As much of `docs/events.schema.json` as is needed here; fields that are not known are no fault.
 #[derive(Deserialize)]
@@ -75,7 +75,7 @@ pub async fn receive(
     let written = ledger.append(now, &entry);
     drop(ledger);
     if let Err(error) = written {
-        println!("{id}: the ledger cannot be written: {error:#}");
+        log(&format!("{id}: the ledger cannot be written: {error:#}"));
         return (StatusCode::INTERNAL_SERVER_ERROR, "it could not be written down".to_owned());
     }
     if asks {
@@ -147,6 +147,7 @@ fn decide(
 
 #[cfg(test)]
 mod tests {
+    use super::super::ledger::{Done, Outcome, TAKEN_BACK};
     use super::*;
 
     const NOW: Timestamp = Timestamp(1_800_000_000_000);
@@ -177,10 +178,12 @@ mod tests {
         let accepted = take(&mut ledger, "evt_1", "container.restart.requested");
         assert_eq!(accepted["decision"], "accepted");
         assert_eq!(take(&mut ledger, "evt_2", "action.expired"), json!({}));
-        assert!(ledger.open_tasks().is_empty());
+        let ended = |ledger: &Ledger| ledger.task("evt_1").unwrap().ended.unwrap().done;
+        let declined = Done::new(Outcome::Declined, TAKEN_BACK);
+        assert_eq!(ended(&ledger), declined, "and who was promised it is told");
         drop(ledger);
         let mut ledger = Ledger::open(&path).unwrap();
-        assert!(ledger.open_tasks().is_empty(), "nor after a crash");
+        assert_eq!(ended(&ledger), declined, "nor after a crash");
         let late = take(&mut ledger, "evt_3", "container.restart.requested");
         assert_eq!(late["decision"], "declined", "what is void stays so");
     }
@@ -192,7 +195,23 @@ mod tests {
         take(&mut ledger, "evt_1", "container.restart.requested");
         ledger.append(NOW, &Entry::Started { id: "evt_1".to_owned(), ran_since: NOW }).unwrap();
         take(&mut ledger, "evt_2", "action.expired");
-        assert_eq!(ledger.open_tasks(), ["evt_1"], "its receipt is still to be sent");
+        let is_open = |ledger: &Ledger| ledger.task("evt_1").unwrap().ended.is_none();
+        assert!(is_open(&ledger));
+        ledger.append(NOW, &Entry::Spared { id: "evt_1".to_owned() }).unwrap();
+        take(&mut ledger, "evt_3", "action.expired");
+        assert!(!is_open(&ledger), "it was not asked after all");
+    }
+
+    #[test]
+    fn what_has_ended_is_not_ended_again_by_its_withdrawal() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut ledger = Ledger::open(&dir.path().join("ledger.jsonl")).unwrap();
+        take(&mut ledger, "evt_1", "container.restart.requested");
+        let done = Done::new(Outcome::Declined, "the container is gone");
+        let entry = Entry::Done { id: "evt_1".to_owned(), done: done.clone() };
+        ledger.append(NOW, &entry).unwrap();
+        take(&mut ledger, "evt_2", "action.expired");
+        assert_eq!(ledger.task("evt_1").unwrap().ended.unwrap().done, done);
     }
 
     #[test]

@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use super::docker::{SETTLED_AFTER, State};
-use super::ledger::{Done, Entry, Open, Outcome};
-use super::{ControlPlane, now};
+use super::ledger::{Done, Ended, Entry, KEPT, Open, Outcome, TAKEN_BACK};
+use super::{ControlPlane, Said, log, now};
 
 /// Between two looks at a container.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -24,48 +24,45 @@ pub fn begin(control_plane: &Arc<ControlPlane>, id: String) {
     let control_plane = Arc::clone(control_plane);
     tokio::spawn(async move {
         let Some(open) = control_plane.ledger().task(&id) else { return };
-        let done = match open.done {
-            Some(done) => done,
+        let Ended { at, done } = match open.ended {
+            Some(ended) => ended,
             None => {
-                let Some(done) = carry_out(&control_plane, &id).await else {
-                    return println!("{id}: plimsoll took it back");
-                };
-                write(&control_plane, &Entry::Done { id: id.clone(), done: done.clone() }).await;
-                done
+                let Some(done) = carry_out(&control_plane, &id).await else { return };
+                let entry = Entry::Done { id: id.clone(), done: done.clone() };
+                Ended { at: write(&control_plane, &entry).await, done }
             }
         };
-        if let Some(receipt) = receipt(&id, &done) {
-            tell(&control_plane, &id, &receipt).await;
-        } else {
-            println!("{id}: {}", done.reason);
+        match receipt(&id, &done) {
+            Some(receipt) => tell(&control_plane, &id, &receipt, at + KEPT).await,
+            None => log(&format!("{id}: {}", done.reason)),
         }
     });
 }
 
 /// Restarts the container that was meant; says what became of it. Docker is asked once: whether its
-/// answer was lost or this program crashed meanwhile, the container shows later what happened. `None` if
-/// plimsoll took the request back before Docker was asked.
+/// answer was lost or this program crashed meanwhile, the container shows later what happened.
 async fn carry_out(control_plane: &ControlPlane, id: &str) -> Option<Done> {
+    let mut said = Said::default();
     loop {
         let open = control_plane.ledger().task(id)?;
+        if let Some(ended) = open.ended {
+            return Some(ended.done);
+        }
         let container = &open.task.container;
         let look = control_plane.docker.inspect(container).await;
         if let Err(error) = &look {
-            println!("{id}: Docker cannot be asked: {error:#}");
+            said.log(format!("{id}: Docker cannot be asked: {error:#}"));
         }
         match verdict(&open, look.as_ref().ok().map(Option::as_ref), now()) {
             Step::Over(outcome, why) => return Some(Done::new(outcome, why)),
             Step::Wait => {}
-            Step::Restart(state) => match claim(control_plane, id, state) {
-                Ok(Claim::TakenBack) => return None,
+            Step::Restart(state) => match claim(control_plane, id, state, now) {
                 Ok(Claim::Declined(why)) => return Some(Done::new(Outcome::Declined, why)),
-                Ok(Claim::Granted) => {
-                    match control_plane.docker.restart(container, state.stops_within).await {
-                        Ok(done) => return Some(done),
-                        Err(error) => println!("{id}: what Docker did shows later: {error:#}"),
-                    }
-                }
-                Err(error) => println!("{id}: the ledger cannot be written: {error:#}"),
+                Ok(Claim::Granted) => match control_plane.docker.restart(container, state).await {
+                    Ok(done) => return Some(done),
+                    Err(error) => log(&format!("{id}: what Docker did shows later: {error:#}")),
+                },
+                Err(error) => said.log(format!("{id}: the ledger cannot be written: {error:#}")),
             },
         }
         sleep(LOOK_EVERY).await;
@@ -81,14 +78,14 @@ enum Step<'a> {
     Over(Outcome, &'static str),
 }
 
+const EXPIRED: &str = "it expired before it could be done";
+
 /// `look` is `None` if Docker cannot be asked, and `Some(None)` if there is no such container.
 fn verdict<'a>(open: &Open, look: Option<Option<&'a State>>, now: Timestamp) -> Step<'a> {
     use Outcome::{Declined, Failed, Succeeded, Unknown};
     let Some(started) = open.started else {
         return match look {
-            _ if now >= open.task.expires_at => {
-                Step::Over(Declined, "it expired before it could be done")
-            }
+            _ if now >= open.task.expires_at => Step::Over(Declined, EXPIRED),
             None => Step::Wait,
             Some(None) => Step::Over(Declined, "the container is gone"),
             Some(Some(state)) if state.started_at > open.task.asked_at => {
@@ -120,22 +117,34 @@ fn verdict<'a>(open: &Open, look: Option<Option<&'a State>>, now: Timestamp) -> 
 enum Claim {
     Granted,
     Declined(&'static str),
-    TakenBack,
 }
 
 /// Writes down that Docker is about to be asked, unless something stands against it by now; all under
 /// one lock, so of two tasks, or of a task and its withdrawal, one comes first.
-fn claim(control_plane: &ControlPlane, id: &str, state: &State) -> anyhow::Result<Claim> {
+fn claim(
+    control_plane: &ControlPlane,
+    id: &str,
+    state: &State,
+    now: impl Fn() -> Timestamp,
+) -> anyhow::Result<Claim> {
     let mut ledger = control_plane.ledger();
-    let Some(Open { task, .. }) = ledger.task(id) else { return Ok(Claim::TakenBack) };
+    let Some(Open { task, ended: None, .. }) = ledger.task(id) else {
+        return Ok(Claim::Declined(TAKEN_BACK));
+    };
+    if now() >= task.expires_at {
+        return Ok(Claim::Declined(EXPIRED));
+    }
     if ledger.is_busy(&task) {
         return Ok(Claim::Declined("another restart of this container was asked for meanwhile"));
     }
-    let ran_since = state.started_at;
-    ledger.append(now(), &Entry::Started { id: id.to_owned(), ran_since })?;
-    // The lock and the disk may have taken long.
-    let expired = now() >= task.expires_at;
-    Ok(if expired { Claim::Declined("it expired before it could be done") } else { Claim::Granted })
+    let id = id.to_owned();
+    ledger.append(now(), &Entry::Started { id: id.clone(), ran_since: state.started_at })?;
+    if now() < task.expires_at {
+        return Ok(Claim::Granted);
+    }
+    // The disk took long. If it does not take this now, it takes that the task was declined, later.
+    ledger.append(now(), &Entry::Spared { id }).ok();
+    Ok(Claim::Declined(EXPIRED))
 }
 
 /// What plimsoll is told; nothing if nobody knows.
@@ -154,24 +163,27 @@ fn receipt(id: &str, Done { outcome, reason }: &Done) -> Option<Value> {
     }
 }
 
-/// Sends the receipt until plimsoll has it. One id is one receipt, so a repeat is harmless.
-async fn tell(control_plane: &ControlPlane, id: &str, receipt: &Value) {
-    let mut pause = Duration::from_secs(1);
-    loop {
-        match post(control_plane, &format!("receipt-{id}"), receipt.to_string()).await {
-            // 409: taken before, and the answer was lost. The others will never be taken.
-            Ok(status @ (200..=299 | 400 | 404 | 409 | 413)) => {
-                if matches!(status, 400 | 404 | 413) {
-                    println!("{id}: plimsoll does not take the receipt: status {status}");
-                }
-                return write(control_plane, &Entry::Told { id: id.to_owned(), status }).await;
-            }
-            Ok(status) => println!("{id}: the receipt was answered {status}"),
-            Err(error) => println!("{id}: the receipt was not answered: {error:#}"),
+/// Sends the receipt until plimsoll has it. One id is one receipt, so a repeat is harmless. No refusal is
+/// the last word: a proxy may say anything, and plimsoll says 404 while its configuration has no
+/// `control_plane`.
+async fn tell(control_plane: &ControlPlane, id: &str, receipt: &Value, until: Timestamp) {
+    let (mut said, mut pause) = (Said::default(), Duration::from_secs(1));
+    let status = loop {
+        let why = match post(control_plane, &format!("receipt-{id}"), receipt.to_string()).await {
+            // 409: taken before, and the answer was lost.
+            Ok(status @ (200..=299 | 409)) => break Some(status),
+            Ok(status) => format!("the receipt was answered {status}"),
+            Err(error) => format!("the receipt was not answered: {error:#}"),
+        };
+        said.log(format!("{id}: {why}"));
+        if now() >= until {
+            log(&format!("{id}: the receipt is given up"));
+            break None;
         }
         sleep(pause).await;
         pause = (2 * pause).min(LONGEST_PAUSE);
-    }
+    };
+    write(control_plane, &Entry::Told { id: id.to_owned(), status }).await;
 }
 
 /// One try, signed at this moment.
@@ -188,12 +200,14 @@ async fn post(control_plane: &ControlPlane, id: &str, body: String) -> anyhow::R
     Ok(request.body(body).send().await?.status().as_u16())
 }
 
-/// A disk that is full stops the work, not the memory of it.
-async fn write(control_plane: &ControlPlane, entry: &Entry) {
+/// A disk that is full stops the work, not the memory of it. Returns when it was written.
+async fn write(control_plane: &ControlPlane, entry: &Entry) -> Timestamp {
+    let mut said = Said::default();
     loop {
-        let written = control_plane.ledger().append(now(), entry);
-        let Err(error) = written else { return };
-        println!("the ledger cannot be written: {error:#}");
+        let at = now();
+        let written = control_plane.ledger().append(at, entry);
+        let Err(error) = written else { return at };
+        said.log(format!("the ledger cannot be written: {error:#}"));
         sleep(Duration::from_secs(5)).await;
     }
 }

@@ -20,6 +20,7 @@ CREATE TABLE IF NOT EXISTS actions (
   -- `succeeded`, `failed`, `declined` or `unknown` once that is known, and why.
   outcome TEXT,
   reason TEXT,
+  ended_at INTEGER,
   -- plimsoll has the receipt, or gets none.
   told INTEGER NOT NULL DEFAULT 0
 );

@@ -10,12 +10,17 @@ use super::super::ledger::{Started, Task};
 use super::*;
 
 /// Docker with one container, and what it says to a restart.
+#[derive(Default)]
 struct FakeDocker {
     started_at: AtomicI64,
     restarts: AtomicUsize,
     /// Whether it does what it is asked, whatever it says then; nothing to say means that it never answers.
     obeys: bool,
     says: Option<String>,
+    /// What it says to a look instead of how the container is.
+    looks: Option<String>,
+    /// How the container is after a restart, if it does not run.
+    after: Option<&'static str>,
 }
 
 impl FakeDocker {
@@ -38,9 +43,11 @@ impl FakeDocker {
         let says = if request[..length].starts_with(b"GET") {
             let started_at =
                 plimsoll::base::format_rfc3339(Timestamp(self.started_at.load(Ordering::Relaxed)));
-            let state = json!({"Status": "running", "StartedAt": started_at});
+            let asked = self.restarts.load(Ordering::Relaxed) > 0;
+            let status = self.after.filter(|_| asked).unwrap_or("running");
+            let state = json!({"Status": status, "StartedAt": started_at});
             let body = json!({"Id": id(), "State": state, "Config": {"StopTimeout": 1}});
-            http("200 OK", &body.to_string())
+            self.looks.clone().unwrap_or_else(|| http("200 OK", &body.to_string()))
         } else {
             self.restarts.fetch_add(1, Ordering::Relaxed);
             if self.obeys {
@@ -79,10 +86,9 @@ fn state(started_at: Timestamp) -> State {
 }
 
 /// What becomes of one request at a Docker that says this, and how often it was asked.
-async fn carried_out(obeys: bool, says: &str) -> (Done, usize) {
+async fn carried_out(docker: FakeDocker) -> (Done, usize) {
     let home = tempfile::tempdir().unwrap();
-    let says = Some(says.to_owned());
-    let docker = FakeDocker { started_at: 0.into(), restarts: 0.into(), obeys, says }.serve(&home);
+    let docker = docker.serve(&home);
     let control_plane = ControlPlane::in_folder(home.path());
     take(&control_plane, "evt_1", Some(task("k")), None);
     let carried_out = carry_out(&control_plane, "evt_1");
@@ -98,7 +104,8 @@ async fn an_answer_that_is_lost_or_a_proxys_is_no_failure() {
     let lost: Vec<String> = answers.into_iter().chain([cut, none]).collect();
     let mut ends = tokio::task::JoinSet::new();
     for says in lost {
-        ends.spawn(async move { (carried_out(true, &says).await, says) });
+        let docker = FakeDocker { obeys: true, says: Some(says.clone()), ..FakeDocker::default() };
+        ends.spawn(async move { (carried_out(docker).await, says) });
     }
     for ((done, restarts), says) in ends.join_all().await {
         assert_eq!((done.outcome, restarts), (Outcome::Succeeded, 1), "{says}: {}", done.reason);
@@ -108,11 +115,30 @@ async fn an_answer_that_is_lost_or_a_proxys_is_no_failure() {
 #[tokio::test]
 async fn a_container_that_only_has_the_name_is_another() {
     let home = tempfile::tempdir().unwrap();
-    let says = None;
-    FakeDocker { started_at: 0.into(), restarts: 0.into(), obeys: false, says }.serve(&home);
+    FakeDocker::default().serve(&home);
     let docker = Docker::at(&home.path().join("docker.sock")).unwrap();
     assert!(docker.inspect(&id()).await.unwrap().is_some());
     assert!(docker.inspect(&"d".repeat(64)).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn what_a_proxy_says_of_a_container_says_nothing_about_it() {
+    let state = json!({"Status": "running", "StartedAt": "2026-01-01T00:00:00Z"});
+    let gone = json!({"message": "No such container"}).to_string();
+    for (looks, want) in [
+        (http("404 Not Found", &gone), Some(true)),
+        (http("404 Not Found", ""), None),
+        (http("404 Not Found", "404 page not found"), None),
+        (http("200 OK", "{}"), None),
+        (http("200 OK", &json!({"State": state}).to_string()), None),
+        (http("200 OK", &json!({"Id": id(), "State": state}).to_string()), Some(false)),
+    ] {
+        let home = tempfile::tempdir().unwrap();
+        FakeDocker { looks: Some(looks.clone()), ..FakeDocker::default() }.serve(&home);
+        let docker = Docker::at(&home.path().join("docker.sock")).unwrap();
+        let is_gone = docker.inspect(&id()).await.ok().map(|state| state.is_none());
+        assert_eq!(is_gone, want, "{looks}");
+    }
 }
 
 #[tokio::test]
@@ -127,20 +153,35 @@ async fn what_docker_refuses_is_declined_and_what_it_could_not_do_has_failed() {
         (moved, Outcome::Declined),
         (http("500 Internal Server Error", &because), Outcome::Failed),
     ] {
-        let (done, restarts) = carried_out(false, &says).await;
+        let docker = FakeDocker { says: Some(says.clone()), ..FakeDocker::default() };
+        let (done, restarts) = carried_out(docker).await;
         assert_eq!((done.outcome, restarts), (want, 1), "{says}");
         assert!(done.reason.len() < 250 && !done.reason.contains('\n'), "{}", done.reason);
+    }
+}
+
+#[tokio::test]
+async fn what_docker_refuses_halfway_has_failed() {
+    let because = json!({"message": "network not found"}).to_string();
+    for status in ["400 No", "403 No", "404 No", "409 No"] {
+        for (obeys, after) in [(false, Some("exited")), (true, None)] {
+            let says = Some(http(status, &because));
+            let docker = FakeDocker { obeys, says, after, ..FakeDocker::default() };
+            let (done, _) = carried_out(docker).await;
+            assert_eq!(done.outcome, Outcome::Failed, "{status} {after:?}");
+            assert!(done.reason.ends_with("network not found"), "{}", done.reason);
+        }
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_restart_may_take_as_long_as_the_container_and_a_while() {
     let home = tempfile::tempdir().unwrap();
-    let docker = FakeDocker { started_at: 0.into(), restarts: 0.into(), obeys: false, says: None };
-    docker.serve(&home);
+    FakeDocker::default().serve(&home);
     let docker = Docker::at(&home.path().join("docker.sock")).unwrap();
     let began = tokio::time::Instant::now();
-    docker.restart(&id(), Duration::from_secs(120)).await.expect_err("nobody knows");
+    let state = State { stops_within: Duration::from_secs(120), ..state(Timestamp(0)) };
+    docker.restart(&id(), &state).await.expect_err("nobody knows");
     assert_eq!(began.elapsed().as_secs(), 210);
 }
 
@@ -148,7 +189,7 @@ async fn a_restart_may_take_as_long_as_the_container_and_a_while() {
 fn only_what_was_meant_is_restarted_and_what_was_not_is_declined() {
     let (asked_at, expires_at) = (Timestamp(1000), Timestamp(9000));
     let task = Task { asked_at, expires_at, ..task("k") };
-    let open = Open { task, started: None, done: None };
+    let open = Open { task, started: None, ended: None };
     let (meant, anew) = (state(Timestamp(500)), state(Timestamp(1001)));
     let stopped = State { running: false, ..meant.clone() };
     let is = |look, at| match verdict(&open, look, Timestamp(at)) {
@@ -174,7 +215,7 @@ fn what_docker_was_asked_for_has_failed_only_once_it_can_happen_no_more() {
     let (at, ran_since) = (Timestamp(0), Timestamp(-500));
     let started = Some(Started { at, ran_since });
     let task = Task { asked_at: at, expires_at: at, ..task("k") };
-    let open = Open { task, started, done: None };
+    let open = Open { task, started, ended: None };
     // It is told by the start, not by clocks: Docker's may be behind.
     let (before, anew) = (state(ran_since), state(Timestamp(-499)));
     let endless = State { stops_within: WATCHED, ..before.clone() };
@@ -235,8 +276,7 @@ async fn a_receipt_goes_nowhere_else_and_no_password_is_logged() {
 #[tokio::test]
 async fn a_container_that_takes_long_holds_up_nobody() {
     let home = tempfile::tempdir().unwrap();
-    let docker = FakeDocker { started_at: 0.into(), restarts: 0.into(), obeys: false, says: None };
-    let docker = docker.serve(&home);
+    let docker = FakeDocker::default().serve(&home);
     let control_plane = ControlPlane::in_folder(home.path());
     let gone = Task { container: "d".repeat(64), ..task("gone") };
     for (id, task) in [("slow", task("slow")), ("gone", gone)] {
@@ -246,7 +286,7 @@ async fn a_container_that_takes_long_holds_up_nobody() {
             sleep(Duration::from_millis(10)).await;
         }
     }
-    let is_done = |id| control_plane.ledger().task(id).is_none_or(|open| open.done.is_some());
+    let is_done = |id| control_plane.ledger().task(id).is_none_or(|open| open.ended.is_some());
     let ended = async {
         while !is_done("gone") {
             sleep(Duration::from_millis(10)).await;
@@ -263,8 +303,8 @@ fn what_is_taken_back_before_docker_is_asked_is_not_begun() {
     take(&control_plane, "kept", Some(task("kept")), None);
     take(&control_plane, "void", Some(task("void")), None);
     take(&control_plane, "evt_3", None, Some("void"));
-    let claim = |id| claim(&control_plane, id, &state(Timestamp(0))).unwrap();
-    assert_eq!(claim("void"), Claim::TakenBack);
+    let claim = |id| claim(&control_plane, id, &state(Timestamp(0)), now).unwrap();
+    assert_eq!(claim("void"), Claim::Declined(TAKEN_BACK));
     assert_eq!(claim("kept"), Claim::Granted);
 }
 
@@ -275,19 +315,24 @@ fn by_two_requests_one_container_is_restarted_once() {
     for id in ["evt_1", "evt_2"] {
         take(&control_plane, id, Some(task(id)), None);
     }
-    let late = Task { asked_at: now() + Duration::from_secs(9), ..task("late") };
-    take(&control_plane, "late", Some(late), None);
+    let in_s = |seconds| now() + Duration::from_secs(seconds);
+    for (id, seconds) in [("amid", 5), ("late", 9)] {
+        take(&control_plane, id, Some(Task { asked_at: in_s(seconds), ..task(id) }), None);
+    }
     let busy = |id| {
-        let claim = claim(&control_plane, id, &state(Timestamp(0))).unwrap();
+        let claim = claim(&control_plane, id, &state(Timestamp(0)), now).unwrap();
         matches!(claim, Claim::Declined(_))
     };
     assert!(!busy("evt_1"));
     assert!(busy("evt_2") && busy("late"), "it is being restarted");
-    let done = Done::new(Outcome::Succeeded, "");
-    let entry = Entry::Done { id: "evt_1".to_owned(), done };
-    control_plane.ledger().append(now(), &entry).unwrap();
+    let done = |id: &str, outcome| Entry::Done { id: id.to_owned(), done: Done::new(outcome, "") };
+    control_plane.ledger().append(in_s(7), &done("evt_1", Outcome::Succeeded)).unwrap();
     assert!(busy("evt_2"), "its look at the container may be older than the restart");
+    assert!(busy("amid"), "nor did it look after the end");
     assert!(!busy("late"));
+    control_plane.ledger().append(in_s(11), &done("late", Outcome::Declined)).unwrap();
+    take(&control_plane, "last", Some(Task { asked_at: in_s(10), ..task("last") }), None);
+    assert!(!busy("last"), "Docker did nothing");
 }
 
 #[test]
@@ -298,10 +343,136 @@ fn what_expires_while_the_ledger_is_waited_for_is_not_begun() {
     take(&control_plane, "evt_1", Some(soon), None);
     let held = Mutex::new(control_plane.ledger());
     std::thread::scope(|scope| {
-        let claimed = scope.spawn(|| claim(&control_plane, "evt_1", &state(Timestamp(0))));
+        let claimed = scope.spawn(|| claim(&control_plane, "evt_1", &state(Timestamp(0)), now));
         std::thread::sleep(Duration::from_millis(400));
         drop(held);
         let claim = claimed.join().unwrap().unwrap();
-        assert_eq!(claim, Claim::Declined("it expired before it could be done"));
+        assert_eq!(claim, Claim::Declined(EXPIRED));
     });
+    let written = std::fs::read_to_string(home.path().join("ledger.jsonl")).unwrap();
+    assert!(!written.contains("started"), "who comes next need not wonder: {written}");
+}
+
+#[test]
+fn what_expires_while_the_disk_is_waited_for_was_never_asked_for() {
+    let home = tempfile::tempdir().unwrap();
+    let control_plane = ControlPlane::in_folder(home.path());
+    for id in ["evt_1", "evt_2"] {
+        take(&control_plane, id, Some(task(id)), None);
+    }
+    let began = now();
+    let calls = AtomicI64::new(0);
+    // A minute for the write.
+    let slow = || {
+        began + Duration::from_secs(if calls.fetch_add(1, Ordering::Relaxed) < 2 { 0 } else { 61 })
+    };
+    let claimed = claim(&control_plane, "evt_1", &state(Timestamp(0)), slow).unwrap();
+    assert_eq!(claimed, Claim::Declined(EXPIRED));
+    // A crash, before it was written that this was declined.
+    drop(control_plane);
+    let control_plane = ControlPlane::in_folder(home.path());
+    let open = control_plane.ledger().task("evt_1").unwrap();
+    let step = verdict(&open, None, began + 2 * WATCHED);
+    assert!(matches!(step, Step::Over(Outcome::Declined, EXPIRED)), "{step:?}");
+    let claimed = claim(&control_plane, "evt_2", &state(Timestamp(0)), now).unwrap();
+    assert_eq!(claimed, Claim::Granted, "and stands in nobody's way");
+}
+
+/// A plimsoll that answers receipts with these statuses, then with the last for ever.
+async fn receiver(control_plane: &mut Arc<ControlPlane>, statuses: &[u16]) -> Arc<AtomicUsize> {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    Arc::get_mut(control_plane).unwrap().receipts_url = url;
+    let (statuses, count) = (statuses.to_vec(), Arc::new(AtomicUsize::new(0)));
+    let asked = Arc::clone(&count);
+    let answer = async move || {
+        let at = asked.fetch_add(1, Ordering::Relaxed).min(statuses.len() - 1);
+        axum::http::StatusCode::from_u16(statuses[at]).unwrap()
+    };
+    let app = axum::Router::new().route("/", axum::routing::post(answer));
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    count
+}
+
+/// The last line of a ledger.
+fn last_line(home: &TempDir) -> Value {
+    let text = std::fs::read_to_string(home.path().join("ledger.jsonl")).unwrap();
+    serde_json::from_str(text.lines().next_back().unwrap()).unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_receipt_is_told_until_it_is_taken_whatever_is_answered_meanwhile() {
+    let refusals = [400, 404, 413, 401, 403, 307, 429, 500, 502, 503];
+    for taken in [200, 202, 409] {
+        let home = tempfile::tempdir().unwrap();
+        let mut control_plane = ControlPlane::in_folder(home.path());
+        let statuses = [&refusals[..], &[taken]].concat();
+        let count = receiver(&mut control_plane, &statuses).await;
+        take(&control_plane, "evt_1", Some(task("k")), None);
+        let until = now() + Duration::from_secs(3600);
+        tell(&control_plane, "evt_1", &json!({}), until).await;
+        assert!(count.load(Ordering::Relaxed) > refusals.len(), "{count:?}");
+        assert_eq!(last_line(&home)["status"], taken);
+        assert!(control_plane.ledger().open_tasks().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_receipt_that_is_never_taken_is_given_up_in_the_end() {
+    let home = tempfile::tempdir().unwrap();
+    let mut control_plane = ControlPlane::in_folder(home.path());
+    let count = receiver(&mut control_plane, &[404]).await;
+    take(&control_plane, "evt_1", Some(task("k")), None);
+    let done = Done::new(Outcome::Succeeded, "");
+    let entry = Entry::Done { id: "evt_1".to_owned(), done };
+    control_plane.ledger().append(now() - KEPT, &entry).unwrap();
+    begin(&control_plane, "evt_1".to_owned());
+    let over = async {
+        while !control_plane.ledger().open_tasks().is_empty() {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), over).await.expect("it does not hold the ledger");
+    assert_eq!(count.load(Ordering::Relaxed), 1, "after one more try");
+    let told = last_line(&home);
+    assert_eq!((&told["what"], &told["status"]), (&json!("told"), &Value::Null));
+}
+
+#[tokio::test]
+async fn what_is_taken_back_is_told_to_who_was_promised_it() {
+    let home = tempfile::tempdir().unwrap();
+    let mut control_plane = ControlPlane::in_folder(home.path());
+    let count = receiver(&mut control_plane, &[200]).await;
+    let silent = Some(http("503 Service Unavailable", ""));
+    FakeDocker { looks: silent, ..FakeDocker::default() }.serve(&home);
+    take(&control_plane, "evt_1", Some(task("k")), None);
+    begin(&control_plane, "evt_1".to_owned());
+    sleep(Duration::from_millis(100)).await;
+    take(&control_plane, "evt_2", None, Some("k"));
+    let over = async {
+        while !control_plane.ledger().open_tasks().is_empty() {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), over).await.expect("it is over");
+    assert_eq!((count.load(Ordering::Relaxed), &last_line(&home)["status"]), (1, &json!(200)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_full_disk_does_not_take_is_written_once_there_is_room() {
+    let home = tempfile::tempdir().unwrap();
+    let control_plane = ControlPlane::in_folder(home.path());
+    take(&control_plane, "evt_1", Some(task("k")), None);
+    let full = std::fs::OpenOptions::new().append(true).open("/dev/full").unwrap();
+    let disk = control_plane.ledger().swap_file(full);
+    let entry = Entry::Told { id: "evt_1".to_owned(), status: Some(200) };
+    let writing = write(&control_plane, &entry);
+    let room = async {
+        sleep(Duration::from_secs(60)).await;
+        assert_eq!(control_plane.ledger().open_tasks(), ["evt_1"]);
+        control_plane.ledger().swap_file(disk);
+    };
+    tokio::join!(writing, room);
+    assert_eq!(last_line(&home)["status"], 200);
+    assert!(control_plane.ledger().open_tasks().is_empty());
 }

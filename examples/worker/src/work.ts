@@ -2,7 +2,7 @@
 
 import { read } from "./read.js";
 import { sign } from "./signature.js";
-import type { Done, Open, Outcome, Store } from "./store.js";
+import { type Done, KEPT_MS, type Open, type Outcome, type Store } from "./store.js";
 
 /** What Docker was asked for has happened so long after the container must have stopped, or never will. */
 const SETTLED_AFTER_MS = 90_000;
@@ -42,7 +42,7 @@ export async function work(hands: Hands, now: () => number): Promise<void> {
     const done = task.done ?? (await carryOut(hands, task, now));
     if (!done) return;
     // Another run may have come further meanwhile: then this one knows nothing.
-    if (!task.done && !(await hands.store.finish(task, done))) return;
+    if (!task.done && !(await hands.store.finish(task, done, now()))) return;
     if (done.outcome !== "unknown" && (await tell(hands, task, done, now()))) await hands.store.told(task.deliveryId);
   };
   const tasks = await hands.store.open();
@@ -63,14 +63,17 @@ async function carryOut(hands: Hands, task: Open, now: () => number): Promise<Do
   // Who hangs up early may leave the container stopped.
   if (stopsWithinMs > hands.stopsWithinMs) return null;
   const at = now();
-  // Whoever else is at it, or at the same container, has the word.
-  if (!(await hands.store.start(task.deliveryId, startedAt, at))) return null;
+  if (!(await hands.store.start(task.deliveryId, startedAt, at))) {
+    // Or another run is at this one, and has the word.
+    return (await hands.store.isBusy(task.deliveryId)) ? BUSY : null;
+  }
   task.startedAt = at;
   // The database may have taken long.
   if (now() >= task.expiresAt) return EXPIRED;
   try {
     const within = AbortSignal.timeout(Math.min(stopsWithinMs + SETTLED_AFTER_MS, LONGEST_MS));
-    return await restarted(await hands.docker(`/containers/${task.container}/restart`, { method: "POST", signal: within }));
+    const answer = await hands.docker(`/containers/${task.container}/restart`, { method: "POST", signal: within });
+    return await restarted(hands, task.container, startedAt, answer);
   } catch (error) {
     console.log(`${task.deliveryId}: what Docker did shows later: ${error}`);
     return null;
@@ -79,9 +82,12 @@ async function carryOut(hands: Hands, task: Open, now: () => number): Promise<Do
 
 async function look(hands: Hands, container: string): Promise<State | "gone"> {
   const answer = await hands.docker(`/containers/${container}/json`, { signal: AbortSignal.timeout(LOOK_WITHIN_MS) });
-  if (answer.status === 404) return "gone";
+  const said = await text(answer);
+  // A proxy's says nothing about the container.
+  if (answer.status === 404 && message(said) !== null) return "gone";
   if (answer.status !== 200) throw new Error(`status ${answer.status}`);
-  const seen = JSON.parse(await text(answer));
+  const seen = JSON.parse(said);
+  if (typeof seen.Id !== "string") throw new Error("it does not say which container it is");
   // Docker looks for a name where it knows no such id.
   if (seen.Id !== container) return "gone";
   const startedAt = Date.parse(seen.State.StartedAt);
@@ -93,6 +99,7 @@ async function look(hands: Hands, container: string): Promise<State | "gone"> {
 
 const end = (outcome: Outcome, reason: string): Done => ({ outcome, reason });
 const EXPIRED = end("declined", "it expired before it could be done");
+const BUSY = end("declined", "another restart of this container was asked for meanwhile");
 
 /** What follows from how far a task has come and how its container is; `silent` if Docker cannot be asked. */
 export function verdict(task: Open, seen: State | "gone" | "silent", now: number): Done | { restart: State } | "wait" {
@@ -113,14 +120,18 @@ export function verdict(task: Open, seen: State | "gone" | "silent", now: number
 }
 
 /** What Docker's answer to a restart means; nothing if it is a proxy's, which does not know either. */
-async function restarted(answer: Response): Promise<Done | null> {
+async function restarted(hands: Hands, container: string, ranSince: number, answer: Response): Promise<Done | null> {
   if (answer.ok) return end("succeeded", "");
   const { status } = answer;
-  if (status === 404) return end("declined", "the container is gone");
   const said = await text(answer);
-  const why = (words: string) => `Docker answers ${status}: ${words.trim().slice(0, WHY_CHARS_MAX)}`.replace(/[\x00-\x1f\x7f]/g, " ");
-  // Whoever says so has not passed it on; 408 alone may come in the middle.
-  if (status >= 300 && status < 500 && status !== 408) return end("declined", why(message(said) ?? said));
+  const why = (words: string) => `Docker answers ${status}: ${[...words.trim()].slice(0, WHY_CHARS_MAX).join("")}`.replace(/[\x00-\x1f\x7f]/g, " ");
+  // A proxy that says so has not passed it on, 408 excepted. Docker may have stopped the container and
+  // then found that it cannot start: only what runs as before was left alone.
+  if (status >= 300 && status < 500 && status !== 408) {
+    const seen = await look(hands, container);
+    const leftAlone = seen !== "gone" && seen.running && seen.startedAt === ranSince;
+    return end(leftAlone ? "declined" : "failed", why(message(said) ?? said));
+  }
   const words = status === 500 ? message(said) : null;
   return words === null ? null : end("failed", why(words));
 }
@@ -141,21 +152,24 @@ async function text(answer: Response): Promise<string> {
   return new TextDecoder().decode(bytes);
 }
 
-/** Sends the receipt; whether it need not be sent again. One id is one receipt. */
+/** Sends the receipt; whether it need not be sent again. One id is one receipt. No refusal is the last word:
+ *  a proxy may say anything, and plimsoll says 404 while its configuration has no `control_plane`. */
 async function tell(hands: Hands, task: Open, { outcome, reason }: Done, now: number): Promise<boolean> {
   const id = task.deliveryId;
   const said = outcome === "declined" ? { decision: "declined" } : { decision: "done", outcome, change_id: `change-${id}` };
   const body = JSON.stringify({ delivery_id: id, ...said, reason });
   const headers = await sign(hands.keys[0] as CryptoKey, `receipt-${id}`, body, now);
-  const { ok, status } = await fetch(`${hands.plimsoll}/api/v1/plimsoll/receipts`, {
+  const answer = await fetch(`${hands.plimsoll}/api/v1/plimsoll/receipts`, {
     method: "POST",
     redirect: "manual",
     signal: AbortSignal.timeout(TELL_WITHIN_MS),
     headers: { "content-type": "application/json", ...headers },
     body,
-  });
-  // 409: taken before, and the answer was lost. 400, 404 and 413 would be answered so for ever.
-  if (ok || status === 409) return true;
-  console.log(`${id}: plimsoll does not take the receipt: status ${status}`);
-  return [400, 404, 413].includes(status);
+  }).catch((error: unknown) => String(error));
+  // 409: taken before, and the answer was lost.
+  if (typeof answer === "object" && (answer.ok || answer.status === 409)) return true;
+  console.log(`${id}: plimsoll does not take the receipt: ${typeof answer === "object" ? `status ${answer.status}` : answer}`);
+  if (now - (task.endedAt ?? now) < KEPT_MS) return false;
+  console.log(`${id}: the receipt is given up`);
+  return true;
 }

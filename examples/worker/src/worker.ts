@@ -68,7 +68,9 @@ export default {
 
   async scheduled(_event: unknown, env: Env, context: Context): Promise<void> {
     const hands = await equip(env, Infinity);
-    context.waitUntil(Promise.all([work(hands, Date.now), hands.store.prune(Date.now())]));
+    context.waitUntil(work(hands, Date.now));
+    // By itself: what cannot be forgotten must not end a run that waits for Docker.
+    context.waitUntil(hands.store.prune(Date.now()));
   },
 };
 
@@ -76,6 +78,8 @@ async function equip(env: Env, stopsWithinMs: number): Promise<Hands> {
   const names = ["DB", "PLIMSOLL_SECRET", "PLIMSOLL_URL", "DOCKER", "DOCKER_URL"] as const;
   const missing = names.filter((name) => !env[name]);
   if (missing.length > 0) throw new Error(`${missing.join(", ")} must be bound`);
+  // No host has this name, so whoever bound it meant another.
+  if (env.PLIMSOLL_HOST === "") throw new Error("PLIMSOLL_HOST needs a name");
   const [docker, plimsoll] = [env.DOCKER_URL, env.PLIMSOLL_URL].map((url) => url.replace(/\/+$/, "")) as [string, string];
   return {
     store: new Store(env.DB),

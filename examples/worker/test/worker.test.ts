@@ -7,7 +7,7 @@ import { test, type TestContext } from "node:test";
 import { Webhook } from "standardwebhooks";
 import { keys, sign, verify } from "../src/signature.js";
 import { type Open, Store } from "../src/store.js";
-import { type State, verdict } from "../src/work.js";
+import { type State, verdict, work } from "../src/work.js";
 import worker, { type Env } from "../src/worker.js";
 import { twin } from "./twin.js";
 
@@ -37,12 +37,18 @@ class Docker {
   config = {};
   obeys = true;
   answer: () => Response = () => new Response(null, { status: 204 });
+  /** What it says to a look instead of how the container is. */
+  look: (() => Response) | null = null;
+  /** How the container is after a restart, if it does not run. */
+  after = "running";
 
   async fetch(url: string, init?: RequestInit): Promise<Response> {
     assert.equal(init?.redirect, "manual", "a restart goes nowhere else");
     const path = new URL(url).pathname;
     this.asked.push(`${init.method ?? "GET"} ${path}`);
+    if (init.method !== "POST" && this.look) return this.look();
     if (init.method !== "POST") return Response.json({ Id: ID, State: this.state, Config: this.config });
+    this.state.Status = this.after;
     if (this.obeys) this.state.StartedAt = new Date(NOW + 1000).toISOString();
     return this.answer();
   }
@@ -170,6 +176,9 @@ test("a key that others could guess, or a binding that is missing, is nobody's d
     assert.deepEqual(await send("evt_1", request()), [500, "not now"], name);
     assert.match(lines.at(-1) ?? "", new RegExp(`: ${name} must be bound`));
   }
+  const unnamed = await stage();
+  unnamed.env.PLIMSOLL_HOST = "";
+  assert.deepEqual(await unnamed.send("evt_1", request()), [500, "not now"], "and checks no host");
   const { env, send } = await stage();
   env.DB.batch = async () => {
     throw new TypeError("D1 is not there");
@@ -228,7 +237,7 @@ test("what is not for this Docker is declined and reaches no URL", async () => {
   }
 });
 
-const TASK: Open = { dedupKey: "k", deliveryId: "evt_1", container: ID, askedAt: 1000, expiresAt: 9000, startedAt: null, ranSince: null, done: null };
+const TASK: Open = { dedupKey: "k", deliveryId: "evt_1", container: ID, askedAt: 1000, expiresAt: 9000, startedAt: null, ranSince: null, done: null, endedAt: null };
 const MEANT: State = { running: true, startedAt: 500, stopsWithinMs: 10_000 };
 
 test("only what was meant is restarted, and what was not is declined", () => {
@@ -293,6 +302,46 @@ test("what Docker refuses is declined, and what it could not do has failed", asy
   }
 });
 
+test("what Docker refuses halfway has failed", async () => {
+  for (const status of [400, 403, 404, 409]) {
+    for (const [obeys, after] of [[false, "exited"], [true, "running"]] as const) {
+      const { docker, send, store } = await stage();
+      const answer = () => Response.json({ message: "network not found" }, { status });
+      Object.assign(docker, { obeys, after, answer });
+      await send("evt_1", request());
+      const [open] = await store.open();
+      assert.deepEqual(open?.done, { outcome: "failed", reason: `Docker answers ${status}: network not found` }, after);
+    }
+  }
+});
+
+test("what is cut is cut between letters", async () => {
+  const { docker, send, store } = await stage();
+  Object.assign(docker, { obeys: false, answer: () => Response.json({ message: `x${"😀".repeat(300)}` }, { status: 500 }) });
+  await send("evt_1", request());
+  const { reason } = (await store.open())[0]?.done as { reason: string };
+  assert.equal(reason, `Docker answers 500: x${"😀".repeat(199)}`);
+});
+
+test("what a proxy says of a container says nothing about it", async (t) => {
+  logged(t);
+  const state = { Status: "running", StartedAt: new Date(NOW - 60_000).toISOString() };
+  const cases: [() => Response, string | undefined][] = [
+    [() => Response.json({ message: "No such container" }, { status: 404 }), "the container is gone"],
+    [() => new Response("", { status: 404 }), undefined],
+    [() => new Response("404 page not found", { status: 404 }), undefined],
+    [() => Response.json({}), undefined],
+    [() => Response.json({ State: state }), undefined],
+  ];
+  for (const [look, reason] of cases) {
+    const { docker, send, store } = await stage();
+    docker.look = look;
+    await send("evt_1", request());
+    const [open] = await store.open();
+    assert.deepEqual([open?.done?.reason, docker.posts()], [reason, []], await look().text());
+  }
+});
+
 test("a restart may take as long as the container and a while, and no longer than its run", async (t) => {
   logged(t);
   const within: number[] = [];
@@ -329,19 +378,27 @@ test("of two runs the one that knows less has nothing to say", async () => {
     return store.take(task.deliveryId, "", { answers: { first: "", again: "" }, task, cancels: null }, askedAt);
   };
   await take("a", 1000);
-  const [stale] = (await store.open()) as [Open];
+  const open = async (id: string) => (await store.open()).find((task) => task.deliveryId === id) as Open;
+  const stale = await open("evt_a");
   assert.equal(await store.start("evt_a", 500, 9000), false, "it has expired");
   assert.equal(await store.start("evt_a", 500, 8999), true);
-  assert.equal(await store.finish(stale, { outcome: "declined", reason: "it expired" }), false, "meanwhile Docker was asked");
+  assert.equal(await store.finish(stale, { outcome: "declined", reason: "it expired" }, 8999), false, "meanwhile Docker was asked");
   await take("b", 1000);
   assert.equal(await store.start("evt_b", 500, 8000), false, "this container is being restarted");
-  const [claimed] = (await store.open()) as [Open];
+  assert.equal(await store.isBusy("evt_b"), true);
+  assert.equal(await store.isBusy("evt_a"), false, "nobody else is at it");
+  const claimed = await open("evt_a");
   assert.deepEqual([claimed.startedAt, claimed.ranSince], [8999, 500]);
-  assert.equal(await store.finish(claimed, { outcome: "succeeded", reason: "" }), true);
-  assert.equal(await store.finish(claimed, { outcome: "failed", reason: "" }), false, "one end is enough");
+  assert.equal(await store.finish(claimed, { outcome: "succeeded", reason: "" }, 9500), true);
+  assert.equal(await store.finish(claimed, { outcome: "failed", reason: "" }, 9500), false, "one end is enough");
   assert.equal(await store.start("evt_b", 500, 8000), false, "its look may be older than the restart");
-  await take("c", 9000);
-  assert.equal(await store.start("evt_c", 500, 8999), true, "what was decided later is another matter");
+  await take("c", 9500);
+  assert.equal(await store.start("evt_c", 500, 8999), false, "nor did it look after the end");
+  await take("d", 9501);
+  assert.equal(await store.start("evt_d", 500, 8999), true, "what was decided later is another matter");
+  assert.equal(await store.finish(await open("evt_d"), { outcome: "declined", reason: "" }, 9600), true);
+  await take("e", 9550);
+  assert.equal(await store.start("evt_e", 500, 8999), true, "Docker did nothing");
 });
 
 test("a run that was overtaken, or knows nothing, tells nothing", async (t) => {
@@ -349,14 +406,15 @@ test("a run that was overtaken, or knows nothing, tells nothing", async (t) => {
   const { docker, env, send, store, tick } = await stage();
   const { receipts, close } = await receiver(env, () => 200);
   const look = docker.fetch.bind(docker);
+  const gone = () => Response.json({ message: "No such container" }, { status: 404 });
   docker.fetch = async () => {
     docker.fetch = look;
     await store.start("evt_1", Date.parse(docker.state.StartedAt), Date.now());
-    return new Response("", { status: 404 });
+    return gone();
   };
   await send("evt_1", request());
   assert.equal((await store.open())[0]?.done, null, "another run has asked Docker meanwhile");
-  docker.fetch = async () => new Response("", { status: 404 });
+  docker.fetch = async () => gone();
   await tick();
   assert.deepEqual([await store.open(), receipts], [[], []], "the container is gone, restarted or not");
   close();
@@ -367,10 +425,31 @@ test("receipts that are not taken do not hold up what is to be done", async () =
   for (let n = 0; n < 20; n++) {
     const task = { dedupKey: `k${n}`, deliveryId: `evt_${n}`, container: ID, askedAt: n, expiresAt: 99 };
     await store.take(task.deliveryId, "", { answers: { first: "", again: "" }, task, cancels: null }, n);
-    if (n < 19) await store.finish({ ...TASK, deliveryId: task.deliveryId }, { outcome: "declined", reason: "" });
+    if (n < 19) await store.finish({ ...TASK, deliveryId: task.deliveryId }, { outcome: "declined", reason: "" }, n);
   }
-  const open = await store.open();
-  assert.deepEqual([open.length, open[0]?.deliveryId, open[1]?.deliveryId], [16, "evt_19", "evt_0"]);
+  const seen = new Set<string | undefined>();
+  for (let run = 0; run < 100; run++) {
+    const open = await store.open();
+    assert.deepEqual([open.length, open[0]?.deliveryId], [16, "evt_19"]);
+    for (const task of open) seen.add(task.deliveryId);
+  }
+  assert.equal(seen.size, 20, "and each has its turn");
+});
+
+test("what expires before it is claimed was in nobody's way", async (t) => {
+  logged(t);
+  const { docker, env, store } = await stage();
+  docker.state.StartedAt = new Date(500).toISOString();
+  await store.take("evt_1", "", { answers: { first: "", again: "" }, task: TASK, cancels: null }, 1000);
+  let at = 8998;
+  const ask = (path: string, init: RequestInit) => docker.fetch(`http://docker${path}`, { redirect: "manual", ...init });
+  const hands = { store, docker: ask, plimsoll: env.PLIMSOLL_URL, keys: await keys(SECRET), stopsWithinMs: Infinity };
+  const run = () => work(hands, () => ++at);
+  await run();
+  assert.deepEqual([at, (await store.open())[0]?.done], [9000, null]);
+  await run();
+  assert.equal((await store.open())[0]?.done?.reason, "it expired before it could be done");
+  assert.deepEqual(docker.posts(), []);
 });
 
 test("a database that is slow does not make Docker be asked too late", async () => {
@@ -399,32 +478,59 @@ test("a database that is slow does not make Docker be asked too late", async () 
 test("what is told is what happened, and one receipt holds up no other", async (t) => {
   const lines = logged(t);
   const { env, store, tick } = await stage();
-  const statuses: Record<string, number> = { "receipt-evt_failed": 404, "receipt-evt_declined": 307 };
+  const statuses: Record<string, number> = { "receipt-evt_failed": 404, "receipt-evt_declined": 307, "receipt-evt_old": 413 };
   let release = (_status: number) => {};
   const slow = new Promise<number>((done) => (release = done));
   const { receipts, close } = await receiver(env, (id) => (id === "receipt-evt_slow" ? slow : (statuses[id] ?? 200)));
-  for (const key of ["slow", "succeeded", "failed", "declined", "unknown"]) {
+  for (const key of ["slow", "succeeded", "failed", "declined", "unknown", "old"]) {
     const task = { dedupKey: key, deliveryId: `evt_${key}`, container: ID, askedAt: NOW, expiresAt: NOW };
     await store.take(task.deliveryId, "", { answers: { first: "", again: "" }, task, cancels: null }, NOW);
     const open = (await store.open()).find((one) => one.deliveryId === task.deliveryId) as Open;
-    await store.finish(open, { outcome: key === "slow" ? "succeeded" : (key as "failed"), reason: "why" });
+    const outcome = key === "slow" || key === "old" ? "succeeded" : (key as "failed");
+    await store.finish(open, { outcome, reason: "why" }, key === "old" ? Date.now() - 8 * 86_400_000 : Date.now());
   }
   const ticked = tick();
   const left = async () => (await store.open()).map((task) => task.dedupKey).sort().join();
-  for (let n = 0; (await left()) !== "declined,slow"; n++) {
+  for (let n = 0; (await left()) !== "declined,failed,slow"; n++) {
     assert.ok(n < 500, await left());
     await new Promise((done) => setTimeout(done, 10));
   }
   release(200);
   await ticked;
-  assert.equal(await left(), "declined", "a redirection is not followed, and is tried again");
+  assert.equal(await left(), "declined,failed", "no refusal is the last word, for eight days");
   close();
   const told = Object.fromEntries(receipts.map(({ id, body }) => [id, body]));
   assert.deepEqual(told["receipt-evt_succeeded"], { delivery_id: "evt_succeeded", decision: "done", outcome: "succeeded", change_id: "change-evt_succeeded", reason: "why" });
   assert.deepEqual([told["receipt-evt_failed"].decision, told["receipt-evt_failed"].outcome], ["done", "failed"]);
   assert.deepEqual(told["receipt-evt_declined"], { delivery_id: "evt_declined", decision: "declined", reason: "why" });
-  assert.equal(receipts.length, 4, "what nobody knows is not told");
-  assert.deepEqual(lines.sort(), ["evt_declined: plimsoll does not take the receipt: status 307", "evt_failed: plimsoll does not take the receipt: status 404"]);
+  assert.equal(receipts.length, 5, "what nobody knows is not told");
+  assert.deepEqual(lines.sort(), ["evt_declined: plimsoll does not take the receipt: status 307", "evt_failed: plimsoll does not take the receipt: status 404", "evt_old: plimsoll does not take the receipt: status 413", "evt_old: the receipt is given up"]);
+});
+
+test("a receipt that nobody answers is given up in the end, too", async (t) => {
+  const lines = logged(t);
+  const { send, env, store, tick } = await stage();
+  await send("evt_1", request());
+  await tick();
+  assert.equal((await store.open()).length, 1);
+  await env.DB.prepare("UPDATE actions SET ended_at = ?").bind(Date.now() - 8 * 86_400_000).all();
+  await tick();
+  assert.deepEqual([await store.open(), lines.at(-1)], [[], "evt_1: the receipt is given up"]);
+});
+
+test("what cannot be forgotten ends no run", async (t) => {
+  logged(t);
+  const { docker, env, send, store } = await stage();
+  docker.config = { StopTimeout: 16 };
+  await send("evt_1", request());
+  env.DB.batch = async () => {
+    throw new TypeError("D1 is not there");
+  };
+  const left: Promise<unknown>[] = [];
+  await worker.scheduled(null, env, { waitUntil: (one) => left.push(one) });
+  const ends = await Promise.allSettled(left);
+  assert.deepEqual(ends.map(({ status }) => status), ["fulfilled", "rejected"]);
+  assert.equal((await store.open())[0]?.done?.outcome, "succeeded");
 });
 
 test("what is old and over is forgotten, and nothing else", async (t) => {
@@ -454,13 +560,19 @@ test("a request that is taken back is not carried out, whichever comes first", a
   const docker = new Docker();
   const look = docker.fetch.bind(docker);
   docker.fetch = async () => new Response("", { status: 503 });
-  const { send, store, tick } = await stage(docker);
+  const { env, send, store, tick } = await stage(docker);
   await send("evt_1", request());
   assert.equal((await store.open()).length, 1, "Docker could not be asked yet");
   assert.deepEqual(await send("evt_2", expired()), [200, "{}"]);
   docker.fetch = look;
+  const { receipts, close } = await receiver(env, () => 200);
   await tick();
+  close();
   assert.deepEqual([await store.open(), docker.posts()], [[], []]);
+  const told = { delivery_id: "evt_1", decision: "declined", reason: "it was taken back" };
+  assert.deepEqual(receipts.map(({ body }) => body), [told], "another plimsoll may wait for it");
+  await send("evt_4", expired());
+  assert.deepEqual(await store.open(), [], "which is said once");
   assert.equal(JSON.parse((await send("evt_3", request()))[1]).decision, "declined", "what is void stays so");
 
   const late = await stage();
@@ -479,7 +591,35 @@ test("what comes between the look at Docker and the claim is in time", async () 
     return look(url, init);
   };
   await send("evt_1", request());
+  assert.deepEqual([(await store.open()).map((task) => task.done?.reason), docker.posts()], [["it was taken back"], []]);
+});
+
+test("what was declined when it came first is not carried out when it comes again", async () => {
+  const { docker, env, send, store, tick } = await stage();
+  env.PLIMSOLL_HOST = "web-8";
+  const [, declined] = await send("evt_1", request());
+  assert.equal(JSON.parse(declined).decision, "declined");
+  env.PLIMSOLL_HOST = "web-7";
+  assert.deepEqual(await send("evt_1", request()), [200, declined]);
+  await tick();
   assert.deepEqual([await store.open(), docker.posts()], [[], []]);
+});
+
+test("by two requests one container is restarted once, and the other hears why", async (t) => {
+  logged(t);
+  const { docker, send, store } = await stage();
+  const fetch = docker.fetch.bind(docker);
+  docker.fetch = async (url, init) => {
+    const seen = await fetch(url, init);
+    docker.fetch = fetch;
+    await send("evt_2", request({ dedup_key: "k2" }));
+    return seen;
+  };
+  await send("evt_1", request());
+  const ends = (await store.open()).map((task) => [task.done?.outcome, task.done?.reason]).sort();
+  const busy = "another restart of this container was asked for meanwhile";
+  assert.deepEqual(ends, [["declined", busy], ["succeeded", ""]], "whoever came first");
+  assert.equal(docker.posts().length, 1);
 });
 
 test("what Docker was asked for is not taken back", async () => {
@@ -494,6 +634,15 @@ test("what Docker was asked for is not taken back", async () => {
   await send("evt_1", request());
   await send("evt_2", expired());
   assert.deepEqual((await store.open())[0]?.done, { outcome: "succeeded", reason: "it was restarted" }, "its receipt is still to be sent");
+});
+
+test("what has ended is not ended again by its withdrawal", async (t) => {
+  logged(t);
+  const { docker, send, store } = await stage();
+  docker.state.Status = "exited";
+  await send("evt_1", request());
+  await send("evt_2", expired());
+  assert.equal((await store.open())[0]?.done?.reason, "the container does not run");
 });
 
 test("a receipt is sent until it is taken", async (t) => {
