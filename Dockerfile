@@ -4,6 +4,9 @@
 #   install -D -m 0644 /etc/ssl/certs/ca-certificates.crt target/image/ca-certificates.crt
 #   docker build -t plimsoll:local .
 FROM scratch
+# The demo writes a file; a folder is made by being worked in.
+WORKDIR /tmp
+WORKDIR /
 COPY target/image/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 COPY target/x86_64-unknown-linux-gnu/release/plimsoll /plimsoll
 VOLUME /var/lib/plimsoll
