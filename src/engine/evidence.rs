@@ -196,6 +196,7 @@ impl Engine {
         // Of a service it is the start of the newest of its containers.
         let life = started.map(Timestamp::from_seconds).filter(|_| name.is_some());
         let symptoms = Symptoms {
+            thresholds: self.setup.policy.thresholds,
             unreclaimable_ratio: unreclaimable.zip(limit).map(|(held, limit)| held / limit),
             leaked_lately: service.is_some_and(|service| service.leaked_lately(wall)),
             cpu_waiting_ratio: waiting,

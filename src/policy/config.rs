@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::calendar::Calendar;
+use super::diagnose::Thresholds;
 use super::gates::Gate;
 use super::interlock::InterlockConfig;
 use super::m2::{M2Setting, Vhost};
@@ -138,6 +139,8 @@ pub struct PolicyConfig {
     pub plans: Plans,
     /// Cool-downs and budgets.
     pub limits: Limits,
+    /// From where on something ails a container.
+    pub thresholds: Thresholds,
     /// To whom the containers of this host belong.
     pub tenancy: Tenancy,
     /// When the host itself counts as ill.
@@ -169,6 +172,7 @@ impl Default for PolicyConfig {
             modes: BTreeMap::from([(ActionKind::Nudge, Mode::Observe)]),
             plans: Plans::default(),
             limits: Limits::default(),
+            thresholds: Thresholds::default(),
             tenancy: Tenancy::default(),
             interlock: InterlockConfig::default(),
             verify: VerifyConfig::default(),

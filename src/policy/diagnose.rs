@@ -5,14 +5,26 @@
 //! that starves below its quota is a victim. A pure function of figures; where they do not suffice
 //! it says [`Cause::Unclear`] and guesses nothing.
 
-/// Memory held per limit from which memory is the trouble (document A §2.4; inclusive).
-const MEMORY_RATIO: f64 = 0.9;
-/// Share of throttled periods above which the CPU is (kubernetes-mixin's 25 %).
-const THROTTLED_RATIO: f64 = 0.25;
-/// Use per quota from which throttling is saturation.
-const SATURATED_RATIO: f64 = 0.8;
-/// Share of its time a task waits for the CPU from which a container below its quota starves. Ours.
-const STARVED_RATIO: f64 = 0.25;
+/// From where on something is the trouble, whatever a rule's own threshold is.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Thresholds {
+    /// Memory held per limit from which memory is it; inclusive.
+    pub memory: f64,
+    /// Share of throttled periods above which the CPU is.
+    pub throttled: f64,
+    /// Use per quota from which throttling is saturation.
+    pub saturated: f64,
+    /// Share of its time a task waits for the CPU from which a container below its quota starves.
+    pub starved: f64,
+}
+
+impl Default for Thresholds {
+    /// Memory by document A §2.4, throttling by kubernetes-mixin's 25 %, the rest ours.
+    fn default() -> Thresholds {
+        Thresholds { memory: 0.9, throttled: 0.25, saturated: 0.8, starved: 0.25 }
+    }
+}
+
 /// Level after warm-up, per limit, from which the limit is too small for the program alone. Ours.
 const FULL_FROM_THE_START: f64 = 0.8;
 /// Growth per hour, per limit, below which a level is flat. Ours.
@@ -31,6 +43,8 @@ pub(super) const TRAFFIC_FACTOR: f64 = 1.5;
 /// The figures a diagnosis rests on. What is not known is `None`.
 #[derive(Clone, Copy, PartialEq, Debug, Default)]
 pub struct Symptoms {
+    /// What they are held against.
+    pub thresholds: Thresholds,
     /// Memory charged, with page cache, per limit.
     pub usage_ratio: Option<f64>,
     /// Working set per limit.
@@ -74,7 +88,7 @@ impl Symptoms {
 
     /// Whether so much memory is held that it is the trouble.
     pub fn is_full(&self) -> bool {
-        self.held_ratio().is_some_and(|ratio| ratio >= MEMORY_RATIO)
+        self.held_ratio().is_some_and(|ratio| ratio >= self.thresholds.memory)
     }
 
     /// Whether the kernel has killed more than once lately.
@@ -136,20 +150,21 @@ impl Cause {
 
 /// The cause behind the symptoms. Memory comes first: it kills, throttling only slows.
 pub fn diagnose(symptoms: &Symptoms) -> Cause {
+    let Thresholds { memory: full, throttled, saturated, starved } = symptoms.thresholds;
     if symptoms.is_full() || reaches(symptoms.oom_events, 1.0) {
         return memory(symptoms);
     }
-    if symptoms.throttled_ratio.is_some_and(|ratio| ratio > THROTTLED_RATIO) {
+    if symptoms.throttled_ratio.is_some_and(|ratio| ratio > throttled) {
         return match symptoms.cpu_ratio {
-            Some(used) if used < SATURATED_RATIO => Cause::CpuBurst,
+            Some(used) if used < saturated => Cause::CpuBurst,
             Some(_) => Cause::CpuSaturation,
             None => Cause::Unclear,
         };
     }
-    if reaches(symptoms.cpu_waiting_ratio, STARVED_RATIO) {
+    if reaches(symptoms.cpu_waiting_ratio, starved) {
         return Cause::CpuStarvation;
     }
-    if reaches(symptoms.usage_ratio, MEMORY_RATIO) && symptoms.working_set_ratio.is_some() {
+    if reaches(symptoms.usage_ratio, full) && symptoms.working_set_ratio.is_some() {
         return Cause::PageCache;
     }
     Cause::Unclear
@@ -262,6 +277,25 @@ mod tests {
             Cause::Unclear,
             Symptoms { working_set_ratio: Some(f64::NAN), ..Symptoms::default() },
         );
+    }
+
+    #[test]
+    fn what_is_the_trouble_is_the_operators_to_say() {
+        let early = Thresholds { memory: 0.8, throttled: 0.1, saturated: 0.5, starved: 0.1 };
+        let held = Symptoms { working_set_ratio: Some(0.8), ..Symptoms::default() };
+        let cached = Symptoms { usage_ratio: Some(0.8), working_set_ratio: Some(0.3), ..held };
+        let starved = Symptoms { cpu_waiting_ratio: Some(0.1), ..Symptoms::default() };
+        let throttled = Symptoms { throttled_ratio: Some(0.11), ..starved };
+        for (want, symptoms) in [
+            (Cause::MemoryUnclear, held),
+            (Cause::PageCache, cached),
+            (Cause::CpuStarvation, starved),
+            (Cause::CpuSaturation, Symptoms { cpu_ratio: Some(0.5), ..throttled }),
+            (Cause::CpuBurst, Symptoms { cpu_ratio: Some(0.49), ..throttled }),
+        ] {
+            check(Cause::Unclear, symptoms);
+            check(want, Symptoms { thresholds: early, ..symptoms });
+        }
     }
 
     #[test]

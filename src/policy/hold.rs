@@ -14,6 +14,8 @@ pub enum HoldReason {
     StaleEvidence,
     /// A figure the decision rests on is missing.
     MissingEvidence,
+    /// No figure says that anything is wrong.
+    NothingWrong,
     /// Nobody owns it, or many do, or nobody has said what it is.
     NotAttributable,
     /// The alert's labels name another owner than its container has, or the name it goes by and the
@@ -82,11 +84,16 @@ pub enum HoldReason {
 }
 
 /// Each reason, its stable name, and what lifts it.
-const TABLE: [(HoldReason, &str, &str); 36] = [
+const TABLE: [(HoldReason, &str, &str); 37] = [
     (HoldReason::NoneAsked, "none_asked", "a rule label `action` that asks for something"),
     (HoldReason::AlertUnknown, "alert_unknown", "the alert's inputs coming back"),
     (HoldReason::StaleEvidence, "stale_evidence", "a fresh sample of the container"),
     (HoldReason::MissingEvidence, "missing_evidence", "the metrics the decision rests on"),
+    (
+        HoldReason::NothingWrong,
+        "nothing_wrong",
+        "figures beyond a threshold of `actions.diagnosis`",
+    ),
     (
         HoldReason::NotAttributable,
         "not_attributable",

@@ -68,7 +68,7 @@ pub(super) fn choose(case: &Case<'_>, config: &PolicyConfig) -> Chosen {
         Asked::Decide => match cause {
             Cause::Leak | Cause::MemoryUnclear => climb(case, config, cause),
             Cause::PageCache => Err(HoldReason::PageCache),
-            Cause::Unclear => Err(HoldReason::MissingEvidence),
+            Cause::Unclear => Err(unclear(case)),
             _ => nudge_for(case, config, cause),
         },
     }
@@ -114,6 +114,17 @@ fn rungs(case: &Case<'_>, config: &PolicyConfig, cause: Cause) -> Chosen {
     let params = [("service", incident.label("service")), ("name", incident.label("name"))];
     let params = texts(params.into_iter().filter(|(_, text)| !text.is_empty()));
     Ok(Choice { kind: ActionKind::Restart, params })
+}
+
+/// Why nothing follows where no cause is known: a figure is missing, or none says that anything is wrong.
+fn unclear(case: &Case<'_>) -> HoldReason {
+    let symptoms = &case.evidence.symptoms;
+    let is_throttled = symptoms.throttled_ratio > Some(symptoms.thresholds.throttled);
+    let lacks_use = is_throttled && symptoms.cpu_ratio.is_none();
+    match symptoms.held_ratio() {
+        Some(_) if !lacks_use => HoldReason::NothingWrong,
+        _ => HoldReason::MissingEvidence,
+    }
 }
 
 /// The restart that would be asked for if nobody had to agree, where that is what would help.
@@ -265,7 +276,7 @@ fn nudge_for(case: &Case<'_>, config: &PolicyConfig, cause: Cause) -> Chosen {
         _ if is_leak(case, cause) => {
             next_rung(case, config, cause, "it leaks; a bigger plan only takes longer to fill")
         }
-        Cause::Unclear => Err(HoldReason::MissingEvidence),
+        Cause::Unclear => Err(unclear(case)),
         Cause::PageCache => Err(HoldReason::PageCache),
         // Where the whole host is the tenant's, the neighbours are its own.
         Cause::CpuStarvation if config.tenancy.owner().is_none() => Err(HoldReason::Neighbour),

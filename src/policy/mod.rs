@@ -39,7 +39,7 @@ mod verify;
 pub use calendar::{Calendar, CalendarEntry, Scope, WindowKind};
 pub use config::{Limits, Mode, PolicyConfig};
 pub use decide::{Decision, decide, escalate, still_stands};
-pub use diagnose::{Cause, Symptoms, diagnose};
+pub use diagnose::{Cause, Symptoms, Thresholds, diagnose};
 pub use directory::{Directory, disputed, shadowed};
 pub use episodes::{Episodes, Need};
 pub use fit::{Direction, Fit, fit};

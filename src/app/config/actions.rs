@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::app::switches::SwitchFiles;
 use crate::endpoint::read::path;
 use crate::outbox::ActionKind;
-use crate::policy::{InterlockConfig, Limits, Mode, PolicyConfig, VerifyConfig};
+use crate::policy::{InterlockConfig, Limits, Mode, PolicyConfig, Thresholds, VerifyConfig};
 use crate::yaml::{Cursor, Fields, read};
 
 /// `actions`: a mode of its own for each kind, and the numbers that hold actions back. Says whether
@@ -32,6 +32,7 @@ pub(super) fn read(
     switches.busy = fields.optional("busy_file", |at| path(at, base));
     policy.opt_in = fields.optional("opt_in", super::owners::kinds);
     fields.optional("interlock", |at| interlock(at, &mut policy.interlock));
+    fields.optional("diagnosis", |at| diagnosis(at, &mut policy.thresholds));
     fields.optional("verify", |at| verify(at, &mut policy.verify));
     let hands = [("none", false), ("docker", true)];
     let executes = fields.or("executor", false, |at| read::one_of(at, &hands));
@@ -89,6 +90,17 @@ fn interlock(at: Cursor<'_, '_>, config: &mut InterlockConfig) -> Option<()> {
     config.share = fields.or("share", config.share, share);
     config.within = fields.or("within", config.within, read::positive_duration);
     config.calm = fields.or("calm", config.calm, read::duration);
+    fields.finish();
+    Some(())
+}
+
+/// From where on something ails a container.
+fn diagnosis(at: Cursor<'_, '_>, config: &mut Thresholds) -> Option<()> {
+    let mut fields = Fields::open(at)?;
+    config.memory = fields.or("memory", config.memory, share);
+    config.throttled = fields.or("throttled", config.throttled, share);
+    config.saturated = fields.or("saturated", config.saturated, share);
+    config.starved = fields.or("starved", config.starved, share);
     fields.finish();
     Some(())
 }

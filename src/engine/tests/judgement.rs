@@ -89,6 +89,21 @@ fn a_request_names_the_container_that_was_measured() {
 }
 
 #[test]
+fn what_a_rule_finds_below_the_thresholds_of_a_diagnosis_is_nothing_wrong() {
+    let rules = RULES.replace("0.9", "0.8").replace("restart", "decide");
+    let mut policy = acting();
+    policy.limits.after_change = Duration::ZERO;
+    for (memory, want) in
+        [(0.9, "held decide: nothing_wrong"), (0.8, "held restart: missing_evidence")]
+    {
+        policy.thresholds.memory = memory;
+        let mut world = World::new(&rules, policy.clone());
+        let told = until(&mut world, &container("acme", 85, -9000), "held", 3);
+        assert_eq!(told.as_deref(), Some(want));
+    }
+}
+
+#[test]
 fn whoever_was_away_over_the_deadline_looks_before_a_restart_is_judged() {
     let mut policy = acting();
     policy.limits.after_change = Duration::ZERO;

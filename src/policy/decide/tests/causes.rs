@@ -98,9 +98,14 @@ fn a_rule_that_asks_for_a_nudge_does_not_sell_what_would_not_help() {
     human(nudge, why, |case| case.evidence.symptoms.leaked_lately = true);
     check(nudge, "missing_evidence", full);
     check(nudge, "missing_evidence", |case| case.evidence.needed_bytes = None);
-    check(nudge, "missing_evidence", |case| {
-        case.evidence.symptoms = Symptoms { working_set_ratio: Some(0.3), ..Symptoms::default() };
-    });
+    for (held, want) in [(Some(0.3), "nothing_wrong"), (None, "missing_evidence")] {
+        for asks in [nudge, Asked::Decide] {
+            check(asks, want, |case| {
+                case.evidence.symptoms =
+                    Symptoms { working_set_ratio: held, ..Symptoms::default() };
+            });
+        }
+    }
     check(nudge, "missing_evidence", |case| {
         throttled(case);
         case.evidence.symptoms.cpu_ratio = None;
