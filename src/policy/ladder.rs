@@ -397,12 +397,13 @@ pub(super) fn is_foreign(incident: &Incident, config: &PolicyConfig) -> bool {
     !tenant.is_empty() && config.tenancy.owner().is_some_and(|owner| owner != tenant)
 }
 
-/// Advice as the rule's annotations give it.
+/// Advice as the rule's annotations give it; what a template found nothing for is not known.
 fn annotated(incident: &Incident, kind: ActionKind) -> Choice {
     let names = ["variable", "current", "recommended", "setting", "why", "change_id", "previous"];
     let found = names
         .into_iter()
-        .filter_map(|name| incident.annotations.get(name).map(|text| (name, text.as_str())));
+        .filter_map(|name| incident.annotations.get(name).map(|text| (name, text.trim())))
+        .filter(|(_, text)| !text.is_empty());
     Choice { kind, params: texts(found) }
 }
 
