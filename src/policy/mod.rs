@@ -37,7 +37,7 @@ mod usage;
 mod verify;
 
 pub use calendar::{Calendar, CalendarEntry, Scope, WindowKind};
-pub use config::{Limits, Mode, PolicyConfig};
+pub use config::{Limits, Mode, PolicyConfig, STAGES};
 pub use decide::{Decision, decide, escalate, still_stands};
 pub use diagnose::{Cause, Symptoms, diagnose};
 pub use directory::{Directory, disputed, shadowed};
