@@ -64,7 +64,7 @@ pub use rollout::{Rollouts, SUSPECT_FOR};
 pub use shut::{SHUT_MAX, Shut, ShutDoors};
 pub use standing::{Load, Standing, drifts, standing};
 pub use tenant::{Identity, ROLES, Tenancy, TenantRule};
-pub use trail::{Seen as ContainerSeen, Trend};
+pub use trail::{Replaced, RunsAs, Seen as ContainerSeen, Trend};
 pub use usage::{Cpu, Observation, Service, Usage};
 pub use verify::{GateSeen, Outcome, Request, Seen, Underway, Verdict, Verifier, VerifyConfig};
 
