@@ -203,6 +203,24 @@ fn every_event_is_documented() {
 }
 
 #[test]
+fn every_setting_that_shipped_rules_advise_is_documented() {
+    let document = text("docs/webhooks.md");
+    let (_, table) = document.split_once("### Settings in advice").expect("a section on settings");
+    let documented = first_cells(table.split("\n## ").next().expect("its text"));
+    let rules = files("rules").iter().map(|path| text(path)).collect::<String>();
+    let advised = rules.lines().filter_map(|line| line.trim().strip_prefix("variable: "));
+    // What a template stands for there is the name of a plan.
+    let plain = advised.map(|word| match (word.split_once("{{"), word.rsplit_once("}}")) {
+        (Some((before, _)), Some((_, after))) => format!("{before}<plan>{after}"),
+        _ => word.to_owned(),
+    });
+    let advised: BTreeSet<String> = plain.collect();
+    assert!(advised.len() > 8, "{advised:?}");
+    let unknown: Vec<_> = advised.difference(&documented).collect();
+    assert!(unknown.is_empty(), "docs/webhooks.md does not list {unknown:?}");
+}
+
+#[test]
 fn every_hold_is_documented_with_what_lifts_it() {
     let document = text("docs/judgement.md");
     let table = document.split("## Holds").nth(1).expect("a section on holds");
