@@ -546,6 +546,52 @@ fn shipped_alerts_say_what_they_are_and_are_tested_both_ways() {
     assert_eq!(alert_faults("x", bad).len(), 4, "{:?}", alert_faults("x", bad));
 }
 
+/// Advice of no one setting: to look, to move a tenant, or of several settings at once.
+const ADVISE_NO_SETTING: [&str; 6] = [
+    "ContainerCrashLooping",
+    "DedicatedNodeHasSeveralTenants",
+    "M2MissRatioHigh",
+    "M2PagefxFailures",
+    "SharedNodeReservationsExceedMemory",
+    "TenantMemoryExhaustionSoon",
+];
+
+/// What no series tells of a setting, so that its advice leaves it out.
+const UNKNOWN_OF_A_SETTING: [(&str, &str); 5] = [
+    ("GunicornNeverRecycles", "current"),
+    ("M2RtOverMemory", "recommended"),
+    ("M2WhitelistHidesFamilies", "current"),
+    ("TenantCpuThrottledBursty", "current"),
+    ("TenantCpuThrottledBursty", "recommended"),
+];
+
+#[test]
+fn shipped_advice_names_the_setting_what_it_is_and_what_it_should_be() {
+    let mut faults = Vec::new();
+    let mut unknown: Vec<(String, &str)> = Vec::new();
+    for file in files("rules") {
+        for (name, body) in rules_in(&file.text, "alert:") {
+            if !body.contains("action: advise") {
+                continue;
+            }
+            let has =
+                |key: &str| body.lines().any(|line| line.trim().starts_with(&format!("{key}:")));
+            if ADVISE_NO_SETTING.contains(&name) == has("variable") {
+                faults.push(format!("{name}: a variable, or no setting?"));
+            }
+            if has("variable") {
+                faults.extend((!has("why")).then(|| format!("{name}: no why")));
+                let missing = ["current", "recommended"].into_iter().filter(|key| !has(key));
+                unknown.extend(missing.map(|key| (name.to_owned(), key)));
+            }
+        }
+    }
+    assert_none(&faults);
+    unknown.sort();
+    let unknown: Vec<_> = unknown.iter().map(|(name, key)| (name.as_str(), *key)).collect();
+    assert_eq!(unknown, UNKNOWN_OF_A_SETTING);
+}
+
 /// Names of recorded series (`container:…`, `m2:…`) that `text` reads.
 fn recorded_names(text: &str) -> BTreeSet<&str> {
     text.split(|c: char| !c.is_alphanumeric() && c != '_' && c != ':')

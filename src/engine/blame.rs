@@ -5,9 +5,9 @@
 
 use super::Engine;
 use super::evidence::vector;
-use crate::base::Timestamp;
+use crate::base::{Labels, Timestamp};
 use crate::outbox::Offender;
-use crate::policy::HoldReason;
+use crate::policy::{HoldReason, Incident};
 
 const MEMORY: &str = "sum by (service, tenant) (container_memory_working_set_bytes{service!=\"\"})";
 pub(super) const CPU: &str =
@@ -33,12 +33,12 @@ pub(super) fn named(offenders: &[Offender]) -> String {
 }
 
 impl Engine {
-    /// The services beside `victim` that use most of what the hold says is short; nobody for a hold
-    /// that blames no other.
+    /// The services of others than the victim's tenant that use most of what the hold says is short; nobody
+    /// for a hold that blames no other.
     pub(super) fn offenders(
         &self,
         reason: HoldReason,
-        victim: &str,
+        victim: &Incident,
         at: Timestamp,
     ) -> Vec<Offender> {
         let (resource, query) = match reason {
@@ -48,7 +48,13 @@ impl Engine {
         };
         let used = vector(query, &self.window, at, &self.setup.eval);
         let total: f64 = used.iter().map(|(_, value)| value).sum();
-        let others = used.iter().filter(|(labels, _)| labels.get("service") != Some(victim));
+        let (tenant, service) = (victim.label("tenant"), victim.label("service"));
+        // What it does to itself is nobody else's doing.
+        let is_own = |labels: &Labels| match tenant {
+            "" => labels.get("service") == Some(service),
+            _ => labels.get("tenant") == Some(tenant),
+        };
+        let others = used.iter().filter(|(labels, _)| !is_own(labels));
         let mut ranked: Vec<Offender> = others
             .map(|(labels, value)| Offender {
                 service: labels.get("service").unwrap_or_default().to_owned(),

@@ -20,7 +20,7 @@ use crate::outbox::{
 };
 use crate::policy::{
     GateKey, GateSeen, History, HoldReason, Miss, Mode, Outcome, Page, Place, Proposal, Reading,
-    Request as Asked, Shut, Turn, askings,
+    Replaced, Request as Asked, RunsAs, Shut, Turn, askings,
 };
 
 /// The containers of tenants, whoever measures them.
@@ -55,6 +55,15 @@ const OURS: &str = "restart";
 /// What a start by others is called that is no deploy.
 const START: &str = "start";
 
+/// On the wire: what a container is deployed with.
+fn deployed_with(runs_as: &RunsAs) -> Value {
+    let limit = ("limit_bytes", Value::from(runs_as.limit_bytes));
+    let image = Some(("image", Value::from(runs_as.image.as_str())));
+    let image = image.filter(|_| !runs_as.image.is_empty());
+    let all = image.into_iter().chain([limit]);
+    Value::Object(all.map(|(name, value)| (name.to_owned(), value)).collect())
+}
+
 /// A change after which doors have to stay open.
 struct Changed {
     /// What makes it this change and no other: the `dedup_key` of our request, or what was changed, of
@@ -65,6 +74,8 @@ struct Changed {
     /// `restart` (ours), `deploy` or `start` (by others).
     what: &'static str,
     change_id: Option<String>,
+    /// What a deploy changed, if that was seen.
+    replaced: Option<Replaced>,
     /// When the container started.
     since: Timestamp,
     /// When somebody else started it again: what shuts from then on is not this change's fault.
@@ -197,6 +208,7 @@ impl Engine {
                 tenant: request.tenant.clone(),
                 what: OURS,
                 change_id: change.change_id.map(str::to_owned),
+                replaced: None,
                 since: own.or(last).unwrap_or(request.asked_at),
                 until,
                 before: request.gates_before.clone(),
@@ -209,13 +221,15 @@ impl Engine {
     /// The changes whose effect is watched now.
     fn changed(&self, now: Now, at: Timestamp, places: &[Place]) -> Vec<Changed> {
         let deployed = places.iter().filter_map(|place| {
-            let since = self.memory.usage.get(&place.service)?.changed_at(None)?;
+            let usage = self.memory.usage.get(&place.service)?;
+            let since = usage.changed_at(None)?;
             let changed = Changed {
                 id: place.service.clone(),
                 service: place.service.clone(),
                 tenant: place.tenant.clone(),
                 what: "deploy",
                 change_id: None,
+                replaced: usage.replaced(),
                 since,
                 until: None,
                 before: BTreeMap::new(),
@@ -252,6 +266,7 @@ impl Engine {
                 tenant: label("tenant").to_owned(),
                 what: if own.is_some() { OURS } else { START },
                 change_id: None,
+                replaced: None,
                 since,
                 until: None,
                 before: BTreeMap::new(),
@@ -305,6 +320,7 @@ impl Engine {
             trace_id,
             request: changed.request.clone(),
             change_id: changed.change_id.clone(),
+            replaced: changed.replaced.clone(),
             was_held: self.switches.kill,
             was_unwatched: false,
         };
@@ -344,6 +360,10 @@ impl Engine {
         let params = params
             .into_iter()
             .filter_map(|(name, text)| Some((name.to_owned(), Value::from(text?.as_str()))));
+        let replaced = shut.replaced.iter().flat_map(|replaced| {
+            [("from", &replaced.from), ("to", &replaced.to)]
+                .map(|(name, runs_as)| (name.to_owned(), deployed_with(runs_as)))
+        });
         let is_anew = dedup_key != shut.dedup_key;
         let proposal = Proposal {
             subject: shut.service.clone(),
@@ -352,7 +372,7 @@ impl Engine {
                 kind: ActionKind::RollbackAdvice,
                 mode: told_as.unwrap_or(ActionMode::DryRun),
                 expires_at: WireTime(now.wall + self.setup.policy.limits.expiry),
-                params: params.collect(),
+                params: params.chain(replaced).collect(),
                 dedup_key,
             },
         };

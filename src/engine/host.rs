@@ -12,8 +12,8 @@ use crate::base::{Labels, Now, Timestamp, fingerprint};
 use crate::containers::id_in_cgroup;
 use crate::outbox::{self, Data, Draft, Event, EventType, delivery_id};
 use crate::policy::{
-    Circumstances, HostCause, HostEdge, HostIncident, HostSigns, Incident, Observation, Scope,
-    WindowKind,
+    Circumstances, HostCause, HostEdge, HostIncident, HostSigns, Incident, Observation, RunsAs,
+    Scope, WindowKind,
 };
 use crate::rules::Action;
 
@@ -146,6 +146,7 @@ impl Engine {
             let seen = all.get_mut(part("service"));
             let seen = seen.and_then(|seen| seen.containers.get_mut(part("name")));
             let Some(seen) = seen else { continue };
+            seen.runs_as = Some(RunsAs::new(part("image"), limit));
             let limit = limit.to_string();
             let parts = [("id", part("id")), ("image", part("image")), ("limit", &*limit)];
             let hash = fingerprint(&Labels::from_pairs(parts));

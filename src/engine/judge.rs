@@ -250,7 +250,7 @@ impl Engine {
         let labels = incident.labels.clone();
         let action = action.unwrap_or(incident.asks.word());
         let mut judged = judged(incident, found, None);
-        judged.evidence.offenders = self.offenders(reason, incident.label("service"), now.wall);
+        judged.evidence.offenders = self.offenders(reason, incident, now.wall);
         lifted_by += &named(&judged.evidence.offenders);
         self.facts.push(Fact::Held { labels, action, reason, lifted_by, judged });
     }

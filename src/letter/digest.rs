@@ -177,6 +177,11 @@ fn advice(page: &mut Page, digest: &Digest) {
     }
     let line = |advice: &crate::engine::Advice| {
         let change = match &advice.change {
+            Some((variable, current, recommended))
+                if current.is_empty() && recommended.is_empty() =>
+            {
+                format!(" – {variable}")
+            }
             Some((variable, current, recommended)) => {
                 let from =
                     |text: &String| if text.is_empty() { "?".to_owned() } else { text.clone() };

@@ -76,6 +76,12 @@ fn digest() -> Digest {
                 summary: String::new(),
                 change: Some(("fixedCount".to_owned(), String::new(), "38746".to_owned())),
             },
+            Advice {
+                alert: "TenantCpuThrottledBursty".to_owned(),
+                about: "acme/app".to_owned(),
+                summary: String::new(),
+                change: Some(("cpu.cfs_burst_us".to_owned(), String::new(), String::new())),
+            },
         ],
         firing: [("critical".to_owned(), 1), ("warning".to_owned(), 3)].into(),
         gates: vec![("login acme".to_owned(), "200, a blank page".to_owned())],

@@ -193,9 +193,6 @@ pub struct Data {
     /// The Docker host.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
-    /// The Control Plane's id of that host.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub node_id: Option<String>,
     /// The tenant.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tenant_id: Option<String>,
@@ -322,7 +319,8 @@ pub struct Action {
     /// The same for the same episode, whoever asks and however often: make it unique in the table
     /// of actions.
     pub dedup_key: String,
-    /// `from`, `to`, `variable`, `current`, `recommended`, `change_id` …
+    /// `from`, `to` (plans; of a deploy objects with `image` and `limit_bytes`), `variable`, `current`,
+    /// `recommended`, `change_id` …
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub params: BTreeMap<String, Value>,
 }

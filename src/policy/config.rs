@@ -17,6 +17,10 @@ use crate::outbox::{ActionKind, ActionMode};
 pub(super) const HOUR: Duration = Duration::from_secs(3600);
 pub(super) const DAY: Duration = Duration::from_secs(24 * 3600);
 
+/// The steps of the resource plan, in its order.
+pub const STAGES: [&str; 6] =
+    ["redis", "gunicorn", "docker_limits", "cdn", "mariadb", "edge_cache"];
+
 /// How far an action may go. Alerts and their events flow in every mode.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 pub enum Mode {
@@ -163,6 +167,8 @@ pub struct PolicyConfig {
     pub m2_setting_expected: bool,
     /// Memory of the machine M2 sizes itself by, where no exporter tells it.
     pub m2_memory_bytes: Option<u64>,
+    /// Which of [`STAGES`] are applied, if anybody says.
+    pub stages: Option<BTreeSet<&'static str>>,
 }
 
 impl Default for PolicyConfig {
@@ -184,6 +190,7 @@ impl Default for PolicyConfig {
             m2_setting: None,
             m2_setting_expected: false,
             m2_memory_bytes: None,
+            stages: None,
         }
     }
 }
@@ -214,6 +221,12 @@ impl PolicyConfig {
             .map(|bytes| super::series("plimsoll_m2_memory_bytes", [("host", host)], bytes as f64));
         let calendar = self.calendar.series(host, now);
         let class = [("host", host), ("node_class", self.tenancy.node_class())];
+        let stages = self.stages.iter().flat_map(|applied| {
+            STAGES.map(|stage| {
+                let is_applied = if applied.contains(stage) { 1.0 } else { 0.0 };
+                super::series("plimsoll_stage_applied", [("stage", stage)], is_applied)
+            })
+        });
         self.plans
             .series()
             .into_iter()
@@ -222,6 +235,7 @@ impl PolicyConfig {
             .chain(vhosts)
             .chain(hidden)
             .chain(memory)
+            .chain(stages)
             .collect()
     }
 }
@@ -239,5 +253,23 @@ mod tests {
             12,
             "three per plan, two of the vhost, the host's class"
         );
+    }
+
+    #[test]
+    fn stages_are_applied_or_not_once_anybody_says() {
+        let told = |stages: Option<&[&'static str]>| {
+            let stages = stages.map(|stages| stages.iter().copied().collect());
+            let config = PolicyConfig { stages, ..PolicyConfig::default() };
+            let series = config.series("web-7", Timestamp(0)).into_iter();
+            let found = series.filter_map(|(labels, value)| {
+                let is_stage = labels.get("__name__") == Some("plimsoll_stage_applied");
+                is_stage.then(|| (labels.get("stage").unwrap_or_default().to_owned(), value))
+            });
+            found.collect::<BTreeMap<_, _>>()
+        };
+        assert!(told(None).is_empty(), "as if all were applied");
+        let found = told(Some(&["redis"]));
+        assert_eq!(found.len(), STAGES.len());
+        assert_eq!((found["redis"], found["docker_limits"]), (1.0, 0.0));
     }
 }

@@ -42,6 +42,9 @@ const OWN_LIMITS: &str = "plans set no limits of its role; review its own";
 const DRIFT: &str =
     "its limits are not its plan's; redeploy with the plan's before offering another";
 
+/// What advice about pinned documents rests on, as the rule's annotations give it.
+const PINNED: [&str; 7] = ["docs", "bytes", "avg", "pinned", "total", "ratio", "max_allowed"];
+
 /// What to ask for.
 #[derive(Clone, PartialEq, Debug)]
 pub(super) struct Choice {
@@ -248,7 +251,7 @@ fn next_rung(case: &Case<'_>, config: &PolicyConfig, cause: Cause, why: &str) ->
     }
     let mut choice = human(case, cause, why);
     if drifts {
-        let variable = format!("plan_limits.{}", case.incident.label("plan"));
+        let variable = limit_of(case.incident.label("plan"), cause);
         choice.params.insert("variable".to_owned(), Value::from(variable));
         choice.params.insert("why".to_owned(), Value::from(DRIFT));
     }
@@ -298,18 +301,18 @@ fn nudge(case: &Case<'_>, config: &PolicyConfig) -> Chosen {
         return Err(HoldReason::NotAttributable);
     }
     let plan = config.plans.get(incident.label("plan")).ok_or(HoldReason::MissingEvidence)?;
+    let cause = diagnose(&evidence.symptoms);
+    let (throttled, variable) = (cause == Cause::CpuSaturation, limit_of(&plan.name, cause));
     if is_no_plans(case) {
         return Ok(advice(&format!("limits of {}", incident.label("service")), OWN_LIMITS));
     }
     if evidence.limit_drift {
-        return Ok(advice(&format!("plan_limits.{}", plan.name), DRIFT));
+        return Ok(advice(&variable, DRIFT));
     }
-    let throttled = diagnose(&evidence.symptoms) == Cause::CpuSaturation;
     let floor = config.limits.plan_floor_bytes;
     if !throttled && plan.mem_limit_bytes < floor {
         return Ok(raise_the_floor(plan, floor));
     }
-    let variable = format!("plan_limits.{}", plan.name);
     let fit = evidence.fit.as_ref().filter(|fit| fit.confidence >= FIT_CONFIDENCE);
     if let Some(choice) = fit.and_then(|fit| smaller(plan, fit)) {
         return Ok(choice);
@@ -352,7 +355,7 @@ fn smaller(plan: &Plan, fit: &Fit) -> Option<Choice> {
     let sure = fit.direction == Direction::Down && fit.confidence >= SMALLER_CONFIDENCE;
     let recommended = fit.plan.as_deref().filter(|_| sure)?;
     let why = format!("a smaller plan would do: {}", fit.sentence);
-    let mut choice = advice(&format!("plan_limits.{}", plan.name), &why);
+    let mut choice = advice("plan", &why);
     choice.params.extend(texts([("current", plan.name.as_str()), ("recommended", recommended)]));
     choice.params.insert("confidence".to_owned(), Value::from(fit.confidence));
     Some(choice)
@@ -381,8 +384,14 @@ fn is_leak(case: &Case<'_>, cause: Cause) -> bool {
     cause == Cause::Leak || cause.is_memory() && case.evidence.symptoms.leaked_lately
 }
 
+/// The limit of a plan that a cause is about.
+fn limit_of(plan: &str, cause: Cause) -> String {
+    let limit = if cause == Cause::CpuSaturation { "cpu_limit" } else { "mem_limit" };
+    format!("plan_limits.{plan}.{limit}")
+}
+
 fn raise_the_floor(plan: &Plan, floor: u64) -> Choice {
-    let variable = format!("plan_limits.{}.mem_limit", plan.name);
+    let variable = limit_of(&plan.name, Cause::MemoryUnclear);
     let mut choice = advice(&variable, "the plan is below the recommended minimum");
     choice.params.insert("current".to_owned(), Value::from(plan.mem_limit_bytes));
     choice.params.insert("recommended".to_owned(), Value::from(floor));
@@ -408,12 +417,14 @@ pub(super) fn is_foreign(incident: &Incident, config: &PolicyConfig) -> bool {
     !tenant.is_empty() && config.tenancy.owner().is_some_and(|owner| owner != tenant)
 }
 
-/// Advice as the rule's annotations give it.
+/// Advice as the rule's annotations give it; what a template found nothing for is not known.
 fn annotated(incident: &Incident, kind: ActionKind) -> Choice {
     let names = ["variable", "current", "recommended", "setting", "why", "change_id", "previous"];
     let found = names
         .into_iter()
-        .filter_map(|name| incident.annotations.get(name).map(|text| (name, text.as_str())));
+        .chain(PINNED)
+        .filter_map(|name| incident.annotations.get(name).map(|text| (name, text.trim())))
+        .filter(|(_, text)| !text.is_empty());
     Choice { kind, params: texts(found) }
 }
 

@@ -37,7 +37,7 @@ mod usage;
 mod verify;
 
 pub use calendar::{Calendar, CalendarEntry, Scope, WindowKind};
-pub use config::{Limits, Mode, PolicyConfig};
+pub use config::{Limits, Mode, PolicyConfig, STAGES};
 pub use decide::{Decision, decide, escalate, still_stands};
 pub use diagnose::{Cause, Symptoms, Thresholds, diagnose};
 pub use directory::{Directory, disputed, shadowed};
@@ -64,7 +64,7 @@ pub use rollout::{Rollouts, SUSPECT_FOR};
 pub use shut::{SHUT_MAX, Shut, ShutDoors};
 pub use standing::{Load, Standing, drifts, standing};
 pub use tenant::{Identity, ROLES, Tenancy, TenantRule};
-pub use trail::{Seen as ContainerSeen, Trend};
+pub use trail::{Replaced, RunsAs, Seen as ContainerSeen, Trend};
 pub use usage::{Cpu, Observation, Service, Usage};
 pub use verify::{GateSeen, Outcome, Request, Seen, Underway, Verdict, Verifier, VerifyConfig};
 

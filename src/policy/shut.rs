@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::config::DAY;
 use super::gates::GateKey;
 use super::rows;
+use super::trail::Replaced;
 use super::verify::Request;
 use crate::base::{Change, Timestamp};
 
@@ -43,6 +44,9 @@ pub struct Shut {
     pub request: Option<Request>,
     /// The Control Plane's own id of that.
     pub change_id: Option<String>,
+    /// What a deploy changed, if that was seen.
+    #[serde(default)]
+    pub replaced: Option<Replaced>,
     /// Whether the kill switch held it when it was to be told first.
     #[serde(default)]
     pub was_held: bool,
@@ -123,6 +127,7 @@ mod tests {
             trace_id: String::new(),
             request: None,
             change_id: None,
+            replaced: None,
             was_held: false,
             was_unwatched: false,
         }

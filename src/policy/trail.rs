@@ -32,8 +32,40 @@ const TAIL_POINTS: usize = 3;
 /// Growth below this share of the limit is no leak that must be remembered. Ours.
 const LEAK_RATIO: f64 = 0.6;
 
+/// In the minutes after a deploy both containers are still shown: what it replaced is told of it for so long. Ours.
+const OVERLAP: Duration = Duration::from_secs(600);
+/// Of the name of an image so many bytes are kept.
+const IMAGE_MAX: usize = 256;
+
+/// What a container is deployed with.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct RunsAs {
+    /// Its image, by name.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub image: String,
+    /// Hard memory limit; 0 is none.
+    pub limit_bytes: f64,
+}
+
+impl RunsAs {
+    /// This image, as far as there is room for its name, and this limit.
+    pub fn new(image: &str, limit_bytes: f64) -> RunsAs {
+        let end = image.floor_char_boundary(IMAGE_MAX);
+        RunsAs { image: image[..end].to_owned(), limit_bytes }
+    }
+}
+
+/// What a deploy changed.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Replaced {
+    /// What ran before …
+    pub from: RunsAs,
+    /// … and what runs since.
+    pub to: RunsAs,
+}
+
 /// What is seen of one container at one moment. What is not known is `None`.
-#[derive(Clone, Copy, PartialEq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct Seen {
     /// What no reclaim can free where that is known, else its working set.
     pub held_bytes: Option<f64>,
@@ -51,6 +83,8 @@ pub struct Seen {
     pub image: Option<u64>,
     /// … and for which one that was, if Docker says.
     pub image_id: Option<u64>,
+    /// What it is deployed with.
+    pub runs_as: Option<RunsAs>,
 }
 
 /// One container's.
@@ -67,6 +101,11 @@ pub(super) struct Trail {
     /// Since when it is that, if another was seen before.
     #[serde(default)]
     pub image_since: Option<Timestamp>,
+    /// What it is deployed with, and what that replaced when.
+    #[serde(default)]
+    pub runs_as: Option<RunsAs>,
+    #[serde(default)]
+    pub replaced: Option<(RunsAs, Timestamp)>,
     #[serde(default)]
     warm: Option<Warm>,
     /// Requests per second while memory last stood still.
@@ -148,6 +187,8 @@ impl Trail {
             image: None,
             image_id: None,
             image_since: None,
+            runs_as: None,
+            replaced: None,
             warm: None,
             calm_requests: None,
             cpu_seconds: None,
@@ -181,6 +222,7 @@ impl Trail {
             self.changed_at = self.incarnation.is_some().then_some(at).or(self.changed_at);
             self.incarnation = seen.incarnation;
         }
+        self.deploy(seen.runs_as.as_ref(), at);
         let new_image = !self.runs(seen);
         self.image_id = seen.image_id.or(self.image_id.filter(|_| !new_image));
         self.image = seen.image.or(self.image);
@@ -198,6 +240,22 @@ impl Trail {
         }
         self.note_calm(seen.limit_bytes);
         new_image
+    }
+
+    /// It is deployed with that: if with something else than before, what that was is kept.
+    fn deploy(&mut self, runs_as: Option<&RunsAs>, at: Timestamp) {
+        let Some(new) = runs_as.filter(|new| self.runs_as.as_ref() != Some(new)) else { return };
+        if let Some(old) = self.runs_as.replace(new.clone()) {
+            self.replaced = Some((old, at));
+        }
+    }
+
+    /// What its last deploy changed, if that was seen.
+    pub fn replaced(&self) -> Option<Replaced> {
+        let (from, at) = self.replaced.as_ref()?;
+        let to = self.runs_as.as_ref().filter(|to| *to != from)?;
+        let is_of_it = self.changed_at?.since(*at) < OVERLAP;
+        is_of_it.then(|| Replaced { from: from.clone(), to: to.clone() })
     }
 
     /// Whether it runs that image, as far as is known: a name may be given to another one.
@@ -302,6 +360,7 @@ impl Trail {
         self.warm.iter_mut().for_each(|warm| shift(&mut warm.since));
         self.changed_at.iter_mut().for_each(shift);
         self.image_since.iter_mut().for_each(shift);
+        self.replaced.iter_mut().for_each(|(_, at)| shift(at));
         self.reborn_at.iter_mut().for_each(shift);
         shift(&mut self.last_seen);
     }
@@ -394,6 +453,25 @@ mod tests {
         let plateau = lived(60, |x| 0.3 + 0.6 * (x / 30.0).min(1.0), |_| 1.0);
         let (hour, lately) = pace(&plateau);
         assert!(hour > 0.5 && lately.abs() < 1e-9, "{hour} {lately}");
+    }
+
+    #[test]
+    fn a_deploy_tells_what_it_replaced_though_both_are_shown_for_a_while() {
+        let mut trail = Trail::new(false, Timestamp(0));
+        let mut look = |minute: u32, incarnation: u64, image: &str| {
+            let runs_as = Some(RunsAs::new(image, LIMIT));
+            let seen = Seen { incarnation: Some(incarnation), runs_as, ..seen(0.1) };
+            let _ = trail.take(&seen, None, MINUTE, Timestamp(0) + MINUTE * minute);
+            trail.replaced().map(|replaced| (replaced.from.image, replaced.to.image))
+        };
+        let deploy = |from: &str, to: &str| Some((from.to_owned(), to.to_owned()));
+        assert_eq!(look(0, 1, "erp:15"), None);
+        assert_eq!(look(1, 1 ^ 2, "erp:16"), deploy("erp:15", "erp:16"));
+        assert_eq!(look(6, 2, "erp:16"), deploy("erp:15", "erp:16"));
+        assert_eq!(look(30, 3, "erp:16"), None, "made anew as it was");
+        assert_eq!(look(31, 4, "erp:17"), deploy("erp:16", "erp:17"));
+        let long = "é".repeat(IMAGE_MAX);
+        assert_eq!(RunsAs::new(&long, 0.0).image.len(), IMAGE_MAX);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::config::DAY;
 use super::histogram::Histogram;
 use super::rows;
-use super::trail::{POINT_EVERY, Seen, Trail, Trend};
+use super::trail::{POINT_EVERY, Replaced, Seen, Trail, Trend};
 use crate::base::{Change, Now, Timestamp};
 
 /// Rows of this module in the table.
@@ -270,6 +270,12 @@ impl Service {
         }
     }
 
+    /// What its last deploy changed, if that was seen.
+    pub fn replaced(&self) -> Option<Replaced> {
+        let newest = self.containers.values().max_by_key(|trail| trail.changed_at)?;
+        newest.replaced()
+    }
+
     /// What the last hour says of a container of it that was started then, if that is known: of a life that
     /// has just begun nothing yet. Of no container in particular: of the fullest.
     pub fn trend(&self, container: Option<&str>, started_at: Option<Timestamp>) -> Trend {
@@ -315,10 +321,14 @@ impl Service {
         let was_known = self.first_seen < at && !self.containers.is_empty();
         let runs = |container: &Seen| self.containers.values().any(|trail| trail.runs(container));
         let known: Vec<bool> = seen.containers.values().map(runs).collect();
+        let gone = self.containers.iter().filter(|(name, _)| !seen.containers.contains_key(*name));
+        let ran = gone.max_by_key(|(_, trail)| trail.last_seen);
+        let ran = ran.and_then(|(_, trail)| trail.runs_as.clone());
         for ((name, container), known) in seen.containers.iter().zip(known) {
             let is_new_image = was_known && !known;
             let new = || {
                 let mut trail = Trail::new(was_known, at);
+                trail.replaced = ran.clone().map(|ran| (ran, at));
                 trail.image_since = is_new_image.then_some(at);
                 trail
             };
@@ -484,7 +494,7 @@ mod tests {
             let two = Seen {
                 held_bytes: Some(3e8 + 1e7 * minute as f64),
                 incarnation: Some(100 + minute / 10),
-                ..both.containers["one"]
+                ..both.containers["one"].clone()
             };
             both.containers.insert("two".to_owned(), two);
             let _ = usage.observe("s", &both, 5 * MINUTE, at(minute));
@@ -497,14 +507,14 @@ mod tests {
         assert_eq!(service.changed_at(Some("two")), Some(at(20).wall));
         assert_eq!(service.changed_at(None), Some(at(20).wall));
         let mut third = seen(1e8);
-        let one = third.containers["one"];
-        third.containers.insert("three".to_owned(), one);
+        let one = third.containers["one"].clone();
+        third.containers.insert("three".to_owned(), one.clone());
         let _ = usage.observe("s", &third, 5 * MINUTE, at(31));
         let changed_at = usage.get("s").expect("known").changed_at(Some("three"));
         assert_eq!(changed_at, Some(at(31).wall), "a new name in a known service is a deploy");
         for minute in 32..132 {
             let mut other = seen(1e8);
-            other.containers.insert(format!("job-{minute}"), one);
+            other.containers.insert(format!("job-{minute}"), one.clone());
             let _ = usage.observe("s", &other, 5 * MINUTE, at(minute));
         }
         assert_eq!(usage.get("s").expect("known").containers.len(), CONTAINERS_MAX, "bounded");
@@ -599,7 +609,7 @@ mod tests {
     fn it_is_known_since_when_a_service_runs_its_image() {
         let mut usage = Usage::default();
         let run = |name: &str, image| {
-            let one = seen(1e8).containers["one"];
+            let one = seen(1e8).containers["one"].clone();
             let one = Seen { image: Some(image), incarnation: Some(image), ..one };
             let containers = BTreeMap::from([(name.to_owned(), one)]);
             Observation { containers, ..seen(1e8) }

@@ -542,6 +542,7 @@ mod tests {
             trace_id: String::new(),
             request: None,
             change_id: None,
+            replaced: None,
             was_held: false,
             was_unwatched: false,
         });

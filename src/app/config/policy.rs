@@ -10,8 +10,8 @@ use crate::app::switches::SwitchFiles;
 use crate::endpoint::HttpOptions;
 use crate::endpoint::read::path;
 use crate::policy::{
-    Directory, FIXED_COUNT_MAX, Identity, Measurers, Plans, PolicyConfig as Policy, Tenancy,
-    Tenants, Vhost,
+    Directory, FIXED_COUNT_MAX, Identity, Measurers, Plans, PolicyConfig as Policy, STAGES,
+    Tenancy, Tenants, Vhost,
 };
 use crate::scrape::config::ScrapeConfig;
 use crate::yaml::{Cursor, Fields, read};
@@ -86,6 +86,9 @@ impl PolicyConfig {
             owners::Expected { plans: known_plans(&policy), owner: policy.tenancy.owner() };
         let tenants = fields.optional("tenants", |at| owners::own_tenants(at, expected));
         let trust_labels = fields.or("trust_labels", false, read::boolean);
+        let stage = |at: Cursor<'_, '_>| read::one_of(at, &STAGES.map(|stage| (stage, stage)));
+        let stages = fields.optional("stages", |mut at| at.each_item(stage));
+        policy.stages = stages.map(|applied| applied.into_iter().collect());
         let open = trust_labels || tenants_from.is_some();
         let known = tenants.as_ref().filter(|_| !open).and_then(Tenants::names);
         let known = calendar::Known { plans: known_plans(&policy), tenants: known.as_ref() };

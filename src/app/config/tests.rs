@@ -197,6 +197,21 @@ fn a_host_is_divided_in_one_of_three_ways() {
 }
 
 #[test]
+fn stages_are_steps_of_the_resource_plan() {
+    for (line, want) in
+        [("[redis, docker_limits]", Some(2)), ("[]", Some(0)), ("[docker_limit]", None)]
+    {
+        let mut problems = Problems::default();
+        let text = with(&format!("stages: {line}"));
+        let read = Config::read("p.yml", &text, Path::new("."), &mut problems);
+        let told = problems.to_string();
+        let stages = read.and_then(|config| config.policy.policy.stages);
+        assert_eq!(stages.filter(|_| told.is_empty()).map(|s| s.len()), want, "{line}: {told}");
+        assert_eq!(told.contains("docker_limits"), want.is_none(), "{line}: {told}");
+    }
+}
+
+#[test]
 fn all_problems_come_at_once_in_order_with_place_and_suggestion() {
     check(
         &with(

@@ -50,7 +50,7 @@ pub struct Action {
     pub at: WireTime,
     /// `restart`, `nudge`, `advise` or `rollback_advice`.
     pub action: String,
-    /// Whose guards it counts on.
+    /// The service, or what else it is about.
     pub subject: String,
     /// The tenant whose container it is about, or `""`.
     pub tenant: String,
@@ -239,7 +239,7 @@ fn label(labels: &Labels, name: &str) -> String {
     labels.get(name).unwrap_or_default().to_owned()
 }
 
-/// Whom an alert is about: its service, else its container, else the alert itself.
+/// Whom an alert is about: its service, else its container, else the host.
 fn subject(labels: &Labels) -> String {
     let named = ["service", "name", "host"].into_iter().find_map(|name| labels.get(name));
     named.unwrap_or_default().to_owned()
@@ -303,9 +303,14 @@ fn actions(facts: &[Told<Fact>]) -> Vec<Action> {
     let mut outcomes = Vec::new();
     for told in facts {
         match &told.what {
-            Fact::Decided { labels, action, dry_run, subject, judged, .. } => {
+            Fact::Decided { labels, action, dry_run, subject: guarded, judged, .. } => {
                 let how = if *dry_run { How::DryRun } else { How::Requested };
-                add(told, (labels, judged), (action, subject.clone()), how);
+                // Advice counts on guards of its own, under a name that says nothing to people.
+                let about = match guarded.starts_with("alert:") {
+                    true => subject(&judged.whose),
+                    false => guarded.clone(),
+                };
+                add(told, (labels, judged), (action, about), how);
             }
             Fact::Held { labels, action, reason: HoldReason::Observe, judged, .. } => {
                 add(told, (labels, judged), (action, subject(&judged.whose)), How::Observed);
@@ -397,5 +402,31 @@ mod tests {
         let whose = |action: &Action| (action.tenant.clone(), action.subject.clone());
         let want = ("acme".to_owned(), "acme/app".to_owned());
         assert_eq!(actions.iter().map(whose).collect::<Vec<_>>(), [want.clone(), want]);
+    }
+
+    #[test]
+    fn advice_is_about_the_container_not_about_a_fingerprint() {
+        let labels = Labels::from_pairs([("alertname", "A"), ("name", "web"), ("host", "h")]);
+        let advised = |guarded: &str| Told {
+            at: Timestamp(0),
+            after: Duration::ZERO,
+            what: Fact::Decided {
+                labels: labels.clone(),
+                action: "advise",
+                dry_run: false,
+                subject: guarded.to_owned(),
+                why: None,
+                judged: Box::new(Judged {
+                    whose: labels.clone(),
+                    started_at: Timestamp(0),
+                    cause: "unclear",
+                    evidence: crate::outbox::Evidence::default(),
+                    delivery: None,
+                }),
+            },
+        };
+        let told = [advised("alert:9dc6000000000000"), advised("image erp:16")];
+        let about: Vec<String> = actions(&told).into_iter().map(|a| a.subject).collect();
+        assert_eq!(about, ["web", "image erp:16"]);
     }
 }

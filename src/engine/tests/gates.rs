@@ -335,7 +335,14 @@ fn a_deploy_by_others_that_shuts_a_door_is_told_too() {
     assert_eq!(told.as_deref(), Some("change deploy failed at api"));
     let data = event(&world, "change.verification.failed");
     assert_eq!(data["action"]["params"]["variable"], "deploy");
-    assert_eq!(data["action"]["params"]["previous"], "200");
+    let params = &data["action"]["params"];
+    assert_eq!(params["previous"], "200");
+    assert_eq!(
+        (&params["from"]["image"], &params["to"]["image"]),
+        (&"erp:15".into(), &"erp:16".into())
+    );
+    assert_eq!(params["from"]["limit_bytes"], params["to"]["limit_bytes"]);
+    assert!(params["to"]["limit_bytes"].as_f64().is_some_and(|limit| limit > 0.0), "{params}");
     assert_eq!(until(&mut world, &page("erp:16"), "change", 200), None, "once");
 }
 

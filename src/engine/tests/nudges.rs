@@ -127,13 +127,15 @@ fn a_hold_that_blames_the_host_names_who_presses_on_it() {
     let neighbour = |tenant: &str, percent| page(percent).replace("acme", tenant);
     // Seen by our own collector: a host without a node exporter has pressure, too.
     let host = "plimsoll_machine_memory_available_bytes 1\nmachine_memory_bytes 100\n";
-    let all =
-        [page(91), neighbour("globex", 70), neighbour("umbrella", 5), neighbour("initech", 34)];
+    // Its own database uses more than anybody.
+    let database = page(80).replace("acme-1", "acme-db").replace("\"app\"", "\"db\"");
+    let neighbours = [neighbour("globex", 70), neighbour("umbrella", 5), neighbour("initech", 34)];
+    let all = [page(91), database].into_iter().chain(neighbours).collect::<Vec<_>>();
     let all = all.concat() + host;
     assert!(until(&mut world, &all, "held nudge: host_pressure", 3).is_some(), "{:?}", world.holds);
     let lifted_by = world.holds.iter().find(|(reason, _)| *reason == "host_pressure");
-    let want = "the end of the pressure on the host: globex/app has 35 % of the memory, \
-                initech/app 17 %";
+    let want = "the end of the pressure on the host: globex/app has 25 % of the memory, \
+                initech/app 12 %";
     assert_eq!(lifted_by.expect("held").1, want);
     let held = world.records.iter().find(|r| r.kind == crate::audit::Kind::ActionHeld);
     let held = serde_json::to_value(held.expect("in the audit")).expect("JSON");

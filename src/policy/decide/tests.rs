@@ -350,8 +350,12 @@ fn modes_govern_what_leaves() {
 #[test]
 fn advice_carries_what_the_rule_wrote() {
     let mut case = case(Asked::Advise);
-    let annotations =
-        [("variable", "maxmemory-policy"), ("recommended", "volatile-lru"), ("x", "y")];
+    let annotations = [
+        ("variable", "maxmemory-policy"),
+        ("recommended", "volatile-lru"),
+        ("current", " "),
+        ("x", "y"),
+    ];
     case.incident.annotations =
         annotations.map(|(name, text)| (name.to_owned(), text.to_owned())).into();
     let Decision::Act(proposal) = case.decide() else { panic!("it acts") };
