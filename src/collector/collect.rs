@@ -37,6 +37,11 @@ const MACHINE: [MachineColumn; 4] = [
     }),
 ];
 
+/// cAdvisor's own word on whether it saw everything, by the rule `CadvisorSeesNoContainer`.
+const SCRAPE_ERROR: &str = "container_scrape_error";
+const SCRAPE_ERROR_HELP: &str =
+    "1 if there was an error while getting container metrics, 0 otherwise";
+
 struct MachineColumn(&'static str, &'static str, fn(&Machine) -> Option<f64>);
 
 /// The series that samples are taken for.
@@ -174,7 +179,7 @@ impl Collector {
             self.was_lost();
             return Err(error);
         }
-        for labels in host.nameless() {
+        for labels in host.hidden_away() {
             wanted.iter().for_each(|at| ids.miss(labels_of(&labels, &COLUMNS[*at], &[])));
         }
         host.ended.drain(..).for_each(|mut slots| slots.end(ids));
@@ -184,9 +189,17 @@ impl Collector {
                 machine_slots.add(ids, at, value, || settings.target.with(METRIC_NAME, name));
             }
         }
+        if settings.selection.wants(SCRAPE_ERROR) {
+            let failed = f64::from(u8::from(host.trouble.is_some()));
+            let labels = || settings.target.with(METRIC_NAME, SCRAPE_ERROR);
+            machine_slots.add(ids, MACHINE.len(), failed, labels);
+        }
         machine_slots.finish(ids, before);
         let mut batch = ids.finish();
         batch.metadata = metadata;
+        batch.trouble = host.trouble.as_ref().map(|(containers, first)| {
+            format!("of {containers} containers not everything can be read; the first: {first}")
+        });
         Ok(batch)
     }
 
@@ -227,8 +240,10 @@ fn metadata(selection: &Selection) -> Vec<(String, Metadata)> {
     };
     let columns = COLUMNS.iter().map(|column| (column.name, kind(column.kind), column.help));
     let machine = MACHINE.iter().map(|column| (column.0, MetricKind::Gauge, column.1));
+    let error = (SCRAPE_ERROR, MetricKind::Gauge, SCRAPE_ERROR_HELP);
     let mut families: Vec<(String, Metadata)> = columns
         .chain(machine)
+        .chain([error])
         .filter(|(name, ..)| selection.wants(name))
         .map(|(name, kind, help)| {
             (name.to_owned(), Metadata { kind, help: help.to_owned(), unit: String::new() })
@@ -337,8 +352,7 @@ fn write_page(
         }
         at = end;
     }
-    let help = "1 if there was an error while getting container metrics, 0 otherwise";
-    page.gauge("container_scrape_error", f64::from(u8::from(failed)), help);
+    page.gauge(SCRAPE_ERROR, f64::from(u8::from(failed)), SCRAPE_ERROR_HELP);
     for MachineColumn(name, help, value) in &MACHINE {
         if let Some(value) = value(machine) {
             page.gauge(name, value, help);

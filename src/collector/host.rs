@@ -16,6 +16,7 @@ use super::series::Slots;
 use super::sources::{AVAILABLE, EVENTS, NETWORK, PULSE, Parts, Source, USAGE};
 use super::tracked::{Away, Eyes, Tracked, sources};
 use super::tree::{Found, Tree, Version};
+use super::unseen::Unseen;
 use crate::base::{HashMap, Labels, LabelsBuilder, START_SKEW_S, Timestamp};
 use crate::containers::{Container, ContainerId, Inventory};
 
@@ -72,6 +73,7 @@ pub(super) struct Host {
     tree: Option<Tree>,
     pub tracked: BTreeMap<String, Tracked>,
     inventory: Option<Arc<Inventory>>,
+    unseen: Unseen,
     kills: HashMap<ContainerId, Kills>,
     pub machine: Machine,
     /// None before the first look.
@@ -80,7 +82,8 @@ pub(super) struct Host {
     looked_at: Timestamp,
     /// Series whose container is gone, or has another name now.
     pub ended: Vec<Slots>,
-    /// What could not be read in the last look: how many containers, and the first such thing.
+    /// What could not be read in the last look: how many containers, a folder that cannot be listed
+    /// counting as one, and the first such thing.
     pub trouble: Option<(usize, String)>,
     /// What was asked for and this process has no right to see; it grows only.
     pub hidden: BTreeSet<&'static str>,
@@ -115,6 +118,7 @@ impl Host {
             tree: None,
             tracked: BTreeMap::new(),
             inventory: None,
+            unseen: Unseen::new(WALK_EVERY),
             kills: HashMap::default(),
             machine: Machine::default(),
             next_walk: None,
@@ -132,7 +136,7 @@ impl Host {
         (self.inventory, self.kills) = (old.inventory, old.kills);
         if self.config.cgroup_root == old.config.cgroup_root {
             (self.reader, self.tree, self.tracked) = (old.reader, old.tree, old.tracked);
-            self.next_walk = old.next_walk;
+            (self.next_walk, self.unseen) = (old.next_walk, old.unseen);
             for tracked in self.tracked.values_mut() {
                 (tracked.labels, tracked.named) = (None, false);
             }
@@ -160,6 +164,8 @@ impl Host {
         self.looked_at = at;
         self.follow(at)?;
         self.name_containers(at);
+        let seen = self.tracked.values().map(|tracked| &tracked.id);
+        self.unseen.look(at, self.inventory.as_deref(), seen);
         if parts & AVAILABLE != 0 || tell_rest(parts) {
             self.machine.look_at_memory(&mut self.reader, &self.config.proc_root);
         }
@@ -195,7 +201,8 @@ impl Host {
     ) -> Result<(), CollectError> {
         self.look_around(at, parts)?;
         let (mut gone, mut over) = (Vec::new(), Vec::new());
-        let (mut failures, mut first, mut is_blind) = (0, None, true);
+        let (mut failures, mut first) = self.out_of_sight();
+        let mut is_blind = self.may_be_blind();
         let inventory = self.inventory.clone();
         let mut figures = Figures::default();
         let (eyes, tracked, kills) = self.eyes(parts);
@@ -329,12 +336,45 @@ impl Host {
         Ok(Found { come: come.into_iter().collect(), gone })
     }
 
-    /// What is known of containers that are held back for their names and may have been shown before we
-    /// started: their labels but for the name.
-    pub fn nameless(&self) -> impl Iterator<Item = Labels> {
+    /// Whether more can be here than is seen if not one container is read: none waits for its name, and
+    /// Docker does not say that nothing runs.
+    fn may_be_blind(&self) -> bool {
+        let heard = self.inventory.as_ref().filter(|inventory| inventory.is_heard());
+        let runs = |inventory: &Arc<Inventory>| inventory.iter().any(|c| c.status.is_alive());
+        let should_be = !self.tracked.is_empty() || heard.is_none_or(runs);
+        should_be && self.tracked.values().all(|tracked| tracked.labels.is_some())
+    }
+
+    /// What could not be found: of how many containers at least, and the first such thing.
+    fn out_of_sight(&self) -> (usize, Option<String>) {
+        let unlisted = self.tree.as_ref().and_then(|tree| tree.unlisted.clone());
+        let (folders, first) = unlisted.unzip();
+        let nowhere = |id: &ContainerId| {
+            let name = self.inventory.as_ref().and_then(|known| known.known_as(id));
+            let root = self.config.cgroup_root.display();
+            format!(
+                "{} runs, as Docker says, and has no cgroup below {root}; in a container, mount the host's \
+                 there read-only and give it `cgroup: host`",
+                name.unwrap_or(id.short())
+            )
+        };
+        let first = first.or_else(|| self.unseen.iter().next().map(nowhere));
+        (folders.unwrap_or(0) + self.unseen.iter().count(), first)
+    }
+
+    /// What is known of containers that are not shown and may have been shown before we started: the
+    /// labels but for the name of those that are held back for it, and but for the cgroup's path of
+    /// those that have none.
+    pub fn hidden_away(&self) -> impl Iterator<Item = Labels> {
         let waits = |tracked: &Tracked| tracked.was_there && tracked.labels.is_none();
         let waiting = self.tracked.iter().filter(move |(_, tracked)| waits(tracked));
-        waiting.map(|(path, _)| with_target(&Labels::from_pairs([("id", path)]), &self.target))
+        let nameless = waiting.map(|(path, _)| Labels::from_pairs([("id", path)]));
+        let known = self.inventory.as_ref();
+        let unseen = self.unseen.iter().map(move |id| {
+            let named = known.and_then(|known| known.known_as(id).zip(known.get(id)));
+            labels(("", id), named, &self.config.labels).filtered(|label| label != "id")
+        });
+        nameless.chain(unseen).map(|labels| with_target(&labels, &self.target))
     }
 
     fn let_go(&mut self, path: &str) {

@@ -26,6 +26,7 @@ mod series;
 mod sources;
 mod tracked;
 mod tree;
+mod unseen;
 
 pub use collect::{Collector, Effort, Settings};
 pub use config::CollectorConfig;

@@ -45,6 +45,8 @@ pub(super) struct Tree {
     parents: BTreeMap<String, Known>,
     /// Counts the listings.
     round: u64,
+    /// Folders that could not be listed in the last look: how many, and the first with why.
+    pub unlisted: Option<(usize, String)>,
 }
 
 /// The names of the containers in a folder, and the listing that saw each last.
@@ -71,7 +73,14 @@ impl Tree {
             Version::V1 => hierarchies(root)?,
             Version::V2 => BTreeMap::new(),
         };
-        Ok(Tree { root: root.to_owned(), version, folders, parents: usual(), round: 0 })
+        Ok(Tree {
+            root: root.to_owned(),
+            version,
+            folders,
+            parents: usual(),
+            round: 0,
+            unlisted: None,
+        })
     }
 
     /// Which version it is.
@@ -88,7 +97,8 @@ impl Tree {
     }
 
     /// Every container there is. Fails only if the top cannot be listed. A folder that has vanished has
-    /// no containers; of one that cannot be listed those stay that were known: nobody saw them go.
+    /// no containers; of one that cannot be listed those stay that were known: nobody saw them go. It
+    /// is tried again with every listing, and told in `unlisted` for as long.
     pub fn walk(&mut self) -> io::Result<BTreeMap<String, ContainerId>> {
         let top = self.top().to_owned();
         let mut found = BTreeMap::new();
@@ -96,14 +106,17 @@ impl Tree {
         let mut seen = 0;
         let mut parents = usual();
         fs::read_dir(&top)?;
+        self.unlisted = None;
         left.push((String::new(), 0));
         while let Some((folder, depth)) = left.pop() {
             seen += 1;
             let children = match children(&top, &folder) {
                 Ok(children) => children,
                 Err(error) if is_gone(&error) => continue,
-                Err(_) => {
+                Err(error) => {
                     self.keep_below(&folder, &mut parents, &mut found);
+                    parents.entry(folder.clone()).or_default();
+                    note(&mut self.unlisted, &folder, &error);
                     continue;
                 }
             };
@@ -148,6 +161,7 @@ impl Tree {
         let top = self.top().to_owned();
         fs::metadata(&top)?;
         self.round += 1;
+        self.unlisted = None;
         let round = self.round;
         let mut found = Found::default();
         for (folder, known) in &mut self.parents {
@@ -159,7 +173,10 @@ impl Tree {
                     known.values_mut().for_each(|seen| *seen = 0);
                 }
                 // Nobody saw who went. Reading them tells.
-                Err(_) => known.values_mut().for_each(|seen| *seen = round),
+                Err(error) => {
+                    known.values_mut().for_each(|seen| *seen = round);
+                    note(&mut self.unlisted, folder, &error);
+                }
             }
             if known.values().any(|seen| *seen != round) {
                 let gone = known.extract_if(|_, seen| *seen != round);
@@ -183,6 +200,14 @@ impl Tree {
     /// of no use here.
     fn top(&self) -> &Path {
         self.hierarchy("memory").unwrap_or(&self.root)
+    }
+}
+
+/// Notes a folder that cannot be listed.
+fn note(unlisted: &mut Option<(usize, String)>, folder: &str, error: &io::Error) {
+    match unlisted {
+        Some((count, _)) => *count += 1,
+        None => *unlisted = Some((1, format!("{folder} cannot be listed: {error}"))),
     }
 }
 
@@ -341,6 +366,9 @@ mod tests {
             fs::write(root.join(folder), "").expect("written");
             let next = tree.list().expect("lists");
             assert!(next.come.is_empty() && next.gone.is_empty(), "{next:?}");
+            let (count, first) = tree.unlisted.clone().expect("told");
+            assert!(first.starts_with(&format!("/{folder}")), "{first}");
+            assert_eq!(count, if folder == "docker" { 2 } else { 1 }, "with what is below it");
             fs::remove_file(root.join(folder)).expect("removed");
             fs::rename(root.join("aside"), root.join(folder)).expect("moved");
         }
@@ -354,6 +382,7 @@ mod tests {
         assert_eq!(walked(&tree, "/doc"), (vec![], 3));
         fs::remove_dir_all(root.join("docker")).expect("removed");
         assert_eq!(tree.list().expect("lists").gone.len(), 2, "what vanished has nobody");
+        assert_eq!(tree.unlisted, None);
     }
 
     #[test]

@@ -443,7 +443,7 @@ impl Target {
             Ok(batch) => {
                 self.health = Health::Good;
                 self.failing_since = None;
-                self.last_error = None;
+                self.last_error.clone_from(&batch.trouble);
                 self.last_samples = batch.points.len() as u64;
             }
             Err(error) => {

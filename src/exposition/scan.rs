@@ -31,6 +31,8 @@ pub struct Batch {
     /// Series that should have come and of which nothing could be learned: their source is there and
     /// cannot be read. A page never says so; where one series of several is meant, labels are fewer.
     pub missed: Vec<Labels>,
+    /// What is wrong with it, in a sentence, although it came. A page never says so.
+    pub trouble: Option<String>,
     /// Counts for the synthetic series and for telemetry.
     pub stats: Stats,
     /// Families whose metadata is new or changed, by name.

@@ -88,6 +88,8 @@ fn a_file_that_cannot_be_read_makes_its_containers_alert_unknown_over_a_restart_
     };
     let why = unknown().expect("it is there");
     assert!(why.contains("could not read container_memory_usage_bytes of"), "{why}");
+    let inputs = home.get("/api/v1/plimsoll/inputs");
+    assert!(inputs.contains("of 1 containers not everything can be read"), "{inputs}");
 
     process.kill();
     let _again = home.start();
