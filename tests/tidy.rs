@@ -535,6 +535,15 @@ fn shipped_alerts_say_what_they_are_and_are_tested_both_ways() {
     for file in files("rules") {
         for (name, body) in rules_in(&file.text, "alert:") {
             faults.extend(alert_faults(name, &body));
+            // plimsoll itself is of no layer.
+            let layer = match file.path.as_str() {
+                "rules/containers.yml" => Some("layer: app}"),
+                "rules/m2.yml" => Some("layer: edge}"),
+                _ => None,
+            };
+            if layer.is_some_and(|layer| !body.contains(layer)) {
+                faults.push(format!("{name}: no {layer:?}"));
+            }
             let [fires, silent] = cases.get(name).copied().unwrap_or_default();
             if fires == 0 || (silent == 0 && name != "Watchdog") {
                 faults.push(format!("{name}: {fires} firing and {silent} silent cases"));

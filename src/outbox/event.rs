@@ -187,7 +187,7 @@ pub struct Data {
     /// The rule's `severity` label.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub severity: Option<String>,
-    /// Isolation layer: `edge`, `app` or `db`.
+    /// Isolation layer: `edge`, `app` or `db`; the rule's `layer` label.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub layer: Option<String>,
     /// The Docker host.

@@ -323,27 +323,16 @@ fn what_was_shut_long_before_is_not_blamed_on_a_change() {
 #[test]
 fn a_deploy_by_others_that_shuts_a_door_is_told_too() {
     let mut world = World::new(RULES, guarded());
-    let page = |image: &str| {
-        container("acme", 50, -9000)
-            .replace("plan=\"pro\"", &format!("plan=\"pro\",image=\"{image}\""))
-    };
-    for _ in 0..4 {
-        world.slot(Some(&page("erp:15")));
-    }
+    (0..4).for_each(|_| drop(world.slot(Some(&running(50, -9000, "erp:15")))));
     world.doors.insert("api".to_owned(), "");
-    let told = until(&mut world, &page("erp:16"), "change", 60);
+    let deployed = running(50, -9000, "erp:16");
+    let told = until(&mut world, &deployed, "change", 60);
     assert_eq!(told.as_deref(), Some("change deploy failed at api"));
-    let data = event(&world, "change.verification.failed");
-    assert_eq!(data["action"]["params"]["variable"], "deploy");
-    let params = &data["action"]["params"];
-    assert_eq!(params["previous"], "200");
-    assert_eq!(
-        (&params["from"]["image"], &params["to"]["image"]),
-        (&"erp:15".into(), &"erp:16".into())
-    );
-    assert_eq!(params["from"]["limit_bytes"], params["to"]["limit_bytes"]);
-    assert!(params["to"]["limit_bytes"].as_f64().is_some_and(|limit| limit > 0.0), "{params}");
-    assert_eq!(until(&mut world, &page("erp:16"), "change", 200), None, "once");
+    let params = &event(&world, "change.verification.failed")["action"]["params"];
+    assert_eq!((&params["variable"], &params["previous"]), (&"deploy".into(), &"200".into()));
+    let runs_as = |image: &str| serde_json::json!({"image": image, "limit_bytes": 100.0});
+    assert_eq!((&params["from"], &params["to"]), (&runs_as("erp:15"), &runs_as("erp:16")));
+    assert_eq!(until(&mut world, &deployed, "change", 200), None, "once");
 }
 
 /// Which image a container runs is looked at once a minute.

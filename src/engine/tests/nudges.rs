@@ -128,7 +128,7 @@ fn a_hold_that_blames_the_host_names_who_presses_on_it() {
     // Seen by our own collector: a host without a node exporter has pressure, too.
     let host = "plimsoll_machine_memory_available_bytes 1\nmachine_memory_bytes 100\n";
     // Its own database uses more than anybody.
-    let database = page(80).replace("acme-1", "acme-db").replace("\"app\"", "\"db\"");
+    let database = page(80).replace("acme-1", "acme-2").replace("\"app\"", "\"db\"");
     let neighbours = [neighbour("globex", 70), neighbour("umbrella", 5), neighbour("initech", 34)];
     let all = [page(91), database].into_iter().chain(neighbours).collect::<Vec<_>>();
     let all = all.concat() + host;
