@@ -205,8 +205,16 @@ const ONE_SIDED: &[(&str, &str)] = &[
 
 /// Names that only plimsoll has, where `window.keep` is `.*`: its own series, of which
 /// some go by Prometheus's names, and their labels.
-const OWN: &[&str] =
-    &["plimsoll_", "prometheus_", "plan", "rule_group", "scrape_instance", "scrape_job"];
+const OWN: &[&str] = &[
+    "plimsoll_",
+    "prometheus_",
+    "node_class",
+    "node_class",
+    "plan",
+    "rule_group",
+    "scrape_instance",
+    "scrape_job",
+];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn both_answer_the_same() {
