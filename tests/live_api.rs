@@ -209,7 +209,6 @@ const OWN: &[&str] = &[
     "plimsoll_",
     "prometheus_",
     "node_class",
-    "node_class",
     "plan",
     "rule_group",
     "scrape_instance",
