@@ -118,10 +118,15 @@ fn every_layout_yields_the_same_figures() {
             ("container_cpu_cfs_periods_total", 960.0),
             ("container_cpu_cfs_throttled_periods_total", 95.0),
             ("container_cpu_cfs_throttled_seconds_total", 1.724_314),
+            ("container_cpu_cfs_burst_periods_total", 25.0),
+            ("container_cpu_cfs_burst_seconds_total", 0.5),
+            ("container_spec_cpu_shares", if layout.is_v1() { 1024.0 } else { 2597.0 }),
             ("container_oom_events_total", 2.0),
             ("container_last_seen", 1_795_312_441.0),
             ("container_start_time_seconds", 1_795_300_042.0),
             ("container_fs_reads_bytes_total", 4096.0),
+            ("container_fs_reads_total", 1.0),
+            ("container_fs_writes_bytes_total", 8192.0),
             ("container_fs_writes_total", 2.0),
             ("machine_memory_bytes", 16384.0 * 1024.0),
             ("plimsoll_machine_memory_available_bytes", 4096.0 * 1024.0),
@@ -132,8 +137,30 @@ fn every_layout_yields_the_same_figures() {
         }
         let swap_limit = if layout.is_v1() { 64.0 * MIB } else { 0.0 };
         assert_eq!(known.value("container_spec_memory_swap_limit_bytes"), Some(swap_limit));
-        let stalled = known.value("container_pressure_memory_stalled_seconds_total");
-        assert_eq!(stalled, (!layout.is_v1()).then_some(1.0), "{layout:?}");
+        for (name, want) in [
+            ("container_pressure_cpu_stalled_seconds_total", 0.25),
+            ("container_pressure_cpu_waiting_seconds_total", 1.5),
+            ("container_pressure_io_stalled_seconds_total", 20e-6),
+            ("container_pressure_io_waiting_seconds_total", 30e-6),
+            ("container_pressure_memory_stalled_seconds_total", 1.0),
+            ("container_pressure_memory_waiting_seconds_total", 2.0),
+            ("container_memory_events_high_total", 5.0),
+            ("container_memory_events_max_total", 7.0),
+            ("plimsoll_container_memory_swap_max_bytes", 0.0),
+        ] {
+            assert_eq!(known.value(name), (!layout.is_v1()).then_some(want), "{layout:?} {name}");
+        }
+        let told = |label: &str, values: &[(&str, f64)]| -> Vec<(String, f64)> {
+            values.iter().map(|(of, value)| (format!("{{{label}=\"{of}\"}}"), *value)).collect()
+        };
+        let events = [("low", 3.0), ("oom", 6.0), ("oom_kill", 2.0)];
+        let events = told("event", if layout.is_v1() { &events[2..] } else { &events });
+        assert_eq!(known.get("plimsoll_container_memory_events_total"), events, "{layout:?}");
+        let mut failures = known.get("container_memory_failures_total");
+        for (labels, _) in &mut failures {
+            *labels = labels.replace(", scope=\"hierarchy\"", "");
+        }
+        assert_eq!(failures, told("failure_type", &[("pgfault", 1911.0), ("pgmajfault", 1.0)]));
         let high = known.value("container_memory_failcnt");
         assert_eq!(high, layout.is_v1().then_some(3.0), "{layout:?}");
         assert_eq!(known.value("container_health_state"), None, "nobody told");
@@ -167,6 +194,8 @@ fn without_limits_there_is_zero_and_no_quota() {
         ] {
             assert_eq!(known.value(name), Some(0.0), "{layout:?} {name}");
         }
+        let endless = (!layout.is_v1()).then_some(f64::INFINITY);
+        assert_eq!(known.value("plimsoll_container_memory_swap_max_bytes"), endless, "{layout:?}");
         for name in ["container_spec_cpu_quota", "container_cpu_cfs_periods_total"] {
             assert_eq!(known.value(name), None, "{layout:?} {name}");
         }
@@ -253,6 +282,33 @@ fn of_a_container_that_docker_is_busy_with_no_limit_is_believed() {
     };
     assert_eq!(limits(true, START), [0.0; 0]);
     assert_eq!(limits(false, START + Duration::from_secs(5)), [0.0], "unlimited");
+}
+
+#[test]
+fn what_docker_believes_is_shown_beside_what_the_kernel_enforces() {
+    let dir = folder();
+    let cgroups = Cgroups::new(dir.path(), Layout::V2Systemd);
+    cgroups.put(&id(1), Load::default());
+    let mut container = Container::new(ContainerId::new(&id(1)).expect("an id"), "web", START);
+    container.limits.memory_bytes = Some(1 << 20);
+    container.limits.memory_soft_bytes = Some(2 << 20);
+    container.limits.memory_swap_bytes = Some(3 << 20);
+    (container.limits.cpu_quota_us, container.limits.cpu_period_us) = (Some(20_000), Some(80_000));
+    let mut inventory = Inventory::new();
+    inventory.put(container, START);
+    let mut collector = collector(&cgroups, Selection::all());
+    collector.know(Arc::new(inventory));
+    let mut known = Known::default();
+    known.take(&collector.collect(START).expect("collects"));
+    for (what, want) in [
+        ("memory_limit_believed_bytes", MIB),
+        ("memory_reservation_believed_bytes", 2.0 * MIB),
+        ("memory_swap_limit_believed_bytes", 3.0 * MIB),
+        ("cpu_limit_believed_cores", 0.25),
+    ] {
+        assert_eq!(known.value(&format!("plimsoll_container_{what}")), Some(want), "{what}");
+    }
+    assert_eq!(known.value("container_spec_memory_limit_bytes"), Some(64.0 * MIB));
 }
 
 /// The kernel counts from 0 in a new cgroup, and may come as far as it was in the old one.
@@ -836,6 +892,17 @@ fn a_network_of_its_own_is_shown_and_one_that_cannot_be_read_is_missed() {
     std::fs::rename(cgroups.proc_root().join("78"), &process).expect("renamed");
     write("a\nb\neth0: 7 0 0 0 0 0 0 0 1 0 0 0 0 0 0 0\n");
     assert_eq!(look(&mut known), (shown, vec![]));
+    write("a\nb\neth0: 1 2 3 4 0 0 0 0 5 6 7 8 0 0 0 0\n");
+    let mut all = Known::default();
+    all.take(&collector(&cgroups, Selection::all()).collect(START).expect("collects"));
+    for (direction, counts) in
+        [("receive", [1.0, 2.0, 3.0, 4.0]), ("transmit", [5.0, 6.0, 7.0, 8.0])]
+    {
+        for (what, want) in ["bytes", "packets", "errors", "packets_dropped"].iter().zip(counts) {
+            let name = format!("container_network_{direction}_{what}_total");
+            assert_eq!(all.value(&name), Some(want), "{name}");
+        }
+    }
     let host = cgroups.proc_root().join("1/ns/net");
     std::fs::remove_file(&host).expect("removed");
     std::os::unix::fs::symlink("net:[4026532001]", host).expect("linked");
@@ -982,22 +1049,31 @@ fn a_start_costs_its_own_files_and_nothing_of_the_others() {
         let selection = Selection::only(names.map(str::to_owned), Vec::new());
         let mut collector = collector(&cgroups, selection);
         let mut at = START;
-        let mut calls = |collector: &mut Collector| {
+        let mut spent = |collector: &mut Collector| {
             at = at + Duration::from_secs(5);
-            let before = collector.effort().calls;
+            let before = collector.effort();
             collector.collect(at).expect("collects");
-            collector.effort().calls - before
+            let after = collector.effort();
+            // Each entry of a folder is looked at once, whoever it is.
+            let entries = after.entries - before.entries;
+            assert_eq!(entries, after.containers as u64, "of {} folders", after.listings);
+            (after.calls - before.calls, after.listings - before.listings)
         };
-        (0..5).map(|_| calls(&mut collector)).for_each(|calls| assert!(calls > 0));
-        let quiet = calls(&mut collector);
+        // The first look walks the tree.
+        collector.collect(START).expect("collects");
+        (0..5).map(|_| spent(&mut collector)).for_each(|(calls, _)| assert!(calls > 0));
+        let quiet = spent(&mut collector);
         cgroups.put(&id(0), Load::default());
-        let started = calls(&mut collector) - quiet;
-        let after = calls(&mut collector);
+        let started = spent(&mut collector);
+        let after = spent(&mut collector);
         cgroups.remove(&id(0));
-        (started, calls(&mut collector) as i64 - quiet as i64, after - quiet > 0)
+        let gone = spent(&mut collector);
+        let listings = [quiet, started, after, gone].map(|(_, listings)| listings);
+        (started.0 - quiet.0, gone.0 as i64 - quiet.0 as i64, after.0 > quiet.0, listings)
     };
     let few = cost(10);
     assert!(few.0 > 0 && few.1 == 0, "{few:?}");
+    assert_eq!(few.3, [3; 4], "the folders where runtimes put containers");
     assert_eq!(few, cost(200));
 }
 

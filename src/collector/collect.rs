@@ -69,6 +69,10 @@ pub struct Effort {
     pub handles: usize,
     /// System calls made for reading since the start; listings of folders are not counted.
     pub calls: u64,
+    /// Folders listed since the start.
+    pub listings: u64,
+    /// What was in them.
+    pub entries: u64,
 }
 
 /// Follows the containers of a host.
@@ -153,10 +157,13 @@ impl Collector {
 
     /// What it has to do.
     pub fn effort(&self) -> Effort {
+        let listed = self.host.listed();
         Effort {
             containers: self.host.tracked.len(),
             handles: self.host.reader.kept(),
             calls: self.host.reader.calls,
+            listings: listed.folders,
+            entries: listed.entries,
         }
     }
 

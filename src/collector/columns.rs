@@ -280,6 +280,9 @@ pub(super) static COLUMNS: &[Column] = columns! {
     gauge plimsoll_container_memory_swap_limit_believed_bytes "Limit of memory and swap together that Docker believes the container has; 0 is none." {
         [] (0) One(|s| believed(s, |l| l.memory_swap_bytes.map(|b| b as f64)));
     }
+    gauge plimsoll_container_memory_swap_max_bytes "What the kernel lets the container swap, on cgroup v2; +Inf is without limit." {
+        [] (SWAP_LIMIT) One(|s| s.figures.swap_max);
+    }
     gauge plimsoll_container_memory_unreclaimable_bytes "Memory that no reclaim can free: anonymous, the kernel's, tmpfs and shared memory." {
         [] (STAT | KERNEL) One(|s| s.figures.unreclaimable());
     }

@@ -35,8 +35,10 @@ pub(super) struct Figures {
     pub limit: Option<f64>,
     /// Soft limit, bytes; 0 is none.
     pub soft_limit: Option<f64>,
-    /// v1: memory and swap together; v2: swap alone. Bytes; 0 is none on v1 and "no swap" on v2.
+    /// v1: memory and swap together; v2: swap alone. Bytes; 0 is none on v1, and either "no swap" or none on v2.
     pub swap_limit: Option<f64>,
+    /// What it may swap (cgroup v2 only), bytes; infinity is without limit.
+    pub swap_max: Option<f64>,
     /// Counts of `memory.events` (cgroup v2 only), but for `oom_kill`.
     pub low_events: Option<f64>,
     pub high_events: Option<f64>,
@@ -107,6 +109,7 @@ impl Figures {
         self.limit = from.limit;
         self.soft_limit = from.soft_limit;
         self.swap_limit = from.swap_limit;
+        self.swap_max = from.swap_max;
         self.quota = from.quota;
         self.period = from.period;
         self.shares = from.shares;

@@ -188,6 +188,13 @@ mod tests {
     }
 
     #[test]
+    fn half_of_the_files_that_may_be_open_are_for_handles() {
+        let limit = getrlimit(Resource::Nofile).current.expect("a limit");
+        let kept = handles_allowed() as u64;
+        assert!(kept > 0 && (limit - 1..=limit).contains(&(2 * kept)), "{kept} of {limit}");
+    }
+
+    #[test]
     fn a_cgroup_that_was_removed_is_gone_and_one_that_is_forbidden_is_not() {
         assert!(is_gone(&io::Error::from_raw_os_error(NO_DEVICE)), "through a kept handle");
         assert!(is_gone(&io::Error::from(ErrorKind::NotFound)));

@@ -15,7 +15,7 @@ use super::machine::Machine;
 use super::series::Slots;
 use super::sources::{AVAILABLE, EVENTS, NETWORK, PULSE, Parts, Source, USAGE};
 use super::tracked::{Away, Eyes, Tracked, sources};
-use super::tree::{Found, Tree, Version};
+use super::tree::{Found, Listed, Tree, Version};
 use super::unseen::Unseen;
 use crate::base::{HashMap, Labels, LabelsBuilder, START_SKEW_S, Timestamp};
 use crate::containers::{Container, ContainerId, Inventory};
@@ -157,6 +157,11 @@ impl Host {
     /// Which version of cgroups this host has, once it was looked at.
     pub fn version(&self) -> Option<Version> {
         self.tree.as_ref().map(Tree::version)
+    }
+
+    /// What listing has cost since the tree was opened.
+    pub fn listed(&self) -> Listed {
+        self.tree.as_ref().map_or(Listed::default(), |tree| tree.listed)
     }
 
     /// Finds out who is there, and how the machine is.

@@ -110,7 +110,7 @@ pub(super) const V2: [Source; 15] = [
     source!("", "memory.stat", STAT | KERNEL, v2_memory_stat),
     source!("", "memory.max", LIMIT, |t, f| limit_or_max(&mut f.limit, t)),
     source!("", "memory.low", SOFT_LIMIT, |t, f| limit_or_max(&mut f.soft_limit, t)),
-    source!("", "memory.swap.max", SWAP_LIMIT, |t, f| limit_or_max(&mut f.swap_limit, t)),
+    source!("", "memory.swap.max", SWAP_LIMIT, v2_swap_max),
     source!("", "memory.swap.current", SWAP, |t, f| put(&mut f.swap, single(t)?)),
     source!("", "memory.peak", HIGH_WATER, |t, f| put(&mut f.high_water, single(t)?)),
     source!("", "memory.events", EVENTS, v2_memory_events),
@@ -134,6 +134,12 @@ fn limit(figure: &mut Option<f64>, text: &[u8]) -> Result<(), Malformed> {
 
 fn limit_or_max(figure: &mut Option<f64>, text: &[u8]) -> Result<(), Malformed> {
     put(figure, single_or_max(text)?.filter(|value| *value <= NO_LIMIT_FROM).unwrap_or(0))
+}
+
+/// cAdvisor makes `max` a 0, which is what "no swap" is: beside it stands what can be told apart.
+fn v2_swap_max(text: &[u8], figures: &mut Figures) -> Result<(), Malformed> {
+    figures.swap_max = Some(single_or_max(text)?.map_or(f64::INFINITY, |value| value as f64));
+    limit_or_max(&mut figures.swap_limit, text)
 }
 
 /// The `total_` keys count the children in, as everything else does.
@@ -452,7 +458,11 @@ mod tests {
         check(&V2, "memory.max", "max\n", &[("limit", 0.0)]);
         check(&V2, "memory.low", "33554432\n", &[("soft_limit", 33_554_432.0)]);
         check(&V2, "memory.low", "0\n", &[("soft_limit", 0.0)]);
-        check(&V2, "memory.swap.max", "0\n", &[("swap_limit", 0.0)]);
+        let unlimited = f64::INFINITY;
+        for (text, limit, max) in [("0\n", 0.0, 0.0), ("9\n", 9.0, 9.0), ("max\n", 0.0, unlimited)]
+        {
+            check(&V2, "memory.swap.max", text, &[("swap_limit", limit), ("swap_max", max)]);
+        }
         check(
             &V2,
             "memory.events",

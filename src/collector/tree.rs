@@ -45,12 +45,21 @@ pub(super) struct Tree {
     parents: BTreeMap<String, Known>,
     /// Counts the listings.
     round: u64,
+    /// What listing has cost so far.
+    pub listed: Listed,
     /// Folders that could not be listed in the last look: how many, and the first with why.
     pub unlisted: Option<(usize, String)>,
 }
 
 /// The names of the containers in a folder, and the listing that saw each last.
 type Known = HashMap<OsString, u64>;
+
+/// Folders that were listed, and what was in them.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Listed {
+    pub folders: u64,
+    pub entries: u64,
+}
 
 /// Who came and who went between two looks, by path in the hierarchy, which begins with `/`: the
 /// label `id`.
@@ -79,6 +88,7 @@ impl Tree {
             folders,
             parents: usual(),
             round: 0,
+            listed: Listed::default(),
             unlisted: None,
         })
     }
@@ -110,7 +120,7 @@ impl Tree {
         left.push((String::new(), 0));
         while let Some((folder, depth)) = left.pop() {
             seen += 1;
-            let children = match children(&top, &folder) {
+            let children = match children(&top, &folder, &mut self.listed) {
                 Ok(children) => children,
                 Err(error) if is_gone(&error) => continue,
                 Err(error) => {
@@ -165,7 +175,7 @@ impl Tree {
         let round = self.round;
         let mut found = Found::default();
         for (folder, known) in &mut self.parents {
-            match look(&top, folder, (known, round), &mut found.come) {
+            match look(&top, folder, (known, round), (&mut found.come, &mut self.listed)) {
                 Ok(()) => {}
                 // Of a folder that vanished while it was listed nobody is left.
                 Err(error) if is_gone(&error) => {
@@ -221,10 +231,12 @@ fn look(
     top: &Path,
     folder: &str,
     (known, round): (&mut Known, u64),
-    come: &mut Vec<(String, ContainerId)>,
+    (come, listed): (&mut Vec<(String, ContainerId)>, &mut Listed),
 ) -> io::Result<()> {
+    listed.folders += 1;
     for entry in fs::read_dir(top.join(folder.trim_start_matches('/')))? {
         let entry = entry?;
+        listed.entries += 1;
         let name = entry.file_name();
         if let Some(seen) = known.get_mut(&name) {
             *seen = round;
@@ -256,11 +268,13 @@ fn hierarchies(root: &Path) -> io::Result<BTreeMap<&'static str, PathBuf>> {
 }
 
 /// The names of the folders in a folder.
-fn children(top: &Path, folder: &str) -> io::Result<Vec<String>> {
+fn children(top: &Path, folder: &str, listed: &mut Listed) -> io::Result<Vec<String>> {
     let path = top.join(folder.trim_start_matches('/'));
     let mut names = Vec::new();
+    listed.folders += 1;
     for entry in fs::read_dir(path)? {
         let entry = entry?;
+        listed.entries += 1;
         if entry.file_type()?.is_dir()
             && let Ok(name) = entry.file_name().into_string()
         {

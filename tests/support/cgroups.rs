@@ -198,7 +198,7 @@ impl Cgroups {
         file(
             "cpu",
             "cpu.stat",
-            "nr_periods 960\nnr_throttled 95\nthrottled_time 1724314000\nnr_bursts 0\nburst_time 0"
+            "nr_periods 960\nnr_throttled 95\nthrottled_time 1724314000\nnr_bursts 25\nburst_time 500000000"
                 .to_owned(),
         );
         file("cpuacct", "cpuacct.usage", (load.cpu_microseconds * 1000).to_string());
@@ -233,7 +233,7 @@ impl Cgroups {
         let kills = load.oom_kills;
         file(
             "memory.events",
-            format!("low 0\nhigh 0\nmax 7\noom {kills}\noom_kill {kills}\noom_group_kill 0"),
+            format!("low 3\nhigh 5\nmax 7\noom {}\noom_kill {kills}\noom_group_kill 0", kills + 4),
         );
         file("cgroup.procs", "77\n78".to_owned());
         file("cpu.max", format!("{} 100000", or_max(load.quota_us)));
@@ -242,7 +242,7 @@ impl Cgroups {
             "cpu.stat",
             format!(
                 "usage_usec {}\nuser_usec 12000000\nsystem_usec 1000000\ncore_sched.force_idle_usec 0\nnr_periods 960\n\
-                 nr_throttled 95\nthrottled_usec 1724314\nnr_bursts 0\nburst_usec 0",
+                 nr_throttled 95\nthrottled_usec 1724314\nnr_bursts 25\nburst_usec 500000",
                 load.cpu_microseconds
             ),
         );
