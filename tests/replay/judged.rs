@@ -13,9 +13,10 @@ use plimsoll::yaml::Problems;
 
 use super::{cast, data, support};
 
-/// Cool-downs and grace in a fifteenth of their time; the plans of the recording are an eighth of the
-/// real ones, so their floor is too. The plan of what the kernel kills is in the mapping, because only Docker
-/// knows the labels of a container that the fused count is about, and its inventory was not recorded.
+/// Cool-downs, grace and verification in a fifteenth of their time, so that one restart at a time leaves
+/// room for all; the plans of the recording are an eighth of the real ones, so their floor is too. The plan
+/// of what the kernel kills is in the mapping, because only Docker knows the labels of a container that the
+/// fused count is about, and its inventory was not recorded.
 const CONFIG: &str = "
 global: {scrape_interval: 5s, evaluation_interval: 5s}
 host: web-7
@@ -25,7 +26,8 @@ mode: act
 actions:
   nudge: act
   restart_cool_down: 60s
-  restarts_at_once: 3
+  restarts_at_once: 1
+  verify: {within: 40s, settle: 10s, relapse: 4m}
   start_grace: 10s
   after_change: 30s
   nudge_episodes: 1
