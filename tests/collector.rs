@@ -135,6 +135,30 @@ fn every_layout_yields_the_same_figures() {
             let got = known.value(name).unwrap_or_else(|| panic!("{layout:?}: no {name}"));
             assert!((got - want).abs() < 1e-6 * want.abs().max(1.0), "{layout:?} {name}: {got}");
         }
+        assert_eq!(known.value("container_health_state"), None, "nobody told");
+        let cpu = known.get("container_cpu_usage_seconds_total");
+        assert_eq!(cpu[0].0, "{cpu=\"total\"}");
+        let devices = known.get("container_blkio_device_usage_total");
+        assert_eq!(
+            devices[0].0,
+            "{device=\"/dev/vda\", major=\"254\", minor=\"0\", operation=\"Read\"}"
+        );
+        let labels = &batch.new[0].1;
+        assert_eq!(labels.get("id"), Some(cgroups.path(&id(1)).as_str()));
+        assert_eq!(labels.get("name"), Some("000000000000"));
+        assert_eq!((labels.get("job"), labels.get("instance")), (Some("collector"), Some("web-7")));
+        assert!(collector.trouble().is_none(), "{:?}", collector.trouble());
+    }
+}
+
+#[test]
+fn each_version_yields_what_its_kernel_tells_and_nothing_else() {
+    for layout in Layout::ALL {
+        let dir = folder();
+        let cgroups = Cgroups::new(dir.path(), layout);
+        cgroups.put(&id(1), Load { oom_kills: 2, ..Load::default() });
+        let mut known = Known::default();
+        known.take(&collector(&cgroups, Selection::all()).collect(START).expect("collects"));
         let swap_limit = if layout.is_v1() { 64.0 * MIB } else { 0.0 };
         assert_eq!(known.value("container_spec_memory_swap_limit_bytes"), Some(swap_limit));
         for (name, want) in [
@@ -163,19 +187,6 @@ fn every_layout_yields_the_same_figures() {
         assert_eq!(failures, told("failure_type", &[("pgfault", 1911.0), ("pgmajfault", 1.0)]));
         let high = known.value("container_memory_failcnt");
         assert_eq!(high, layout.is_v1().then_some(3.0), "{layout:?}");
-        assert_eq!(known.value("container_health_state"), None, "nobody told");
-        let cpu = known.get("container_cpu_usage_seconds_total");
-        assert_eq!(cpu[0].0, "{cpu=\"total\"}");
-        let devices = known.get("container_blkio_device_usage_total");
-        assert_eq!(
-            devices[0].0,
-            "{device=\"/dev/vda\", major=\"254\", minor=\"0\", operation=\"Read\"}"
-        );
-        let labels = &batch.new[0].1;
-        assert_eq!(labels.get("id"), Some(cgroups.path(&id(1)).as_str()));
-        assert_eq!(labels.get("name"), Some("000000000000"));
-        assert_eq!((labels.get("job"), labels.get("instance")), (Some("collector"), Some("web-7")));
-        assert!(collector.trouble().is_none(), "{:?}", collector.trouble());
     }
 }
 
