@@ -220,8 +220,8 @@ impl OomLedger {
         let Some(told) = Told::by(&reading, last, ends, watched_from) else { return };
         // A container without kills costs its last readings and no row, unless it dies by SIGKILL.
         let life = self.life(who, at);
-        let Told { unknown, carried, .. } = told;
-        let last = Last { at, value, started_at, unknown, carried, is_read: true };
+        let Told { unknown, carried, awaits_start, .. } = told;
+        let last = Last { at, value, started_at, unknown, carried, awaits_start, is_read: true };
         life.counters.insert(source, last);
         life.patience = if interval <= NEXT_READING { interval } else { Duration::ZERO };
         let has_judged = life.bound(source, (at, value), told.base);

@@ -50,6 +50,9 @@ pub(super) struct Last {
     /// So much of it is of runs before this one.
     #[serde(default)]
     pub carried: f64,
+    /// It is of a run whose start is not told yet.
+    #[serde(default)]
+    pub awaits_start: bool,
     /// It was read since our start.
     #[serde(skip)]
     pub is_read: bool,
@@ -75,8 +78,10 @@ pub(super) struct Told {
     pub base: Base,
     /// So many more may be new, once the start is known.
     pub unknown: f64,
-    /// So much of the value is of runs before this one.
+    /// So much of the value is of runs before this one, …
     pub carried: f64,
+    /// … whose start is not told yet.
+    pub awaits_start: bool,
     /// It shows something else than before.
     pub is_news: bool,
     /// The container was started again since it was read before.
@@ -107,7 +112,17 @@ impl Told {
             let base = as_begun(began);
             let unknown = if started_at.is_none() { value } else { 0.0 };
             let (is_news, is_later, kills) = (true, false, most(kills));
-            return Some(Told { kills, from, base, unknown, carried: 0.0, is_news, is_later });
+            let (carried, awaits_start) = (0.0, false);
+            return Some(Told {
+                kills,
+                from,
+                base,
+                unknown,
+                carried,
+                awaits_start,
+                is_news,
+                is_later,
+            });
         };
         if at <= last.at {
             return None;
@@ -137,10 +152,13 @@ impl Told {
         };
         let is_open = started_at.is_none() && value >= last.value;
         let unknown = if is_open { last.unknown } else { 0.0 };
-        let is_first_of_run = last.has_ended(ends) || started_at.is_some_and(|it| it > last.at);
-        let carried = if is_first_of_run { last.value } else { last.carried };
+        // An end may be told so late that the reading before was of this run already.
+        let is_first_told = is_later && !last.awaits_start;
+        let begins = last.has_ended(ends) || is_first_told;
+        let carried = if begins { last.value } else { last.carried };
+        let awaits_start = !is_later && (begins || last.awaits_start);
         let kills = most(kills);
-        Some(Told { kills, from, base, unknown, carried, is_news, is_later })
+        Some(Told { kills, from, base, unknown, carried, awaits_start, is_news, is_later })
     }
 }
 

@@ -135,9 +135,7 @@ impl Drop for Ledger {
 
 impl Queue {
     fn has_room(&self, record: &Record) -> bool {
-        self.waiting.len() < QUEUE_MAX
-            && self.bytes + record.bytes() <= QUEUE_BYTES_MAX
-            && self.bytes + record.bytes() <= QUEUE_BYTES_MAX
+        self.waiting.len() < QUEUE_MAX && self.bytes + record.bytes() <= QUEUE_BYTES_MAX
     }
 
     fn push(&mut self, record: Record) {

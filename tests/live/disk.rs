@@ -69,16 +69,21 @@ fn plan(page: &Page, disk: &Disk) -> Plan {
     plan.job("t", page.address(), "")
 }
 
+/// Whose state is on that disk, and who tells both of them.
+fn home(page: &Page, disk: &Disk, told: (&FakeAlertmanager, &ControlPlane)) -> Home {
+    Home::new(&Plan {
+        alertmanagers: vec![told.0.address()],
+        control_plane: Some(told.1.address()),
+        ..plan(page, disk)
+    })
+}
+
 #[test]
 fn a_full_disk_holds_the_edges_alone_until_there_is_room() {
     let disk = Disk::mount("size=32m");
     let page = Page::new(&page_text(0.5));
     let (alertmanager, control_plane) = (FakeAlertmanager::start(), ControlPlane::start());
-    let home = Home::new(&Plan {
-        alertmanagers: vec![alertmanager.address()],
-        control_plane: Some(control_plane.address()),
-        ..plan(&page, &disk)
-    });
+    let home = home(&page, &disk, (&alertmanager, &control_plane));
     let mut process = home.start();
     page.wait_for_scrapes(3);
     disk.fill();
@@ -133,11 +138,7 @@ fn a_start_from_a_sound_journal_goes_well_on_a_full_disk() {
     let disk = Disk::mount("size=32m");
     let page = Page::new(&page_text(0.5));
     let (alertmanager, control_plane) = (FakeAlertmanager::start(), ControlPlane::start());
-    let home = Home::new(&Plan {
-        alertmanagers: vec![alertmanager.address()],
-        control_plane: Some(control_plane.address()),
-        ..plan(&page, &disk)
-    });
+    let home = home(&page, &disk, (&alertmanager, &control_plane));
     let mut process = home.start();
     page.wait_for_scrapes(3);
     process.signal("TERM");

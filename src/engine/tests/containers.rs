@@ -24,7 +24,7 @@ impl World {
     }
 
     /// The fused count, by name and scope.
-    fn kills(&self, name: &str) -> Counts {
+    pub(super) fn kills(&self, name: &str) -> Counts {
         let view = self.engine.view(at(self.second, self.skew_s));
         view.containers.iter().find(|c| c.known_as == name).map(|c| c.oom).unwrap_or_default()
     }

@@ -24,6 +24,30 @@ impl World {
         view.map_or(0, |view| view.ends.iter().sum())
     }
 
+    /// What our own collector shows of `web`: kills, and when the run began, seconds after the start.
+    fn collected(&mut self, slots: u32, kills: u8, began: i64) {
+        let of = format!("{{id=\"/docker/{}\",name=\"web\"}}", container_id('a').as_str());
+        let began = at(began, 0).wall.0 / 1000;
+        self.other.1 = Some(format!(
+            "container_start_time_seconds{of} {began}\ncontainer_oom_events_total{of} {kills}\n"
+        ));
+        (0..slots).for_each(|_| drop(self.slot(Some(""))));
+    }
+
+    /// The collector is the only target.
+    fn collects(&mut self) {
+        let info = TargetInfo {
+            id: TargetId::COLLECTOR,
+            labels: labels_of(TargetId::COLLECTOR),
+            discovered: Labels::empty(),
+            url: "collector".to_owned(),
+            interval: Duration::from_secs(5),
+            timeout: Duration::from_secs(4),
+        };
+        let (active, dropped) = (vec![info], Vec::new());
+        self.handle(Event::Targets { active, dropped, flaws: Flaws::default() }, None);
+    }
+
     fn listed(&mut self, list: Vec<Container>) {
         self.handle(Event::Docker(Report::Listed(list)), None);
     }
@@ -215,5 +239,34 @@ fn a_loop_that_was_told_to_be_over_is_over_after_our_restart() {
         // Docker has not told everything by then.
         world.second -= 1;
         assert_eq!(world.slots(4, ""), [""; 0], "{slots}");
+    }
+}
+
+/// Over the runs of a container it goes on, over our restart it does not.
+#[test]
+fn our_own_counter_begins_anew_with_us_and_what_it_had_carried_is_no_kill_of_less() {
+    // The collector shows the new run before Docker has told of it, at the latest then, or long after.
+    for seen_before in 0..3 {
+        let mut world = begun();
+        world.collects();
+        world.collected(1, 0, 0);
+        world.told('a', "web", (-1_000, What::Oom));
+        world.collected(2, 1, 0);
+        let began = world.second + 2;
+        world.second += 3;
+        world.collected(seen_before, 1, 0);
+        let ago = |at: i64| 1000 * (at - world.second);
+        let (end, start) = (ago(began - 1), ago(began));
+        world.told('a', "web", (end, What::Die { exit_code: 0 }));
+        world.told('a', "web", (start, What::Start));
+        world.collected(3, 1, began);
+        let mut world = world.again(true);
+        world.list(&[('a', "web")]);
+        world.collects();
+        world.told('a', "web", (-800, What::Oom));
+        world.second += 2;
+        world.told('a', "web", (-800, What::Oom));
+        world.collected(6, 2, began);
+        assert_eq!(world.kills("web").child, 3, "seen {seen_before} times before");
     }
 }
