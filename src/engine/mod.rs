@@ -115,6 +115,8 @@ pub struct Engine {
     memo: Memo,
     groups: Vec<GroupState>,
     targets: BTreeMap<TargetId, Target>,
+    /// Whether it was told which targets there are.
+    knows_targets: bool,
     dropped_targets: Vec<Labels>,
     presenter: Presenter,
     outbox: Option<Outbox>,
@@ -408,6 +410,7 @@ impl Engine {
             gone.end_all(&mut self.window);
         }
         self.dropped_targets = dropped;
+        self.knows_targets = true;
         self.view_is_old = true;
     }
 

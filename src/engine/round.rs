@@ -25,6 +25,10 @@ const TURN: Duration = Duration::from_millis(500);
 impl Engine {
     /// Evaluates every group whose slot has come and whose targets have answered.
     pub(super) fn run_groups(&mut self, now: Now) {
+        // Without targets nothing would be in doubt, and all that fired before a restart would end.
+        if !self.knows_targets {
+            return;
+        }
         for group in &mut self.groups {
             let missed = group.arrive(now.wall, now.monotonic);
             if missed > 0 {

@@ -36,6 +36,7 @@ impl Engine {
             memo: Memo::default(),
             groups: Vec::new(),
             targets: BTreeMap::new(),
+            knows_targets: false,
             dropped_targets: Vec::new(),
             presenter: Presenter::new(setup.presenter, &setup.alertmanagers),
             outbox,

@@ -178,3 +178,22 @@ fn what_waited_before_our_start_goes_first_when_a_reload_brings_somebody_to_hear
     let outbox = world.engine.outbox.as_ref().expect("a reload brought it");
     assert!(outbox.waits(&request), "{:?}", outbox.list().collect::<Vec<_>>());
 }
+
+#[test]
+fn no_rule_runs_before_it_is_known_which_targets_there_are() {
+    let rules = HIGH.replace("restart", "none");
+    let mut world = World::new(&rules, acting());
+    for _ in 0..3 {
+        world.slot(Some(&memory("acme-web", 95)));
+    }
+    // The start takes so long that a slot passes before anything is told.
+    let (began, told_at) = (at(world.second + 600, 0), at(world.second + 630, 0));
+    let rows = latest(&world.rows);
+    let setup = setup(&rules, acting());
+    let mut engine = Engine::new(setup, &rows, began, Box::new(|| Duration::ZERO));
+    let step = engine.handle(told_at, Event::Switches(Switches::default()));
+    let ends = |step: &Step| step.facts.iter().any(|f| matches!(f, Fact::AlertResolved { .. }));
+    assert!(!ends(&step), "nobody has looked");
+    let none = Event::Targets { active: vec![], dropped: vec![], flaws: Flaws::default() };
+    assert!(ends(&engine.handle(told_at, none)), "there is no target any more");
+}
