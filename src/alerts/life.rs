@@ -53,7 +53,7 @@ pub struct Round<'a> {
 /// What a round changed about an alert. Every change is written to the journal.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Change {
-    /// It is new and pending, or `for` was raised and it is pending again.
+    /// It is new and pending.
     Pending,
     /// It began to fire.
     Firing,
@@ -154,30 +154,21 @@ fn refresh(alert: &mut Alert, candidate: Candidate, round: &Round<'_>) -> Option
     fire_if_due(alert, round).or(known)
 }
 
-/// Fires a pending alert that has held long enough; sends a firing one back if `for` was raised.
+/// Fires a pending alert that has held long enough. What fires goes on, as in Prometheus, though a
+/// reload raised `for` or the wall clock stepped back: its start was told, and is owed an end.
 fn fire_if_due(alert: &mut Alert, round: &Round<'_>) -> Option<Change> {
-    // What has fired by this `for` once goes on, even if the wall clock stepped back while nobody
-    // watched; only a `for` that was raised sends it back.
-    let now = alert.fired_at.map_or(round.slot, |fired_at| fired_at.max(round.slot));
-    let held = now.since(alert.active_at) >= round.terms.hold;
-    match (alert.state, held) {
-        (AlertState::Pending, true) => {
-            alert.state = AlertState::Firing;
-            // The wall clock may pass a slot twice. Two incidents of one alert never start at once,
-            // because that is what tells them apart.
-            let earlier = alert.previous.take().map(|ended| ended.starts_at());
-            let twin = earlier.filter(|at| (round.slot..round.slot + round.interval).contains(at));
-            let apart = |twin| twin + Duration::from_millis(1);
-            alert.fired_at = Some(twin.map_or(round.slot, apart));
-            Some(Change::Firing)
-        }
-        (AlertState::Firing, false) => {
-            alert.state = AlertState::Pending;
-            alert.fired_at = None;
-            Some(Change::Pending)
-        }
-        _ => None,
+    let held = round.slot.since(alert.active_at) >= round.terms.hold;
+    if alert.state != AlertState::Pending || !held {
+        return None;
     }
+    alert.state = AlertState::Firing;
+    // The wall clock may pass a slot twice. Two incidents of one alert never start at once, because
+    // that is what tells them apart.
+    let earlier = alert.previous.take().map(|ended| ended.starts_at());
+    let twin = earlier.filter(|at| (round.slot..round.slot + round.interval).contains(at));
+    let apart = |twin| twin + Duration::from_millis(1);
+    alert.fired_at = Some(twin.map_or(round.slot, apart));
+    Some(Change::Firing)
 }
 
 /// The condition is missing from the result of this round.
@@ -413,9 +404,6 @@ mod tests {
         assert_eq!(fire_if_due(&mut alert, &round(5, terms)), None, "it goes on");
         alert.rebase(120_000);
         assert_eq!(fire_if_due(&mut alert, &round(5, terms)), None, "also if it went ahead before");
-        alert.rebase(-120_000);
-        let raised = Terms { hold: Duration::from_secs(60), ..terms };
-        assert_eq!(fire_if_due(&mut alert, &round(15, raised)), Some(Change::Pending));
     }
 
     #[test]
@@ -432,7 +420,7 @@ mod tests {
     }
 
     #[test]
-    fn raising_for_sends_a_firing_alert_back_to_pending() {
+    fn what_fires_goes_on_and_ends_though_for_was_raised() {
         let mut alerts = BTreeMap::new();
         let no_doubt = |_: &Alert| None;
         let round = |n: i64, hold_s| Round {
@@ -444,7 +432,8 @@ mod tests {
             may_begin: &|_| true,
         };
         advance(&mut alerts, vec![candidate(1.0)], &round(0, 0));
-        let changes = advance(&mut alerts, vec![candidate(1.0)], &round(1, 60));
-        assert_eq!(changes, [(labels("x"), Change::Pending)]);
+        assert_eq!(advance(&mut alerts, vec![candidate(1.0)], &round(1, 60)), []);
+        let changes = advance(&mut alerts, vec![], &round(2, 60));
+        assert_eq!(changes, [(labels("x"), Change::Resolved)], "whoever heard its start hears it");
     }
 }
