@@ -100,8 +100,7 @@ fn is_blank(body: &str) -> bool {
     if SHOWING.iter().any(|element| lower.contains(element)) {
         return false;
     }
-    let text =
-        without(without(without(lower, "<!--", "-->"), "<head", "</head>"), "<style", "</style>");
+    let text = without_element(without_element(without(lower, "<!--", "-->"), "head"), "style");
     let mut rest = text.as_str();
     loop {
         let Some(open) = rest.find('<') else { return is_space(rest) };
@@ -122,8 +121,30 @@ fn is_space(text: &str) -> bool {
 /// A text without the parts between two marks, these included.
 fn without(mut text: String, from: &str, to: &str) -> String {
     while let Some(start) = text.find(from) {
-        let end = text[start..].find(to).map_or(text.len(), |end| start + end + to.len());
-        text.replace_range(start..end, "");
+        cut(&mut text, start, to);
     }
     text
+}
+
+/// A page without the elements of this name and what is in them. `<header>` is no `<head>`.
+fn without_element(mut text: String, name: &str) -> String {
+    let (open, close) = (format!("<{name}"), format!("</{name}>"));
+    let mut from = 0;
+    while let Some(found) = text[from..].find(&open) {
+        let (start, behind) = (from + found, from + found + open.len());
+        let goes_on = |c: char| c != '>' && c != '/' && !c.is_whitespace();
+        if text[behind..].starts_with(goes_on) {
+            from = behind;
+        } else {
+            cut(&mut text, start, &close);
+            from = start;
+        }
+    }
+    text
+}
+
+/// Cuts out what lies between `start` and the end of the next `to`, or all that follows.
+fn cut(text: &mut String, start: usize, to: &str) {
+    let end = text[start..].find(to).map_or(text.len(), |end| start + end + to.len());
+    text.replace_range(start..end, "");
 }

@@ -47,6 +47,8 @@ fn what_an_answer_means() {
     let pattern = Gate { pattern: Some(pattern), ..plain.clone() };
     let moved = Gate { status: 301, ..plain.clone() };
     let shell = "<!doctype html><html><head><title>ERP</title></head><body> &nbsp; <!-- x --></body></html>";
+    let header =
+        "<html><head><title>x</title></head><body><header>Acme</header><p>Hi</p></body></html>";
     let cut = Ok(Page { status: 200, body: b"long".to_vec(), is_whole: false });
     for (gate, answer, passes, value) in [
         (&plain, page(200, "hello"), true, "200"),
@@ -67,6 +69,13 @@ fn what_an_answer_means() {
         (&plain, page(200, "<html><body><div id=root></div><script src=a></script>"), true, "200"),
         (&plain, page(200, "<html><body><h1>Hi</h1>"), true, "200"),
         (&plain, page(200, "{}"), true, "200"),
+        (&plain, page(200, header), true, "200"),
+        (
+            &plain,
+            page(200, "<html><head lang=en><title>x</title></head><header></header>"),
+            false,
+            "200, a blank page",
+        ),
         (&text, page(200, "<p>Login</p>"), true, "200"),
         (&text, page(200, "<p>Oops</p>"), false, "200 without `Login`"),
         (&text, page(200, ""), false, "200, a blank page"),
