@@ -144,6 +144,18 @@ fn a_missed_incident_is_presented_late_and_once() {
 }
 
 #[test]
+fn a_late_presentation_goes_on_over_our_restart() {
+    let mut alert = ended(&firing(0), 15);
+    assert_eq!(ask(&mut one(), 25, &mut alert, true), "LateFiring");
+    // What was told is not remembered; that it was accepted, and when, is.
+    let mut again = one();
+    assert_eq!(ask(&mut again, 27, &mut alert, true), "LateFiring");
+    assert_eq!(ask(&mut again, 32, &mut alert, true), "-");
+    assert_eq!(ask(&mut again, 33, &mut alert, true), "LateResolved");
+    assert_eq!(ask(&mut one(), 35, &mut alert, true), "Resolved", "it was shown long enough");
+}
+
+#[test]
 fn what_is_configured_over_a_reload_counts_more_than_what_was_read_before() {
     for (is_fixed, want) in [(true, 31), (false, 385)] {
         let mut presenter = one();
