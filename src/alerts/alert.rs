@@ -50,6 +50,9 @@ pub enum Doubt {
     SamplesOld {
         /// Its `job` and `instance`.
         target: String,
+        /// The series that is so old, by its metric and whose it is; `None` if all are.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        series: Option<String>,
     },
     /// A target that feeds the rule answers, but could not read a series that might have fed it: a file
     /// of a container's cgroup is unreadable.
@@ -77,7 +80,7 @@ impl Doubt {
             Doubt::TargetFailed { target }
             | Doubt::TargetLate { target }
             | Doubt::NotAnsweredYet { target }
-            | Doubt::SamplesOld { target }
+            | Doubt::SamplesOld { target, .. }
             | Doubt::SamplesMissed { target, .. } => Some(target),
             Doubt::RangeNotCovered | Doubt::DockerSilent | Doubt::ContainerEnded { .. } => None,
         }
@@ -99,8 +102,11 @@ impl fmt::Display for Doubt {
             Doubt::NotAnsweredYet { target } => {
                 write!(f, "target {target} has not answered since the start or a reload")
             }
-            Doubt::SamplesOld { target } => {
+            Doubt::SamplesOld { target, series: None } => {
                 write!(f, "target {target} answers with samples that are too old")
+            }
+            Doubt::SamplesOld { target, series: Some(series) } => {
+                write!(f, "target {target} answers, but {series} is too old")
             }
             Doubt::SamplesMissed { target, series } => {
                 write!(f, "target {target} answers, but could not read {series}")

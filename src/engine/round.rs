@@ -8,7 +8,7 @@ use super::fact::Fact;
 use super::group::{GroupState, RuleState, terms};
 use super::recent::Evaluation;
 use super::view::Health;
-use super::watch::Watch;
+use super::watch::{Asks, Watch};
 use super::{Engine, durable, edge};
 use crate::alerts::{self, Alert, AlertState, Change, Round, advance};
 use crate::base::{
@@ -125,10 +125,16 @@ impl Engine {
                 }
                 RuleKind::Alert(_) => {
                     let found = evaluate::candidates(rule, state, vector, &self.window, &context)?;
-                    let back = at - state.range;
+                    let back = at - state.ranges.longest;
                     let known = self.coverage.covers(&state.reads, back, self.covered_since);
-                    let feeds = (&self.targets, &self.containers);
-                    let watch = Watch::new((rule, state), feeds, (slot, group.interval), known);
+                    let feeds = (&self.targets, &self.containers, &self.window);
+                    let asks = Asks {
+                        rule,
+                        reads: &state.reads,
+                        ranges: state.ranges,
+                        fires_on_absence: state.fires_on_absence,
+                    };
+                    let watch = Watch::new(asks, feeds, (slot, group.interval), known);
                     let round = Round {
                         slot,
                         interval: group.interval,

@@ -3,17 +3,21 @@
 //! The absence of an alert is believed only if everything that might have fed it was there: its targets,
 //! each series of theirs, Docker, and the whole of the rule's ranges. Else the alert is unknown.
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::containers::Containers;
 use super::docker::Witness;
-use super::group::RuleState;
+use super::group::{Ranges, Reads};
+use super::quality::Silent;
 use super::target::Target;
 use super::view::Health;
 use crate::alerts::{Alert, Doubt};
 use crate::base::{Labels, TargetId, Timestamp};
+use crate::promql::LOOKBACK;
 use crate::rules::Rule;
+use crate::window::Window;
 
 /// A target that has not been scraped for this many intervals is late.
 const LATE_AFTER_INTERVALS: u32 = 2;
@@ -26,40 +30,63 @@ pub(super) struct Watch<'a> {
     docker: Witness<'a>,
     /// Series of what the rule reads that could not be read.
     missed: Vec<(&'a Target, &'a Labels)>,
+    /// Series of what the rule reads that are shown and silent; sought when an alert is gone.
+    silent: OnceCell<Vec<SilentSeries<'a>>>,
+    window: &'a Window,
+    asks: Asks<'a>,
+    slot: Timestamp,
     /// Labels that the rule sets, whatever its inputs are.
     constants: Vec<&'a str>,
     covered: bool,
-    fires_on_absence: bool,
     all_answered: bool,
 }
+
+/// A series that a target shows, but with samples of too long ago for the rule.
+struct SilentSeries<'a> {
+    target: &'a Target,
+    series: &'a Labels,
+    newest: Timestamp,
+}
+
+/// A rule, and what it asks for.
+#[derive(Clone, Copy)]
+pub(super) struct Asks<'a> {
+    pub rule: &'a Rule,
+    pub reads: &'a Reads,
+    pub ranges: Ranges,
+    pub fires_on_absence: bool,
+}
+
+/// What a rule may be fed by.
+type Feeds<'a> = (&'a BTreeMap<TargetId, Target>, &'a Containers, &'a Window);
 
 impl<'a> Watch<'a> {
     /// Who feeds the rule, and how they are, at `slot`. `covered`: all its ranges look at has been seen.
     pub fn new(
-        (rule, state): (&'a Rule, &RuleState),
-        (targets, containers): (&'a BTreeMap<TargetId, Target>, &'a Containers),
+        asks: Asks<'a>,
+        (targets, containers, window): Feeds<'a>,
         (slot, interval): (Timestamp, Duration),
         covered: bool,
     ) -> Watch<'a> {
-        let is_read = |series: &&Labels| state.reads.has(series.metric_name());
+        let is_read = |series: &&Labels| asks.reads.has(series.metric_name());
         let missed_of =
             |target: &'a Target| target.missed.iter().filter(is_read).map(move |l| (target, l));
         let is_constant = |(_, text): &&(String, String)| !text.contains("{{");
-        let constants = rule.labels.iter().filter(is_constant).map(|(name, _)| name.as_str());
+        let constants = asks.rule.labels.iter().filter(is_constant).map(|(name, _)| name.as_str());
         let mut feeders = Vec::new();
         let mut strangers = Vec::new();
         for target in targets.values() {
-            if target.is_asked_for(&state.reads) {
+            if target.is_asked_for(asks.reads) {
                 let unasked = || Some(Doubt::NotAnsweredYet { target: target.name() });
                 feeders.push((target, doubt_of(target, slot).or_else(unasked)));
-            } else if state.reads.any(&target.feeds) {
+            } else if asks.reads.any(&target.feeds) {
                 feeders.push((target, doubt_of(target, slot)));
-            } else if target.is_stranger_to(&state.reads) {
+            } else if target.is_stranger_to(asks.reads) {
                 strangers.push((target, doubt_of(target, slot)));
             }
         }
-        let docker = containers.witness(&state.reads, (slot, interval));
-        let covered = covered || state.range.is_zero();
+        let docker = containers.witness(asks.reads, (slot, interval));
+        let covered = covered || asks.ranges.longest.is_zero();
         let has_answered = |target: &Target| {
             target.answered && target.asked.as_ref().is_none_or(|asked| asked.answered)
         };
@@ -69,9 +96,12 @@ impl<'a> Watch<'a> {
             strangers,
             docker,
             missed: targets.values().flat_map(missed_of).collect(),
+            silent: OnceCell::new(),
+            window,
+            asks,
+            slot,
             constants: constants.collect(),
             covered,
-            fires_on_absence: state.fires_on_absence,
             all_answered,
         }
     }
@@ -79,7 +109,7 @@ impl<'a> Watch<'a> {
     /// Whether an alert of these labels may begin: not on what is absent only because nobody saw.
     pub fn may_begin(&self, labels: &Labels) -> bool {
         let is_fed = || self.covered && self.all_answered && !self.docker.is_silent;
-        !self.fires_on_absence || (is_fed() && self.missed_by(labels).is_none())
+        !self.asks.fires_on_absence || (is_fed() && self.missed_by(labels).is_none())
     }
 
     /// Why the absence of an alert cannot be believed.
@@ -98,23 +128,63 @@ impl<'a> Watch<'a> {
         };
         let doubt = relevant.into_iter().find_map(|(_, doubt)| doubt.clone());
         let doubt = doubt.or_else(|| self.missed_by(&alert.labels));
+        let doubt = doubt.or_else(|| self.silenced_by(alert)).or_else(|| self.as_before(alert));
         doubt.or_else(|| self.docker.doubt(alert))
     }
 
-    /// The series that might have fed an alert of these labels and could not be read: no label that
-    /// both have is another.
+    /// The series that might have fed an alert of these labels and could not be read.
     fn missed_by(&self, labels: &Labels) -> Option<Doubt> {
-        let own = |name: &str| !self.constants.contains(&name);
-        let agrees = |series: &Labels| {
-            let mut both = labels.iter().filter(|(name, _)| own(name));
-            both.all(|(name, text)| series.get(name).is_none_or(|other| other == text))
-        };
-        let (target, series) = self.missed.iter().find(|(_, series)| agrees(series))?;
-        let metric = series.metric_name();
-        let whose = series.get("name").or_else(|| series.get("id"));
-        let whose = whose.map(|whose| format!(" of {whose}")).unwrap_or_default();
-        Some(Doubt::SamplesMissed { target: target.name(), series: format!("{metric}{whose}") })
+        let (target, series) =
+            self.missed.iter().find(|(_, series)| self.may_feed(series, labels))?;
+        Some(Doubt::SamplesMissed { target: target.name(), series: whose(series) })
     }
+
+    /// The series that might have fed the alert and has nothing to say since it is too old, though its
+    /// target answers with newer ones of others. What was silent before the alert began did not feed it.
+    fn silenced_by(&self, alert: &Alert) -> Option<Doubt> {
+        let speaks_for = LOOKBACK.max(self.asks.ranges.longest);
+        let has_fed = |silent: &&SilentSeries<'_>| {
+            silent.newest + speaks_for >= alert.active_at
+                && self.may_feed(silent.series, &alert.labels)
+        };
+        let silent = self.silent.get_or_init(|| self.find_silent()).iter().find(has_fed)?;
+        let series = Some(whose(silent.series));
+        Some(Doubt::SamplesOld { target: silent.target.name(), series })
+    }
+
+    fn find_silent(&self) -> Vec<SilentSeries<'a>> {
+        let (reads, shortest) = (self.asks.reads, self.asks.ranges.shortest);
+        let is_read = |series: &Labels| reads.has(series.metric_name());
+        let of = |(target, _): &(&'a Target, Option<Doubt>)| {
+            let (target, silent) = (*target, Silent::of(target.info.interval, shortest));
+            let found = target.silent((self.slot, silent), self.window, is_read);
+            found.map(move |(series, newest)| SilentSeries { target, series, newest })
+        };
+        self.feeders.iter().flat_map(of).collect()
+    }
+
+    /// A series so old that the window has forgotten it is looked for when its target shows all of its
+    /// series anew; until then what was in doubt for it stays so.
+    fn as_before(&self, alert: &Alert) -> Option<Doubt> {
+        let (_, doubt) = alert.unknown.as_ref()?;
+        let Doubt::SamplesOld { target, series: Some(_) } = doubt else { return None };
+        let is_awaited = |feeder: &Target| feeder.wants_epoch && feeder.name() == *target;
+        self.feeders.iter().any(|(feeder, _)| is_awaited(feeder)).then(|| doubt.clone())
+    }
+
+    /// Whether no label that the series and an alert both have differs.
+    fn may_feed(&self, series: &Labels, alert: &Labels) -> bool {
+        let own = |name: &str| !self.constants.contains(&name);
+        let mut both = alert.iter().filter(|(name, _)| own(name));
+        both.all(|(name, text)| series.get(name).is_none_or(|other| other == text))
+    }
+}
+
+/// A series for people: its metric, and the container it is of.
+fn whose(series: &Labels) -> String {
+    let metric = series.metric_name();
+    let whose = series.get("name").or_else(|| series.get("id"));
+    format!("{metric}{}", whose.map(|whose| format!(" of {whose}")).unwrap_or_default())
 }
 
 /// Whether an alert names this target as its source.
@@ -134,7 +204,7 @@ fn doubt_of(target: &Target, slot: Timestamp) -> Option<Doubt> {
         Some(_) if target.health == Health::Bad => Some(Doubt::TargetFailed { target: name() }),
         Some(last) if last < late_before => Some(Doubt::TargetLate { target: name() }),
         Some(_) if target.quality.is_stale(slot, target.info.interval) => {
-            Some(Doubt::SamplesOld { target: name() })
+            Some(Doubt::SamplesOld { target: name(), series: None })
         }
         Some(_) => None,
     }

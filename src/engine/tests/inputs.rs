@@ -32,6 +32,89 @@ fn a_target_that_answers_with_old_samples_makes_its_alerts_unknown() {
     assert_eq!(world.slot(Some(&low)), ["resolved"]);
 }
 
+/// A page on which each container's memory has a stamp of its own: so many seconds ago.
+fn stamps(world: &World, all: &[(&str, u32, i64)]) -> String {
+    let stamp = |ago: i64| at(world.second + STEP_S, 0).wall.0 - ago * 1000;
+    let line = |(name, bytes, ago): &(&str, u32, i64)| {
+        format!("{WORKING_SET}{{name=\"{name}\"}} {bytes} {}\n", stamp(*ago))
+    };
+    all.iter().map(line).collect()
+}
+
+#[test]
+fn a_series_that_lags_alone_makes_its_alerts_unknown_and_no_others() {
+    let mut world = World::new(&HIGH.replace("restart", "none"), acting());
+    for _ in 0..3 {
+        let page = stamps(&world, &[("acme-web", 95, 0), ("acme-db", 95, 0)]);
+        world.slot(Some(&page));
+    }
+    // From now on nobody looks at one of them: its stamp stays, the others' go on.
+    let began = world.second;
+    let page = |world: &World| {
+        let ago = world.second + STEP_S - began;
+        let db = if ago < 200 { 95 } else { 10 };
+        stamps(world, &[("acme-web", 95, ago), ("acme-db", db, 0), ("acme-api", 10, 9999)])
+    };
+    let mut told = Vec::new();
+    // Past the lookback, past the time its samples are kept, and well beyond.
+    for _ in 0..200 {
+        let page = page(&world);
+        told.extend(world.slot(Some(&page)));
+    }
+    assert_eq!(told, ["resolved", "unknown"], "the database's ended; of the other nobody knows");
+    let reason =
+        "target j/i1 answers, but container_memory_working_set_bytes of acme-web is too old";
+    assert_eq!(why(&world, "acme-web").as_deref(), Some(reason));
+    let low = stamps(&world, &[("acme-web", 10, 0), ("acme-db", 10, 0)]);
+    let told: Vec<String> = (0..2).flat_map(|_| world.slot(Some(&low))).collect();
+    assert_eq!(told, ["resolved"], "at the latest when the page was read anew");
+}
+
+#[test]
+fn a_series_that_is_shown_no_more_does_not_lag() {
+    let mut world = World::new(&HIGH.replace("restart", "none"), acting());
+    for _ in 0..3 {
+        let page = stamps(&world, &[("acme-web", 95, 0), ("acme-db", 10, 0)]);
+        world.slot(Some(&page));
+    }
+    let page = stamps(&world, &[("acme-db", 10, 0)]);
+    assert_eq!(world.slot(Some(&page)), ["resolved"]);
+}
+
+#[test]
+fn what_was_silent_before_an_alert_began_did_not_feed_it() {
+    let rules = "groups: [{name: g, rules: [{alert: Sum, \
+                 expr: 'sum(container_memory_working_set_bytes) > 50'}]}]";
+    let mut world = World::new(rules, acting());
+    // One series of the page was old from the start, as of an exporter that shows the dead.
+    for (bytes, want) in [(10, vec![]), (95, vec!["firing"]), (95, vec![]), (10, vec!["resolved"])]
+    {
+        let page = stamps(&world, &[("acme-web", bytes, 0), ("acme-dead", 1, 3600)]);
+        assert_eq!(world.slot(Some(&page)), want, "{bytes}");
+    }
+}
+
+#[test]
+fn a_series_with_less_than_two_samples_in_the_shortest_range_has_nothing_to_say() {
+    let rules = "groups: [{name: g, rules: [{alert: Rate, \
+                 expr: 'rate(container_memory_working_set_bytes[1m]) > 0.1'}]}]";
+    let mut world = World::new(rules, acting());
+    let mut bytes = 0;
+    for _ in 0..20 {
+        bytes += 5;
+        let page = stamps(&world, &[("acme-web", bytes, 0), ("acme-db", 1, 0)]);
+        world.slot(Some(&page));
+    }
+    let began = world.second;
+    let mut told = Vec::new();
+    for _ in 0..18 {
+        let ago = world.second + STEP_S - began;
+        let page = stamps(&world, &[("acme-web", bytes, ago), ("acme-db", 1, 0)]);
+        told.extend(world.slot(Some(&page)));
+    }
+    assert_eq!(told, ["unknown"]);
+}
+
 #[test]
 fn quality_is_measured_per_target() {
     let mut world = World::new(HIGH, acting());
