@@ -227,7 +227,7 @@ mod tests {
         assert!(made.success());
         let (mut reloader, mut results) = reloader(&path);
         let shared = Arc::get_mut(&mut reloader.shared).expect("nobody else has it");
-        shared.patience = Duration::from_millis(50);
+        shared.patience = Duration::from_secs(1);
         for words in ["hangs", "still not read"] {
             let (reloaded, heard) = tokio::join!(reloader.reload(), results.recv());
             let error = reloaded.expect_err("it hangs");
