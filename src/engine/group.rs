@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::evaluate::{Evaluated, RuleFailure};
+use super::fact::Fact;
 use super::recent::Recent;
 use super::silence::Silence;
 use super::texts::Texts;
 use super::view::{AlertingView, GroupView, Health, RuleView};
 use crate::alerts::{Alert, Terms};
-use crate::base::{Labels, LabelsBuilder, METRIC_NAME, Remembered, Timestamp};
+use crate::base::{Labels, LabelsBuilder, METRIC_NAME, Remembered, RuleId, Timestamp};
 use crate::policy::{Cause, HoldReason, Symptoms, diagnose};
 use crate::promql::ast::{BinaryOp, Expr, ExprKind};
 use crate::promql::{QueryTimes, reach};
@@ -130,6 +131,14 @@ impl RuleState {
             return false;
         }
         self.silence.note(fetched > 0 || yields || !self.needs_series, monotonic)
+    }
+
+    /// Notes that an evaluation failed; returns what to tell.
+    pub fn fail(&mut self, rule: &RuleId, error: String) -> Fact {
+        let first = self.health != Health::Bad;
+        self.health = Health::Bad;
+        self.last_error = Some(error.clone());
+        Fact::RuleFailed { rule: rule.clone(), error, first }
     }
 
     /// Whether it is reported as one that cannot fire, because nothing it selects exists.

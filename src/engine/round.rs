@@ -128,12 +128,7 @@ impl Engine {
                     let back = at - state.ranges.longest;
                     let known = self.coverage.covers(&state.reads, back, self.covered_since);
                     let feeds = (&self.targets, &self.containers, &self.window);
-                    let asks = Asks {
-                        rule,
-                        reads: &state.reads,
-                        ranges: state.ranges,
-                        fires_on_absence: state.fires_on_absence,
-                    };
+                    let asks = Asks::of(rule, (&state.reads, state.ranges), state.fires_on_absence);
                     let watch = Watch::new(asks, feeds, (slot, group.interval), known);
                     let round = Round {
                         slot,
@@ -165,11 +160,8 @@ impl Engine {
                 self.to_judge.push(((group_index, rule_index), at));
             }
             Err(error) => {
-                let first = state.health != Health::Bad;
-                state.health = Health::Bad;
-                state.last_error = Some(error.clone());
                 self.counters.evaluation_failures += 1;
-                self.facts.push(Fact::RuleFailed { rule: rule.id.clone(), error, first });
+                self.facts.push(state.fail(&rule.id, error));
             }
         }
     }

@@ -51,10 +51,20 @@ struct SilentSeries<'a> {
 /// A rule, and what it asks for.
 #[derive(Clone, Copy)]
 pub(super) struct Asks<'a> {
-    pub rule: &'a Rule,
-    pub reads: &'a Reads,
-    pub ranges: Ranges,
-    pub fires_on_absence: bool,
+    rule: &'a Rule,
+    reads: &'a Reads,
+    ranges: Ranges,
+    fires_on_absence: bool,
+}
+
+impl<'a> Asks<'a> {
+    pub fn of(
+        rule: &'a Rule,
+        (reads, ranges): (&'a Reads, Ranges),
+        fires_on_absence: bool,
+    ) -> Asks<'a> {
+        Asks { rule, reads, ranges, fires_on_absence }
+    }
 }
 
 /// What a rule may be fed by.
