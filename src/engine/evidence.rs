@@ -88,7 +88,7 @@ const WAITING_RANGE: Duration = Duration::from_secs(300);
 /// The host is short of memory, as the node exporter or our own collector sees it: the rule
 /// `SharedNodeMemoryPressure`.
 const HOST_PRESSURE: &str = "(node_memory_MemAvailable_bytes / node_memory_MemTotal_bytes \
-     or plimsoll_machine_memory_available_bytes / machine_memory_bytes) < 0.1";
+     or plimsoll_machine_memory_available_bytes / machine_memory_bytes) < ##";
 /// What that is told by.
 const HOST_MEMORY: &str = "node_memory_MemAvailable_bytes";
 /// How often the workers of a service start anew by themselves, per second: a recording rule of this
@@ -195,10 +195,11 @@ impl Engine {
         let name = incident.whose.get("name");
         // Of a service it is the start of the newest of its containers.
         let life = started.map(Timestamp::from_seconds).filter(|_| name.is_some());
+        let within = self.setup.policy.limits.episodes_within;
         let symptoms = Symptoms {
             thresholds: self.setup.policy.thresholds,
             unreclaimable_ratio: unreclaimable.zip(limit).map(|(held, limit)| held / limit),
-            leaked_lately: service.is_some_and(|service| service.leaked_lately(wall)),
+            leaked_lately: service.is_some_and(|service| service.leaked_lately(within, wall)),
             cpu_waiting_ratio: waiting,
             ..symptoms(&figures, service.map(|service| service.trend(name, life)))
         };
@@ -213,6 +214,8 @@ impl Engine {
         let image = self.image_of(figures.container.as_ref());
         let bad_image = image.is_some_and(|image| self.memory.rollouts.is_suspect(&image));
         let rushes = rushes(&figures, get(Figure::Pace));
+        let least = symptoms.thresholds.host_memory.to_string();
+        let host_pressure = HOST_PRESSURE.replace("##", &least);
         let recycle_due = !rushes && self.recycle_due(incident, &figures, at);
         Evidence {
             rushes,
@@ -228,16 +231,17 @@ impl Engine {
             has_ended,
             interval,
             container_age,
-            host_pressure: self.is_true(HOST_PRESSURE, at),
+            host_pressure: self.is_true(&host_pressure, at),
             pressure_unseen: self.is_unseen(HOST_MEMORY),
             gates_failing: probes_failing || self.gates.fails(tenant, &subject),
             probes_failing,
             limit_drift: limits.drift,
             own_limits: limits.are_own,
             needed_bytes: service.and_then(Service::memory_p95),
-            fit: service
-                .zip(limits.of)
-                .and_then(|(service, plan)| fit(service, &self.setup.policy.plans, &plan.name)),
+            fit: service.zip(limits.of).and_then(|(service, plan)| {
+                let policy = &self.setup.policy;
+                fit(service, &policy.plans, &plan.name, &policy.fitting)
+            }),
         }
     }
 
@@ -305,7 +309,8 @@ impl Engine {
         wall: Timestamp,
     ) -> outbox::Evidence {
         let need = Need::of(diagnose(symptoms));
-        let episodes_7d = Some(self.memory.episodes.count(subject, need, wall));
+        let within = self.setup.policy.limits.episodes_within;
+        let episodes_7d = Some(self.memory.episodes.count(subject, need, within, wall));
         outbox::Evidence { episodes_7d, ..figures }
     }
 

@@ -410,7 +410,8 @@ pub struct Evidence {
     /// `cpu_saturation`, `cpu_burst`, `cpu_starvation` or `unclear`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cause: Option<String>,
-    /// Episodes of this kind in the last seven days.
+    /// Episodes of this kind within `actions.nudge_episodes_within`: the last seven days, unless
+    /// configuration says otherwise.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub episodes_7d: Option<u64>,
     /// The last action on this service.
