@@ -12,6 +12,18 @@ fn what_can_only_be_a_mistake_is_told_where_it_stands() {
             "control_plane: {url: 'https://u:pw@h/p', secret_file: s}",
             "1:22: control_plane.url: holds credentials; write them under `bearer_token_file`",
         ),
+        (
+            "plans_from: {file: a, refresh_interval: 1ms}",
+            "1:41: plans_from.refresh_interval: 1ms is too short; write 100ms to 1d",
+        ),
+        (
+            "control_plane: {url: 'https://h/p', secret_file: s, heartbeat_interval: 1ms}",
+            "1:73: control_plane.heartbeat_interval: 1ms is too short; write 1s to 1d",
+        ),
+        (
+            "scrape_configs: [{job_name: a, file_sd_configs: [{files: [a.yml], refresh_interval: 1ms}]}]",
+            "1:85: scrape_configs[0].file_sd_configs[0].refresh_interval: 1ms is too short; write 100ms to 1d",
+        ),
         ("actions: {kill_switch_file: ''}", "1:29: actions.kill_switch_file: is empty"),
         (
             "actions: {nudge_episodes_within: 1ms}",
