@@ -319,7 +319,7 @@ pub struct Action {
     /// The same for the same episode, whoever asks and however often: make it unique in the table
     /// of actions.
     pub dedup_key: String,
-    /// `from`, `to` (plans; of a deploy objects with `image` and `limit_bytes`), `variable`, `current`,
+    /// `from`, `to` (plans; of a deploy objects with `image`, `limit_bytes` and `cpu_limit_cores`), `variable`, `current`,
     /// `recommended`, `change_id` …
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub params: BTreeMap<String, Value>,
