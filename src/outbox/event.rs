@@ -15,7 +15,7 @@ use crate::base::{Timestamp, format_rfc3339, parse_rfc3339};
 
 /// Of the contract with the Control Plane: types, fields, headers, answers, receipts (semantic
 /// versioning: a field or type more is minor; one that goes or changes its meaning is major).
-pub const CONTRACT_VERSION: &str = "1.2.0";
+pub const CONTRACT_VERSION: &str = "2.0.0";
 
 /// What an event says. The list is closed; the alert's own name is in `data.alert`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
