@@ -14,7 +14,8 @@ use crate::base::{Labels, Now, Timestamp, is_stale, quoted};
 use crate::containers::id_in_cgroup;
 use crate::outbox::{self, Container, WireTime};
 use crate::policy::{
-    Evidence, Incident, Need, Plan, Service, Symptoms, Trend, diagnose, drifts, fit, plan_binds,
+    Evidence, Fit, Incident, Need, Plan, Service, Symptoms, Trend, diagnose, drifts, fit,
+    plan_binds,
 };
 use crate::promql::{EvalOptions, ParseOptions, Value, instant, parse};
 use crate::window::{Matcher, Selector, Source, Span, Window};
@@ -214,8 +215,6 @@ impl Engine {
         let image = self.image_of(figures.container.as_ref());
         let bad_image = image.is_some_and(|image| self.memory.rollouts.is_suspect(&image));
         let rushes = rushes(&figures, get(Figure::Pace));
-        let least = symptoms.thresholds.host_memory.to_string();
-        let host_pressure = HOST_PRESSURE.replace("##", &least);
         let recycle_due = !rushes && self.recycle_due(incident, &figures, at);
         Evidence {
             rushes,
@@ -231,18 +230,27 @@ impl Engine {
             has_ended,
             interval,
             container_age,
-            host_pressure: self.is_true(&host_pressure, at),
+            host_pressure: self.is_pressed(at),
             pressure_unseen: self.is_unseen(HOST_MEMORY),
             gates_failing: probes_failing || self.gates.fails(tenant, &subject),
             probes_failing,
             limit_drift: limits.drift,
             own_limits: limits.are_own,
             needed_bytes: service.and_then(Service::memory_p95),
-            fit: service.zip(limits.of).and_then(|(service, plan)| {
-                let policy = &self.setup.policy;
-                fit(service, &policy.plans, &plan.name, &policy.fitting)
-            }),
+            fit: service.zip(limits.of).and_then(|(service, plan)| self.fit(service, plan)),
         }
+    }
+
+    /// Whether the host itself is short of memory.
+    fn is_pressed(&self, at: Timestamp) -> bool {
+        let least = self.setup.policy.thresholds.host_memory.to_string();
+        self.is_true(&HOST_PRESSURE.replace("##", &least), at)
+    }
+
+    /// How a service's demand lies to the plans.
+    fn fit(&self, service: &Service, present: &Plan) -> Option<Fit> {
+        let policy = &self.setup.policy;
+        fit(service, &policy.plans, &present.name, &policy.fitting)
     }
 
     /// How the limits that are enforced stand to the plan.

@@ -54,7 +54,7 @@ pub(super) fn restarted(policy: PolicyConfig) -> World {
     world
 }
 
-fn event<'a>(world: &'a World, kind: &str) -> &'a serde_json::Value {
+pub(super) fn event<'a>(world: &'a World, kind: &str) -> &'a serde_json::Value {
     let found: Vec<_> = world.events.iter().filter(|event| event["type"] == kind).collect();
     let [event] = found[..] else { panic!("{kind}: {found:?}") };
     &event["data"]
@@ -333,29 +333,6 @@ fn a_deploy_by_others_that_shuts_a_door_is_told_too() {
     let runs_as = |image: &str| serde_json::json!({"image": image, "limit_bytes": 100.0});
     assert_eq!((&params["from"], &params["to"]), (&runs_as("erp:15"), &runs_as("erp:16")));
     assert_eq!(until(&mut world, &deployed, "change", 200), None, "once");
-}
-
-#[test]
-fn a_deploy_is_told_with_the_cpu_limit_it_changed() {
-    let mut world = World::new(RULES, guarded());
-    let with = |quota: u32| {
-        let of = |metric: &str, value: u32| {
-            let line = running(50, -9000, "erp:15").lines().next().expect("a line").to_owned();
-            let labels =
-                line.split_once('{').expect("labels").1.rsplit_once('}').expect("labels").0;
-            format!("{metric}{{{labels}}} {value}\n")
-        };
-        running(50, -9000, "erp:15")
-            + &of("container_spec_cpu_quota", quota)
-            + &of("container_spec_cpu_period", 100_000)
-    };
-    (0..4).for_each(|_| drop(world.slot(Some(&with(150_000)))));
-    world.doors.insert("api".to_owned(), "");
-    let told = until(&mut world, &with(50_000), "change", 60);
-    assert_eq!(told.as_deref(), Some("change deploy failed at api"));
-    let params = &event(&world, "change.verification.failed")["action"]["params"];
-    let cores = |end: &str| params[end]["cpu_limit_cores"].as_f64();
-    assert_eq!((cores("from"), cores("to")), (Some(1.5), Some(0.5)), "{params}");
 }
 
 /// Which image a container runs is looked at once a minute.
