@@ -6,7 +6,10 @@ use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
 use crate::http::ApiError;
-use crate::outbox::{Answer, CONTRACT_VERSION, Event, EventType, Refusal, Statement};
+use crate::outbox::{
+    ActionKind, ActionMode, Answer, CONTRACT_VERSION, Event, EventType, Refusal, Statement, Status,
+    checksum,
+};
 use crate::send::TOLERANCE;
 
 /// The whole page.
@@ -151,6 +154,71 @@ fn every_reference_of_the_page_leads_somewhere() {
         let answer = &page["webhooks"][kind.name()]["post"]["responses"]["2XX"]["content"];
         assert!(answer.is_object(), "{kind}: its answer has a say");
     }
+}
+
+/// Each version of the contract and what it is, in short; words for people do not count.
+const VERSIONS: [(&str, &str); 1] =
+    [("2.0.0", "9613d21a622c301753a794581cba6eb67511d606ccd4ac71d92eab6a5f2ab9ea")];
+
+/// What of the page a program depends on.
+fn essence(value: &Value) -> Value {
+    let is_said = |name: &str, value: &Value| {
+        value.is_string() && ["description", "summary", "title", "version"].contains(&name)
+    };
+    match value {
+        Value::Object(fields) => {
+            let left = fields.iter().filter(|(name, value)| !is_said(name, value));
+            left.map(|(name, value)| (name.clone(), essence(value))).collect::<Map<_, _>>().into()
+        }
+        Value::Array(items) => items.iter().map(essence).collect(),
+        other => other.clone(),
+    }
+}
+
+#[test]
+fn a_contract_that_changes_has_another_version() {
+    let is = checksum(&[&essence(&page()).to_string()]);
+    let (newest, was) = VERSIONS[VERSIONS.len() - 1];
+    assert_eq!(
+        (CONTRACT_VERSION, is.as_str()),
+        (newest, was),
+        "the contract is another: raise CONTRACT_VERSION as docs/webhooks.md says, and add a line"
+    );
+    let numbers: Vec<&str> = VERSIONS.iter().map(|(version, _)| *version).collect();
+    let once: std::collections::BTreeSet<&str> = numbers.iter().copied().collect();
+    assert_eq!(once.len(), numbers.len(), "a version is one contract");
+}
+
+#[test]
+fn what_is_only_said_is_no_part_of_the_contract() {
+    let page = |description: &str, kind: &str| json!({"description": description, "properties": {"title": {"type": kind}}});
+    assert_eq!(essence(&page("a", "string")), essence(&page("b", "string")));
+    assert_ne!(essence(&page("a", "string")), essence(&page("a", "number")));
+}
+
+/// The closed lists of the page against every word that can be sent.
+#[test]
+fn the_lists_of_the_page_hold_the_words_that_are_sent_and_no_others() {
+    let page = page();
+    let schemas = page["components"]["schemas"].as_object().expect("schemas");
+    let words = |schema: &Value| -> Option<Vec<String>> {
+        let word = |one: &Value| one["const"].as_str().map(str::to_owned);
+        Some(schema["oneOf"].as_array()?.iter().filter_map(word).collect())
+    };
+    let lists = schemas.iter().filter_map(|(name, schema)| Some((name.as_str(), words(schema)?)));
+    let found: std::collections::BTreeMap<&str, Vec<String>> = lists.collect();
+    let sent = |values: Vec<Value>| -> Vec<String> {
+        values.iter().filter_map(Value::as_str).map(str::to_owned).collect()
+    };
+    let modes = [ActionMode::Request, ActionMode::DryRun];
+    let statuses = [Status::Firing, Status::Resolved, Status::Unknown];
+    let want = [
+        ("ActionKind", sent(ActionKind::ALL.iter().map(|word| json!(word)).collect())),
+        ("ActionMode", sent(modes.iter().map(|word| json!(word)).collect())),
+        ("EventType", sent(EventType::ALL.iter().map(|word| json!(word)).collect())),
+        ("Status", sent(statuses.iter().map(|word| json!(word)).collect())),
+    ];
+    assert_eq!(found, want.into());
 }
 
 /// The schemas against what is really read: a receipt that reads is one that fits, and the reverse.

@@ -83,7 +83,7 @@ pub fn engine_setup(config: &Config, host: &str) -> Setup {
         policy: config.policy.policy.clone(),
         constants: constants(if config.identity(host).is_some() { host } else { "" }),
         mail: config.mail.as_ref().map(|(_, plan)| plan.clone()),
-        unknown_timeout: UNKNOWN_TIMEOUT,
+        unknown_timeout: config.alerting.unknown_timeout.unwrap_or(UNKNOWN_TIMEOUT),
     }
 }
 

@@ -160,7 +160,7 @@ impl Engine {
             let load = Load { mem_limit_bytes, cpu_limit_cores, mem_used_bytes, cpu_used_cores };
             let plan = self.setup.policy.plans.get(&label("plan"));
             let promised = plan.filter(|_| plan_binds(&label("role")));
-            let verdict = standing(&load, promised);
+            let verdict = standing(&load, promised, self.setup.policy.thresholds.memory);
             if matches!(verdict, Standing::Fits | Standing::Unknown) {
                 return None;
             }

@@ -14,7 +14,8 @@ use crate::base::{Labels, Now, Timestamp, is_stale, quoted};
 use crate::containers::id_in_cgroup;
 use crate::outbox::{self, Container, WireTime};
 use crate::policy::{
-    Evidence, Incident, Need, Plan, Service, Symptoms, Trend, diagnose, drifts, fit, plan_binds,
+    Evidence, Fit, Incident, Need, Plan, Service, Symptoms, Trend, diagnose, drifts, fit,
+    plan_binds,
 };
 use crate::promql::{EvalOptions, ParseOptions, Value, instant, parse};
 use crate::window::{Matcher, Selector, Source, Span, Window};
@@ -88,7 +89,7 @@ const WAITING_RANGE: Duration = Duration::from_secs(300);
 /// The host is short of memory, as the node exporter or our own collector sees it: the rule
 /// `SharedNodeMemoryPressure`.
 const HOST_PRESSURE: &str = "(node_memory_MemAvailable_bytes / node_memory_MemTotal_bytes \
-     or plimsoll_machine_memory_available_bytes / machine_memory_bytes) < 0.1";
+     or plimsoll_machine_memory_available_bytes / machine_memory_bytes) < ##";
 /// What that is told by.
 const HOST_MEMORY: &str = "node_memory_MemAvailable_bytes";
 /// How often the workers of a service start anew by themselves, per second: a recording rule of this
@@ -195,10 +196,11 @@ impl Engine {
         let name = incident.whose.get("name");
         // Of a service it is the start of the newest of its containers.
         let life = started.map(Timestamp::from_seconds).filter(|_| name.is_some());
+        let within = self.setup.policy.limits.episodes_within;
         let symptoms = Symptoms {
             thresholds: self.setup.policy.thresholds,
             unreclaimable_ratio: unreclaimable.zip(limit).map(|(held, limit)| held / limit),
-            leaked_lately: service.is_some_and(|service| service.leaked_lately(wall)),
+            leaked_lately: service.is_some_and(|service| service.leaked_lately(within, wall)),
             cpu_waiting_ratio: waiting,
             ..symptoms(&figures, service.map(|service| service.trend(name, life)))
         };
@@ -228,17 +230,27 @@ impl Engine {
             has_ended,
             interval,
             container_age,
-            host_pressure: self.is_true(HOST_PRESSURE, at),
+            host_pressure: self.is_pressed(at),
             pressure_unseen: self.is_unseen(HOST_MEMORY),
             gates_failing: probes_failing || self.gates.fails(tenant, &subject),
             probes_failing,
             limit_drift: limits.drift,
             own_limits: limits.are_own,
             needed_bytes: service.and_then(Service::memory_p95),
-            fit: service
-                .zip(limits.of)
-                .and_then(|(service, plan)| fit(service, &self.setup.policy.plans, &plan.name)),
+            fit: service.zip(limits.of).and_then(|(service, plan)| self.fit(service, plan)),
         }
+    }
+
+    /// Whether the host itself is short of memory.
+    fn is_pressed(&self, at: Timestamp) -> bool {
+        let least = self.setup.policy.thresholds.host_memory.to_string();
+        self.is_true(&HOST_PRESSURE.replace("##", &least), at)
+    }
+
+    /// How a service's demand lies to the plans.
+    fn fit(&self, service: &Service, present: &Plan) -> Option<Fit> {
+        let policy = &self.setup.policy;
+        fit(service, &policy.plans, &present.name, &policy.fitting)
     }
 
     /// How the limits that are enforced stand to the plan.
@@ -305,7 +317,8 @@ impl Engine {
         wall: Timestamp,
     ) -> outbox::Evidence {
         let need = Need::of(diagnose(symptoms));
-        let episodes_7d = Some(self.memory.episodes.count(subject, need, wall));
+        let within = self.setup.policy.limits.episodes_within;
+        let episodes_7d = Some(self.memory.episodes.count(subject, need, within, wall));
         outbox::Evidence { episodes_7d, ..figures }
     }
 

@@ -60,7 +60,8 @@ fn deployed_with(runs_as: &RunsAs) -> Value {
     let limit = ("limit_bytes", Value::from(runs_as.limit_bytes));
     let image = Some(("image", Value::from(runs_as.image.as_str())));
     let image = image.filter(|_| !runs_as.image.is_empty());
-    let all = image.into_iter().chain([limit]);
+    let cores = runs_as.cpu_limit_cores.map(|cores| ("cpu_limit_cores", Value::from(cores)));
+    let all = image.into_iter().chain([limit]).chain(cores);
     Value::Object(all.map(|(name, value)| (name.to_owned(), value)).collect())
 }
 

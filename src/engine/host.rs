@@ -25,6 +25,11 @@ const TENANTS_NAMED: usize = 20;
 const TENANTS: &str = "count(count by (tenant) (container_memory_working_set_bytes{tenant!=\"\"})) \
                        or count(count by (tenant) (plimsoll_oom_total{tenant!=\"\"}))";
 
+/// The CPU limit of each container; 0 for one without, which has a period and no quota.
+const CORES: &str = "max by (service, name, id, image) (container_spec_cpu_quota{service!=\"\"} > 0) \
+     / max by (service, name, id, image) (container_spec_cpu_period{service!=\"\"}) \
+     or 0 * max by (service, name, id, image) (container_spec_cpu_period{service!=\"\"})";
+
 /// What is observed, as queries by `service`, and by `name` where its containers are told apart. Where
 /// scrapes are a minute apart or more, a short range holds too few samples, and a longer one stands in.
 /// CPU counts once its range was seen from its beginning: before, the average is too low.
@@ -83,7 +88,7 @@ const OBSERVED: [(Observed, &str); 10] = [
 /// The queries of what is observed.
 #[cfg(test)]
 pub(super) fn own_queries() -> impl Iterator<Item = &'static str> {
-    OBSERVED.iter().map(|(_, query)| *query)
+    OBSERVED.iter().map(|(_, query)| *query).chain([CORES])
 }
 
 #[derive(Clone, Copy)]
@@ -136,17 +141,19 @@ impl Engine {
         all
     }
 
-    /// What each container runs as: its id, image and limit. Another one is a deploy.
+    /// What each container runs as: its id, image and limits. Another one is a deploy.
     fn identify(&self, at: Timestamp, all: &mut BTreeMap<String, Observation>) {
         // Once, however many measure it.
         const QUERY: &str = "max by (service, name, id, image) \
              (container_spec_memory_limit_bytes{service!=\"\"})";
+        let cores = vector(CORES, &self.window, at, &self.setup.eval);
+        let cores: BTreeMap<Labels, f64> = cores.into_iter().collect();
         for (labels, limit) in vector(QUERY, &self.window, at, &self.setup.eval) {
             let part = |name| labels.get(name).unwrap_or_default();
             let seen = all.get_mut(part("service"));
             let seen = seen.and_then(|seen| seen.containers.get_mut(part("name")));
             let Some(seen) = seen else { continue };
-            seen.runs_as = Some(RunsAs::new(part("image"), limit));
+            seen.runs_as = Some(RunsAs::new(part("image"), limit, cores.get(&labels).copied()));
             let limit = limit.to_string();
             let parts = [("id", part("id")), ("image", part("image")), ("limit", &*limit)];
             let hash = fingerprint(&Labels::from_pairs(parts));

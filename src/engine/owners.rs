@@ -255,6 +255,7 @@ impl Engine {
         let own = |(name, why): (&String, &String)| (name.clone(), why.clone());
         self.owners.view = Arc::new(OwnersView {
             plans: self.setup.policy.plans.clone(),
+            thresholds: self.setup.policy.thresholds,
             series: tenants.iter().flat_map(|(name, tenant)| tenant.series(name)).collect(),
             tenants,
             refused: self.owners.foreign.iter().chain(&self.owners.refused).map(own).collect(),

@@ -13,7 +13,7 @@ use super::fact::Fact;
 use super::owners::Told;
 use super::setup::Setup;
 use crate::base::{Labels, METRIC_NAME, Now, Sample, Timestamp, is_stale};
-use crate::policy::{M2Setting, Made, WINDOW_MAX};
+use crate::policy::{M2Setting, Made};
 use crate::window::{Matcher, Selector, Source, Span};
 
 /// The count of documents, and the bytes of them where they are most exact (document B §3).
@@ -41,9 +41,10 @@ impl Setup {
     /// How far back documents are counted at most; `setting.json` may say anything.
     pub(super) fn documents_back(&self) -> Duration {
         if self.policy.m2_setting_expected {
-            return WINDOW_MAX;
+            return *self.policy.m2_counting.window.end();
         }
-        let windows = self.policy.vhosts.iter().map(crate::policy::Vhost::window);
+        let counting = &self.policy.m2_counting;
+        let windows = self.policy.vhosts.iter().map(|vhost| vhost.window(counting));
         windows.max().unwrap_or_default()
     }
 }
@@ -85,8 +86,9 @@ impl Engine {
                 );
             }
         }
+        let least = self.setup.policy.m2_counting.documents_min;
         for (labels, made) in seen {
-            self.changes.extend(self.memory.peaks.observe(&labels, made, now.wall));
+            self.changes.extend(self.memory.peaks.observe(&labels, made, least, now.wall));
         }
         self.changes.extend(self.memory.peaks.prune(now.wall));
     }
@@ -100,11 +102,14 @@ impl Engine {
         let up = ask(&format!("max by (host, instance) ({UPTIME})"));
         let mut counted: BTreeMap<Labels, Counted> = BTreeMap::new();
         let selector = Selector::new(vec![Matcher::equal(METRIC_NAME, DOCS)]);
-        let span = Span { after: at - (WINDOW_MAX + self.setup.eval.lookback), upto: at };
+        let counting = &self.setup.policy.m2_counting;
+        let back = *counting.window.end() + self.setup.eval.lookback;
+        let span = Span { after: at - back, upto: at };
         for series in self.window.select(&selector, span) {
             let labels = series.labels.filtered(|name| ONE.contains(&name));
             let Some(newest) = newest.get(&labels) else { continue };
-            let window = self.setup.policy.vhost(labels.get("vhost").unwrap_or_default()).window();
+            let vhost = self.setup.policy.vhost(labels.get("vhost").unwrap_or_default());
+            let window = vhost.window(counting);
             let up = up.get(&labels.filtered(|name| name != "vhost")).copied();
             let found = Counted::of(series.samples, Timestamp::from_seconds(*newest), window, up);
             let known = counted.entry(labels).or_insert(found);
@@ -132,7 +137,7 @@ impl Engine {
         if policy.m2_setting.is_some() {
             let configured = |name: &str| policy.vhosts.iter().any(|vhost| vhost.name == name);
             for (host, name) in vhosts.iter().filter(|(_, name)| !configured(name)) {
-                values.extend(policy.vhost(name).series(host));
+                values.extend(policy.vhost(name).series(host, &policy.m2_counting));
             }
         }
         values

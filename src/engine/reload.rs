@@ -72,6 +72,7 @@ impl Engine {
         self.window.configure(setup.caps, setup.retention());
         self.gates.configure(&setup.policy.gates);
         self.postman.replan();
+        self.memory.usage.set_half_life(setup.policy.fitting.half_life);
         self.presenter.configure(setup.presenter, &setup.alertmanagers);
         match (&mut self.outbox, setup.outbox.clone()) {
             (Some(outbox), Some(config)) => outbox.configure(config),

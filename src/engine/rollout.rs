@@ -16,7 +16,7 @@ use crate::outbox::{
     self, Action, ActionKind, ActionMode, Container, Data, Draft, Event, WireTime, checksum,
     trace_id,
 };
-use crate::policy::{Evidence, HoldReason, Incident, Mode, Proposal, SUSPECT_FOR};
+use crate::policy::{Evidence, HoldReason, Incident, Mode, Proposal};
 
 impl Engine {
     /// A service has fallen ill; was it given another image shortly before?
@@ -85,7 +85,7 @@ impl Engine {
                 kind: ActionKind::Advise,
                 mode: if mode == Mode::Act { ActionMode::Request } else { ActionMode::DryRun },
                 // Told once, so it waits for its receiver as long as it is true.
-                expires_at: WireTime(now.wall + SUSPECT_FOR),
+                expires_at: WireTime(now.wall + self.setup.policy.limits.episodes_within),
                 dedup_key,
                 params: BTreeMap::from(params),
             },

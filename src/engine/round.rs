@@ -216,7 +216,9 @@ impl Engine {
             Change::Firing if ["restart", "nudge", "decide"].contains(&word) => {
                 let Some((incident, evidence)) = self.episode(rule, alert, now) else { return };
                 let need = Need::of(diagnose(&evidence.symptoms));
-                let row = self.memory.episodes.record(&incident.subject(), need, now.wall);
+                let within = self.setup.policy.limits.episodes_within;
+                let subject = incident.subject();
+                let row = self.memory.episodes.record(&subject, need, within, now.wall);
                 self.changes.push(row);
                 if need != Need::Other {
                     self.note_rollout(now, &incident, &evidence);

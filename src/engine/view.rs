@@ -16,7 +16,7 @@ use crate::audit;
 use crate::base::{Labels, Timestamp};
 use crate::containers::{Container, Counts, Death};
 use crate::exposition::Metadata;
-use crate::policy::{GateKey, Plans, Reading, Tenant};
+use crate::policy::{GateKey, Plans, Reading, Tenant, Thresholds};
 use crate::promql::Features;
 
 /// The engine at one moment.
@@ -110,6 +110,8 @@ pub struct GateView {
 pub struct OwnersView {
     /// The catalogue in force.
     pub plans: Plans,
+    /// From where on a limit is near.
+    pub thresholds: Thresholds,
     /// What is known of tenants.
     pub tenants: BTreeMap<String, Tenant>,
     /// The same as series.

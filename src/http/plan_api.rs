@@ -194,7 +194,11 @@ fn row<'a>(owners: &'a OwnersView, labels: &'a Labels, figures: &BTreeMap<Figure
             memory_bytes: room(load.mem_limit_bytes, load.mem_used_bytes),
             cpu_cores: room(load.cpu_limit_cores, load.cpu_used_cores),
         },
-        verdict: verdict(standing(&load, promised), plan, promised.is_some() || !binds),
+        verdict: verdict(
+            standing(&load, promised, owners.thresholds.memory),
+            plan,
+            promised.is_some() || !binds,
+        ),
     }
 }
 

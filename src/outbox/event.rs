@@ -15,7 +15,7 @@ use crate::base::{Timestamp, format_rfc3339, parse_rfc3339};
 
 /// Of the contract with the Control Plane: types, fields, headers, answers, receipts (semantic
 /// versioning: a field or type more is minor; one that goes or changes its meaning is major).
-pub const CONTRACT_VERSION: &str = "1.2.0";
+pub const CONTRACT_VERSION: &str = "2.0.0";
 
 /// What an event says. The list is closed; the alert's own name is in `data.alert`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
@@ -319,7 +319,7 @@ pub struct Action {
     /// The same for the same episode, whoever asks and however often: make it unique in the table
     /// of actions.
     pub dedup_key: String,
-    /// `from`, `to` (plans; of a deploy objects with `image` and `limit_bytes`), `variable`, `current`,
+    /// `from`, `to` (plans; of a deploy objects with `image`, `limit_bytes` and `cpu_limit_cores`), `variable`, `current`,
     /// `recommended`, `change_id` …
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub params: BTreeMap<String, Value>,
@@ -410,7 +410,8 @@ pub struct Evidence {
     /// `cpu_saturation`, `cpu_burst`, `cpu_starvation` or `unclear`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cause: Option<String>,
-    /// Episodes of this kind in the last seven days.
+    /// Episodes of this kind within `actions.nudge_episodes_within`: the last seven days, unless
+    /// configuration says otherwise.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub episodes_7d: Option<u64>,
     /// The last action on this service.

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use super::calendar::Calendar;
 use super::diagnose::Thresholds;
+use super::fit::FitConfig;
 use super::gates::Gate;
 use super::interlock::InterlockConfig;
-use super::m2::{M2Setting, Vhost};
+use super::m2::{M2Counting, M2Setting, Vhost};
 use super::plan::Plans;
 use super::tenant::Tenancy;
 use super::verify::VerifyConfig;
@@ -84,8 +85,10 @@ pub struct Limits {
     /// Below this memory limit a plan is raised before its tenants are asked to pay more (document
     /// A §4.4: recommended minimum for Free).
     pub plan_floor_bytes: u64,
-    /// Episodes within seven days before a nudge.
+    /// Episodes before a nudge …
     pub nudge_episodes: u64,
+    /// … within this time; for as long a leak and a bad image are remembered.
+    pub episodes_within: Duration,
     /// The oldest evidence that may act, unless three scrape intervals are longer.
     pub evidence_age: Duration,
     /// Where workers start anew by themselves more often than this, a restart waits one turn.
@@ -108,6 +111,7 @@ impl Default for Limits {
             expiry: Duration::from_secs(15 * 60),
             plan_floor_bytes: 1 << 30,
             nudge_episodes: 3,
+            episodes_within: 7 * DAY,
             evidence_age: Duration::from_secs(120),
             recycle_within: Duration::from_secs(15 * 60),
         }
@@ -145,6 +149,8 @@ pub struct PolicyConfig {
     pub limits: Limits,
     /// From where on something ails a container.
     pub thresholds: Thresholds,
+    /// When demand fits a plan.
+    pub fitting: FitConfig,
     /// To whom the containers of this host belong.
     pub tenancy: Tenancy,
     /// When the host itself counts as ill.
@@ -161,6 +167,8 @@ pub struct PolicyConfig {
     pub gates: Vec<Gate>,
     /// M2's virtual hosts.
     pub vhosts: Vec<Vhost>,
+    /// How their documents are counted.
+    pub m2_counting: M2Counting,
     /// What M2's `setting.json` says, once it was read.
     pub m2_setting: Option<M2Setting>,
     /// Whether it is to be read.
@@ -179,6 +187,7 @@ impl Default for PolicyConfig {
             plans: Plans::default(),
             limits: Limits::default(),
             thresholds: Thresholds::default(),
+            fitting: FitConfig::default(),
             tenancy: Tenancy::default(),
             interlock: InterlockConfig::default(),
             verify: VerifyConfig::default(),
@@ -187,6 +196,7 @@ impl Default for PolicyConfig {
             calendar: Calendar::default(),
             gates: Vec::new(),
             vhosts: Vec::new(),
+            m2_counting: M2Counting::default(),
             m2_setting: None,
             m2_setting_expected: false,
             m2_memory_bytes: None,
@@ -214,7 +224,8 @@ impl PolicyConfig {
 
     /// Everything configuration contributes to the window, so that rules can join on it.
     pub fn series(&self, host: &str, now: Timestamp) -> Vec<(Labels, f64)> {
-        let vhosts = self.vhosts.iter().flat_map(|vhost| self.known(vhost).series(host));
+        let vhosts =
+            self.vhosts.iter().flat_map(|vhost| self.known(vhost).series(host, &self.m2_counting));
         let hidden = self.m2_setting.iter().flat_map(|setting| setting.series(host));
         let memory = self
             .m2_memory_bytes

@@ -220,7 +220,7 @@ fn guarded(
         (restarts && evidence.gates_failing, HoldReason::GatesFailing),
         (restarts && evidence.recycle_due, HoldReason::RecycleDue),
         (nudges && !often_enough(case, config), HoldReason::TooFewEpisodes),
-        (nudges && present_plan_fits(case), HoldReason::PresentPlanFits),
+        (nudges && present_plan_fits(case, config), HoldReason::PresentPlanFits),
         (is_unproven(case, kind), HoldReason::MissingEvidence),
         (nudges && !is_still_offered(action, case, config), HoldReason::OfferOutdated),
         (nudges && !next_plan_fits(action, case, config), HoldReason::NextPlanTooSmall),
@@ -231,7 +231,7 @@ fn guarded(
 
 fn next_plan_fits(action: &Action, case: &Case<'_>, config: &PolicyConfig) -> bool {
     let to = action.params.get("to").and_then(Value::as_str);
-    to.and_then(|name| config.plans.get(name)).is_some_and(|next| fits(case, next))
+    to.and_then(|name| config.plans.get(name)).is_some_and(|next| fits(case, next, config))
 }
 
 fn first(checks: &[(bool, HoldReason)]) -> Option<HoldReason> {

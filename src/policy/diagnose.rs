@@ -16,12 +16,15 @@ pub struct Thresholds {
     pub saturated: f64,
     /// Share of its time a task waits for the CPU from which a container below its quota starves.
     pub starved: f64,
+    /// Share of the machine's memory that is available, below which the host itself is short of it.
+    pub host_memory: f64,
 }
 
 impl Default for Thresholds {
-    /// Memory by document A §2.4, throttling by kubernetes-mixin's 25 %, the rest ours.
+    /// Memory by document A §2.4, throttling by kubernetes-mixin's 25 %, the host's memory as the rule
+    /// `SharedNodeMemoryPressure` has it, the rest ours.
     fn default() -> Thresholds {
-        Thresholds { memory: 0.9, throttled: 0.25, saturated: 0.8, starved: 0.25 }
+        Thresholds { memory: 0.9, throttled: 0.25, saturated: 0.8, starved: 0.25, host_memory: 0.1 }
     }
 }
 
@@ -150,7 +153,7 @@ impl Cause {
 
 /// The cause behind the symptoms. Memory comes first: it kills, throttling only slows.
 pub fn diagnose(symptoms: &Symptoms) -> Cause {
-    let Thresholds { memory: full, throttled, saturated, starved } = symptoms.thresholds;
+    let Thresholds { memory: full, throttled, saturated, starved, .. } = symptoms.thresholds;
     if symptoms.is_full() || reaches(symptoms.oom_events, 1.0) {
         return memory(symptoms);
     }
@@ -281,7 +284,13 @@ mod tests {
 
     #[test]
     fn what_is_the_trouble_is_the_operators_to_say() {
-        let early = Thresholds { memory: 0.8, throttled: 0.1, saturated: 0.5, starved: 0.1 };
+        let early = Thresholds {
+            memory: 0.8,
+            throttled: 0.1,
+            saturated: 0.5,
+            starved: 0.1,
+            ..Thresholds::default()
+        };
         let held = Symptoms { working_set_ratio: Some(0.8), ..Symptoms::default() };
         let cached = Symptoms { usage_ratio: Some(0.8), working_set_ratio: Some(0.3), ..held };
         let starved = Symptoms { cpu_waiting_ratio: Some(0.1), ..Symptoms::default() };

@@ -2,8 +2,8 @@
 //!
 //! A firing alert whose rule asks for something to be done to the service is an episode; what only
 //! advises is none. What fires again within an hour is still the same trouble, and memory and CPU are
-//! two: a customer is not sold memory for want of CPU. The last seven days are kept, in the journal,
-//! because no window in memory is that long.
+//! two: a customer is not sold memory for want of CPU. The last days are kept (seven, unless configuration says
+//! otherwise), in the journal, because no window in memory is that long.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,8 +12,6 @@ use super::diagnose::Cause;
 use super::rows;
 use crate::base::{Change, Timestamp};
 
-/// What counts as lately.
-const SPAN: Duration = Duration::from_secs(7 * 86_400);
 /// What begins to fire so soon after the last is the same episode. Ours.
 const APART: Duration = Duration::from_secs(3600);
 /// Episodes remembered per subject: far more than any threshold asks for.
@@ -65,10 +63,10 @@ impl Episodes {
     }
 
     /// Remembers that an alert began to fire; the row belongs to the batch of the alert's edge.
-    pub fn record(&mut self, subject: &str, need: Need, at: Timestamp) -> Change {
+    pub fn record(&mut self, subject: &str, need: Need, within: Duration, at: Timestamp) -> Change {
         let key = key(subject, need);
         let times = self.subjects.entry(key.clone()).or_default();
-        times.retain(|before| at.since(*before) < SPAN);
+        times.retain(|before| at.since(*before) < within);
         if times.last().is_some_and(|last| at.since(*last) < APART) || times.len() == MOST {
             // The same trouble goes on; or there were so many that one more or less is none.
             times.pop();
@@ -77,11 +75,11 @@ impl Episodes {
         row(&key, Some(times))
     }
 
-    /// Forgets subjects that had none lately; returns the rows that go with them.
-    pub fn prune(&mut self, now: Timestamp) -> Vec<Change> {
+    /// Forgets subjects that had none within this time; returns the rows that go with them.
+    pub fn prune(&mut self, within: Duration, now: Timestamp) -> Vec<Change> {
         let mut gone = Vec::new();
         self.subjects.retain(|subject, times| {
-            let counts = times.iter().any(|at| now.since(*at) < SPAN);
+            let counts = times.iter().any(|at| now.since(*at) < within);
             gone.extend((!counts).then(|| row(subject, None)));
             counts
         });
@@ -97,10 +95,10 @@ impl Episodes {
         self.subjects.iter_mut().map(rebase).collect()
     }
 
-    /// Episodes of the last seven days.
-    pub fn count(&self, subject: &str, need: Need, now: Timestamp) -> u64 {
+    /// Episodes that began within this time.
+    pub fn count(&self, subject: &str, need: Need, within: Duration, now: Timestamp) -> u64 {
         let times = self.subjects.get(&key(subject, need)).map_or(&[][..], Vec::as_slice);
-        times.iter().filter(|at| now.since(**at) < SPAN).count() as u64
+        times.iter().filter(|at| now.since(**at) < within).count() as u64
     }
 }
 
@@ -120,25 +118,27 @@ mod tests {
 
     const HOUR: i64 = 3_600_000;
     const DAY: i64 = 24 * HOUR;
+    const WEEK: Duration = Duration::from_secs(7 * 86_400);
 
     #[test]
     fn what_is_over_is_forgotten() {
         let mut episodes = Episodes::default();
-        let _ = episodes.record("a", Need::Memory, Timestamp(0));
-        let _ = episodes.record("b", Need::Cpu, Timestamp(DAY));
-        assert!(episodes.prune(Timestamp(7 * DAY - 1)).is_empty());
-        let [gone] = &episodes.prune(Timestamp(7 * DAY))[..] else { panic!("one row") };
+        let _ = episodes.record("a", Need::Memory, WEEK, Timestamp(0));
+        let _ = episodes.record("b", Need::Cpu, WEEK, Timestamp(DAY));
+        assert!(episodes.prune(WEEK, Timestamp(7 * DAY - 1)).is_empty());
+        let [gone] = &episodes.prune(WEEK, Timestamp(7 * DAY))[..] else { panic!("one row") };
         assert_eq!((gone.key.as_str(), &gone.value), ("episodes:a memory", &None));
-        assert_eq!(episodes.count("b", Need::Cpu, Timestamp(7 * DAY)), 1);
+        assert_eq!(episodes.count("b", Need::Cpu, WEEK, Timestamp(7 * DAY)), 1);
     }
 
     #[test]
     fn a_week_is_counted_and_survives_a_restart() {
         let mut episodes = Episodes::default();
-        let mut record = |day| episodes.record("acme/app", Need::Memory, Timestamp(day * DAY));
+        let mut record =
+            |day| episodes.record("acme/app", Need::Memory, WEEK, Timestamp(day * DAY));
         let rows: Vec<Change> = (0..9).map(&mut record).collect();
         let count = |episodes: &Episodes, subject, need, day| {
-            episodes.count(subject, need, Timestamp(day * DAY))
+            episodes.count(subject, need, WEEK, Timestamp(day * DAY))
         };
         assert_eq!(count(&episodes, "acme/app", Need::Memory, 8), 7);
         assert_eq!(count(&episodes, "acme/app", Need::Cpu, 8), 0, "that was never short");
@@ -155,11 +155,22 @@ mod tests {
     }
 
     #[test]
+    fn how_far_back_episodes_count_is_said_by_whoever_asks() {
+        let mut episodes = Episodes::default();
+        let day = Duration::from_secs(86_400);
+        for at in [0, DAY, 2 * DAY] {
+            let _ = episodes.record("a", Need::Cpu, 30 * day, Timestamp(at));
+        }
+        let count = |within| episodes.count("a", Need::Cpu, within, Timestamp(2 * DAY));
+        assert_eq!((count(day), count(2 * day), count(3 * day)), (1, 2, 3));
+    }
+
+    #[test]
     fn what_comes_back_within_an_hour_is_the_same_episode() {
         let mut episodes = Episodes::default();
         for (at, want) in [(0, 1), (HOUR - 1, 1), (2 * HOUR - 2, 1), (3 * HOUR - 2, 2)] {
-            let _ = episodes.record("acme/app", Need::Cpu, Timestamp(at));
-            assert_eq!(episodes.count("acme/app", Need::Cpu, Timestamp(at)), want, "{at}");
+            let _ = episodes.record("acme/app", Need::Cpu, WEEK, Timestamp(at));
+            assert_eq!(episodes.count("acme/app", Need::Cpu, WEEK, Timestamp(at)), want, "{at}");
         }
     }
 
@@ -169,7 +180,7 @@ mod tests {
         assert_eq!(Need::of(Cause::CpuSaturation), Need::Cpu);
         assert_eq!(Need::of(Cause::Unclear), Need::Other);
         let mut episodes = Episodes::default();
-        let mut record = |n| episodes.record("busy", Need::Memory, Timestamp(n * HOUR));
+        let mut record = |n| episodes.record("busy", Need::Memory, WEEK, Timestamp(n * HOUR));
         let rows: Vec<Change> = (0..120).map(&mut record).collect();
         let value = rows[119].value.clone().expect("written");
         let kept: Vec<Timestamp> = serde_json::from_slice(&value).expect("reads");

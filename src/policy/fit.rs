@@ -4,13 +4,37 @@
 //! quota in <1 % of the time, instead of 38 %". It may also be that a smaller plan would do, or that
 //! none helps; then nobody is nudged.
 
+use std::time::Duration;
+
+use super::config::DAY;
 use super::plan::{Plan, Plans};
 use super::usage::Service;
 
-/// A plan fits if demand was above it for less of the time than this. Ours.
-const TOLERATED: f64 = 0.01;
-/// Memory counts as short from this share of the limit (document A §2.4).
-const MEMORY_RATIO: f64 = 0.9;
+/// When demand fits a plan, and how much of it must have been seen to say so.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct FitConfig {
+    /// Memory needed must stay below this share of a plan's limit.
+    pub memory: f64,
+    /// A plan fits if demand was above it for less of the time than this.
+    pub tolerated: f64,
+    /// What was seen weighs half as much after this time.
+    pub half_life: Duration,
+    /// A comparison of plans counts from this confidence on, 0 to 1; one is a day.
+    pub confidence: f64,
+}
+
+impl FitConfig {
+    /// Weights halve in a week. VPA's default is a day, after which last Monday's office hours are
+    /// below what is tolerated before the next Monday comes. Ours.
+    pub(super) const HALF_LIFE: Duration = DAY.saturating_mul(7);
+}
+
+impl Default for FitConfig {
+    /// Memory by document A §2.4; one percent and two and a half hours are ours.
+    fn default() -> FitConfig {
+        FitConfig { memory: 0.9, tolerated: 0.01, half_life: FitConfig::HALF_LIFE, confidence: 0.1 }
+    }
+}
 
 /// How a service's demand lies to the plans.
 #[derive(Clone, PartialEq, Debug)]
@@ -39,10 +63,12 @@ pub enum Direction {
 }
 
 /// Compares a service's demand with the catalogue; `None` if the plan is unknown or nothing was seen.
-pub fn fit(service: &Service, plans: &Plans, present: &str) -> Option<Fit> {
+pub fn fit(service: &Service, plans: &Plans, present: &str, config: &FitConfig) -> Option<Fit> {
     let present = plans.get(present)?;
-    let now = shortage(service, present)?;
-    let fitting = plans.iter().find(|plan| shortage(service, plan).is_some_and(Shortage::fits));
+    let shortage = |plan| shortage(service, plan, config.memory);
+    let now = shortage(present)?;
+    let fits = |short: Shortage| short.memory.max(short.cpu) < config.tolerated;
+    let fitting = plans.iter().find(|plan| shortage(plan).is_some_and(fits));
     let direction = match fitting {
         None => Direction::NoneHelps,
         Some(plan) if plan.order > present.order => Direction::Up,
@@ -54,7 +80,7 @@ pub fn fit(service: &Service, plans: &Plans, present: &str) -> Option<Fit> {
         plan: fitting.map(|plan| plan.name.clone()),
         direction,
         confidence: service.confidence(),
-        sentence: sentence(&shown.name, now, shortage(service, shown)?),
+        sentence: sentence(&shown.name, (now, shortage(shown)?), config.memory),
     })
 }
 
@@ -65,25 +91,20 @@ struct Shortage {
     cpu: f64,
 }
 
-impl Shortage {
-    fn fits(self) -> bool {
-        self.memory < TOLERATED && self.cpu < TOLERATED
-    }
-}
-
-fn shortage(service: &Service, plan: &Plan) -> Option<Shortage> {
-    let memory = service.memory_above(MEMORY_RATIO * plan.mem_limit_bytes as f64);
+fn shortage(service: &Service, plan: &Plan, of_memory: f64) -> Option<Shortage> {
+    let memory = service.memory_above(of_memory * plan.mem_limit_bytes as f64);
     let cpu = service.cpu_above(plan.cpu_limit_cores);
     (memory.is_some() || cpu.is_some())
         .then(|| Shortage { memory: memory.unwrap_or(0.0), cpu: cpu.unwrap_or(0.0) })
 }
 
 /// Tells the worse of the two resources.
-fn sentence(plan: &str, now: Shortage, then: Shortage) -> String {
+fn sentence(plan: &str, (now, then): (Shortage, Shortage), of_memory: f64) -> String {
     let (what, now, then) = if now.cpu >= now.memory {
-        ("demand for CPU above the quota", now.cpu, then.cpu)
+        ("demand for CPU above the quota".to_owned(), now.cpu, then.cpu)
     } else {
-        ("demand for memory above 90 % of the limit", now.memory, then.memory)
+        let what = format!("demand for memory above {} of the limit", percent(of_memory));
+        (what, now.memory, then.memory)
     };
     format!(
         "on {plan}, {what} would have been {} of the time instead of {}",
@@ -126,7 +147,8 @@ mod tests {
     #[track_caller]
     fn check(usage: &Usage, present: &str, plan: Option<&str>, direction: Direction, says: &str) {
         let service = usage.get("s").expect("was seen");
-        let fit = fit(service, &Plans::default(), present).expect("the plan is known");
+        let fit = fit(service, &Plans::default(), present, &FitConfig::default())
+            .expect("the plan is known");
         assert_eq!((fit.plan.as_deref(), fit.direction), (plan, direction), "{}", fit.sentence);
         assert!(fit.sentence.contains(says), "{}", fit.sentence);
         assert!(fit.confidence > 0.99);
@@ -154,12 +176,32 @@ mod tests {
     }
 
     #[test]
+    fn how_much_may_be_short_for_how_long_is_configurable() {
+        let memory = day((0.1, 0.1), (5e8, 8.5e8), 0.2);
+        let plan = |config: FitConfig| {
+            let service = memory.get("s").expect("was seen");
+            let fit = fit(service, &Plans::default(), "free", &config).expect("known");
+            (fit.plan.expect("one fits"), fit.sentence)
+        };
+        let default = FitConfig::default();
+        assert_eq!(plan(default).0, "free", "nine tenths are more than that");
+        let (to, sentence) = plan(FitConfig { memory: 0.7, ..default });
+        assert_eq!(to, "pro");
+        assert!(sentence.contains("above 70 % of the limit would have been <1 %"), "{sentence}");
+        let often = FitConfig { memory: 0.7, tolerated: 0.3, ..default };
+        assert_eq!(plan(often).0, "free", "a fifth of the time is tolerated");
+    }
+
+    #[test]
     fn without_figures_there_is_no_answer() {
         let usage = day((0.1, 0.1), (1e8, 1e8), 0.0);
-        assert_eq!(fit(usage.get("s").expect("seen"), &Plans::default(), "unheard-of"), None);
+        let fit = |usage: &Usage, plan| {
+            fit(usage.get("s").expect("seen"), &Plans::default(), plan, &FitConfig::default())
+        };
+        assert_eq!(fit(&usage, "unheard-of"), None);
         let mut blind = Usage::default();
         let now = Now { monotonic: Duration::ZERO, wall: Timestamp(0) };
         let _ = blind.observe("s", &Observation::default(), Duration::ZERO, now);
-        assert_eq!(fit(blind.get("s").expect("seen"), &Plans::default(), "free"), None);
+        assert_eq!(fit(&blind, "free"), None);
     }
 }

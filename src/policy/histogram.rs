@@ -84,6 +84,11 @@ impl Histogram {
         self.half_life_ms = millis(half_life);
     }
 
+    /// In which a weight halves.
+    pub fn half_life(&self) -> Duration {
+        Duration::from_millis(self.half_life_ms.unsigned_abs())
+    }
+
     /// How much all of it weighs then, where a sample of that moment weighs 1.
     pub fn weight(&self, at: Timestamp) -> f64 {
         self.total * (-self.half_lives(at)).exp2()

@@ -141,7 +141,11 @@ const TABLE: [(HoldReason, &str, &str); 37] = [
         "recycle_due",
         "the workers' next start, or the alert outlasting one turn",
     ),
-    (HoldReason::TooFewEpisodes, "too_few_episodes", "more episodes within seven days"),
+    (
+        HoldReason::TooFewEpisodes,
+        "too_few_episodes",
+        "more episodes within `actions.nudge_episodes_within`",
+    ),
     (HoldReason::OfferOutdated, "offer_outdated", "an offer of what there is now"),
     (HoldReason::NextPlanTooSmall, "next_plan_too_small", "a plan that fits"),
     (HoldReason::PresentPlanFits, "present_plan_fits", "more of the time with more demand"),

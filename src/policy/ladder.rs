@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::config::PolicyConfig;
+use super::config::{DAY, PolicyConfig};
 use super::diagnose::{Cause, diagnose};
 use super::fit::{Direction, Fit};
 use super::history::is_void;
@@ -17,25 +17,20 @@ use super::hold::HoldReason;
 use super::incident::{Case, Evidence, Incident};
 use super::plan::Plan;
 use super::tenant::{SHARED_ROLE, Tenancy};
+use crate::base::format_duration;
 use crate::outbox::{Action, ActionKind};
 use crate::rules::Action as Asked;
 
 /// Roles whose containers may be restarted; all others, unknown ones too, may not.
 const RESTARTABLE: [&str; 2] = ["app", "worker"];
-/// A need must stay below this share of the next plan's limit, or the nudge would not help.
-const FIT_RATIO: f64 = 0.9;
-
 /// Kills in ten minutes from which the kernel is in a loop. Ours.
 const KILLED_AGAIN: f64 = 2.0;
 /// Kills are counted over the last ten minutes.
 const KILLS_COUNTED_SECONDS: f64 = 600.0;
-/// A comparison of plans counts from this confidence on: two and a half hours. Ours.
-const FIT_CONFIDENCE: f64 = 0.1;
 /// To take something away it must have been seen for a day. Ours.
 const SMALLER_CONFIDENCE: f64 = 0.9;
 
 /// What stands in the place of a comparison.
-const NOT_COMPARED: &str = "not compared: less than two and a half hours of demand were seen";
 const OWN_SIZE: &str = "not compared: its limits are its own, not its plan's";
 /// Why a bigger plan is none to be offered.
 const OWN_LIMITS: &str = "plans set no limits of its role; review its own";
@@ -243,9 +238,9 @@ fn next_rung(case: &Case<'_>, config: &PolicyConfig, cause: Cause, why: &str) ->
     let drifts = case.evidence.limit_drift && cause != Cause::Leak;
     let ours = drifts || pressed || case.evidence.bad_image || is_no_plans(case);
     let fair = !is_leak(case, cause) && !ours && agreed && nudgeable;
-    if fair && !nudged && often_enough(case, config) && !present_plan_fits(case) {
+    if fair && !nudged && often_enough(case, config) && !present_plan_fits(case, config) {
         let next = config.plans.next(case.incident.label("plan"));
-        if next.is_some_and(|next| fits(case, next)) {
+        if next.is_some_and(|next| fits(case, next, config)) {
             return nudge(case, config);
         }
     }
@@ -313,7 +308,7 @@ fn nudge(case: &Case<'_>, config: &PolicyConfig) -> Chosen {
     if !throttled && plan.mem_limit_bytes < floor {
         return Ok(raise_the_floor(plan, floor));
     }
-    let fit = evidence.fit.as_ref().filter(|fit| fit.confidence >= FIT_CONFIDENCE);
+    let fit = compared(case, config);
     if let Some(choice) = fit.and_then(|fit| smaller(plan, fit)) {
         return Ok(choice);
     }
@@ -334,8 +329,11 @@ fn nudge(case: &Case<'_>, config: &PolicyConfig) -> Chosen {
         _ => &next.name,
     };
     let mut params = texts([("from", plan.name.as_str()), ("to", to.as_str())]);
-    let unknown = if evidence.own_limits { OWN_SIZE } else { NOT_COMPARED };
-    let sentence = fit.map_or(unknown, |fit| fit.sentence.as_str());
+    let sentence = match fit {
+        Some(fit) => fit.sentence.clone(),
+        None if evidence.own_limits => OWN_SIZE.to_owned(),
+        None => not_compared(config),
+    };
     let confidence = evidence.fit.as_ref().map_or(0.0, |fit| fit.confidence);
     params.insert("fit".to_owned(), Value::from(sentence));
     params.insert("confidence".to_owned(), Value::from(confidence));
@@ -367,16 +365,26 @@ pub(super) fn often_enough(case: &Case<'_>, config: &PolicyConfig) -> bool {
 }
 
 /// Whether what the tenant needs is known and fits a plan.
-pub(super) fn fits(case: &Case<'_>, next: &Plan) -> bool {
-    let fits = |needed| needed < FIT_RATIO * next.mem_limit_bytes as f64;
+pub(super) fn fits(case: &Case<'_>, next: &Plan, config: &PolicyConfig) -> bool {
+    let fits = |needed| needed < config.fitting.memory * next.mem_limit_bytes as f64;
     case.evidence.needed_bytes.is_some_and(fits)
 }
 
 /// Whether the present plan, or a smaller one, would have fitted the demand of the last weeks.
-pub(super) fn present_plan_fits(case: &Case<'_>) -> bool {
-    let enough = |fit: &&Fit| fit.confidence >= FIT_CONFIDENCE;
-    let fit = case.evidence.fit.as_ref().filter(enough);
-    fit.is_some_and(|fit| matches!(fit.direction, Direction::Stay | Direction::Down))
+pub(super) fn present_plan_fits(case: &Case<'_>, config: &PolicyConfig) -> bool {
+    compared(case, config)
+        .is_some_and(|fit| matches!(fit.direction, Direction::Stay | Direction::Down))
+}
+
+/// How the demand lies to the plans, if enough of it was seen.
+fn compared<'a>(case: &Case<'a>, config: &PolicyConfig) -> Option<&'a Fit> {
+    case.evidence.fit.as_ref().filter(|fit| fit.confidence >= config.fitting.confidence)
+}
+
+/// What stands in the place of a comparison; full confidence is a day of demand.
+fn not_compared(config: &PolicyConfig) -> String {
+    let needed = format_duration(DAY.mul_f64(config.fitting.confidence));
+    format!("not compared: less than {needed} of demand were seen")
 }
 
 /// Whether it is memory that leaks, or of a service that leaked a few days ago.

@@ -4,18 +4,39 @@
 //! The arithmetic of what may be pinned (document B §3) stands in `rules/m2.yml`, where an operator
 //! can read and change it; nothing here computes it a second time.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use crate::base::Labels;
 
 /// How long a document is cached where nobody says so (document B §1: 10 minutes recommended).
 const CACHE_TIME: Duration = Duration::from_secs(600);
-/// Twice the cache time is the window in which documents are counted, within these.
-const WINDOW_MIN: Duration = Duration::from_secs(10 * 60);
-/// The longest window; samples are kept as long.
-pub const WINDOW_MAX: Duration = Duration::from_secs(2 * 3600);
 /// `meta.fixedCount` may not be more (M2's reference).
 pub const FIXED_COUNT_MAX: u64 = 1_000_000;
+
+/// How documents are counted.
+#[derive(Clone, PartialEq, Debug)]
+pub struct M2Counting {
+    /// Twice the cache time is the window in which they are, within these. Samples are kept as long.
+    pub window: RangeInclusive<Duration>,
+    /// Fewer make no average worth multiplying by forty thousand (as in `rules/m2.yml`).
+    pub documents_min: u64,
+}
+
+impl Default for M2Counting {
+    /// Ten minutes to two hours and a hundred documents are ours, not measured.
+    fn default() -> M2Counting {
+        let window = Duration::from_secs(600)..=Duration::from_secs(2 * 3600);
+        M2Counting { window, documents_min: 100 }
+    }
+}
+
+impl M2Counting {
+    /// The window for this cache time.
+    fn window_of(&self, cached: Duration) -> Duration {
+        cached.saturating_mul(2).min(*self.window.end()).max(*self.window.start())
+    }
+}
 
 /// What configuration says about one virtual host; nothing in M2's metrics reveals it.
 #[derive(Clone, PartialEq, Debug, Default)]
@@ -72,13 +93,12 @@ impl Vhost {
 
     /// How far back documents are counted: twice the time one is cached where it is cached longest,
     /// which is the CDN if there is one (M2 behind a CDN caches for seconds).
-    pub fn window(&self) -> Duration {
-        let cached = self.cdn_ttl.or(self.ttl).unwrap_or(CACHE_TIME);
-        cached.saturating_mul(2).clamp(WINDOW_MIN, WINDOW_MAX)
+    pub fn window(&self, counting: &M2Counting) -> Duration {
+        counting.window_of(self.cdn_ttl.or(self.ttl).unwrap_or(CACHE_TIME))
     }
 
     /// `plimsoll_m2_*{host,vhost}` and `plimsoll_cdn_ttl_seconds`; what is not set has no series.
-    pub fn series(&self, host: &str) -> Vec<(Labels, f64)> {
+    pub fn series(&self, host: &str, counting: &M2Counting) -> Vec<(Labels, f64)> {
         let seconds = |time: Option<Duration>| time.map(|time| time.as_secs_f64());
         let objects = |count: Option<u64>| count.map(|count| count as f64);
         let values = [
@@ -88,7 +108,7 @@ impl Vhost {
             ("plimsoll_m2_phantom", self.phantom.map(|on| f64::from(u8::from(on)))),
             ("plimsoll_m2_refresh_seconds", seconds(self.refresh)),
             ("plimsoll_m2_indexing_limit_count", objects(self.indexing_limit)),
-            ("plimsoll_m2_window_seconds", Some(self.window().as_secs_f64())),
+            ("plimsoll_m2_window_seconds", Some(self.window(counting).as_secs_f64())),
         ];
         let labels = [("host", host), ("vhost", self.name.as_str())];
         let set = values.into_iter().filter_map(|(name, value)| Some((name, value?)));
@@ -120,7 +140,7 @@ mod tests {
             ..Vhost::default()
         };
         let got: Vec<String> = vhost
-            .series("web-7")
+            .series("web-7", &M2Counting::default())
             .iter()
             .map(|(labels, value)| format!("{labels} {value}"))
             .collect();
@@ -142,13 +162,19 @@ mod tests {
                 cdn_ttl: cdn_ttl.map(Duration::from_secs),
                 ..Vhost::default()
             };
-            vhost.window().as_secs() / 60
+            vhost.window(&M2Counting::default()).as_secs() / 60
         };
         assert_eq!(minutes(None, None), 20, "the guide's ten minutes");
         assert_eq!(minutes(Some(3), Some(600)), 20, "three seconds in M2 mean nothing");
         assert_eq!(minutes(Some(900), None), 30);
         assert_eq!((minutes(Some(3), None), minutes(Some(86_400), None)), (10, 120));
         assert_eq!(minutes(Some(u64::MAX), None), 120);
+        let day = Duration::from_secs(86_400);
+        let counting = M2Counting { window: Duration::ZERO..=day, ..M2Counting::default() };
+        let short = Vhost { ttl: Some(Duration::from_secs(3)), ..Vhost::default() };
+        assert_eq!(short.window(&counting), Duration::from_secs(6), "as configured");
+        let long = Vhost { ttl: Some(day), ..Vhost::default() };
+        assert_eq!(long.window(&counting), day);
     }
 
     #[test]

@@ -82,9 +82,9 @@ impl Memory {
     /// with it. The peaks are looked after where they are measured.
     pub fn prune(&mut self, now: Now, limits: &Limits, ill: &BTreeSet<String>) -> Vec<Change> {
         let mut rows = self.guards.prune(now, limits, ill);
-        rows.extend(self.episodes.prune(now.wall));
+        rows.extend(self.episodes.prune(limits.episodes_within, now.wall));
         rows.extend(self.usage.prune(now));
-        rows.extend(self.rollouts.prune(now.wall));
+        rows.extend(self.rollouts.prune(limits.episodes_within, now.wall));
         rows.extend(self.shut.prune(now.wall));
         rows
     }

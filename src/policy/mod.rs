@@ -42,7 +42,7 @@ pub use decide::{Decision, decide, escalate, still_stands};
 pub use diagnose::{Cause, Symptoms, Thresholds, diagnose};
 pub use directory::{Directory, disputed, shadowed};
 pub use episodes::{Episodes, Need};
-pub use fit::{Direction, Fit, fit};
+pub use fit::{Direction, Fit, FitConfig, fit};
 pub use gates::{
     Gate, GateKey, Gates, Miss, PLACEHOLDERS, Page, Place, Probe, Reading, Turn,
     unknown_placeholder,
@@ -53,14 +53,14 @@ pub use history::History;
 pub use hold::HoldReason;
 pub use incident::{Case, Circumstances, Evidence, Incident, Proposal, Question, REFUSED, askings};
 pub use interlock::{HostCause, HostEdge, HostIncident, HostSigns, Interlock, InterlockConfig};
-pub use m2::{FIXED_COUNT_MAX, M2Setting, Vhost, WINDOW_MAX};
+pub use m2::{FIXED_COUNT_MAX, M2Counting, M2Setting, Vhost};
 pub use measure::Measurers;
 pub use memory::Memory;
 pub use peaks::{Made, Peaks};
 pub use plan::{Fault, Plan, Plans, plan_binds};
 pub use receipts::Receipts;
 pub use register::{Tenant, TenantState, Tenants};
-pub use rollout::{Rollouts, SUSPECT_FOR};
+pub use rollout::Rollouts;
 pub use shut::{SHUT_MAX, Shut, ShutDoors};
 pub use standing::{Load, Standing, drifts, standing};
 pub use tenant::{Identity, ROLES, Tenancy, TenantRule};

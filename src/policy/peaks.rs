@@ -15,8 +15,6 @@ use crate::base::{Change, Labels, Timestamp, fingerprint};
 
 /// Rows of this module in the table.
 const PREFIX: &str = "m2_peak/";
-/// Fewer documents make no average worth multiplying by forty thousand (as in `rules/m2.yml`).
-const DOCUMENTS_MIN: f64 = 100.0;
 /// Virtual hosts that are remembered; an M2 with more is a label gone wrong.
 const MAX_VHOSTS: usize = 1000;
 
@@ -30,8 +28,9 @@ pub struct Made {
 }
 
 impl Made {
-    fn counts(self) -> bool {
-        self.docs >= DOCUMENTS_MIN && self.docs.is_finite() && self.bytes.is_finite()
+    /// Whether so many are enough for an average.
+    fn counts(self, least: u64) -> bool {
+        self.docs >= least as f64 && self.docs.is_finite() && self.bytes.is_finite()
     }
 }
 
@@ -63,10 +62,16 @@ impl Peaks {
     }
 
     /// Takes in what a virtual host made within its window. Returns its row if that has changed.
-    /// `labels` are `host`, `instance` and `vhost`.
-    pub fn observe(&mut self, labels: &Labels, made: Made, at: Timestamp) -> Option<Change> {
+    /// `labels` are `host`, `instance` and `vhost`; fewer documents than `least` are no peak.
+    pub fn observe(
+        &mut self,
+        labels: &Labels,
+        made: Made,
+        least: u64,
+        at: Timestamp,
+    ) -> Option<Change> {
         let is_new = !self.marks.contains_key(labels);
-        if is_new && (!made.counts() || self.marks.len() >= MAX_VHOSTS) {
+        if is_new && (!made.counts(least) || self.marks.len() >= MAX_VHOSTS) {
             return None;
         }
         let new = || Mark {
@@ -76,7 +81,7 @@ impl Peaks {
             is_gone: false,
         };
         let mark = self.marks.entry(labels.clone()).or_insert_with(new);
-        let changed = mark.take(made, at);
+        let changed = mark.take(made, least, at);
         changed.then(|| row(labels, Some(mark)))
     }
 
@@ -125,14 +130,14 @@ impl Peaks {
 }
 
 impl Mark {
-    fn take(&mut self, made: Made, at: Timestamp) -> bool {
+    fn take(&mut self, made: Made, least: u64, at: Timestamp) -> bool {
         let known = self.highs.len();
         self.expire(at);
         let expired = self.highs.len() < known;
         let is_covered = |(last, high): &(Timestamp, Made)| {
             *high == made || (high.docs >= made.docs && at.since(*last) < HOUR)
         };
-        if !made.counts() || self.highs.back().is_some_and(is_covered) {
+        if !made.counts(least) || self.highs.back().is_some_and(is_covered) {
             return expired;
         }
         while self.highs.back().is_some_and(|(_, high)| high.docs <= made.docs) {
@@ -193,7 +198,7 @@ mod tests {
                 _ => 0.0,
             };
             rows.extend(peaks.see(&vhost(), at(minute)));
-            rows.extend(peaks.observe(&vhost(), made(docs), at(minute)));
+            rows.extend(peaks.observe(&vhost(), made(docs), 100, at(minute)));
         }
         assert_eq!(peak(&mut peaks, 24 * 60), Some(36_100.0));
         assert!(rows.len() < 70, "an idle night writes nothing: {}", rows.len());
@@ -208,7 +213,7 @@ mod tests {
             "over a restart"
         );
         let _ = back.see(&vhost(), at(60 + 24 * 60));
-        let row = back.observe(&vhost(), made(0.0), at(60 + 24 * 60));
+        let row = back.observe(&vhost(), made(0.0), 100, at(60 + 24 * 60));
         assert!(row.is_some(), "what has decayed has decayed in the journal too");
         assert_eq!(peak(&mut back, 60 + 24 * 60), Some(20_000.0));
         let gone = back.prune(at(1200 + 24 * 60));
@@ -220,7 +225,7 @@ mod tests {
     fn a_falling_day_is_bounded_and_a_vanished_instance_counts_no_more() {
         let mut peaks = Peaks::default();
         for minute in 0..24 * 60 {
-            let _ = peaks.observe(&vhost(), made(90_000.0 - f64::from(minute)), at(minute));
+            let _ = peaks.observe(&vhost(), made(90_000.0 - f64::from(minute)), 100, at(minute));
             let _ = peaks.see(&vhost(), at(minute));
         }
         assert!(peaks.marks[&vhost()].highs.len() <= 24, "{}", peaks.marks[&vhost()].highs.len());
@@ -228,15 +233,15 @@ mod tests {
         assert_eq!(peak(&mut peaks, 25 * 60), None, "its counters are gone for an hour");
         let back = peaks.see(&vhost(), at(24 * 60));
         assert!(back.is_some(), "it is there again");
-        let _ = peaks.observe(&vhost(), made(f64::NAN), at(24 * 60));
-        let _ = peaks.observe(&vhost(), made(99.0), at(24 * 60));
+        let _ = peaks.observe(&vhost(), made(f64::NAN), 100, at(24 * 60));
+        let _ = peaks.observe(&vhost(), made(99.0), 100, at(24 * 60));
         assert!(peak(&mut peaks, 24 * 60).is_some_and(|docs| docs > 80_000.0));
     }
 
     #[test]
     fn a_peak_holds_while_counters_are_there_that_measure_nothing() {
         let mut peaks = Peaks::default();
-        let _ = peaks.observe(&vhost(), made(5000.0), at(0));
+        let _ = peaks.observe(&vhost(), made(5000.0), 100, at(0));
         for minute in 0..120 {
             assert_eq!(peaks.see(&vhost(), at(minute)), None, "nothing to write");
             assert_eq!(peak(&mut peaks, minute), Some(5000.0), "minute {minute}");
@@ -247,7 +252,7 @@ mod tests {
     fn what_is_gone_is_gone_over_a_restart_and_what_was_there_has_an_hour() {
         let mut peaks = Peaks::default();
         let mut rows: Vec<Change> =
-            peaks.observe(&vhost(), made(5000.0), at(0)).into_iter().collect();
+            peaks.observe(&vhost(), made(5000.0), 100, at(0)).into_iter().collect();
         let there = rows.clone();
         rows.extend(peaks.prune(at(60)));
         assert_eq!(rows.len(), 2, "that it is gone is written");
@@ -265,7 +270,7 @@ mod tests {
     #[test]
     fn the_peak_moves_with_a_clock_that_steps_and_so_does_its_row() {
         let mut peaks = Peaks::default();
-        let _ = peaks.observe(&vhost(), made(5000.0), at(0));
+        let _ = peaks.observe(&vhost(), made(5000.0), 100, at(0));
         let rows = peaks.rebase(30 * 3_600_000);
         assert_eq!(peak(&mut peaks, 30 * 60), Some(5000.0));
         let (mut back, _) = Peaks::recover(rows);

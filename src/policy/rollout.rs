@@ -24,8 +24,6 @@ const ILL_WITHIN: Duration = HOUR.saturating_mul(6);
 const TOGETHER: Duration = DAY;
 /// So many make the image the suspect, as so many tenants make a host incident.
 const SERVICES: usize = 3;
-/// A suspect is remembered for as long as episodes count for a nudge.
-pub const SUSPECT_FOR: Duration = DAY.saturating_mul(7);
 /// Images and services that are remembered.
 const IMAGES_MAX: usize = 200;
 const SERVICES_MAX: usize = 50;
@@ -108,11 +106,11 @@ impl Rollouts {
         self.images.get(image).is_some_and(|rollout| rollout.suspect_since.is_some())
     }
 
-    /// Forgets what is over; returns the rows that go with it.
-    pub fn prune(&mut self, now: Timestamp) -> Vec<Change> {
+    /// Forgets what is over, suspects after this time; returns the rows that go with it.
+    pub fn prune(&mut self, suspect_for: Duration, now: Timestamp) -> Vec<Change> {
         let over = |rollout: &Rollout| {
             let newest = rollout.ill.values().max().copied().or(rollout.suspect_since);
-            let kept = if rollout.suspect_since.is_some() { SUSPECT_FOR } else { TOGETHER };
+            let kept = if rollout.suspect_since.is_some() { suspect_for } else { TOGETHER };
             newest.is_none_or(|newest| now.since(newest) >= kept)
         };
         let mut gone = Vec::new();
@@ -186,8 +184,8 @@ mod tests {
         assert_eq!((read.is_suspect("app:2"), read.is_suspect("app:1")), (true, false));
         assert_eq!(problems.len(), 1);
         assert_eq!(read.rebase(3_600_000).len(), 1);
-        assert!(read.prune(at(4 + 7 * 24)).is_empty(), "the step made nothing older");
-        let [gone] = &read.prune(at(5 + 7 * 24))[..] else { panic!("one row") };
+        assert!(read.prune(DAY * 7, at(4 + 7 * 24)).is_empty(), "the step made nothing older");
+        let [gone] = &read.prune(DAY * 7, at(5 + 7 * 24))[..] else { panic!("one row") };
         assert_eq!((gone.key.as_str(), &gone.value), ("rollout/app:2", &None));
         assert!(!read.is_suspect("app:2"));
     }

@@ -2,8 +2,6 @@
 
 use super::plan::Plan;
 
-/// From this share of a limit on it is near (document A §2.4: the 90 % rule).
-const NEAR: f64 = 0.9;
 /// Memory limits that differ by less than this share are the same: the kernel keeps whole pages, and of
 /// 1,000,000,000 bytes 999,997,440. As the rule `PlanMemoryLimitDrift` has it.
 const MEMORY_TOLERANCE: f64 = 0.01;
@@ -35,7 +33,7 @@ pub enum Standing {
     LimitDiffers,
     /// It uses all of a limit.
     Over,
-    /// It uses nine tenths of one.
+    /// It uses most of one.
     Near,
     /// It has room.
     Fits,
@@ -64,8 +62,9 @@ pub fn drifts(plan: &Plan, limit_bytes: Option<f64>, limit_cores: Option<f64>) -
         || limit_cores.is_some_and(|limit| apart(limit, plan.cpu_limit_cores, CORES_TOLERANCE))
 }
 
-/// Judges one container. `promised`: its plan, if plans bind containers of its role.
-pub fn standing(load: &Load, promised: Option<&Plan>) -> Standing {
+/// Judges one container. `promised`: its plan, if plans bind containers of its role; `near`: the share of a
+/// limit from which it is near.
+pub fn standing(load: &Load, promised: Option<&Plan>, near: f64) -> Standing {
     let (Some(limit), Some(used)) = (load.mem_limit_bytes, load.mem_used_bytes) else {
         return Standing::Unknown;
     };
@@ -79,7 +78,7 @@ pub fn standing(load: &Load, promised: Option<&Plan>) -> Standing {
     let share = (used / limit).max(cores.map_or(0.0, |(used, limit)| used / limit));
     match share {
         share if share >= 1.0 => Standing::Over,
-        share if share >= NEAR => Standing::Near,
+        share if share >= near => Standing::Near,
         _ => Standing::Fits,
     }
 }
@@ -116,10 +115,15 @@ mod tests {
                 cpu_used_cores: used_cores,
             };
             let plans = Plans::default();
-            assert_eq!(standing(&load, plans.get("free")).name(), want, "{load:?}");
+            assert_eq!(standing(&load, plans.get("free"), 0.9).name(), want, "{load:?}");
         }
         let load =
             Load { mem_limit_bytes: Some(3.0 * gib), mem_used_bytes: Some(gib), ..Load::default() };
-        assert_eq!(standing(&load, None), Standing::Fits, "a database has no plan to differ from");
+        assert_eq!(
+            standing(&load, None, 0.9),
+            Standing::Fits,
+            "a database has no plan to differ from"
+        );
+        assert_eq!(standing(&load, None, 0.2), Standing::Near, "as configured");
     }
 }

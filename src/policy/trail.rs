@@ -45,13 +45,23 @@ pub struct RunsAs {
     pub image: String,
     /// Hard memory limit; 0 is none.
     pub limit_bytes: f64,
+    /// CPU limit, cores; 0 is none. `None` is not known, as in rows that are older than this field.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_limit_cores: Option<f64>,
 }
 
 impl RunsAs {
-    /// This image, as far as there is room for its name, and this limit.
-    pub fn new(image: &str, limit_bytes: f64) -> RunsAs {
+    /// This image, as far as there is room for its name, and these limits.
+    pub fn new(image: &str, limit_bytes: f64, cpu_limit_cores: Option<f64>) -> RunsAs {
         let end = image.floor_char_boundary(IMAGE_MAX);
-        RunsAs { image: image[..end].to_owned(), limit_bytes }
+        RunsAs { image: image[..end].to_owned(), limit_bytes, cpu_limit_cores }
+    }
+
+    /// Whether it is the same, as far as both are known.
+    fn is_as(&self, other: &RunsAs) -> bool {
+        let cores = self.cpu_limit_cores.zip(other.cpu_limit_cores);
+        (&self.image, self.limit_bytes) == (&other.image, other.limit_bytes)
+            && cores.is_none_or(|(one, other)| one == other)
     }
 }
 
@@ -244,16 +254,23 @@ impl Trail {
 
     /// It is deployed with that: if with something else than before, what that was is kept.
     fn deploy(&mut self, runs_as: Option<&RunsAs>, at: Timestamp) {
-        let Some(new) = runs_as.filter(|new| self.runs_as.as_ref() != Some(new)) else { return };
-        if let Some(old) = self.runs_as.replace(new.clone()) {
-            self.replaced = Some((old, at));
+        let (Some(new), Some(old)) = (runs_as, &mut self.runs_as) else {
+            self.runs_as = runs_as.or(self.runs_as.as_ref()).cloned();
+            return;
+        };
+        if new.is_as(old) {
+            old.cpu_limit_cores = new.cpu_limit_cores.or(old.cpu_limit_cores);
+            return;
         }
+        self.replaced = Some((std::mem::replace(old, new.clone()), at));
+        // Another CPU limit is a change of its own: it makes no other incarnation.
+        self.changed_at = Some(at);
     }
 
     /// What its last deploy changed, if that was seen.
     pub fn replaced(&self) -> Option<Replaced> {
         let (from, at) = self.replaced.as_ref()?;
-        let to = self.runs_as.as_ref().filter(|to| *to != from)?;
+        let to = self.runs_as.as_ref().filter(|to| !to.is_as(from))?;
         let is_of_it = self.changed_at?.since(*at) < OVERLAP;
         is_of_it.then(|| Replaced { from: from.clone(), to: to.clone() })
     }
@@ -459,7 +476,7 @@ mod tests {
     fn a_deploy_tells_what_it_replaced_though_both_are_shown_for_a_while() {
         let mut trail = Trail::new(false, Timestamp(0));
         let mut look = |minute: u32, incarnation: u64, image: &str| {
-            let runs_as = Some(RunsAs::new(image, LIMIT));
+            let runs_as = Some(RunsAs::new(image, LIMIT, None));
             let seen = Seen { incarnation: Some(incarnation), runs_as, ..seen(0.1) };
             let _ = trail.take(&seen, None, MINUTE, Timestamp(0) + MINUTE * minute);
             trail.replaced().map(|replaced| (replaced.from.image, replaced.to.image))
@@ -471,7 +488,25 @@ mod tests {
         assert_eq!(look(30, 3, "erp:16"), None, "made anew as it was");
         assert_eq!(look(31, 4, "erp:17"), deploy("erp:16", "erp:17"));
         let long = "é".repeat(IMAGE_MAX);
-        assert_eq!(RunsAs::new(&long, 0.0).image.len(), IMAGE_MAX);
+        assert_eq!(RunsAs::new(&long, 0.0, None).image.len(), IMAGE_MAX);
+    }
+
+    #[test]
+    fn another_cpu_limit_is_a_change_and_one_that_is_not_known_is_none() {
+        let mut trail = Trail::new(false, Timestamp(0));
+        let mut look = |minute: u32, cores: Option<f64>| {
+            let runs_as = Some(RunsAs::new("erp:15", LIMIT, cores));
+            let seen = Seen { incarnation: Some(1), runs_as, ..seen(0.1) };
+            let _ = trail.take(&seen, None, MINUTE, Timestamp(0) + MINUTE * minute);
+            let cores = |runs_as: RunsAs| runs_as.cpu_limit_cores;
+            let changed = trail.changed_at.map(|at| at.since(Timestamp(0)).as_secs() / 60);
+            (changed, trail.replaced().map(|told| (cores(told.from), cores(told.to))))
+        };
+        for (minute, cores) in [(0, None), (1, Some(0.5)), (2, None), (3, Some(0.5))] {
+            assert_eq!(look(minute, cores), (None, None), "{minute}");
+        }
+        assert_eq!(look(4, Some(1.5)), (Some(4), Some((Some(0.5), Some(1.5)))));
+        assert_eq!(look(5, Some(0.0)), (Some(5), Some((Some(1.5), Some(0.0)))), "no limit");
     }
 
     #[test]

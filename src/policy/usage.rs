@@ -13,6 +13,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::config::DAY;
+use super::fit::FitConfig;
 use super::histogram::Histogram;
 use super::rows;
 use super::trail::{POINT_EVERY, Replaced, Seen, Trail, Trend};
@@ -20,9 +21,6 @@ use crate::base::{Change, Now, Timestamp};
 
 /// Rows of this module in the table.
 const PREFIX: &str = "usage/";
-/// Weights halve in a week. VPA's default is a day, after which last Monday's office hours are below what
-/// [`super::fit`] tolerates before the next Monday comes. Ours.
-const HALF_LIFE: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Resolution starts here: VPA's first buckets, 10 MB and 0.01 cores.
 const FIRST_BYTES: f64 = 1e7;
 const FIRST_CORES: f64 = 0.01;
@@ -31,8 +29,6 @@ const OOM_BUMP: f64 = 1.2;
 /// A container that was not seen for so long is forgotten, and the longest unseen of more than so many.
 const FORGET_CONTAINER_AFTER: Duration = DAY;
 const CONTAINERS_MAX: usize = 32;
-/// A leak is remembered for so long: the span in which episodes count for a nudge.
-const LEAK_COUNTS: Duration = Duration::from_secs(7 * 24 * 3600);
 /// A look stands for the time since the last one, at most for this long.
 const LOOK_COUNTS: Duration = Duration::from_secs(300);
 /// How long a row may be behind what is known.
@@ -80,9 +76,16 @@ impl Cpu {
 }
 
 /// The memory of all services.
-#[derive(Clone, PartialEq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct Usage {
     services: BTreeMap<String, Service>,
+    half_life: Duration,
+}
+
+impl Default for Usage {
+    fn default() -> Usage {
+        Usage { services: BTreeMap::new(), half_life: FitConfig::HALF_LIFE }
+    }
 }
 
 /// One service's.
@@ -122,13 +125,20 @@ impl Usage {
     /// The memory as its rows tell it, and which could not be read. Other rows are skipped.
     pub fn recover(rows: impl IntoIterator<Item = Change>) -> (Usage, Vec<String>) {
         let (services, problems) = rows::read::<Service>(PREFIX, rows);
-        let mut services: BTreeMap<String, Service> = services.into_iter().collect();
+        let mut usage =
+            Usage { services: services.into_iter().collect(), half_life: FitConfig::HALF_LIFE };
         // A row is as old as the half-life that it was written with.
-        for Service { memory, cpu, last_seen, .. } in services.values_mut() {
-            memory.set_half_life(HALF_LIFE, *last_seen);
-            cpu.set_half_life(HALF_LIFE, *last_seen);
+        usage.set_half_life(FitConfig::HALF_LIFE);
+        (usage, problems)
+    }
+
+    /// What was seen and will be seen halves in so long from then on.
+    pub fn set_half_life(&mut self, half_life: Duration) {
+        self.half_life = half_life;
+        for Service { memory, cpu, last_seen, .. } in self.services.values_mut() {
+            memory.set_half_life(half_life, *last_seen);
+            cpu.set_half_life(half_life, *last_seen);
         }
-        (Usage { services }, problems)
     }
 
     /// What is remembered about a service.
@@ -147,7 +157,8 @@ impl Usage {
     ) -> Option<Change> {
         let wall = now.wall;
         let past = self.past_of_movers(name, seen, wall);
-        let service = self.services.entry(name.to_owned()).or_insert_with(|| Service::new(wall));
+        let new = || Service::new(wall, self.half_life);
+        let service = self.services.entry(name.to_owned()).or_insert_with(new);
         service.move_in(past);
         let newest = service.containers.values().filter_map(Trail::newest).map(|(at, _)| at).max();
         if newest.is_some_and(|at| wall.since(at) < POINT_EVERY) && seen.oom_kills == 0.0 {
@@ -222,10 +233,10 @@ impl Usage {
 }
 
 impl Service {
-    fn new(at: Timestamp) -> Service {
+    fn new(at: Timestamp, half_life: Duration) -> Service {
         Service {
-            memory: Histogram::new(FIRST_BYTES, HALF_LIFE),
-            cpu: Histogram::new(FIRST_CORES, HALF_LIFE),
+            memory: Histogram::new(FIRST_BYTES, half_life),
+            cpu: Histogram::new(FIRST_CORES, half_life),
             first_seen: at,
             last_seen: at,
             containers: BTreeMap::new(),
@@ -256,9 +267,9 @@ impl Service {
         let weight = weight(&self.memory).max(weight(&self.cpu));
         let days = |minutes: f64| minutes * POINT_EVERY.as_secs_f64() / DAY.as_secs_f64();
         // So many days without a gap would leave this weight: their integral, solved for their number.
-        let week = HALF_LIFE.as_secs_f64() / DAY.as_secs_f64();
-        let left = 1.0 - days(weight) * std::f64::consts::LN_2 / week;
-        if left > 0.0 { (-week * left.log2()).min(1.0) } else { 1.0 }
+        let half_life = self.memory.half_life().as_secs_f64() / DAY.as_secs_f64();
+        let left = 1.0 - days(weight) * std::f64::consts::LN_2 / half_life;
+        if left > 0.0 { (-half_life * left.log2()).min(1.0) } else { 1.0 }
     }
 
     /// When a container of it was last deployed or given other limits, if that was seen; of no
@@ -287,9 +298,9 @@ impl Service {
         trail.filter(|trail| trail.is_of_life(started_at)).map(Trail::trend).unwrap_or_default()
     }
 
-    /// Whether one of its containers was seen to leak within a week, and has no other image since.
-    pub fn leaked_lately(&self, now: Timestamp) -> bool {
-        self.leaked.as_ref().is_some_and(|leaked| now.since(leaked.at) < LEAK_COUNTS)
+    /// Whether one of its containers was seen to leak within this time, and has no other image since.
+    pub fn leaked_lately(&self, within: Duration, now: Timestamp) -> bool {
+        self.leaked.as_ref().is_some_and(|leaked| now.since(leaked.at) < within)
     }
 
     /// When a container was seen to be started anew though its start time does not say so.
@@ -534,10 +545,10 @@ mod tests {
         let _row = usage.observe("acme/app", &grows(30, 7), Duration::ZERO, at(30));
         let acme = usage.get("acme/app").expect("seen");
         assert!(acme.trend(Some("one"), None).bytes_per_hour.is_some_and(|pace| pace > 2e8));
-        assert!(acme.leaked_lately(at(30).wall) && acme.changed_at(None).is_none());
+        assert!(acme.leaked_lately(DAY, at(30).wall) && acme.changed_at(None).is_none());
         let before = usage.get("one").expect("its demand stays");
         assert!(before.trend(Some("one"), None).bytes_per_hour.is_none());
-        assert!(!before.leaked_lately(at(30).wall));
+        assert!(!before.leaked_lately(DAY, at(30).wall));
         let _row = stranger.observe("acme/app", &grows(30, 8), Duration::ZERO, at(30));
         let acme = stranger.get("acme/app").expect("seen");
         assert_eq!(
@@ -566,8 +577,9 @@ mod tests {
             usage.observe("s", &leak, 5 * MINUTE, at(minute)).or(row)
         });
         let (mut usage, _) = Usage::recover(row);
-        let leaked =
-            |usage: &Usage, minute| usage.get("s").expect("known").leaked_lately(at(minute).wall);
+        let leaked = |usage: &Usage, minute| {
+            usage.get("s").expect("known").leaked_lately(7 * DAY, at(minute).wall)
+        };
         assert!(leaked(&usage, 40));
         assert_eq!(trend(&usage).warm_bytes, Some(5.5e8), "so is where it stood");
         assert!(!leaked(&usage, 40 + 7 * 24 * 60));
@@ -575,6 +587,20 @@ mod tests {
         assert!(leaked(&usage, 50));
         let _ = usage.observe("s", &of(3e8, 2), 5 * MINUTE, at(52));
         assert!(!leaked(&usage, 52), "another image may have cured it");
+    }
+
+    #[test]
+    fn another_half_life_counts_for_what_was_seen_and_for_what_will_be() {
+        let mut usage = Usage::default();
+        usage.set_half_life(DAY);
+        let _ = usage.observe("s", &seen(1e8), MINUTE, at(0));
+        let _ = usage.observe("s", &seen(1e9), MINUTE, at(24 * 60));
+        // A look after a day stands for five minutes, the first for one, which has halved.
+        let above = |usage: &Usage| usage.get("s").and_then(|s| s.memory_above(5e8)).expect("seen");
+        assert!((above(&usage) - 10.0 / 11.0).abs() < 1e-9, "{}", above(&usage));
+        usage.set_half_life(7 * DAY);
+        let _ = usage.observe("s", &seen(1e8), MINUTE, at(8 * 24 * 60));
+        assert!((above(&usage) - 2.5 / 7.75).abs() < 1e-9, "{}", above(&usage));
     }
 
     #[test]

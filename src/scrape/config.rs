@@ -3,6 +3,7 @@
 //! Reads every job to its end and reports every problem. Keys that Prometheus knows and plimsoll
 //! lacks are warnings that say what is lost, so that a `prometheus.yml` pastes in.
 
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +18,10 @@ use crate::endpoint::{HttpOptions, TargetGroup};
 use crate::exposition::Limits;
 use crate::relabel::Rule;
 use crate::yaml::{Cursor, Fields, Problems, read};
+
+/// Target files are looked at no more often ([`super::file_sd`]), and once a day at least.
+const REFRESH_ALLOWED: RangeInclusive<Duration> =
+    Duration::from_millis(100)..=Duration::from_secs(86_400);
 
 /// Prometheus's `global` section, as far as plimsoll has it.
 #[derive(Clone, PartialEq, Debug)]
@@ -339,8 +344,9 @@ fn file_sd(at: Cursor<'_, '_>, base: &Path) -> Option<FileSdConfig> {
         })
     });
     // Prometheus's default; changes are seen within seconds whatever it is.
-    let refresh_interval =
-        fields.or("refresh_interval", Duration::from_secs(300), read::positive_duration);
+    let refresh_interval = fields.or("refresh_interval", Duration::from_secs(300), |at| {
+        read::duration_within(at, REFRESH_ALLOWED)
+    });
     fields.finish();
     Some(FileSdConfig { files: files?, refresh_interval })
 }

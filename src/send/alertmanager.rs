@@ -5,6 +5,7 @@
 //! given up. Everything that is not the alert's own fault may be tried again later; whether and
 //! when is not decided here. Every instance is posted to on its own: they do not pass alerts on.
 
+use std::ops::RangeInclusive;
 use std::path::Path;
 use std::time::Duration;
 
@@ -41,7 +42,13 @@ pub struct AlertingConfig {
     pub min_presentation: Option<Duration>,
     /// How long an incident is presented after its end, at most, while Alertmanager cannot deliver.
     pub max_presentation: Option<Duration>,
+    /// An alert whose inputs stay away is resolved after this long.
+    pub unknown_timeout: Option<Duration>,
 }
+
+/// Less is one scrape that failed; after a day nobody waits for the inputs any more.
+const UNKNOWN_TIMEOUT: RangeInclusive<Duration> =
+    Duration::from_secs(60)..=Duration::from_secs(86_400);
 
 /// One instance.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -107,12 +114,15 @@ impl AlertingConfig {
             fields.optional("alert_relabel_configs", relabel_rules).unwrap_or_default();
         let min_presentation = fields.optional("min_presentation", read::positive_duration);
         let max_presentation = fields.optional("max_presentation", read::positive_duration);
+        let unknown_timeout =
+            fields.optional("unknown_timeout", |at| read::duration_within(at, UNKNOWN_TIMEOUT));
         fields.finish();
         Some(AlertingConfig {
             alertmanagers: alertmanagers.into_iter().flatten().collect(),
             alert_relabel,
             min_presentation,
             max_presentation,
+            unknown_timeout,
         })
     }
 }
@@ -616,7 +626,8 @@ mod tests {
 - static_configs: [{targets: ['c:1']}]
 alert_relabel_configs: [{action: labeldrop, regex: tmp}]
 min_presentation: 6m
-max_presentation: 2h",
+max_presentation: 2h
+unknown_timeout: 2h",
             &["https://a:9093/am", "https://b/am", "http://c:1/"],
             &[],
         );

@@ -4,12 +4,13 @@
 //! number, but for files that promtool reads too. Yes and no are not booleans (YAML 1.2), and the message says so.
 
 use std::fmt::Display;
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
 
 use super::fields::Cursor;
 use super::node::Kind;
-use crate::base::{closest, excerpt, is_label_name, parse_duration, parse_value};
+use crate::base::{closest, excerpt, format_duration, is_label_name, parse_duration, parse_value};
 
 /// The text of a scalar, whatever it looks like.
 pub fn string(mut at: Cursor<'_, '_>) -> Option<String> {
@@ -139,6 +140,21 @@ pub fn positive_duration(mut at: Cursor<'_, '_>) -> Option<Duration> {
         return None;
     }
     Some(duration)
+}
+
+/// A Prometheus duration that is neither too short nor too long.
+pub fn duration_within(
+    mut at: Cursor<'_, '_>,
+    allowed: RangeInclusive<Duration>,
+) -> Option<Duration> {
+    let duration = duration(at.again())?;
+    let is_allowed = allowed.contains(&duration);
+    if !is_allowed {
+        let [given, low, high] = [duration, *allowed.start(), *allowed.end()].map(format_duration);
+        let what = if duration < *allowed.start() { "short" } else { "long" };
+        at.error_hint(format!("{given} is too {what}"), format!("write {low} to {high}"));
+    }
+    is_allowed.then_some(duration)
 }
 
 /// A size in bytes: `64MiB`, `512m`, `15MB`, `1.5g`, `1048576`. Every unit is binary, with and

@@ -1,13 +1,24 @@
 //! `actions`: a mode for each kind, the numbers that hold actions back, and the files that do.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::path::Path;
+use std::time::Duration;
 
 use crate::app::switches::SwitchFiles;
 use crate::endpoint::read::path;
 use crate::outbox::ActionKind;
-use crate::policy::{InterlockConfig, Limits, Mode, PolicyConfig, Thresholds, VerifyConfig};
+use crate::policy::{
+    FitConfig, InterlockConfig, Limits, Mode, PolicyConfig, Thresholds, VerifyConfig,
+};
 use crate::yaml::{Cursor, Fields, read};
+
+/// What fires again within an hour is one episode, and services are remembered for a month.
+const EPISODES_WITHIN: RangeInclusive<Duration> = HOUR..=MONTH;
+/// Less than an hour forgets what a day is like; services are remembered for a month.
+const HALF_LIFE: RangeInclusive<Duration> = HOUR..=MONTH;
+const HOUR: Duration = Duration::from_secs(3600);
+const MONTH: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// `actions`: a mode of its own for each kind, and the numbers that hold actions back. Says whether
 /// the local executor carries restarts out.
@@ -33,6 +44,7 @@ pub(super) fn read(
     policy.opt_in = fields.optional("opt_in", super::owners::kinds);
     fields.optional("interlock", |at| interlock(at, &mut policy.interlock));
     fields.optional("diagnosis", |at| diagnosis(at, &mut policy.thresholds));
+    fields.optional("plan_fit", |at| plan_fit(at, &mut policy.fitting));
     fields.optional("verify", |at| verify(at, &mut policy.verify));
     let hands = [("none", false), ("docker", true)];
     let executes = fields.or("executor", false, |at| read::one_of(at, &hands));
@@ -78,6 +90,9 @@ fn limits(fields: &mut Fields<'_, '_>) -> Limits {
         expiry: fields.or("expiry", default.expiry, duration),
         plan_floor_bytes: fields.or("plan_floor", default.plan_floor_bytes, read::bytes),
         nudge_episodes: fields.or("nudge_episodes", default.nudge_episodes, read::integer),
+        episodes_within: fields.or("nudge_episodes_within", default.episodes_within, |at| {
+            read::duration_within(at, EPISODES_WITHIN)
+        }),
         evidence_age: fields.or("evidence_age", default.evidence_age, duration),
         recycle_within: fields.or("recycle_within", default.recycle_within, read::duration),
     }
@@ -101,8 +116,30 @@ fn diagnosis(at: Cursor<'_, '_>, config: &mut Thresholds) -> Option<()> {
     config.throttled = fields.or("throttled", config.throttled, share);
     config.saturated = fields.or("saturated", config.saturated, share);
     config.starved = fields.or("starved", config.starved, share);
+    config.host_memory = fields.or("host_memory", config.host_memory, share);
     fields.finish();
     Some(())
+}
+
+/// When demand fits a plan.
+fn plan_fit(at: Cursor<'_, '_>, config: &mut FitConfig) -> Option<()> {
+    let mut fields = Fields::open(at)?;
+    config.memory = fields.or("memory", config.memory, some_share);
+    config.tolerated = fields.or("tolerated", config.tolerated, some_share);
+    config.half_life =
+        fields.or("half_life", config.half_life, |at| read::duration_within(at, HALF_LIFE));
+    config.confidence = fields.or("confidence", config.confidence, some_share);
+    fields.finish();
+    Some(())
+}
+
+fn some_share(mut at: Cursor<'_, '_>) -> Option<f64> {
+    let value = share(at.again())?;
+    if value == 0.0 {
+        at.error_hint("nothing is below 0", "write a number above 0, up to 1");
+        return None;
+    }
+    Some(value)
 }
 
 fn share(mut at: Cursor<'_, '_>) -> Option<f64> {

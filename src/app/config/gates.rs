@@ -1,6 +1,7 @@
 //! `gates`: doors of tenants that are tried, and how they are reached.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::path::Path;
 use std::time::Duration;
 
@@ -16,6 +17,9 @@ use crate::yaml::{Cursor, Fields, read};
 const INTERVAL: Duration = Duration::from_secs(30);
 /// Ours: a worker is up in seconds, and its window is ten minutes.
 const INTERVAL_AFTER_ACTION: Duration = Duration::from_secs(5);
+/// More often is a unit that was forgotten, and would be an attack on the tenants.
+const INTERVAL_ALLOWED: RangeInclusive<Duration> =
+    Duration::from_millis(100)..=Duration::from_secs(86_400);
 /// Ours: a customer who waits longer is gone.
 const TIMEOUT: Duration = Duration::from_secs(5);
 /// Ours: one answer may be lost on the way.
@@ -67,8 +71,9 @@ fn gate(
         let text = read::string(at.again())?;
         Pattern::unanchored(&text).map_err(|error| at.error(error)).ok()
     });
-    let interval = fields.or("interval", INTERVAL, read::positive_duration);
-    let after = fields.or("interval_after_action", INTERVAL_AFTER_ACTION, read::positive_duration);
+    let pace = |at: Cursor<'_, '_>| read::duration_within(at, INTERVAL_ALLOWED);
+    let interval = fields.or("interval", INTERVAL, pace);
+    let after = fields.or("interval_after_action", INTERVAL_AFTER_ACTION, pace);
     let timeout = fields.or("timeout", TIMEOUT, read::positive_duration);
     let failures = fields.or("failures", FAILURES, |mut at| {
         let failures = read::integer(at.again())?;
@@ -174,6 +179,11 @@ mod tests {
             ("{name: a, url: 'http://x/', status: 20}", "20 is not an HTTP status"),
             ("{name: a, url: 'http://x/', pattern: '('}", "pattern"),
             ("{name: a, url: 'http://x/', failures: 0}", "1 or more"),
+            ("{name: a, url: 'http://x/', interval: 1ms}", "1ms is too short; write 100ms to 1d"),
+            (
+                "{name: a, url: 'http://x/', interval_after_action: 1ms}",
+                "1ms is too short; write 100ms to 1d",
+            ),
             ("{name: a, url: 'http://x/', txt: y}", "did you mean `text`?"),
         ] {
             let said = read_text(&format!("- {gate}")).1;

@@ -5,6 +5,7 @@
 //! of tenants is worse than the list of an hour ago.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 use std::path::Path;
 use std::time::Duration;
 
@@ -20,6 +21,9 @@ use crate::yaml::{Cursor, Fields, Kind, Level, Node, Problems, parse, read};
 
 /// How often a document is asked for unless the configuration says otherwise.
 const REFRESH: Duration = Duration::from_secs(60);
+/// More often is a unit that was forgotten, and no document is worth a day's delay.
+const REFRESH_ALLOWED: RangeInclusive<Duration> =
+    Duration::from_millis(100)..=Duration::from_secs(86_400);
 
 /// So many problems of a document are told: enough to see what kind of document it is.
 const PROBLEMS_MAX: usize = 20;
@@ -50,7 +54,8 @@ pub(super) fn source(at: Cursor<'_, '_>, base: &Path) -> Option<Source> {
         fields.cursor().error_hint("names no document", "write either `file` or `url`");
     }
     let http = http_options(&mut fields, base);
-    let refresh = fields.or("refresh_interval", REFRESH, read::positive_duration);
+    let refresh =
+        fields.or("refresh_interval", REFRESH, |at| read::duration_within(at, REFRESH_ALLOWED));
     fields.finish();
     let place = file.or(url.map(|url| Place::Http { url, http: Box::new(http) }))?;
     Some(Source { place, refresh })

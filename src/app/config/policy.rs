@@ -1,6 +1,7 @@
 //! The sections that say who is who and what may be done: host, mode, plans, tenants, m2, actions.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 use std::path::Path;
 use std::time::Duration;
 
@@ -10,8 +11,8 @@ use crate::app::switches::SwitchFiles;
 use crate::endpoint::HttpOptions;
 use crate::endpoint::read::path;
 use crate::policy::{
-    Directory, FIXED_COUNT_MAX, Identity, Measurers, Plans, PolicyConfig as Policy, STAGES,
-    Tenancy, Tenants, Vhost,
+    Directory, FIXED_COUNT_MAX, Identity, M2Counting, Measurers, Plans, PolicyConfig as Policy,
+    STAGES, Tenancy, Tenants, Vhost,
 };
 use crate::scrape::config::ScrapeConfig;
 use crate::yaml::{Cursor, Fields, read};
@@ -21,6 +22,9 @@ const VHOST_LABELS: [&str; 2] = ["vhost", "host"];
 
 /// The job of our own collector's target.
 pub const COLLECTOR_JOB: &str = "collector";
+
+/// Twice the shortest cache time that means something, and what is kept of all samples at most.
+const M2_WINDOW: RangeInclusive<Duration> = Duration::from_secs(60)..=Duration::from_secs(86_400);
 
 /// `setting.json` is read again this often, whether it changed or not.
 const SETTING_REFRESH: Duration = Duration::from_secs(60);
@@ -213,10 +217,29 @@ fn m2(
     }
     let vhosts = fields.optional("vhosts", |mut at| at.each_entry(|key, at| vhost(&key.text, at)));
     policy.vhosts = vhosts.unwrap_or_default();
+    policy.m2_counting = counting(&mut fields);
     let setting = fields.optional("setting_file", |at| path(at, base));
     policy.m2_setting_expected = setting.is_some();
     fields.finish();
     Some(setting.map(|file| Source { place: Place::File(file), refresh: SETTING_REFRESH }))
+}
+
+/// How documents are counted.
+fn counting(fields: &mut Fields<'_, '_>) -> M2Counting {
+    let M2Counting { window, documents_min } = M2Counting::default();
+    let at = |at: Cursor<'_, '_>| read::duration_within(at, M2_WINDOW);
+    let shortest = fields.or("window_min", *window.start(), at);
+    let longest = fields.or("window_max", (*window.end()).max(shortest), |mut at| {
+        read::duration_within(at.again(), shortest..=*M2_WINDOW.end())
+    });
+    let documents_min = fields.or("documents_min", documents_min, |mut at| {
+        let least = read::integer(at.again())?;
+        if least == 0 {
+            at.error("no document at all has no size; write 1 or more");
+        }
+        Some(least)
+    });
+    M2Counting { window: shortest..=longest, documents_min }
 }
 
 fn vhost(name: &str, at: Cursor<'_, '_>) -> Option<Vhost> {

@@ -1,12 +1,13 @@
 //! The sections that belong to the program as a whole: storage, web, window, control_plane.
 
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use reqwest::Url;
 
-use crate::base::format_duration;
+use crate::base::{format_duration, parse_duration};
 use crate::endpoint::holds_credentials;
 use crate::endpoint::read::{bare_url, path};
 use crate::journal::StoreKind;
@@ -211,6 +212,9 @@ impl WindowConfig {
 
 /// Five of them fit into the time after which a waiting delivery is an alert (`PlimsollOutboxStuck`).
 const HEARTBEAT_EVERY: Duration = Duration::from_secs(60);
+/// More often is a unit that was forgotten; a day without one is no sign of life.
+const HEARTBEAT_ALLOWED: RangeInclusive<Duration> =
+    Duration::from_secs(1)..=Duration::from_secs(86_400);
 
 /// An attempt that takes longer is given up for lost, so it must have ended by itself.
 fn attempt_timeout(mut at: Cursor<'_, '_>) -> Option<Duration> {
@@ -226,6 +230,15 @@ fn attempt_timeout(mut at: Cursor<'_, '_>) -> Option<Duration> {
     Some(timeout)
 }
 
+/// How often a sign of life is sent; `0s` for never.
+fn heartbeat(mut at: Cursor<'_, '_>) -> Option<Duration> {
+    let is_never = at.node.text().is_some_and(|text| parse_duration(text) == Ok(Duration::ZERO));
+    if is_never {
+        return Some(Duration::ZERO);
+    }
+    read::duration_within(at.again(), HEARTBEAT_ALLOWED)
+}
+
 /// `control_plane`, and how often it gets a sign of life.
 pub(super) fn control_plane(
     at: Cursor<'_, '_>,
@@ -238,7 +251,7 @@ pub(super) fn control_plane(
     let client_certificate_file = fields.optional("client_certificate_file", |at| path(at, base));
     let ca_file = fields.optional("ca_file", |at| path(at, base));
     let timeout = fields.optional("timeout", attempt_timeout);
-    let heartbeat = fields.or("heartbeat_interval", HEARTBEAT_EVERY, read::duration);
+    let heartbeat = fields.or("heartbeat_interval", HEARTBEAT_EVERY, heartbeat);
     fields.finish();
     let default = WebhookConfig::new(url?.as_str(), &secret?);
     let config = WebhookConfig {

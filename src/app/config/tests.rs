@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::base::Labels;
+use crate::policy::{FitConfig, M2Counting};
 use crate::yaml::Level;
 
 mod files;
@@ -43,6 +44,26 @@ fn the_example_is_good_without_a_warning() {
     assert_eq!(config.policy.tenants.as_ref().map(|tenants| tenants.rules.len()), Some(3));
     assert_eq!(config.storage.path.as_deref(), Some(Path::new("/var/lib/plimsoll")));
     assert!(config.groups.len() > 3, "the built-in rules load");
+}
+
+#[test]
+fn the_numbers_of_judgement_are_read() {
+    let text = "actions:
+  nudge_episodes_within: 2w
+  diagnosis: {host_memory: 0.2}
+  plan_fit: {memory: 0.8, tolerated: 0.05, half_life: 1d, confidence: 0.5}
+m2: {window_min: 5m, window_max: 1h, documents_min: 10}
+alerting: {unknown_timeout: 2h}";
+    let mut problems = Problems::default();
+    let config = Config::read("p.yml", text, Path::new(""), &mut problems).expect("reads");
+    let (policy, hours) = (&config.policy.policy, |n: u64| Duration::from_secs(3600 * n));
+    assert_eq!(policy.limits.episodes_within, hours(14 * 24));
+    assert_eq!(policy.thresholds.host_memory, 0.2);
+    let fitting = FitConfig { memory: 0.8, tolerated: 0.05, half_life: hours(24), confidence: 0.5 };
+    assert_eq!(policy.fitting, fitting);
+    let window = Duration::from_secs(300)..=hours(1);
+    assert_eq!(policy.m2_counting, M2Counting { window, documents_min: 10 });
+    assert_eq!(config.alerting.unknown_timeout, Some(hours(2)));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Deploys by others that shut a door, told from mere starts however seldom their container is scraped.
 
-use super::gates::{RULES, guarded, running};
+use super::gates::{RULES, event, guarded, running};
 use super::judgement::until;
 use super::*;
 
@@ -66,4 +66,27 @@ fn a_deploy_of_what_is_scraped_more_seldom_still_is_told_as_one_or_the_other() {
             assert!(told.ends_with("failed at api"), "every {seconds} s, {more} slots later");
         }
     }
+}
+
+#[test]
+fn a_deploy_is_told_with_the_cpu_limit_it_changed() {
+    let mut world = World::new(RULES, guarded());
+    let with = |quota: u32| {
+        let of = |metric: &str, value: u32| {
+            let line = running(50, -9000, "erp:15").lines().next().expect("a line").to_owned();
+            let labels =
+                line.split_once('{').expect("labels").1.rsplit_once('}').expect("labels").0;
+            format!("{metric}{{{labels}}} {value}\n")
+        };
+        running(50, -9000, "erp:15")
+            + &of("container_spec_cpu_quota", quota)
+            + &of("container_spec_cpu_period", 100_000)
+    };
+    (0..4).for_each(|_| drop(world.slot(Some(&with(150_000)))));
+    world.doors.insert("api".to_owned(), "");
+    let told = until(&mut world, &with(50_000), "change", 60);
+    assert_eq!(told.as_deref(), Some("change deploy failed at api"));
+    let params = &event(&world, "change.verification.failed")["action"]["params"];
+    let cores = |end: &str| params[end]["cpu_limit_cores"].as_f64();
+    assert_eq!((cores("from"), cores("to")), (Some(1.5), Some(0.5)), "{params}");
 }

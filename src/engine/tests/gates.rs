@@ -54,7 +54,7 @@ pub(super) fn restarted(policy: PolicyConfig) -> World {
     world
 }
 
-fn event<'a>(world: &'a World, kind: &str) -> &'a serde_json::Value {
+pub(super) fn event<'a>(world: &'a World, kind: &str) -> &'a serde_json::Value {
     let found: Vec<_> = world.events.iter().filter(|event| event["type"] == kind).collect();
     let [event] = found[..] else { panic!("{kind}: {found:?}") };
     &event["data"]

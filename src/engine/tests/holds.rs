@@ -186,7 +186,12 @@ fn what_the_document_says_of_a_tenant_holds() {
         ),
         ("restart", agrees(ActionKind::Restart), "decided restart", ""),
         ("restart", busy.clone(), "held restart: busy", "the end of the backup or migration"),
-        ("nudge", busy, "held nudge: too_few_episodes", "more episodes within seven days"),
+        (
+            "nudge",
+            busy,
+            "held nudge: too_few_episodes",
+            "more episodes within `actions.nudge_episodes_within`",
+        ),
     ] {
         let mut world = with_document(action);
         world.handle(says(tenant.clone()), None);

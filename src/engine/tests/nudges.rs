@@ -140,6 +140,10 @@ fn a_hold_that_blames_the_host_names_who_presses_on_it() {
     let held = world.records.iter().find(|r| r.kind == crate::audit::Kind::ActionHeld);
     let held = serde_json::to_value(held.expect("in the audit")).expect("JSON");
     assert_eq!(held["evidence"]["offenders"][0]["tenant_id"], "globex", "{held}");
+    let mut ample = policy(Mode::Act);
+    ample.thresholds.host_memory = 0.01;
+    let mut world = World::new(RULES, ample);
+    assert!(until(&mut world, &all, "held nudge: host_pressure", 3).is_none(), "as configured");
 }
 
 /// What was offered is gone before anybody heard of it; what there is instead is offered.

@@ -32,7 +32,9 @@ fn has_gone_along(world: &World, skew_s: i64) -> bool {
     let counts = |ahead_s: i64| {
         let wall = at(world.second + ahead_s, skew_s).wall;
         let needs = [Need::Memory, Need::Cpu, Need::Other];
-        needs.iter().any(|need| world.engine.memory.episodes.count("acme/app", *need, wall) > 0)
+        let within = acting().limits.episodes_within;
+        let count = |need| world.engine.memory.episodes.count("acme/app", need, within, wall);
+        needs.into_iter().any(|need| count(need) > 0)
     };
     counts(7 * DAYS_S - 60) && !counts(7 * DAYS_S + 60)
 }

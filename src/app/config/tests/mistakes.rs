@@ -12,7 +12,47 @@ fn what_can_only_be_a_mistake_is_told_where_it_stands() {
             "control_plane: {url: 'https://u:pw@h/p', secret_file: s}",
             "1:22: control_plane.url: holds credentials; write them under `bearer_token_file`",
         ),
+        (
+            "plans_from: {file: a, refresh_interval: 1ms}",
+            "1:41: plans_from.refresh_interval: 1ms is too short; write 100ms to 1d",
+        ),
+        (
+            "control_plane: {url: 'https://h/p', secret_file: s, heartbeat_interval: 1ms}",
+            "1:73: control_plane.heartbeat_interval: 1ms is too short; write 1s to 1d",
+        ),
+        (
+            "scrape_configs: [{job_name: a, file_sd_configs: [{files: [a.yml], refresh_interval: 1ms}]}]",
+            "1:85: scrape_configs[0].file_sd_configs[0].refresh_interval: 1ms is too short; write 100ms to 1d",
+        ),
         ("actions: {kill_switch_file: ''}", "1:29: actions.kill_switch_file: is empty"),
+        (
+            "actions: {nudge_episodes_within: 1ms}",
+            "1:34: actions.nudge_episodes_within: 1ms is too short; write 1h to 30d",
+        ),
+        (
+            "actions: {plan_fit: {half_life: 1y}}",
+            "1:33: actions.plan_fit.half_life: 1y is too long; write 1h to 30d",
+        ),
+        (
+            "actions: {plan_fit: {memory: 1.1}}",
+            "1:30: actions.plan_fit.memory: 1.1 is not a share; write a number from 0 to 1",
+        ),
+        (
+            "actions: {plan_fit: {tolerated: 0}}",
+            "1:33: actions.plan_fit.tolerated: nothing is below 0; write a number above 0, up to 1",
+        ),
+        ("actions: {plan_fit: {confidence: 2}}", "1:34: actions.plan_fit.confidence: 2 is not"),
+        ("actions: {diagnosis: {host_memory: 10}}", "1:36: actions.diagnosis.host_memory: 10 is"),
+        ("m2: {window_min: 1s}", "1:18: m2.window_min: 1s is too short; write 1m to 1d"),
+        (
+            "m2: {window_min: 1h, window_max: 30m}",
+            "1:34: m2.window_max: 30m is too short; write 1h to 1d",
+        ),
+        ("m2: {documents_min: 0}", "1:21: m2.documents_min: no document at all has no size"),
+        (
+            "alerting: {unknown_timeout: 1ms}",
+            "1:29: alerting.unknown_timeout: 1ms is too short; write 1m to 1d",
+        ),
         ("m2: {vhosts: {a: {ttl: 0s}}}", "1:24: m2.vhosts.a.ttl: "),
         (
             "plans: {a: {mem_limit: 1g, cpu_limit: 1}}\nplan_limits: {a: {mem_limit: 1g, cpu_limit: 1}}",

@@ -60,10 +60,34 @@ fn a_nudge_says_how_sure_it_is_and_when_it_is_not() {
         let params = proposal.action.params;
         (params["confidence"].as_f64(), params["fit"].as_str().unwrap_or_default().to_owned())
     };
-    let unsure = "not compared: less than two and a half hours of demand were seen";
+    let unsure = "not compared: less than 2h24m of demand were seen";
     assert_eq!(offered(Some(0.5)), (Some(0.5), "on enterprise, …".to_owned()));
     assert_eq!(offered(Some(0.05)), (Some(0.05), unsure.to_owned()));
     assert_eq!(offered(None), (Some(0.0), unsure.to_owned()));
+}
+
+#[test]
+fn what_a_fit_needs_is_configurable() {
+    // 1.5 GB are needed of pro's 2 GiB.
+    let needs = |memory: f64| {
+        move |case: &mut Case| {
+            case.label("plan", "free");
+            case.evidence.needed_bytes = Some(1.5e9);
+            case.config.fitting.memory = memory;
+        }
+    };
+    check(Asked::Nudge, "nudge", needs(0.9));
+    check(Asked::Nudge, "next_plan_too_small", needs(0.5));
+    let seen = |least: f64| {
+        move |case: &mut Case| {
+            case.config.fitting.confidence = least;
+            let (direction, plan) = (Direction::Stay, Some("pro".to_owned()));
+            let sentence = String::new();
+            case.evidence.fit = Some(Fit { plan, direction, confidence: 0.5, sentence });
+        }
+    };
+    check(Asked::Nudge, "present_plan_fits", seen(0.5));
+    check(Asked::Nudge, "nudge", seen(0.6));
 }
 
 #[test]
