@@ -189,6 +189,7 @@ impl Engine {
     /// `by_ms`: by how much the wall clock was set back meanwhile.
     fn begin(&mut self, now: Now, by_ms: i64) {
         self.gates.configure(&self.setup.policy.gates);
+        self.memory.usage.set_half_life(self.setup.policy.fitting.half_life);
         self.load_groups(now);
         self.end_orphans(now);
         self.judge_all_again();

@@ -22,8 +22,7 @@ impl Engine {
         let mut facts: Vec<Fact> = restored.problems.drain(..).map(unreadable).collect();
         let (outbox, shelved) = recovered_outbox(&setup, rows, now, &mut facts);
         let by_ms = restored.set_back_ms(now.wall);
-        let (mut memory, problems, remembered) = recovered_memory(rows, now, by_ms);
-        memory.usage.set_half_life(setup.policy.fitting.half_life);
+        let (memory, problems, remembered) = recovered_memory(rows, now, by_ms);
         let (mut containers, rest) = Containers::recover(rows, restored.watched_until(now.wall));
         containers.begin(restored.docker_heard, setup.docker);
         let (postman, unread) = mail::Postman::recover(rows, now);
