@@ -3,10 +3,15 @@
 //! through the real scanner and engine with the shipped rules.
 
 use std::fmt::Write;
+use std::path::Path;
 use std::time::Duration;
 
+use plimsoll::app::config::Config;
+use plimsoll::app::documents::Documents;
+use plimsoll::app::replay::{Recording, Standing, replay};
 use plimsoll::base::Timestamp;
 use plimsoll::engine::Fact;
+use plimsoll::yaml::Problems;
 
 #[path = "support/cast.rs"]
 mod cast;
@@ -172,4 +177,68 @@ fn saturation_is_told_from_bursts() {
     assert_eq!(driver.fired("TenantCpuThrottled", "name"), ["initech-cruncher"]);
     assert_eq!(driver.fired("TenantCpuThrottledBursty", "name"), ["cyberdyne-svc"]);
     assert_eq!(driver.fired("TenantWithoutLimit", "name"), Vec::<String>::new());
+}
+
+/// What a week of observing earns: a leak that the kernel ends every twenty hours, seen every four minutes.
+const OBSERVED: &str = "
+global: {scrape_interval: 4m, evaluation_interval: 4m}
+host: web-7
+mode: observe
+tenants: [{match: {name: 'acme-app'}, tenant: acme, plan: pro, role: app}]
+plans: {pro: {mem_limit: 1GiB, cpu_limit: 1}}
+scrape_configs: []
+";
+const TOO_FULL: &str = "
+groups:
+  - name: own
+    rules:
+      - alert: TooFull
+        expr: max by (tenant, plan, role, service, name) (container_memory_working_set_bytes)
+          / max by (tenant, plan, role, service, name) (container_spec_memory_limit_bytes) > 0.9
+        keep_firing_for: 5m
+        labels: {severity: warning, action: restart}
+";
+
+/// What a recording of so many days says of the rule.
+fn standing_after(days: u64) -> Standing {
+    const EVERY: u64 = 240;
+    const LEAK_LASTS: u64 = 20 * 3600;
+    let id = format!("/docker/{:064x}", 7);
+    let folder = tempfile::tempdir().expect("a folder");
+    for t in (0..days * 86_400).step_by(EVERY as usize) {
+        let at = T0.0 + 1000 * t as i64;
+        let (kills, age) = (t / LEAK_LASTS, t % LEAK_LASTS);
+        let used = (0.3 + 0.7 * age as f64 / LEAK_LASTS as f64) * 1024.0 * MIB;
+        let started = T0.0 / 1000 + (kills * LEAK_LASTS) as i64;
+        let labels = format!("{{id=\"{id}\",image=\"app:1\",name=\"acme-app\"}}");
+        let page = format!(
+            "container_memory_working_set_bytes{labels} {used:.0}\n\
+             container_memory_usage_bytes{labels} {used:.0}\n\
+             container_spec_memory_limit_bytes{labels} {:.0}\n\
+             container_oom_events_total{labels} {kills}\n\
+             container_start_time_seconds{labels} {started}\n",
+            1024.0 * MIB
+        );
+        std::fs::write(folder.path().join(format!("{at}.txt")), page).expect("can be written");
+    }
+    let mut problems = Problems::default();
+    let config = Config::read("plimsoll.yaml", OBSERVED, Path::new("/"), &mut problems);
+    assert!(!problems.has_errors(), "{problems}");
+    let config = config.expect("without errors there is a configuration");
+    let recording = Recording::open(folder.path(), Some("cadvisor")).expect("a recording");
+    let rules = [("own.yml".to_owned(), TOO_FULL.to_owned())];
+    let setup = move || support::setup(OBSERVED, &rules);
+    let report = replay(&recording, &config, &Documents::default(), setup, |_| {});
+    assert_eq!(report.problems, Vec::<String>::new());
+    let [standing] = &report.standing[..] else { panic!("{:?}", report.standing) };
+    standing.clone()
+}
+
+#[test]
+fn nine_recorded_days_earn_act_and_six_do_not() {
+    let nine = standing_after(9);
+    assert!(nine.earned, "{nine:?}");
+    assert_eq!((nine.alert.as_str(), nine.needless), ("TooFull", 0), "{nine:?}");
+    let six = standing_after(6);
+    assert!(!six.earned && six.needed >= 5 && six.why.contains("days"), "{six:?}");
 }

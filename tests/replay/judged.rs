@@ -2,7 +2,7 @@
 //! against what was truly done to it. Nobody carries restarts out in a recording, so those are
 //! ineffective and the next rung follows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use plimsoll::app::config::Config;
@@ -54,6 +54,49 @@ fn judged() -> Report {
     replay(&recording, &config, &Documents::default(), setup, |_| {})
 }
 
+type ByContainer<'a> = BTreeMap<&'a str, Vec<&'a str>>;
+
+/// What docs/judgement-table.md says of it, as of a scenario.
+fn row(
+    report: &Report,
+    (touched, want): (&ByContainer<'_>, &ByContainer<'_>),
+    needless: usize,
+) -> String {
+    let of = |all: &ByContainer<'_>, name: &str, kind: &str| {
+        all.get(name).map_or(0, |kinds| kinds.iter().filter(|k| **k == kind).count())
+    };
+    let pairs = |all: &ByContainer<'_>| -> BTreeSet<(String, String)> {
+        let each = all.iter().flat_map(|(name, kinds)| kinds.iter().map(move |k| (name, k)));
+        each.map(|(name, kind)| ((*name).to_owned(), (*kind).to_owned())).collect()
+    };
+    let (mut right, mut wrong, mut missed) = (0, needless, 0);
+    for (name, kind) in pairs(touched).union(&pairs(want)) {
+        let (came, due) = (of(touched, name, kind), of(want, name, kind));
+        right += came.min(due);
+        wrong += came.saturating_sub(due);
+        missed += due.saturating_sub(came);
+    }
+    let warned: Vec<f64> = report.kills.iter().filter_map(|kill| kill.warned_seconds).collect();
+    let lead = warned.iter().copied().fold(f64::MAX, f64::min);
+    let (warned, kills) = (warned.len(), report.kills.len());
+    format!(
+        "Beside them stands the recorded host of `tests/replay/judged.rs`: sixteen minutes of a real cAdvisor, every threshold\n\
+         scaled to them; `.ci/run live` replays it, and says what is in this line. {right} right actions, {wrong} wrong, {missed} missed;\n\
+         {warned} of {kills} kills were warned of, at the latest {lead:.0} s before.\n"
+    )
+}
+
+/// What was found must be what the table has; `UPDATE_GOLDEN=1` writes it anew.
+#[expect(clippy::disallowed_methods, reason = "a test asks its environment whether to write")]
+fn tell(row: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/replay/judged.md");
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(&path, row).expect("can be written");
+    }
+    let written = std::fs::read_to_string(&path).unwrap_or_default();
+    assert_eq!(written, row, "tests/replay/judged.md is old: run with UPDATE_GOLDEN=1");
+}
+
 #[test]
 fn every_container_gets_what_it_needs_and_no_more() {
     let report = judged();
@@ -78,9 +121,15 @@ fn every_container_gets_what_it_needs_and_no_more() {
         // Throttled in every period with its quota used up.
         ("initech-cruncher", vec!["nudge"]),
     ]);
+    let quiet = ["piper-cache", "legacy-cron", "umbrella-idle", "stark-web", "wayne-app"];
+    tell(&row(
+        &report,
+        (&touched, &want),
+        advised.iter().filter(|name| quiet.contains(name)).count(),
+    ));
     assert_eq!(touched, want, "{:#?}", report.actions);
     assert!(advised.contains(&"cyberdyne-svc"), "{advised:?}");
-    for quiet in ["piper-cache", "legacy-cron", "umbrella-idle", "stark-web", "wayne-app"] {
+    for quiet in quiet {
         assert!(!advised.contains(&quiet), "{quiet}: {advised:?}");
     }
     // What truly happened stands beside it.

@@ -89,6 +89,8 @@ pub struct Page {
     pub labels: Vec<(String, String)>,
     /// Gauges, by `name{labels}`.
     pub series: BTreeMap<String, Shape>,
+    /// When it does not answer.
+    pub down: Vec<Stretch>,
 }
 
 /// What somebody finds who tries a gate of `gates`.
@@ -357,6 +359,7 @@ fn page(at: Cursor<'_, '_>) -> Option<Page> {
     let page = Page {
         labels: map(&mut fields, "labels", |_, at| read::string(at)).into_iter().collect(),
         series: map(&mut fields, "series", |_, at| shape(at)),
+        down: stretches(&mut fields, "down"),
     };
     fields.finish();
     Some(page)

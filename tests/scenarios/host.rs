@@ -211,6 +211,9 @@ impl Surroundings for Host {
             .get(target.0 as usize)
             .and_then(|(job, _)| self.scenario.pages.get(*job));
         if let Some(page) = other {
+            if within(&page.down, now.monotonic) {
+                return Err("connection refused".to_owned());
+            }
             return Ok(gauges(&page.series, now.monotonic).into_bytes());
         }
         if within(&self.scenario.target.down, now.monotonic) {

@@ -16,6 +16,7 @@ use serde::Deserialize;
 use super::host::{Mood, Series, TARGETS, instance};
 use super::level::Level;
 use super::plan::Plan;
+use super::promise::{Promise, Red};
 
 /// A mood that lasts is seen within two rounds, slow scrapes included.
 pub const SEEN_WITHIN: Duration = Duration::from_secs(20);
@@ -63,11 +64,12 @@ pub struct Checker {
     book: BTreeMap<(Table, String), Vec<u8>>,
     targets: Vec<Target>,
     level: Level,
+    red: Red,
 }
 
 impl Checker {
     /// A checker that has seen nothing.
-    pub fn new(plan: &Plan) -> Checker {
+    pub fn new(plan: &Plan, red: &Red) -> Checker {
         Checker {
             decided: BTreeMap::new(),
             committed: Vec::new(),
@@ -76,7 +78,8 @@ impl Checker {
             has_arrived: BTreeSet::new(),
             book: BTreeMap::new(),
             targets: (0..TARGETS).map(|_| Target::default()).collect(),
-            level: Level::new(plan),
+            level: Level::new(plan, red),
+            red: red.clone(),
         }
     }
 
@@ -143,7 +146,8 @@ impl Checker {
     fn decide(&mut self, now: Now, delivery: Delivery) {
         let body = delivery.body.to_string();
         if let Some(known) = self.decided.get(&delivery.id) {
-            assert_eq!(known.body, body, "{}: one id, two bodies", delivery.id);
+            let what = || format!("{}: one id, two bodies", delivery.id);
+            self.red.must(Promise::OneBody, known.body == body, what);
             return;
         }
         let event: Event = serde_json::from_str(&body).expect("a body is an event");
@@ -179,14 +183,17 @@ impl Checker {
                     Some(Err(())) => !target.is_known && named.is_none(),
                     None => false,
                 });
-                assert!(answered, "{}, though a target that feeds it is down", what());
+                let blind = || format!("{}, though a target that feeds it is down", what());
+                self.red.must(Promise::EndSeen, answered, blind);
                 let is_cool = hottest().is_none_or(|value| value < HOT);
-                assert!(!by_value || is_cool, "{}, though it is hot", what());
+                let hot = || format!("{}, though it is hot", what());
+                self.red.must(Promise::EndTrue, !by_value || is_cool, hot);
             }
             // A series the target does not show may live on in the window for a while after a start
             // from a checkpoint; one it shows as cool may not.
             Some(Status::Firing) if label("alertname") == Some("Hot") => {
-                assert!(hottest().is_none_or(|value| value >= HOT), "{}: it is not", what());
+                let is_hot = hottest().is_none_or(|value| value >= HOT);
+                self.red.must(Promise::StartTrue, is_hot, || format!("{}: it is not", what()));
             }
             _ => {}
         }
@@ -206,8 +213,11 @@ impl Checker {
     /// A webhook leaves the house.
     pub fn sent(&self, attempt: &Attempt) {
         let id = &attempt.id;
-        assert!(self.is_committed.contains(id), "{id} leaves before its commit");
-        assert_eq!(*self.decided[id].body, *attempt.body, "{id}: one id, two bodies");
+        let is_durable = self.is_committed.contains(id);
+        self.red
+            .must(Promise::CommitFirst, is_durable, || format!("{id} leaves before its commit"));
+        let is_same = self.decided.get(id).is_some_and(|edge| *edge.body == *attempt.body);
+        self.red.must(Promise::SentAsDecided, is_same, || format!("{id}: another body"));
     }
 
     /// A webhook reaches the Control Plane.
@@ -239,7 +249,8 @@ impl Checker {
                 && alert.state == AlertState::Firing
         });
         let name = &series.name;
-        assert_eq!(fires, series.mood == Mood::Hot, "{now:?}: {name} is {:?}", series.mood);
+        let what = || format!("{now:?}: {name} is {:?}", series.mood);
+        self.red.must(Promise::Noticed, fires == (series.mood == Mood::Hot), what);
     }
 
     fn alerts(&self) -> impl Iterator<Item = Alert> {
@@ -259,14 +270,16 @@ impl Checker {
         }
         for id in &self.committed {
             let edge = &self.decided[id];
-            assert!(self.has_arrived.contains(id), "{id} never arrived: {}", edge.body);
+            let what = || format!("{id} never arrived: {}", edge.body);
+            self.red.must(Promise::Arrives, self.has_arrived.contains(id), what);
         }
         self.in_order();
         let told = self.in_turn();
         for (name, mood) in moods {
             let status = told.iter().find(|(labels, _)| is_hot_of(labels, name));
             let fires = status.is_some_and(|(_, status)| *status == Status::Firing);
-            assert_eq!(fires, *mood == Mood::Hot, "{name}: at the end the Control Plane is wrong");
+            let what = || format!("{name}: at the end the Control Plane is wrong");
+            self.red.must(Promise::BelievesTruth, fires == (*mood == Mood::Hot), what);
         }
         let edges = self.committed.iter().map(|id| &self.decided[id]);
         let late = self.level.finish(edges, now, moods, plan);
@@ -281,7 +294,8 @@ impl Checker {
         for id in &self.arrived {
             let (key, place) = (self.decided[id].key.as_str(), place[id]);
             let before = last.insert(key, place);
-            assert!(before.is_none_or(|before| before < place), "{id} of `{key}` out of order");
+            let is_next = before.is_none_or(|before| before < place);
+            self.red.must(Promise::InOrder, is_next, || format!("{id} of `{key}` out of order"));
         }
     }
 
@@ -295,14 +309,16 @@ impl Checker {
             let fingerprint = data.fingerprint.as_deref().expect("an alert has a fingerprint");
             let revision = data.revision.expect("and a revision");
             let before = revisions.insert(fingerprint, revision);
-            assert!(before < Some(revision), "{id}: revision {revision} after {before:?}");
+            let what = || format!("{id}: revision {revision} after {before:?}");
+            self.red.must(Promise::Revised, before < Some(revision), what);
             let before = told.insert(&data.labels, status);
             let makes_sense = match status {
                 Status::Firing => before != Some(Status::Firing),
                 Status::Unknown => before == Some(Status::Firing),
                 Status::Resolved => matches!(before, Some(Status::Firing | Status::Unknown)),
             };
-            assert!(makes_sense, "{id}: {status:?} after {before:?}: {:?}", data.labels);
+            let what = || format!("{id}: {status:?} after {before:?}: {:?}", data.labels);
+            self.red.must(Promise::InTurn, makes_sense, what);
         }
         told
     }

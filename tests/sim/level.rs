@@ -11,6 +11,7 @@ use plimsoll::outbox::Status;
 use super::check::Edge;
 use super::host::Mood;
 use super::plan::{Outages, Plan};
+use super::promise::{Promise, Red};
 use super::receiver::{GROUP_WAIT, Receiver};
 use super::run::HOLD;
 
@@ -55,17 +56,19 @@ pub struct Level {
     last: Vec<BTreeMap<Labels, (Phase, Timestamp)>>,
     /// Alerts of which a crash lost a row that was not committed: they may repeat themselves.
     lost: BTreeSet<u64>,
+    red: Red,
 }
 
 impl Level {
     /// Nothing has been heard.
-    pub fn new(plan: &Plan) -> Level {
+    pub fn new(plan: &Plan, red: &Red) -> Level {
         let instances = plan.alertmanagers.len();
         Level {
             said: (0..instances).map(|_| BTreeMap::new()).collect(),
             receivers: plan.receivers.iter().cloned().map(Receiver::new).collect(),
             last: (0..instances).map(|_| BTreeMap::new()).collect(),
             lost: BTreeSet::new(),
+            red: red.clone(),
         }
     }
 
@@ -100,7 +103,7 @@ impl Level {
         moods: &[(String, Mood)],
         plan: &Plan,
     ) -> usize {
-        let truths = truths(edges, plan);
+        let truths = truths(edges, plan, &self.red);
         for (incident, truth) in &truths {
             let next = truths
                 .range((incident.0, Timestamp(i64::MIN))..=(incident.0, Timestamp(i64::MAX)))
@@ -139,13 +142,15 @@ impl Level {
             next < free + HOLD + Duration::from_secs(60) || was_away(*fired, next)
         });
         let heard = self.said.iter().any(heard_by);
-        assert!(heard || overtaken, "never heard: {labels:?} of {} ({fired:?})", incident.1);
+        let what = || format!("never heard: {labels:?} of {} ({fired:?})", incident.1);
+        self.red.must(Promise::Heard, heard || overtaken, what);
         let Some((ended, _)) = resolved else { return };
         let what = format!("{labels:?} of {} ({fired:?} to {ended:?})", incident.1);
         let told = |receivers: &[Receiver]| receivers.iter().any(|r| r.heard(incident).firing > 0);
         for (number, said) in self.said.iter().enumerate().filter(|(_, said)| heard_by(said)) {
             let ends = said[&incident].iter().any(|said| !said.is_start());
-            assert!(ends || overtaken, "end never heard: {what}");
+            let untold = || format!("end never heard: {what}");
+            self.red.must(Promise::EndHeard, ends || overtaken, untold);
             let away = &plan.receivers[number];
             let just_back = !away.at(*ended) && away.touch(ended.saturating_sub(JUST_BACK), *ended);
             if overtaken || just_back || self.lost.contains(&incident.0) {
@@ -161,8 +166,10 @@ impl Level {
                 continue;
             }
             let heard = self.receivers[number].heard(incident);
-            assert!(heard.firing > 0, "the receiver of {number} never heard of {what}");
-            assert!(heard.resolved > 0, "the receiver of {number} never heard the end of {what}");
+            let untold = || format!("the receiver of {number} never heard of {what}");
+            self.red.must(Promise::ReceiverHeard, heard.firing > 0, untold);
+            let endless = || format!("the receiver of {number} never heard the end of {what}");
+            self.red.must(Promise::ReceiverHeardEnd, heard.resolved > 0, endless);
         }
     }
 
@@ -178,18 +185,24 @@ impl Level {
             let elsewhere = self.said.iter().any(|other| {
                 other.get(&incident).is_some_and(|o| o[0].is_start() && o[0].at < said[0].at)
             });
-            assert!(elsewhere, "{what}: its end is heard before its start");
+            let early = || format!("{what}: its end is heard before its start");
+            self.red.must(Promise::StartFirst, elsewhere, early);
         }
         let end = said.iter().position(|said| said.is_known && !said.is_start());
         let Some(end) = end else { return };
-        let (_, ends_at) = truth.resolved.expect("what has ended at an instance has ended");
+        let fires = || format!("{what}: it is told as ended, and fires");
+        self.red.must(Promise::EndThere, truth.resolved.is_some(), fires);
+        let Some((_, ends_at)) = truth.resolved else { return };
         for said in &said[end..] {
-            assert!(!said.is_start(), "{what}: it starts again after its end, at {:?}", said.at);
-            assert_eq!(said.ends_at, ends_at, "{what}: another end");
+            let again = || format!("{what}: it starts again after its end, at {:?}", said.at);
+            self.red.must(Promise::StaysEnded, !said.is_start(), again);
+            let is_true = said.is_start() || said.ends_at == ends_at;
+            self.red.must(Promise::EndExact, is_true, || format!("{what}: another end"));
         }
         if let (Phase::LateFiring, Phase::LateResolved) = (said[0].phase, said[end].phase) {
             let held = said[end].at - said[0].at;
-            assert!(held >= HOLD - Duration::from_secs(1), "{what}: shown for {held:?} only");
+            let is_long = held >= HOLD - Duration::from_secs(1);
+            self.red.must(Promise::Held, is_long, || format!("{what}: shown for {held:?} only"));
         }
     }
 
@@ -202,11 +215,9 @@ impl Level {
                         labels.get("alertname") == Some("Hot") && labels.get("name") == Some(name);
                     is_it && *phase == Phase::Firing && *ends_at > now.wall
                 });
-                assert_eq!(
-                    fires,
-                    *mood == Mood::Hot,
-                    "{name}: at the end instance {number} is wrong"
-                );
+                let what = || format!("{name}: at the end instance {number} is wrong");
+                let is_right = fires == (*mood == Mood::Hot);
+                self.red.must(Promise::InstanceBelievesTruth, is_right, what);
             }
         }
     }
@@ -218,7 +229,11 @@ fn is_brief(said: &[Said]) -> bool {
     end.is_some_and(|end| end.at <= said[0].at + GROUP_WAIT)
 }
 
-fn truths<'a>(edges: impl Iterator<Item = &'a Edge>, plan: &Plan) -> BTreeMap<Incident, Truth<'a>> {
+fn truths<'a>(
+    edges: impl Iterator<Item = &'a Edge>,
+    plan: &Plan,
+    red: &Red,
+) -> BTreeMap<Incident, Truth<'a>> {
     let mut truths: BTreeMap<Incident, Truth<'a>> = BTreeMap::new();
     let (mut twins, mut newest) = (BTreeSet::new(), BTreeMap::new());
     for edge in edges {
@@ -240,7 +255,8 @@ fn truths<'a>(edges: impl Iterator<Item = &'a Edge>, plan: &Plan) -> BTreeMap<In
             let is_known = is_known && !plan.dead.touch(heard, edge.decided);
             // What is told later of such a one is of the same kind.
             let is_known = is_known && !twins.contains(&(key, starts_at.0));
-            assert!(!is_known, "twins: {:?} of {}", truth.labels, starts_at.0);
+            let what = || format!("twins: {:?} of {}", truth.labels, starts_at.0);
+            red.must(Promise::NoTwins, !is_known, what);
             twins.insert((key, starts_at.0));
         }
         newest.insert(key, (starts_at.0, edge.decided));

@@ -78,6 +78,11 @@ pub const WORLDS: [World; 12] = [
     },
 ];
 
+/// The world of this name.
+pub fn named(name: &str) -> World {
+    *WORLDS.iter().find(|world| world.name == name).expect("there is such a world")
+}
+
 /// Times during which something is away.
 #[derive(Clone, Debug, Default)]
 pub struct Outages(Vec<(Duration, Duration)>);

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use plimsoll::alerts::{Post, PostId, Verdict};
+use plimsoll::alerts::{Post, PostId, Tally, Verdict};
 use plimsoll::base::{Batch, Change, Now, Receipt, Table, TargetId, Timestamp};
 use plimsoll::engine::{
     Engine, Event, Flaws, Request, ScrapeFailure, Scraped, Setup, Step, Switches, TargetInfo,
@@ -16,13 +16,15 @@ use plimsoll::outbox::{Answer, Attempt, Outcome, Reply};
 use plimsoll::window::CheckpointError;
 
 use super::check::Checker;
+use super::fault::Fault;
 use super::host::{self, Host, RULES, TARGETS};
 use super::plan::{Config, END, Plan, World};
+use super::promise::{Promise, Red};
 use super::rng::Rng;
 use super::support;
 
 /// The wall clock at the start of every run.
-const EPOCH: Timestamp = Timestamp(1_795_312_440_000);
+pub const EPOCH: Timestamp = Timestamp(1_795_312_440_000);
 const INTERVAL: Duration = Duration::from_secs(5);
 const SCRAPE_TIMEOUT: Duration = Duration::from_secs(4);
 const SEND_TIMEOUT: Duration = Duration::from_secs(15);
@@ -30,6 +32,8 @@ const SEND_TIMEOUT: Duration = Duration::from_secs(15);
 pub const HOLD: Duration = Duration::from_secs(90);
 /// More events than this in an hour is a loop that spins.
 const EVENTS_PER_HOUR_MAX: u64 = 60_000;
+/// Fewer edges prove nothing.
+const EDGES_MIN: usize = 50;
 /// As good as never.
 const SELDOM: Duration = Duration::from_secs(1200);
 /// The instance that comes and goes, and takes nothing.
@@ -78,8 +82,8 @@ struct Run {
     names: Vec<String>,
     /// The posts of this process, by their numbers.
     posts: BTreeSet<PostId>,
-    /// Whether pages are read by the rules of before a reload for ever: a fault, planted.
-    reads_old: bool,
+    /// What is planted to go wrong.
+    fault: Option<Fault>,
     /// What the disk holds.
     durable: BTreeMap<(Table, String), Vec<u8>>,
     submitted: VecDeque<(Batch, Vec<Change>)>,
@@ -87,6 +91,7 @@ struct Run {
     checkpoint: Option<Vec<u8>>,
     next_checkpoint: Duration,
     check: Checker,
+    red: Red,
     events: u64,
     /// Every step in words, if two runs are to be compared.
     script: Option<String>,
@@ -96,28 +101,29 @@ struct Run {
 pub struct Report {
     /// Every step, if it was asked for.
     pub script: String,
-    /// Edges the Control Plane has.
-    pub edges: usize,
     /// Incidents Alertmanager heard late.
     pub late: usize,
+    /// Promises that were broken, each with its first case.
+    pub broken: BTreeMap<Promise, String>,
 }
 
-/// Runs one world under one seed; panics where a checker finds a fault.
+/// Runs one world under one seed.
 pub fn run(world: World, seed: u64, with_script: bool) -> Report {
     Run::new(world, seed, with_script).finish()
 }
 
-/// The same with a shell that reads pages by the old rules after a reload.
-pub fn run_with_fault(world: World, seed: u64) -> Report {
+/// The same with a fault planted around the engine.
+pub fn run_with_fault(world: World, seed: u64, fault: Fault) -> Report {
     let run = Run::new(world, seed, false);
-    Run { reads_old: true, ..run }.finish()
+    Run { fault: Some(fault), ..run }.finish()
 }
 
 impl Run {
     fn new(world: World, seed: u64, with_script: bool) -> Run {
         let mut rng = Rng::new(seed ^ 0x706c_696d_736f_6c6c);
         let plan = Plan::draw(&mut rng, world, TARGETS);
-        let check = Checker::new(&plan);
+        let red = Red::default();
+        let check = Checker::new(&plan, &red);
         Run {
             rng,
             plan,
@@ -132,13 +138,14 @@ impl Run {
             config: Config::default(),
             names: Vec::new(),
             posts: BTreeSet::new(),
-            reads_old: false,
+            fault: None,
             durable: BTreeMap::new(),
             submitted: VecDeque::new(),
             commit_is_coming: false,
             checkpoint: None,
             next_checkpoint: Duration::ZERO,
             check,
+            red,
             events: 0,
             script: with_script.then(String::new),
         }
@@ -151,7 +158,10 @@ impl Run {
         let moods = self.host.series.iter();
         let moods: Vec<_> = moods.map(|s| (s.name.clone(), s.mood)).collect();
         let (edges, late) = self.check.finish(self.now, &moods, &self.plan);
-        Report { script: self.script.unwrap_or_default(), edges, late }
+        let what = || format!("{edges} edges: too little happened");
+        self.red.must(Promise::Lively, edges > EDGES_MIN, what);
+        let script = self.script.unwrap_or_default();
+        Report { script, late, broken: self.red.broken() }
     }
 
     fn prepare(&mut self) {
@@ -173,7 +183,13 @@ impl Run {
 
     /// Jumps to what comes next; false at the end of time.
     fn turn(&mut self) -> bool {
-        let wakeup = self.engine.as_ref().map_or(END, Engine::next_wakeup);
+        if self.red.has(Promise::Rests) || self.red.has(Promise::FewEvents) {
+            return false;
+        }
+        let mut wakeup = self.engine.as_ref().map_or(END, Engine::next_wakeup);
+        if self.fault == Some(Fault::Restless) {
+            wakeup = wakeup.min(self.now.monotonic + 50 * MILLISECOND);
+        }
         let first = self.coming.first_key_value().map_or(END, |((at, _), _)| *at);
         let next = wakeup.min(first).max(self.now.monotonic);
         if next >= END {
@@ -239,7 +255,10 @@ impl Run {
         {
             match engine.restore_window(&checkpoint, self.now) {
                 Ok(()) => {}
-                Err(error) => assert_eq!(error, CheckpointError::Newer, "it was written whole"),
+                Err(error) => {
+                    let is_whole = error == CheckpointError::Newer;
+                    self.red.must(Promise::CheckpointWhole, is_whole, || error.to_string());
+                }
             }
         }
         self.engine = Some(engine);
@@ -280,7 +299,7 @@ impl Run {
     fn reload(&mut self, config: Config) {
         self.config = config;
         let setup = Box::new(self.setup());
-        if !self.reads_old {
+        if self.fault != Some(Fault::OldReading) {
             self.selection = setup.selection();
         }
         self.caches.iter_mut().for_each(SeriesCache::reset);
@@ -304,20 +323,29 @@ impl Run {
         self.check.crashed(lost.into_iter().flat_map(|(_, changes)| changes));
     }
 
-    fn handle(&mut self, event: Event) {
+    fn handle(&mut self, mut event: Event) {
         let Some(engine) = &mut self.engine else { return };
-        if let Event::Scraped(scraped) = &event {
-            self.check.scraped(scraped);
+        if let Event::Scraped(scraped) = &mut event {
+            let truth = self.fault.and_then(|fault| fault.truth(scraped));
+            self.check.scraped(truth.as_ref().unwrap_or(scraped));
+            self.fault.inspect(|fault| fault.alter_values(self.now, scraped));
         }
-        let step = engine.handle(self.now, event);
+        let now = self.fault.map_or(self.now, |fault| fault.alter_clock(self.now));
+        let step = engine.handle(now, event);
         let next = engine.next_wakeup();
-        assert!(next > self.now.monotonic, "{:?}: the engine spins, due {next:?}", self.now);
+        let spins = || format!("{:?}: the engine spins, due {next:?}", self.now);
+        self.red.must(Promise::Rests, next > self.now.monotonic, spins);
         self.events += 1;
         let hours = self.now.monotonic.as_secs() / 3600 + 1;
-        assert!(self.events < hours * EVENTS_PER_HOUR_MAX, "too many events: the engine spins");
+        let is_few = self.events < hours * EVENTS_PER_HOUR_MAX;
+        self.red.must(Promise::FewEvents, is_few, || format!("{} events", self.events));
         if self.now.monotonic >= self.next_checkpoint {
             self.next_checkpoint = self.now.monotonic + Duration::from_secs(30);
-            self.checkpoint = Some(engine.checkpoint());
+            let mut checkpoint = engine.checkpoint();
+            if self.fault == Some(Fault::TornCheckpoint) {
+                checkpoint.truncate(checkpoint.len() / 2);
+            }
+            self.checkpoint = Some(checkpoint);
         }
         if let Some(script) = &mut self.script {
             *script += &format!("{:?} {step:?}\n", self.now);
@@ -326,7 +354,11 @@ impl Run {
     }
 
     fn obey(&mut self, step: Step) {
-        if let Some((batch, changes)) = step.changes {
+        if let Some((batch, mut changes)) = step.changes {
+            self.fault.inspect(|fault| fault.alter_changes(&mut changes));
+            if self.fault == Some(Fault::EarlyReceipts) {
+                self.tell(MILLISECOND, Event::Committed(Receipt::of(batch)));
+            }
             self.check.decided(self.now, &changes);
             self.submitted.push_back((batch, changes));
             if !self.commit_is_coming {
@@ -338,7 +370,12 @@ impl Run {
         for request in step.requests {
             match request {
                 Request::Scrape { target, anew } => self.scrape(target, anew),
-                Request::Post(post) => self.post(post),
+                Request::Post(post) => {
+                    if self.fault == Some(Fault::TwicePosted) {
+                        self.post(post.clone());
+                    }
+                    self.post(post);
+                }
                 Request::Tally { instance } => self.read_tally(instance),
                 Request::Probe(_) | Request::Mail { .. } => unreachable!("no world has these"),
                 Request::Deliver(attempt) => self.deliver(attempt),
@@ -375,7 +412,13 @@ impl Run {
             self.caches[number].reset();
         }
         let away = self.plan.targets[number].at(self.now.monotonic);
-        let (after, result) = if away && self.rng.chance(50) {
+        let away = away || self.fault == Some(Fault::Silence);
+        let is_empty = away && self.fault == Some(Fault::FailureIsEmpty);
+        let (after, result) = if is_empty {
+            let labels = host::labels(number);
+            let cache = &mut self.caches[number];
+            (MILLISECOND, support::scan(cache, &self.selection, &labels, b""))
+        } else if away && self.rng.chance(50) {
             (SCRAPE_TIMEOUT, Err("timed out".to_owned()))
         } else if away {
             (MILLISECOND, Err("connection refused".to_owned()))
@@ -395,7 +438,8 @@ impl Run {
         self.tell(after, Event::Scraped(Scraped { target, duration: after, result }));
     }
 
-    fn deliver(&mut self, attempt: Attempt) {
+    fn deliver(&mut self, mut attempt: Attempt) {
+        self.fault.inspect(|fault| fault.alter_attempt(&mut attempt));
         self.check.sent(&attempt);
         let retry = |why: &str| Outcome::RetryLater { after: None, why: why.to_owned() };
         let is_bad = self.plan.control_plane.at(self.now.monotonic);
@@ -403,6 +447,10 @@ impl Run {
         let quick = self.rng.millis(2, 200);
         let accepted = Outcome::Accepted(Answer::default());
         let (arrives, reply) = match (is_bad, way) {
+            (_, 0..30) if self.fault == Some(Fault::DropEdges) => (None, Some((quick, accepted))),
+            (_, 0..30) if self.fault == Some(Fault::Overtaken) => {
+                (Some(Duration::from_secs(300)), Some((quick, accepted)))
+            }
             (false, 0..90) => (Some(quick), Some((quick, accepted))),
             (false, 90..95) => {
                 let slow = self.rng.seconds(1, 14);
@@ -433,7 +481,8 @@ impl Run {
 
     fn post(&mut self, mut post: Post) {
         let is_new = self.posts.insert(post.id);
-        assert!(is_new, "{:?}: two posts of one number, and who knows which is answered", post.id);
+        let what = || format!("{:?}: two posts, and who knows which is answered", post.id);
+        self.red.must(Promise::OneNumber, is_new, what);
         let Some(instance) = self.instance(&self.names[post.instance]) else {
             let after = self.rng.seconds(1, 14);
             let (post, verdict) = (post.id, Verdict::Failed("500".to_owned()));
@@ -454,10 +503,14 @@ impl Run {
         };
         if arrives {
             let is_known = verdict == Verdict::Accepted;
-            self.later(quick.min(after), Coming::Post(post, is_known));
+            let own = |fault: Fault| fault.arrivals(self.now, post.clone());
+            let all = self.fault.map_or_else(|| vec![(Duration::ZERO, post.clone())], own);
+            for (delay, post) in all {
+                self.later(quick.min(after) + delay, Coming::Post(post, is_known));
+            }
         }
         let is_read = wants_tally && verdict == Verdict::Accepted;
-        let tally = is_read.then(|| self.check.tally(self.now, instance));
+        let tally = is_read.then(|| self.tally(instance));
         self.tell(after, Event::Posted { post: id, verdict, tally, refused: Vec::new() });
     }
 
@@ -465,8 +518,13 @@ impl Run {
         let instance = self.instance(&name).expect("only who took something is asked");
         let is_away = self.plan.alertmanagers[instance].at(self.now.monotonic);
         let takes = if is_away { Duration::from_secs(2) } else { self.rng.millis(2, 100) };
-        let tally = (!is_away).then(|| self.check.tally(self.now, instance));
+        let tally = (!is_away).then(|| self.tally(instance));
         self.tell(takes, Event::TallyRead { instance: name, tally });
+    }
+
+    fn tally(&mut self, instance: usize) -> Tally {
+        let tally = self.check.tally(self.now, instance);
+        self.fault.map_or(tally, |fault| fault.alter_tally(tally))
     }
 
     fn tell(&mut self, after: Duration, event: Event) {

@@ -80,6 +80,8 @@ pub enum Shown {
     Containers(Vec<Sight>),
     /// Since when the host has been short of memory.
     Node(Option<Duration>),
+    /// Nothing that matters.
+    Nothing,
 }
 
 /// Local ids of one target's series, as a scrape cache gives them out.
@@ -103,7 +105,7 @@ pub struct Host {
 
 /// The labels of a target.
 pub fn target_labels(target: usize) -> Labels {
-    let job = ["cadvisor", "node"][target];
+    let job = ["cadvisor", "node", "redis", "mysql", "proxy"][target];
     Labels::from_pairs([("job", job), ("instance", "web-7:80")])
 }
 

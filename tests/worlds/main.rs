@@ -42,8 +42,9 @@ const MUTANT_SEEDS: u64 = 60;
 const MUTANT_HOURS: u64 = 24;
 
 /// What must have happened somewhere in many worlds.
-const MUST_HAPPEN: [&str; 38] = [
+const MUST_HAPPEN: [&str; 39] = [
     "starts",
+    "blind",
     "clock steps",
     "executed",
     "receipts",

@@ -45,6 +45,8 @@ pub enum Mutation {
     HideWaiting,
     /// Nobody sees that the host is short of memory.
     HidePressure,
+    /// The other targets seem to have nothing to show when they do not answer.
+    HideDeadTargets,
     /// A database is taken for an application.
     DatabaseIsApp,
     /// Containers seem to have been up for hours.
@@ -103,7 +105,7 @@ const ON_LEAVING: &[Check] = &[
 impl Mutation {
     /// Each with a world in which it showed itself, the checkers that must turn red, and those that
     /// may besides.
-    pub const ALL: [(Mutation, u64, &[Check], &[Check]); 40] = {
+    pub const ALL: [(Mutation, u64, &[Check], &[Check]); 41] = {
         use Check::*;
         use Mutation::*;
         [
@@ -139,6 +141,7 @@ impl Mutation {
             (FreshStamps, 5, &[Stale], &[Victim, EdgeLost, LeakNudged, LeakerEscalated]),
             (HideWaiting, 1, &[Victim], &[]),
             (HidePressure, 5, &[Pressure], &[]),
+            (HideDeadTargets, 1, &[Blind], &[]),
             (DatabaseIsApp, 26, &[Role], &[]),
             (OldStarts, 1, &[StartGrace], &[]),
             (NoChangeGrace, 184, &[RecentChange], &[]),

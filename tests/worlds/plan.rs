@@ -114,6 +114,8 @@ pub struct Plan {
     pub frozen: Spans,
     /// The host's target does not answer.
     pub node_down: Spans,
+    /// Where there are three targets besides, which show nothing that matters: none of them answers.
+    pub others_down: Option<Spans>,
     /// The host is short of memory.
     pub pressure: Spans,
     pub kill: Spans,
@@ -177,6 +179,7 @@ impl Plan {
             down: maybe(&mut rng, 40, 600, (2, 50), storm),
             frozen: Spans::default(),
             node_down: maybe(&mut rng, 20, 600, (2, 50), storm),
+            others_down: None,
             pressure: maybe(&mut rng, 40, 400, (10, 240), storm),
             kill: maybe(&mut rng, 20, 600, (10, 240), storm),
             calendar: calendar(&mut rng, tenants),

@@ -14,6 +14,7 @@ use plimsoll::engine::{
     Content, Engine, Event, Flaws, Request, ScrapeFailure, Scraped, Setup, Step, Switches,
     TargetInfo,
 };
+use plimsoll::exposition::Batch as Page;
 use plimsoll::outbox::{ActionKind, Attempt};
 use plimsoll::policy::{CalendarEntry, Directory, Measurers, Mode};
 use plimsoll::window::CheckpointError;
@@ -168,6 +169,7 @@ impl Run {
                 self.handle(event);
             }
             Coming::Scraped(process, scraped, shown) if process == self.process => {
+                self.check.answered(self.now, scraped.target.0 as usize, shown.is_some());
                 if let Some(shown) = shown {
                     self.check.scraped(self.now, shown);
                 }
@@ -273,7 +275,7 @@ impl Run {
             interval: self.plan.interval,
             timeout: self.plan.interval / 2,
         };
-        let active = (0..2).map(info).collect();
+        let active = (0..self.plan.targets()).map(info).collect();
         self.handle(Event::Targets { active, dropped: Vec::new(), flaws: Flaws::default() });
         self.switch();
     }
@@ -396,9 +398,17 @@ impl Run {
     fn scrape(&mut self, target: TargetId, anew: bool) {
         let now = self.now;
         let number = target.0 as usize;
-        let down = [&self.plan.down, &self.plan.node_down][number].at(now.monotonic);
+        let down = match number {
+            0 => Some(&self.plan.down),
+            1 => Some(&self.plan.node_down),
+            _ => self.plan.others_down.as_ref(),
+        };
+        let down = down.is_some_and(|down| down.at(now.monotonic));
         let takes = self.rng.millis(3, 60);
-        let (result, shown) = if down {
+        let is_hidden = number > 1 && self.mutant.mutation == Some(Mutation::HideDeadTargets);
+        let (result, shown) = if down && is_hidden {
+            (Ok(Page::default()), None)
+        } else if down {
             (
                 Err(ScrapeFailure {
                     reason: "test",
@@ -410,7 +420,8 @@ impl Run {
         } else {
             let (batch, shown) = match number {
                 0 => self.host.containers(now, anew),
-                _ => self.host.node(now, anew),
+                1 => self.host.node(now, anew),
+                _ => (Page::default(), Shown::Nothing),
             };
             (Ok(batch), Some(shown))
         };

@@ -279,6 +279,10 @@ impl Guards {
         if self.host_ill {
             faults.push((Check::Interlock, "a host incident is going on".to_owned()));
         }
+        if view.truth.is_blind(now, view.plan) {
+            let dead = &view.truth.dead_since;
+            faults.push((Check::Blind, format!("most targets are dead, since {dead:?}")));
+        }
         if is_open(view.plan, WindowKind::Maintenance, &request.tenant, now) {
             faults.push((Check::Maintenance, "a maintenance window is open".to_owned()));
         }

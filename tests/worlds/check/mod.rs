@@ -65,6 +65,8 @@ checks! {
     /// Many tenants ill at once are one host incident, and nobody is touched while it lasts. This and
     /// what follows holds from the decision until a request leaves.
     Interlock,
+    /// Nobody is touched while most targets are dead.
+    Blind,
     /// Nobody is touched on old evidence.
     Stale,
     /// Nobody is touched because others take its CPU.
@@ -136,6 +138,17 @@ pub struct Truth {
     /// When nobody had looked at the containers for long, until when that was.
     pub blind_until: Duration,
     pub last_look: Duration,
+    /// Since when each target that is dead has not answered.
+    pub dead_since: BTreeMap<usize, Duration>,
+}
+
+impl Truth {
+    /// Whether most targets have been dead for so long that the engine must have seen it in a round.
+    pub fn is_blind(&self, now: Now, plan: &Plan) -> bool {
+        let within = plan.interlock.within + plan.interval;
+        let dead = self.dead_since.values().filter(|since| now.monotonic > **since + within);
+        2 * dead.count() > plan.targets()
+    }
 }
 
 /// All checkers.
@@ -174,6 +187,7 @@ impl Checker {
         self.truth.alive_since = now.monotonic;
         self.truth.sights.clear();
         self.truth.node = None;
+        self.truth.dead_since.clear();
         self.doors.forget();
         self.book.restart(now, rows);
         self.count("starts");
@@ -192,6 +206,8 @@ impl Checker {
 
     pub fn stepped(&mut self, now: Now) {
         self.truth.stepped.push(now.monotonic);
+        // How long a target is dead is told by the wall clock.
+        self.truth.dead_since.clear();
         self.count("clock steps");
     }
 
@@ -206,6 +222,18 @@ impl Checker {
                 self.truth.sights = sights;
             }
             Shown::Node(pressed) => self.truth.node = Some((now.monotonic, pressed)),
+            Shown::Nothing => {}
+        }
+    }
+
+    /// A target has answered, or has not.
+    pub fn answered(&mut self, now: Now, target: usize, well: bool) {
+        match well {
+            true => drop(self.truth.dead_since.remove(&target)),
+            false => drop(self.truth.dead_since.entry(target).or_insert(now.monotonic)),
+        }
+        if self.truth.is_blind(now, &self.plan) {
+            self.count("blind");
         }
     }
 

@@ -15,6 +15,11 @@ impl Wishes {
 }
 
 impl Plan {
+    /// How many targets there are: the containers', the host's, and perhaps three others.
+    pub fn targets(&self) -> usize {
+        2 + if self.others_down.is_some() { 3 } else { 0 }
+    }
+
     /// Adds to a world that is drawn otherwise.
     pub(super) fn complicate(&mut self, seed: u64, storm: (Duration, Duration)) {
         let mut rng = Rng::new(seed ^ 0x6d6f_7265);
@@ -39,6 +44,9 @@ impl Plan {
             for spec in self.specs.iter_mut().filter(|spec| spec.role == "app") {
                 spec.shut = maybe(&mut rng, 40, 400, (10, 240), storm);
             }
+        }
+        if is_small && rng.chance(25) {
+            self.others_down = Some(Spans::draw(&mut rng, 400, (10, 240), storm));
         }
     }
 
