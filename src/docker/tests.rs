@@ -81,18 +81,17 @@ fn event(second: i64, action: &str) -> String {
     )
 }
 
-async fn answer(mut stream: impl AsyncRead + AsyncWrite + Unpin, daemon: Arc<Daemon>) {
+/// The first line of the next request.
+async fn first_line(stream: &mut (impl AsyncRead + Unpin)) -> Option<String> {
     let mut head = Vec::new();
-    loop {
-        head.clear();
-        while !head.ends_with(b"\r\n\r\n") {
-            let mut byte = [0];
-            match stream.read(&mut byte).await {
-                Ok(1) => head.push(byte[0]),
-                _ => return,
-            }
-        }
-        let line = String::from_utf8_lossy(&head).lines().next().unwrap_or("").to_owned();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await.ok()?);
+    }
+    Some(String::from_utf8_lossy(&head).lines().next().unwrap_or("").to_owned())
+}
+
+async fn answer(mut stream: impl AsyncRead + AsyncWrite + Unpin, daemon: Arc<Daemon>) {
+    while let Some(line) = first_line(&mut stream).await {
         assert!(line.starts_with("GET "), "read only: {line}");
         daemon.asked.lock().expect("held briefly").push(line.clone());
         if daemon.is_frozen.load(Ordering::SeqCst) {
