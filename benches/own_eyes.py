@@ -4,6 +4,7 @@
     python3 benches/own_eyes.py target/release/plimsoll --containers 500            real cgroups, made and removed; as root
     python3 benches/own_eyes.py target/release/plimsoll --busy 50 --containers 500    of them so many with a process that works
     python3 benches/own_eyes.py target/release/plimsoll --root /dev/shm/tree --containers 500    a tree that is there
+    python3 benches/own_eyes.py target/release/plimsoll --peaks --containers 500      without and with samples of memory in between
 
 Several programs are measured one after the other on the same cgroups. A busy container's process wakes every second,
 computes for a millisecond and touches a page more; the others are empty, which is the least a container can do. Processor time is what the kernel counts for each thread (`/proc/<pid>/task/<tid>/schedstat`), so it is true on a busy
@@ -30,6 +31,8 @@ global: {{scrape_interval: 5s, evaluation_interval: 5s}}
 web: {{listen: '127.0.0.1:{port}'}}
 storage: {{path: '{state}'}}
 """
+# Whoever reads the peaks has them sampled.
+PEAKS = "window: {keep: [plimsoll_container_memory_peak_bytes]}\n"
 
 
 def make(containers, view):
@@ -100,12 +103,13 @@ def processor_ms(pid):
     return collector, others
 
 
-def measure(binary, root, containers, rounds):
+def measure(binary, root, given, peaks):
+    containers, rounds = given.containers, given.rounds
     state = tempfile.mkdtemp()
     config = pathlib.Path(state, "plimsoll.yaml")
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    config.write_text(CONFIG.format(root=root, port=port, state=pathlib.Path(state, "data")))
+    config.write_text(CONFIG.format(root=root, port=port, state=pathlib.Path(state, "data")) + PEAKS * peaks)
     log = open(pathlib.Path(state, "log"), "w")
     program = subprocess.Popen([binary, "run", "--config", config], stdin=subprocess.DEVNULL, stderr=log)
     try:
@@ -135,8 +139,10 @@ def measure(binary, root, containers, rounds):
 
 def compare(given, root):
     for binary in given.binaries:
-        print(f"{binary}, {given.containers} containers, {given.busy} of them busy:", flush=True)
-        measure(binary, root, given.containers, given.rounds)
+        for peaks in [False, True][: 1 + given.peaks]:
+            sampled = ", sampled each second" * peaks
+            print(f"{binary}, {given.containers} containers, {given.busy} of them busy{sampled}:", flush=True)
+            measure(binary, root, given, peaks)
 
 
 def main():
@@ -145,6 +151,7 @@ def main():
     arguments.add_argument("--containers", type=int, default=500)
     arguments.add_argument("--busy", type=int, default=0)
     arguments.add_argument("--root")
+    arguments.add_argument("--peaks", action="store_true")
     arguments.add_argument("--rounds", type=int, default=12)
     given = arguments.parse_args()
     if given.root:

@@ -701,6 +701,64 @@ fn when_docker_lists_containers_and_none_is_seen_the_target_is_down() {
     fresh.collect(START).expect_err("it was there before we were");
 }
 
+/// A collector beside a Docker that is reached by this machine's name or another one's.
+fn beside_docker_at_a_name(cgroups: &Cgroups) -> Collector {
+    let config = CollectorConfig {
+        cgroup_root: cgroups.cgroup_root(),
+        proc_root: cgroups.proc_root(),
+        docker_afar: Some("http://other:2375/".to_owned()),
+        ..CollectorConfig::default()
+    };
+    let selection = Arc::new(Selection::all());
+    Collector::new(Settings { config, target: Labels::empty(), selection })
+}
+
+#[test]
+fn containers_of_a_docker_on_another_machine_are_not_missed_here() {
+    let dir = folder();
+    let cgroups = Cgroups::new(dir.path(), Layout::V2Systemd);
+    let mut collector = beside_docker_at_a_name(&cgroups);
+    collector.know(Arc::new(running(&[1, 2])));
+    let mut known = Known::default();
+    let mut look = |collector: &mut Collector, second| {
+        let batch = collector.collect(START + Duration::from_secs(second)).expect("reads");
+        assert_eq!((&batch.trouble, batch.missed.len()), (&None, 0));
+        known.take(&batch);
+    };
+    look(&mut collector, 0);
+    assert_eq!(collector.docker_elsewhere(), Some("http://other:2375/"));
+    // One that is here goes by its id; that Docker falls silent changes nothing.
+    cgroups.put(&id(9), Load::default());
+    let mut silent = running(&[1, 2]);
+    silent.set_heard(false);
+    collector.know(Arc::new(silent));
+    [65, 75].into_iter().for_each(|second| look(&mut collector, second));
+    assert_eq!(known.value("container_memory_usage_bytes"), Some(50.0 * MIB));
+    assert_eq!(known.value("container_scrape_error"), Some(0.0));
+}
+
+/// A proxy in front of this machine's Docker has another address, too.
+#[test]
+fn containers_of_this_machine_are_missed_whatever_address_docker_has() {
+    let dir = folder();
+    let cgroups = Cgroups::new(dir.path(), Layout::V2Systemd);
+    cgroups.put(&id(1), Load::default());
+    let mut collector = beside_docker_at_a_name(&cgroups);
+    collector.know(Arc::new(running(&[1, 2])));
+    let batch = collector.collect(START).expect("one is read");
+    assert!(batch.trouble.is_some_and(|trouble| trouble.contains("web-2 runs")));
+    assert_eq!(collector.docker_elsewhere(), None);
+    // We run in one of its containers, and see no cgroup at all.
+    cgroups.remove(&id(1));
+    let own = format!("1 2 0:1 /containers/{}/hosts /etc/hosts rw\n", id(2));
+    std::fs::create_dir_all(cgroups.proc_root().join("self")).expect("made");
+    std::fs::write(cgroups.proc_root().join("self/mountinfo"), own).expect("written");
+    let mut blind = beside_docker_at_a_name(&cgroups);
+    blind.know(Arc::new(running(&[1, 2])));
+    let error = blind.collect(START).expect_err("it sees none").to_string();
+    assert!(error.contains("web-1 runs"), "{error}");
+}
+
 #[test]
 fn a_container_that_is_not_seen_is_missed_and_told_beside_those_that_are() {
     let dir = folder();

@@ -13,7 +13,7 @@ use super::documents::Begun;
 use super::switches::SwitchFiles;
 use crate::alerts::PresenterConfig;
 use crate::base::{Labels, fingerprint};
-use crate::collector;
+use crate::collector::{self, CollectorConfig};
 use crate::docker::DockerConfig;
 use crate::endpoint::{Pool, redact};
 use crate::engine::{AskDocker, Pace, Setup, Switches};
@@ -215,7 +215,8 @@ fn collector_settings(
 ) -> Option<collector::Settings> {
     let target = Labels::from_pairs([("job", COLLECTOR_JOB), ("instance", host)]);
     let selection = Arc::clone(&scrape.selection);
-    let config = config.collector.clone()?;
+    let docker_afar = config.docker.as_ref().and_then(DockerConfig::afar).map(str::to_owned);
+    let config = CollectorConfig { docker_afar, ..config.collector.clone()? };
     Some(collector::Settings { config, target, selection })
 }
 

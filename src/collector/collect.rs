@@ -145,6 +145,11 @@ impl Collector {
         self.ids.renew();
     }
 
+    /// `docker.host`, if that is another machine, whose containers are not measured here.
+    pub fn docker_elsewhere(&self) -> Option<&str> {
+        self.host.docker_elsewhere()
+    }
+
     /// What was asked for so far that this process has no right to see.
     pub fn hidden(&self) -> &BTreeSet<&'static str> {
         &self.host.hidden

@@ -28,6 +28,8 @@ pub struct CollectorConfig {
     pub proc_root: PathBuf,
     /// Docker labels exported as `container_label_…`, by their exact keys.
     pub labels: Vec<String>,
+    /// `docker.host`, where that may be another machine: its containers have no cgroups here then.
+    pub docker_afar: Option<String>,
 }
 
 impl Default for CollectorConfig {
@@ -40,6 +42,7 @@ impl Default for CollectorConfig {
             cgroup_root: PathBuf::from("/sys/fs/cgroup"),
             proc_root: PathBuf::from("/proc"),
             labels: LABELS.map(str::to_owned).to_vec(),
+            docker_afar: None,
         }
     }
 }
@@ -55,14 +58,21 @@ impl CollectorConfig {
         let path = |at: Cursor<'_, '_>| absolute(at);
         let cgroup_root = fields.or("cgroup_root", default.cgroup_root, path);
         let proc_root = fields.or("proc_root", default.proc_root, path);
-        let mut labels = default.labels;
+        let mut labels = default.labels.clone();
         for label in fields.optional("labels", read::strings).unwrap_or_default() {
             if !labels.contains(&label) {
                 labels.push(label);
             }
         }
         fields.finish();
-        Some(CollectorConfig { interval, sample_interval, cgroup_root, proc_root, labels })
+        Some(CollectorConfig {
+            interval,
+            sample_interval,
+            cgroup_root,
+            proc_root,
+            labels,
+            ..default
+        })
     }
 }
 

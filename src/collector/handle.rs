@@ -106,6 +106,7 @@ fn work(
 ) {
     let mut told = None;
     let mut told_hidden: BTreeSet<&str> = BTreeSet::new();
+    let mut told_elsewhere = None;
     loop {
         let wait = collector.as_ref().and_then(Collector::sample_interval).unwrap_or(IDLE);
         let command = inbox.recv_timeout(wait);
@@ -124,6 +125,11 @@ fn work(
         if trouble != told {
             told = trouble;
             tell_trouble(collector.as_ref().and_then(Collector::trouble));
+        }
+        let elsewhere = collector.as_ref().and_then(Collector::docker_elsewhere);
+        if elsewhere != told_elsewhere.as_deref() {
+            told_elsewhere = elsewhere.map(str::to_owned);
+            tell_elsewhere(elsewhere);
         }
         for what in collector.iter().flat_map(Collector::hidden) {
             if told_hidden.insert(what) {
@@ -162,6 +168,18 @@ fn obey(
         (Command::Renew, Some(collector)) => collector.renew(),
         // Whoever asked hears that it is off when the reply is dropped.
         (_, None) => {}
+    }
+}
+
+fn tell_elsewhere(docker: Option<&str>) {
+    match docker {
+        Some(docker) => tracing::info!(
+            docker,
+            hint = "write a scrape of that machine's cAdvisor or plimsoll under `scrape_configs`",
+            "Docker runs on another machine: names, events and OOM kills come from there, figures of its \
+             containers do not"
+        ),
+        None => tracing::info!("Docker runs on this machine after all, or is not asked any more"),
     }
 }
 

@@ -12,12 +12,13 @@ use super::figures::Figures;
 use super::files::{Reader, handles_allowed};
 use super::kept::{Moment, tell_rest};
 use super::machine::Machine;
+use super::place::Place;
 use super::series::Slots;
 use super::sources::{AVAILABLE, EVENTS, NETWORK, PULSE, Parts, Source, USAGE};
 use super::tracked::{Away, Eyes, Tracked, sources};
 use super::tree::{Found, Listed, Tree, Version};
 use super::unseen::Unseen;
-use crate::base::{HashMap, Labels, LabelsBuilder, START_SKEW_S, Timestamp};
+use crate::base::{HashMap, HashSet, Labels, LabelsBuilder, START_SKEW_S, Timestamp};
 use crate::containers::{Container, ContainerId, Inventory};
 
 /// The whole tree is walked this often: what lies outside the usual folders is found by then.
@@ -74,6 +75,7 @@ pub(super) struct Host {
     pub tracked: BTreeMap<String, Tracked>,
     inventory: Option<Arc<Inventory>>,
     unseen: Unseen,
+    docker: Place,
     kills: HashMap<ContainerId, Kills>,
     pub machine: Machine,
     /// None before the first look.
@@ -119,6 +121,7 @@ impl Host {
             tracked: BTreeMap::new(),
             inventory: None,
             unseen: Unseen::new(WALK_EVERY),
+            docker: Place::default(),
             kills: HashMap::default(),
             machine: Machine::default(),
             next_walk: None,
@@ -137,6 +140,9 @@ impl Host {
         if self.config.cgroup_root == old.config.cgroup_root {
             (self.reader, self.tree, self.tracked) = (old.reader, old.tree, old.tracked);
             (self.next_walk, self.unseen) = (old.next_walk, old.unseen);
+            if self.config.docker_afar == old.config.docker_afar {
+                self.docker = old.docker;
+            }
             for tracked in self.tracked.values_mut() {
                 (tracked.labels, tracked.named) = (None, false);
             }
@@ -171,11 +177,36 @@ impl Host {
         self.name_containers(at);
         let seen = self.tracked.values().map(|tracked| &tracked.id);
         self.unseen.look(at, self.inventory.as_deref(), seen);
+        self.place_docker();
         if parts & AVAILABLE != 0 || tell_rest(parts) {
             self.machine.look_at_memory(&mut self.reader, &self.config.proc_root);
         }
         self.note_hidden(parts);
         Ok(())
+    }
+
+    /// Finds out whether Docker runs on this machine, where its address does not tell.
+    fn place_docker(&mut self) {
+        let heard = self.inventory.as_ref().filter(|inventory| inventory.is_heard());
+        let (Some(inventory), Some(_)) = (heard, &self.config.docker_afar) else { return };
+        let running = inventory.iter().filter(|c| c.status.is_alive());
+        let running: Vec<&ContainerId> = running.map(|c| &c.id).collect();
+        let seen: HashSet<&ContainerId> = self.tracked.values().map(|t| &t.id).collect();
+        let lacks_cgroup = self.unseen.iter().next().is_some();
+        let file = self.config.proc_root.join("self/mountinfo");
+        // Where that cannot be read, nothing says that we are one of Docker's.
+        let mounts = || self.reader.read_once(&file).map(<[u8]>::to_vec).unwrap_or_default();
+        self.docker = self.docker.look(&running, |id| seen.contains(id), lacks_cgroup, mounts);
+    }
+
+    /// `docker.host`, if that is another machine: what runs there has no cgroups here, and is not missed.
+    pub fn docker_elsewhere(&self) -> Option<&str> {
+        self.config.docker_afar.as_deref().filter(|_| self.docker == Place::Elsewhere)
+    }
+
+    /// The containers of this machine that Docker says run and that are not seen.
+    fn missing(&self) -> impl Iterator<Item = &ContainerId> {
+        self.unseen.iter().filter(|_| self.docker != Place::Elsewhere)
     }
 
     /// Notes what was asked for and cannot be seen.
@@ -344,7 +375,9 @@ impl Host {
     /// Whether more can be here than is seen if not one container is read: none waits for its name, and
     /// Docker does not say that nothing runs.
     fn may_be_blind(&self) -> bool {
-        let heard = self.inventory.as_ref().filter(|inventory| inventory.is_heard());
+        let is_ours =
+            |inventory: &&Arc<Inventory>| inventory.is_heard() && self.docker != Place::Elsewhere;
+        let heard = self.inventory.as_ref().filter(is_ours);
         let runs = |inventory: &Arc<Inventory>| inventory.iter().any(|c| c.status.is_alive());
         let should_be = !self.tracked.is_empty() || heard.is_none_or(runs);
         should_be && self.tracked.values().all(|tracked| tracked.labels.is_some())
@@ -363,8 +396,8 @@ impl Host {
                 name.unwrap_or(id.short())
             )
         };
-        let first = first.or_else(|| self.unseen.iter().next().map(nowhere));
-        (folders.unwrap_or(0) + self.unseen.iter().count(), first)
+        let first = first.or_else(|| self.missing().next().map(nowhere));
+        (folders.unwrap_or(0) + self.missing().count(), first)
     }
 
     /// What is known of containers that are not shown and may have been shown before we started: the
@@ -375,7 +408,7 @@ impl Host {
         let waiting = self.tracked.iter().filter(move |(_, tracked)| waits(tracked));
         let nameless = waiting.map(|(path, _)| Labels::from_pairs([("id", path)]));
         let known = self.inventory.as_ref();
-        let unseen = self.unseen.iter().map(move |id| {
+        let unseen = self.missing().map(move |id| {
             let named = known.and_then(|known| known.known_as(id).zip(known.get(id)));
             labels(("", id), named, &self.config.labels).filtered(|label| label != "id")
         });

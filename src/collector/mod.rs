@@ -22,6 +22,7 @@ mod kept;
 mod life;
 mod machine;
 mod parse;
+mod place;
 mod series;
 mod sources;
 mod tracked;

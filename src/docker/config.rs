@@ -56,6 +56,12 @@ impl DockerConfig {
         (self.url.clone(), self.socket.clone(), self.http.clone())
     }
 
+    /// `host`, unless only this machine can be there.
+    pub fn afar(&self) -> Option<&str> {
+        let is_near = self.socket.is_some() || crate::endpoint::is_loopback(&self.url);
+        (!is_near).then_some(self.host.as_str())
+    }
+
     /// Reads the section; `base` is the folder relative paths start from.
     pub fn read(at: Cursor<'_, '_>, base: &Path) -> Option<DockerConfig> {
         let mut fields = Fields::open(at)?;
@@ -129,6 +135,20 @@ mod tests {
             (_, problems) => problems,
         };
         assert!(got.contains(want), "{text}: {got}");
+    }
+
+    #[test]
+    fn only_another_address_may_be_another_machine() {
+        let afar = |host: &str| parse_host(host, false).expect(host).afar().map(str::to_owned);
+        for near in [
+            "unix:///run/docker.sock",
+            "tcp://127.0.0.1:2375",
+            "tcp://[::1]:2375",
+            "http://localhost:1",
+        ] {
+            assert_eq!(afar(near), None, "{near}");
+        }
+        assert_eq!(afar("tcp://db:2375").as_deref(), Some("http://db:2375/"));
     }
 
     #[test]

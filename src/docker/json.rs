@@ -217,7 +217,8 @@ pub fn happening(line: &[u8]) -> Result<Option<Happening>, String> {
             let old = get("oldName");
             What::Rename { from: old.strip_prefix('/').unwrap_or(old).to_owned() }
         }
-        "destroy" => What::Destroy,
+        // Podman's word.
+        "destroy" | "remove" => What::Destroy,
         _ => return Ok(None),
     };
     let name = get("name").to_owned();
@@ -337,6 +338,7 @@ mod tests {
         check("health_status: unhealthy", "", Some(What::HealthStatus(Health::Unhealthy)));
         check("rename", r#""oldName":"/a""#, Some(What::Rename { from: "a".to_owned() }));
         check("exec_start: sh -c true", "", None);
+        check("remove", r#""name":"x""#, Some(What::Destroy));
         check("resize", "", None);
         let network = br#"{"Type":"network","Action":"connect","Actor":{"ID":"x"}}"#;
         assert_eq!(happening(network), Ok(None));

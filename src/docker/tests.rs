@@ -1,12 +1,16 @@
-//! The watch against a daemon that is a script: hangs, cuts, half lines, storms, huge lines.
+//! The watch against a daemon that is a script: hangs, cuts, half lines, storms, huge lines; over TLS; with
+//! Podman's words.
+
+mod podman;
+mod tls;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{UnixListener, UnixStream};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::UnixListener;
 use tokio::sync::mpsc;
 
 use super::busy::Moments;
@@ -28,8 +32,13 @@ enum Script {
 }
 
 /// What the daemon goes by.
+#[derive(Default)]
 struct Daemon {
     scripts: Mutex<Vec<Script>>,
+    /// The requests it was asked.
+    asked: Mutex<Vec<String>>,
+    /// What another one was recorded to answer, by the path's end.
+    recorded: Vec<(String, String)>,
     /// Whether it answers nobody any more.
     is_frozen: AtomicBool,
     /// Whether its list has no end.
@@ -42,8 +51,13 @@ struct Daemon {
 struct Bench {
     _folder: tempfile::TempDir,
     reports: mpsc::Receiver<Event>,
-    asked: Arc<Mutex<Vec<String>>>,
     daemon: Arc<Daemon>,
+}
+
+impl Daemon {
+    fn new(scripts: Vec<Script>) -> Daemon {
+        Daemon { scripts: Mutex::new(scripts), ..Daemon::default() }
+    }
 }
 
 const ID: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
@@ -67,20 +81,19 @@ fn event(second: i64, action: &str) -> String {
     )
 }
 
-async fn answer(mut stream: UnixStream, daemon: Arc<Daemon>, asked: Arc<Mutex<Vec<String>>>) {
+/// The first line of the next request.
+async fn first_line(stream: &mut (impl AsyncRead + Unpin)) -> Option<String> {
     let mut head = Vec::new();
-    loop {
-        head.clear();
-        while !head.ends_with(b"\r\n\r\n") {
-            let mut byte = [0];
-            match stream.read(&mut byte).await {
-                Ok(1) => head.push(byte[0]),
-                _ => return,
-            }
-        }
-        let line = String::from_utf8_lossy(&head).lines().next().unwrap_or("").to_owned();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await.ok()?);
+    }
+    Some(String::from_utf8_lossy(&head).lines().next().unwrap_or("").to_owned())
+}
+
+async fn answer(mut stream: impl AsyncRead + AsyncWrite + Unpin, daemon: Arc<Daemon>) {
+    while let Some(line) = first_line(&mut stream).await {
         assert!(line.starts_with("GET "), "read only: {line}");
-        asked.lock().expect("held briefly").push(line.clone());
+        daemon.asked.lock().expect("held briefly").push(line.clone());
         if daemon.is_frozen.load(Ordering::SeqCst) {
             return std::future::pending().await;
         }
@@ -89,7 +102,10 @@ async fn answer(mut stream: UnixStream, daemon: Arc<Daemon>, asked: Arc<Mutex<Ve
             while stream.write_all(&[b' '; 1 << 16]).await.is_ok() {}
             return;
         }
-        let body = match line.split(' ').nth(1).unwrap_or("") {
+        let path = line.split(' ').nth(1).unwrap_or("");
+        let recorded = daemon.recorded.iter().find(|(end, _)| path.ends_with(end.as_str()));
+        let body = match path {
+            _ if recorded.is_some() => recorded.map(|(_, body)| body.clone()).unwrap_or_default(),
             "/version" => {
                 r#"{"Version":"20.10","ApiVersion":"1.41","MinAPIVersion":"1.12"}"#.to_owned()
             }
@@ -136,7 +152,7 @@ async fn answer(mut stream: UnixStream, daemon: Arc<Daemon>, asked: Arc<Mutex<Ve
     }
 }
 
-async fn stream_events(mut stream: UnixStream, daemon: &Daemon) {
+async fn stream_events(mut stream: impl AsyncRead + AsyncWrite + Unpin, daemon: &Daemon) {
     let script = {
         let mut scripts = daemon.scripts.lock().expect("held briefly");
         if scripts.len() > 1 { scripts.remove(0) } else { scripts[0].clone() }
@@ -170,24 +186,22 @@ impl Bench {
 
     /// With a watch of its own.
     fn with(scripts: Vec<Script>, follow: impl FnOnce(PathBuf) -> mpsc::Receiver<Event>) -> Bench {
+        Bench::of(Daemon::new(scripts), follow)
+    }
+
+    /// Of this daemon, at a socket.
+    fn of(daemon: Daemon, follow: impl FnOnce(PathBuf) -> mpsc::Receiver<Event>) -> Bench {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("docker.sock");
         let listener = UnixListener::bind(&path).expect("a socket");
-        let asked = Arc::new(Mutex::new(Vec::new()));
-        let daemon = Daemon {
-            scripts: Mutex::new(scripts),
-            is_frozen: AtomicBool::new(false),
-            is_endless: AtomicBool::new(false),
-            is_busy: AtomicBool::new(false),
-        };
-        let (daemon, log) = (Arc::new(daemon), Arc::clone(&asked));
+        let daemon = Arc::new(daemon);
         let shared = Arc::clone(&daemon);
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(answer(stream, Arc::clone(&shared), Arc::clone(&log)));
+                tokio::spawn(answer(stream, Arc::clone(&shared)));
             }
         });
-        Bench { reports: follow(path), _folder: folder, asked, daemon }
+        Bench { reports: follow(path), _folder: folder, daemon }
     }
 
     /// The next reports as words, until one begins with `last`.
@@ -221,7 +235,7 @@ impl Bench {
     }
 
     fn asked_since(&self) -> Vec<String> {
-        let asked = self.asked.lock().expect("held briefly");
+        let asked = self.daemon.asked.lock().expect("held briefly");
         let since = asked.iter().filter_map(|line| Some(line.split_once("since=")?.1.to_owned()));
         since.map(|rest| rest.split(' ').next().unwrap_or("").to_owned()).collect()
     }
@@ -320,7 +334,7 @@ async fn what_happened_waits_for_one_silence_alone() {
     let told = bench.until("oom 300").await;
     assert_eq!(told.iter().filter(|word| word.starts_with("Start")).count(), 60);
     bench.until("lost").await;
-    let asked = bench.asked.lock().expect("held briefly");
+    let asked = bench.daemon.asked.lock().expect("held briefly");
     let waited = asked.iter().filter(|line| line.contains(FREEZING)).count();
     assert_eq!(waited, 1, "silences were waited for");
 }

@@ -1,13 +1,16 @@
 //! A plain host with nothing configured but where its files are: collector, built-in rules, and a
 //! Docker that is not there.
 
+use std::net::SocketAddr;
 use std::os::unix::net::UnixListener;
+use std::process::Command;
 
 use serde_json::Value;
 
 use crate::cgroups::{Cgroups, Layout, Load, id};
 use crate::support::{
-    ControlPlane, FakeAlertmanager, Home, Plan, free_address, pause, query, wait_for, wait_until,
+    ControlPlane, FakeAlertmanager, Home, Plan, Process, free_address, get, pause, query, wait_for,
+    wait_until,
 };
 
 const LOST: &str = "Docker does not answer";
@@ -51,6 +54,35 @@ fn without_docker_containers_go_by_their_ids_and_it_is_said_once() {
     pause(100);
     assert_eq!(home.log().matches(LOST).count(), 1, "{}", home.log());
     assert!(process.is_running());
+}
+
+/// As a unit that names nothing but where state lives. The port is the usual one: nothing else may have it.
+#[test]
+fn in_an_empty_folder_without_any_configuration_it_watches_by_the_built_in_rules() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let log = folder.path().join("log");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_plimsoll"));
+    command.arg("run").current_dir(folder.path());
+    command.env("STATE_DIRECTORY", folder.path().join("state")).env("NO_COLOR", "1");
+    let mut process = Process::start(command, &log);
+    let web = SocketAddr::from(([127, 0, 0, 1], 9469));
+    let shows = |path: &str, word: &str| get(web, path).is_some_and(|body| body.contains(word));
+    wait_until("an alert shows in the API", 30, || shows("/api/v1/alerts", "Watchdog"));
+    assert!(shows("/api/v1/rules", "OomKilled"), "the built-in rules are loaded");
+    assert!(
+        shows("/api/v1/targets", "collector")
+            && shows("/metrics/containers", "machine_memory_bytes")
+    );
+    assert!(shows("/-/ready", "") && process.is_running());
+    let said = std::fs::read_to_string(&log).expect("written");
+    for words in [
+        "there is no such file: this host's containers are measured",
+        "alerts show in the API only",
+    ] {
+        assert_eq!(said.matches(words).count(), 1, "{words}: {said}");
+    }
+    process.signal("TERM");
+    assert!(process.wait(30).success());
 }
 
 #[test]

@@ -66,9 +66,13 @@ impl Daemon {
         assert!(compiler.status().expect("rustc runs").success());
         let recipe = "FROM scratch\nCOPY load /load\nENTRYPOINT [\"/load\"]\n";
         std::fs::write(image.join("Dockerfile"), recipe).expect("written");
-        let image = image.display().to_string();
-        daemon.run(&["build", "--network", "none", "-q", "-t", "load:1", &image]);
+        daemon.build("load:1", &image);
         daemon
+    }
+
+    fn build(&self, name: &str, folder: &Path) {
+        let folder = folder.display().to_string();
+        self.run(&["build", "--network", "none", "-q", "-t", name, &folder]);
     }
 
     pub fn socket(&self) -> String {
@@ -194,6 +198,34 @@ fn containers_of_a_real_docker_are_measured_counted_and_known() {
     plimsoll.kills("acme-oom", 2.0, 0.0);
     plimsoll.kills("acme-forker", 0.0, 1.0);
     plimsoll.kills("acme-web", 0.0, 0.0);
+    assert!(process.is_running());
+}
+
+/// Docker tells of a check's first success or failure by an event alone: nothing else has it asked again.
+#[test]
+fn health_checks_of_a_real_docker_are_told() {
+    let docker = Daemon::start();
+    let (_home, mut process, plimsoll) = run_plimsoll(&docker.socket());
+    let is_well = |name: &str, want: f64| {
+        plimsoll.is(&format!("container_health_state{{name=\"{name}\"}}"), want);
+    };
+    let folder = docker.dir.path().join("checked");
+    std::fs::create_dir(&folder).expect("made");
+    docker.load("unchecked", &[], &[]);
+    for (name, code, seen) in [("well", "0", 1.0), ("ill", "1", 0.0)] {
+        // As `starting` it is 0 as well.
+        let check = format!("--interval=3s --retries=1 CMD [\"/load\", \"exit\", \"{code}\"]");
+        let recipe = format!("FROM load:1\nHEALTHCHECK {check}\n");
+        std::fs::write(folder.join("Dockerfile"), recipe).expect("written");
+        docker.build(&format!("{name}:1"), &folder);
+        docker.run(&["run", "-d", "--network", "none", "--name", name, &format!("{name}:1")]);
+        is_well(name, 0.0);
+        is_well(name, seen);
+    }
+    is_well("unchecked", -1.0);
+    let of_ill = || docker.run(&["inspect", "--format", "{{.State.Health.Status}}", "ill"]);
+    wait_until("Docker calls it unhealthy", SOON_S, || of_ill() == "unhealthy");
+    is_well("ill", 0.0);
     assert!(process.is_running());
 }
 

@@ -15,7 +15,7 @@ pub mod server;
 pub mod smtp;
 
 pub use alertmanager::FakeAlertmanager;
-pub use client::{free_address, query};
+pub use client::{free_address, get, query};
 pub use control_plane::{ControlPlane, SECRET};
 pub use incident::{BESIDE, an_incident};
 pub use page::Page;
