@@ -404,6 +404,11 @@ impl Containers {
         self.inventory_is_new = true;
     }
 
+    /// Whether a container is known by this name, or bears it.
+    pub fn knows(&self, name: &str) -> bool {
+        self.inventory.by_known(name).or_else(|| self.inventory.by_name(name)).is_some()
+    }
+
     /// Whether it is alive, by Docker's last word.
     fn is_alive(&self, id: &ContainerId) -> bool {
         self.inventory.get(id).is_some_and(|known| known.status.is_alive())

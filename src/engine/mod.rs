@@ -481,6 +481,7 @@ impl Engine {
             rule.texts.forget_unused();
         }
         self.forget_containers();
+        self.forget_claims();
         let forgotten: BTreeSet<SeriesId> =
             self.window.forget_expired(now.wall).into_iter().collect();
         if forgotten.is_empty() {
