@@ -265,7 +265,6 @@ impl Engine {
             .chain(self.next_beat())
             .chain(self.gates.next_wakeup())
             .chain(self.next_mail())
-            .chain(self.containers.next_given_up())
             .fold(self.next_sweep, Duration::min)
     }
 
