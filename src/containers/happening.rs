@@ -16,8 +16,10 @@ pub enum Report {
         /// Why, for people.
         why: String,
     },
-    /// Every container there is, after a connection was made.
+    /// Every container there is, after a connection was made or a line of the stream was not read.
     Listed(Vec<Container>),
+    /// Whatever happened before the last list has been told.
+    ToldAll,
     /// One container, looked at after something happened to it.
     Inspected(Box<Container>),
     /// Something happened to a container.

@@ -12,6 +12,7 @@
 //! two containers are never known as one, unless Docker itself says so for a moment. What happened before
 //! that, and is told afterwards, happened to whatever it was known as then.
 
+use std::borrow::Borrow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
@@ -29,6 +30,8 @@ pub struct Inventory {
     by_name: BTreeMap<String, BTreeSet<ContainerId>>,
     /// Everyone who is known as a name.
     by_known: BTreeMap<String, BTreeSet<ContainerId>>,
+    /// Everyone who is known otherwise than before for the sake of one.
+    moved_by: BTreeMap<ContainerId, BTreeSet<ContainerId>>,
     is_heard: bool,
 }
 
@@ -106,6 +109,9 @@ impl Inventory {
         self.remove(&id);
         self.by_name.entry(known.container.name.clone()).or_default().insert(id.clone());
         self.by_known.entry(known.known_as.clone()).or_default().insert(id.clone());
+        if let Some(before) = &known.before {
+            self.moved_by.entry(before.by.clone()).or_default().insert(id.clone());
+        }
         self.by_id.insert(id, known);
     }
 
@@ -128,8 +134,8 @@ impl Inventory {
                 What::Rename { from } if whose == id => before.name == *from,
                 _ => before.name == *name && whose != id,
             };
-            for (whose, known) in &self.by_id {
-                let before = known.before.as_ref().filter(|b| b.by == *id && at < b.until);
+            for whose in self.moved_by.get(id).into_iter().flatten() {
+                let before = self.before(whose).filter(|before| at < before.until);
                 let before = before.filter(|before| changes(whose, before));
                 told.extend(before.map(|b| (whose.clone(), Before { until: at, ..b.clone() })));
             }
@@ -152,8 +158,8 @@ impl Inventory {
 
     /// What a container was known as before is this.
     pub fn set_before(&mut self, id: &ContainerId, before: Before) {
-        if let Some(known) = self.by_id.get_mut(id) {
-            known.before = Some(before);
+        if let Some(known) = self.by_id.get(id).cloned() {
+            self.insert(Known { before: Some(before), ..known });
         }
     }
 
@@ -168,7 +174,7 @@ impl Inventory {
         let known = self.by_known.get(name).into_iter().flatten();
         let known = known.filter_map(|id| self.by_id.get(id)).filter(renamed);
         for Known { container, known_as, .. } in known.cloned().collect::<Vec<_>>() {
-            drop_from(&mut self.by_known, &known_as, &container.id);
+            drop_from(&mut self.by_known, known_as.as_str(), &container.id);
             // Somebody else may be known by that one still.
             self.make_way(&container.name, (by, since), moved);
             moved.push(container.id.clone());
@@ -178,9 +184,12 @@ impl Inventory {
 
     /// A container is gone.
     pub fn remove(&mut self, id: &ContainerId) -> Option<Container> {
-        let Known { container, known_as, .. } = self.by_id.remove(id)?;
-        drop_from(&mut self.by_name, &container.name, id);
-        drop_from(&mut self.by_known, &known_as, id);
+        let Known { container, known_as, before, .. } = self.by_id.remove(id)?;
+        drop_from(&mut self.by_name, container.name.as_str(), id);
+        drop_from(&mut self.by_known, known_as.as_str(), id);
+        if let Some(before) = before {
+            drop_from(&mut self.moved_by, &before.by, id);
+        }
         Some(container)
     }
 
@@ -262,11 +271,15 @@ impl Inventory {
     }
 }
 
-fn drop_from(names: &mut BTreeMap<String, BTreeSet<ContainerId>>, name: &str, id: &ContainerId) {
-    if let Some(ids) = names.get_mut(name) {
+fn drop_from<K: Ord + Borrow<Q>, Q: Ord + ?Sized>(
+    all: &mut BTreeMap<K, BTreeSet<ContainerId>>,
+    key: &Q,
+    id: &ContainerId,
+) {
+    if let Some(ids) = all.get_mut(key) {
         ids.remove(id);
         if ids.is_empty() {
-            names.remove(name);
+            all.remove(key);
         }
     }
 }

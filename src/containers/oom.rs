@@ -165,7 +165,15 @@ impl OomLedger {
     /// one kill in it. The flag stays set while the container lives on after a child's death, so
     /// it says nothing about how the run ended.
     pub fn flagged(&mut self, who: Who<'_>, from: Timestamp, to: Timestamp) {
-        if to <= self.since || from <= self.watched_from.0 {
+        if from > self.watched_from.0 {
+            self.killed_as_flagged(who, from, to);
+        }
+    }
+
+    /// The kernel ended the first process of a run between `from` and `to`, by Docker's `OOMKilled` and no
+    /// event. However old the run is, that is no old news.
+    pub fn killed_as_flagged(&mut self, who: Who<'_>, from: Timestamp, to: Timestamp) {
+        if to <= self.since {
             return;
         }
         let evidence = Evidence {
@@ -862,7 +870,8 @@ mod tests {
         let (mut ledger, _) = OomLedger::recover([], at(100.0));
         let who = |ledger: &mut OomLedger, from, to| {
             let id = id('a');
-            ledger.flagged(Who { id: &id, name: "web", before: None }, at(from), at(to));
+            let who = Who { id: &id, name: "web", before: None };
+            ledger.flagged(who, at(from), at(to));
             ledger.settle(at(1000.0));
             ledger.settle(at(1010.0));
             ledger.counts("web").total()

@@ -5,16 +5,14 @@ use std::time::Duration;
 use reqwest::{Response, Url};
 
 use super::config::DockerConfig;
-use super::json;
+use super::entries::{Entries, Entry};
+use super::{MOST_BYTES, json};
 use crate::base::{Timestamp, parse_rfc3339};
 use crate::containers::{Container, ContainerId};
 use crate::endpoint::{Pool, explain};
 
 /// The newest API whose documentation was read; older ones have had every field since 1.25.
 const NEWEST: (u32, u32) = (1, 51);
-/// The list of five thousand containers of Compose's, with their labels, mounts and networks, is 13 MiB.
-/// Whoever answers without end costs this much.
-const MOST_BYTES: usize = 16 << 20;
 
 /// A daemon that answered once.
 pub(super) struct Client {
@@ -24,6 +22,14 @@ pub(super) struct Client {
     api: String,
     /// The daemon's version.
     pub version: String,
+}
+
+/// One of a list.
+pub(super) struct Listed {
+    /// Which.
+    pub id: ContainerId,
+    /// As far as the list tells of it; nothing if that does not read or is too long.
+    pub container: Option<Container>,
 }
 
 /// What the daemon says of one container.
@@ -69,21 +75,36 @@ impl Client {
     }
 
     /// Every container, running or not, as far as a list tells of it.
-    pub async fn list(&self) -> Result<Vec<Container>, String> {
+    pub async fn list(&self) -> Result<Vec<Listed>, String> {
         self.listed("containers/json?all=1").await
     }
 
-    async fn listed(&self, path: &str) -> Result<Vec<Container>, String> {
-        let body = self.get(path).await?;
-        let listed: Vec<json::Listed> =
-            serde_json::from_slice(&body).map_err(|error| format!("containers: {error}"))?;
-        Ok(listed.into_iter().filter_map(json::Listed::container).collect())
+    /// A list, taken apart as it comes: what is odd of it, or too long, hides no other.
+    async fn listed(&self, path: &str) -> Result<Vec<Listed>, String> {
+        let whole = async {
+            let mut response = self.send(path).await?;
+            let status = response.status().as_u16();
+            if status != 200 {
+                let body = body_of(response).await?.unwrap_or_default();
+                return Err(format!("{path}: {}", refused(status, &body)));
+            }
+            let (mut entries, mut found) = (Entries::default(), Vec::new());
+            while let Some(chunk) = response.chunk().await.map_err(explain)? {
+                let each = |entry: Entry<'_>| found.extend(read(entry));
+                entries.feed(&chunk, each).map_err(|why| format!("{path}: {why}"))?;
+            }
+            let is_whole = entries.are_over();
+            is_whole.then_some(found).ok_or_else(|| format!("{path}: the list breaks off"))
+        };
+        let timeout = self.config.timeout;
+        tokio::time::timeout(timeout, whole).await.map_err(|_| late(path, timeout))?
     }
 
     /// What a list tells of one container, whatever the daemon is doing with it.
     pub async fn glimpse(&self, id: &ContainerId) -> Result<Option<Container>, String> {
         let filter = format!("containers/json?all=1&filters=%7B%22id%22%3A%5B%22{id}%22%5D%7D");
-        Ok(self.listed(&filter).await?.into_iter().find(|container| container.id == *id))
+        let listed = self.listed(&filter).await?.into_iter();
+        Ok(listed.filter(|listed| listed.id == *id).find_map(|listed| listed.container))
     }
 
     /// One container, within this time or the deadline, whichever comes first. An error is the daemon's, not
@@ -96,12 +117,13 @@ impl Client {
         };
         match answer {
             (404, _) => Ok(Inspected::Gone),
-            (200, body) => Ok(match json::container(&body) {
+            (_, None) => Ok(Inspected::Unreadable(too_long(&path))),
+            (200, Some(body)) => Ok(match json::container(&body) {
                 Ok(container) => Inspected::Found(Box::new(container)),
                 Err(why) => Inspected::Unreadable(why),
             }),
-            (status @ 500.., body) => Ok(Inspected::Unreadable(refused(status, &body))),
-            (status, body) => Err(refused(status, &body)),
+            (status @ 500.., Some(body)) => Ok(Inspected::Unreadable(refused(status, &body))),
+            (status, Some(body)) => Err(refused(status, &body)),
         }
     }
 
@@ -123,34 +145,24 @@ impl Client {
     }
 
     async fn get(&self, path: &str) -> Result<Vec<u8>, String> {
-        match self.ask(path).await? {
-            (200, body) => Ok(body),
-            (status, body) => Err(format!("{path}: {}", refused(status, &body))),
+        let timeout = self.config.timeout;
+        let answer = self.ask_within(timeout, path).await?;
+        match answer.ok_or_else(|| late(path, timeout))? {
+            (_, None) => Err(too_long(path)),
+            (200, Some(body)) => Ok(body),
+            (status, Some(body)) => Err(format!("{path}: {}", refused(status, &body))),
         }
     }
 
-    /// Status and body, within the deadline.
-    async fn ask(&self, path: &str) -> Result<(u16, Vec<u8>), String> {
-        let timeout = self.config.timeout;
-        self.ask_within(timeout, path).await?.ok_or_else(|| late(path, timeout))
-    }
-
-    /// Status and body, or nothing if that takes longer.
+    /// Status and body, if that is not too long; or nothing if it takes longer.
     async fn ask_within(
         &self,
         within: Duration,
         path: &str,
-    ) -> Result<Option<(u16, Vec<u8>)>, String> {
+    ) -> Result<Option<(u16, Option<Vec<u8>>)>, String> {
         let whole = async {
-            let mut response = self.send(path).await?;
-            let mut body = Vec::new();
-            while let Some(chunk) = response.chunk().await.map_err(explain)? {
-                if body.len() + chunk.len() > MOST_BYTES {
-                    return Err(format!("{path}: an answer of more than {MOST_BYTES} bytes"));
-                }
-                body.extend_from_slice(&chunk);
-            }
-            Ok((response.status().as_u16(), body))
+            let response = self.send(path).await?;
+            Ok((response.status().as_u16(), body_of(response).await?))
         };
         tokio::time::timeout(within, whole).await.ok().transpose()
     }
@@ -189,6 +201,39 @@ fn negotiate(version: &json::Version) -> Result<String, String> {
     let oldest = parse(&version.min_api_version).unwrap_or((1, 24));
     let (major, minor) = newest.min(NEWEST).max(oldest);
     Ok(format!("v{major}.{minor}"))
+}
+
+/// The body of an answer, if it is not too long.
+async fn body_of(mut response: Response) -> Result<Option<Vec<u8>>, String> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(explain)? {
+        if body.len() + chunk.len() > MOST_BYTES {
+            return Ok(None);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(Some(body))
+}
+
+/// What an entry of a list tells; one that does not say whose it is cannot be asked about either.
+fn read(entry: Entry<'_>) -> Option<Listed> {
+    let (text, container) = match entry {
+        Entry::Whole(text) => (text, json::listed(text)),
+        Entry::Cut(text) => (text, Err(format!("it has more than {MOST_BYTES} bytes"))),
+    };
+    match container {
+        Ok(container) => Some(Listed { id: container.id.clone(), container: Some(container) }),
+        Err(why) => {
+            let id = json::id_of(text);
+            let told = id.as_ref().map_or("unknown", |id| id.short());
+            tracing::warn!(id = told, why, "an entry of Docker's list does not read");
+            id.map(|id| Listed { id, container: None })
+        }
+    }
+}
+
+fn too_long(path: &str) -> String {
+    format!("{path}: an answer of more than {MOST_BYTES} bytes")
 }
 
 fn late(path: &str, within: Duration) -> String {
@@ -243,10 +288,9 @@ mod tests {
     #[test]
     fn a_list_of_five_thousand_containers_is_taken() {
         let body = format!("[{}]", (0..5000).map(listed).collect::<Vec<_>>().join(","));
-        assert!(body.len() <= MOST_BYTES, "{} bytes", body.len());
-        assert!(body.len() > MOST_BYTES / 2, "{} bytes: the bound could be lower", body.len());
-        let read: Vec<json::Listed> = serde_json::from_str(&body).expect("a list");
-        let containers = read.into_iter().filter_map(json::Listed::container);
+        let (mut entries, mut found) = (Entries::default(), Vec::new());
+        entries.feed(body.as_bytes(), |entry| found.extend(read(entry))).expect("it fits");
+        let containers = found.into_iter().filter_map(|listed| listed.container);
         assert_eq!(containers.filter(|container| container.labels.len() == 13).count(), 5000);
     }
 

@@ -1,9 +1,9 @@
 //! Docker's JSON, as far as anything here reads it. Fields that are missing are as good as empty:
-//! Podman leaves some out, and older daemons know fewer.
+//! Podman leaves some out, older daemons know fewer, and what is empty may be written `null`.
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 use crate::base::{Timestamp, parse_rfc3339};
 use crate::containers::{
@@ -30,34 +30,51 @@ pub(super) struct Info {
 /// One entry of `GET /containers/json`
 #[derive(Deserialize, Default, Debug)]
 #[serde(rename_all = "PascalCase", default)]
-pub(super) struct Listed {
+struct Listed {
     id: String,
+    #[serde(deserialize_with = "or_empty")]
     names: Vec<String>,
+    #[serde(deserialize_with = "or_empty")]
     image: String,
-    #[serde(rename = "ImageID")]
+    #[serde(rename = "ImageID", deserialize_with = "or_empty")]
     image_id: String,
+    #[serde(deserialize_with = "or_empty")]
     created: i64,
+    #[serde(deserialize_with = "or_empty")]
     state: String,
-    labels: Option<BTreeMap<String, String>>,
+    #[serde(deserialize_with = "or_empty")]
+    labels: BTreeMap<String, String>,
 }
 
-impl Listed {
-    /// The container as far as the list tells of it: without limits, health and how it ended.
-    pub fn container(self) -> Option<Container> {
-        let id = ContainerId::new(&self.id)?;
-        // Beside its own name a container has those that links gave it: `/other/alias`.
-        let names = self.names.iter().map(|name| name.strip_prefix('/').unwrap_or(name));
-        let name = names.min_by_key(|name| name.contains('/')).unwrap_or(id.short()).to_owned();
-        let made = Container::new(id, &name, Timestamp(self.created.saturating_mul(1000)));
-        Some(Container {
-            image: self.image,
-            image_id: self.image_id,
-            labels: self.labels.unwrap_or_default(),
-            status: Status::parse(&self.state),
-            is_glimpse: true,
-            ..made
-        })
-    }
+/// A value; `null` is as good as none.
+fn or_empty<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
+    from: D,
+) -> Result<T, D::Error> {
+    Option::deserialize(from).map(Option::unwrap_or_default)
+}
+
+/// A container as far as an entry of the list tells of it: without limits, health and how it ended.
+pub(super) fn listed(entry: &[u8]) -> Result<Container, String> {
+    let read: Listed = serde_json::from_slice(entry).map_err(|error| error.to_string())?;
+    let id = ContainerId::new(&read.id).ok_or_else(|| format!("`{}` is not an id", read.id))?;
+    // Beside its own name a container has those that links gave it: `/other/alias`.
+    let names = read.names.iter().map(|name| name.strip_prefix('/').unwrap_or(name));
+    let name = names.min_by_key(|name| name.contains('/')).unwrap_or(id.short()).to_owned();
+    let made = Container::new(id, &name, Timestamp(read.created.saturating_mul(1000)));
+    Ok(Container {
+        image: read.image,
+        image_id: read.image_id,
+        labels: read.labels,
+        status: Status::parse(&read.state),
+        is_glimpse: true,
+        ..made
+    })
+}
+
+/// Of whom an entry is that does not read: Docker begins with that.
+pub(super) fn id_of(entry: &[u8]) -> Option<ContainerId> {
+    let text = entry.strip_prefix(br#"{"Id":""#)?.split(|byte| *byte == b'"').next()?;
+    ContainerId::new(std::str::from_utf8(text).ok()?)
 }
 
 #[derive(Deserialize, Default)]
@@ -69,7 +86,9 @@ struct Inspected {
     created: String,
     restart_count: u64,
     state: State,
+    #[serde(deserialize_with = "or_empty")]
     config: Config,
+    #[serde(deserialize_with = "or_empty")]
     host_config: HostConfig,
 }
 
@@ -96,7 +115,8 @@ struct HealthState {
 #[serde(rename_all = "PascalCase", default)]
 struct Config {
     image: String,
-    labels: Option<BTreeMap<String, String>>,
+    #[serde(deserialize_with = "or_empty")]
+    labels: BTreeMap<String, String>,
 }
 
 #[derive(Deserialize, Default)]
@@ -134,7 +154,7 @@ pub(super) fn container(body: &[u8]) -> Result<Container, String> {
     Ok(Container {
         image: read.config.image,
         image_id: read.image,
-        labels: read.config.labels.unwrap_or_default(),
+        labels: read.config.labels,
         limits: limits(&read.host_config),
         restart_policy: RestartPolicy {
             restart: Restart::parse(&read.host_config.restart_policy.name),
@@ -187,8 +207,12 @@ struct Event {
 struct Actor {
     #[serde(rename = "ID")]
     id: String,
+    #[serde(deserialize_with = "or_empty")]
     attributes: BTreeMap<String, String>,
 }
+
+/// What Podman alone says of every container.
+const OF_PODMAN: &str = "containerExitCode";
 
 /// One line of `GET /events`; `None` if it is about something else.
 pub fn happening(line: &[u8]) -> Result<Option<Happening>, String> {
@@ -207,6 +231,10 @@ pub fn happening(line: &[u8]) -> Result<Option<Happening>, String> {
         "oom" => What::Oom,
         "die" => What::Die { exit_code: number("exitCode") },
         "kill" => What::Kill { signal: signal(get("signal")) },
+        // Podman sends no signal's event for them, and says them before the end, not after it.
+        "stop" | "restart" if event.actor.attributes.contains_key(OF_PODMAN) => {
+            What::Kill { signal: signal("") }
+        }
         "stop" => What::Stop,
         "restart" => What::Restart,
         "pause" => What::Pause,

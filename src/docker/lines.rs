@@ -1,6 +1,6 @@
 //! Lines out of chunks, bounded: a line that does not end costs its bound and is dropped.
 
-/// A container's labels stand in every event about it; a megabyte of them is not a label any more.
+/// A container's labels stand in every event about it.
 const MOST_BYTES: usize = 1 << 20;
 
 /// Puts lines together.

@@ -8,9 +8,14 @@
 mod busy;
 mod client;
 mod config;
+mod entries;
 mod json;
 mod lines;
 mod watch;
+
+/// An answer, and what a list says of one container, may be this long: a quarter of a megabyte of labels are none
+/// any more.
+const MOST_BYTES: usize = 256 << 10;
 
 pub use config::DockerConfig;
 pub use json::{event_line, happening as read_event};

@@ -4,6 +4,8 @@
 mod podman;
 mod tls;
 
+mod lists;
+
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -43,6 +45,8 @@ struct Daemon {
     is_frozen: AtomicBool,
     /// Whether its list has no end.
     is_endless: AtomicBool,
+    /// What it lists, if not what it lists as a rule.
+    listed: Mutex<Option<String>>,
     /// Whether it is busy with the container [`BUSY`], which it lists.
     is_busy: AtomicBool,
 }
@@ -116,12 +120,15 @@ async fn answer(mut stream: impl AsyncRead + AsyncWrite + Unpin, daemon: Arc<Dae
             path if path.contains("/containers/json") => {
                 let busy = format!(r#"{{"Id":"{BUSY}","Names":["/busy"],"State":"created"}},"#);
                 let busy = if daemon.is_busy.load(Ordering::SeqCst) { busy } else { String::new() };
-                format!(
-                    r#"[{busy}{{"Id":"{ID}","Names":["/db/alias","/web"]}},
+                let listed = daemon.listed.lock().expect("held briefly").clone();
+                listed.unwrap_or_else(|| {
+                    format!(
+                        r#"[{busy}{{"Id":"{ID}","Names":["/db/alias","/web"]}},
                         {{"Id":"{BROKEN}","Names":["/db/alias","/broken"],"State":"running"}}]"#
-                )
+                    )
+                })
             }
-            path if path.contains(BROKEN) => {
+            path if path.contains(&BROKEN[..60]) => {
                 let error = "HTTP/1.1 500 Internal Server Error\r\nContent-Length: 2\r\n\r\n{}";
                 stream.write_all(error.as_bytes()).await.ok();
                 continue;
@@ -130,7 +137,7 @@ async fn answer(mut stream: impl AsyncRead + AsyncWrite + Unpin, daemon: Arc<Dae
                 daemon.is_frozen.store(true, Ordering::SeqCst);
                 std::future::pending().await
             }
-            path if path.contains(BUSY) => {
+            path if path.contains(&BUSY[..60]) => {
                 while daemon.is_busy.load(Ordering::SeqCst) {
                     tokio::time::sleep(Duration::from_millis(5)).await;
                 }
@@ -217,6 +224,7 @@ impl Bench {
                     let shown = all.iter().map(|c| format!(" {} {}", c.name, c.status.name()));
                     format!("listed{}", shown.collect::<String>())
                 }
+                Report::ToldAll => "told all".to_owned(),
                 Report::Inspected(one) if one.is_glimpse => format!("glimpsed {}", one.name),
                 Report::Inspected(one) => format!("inspected {}", one.name),
                 Report::Happened(happening) => {
@@ -228,6 +236,9 @@ impl Bench {
                     }
                 }
             });
+            if words.last().is_some_and(|word| word == "told all" && word != last) {
+                words.pop();
+            }
             if words.last().is_some_and(|word| word.starts_with(last)) {
                 return words;
             }
@@ -245,7 +256,9 @@ impl Bench {
 fn patience() -> Patience {
     let brief = Duration::from_millis(100);
     let moments = Moments { each: brief, all: 2 * brief, least: Duration::from_millis(10) };
-    Patience { ping_every: Duration::from_secs(60), ping_timeout: 5 * brief, moments }
+    let (ping_every, ping_timeout) = (Duration::from_secs(60), 5 * brief);
+    let (told_within, listed_again_after) = (brief, 2 * brief);
+    Patience { told_within, listed_again_after, ping_every, ping_timeout, moments }
 }
 
 fn follow(path: PathBuf, since: Option<Timestamp>) -> mpsc::Receiver<Event> {
@@ -420,14 +433,16 @@ async fn a_flood_of_nonsense_is_logged_in_a_few_lines_also_over_sessions() {
 #[tokio::test]
 async fn an_answer_without_end_is_left_and_asked_for_again() {
     let follow = |path: PathBuf| {
+        let mut config = DockerConfig::at_socket(&path);
+        config.timeout = Duration::from_secs(60);
         let (tell, reports) = mpsc::channel(64);
-        tokio::spawn(watch(DockerConfig::at_socket(&path), None, tell));
+        tokio::spawn(watch(config, None, tell));
         reports
     };
     let mut bench = Bench::with(vec![Script::Stay(event(101, "oom"))], follow);
     bench.daemon.is_endless.store(true, Ordering::SeqCst);
     let told = bench.until("lost").await;
-    assert!(told[0].ends_with("an answer of more than 16777216 bytes"), "{told:?}");
+    assert!(told[0].ends_with("a list of more than 67108864 bytes"), "{told:?}");
     bench.daemon.is_endless.store(false, Ordering::SeqCst);
     bench.until("oom 101").await;
 }

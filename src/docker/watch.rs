@@ -4,7 +4,10 @@
 //! a break it is opened a little before the newest event seen: what is told again the listener knows
 //! ([`Heard`](crate::containers::Heard)). Docker keeps its last 256 events in memory: whatever a longer break lost shows in the list
 //! that follows, as a container that is new, gone or was flagged `OOMKilled`. What Docker is [`busy`]
-//! with hides itself alone.
+//! with hides itself alone. A line of the stream that does not read may have told anything, so a list follows it.
+//!
+//! Once a list was told, and all that Docker told for `TOLD_WITHIN` after it, everything is told that had
+//! happened before it. How long that takes here says nothing of it: containers may be looked at in between.
 //!
 //! [`busy`]: super::busy
 
@@ -13,11 +16,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use super::busy::{Busy, Moments};
-use super::client::{Client, Inspected};
+use super::client::{Client, Inspected, Listed};
 use super::config::DockerConfig;
 use super::json;
 use super::lines::Lines;
@@ -43,6 +47,10 @@ const MOMENTS: Moments = Moments {
 };
 /// A question that was not answered in time stays with the daemon, so it is not asked again and again.
 const ASKED_AGAIN_AFTER: Duration = Duration::from_secs(60);
+/// What happened before a list, Docker has in memory, and tells it at once.
+const TOLD_WITHIN: Duration = Duration::from_secs(5);
+/// A line that does not read may have told that a container is gone; whoever is told of many lists this often.
+const LISTED_AGAIN_AFTER: Duration = Duration::from_secs(60);
 /// Events are asked for again from this long before the newest: they are not stamped in order.
 const OVERLAP_NANOS: i64 = 5_000_000_000;
 /// Events read ahead while containers are asked about; then the stream waits.
@@ -50,9 +58,13 @@ const READ_AHEAD: usize = 8192;
 /// Events handled together: what a storm says of one container is asked about once.
 const AT_ONCE: usize = 256;
 
-/// How long a silence of the daemon is borne.
+/// How long things take.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Patience {
+    /// Until Docker has told what happened before a list.
+    pub told_within: Duration,
+    /// From a list to the next one, if a line was not read.
+    pub listed_again_after: Duration,
     /// Until it is asked whether it is still there.
     pub ping_every: Duration,
     /// Until it has answered that.
@@ -64,8 +76,13 @@ pub(super) struct Patience {
 /// Watches the daemon until the receiver is gone. `since` is when the last watch ended: events after
 /// it are told first.
 pub async fn watch(config: DockerConfig, since: Option<Timestamp>, tell: mpsc::Sender<Event>) {
-    let patience =
-        Patience { ping_every: PING_EVERY, ping_timeout: PING_TIMEOUT, moments: MOMENTS };
+    let patience = Patience {
+        told_within: TOLD_WITHIN,
+        listed_again_after: LISTED_AGAIN_AFTER,
+        ping_every: PING_EVERY,
+        ping_timeout: PING_TIMEOUT,
+        moments: MOMENTS,
+    };
     watch_with(patience, config, since, tell).await;
 }
 
@@ -163,8 +180,10 @@ impl Watch {
         let version = look.client.version.clone();
         self.tell.say(Report::Connected { version }).await?;
         self.tell.say(Report::Listed(containers)).await?;
+        let (mut listed_at, mut has_told) = (Instant::now(), false);
         loop {
             let mut batch = Vec::new();
+            let Patience { told_within, listed_again_after, ping_every, .. } = self.patience;
             tokio::select! {
                 biased;
                 (id, answer) = look.busy.next() => {
@@ -178,7 +197,17 @@ impl Watch {
                     }
                     self.take(&mut look, batch).await?;
                 }
-                () = tokio::time::sleep(self.patience.ping_every) => look.ping().await?,
+                // Nothing that was read waits: the branches are looked at in this order.
+                () = tokio::time::sleep_until(listed_at + told_within), if !has_told => {
+                    self.tell.say(Report::ToldAll).await?;
+                    has_told = true;
+                }
+                () = missed_line(&stream.missed, listed_at + listed_again_after) => {
+                    let containers = look.everything().await?;
+                    self.tell.say(Report::Listed(containers)).await?;
+                    (listed_at, has_told) = (Instant::now(), false);
+                }
+                () = tokio::time::sleep(ping_every) => look.ping().await?,
             }
         }
     }
@@ -242,15 +271,16 @@ impl Look {
     async fn everything(&mut self) -> Result<Vec<Container>, String> {
         let mut found = Vec::new();
         let mut moments = self.patience.moments;
-        for listed in self.client.list().await? {
-            match self.ask(&listed.id, &mut moments).await? {
+        for Listed { id, container } in self.client.list().await? {
+            match self.ask(&id, &mut moments).await? {
                 Inspected::Found(container) => found.push(*container),
                 Inspected::Gone => {}
                 Inspected::Unreadable(why) => {
-                    tracing::warn!(name = listed.name, why, "a container cannot be inspected");
-                    found.push(listed);
+                    let name = container.as_ref().map(|listed| listed.name.as_str());
+                    tracing::warn!(%id, name, why, "a container cannot be inspected");
+                    found.extend(container);
                 }
-                Inspected::Late(_) => found.push(listed),
+                Inspected::Late(_) => found.extend(container),
             }
         }
         Ok(found)
@@ -316,6 +346,8 @@ impl Look {
 /// The stream, read by a task of its own: Docker drops events for a reader that does not keep up.
 struct Stream {
     lines: mpsc::Receiver<Happening>,
+    /// Told when a line was not read.
+    missed: Arc<Notify>,
     reader: JoinHandle<String>,
 }
 
@@ -327,7 +359,13 @@ impl Stream {
     ) -> Result<Stream, String> {
         let response = client.events(since).await?;
         let (sender, lines) = mpsc::channel(READ_AHEAD);
-        Ok(Stream { lines, reader: tokio::spawn(read(response, sender, unread)) })
+        let missed = Arc::new(Notify::new());
+        let tell_missed = Arc::clone(&missed);
+        let miss = move |why: &str| {
+            tell_missed.notify_one();
+            tell_unread(&unread, why);
+        };
+        Ok(Stream { lines, missed, reader: tokio::spawn(read(response, sender, miss)) })
     }
 
     /// Why it ended.
@@ -342,11 +380,17 @@ impl Drop for Stream {
     }
 }
 
-/// Reads until the stream ends; returns why it did.
+/// Waits for a line that was not read, until then at least.
+async fn missed_line(missed: &Notify, not_before: Instant) {
+    tokio::time::sleep_until(not_before).await;
+    missed.notified().await;
+}
+
+/// Reads until the stream ends; returns why it did. A line that does not read, `miss` is told of.
 async fn read(
     mut response: reqwest::Response,
     sender: mpsc::Sender<Happening>,
-    unread: Arc<Unread>,
+    miss: impl Fn(&str),
 ) -> String {
     let mut lines = Lines::default();
     loop {
@@ -359,10 +403,10 @@ async fn read(
         let mut found = Vec::new();
         lines.feed(&chunk, |line| match json::happening(line) {
             Ok(happening) => found.extend(happening),
-            Err(why) => tell_unread(&unread, &why),
+            Err(why) => miss(&why),
         });
         for _ in dropped..lines.dropped {
-            tell_unread(&unread, "it is too long");
+            miss("it is too long");
         }
         for happening in found {
             if sender.send(happening).await.is_err() {

@@ -53,28 +53,30 @@ struct ListedEnd {
     at: Timestamp,
     /// Docker's exit code, and whether the flag `OOMKilled` was set; of one that was started again nobody knows.
     last: Option<(i64, bool)>,
+    /// The flag was set before.
+    was_flagged: bool,
 }
 
 impl ListedEnd {
-    fn of(container: &Container) -> Option<ListedEnd> {
+    fn of(container: &Container, before: &Container) -> Option<ListedEnd> {
         let is_dead = !container.status.is_alive();
         let last = is_dead.then_some((container.exit_code, container.oom_killed));
-        Some(ListedEnd { at: container.finished_at?, last })
+        let was_flagged = before.oom_killed && before.started_at == container.started_at;
+        Some(ListedEnd { at: container.finished_at?, last, was_flagged })
     }
 }
 
 /// A container that must have ended, and how is not known yet.
 #[derive(Clone, Debug)]
 struct Missing {
-    /// Until when, on the monotonic clock, events may still tell.
-    until: Duration,
-    /// The ends that they have told of since.
+    /// The ends that events have told of since.
     told: Vec<Timestamp>,
     /// The last that was told before.
     told_before: Option<Timestamp>,
-    /// It is still on the list, and said there, in this one or one before, how it had ended by then: it may have
-    /// ended again since.
+    /// How it had ended by the last list, or one before, as that said: it may have ended again since.
     listed: Vec<ListedEnd>,
+    /// It is not on the last list.
+    is_gone: bool,
 }
 
 /// A container as the journal holds it.
@@ -247,6 +249,15 @@ impl Containers {
         Witness::new((&self.daemon, &self.ended), &self.inventory, reads, at)
     }
 
+    /// One that ended before is gone.
+    fn remove_ended(&mut self, id: &ContainerId, now: Timestamp) {
+        let name = self.name_of(id, "");
+        if !self.inventory.has_another(id, &name) {
+            self.fates.removed(&name, now);
+        }
+        self.remove(id);
+    }
+
     fn put(&mut self, container: &Container, now: Timestamp) {
         let id = &container.id;
         let known = self.inventory.get(id).filter(|_| container.is_glimpse);
@@ -302,18 +313,19 @@ impl Containers {
         if is_last && is_late { finished } else { told_at }
     }
 
-    /// It must have ended, and events may tell how until then.
-    fn miss(&mut self, id: &ContainerId, until: Duration) -> &mut Missing {
+    /// It must have ended, and events may tell how until Docker has told everything.
+    fn miss(&mut self, id: &ContainerId) -> &mut Missing {
         let name = self.name_of(id, "");
         let last = self.fates.get(&name).and_then(|fate| fate.last);
         let told_before = last.map(|death| death.at);
-        let missing = Missing { until, told: Vec::new(), told_before, listed: Vec::new() };
+        let (told, listed) = (Vec::new(), Vec::new());
+        let missing = Missing { told, told_before, listed, is_gone: false };
         self.missing.entry(id.clone()).or_insert(missing)
     }
 
     /// The same, as the list says of one that is on it.
-    fn note_listed_end(&mut self, id: &ContainerId, until: Duration, end: ListedEnd) {
-        let missing = self.miss(id, until);
+    fn note_listed_end(&mut self, id: &ContainerId, end: ListedEnd) {
+        let missing = self.miss(id);
         missing.listed.push(end);
         if missing.listed.len() > MOST_LISTED_ENDS {
             missing.listed.remove(0);
@@ -322,16 +334,11 @@ impl Containers {
 
     /// It is on the list, so it has not vanished. How it ended as a list before this one said is not told yet:
     /// the connection that would have done so was lost, and another may.
-    fn found(&mut self, id: &ContainerId, until: Duration) {
+    fn found(&mut self, id: &ContainerId) {
         match self.missing.get_mut(id) {
-            Some(missing) if !missing.listed.is_empty() => missing.until = until,
+            Some(missing) if !missing.listed.is_empty() => missing.is_gone = false,
             _ => drop(self.missing.remove(id)),
         }
-    }
-
-    /// When, on the monotonic clock, what is missing is given up.
-    pub fn next_given_up(&self) -> Option<Duration> {
-        self.missing.values().map(|missing| missing.until).min()
     }
 
     /// Whether Docker has told how it ended: it is dead, removed, or another bears its name.
@@ -402,6 +409,11 @@ impl Containers {
         self.missing.clear();
         self.labels.clear();
         self.inventory_is_new = true;
+    }
+
+    /// Whether a container is known by this name, or bears it.
+    pub fn knows(&self, name: &str) -> bool {
+        self.inventory.by_known(name).or_else(|| self.inventory.by_name(name)).is_some()
     }
 
     /// Whether it is alive, by Docker's last word.

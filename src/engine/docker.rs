@@ -17,8 +17,8 @@ use crate::containers::Inventory;
 const DOCKERS_OWN: [&str; 3] = [CRASH_LOOP, ENDS_TOTAL, "container_health_state"];
 /// How the series of containers begin.
 const OF_CONTAINERS: [&str; 3] = ["container_", "plimsoll_container_", "plimsoll_oom_"];
-/// After a list, events from before it are told at once: Docker has them in memory.
-pub(super) const EVENTS_WITHIN: Duration = Duration::from_secs(5);
+/// What happened before a list, and Docker tells after it, it has stamped by then.
+const STAMPED_WITHIN: Duration = Duration::from_secs(5);
 /// A new one has been read after so many intervals.
 const READ_AFTER_INTERVALS: u32 = 2;
 /// Labels that say which container an alert is about.
@@ -46,8 +46,8 @@ pub(super) struct Daemon {
     pub has_listed: bool,
     /// Until when events were heard without a gap, once it is not heard.
     heard_until: Option<Timestamp>,
-    /// When it has told everything that was missed, on the monotonic clock.
-    told_by: Option<Duration>,
+    /// Whether it has told everything that was missed.
+    has_told: bool,
     /// The last time in which it was not heard.
     gap: Option<(Timestamp, Timestamp)>,
     /// Whether a host without it lacks something.
@@ -91,11 +91,16 @@ impl Daemon {
 
     /// It has said what there is.
     pub fn listed(&mut self, now: Now) {
+        self.heard_until = self.heard_until(now);
         if !self.is_heard() {
             self.gap = self.heard_until.map(|from| (from, now.wall));
         }
-        (self.standing, self.has_listed) = (Standing::Heard, true);
-        self.told_by = Some(now.monotonic + EVENTS_WITHIN);
+        (self.standing, self.has_listed, self.has_told) = (Standing::Heard, true, false);
+    }
+
+    /// It has told what happened before it said what there is.
+    pub fn told_all(&mut self) {
+        self.has_told = true;
     }
 
     /// It is not heard; true if that is news.
@@ -124,13 +129,13 @@ impl Daemon {
 
     /// When an event of this stamp cannot have happened before: a daemon that hung stamps late.
     pub fn not_before(&self, at: Timestamp) -> Timestamp {
-        let is_in = |(_, to): &(Timestamp, Timestamp)| at <= *to + EVENTS_WITHIN;
+        let is_in = |(_, to): &(Timestamp, Timestamp)| at <= *to + STAMPED_WITHIN;
         self.gap.filter(is_in).map_or(at, |(from, _)| from.min(at))
     }
 
     /// Whether all that happened until now has been told.
-    pub fn has_told(&self, now: Now) -> bool {
-        self.is_heard() && self.told_by.is_none_or(|by| now.monotonic >= by)
+    pub fn has_told(&self) -> bool {
+        self.is_heard() && self.has_told
     }
 
     /// How it is heard, for readers; nothing if nobody asks it.
@@ -146,9 +151,9 @@ impl Daemon {
         self.heard_until
     }
 
-    /// Until when everything was heard: what was missed is told a moment after the list.
+    /// Until when everything was heard: what was missed is told after the list.
     pub fn heard_until(&self, now: Now) -> Option<Timestamp> {
-        if self.has_told(now) { Some(now.wall) } else { self.heard_until }
+        if self.has_told() { Some(now.wall) } else { self.heard_until }
     }
 
     /// The wall clock has stepped.

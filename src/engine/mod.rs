@@ -268,7 +268,6 @@ impl Engine {
             .chain(self.next_beat())
             .chain(self.gates.next_wakeup())
             .chain(self.next_mail())
-            .chain(self.containers.next_given_up())
             .fold(self.next_sweep, Duration::min)
     }
 
@@ -485,6 +484,7 @@ impl Engine {
             rule.texts.forget_unused();
         }
         self.forget_containers();
+        self.forget_claims();
         let forgotten: BTreeSet<SeriesId> =
             self.window.forget_expired(now.wall).into_iter().collect();
         if forgotten.is_empty() {

@@ -36,6 +36,9 @@ const BUSY: &str =
 /// Containers whose refused claims are remembered.
 const MAX_REFUSED: usize = 1000;
 
+/// Labels that name a container, as they are kept of whoever measures containers and of others.
+const CLAIMED_BY: [&str; 4] = ["name", "id", "exported_name", "exported_id"];
+
 /// What is known of owners besides the setup.
 #[derive(Debug, Default)]
 pub(super) struct Owners {
@@ -175,6 +178,26 @@ impl Engine {
             }
         }
         if changed {
+            self.show_owners();
+        }
+    }
+
+    /// Forgets the refused claims to containers that neither the window nor Docker knows any more.
+    pub(super) fn forget_claims(&mut self) {
+        let Owners { refused, foreign, .. } = &mut self.owners;
+        let before = refused.len() + foreign.len();
+        if before == 0 {
+            return;
+        }
+        let series = self.window.catalogue(None);
+        let known: BTreeSet<&str> = CLAIMED_BY
+            .iter()
+            .flat_map(|label| series.iter().filter_map(|labels| labels.get(label)))
+            .collect();
+        let is_known = |name: &String| known.contains(name.as_str());
+        foreign.retain(|name, _| is_known(name));
+        refused.retain(|name, _| is_known(name) || self.containers.knows(name));
+        if refused.len() + foreign.len() < before {
             self.show_owners();
         }
     }

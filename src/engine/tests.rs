@@ -59,6 +59,9 @@ struct World {
     selection: Selection,
     second: i64,
     skew_s: i64,
+    /// The watch tells so long after a list that it has told everything.
+    tells_all_after_s: i64,
+    tells_all_at: Option<i64>,
     commits: bool,
     /// Whether the Control Plane's answers to requests get lost.
     loses_answers: bool,
@@ -146,6 +149,8 @@ impl World {
             selection: Selection::all(),
             second,
             skew_s: 0,
+            tells_all_after_s: 5,
+            tells_all_at: None,
             commits: true,
             loses_answers: false,
             is_away: false,
@@ -211,6 +216,16 @@ impl World {
     }
 
     fn handle(&mut self, event: Event, page: Option<Option<&str>>) {
+        if self.tells_all_at.take_if(|at| self.second >= *at).is_some() {
+            self.handle(Event::Docker(Report::ToldAll), page);
+        }
+        match &event {
+            Event::Docker(Report::Listed(_)) => {
+                self.tells_all_at = Some(self.second + self.tells_all_after_s);
+            }
+            Event::Docker(Report::Lost { .. }) => self.tells_all_at = None,
+            _ => {}
+        }
         let now = at(self.second, self.skew_s);
         let mut inbox = vec![event];
         while let Some(event) = inbox.pop() {

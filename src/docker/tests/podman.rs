@@ -4,7 +4,7 @@
 
 use super::super::json;
 use super::*;
-use crate::containers::{Health, Status};
+use crate::containers::{Fates, Happening, Health, Status};
 
 const VERSION: &str = include_str!("../testdata/podman-4.3/version.json");
 /// While `slow` was stopping.
@@ -23,6 +23,9 @@ fn daemon() -> Daemon {
     recorded.push(("/containers/json?all=1".to_owned(), LISTED.to_owned()));
     Daemon { recorded, ..Daemon::new(vec![Script::Stay(EVENTS.to_owned())]) }
 }
+
+/// `podman kill`, `stop` and `restart`.
+const UNNAMED: &str = "Kill { signal: 0 }";
 
 /// What happened, without its second, which is ten digits.
 fn actions(told: &[String]) -> Vec<String> {
@@ -47,10 +50,10 @@ async fn podman_s_words_are_read() {
     // steps of its own.
     let lives =
         ["Create", "Create", "Start", "Create", "Start", "Create", "Start", "Create", "Start"];
-    let ends = ["Kill { signal: 0 }", "die 137", "Pause", "die 3", "die 137", "Unpause"];
+    let ends = [UNNAMED, "die 137", "Pause", "die 3", "die 137", "Unpause"];
     let last =
-        ["Rename { from: \"\" }", "Restart", "die 137", "Start", "die 0", "Destroy", "Destroy"];
-    let forced = ["Stop", "die 137", "Destroy"];
+        ["Rename { from: \"\" }", UNNAMED, "die 137", "Start", "die 0", "Destroy", "Destroy"];
+    let forced = [UNNAMED, "die 137", "Destroy"];
     let want =
         [&lives[..], &["Create", "Start", "Create", "Start"], &ends, &last, &forced].concat();
     assert_eq!(actions(&told), want);
@@ -76,4 +79,19 @@ fn what_podman_says_of_a_container_is_read() {
     // It still runs: there is a cgroup to read.
     assert_eq!((of("slow").status, of("made").status), (Status::Running, Status::Created));
     assert_eq!((of("ill").health, of("slow").health), (Health::Starting, Health::None));
+}
+
+#[test]
+fn a_stop_and_a_restart_by_podman_are_no_crash() {
+    let mut fates = Fates::default();
+    let ends: Vec<String> = EVENTS
+        .lines()
+        .filter_map(|line| json::happening(line.as_bytes()).expect("reads"))
+        .filter_map(|happening| {
+            let Happening { id, name, at_nanos, what } = happening;
+            let death = fates.take((&id, &name), Timestamp(at_nanos / 1_000_000), &what, false)?;
+            Some(format!("{name} {} {}", death.end.name(), death.exit_code))
+        })
+        .collect();
+    assert_eq!(ends, [""; 0]);
 }

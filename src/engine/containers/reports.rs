@@ -7,7 +7,6 @@ use std::time::Duration;
 use super::{Containers, ListedEnd, Missing};
 use crate::base::{Labels, Now, TargetId, Timestamp, fingerprint, is_stale};
 use crate::containers::{Container, ContainerId, Death, End, Happening, Reading, Report, What};
-use crate::engine::docker::EVENTS_WITHIN;
 use crate::engine::{Engine, Fact, Health};
 use crate::window::SeriesId;
 
@@ -28,6 +27,10 @@ impl Engine {
                 self.facts.push(Fact::DockerLost { error: why, first });
             }
             Report::Listed(list) => self.take_list(now, list),
+            Report::ToldAll => {
+                self.containers.daemon.told_all();
+                self.give_up_missing(now);
+            }
             Report::Inspected(container) => {
                 let before = self.containers.inventory.get(&container.id).cloned();
                 self.containers.put(&container, now.wall);
@@ -50,30 +53,25 @@ impl Engine {
         // Whoever was renamed makes way for whoever bears the name now.
         list.sort_by_key(|container| (known.get(&container.id).is_none(), container.created_at));
         let listed: BTreeSet<&ContainerId> = list.iter().map(|container| &container.id).collect();
-        let until = now.monotonic + EVENTS_WITHIN;
         for gone in known.iter().filter(|container| !listed.contains(&container.id)) {
-            if gone.status.is_alive() {
-                self.containers.miss(&gone.id, until);
+            if gone.status.is_alive() || self.containers.missing.contains_key(&gone.id) {
+                self.containers.miss(&gone.id).is_gone = true;
             } else {
-                let name = self.containers.name_of(&gone.id, &gone.name);
-                if !self.containers.inventory.has_another(&gone.id, &name) {
-                    self.containers.fates.removed(&name, now.wall);
-                }
-                self.containers.remove(&gone.id);
+                self.containers.remove_ended(&gone.id, now.wall);
             }
         }
         for container in &list {
-            self.containers.found(&container.id, until);
+            self.containers.found(&container.id);
             self.containers.put(container, now.wall);
             if !container.status.is_alive() {
                 self.containers.note_flag(container, known.get(&container.id));
             }
             // Docker's memory of events does not outlive Docker.
             let before = known.get(&container.id).filter(|before| before.status.is_alive());
-            if before.is_some_and(|before| has_ended(before, container))
-                && let Some(end) = ListedEnd::of(container)
+            if let Some(before) = before.filter(|before| has_ended(before, container))
+                && let Some(end) = ListedEnd::of(container, before)
             {
-                self.containers.note_listed_end(&container.id, until, end);
+                self.containers.note_listed_end(&container.id, end);
             }
         }
         if is_first {
@@ -191,29 +189,33 @@ impl Engine {
         }
     }
 
-    /// What is still missing has vanished unseen.
+    /// What is still missing, though everything was told, has ended as the list says, or unseen.
     fn give_up_missing(&mut self, now: Now) {
-        let is_over = |_: &ContainerId, missing: &mut Missing| missing.until <= now.monotonic;
-        let over: Vec<_> = self.containers.missing.extract_if(.., is_over).collect();
-        for (id, Missing { told, told_before, listed, .. }) in over {
-            if !listed.is_empty() {
-                let told: Vec<Timestamp> = told.into_iter().chain(told_before).collect();
-                listed.into_iter().for_each(|end| self.take_end_as_listed(&id, end, &told));
-                continue;
+        for (id, missing) in std::mem::take(&mut self.containers.missing) {
+            let Missing { mut told, told_before, listed, is_gone } = missing;
+            let last_listed = listed.last().map(|end| end.at + SAME_END);
+            let is_told = told.iter().any(|at| Some(*at) > last_listed);
+            told.extend(told_before);
+            listed.into_iter().for_each(|end| self.take_end_as_listed(&id, end, &told));
+            if is_gone && !is_told && self.containers.is_alive(&id) {
+                self.take_vanished(&id, now);
+            } else if is_gone {
+                self.containers.remove_ended(&id, now.wall);
             }
-            if told.is_empty() {
-                let known = self.containers.inventory.get(&id).map(|known| known.name.clone());
-                let name = self.containers.name_of(&id, &known.unwrap_or_default());
-                let is_replaced = self.containers.inventory.has_another(&id, &name);
-                let death = match is_replaced {
-                    true => self.containers.fates.unseen(&name, now.wall, 0),
-                    false => self.containers.fates.vanished(&name, now.wall),
-                };
-                self.note_ended((&id, &name), now.wall);
-                self.tell_end(&name, &id, death.end, 0);
-            }
-            self.containers.remove(&id);
         }
+    }
+
+    /// Nobody saw how it ended.
+    fn take_vanished(&mut self, id: &ContainerId, now: Now) {
+        let name = self.containers.name_of(id, "");
+        let is_replaced = self.containers.inventory.has_another(id, &name);
+        let death = match is_replaced {
+            true => self.containers.fates.unseen(&name, now.wall, 0),
+            false => self.containers.fates.vanished(&name, now.wall),
+        };
+        self.note_ended((id, &name), now.wall);
+        self.tell_end(&name, id, death.end, 0);
+        self.containers.remove(id);
     }
 
     /// No event told how a container ended that is there still, or again: what the list said of it does, as
@@ -221,7 +223,7 @@ impl Engine {
     fn take_end_as_listed(
         &mut self,
         id: &ContainerId,
-        ListedEnd { at, last }: ListedEnd,
+        ListedEnd { at, last, was_flagged }: ListedEnd,
         told: &[Timestamp],
     ) {
         let containers = &mut self.containers;
@@ -239,9 +241,12 @@ impl Engine {
         } else {
             Some(containers.fates.unseen(&name, at, exit_code))
         };
-        if let Some(death) = death {
-            self.take_death((id, &name), death);
+        let Some(death) = death else { return };
+        if death.end == End::Oom && last.is_some_and(|(_, flag)| flag) && !was_flagged {
+            let from = self.containers.daemon.not_before(at);
+            self.containers.say((id, &name), |l, who| l.killed_as_flagged(who, from, at));
         }
+        self.take_death((id, &name), death);
     }
 
     /// Containers whose series are all gone from a page have ended, whether Docker says so yet or not.
@@ -256,7 +261,6 @@ impl Engine {
 
     /// Brings counts and fates up to date, and tells what changed.
     pub(in crate::engine) fn settle_containers(&mut self, now: Now) {
-        self.give_up_missing(now);
         self.tell_held(now.wall);
         let changes = self.containers.ledger.settle(now.wall);
         if !changes.is_empty() {
@@ -265,7 +269,7 @@ impl Engine {
         }
         let owes_news = self.containers.daemon.owes_news();
         self.containers.ended.forget(now.wall, owes_news);
-        let has_told = self.containers.daemon.has_told(now);
+        let has_told = self.containers.daemon.has_told();
         for (name, is_looping) in self.containers.fates.settle(now.wall, has_told) {
             (self.containers.is_news, self.containers.has_new_loops) = (true, true);
             self.facts.push(Fact::CrashLoop { name, is_looping });

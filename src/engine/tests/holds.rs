@@ -321,6 +321,27 @@ fn a_forged_label_is_refused_with_a_reason_once() {
     assert_eq!(world.engine.view(at(world.second, 0)).owners.refused.len(), 1);
 }
 
+#[test]
+fn refused_claims_are_remembered_as_long_as_their_containers_are_known() {
+    let mut world = with_document("restart");
+    let page = |name: &str| {
+        format!(
+            "container_memory_working_set_bytes{{name=\"{name}\",\
+             container_label_prego_tenant=\"evil\"}} 1\n"
+        )
+    };
+    let refused = |world: &World| world.engine.view(at(world.second, 0)).owners.refused.len();
+    world.slot(Some(&page("acme-web")));
+    world.slot(Some(&page("acme-api")));
+    assert_eq!(refused(&world), 2);
+    // The window knows the first for an hour more.
+    world.second += 2 * 3600;
+    for _ in 0..30 {
+        world.slot(Some(&page("acme-api")));
+    }
+    assert_eq!(refused(&world), 1, "the second one is there still");
+}
+
 /// The rule asks for a restart, and the mode allows less.
 fn held_back(mode: Mode) -> World {
     let mut world = World::new(&rules("restart"), in_mode(mode));

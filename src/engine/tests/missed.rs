@@ -99,21 +99,66 @@ fn an_end_that_a_list_told_counts_though_another_list_follows_before_it_is_given
     }
 }
 
+/// The watch looks at what Docker is busy with before it tells what happened, and a connection may break.
 #[test]
-fn the_engine_wakes_to_give_up_what_was_missed() {
-    let rules = "groups:\n- name: g\n  interval: 1h\n  rules:\n  - alert: A\n    expr: x > 0\n";
-    let mut world = World::recovered(
-        Setup { docker: AskDocker::IfThere, ..setup(rules, acting()) },
-        Vec::new(),
-        0,
-    );
-    world.find_targets(0);
-    world.list(&[('a', "web")]);
-    world.slots(2, "");
-    let now = at(world.second, 0).monotonic;
-    assert!(world.engine.next_wakeup() > now + Duration::from_secs(5));
-    world.listed(Vec::new());
-    assert_eq!(world.engine.next_wakeup(), now + Duration::from_secs(5));
+fn an_end_counts_once_however_late_the_watch_tells_it() {
+    for is_lost_again in [false, true] {
+        let mut world = begun();
+        world.lose_docker();
+        world.slots(1, "");
+        world.tells_all_after_s = 60;
+        world.listed(vec![]);
+        if is_lost_again {
+            world.lose_docker();
+            world.slots(2, "");
+            world.listed(vec![]);
+        }
+        world.slots(2, "");
+        assert_eq!(world.ends(), 0, "lost again: {is_lost_again}");
+        world.told('a', "web", (-22_000, die()));
+        world.told('a', "web", (-21_000, What::Destroy));
+        world.slots(20, "");
+        assert!(world.engine.inventory().is_empty());
+        world.looks('b', "web", (0, Status::Running));
+        assert_eq!(world.ends(), 1, "lost again: {is_lost_again}");
+    }
+}
+
+/// A connection that breaks again at once, and Docker's memory of events with it.
+#[test]
+fn who_is_on_one_list_and_not_on_the_next_is_gone_and_has_ended_as_the_first_one_says() {
+    for (status, want) in [(Status::Running, 2), (Status::Exited, 1)] {
+        let mut world = begun();
+        world.listed(vec![world.run(Status::Running, None)]);
+        world.slots(1, "");
+        world.lose_docker();
+        world.slots(1, "");
+        world.listed(vec![world.run(status, Some(-4_000))]);
+        world.lose_docker();
+        world.listed(vec![]);
+        world.slots(3, "");
+        assert!(world.engine.inventory().is_empty(), "{status:?}");
+        world.looks('b', "web", (0, Status::Running));
+        assert_eq!(world.ends(), want, "{status:?}");
+    }
+}
+
+/// It ran when plimsoll came to this host, and Docker's memory of events is gone.
+#[test]
+fn a_kill_that_only_the_flag_tells_counts_also_in_a_run_from_before_we_watched() {
+    for (was_flagged, want) in [(false, 1), (true, 0)] {
+        let mut world = begun();
+        let running = world.run(Status::Running, None);
+        world.listed(vec![Container { oom_killed: was_flagged, ..running.clone() }]);
+        world.slots(3, "");
+        world.lose_docker();
+        world.slots(3, "");
+        let finished_at = Some(world.wall(-3_000));
+        let dead = Container { status: Status::Exited, finished_at, exit_code: 137, ..running };
+        world.listed(vec![Container { oom_killed: true, ..dead }]);
+        world.slots(5, "");
+        assert_eq!(world.kills("web").total(), want, "flagged before: {was_flagged}");
+    }
 }
 
 /// A name is given on while we are away: the old one makes way, the new one comes, the old one is removed.
