@@ -465,9 +465,14 @@ fn with_target(labels: &Labels, target: &Labels) -> Labels {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::FileExt;
     use std::path::Path;
 
-    use super::super::sources::{CPU_USAGE, LIMIT, STAT};
+    use rustix::io::Errno;
+
+    use super::super::sources::{
+        CPU_PRESSURE, CPU_USAGE, IO_PRESSURE, LIMIT, MEMORY_PRESSURE, STAT,
+    };
     use super::*;
 
     /// Over such a tree, with so many handles at most.
@@ -585,6 +590,39 @@ mod tests {
         assert_eq!(host.hidden, BTreeSet::from([STARTS]));
         host.each(Timestamp(60_000), USAGE | NETWORK, &mut |_, _, _| {}).expect("reads");
         assert_eq!(host.hidden, BTreeSet::from([NETWORKS, STARTS]));
+    }
+
+    /// As on a kernel that was built with it and booted without.
+    #[test]
+    fn pressure_that_the_kernel_does_not_account_is_no_trouble() {
+        let dir = tempfile::tempdir().expect("a folder");
+        std::fs::write(dir.path().join("cgroup.controllers"), "memory\n").expect("written");
+        let folder = dir.path().join(format!("docker/{:064x}", 1));
+        std::fs::create_dir_all(&folder).expect("made");
+        for (file, text) in [
+            ("memory.current", "1"),
+            ("cpu.pressure", "off"),
+            ("memory.pressure", "off"),
+            ("io.pressure", "off"),
+        ] {
+            std::fs::write(folder.join(file), text).expect("written");
+        }
+        let mut host = bounded(dir.path(), 5);
+        host.reader = Reader::of(|file, buffer, at| match file.read_at(buffer, at) {
+            Ok(length) if buffer[..length].starts_with(b"off") => Err(Errno::OPNOTSUPP.into()),
+            read => read,
+        });
+        let parts = USAGE | CPU_PRESSURE | MEMORY_PRESSURE | IO_PRESSURE;
+        for round in 0..3 {
+            let mut read = 0;
+            host.each(Timestamp(round * 5000), parts, &mut |_, seen, _| {
+                read += 1;
+                assert_eq!(seen.failed, 0);
+            })
+            .expect("reads");
+            assert_eq!((read, &host.trouble), (1, &None));
+        }
+        assert_eq!(host.reader.kept(), 1, "its memory alone");
     }
 
     #[test]

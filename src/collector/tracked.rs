@@ -330,7 +330,7 @@ impl Tracked {
         if self.life.is_over {
             return;
         }
-        if let Some(handle) = self.handles.first()
+        if let Some(handle) = self.handles.first_mut()
             && let Some(Ok(Some(text))) = eyes.reader.again(handle)
             && let Ok(usage) = single(text)
         {
