@@ -359,6 +359,92 @@ fn a_count_of_kills_goes_on_where_another_run_has_as_many() {
     }
 }
 
+/// A copy of a container's cgroup, as whoever may make cgroups could make it.
+fn forge(cgroups: &Cgroups, of: &str, path: &str, kills: u64) {
+    let folder = cgroups.cgroup_root().join(path);
+    let real = std::fs::read_dir(cgroups.file(of, "", "")).expect("lists");
+    let files: Vec<_> = real.map(|entry| entry.expect("an entry")).collect();
+    std::fs::create_dir_all(&folder).expect("made");
+    for entry in files {
+        std::fs::copy(entry.path(), folder.join(entry.file_name())).expect("copied");
+    }
+    std::fs::write(folder.join("memory.events"), format!("oom_kill {kills}\n")).expect("written");
+    std::fs::write(folder.join("memory.current"), "4096\n").expect("written");
+}
+
+#[test]
+fn a_second_cgroup_of_an_id_gives_no_figures_and_no_kills() {
+    let usage = "container_memory_usage_bytes";
+    let kills = "container_oom_events_total";
+    let outer = id(9);
+    for forged in [
+        format!("docker/{}", id(1)),
+        format!("user.slice/user-1000.slice/docker-{}.scope", id(1)),
+        format!("system.slice/docker-{outer}.scope/docker/{}", id(1)),
+    ] {
+        let is_better = forged.starts_with("docker/");
+        for is_first in [true, false] {
+            let dir = folder();
+            let cgroups = Cgroups::new(dir.path(), Layout::V2Systemd);
+            let real = Load { oom_kills: 3, ..Load::default() };
+            cgroups.put(&id(1), real);
+            let names = [usage, kills].map(str::to_owned);
+            let mut collector = collector(&cgroups, Selection::only(names, Vec::new()));
+            let mut known = Known::default();
+            let mut counts = Vec::new();
+            for round in 0..16u64 {
+                match round {
+                    0 if is_first => forge(&cgroups, &id(1), &forged, 0),
+                    2 if !is_first => forge(&cgroups, &id(1), &forged, 0),
+                    _ => {}
+                }
+                known.take(
+                    &collector.collect(START + Duration::from_secs(5 * round)).expect("collects"),
+                );
+                if !is_better || is_first {
+                    let want = if is_better { 4096.0 } else { 50.0 * MIB };
+                    assert_eq!(known.value(usage), Some(want), "{forged} {is_first} {round}");
+                }
+                counts.push(known.value(kills).expect("a count"));
+            }
+            let want = if is_better && is_first { 0.0 } else { 3.0 };
+            assert_eq!(counts, [want; 16], "{forged} {is_first}");
+            let (left, followed) = collector.doubled().expect("told");
+            assert_eq!(left == &format!("/{forged}"), !is_better, "{left} {followed}");
+            assert!(collector.trouble().is_none(), "{:?}", collector.trouble());
+        }
+    }
+}
+
+#[test]
+fn a_docker_in_a_container_is_seen_by_whoever_asks_it_and_by_nobody_else() {
+    let dir = folder();
+    let cgroups = Cgroups::new(dir.path(), Layout::V2Cgroupfs);
+    cgroups.put(&id(9), Load::default());
+    forge(&cgroups, &id(9), &format!("docker/{}/docker/{}", id(9), id(1)), 0);
+    let shown = |docker_knows: Option<usize>| {
+        let names = ["container_memory_usage_bytes".to_owned()];
+        let mut collector = collector(&cgroups, Selection::only(names, Vec::new()));
+        let mut known = Known::default();
+        // Docker is heard after the first look.
+        let mut bytes = |collector: &mut Collector, seconds| {
+            known.take(&collector.collect(START + Duration::from_secs(seconds)).expect("collects"));
+            known.get("container_memory_usage_bytes").iter().map(|(_, v)| *v).collect::<Vec<_>>()
+        };
+        assert_eq!(bytes(&mut collector, 0).len(), 2);
+        if let Some(n) = docker_knows {
+            let mut inventory = Inventory::new();
+            let id = ContainerId::new(&id(n)).expect("an id");
+            inventory.put(Container::new(id, "acme-api", START), START);
+            collector.know(Arc::new(inventory));
+        }
+        [5, 10, 65].map(|seconds| bytes(&mut collector, seconds).len())
+    };
+    assert_eq!(shown(None), [2, 2, 2]);
+    assert_eq!(shown(Some(1)), [2, 2, 2], "the Docker inside");
+    assert_eq!(shown(Some(9)), [1, 1, 1], "the Docker outside");
+}
+
 #[test]
 fn who_is_near_the_limit_has_it_read_each_time() {
     let dir = folder();

@@ -150,6 +150,11 @@ impl Collector {
         &self.host.hidden
     }
 
+    /// The first cgroup that is not followed since another has its id, and that other.
+    pub fn doubled(&self) -> Option<&(String, String)> {
+        self.host.doubled.as_ref()
+    }
+
     /// What could not be read in the last look: of how many containers, and the first such thing.
     pub fn trouble(&self) -> Option<&(usize, String)> {
         self.host.trouble.as_ref()

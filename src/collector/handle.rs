@@ -106,6 +106,7 @@ fn work(
 ) {
     let mut told = None;
     let mut told_hidden: BTreeSet<&str> = BTreeSet::new();
+    let mut told_doubled = false;
     loop {
         let wait = collector.as_ref().and_then(Collector::sample_interval).unwrap_or(IDLE);
         let command = inbox.recv_timeout(wait);
@@ -124,6 +125,12 @@ fn work(
         if trouble != told {
             told = trouble;
             tell_trouble(collector.as_ref().and_then(Collector::trouble));
+        }
+        if let (false, Some((left, followed))) =
+            (told_doubled, collector.as_ref().and_then(Collector::doubled))
+        {
+            told_doubled = true;
+            tracing::warn!(left, followed, "two cgroups have the id of one container: one is left");
         }
         for what in collector.iter().flat_map(Collector::hidden) {
             if told_hidden.insert(what) {

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::choice::{choose, is_inside};
 use super::columns::Seen;
 use super::config::CollectorConfig;
 use super::figures::Figures;
@@ -87,6 +88,8 @@ pub(super) struct Host {
     pub trouble: Option<(usize, String)>,
     /// What was asked for and this process has no right to see; it grows only.
     pub hidden: BTreeSet<&'static str>,
+    /// The first cgroup that is not followed since another has its id, and that other.
+    pub doubled: Option<(String, String)>,
 }
 
 /// Without the host's own network no container's can be told from it.
@@ -126,6 +129,7 @@ impl Host {
             ended: Vec::new(),
             trouble: None,
             hidden: BTreeSet::new(),
+            doubled: None,
         }
     }
 
@@ -151,6 +155,10 @@ impl Host {
             let known_as = inventory.known_as(&tracked.id);
             tracked.named = known_as.is_none() || known_as == named;
         }
+        let is_known = |id: &ContainerId| inventory.get(id).is_some();
+        let inside = |path: &&String| is_inside(path, is_known);
+        let inside: Vec<String> = self.tracked.keys().filter(inside).cloned().collect();
+        inside.iter().for_each(|path| self.let_go(path));
         self.inventory = Some(inventory);
     }
 
@@ -320,10 +328,32 @@ impl Host {
             self.tracked.values_mut().for_each(Tracked::forget_absent);
         }
         found.gone.iter().for_each(|path| self.let_go(path));
-        for (path, id) in found.come {
+        for (path, id) in self.choose(found.come) {
             self.tracked.entry(path).or_insert_with(|| Tracked::new(id, at, !is_first));
         }
         Ok(())
+    }
+
+    /// Who of those who came is followed. Whoever was followed instead is let go of.
+    fn choose(&mut self, mut come: Vec<(String, ContainerId)>) -> Vec<(String, ContainerId)> {
+        if come.is_empty() {
+            return come;
+        }
+        let known = self.inventory.as_ref();
+        let is_known = |id: &ContainerId| known.is_some_and(|known| known.get(id).is_some());
+        let followed = self.tracked.iter().map(|(path, tracked)| (path.as_str(), &tracked.id));
+        let newly = come.iter().map(|(path, id)| (path.as_str(), id));
+        let choice = choose(followed.clone().chain(newly.clone()), is_known);
+        let is_left = |(path, id): &(&str, &ContainerId)| !choice.is(path, id);
+        let lost: Vec<String> = followed.filter(is_left).map(|(path, _)| path.to_owned()).collect();
+        let mut is_chosen: Vec<bool> = newly.map(|(path, id)| choice.is(path, id)).collect();
+        if let (None, Some((left, followed))) = (&self.doubled, choice.left) {
+            self.doubled = Some((left.to_owned(), followed.to_owned()));
+        }
+        lost.iter().for_each(|path| self.let_go(path));
+        is_chosen.reverse();
+        come.retain(|_| is_chosen.pop().unwrap_or(false));
+        come
     }
 
     /// Who came and who went since the last look.

@@ -11,6 +11,7 @@
 //! `tree`, `tracked`). It never writes, never enters a container, never asks Docker anything, and
 //! shows no figure it does not know.
 
+mod choice;
 mod collect;
 mod columns;
 mod config;

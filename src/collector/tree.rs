@@ -23,7 +23,7 @@ const FOLDERS_MAX: usize = 100_000;
 /// v1: controllers whose files are read.
 const CONTROLLERS: [&str; 5] = ["memory", "cpu", "cpuacct", "blkio", "pids"];
 /// Where runtimes put containers, listed in every cycle from the start.
-const USUAL: [&str; 3] = ["docker", "system.slice", "machine.slice"];
+pub(super) const USUAL: [&str; 3] = ["docker", "system.slice", "machine.slice"];
 
 /// The version of cgroups a host runs containers in.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -286,7 +286,7 @@ fn children(top: &Path, folder: &str, listed: &mut Listed) -> io::Result<Vec<Str
 
 /// The container whose cgroup has this name. Podman's and CRI-O's monitor of a container carries
 /// the container's id, but is not it.
-fn container_of(name: &str) -> Option<ContainerId> {
+pub(super) fn container_of(name: &str) -> Option<ContainerId> {
     if name.contains("conmon") { None } else { id_in_cgroup(name) }
 }
 
