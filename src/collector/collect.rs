@@ -136,6 +136,7 @@ impl Collector {
 
     /// The last batch was taken by nobody.
     pub fn was_lost(&mut self) {
+        self.host.ended.clear();
         self.host.tracked.values_mut().for_each(Tracked::was_lost);
         self.renew();
     }
@@ -371,4 +372,31 @@ fn write_page(
         }
     }
     page.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Containers come and go, and nobody ever gets a batch.
+    #[test]
+    fn series_that_ended_do_not_pile_up_while_collections_fail() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let root = dir.path().join("cgroup");
+        std::fs::create_dir_all(root.join("docker")).expect("made");
+        std::fs::write(root.join("cgroup.controllers"), "memory\n").expect("written");
+        let config = CollectorConfig { cgroup_root: root.clone(), ..CollectorConfig::default() };
+        let selection = Arc::new(Selection::all());
+        let target = Labels::empty();
+        let mut collector = Collector::new(Settings { config, target, selection });
+        for round in 0..20 {
+            let folder = root.join(format!("docker/{round:064x}"));
+            std::fs::create_dir_all(&folder).expect("made");
+            std::fs::write(folder.join("memory.current"), "x").expect("written");
+            std::fs::write(folder.join("memory.max"), "9").expect("written");
+            collector.collect(Timestamp(round * 5000)).expect_err("its memory cannot be read");
+            std::fs::remove_dir_all(&folder).expect("removed");
+            assert!(collector.host.ended.is_empty(), "{round}");
+        }
+    }
 }

@@ -18,7 +18,7 @@ use super::sources::{AVAILABLE, EVENTS, NETWORK, PULSE, Parts, Source, USAGE};
 use super::tracked::{Away, Eyes, Tracked, sources};
 use super::tree::{Found, Listed, Tree, Version};
 use super::unseen::Unseen;
-use crate::base::{HashMap, Labels, LabelsBuilder, START_SKEW_S, Timestamp};
+use crate::base::{HashMap, HashSet, Labels, LabelsBuilder, START_SKEW_S, Timestamp};
 use crate::containers::{Container, ContainerId, Inventory};
 
 /// The whole tree is walked this often: what lies outside the usual folders is found by then.
@@ -176,6 +176,7 @@ impl Host {
     fn look_around(&mut self, at: Timestamp, parts: Parts) -> Result<(), CollectError> {
         self.looked_at = at;
         self.follow(at)?;
+        self.forget_kills();
         self.name_containers(at);
         let seen = self.tracked.values().map(|tracked| &tracked.id);
         self.unseen.look(at, self.inventory.as_deref(), seen);
@@ -271,7 +272,7 @@ impl Host {
             visit(tracked, &seen, eyes.machine);
         }
         gone.iter().for_each(|path: &String| self.let_go(path));
-        self.ended.append(&mut over);
+        over.into_iter().for_each(|slots| end(&mut self.ended, slots));
         self.trouble = first.map(|first| (failures, first));
         match &self.trouble {
             Some((containers, first)) if is_blind => {
@@ -419,10 +420,14 @@ impl Host {
         let Some(mut tracked) = self.tracked.remove(path) else { return };
         tracked.close(&mut self.reader);
         self.kills.entry(tracked.id).and_modify(Kills::begin_anew);
-        self.ended.push(tracked.slots);
-        if self.kills.len() > KILLS_REMEMBERED {
-            let alive: Vec<&ContainerId> = self.tracked.values().map(|t| &t.id).collect();
-            self.kills.retain(|id, _| alive.contains(&id));
+        end(&mut self.ended, tracked.slots);
+    }
+
+    /// Forgets the counts of those who are gone if they are too many.
+    fn forget_kills(&mut self) {
+        if self.kills.len() > self.tracked.len() + KILLS_REMEMBERED {
+            let alive: HashSet<&ContainerId> = self.tracked.values().map(|t| &t.id).collect();
+            self.kills.retain(|id, _| alive.contains(id));
         }
     }
 
@@ -439,11 +444,18 @@ impl Host {
                 continue;
             }
             tracked.named = container.is_some();
-            self.ended.push(std::mem::take(&mut tracked.slots));
+            end(&mut self.ended, std::mem::take(&mut tracked.slots));
             let name = known.and_then(|known| known.known_as(&tracked.id));
             let labels = labels((path, &tracked.id), name.zip(container), &self.config.labels);
             tracked.labels = Some(with_target(&labels, &self.target));
         }
+    }
+}
+
+/// These series have ended, if there are any.
+fn end(ended: &mut Vec<Slots>, slots: Slots) {
+    if !slots.is_empty() {
+        ended.push(slots);
     }
 }
 
@@ -541,6 +553,29 @@ mod tests {
         tracked.is_another_run = true;
         counts.push(count(&mut kills, &mut tracked, 1.0));
         assert_eq!(counts, [0.0, 2.0, 2.0, 3.0, 3.0, 3.0, 4.0, 5.0], "it shows what the last did");
+    }
+
+    #[test]
+    fn counts_of_the_gone_are_remembered_however_many_are_there() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let mut host = bounded(dir.path(), 5);
+        let id = |n: usize| ContainerId::new(&format!("{n:064x}")).expect("an id");
+        for n in 0..KILLS_REMEMBERED + 100 {
+            let path = format!("/docker/{}", id(n));
+            host.tracked.insert(path, Tracked::new(id(n), Timestamp(0), true));
+            host.kills.insert(id(n), Kills { carried: 0.0, last: 3.0 });
+        }
+        host.let_go(&format!("/docker/{}", id(7)));
+        host.forget_kills();
+        assert_eq!(
+            host.kills.get(&id(7)).map(|kills| kills.carried),
+            Some(3.0),
+            "it may come back"
+        );
+        let others = (0..=KILLS_REMEMBERED).map(|n| (id(1_000_000 + n), Kills::default()));
+        host.kills.extend(others);
+        host.forget_kills();
+        assert_eq!(host.kills.len(), host.tracked.len(), "they are bounded");
     }
 
     #[test]
@@ -673,7 +708,8 @@ mod tests {
             std::fs::remove_dir_all(folder(1)).ok();
         })
         .expect("the others are read");
-        assert_eq!((visits, host.tracked.len(), host.ended.len()), (2, 2, 4));
+        assert_eq!((visits, host.tracked.len()), (2, 2));
+        assert!(host.ended.is_empty(), "it had no series yet");
         assert!(host.trouble.is_none(), "{:?}", host.trouble);
         // Under its old id it comes again.
         std::fs::create_dir_all(folder(1)).expect("made");
