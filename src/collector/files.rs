@@ -69,6 +69,21 @@ impl Reader {
         Ok(&self.buffer[..length])
     }
 
+    /// Reads a file to its end. Of a list the kernel gives as many lines at once as fit a page.
+    pub fn read_whole(&mut self, path: &Path) -> io::Result<&[u8]> {
+        let file = File::open(path)?;
+        self.calls += 2;
+        let mut length = 0;
+        loop {
+            self.calls += 1;
+            match (self.read_at)(&file, &mut self.buffer[length..], length as u64)? {
+                0 if length == self.buffer.len() => return Err(too_large()),
+                0 => return Ok(&self.buffer[..length]),
+                more => length += more,
+            }
+        }
+    }
+
     /// Reads what its handle already knows. `None`: it is yet to be opened.
     pub fn again(&mut self, handle: &mut Handle) -> Option<io::Result<Option<&[u8]>>> {
         let file = match handle {
@@ -144,9 +159,13 @@ impl Reader {
 fn read_once(read_at: ReadAt, buffer: &mut [u8], file: &File) -> io::Result<usize> {
     let length = read_at(file, buffer, 0)?;
     if length == buffer.len() {
-        return Err(io::Error::new(ErrorKind::FileTooLarge, "is larger than any file of its kind"));
+        return Err(too_large());
     }
     Ok(length)
+}
+
+fn too_large() -> io::Error {
+    io::Error::new(ErrorKind::FileTooLarge, "is larger than any file of its kind")
 }
 
 /// Whether the kernel shows a file and does not have what it would say: so it is with every `.pressure`
@@ -231,6 +250,23 @@ mod tests {
         assert!(matches!(handle, Handle::Absent));
         assert_eq!(reader.kept(), 0);
         assert!(reader.read_once(&path).is_err(), "who must know is told");
+    }
+
+    /// As `/proc/net/dev` and `/proc/diskstats` are read.
+    #[test]
+    fn a_list_is_read_to_its_end() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("diskstats");
+        std::fs::write(&path, "line\n".repeat(10)).expect("written");
+        let mut reader = Reader::of(|file, buffer, at| {
+            let page = buffer.len().min(5);
+            file.read_at(&mut buffer[..page], at)
+        });
+        assert_eq!(reader.read_once(&path).expect("is read").len(), 5, "a page");
+        assert_eq!(reader.read_whole(&path).expect("is read").len(), 50);
+        std::fs::write(&path, "x".repeat(BUFFER_BYTES)).expect("written");
+        let error = Reader::new(0).read_whole(&path).expect_err("too much");
+        assert_eq!(error.kind(), ErrorKind::FileTooLarge);
     }
 
     #[test]

@@ -312,7 +312,7 @@ impl Tracked {
         }
         let process = eyes.proc_root.join(pid.to_string());
         let file = process.join("net/dev");
-        let failure = match eyes.reader.read_once(&file) {
+        let failure = match eyes.reader.read_whole(&file) {
             Ok(text) => network(text, figures).err().map(|bad| bad.to_string()),
             Err(error) => Some(error.to_string()),
         };
