@@ -3,12 +3,14 @@
 //! It is single-threaded and waits for nothing but files; a thread of its own runs it (`handle`).
 //! Time is passed in.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::columns::{COLUMNS, Column, Seen, Value};
 use super::config::CollectorConfig;
+use super::failure::Failure;
 use super::figures::Figures;
 use super::host::{CollectError, Host};
 use super::machine::Machine;
@@ -159,6 +161,11 @@ impl Collector {
     /// What could not be read in the last look: of how many containers, and the first such thing.
     pub fn trouble(&self) -> Option<&(usize, String)> {
         self.host.trouble.as_ref()
+    }
+
+    /// All of what could not be read in the last look.
+    pub(super) fn failures(&self) -> impl Iterator<Item = Cow<'_, Failure>> {
+        self.host.failures()
     }
 
     /// What it has to do.

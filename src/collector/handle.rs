@@ -14,6 +14,7 @@ use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 
 use super::collect::{Collector, Settings};
+use super::failure::Told;
 use super::host::CollectError;
 use crate::base::Timestamp;
 use crate::containers::Inventory;
@@ -150,22 +151,24 @@ fn is_new<T>(news: &watch::Receiver<T>) -> bool {
 }
 
 fn work(mut collector: Option<Collector>, inbox: &Receiver<Command>, mut news: News) {
-    let mut told = None;
+    let mut told = Told::default();
     let mut told_hidden: BTreeSet<&str> = BTreeSet::new();
     let mut told_doubled = false;
     loop {
         let wait = collector.as_ref().and_then(Collector::sample_interval).unwrap_or(IDLE);
         let command = inbox.recv_timeout(wait);
         news.take(&mut collector);
+        // What a page alone reads is in the page.
+        let is_collection = matches!(command, Ok(Command::Collect(..)));
         match command {
             Ok(command) => obey(collector.as_mut(), command),
             Err(RecvTimeoutError::Timeout) => collector.iter_mut().for_each(Collector::sample),
             Err(RecvTimeoutError::Disconnected) => return,
         }
-        let trouble = collector.as_ref().and_then(Collector::trouble).map(|(count, _)| *count);
-        if trouble != told {
-            told = trouble;
-            tell_trouble(collector.as_ref().and_then(Collector::trouble));
+        match &collector {
+            Some(collector) if is_collection => tell_trouble(collector, &mut told),
+            Some(_) => {}
+            None => told = Told::default(),
         }
         if let (false, Some((left, followed))) =
             (told_doubled, collector.as_ref().and_then(Collector::doubled))
@@ -202,18 +205,25 @@ fn obey(collector: Option<&mut Collector>, command: Command) {
     }
 }
 
-fn tell_trouble(trouble: Option<&(usize, String)>) {
-    match trouble {
-        Some((containers, first)) => {
-            tracing::warn!(containers, first, "files of containers cannot be read");
+/// Names what fails in collections once.
+fn tell_trouble(collector: &Collector, told: &mut Told) {
+    let Some((containers, _)) = collector.trouble() else {
+        if told.heals() {
+            tracing::info!("every file of every container can be read again");
         }
-        None => tracing::info!("every file of every container can be read again"),
+        return;
+    };
+    let (files, more) = told.news(collector.failures());
+    if !files.is_empty() {
+        let files = files.join("; ");
+        tracing::warn!(containers, files, more, "files of containers cannot be read");
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::path::PathBuf;
+    use std::sync::Mutex;
 
     use super::*;
     use crate::base::Labels;
@@ -332,5 +342,92 @@ mod tests {
         let (reply, mut answer) = oneshot::channel();
         assert_eq!(last_word(&mut answer), None);
         assert_eq!(reply.send(7), Err(7), "before it is dropped");
+    }
+
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Log {
+        fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+            self.0.lock().expect("no panic").extend_from_slice(text);
+            Ok(text.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// Does these commands, and says what the log says.
+    fn log_of(settings: &Settings, commands: Vec<Command>) -> String {
+        let log = Log::default();
+        let writer = log.clone();
+        let subscriber =
+            tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone());
+        let (sender, inbox) = sync_channel(commands.len());
+        commands.into_iter().for_each(|command| sender.send(command).expect("room"));
+        drop(sender);
+        let (_settings, settings_news) = watch::channel(None);
+        let (_known, known) = watch::channel(None);
+        let (_renewals, renewals) = watch::channel(());
+        let news = News { settings: settings_news, known, renewals };
+        let collector = Some(Collector::new(settings.clone()));
+        tracing::subscriber::with_default(subscriber.finish(), || work(collector, &inbox, news));
+        let text = log.0.lock().expect("no panic").clone();
+        String::from_utf8(text).expect("text")
+    }
+
+    #[test]
+    fn the_log_names_what_fails_once_and_judges_by_collections() {
+        let dir = tempfile::tempdir().expect("a folder");
+        std::fs::write(dir.path().join("cgroup.controllers"), "memory\n").expect("written");
+        for digit in ["a", "b"] {
+            let folder = dir.path().join(format!("docker/{}", digit.repeat(64)));
+            std::fs::create_dir_all(&folder).expect("made");
+            for (file, text) in [("memory.current", "1"), ("memory.stat", "x"), ("io.stat", "x")] {
+                std::fs::write(folder.join(file), text).expect("written");
+            }
+        }
+        let config =
+            CollectorConfig { cgroup_root: dir.path().to_owned(), ..CollectorConfig::default() };
+        let log = |names: &[&str]| {
+            let names = names.iter().map(|name| (*name).to_owned());
+            let selection = Arc::new(Selection::only(names, Vec::new()));
+            let settings = Settings { config: config.clone(), target: Labels::empty(), selection };
+            let mut commands = Vec::new();
+            for at in [0, 5000, 10_000].map(Timestamp) {
+                commands.push(Command::Collect(at, oneshot::channel().0));
+                commands.push(Command::Page(at, oneshot::channel().0));
+            }
+            log_of(&settings, commands)
+        };
+        let quiet = log(&["container_memory_usage_bytes"]);
+        assert!(!quiet.contains("WARN") && !quiet.contains("again"), "{quiet}");
+        let told = log(&["container_memory_usage_bytes", "container_memory_rss"]);
+        for digit in ["a", "b"] {
+            let file = format!("{}/memory.stat", digit.repeat(64));
+            assert_eq!(told.matches(&file).count(), 1, "{told}");
+        }
+        assert_eq!(told.matches("files of containers cannot be read").count(), 1, "{told}");
+        assert!(!told.contains("again"), "{told}");
+    }
+
+    #[test]
+    fn two_cgroups_of_one_id_are_told_once() {
+        let dir = tempfile::tempdir().expect("a folder");
+        std::fs::write(dir.path().join("cgroup.controllers"), "memory\n").expect("written");
+        for folder in ["docker", "kata_overhead"] {
+            let folder = dir.path().join(folder).join("a".repeat(64));
+            std::fs::create_dir_all(&folder).expect("made");
+            std::fs::write(folder.join("memory.current"), "1").expect("written");
+        }
+        let config =
+            CollectorConfig { cgroup_root: dir.path().to_owned(), ..CollectorConfig::default() };
+        let selection = Arc::new(Selection::all());
+        let settings = Settings { config, target: Labels::empty(), selection };
+        let collect = |at| Command::Collect(Timestamp(at), oneshot::channel().0);
+        let told = log_of(&settings, [0, 5000, 10_000].map(collect).into());
+        assert_eq!(told.matches("two cgroups have the id of one container").count(), 1, "{told}");
+        assert!(told.contains("left=\"/kata_overhead/"), "{told}");
     }
 }

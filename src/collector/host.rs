@@ -1,5 +1,6 @@
 //! The containers of a host, followed: found, named, read, and let go of.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::PathBuf;
@@ -9,6 +10,7 @@ use std::time::Duration;
 use super::choice::{choose, is_inside};
 use super::columns::Seen;
 use super::config::CollectorConfig;
+use super::failure::Failure;
 use super::figures::Figures;
 use super::files::{Reader, handles_allowed};
 use super::kept::{Moment, tell_rest};
@@ -232,6 +234,7 @@ impl Host {
                 }
                 Err(Away::Over) => {
                     over.push(std::mem::take(&mut tracked.slots));
+                    tracked.failure = None;
                     continue;
                 }
             }
@@ -254,7 +257,7 @@ impl Host {
                 figures.oom_kills.filter(|_| is_read).map(|now| count(kills, tracked, now));
             if let Some(failure) = &tracked.failure {
                 failures += 1;
-                first.get_or_insert_with(|| failure.clone());
+                first.get_or_insert_with(|| failure.to_string());
             }
             let failed = tracked.failed;
             let all_failed = failed & USAGE != 0 || parts & !(failed | AVAILABLE) == 0;
@@ -383,19 +386,30 @@ impl Host {
 
     /// What could not be found: of how many containers at least, and the first such thing.
     fn out_of_sight(&self) -> (usize, Option<String>) {
-        let unlisted = self.tree.as_ref().and_then(|tree| tree.unlisted.clone());
-        let (folders, first) = unlisted.unzip();
+        let unlisted = self.tree.as_ref().map_or(0, |tree| tree.unlisted.count);
+        let first = self.lost_sight_of().next().map(|failure| failure.to_string());
+        (unlisted + self.unseen.iter().count(), first)
+    }
+
+    /// What could not be found.
+    fn lost_sight_of(&self) -> impl Iterator<Item = Cow<'_, Failure>> {
+        let unlisted = self.tree.iter().flat_map(|tree| &tree.unlisted.named).map(Cow::Borrowed);
         let nowhere = |id: &ContainerId| {
             let name = self.inventory.as_ref().and_then(|known| known.known_as(id));
             let root = self.config.cgroup_root.display();
-            format!(
-                "{} runs, as Docker says, and has no cgroup below {root}; in a container, mount the host's \
-                 there read-only and give it `cgroup: host`",
-                name.unwrap_or(id.short())
-            )
+            let why = format!(
+                "runs, as Docker says, and has no cgroup below {root}; in a container, mount the host's \
+                 there read-only and give it `cgroup: host`"
+            );
+            Cow::Owned(Failure { what: name.unwrap_or(id.short()).to_owned(), why })
         };
-        let first = first.or_else(|| self.unseen.iter().next().map(nowhere));
-        (folders.unwrap_or(0) + self.unseen.iter().count(), first)
+        unlisted.chain(self.unseen.iter().map(nowhere))
+    }
+
+    /// What could not be read in the last look: more than one of a folder or a container is not told.
+    pub fn failures(&self) -> impl Iterator<Item = Cow<'_, Failure>> {
+        let of_containers = self.tracked.values().filter_map(|tracked| tracked.failure.as_ref());
+        self.lost_sight_of().chain(of_containers.map(Cow::Borrowed))
     }
 
     /// What is known of containers that are not shown and may have been shown before we started: the

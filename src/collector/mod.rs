@@ -15,6 +15,7 @@ mod choice;
 mod collect;
 mod columns;
 mod config;
+mod failure;
 mod figures;
 mod files;
 mod handle;

@@ -4,6 +4,7 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use super::failure::Failure;
 use super::figures::Figures;
 use super::files::{Handle, Reader, is_gone};
 use super::kept::{Kept, Moment, tell_rest};
@@ -80,7 +81,7 @@ pub(super) struct Tracked {
     believed: Option<Limits>,
     /// What could not be read in the last reading: all of it, and why the first.
     pub failed: Parts,
-    pub failure: Option<String>,
+    pub failure: Option<Failure>,
 }
 
 /// The files of a version.
@@ -294,7 +295,10 @@ impl Tracked {
 
     fn note_failure(&mut self, parts: Parts, file: &Path, why: &str) {
         self.failed |= parts;
-        self.failure.get_or_insert_with(|| format!("{}: {why}", file.display()));
+        self.failure.get_or_insert_with(|| Failure {
+            what: file.display().to_string(),
+            why: format!("cannot be read: {why}"),
+        });
     }
 
     /// Reads the counters of its network, if it has one of its own.
