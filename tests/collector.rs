@@ -372,48 +372,53 @@ fn forge(cgroups: &Cgroups, of: &str, path: &str, kills: u64) {
     std::fs::write(folder.join("memory.current"), "4096\n").expect("written");
 }
 
+/// Sixteen collections of memory used and kills while a copy of a container's cgroup stands at `forged`
+/// from this one on.
+fn beside(forged: &str, from: u64) -> (Vec<(f64, f64)>, (String, String)) {
+    let [usage, kills] = ["container_memory_usage_bytes", "container_oom_events_total"];
+    let dir = folder();
+    let cgroups = Cgroups::new(dir.path(), Layout::V2Systemd);
+    cgroups.put(&id(1), Load { oom_kills: 3, ..Load::default() });
+    let names = [usage, kills].map(str::to_owned);
+    let mut collector = collector(&cgroups, Selection::only(names, Vec::new()));
+    let mut known = Known::default();
+    let mut seen = Vec::new();
+    for round in 0..16 {
+        if round == from {
+            forge(&cgroups, &id(1), forged, 0);
+        }
+        let at = START + Duration::from_secs(5 * round);
+        known.take(&collector.collect(at).expect("collects"));
+        let value = |name| known.value(name).expect("one of each");
+        seen.push((value(usage), value(kills)));
+    }
+    assert!(collector.trouble().is_none(), "{:?}", collector.trouble());
+    (seen, collector.doubled().expect("told").clone())
+}
+
 #[test]
 fn a_second_cgroup_of_an_id_gives_no_figures_and_no_kills() {
-    let usage = "container_memory_usage_bytes";
-    let kills = "container_oom_events_total";
-    let outer = id(9);
     for forged in [
-        format!("docker/{}", id(1)),
         format!("user.slice/user-1000.slice/docker-{}.scope", id(1)),
-        format!("system.slice/docker-{outer}.scope/docker/{}", id(1)),
+        format!("system.slice/docker-{}.scope/docker/{}", id(9), id(1)),
     ] {
-        let is_better = forged.starts_with("docker/");
-        for is_first in [true, false] {
-            let dir = folder();
-            let cgroups = Cgroups::new(dir.path(), Layout::V2Systemd);
-            let real = Load { oom_kills: 3, ..Load::default() };
-            cgroups.put(&id(1), real);
-            let names = [usage, kills].map(str::to_owned);
-            let mut collector = collector(&cgroups, Selection::only(names, Vec::new()));
-            let mut known = Known::default();
-            let mut counts = Vec::new();
-            for round in 0..16u64 {
-                match round {
-                    0 if is_first => forge(&cgroups, &id(1), &forged, 0),
-                    2 if !is_first => forge(&cgroups, &id(1), &forged, 0),
-                    _ => {}
-                }
-                known.take(
-                    &collector.collect(START + Duration::from_secs(5 * round)).expect("collects"),
-                );
-                if !is_better || is_first {
-                    let want = if is_better { 4096.0 } else { 50.0 * MIB };
-                    assert_eq!(known.value(usage), Some(want), "{forged} {is_first} {round}");
-                }
-                counts.push(known.value(kills).expect("a count"));
-            }
-            let want = if is_better && is_first { 0.0 } else { 3.0 };
-            assert_eq!(counts, [want; 16], "{forged} {is_first}");
-            let (left, followed) = collector.doubled().expect("told");
-            assert_eq!(left == &format!("/{forged}"), !is_better, "{left} {followed}");
-            assert!(collector.trouble().is_none(), "{:?}", collector.trouble());
+        for from in [0, 2] {
+            let (seen, (left, _)) = beside(&forged, from);
+            assert_eq!(seen, [(50.0 * MIB, 3.0); 16], "{forged} {from}");
+            assert_eq!(left, format!("/{forged}"));
         }
     }
+}
+
+#[test]
+fn a_cgroup_that_is_nearer_the_top_takes_over_without_a_kill() {
+    let nearer = format!("docker/{}", id(1));
+    let (seen, (_, followed)) = beside(&nearer, 0);
+    assert_eq!((seen, followed), (vec![(4096.0, 0.0); 16], format!("/{nearer}")));
+    let (seen, (left, _)) = beside(&nearer, 2);
+    assert!(left.starts_with("/system.slice/"), "{left}");
+    assert_eq!((seen[1], seen[15]), ((50.0 * MIB, 3.0), (4096.0, 3.0)));
+    assert!(seen.iter().all(|(_, kills)| *kills == 3.0), "{seen:?}");
 }
 
 #[test]
