@@ -704,6 +704,40 @@ mod tests {
         assert_eq!(host.reader.kept(), 1, "its memory alone");
     }
 
+    /// `echo 0 > cgroup.pressure`: the file goes, and who has it open reads `ENODEV`.
+    #[test]
+    fn a_cgroup_whose_pressure_is_switched_off_is_still_the_same() {
+        let dir = tempfile::tempdir().expect("a folder");
+        std::fs::write(dir.path().join("cgroup.controllers"), "memory\n").expect("written");
+        let folder = dir.path().join(format!("docker/{:064x}", 1));
+        std::fs::create_dir_all(&folder).expect("made");
+        let write =
+            |file: &str, text: &str| std::fs::write(folder.join(file), text).expect("written");
+        write("memory.current", "1");
+        write("memory.events", "oom_kill 3\n");
+        write("cpu.pressure", "some total=1\nfull total=1\n");
+        let mut host = bounded(dir.path(), 50);
+        host.reader = Reader::of(|file, buffer, at| match file.read_at(buffer, at) {
+            Ok(length) if buffer[..length].starts_with(b"gone") => Err(Errno::NODEV.into()),
+            read => read,
+        });
+        let read = |host: &mut Host, at| {
+            let mut seen_kills = Vec::new();
+            host.each(Timestamp(at), USAGE | EVENTS | CPU_PRESSURE, &mut |_, seen, _| {
+                seen_kills.push((seen.oom_kills, seen.figures.cpu_pressure.some.is_some()));
+            })
+            .expect("reads");
+            seen_kills
+        };
+        assert_eq!(read(&mut host, 0), [(Some(3.0), true)]);
+        write("cpu.pressure", "gone");
+        assert_eq!(read(&mut host, 5000), [(Some(3.0), false)], "no kill is counted twice");
+        assert_eq!(host.reader.kept(), 2);
+        write("memory.events", "gone");
+        write("memory.current", "gone");
+        assert_eq!(read(&mut host, 10_000), [], "a cgroup that is gone is");
+    }
+
     #[test]
     fn a_cgroup_that_vanishes_while_others_are_read_is_not_shown_and_no_trouble() {
         let dir = tempfile::tempdir().expect("a folder");

@@ -279,17 +279,30 @@ impl Tracked {
                 eyes.reader.open(handle, &[top, Path::new(path), Path::new(source.file)], spare)
             }
         };
+        if read.as_ref().is_err_and(is_gone) {
+            return self.lose_file(eyes.reader, at);
+        }
         let failure = match read {
             Ok(Some(text)) => (source.read)(text, figures).map_err(|bad| bad.to_string()),
             Ok(None) if at == 0 && !is_there(eyes.tree, path, source) => return Err(Away::Gone),
             Ok(None) => Ok(()),
-            Err(error) if is_gone(&error) => return Err(Away::Gone),
             Err(error) => Err(error.to_string()),
         };
         if let Err(why) = failure {
             let file = folder(eyes.tree, path, source).unwrap_or_default().join(source.file);
             self.note_failure(source.parts, &file, &why);
         }
+        Ok(())
+    }
+
+    /// A file is gone, and with it the cgroup, unless its first file is still the same: pressure can be
+    /// switched off for one cgroup that lives on (`cgroup.pressure`).
+    fn lose_file(&mut self, reader: &mut Reader, at: usize) -> Result<(), Away> {
+        if at == 0 || !matches!(reader.again(&mut self.handles[0]), Some(Ok(Some(_)))) {
+            return Err(Away::Gone);
+        }
+        reader.close(&mut self.handles[at..=at]);
+        self.handles[at] = Handle::Absent;
         Ok(())
     }
 
