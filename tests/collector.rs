@@ -359,6 +359,97 @@ fn a_count_of_kills_goes_on_where_another_run_has_as_many() {
     }
 }
 
+/// A copy of a container's cgroup, as whoever may make cgroups could make it.
+fn forge(cgroups: &Cgroups, of: &str, path: &str, kills: u64) {
+    let folder = cgroups.cgroup_root().join(path);
+    let real = std::fs::read_dir(cgroups.file(of, "", "")).expect("lists");
+    let files: Vec<_> = real.map(|entry| entry.expect("an entry")).collect();
+    std::fs::create_dir_all(&folder).expect("made");
+    for entry in files {
+        std::fs::copy(entry.path(), folder.join(entry.file_name())).expect("copied");
+    }
+    std::fs::write(folder.join("memory.events"), format!("oom_kill {kills}\n")).expect("written");
+    std::fs::write(folder.join("memory.current"), "4096\n").expect("written");
+}
+
+/// Sixteen collections of memory used and kills while a copy of a container's cgroup stands at `forged`
+/// from this one on.
+fn beside(forged: &str, from: u64) -> (Vec<(f64, f64)>, (String, String)) {
+    let [usage, kills] = ["container_memory_usage_bytes", "container_oom_events_total"];
+    let dir = folder();
+    let cgroups = Cgroups::new(dir.path(), Layout::V2Systemd);
+    cgroups.put(&id(1), Load { oom_kills: 3, ..Load::default() });
+    let names = [usage, kills].map(str::to_owned);
+    let mut collector = collector(&cgroups, Selection::only(names, Vec::new()));
+    let mut known = Known::default();
+    let mut seen = Vec::new();
+    for round in 0..16 {
+        if round == from {
+            forge(&cgroups, &id(1), forged, 0);
+        }
+        let at = START + Duration::from_secs(5 * round);
+        known.take(&collector.collect(at).expect("collects"));
+        let value = |name| known.value(name).expect("one of each");
+        seen.push((value(usage), value(kills)));
+    }
+    assert!(collector.trouble().is_none(), "{:?}", collector.trouble());
+    (seen, collector.doubled().expect("told").clone())
+}
+
+#[test]
+fn a_second_cgroup_of_an_id_gives_no_figures_and_no_kills() {
+    for forged in [
+        format!("user.slice/user-1000.slice/docker-{}.scope", id(1)),
+        format!("system.slice/docker-{}.scope/docker/{}", id(9), id(1)),
+    ] {
+        for from in [0, 2] {
+            let (seen, (left, _)) = beside(&forged, from);
+            assert_eq!(seen, [(50.0 * MIB, 3.0); 16], "{forged} {from}");
+            assert_eq!(left, format!("/{forged}"));
+        }
+    }
+}
+
+#[test]
+fn a_cgroup_that_is_nearer_the_top_takes_over_without_a_kill() {
+    let nearer = format!("docker/{}", id(1));
+    let (seen, (_, followed)) = beside(&nearer, 0);
+    assert_eq!((seen, followed), (vec![(4096.0, 0.0); 16], format!("/{nearer}")));
+    let (seen, (left, _)) = beside(&nearer, 2);
+    assert!(left.starts_with("/system.slice/"), "{left}");
+    assert_eq!((seen[1], seen[15]), ((50.0 * MIB, 3.0), (4096.0, 3.0)));
+    assert!(seen.iter().all(|(_, kills)| *kills == 3.0), "{seen:?}");
+}
+
+#[test]
+fn a_docker_in_a_container_is_seen_by_whoever_asks_it_and_by_nobody_else() {
+    let dir = folder();
+    let cgroups = Cgroups::new(dir.path(), Layout::V2Cgroupfs);
+    cgroups.put(&id(9), Load::default());
+    forge(&cgroups, &id(9), &format!("docker/{}/docker/{}", id(9), id(1)), 0);
+    let shown = |docker_knows: Option<usize>| {
+        let names = ["container_memory_usage_bytes".to_owned()];
+        let mut collector = collector(&cgroups, Selection::only(names, Vec::new()));
+        let mut known = Known::default();
+        // Docker is heard after the first look.
+        let mut bytes = |collector: &mut Collector, seconds| {
+            known.take(&collector.collect(START + Duration::from_secs(seconds)).expect("collects"));
+            known.get("container_memory_usage_bytes").iter().map(|(_, v)| *v).collect::<Vec<_>>()
+        };
+        assert_eq!(bytes(&mut collector, 0).len(), 2);
+        if let Some(n) = docker_knows {
+            let mut inventory = Inventory::new();
+            let id = ContainerId::new(&id(n)).expect("an id");
+            inventory.put(Container::new(id, "acme-api", START), START);
+            collector.know(Arc::new(inventory));
+        }
+        [5, 10, 65].map(|seconds| bytes(&mut collector, seconds).len())
+    };
+    assert_eq!(shown(None), [2, 2, 2]);
+    assert_eq!(shown(Some(1)), [2, 2, 2], "the Docker inside");
+    assert_eq!(shown(Some(9)), [1, 1, 1], "the Docker outside");
+}
+
 #[test]
 fn who_is_near_the_limit_has_it_read_each_time() {
     let dir = folder();

@@ -3,12 +3,14 @@
 //! It is single-threaded and waits for nothing but files; a thread of its own runs it (`handle`).
 //! Time is passed in.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::columns::{COLUMNS, Column, Seen, Value};
 use super::config::CollectorConfig;
+use super::failure::Failure;
 use super::figures::Figures;
 use super::host::{CollectError, Host};
 use super::machine::Machine;
@@ -136,6 +138,7 @@ impl Collector {
 
     /// The last batch was taken by nobody.
     pub fn was_lost(&mut self) {
+        self.host.ended.clear();
         self.host.tracked.values_mut().for_each(Tracked::was_lost);
         self.renew();
     }
@@ -155,9 +158,19 @@ impl Collector {
         &self.host.hidden
     }
 
+    /// The first cgroup that is not followed since another has its id, and that other.
+    pub fn doubled(&self) -> Option<&(String, String)> {
+        self.host.doubled.as_ref()
+    }
+
     /// What could not be read in the last look: of how many containers, and the first such thing.
     pub fn trouble(&self) -> Option<&(usize, String)> {
         self.host.trouble.as_ref()
+    }
+
+    /// All of what could not be read in the last look.
+    pub(super) fn failures(&self) -> impl Iterator<Item = Cow<'_, Failure>> {
+        self.host.failures()
     }
 
     /// What it has to do.
@@ -371,4 +384,31 @@ fn write_page(
         }
     }
     page.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Containers come and go, and nobody ever gets a batch.
+    #[test]
+    fn series_that_ended_do_not_pile_up_while_collections_fail() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let root = dir.path().join("cgroup");
+        std::fs::create_dir_all(root.join("docker")).expect("made");
+        std::fs::write(root.join("cgroup.controllers"), "memory\n").expect("written");
+        let config = CollectorConfig { cgroup_root: root.clone(), ..CollectorConfig::default() };
+        let selection = Arc::new(Selection::all());
+        let target = Labels::empty();
+        let mut collector = Collector::new(Settings { config, target, selection });
+        for round in 0..20 {
+            let folder = root.join(format!("docker/{round:064x}"));
+            std::fs::create_dir_all(&folder).expect("made");
+            std::fs::write(folder.join("memory.current"), "x").expect("written");
+            std::fs::write(folder.join("memory.max"), "9").expect("written");
+            collector.collect(Timestamp(round * 5000)).expect_err("its memory cannot be read");
+            std::fs::remove_dir_all(&folder).expect("removed");
+            assert!(collector.host.ended.is_empty(), "{round}");
+        }
+    }
 }

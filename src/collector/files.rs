@@ -11,6 +11,7 @@ use std::io::{self, ErrorKind};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use rustix::io::Errno;
 use rustix::process::{Resource, getrlimit};
 
 /// More than any file that is read here: `memory.stat` has some 2 kB, `/proc/stat` of 500 cores 100.
@@ -26,9 +27,13 @@ pub(super) enum Handle {
     Closed,
     /// Kept open.
     Open(File),
-    /// There is no such file on this kernel; not asked for again while its cgroup lives.
+    /// There is no such file on this kernel, or it is there and says nothing; not asked for again before
+    /// the next walk.
     Absent,
 }
+
+/// Reads a file from a place on: [`File::read_at`], but in tests.
+type ReadAt = fn(&File, &mut [u8], u64) -> io::Result<usize>;
 
 /// Reads files into one buffer and counts the handles that are kept.
 #[derive(Debug)]
@@ -37,6 +42,7 @@ pub(super) struct Reader {
     path: PathBuf,
     kept: usize,
     kept_max: usize,
+    read_at: ReadAt,
     /// System calls made for reading, for the benchmark and for nothing else.
     pub calls: u64,
 }
@@ -45,26 +51,54 @@ impl Reader {
     /// Keeps at most this many handles.
     pub fn new(kept_max: usize) -> Reader {
         let buffer = vec![0; BUFFER_BYTES];
-        Reader { buffer, path: PathBuf::new(), kept: 0, kept_max, calls: 0 }
+        let read_at: ReadAt = File::read_at;
+        Reader { buffer, path: PathBuf::new(), kept: 0, kept_max, read_at, calls: 0 }
+    }
+
+    /// One to which files say what the kernel's say elsewhere.
+    #[cfg(test)]
+    pub fn of(read_at: ReadAt) -> Reader {
+        Reader { read_at, ..Reader::new(usize::MAX) }
     }
 
     /// Reads a file once. It is not kept open.
     pub fn read_once(&mut self, path: &Path) -> io::Result<&[u8]> {
         let file = File::open(path)?;
         self.calls += 3;
-        self.fill(&file)
+        let length = read_once(self.read_at, &mut self.buffer, &file)?;
+        Ok(&self.buffer[..length])
+    }
+
+    /// Reads a file to its end. Of a list the kernel gives as many lines at once as fit a page.
+    pub fn read_whole(&mut self, path: &Path) -> io::Result<&[u8]> {
+        let file = File::open(path)?;
+        self.calls += 2;
+        let mut length = 0;
+        loop {
+            self.calls += 1;
+            match (self.read_at)(&file, &mut self.buffer[length..], length as u64)? {
+                0 if length == self.buffer.len() => return Err(too_large()),
+                0 => return Ok(&self.buffer[..length]),
+                more => length += more,
+            }
+        }
     }
 
     /// Reads what its handle already knows. `None`: it is yet to be opened.
-    pub fn again(&mut self, handle: &Handle) -> Option<io::Result<Option<&[u8]>>> {
-        match handle {
-            Handle::Closed => None,
-            Handle::Absent => Some(Ok(None)),
-            Handle::Open(file) => {
-                self.calls += 1;
-                Some(read_into(&mut self.buffer, file).map(Some))
-            }
+    pub fn again(&mut self, handle: &mut Handle) -> Option<io::Result<Option<&[u8]>>> {
+        let file = match handle {
+            Handle::Closed => return None,
+            Handle::Absent => return Some(Ok(None)),
+            Handle::Open(file) => file,
+        };
+        self.calls += 1;
+        let read = read_once(self.read_at, &mut self.buffer, file);
+        if has_none(&read) {
+            self.kept -= 1;
+            *handle = Handle::Absent;
+            return Some(Ok(None));
         }
+        Some(read.map(|length| Some(&self.buffer[..length])))
     }
 
     /// Opens the file `parts` make up and reads it. The handle is kept open if `spare` more could
@@ -86,15 +120,19 @@ impl Reader {
             }
             Err(error) => return Err(error),
         };
-        if self.kept.saturating_add(spare) < self.kept_max {
-            self.calls += 1;
-            let text = read_into(&mut self.buffer, &file)?;
+        self.calls += 1;
+        let read = read_once(self.read_at, &mut self.buffer, &file);
+        if read.is_ok() && self.kept.saturating_add(spare) < self.kept_max {
             self.kept += 1;
             *handle = Handle::Open(file);
-            return Ok(Some(text));
+        } else {
+            self.calls += 1;
         }
-        self.calls += 2;
-        self.fill(&file).map(Some)
+        if has_none(&read) {
+            *handle = Handle::Absent;
+            return Ok(None);
+        }
+        read.map(|length| Some(&self.buffer[..length]))
     }
 
     /// Closes handles that are no longer needed.
@@ -115,19 +153,26 @@ impl Reader {
     pub fn kept_max(&self) -> usize {
         self.kept_max
     }
-
-    fn fill(&mut self, file: &File) -> io::Result<&[u8]> {
-        read_into(&mut self.buffer, file)
-    }
 }
 
-/// One read is the whole file: the kernel makes the text of these files in one piece.
-fn read_into<'b>(buffer: &'b mut [u8], file: &File) -> io::Result<&'b [u8]> {
-    let length = file.read_at(buffer, 0)?;
+/// One read is the whole file of a cgroup: the kernel makes its text in one piece.
+fn read_once(read_at: ReadAt, buffer: &mut [u8], file: &File) -> io::Result<usize> {
+    let length = read_at(file, buffer, 0)?;
     if length == buffer.len() {
-        return Err(io::Error::new(ErrorKind::FileTooLarge, "is larger than any file of its kind"));
+        return Err(too_large());
     }
-    Ok(&buffer[..length])
+    Ok(length)
+}
+
+fn too_large() -> io::Error {
+    io::Error::new(ErrorKind::FileTooLarge, "is larger than any file of its kind")
+}
+
+/// Whether the kernel shows a file and does not have what it would say: so it is with every `.pressure`
+/// while pressure is not accounted (`psi=0`, and by default on some distributions).
+fn has_none(read: &io::Result<usize>) -> bool {
+    let error = read.as_ref().err().and_then(Errno::from_io_error);
+    error == Some(Errno::OPNOTSUPP)
 }
 
 /// Whether an error means that the cgroup, or the process, has gone away.
@@ -185,6 +230,43 @@ mod tests {
         let mut d = Handle::Closed;
         read(&mut reader, &mut d, &[dir.path(), Path::new("d")]).expect_err("a folder");
         assert_eq!(reader.kept(), 0, "what cannot be read is not kept, and not counted");
+    }
+
+    #[test]
+    fn a_file_that_the_kernel_shows_and_does_not_have_is_absent() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("cpu.pressure");
+        std::fs::write(&path, "some").expect("written");
+        let mut reader = Reader::new(1);
+        let mut handle = Handle::Closed;
+        reader.open(&mut handle, &[&path], 0).expect("is read");
+        assert_eq!(reader.kept(), 1);
+        reader.read_at = |_, _, _| Err(Errno::OPNOTSUPP.into());
+        assert_eq!(reader.again(&mut handle).expect("is open").expect("no fault"), None);
+        assert!(matches!(handle, Handle::Absent));
+        assert_eq!(reader.kept(), 0, "and is not kept open");
+        let mut handle = Handle::Closed;
+        assert_eq!(reader.open(&mut handle, &[&path], 0).expect("no fault"), None);
+        assert!(matches!(handle, Handle::Absent));
+        assert_eq!(reader.kept(), 0);
+        assert!(reader.read_once(&path).is_err(), "who must know is told");
+    }
+
+    /// As `/proc/net/dev` and `/proc/diskstats` are read.
+    #[test]
+    fn a_list_is_read_to_its_end() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("diskstats");
+        std::fs::write(&path, "line\n".repeat(10)).expect("written");
+        let mut reader = Reader::of(|file, buffer, at| {
+            let page = buffer.len().min(5);
+            file.read_at(&mut buffer[..page], at)
+        });
+        assert_eq!(reader.read_once(&path).expect("is read").len(), 5, "a page");
+        assert_eq!(reader.read_whole(&path).expect("is read").len(), 50);
+        std::fs::write(&path, "x".repeat(BUFFER_BYTES)).expect("written");
+        let error = Reader::new(0).read_whole(&path).expect_err("too much");
+        assert_eq!(error.kind(), ErrorKind::FileTooLarge);
     }
 
     #[test]

@@ -14,6 +14,7 @@ use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 
 use super::collect::{Collector, Settings};
+use super::failure::Told;
 use super::host::CollectError;
 use crate::base::Timestamp;
 use crate::containers::Inventory;
@@ -27,35 +28,51 @@ const IDLE: Duration = Duration::from_secs(3600);
 const PAGE_WITHIN: Duration = Duration::from_secs(10);
 
 enum Command {
-    Configure(Option<Box<Settings>>),
+    /// There are news.
+    Look,
     Collect(Timestamp, oneshot::Sender<Result<Batch, CollectError>>),
-    Renew,
     Page(Timestamp, oneshot::Sender<Result<String, CollectError>>),
 }
 
-/// The way to a collector.
+/// The way to a collector. Of what is told and not asked the newest is what counts, so it waits in no
+/// queue and is never lost.
 #[derive(Clone, Debug)]
 pub struct Handle {
     commands: SyncSender<Command>,
-    /// Who the containers are. The newest is what counts, so it waits in no queue and is never lost.
+    settings: watch::Sender<Option<Settings>>,
+    /// Who the containers are.
     known: watch::Sender<Option<Arc<Inventory>>>,
+    /// That series are to be announced anew.
+    renewals: watch::Sender<()>,
+}
+
+/// What was told.
+struct News {
+    settings: watch::Receiver<Option<Settings>>,
+    known: watch::Receiver<Option<Arc<Inventory>>>,
+    renewals: watch::Receiver<()>,
 }
 
 impl Handle {
     /// Starts the thread; without settings the collector is off.
     pub fn start(settings: Option<Settings>) -> io::Result<Handle> {
         let (commands, inbox) = sync_channel(WAITING);
-        let (known, news) = watch::channel(None);
-        let collector = settings.map(Collector::new);
+        let collector = settings.clone().map(Collector::new);
+        let (settings, new_settings) = watch::channel(settings);
+        let (known, newly_known) = watch::channel(None);
+        let (renewals, renewed) = watch::channel(());
+        let news = News { settings: new_settings, known: newly_known, renewals: renewed };
         thread::Builder::new()
             .name("collector".to_owned())
             .spawn(move || work(collector, &inbox, news))?;
-        Ok(Handle { commands, known })
+        Ok(Handle { commands, settings, known, renewals })
     }
 
     /// Works by new settings, or not at all.
     pub fn configure(&self, settings: Option<Settings>) {
-        self.tell(Command::Configure(settings.map(Box::new)));
+        self.settings.send_replace(settings);
+        // If there is no room the thread has enough to wake up for.
+        self.commands.try_send(Command::Look).ok();
     }
 
     /// Tells who the containers are, for the next collection.
@@ -65,7 +82,7 @@ impl Handle {
 
     /// Series are announced anew in the next batch.
     pub fn renew(&self) {
-        self.tell(Command::Renew);
+        self.renewals.send_replace(());
     }
 
     /// Collects once.
@@ -83,48 +100,82 @@ impl Handle {
         command: impl FnOnce(oneshot::Sender<Result<T, CollectError>>) -> Command,
         within: Duration,
     ) -> Result<T, CollectError> {
-        let (reply, answer) = oneshot::channel();
+        let (reply, mut answer) = oneshot::channel();
         self.commands.try_send(command(reply)).map_err(|_| CollectError::Busy)?;
-        match tokio::time::timeout(within, answer).await {
+        match tokio::time::timeout(within, &mut answer).await {
             Ok(answered) => answered.unwrap_or(Err(CollectError::Off)),
-            Err(_) => Err(CollectError::TimedOut(within)),
-        }
-    }
-
-    /// What finds no room is lost only while the thread hangs.
-    fn tell(&self, command: Command) {
-        if self.commands.try_send(command).is_err() {
-            tracing::warn!("the collector hangs: it takes no news");
+            Err(_) => last_word(&mut answer).unwrap_or(Err(CollectError::TimedOut(within))),
         }
     }
 }
 
-fn work(
-    mut collector: Option<Collector>,
-    inbox: &Receiver<Command>,
-    mut known: watch::Receiver<Option<Arc<Inventory>>>,
-) {
-    let mut told = None;
+/// What was answered in the last moment; from now on whoever answers hears that nobody listens. What is
+/// sent in between would be lost and held for taken, with the series it announces.
+fn last_word<T>(answer: &mut oneshot::Receiver<T>) -> Option<T> {
+    answer.close();
+    answer.try_recv().ok()
+}
+
+impl News {
+    /// Does as told.
+    fn take(&mut self, collector: &mut Option<Collector>) {
+        if is_new(&self.settings) {
+            let settings = self.settings.borrow_and_update().clone();
+            *collector = match (collector.take(), settings) {
+                (Some(mut collector), Some(settings)) => {
+                    collector.reconfigure(settings);
+                    Some(collector)
+                }
+                (None, Some(settings)) => {
+                    self.known.mark_changed();
+                    Some(Collector::new(settings))
+                }
+                (_, None) => None,
+            };
+        }
+        let Some(collector) = collector else { return };
+        if is_new(&self.known) {
+            let known = self.known.borrow_and_update().clone();
+            known.into_iter().for_each(|inventory| collector.know(inventory));
+        }
+        if is_new(&self.renewals) {
+            self.renewals.mark_unchanged();
+            collector.renew();
+        }
+    }
+}
+
+/// Whether there is something that was not taken yet.
+fn is_new<T>(news: &watch::Receiver<T>) -> bool {
+    news.has_changed().unwrap_or(false)
+}
+
+fn work(mut collector: Option<Collector>, inbox: &Receiver<Command>, mut news: News) {
+    let mut told = Told::default();
     let mut told_hidden: BTreeSet<&str> = BTreeSet::new();
     let mut told_elsewhere = None;
+    let mut told_doubled = false;
     loop {
         let wait = collector.as_ref().and_then(Collector::sample_interval).unwrap_or(IDLE);
         let command = inbox.recv_timeout(wait);
-        if known.has_changed().unwrap_or(false)
-            && let (Some(collector), Some(inventory)) =
-                (&mut collector, known.borrow_and_update().clone())
-        {
-            collector.know(inventory);
-        }
+        news.take(&mut collector);
+        // What a page alone reads is in the page.
+        let is_collection = matches!(command, Ok(Command::Collect(..)));
         match command {
-            Ok(command) => obey(&mut collector, &known, command),
+            Ok(command) => obey(collector.as_mut(), command),
             Err(RecvTimeoutError::Timeout) => collector.iter_mut().for_each(Collector::sample),
             Err(RecvTimeoutError::Disconnected) => return,
         }
-        let trouble = collector.as_ref().and_then(Collector::trouble).map(|(count, _)| *count);
-        if trouble != told {
-            told = trouble;
-            tell_trouble(collector.as_ref().and_then(Collector::trouble));
+        match &collector {
+            Some(collector) if is_collection => tell_trouble(collector, &mut told),
+            Some(_) => {}
+            None => told = Told::default(),
+        }
+        if let (false, Some((left, followed))) =
+            (told_doubled, collector.as_ref().and_then(Collector::doubled))
+        {
+            told_doubled = true;
+            tracing::warn!(left, followed, "two cgroups have the id of one container: one is left");
         }
         let elsewhere = collector.as_ref().and_then(Collector::docker_elsewhere);
         if elsewhere != told_elsewhere.as_deref() {
@@ -144,30 +195,19 @@ fn work(
     }
 }
 
-/// `known` is who the containers are, for a collector that begins later.
-fn obey(
-    collector: &mut Option<Collector>,
-    known: &watch::Receiver<Option<Arc<Inventory>>>,
-    command: Command,
-) {
-    match (command, collector.as_mut()) {
-        (Command::Configure(None), _) => *collector = None,
-        (Command::Configure(Some(settings)), Some(collector)) => collector.reconfigure(*settings),
-        (Command::Configure(Some(settings)), None) => {
-            let begun = collector.insert(Collector::new(*settings));
-            known.borrow().iter().for_each(|inventory| begun.know(Arc::clone(inventory)));
-        }
-        (Command::Collect(at, reply), Some(collector)) => {
+/// Whoever asked hears that it is off when the reply is dropped.
+fn obey(collector: Option<&mut Collector>, command: Command) {
+    let Some(collector) = collector else { return };
+    match command {
+        Command::Look => {}
+        Command::Collect(at, reply) => {
             if reply.send(collector.collect(at)).is_err() {
                 collector.was_lost();
             }
         }
-        (Command::Page(at, reply), Some(collector)) => {
+        Command::Page(at, reply) => {
             reply.send(collector.page(at)).ok();
         }
-        (Command::Renew, Some(collector)) => collector.renew(),
-        // Whoever asked hears that it is off when the reply is dropped.
-        (_, None) => {}
     }
 }
 
@@ -183,17 +223,26 @@ fn tell_elsewhere(docker: Option<&str>) {
     }
 }
 
-fn tell_trouble(trouble: Option<&(usize, String)>) {
-    match trouble {
-        Some((containers, first)) => {
-            tracing::warn!(containers, first, "files of containers cannot be read");
+/// Names what fails in collections once.
+fn tell_trouble(collector: &Collector, told: &mut Told) {
+    let Some((containers, _)) = collector.trouble() else {
+        if told.heals() {
+            tracing::info!("every file of every container can be read again");
         }
-        None => tracing::info!("every file of every container can be read again"),
+        return;
+    };
+    let (files, more) = told.news(collector.failures());
+    if !files.is_empty() {
+        let files = files.join("; ");
+        tracing::warn!(containers, files, more, "files of containers cannot be read");
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+    use std::sync::Mutex;
+
     use super::*;
     use crate::base::Labels;
     use crate::collector::CollectorConfig;
@@ -203,10 +252,17 @@ mod tests {
     const SOON: Duration = Duration::from_millis(20);
     const LATE: Duration = Duration::from_secs(60);
 
+    /// A collector, and the file that it reads.
+    struct Hung {
+        handle: Handle,
+        settings: Settings,
+        file: PathBuf,
+        _dir: tempfile::TempDir,
+    }
+
     /// A pipe where a file of the kernel should be: whoever opens it waits until somebody writes.
-    #[tokio::test]
     #[expect(clippy::disallowed_methods, reason = "only mkfifo makes a file that hangs")]
-    async fn a_file_system_that_hangs_holds_up_nobody_but_the_collector() {
+    fn hung() -> Hung {
         let dir = tempfile::tempdir().expect("a folder");
         std::fs::write(dir.path().join("cgroup.controllers"), "memory\n").expect("written");
         let folder = dir.path().join(format!("docker/{}", "a".repeat(64)));
@@ -218,33 +274,178 @@ mod tests {
             CollectorConfig { cgroup_root: dir.path().to_owned(), ..CollectorConfig::default() };
         let selection = Arc::new(Selection::all());
         let settings = Settings { config, target: Labels::empty(), selection };
-        let handle = Handle::start(Some(settings)).expect("a thread");
-        let at = Timestamp(0);
-        let first = handle.collect(at, SOON).await.expect_err("it hangs");
-        assert!(matches!(first, CollectError::TimedOut(_)), "{first}");
-        let mut asked = 0;
-        while !matches!(handle.collect(at, SOON).await, Err(CollectError::Busy)) {
-            asked += 1;
-            assert!(asked <= WAITING, "what waits is bounded");
+        let handle = Handle::start(Some(settings.clone())).expect("a thread");
+        Hung { handle, settings, file, _dir: dir }
+    }
+
+    impl Hung {
+        /// Asks until nothing more finds room.
+        async fn fill(&self) {
+            let at = Timestamp(0);
+            let first = self.handle.collect(at, SOON).await.expect_err("it hangs");
+            assert!(matches!(first, CollectError::TimedOut(_)), "{first}");
+            let mut asked = 0;
+            while !matches!(self.handle.collect(at, SOON).await, Err(CollectError::Busy)) {
+                asked += 1;
+                assert!(asked <= WAITING, "what waits is bounded");
+            }
         }
+
+        /// Lets it go on, and collects.
+        async fn let_go(&self) -> Result<Batch, CollectError> {
+            let pipe = self.file.with_file_name("pipe");
+            std::fs::rename(&self.file, &pipe).expect("moved");
+            std::fs::write(&self.file, "4096\n").expect("written");
+            std::fs::write(pipe, "").expect("whoever waits is let go");
+            loop {
+                match self.handle.collect(Timestamp(0), LATE).await {
+                    Err(CollectError::Busy) => tokio::task::yield_now().await,
+                    collected => return collected,
+                }
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_file_system_that_hangs_holds_up_nobody_but_the_collector() {
+        let hung = hung();
+        let handle = &hung.handle;
+        hung.fill().await;
+        let at = Timestamp(0);
         for n in 0..20 {
             let id = ContainerId::new(&"a".repeat(64)).expect("an id");
             let mut inventory = Inventory::new();
             inventory.put(Container::new(id, &format!("name-{n}"), at), at);
             handle.know(Arc::new(inventory));
         }
-        std::fs::rename(&file, folder.join("pipe")).expect("moved");
-        std::fs::write(&file, "4096\n").expect("written");
-        std::fs::write(folder.join("pipe"), "").expect("whoever waits is let go");
-        while matches!(handle.collect(at, LATE).await, Err(CollectError::Busy)) {
-            tokio::task::yield_now().await;
-        }
-        let batch = handle.collect(at, LATE).await.expect("it goes on");
+        let batch = hung.let_go().await.expect("it goes on");
         assert!(!batch.points.is_empty());
         let page = handle.page(at).await.expect("a page");
         assert!(page.contains("name=\"name-19\""), "the last word counts: {page}");
         handle.configure(None);
         let off = handle.collect(at, LATE).await.expect_err("off");
         assert!(matches!(off, CollectError::Off), "{off}");
+        handle.configure(Some(hung.settings.clone()));
+        handle.collect(at, LATE).await.expect("on");
+        let page = handle.page(at).await.expect("a page");
+        assert!(page.contains("name=\"name-19\""), "who began late knows, too: {page}");
+    }
+
+    #[tokio::test]
+    async fn what_is_told_while_the_file_system_hangs_is_not_lost() {
+        let one = hung();
+        one.fill().await;
+        let target = Labels::from_pairs([("instance", "another")]);
+        one.handle.configure(None);
+        one.handle.configure(Some(Settings { target, ..one.settings.clone() }));
+        let batch = one.let_go().await.expect("collects");
+        assert_eq!(batch.new[0].1.get("instance"), Some("another"));
+        let at = Timestamp(0);
+        let epoch = one.handle.collect(at, LATE).await.expect("collects").epoch;
+        one.handle.renew();
+        assert_eq!(one.handle.collect(at, LATE).await.expect("collects").epoch, epoch + 1);
+        assert_eq!(one.handle.collect(at, LATE).await.expect("collects").epoch, epoch + 1);
+        let other = hung();
+        other.fill().await;
+        other.handle.configure(None);
+        let off = other.let_go().await.expect_err("off");
+        assert!(matches!(off, CollectError::Off), "{off}");
+    }
+
+    #[test]
+    fn an_answer_in_the_last_moment_is_taken_or_refused_and_never_lost() {
+        let (reply, mut answer) = oneshot::channel();
+        reply.send(7).expect("somebody listens");
+        assert_eq!(last_word(&mut answer), Some(7));
+        let (reply, mut answer) = oneshot::channel();
+        assert_eq!(last_word(&mut answer), None);
+        assert_eq!(reply.send(7), Err(7), "before it is dropped");
+    }
+
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Log {
+        fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+            self.0.lock().expect("no panic").extend_from_slice(text);
+            Ok(text.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// Does these commands, and says what the log says.
+    fn log_of(settings: &Settings, commands: Vec<Command>) -> String {
+        let log = Log::default();
+        let writer = log.clone();
+        let subscriber =
+            tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone());
+        let (sender, inbox) = sync_channel(commands.len());
+        commands.into_iter().for_each(|command| sender.send(command).expect("room"));
+        drop(sender);
+        let (_settings, settings_news) = watch::channel(None);
+        let (_known, known) = watch::channel(None);
+        let (_renewals, renewals) = watch::channel(());
+        let news = News { settings: settings_news, known, renewals };
+        let collector = Some(Collector::new(settings.clone()));
+        tracing::subscriber::with_default(subscriber.finish(), || work(collector, &inbox, news));
+        let text = log.0.lock().expect("no panic").clone();
+        String::from_utf8(text).expect("text")
+    }
+
+    #[test]
+    fn the_log_names_what_fails_once_and_judges_by_collections() {
+        let dir = tempfile::tempdir().expect("a folder");
+        std::fs::write(dir.path().join("cgroup.controllers"), "memory\n").expect("written");
+        for digit in ["a", "b"] {
+            let folder = dir.path().join(format!("docker/{}", digit.repeat(64)));
+            std::fs::create_dir_all(&folder).expect("made");
+            for (file, text) in [("memory.current", "1"), ("memory.stat", "x"), ("io.stat", "x")] {
+                std::fs::write(folder.join(file), text).expect("written");
+            }
+        }
+        let config =
+            CollectorConfig { cgroup_root: dir.path().to_owned(), ..CollectorConfig::default() };
+        let log = |names: &[&str]| {
+            let names = names.iter().map(|name| (*name).to_owned());
+            let selection = Arc::new(Selection::only(names, Vec::new()));
+            let settings = Settings { config: config.clone(), target: Labels::empty(), selection };
+            let mut commands = Vec::new();
+            for at in [0, 5000, 10_000].map(Timestamp) {
+                commands.push(Command::Collect(at, oneshot::channel().0));
+                commands.push(Command::Page(at, oneshot::channel().0));
+            }
+            log_of(&settings, commands)
+        };
+        let quiet = log(&["container_memory_usage_bytes"]);
+        assert!(!quiet.contains("WARN") && !quiet.contains("again"), "{quiet}");
+        let told = log(&["container_memory_usage_bytes", "container_memory_rss"]);
+        for digit in ["a", "b"] {
+            let file = format!("{}/memory.stat", digit.repeat(64));
+            assert_eq!(told.matches(&file).count(), 1, "{told}");
+        }
+        assert_eq!(told.matches("files of containers cannot be read").count(), 1, "{told}");
+        assert!(!told.contains("again"), "{told}");
+    }
+
+    #[test]
+    fn two_cgroups_of_one_id_are_told_once() {
+        let dir = tempfile::tempdir().expect("a folder");
+        std::fs::write(dir.path().join("cgroup.controllers"), "memory\n").expect("written");
+        for folder in ["docker", "kata_overhead"] {
+            let folder = dir.path().join(folder).join("a".repeat(64));
+            std::fs::create_dir_all(&folder).expect("made");
+            std::fs::write(folder.join("memory.current"), "1").expect("written");
+        }
+        let config =
+            CollectorConfig { cgroup_root: dir.path().to_owned(), ..CollectorConfig::default() };
+        let selection = Arc::new(Selection::all());
+        let settings = Settings { config, target: Labels::empty(), selection };
+        let collect = |at| Command::Collect(Timestamp(at), oneshot::channel().0);
+        let told = log_of(&settings, [0, 5000, 10_000].map(collect).into());
+        assert_eq!(told.matches("two cgroups have the id of one container").count(), 1, "{told}");
+        assert!(told.contains("left=\"/kata_overhead/"), "{told}");
     }
 }

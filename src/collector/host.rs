@@ -1,13 +1,16 @@
 //! The containers of a host, followed: found, named, read, and let go of.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::choice::{choose, is_inside};
 use super::columns::Seen;
 use super::config::CollectorConfig;
+use super::failure::Failure;
 use super::figures::Figures;
 use super::files::{Reader, handles_allowed};
 use super::kept::{Moment, tell_rest};
@@ -89,6 +92,8 @@ pub(super) struct Host {
     pub trouble: Option<(usize, String)>,
     /// What was asked for and this process has no right to see; it grows only.
     pub hidden: BTreeSet<&'static str>,
+    /// The first cgroup that is not followed since another has its id, and that other.
+    pub doubled: Option<(String, String)>,
 }
 
 /// Without the host's own network no container's can be told from it.
@@ -129,6 +134,7 @@ impl Host {
             ended: Vec::new(),
             trouble: None,
             hidden: BTreeSet::new(),
+            doubled: None,
         }
     }
 
@@ -157,6 +163,10 @@ impl Host {
             let known_as = inventory.known_as(&tracked.id);
             tracked.named = known_as.is_none() || known_as == named;
         }
+        let is_known = |id: &ContainerId| inventory.get(id).is_some();
+        let inside = |path: &&String| is_inside(path, is_known);
+        let inside: Vec<String> = self.tracked.keys().filter(inside).cloned().collect();
+        inside.iter().for_each(|path| self.let_go(path));
         self.inventory = Some(inventory);
     }
 
@@ -174,6 +184,7 @@ impl Host {
     fn look_around(&mut self, at: Timestamp, parts: Parts) -> Result<(), CollectError> {
         self.looked_at = at;
         self.follow(at)?;
+        self.forget_kills();
         self.name_containers(at);
         let seen = self.tracked.values().map(|tracked| &tracked.id);
         self.unseen.look(at, self.inventory.as_deref(), seen);
@@ -254,6 +265,7 @@ impl Host {
                 }
                 Err(Away::Over) => {
                     over.push(std::mem::take(&mut tracked.slots));
+                    tracked.failure = None;
                     continue;
                 }
             }
@@ -276,7 +288,7 @@ impl Host {
                 figures.oom_kills.filter(|_| is_read).map(|now| count(kills, tracked, now));
             if let Some(failure) = &tracked.failure {
                 failures += 1;
-                first.get_or_insert_with(|| failure.clone());
+                first.get_or_insert_with(|| failure.to_string());
             }
             let failed = tracked.failed;
             let all_failed = failed & USAGE != 0 || parts & !(failed | AVAILABLE) == 0;
@@ -294,7 +306,7 @@ impl Host {
             visit(tracked, &seen, eyes.machine);
         }
         gone.iter().for_each(|path: &String| self.let_go(path));
-        self.ended.append(&mut over);
+        over.into_iter().for_each(|slots| end(&mut self.ended, slots));
         self.trouble = first.map(|first| (failures, first));
         match &self.trouble {
             Some((containers, first)) if is_blind => {
@@ -351,10 +363,32 @@ impl Host {
             self.tracked.values_mut().for_each(Tracked::forget_absent);
         }
         found.gone.iter().for_each(|path| self.let_go(path));
-        for (path, id) in found.come {
+        for (path, id) in self.choose(found.come) {
             self.tracked.entry(path).or_insert_with(|| Tracked::new(id, at, !is_first));
         }
         Ok(())
+    }
+
+    /// Who of those who came is followed. Whoever was followed instead is let go of.
+    fn choose(&mut self, mut come: Vec<(String, ContainerId)>) -> Vec<(String, ContainerId)> {
+        if come.is_empty() {
+            return come;
+        }
+        let known = self.inventory.as_ref();
+        let is_known = |id: &ContainerId| known.is_some_and(|known| known.get(id).is_some());
+        let followed = self.tracked.iter().map(|(path, tracked)| (path.as_str(), &tracked.id));
+        let newly = come.iter().map(|(path, id)| (path.as_str(), id));
+        let choice = choose(followed.clone().chain(newly.clone()), is_known);
+        let is_left = |(path, id): &(&str, &ContainerId)| !choice.is(path, id);
+        let lost: Vec<String> = followed.filter(is_left).map(|(path, _)| path.to_owned()).collect();
+        let mut is_chosen: Vec<bool> = newly.map(|(path, id)| choice.is(path, id)).collect();
+        if let (None, Some((left, followed))) = (&self.doubled, choice.left) {
+            self.doubled = Some((left.to_owned(), followed.to_owned()));
+        }
+        lost.iter().for_each(|path| self.let_go(path));
+        is_chosen.reverse();
+        come.retain(|_| is_chosen.pop().unwrap_or(false));
+        come
     }
 
     /// Who came and who went since the last look.
@@ -385,19 +419,30 @@ impl Host {
 
     /// What could not be found: of how many containers at least, and the first such thing.
     fn out_of_sight(&self) -> (usize, Option<String>) {
-        let unlisted = self.tree.as_ref().and_then(|tree| tree.unlisted.clone());
-        let (folders, first) = unlisted.unzip();
+        let unlisted = self.tree.as_ref().map_or(0, |tree| tree.unlisted.count);
+        let first = self.lost_sight_of().next().map(|failure| failure.to_string());
+        (unlisted + self.missing().count(), first)
+    }
+
+    /// What could not be found.
+    fn lost_sight_of(&self) -> impl Iterator<Item = Cow<'_, Failure>> {
+        let unlisted = self.tree.iter().flat_map(|tree| &tree.unlisted.named).map(Cow::Borrowed);
         let nowhere = |id: &ContainerId| {
             let name = self.inventory.as_ref().and_then(|known| known.known_as(id));
             let root = self.config.cgroup_root.display();
-            format!(
-                "{} runs, as Docker says, and has no cgroup below {root}; in a container, mount the host's \
-                 there read-only and give it `cgroup: host`",
-                name.unwrap_or(id.short())
-            )
+            let why = format!(
+                "runs, as Docker says, and has no cgroup below {root}; in a container, mount the host's \
+                 there read-only and give it `cgroup: host`"
+            );
+            Cow::Owned(Failure { what: name.unwrap_or(id.short()).to_owned(), why })
         };
-        let first = first.or_else(|| self.missing().next().map(nowhere));
-        (folders.unwrap_or(0) + self.missing().count(), first)
+        unlisted.chain(self.missing().map(nowhere))
+    }
+
+    /// What could not be read in the last look: more than one of a folder or a container is not told.
+    pub fn failures(&self) -> impl Iterator<Item = Cow<'_, Failure>> {
+        let of_containers = self.tracked.values().filter_map(|tracked| tracked.failure.as_ref());
+        self.lost_sight_of().chain(of_containers.map(Cow::Borrowed))
     }
 
     /// What is known of containers that are not shown and may have been shown before we started: the
@@ -422,10 +467,14 @@ impl Host {
         let Some(mut tracked) = self.tracked.remove(path) else { return };
         tracked.close(&mut self.reader);
         self.kills.entry(tracked.id).and_modify(Kills::begin_anew);
-        self.ended.push(tracked.slots);
-        if self.kills.len() > KILLS_REMEMBERED {
-            let alive: Vec<&ContainerId> = self.tracked.values().map(|t| &t.id).collect();
-            self.kills.retain(|id, _| alive.contains(&id));
+        end(&mut self.ended, tracked.slots);
+    }
+
+    /// Forgets the counts of those who are gone if they are too many.
+    fn forget_kills(&mut self) {
+        if self.kills.len() > self.tracked.len() + KILLS_REMEMBERED {
+            let alive: HashSet<&ContainerId> = self.tracked.values().map(|t| &t.id).collect();
+            self.kills.retain(|id, _| alive.contains(id));
         }
     }
 
@@ -442,11 +491,18 @@ impl Host {
                 continue;
             }
             tracked.named = container.is_some();
-            self.ended.push(std::mem::take(&mut tracked.slots));
+            end(&mut self.ended, std::mem::take(&mut tracked.slots));
             let name = known.and_then(|known| known.known_as(&tracked.id));
             let labels = labels((path, &tracked.id), name.zip(container), &self.config.labels);
             tracked.labels = Some(with_target(&labels, &self.target));
         }
+    }
+}
+
+/// These series have ended, if there are any.
+fn end(ended: &mut Vec<Slots>, slots: Slots) {
+    if !slots.is_empty() {
+        ended.push(slots);
     }
 }
 
@@ -498,9 +554,14 @@ fn with_target(labels: &Labels, target: &Labels) -> Labels {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::FileExt;
     use std::path::Path;
 
-    use super::super::sources::{CPU_USAGE, LIMIT, STAT};
+    use rustix::io::Errno;
+
+    use super::super::sources::{
+        CPU_PRESSURE, CPU_USAGE, IO_PRESSURE, LIMIT, MEMORY_PRESSURE, STAT,
+    };
     use super::*;
 
     /// Over such a tree, with so many handles at most.
@@ -539,6 +600,29 @@ mod tests {
         tracked.is_another_run = true;
         counts.push(count(&mut kills, &mut tracked, 1.0));
         assert_eq!(counts, [0.0, 2.0, 2.0, 3.0, 3.0, 3.0, 4.0, 5.0], "it shows what the last did");
+    }
+
+    #[test]
+    fn counts_of_the_gone_are_remembered_however_many_are_there() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let mut host = bounded(dir.path(), 5);
+        let id = |n: usize| ContainerId::new(&format!("{n:064x}")).expect("an id");
+        for n in 0..KILLS_REMEMBERED + 100 {
+            let path = format!("/docker/{}", id(n));
+            host.tracked.insert(path, Tracked::new(id(n), Timestamp(0), true));
+            host.kills.insert(id(n), Kills { carried: 0.0, last: 3.0 });
+        }
+        host.let_go(&format!("/docker/{}", id(7)));
+        host.forget_kills();
+        assert_eq!(
+            host.kills.get(&id(7)).map(|kills| kills.carried),
+            Some(3.0),
+            "it may come back"
+        );
+        let others = (0..=KILLS_REMEMBERED).map(|n| (id(1_000_000 + n), Kills::default()));
+        host.kills.extend(others);
+        host.forget_kills();
+        assert_eq!(host.kills.len(), host.tracked.len(), "they are bounded");
     }
 
     #[test]
@@ -620,6 +704,73 @@ mod tests {
         assert_eq!(host.hidden, BTreeSet::from([NETWORKS, STARTS]));
     }
 
+    /// As on a kernel that was built with it and booted without.
+    #[test]
+    fn pressure_that_the_kernel_does_not_account_is_no_trouble() {
+        let dir = tempfile::tempdir().expect("a folder");
+        std::fs::write(dir.path().join("cgroup.controllers"), "memory\n").expect("written");
+        let folder = dir.path().join(format!("docker/{:064x}", 1));
+        std::fs::create_dir_all(&folder).expect("made");
+        for (file, text) in [
+            ("memory.current", "1"),
+            ("cpu.pressure", "off"),
+            ("memory.pressure", "off"),
+            ("io.pressure", "off"),
+        ] {
+            std::fs::write(folder.join(file), text).expect("written");
+        }
+        let mut host = bounded(dir.path(), 5);
+        host.reader = Reader::of(|file, buffer, at| match file.read_at(buffer, at) {
+            Ok(length) if buffer[..length].starts_with(b"off") => Err(Errno::OPNOTSUPP.into()),
+            read => read,
+        });
+        let parts = USAGE | CPU_PRESSURE | MEMORY_PRESSURE | IO_PRESSURE;
+        for round in 0..3 {
+            let mut read = 0;
+            host.each(Timestamp(round * 5000), parts, &mut |_, seen, _| {
+                read += 1;
+                assert_eq!(seen.failed, 0);
+            })
+            .expect("reads");
+            assert_eq!((read, &host.trouble), (1, &None));
+        }
+        assert_eq!(host.reader.kept(), 1, "its memory alone");
+    }
+
+    /// `echo 0 > cgroup.pressure`: the file goes, and who has it open reads `ENODEV`.
+    #[test]
+    fn a_cgroup_whose_pressure_is_switched_off_is_still_the_same() {
+        let dir = tempfile::tempdir().expect("a folder");
+        std::fs::write(dir.path().join("cgroup.controllers"), "memory\n").expect("written");
+        let folder = dir.path().join(format!("docker/{:064x}", 1));
+        std::fs::create_dir_all(&folder).expect("made");
+        let write =
+            |file: &str, text: &str| std::fs::write(folder.join(file), text).expect("written");
+        write("memory.current", "1");
+        write("memory.events", "oom_kill 3\n");
+        write("cpu.pressure", "some total=1\nfull total=1\n");
+        let mut host = bounded(dir.path(), 50);
+        host.reader = Reader::of(|file, buffer, at| match file.read_at(buffer, at) {
+            Ok(length) if buffer[..length].starts_with(b"gone") => Err(Errno::NODEV.into()),
+            read => read,
+        });
+        let read = |host: &mut Host, at| {
+            let mut seen_kills = Vec::new();
+            host.each(Timestamp(at), USAGE | EVENTS | CPU_PRESSURE, &mut |_, seen, _| {
+                seen_kills.push((seen.oom_kills, seen.figures.cpu_pressure.some.is_some()));
+            })
+            .expect("reads");
+            seen_kills
+        };
+        assert_eq!(read(&mut host, 0), [(Some(3.0), true)]);
+        write("cpu.pressure", "gone");
+        assert_eq!(read(&mut host, 5000), [(Some(3.0), false)], "no kill is counted twice");
+        assert_eq!(host.reader.kept(), 2);
+        write("memory.events", "gone");
+        write("memory.current", "gone");
+        assert_eq!(read(&mut host, 10_000), [], "a cgroup that is gone is");
+    }
+
     #[test]
     fn a_cgroup_that_vanishes_while_others_are_read_is_not_shown_and_no_trouble() {
         let dir = tempfile::tempdir().expect("a folder");
@@ -638,7 +789,8 @@ mod tests {
             std::fs::remove_dir_all(folder(1)).ok();
         })
         .expect("the others are read");
-        assert_eq!((visits, host.tracked.len(), host.ended.len()), (2, 2, 4));
+        assert_eq!((visits, host.tracked.len()), (2, 2));
+        assert!(host.ended.is_empty(), "it had no series yet");
         assert!(host.trouble.is_none(), "{:?}", host.trouble);
         // Under its old id it comes again.
         std::fs::create_dir_all(folder(1)).expect("made");

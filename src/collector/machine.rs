@@ -37,7 +37,7 @@ impl Machine {
     pub fn look(reader: &mut Reader, proc_root: &Path) -> Machine {
         let mut machine = Machine::default();
         let mut text = |name: &str| {
-            let bytes = reader.read_once(&proc_root.join(name)).ok()?;
+            let bytes = reader.read_whole(&proc_root.join(name)).ok()?;
             Some(String::from_utf8_lossy(bytes).into_owned())
         };
         if let Some(text) = text("meminfo") {
@@ -124,7 +124,23 @@ fn start_ticks(text: &[u8]) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::FileExt;
+
     use super::*;
+
+    #[test]
+    fn of_many_devices_the_last_is_known() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let device = |n: usize| format!(" 254 {n} vd{n} 1 2 3\n");
+        let text: String = (0..500).map(device).collect();
+        std::fs::write(dir.path().join("diskstats"), text).expect("written");
+        let mut reader = Reader::of(|file, buffer, at| {
+            let page = buffer.len().min(4096);
+            file.read_at(&mut buffer[..page], at)
+        });
+        let machine = Machine::look(&mut reader, dir.path());
+        assert_eq!((machine.devices.len(), &*machine.device(254, 499)), (500, "/dev/vd499"));
+    }
 
     #[test]
     fn proc_is_read_as_the_kernel_writes_it() {

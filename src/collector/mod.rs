@@ -11,9 +11,11 @@
 //! `tree`, `tracked`). It never writes, never enters a container, never asks Docker anything, and
 //! shows no figure it does not know.
 
+mod choice;
 mod collect;
 mod columns;
 mod config;
+mod failure;
 mod figures;
 mod files;
 mod handle;

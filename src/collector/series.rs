@@ -152,6 +152,11 @@ impl Slots {
         self.more.retain(|(.., live)| *live);
     }
 
+    /// Whether no series was ever begun here.
+    pub fn is_empty(&self) -> bool {
+        self.fixed.is_empty() && self.more.is_empty()
+    }
+
     /// The container is gone, and its series with it.
     pub fn end(&mut self, ids: &mut Ids) {
         if self.epoch == ids.epoch {

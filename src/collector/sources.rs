@@ -319,14 +319,19 @@ fn pressure(figure: &mut Pressure, text: &[u8]) -> Result<(), Malformed> {
 }
 
 /// `8:0 rbytes=1 wbytes=2 rios=3 wios=4 dbytes=5 dios=6`, one line per device; a device that did
-/// nothing has its number alone.
+/// nothing has its number alone. Linux 5.15 and 5.16 end no line after such a number, so that the next
+/// device follows in it.
 fn v2_io_stat(text: &[u8], figures: &mut Figures) -> Result<(), Malformed> {
     for line in lines(text) {
         let mut words = words(line);
         let (major, minor) = device_number(words.next().unwrap_or_default())?;
-        let device = figures.device(major, minor);
+        let mut device = figures.device(major, minor);
         for word in words {
-            let at = memchr::memchr(b'=', word).ok_or_else(|| Malformed::new(line))?;
+            let Some(at) = memchr::memchr(b'=', word) else {
+                let (major, minor) = device_number(word)?;
+                device = figures.device(major, minor);
+                continue;
+            };
             let figure = match &word[..at] {
                 b"rbytes" => &mut device.read_bytes,
                 b"wbytes" => &mut device.written_bytes,
@@ -526,6 +531,13 @@ mod tests {
         .expect("reads");
         assert_eq!(figures.devices[0], device(10.0, 20.0, 1.0, 2.0));
         assert_eq!((figures.devices[1].major, figures.devices.len()), (254, 2));
+
+        let mut figures = Figures::default();
+        v2_io_stat(b"7:1 7:0 8:16 rbytes=10 wbytes=20 rios=1 wios=2\n254:0 \n", &mut figures)
+            .expect("as Linux 5.15 writes it");
+        assert_eq!(figures.devices.len(), 4);
+        assert!(figures.devices.contains(&device(10.0, 20.0, 1.0, 2.0)), "{:?}", figures.devices);
+        assert!(v2_io_stat(b"8:16 rbytes\n", &mut figures).is_err());
 
         let text = "Inter-|   Receive                                                |  Transmit\n \
             face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo colls carrier compressed\n    \

@@ -4,6 +4,7 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use super::failure::Failure;
 use super::figures::Figures;
 use super::files::{Handle, Reader, is_gone};
 use super::kept::{Kept, Moment, tell_rest};
@@ -80,7 +81,7 @@ pub(super) struct Tracked {
     believed: Option<Limits>,
     /// What could not be read in the last reading: all of it, and why the first.
     pub failed: Parts,
-    pub failure: Option<String>,
+    pub failure: Option<Failure>,
 }
 
 /// The files of a version.
@@ -278,11 +279,13 @@ impl Tracked {
                 eyes.reader.open(handle, &[top, Path::new(path), Path::new(source.file)], spare)
             }
         };
+        if read.as_ref().is_err_and(is_gone) {
+            return self.lose_file(eyes.reader, at);
+        }
         let failure = match read {
             Ok(Some(text)) => (source.read)(text, figures).map_err(|bad| bad.to_string()),
             Ok(None) if at == 0 && !is_there(eyes.tree, path, source) => return Err(Away::Gone),
             Ok(None) => Ok(()),
-            Err(error) if is_gone(&error) => return Err(Away::Gone),
             Err(error) => Err(error.to_string()),
         };
         if let Err(why) = failure {
@@ -292,9 +295,23 @@ impl Tracked {
         Ok(())
     }
 
+    /// A file is gone, and with it the cgroup, unless its first file is still the same: pressure can be
+    /// switched off for one cgroup that lives on (`cgroup.pressure`).
+    fn lose_file(&mut self, reader: &mut Reader, at: usize) -> Result<(), Away> {
+        if at == 0 || !matches!(reader.again(&mut self.handles[0]), Some(Ok(Some(_)))) {
+            return Err(Away::Gone);
+        }
+        reader.close(&mut self.handles[at..=at]);
+        self.handles[at] = Handle::Absent;
+        Ok(())
+    }
+
     fn note_failure(&mut self, parts: Parts, file: &Path, why: &str) {
         self.failed |= parts;
-        self.failure.get_or_insert_with(|| format!("{}: {why}", file.display()));
+        self.failure.get_or_insert_with(|| Failure {
+            what: file.display().to_string(),
+            why: format!("cannot be read: {why}"),
+        });
     }
 
     /// Reads the counters of its network, if it has one of its own.
@@ -312,7 +329,7 @@ impl Tracked {
         }
         let process = eyes.proc_root.join(pid.to_string());
         let file = process.join("net/dev");
-        let failure = match eyes.reader.read_once(&file) {
+        let failure = match eyes.reader.read_whole(&file) {
             Ok(text) => network(text, figures).err().map(|bad| bad.to_string()),
             Err(error) => Some(error.to_string()),
         };
@@ -330,7 +347,7 @@ impl Tracked {
         if self.life.is_over {
             return;
         }
-        if let Some(handle) = self.handles.first()
+        if let Some(handle) = self.handles.first_mut()
             && let Some(Ok(Some(text))) = eyes.reader.again(handle)
             && let Ok(usage) = single(text)
         {

@@ -6,12 +6,13 @@
 //! that had containers, and those where runtimes put them, are listed. So a start or a stop costs
 //! its folder's listing, never a walk. Symbolic links are not followed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::failure::Failures;
 use super::files::is_gone;
 use crate::base::HashMap;
 use crate::containers::{ContainerId, id_in_cgroup};
@@ -23,7 +24,7 @@ const FOLDERS_MAX: usize = 100_000;
 /// v1: controllers whose files are read.
 const CONTROLLERS: [&str; 5] = ["memory", "cpu", "cpuacct", "blkio", "pids"];
 /// Where runtimes put containers, listed in every cycle from the start.
-const USUAL: [&str; 3] = ["docker", "system.slice", "machine.slice"];
+pub(super) const USUAL: [&str; 3] = ["docker", "system.slice", "machine.slice"];
 
 /// The version of cgroups a host runs containers in.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -47,8 +48,12 @@ pub(super) struct Tree {
     round: u64,
     /// What listing has cost so far.
     pub listed: Listed,
-    /// Folders that could not be listed in the last look: how many, and the first with why.
-    pub unlisted: Option<(usize, String)>,
+    /// Folders that could not be listed in the last look, or were not entered in the last walk.
+    pub unlisted: Failures,
+    /// Of these who was not entered.
+    skipped: Failures,
+    /// Folders entered in one walk at most.
+    folders_max: usize,
 }
 
 /// The names of the containers in a folder, and the listing that saw each last.
@@ -89,7 +94,9 @@ impl Tree {
             parents: usual(),
             round: 0,
             listed: Listed::default(),
-            unlisted: None,
+            unlisted: Failures::default(),
+            skipped: Failures::default(),
+            folders_max: FOLDERS_MAX,
         })
     }
 
@@ -108,17 +115,19 @@ impl Tree {
 
     /// Every container there is. Fails only if the top cannot be listed. A folder that has vanished has
     /// no containers; of one that cannot be listed those stay that were known: nobody saw them go. It
-    /// is tried again with every listing, and told in `unlisted` for as long.
+    /// is tried again with every listing, and told in `unlisted` for as long. So is one that is not entered
+    /// for its depth or because there are too many, unless a container made it. What is nearest to the top
+    /// is entered first: no container keeps others from being found.
     pub fn walk(&mut self) -> io::Result<BTreeMap<String, ContainerId>> {
         let top = self.top().to_owned();
         let mut found = BTreeMap::new();
-        let mut left: Vec<(String, usize)> = Vec::new();
+        let mut left: VecDeque<(String, usize, bool)> = VecDeque::new();
         let mut seen = 0;
         let mut parents = usual();
         fs::read_dir(&top)?;
-        self.unlisted = None;
-        left.push((String::new(), 0));
-        while let Some((folder, depth)) = left.pop() {
+        (self.unlisted, self.skipped) = (Failures::default(), Failures::default());
+        left.push_back((String::new(), 0, false));
+        while let Some((folder, depth, is_inside)) = left.pop_front() {
             seen += 1;
             let children = match children(&top, &folder, &mut self.listed) {
                 Ok(children) => children,
@@ -126,22 +135,35 @@ impl Tree {
                 Err(error) => {
                     self.keep_below(&folder, &mut parents, &mut found);
                     parents.entry(folder.clone()).or_default();
-                    note(&mut self.unlisted, &folder, &error);
+                    self.unlisted.note(&folder, cannot_be_listed(&error));
                     continue;
                 }
             };
             for child in children {
                 let path = format!("{folder}/{child}");
-                if let Some(id) = container_of(&child) {
+                let container = container_of(&child);
+                let is_inside = is_inside || container.is_some();
+                if let Some(id) = container {
                     let known: &mut Known = parents.entry(folder.clone()).or_default();
                     known.insert(OsString::from(child), self.round);
                     found.insert(path.clone(), id);
                 }
-                if depth < DEPTH_MAX && seen + left.len() < FOLDERS_MAX {
-                    left.push((path, depth + 1));
+                if depth < DEPTH_MAX && seen + left.len() < self.folders_max {
+                    left.push_back((path, depth + 1, is_inside));
+                } else if !is_inside {
+                    self.keep_below(&path, &mut parents, &mut found);
+                    let why = format!(
+                        "is not entered: deeper than {DEPTH_MAX} folders, or beyond {} of them",
+                        self.folders_max
+                    );
+                    self.skipped.note(&path, why);
                 }
             }
         }
+        let mut told = self.skipped.clone();
+        told.count += self.unlisted.count;
+        told.named.append(&mut self.unlisted.named);
+        self.unlisted = told;
         self.parents = parents;
         Ok(found)
     }
@@ -171,7 +193,7 @@ impl Tree {
         let top = self.top().to_owned();
         fs::metadata(&top)?;
         self.round += 1;
-        self.unlisted = None;
+        self.unlisted = self.skipped.clone();
         let round = self.round;
         let mut found = Found::default();
         for (folder, known) in &mut self.parents {
@@ -185,7 +207,7 @@ impl Tree {
                 // Nobody saw who went. Reading them tells.
                 Err(error) => {
                     known.values_mut().for_each(|seen| *seen = round);
-                    note(&mut self.unlisted, folder, &error);
+                    self.unlisted.note(folder, cannot_be_listed(&error));
                 }
             }
             if known.values().any(|seen| *seen != round) {
@@ -213,12 +235,8 @@ impl Tree {
     }
 }
 
-/// Notes a folder that cannot be listed.
-fn note(unlisted: &mut Option<(usize, String)>, folder: &str, error: &io::Error) {
-    match unlisted {
-        Some((count, _)) => *count += 1,
-        None => *unlisted = Some((1, format!("{folder} cannot be listed: {error}"))),
-    }
+fn cannot_be_listed(error: &io::Error) -> String {
+    format!("cannot be listed: {error}")
 }
 
 /// The usual folders, in which nobody is known yet.
@@ -286,7 +304,7 @@ fn children(top: &Path, folder: &str, listed: &mut Listed) -> io::Result<Vec<Str
 
 /// The container whose cgroup has this name. Podman's and CRI-O's monitor of a container carries
 /// the container's id, but is not it.
-fn container_of(name: &str) -> Option<ContainerId> {
+pub(super) fn container_of(name: &str) -> Option<ContainerId> {
     if name.contains("conmon") { None } else { id_in_cgroup(name) }
 }
 
@@ -380,8 +398,8 @@ mod tests {
             fs::write(root.join(folder), "").expect("written");
             let next = tree.list().expect("lists");
             assert!(next.come.is_empty() && next.gone.is_empty(), "{next:?}");
-            let (count, first) = tree.unlisted.clone().expect("told");
-            assert!(first.starts_with(&format!("/{folder}")), "{first}");
+            let Failures { count, named } = tree.unlisted.clone();
+            assert!(named[0].what.starts_with(&format!("/{folder}")), "{named:?}");
             assert_eq!(count, if folder == "docker" { 2 } else { 1 }, "with what is below it");
             fs::remove_file(root.join(folder)).expect("removed");
             fs::rename(root.join("aside"), root.join(folder)).expect("moved");
@@ -396,7 +414,42 @@ mod tests {
         assert_eq!(walked(&tree, "/doc"), (vec![], 3));
         fs::remove_dir_all(root.join("docker")).expect("removed");
         assert_eq!(tree.list().expect("lists").gone.len(), 2, "what vanished has nobody");
-        assert_eq!(tree.unlisted, None);
+        assert_eq!(tree.unlisted, Failures::default());
+    }
+
+    #[test]
+    fn what_a_walk_does_not_enter_is_told_unless_a_container_made_it() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let root = dir.path();
+        fs::write(root.join("cgroup.controllers"), "cpu memory\n").expect("written");
+        let deep = "/d".repeat(13);
+        let make = |path: &str| fs::create_dir_all(root.join(&path[1..])).expect("made");
+        let (a, e) = (format!("/docker/{}", id('a')), format!("{deep}/x/{}", id('e')));
+        make(&format!("{a}{deep}/x"));
+        let mut tree = Tree::open(root).expect("version 2");
+        assert_eq!(tree.walk().expect("walks").len(), 1);
+        assert_eq!(tree.unlisted, Failures::default(), "it is the container's own");
+        make(&e);
+        for look in [Tree::walk, |tree: &mut Tree| tree.list().map(|_| BTreeMap::new())] {
+            look(&mut tree).expect("looks");
+            let Failures { count, named } = &tree.unlisted;
+            assert_eq!((*count, &*named[0].what), (1, &*deep), "in every look");
+        }
+        fs::remove_dir_all(root.join("d")).expect("removed");
+        // Containers that make any number of cgroups hide nobody.
+        let near = ['1', '2', '3'].map(|digit| format!("/{digit}/far/{}", id(digit)));
+        for (top, near) in ["/1", "/2", "/3"].iter().zip(&near) {
+            make(near);
+            (0..50).for_each(|n| make(&format!("{top}/{}/{n}/x", id('a'))));
+        }
+        let mut tree = Tree { folders_max: 40, ..Tree::open(root).expect("version 2") };
+        let found = tree.walk().expect("walks");
+        assert!(near.iter().all(|near| found.contains_key(near)), "{found:?}");
+        assert_eq!(tree.unlisted.count, 0, "{:?}", tree.unlisted);
+        tree.folders_max = 3;
+        let found = tree.walk().expect("walks");
+        assert!(near.iter().all(|near| found.contains_key(near)), "they were known: {found:?}");
+        assert!(tree.unlisted.count > 0);
     }
 
     #[test]
