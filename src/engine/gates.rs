@@ -248,7 +248,7 @@ impl Engine {
         let started = found.filter_map(|(labels, seconds)| {
             let label = |name| labels.get(name).unwrap_or_default();
             let (service, name) = (label("service"), label("name"));
-            let since = self.last_start(service, name, Some(Timestamp::from_seconds(seconds)))?;
+            let since = self.last_start(service, name, Timestamp::of_start(seconds))?;
             if since > now.wall {
                 return None;
             }

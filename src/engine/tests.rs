@@ -9,6 +9,7 @@ mod containers;
 mod deploys;
 mod docker;
 mod durable;
+mod effects;
 mod gates;
 mod heartbeat;
 mod holds;

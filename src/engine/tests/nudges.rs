@@ -170,3 +170,18 @@ fn a_plan_that_is_gone_is_not_offered_though_the_nudge_waited() {
     let reason = &of_type(&world, "action.expired")[0]["data"]["reason"];
     assert!(reason.as_str().expect("one").contains("was withdrawn: offer_outdated"), "{reason}");
 }
+
+#[test]
+fn a_start_time_in_milliseconds_keeps_no_request_from_being_withdrawn() {
+    let page = |percent| page(percent).replace("1799991000\n", "1799991000000\n");
+    let mut world = World::new(RULES, policy(Mode::Act));
+    world.commits = false;
+    assert!(until(&mut world, &page(95), "decided nudge", LOOKS).is_some(), "{:?}", world.holds);
+    assert!(until(&mut world, &page(20), "resolved", 5).is_some());
+    world.commits = true;
+    world.handle(Event::Committed(Receipt::of(Batch(u64::MAX))), None);
+    until(&mut world, &page(20), "never", 3);
+    assert!(of_type(&world, "tenant.upgrade.suggested").is_empty(), "{:?}", world.event_types());
+    let [off] = of_type(&world, "action.expired")[..] else { panic!("one") };
+    assert_eq!(off["data"]["action"]["kind"], "nudge", "{off}");
+}
