@@ -88,8 +88,13 @@ impl Engine {
             Action::Restart | Action::Decide | Action::Nudge => {
                 let tenant = incident.label("tenant");
                 let limits = &self.setup.policy.limits;
-                let is_taken = |delivery: &str| self.memory.verifier.is_taken(delivery);
-                self.memory.guards.history((&subject, tenant), now, limits, &is_taken)
+                let waits = |delivery: &str| {
+                    let id = DeliveryId(delivery.to_owned());
+                    self.outbox.as_ref().is_some_and(|outbox| outbox.waits(&id))
+                };
+                let may_be_done =
+                    |delivery: &str| self.memory.verifier.is_taken(delivery) || waits(delivery);
+                self.memory.guards.history((&subject, tenant), now, limits, &may_be_done)
             }
             _ => self.memory.guards.own_history(&subject, now),
         };

@@ -247,7 +247,7 @@ impl Engine {
             ),
             ratio: evidence.figures.ratio.filter(|_| fresh),
             gates_failing: evidence.probes_failing,
-            alert_firing: self.is_firing(&request.subject),
+            alert_firing: self.is_firing((&request.subject, &request.name)),
             watched_for: self.clock.age(now),
         }
     }
@@ -260,14 +260,20 @@ impl Engine {
         found.first().map(|(_, seconds)| *seconds).filter(|_| !name.is_empty())
     }
 
-    /// Whether an alert that asks for something to be done to this service fires.
-    fn is_firing(&self, service: &str) -> bool {
+    /// Whether an alert fires that asks for something to be done to this container of a service, or to the
+    /// service as a whole. What ails a container beside it says nothing of this one.
+    fn is_firing(&self, (service, name): (&str, &str)) -> bool {
+        let is_about = |labels: &Labels| {
+            let theirs = labels.get("name").unwrap_or_default();
+            name.is_empty() || theirs.is_empty() || theirs == name
+        };
         self.groups.iter().any(|group| {
             let rules = group.group.rules.iter().zip(&group.rules);
             rules.filter(|(rule, _)| matches!(asks(rule), Action::Restart | Action::Decide)).any(
                 |(_, state)| {
                     state.alerts.values().any(|alert| {
                         alert.state == AlertState::Firing
+                            && is_about(&alert.labels)
                             && self.service_of(&alert.labels) == service
                     })
                 },

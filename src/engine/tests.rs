@@ -63,6 +63,8 @@ struct World {
     commits: bool,
     /// Whether the Control Plane's answers to requests get lost.
     loses_answers: bool,
+    /// Whether it lets requests hang.
+    hangs: bool,
     /// Whether the Control Plane cannot be reached.
     is_away: bool,
     /// Whether it refuses to hear that a request is over.
@@ -149,6 +151,7 @@ impl World {
             skew_s: 0,
             commits: true,
             loses_answers: false,
+            hangs: false,
             is_away: false,
             is_deaf: false,
             refuses: false,
@@ -278,6 +281,11 @@ impl World {
                 let is_ours = body == told_anew::UNASKABLE;
                 let answer = if is_ours { Err(Miss::Unaskable(body.to_owned())) } else { Ok(page) };
                 Event::Probed { key, number, answer }
+            }
+            Request::Deliver(Attempt { event_type, .. })
+                if self.hangs && event_type.is_request() =>
+            {
+                Event::Tick
             }
             Request::Deliver(Attempt { id, number, .. }) if self.is_away => {
                 let outcome = Outcome::RetryLater { after: None, why: "refused".to_owned() };

@@ -173,13 +173,14 @@ impl Guards {
     }
 
     /// What is remembered about a subject ([`super::Incident::subject`]) and its tenant (`""` if
-    /// none). `is_taken`: whether the receiver has said that it does what a delivery asks for.
+    /// none). `may_be_done`: whether what a delivery asks for may be carried out beyond its expiry, for its
+    /// receiver has said that it does it, or has yet to answer.
     pub fn history(
         &self,
         (subject, tenant): (&str, &str),
         now: Now,
         limits: &Limits,
-        is_taken: &dyn Fn(&str) -> bool,
+        may_be_done: &dyn Fn(&str) -> bool,
     ) -> History {
         let all = || self.subjects.values().flatten().filter(|done| done.counts(now));
         let restarts = || all().filter(|done| done.kind == ActionKind::Restart);
@@ -188,10 +189,10 @@ impl Guards {
                 .filter(|done| done.tenant == tenant && done.age(now) < DAY)
                 .count(),
             host_restarts_hour: restarts().filter(|done| done.age(now) < HOUR).count(),
-            // A request that expired is carried out by nobody, unless somebody had taken it.
+            // A request that expired is carried out by nobody, unless somebody had taken it or is about to.
             restarts_open: restarts()
                 .filter(|done| {
-                    done.open && (done.age(now) < limits.expiry || is_taken(&done.delivery_id))
+                    done.open && (done.age(now) < limits.expiry || may_be_done(&done.delivery_id))
                         || done.is_doubtful(now)
                 })
                 .count(),

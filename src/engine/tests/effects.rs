@@ -1,7 +1,62 @@
 //! By what a restart is judged, how long it counts as open, and for how long it is known.
 
-use super::judgement::{RULES, container, world};
+use super::judgement::{RULES, container, until, world};
 use super::*;
+
+/// One of several containers of `acme`'s service.
+fn replica(n: u32, percent: u32, started: i64) -> String {
+    container("acme", percent, started).replace("acme-1", &format!("acme-{n}"))
+}
+
+/// The containers that were asked to be restarted.
+fn restarted(world: &World) -> Vec<&str> {
+    let asked = world.events.iter().filter(|e| e["type"] == "container.restart.requested");
+    asked.filter_map(|e| e["data"]["evidence"]["container"]["name"].as_str()).collect()
+}
+
+#[test]
+fn a_restart_of_one_replica_is_not_judged_by_the_alerts_of_the_others() {
+    let mut world = world();
+    let ill = |n| replica(n, 95, -9000);
+    let page = [ill(1), ill(2), ill(3)].concat();
+    assert!(until(&mut world, &page, "decided restart", 3).is_some());
+    assert_eq!(restarted(&world), ["acme-1"]);
+    let page = [replica(1, 30, world.second), ill(2), ill(3)].concat();
+    assert_eq!(until(&mut world, &page, "outcome", 130).as_deref(), Some("outcome effective"));
+    assert_eq!(until(&mut world, &page, "outcome", 60), None, "nor is it a relapse of its own");
+}
+
+#[test]
+fn an_alert_on_the_service_as_a_whole_speaks_for_each_of_its_containers() {
+    let whole = "  - alert: Whole\n    expr: max by (service, tenant, role, plan) \
+                 (container_memory_working_set_bytes / container_spec_memory_limit_bytes) >= 0.9\n    \
+                 labels: {action: restart}\n";
+    let mut policy = acting();
+    policy.limits.after_change = Duration::ZERO;
+    let mut world = World::new(&format!("{RULES}{whole}"), policy);
+    let both = [replica(1, 95, -9000), replica(2, 95, -9000)].concat();
+    assert!(until(&mut world, &both, "decided restart", 3).is_some());
+    let page = [replica(1, 30, world.second), replica(2, 95, -9000)].concat();
+    assert_eq!(until(&mut world, &page, "outcome", 130).as_deref(), Some("outcome ineffective"));
+}
+
+#[test]
+fn a_restart_that_is_on_its_way_when_it_expires_is_open_still() {
+    let mut policy = acting();
+    policy.limits.after_change = Duration::ZERO;
+    policy.limits.expiry = Duration::from_secs(20);
+    let mut world = World::new(RULES, policy);
+    world.commits = false;
+    let one = container("acme", 95, -9000);
+    assert!(until(&mut world, &one, "decided restart", 3).is_some());
+    (0..3).for_each(|_| drop(world.slot(Some(&one))));
+    (world.hangs, world.commits) = (true, true);
+    world.handle(Event::Committed(Receipt::of(Batch(u64::MAX))), None);
+    let both = one + &container("globex", 95, -9000);
+    let told: Vec<String> = (0..8).flat_map(|_| world.slot(Some(&both))).collect();
+    assert!(told.contains(&"held restart: host_busy".to_owned()), "{told:?}");
+    assert!(!told.iter().any(|told| told.starts_with("decided")), "{told:?}");
+}
 
 #[test]
 fn a_limit_that_is_no_number_leaves_rows_that_read() {
