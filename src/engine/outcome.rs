@@ -91,6 +91,12 @@ impl Engine {
                 let why = "an operator dropped the request";
                 self.give_up_request(now, &delivery.id, *may_be_taken, why);
             }
+            outbox::Fact::Overflowed { requests, .. } => {
+                for (id, may_be_taken) in requests {
+                    let why = "the outbox had no room for the request";
+                    self.give_up_request(now, id, *may_be_taken, why);
+                }
+            }
             _ => {}
         }
     }

@@ -2,6 +2,8 @@
 
 use super::judgement::{RULES, container, until, world};
 use super::*;
+use crate::base::DeliveryId;
+use crate::outbox::{Data, Draft, Event as Webhook};
 
 /// One of several containers of `acme`'s service.
 fn replica(n: u32, percent: u32, started: i64) -> String {
@@ -56,6 +58,31 @@ fn a_restart_that_is_on_its_way_when_it_expires_is_open_still() {
     let told: Vec<String> = (0..8).flat_map(|_| world.slot(Some(&both))).collect();
     assert!(told.contains(&"held restart: host_busy".to_owned()), "{told:?}");
     assert!(!told.iter().any(|told| told.starts_with("decided")), "{told:?}");
+}
+
+#[test]
+fn a_request_that_is_given_up_for_room_is_over_and_counts_while_it_may_be_done() {
+    let mut policy = acting();
+    policy.limits.after_change = Duration::ZERO;
+    let outbox = Some(OutboxConfig { max_bytes: 0, ..OutboxConfig::default() });
+    let mut world = World::recovered(Setup { outbox, ..setup(RULES, policy) }, Vec::new(), 0);
+    world.loses_answers = true;
+    let page = container("acme", 95, -9000);
+    assert!(until(&mut world, &page, "decided restart", 3).is_some());
+    world.is_away = true;
+    let now = at(world.second, 0);
+    for n in 0..400 {
+        let fingerprint = Some(format!("{n:016x}"));
+        let data = Data { fingerprint, reason: Some("x".repeat(1000)), ..Data::default() };
+        let event = Webhook::new(EventType::AlertFiring, now.wall, data);
+        world.engine.push_event(now, Draft { id: DeliveryId(format!("evt_{n}")), event });
+    }
+    let told = world.slot(Some(&page));
+    assert!(told.contains(&"outcome declined".to_owned()), "{told:?}");
+    let limits = PolicyConfig::default().limits;
+    let guards = &world.engine.memory.guards;
+    let history = guards.history(("acme/app", "acme"), at(world.second, 0), &limits, &|_| false);
+    assert_eq!(history.restarts_open, 1, "it was sent, and nobody answered");
 }
 
 #[test]
