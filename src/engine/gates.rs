@@ -377,8 +377,10 @@ impl Engine {
             },
         };
         let (sent, held) = (told_as.ok(), told_as.err());
+        let standing = self.standing_keys(&proposal.subject, now);
         let limits = &self.setup.policy.limits;
-        self.changes.push(self.memory.guards.record(&proposal, sent, now, limits));
+        let row = self.memory.guards.record((&proposal, sent), &standing, now, limits);
+        self.changes.push(row);
         if held == Some(HoldReason::KillSwitch) {
             // Void from the start, so it is told anew once the switch is removed.
             let key = &proposal.action.dedup_key;

@@ -183,8 +183,9 @@ impl Engine {
 
     fn record_decision(&mut self, now: Now, decision: &Decision) {
         if let Some(proposal) = decision.to_record() {
-            let limits = &self.setup.policy.limits;
-            let row = self.memory.guards.record(proposal, decision.sent(), now, limits);
+            let standing = self.standing_keys(&proposal.subject, now);
+            let (limits, sent) = (&self.setup.policy.limits, decision.sent());
+            let row = self.memory.guards.record((proposal, sent), &standing, now, limits);
             self.changes.push(row);
         }
     }

@@ -300,6 +300,22 @@ impl Engine {
         subjects
     }
 
+    /// The keys under which something may have been asked for about active alerts on a subject; none are
+    /// looked for where nothing was asked for so long ago that only they would keep it.
+    pub(super) fn standing_keys(&self, subject: &str, now: Now) -> BTreeSet<String> {
+        if !self.memory.guards.has_old(subject, now, &self.setup.policy.limits) {
+            return BTreeSet::new();
+        }
+        let rules = self.groups.iter().flat_map(|group| group.group.rules.iter().zip(&group.rules));
+        let asking = rules.filter(|(rule, _)| asks(rule) != Action::None);
+        let incidents = asking.flat_map(|(rule, state)| {
+            let active = state.alerts.values().filter(|alert| alert.is_active());
+            active.map(move |alert| self.incident(rule, alert))
+        });
+        let own = incidents.filter(|incident| incident.subject() == subject);
+        own.flat_map(|incident| incident.keys().map(|(_, key)| key).collect::<Vec<_>>()).collect()
+    }
+
     fn conclude(&mut self, now: Now, verdict: Verdict) {
         let Verdict { request, outcome, why, verification } = verdict;
         self.changes.extend(self.memory.guards.finish(&request.dedup_key, outcome.name()));

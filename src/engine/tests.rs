@@ -282,11 +282,7 @@ impl World {
                 let answer = if is_ours { Err(Miss::Unaskable(body.to_owned())) } else { Ok(page) };
                 Event::Probed { key, number, answer }
             }
-            Request::Deliver(Attempt { event_type, .. })
-                if self.hangs && event_type.is_request() =>
-            {
-                Event::Tick
-            }
+            Request::Deliver(it) if self.hangs && it.event_type.is_request() => Event::Tick,
             Request::Deliver(Attempt { id, number, .. }) if self.is_away => {
                 let outcome = Outcome::RetryLater { after: None, why: "refused".to_owned() };
                 Event::Delivered(Reply { id, number, outcome })

@@ -241,18 +241,26 @@ impl Guards {
         }
     }
 
+    /// Whether something was asked for on a subject so long ago that it can matter no longer by itself.
+    pub fn has_old(&self, subject: &str, now: Now, limits: &Limits) -> bool {
+        let mut own = self.subjects.get(subject).into_iter().flatten();
+        own.any(|done| done.age(now) >= limits.memory())
+    }
+
     /// Remembers an action that was decided, also in `observe`: a dry mode shows the pace of the
     /// real one. `sent` is how it was asked for, if it was. The row belongs to the same batch as the
-    /// delivery.
+    /// delivery. `standing`: the keys of alerts on its subject that still hold; of these nothing is
+    /// forgotten, else it would be asked for again.
     pub fn record(
         &mut self,
-        proposal: &Proposal,
-        sent: Option<ActionMode>,
+        (proposal, sent): (&Proposal, Option<ActionMode>),
+        standing: &BTreeSet<String>,
         now: Now,
         limits: &Limits,
     ) -> Change {
         let actions = self.subjects.entry(proposal.subject.clone()).or_default();
-        actions.retain(|done| done.age(now) < limits.memory());
+        let matters = |d: &Done| d.age(now) < limits.memory() || standing.contains(&d.dedup_key);
+        actions.retain(matters);
         actions.push(Done {
             kind: proposal.action.kind,
             tenant: proposal.tenant.clone(),

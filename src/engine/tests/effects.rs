@@ -86,6 +86,30 @@ fn a_request_that_is_given_up_for_room_is_over_and_counts_while_it_may_be_done()
 }
 
 #[test]
+fn what_was_asked_for_about_an_alert_that_fires_on_is_known_though_others_come_after_it() {
+    let mut policy = acting();
+    policy.limits.after_change = Duration::ZERO;
+    policy.limits.nudge_cool_down = Duration::from_secs(3600);
+    // Looked at once a minute, inputs are old for most of it.
+    policy.interlock.within = Duration::from_secs(1 << 30);
+    let mut world = World::new(RULES, policy);
+    let ill = |n| replica(n, 95, -9000);
+    assert!(until(&mut world, &ill(1), "decided restart", 3).is_some());
+    assert!(until(&mut world, &ill(1), "outcome ineffective", 130).is_some());
+    // A day and more, minute by minute.
+    for _ in 0..26 * 60 {
+        world.second += 55;
+        world.slot(Some(&ill(1)));
+    }
+    let both = [ill(1), ill(2)].concat();
+    assert!(until(&mut world, &both, "decided restart", 3).is_some(), "{:?}", world.holds);
+    let page = [ill(1), replica(2, 30, world.second)].concat();
+    assert!(until(&mut world, &page, "outcome", 130).is_some());
+    until(&mut world, &page, "never", 200);
+    assert_eq!(restarted(&world), ["acme-1", "acme-2"]);
+}
+
+#[test]
 fn a_limit_that_is_no_number_leaves_rows_that_read() {
     for limit in ["NaN", "+Inf"] {
         let page = container("acme", 95, -9000).replace(" 100\n", &format!(" {limit}\n"));
