@@ -377,10 +377,7 @@ impl Engine {
             },
         };
         let (sent, held) = (told_as.ok(), told_as.err());
-        let standing = self.standing_keys(&proposal.subject, now);
-        let limits = &self.setup.policy.limits;
-        let row = self.memory.guards.record((&proposal, sent), &standing, now, limits);
-        self.changes.push(row);
+        self.remember(now, (&proposal, sent));
         if held == Some(HoldReason::KillSwitch) {
             // Void from the start, so it is told anew once the switch is removed.
             let key = &proposal.action.dedup_key;

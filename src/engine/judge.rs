@@ -183,11 +183,16 @@ impl Engine {
 
     fn record_decision(&mut self, now: Now, decision: &Decision) {
         if let Some(proposal) = decision.to_record() {
-            let standing = self.standing_keys(&proposal.subject, now);
-            let (limits, sent) = (&self.setup.policy.limits, decision.sent());
-            let row = self.memory.guards.record((proposal, sent), &standing, now, limits);
-            self.changes.push(row);
+            self.remember(now, (proposal, decision.sent()));
         }
+    }
+
+    /// Remembers what is asked for, and how if it is sent.
+    pub(super) fn remember(&mut self, now: Now, asked: (&Proposal, Option<ActionMode>)) {
+        let standing = self.standing_keys(&asked.0.subject, now);
+        let limits = &self.setup.policy.limits;
+        let row = self.memory.guards.record(asked, &standing, now, limits);
+        self.changes.push(row);
     }
 
     /// Tells a person, once, of a restart that is due and that nobody will allow.

@@ -92,10 +92,7 @@ impl Engine {
         };
         let sent = held.is_none().then_some(proposal.action.mode);
         self.changes.extend(sent.and_then(|as_| self.memory.rollouts.tell(image, as_)));
-        let standing = self.standing_keys(&proposal.subject, now);
-        let limits = &self.setup.policy.limits;
-        let row = self.memory.guards.record((&proposal, sent), &standing, now, limits);
-        self.changes.push(row);
+        self.remember(now, (&proposal, sent));
         let id = proposal.delivery_id(now);
         let labels = Labels::from_pairs([("host", self.setup.host.as_str())]);
         let judged = Box::new(Judged {
