@@ -30,6 +30,9 @@ pub struct Now {
 /// the kernel has started its first process a moment before Docker notes that, and ticks are rounded.
 pub const START_SKEW_S: u64 = 3;
 
+/// RFC 3339 has years of four digits: the first second that it cannot write.
+const YEAR_10000_S: f64 = 253_402_300_800.0;
+
 /// Waits after the first, second, … failure in a row of a peer or a disk; the last repeats.
 pub const RETRY_AFTER: [Duration; 4] = [
     Duration::from_secs(1),
@@ -52,6 +55,12 @@ impl Timestamp {
     /// The time that many seconds after the epoch, to the nearest millisecond.
     pub fn from_seconds(seconds: f64) -> Timestamp {
         Timestamp((seconds * 1000.0).round() as i64)
+    }
+
+    /// The start that a sample tells of, seconds; `None` if RFC 3339 has no such time after the epoch: then it
+    /// is in another unit, or no number.
+    pub fn of_start(seconds: f64) -> Option<Timestamp> {
+        (0.0..YEAR_10000_S).contains(&seconds).then(|| Timestamp::from_seconds(seconds))
     }
 
     /// How much later `self` is than `earlier`; zero if it is not later.
@@ -351,6 +360,18 @@ mod tests {
         let start = Timestamp(1_000_000);
         for (other_ms, is_later) in [(-9000, false), (0, false), (3000, false), (3001, true)] {
             assert_eq!(Timestamp(start.0 + other_ms).is_later_start(start), is_later, "{other_ms}");
+        }
+    }
+
+    #[test]
+    fn a_start_is_a_time_that_can_be_written() {
+        assert_eq!(Timestamp::of_start(1_795_312_800.25), Some(Timestamp(1_795_312_800_250)));
+        for seconds in [0.0, YEAR_10000_S - 1.0] {
+            let at = Timestamp::of_start(seconds).expect("it can be written");
+            assert_eq!(parse_rfc3339(&format_rfc3339(at)), Some(at));
+        }
+        for seconds in [YEAR_10000_S, 1_795_312_800_000.0, f64::NAN, f64::INFINITY, -1.0] {
+            assert_eq!(Timestamp::of_start(seconds), None, "{seconds}");
         }
     }
 

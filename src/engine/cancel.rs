@@ -52,6 +52,6 @@ impl Engine {
             ..Data::default()
         };
         let event = Event::new(EventType::ActionExpired, now.wall, data);
-        self.push_event(now, Draft { id: withdrawal_id(&id, now), event });
+        self.push_event(now, Draft { id: withdrawal_id(&id), event });
     }
 }

@@ -180,7 +180,8 @@ impl Engine {
             let query = FIGURES.iter().find(|(figure, _)| *figure == wanted)?;
             ask(query.1)
         };
-        let (unreclaimable, started) = (get(Figure::Unreclaimable), get(Figure::Started));
+        let unreclaimable = get(Figure::Unreclaimable);
+        let started = get(Figure::Started).and_then(Timestamp::of_start);
         let figures = self.figures(incident, &get, (unreclaimable, started), (at, now));
         let limit = figures.limit_bytes;
         let subject = incident.subject();
@@ -195,7 +196,7 @@ impl Engine {
         let starvation_unseen = in_time && ask(WAITING_NOW).is_some() && !is_covered();
         let name = incident.whose.get("name");
         // Of a service it is the start of the newest of its containers.
-        let life = started.map(Timestamp::from_seconds).filter(|_| name.is_some());
+        let life = started.filter(|_| name.is_some());
         let within = self.setup.policy.limits.episodes_within;
         let symptoms = Symptoms {
             thresholds: self.setup.policy.thresholds,
@@ -206,7 +207,7 @@ impl Engine {
         };
         let figures = self.with_episodes(figures, &subject, &symptoms, wall);
         let reborn = service.and_then(|service| service.reborn_at(name));
-        let started_at = started.map(Timestamp::from_seconds).max(reborn);
+        let started_at = started.max(reborn);
         let container_age = started_at.map(|at| wall.since(at));
         let killed_since = |age| ask(&killed_since(age, interval)?).filter(|kills| *kills > 0.0);
         let is_young = container_age.filter(|age| *age < KILL_COUNTS);
@@ -273,7 +274,7 @@ impl Engine {
         &self,
         incident: &Incident,
         get: &dyn Fn(Figure) -> Option<f64>,
-        (unreclaimable, started): (Option<f64>, Option<f64>),
+        (unreclaimable, started): (Option<f64>, Option<Timestamp>),
         (at, now): (Timestamp, Now),
     ) -> outbox::Evidence {
         let (limit, working_set) = (get(Figure::Limit), get(Figure::WorkingSet));
@@ -288,7 +289,7 @@ impl Engine {
             container: label("name").map(|name| Container {
                 name: Some(name),
                 role: label("role"),
-                started_at: started.map(|at| WireTime(Timestamp::from_seconds(at))),
+                started_at: started.map(WireTime),
                 ..measured.unwrap_or_default()
             }),
             limit_bytes: limit,

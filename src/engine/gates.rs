@@ -249,7 +249,7 @@ impl Engine {
         let started = found.filter_map(|(labels, seconds)| {
             let label = |name| labels.get(name).unwrap_or_default();
             let (service, name) = (label("service"), label("name"));
-            let since = self.last_start(service, name, Some(Timestamp::from_seconds(seconds)))?;
+            let since = self.last_start(service, name, Timestamp::of_start(seconds))?;
             if since > now.wall {
                 return None;
             }
@@ -378,8 +378,7 @@ impl Engine {
             },
         };
         let (sent, held) = (told_as.ok(), told_as.err());
-        let limits = &self.setup.policy.limits;
-        self.changes.push(self.memory.guards.record(&proposal, sent, now, limits));
+        self.remember(now, (&proposal, sent));
         if held == Some(HoldReason::KillSwitch) {
             // Void from the start, so it is told anew once the switch is removed.
             let key = &proposal.action.dedup_key;

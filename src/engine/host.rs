@@ -153,7 +153,11 @@ impl Engine {
             let seen = all.get_mut(part("service"));
             let seen = seen.and_then(|seen| seen.containers.get_mut(part("name")));
             let Some(seen) = seen else { continue };
-            seen.runs_as = Some(RunsAs::new(part("image"), limit, cores.get(&labels).copied()));
+            // A limit that is no number says nothing, and no row could hold it.
+            let cores = cores.get(&labels).copied().filter(|cores| cores.is_finite());
+            if limit.is_finite() {
+                seen.runs_as = Some(RunsAs::new(part("image"), limit, cores));
+            }
             let limit = limit.to_string();
             let parts = [("id", part("id")), ("image", part("image")), ("limit", &*limit)];
             let hash = fingerprint(&Labels::from_pairs(parts));
@@ -299,7 +303,7 @@ fn note(seen: &mut Observation, name: &str, (what, value): (Observed, f64)) {
         Observed::Limit => container.limit_bytes = Some(value),
         Observed::Oom => container.killed = true,
         Observed::CpuSeconds => container.cpu_seconds = Some(value),
-        Observed::Started => container.started_at = Some(Timestamp::from_seconds(value)),
+        Observed::Started => container.started_at = Timestamp::of_start(value),
         _ => {}
     }
 }

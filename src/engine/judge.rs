@@ -88,8 +88,13 @@ impl Engine {
             Action::Restart | Action::Decide | Action::Nudge => {
                 let tenant = incident.label("tenant");
                 let limits = &self.setup.policy.limits;
-                let is_taken = |delivery: &str| self.memory.verifier.is_taken(delivery);
-                self.memory.guards.history((&subject, tenant), now, limits, &is_taken)
+                let waits = |delivery: &str| {
+                    let id = DeliveryId(delivery.to_owned());
+                    self.outbox.as_ref().is_some_and(|outbox| outbox.waits(&id))
+                };
+                let may_be_done =
+                    |delivery: &str| self.memory.verifier.is_taken(delivery) || waits(delivery);
+                self.memory.guards.history((&subject, tenant), now, limits, &may_be_done)
             }
             _ => self.memory.guards.own_history(&subject, now),
         };
@@ -178,10 +183,16 @@ impl Engine {
 
     fn record_decision(&mut self, now: Now, decision: &Decision) {
         if let Some(proposal) = decision.to_record() {
-            let limits = &self.setup.policy.limits;
-            let row = self.memory.guards.record(proposal, decision.sent(), now, limits);
-            self.changes.push(row);
+            self.remember(now, (proposal, decision.sent()));
         }
+    }
+
+    /// Remembers what is asked for, and how if it is sent.
+    pub(super) fn remember(&mut self, now: Now, asked: (&Proposal, Option<ActionMode>)) {
+        let standing = self.standing_keys(&asked.0.subject, now);
+        let limits = &self.setup.policy.limits;
+        let row = self.memory.guards.record(asked, &standing, now, limits);
+        self.changes.push(row);
     }
 
     /// Tells a person, once, of a restart that is due and that nobody will allow.

@@ -371,6 +371,7 @@ impl Engine {
         self.postman.rebase(by_ms, now);
         self.rebase_containers(by_ms);
         self.changes.extend(self.memory.rebase(by_ms));
+        self.changes.extend(self.outbox.iter_mut().flat_map(|outbox| outbox.rebase(by_ms)));
         self.gates.rebase(by_ms);
         self.newest_sample = Timestamp(self.newest_sample.0.saturating_add(by_ms));
         self.covered_since = Timestamp(self.covered_since.0 + by_ms);

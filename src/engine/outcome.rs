@@ -91,6 +91,12 @@ impl Engine {
                 let why = "an operator dropped the request";
                 self.give_up_request(now, &delivery.id, *may_be_taken, why);
             }
+            outbox::Fact::Overflowed { requests, .. } => {
+                for (id, may_be_taken) in requests {
+                    let why = "the outbox had no room for the request";
+                    self.give_up_request(now, id, *may_be_taken, why);
+                }
+            }
             _ => {}
         }
     }
@@ -247,7 +253,7 @@ impl Engine {
             ),
             ratio: evidence.figures.ratio.filter(|_| fresh),
             gates_failing: evidence.probes_failing,
-            alert_firing: self.is_firing(&request.subject),
+            alert_firing: self.is_firing((&request.subject, &request.name)),
             watched_for: self.clock.age(now),
         }
     }
@@ -260,14 +266,20 @@ impl Engine {
         found.first().map(|(_, seconds)| *seconds).filter(|_| !name.is_empty())
     }
 
-    /// Whether an alert that asks for something to be done to this service fires.
-    fn is_firing(&self, service: &str) -> bool {
+    /// Whether an alert fires that asks for something to be done to this container of a service, or to the
+    /// service as a whole. What ails a container beside it says nothing of this one.
+    fn is_firing(&self, (service, name): (&str, &str)) -> bool {
+        let is_about = |labels: &Labels| {
+            let theirs = labels.get("name").unwrap_or_default();
+            name.is_empty() || theirs.is_empty() || theirs == name
+        };
         self.groups.iter().any(|group| {
             let rules = group.group.rules.iter().zip(&group.rules);
             rules.filter(|(rule, _)| matches!(asks(rule), Action::Restart | Action::Decide)).any(
                 |(_, state)| {
                     state.alerts.values().any(|alert| {
                         alert.state == AlertState::Firing
+                            && is_about(&alert.labels)
                             && self.service_of(&alert.labels) == service
                     })
                 },
@@ -286,6 +298,22 @@ impl Engine {
             }
         }
         subjects
+    }
+
+    /// The keys under which something may have been asked for about active alerts on a subject; none are
+    /// looked for where nothing was asked for so long ago that only they would keep it.
+    pub(super) fn standing_keys(&self, subject: &str, now: Now) -> BTreeSet<String> {
+        if !self.memory.guards.has_old(subject, now, &self.setup.policy.limits) {
+            return BTreeSet::new();
+        }
+        let rules = self.groups.iter().flat_map(|group| group.group.rules.iter().zip(&group.rules));
+        let asking = rules.filter(|(rule, _)| asks(rule) != Action::None);
+        let incidents = asking.flat_map(|(rule, state)| {
+            let active = state.alerts.values().filter(|alert| alert.is_active());
+            active.map(move |alert| self.incident(rule, alert))
+        });
+        let own = incidents.filter(|incident| incident.subject() == subject);
+        own.flat_map(|incident| incident.keys().map(|(_, key)| key).collect::<Vec<_>>()).collect()
     }
 
     fn conclude(&mut self, now: Now, verdict: Verdict) {

@@ -250,7 +250,7 @@ fn of_outbox(fact: &outbox::Fact, at: Timestamp) -> Option<Record> {
             Record { delivery_id: Some(id.0.clone()), ..Record::new(at, Kind::DeliveryRetried) }
         }
         outbox::Fact::Dropped { delivery, .. } => delivered((at, Kind::DeliveryDropped), delivery)?,
-        outbox::Fact::Overflowed { dropped, gap } => Record {
+        outbox::Fact::Overflowed { dropped, gap, .. } => Record {
             count: Some(*dropped),
             delivery_id: Some(gap.0.clone()),
             ..Record::new(at, Kind::DeliveryLost)

@@ -92,8 +92,7 @@ impl Engine {
         };
         let sent = held.is_none().then_some(proposal.action.mode);
         self.changes.extend(sent.and_then(|as_| self.memory.rollouts.tell(image, as_)));
-        let limits = &self.setup.policy.limits;
-        self.changes.push(self.memory.guards.record(&proposal, sent, now, limits));
+        self.remember(now, (&proposal, sent));
         let id = proposal.delivery_id(now);
         let labels = Labels::from_pairs([("host", self.setup.host.as_str())]);
         let judged = Box::new(Judged {

@@ -20,9 +20,9 @@ impl Engine {
         let setup = setup.settled();
         let mut restored = durable::restore(rows);
         let mut facts: Vec<Fact> = restored.problems.drain(..).map(unreadable).collect();
-        let (outbox, shelved) = recovered_outbox(&setup, rows, now, &mut facts);
         let by_ms = restored.set_back_ms(now.wall);
-        let (memory, problems, remembered) = recovered_memory(rows, now, by_ms);
+        let (outbox, shelved, moved) = recovered_outbox(&setup, rows, (now, by_ms), &mut facts);
+        let (memory, problems, remembered) = recovered_memory(rows, (now, by_ms));
         let (mut containers, rest) = Containers::recover(rows, restored.watched_until(now.wall));
         containers.begin(restored.docker_heard, setup.docker);
         let (postman, unread) = mail::Postman::recover(rows, now);
@@ -80,7 +80,7 @@ impl Engine {
             restored: Restored::default(),
             counters,
             scrape_failures: BTreeMap::new(),
-            changes: remembered,
+            changes: [moved, remembered].concat(),
             facts,
             view_is_old: true,
             setup,
@@ -90,27 +90,35 @@ impl Engine {
     }
 }
 
-/// The edge lane as its rows tell it; if there is none, its rows, for a reload may bring one.
+/// The edge lane as its rows tell it; if there is none, its rows, for a reload may bring one. Where the
+/// wall clock was set back it goes back with it; the rows of that are the last.
 fn recovered_outbox(
     setup: &Setup,
     rows: &[Change],
-    now: Now,
+    (now, by_ms): (Now, i64),
     facts: &mut Vec<Fact>,
-) -> (Option<Outbox>, Vec<Change>) {
+) -> (Option<Outbox>, Vec<Change>, Vec<Change>) {
     let is_its = |row: &&Change| matches!(row.table, Table::Outbox | Table::Dead);
     let rows = rows.iter().filter(is_its).cloned();
-    let Some(config) = setup.outbox.clone() else { return (None, rows.collect()) };
-    let (outbox, problems) = Outbox::recover(config, rows, now);
+    let Some(config) = setup.outbox.clone() else { return (None, rows.collect(), Vec::new()) };
+    let (mut outbox, problems) = Outbox::recover(config, rows, as_it_was(now, by_ms));
     facts.extend(problems.into_iter().map(unreadable));
-    (Some(outbox), Vec::new())
+    let moved = if by_ms < 0 { outbox.rebase(by_ms) } else { Vec::new() };
+    (Some(outbox), Vec::new(), moved)
+}
+
+/// How long ago something was, and how long it has yet, is told by the clock of its time.
+fn as_it_was(now: Now, by_ms: i64) -> Now {
+    Now { wall: Timestamp(now.wall.0.saturating_sub(by_ms)), ..now }
 }
 
 /// Judgement's memory as its rows tell it, and which could not be read. Where the wall clock was set back
 /// it goes back with it, as at a step while we run; the rows of that are the last.
-fn recovered_memory(rows: &[Change], now: Now, by_ms: i64) -> (Memory, Vec<String>, Vec<Change>) {
-    // How long ago something was is told by the clock of its time.
-    let as_it_was = Now { wall: Timestamp(now.wall.0.saturating_sub(by_ms)), ..now };
-    let (mut memory, problems) = Memory::recover(rows, as_it_was);
+fn recovered_memory(
+    rows: &[Change],
+    (now, by_ms): (Now, i64),
+) -> (Memory, Vec<String>, Vec<Change>) {
+    let (mut memory, problems) = Memory::recover(rows, as_it_was(now, by_ms));
     let moved = if by_ms < 0 { memory.rebase(by_ms) } else { Vec::new() };
     (memory, problems, moved)
 }

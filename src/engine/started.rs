@@ -39,7 +39,7 @@ impl Engine {
     fn told_start(&self, name: &str, at: Timestamp) -> Option<Timestamp> {
         let query = format!("max({START_TIME}{{name={}}})", quoted(name));
         let found = vector(&query, &self.window, at, &self.setup.eval);
-        found.first().map(|(_, seconds)| Timestamp::from_seconds(*seconds))
+        found.first().and_then(|(_, seconds)| Timestamp::of_start(*seconds))
     }
 
     /// Remembers which start each of our requests led to. One that waits is taken back at a start, and

@@ -9,6 +9,7 @@ mod containers;
 mod deploys;
 mod docker;
 mod durable;
+mod effects;
 mod gates;
 mod heartbeat;
 mod holds;
@@ -65,6 +66,8 @@ struct World {
     commits: bool,
     /// Whether the Control Plane's answers to requests get lost.
     loses_answers: bool,
+    /// Whether it lets requests hang.
+    hangs: bool,
     /// Whether the Control Plane cannot be reached.
     is_away: bool,
     /// Whether it refuses to hear that a request is over.
@@ -153,6 +156,7 @@ impl World {
             tells_all_at: None,
             commits: true,
             loses_answers: false,
+            hangs: false,
             is_away: false,
             is_deaf: false,
             refuses: false,
@@ -293,6 +297,7 @@ impl World {
                 let answer = if is_ours { Err(Miss::Unaskable(body.to_owned())) } else { Ok(page) };
                 Event::Probed { key, number, answer }
             }
+            Request::Deliver(it) if self.hangs && it.event_type.is_request() => Event::Tick,
             Request::Deliver(Attempt { id, number, .. }) if self.is_away => {
                 let outcome = Outcome::RetryLater { after: None, why: "refused".to_owned() };
                 Event::Delivered(Reply { id, number, outcome })

@@ -57,6 +57,8 @@ pub(super) enum Restarted {
     Gone(String),
     /// It was not done, and why.
     Refused(String),
+    /// Docker has not even heard of it, and why: what stands before it lets nobody through.
+    Forbidden(String),
     /// Nobody knows, and why.
     Unanswered(String),
 }
@@ -120,6 +122,9 @@ impl Daemon {
             // A proxy in between does not know what Docker makes of it.
             Ok((status @ 502..=504, body)) => {
                 Restarted::Unanswered(refused(&self.host, status, &body))
+            }
+            Ok((status @ 400..=499, body)) if said(&body).is_none() => {
+                Restarted::Forbidden(refused(&self.host, status, &body))
             }
             Ok((status, body)) => Restarted::Refused(refused(&self.host, status, &body)),
             Err(why) => Restarted::Unanswered(why),

@@ -108,6 +108,7 @@ impl Executor {
                 Err(why) => unanswered(why),
             },
             Restarted::Refused(why) => failed(&task, why),
+            Restarted::Forbidden(why) => declined(&why),
             // It may still happen: the next look tells.
             Restarted::Unanswered(why) => unanswered(why),
         }

@@ -259,8 +259,10 @@ async fn what_docker_refuses_has_failed_for_good() {
             (404, "{\"message\":\"network web not found\"}"),
             "done failed: unix:///docker.sock: status 404 network web not found",
         ),
-        ((404, "nginx"), "done failed: unix:///docker.sock: status 404 nginx"),
-        ((403, "denied"), "done failed: unix:///docker.sock: status 403 denied"),
+        (
+            (403, "{\"message\":\"denied by a plugin\"}"),
+            "done failed: unix:///docker.sock: status 403 denied by a plugin",
+        ),
         (
             (500, "{\"message\":\"cannot\\nstop\"}"),
             "done failed: unix:///docker.sock: status 500 cannot stop",
@@ -395,6 +397,19 @@ async fn a_proxy_that_cannot_reach_docker_has_refused_nothing() {
         bench.restarts(Some((status, "no")));
         let said = bench.carry_out(&request(|_| {}), 5).await;
         assert_eq!(said, format!("unanswered: unix:///docker.sock: status {status} no"));
+    }
+}
+
+/// Docker gives its reason as JSON: it has not heard of what is refused otherwise.
+#[tokio::test]
+async fn what_a_proxy_forbids_is_no_restart_that_failed() {
+    for (status, body) in [(403, "<html>Forbidden</html>"), (404, "nginx"), (405, ""), (429, "{}")]
+    {
+        let bench = Bench::new();
+        bench.restarts(Some((status, body)));
+        let said = bench.carry_out(&request(|_| {}), 5).await;
+        let want = format!("declined: unix:///docker.sock: status {status} {body}");
+        assert_eq!(said, want.trim_end());
     }
 }
 

@@ -53,7 +53,10 @@ impl Delivery {
     pub(super) fn new(draft: Draft, sequence: u64) -> Delivery {
         let Draft { id, event } = draft;
         let data = &event.data;
-        let subject = data.fingerprint.as_deref().or(data.alert.as_deref()).unwrap_or_default();
+        // Each request stands for itself, until it is told to be void; some are about no alert.
+        let request = data.action.as_ref().map(|action| action.dedup_key.as_str());
+        let alert = data.fingerprint.as_deref().or(data.alert.as_deref());
+        let subject = request.or(alert).unwrap_or_default();
         Delivery {
             sequence,
             key: data.tenant_id.clone().unwrap_or_default(),
@@ -230,6 +233,8 @@ pub enum Fact {
     Overflowed {
         /// How many.
         dropped: u64,
+        /// What of it asked for something, and whether the receiver may have it all the same.
+        requests: Vec<(DeliveryId, bool)>,
         /// The `sidecar.gap` that tells the receiver.
         gap: DeliveryId,
     },

@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use super::delivery::{Delivery, Draft, Fact};
 use super::event::{Data, Event, EventType};
-use super::id::delivery_id;
+use super::id::following_id;
 use super::{Entry, Outbox, Turn};
-use crate::base::{Batch, DeliveryId, Now, Table};
+use crate::base::{Batch, Change, DeliveryId, Now, Table};
 
 /// A request that would touch a container or a customer, and has not left.
 #[derive(Clone, Copy, Debug)]
@@ -29,6 +29,8 @@ pub struct Waiting<'a> {
 impl Outbox {
     /// Requests that would touch a container or a customer: waiting, not on their way, not expired.
     pub fn requests(&self, now: Now) -> impl Iterator<Item = Waiting<'_>> {
+        let under_way = self.in_flight.len() - self.lost(now).count();
+        let has_room = under_way < self.most_in_flight();
         let of = |(_, sequence): &(Duration, u64)| (*sequence, &self.waiting[sequence]);
         let in_time = self.expiring.iter().filter(move |(at, _)| *at > now.monotonic).map(of);
         let touches = |event_type| {
@@ -41,6 +43,7 @@ impl Outbox {
             may_be_taken: *may_be_taken,
             is_next: *batch <= self.durable
                 && (*due).max(self.quiet_until) <= now.monotonic
+                && has_room
                 && self.queues.get(&delivery.key).and_then(|queue| queue.first())
                     == Some(&sequence),
         })
@@ -67,6 +70,19 @@ impl Outbox {
         for sequence in expired {
             self.replace(sequence, None, (now, batch), turn);
         }
+    }
+
+    /// Moves the times at which requests expire when the wall clock steps; returns the rows. Until then they
+    /// are counted down on the monotonic clock, but the next boot has only these times to tell them by.
+    pub fn rebase(&mut self, by_ms: i64) -> Vec<Change> {
+        let waiting = self.waiting.values_mut().map(|entry| (Table::Outbox, &mut entry.delivery));
+        let dead = self.dead.values_mut().map(|delivery| (Table::Dead, delivery));
+        let moved = waiting.chain(dead).filter_map(|(table, delivery)| {
+            let at = delivery.expires_at.as_mut()?;
+            at.0 = at.0.saturating_add(by_ms);
+            Some(delivery.put(table))
+        });
+        moved.collect()
     }
 
     /// Withdraws a request that is not called for any more. `None` if it does not wait here: it was
@@ -96,7 +112,8 @@ impl Outbox {
         let request = Box::new(self.remove(sequence));
         let notice = Delivery::new(notice(&request, &why, now), sequence);
         let replacement = notice.id.clone();
-        if self.config.restarts_only {
+        // It may have been told already, while the request was on its way.
+        if self.config.restarts_only || self.waits(&replacement) {
             turn.changes.push(request.removal(Table::Outbox));
         } else {
             turn.changes.push(notice.put(Table::Outbox));
@@ -108,10 +125,10 @@ impl Outbox {
     }
 }
 
-/// The id of the news that a request is void. It follows from the request's, so that one request has
-/// one such news, whatever crashes between writing and sending.
-pub fn withdrawal_id(request: &DeliveryId, now: Now) -> DeliveryId {
-    delivery_id(now.wall, &[&request.0, EventType::ActionExpired.name()])
+/// The id of the news that a request is void. It follows from the request's alone, so that one request has
+/// one such news, whenever it is told and whatever crashes between writing and sending.
+pub fn withdrawal_id(request: &DeliveryId) -> DeliveryId {
+    following_id(request, EventType::ActionExpired.name())
 }
 
 /// The request's own data with the reason, as `action.expired`.
@@ -123,7 +140,7 @@ fn notice(request: &Delivery, why: &str, now: Now) -> Draft {
     };
     data.reason = Some(format!("request {} {why}; {tried}", request.id));
     Draft {
-        id: withdrawal_id(&request.id, now),
+        id: withdrawal_id(&request.id),
         event: Event::new(EventType::ActionExpired, now.wall, data),
     }
 }

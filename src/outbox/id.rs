@@ -11,6 +11,8 @@ use crate::base::{DeliveryId, Timestamp};
 
 /// Crockford's base 32: no I, L, O, U.
 const CROCKFORD: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+/// Letters of a delivery id up to the end of its time: the prefix and ten of Crockford's.
+const TIMED: usize = 14;
 /// A byte that valid UTF-8 never contains, so no two lists of parts hash alike.
 const SEPARATOR: u8 = 0xff;
 
@@ -25,6 +27,13 @@ pub fn delivery_id(at: Timestamp, parts: &[&str]) -> DeliveryId {
     let bits = millis << 80 | random;
     let letters = (0..26).rev().map(|i| char::from(CROCKFORD[(bits >> (5 * i) & 31) as usize]));
     DeliveryId(format!("evt_{}", letters.collect::<String>()))
+}
+
+/// The id of what follows from another delivery, and from nothing else: of the same time as that.
+pub(super) fn following_id(first: &DeliveryId, what: &str) -> DeliveryId {
+    let own = delivery_id(Timestamp(0), &[&first.0, what]).0;
+    let times = first.0.get(..TIMED).zip(own.get(TIMED..));
+    DeliveryId(times.map(|(time, digest)| format!("{time}{digest}")).unwrap_or(own))
 }
 
 /// `action.dedup_key`: one per rule, alert, episode and kind of action. It stays the same if the

@@ -325,10 +325,21 @@ impl Outbox {
             .filter(|(_, entry)| entry.lease.is_none() && entry.batch <= self.durable)
     }
 
-    /// A paused sink gets one probe at a time.
     fn has_room(&self) -> bool {
-        let limit = if self.paused.is_some() { 1 } else { self.config.max_in_flight.max(1) };
-        self.in_flight.len() < limit
+        self.in_flight.len() < self.most_in_flight()
+    }
+
+    /// A paused sink gets one probe at a time.
+    fn most_in_flight(&self) -> usize {
+        if self.paused.is_some() { 1 } else { self.config.max_in_flight.max(1) }
+    }
+
+    /// What has been under way for longer than an attempt can take.
+    fn lost(&self, now: Now) -> impl Iterator<Item = u64> {
+        let is_lost = move |sequence: &u64| {
+            self.waiting[sequence].lease.is_some_and(|lease| lease <= now.monotonic)
+        };
+        self.in_flight.iter().copied().filter(is_lost)
     }
 
     fn start_ready(&mut self, now: Now, turn: &mut Turn) {
@@ -362,10 +373,7 @@ impl Outbox {
     }
 
     fn give_up_lost(&mut self, now: Now, turn: &mut Turn) {
-        let lost = |sequence: &&u64| {
-            self.waiting[*sequence].lease.is_some_and(|lease| lease <= now.monotonic)
-        };
-        for sequence in self.in_flight.iter().filter(lost).copied().collect::<Vec<_>>() {
+        for sequence in self.lost(now).collect::<Vec<_>>() {
             self.land(sequence);
             self.entry(sequence).may_be_taken = true;
             self.totals.failures += 1;

@@ -8,7 +8,7 @@ use super::delivery::{Delivery, Draft, Fact};
 use super::event::{Data, Event, EventType, Gap, WireTime};
 use super::id::delivery_id;
 use super::{Outbox, OutboxConfig, Turn};
-use crate::base::{Batch, HashMap, Now, Table, Timestamp};
+use crate::base::{Batch, DeliveryId, HashMap, Now, Table, Timestamp};
 
 impl Outbox {
     /// Brings the outbox under its cap, if it is over.
@@ -59,9 +59,10 @@ impl Outbox {
     }
 
     fn give_up(&mut self, sequence: u64, lost: &mut Lost, turn: &mut Turn) {
+        let may_be_taken = self.waiting[&sequence].may_be_taken;
         let delivery = self.remove(sequence);
         turn.changes.push(delivery.removal(Table::Outbox));
-        lost.add(&delivery);
+        lost.add(&delivery, may_be_taken);
     }
 
     fn announce(&mut self, lost: Lost, (now, batch): (Now, Batch), turn: &mut Turn) {
@@ -75,7 +76,8 @@ impl Outbox {
             id: delivery_id(now.wall, &[EventType::Gap.name(), &sequence.to_string()]),
             event: Event::new(EventType::Gap, now.wall, data),
         };
-        turn.facts.push(Fact::Overflowed { dropped: lost.now, gap: draft.id.clone() });
+        let (dropped, requests) = (lost.now, lost.requests);
+        turn.facts.push(Fact::Overflowed { dropped, requests, gap: draft.id.clone() });
         let delivery = Delivery::new(draft, sequence);
         turn.changes.push(delivery.put(Table::Outbox));
         self.insert(delivery, now, batch);
@@ -90,15 +92,20 @@ struct Lost {
     /// Events given up this time.
     now: u64,
     span: Option<(Timestamp, Timestamp)>,
+    /// What asked for something, and whether the receiver may have it all the same.
+    requests: Vec<(DeliveryId, bool)>,
 }
 
 impl Lost {
-    fn add(&mut self, delivery: &Delivery) {
+    fn add(&mut self, delivery: &Delivery, may_be_taken: bool) {
         let absorbed = delivery.event().and_then(|event| event.data.gap);
         let (count, from, to) = match absorbed {
             Some(gap) => (gap.dropped, gap.from.0, gap.to.0),
             None => (1, delivery.decided_at, delivery.decided_at),
         };
+        if delivery.event_type.is_request() {
+            self.requests.push((delivery.id.clone(), may_be_taken));
+        }
         self.count += count;
         self.now += u64::from(absorbed.is_none());
         self.span = Some(match self.span {

@@ -173,13 +173,14 @@ impl Guards {
     }
 
     /// What is remembered about a subject ([`super::Incident::subject`]) and its tenant (`""` if
-    /// none). `is_taken`: whether the receiver has said that it does what a delivery asks for.
+    /// none). `may_be_done`: whether what a delivery asks for may be carried out beyond its expiry, for its
+    /// receiver has said that it does it, or has yet to answer.
     pub fn history(
         &self,
         (subject, tenant): (&str, &str),
         now: Now,
         limits: &Limits,
-        is_taken: &dyn Fn(&str) -> bool,
+        may_be_done: &dyn Fn(&str) -> bool,
     ) -> History {
         let all = || self.subjects.values().flatten().filter(|done| done.counts(now));
         let restarts = || all().filter(|done| done.kind == ActionKind::Restart);
@@ -188,10 +189,10 @@ impl Guards {
                 .filter(|done| done.tenant == tenant && done.age(now) < DAY)
                 .count(),
             host_restarts_hour: restarts().filter(|done| done.age(now) < HOUR).count(),
-            // A request that expired is carried out by nobody, unless somebody had taken it.
+            // A request that expired is carried out by nobody, unless somebody had taken it or is about to.
             restarts_open: restarts()
                 .filter(|done| {
-                    done.open && (done.age(now) < limits.expiry || is_taken(&done.delivery_id))
+                    done.open && (done.age(now) < limits.expiry || may_be_done(&done.delivery_id))
                         || done.is_doubtful(now)
                 })
                 .count(),
@@ -240,18 +241,26 @@ impl Guards {
         }
     }
 
+    /// Whether something was asked for on a subject so long ago that it can matter no longer by itself.
+    pub fn has_old(&self, subject: &str, now: Now, limits: &Limits) -> bool {
+        let mut own = self.subjects.get(subject).into_iter().flatten();
+        own.any(|done| done.age(now) >= limits.memory())
+    }
+
     /// Remembers an action that was decided, also in `observe`: a dry mode shows the pace of the
     /// real one. `sent` is how it was asked for, if it was. The row belongs to the same batch as the
-    /// delivery.
+    /// delivery. `standing`: the keys of alerts on its subject that still hold; of these nothing is
+    /// forgotten, else it would be asked for again.
     pub fn record(
         &mut self,
-        proposal: &Proposal,
-        sent: Option<ActionMode>,
+        (proposal, sent): (&Proposal, Option<ActionMode>),
+        standing: &BTreeSet<String>,
         now: Now,
         limits: &Limits,
     ) -> Change {
         let actions = self.subjects.entry(proposal.subject.clone()).or_default();
-        actions.retain(|done| done.age(now) < limits.memory());
+        let matters = |d: &Done| d.age(now) < limits.memory() || standing.contains(&d.dedup_key);
+        actions.retain(matters);
         actions.push(Done {
             kind: proposal.action.kind,
             tenant: proposal.tenant.clone(),

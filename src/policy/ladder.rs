@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::config::{DAY, PolicyConfig};
+use super::config::{DAY, Mode, PolicyConfig};
 use super::diagnose::{Cause, diagnose};
 use super::fit::{Direction, Fit};
 use super::history::is_void;
@@ -238,7 +238,8 @@ fn next_rung(case: &Case<'_>, config: &PolicyConfig, cause: Cause, why: &str) ->
     let drifts = case.evidence.limit_drift && cause != Cause::Leak;
     let ours = drifts || pressed || case.evidence.bad_image || is_no_plans(case);
     let fair = !is_leak(case, cause) && !ours && agreed && nudgeable;
-    if fair && !nudged && often_enough(case, config) && !present_plan_fits(case, config) {
+    let offered = fair && !nudged && !is_switched_off(config);
+    if offered && often_enough(case, config) && !present_plan_fits(case, config) {
         let next = config.plans.next(case.incident.label("plan"));
         if next.is_some_and(|next| fits(case, next, config)) {
             return nudge(case, config);
@@ -251,6 +252,13 @@ fn next_rung(case: &Case<'_>, config: &PolicyConfig, cause: Cause, why: &str) ->
         choice.params.insert("why".to_owned(), Value::from(DRIFT));
     }
     Ok(choice)
+}
+
+/// Whether a nudge would reach nobody while advice reaches a person. Where neither is sent, what is only
+/// observed shows the ladder whole.
+fn is_switched_off(config: &PolicyConfig) -> bool {
+    let is_sent = |kind| config.mode_of(kind) != Mode::Observe;
+    is_sent(ActionKind::Advise) && !is_sent(ActionKind::Nudge)
 }
 
 /// A person is told.

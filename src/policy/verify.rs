@@ -21,7 +21,7 @@ pub const RELEASED_RATIO: f64 = 0.8;
 
 /// The condition, for people; [`good`] is its meaning.
 const CONDITION: &str =
-    "restarted, no alert on the service, gates pass, working set below 80 % of the limit";
+    "restarted, no alert on it or its service, gates pass, working set below 80 % of the limit";
 const HELD: &str = "the condition came true and held";
 
 /// How long to watch.
@@ -147,7 +147,7 @@ pub struct Seen {
     pub gates_failing: bool,
     /// What our own gates say.
     pub gates: Vec<GateSeen>,
-    /// An alert on the same service that asks for an action fires.
+    /// An alert fires that asks for something to be done to it, or to its service as a whole.
     pub alert_firing: bool,
     /// How long anybody has been looking: since our start.
     pub watched_for: Duration,
@@ -248,8 +248,9 @@ impl Verifier {
         })
     }
 
-    /// The receiver will do it; it may say until when the effect should be watched. A second word of
-    /// the same kind changes nothing.
+    /// The receiver will do it; it may say until when the effect should be watched, and as which change it
+    /// knows it. Of several such words, as an answer and a receipt, the latest time counts, and the last
+    /// change that was named.
     pub fn accepted(
         &mut self,
         delivery_id: &str,
@@ -258,14 +259,19 @@ impl Verifier {
         config: &VerifyConfig,
     ) -> Option<Change> {
         let watch = self.watch_of(delivery_id)?;
-        if watch.state != State::Asked {
-            return None;
-        }
+        let (least, known, good_since) = match &watch.state {
+            State::Asked => (now.wall + config.within, None, None),
+            State::Accepted { deadline, change_id, good_since } => {
+                (*deadline, change_id.clone(), *good_since)
+            }
+            State::Effective { .. } => return None,
+        };
         // A receiver's clock may be off: never less than our own span, never more than a day.
-        let least = now.wall + config.within;
-        let deadline = until.unwrap_or(least).max(least).min(now.wall + super::config::DAY);
-        watch.state = State::Accepted { deadline, change_id, good_since: None };
-        Some(put(watch))
+        let deadline = until.unwrap_or(least).min(now.wall + super::config::DAY).max(least);
+        let state = State::Accepted { deadline, change_id: change_id.or(known), good_since };
+        let is_news = watch.state != state;
+        watch.state = state;
+        is_news.then(|| put(watch))
     }
 
     /// The receiver has done it: whether it helped is watched from now on.
@@ -437,7 +443,7 @@ fn good(watch: &Watch, seen: &Seen) -> Result<(), String> {
     let restarted = !is_told || watch.restarted;
     let checks = [
         (restarted, "the container was not restarted"),
-        (!seen.alert_firing, "an alert on the service still fires"),
+        (!seen.alert_firing, "an alert on it or its service still fires"),
         (!seen.gates_failing, "a health, login or API gate fails"),
         (seen.ratio.is_some(), "no fresh sample shows its memory"),
         (seen.ratio.is_none_or(|ratio| ratio < RELEASED_RATIO), "its memory is still high"),

@@ -291,7 +291,7 @@ fn of_outbox(fact: &outbox::Fact) {
             let Delivery { id, event_type, key, .. } = &**delivery;
             warn!(%id, %event_type, tenant = key, "an operator dropped a webhook");
         }
-        outbox::Fact::Overflowed { dropped, gap } => {
+        outbox::Fact::Overflowed { dropped, gap, .. } => {
             error!(dropped, %gap, "the outbox was full: the oldest webhooks were given up");
         }
     }

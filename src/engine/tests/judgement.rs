@@ -2,7 +2,7 @@
 
 use super::*;
 
-const RULES: &str = "
+pub(super) const RULES: &str = "
 groups:
 - name: g
   interval: 5s
@@ -23,7 +23,7 @@ pub(super) fn container(tenant: &str, percent: u32, started: i64) -> String {
     )
 }
 
-fn world() -> World {
+pub(super) fn world() -> World {
     let mut policy = acting();
     policy.limits.after_change = Duration::ZERO;
     World::new(RULES, policy)

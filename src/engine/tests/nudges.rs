@@ -2,6 +2,7 @@
 
 use super::judgement::{container, until};
 use super::*;
+use crate::base::DeliveryId;
 use crate::outbox::{ActionKind, Answer as Said, Statement};
 use crate::policy::{Plan, Plans};
 
@@ -173,4 +174,36 @@ fn a_plan_that_is_gone_is_not_offered_though_the_nudge_waited() {
     assert_eq!(offered("action.expired"), ["enterprise"]);
     let reason = &of_type(&world, "action.expired")[0]["data"]["reason"];
     assert!(reason.as_str().expect("one").contains("was withdrawn: offer_outdated"), "{reason}");
+}
+
+/// It is called off while it is on its way, and again once it is known that its attempt has failed.
+#[test]
+fn a_nudge_that_is_called_off_under_way_is_told_to_be_void_once() {
+    let mut world = World::new(RULES, policy(Mode::Act));
+    world.hangs = true;
+    assert!(until(&mut world, &page(95), "decided nudge", LOOKS).is_some());
+    assert!(until(&mut world, &page(20), "resolved", 5).is_some());
+    let decided = world.records.iter().find(|r| r.kind == crate::audit::Kind::ActionDecided);
+    let id = decided.and_then(|record| record.delivery_id.clone()).map(DeliveryId).expect("one");
+    world.hangs = false;
+    let outcome = Outcome::RetryLater { after: None, why: "refused".to_owned() };
+    world.handle(Event::Delivered(Reply { id, number: 1, outcome }), None);
+    until(&mut world, &page(20), "never", 12);
+    assert!(of_type(&world, "tenant.upgrade.suggested").is_empty(), "{:?}", world.event_types());
+    assert_eq!(of_type(&world, "action.expired").len(), 1, "{:?}", world.event_types());
+}
+
+#[test]
+fn a_start_time_in_milliseconds_keeps_no_request_from_being_withdrawn() {
+    let page = |percent| page(percent).replace("1799991000\n", "1799991000000\n");
+    let mut world = World::new(RULES, policy(Mode::Act));
+    world.commits = false;
+    assert!(until(&mut world, &page(95), "decided nudge", LOOKS).is_some(), "{:?}", world.holds);
+    assert!(until(&mut world, &page(20), "resolved", 5).is_some());
+    world.commits = true;
+    world.handle(Event::Committed(Receipt::of(Batch(u64::MAX))), None);
+    until(&mut world, &page(20), "never", 3);
+    assert!(of_type(&world, "tenant.upgrade.suggested").is_empty(), "{:?}", world.event_types());
+    let [off] = of_type(&world, "action.expired")[..] else { panic!("one") };
+    assert_eq!(off["data"]["action"]["kind"], "nudge", "{off}");
 }

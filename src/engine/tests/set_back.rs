@@ -100,3 +100,31 @@ fn a_kill_counts_at_once_after_a_clock_that_was_set_back_meanwhile() {
     }
     assert_eq!(after.engine.containers.counts()["acme-web"].total(), 1);
 }
+
+#[test]
+fn what_waits_expires_in_its_time_though_the_clock_was_set_back() {
+    let page = memory("acme-web", 95);
+    let begun = || {
+        let mut world = World::recovered(setup(RULES, acting()), Vec::new(), 10_000);
+        world.is_away = true;
+        let told: Vec<String> = (0..6).flat_map(|_| world.slot(Some(&page))).collect();
+        assert!(told.contains(&"decided restart dry=false".to_owned()), "{told:?}");
+        world
+    };
+    let away = |before: &World, second| {
+        let mut world = again(before, second);
+        world.is_away = true;
+        world
+    };
+    let meanwhile = away(&begun(), 10_030 - 7200);
+    let twice = away(&meanwhile, meanwhile.second + 2);
+    let mut stepped = begun();
+    stepped.skew_s = -7200;
+    stepped.slot(Some(&page));
+    let before_a_restart = away(&stepped, stepped.second - 7200 + 2);
+    for (n, mut world) in [meanwhile, twice, before_a_restart].into_iter().enumerate() {
+        let mut slots = 0..400;
+        let slot = slots.find(|_| world.slot(Some(&page)).contains(&"outcome expired".to_owned()));
+        assert!(slot.is_some_and(|slot| (165..=180).contains(&slot)), "{n}: {slot:?}");
+    }
+}

@@ -114,3 +114,53 @@ fn what_was_revived_does_not_supersede_what_is_newer() {
         .collect();
     assert_eq!(gone, ["evt_A"]);
 }
+
+/// What a deploy or a start shut, and advice on an image, are about no alert.
+#[test]
+fn requests_about_no_alert_do_not_supersede_each_other() {
+    let of = |tenant: &str| {
+        let mut request = request(tenant, at(900));
+        request.event.event_type = EventType::ChangeVerificationFailed;
+        let data = &mut request.event.data;
+        (data.alert, data.fingerprint, data.tenant_id) = (None, None, Some(tenant.to_owned()));
+        let action = data.action.as_mut().expect("it asks");
+        (action.kind, action.dedup_key) = (ActionKind::RollbackAdvice, tenant.to_owned());
+        request
+    };
+    assert_eq!(outbox([of("acme"), of("globex")]).superseded(), [0; 0]);
+}
+
+#[test]
+fn a_request_is_told_to_be_void_under_one_id_and_once() {
+    let request = || Draft { id: delivery_id(at(0).wall, &["k"]), ..request("r", at(900)) };
+    let id = request().id;
+    let told = |seconds| {
+        let mut outbox = outbox([request()]);
+        let turn = outbox.withdraw(&id, "a backup", at(seconds), Batch(3)).expect("it waits");
+        let [Fact::Expired { replacement, .. }] = &turn.facts[..] else { panic!("{turn:?}") };
+        replacement.clone()
+    };
+    assert_eq!(told(1), told(800), "whatever happens between writing and sending");
+    assert_eq!(told(1).0[..14], id.0[..14], "ids sort by time");
+    assert_ne!(told(1), id);
+    let mut outbox = outbox([request(), Draft { id: told(1), ..draft("acme", "void") }]);
+    let turn = outbox.withdraw(&id, "a backup", at(5), Batch(3)).expect("it waits");
+    assert!(matches!(turn.changes[..], [Change { value: None, .. }]), "{turn:?}");
+    assert_eq!((outbox.waiting.len(), outbox.waits(&told(1))), (1, true));
+}
+
+#[test]
+fn what_finds_no_room_to_leave_is_not_next() {
+    let of = |n: u64| {
+        let mut request = request(&n.to_string(), at(900));
+        request.event.data.tenant_id = Some(format!("t{n}"));
+        request
+    };
+    let mut outbox = outbox((0..9).map(of));
+    let next =
+        |outbox: &Outbox, second| outbox.requests(at(second)).filter(|it| it.is_next).count();
+    assert_eq!(next(&outbox, 0), 9);
+    assert_eq!(started(&mut outbox, 0).len(), 8);
+    assert_eq!(next(&outbox, 59), 0);
+    assert_eq!(next(&outbox, 60), 1, "attempts that are lost by now make room");
+}

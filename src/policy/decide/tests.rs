@@ -508,6 +508,28 @@ fn a_spent_rung_passes_on_and_a_human_hears_at_last() {
 }
 
 #[test]
+fn a_rung_that_is_switched_off_passes_on_to_a_person() {
+    let spent = |case: &mut Case| {
+        case.history.tenant_restarts_day = 3;
+        case.config.modes.insert(ActionKind::Nudge, Mode::Observe);
+    };
+    check(Asked::Decide, "advise", spent);
+    check(Asked::Decide, "advise", |case| {
+        spent(case);
+        case.config.mode = Mode::Notify;
+    });
+    // Where nothing is sent, what would be is shown whole.
+    let mut shadow = case(Asked::Decide);
+    spent(&mut shadow);
+    shadow.config.mode = Mode::Observe;
+    let Decision::Hold { reason: HoldReason::Observe, wanted: Some(wanted) } = shadow.decide()
+    else {
+        panic!("{:?}", shadow.decide())
+    };
+    assert_eq!(wanted.action.kind, ActionKind::Nudge);
+}
+
+#[test]
 fn a_loop_of_kills_faster_than_the_start_grace_is_passed_on() {
     let looping = |kills, age| {
         move |case: &mut Case| {

@@ -181,6 +181,34 @@ fn the_receiver_has_a_say() {
     assert_eq!(verifier, Verifier::default());
 }
 
+/// A bare 2xx says that it was heard; the receipt that follows says for when, and which change it is.
+#[test]
+fn a_later_word_names_the_time_and_the_change() {
+    let config = VerifyConfig::default();
+    let until = |seconds| Some(at(seconds).wall);
+    let bad = Seen { ratio: Some(0.9), ..GOOD };
+    for (said, deadline) in [(3600, 3600), (5, 600), (1 << 30, 9 + 86_400)] {
+        let mut verifier = accepted();
+        let change_id = || Some("chg_17".to_owned());
+        let change = verifier.accepted("evt_1", (change_id(), until(said)), at(9), &config);
+        assert_eq!(Verifier::recover(change).0, verifier, "durable");
+        let again = verifier.accepted("evt_1", (change_id(), until(said)), at(9), &config);
+        assert_eq!(again, None, "that is no news");
+        assert_eq!(
+            verifier.accepted("evt_1", (None, until(700)), at(9), &config).is_some(),
+            deadline < 700
+        );
+        let deadline = deadline.max(700);
+        assert_eq!(verifier.check("k", &bad, at(deadline - 1), &config).0, None);
+        let verdict = verifier.check("k", &bad, at(deadline), &config).0.expect("is due");
+        assert_eq!(verdict.verification.change_id, change_id());
+    }
+    let mut verifier = accepted();
+    let _ = verifier.check("k", &GOOD, at(60), &config);
+    let _ = verifier.accepted("evt_1", (None, until(3600)), at(90), &config);
+    check(verifier, &[(120, &GOOD)], &["120:effective"]);
+}
+
 #[test]
 fn a_request_nobody_ever_mentions_again_is_given_up() {
     let end = 25 * MINUTE;
