@@ -55,9 +55,8 @@ pub(super) fn phase_due(
 /// Whether an incident that has ended is to be shown as firing first: nobody has accepted it, or it was
 /// accepted after its end, before a restart of ours, and has not been shown for long enough.
 fn is_shown_late(alert: &Alert, wall: Timestamp, hold: Duration) -> bool {
-    alert
-        .accepted_at
-        .is_none_or(|accepted_at| alert.ended_at() < Some(accepted_at) && wall < accepted_at + hold)
+    let is_shown = |since: Timestamp| (since..since + hold).contains(&wall);
+    alert.accepted_at.is_none() || alert.late_since.is_some_and(is_shown)
 }
 
 /// What an alert whose end is held should be presented as now, if anything.
