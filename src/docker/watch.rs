@@ -12,13 +12,14 @@
 //! [`busy`]: super::busy
 
 use std::collections::BTreeSet;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
+use tokio::time::{Sleep, sleep};
 
 use super::busy::{Busy, Moments};
 use super::client::{Client, Inspected, Listed};
@@ -112,7 +113,7 @@ pub(super) async fn watch_with(
         }
         let wait = RETRY_AFTER_S[failures.min(RETRY_AFTER_S.len() - 1)];
         failures += 1;
-        tokio::time::sleep(Duration::from_secs(wait)).await;
+        sleep(Duration::from_secs(wait)).await;
     }
 }
 
@@ -180,10 +181,12 @@ impl Watch {
         let version = look.client.version.clone();
         self.tell.say(Report::Connected { version }).await?;
         self.tell.say(Report::Listed(containers)).await?;
-        let (mut listed_at, mut has_told) = (Instant::now(), false);
+        let Patience { told_within, listed_again_after, ping_every, .. } = self.patience;
+        let (told_all, may_list) = (sleep(told_within), sleep(listed_again_after));
+        tokio::pin!(told_all, may_list);
+        let mut has_told = false;
         loop {
             let mut batch = Vec::new();
-            let Patience { told_within, listed_again_after, ping_every, .. } = self.patience;
             tokio::select! {
                 biased;
                 (id, answer) = look.busy.next() => {
@@ -198,16 +201,18 @@ impl Watch {
                     self.take(&mut look, batch).await?;
                 }
                 // Nothing that was read waits: the branches are looked at in this order.
-                () = tokio::time::sleep_until(listed_at + told_within), if !has_told => {
+                () = &mut told_all, if !has_told => {
                     self.tell.say(Report::ToldAll).await?;
                     has_told = true;
                 }
-                () = missed_line(&stream.missed, listed_at + listed_again_after) => {
+                () = missed_line(&stream.missed, may_list.as_mut()) => {
                     let containers = look.everything().await?;
                     self.tell.say(Report::Listed(containers)).await?;
-                    (listed_at, has_told) = (Instant::now(), false);
+                    has_told = false;
+                    told_all.set(sleep(told_within));
+                    may_list.set(sleep(listed_again_after));
                 }
-                () = tokio::time::sleep(ping_every) => look.ping().await?,
+                () = sleep(ping_every) => look.ping().await?,
             }
         }
     }
@@ -380,9 +385,11 @@ impl Drop for Stream {
     }
 }
 
-/// Waits for a line that was not read, until then at least.
-async fn missed_line(missed: &Notify, not_before: Instant) {
-    tokio::time::sleep_until(not_before).await;
+/// Waits for a line that was not read, and for the time from which a list may follow.
+async fn missed_line(missed: &Notify, mut may_list: Pin<&mut Sleep>) {
+    if !may_list.is_elapsed() {
+        may_list.as_mut().await;
+    }
     missed.notified().await;
 }
 

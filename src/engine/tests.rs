@@ -29,6 +29,7 @@ mod rollout;
 mod set_back;
 mod silence;
 mod slow;
+mod targets;
 mod texts;
 mod told_anew;
 mod waiting;
@@ -525,72 +526,6 @@ fn a_series_that_vanished_while_we_were_away_does_not_come_back_to_fire() {
     let mut after = World::restarted(setup(GHOSTS, acting()), &before, 1);
     assert!(after.slot(Some(both)).contains(&"firing".to_owned()), "what is still sent goes on");
     assert_eq!(after.live("x"), ["gone", "here"]);
-}
-
-#[test]
-fn what_targets_sent_that_are_silent_or_gone_ends() {
-    let mut before = World::new(GHOSTS, acting());
-    before.find_targets(2);
-    before.other.1 = Some("x{name=\"other\"} 1\nalien 1\n".to_owned());
-    for _ in 0..2 {
-        before.slot(Some("x{name=\"own\"} 1\n"));
-    }
-    let mut after = World::restarted(setup(GHOSTS, acting()), &before, 2);
-    after.slot(Some("x{name=\"own\"} 1\n"));
-    assert_eq!(after.live("x"), ["own"], "the other does not answer: what it sent has ended");
-    let mut after = World::restarted(setup(GHOSTS, acting()), &before, 1);
-    after.slot(Some("x{name=\"own\"} 1\n"));
-    assert_eq!(after.live("x"), ["own"], "the other is not configured any more");
-    assert_eq!(after.live("alien"), [""; 0]);
-}
-
-#[test]
-fn a_series_that_two_targets_may_send_waits_for_both() {
-    let mut before = World::new(GHOSTS, acting());
-    before.slot(Some("x{name=\"own\"} 1\n"));
-    // The third has the labels of the first, and answers before it.
-    let mut after = World::restarted(setup(GHOSTS, acting()), &before, 3);
-    after.other.1 = Some("y 1\n".to_owned());
-    after.slot(Some("x{name=\"own\"} 1\n"));
-    let all = Span { after: Timestamp(i64::MIN), upto: Timestamp(i64::MAX) };
-    let mut series = after.engine.window.select(&Selector::new(vec![]), all);
-    series.retain(|series| series.labels.metric_name() == "x");
-    assert_eq!((series.len(), series[0].samples.len()), (1, 2), "no stale marker in between");
-}
-
-/// An alert without `instance`: it may rest on any target that reads so.
-#[test]
-fn a_target_that_never_answers_casts_doubt_only_on_what_it_fed() {
-    let (high, low) = (memory("acme-web", 95), memory("acme-web", 10));
-    let fired = |fed_by_other: bool| {
-        let mut world = World::new(HIGH, acting());
-        world.find_targets(2);
-        let (own, other) = if fed_by_other { ("y 1\n", high.as_str()) } else { (&*high, "y 1\n") };
-        world.other.1 = Some(other.to_owned());
-        let told: Vec<String> = (0..4).flat_map(|_| world.slot(Some(own))).collect();
-        assert!(told.contains(&"firing".to_owned()), "{told:?}");
-        world
-    };
-    let rounds = |world: &mut World, page: &str| -> Vec<String> {
-        (0..4).flat_map(|_| world.slot(Some(page))).collect()
-    };
-    let mut after = World::restarted(setup(HIGH, acting()), &fired(false), 2);
-    assert_eq!(rounds(&mut after, &low), ["resolved"], "the silent one never fed it");
-    let mut after = World::restarted(setup(HIGH, acting()), &fired(true), 2);
-    assert_eq!(rounds(&mut after, "y 1\n"), ["unknown"], "the silent one did");
-    let mut again = World::restarted(setup(HIGH, acting()), &after, 2);
-    assert_eq!(
-        rounds(&mut again, "y 1\n"),
-        [""; 0],
-        "still known, and told, after one more restart"
-    );
-
-    let before = fired(false);
-    let mut blind = World::recovered(setup(HIGH, acting()), latest(&before.rows), before.second);
-    blind.find_targets(2);
-    assert_eq!(rounds(&mut blind, &low), ["unknown"], "without a checkpoint any target may have");
-    blind.other.1 = Some("y 1\n".to_owned());
-    assert_eq!(rounds(&mut blind, &low), ["resolved"], "until it has answered");
 }
 
 #[test]

@@ -45,10 +45,9 @@ fn ask(presenter: &mut Presenter, second: i64, alert: &mut Alert, up: bool) -> S
     let posts = due(presenter, second, alert).posts;
     let Some(post) = posts.first() else { return "-".to_owned() };
     let verdict = if up { Verdict::Accepted } else { Verdict::Failed("connection refused".into()) };
-    if !presenter.settle(post.id, verdict, now).is_empty() {
-        if alert.accepted_at.is_none() {
-            alert.accept(now.wall);
-        }
+    let is_accepted = !presenter.settle(post.id, verdict, now).is_empty();
+    if is_accepted && alert.accepted_at.is_none() {
+        alert.accept(now.wall);
     }
     format!("{:?}", post.alerts[0].phase)
 }
