@@ -1027,6 +1027,24 @@ mod tests {
     }
 
     #[test]
+    fn a_start_that_docker_corrects_is_no_run_of_its_own() {
+        // If it was another run, the one kill that the kernel counts in it is new.
+        for (is_another, before, want) in [(false, "0+3", "0+3"), (true, "1+2", "1+3")] {
+            let mut bench = Bench::new();
+            bench.is_watched = true;
+            bench.read(OURS, 5.0, 2.0, 1.0).check(20.0, "0+2").end(44.0);
+            bench.read(OURS, 45.5, 2.0, 45.0).oom(45.8).read(OURS, 46.0, 3.0, 45.0);
+            if is_another {
+                bench.die(46.1);
+            }
+            bench.read(OURS, 48.5, 3.0, 46.7).check(55.0, before);
+            // We begin anew, and our counter with us.
+            bench.restart(55.0).read(OURS, 57.0, 1.0, 46.7);
+            bench.heard(58.0).check(75.0, want);
+        }
+    }
+
+    #[test]
     fn a_container_made_anew_and_a_restart_of_ours_go_on_with_the_count() {
         let mut bench = Bench::new();
         bench.oom(10.0).die(10.1).read(1, 12.0, 0.0, 11.0).check(20.0, "1+0");
