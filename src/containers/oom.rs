@@ -79,6 +79,8 @@ pub struct OomLedger {
     life_rows: Rows<ContainerId>,
     /// What ended before was seen, or not seen, by whoever watched then.
     since: Timestamp,
+    /// What Docker says of before was taken in when it told it.
+    told_until: Timestamp,
     /// When the first watch began: what Docker's flag says of a run that began before is old news, or told
     /// by others. Whether the journal has it.
     watched_from: (Timestamp, bool),
@@ -95,8 +97,14 @@ impl OomLedger {
             name_rows: Rows::new(NAMES),
             life_rows: Rows::new(LIVES),
             since,
+            told_until: since,
             watched_from: (since, false),
         }
+    }
+
+    /// Docker has told all until then, if it ever did: whoever watched later may not have heard it.
+    pub fn docker_told(&mut self, until: Option<Timestamp>) {
+        self.told_until = until.unwrap_or(self.told_until);
     }
 
     /// The ledger as its rows tell it, and which could not be read. Nothing is believed that ended
@@ -165,7 +173,7 @@ impl OomLedger {
     /// one kill in it. The flag stays set while the container lives on after a child's death, so
     /// it says nothing about how the run ended.
     pub fn flagged(&mut self, who: Who<'_>, from: Timestamp, to: Timestamp) {
-        if to <= self.since || from <= self.watched_from.0 {
+        if to <= self.told_until || from <= self.watched_from.0 {
             return;
         }
         let evidence = Evidence {
@@ -182,7 +190,7 @@ impl OomLedger {
     /// The first process has ended by SIGKILL, and nobody had asked for it.
     pub fn died(&mut self, who: Who<'_>, at: Timestamp) {
         // Told only now it may have been a while ago, if Docker hung.
-        if at + STAMPED_LATE <= self.since {
+        if at + STAMPED_LATE <= self.told_until {
             return;
         }
         let life = self.life(who, at);
@@ -367,10 +375,16 @@ impl OomLedger {
         Some(self.lives.get(id)?.stints.name())
     }
 
+    /// The name under which what happened to an incarnation then is counted.
+    pub fn name_at(&self, id: &ContainerId, at: Timestamp) -> Option<&str> {
+        Some(self.lives.get(id)?.stints.name_at(at))
+    }
+
     /// The wall clock has stepped.
     pub fn rebase(&mut self, by_ms: i64) {
         let shift = |at: &mut Timestamp| *at = Timestamp(at.0.saturating_add(by_ms));
         shift(&mut self.since);
+        shift(&mut self.told_until);
         shift(&mut self.watched_from.0);
         self.watched_from.1 = false;
         for (id, life) in &mut self.lives {
@@ -382,7 +396,7 @@ impl OomLedger {
     }
 
     fn hear(&mut self, who: Who<'_>, evidence: Evidence) {
-        if evidence.to <= self.since {
+        if evidence.to <= self.told_until {
             return;
         }
         let said_at = evidence.told_at().unwrap_or(Timestamp(evidence.key));

@@ -24,7 +24,7 @@ use super::group::Reads;
 use crate::base::{Change, Labels, Now, Timestamp};
 use crate::containers::{
     Before, Container, ContainerId, Counts, Fates, Happening, Heard, Inventory, OomLedger, Rows,
-    STUCK, Who,
+    STUCK, What, Who,
 };
 
 /// Kills of the kernel for lack of memory, fused from every witness.
@@ -188,24 +188,30 @@ impl Containers {
 
     /// The name an incarnation is known by, `now` being what it is called now.
     fn name_of(&self, id: &ContainerId, now: &str) -> String {
-        // A name made of the id stands in for one that nobody has told.
-        let told = |name: &&str| *name != id.short();
         let known = self.inventory.known_as(id);
-        let known = known.or_else(|| self.scraped.get(id).map(String::as_str).filter(told));
+        let shown = || self.scraped.get(id).map(String::as_str);
+        let known = known.or_else(|| shown().filter(|name| is_told(id, name)));
         // Counted under another name before our restart: it was renamed.
-        let known = known.or_else(|| self.ledger.name_of(id).filter(told));
+        let counted = || self.ledger.name_of(id).filter(|name| is_told(id, name));
+        let known = known.or_else(counted);
         known.unwrap_or(now).to_owned()
     }
 
     /// The name an event is about: the one that its container was known by when it happened.
     fn name_at(&mut self, happening: &Happening) -> String {
-        let Happening { id, name, .. } = happening;
+        let Happening { id, name, what, .. } = happening;
+        if matches!(what, What::Rename { .. }) {
+            Arc::make_mut(&mut self.inventory).renamed((id, name), happening.at());
+        }
         for (whose, before) in self.inventory.names_told(happening) {
             self.ledger.correct_move(&whose, before.until);
             self.rows.touch(&whose);
             Arc::make_mut(&mut self.inventory).set_before(&whose, before);
         }
-        let then = self.inventory.known_as_at(id, happening.at()).map(str::to_owned);
+        let then = self.inventory.known_as_at(id, happening.at());
+        // Of one that was removed before our restart its kills tell.
+        let counted = || self.ledger.name_at(id, happening.at()).filter(|name| is_told(id, name));
+        let then = then.or_else(counted).map(str::to_owned);
         then.unwrap_or_else(|| self.name_of(id, name))
     }
 
@@ -371,13 +377,14 @@ impl Containers {
     }
 
     /// Whoever is called what one that is gone was known as takes its place, in whatever order the two were
-    /// renamed and removed.
+    /// renamed and removed: since then it bears the name, and it is free.
     fn take_a_place(&mut self, container: &Container) {
         let Container { id, name, .. } = container;
         let removed_at = self.fates.removed_at(name);
         let Some(since) = removed_at.filter(|_| self.inventory.by_known(name).is_none()) else {
             return;
         };
+        let since = self.inventory.named_at(id).map_or(since, |named| named.max(since));
         self.labels.remove(&self.name_of(id, name));
         self.labels.remove(name);
         self.ledger.move_on(id, name, since);
@@ -389,6 +396,7 @@ impl Containers {
     /// Whether Docker is asked, and until when it was heard before our restart.
     pub fn begin(&mut self, heard_until: Option<Timestamp>, ask: AskDocker) {
         self.daemon.restore(heard_until, ask);
+        self.ledger.docker_told(heard_until);
         if self.daemon.is_unasked() {
             self.stop_asking();
         }
@@ -456,6 +464,11 @@ impl Containers {
             self.rows.touch(&id);
         }
     }
+}
+
+/// Whether somebody has told this name: one made of the id stands in for it.
+fn is_told(id: &ContainerId, name: &str) -> bool {
+    name != id.short()
 }
 
 impl Engine {
