@@ -41,6 +41,8 @@ pub(super) const START_TIME: &str = "container_start_time_seconds";
 /// News is shown at most this often: what readers and the collector get names every container there
 /// is, and a storm of events is about a few.
 const SHOWN_EVERY: Duration = Duration::from_millis(250);
+/// A note names each event of the last seconds, and may cost the journal 400 kB a second.
+const NOTED_PER_EVENT: Duration = Duration::from_micros(250);
 /// An end is told, at the latest, so long after the start that follows it.
 const LATE_START: Duration = Duration::from_secs(1);
 /// Lists that follow one another before events could come tell of so many ends of one container at most.
@@ -114,9 +116,11 @@ pub(super) struct Containers {
     missing: BTreeMap<ContainerId, Missing>,
     ended: Ended,
     inventory_is_new: bool,
-    /// A loop has begun or ended since the last note. An alert that changes with it is in the journal at once, and
-    /// would change back after a restart of ours.
-    pub has_new_loops: bool,
+    /// Since the last note something was counted, or a loop has begun or ended. Readers are shown it at once, and
+    /// after a restart of ours it would be less, or an alert would change back.
+    pub wants_note: bool,
+    /// When what is known was noted last, on the monotonic clock.
+    noted_at: Option<Duration>,
     /// Something is known that readers have not been shown.
     is_news: bool,
     /// When they were shown something last, on the monotonic clock.
@@ -157,7 +161,8 @@ impl Containers {
             missing: BTreeMap::new(),
             ended,
             inventory_is_new: false,
-            has_new_loops: false,
+            wants_note: false,
+            noted_at: None,
             is_news: false,
             shown_at: None,
         };
@@ -166,19 +171,28 @@ impl Containers {
 
     /// Until when Docker was heard, if ever, and the rows that have changed, to be written with that.
     pub fn take_rows(&mut self, now: Now) -> (Option<Timestamp>, Vec<Change>) {
-        self.has_new_loops = false;
+        (self.wants_note, self.noted_at) = (false, Some(now.monotonic));
         let inventory = &self.inventory;
         let row = |id: &ContainerId| {
             let (known_as, container) = (inventory.known_as(id)?, inventory.get(id)?);
             Some(RowRef { known_as, before: inventory.before(id), container })
         };
-        let mut changes = self.rows.take(row);
+        // Whoever lists it again after a restart of ours must find once more that it has ended.
+        let waits = |id: &ContainerId| self.missing.contains_key(id);
+        let mut changes = self.rows.take_unless(waits, row);
         changes.extend(self.fates.take_rows());
         changes.extend(self.ended.take_rows());
         changes.extend(self.ledger.take_note());
         let heard_until = self.daemon.heard_until(now);
         changes.extend(heard_until.and_then(|until| self.heard.take_row(until)));
         (heard_until, changes)
+    }
+
+    /// When, on the monotonic clock, what was counted since the last note is noted: at once, but a storm of ends
+    /// is noted the more rarely the more a note has to say.
+    pub fn next_note(&self) -> Option<Duration> {
+        let pause = NOTED_PER_EVENT * u32::try_from(self.heard.count()).unwrap_or(u32::MAX);
+        self.wants_note.then(|| self.noted_at.map_or(Duration::ZERO, |at| at + pause))
     }
 
     /// The kills of every name.

@@ -150,6 +150,7 @@ impl Engine {
     }
 
     fn tell_end(&mut self, name: &str, id: &ContainerId, end: End, exit_code: i64) {
+        self.containers.wants_note = true;
         self.facts.push(Fact::ContainerEnded {
             name: name.to_owned(),
             id: id.short().to_owned(),
@@ -267,7 +268,7 @@ impl Engine {
         self.containers.ended.forget(now.wall, owes_news);
         let has_told = self.containers.daemon.has_told(now);
         for (name, is_looping) in self.containers.fates.settle(now.wall, has_told) {
-            (self.containers.is_news, self.containers.has_new_loops) = (true, true);
+            (self.containers.is_news, self.containers.wants_note) = (true, true);
             self.facts.push(Fact::CrashLoop { name, is_looping });
         }
     }
@@ -293,6 +294,7 @@ impl Engine {
 
     fn tell_kills(&mut self, now: Now) {
         for name in self.containers.ledger.take_credited() {
+            self.containers.wants_note = true;
             let counts = self.containers.ledger.counts(&name);
             if let Some(facts) = self.told_kills.tell(&name, counts, now) {
                 self.facts.extend(facts);
