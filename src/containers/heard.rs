@@ -68,6 +68,11 @@ impl Heard {
         }
     }
 
+    /// How many are remembered.
+    pub fn count(&self) -> usize {
+        self.order.len()
+    }
+
     /// The row of those that may be told again, if Docker was heard until then; nothing if it would say
     /// again that there are none.
     pub fn take_row(&mut self, heard_until: Timestamp) -> Option<Change> {

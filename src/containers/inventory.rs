@@ -44,6 +44,9 @@ struct Known {
     before: Option<Before>,
     /// When it was seen first, if that was after our last restart.
     seen_at: Option<Timestamp>,
+    /// Since when it bears its name, if it was renamed since our last restart: at the latest, as long as Docker
+    /// has not told of that.
+    named_at: Option<Timestamp>,
 }
 
 /// What a container was known as before.
@@ -75,12 +78,16 @@ impl Inventory {
     pub fn put(&mut self, container: Container, now: Timestamp) -> Vec<ContainerId> {
         let mut moved = Vec::new();
         let known = match self.by_id.get(&container.id) {
-            Some(known) if !known.is_being_made() => Known { container, ..known.clone() },
+            Some(known) if !known.is_being_made() => {
+                let is_renamed = known.container.name != container.name;
+                let named_at = if is_renamed { Some(now) } else { known.named_at };
+                Known { container, named_at, ..known.clone() }
+            }
             known => {
                 let seen_at = known.map_or(Some(now), |known| known.seen_at);
                 let (id, name) = (container.id.clone(), container.name.clone());
                 self.make_way(&name, (&id, now), &mut moved);
-                Known { container, known_as: name, before: None, seen_at }
+                Known { container, known_as: name, before: None, seen_at, named_at: None }
             }
         };
         self.insert(known);
@@ -101,7 +108,7 @@ impl Inventory {
 
     /// Takes a container under the names it was known as before our restart.
     pub fn restore(&mut self, container: Container, known_as: String, before: Option<Before>) {
-        self.insert(Known { container, known_as, before, seen_at: None });
+        self.insert(Known { container, known_as, before, seen_at: None, named_at: None });
     }
 
     fn insert(&mut self, known: Known) {
@@ -143,11 +150,24 @@ impl Inventory {
         told
     }
 
+    /// Docker tells when a container was given the name it bears.
+    pub fn renamed(&mut self, (id, name): (&ContainerId, &str), at: Timestamp) {
+        let bearer = self.by_id.get_mut(id).filter(|known| known.container.name == name);
+        if let Some(known) = bearer {
+            known.named_at = Some(at);
+        }
+    }
+
+    /// Since when a container bears its name, if it was renamed since our last restart.
+    pub fn named_at(&self, id: &ContainerId) -> Option<Timestamp> {
+        self.by_id.get(id)?.named_at
+    }
+
     /// The wall clock has stepped. Whose names of before that changes.
     pub fn rebase(&mut self, shift: impl Fn(&mut Timestamp)) -> Vec<ContainerId> {
         let mut changed = Vec::new();
         for (id, known) in &mut self.by_id {
-            known.seen_at.iter_mut().for_each(&shift);
+            known.seen_at.iter_mut().chain(&mut known.named_at).for_each(&shift);
             if let Some(before) = &mut known.before {
                 shift(&mut before.until);
                 changed.push(id.clone());

@@ -79,6 +79,8 @@ pub struct OomLedger {
     life_rows: Rows<ContainerId>,
     /// What ended before was seen, or not seen, by whoever watched then.
     since: Timestamp,
+    /// What Docker says of before was taken in when it told it.
+    told_until: Timestamp,
     /// When the first watch began: what Docker's flag says of a run that began before is old news, or told
     /// by others. Whether the journal has it.
     watched_from: (Timestamp, bool),
@@ -95,8 +97,14 @@ impl OomLedger {
             name_rows: Rows::new(NAMES),
             life_rows: Rows::new(LIVES),
             since,
+            told_until: since,
             watched_from: (since, false),
         }
+    }
+
+    /// Docker has told all until then, if it ever did: whoever watched later may not have heard it.
+    pub fn docker_told(&mut self, until: Option<Timestamp>) {
+        self.told_until = until.unwrap_or(self.told_until);
     }
 
     /// The ledger as its rows tell it, and which could not be read. Nothing is believed that ended
@@ -173,7 +181,7 @@ impl OomLedger {
     /// The kernel ended the first process of a run between `from` and `to`, by Docker's `OOMKilled` and no
     /// event. However old the run is, that is no old news.
     pub fn killed_as_flagged(&mut self, who: Who<'_>, from: Timestamp, to: Timestamp) {
-        if to <= self.since {
+        if to <= self.told_until {
             return;
         }
         let evidence = Evidence {
@@ -190,7 +198,7 @@ impl OomLedger {
     /// The first process has ended by SIGKILL, and nobody had asked for it.
     pub fn died(&mut self, who: Who<'_>, at: Timestamp) {
         // Told only now it may have been a while ago, if Docker hung.
-        if at + STAMPED_LATE <= self.since {
+        if at + STAMPED_LATE <= self.told_until {
             return;
         }
         let life = self.life(who, at);
@@ -375,10 +383,16 @@ impl OomLedger {
         Some(self.lives.get(id)?.stints.name())
     }
 
+    /// The name under which what happened to an incarnation then is counted.
+    pub fn name_at(&self, id: &ContainerId, at: Timestamp) -> Option<&str> {
+        Some(self.lives.get(id)?.stints.name_at(at))
+    }
+
     /// The wall clock has stepped.
     pub fn rebase(&mut self, by_ms: i64) {
         let shift = |at: &mut Timestamp| *at = Timestamp(at.0.saturating_add(by_ms));
         shift(&mut self.since);
+        shift(&mut self.told_until);
         shift(&mut self.watched_from.0);
         self.watched_from.1 = false;
         for (id, life) in &mut self.lives {
@@ -390,7 +404,7 @@ impl OomLedger {
     }
 
     fn hear(&mut self, who: Who<'_>, evidence: Evidence) {
-        if evidence.to <= self.since {
+        if evidence.to <= self.told_until {
             return;
         }
         let said_at = evidence.told_at().unwrap_or(Timestamp(evidence.key));
@@ -1033,6 +1047,24 @@ mod tests {
         bench.read(1, 12.0, 1.0, 10.5).check(22.5, "0+1");
         // With nobody to tell of its end, a later start is one.
         Bench::new().read(1, 11.0, 0.0, 9.0).oom(11.5).read(1, 12.0, 1.0, 11.6).check(20.0, "1+0");
+    }
+
+    #[test]
+    fn a_start_that_docker_corrects_is_no_run_of_its_own() {
+        // If it was another run, the one kill that the kernel counts in it is new.
+        for (is_another, before, want) in [(false, "0+3", "0+3"), (true, "1+2", "1+3")] {
+            let mut bench = Bench::new();
+            bench.is_watched = true;
+            bench.read(OURS, 5.0, 2.0, 1.0).check(20.0, "0+2").end(44.0);
+            bench.read(OURS, 45.5, 2.0, 45.0).oom(45.8).read(OURS, 46.0, 3.0, 45.0);
+            if is_another {
+                bench.die(46.1);
+            }
+            bench.read(OURS, 48.5, 3.0, 46.7).check(55.0, before);
+            // We begin anew, and our counter with us.
+            bench.restart(55.0).read(OURS, 57.0, 1.0, 46.7);
+            bench.heard(58.0).check(75.0, want);
+        }
     }
 
     #[test]

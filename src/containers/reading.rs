@@ -14,6 +14,8 @@ use crate::base::Timestamp;
 /// The clocks of Docker's reports and of scrapes are one host's; rounding and order is all that
 /// can differ.
 pub(super) const SKEW: Duration = Duration::from_secs(1);
+/// A process starts so long before Docker says that its container runs: 1.7 s on a busy host (measured).
+const SAID_LATE: Duration = Duration::from_secs(3);
 /// Kills one reading may tell of: a counter that jumps by more is broken.
 const MOST_KILLS: f64 = 10_000.0;
 
@@ -127,7 +129,7 @@ impl Told {
         if at <= last.at {
             return None;
         }
-        let is_later = is_later(started_at, last.started_at);
+        let is_later = reading.is_later(last.started_at, ends);
         let last = last.as_goes_on(reading, is_later || last.has_ended(ends));
         let (from, kills) = if value >= last.value {
             (last.at, value - last.value)
@@ -188,7 +190,14 @@ fn most(kills: f64) -> u32 {
     kills.min(MOST_KILLS) as u32
 }
 
-/// Whether a container was started again between two readings; a second is rounding.
-fn is_later(now: Option<Timestamp>, before: Option<Timestamp>) -> bool {
-    now.zip(before).is_some_and(|(now, before)| now.since(before) > SKEW)
+impl Reading {
+    /// Whether the container was started again since a reading that showed `before`; a second is rounding. Until
+    /// Docker has told of a run its start is the process's: where Docker tells of each end, and of none in
+    /// between, it is one run.
+    fn is_later(&self, before: Option<Timestamp>, ends: &[Timestamp]) -> bool {
+        let Some((now, before)) = self.started_at.zip(before) else { return false };
+        let has_ended = || ends.iter().any(|end| (before..=now + SKEW).contains(end));
+        let by = now.since(before);
+        by > SKEW && (by > SAID_LATE || !self.is_watched || has_ended())
+    }
 }

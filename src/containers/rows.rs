@@ -48,8 +48,21 @@ impl<K: Ord + Clone + AsRef<str>> Rows<K> {
 
     /// The rows that have changed since; `row` says what one is, if it is still worth one.
     pub fn take<R: Serialize>(&mut self, row: impl Fn(&K) -> Option<R>) -> Vec<Change> {
+        self.take_unless(|_| false, row)
+    }
+
+    /// The same, without those that wait for the next time.
+    pub fn take_unless<R: Serialize>(
+        &mut self,
+        waits: impl Fn(&K) -> bool,
+        row: impl Fn(&K) -> Option<R>,
+    ) -> Vec<Change> {
         let mut changes = Vec::new();
         for key in std::mem::take(&mut self.touched) {
+            if waits(&key) {
+                self.touched.insert(key);
+                continue;
+            }
             let row = row(&key);
             let is_due = if row.is_some() { true } else { self.stored.remove(&key) };
             let value = row.map(|row| serde_json::to_vec(&row).expect("text keys and numbers"));

@@ -97,6 +97,11 @@ impl Stints {
         &self.now.name
     }
 
+    /// What it was called then.
+    pub fn name_at(&self, at: Timestamp) -> &str {
+        self.before.get(self.nth(at)).map_or(self.name(), |stint| &stint.name)
+    }
+
     /// It is called otherwise since then.
     pub fn go_by(&mut self, name: &str, since: Timestamp) {
         let until = self.before.last().and_then(|stint| stint.until).max(Some(since));
@@ -201,6 +206,7 @@ mod tests {
         stints.go_by("old", Timestamp(20));
         assert_eq!(told(&mut stints, &[child(10), child(15), child(25)]), "web 0+1, old 0+1");
         assert_eq!(stints.name(), "old");
+        assert_eq!([20, 21].map(|at| stints.name_at(Timestamp(at))), ["web", "old"]);
         assert!(!stints.are_empty() && Stints::new("web").are_empty());
     }
 

@@ -24,7 +24,7 @@ use super::group::Reads;
 use crate::base::{Change, Labels, Now, Timestamp};
 use crate::containers::{
     Before, Container, ContainerId, Counts, Fates, Happening, Heard, Inventory, OomLedger, Rows,
-    STUCK, Who,
+    STUCK, What, Who,
 };
 
 /// Kills of the kernel for lack of memory, fused from every witness.
@@ -41,6 +41,8 @@ pub(super) const START_TIME: &str = "container_start_time_seconds";
 /// News is shown at most this often: what readers and the collector get names every container there
 /// is, and a storm of events is about a few.
 const SHOWN_EVERY: Duration = Duration::from_millis(250);
+/// A note names each event of the last seconds, and may cost the journal 400 kB a second.
+const NOTED_PER_EVENT: Duration = Duration::from_micros(250);
 /// An end is told, at the latest, so long after the start that follows it.
 const LATE_START: Duration = Duration::from_secs(1);
 /// Lists that follow one another before events could come tell of so many ends of one container at most.
@@ -116,9 +118,11 @@ pub(super) struct Containers {
     missing: BTreeMap<ContainerId, Missing>,
     ended: Ended,
     inventory_is_new: bool,
-    /// A loop has begun or ended since the last note. An alert that changes with it is in the journal at once, and
-    /// would change back after a restart of ours.
-    pub has_new_loops: bool,
+    /// Since the last note something was counted, or a loop has begun or ended. Readers are shown it at once, and
+    /// after a restart of ours it would be less, or an alert would change back.
+    pub wants_note: bool,
+    /// When what is known was noted last, on the monotonic clock.
+    noted_at: Option<Duration>,
     /// Something is known that readers have not been shown.
     is_news: bool,
     /// When they were shown something last, on the monotonic clock.
@@ -159,7 +163,8 @@ impl Containers {
             missing: BTreeMap::new(),
             ended,
             inventory_is_new: false,
-            has_new_loops: false,
+            wants_note: false,
+            noted_at: None,
             is_news: false,
             shown_at: None,
         };
@@ -168,19 +173,28 @@ impl Containers {
 
     /// Until when Docker was heard, if ever, and the rows that have changed, to be written with that.
     pub fn take_rows(&mut self, now: Now) -> (Option<Timestamp>, Vec<Change>) {
-        self.has_new_loops = false;
+        (self.wants_note, self.noted_at) = (false, Some(now.monotonic));
         let inventory = &self.inventory;
         let row = |id: &ContainerId| {
             let (known_as, container) = (inventory.known_as(id)?, inventory.get(id)?);
             Some(RowRef { known_as, before: inventory.before(id), container })
         };
-        let mut changes = self.rows.take(row);
+        // Whoever lists it again after a restart of ours must find once more that it has ended.
+        let waits = |id: &ContainerId| self.missing.contains_key(id);
+        let mut changes = self.rows.take_unless(waits, row);
         changes.extend(self.fates.take_rows());
         changes.extend(self.ended.take_rows());
         changes.extend(self.ledger.take_note());
         let heard_until = self.daemon.heard_until(now);
         changes.extend(heard_until.and_then(|until| self.heard.take_row(until)));
         (heard_until, changes)
+    }
+
+    /// When, on the monotonic clock, what was counted since the last note is noted: at once, but a storm of ends
+    /// is noted the more rarely the more a note has to say.
+    pub fn next_note(&self) -> Option<Duration> {
+        let pause = NOTED_PER_EVENT * u32::try_from(self.heard.count()).unwrap_or(u32::MAX);
+        self.wants_note.then(|| self.noted_at.map_or(Duration::ZERO, |at| at + pause))
     }
 
     /// The kills of every name.
@@ -190,24 +204,30 @@ impl Containers {
 
     /// The name an incarnation is known by, `now` being what it is called now.
     fn name_of(&self, id: &ContainerId, now: &str) -> String {
-        // A name made of the id stands in for one that nobody has told.
-        let told = |name: &&str| *name != id.short();
         let known = self.inventory.known_as(id);
-        let known = known.or_else(|| self.scraped.get(id).map(String::as_str).filter(told));
+        let shown = || self.scraped.get(id).map(String::as_str);
+        let known = known.or_else(|| shown().filter(|name| is_told(id, name)));
         // Counted under another name before our restart: it was renamed.
-        let known = known.or_else(|| self.ledger.name_of(id).filter(told));
+        let counted = || self.ledger.name_of(id).filter(|name| is_told(id, name));
+        let known = known.or_else(counted);
         known.unwrap_or(now).to_owned()
     }
 
     /// The name an event is about: the one that its container was known by when it happened.
     fn name_at(&mut self, happening: &Happening) -> String {
-        let Happening { id, name, .. } = happening;
+        let Happening { id, name, what, .. } = happening;
+        if matches!(what, What::Rename { .. }) {
+            Arc::make_mut(&mut self.inventory).renamed((id, name), happening.at());
+        }
         for (whose, before) in self.inventory.names_told(happening) {
             self.ledger.correct_move(&whose, before.until);
             self.rows.touch(&whose);
             Arc::make_mut(&mut self.inventory).set_before(&whose, before);
         }
-        let then = self.inventory.known_as_at(id, happening.at()).map(str::to_owned);
+        let then = self.inventory.known_as_at(id, happening.at());
+        // Of one that was removed before our restart its kills tell.
+        let counted = || self.ledger.name_at(id, happening.at()).filter(|name| is_told(id, name));
+        let then = then.or_else(counted).map(str::to_owned);
         then.unwrap_or_else(|| self.name_of(id, name))
     }
 
@@ -378,13 +398,14 @@ impl Containers {
     }
 
     /// Whoever is called what one that is gone was known as takes its place, in whatever order the two were
-    /// renamed and removed.
+    /// renamed and removed: since then it bears the name, and it is free.
     fn take_a_place(&mut self, container: &Container) {
         let Container { id, name, .. } = container;
         let removed_at = self.fates.removed_at(name);
         let Some(since) = removed_at.filter(|_| self.inventory.by_known(name).is_none()) else {
             return;
         };
+        let since = self.inventory.named_at(id).map_or(since, |named| named.max(since));
         self.labels.remove(&self.name_of(id, name));
         self.labels.remove(name);
         self.ledger.move_on(id, name, since);
@@ -396,6 +417,7 @@ impl Containers {
     /// Whether Docker is asked, and until when it was heard before our restart.
     pub fn begin(&mut self, heard_until: Option<Timestamp>, ask: AskDocker) {
         self.daemon.restore(heard_until, ask);
+        self.ledger.docker_told(heard_until);
         if self.daemon.is_unasked() {
             self.stop_asking();
         }
@@ -468,6 +490,11 @@ impl Containers {
             self.rows.touch(&id);
         }
     }
+}
+
+/// Whether somebody has told this name: one made of the id stands in for it.
+fn is_told(id: &ContainerId, name: &str) -> bool {
+    name != id.short()
 }
 
 impl Engine {

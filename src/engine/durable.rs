@@ -43,8 +43,8 @@ pub(super) struct Restored {
     pub alerts: BTreeMap<RuleId, BTreeMap<Labels, Alert>>,
     /// The newest evaluation that was noted.
     pub last_evaluation: Option<Timestamp>,
-    /// Until when Docker's events were heard.
-    pub docker_heard: Option<Timestamp>,
+    /// Until when Docker's events were heard, as noted.
+    docker_heard: Option<Timestamp>,
     /// The highest revision given out, if the wall clock was behind it.
     pub revisions: Option<Timestamp>,
     /// Rows that could not be read.
@@ -61,6 +61,12 @@ impl Restored {
     /// Until when somebody watched, as far as it was noted; until now, if nobody ever did.
     pub fn watched_until(&self, wall: Timestamp) -> Timestamp {
         self.last_evaluation.unwrap_or(wall)
+    }
+
+    /// Until when Docker's events were heard, by the clock of the newest evaluation: of later nobody knows by how
+    /// much it was set back since.
+    pub fn docker_heard(&self, wall: Timestamp) -> Option<Timestamp> {
+        Some(self.docker_heard?.min(self.watched_until(wall).max(wall)))
     }
 
     /// Puts the clocks of all alerts right; says what was taken over, if anything was there. Where the
@@ -191,6 +197,13 @@ mod tests {
         assert_eq!(Alert { value: 0.0, ..read.clone() }, Alert { value: 0.0, ..written });
         assert_eq!(restored.last_evaluation, Some(Timestamp(42)));
         assert_eq!((restored.alerts.len(), restored.problems.len()), (1, 1));
+    }
+
+    #[test]
+    fn docker_was_not_heard_later_than_the_clock_shows_that_was_set_back() {
+        let restored = restore(&[note(Timestamp(1000)), note_docker(Timestamp(5000))]);
+        let heard = [500, 3000, 9000].map(|wall| restored.docker_heard(Timestamp(wall)));
+        assert_eq!(heard, [1000, 3000, 5000].map(|at| Some(Timestamp(at))));
     }
 
     #[test]

@@ -218,6 +218,7 @@ impl Engine {
         self.work_outbox(now, &mut step);
         self.work_mail(now, &mut step);
         self.sweep(now);
+        self.note_counted(now);
         self.write_down(now, &mut step);
         step
     }
@@ -244,6 +245,13 @@ impl Engine {
         self.changes.extend(rows);
     }
 
+    /// What was counted is noted before long: readers are shown it.
+    fn note_counted(&mut self, now: Now) {
+        if self.containers.next_note().is_some_and(|at| now.monotonic >= at) {
+            self.note_docker(now);
+        }
+    }
+
     fn write_down(&mut self, now: Now, step: &mut Step) {
         step.facts = std::mem::take(&mut self.facts);
         step.records = step.facts.iter().filter_map(|fact| record::of(fact, now.wall)).collect();
@@ -268,6 +276,7 @@ impl Engine {
             .chain(self.next_beat())
             .chain(self.gates.next_wakeup())
             .chain(self.next_mail())
+            .chain(self.containers.next_note())
             .fold(self.next_sweep, Duration::min)
     }
 

@@ -91,6 +91,7 @@ impl Engine {
             self.restored.fed = fed.into_iter().collect();
         }
         self.await_writers();
+        self.renew_counts(now.wall);
         Ok(())
     }
 

@@ -82,7 +82,7 @@ impl Engine {
         self.view_is_old = true;
         let note_is_old =
             self.noted_evaluation.is_none_or(|noted| now.wall.since(noted) >= durable::NOTE_EVERY);
-        if note_is_old || self.containers.has_new_loops {
+        if note_is_old || self.containers.wants_note {
             self.noted_evaluation = Some(now.wall);
             self.changes.push(durable::note(now.wall));
             self.note_docker(now);

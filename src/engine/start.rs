@@ -24,7 +24,7 @@ impl Engine {
         let (outbox, shelved, moved) = recovered_outbox(&setup, rows, (now, by_ms), &mut facts);
         let (memory, problems, remembered) = recovered_memory(rows, (now, by_ms));
         let (mut containers, rest) = Containers::recover(rows, restored.watched_until(now.wall));
-        containers.begin(restored.docker_heard, setup.docker);
+        containers.begin(restored.docker_heard(now.wall), setup.docker);
         let (postman, unread) = mail::Postman::recover(rows, now);
         facts.extend(problems.into_iter().chain(rest).chain(unread).map(unreadable));
         let counters = Counters { rows_unreadable: facts.len() as u64, ..Counters::default() };

@@ -19,6 +19,7 @@ mod judgement;
 mod mail;
 mod missed;
 mod names;
+mod noted;
 mod nudges;
 mod page;
 mod pinned;

@@ -148,6 +148,7 @@ impl Engine {
     }
 
     fn tell_end(&mut self, name: &str, id: &ContainerId, end: End, exit_code: i64) {
+        self.containers.wants_note = true;
         self.facts.push(Fact::ContainerEnded {
             name: name.to_owned(),
             id: id.short().to_owned(),
@@ -271,7 +272,7 @@ impl Engine {
         self.containers.ended.forget(now.wall, owes_news);
         let has_told = self.containers.daemon.has_told();
         for (name, is_looping) in self.containers.fates.settle(now.wall, has_told) {
-            (self.containers.is_news, self.containers.has_new_loops) = (true, true);
+            (self.containers.is_news, self.containers.wants_note) = (true, true);
             self.facts.push(Fact::CrashLoop { name, is_looping });
         }
     }
@@ -297,6 +298,7 @@ impl Engine {
 
     fn tell_kills(&mut self, now: Now) {
         for name in self.containers.ledger.take_credited() {
+            self.containers.wants_note = true;
             let counts = self.containers.ledger.counts(&name);
             if let Some(facts) = self.told_kills.tell(&name, counts, now) {
                 self.facts.extend(facts);

@@ -49,6 +49,26 @@ impl Containers {
             }
         }
     }
+
+    /// What the journal has for a series of ours with these labels, if it has counted anything.
+    fn counted(&self, labels: &Labels) -> Option<u64> {
+        let label = |name| labels.get(name).unwrap_or_default();
+        let name = label("container");
+        let count = match labels.metric_name() {
+            OOM_TOTAL => {
+                let Counts { pid1, child } = self.ledger.counts(name);
+                let mut of = SCOPES.into_iter().zip([pid1, child]);
+                of.find_map(|(scope, count)| (scope == label("scope")).then_some(count))
+            }
+            ENDS_TOTAL => {
+                let mut of = End::ALL.into_iter().zip(self.fates.get(name)?.ends);
+                of.find_map(|(end, count)| (end.name() == label("reason")).then_some(count))
+            }
+            _ => None,
+        };
+        // A target's has an instance.
+        count.filter(|count| *count > 0 && labels.get("instance").is_none())
+    }
 }
 
 impl Engine {
@@ -108,6 +128,18 @@ impl Engine {
         let is_loop = |(_, labels): &(SeriesId, &Labels)| labels.metric_name() == CRASH_LOOP;
         let loops: Vec<SeriesId> = self.window.live().filter(is_loop).map(|(id, _)| id).collect();
         loops.into_iter().for_each(|id| self.window.end(id));
+    }
+
+    /// Of what was counted it knows more, too: a query must not see less until the next evaluation.
+    pub(in crate::engine) fn renew_counts(&mut self, at: Timestamp) {
+        let counted = |(id, labels)| {
+            let value = self.containers.counted(labels)? as f64;
+            Some((id, Sample { at, value }))
+        };
+        let counted: Vec<(SeriesId, Sample)> = self.window.live().filter_map(counted).collect();
+        for (id, sample) in counted {
+            self.window.append(id, sample);
+        }
     }
 
     fn write_fates(&mut self, at: Timestamp) -> Vec<SeriesId> {

@@ -4,7 +4,7 @@ use super::containers::container_id;
 use super::*;
 use crate::alerts::Doubt;
 
-const RULES: &str = "
+pub(super) const RULES: &str = "
 groups:
   - name: g
     rules:
@@ -21,7 +21,7 @@ fn asking() -> Setup {
     Setup { docker: AskDocker::IfThere, ..setup(RULES, acting()) }
 }
 
-fn begun() -> World {
+pub(super) fn begun() -> World {
     let mut world = World::recovered(asking(), Vec::new(), 0);
     world.list(&[('a', "acme-web")]);
     world
@@ -49,7 +49,7 @@ impl World {
     }
 
     /// Our own restart: what the journal holds is left, and the window is not.
-    fn begin_anew(&self) -> World {
+    pub(super) fn begin_anew(&self) -> World {
         World::recovered(asking(), latest(&self.rows), self.second + 1)
     }
 

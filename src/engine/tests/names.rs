@@ -150,3 +150,100 @@ fn what_was_missed_is_asked_for_again_until_it_was_told() {
     let heard_until = world.wall(0);
     assert_eq!(world.again(true).engine.docker_heard_until(), Some(heard_until));
 }
+
+#[test]
+fn kills_are_not_lost_over_two_restarts_between_which_docker_was_not_heard() {
+    for is_removed in [true, false] {
+        let mut world = begun().again(false);
+        let killed_ms = world.wall(0).0;
+        // Docker hangs, and we evaluate without it.
+        world.slots(4, "");
+        let mut world = world.again(!is_removed);
+        world.list(if is_removed { &[] } else { &[('a', "web")] });
+        let ago = killed_ms - world.wall(0).0;
+        world.told('a', "web", (ago, What::Oom));
+        world.told('a', "web", (ago + 50, What::Die { exit_code: 137 }));
+        if is_removed {
+            world.told('a', "web", (ago + 60, What::Destroy));
+        }
+        world.slots(4, "");
+        let counts = world.engine.told_kills.counts("web");
+        assert_eq!(counts, Counts { pid1: 1, child: 0 }, "removed: {is_removed}");
+    }
+}
+
+/// The kills that were told of these names.
+fn kills_of<const N: usize>(world: &World, names: [&str; N]) -> [u64; N] {
+    names.map(|name| world.engine.told_kills.counts(name).total())
+}
+
+#[test]
+fn a_kill_before_a_rename_is_no_kill_of_the_one_that_bore_that_name_before() {
+    let mut world = begun();
+    // A deploy: the old one stays for a moment under another name.
+    world.looks('a', "old", (-60_000, Status::Running));
+    world.told('a', "old", (-300, What::Rename { from: "web".to_owned() }));
+    world.looks('b', "web", (-100, Status::Running));
+    world.told('b', "web", (-100, What::Create));
+    world.told('a', "old", (-50, die()));
+    world.told('a', "old", (-40, What::Destroy));
+    world.slots(8, "");
+    world.told('b', "web", (0, What::Oom));
+    world.slots(3, "");
+    // The next deploy.
+    world.told('b', "web", (-2_000, What::Oom));
+    world.looks('b', "old", (-60_000, Status::Running));
+    world.told('b', "old", (-1_000, What::Rename { from: "web".to_owned() }));
+    world.slots(3, "");
+    assert_eq!(kills_of(&world, ["web", "old"]), [2, 0]);
+    world.told('b', "old", (0, What::Oom));
+    world.slots(3, "");
+    assert_eq!(kills_of(&world, ["web", "old"]), [2, 1]);
+}
+
+#[test]
+fn whoever_takes_a_place_has_it_since_it_bears_the_name_and_it_is_free() {
+    let mut world = begun();
+    world.looks('b', "new", (-60_000, Status::Running));
+    // What it looks like by now is told first.
+    world.looks('b', "web", (-60_000, Status::Running));
+    world.told('a', "web", (-3_000, What::Destroy));
+    world.told('b', "new", (-2_000, What::Oom));
+    world.told('b', "web", (-1_000, What::Rename { from: "new".to_owned() }));
+    world.slots(3, "");
+    assert_eq!(kills_of(&world, ["new", "web"]), [1, 0]);
+    let mut world = begun();
+    world.looks('b', "new", (-60_000, Status::Running));
+    world.slots(2, "");
+    world.looks('a', "old", (-60_000, Status::Running));
+    world.looks('b', "web", (-60_000, Status::Running));
+    world.told('a', "old", (-9_000, What::Rename { from: "web".to_owned() }));
+    world.told('b', "web", (-8_000, What::Rename { from: "new".to_owned() }));
+    world.told('b', "web", (-7_000, What::Oom));
+    world.told('a', "old", (-3_000, What::Destroy));
+    world.told('b', "web", (-1_000, What::Oom));
+    world.slots(3, "");
+    assert_eq!(kills_of(&world, ["new", "web"]), [1, 1], "the first one was there still");
+}
+
+#[test]
+fn an_end_told_again_is_of_the_name_of_its_time_though_its_container_is_gone() {
+    let mut world = World::recovered(asking(), Vec::new(), 0);
+    world.list(&[('c', "other")]);
+    world.slots(4, "");
+    world.looks('a', "web", (-4_000, Status::Running));
+    world.told('a', "web", (-3_000, What::Oom));
+    world.looks('a', "old", (-4_000, Status::Running));
+    world.looks('b', "web", (-500, Status::Running));
+    world.told('b', "web", (-500, What::Create));
+    let began_ms = world.wall(0).0;
+    let mut world = world.again(false);
+    world.list(&[('c', "other"), ('b', "web")]);
+    let then = began_ms - world.wall(0).0;
+    world.told('a', "web", (then - 3_000, What::Oom));
+    world.told('a', "web", (then - 2_900, die()));
+    world.told('a', "old", (then, die()));
+    world.told('a', "old", (then, What::Destroy));
+    world.slots(3, "");
+    assert_eq!(world.of("web"), (1, 1));
+}
