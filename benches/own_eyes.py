@@ -3,11 +3,13 @@
 
     python3 benches/own_eyes.py target/release/plimsoll --containers 500            real cgroups, made and removed; as root
     python3 benches/own_eyes.py target/release/plimsoll --busy 50 --containers 500    of them so many with a process that works
+    python3 benches/own_eyes.py target/release/plimsoll --tree --containers 500       a tree of version 2 in memory that it makes
     python3 benches/own_eyes.py target/release/plimsoll --root /dev/shm/tree --containers 500    a tree that is there
     python3 benches/own_eyes.py target/release/plimsoll --peaks --containers 500      without and with samples of memory in between
 
 Several programs are measured one after the other on the same cgroups. A busy container's process wakes every second,
-computes for a millisecond and touches a page more; the others are empty, which is the least a container can do. Processor time is what the kernel counts for each thread (`/proc/<pid>/task/<tid>/schedstat`), so it is true on a busy
+computes for a millisecond and touches a page more; the others are empty, which is the least a container can do. In a tree in
+memory its figures grow by as much. Processor time is what the kernel counts for each thread (`/proc/<pid>/task/<tid>/schedstat`), so it is true on a busy
 machine; caches that others have emptied still make it dearer. One figure is five seconds: a collection, and the rules.
 The cgroups lie deeper than any collector looks, so that no other plimsoll on this machine takes them for containers; a
 mount makes their paths as short as a real host's, because opening a file costs by the length of its path.
@@ -31,6 +33,24 @@ global: {{scrape_interval: 5s, evaluation_interval: 5s}}
 web: {{listen: '127.0.0.1:{port}'}}
 storage: {{path: '{state}'}}
 """
+# What a container's files say in a tree in memory; of memory.stat half of what a kernel writes.
+FILES = {
+    "memory.current": "50000000\n",
+    "memory.peak": "60000000\n",
+    "memory.max": "67108864\n",
+    "memory.low": "33554432\n",
+    "memory.swap.max": "0\n",
+    "memory.swap.current": "0\n",
+    "memory.events": "low 0\nhigh 0\nmax 3\noom 0\noom_kill 0\noom_group_kill 0\n",
+    "memory.stat": "anon 30000000\nfile 20000000\nkernel 471040\nkernel_stack 49152\npagetables 61440\npercpu 1152\nsock 0\n"
+    "shmem 4096\nfile_mapped 8192\nfile_dirty 0\nfile_writeback 0\ninactive_anon 5\nactive_anon 6\ninactive_file 10000000\n"
+    "active_file 180224\nunevictable 0\nslab 3\nworkingset_refault_file 195\npgscan 0\npgsteal 0\npgfault 1911\npgmajfault 1\n",
+    "cpu.stat": "usage_usec 28363645\nuser_usec 18363645\nsystem_usec 10000000\nnr_periods 960\nnr_throttled 95\n"
+    "throttled_usec 1724314\n",
+    "cpu.max": "50000 100000\n",
+    "cpu.weight": "39\n",
+    "cgroup.events": "populated 1\nfrozen 0\n",
+}
 # Whoever reads the peaks has them sampled.
 PEAKS = "window: {keep: [plimsoll_container_memory_peak_bytes]}\n"
 
@@ -70,6 +90,38 @@ def work(view, name):
             while time.thread_time() < until:
                 pass
             pages.append(bytearray(b"x" * 4096))
+            time.sleep(1)
+    finally:
+        os._exit(1)
+
+
+def plant(root, containers):
+    """A tree of version 2 as a host's would be."""
+    (root / "cgroup.controllers").write_text("cpu io memory pids\n")
+    for number in range(containers):
+        folder = root / "docker" / hashlib.sha256(str(number).encode()).hexdigest()
+        folder.mkdir(parents=True)
+        for name, text in FILES.items():
+            (folder / name).write_text(text)
+
+
+def write(path, text):
+    """Over what stands there, so that nobody finds the file empty."""
+    with open(path, "r+") as file:
+        file.write(text)
+
+
+def stir(root, containers):
+    """Lets so many containers of a tree in memory seem to work, in a process of its own."""
+    child = os.fork()
+    if child:
+        return [child]
+    folders = sorted((root / "docker").iterdir())[:containers]
+    try:
+        for second in range(1, 1_000_000):
+            for folder in folders:
+                write(folder / "memory.current", f"{50_000_000 + 4096 * second}\n")
+                write(folder / "cpu.stat", FILES["cpu.stat"].replace("28363645", str(28363645 + 1000 * second)))
             time.sleep(1)
     finally:
         os._exit(1)
@@ -151,11 +203,21 @@ def main():
     arguments.add_argument("--containers", type=int, default=500)
     arguments.add_argument("--busy", type=int, default=0)
     arguments.add_argument("--root")
+    arguments.add_argument("--tree", action="store_true")
     arguments.add_argument("--peaks", action="store_true")
     arguments.add_argument("--rounds", type=int, default=12)
     given = arguments.parse_args()
     if given.root:
         return compare(given, given.root)
+    if given.tree:
+        with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+            root = pathlib.Path(folder)
+            plant(root, given.containers)
+            children = stir(root, given.busy)
+            try:
+                return compare(given, root)
+            finally:
+                end(children)
     view, children = pathlib.Path(tempfile.mkdtemp()), []
     try:
         make(given.containers, view)

@@ -1279,7 +1279,13 @@ struct Watch {
 
 impl Watch {
     fn new(cgroups: &Cgroups) -> Watch {
-        let selection = Selection::only(SHIPPED.map(str::to_owned), Vec::new());
+        Watch::of(cgroups, &SHIPPED)
+    }
+
+    /// Of these names.
+    fn of(cgroups: &Cgroups, names: &[&str]) -> Watch {
+        let names = names.iter().map(|name| (*name).to_owned());
+        let selection = Selection::only(names, Vec::new());
         Watch { collector: collector(cgroups, selection), known: Known::default(), at: START }
     }
 
@@ -1436,4 +1442,60 @@ fn pages_keep_nobody_from_resting() {
     };
     let pages = [page(), page(), page()];
     assert!(pages[2] + 10 < pages[0], "{pages:?}");
+}
+
+const PEAK: &str = "plimsoll_container_memory_peak_bytes";
+
+/// The system calls of each of so many samples.
+fn samples(watch: &mut Watch, number: usize) -> Vec<u64> {
+    let calls = |watch: &Watch| watch.collector.effort().calls;
+    let mut sample = || {
+        let before = calls(watch);
+        watch.collector.sample();
+        calls(watch) - before
+    };
+    (0..number).map(|_| sample()).collect()
+}
+
+#[test]
+fn who_does_nothing_is_sampled_every_third_time_until_its_memory_moves() {
+    for layout in [Layout::V1Cgroupfs, Layout::V2Systemd] {
+        let dir = folder();
+        let cgroups = Cgroups::new(dir.path(), layout);
+        let load = |usage: u64| Load { usage: usage << 20, ..Load::default() };
+        cgroups.put(&id(1), load(30));
+        let mut watch = Watch::of(&cgroups, &[&SHIPPED[..], &[PEAK]].concat());
+        watch.after(0);
+        assert_eq!(samples(&mut watch, 4), [1; 4], "{layout:?}: nobody knows it yet");
+        watch.settle();
+        assert_eq!(samples(&mut watch, 7), [0, 0, 1, 0, 0, 1, 0], "{layout:?}");
+        watch.after(1);
+        assert_eq!(samples(&mut watch, 2), [0, 0], "{layout:?}: as seldom since the collection");
+        cgroups.put(&id(1), load(40));
+        assert_eq!(samples(&mut watch, 2), [1, 1], "{layout:?}: it moves, and is watched");
+        cgroups.put(&id(1), load(30));
+        assert_eq!(samples(&mut watch, 2), [1, 1], "{layout:?}: also where it is as it was");
+        watch.after(1);
+        assert_eq!(watch.known.value(PEAK), Some(40.0 * MIB), "{layout:?}");
+        // What costs more, everything is read again, changes nothing of its rest.
+        watch.settle();
+        for _ in 0..30 {
+            watch.after(1);
+            assert_eq!(samples(&mut watch, 3), [0, 0, 1], "{layout:?}");
+        }
+    }
+}
+
+#[test]
+fn who_works_or_nears_its_limit_is_sampled_each_time() {
+    let dir = folder();
+    let cgroups = Cgroups::new(dir.path(), Layout::V1Cgroupfs);
+    let mut watch = Watch::new(&cgroups);
+    for second in 0..5 {
+        let cpu_microseconds = 28_363_645 + second * 1000;
+        cgroups.put(&id(1), Load { cpu_microseconds, ..Load::default() });
+        cgroups.put(&id(2), Load { usage: 60 << 20, ..Load::default() });
+        watch.after(1);
+    }
+    assert_eq!(samples(&mut watch, 4), [2; 4]);
 }

@@ -95,14 +95,15 @@ impl Kept {
         if has_quota { LIMITS } else { LIMITS | CFS }
     }
 
-    /// Keeps what was found now, where `standing` was taken from the reading `before`.
+    /// Keeps what was found now, where `standing` was taken from the reading `before`. Returns whether the
+    /// reading before found the same: the container is at rest.
     pub fn put(
         &mut self,
         before: Option<Reading>,
         (parts, standing): (Parts, Parts),
         figures: &Figures,
         (pulse, now): (Pulse, Moment),
-    ) {
+    ) -> bool {
         let reading = match before {
             Some(before) if standing == Parts::MAX => before,
             before => {
@@ -122,8 +123,10 @@ impl Kept {
         if self.readings.len() == READERS {
             self.readings.remove(0);
         }
+        let is_at_rest = reading.is_at_rest;
         self.readings.reserve_exact(1);
         self.readings.push(reading);
+        is_at_rest
     }
 
     /// Nothing stands any more.

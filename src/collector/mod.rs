@@ -2,7 +2,8 @@
 //!
 //! cAdvisor is the heaviest part of this kind of monitoring, looks away for up to 89 seconds and
 //! misses what happens in between. Here a container costs a handful of `pread`s a cycle, two while it
-//! does nothing (`kept`), and one a second in between for the peaks; names, labels and meaning of the series are cAdvisor's, so
+//! does nothing (`kept`), and one a second in between for the peaks, a third as often while it does
+//! nothing; names, labels and meaning of the series are cAdvisor's, so
 //! rules and dashboards work on either. Both versions of cgroups, every driver, rootless and nested
 //! layouts. Who the containers are is Docker's to say (`containers::Inventory`); without Docker they
 //! go by their ids.

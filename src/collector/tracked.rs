@@ -61,6 +61,8 @@ pub(super) struct Tracked {
     handles: Vec<Handle>,
     /// The most memory seen since the last collection, bytes.
     sampled: Option<f64>,
+    /// What it used when the last collection found it at rest, bytes; none once it moves.
+    resting_at: Option<f64>,
     /// The kernel's high-water mark at the last collection; none before the first, so that an old
     /// peak is not taken for a new one.
     high_water: Option<f64>,
@@ -105,6 +107,7 @@ impl Tracked {
             slots: Slots::default(),
             handles: Vec::new(),
             sampled: None,
+            resting_at: None,
             high_water: is_new.then_some(0.0),
             started_at: None,
             is_start_hidden: false,
@@ -251,14 +254,28 @@ impl Tracked {
         self.life.count(figures.oom_kills);
         let is_near = |(usage, limit): (f64, f64)| usage >= NEAR_THE_LIMIT * limit;
         let reads_again = figures.usage.zip(figures.limit).is_some_and(is_near);
-        let keeps = parts & LIMITS != 0 || tell_rest(parts);
-        if keeps && self.failure.is_none() && !reads_again {
-            self.kept.put(before, (parts, standing), figures, (pulse, eyes.now));
-        }
+        let keeps =
+            (parts & LIMITS != 0 || tell_rest(parts)) && self.failure.is_none() && !reads_again;
+        let is_at_rest =
+            keeps && self.kept.put(before, (parts, standing), figures, (pulse, eyes.now));
         if parts & USAGE != 0 {
-            self.sampled = larger(self.sampled, figures.usage);
+            self.note_usage(figures.usage);
+        }
+        if tell_rest(parts) {
+            self.resting_at = figures.usage.filter(|_| is_at_rest);
         }
         Ok(())
+    }
+
+    /// Takes in what it uses now, bytes. Whoever uses another amount than at rest has begun to move.
+    fn note_usage(&mut self, usage: Option<f64>) {
+        self.sampled = larger(self.sampled, usage);
+        self.resting_at = self.resting_at.filter(|resting_at| usage == Some(*resting_at));
+    }
+
+    /// Whether the last collection found it at rest, and its memory has been what it was since.
+    pub fn is_at_rest(&self) -> bool {
+        self.resting_at.is_some()
     }
 
     /// Reads the file `at` this place in the version's table, and notes why if it cannot.
@@ -351,7 +368,7 @@ impl Tracked {
             && let Some(Ok(Some(text))) = eyes.reader.again(handle)
             && let Ok(usage) = single(text)
         {
-            self.sampled = larger(self.sampled, Some(usage as f64));
+            self.note_usage(Some(usage as f64));
             return;
         }
         // What fails here fails in the next collection, which tells.
