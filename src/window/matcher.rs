@@ -91,12 +91,11 @@ impl Selector {
             .map(|m| m.value.as_str())
     }
 
-    /// A condition that fixes another label than the metric's name to one value, if there is one.
-    pub fn fixed_label(&self) -> Option<(&str, &str)> {
-        self.matchers
-            .iter()
-            .find(|m| m.name != METRIC_NAME && m.op == MatchOp::Equal && !m.value.is_empty())
-            .map(|m| (m.name.as_str(), m.value.as_str()))
+    /// The conditions that fix another label than the metric's name to one value, each with that value.
+    pub fn fixed_labels(&self) -> impl Iterator<Item = (&str, &str)> {
+        let fixed =
+            |m: &&Matcher| m.name != METRIC_NAME && m.op == MatchOp::Equal && !m.value.is_empty();
+        self.matchers.iter().filter(fixed).map(|m| (m.name.as_str(), m.value.as_str()))
     }
 
     /// Whether a series meets every condition.

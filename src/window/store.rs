@@ -71,7 +71,7 @@ pub struct Window {
     selections: RefCell<HashMap<String, Arc<[SeriesId]>>>,
     /// Series of a metric by the value of one label, made when first asked for, until a series
     /// comes or goes: evidence and annotations ask about one container at a time.
-    lookups: RefCell<HashMap<(String, String), Lookup>>,
+    lookups: RefCell<HashMap<String, HashMap<String, Lookup>>>,
 }
 
 /// Ids by label value.
@@ -296,20 +296,35 @@ impl Window {
         self.lookups.get_mut().clear();
     }
 
-    /// The series of a metric whose label has this value, by an index that is made on first use.
-    fn look_up(&self, name: &str, (label, value): (&str, &str)) -> Vec<SeriesId> {
+    /// The fewest series of a metric that one of the selector's fixed labels leaves, by indices that are made
+    /// on first use; `None` if it fixes no label. `host` leaves all of a host, `name` leaves one.
+    fn narrowest(&self, name: &str, selector: &Selector) -> Option<Vec<SeriesId>> {
         let mut lookups = self.lookups.borrow_mut();
-        let lookup = lookups.entry((name.to_owned(), label.to_owned())).or_insert_with(|| {
-            let mut lookup = Lookup::default();
-            for id in self.by_name.get(name).into_iter().flatten() {
-                let series = self.series[id.0 as usize].as_ref();
-                if let Some(value) = series.and_then(|series| series.labels.get(label)) {
-                    lookup.entry(value.to_owned()).or_default().push(*id);
-                }
+        if !lookups.contains_key(name) {
+            lookups.insert(name.to_owned(), HashMap::default());
+        }
+        let of_metric = lookups.get_mut(name)?;
+        for (label, _) in selector.fixed_labels() {
+            if !of_metric.contains_key(label) {
+                of_metric.insert(label.to_owned(), self.index(name, label));
             }
-            lookup
-        });
-        lookup.get(value).cloned().unwrap_or_default()
+        }
+        let left = |(label, value): (&str, &str)| {
+            of_metric.get(label).and_then(|lookup| lookup.get(value)).map_or(&[][..], Vec::as_slice)
+        };
+        selector.fixed_labels().map(left).min_by_key(|ids| ids.len()).map(<[SeriesId]>::to_vec)
+    }
+
+    /// The series of a metric by the value of this label, where they have it.
+    fn index(&self, name: &str, label: &str) -> Lookup {
+        let mut lookup = Lookup::default();
+        for id in self.by_name.get(name).into_iter().flatten() {
+            let series = self.series[id.0 as usize].as_ref();
+            if let Some(value) = series.and_then(|series| series.labels.get(label)) {
+                lookup.entry(value.to_owned()).or_default().push(*id);
+            }
+        }
+        lookup
     }
 
     fn find(&self, selector: &Selector) -> Arc<[SeriesId]> {
@@ -317,8 +332,9 @@ impl Window {
             let series = self.series[id.0 as usize].as_ref();
             series.is_some_and(|series| selector.matches(&series.labels))
         };
-        if let (Some(name), Some(fixed)) = (selector.metric_name(), selector.fixed_label()) {
-            return self.look_up(name, fixed).into_iter().filter(matches).collect();
+        let narrowed = selector.metric_name().and_then(|name| self.narrowest(name, selector));
+        if let Some(ids) = narrowed {
+            return ids.into_iter().filter(matches).collect();
         }
         match selector.metric_name() {
             Some(name) => match self.by_name.get(name) {
@@ -344,7 +360,7 @@ impl Window {
 
 impl Source for Window {
     fn select(&self, selector: &Selector, span: Span) -> Vec<Selected<'_>> {
-        if selector.metric_name().is_some() && selector.fixed_label().is_some() {
+        if selector.metric_name().is_some() && selector.fixed_labels().next().is_some() {
             // As quick as a remembered selection, and there may be one for each container.
             return self.pick(&self.find(selector), span);
         }
@@ -427,6 +443,31 @@ mod tests {
         assert_eq!(of(&window, "2"), [r#"up{n="2"}"#], "the index follows");
         window.forget_expired(Timestamp(80_000));
         assert_eq!(of(&window, "1"), [""; 0]);
+    }
+
+    #[test]
+    fn of_several_fixed_labels_the_one_that_leaves_fewest_is_looked_up() {
+        let mut window = window(60);
+        for n in 0..100 {
+            let n = n.to_string();
+            let labels = [(METRIC_NAME, "up"), ("host", "web-7"), ("n", n.as_str())];
+            let id = window.series(&Labels::from_pairs(labels)).expect("there is room");
+            window.append(id, Sample { at: Timestamp(0), value: 1.0 });
+        }
+        let equal = |pairs: &[(&str, &str)]| {
+            let all = pairs.iter().chain(&[(METRIC_NAME, "up")]);
+            Selector::new(all.map(|(name, value)| Matcher::equal(name, value)).collect())
+        };
+        for (fixed, looked_at, found) in [
+            (&[("host", "web-7"), ("n", "7")][..], 1, 1),
+            (&[("n", "7"), ("host", "web-8")], 0, 0),
+            (&[("host", "web-7")], 100, 100),
+        ] {
+            let selector = equal(fixed);
+            assert_eq!(window.narrowest("up", &selector).map(|ids| ids.len()), Some(looked_at));
+            assert_eq!(window.find(&selector).len(), found, "{fixed:?}");
+        }
+        assert!(window.narrowest("up", &equal(&[])).is_none());
     }
 
     #[test]
