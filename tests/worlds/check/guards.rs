@@ -385,7 +385,8 @@ pub fn visibly_leaks(now: Now, service: &str, view: &View<'_>) -> bool {
     let Some((spec, sight)) = all.into_iter().find(|(s, _)| s.service() == service) else {
         return false;
     };
-    let need = SLOPE_POINTS * view.plan.interval;
+    // A slope of a few minutes is noise, however often anybody looks.
+    let need = SLOPE_POINTS * view.plan.interval.max(MINUTE);
     let from = now.monotonic.saturating_sub(need);
     let watched = view.truth.alive_since.max(view.truth.blind_until) < from
         && sight.started < from.as_secs_f64()
