@@ -44,7 +44,7 @@ const MUTANT_SEEDS: u64 = 60;
 const MUTANT_HOURS: u64 = 24;
 
 /// What must have happened somewhere in many worlds.
-const MUST_HAPPEN: [&str; 40] = [
+const MUST_HAPPEN: [&str; 39] = [
     "starts",
     "blind",
     "clock steps",
@@ -75,7 +75,6 @@ const MUST_HAPPEN: [&str; 40] = [
     "missing_evidence",
     "neighbour",
     "not_opted_in",
-    "observe",
     "page_cache",
     "quiet_hours",
     "recent_change",
