@@ -2,7 +2,7 @@
 //! from it, never changed, and kept for some days. In a database: a table of webhooks by `webhook-id`,
 //! one of actions with `dedup_key` unique, and a transaction where here is a line.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{BufRead, BufReader, Seek, SeekFrom, Write};
@@ -92,6 +92,10 @@ pub enum Entry {
     },
     /// plimsoll has the receipt; without a status it did not take it for so long that it was given up.
     Told { id: String, status: Option<u16> },
+    /// The plimsoll of that host, which is `id`, has not been heard of since.
+    Silent { id: String, since: Timestamp },
+    /// It is heard of again.
+    Heard { id: String },
 }
 
 impl Entry {
@@ -99,6 +103,7 @@ impl Entry {
         match self {
             Entry::Taken { id, .. } | Entry::Started { id, .. } => id,
             Entry::Spared { id } | Entry::Done { id, .. } | Entry::Told { id, .. } => id,
+            Entry::Silent { id, .. } | Entry::Heard { id } => id,
         }
     }
 }
@@ -151,6 +156,10 @@ struct Known {
     open: BTreeMap<String, Open>,
     /// When the last restart of a container ended, well or not.
     restarts: HashMap<String, Timestamp>,
+    /// When the last sign of life of each host came.
+    heard: BTreeMap<String, Timestamp>,
+    /// Hosts whose silence was told.
+    silent: BTreeSet<String>,
 }
 
 impl Ledger {
@@ -243,6 +252,22 @@ impl Ledger {
             || self.known.open.values().any(|o| o.task.container == *container && is_at_it(o))
     }
 
+    /// What there is to tell of hosts: who has given no sign of life for so long, and who does again.
+    /// `since`: this program has listened for no longer, so before it nobody was silent.
+    pub fn signs(&self, now: Timestamp, since: Timestamp, patience: Duration) -> Vec<Entry> {
+        let Known { heard, silent, .. } = &self.known;
+        let sign = |(host, at): (&String, &Timestamp)| {
+            let is_late = now.since((*at).max(since)) >= patience;
+            let id = host.clone();
+            match (is_late, silent.contains(host)) {
+                (true, false) => Some(Entry::Silent { id, since: *at }),
+                (false, true) if *at >= since => Some(Entry::Heard { id }),
+                _ => None,
+            }
+        };
+        heard.iter().filter_map(sign).collect()
+    }
+
     /// A task that is not over.
     pub fn task(&self, id: &str) -> Option<Open> {
         self.known.open.get(id).cloned()
@@ -256,7 +281,11 @@ impl Ledger {
 
 impl Known {
     fn learn(&mut self, at: Timestamp, entry: &Entry) {
-        if let Entry::Taken { id, answer, task, cancels, .. } = entry {
+        if let Entry::Taken { id, event, answer, task, cancels } = entry {
+            if event["type"] == "sidecar.heartbeat" {
+                let host = event["data"]["host"].as_str().unwrap_or("plimsoll");
+                self.heard.insert(host.to_owned(), at);
+            }
             self.answers.insert(id.clone(), answer.clone());
             if let Some(key) = cancels {
                 self.cancel(at, key);
@@ -266,9 +295,14 @@ impl Known {
             self.open.insert(id.clone(), Open { task, started: None, ended: None });
             return;
         }
+        match entry {
+            Entry::Silent { id, .. } => drop(self.silent.insert(id.clone())),
+            Entry::Heard { id } => drop(self.silent.remove(id)),
+            _ => {}
+        }
         let Some(open) = self.open.get_mut(entry.id()) else { return };
         match entry {
-            Entry::Taken { .. } => {}
+            Entry::Taken { .. } | Entry::Silent { .. } | Entry::Heard { .. } => {}
             Entry::Started { ran_since, .. } => {
                 open.started = Some(Started { at, ran_since: *ran_since });
             }

@@ -1,19 +1,21 @@
 //! A Control Plane to copy from: believes only what is signed, does each thing once, says what became
 //! of it, and can prove all of it from its ledger.
 //!
-//! `cargo run --example control-plane -- SECRET_FILE LEDGER LISTEN DOCKER_SOCKET PLIMSOLL_URL [--host NAME]`,
+//! `cargo run --example control-plane -- SECRET_FILE LEDGER LISTEN DOCKER_SOCKET PLIMSOLL_URL [SECONDS] [--host NAME]`,
 //! for example `… /etc/cp.secret ledger.jsonl 127.0.0.1:8088 /var/run/docker.sock http://127.0.0.1:9469 --host web-7`,
 //! and in plimsoll `control_plane: {url: 'http://127.0.0.1:8088/webhooks/plimsoll', secret_file: …}`.
 //! It serves one Docker; with `--host` it declines what plimsoll asks about any other `host`. Who may
 //! use that socket is root: let this program be alone with it, or put a proxy for its two paths before it.
 //! Give the ledger a folder of its own, that only this program can write: two files more stand beside it.
 //!
-//! Four short files, each one duty: [`receive`] answers webhooks, [`ledger`] remembers, [`docker`]
-//! restarts, [`work`] carries out what was accepted and sends the receipt. A real one keeps the
+//! Five short files, each one duty: [`receive`] answers webhooks, [`ledger`] remembers, [`docker`]
+//! restarts, [`work`] carries out what was accepted and sends the receipt, [`heartbeat`] says when
+//! plimsoll is silent: SECONDS is its `heartbeat_interval`, 60 if it is left out. A real one keeps the
 //! ledger in its database and stands behind TLS; what happens in which order stays the same.
 #![allow(clippy::disallowed_methods, reason = "a program of its own")]
 
 mod docker;
+mod heartbeat;
 mod ledger;
 mod receive;
 mod work;
@@ -36,6 +38,7 @@ use standardwebhooks::Webhook;
 const BODY_BYTES_MAX: usize = 64 << 10;
 /// As Standard Webhooks 1.0.0 has it.
 const KEY_BYTES_MIN: usize = 24;
+const USAGE: &str = "usage: control-plane SECRET_FILE LEDGER LISTEN DOCKER_SOCKET PLIMSOLL_URL [SECONDS] [--host NAME]";
 const PRUNE_EVERY: Duration = Duration::from_secs(86_400);
 
 /// What every part needs.
@@ -96,11 +99,10 @@ pub fn now() -> Timestamp {
 async fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let (arguments, host) = split_host(&arguments)?;
-    let [secret_file, ledger_file, listen, socket, plimsoll] = arguments else {
-        bail!(
-            "usage: control-plane SECRET_FILE LEDGER LISTEN DOCKER_SOCKET PLIMSOLL_URL [--host NAME]"
-        );
+    let [secret_file, ledger_file, listen, socket, plimsoll, seconds @ ..] = arguments else {
+        bail!("{USAGE}");
     };
+    let heartbeat_interval = interval(seconds)?;
     let secrets = std::fs::read_to_string(secret_file).with_context(|| secret_file.clone())?;
     let keys = keys(&secrets).with_context(|| secret_file.clone())?;
     // Whoever starts it twice by mistake is told here, before anything is touched.
@@ -115,6 +117,7 @@ async fn main() -> anyhow::Result<()> {
         receipts_url: format!("{}/api/v1/plimsoll/receipts", plimsoll.trim_end_matches('/')),
     });
     tokio::spawn(prune(Arc::clone(&control_plane)));
+    tokio::spawn(heartbeat::listen(Arc::clone(&control_plane), heartbeat_interval));
     // What a crash interrupted.
     let open = control_plane.ledger().open_tasks();
     for id in open {
@@ -122,6 +125,16 @@ async fn main() -> anyhow::Result<()> {
     }
     log(&format!("listening on {}", listener.local_addr()?));
     Ok(axum::serve(listener, app(control_plane)).await?)
+}
+
+/// Between two heartbeats of plimsoll.
+fn interval(seconds: &[String]) -> anyhow::Result<Duration> {
+    let seconds = match seconds {
+        [] => 60,
+        [seconds] => seconds.parse().ok().filter(|n| *n > 0).context(USAGE)?,
+        _ => bail!("{USAGE}"),
+    };
+    Ok(Duration::from_secs(seconds))
 }
 
 /// The arguments without `--host`, and what it says.

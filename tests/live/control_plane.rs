@@ -18,6 +18,7 @@ use crate::support::{
 
 /// Slow machines included.
 const SOON_S: u64 = 60;
+const HEARTBEAT_INTERVAL_S: u64 = 2;
 const RULE: &str = "{alert: Leaks, expr: 'max by (host, tenant, plan, role, service, name) \
                     (container_memory_working_set_bytes) / max by (host, tenant, plan, role, service, name) \
                     (container_spec_memory_limit_bytes > 0) >= 0.7', labels: {severity: critical, action: restart}}";
@@ -47,6 +48,7 @@ impl Reference {
             address.to_string(),
             docker.socket().trim_start_matches("unix://").to_owned(),
             format!("http://{plimsoll}"),
+            HEARTBEAT_INTERVAL_S.to_string(),
             "--host".to_owned(),
             "dock".to_owned(),
         ];
@@ -124,8 +126,8 @@ fn plimsoll(sight: &str, web: SocketAddr, control_plane: Option<SocketAddr>) -> 
     let dir = home.path().display();
     let hands = match control_plane {
         Some(address) => format!(
-            "control_plane: {{url: 'http://{address}/webhooks/plimsoll', secret_file: secret}}\n\
-             {POLICY}"
+            "control_plane: {{url: 'http://{address}/webhooks/plimsoll', secret_file: secret, \
+             heartbeat_interval: {HEARTBEAT_INTERVAL_S}s}}\n{POLICY}"
         ),
         None => POLICY.replace("actions: {", "actions: {executor: docker, "),
     };
@@ -223,7 +225,20 @@ fn a_leak_is_restarted_once_and_proved(docker: &Daemon) {
     assert_eq!(control_plane.steps("taken").len(), count);
     audit(&home, "verify").expect("the audit is whole");
     assert!(process.is_running());
+    silence_is_told_of(&control_plane, &process);
     docker.run(&["rm", "--force", "acme-web"]);
+}
+
+/// One that is stopped sends no heartbeats, and the Control Plane says so; and that it is back.
+fn silence_is_told_of(control_plane: &Reference, process: &Process) {
+    control_plane.wait_for("sidecar.heartbeat", SOON_S);
+    let (silent, heard) = (control_plane.steps("silent").len(), control_plane.steps("heard").len());
+    process.signal("STOP");
+    let told =
+        wait_for("the silence", SOON_S, || control_plane.steps("silent").into_iter().nth(silent));
+    assert_eq!(told["id"], "dock");
+    process.signal("CONT");
+    wait_until("its end", SOON_S, || control_plane.steps("heard").len() > heard);
 }
 
 fn a_stopped_witness_moves_nobody(docker: &Daemon) {

@@ -9,6 +9,7 @@ use plimsoll::app::config::Config;
 use plimsoll::app::documents::Documents;
 use plimsoll::app::replay::{Kill, Recording, Report, replay};
 use plimsoll::engine::Setup;
+use plimsoll::outbox::WireTime;
 use plimsoll::yaml::Problems;
 
 use super::{cast, data, support};
@@ -27,6 +28,7 @@ actions:
   nudge: act
   restart_cool_down: 60s
   restarts_at_once: 1
+  restarts_per_tenant_day: 2
   verify: {within: 40s, settle: 10s, relapse: 4m}
   start_grace: 10s
   after_change: 30s
@@ -44,13 +46,15 @@ plans:
   enterprise: {order: 3, mem_limit: 1GiB, mem_soft: 512MiB, cpu_limit: 0.5}
 ";
 
-fn judged() -> Report {
+/// The replay, with the configuration as `text` has it.
+fn judged(text: &str) -> Report {
     let mut problems = Problems::default();
-    let config = Config::read("plimsoll.yaml", CONFIG, Path::new("/"), &mut problems);
+    let config = Config::read("plimsoll.yaml", text, Path::new("/"), &mut problems);
     assert!(!problems.has_errors(), "{problems}");
     let config = config.expect("without errors there is a configuration");
     let recording = Recording::open(&data("trim"), Some("cadvisor")).expect("a recording");
-    let setup = || -> Setup { support::setup(CONFIG, &cast::shipped_rules(10)) };
+    let text = text.to_owned();
+    let setup = move || -> Setup { support::setup(&text, &cast::shipped_rules(10)) };
     replay(&recording, &config, &Documents::default(), setup, |_| {})
 }
 
@@ -99,7 +103,7 @@ fn tell(row: &str) {
 
 #[test]
 fn every_container_gets_what_it_needs_and_no_more() {
-    let report = judged();
+    let report = judged(CONFIG);
     assert_eq!(report.problems, Vec::<String>::new());
     // By container: what was asked for, apart from advice.
     let mut touched: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
@@ -140,4 +144,24 @@ fn every_container_gets_what_it_needs_and_no_more() {
     for kill in kills("acme-worker") {
         assert!(kill.warned_seconds >= Some(20.0), "{kill:?}");
     }
+}
+
+#[test]
+fn who_is_killed_again_and_again_is_spoken_to_once_the_restarts_of_the_day_are_spent() {
+    // What was asked for of the worker, at which time.
+    let asked = |a_day: &str| -> Vec<(String, WireTime)> {
+        let actions = judged(&CONFIG.replace("tenant_day: 2", a_day)).actions.into_iter();
+        let about = actions.filter(|a| a.labels.get("name") == Some("acme-worker"));
+        about.filter(|a| a.action != "advise").map(|a| (a.action, a.at)).collect()
+    };
+    // Nobody carries a restart out in a recording, so the first of a day is also the last: with none left
+    // there is no verdict to wait for, and the customer is spoken to when the restart would have been.
+    let (left, spent) = (asked("tenant_day: 1"), asked("tenant_day: 0"));
+    let kinds =
+        |all: &[(String, WireTime)]| all.iter().map(|(kind, _)| kind.clone()).collect::<Vec<_>>();
+    assert_eq!(
+        (kinds(&left), kinds(&spent)),
+        (vec!["restart".into(), "nudge".into()], vec!["nudge".into()])
+    );
+    assert_eq!(left[0].1, spent[0].1);
 }

@@ -6,8 +6,9 @@ use super::plan::Plan;
 /// The configuration. Planted faults take databases for applications, or call what is enforced a plan.
 pub fn text(plan: &Plan, mutation: Option<Mutation>) -> String {
     let interval = plan.interval.as_secs();
+    let timeout = interval.min(30);
     let mut text = format!(
-        "global: {{scrape_interval: {interval}s, scrape_timeout: 30s, evaluation_interval: {interval}s}}\n\
+        "global: {{scrape_interval: {interval}s, scrape_timeout: {timeout}s, evaluation_interval: {interval}s}}\n\
          host: web-7\n\
          plans:\n  free: {{mem_limit: 1g, cpu_limit: 1}}\n  pro: {{mem_limit: 2g, cpu_limit: 1}}\n  \
          big: {{mem_limit: 8g, cpu_limit: 4}}\n\

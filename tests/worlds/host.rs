@@ -231,7 +231,7 @@ impl Host {
 
     fn values(&self, number: usize, after: Duration) -> Vec<f64> {
         let (spec, container) = (&self.plan.specs[number], &self.containers[number]);
-        let promised = if spec.tenant.starts_with('f') { GIB } else { 2.0 * GIB };
+        let promised = spec.promised_gib() * GIB;
         let limit = if spec.drifts { promised / 2.0 } else { promised };
         let used = self.fill(number, after) * limit;
         let usage = if spec.nature == Nature::Cache { 0.99 * limit } else { used };

@@ -11,7 +11,7 @@ use std::time::Duration;
 use plimsoll::base::{Change, DeliveryId, Table};
 use plimsoll::engine::Setup;
 use plimsoll::outbox::{ActionKind, Attempt, Delivery, Event, EventType};
-use plimsoll::policy::WindowKind;
+use plimsoll::policy::{Mode, WindowKind};
 
 use super::check::Check;
 
@@ -60,12 +60,22 @@ pub enum Mutation {
     HideKill,
     /// How a restart ended is thrown away.
     DropOutcomes,
+    /// A restart that did not help is called good.
+    CallGood,
     /// What is passed on to people is thrown away.
     DropAdvice,
     /// What is passed on to people goes to the customer instead.
     SellAdvice,
     NudgeAtOnce,
     NudgeOften,
+    /// After a restart of the process nobody knows whose the services are that were spoken of before.
+    ForgetCustomers,
+    /// Customers are spoken to, whatever was said of that.
+    NudgeAnyway,
+    /// They are offered what they have.
+    OfferTheSame,
+    /// That an offer is void is thrown away.
+    DropCancellations,
     /// A receipt that comes twice has another id each time.
     NewReceipts,
     /// The document of tenants does not tell who is suspended …
@@ -105,7 +115,7 @@ const ON_LEAVING: &[Check] = &[
 impl Mutation {
     /// Each with a world in which it showed itself, the checkers that must turn red, and those that
     /// may besides.
-    pub const ALL: [(Mutation, u64, &[Check], &[Check]); 41] = {
+    pub const ALL: [(Mutation, u64, &[Check], &[Check]); 46] = {
         use Check::*;
         use Mutation::*;
         [
@@ -116,14 +126,14 @@ impl Mutation {
             (LateRequests, 0, &[Expired], ON_LEAVING),
             (LingeringRequests, 10, &[Interlock], ON_LEAVING),
             (LingeringRequests, 201, &[Maintenance], ON_LEAVING),
-            (LingeringRequests, 0, &[Stale], ON_LEAVING),
+            (LingeringRequests, 8, &[Stale], ON_LEAVING),
             (LingeringRequests, 0, &[KillSwitch], ON_LEAVING),
             (LingeringRequests, 0, &[Busy], ON_LEAVING),
             (NoTenantBudget, 0, &[TenantBudget], &[LeakerEscalated]),
             (NoHostBudget, 1, &[HostBudget], &[]),
             (NoCoolDown, 0, &[CoolDown], &[]),
             (ManyAtOnce, 2, &[OneAtATime], &[]),
-            (NoInterlock, 1, &[Interlock], &[]),
+            (NoInterlock, 4, &[Interlock], &[]),
             (
                 ForgetActions,
                 3,
@@ -138,7 +148,7 @@ impl Mutation {
                     Concluded,
                 ],
             ),
-            (FreshStamps, 5, &[Stale], &[Victim, EdgeLost, LeakNudged, LeakerEscalated]),
+            (FreshStamps, 2, &[Stale], &[Victim, EdgeLost, LeakNudged, LeakerEscalated]),
             (HideWaiting, 1, &[Victim], &[]),
             (HidePressure, 5, &[Pressure], &[]),
             (HideDeadTargets, 1, &[Blind], &[]),
@@ -146,20 +156,38 @@ impl Mutation {
             (OldStarts, 1, &[StartGrace], &[]),
             (NoChangeGrace, 184, &[RecentChange], &[]),
             (NoMaintenance, 3, &[Maintenance], &[]),
-            (NoQuietHours, 11, &[QuietHours], &[]),
+            (NoQuietHours, 81, &[QuietHours], &[]),
             (HideBusy, 9, &[Busy], &[]),
             (HideKill, 6, &[KillSwitch], &[]),
             (DropOutcomes, 0, &[Concluded], &[]),
+            (CallGood, 5, &[TrueVerdict], &[SilentPass]),
             (DropAdvice, 7, &[LeakerEscalated], &[Order, EdgeLost, RefusedTold]),
             (DropAdvice, 6, &[RefusedTold], &[Order, EdgeLost, LeakerEscalated]),
-            (SellAdvice, 0, &[LeakNudged], &[NudgeGoverned, QuietHours, Pressure, LeakerEscalated]),
+            (
+                SellAdvice,
+                0,
+                &[LeakNudged],
+                &[
+                    NudgeGoverned,
+                    QuietHours,
+                    Pressure,
+                    LeakerEscalated,
+                    OffByDefault,
+                    CalledOff,
+                    PlanFits,
+                ],
+            ),
             (NudgeAtOnce, 2, &[NudgeGoverned], &[]),
             (NudgeOften, 2, &[NudgeGoverned], &[]),
+            (ForgetCustomers, 1, &[NudgeGoverned], &[]),
+            (NudgeAnyway, 1, &[OffByDefault], &[]),
+            (OfferTheSame, 2, &[PlanFits], &[]),
+            (DropCancellations, 2, &[CalledOff], &[Order]),
             (NewReceipts, 0, &[ReceiptTwice], &[]),
             (HideStates, 15, &[NotActive], &[]),
             (HideConsent, 2, &[NotAgreed], &[]),
             (BelieveForged, 0, &[Foreign], &[Role, StartGrace, LeakerEscalated]),
-            (HideDrift, 105, &[Drift], &[]),
+            (HideDrift, 105, &[Drift], &[PlanFits]),
             (HideReclaimable, 5, &[PageCache], &[]),
             (HideDoors, 7, &[ShutDoor, SilentPass], &[GateTold]),
             (DropGateNews, 7, &[GateTold], &[]),
@@ -178,6 +206,7 @@ impl Mutation {
             Mutation::NoInterlock => setup.policy.interlock.tenants = 1000,
             Mutation::NoChangeGrace => limits.after_change = Duration::ZERO,
             Mutation::NudgeAtOnce => limits.nudge_episodes = 1,
+            Mutation::NudgeAnyway => drop(setup.policy.modes.insert(ActionKind::Nudge, Mode::Act)),
             Mutation::NudgeOften => limits.nudge_cool_down = Duration::from_secs(60),
             Mutation::NoMaintenance => calendar.retain(|e| e.kind != WindowKind::Maintenance),
             Mutation::BelieveForged => {
@@ -188,9 +217,41 @@ impl Mutation {
         }
     }
 
-    /// Whether a process that starts finds this row.
-    pub fn keeps(self, key: &str) -> bool {
-        self != Mutation::ForgetActions || !key.starts_with("actions/")
+    /// What a process that starts finds of this row.
+    pub fn recalled(self, mut row: Change) -> Option<Change> {
+        if !row.key.starts_with("actions/") {
+            return Some(row);
+        }
+        if self == Mutation::ForgetCustomers {
+            row.value = row.value.as_deref().map(without_customers);
+        }
+        (self != Mutation::ForgetActions).then_some(row)
+    }
+
+    /// What is told instead of this delivery.
+    fn rewritten(self, delivery: Delivery) -> Option<Delivery> {
+        let mut event: Event = delivery.event().expect("the engine wrote it");
+        match (self, event.event_type) {
+            // Advice as if it were a nudge.
+            (Mutation::SellAdvice, EventType::AdviceGiven) => {
+                event.event_type = EventType::UpgradeSuggested;
+                event.data.action.iter_mut().for_each(|action| action.kind = ActionKind::Nudge);
+            }
+            (Mutation::CallGood, EventType::ActionFailed) => {
+                let result = event.data.verification.as_mut().map(|done| &mut done.result);
+                let result = result.filter(|result| *result == "ineffective")?;
+                *result = "effective".to_owned();
+                event.event_type = EventType::ActionVerified;
+            }
+            (Mutation::OfferTheSame, EventType::UpgradeSuggested) => {
+                let present = event.data.plan.clone().unwrap_or_default();
+                let params = event.data.action.as_mut().map(|action| &mut action.params)?;
+                params.insert("to".to_owned(), present.into());
+            }
+            _ => return None,
+        }
+        let body = Arc::from(event.to_body());
+        Some(Delivery { event_type: event.event_type, body, ..delivery })
     }
 
     /// Whether the delivery is thrown away.
@@ -202,6 +263,10 @@ impl Mutation {
             Mutation::DropOutcomes => {
                 let kind = delivery.event_type;
                 kind == EventType::ActionVerified || kind == EventType::ActionFailed
+            }
+            Mutation::DropCancellations => {
+                let kind = || delivery.event().and_then(|event| event.data.action).map(|a| a.kind);
+                delivery.event_type == EventType::ActionExpired && kind() == Some(ActionKind::Nudge)
             }
             Mutation::DropAdvice => delivery.event_type == EventType::AdviceGiven,
             Mutation::DropGateNews => delivery.event_type == EventType::ChangeVerificationFailed,
@@ -245,10 +310,9 @@ impl Mutant {
                 self.thrown.insert(delivery.id);
                 return false;
             }
-            if mutation == Mutation::SellAdvice && delivery.event_type == EventType::AdviceGiven {
-                let sold = sell(delivery);
-                *row = serde_json::to_vec(&sold).expect("a delivery is JSON");
-                self.rewritten.insert(sold.id, sold.body);
+            if let Some(other) = mutation.rewritten(delivery) {
+                *row = serde_json::to_vec(&other).expect("a delivery is JSON");
+                self.rewritten.insert(other.id, other.body);
             }
             true
         });
@@ -277,13 +341,11 @@ impl Mutant {
     }
 }
 
-/// Advice as if it were a nudge.
-fn sell(delivery: Delivery) -> Delivery {
-    let mut event: Event = delivery.event().expect("the engine wrote it");
-    event.event_type = EventType::UpgradeSuggested;
-    if let Some(action) = &mut event.data.action {
-        action.kind = ActionKind::Nudge;
+/// The row of what was done for a service, as if no nudge were about anybody.
+fn without_customers(row: &[u8]) -> Vec<u8> {
+    let mut all: Vec<serde_json::Value> = serde_json::from_slice(row).expect("a row is a list");
+    for done in all.iter_mut().filter(|done| done["kind"] == ActionKind::Nudge.name()) {
+        done["tenant"] = "".into();
     }
-    let body = Arc::from(event.to_body());
-    Delivery { event_type: EventType::UpgradeSuggested, body, ..delivery }
+    serde_json::to_vec(&all).expect("it is JSON")
 }

@@ -6,7 +6,7 @@ mod more;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use plimsoll::policy::{InterlockConfig, Limits, WindowKind};
+use plimsoll::policy::{InterlockConfig, Limits, Mode, WindowKind};
 
 use super::rng::Rng;
 use super::shape::Shape;
@@ -16,6 +16,9 @@ pub const MINUTE: Duration = Duration::from_secs(60);
 pub const HOUR: Duration = Duration::from_secs(3600);
 /// Nothing goes wrong any more in the last hours of a world: all that is owed must have arrived then.
 pub const CALM: Duration = Duration::from_secs(2 * 3600);
+
+/// The catalogue, and how many GiB each plan promises.
+pub const PLANS: [(&str, f64); 3] = [("free", 1.0), ("pro", 2.0), ("big", 8.0)];
 
 /// What ails a container.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -85,6 +88,11 @@ impl Spec {
     pub fn service(&self) -> String {
         format!("{}/{}", self.tenant, self.role)
     }
+
+    /// What its plan promises.
+    pub fn promised_gib(&self) -> f64 {
+        if self.tenant.starts_with('f') { 1.0 } else { 2.0 }
+    }
 }
 
 /// A window of the calendar: by the wall clock, every day, in UTC.
@@ -105,6 +113,8 @@ pub struct Plan {
     /// Whether samples carry their own times, as cAdvisor's do.
     pub stamps: bool,
     pub limits: Limits,
+    /// How far a nudge may go, if anybody says.
+    pub nudge: Option<Mode>,
     pub interlock: InterlockConfig,
     pub specs: Vec<Spec>,
     pub tenants: usize,
@@ -155,11 +165,13 @@ impl Plan {
         let tenants = match rng.between(0, 200) {
             0..110 => rng.between(1, 6),
             110..176 => rng.between(6, 11),
-            176..197 => rng.between(11, 26),
+            176..195 => rng.between(11, 26),
+            195..198 => rng.between(26, 200),
             _ => 200,
         } as usize;
         let interval = match (tenants, rng.between(0, 100)) {
-            (..=10, 0..8) => 60,
+            (..=10, 0..2) => 15,
+            (..=10, 2..8) => 60,
             (..=10, 8..45) | (11..=25, 0..15) => 120,
             _ => 300,
         };
@@ -170,6 +182,7 @@ impl Plan {
             interval,
             stamps: rng.chance(60),
             limits: limits(&mut rng),
+            nudge: None,
             interlock: InterlockConfig {
                 share: 0.1 * rng.between(1, 5) as f64,
                 ..Default::default()

@@ -229,7 +229,7 @@ impl Run {
         setup.alertmanagers.clear();
         setup.pace.phase = Duration::ZERO;
         setup.policy.mode = Mode::Act;
-        setup.policy.modes = [(ActionKind::Nudge, Mode::Act)].into_iter().collect();
+        setup.policy.modes.extend(plan.nudge.map(|mode| (ActionKind::Nudge, mode)));
         setup.policy.limits = plan.limits.clone();
         setup.policy.interlock = plan.interlock;
         setup.policy.calendar.0 = plan.calendar.iter().map(entry).collect();
@@ -248,7 +248,6 @@ impl Run {
     fn start(&mut self) {
         self.process += 1;
         self.host.forget_feeds();
-        let keeps = |key: &str| self.mutant.mutation.is_none_or(|mutation| mutation.keeps(key));
         let rows = self.durable.iter().map(|((table, key), value)| Change {
             table: *table,
             key: key.clone(),
@@ -256,7 +255,10 @@ impl Run {
         });
         let rows: Vec<Change> = rows.collect();
         self.check.started(self.now, rows.iter());
-        let kept: Vec<Change> = rows.into_iter().filter(|row| keeps(&row.key)).collect();
+        let kept = match self.mutant.mutation {
+            Some(mutation) => rows.into_iter().filter_map(|row| mutation.recalled(row)).collect(),
+            None => rows,
+        };
         let mut engine = Engine::new(self.setup(), &kept, self.now, Box::new(|| Duration::ZERO));
         if let Some(checkpoint) = self.checkpoint.take()
             && self.rng.chance(60)

@@ -167,6 +167,14 @@ export class Store {
     await this.db.prepare("UPDATE actions SET told = 1 WHERE delivery_id = ?").bind(deliveryId).all();
   }
 
+  /** Hosts whose plimsoll has given no sign of life since then, as far as webhooks are remembered. */
+  async silent(since: number): Promise<string[]> {
+    const sql = `SELECT coalesce(json_extract(event, '$.data.host'), 'plimsoll') AS host FROM webhooks
+      WHERE json_extract(event, '$.type') = 'sidecar.heartbeat' GROUP BY host HAVING max(taken_at) < ?`;
+    const { results } = await this.db.prepare(sql).bind(since).all();
+    return results.map((row) => String(row.host));
+  }
+
   /** Forgets what is old and over. Copy it elsewhere first if it has to be proved for longer. */
   async prune(now: number): Promise<void> {
     await this.db.batch([

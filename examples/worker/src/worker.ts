@@ -11,6 +11,9 @@ import { type Hands, work } from "./work.js";
 const BODY_BYTES_MAX = 64 << 10;
 /** Cloudflare ends what follows an answer after 30 s; the cron trigger has a quarter of an hour. */
 const STOPS_WITHIN_MS = 15_000;
+/** plimsoll's `heartbeat_interval`, and how many of its heartbeats may be missed. */
+const HEARTBEAT_INTERVAL_MS = 60_000;
+const MISSED = 3;
 
 export interface Env {
   DB: Database;
@@ -71,8 +74,16 @@ export default {
     context.waitUntil(work(hands, Date.now));
     // By itself: what cannot be forgotten must not end a run that waits for Docker.
     context.waitUntil(hands.store.prune(Date.now()));
+    context.waitUntil(listen(hands.store, Date.now()));
   },
 };
+
+/** Says at each run whose plimsoll is silent; a real one wakes somebody up here. */
+async function listen(store: Store, now: number): Promise<void> {
+  for (const host of await store.silent(now - MISSED * HEARTBEAT_INTERVAL_MS)) {
+    console.log(`no heartbeat of ${host} for ${MISSED} intervals`);
+  }
+}
 
 async function equip(env: Env, stopsWithinMs: number): Promise<Hands> {
   const names = ["DB", "PLIMSOLL_SECRET", "PLIMSOLL_URL", "DOCKER", "DOCKER_URL"] as const;

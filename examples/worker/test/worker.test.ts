@@ -687,3 +687,19 @@ test("of two at once one has the word, and Docker is not asked again while nobod
   assert.equal(silent.posts().length, 1);
   assert.equal((await other.store.open())[0]?.done, null, "it may still come");
 });
+
+test("a plimsoll whose heartbeats end is told of", async (t) => {
+  const { env, send, tick } = await stage();
+  const lines = logged(t);
+  const beat = (host: string) => JSON.stringify({ type: "sidecar.heartbeat", timestamp: new Date(NOW).toISOString(), data: { host } });
+  await send("evt_1", beat("web-7"));
+  await send("evt_2", beat("web-8"));
+  await tick();
+  assert.deepEqual(lines, []);
+  await env.DB.prepare("UPDATE webhooks SET taken_at = taken_at - ? WHERE id = ?").bind(180_001, "evt_1").all();
+  await tick();
+  assert.deepEqual(lines, ["no heartbeat of web-7 for 3 intervals"]);
+  await send("evt_3", beat("web-7"));
+  await tick();
+  assert.equal(lines.length, 1);
+});

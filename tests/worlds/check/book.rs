@@ -40,8 +40,8 @@ pub struct Book {
     known: BTreeMap<(String, Timestamp), Duration>,
 }
 
-/// Firing that began within one round: two rounds are at least this far apart.
-const ROUND: Duration = Duration::from_secs(20);
+/// Firing that began within one round: two rounds are further apart.
+const ROUND: Duration = Duration::from_secs(14);
 
 impl Book {
     /// What the rows of a start say.

@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use plimsoll::base::{DeliveryId, Now, Timestamp};
 use plimsoll::outbox::{ActionKind, ActionMode, Attempt, Delivery, Event, EventType};
-use plimsoll::policy::WindowKind;
+use plimsoll::policy::{Mode, WindowKind};
 
 use super::super::host::{SHOWS_AFTER, Sight};
-use super::super::plan::{HOUR, MINUTE, Nature, Plan};
+use super::super::plan::{HOUR, MINUTE, Nature, PLANS, Plan};
 use super::book::Book;
 use super::doors::Doors;
 use super::{Check, Red, Truth, is_open, owners};
@@ -41,6 +41,9 @@ pub struct Request {
     pub tenant: String,
     pub service: String,
     pub name: String,
+    /// The alert that asked, and the plan that is offered, if one is.
+    pub alert: String,
+    pub offered: Option<String>,
     pub dedup_key: String,
     pub cause: String,
     pub decided: Duration,
@@ -59,6 +62,8 @@ pub struct Request {
     pub void: bool,
     /// It was taken back, and may be asked for anew.
     pub withdrawn: bool,
+    /// For how many rounds what it was asked for has been over.
+    pub idle_rounds: u32,
     faults: Vec<(Check, String)>,
 }
 
@@ -224,6 +229,8 @@ impl Guards {
             tenant: text(&event.data.tenant_id),
             service: text(&event.data.service),
             name: event.data.labels.get("name").cloned().unwrap_or_default(),
+            alert: text(&event.data.alert),
+            offered: action.params.get("to").and_then(|to| to.as_str()).map(str::to_owned),
             dedup_key: action.dedup_key.clone(),
             cause: cause.unwrap_or_default(),
             decided: now.monotonic,
@@ -236,6 +243,7 @@ impl Guards {
             concluded: None,
             void: false,
             withdrawn: false,
+            idle_rounds: 0,
             faults: Vec::new(),
         };
         let mut faults = self.faults(now, &request, view);
@@ -350,10 +358,14 @@ impl Guards {
         // Of what never arrived no customer has heard.
         let heard = |r: &&Request| r.kind == ActionKind::Nudge && (r.arrived || !r.void);
         let mut nudges = self.requests.iter().filter(heard);
-        let same = |r: &&Request| r.tenant == request.tenant && r.service == request.service;
+        let same = |r: &&Request| r.tenant == request.tenant;
         if let Some(last) = nudges.rfind(|r| same(r) && within(r.decided, limits.nudge_cool_down)) {
             faults.push((Check::NudgeGoverned, format!("the last at {:?}", last.decided)));
         }
+        if view.plan.nudge != Some(Mode::Act) {
+            faults.push((Check::OffByDefault, format!("the mode is {:?}", view.plan.nudge)));
+        }
+        faults.extend(too_small(request, view));
         faults.extend(is_night(now, request, view));
         if let Some((at, Some(since))) = view.truth.node
             && now.monotonic < at + 4 * MINUTE
@@ -373,7 +385,8 @@ pub fn visibly_leaks(now: Now, service: &str, view: &View<'_>) -> bool {
     let Some((spec, sight)) = all.into_iter().find(|(s, _)| s.service() == service) else {
         return false;
     };
-    let need = SLOPE_POINTS * view.plan.interval;
+    // A slope of a few minutes is noise, however often anybody looks.
+    let need = SLOPE_POINTS * view.plan.interval.max(MINUTE);
     let from = now.monotonic.saturating_sub(need);
     let watched = view.truth.alive_since.max(view.truth.blind_until) < from
         && sight.started < from.as_secs_f64()
@@ -414,6 +427,18 @@ fn of_the_container(
     if let Some(age) = changed.filter(|age| *age < limits.after_change.as_secs_f64() - 1.0) {
         faults.push((Check::RecentChange, format!("it was deployed {age:.0} s ago")));
     }
+}
+
+/// What speaks against the plan that is offered: it is not bigger than the one that is there, or not
+/// even now enough.
+fn too_small(request: &Request, view: &View<'_>) -> Option<(Check, String)> {
+    let number = view.plan.specs.iter().position(|spec| spec.service() == request.service)?;
+    let offered = request.offered.as_deref()?;
+    let of = |plan: &str| PLANS.iter().find(|(name, _)| *name == plan).map_or(0.0, |(_, gib)| *gib);
+    let present = view.plan.specs[number].promised_gib();
+    let used = view.truth.sights.get(number).map_or(0.0, |sight| sight.fill) * present;
+    let is_too_small = of(offered) <= present || of(offered) <= used;
+    is_too_small.then(|| (Check::PlanFits, format!("{offered} is offered, {used:.2} GiB are used")))
 }
 
 fn stepped_since(view: &View<'_>, at: f64) -> bool {

@@ -82,14 +82,22 @@ checks! {
     KillSwitch,
     /// How each restart ended is told.
     Concluded,
+    /// What is called effective was started anew, has let go of its memory, and ails no more.
+    TrueVerdict,
     /// A leak that restarts do not cure, or may not cure any more today, reaches a person.
     LeakerEscalated,
     /// A leak that nobody may restart reaches a person.
     RefusedTold,
     /// Nobody is asked to pay for a leak.
     LeakNudged,
-    /// Often enough, far enough apart, one for a tenant and cause.
+    /// Often enough, far enough apart, one for a tenant, whichever of its services it is about.
     NudgeGoverned,
+    /// Nobody is spoken to where nobody has said that customers may be.
+    OffByDefault,
+    /// The plan that is offered is bigger, and has room for what is needed now.
+    PlanFits,
+    /// What is offered is called off when its cause has ended.
+    CalledOff,
     /// A receipt counts once.
     ReceiptTwice,
     /// Nothing is done for a tenant that is suspended, being moved, or gone.
@@ -257,13 +265,13 @@ impl Checker {
         self.guards.note(now, event);
         owners::foreign(&self.plan, now, event, &mut self.red);
         self.doors.note(now, event, (&self.guards, &self.truth), &mut self.red);
-        outcomes::note(&mut self.guards, now, event, &self.plan, &self.truth);
         let view = guards::View {
             plan: &self.plan,
             truth: &self.truth,
             book: &self.book,
             doors: &self.doors,
         };
+        outcomes::note(&mut self.guards, now, event, &view, &mut self.red);
         self.guards.judge(now, (delivery, event), &view, &mut self.red);
     }
 
@@ -392,6 +400,7 @@ impl Checker {
         };
         self.doors.owed(&self.guards, now, &view, &mut self.red);
         outcomes::escalated(&mut self.guards, now, &view, &mut self.red);
+        outcomes::called_off(&mut self.guards, now, &view, &mut self.red);
         refused::told(&mut self.guards, now, &view, &mut self.red);
     }
 

@@ -9,7 +9,7 @@ use plimsoll::policy::WindowKind;
 
 use super::super::plan::{HOUR, MINUTE, Nature, Plan};
 use super::guards::{Guards, Request, View};
-use super::{Check, Red, Truth, is_open};
+use super::{Check, Red, is_open};
 
 /// Expiry, verification and the longest outage come to less.
 const CONCLUDED_WITHIN: Duration = HOUR.saturating_mul(3);
@@ -17,12 +17,26 @@ const CONCLUDED_WITHIN: Duration = HOUR.saturating_mul(3);
 const ROUNDS: u32 = 5;
 const DAY: Duration = Duration::from_secs(86_400);
 
-/// Takes note of how a restart ended.
-pub fn note(guards: &mut Guards, now: Now, event: &Event, plan: &Plan, truth: &Truth) {
+/// Working set per limit below which memory has fallen, by docs/judgement.md.
+const RELEASED: f64 = 0.8;
+
+/// Takes note of how a restart ended, and whether that is so.
+pub fn note(guards: &mut Guards, now: Now, event: &Event, view: &View<'_>, red: &mut Red) {
+    let (plan, truth) = (view.plan, view.truth);
     let failed = event.event_type != EventType::ActionVerified;
     match event.event_type {
         EventType::ActionVerified | EventType::ActionFailed => {
             if let Some(done) = &event.data.verification {
+                let of = |request: &&Request| request.id.0 == done.delivery_id;
+                let request = guards.requests.iter().rev().find(of).filter(|_| !failed);
+                if let Some(why) = request.and_then(|request| against_success(request, view)) {
+                    red.add(Check::TrueVerdict, || {
+                        format!(
+                            "{:?}: {} is called effective, {why}",
+                            now.monotonic, done.delivery_id
+                        )
+                    });
+                }
                 guards.request(&done.delivery_id, |request| request.conclude_again(now, failed));
             }
         }
@@ -46,6 +60,39 @@ impl Request {
     /// The last word counts: what was effective may relapse.
     fn conclude_again(&mut self, now: Now, failed: bool) {
         self.concluded = Some((now.monotonic, failed));
+    }
+}
+
+/// What the world says against a restart that is called effective.
+fn against_success(request: &Request, view: &View<'_>) -> Option<String> {
+    let number = view.plan.specs.iter().position(|spec| spec.name == request.name)?;
+    let Some(sight) = view.truth.sights.get(number) else {
+        return Some("and nobody has looked since the start".to_owned());
+    };
+    let firing = view.book.find("WillOom", &request.service);
+    // Whether it was this request or a kill that started it anew, nobody who only looks at it can tell.
+    if sight.started < request.decided.as_secs_f64() {
+        Some(format!("and runs since {} s", sight.started))
+    } else if sight.fill >= RELEASED {
+        Some(format!("and its memory is at {:.2}", sight.fill))
+    } else {
+        firing
+            .map(|alert| format!("and {} fires since {:?}", alert.label("alertname"), alert.since))
+    }
+}
+
+/// A nudge whose cause has ended is called off.
+pub fn called_off(guards: &mut Guards, now: Now, view: &View<'_>, red: &mut Red) {
+    let nudges = guards.requests.iter_mut().filter(|r| r.kind == ActionKind::Nudge);
+    for request in nudges.filter(|r| r.committed && r.concluded.is_none()) {
+        let holds = view.book.find(&request.alert, &request.service).is_some();
+        request.idle_rounds = if holds { 0 } else { request.idle_rounds + 1 };
+        if request.idle_rounds == ROUNDS {
+            red.add(Check::CalledOff, || {
+                let Request { alert, service, decided, .. } = request;
+                format!("{:?}: {alert} of {service} has ended, asked at {decided:?}", now.monotonic)
+            });
+        }
     }
 }
 

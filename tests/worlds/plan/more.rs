@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use plimsoll::policy::Mode;
+
 use super::super::rng::Rng;
 use super::super::spans::Spans;
 use super::{Nature, Plan, Wishes, maybe, spec};
@@ -22,6 +24,11 @@ impl Plan {
 
     /// Adds to a world that is drawn otherwise.
     pub(super) fn complicate(&mut self, seed: u64, storm: (Duration, Duration)) {
+        self.nudge = match Rng::new(seed ^ 0x6e75_6467).between(0, 100) {
+            0..80 => Some(Mode::Act),
+            80..90 => Some(Mode::Observe),
+            _ => None,
+        };
         let mut rng = Rng::new(seed ^ 0x6d6f_7265);
         let is_small = self.tenants <= 25;
         if is_small && rng.chance(30) {
