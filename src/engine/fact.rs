@@ -59,6 +59,8 @@ pub enum Fact {
         subject: String,
         /// What is said with it, of advice.
         why: Option<String>,
+        /// How it will be seen whether it works, of a restart.
+        verification: Option<Box<outbox::Verification>>,
         judged: Box<Judged>,
     },
     /// An action was decided and held.

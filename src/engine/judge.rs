@@ -215,6 +215,10 @@ impl Engine {
         // A rule that sums the label away does not change whose host this is.
         let host = Some(&self.setup.host).filter(|host| !host.is_empty());
         event.data.host = event.data.host.or_else(|| host.cloned());
+        if proposal.action.kind == ActionKind::Restart {
+            let gates = self.gates_now(&proposal.tenant, &proposal.subject);
+            event.data.verification = Some(self.setup.policy.verify.promise(gates));
+        }
         let id = proposal.delivery_id(now);
         self.counters.actions_sent += 1;
         self.facts.push(Fact::Decided {
@@ -223,6 +227,7 @@ impl Engine {
             dry_run: proposal.action.mode == ActionMode::DryRun,
             subject: proposal.subject.clone(),
             why: proposal.action.params.get("why").and_then(Value::as_str).map(str::to_owned),
+            verification: event.data.verification.clone().map(Box::new),
             judged: judged(incident, found, Some(&id)),
         });
         self.watch(now, (proposal, &id), incident, found);

@@ -60,10 +60,11 @@ pub(super) fn of(fact: &Fact, at: Timestamp) -> Option<Record> {
         Fact::AlertKnown { labels, started_at } => {
             about((at, Kind::AlertKnown), labels, *started_at)
         }
-        Fact::Decided { labels, action, dry_run, subject, why, judged } => Record {
+        Fact::Decided { labels, action, dry_run, subject, why, verification, judged } => Record {
             action: Some((*action).to_owned()),
             reason: why.clone(),
             mode: Some(if *dry_run { "dry_run" } else { "request" }.to_owned()),
+            verification: verification.as_ref().and_then(|it| serde_json::to_value(it).ok()),
             subject: Some(subject.clone()).filter(|subject| !subject.starts_with("alert:")),
             ..weighed((at, Kind::ActionDecided), labels, judged)
         },

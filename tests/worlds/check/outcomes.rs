@@ -22,8 +22,9 @@ pub fn note(guards: &mut Guards, now: Now, event: &Event, plan: &Plan, truth: &T
     let failed = event.event_type != EventType::ActionVerified;
     match event.event_type {
         EventType::ActionVerified | EventType::ActionFailed => {
-            if let Some(done) = &event.data.verification {
-                guards.request(&done.delivery_id, |request| request.conclude_again(now, failed));
+            let done = event.data.verification.as_ref();
+            if let Some(id) = done.and_then(|done| done.delivery_id.as_ref()) {
+                guards.request(id, |request| request.conclude_again(now, failed));
             }
         }
         EventType::ActionExpired => {
