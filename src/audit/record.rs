@@ -193,6 +193,9 @@ pub struct Record {
     /// Why, in one sentence or one snake_case word.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// More of the reason: how far a clock is off, which id is meant, how old what stays in force is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
     /// What would lift a hold.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lifted_by: Option<String>,
@@ -235,6 +238,7 @@ impl Record {
             change_id: None,
             outcome: None,
             reason: None,
+            detail: None,
             lifted_by: None,
             summary: None,
             tenants: Vec::new(),
@@ -268,6 +272,7 @@ impl Record {
             &mut record.change_id,
             &mut record.outcome,
             &mut record.reason,
+            &mut record.detail,
             &mut record.lifted_by,
             &mut record.summary,
             &mut record.receipt_id,

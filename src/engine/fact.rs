@@ -101,7 +101,7 @@ pub enum Fact {
     /// More receipts were not believed, and are not told of one by one.
     ReceiptsLeftOut { count: u64 },
     /// A receipt was not believed. `left_out`: how many before it are not told of.
-    ReceiptRefused { id: String, refusal: outbox::Refusal, left_out: u64 },
+    ReceiptRefused { id: String, refusal: outbox::Refusal, detail: Option<String>, left_out: u64 },
     /// The host itself is the patient, or no longer.
     HostIncident { started: bool, reason: String, tenants: Vec<String> },
     /// The edge lane moved.

@@ -230,7 +230,7 @@ impl Engine {
                 tenant: place.tenant.clone(),
                 what: "deploy",
                 change_id: None,
-                replaced: usage.replaced(),
+                replaced: usage.replaced(None),
                 since,
                 until: None,
                 before: BTreeMap::new(),

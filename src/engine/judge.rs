@@ -268,7 +268,17 @@ impl Engine {
         let mut judged = judged(incident, found, None);
         judged.evidence.offenders = self.offenders(reason, incident, now.wall);
         lifted_by += &named(&judged.evidence.offenders);
+        lifted_by += &self.what_changed(reason, incident);
         self.facts.push(Fact::Held { labels, action, reason, lifted_by, judged });
+    }
+
+    /// For people, of a hold that blames a change: `: image app:1 → app:2`, if that was seen.
+    fn what_changed(&self, reason: HoldReason, incident: &Incident) -> String {
+        let service = self.memory.usage.get(&incident.subject());
+        let name = Some(incident.label("name")).filter(|name| !name.is_empty());
+        let changed = service.filter(|_| reason == HoldReason::RecentChange);
+        let replaced = changed.and_then(|service| service.replaced(name));
+        replaced.map(|replaced| format!(": {replaced}")).unwrap_or_default()
     }
 
     /// The alert has ended: whatever was asked for it is over, and the host is free for the next.

@@ -128,9 +128,10 @@ fn of_receipt(fact: &Fact, at: Timestamp) -> Option<Record> {
             change_id: said.change_id.clone(),
             ..Record::new(at, Kind::ReceiptTaken)
         },
-        Fact::ReceiptRefused { id, refusal, left_out } => Record {
+        Fact::ReceiptRefused { id, refusal, detail, left_out } => Record {
             receipt_id: Some(id.clone()),
             reason: Some(refusal.name().to_owned()),
+            detail: detail.clone(),
             count: Some(*left_out).filter(|count| *count > 0),
             ..Record::new(at, Kind::ReceiptRefused)
         },
@@ -206,9 +207,14 @@ fn of_owners(fact: &Fact, at: Timestamp) -> Option<Record> {
             reason: doubt.clone(),
             ..about(Kind::DocumentTaken, document)
         },
-        Fact::DocumentRefused { document, error, first: true, .. } => {
-            Record { reason: Some(error.clone()), ..about(Kind::DocumentRefused, document) }
-        }
+        Fact::DocumentRefused { document, error, first: true, age } => Record {
+            reason: Some(error.clone()),
+            detail: Some(match age {
+                Some(age) => format!("what is in force is {} s old", age.as_secs()),
+                None => "it was never read".to_owned(),
+            }),
+            ..about(Kind::DocumentRefused, document)
+        },
         Fact::DocumentRecovered { document } => about(Kind::DocumentRecovered, document),
         Fact::ClaimRefused { container, why } => {
             Record { reason: Some(why.clone()), ..about(Kind::ClaimRefused, container) }

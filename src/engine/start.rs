@@ -1,6 +1,7 @@
 //! How an engine begins: what the journal held becomes its state; what cannot be read is told.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::clock::Clock;
 use super::containers::Containers;
@@ -48,6 +49,7 @@ impl Engine {
             told_kills: ToldKills::of(containers.counts()),
             containers,
             usage_at: None,
+            fits: Arc::default(),
             switches: Switches::default(),
             owners: Owners::default(),
             to_judge: Vec::new(),

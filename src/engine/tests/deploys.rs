@@ -90,3 +90,15 @@ fn a_deploy_is_told_with_the_cpu_limit_it_changed() {
     let cores = |end: &str| params[end]["cpu_limit_cores"].as_f64();
     assert_eq!((cores("from"), cores("to")), (Some(1.5), Some(0.5)), "{params}");
 }
+
+#[test]
+fn a_hold_that_blames_a_deploy_says_what_it_changed() {
+    let mut world = World::new(RULES, acting());
+    (0..20).for_each(|_| drop(world.slot(Some(&running(50, -9000, "erp:15")))));
+    (0..20).for_each(|_| drop(world.slot(Some(&running(50, -9000, "erp:16")))));
+    let deployed = running(95, -9000, "erp:16");
+    assert!(until(&mut world, &deployed, "held restart: recent_change", 20).is_some());
+    let held = world.holds.iter().find(|(reason, _)| *reason == "recent_change");
+    let (_, lifted_by) = held.expect("it is held");
+    assert_eq!(lifted_by, "the change growing older: image erp:15 → erp:16");
+}
