@@ -201,7 +201,7 @@ impl Engine {
     }
 
     fn smaller(&self) -> Vec<Smaller> {
-        let all = self.fits.iter().filter_map(|(service, Compared { plan, fit })| {
+        let all = self.owners.fits.iter().filter_map(|(service, Compared { plan, fit })| {
             Some(Smaller {
                 service: service.clone(),
                 plan: plan.clone(),

@@ -120,7 +120,7 @@ impl Engine {
             let warm_up = self.setup.policy.limits.start_grace;
             self.changes.extend(self.memory.usage.observe(&service, &seen, warm_up, then));
         }
-        self.fits = Arc::new(self.compare_plans(at));
+        self.owners.fits = Arc::new(self.compare_plans(at));
     }
 
     fn observations(&self, at: Timestamp) -> BTreeMap<String, Observation> {

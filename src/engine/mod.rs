@@ -133,8 +133,6 @@ pub struct Engine {
     /// Kills that were told.
     told_kills: ToldKills,
     usage_at: Option<Timestamp>,
-    /// How demand lay to the plans then, by service.
-    fits: Arc<BTreeMap<String, Compared>>,
     switches: Switches,
     owners: Owners,
     /// Rules that ran in this round, with the time they looked at.
@@ -544,7 +542,7 @@ impl Engine {
             },
             documents: self.document_views(now),
             owners: self.owners_view(),
-            fits: Arc::clone(&self.fits),
+            fits: Arc::clone(&self.owners.fits),
             mail: self.mail_view(),
             gates: self.gate_views(),
             gates_unasked: self.gates.unasked(),

@@ -49,7 +49,6 @@ impl Engine {
             told_kills: ToldKills::of(containers.counts()),
             containers,
             usage_at: None,
-            fits: Arc::default(),
             switches: Switches::default(),
             owners: Owners::default(),
             to_judge: Vec::new(),

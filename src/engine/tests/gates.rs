@@ -1,7 +1,5 @@
 //! Tenants' doors around a restart and a deploy: what is verified, what failed, what is taken back.
 
-use serde_json::json;
-
 use super::judgement::{container, until};
 use super::*;
 use crate::outbox::ActionKind;
@@ -95,23 +93,6 @@ fn a_restart_is_verified_by_name_of_every_gate() {
     let why = data["reason"].as_str().expect("a reason");
     assert!(why.contains("gates passed: api, health, login"), "{why}");
     assert!(!world.event_types().contains(&"change.verification.failed"));
-}
-
-#[test]
-fn a_restart_is_asked_for_with_the_condition_the_time_and_the_gates_it_will_be_judged_by() {
-    let world = restarted(guarded());
-    let asked = &event(&world, "container.restart.requested")["verification"];
-    let door = |gate| json!({"gate": gate, "passes": true, "current": "200"});
-    let want = json!({
-        "condition": "restarted, no alert on it or its service, gates pass, working set below 80 % of the limit",
-        "within_seconds": 600.0,
-        "settle_seconds": 60.0,
-        "gates": [door("api"), door("health"), door("login")],
-    });
-    assert_eq!(*asked, want);
-    let decided = |record: &&crate::audit::Record| record.kind == crate::audit::Kind::ActionDecided;
-    let record = world.records.iter().find(decided).expect("it was decided");
-    assert_eq!(record.verification.as_ref(), Some(&want));
 }
 
 #[test]
