@@ -157,8 +157,10 @@ fn every_reference_of_the_page_leads_somewhere() {
 }
 
 /// Each version of the contract and what it is, in short; words for people do not count.
-const VERSIONS: [(&str, &str); 1] =
-    [("2.0.0", "9613d21a622c301753a794581cba6eb67511d606ccd4ac71d92eab6a5f2ab9ea")];
+const VERSIONS: [(&str, &str); 2] = [
+    ("2.0.0", "9613d21a622c301753a794581cba6eb67511d606ccd4ac71d92eab6a5f2ab9ea"),
+    ("2.1.0", "c9a7bed706eca50851ffd5597ca6339376826f8c152b8af4cb132076b8592d5f"),
+];
 
 /// What of the page a program depends on.
 fn essence(value: &Value) -> Value {

@@ -33,7 +33,8 @@ impl Api {
             }
             Err((refusal, detail)) => {
                 let id: String = signed.id.chars().take(ID_CHARS_MAX).collect();
-                (Event::StatementRefused { ticket: 0, id, refusal }, detail)
+                let told = detail.clone();
+                (Event::StatementRefused { ticket: 0, id, refusal, detail: told }, detail)
             }
         };
         match self.ask_durably(event).await? {

@@ -281,8 +281,8 @@ fn with_ticket(event: Event, ticket: u64) -> Event {
         Event::List { wanted, max_series, .. } => Event::List { ticket, wanted, max_series },
         Event::Outbox { command, .. } => Event::Outbox { ticket, command },
         Event::Statement { id, statement, .. } => Event::Statement { ticket, id, statement },
-        Event::StatementRefused { id, refusal, .. } => {
-            Event::StatementRefused { ticket, id, refusal }
+        Event::StatementRefused { id, refusal, detail, .. } => {
+            Event::StatementRefused { ticket, id, refusal, detail }
         }
         other => other,
     }

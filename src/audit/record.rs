@@ -169,6 +169,9 @@ pub struct Record {
     /// What the decision rests on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evidence: Option<Value>,
+    /// How it will be seen whether a restart that is asked for works.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verification: Option<Value>,
     /// The delivery it is about: its `webhook-id`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delivery_id: Option<String>,
@@ -190,6 +193,9 @@ pub struct Record {
     /// Why, in one sentence or one snake_case word.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// More of the reason: how far a clock is off, which id is meant, how old what stays in force is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
     /// What would lift a hold.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lifted_by: Option<String>,
@@ -224,6 +230,7 @@ impl Record {
             mode: None,
             cause: None,
             evidence: None,
+            verification: None,
             delivery_id: None,
             event: None,
             attempts: None,
@@ -231,6 +238,7 @@ impl Record {
             change_id: None,
             outcome: None,
             reason: None,
+            detail: None,
             lifted_by: None,
             summary: None,
             tenants: Vec::new(),
@@ -264,6 +272,7 @@ impl Record {
             &mut record.change_id,
             &mut record.outcome,
             &mut record.reason,
+            &mut record.detail,
             &mut record.lifted_by,
             &mut record.summary,
             &mut record.receipt_id,
@@ -271,8 +280,9 @@ impl Record {
         texts.into_iter().flatten().for_each(cut);
         record.tenants.truncate(TENANTS_MAX);
         record.tenants.iter_mut().for_each(cut);
-        if record.evidence.as_ref().is_some_and(|e| e.to_string().len() > EVIDENCE_BYTES_MAX) {
-            record.evidence = Some(Value::from("left out: too long"));
+        let values = [&mut record.evidence, &mut record.verification].into_iter().flatten();
+        for long in values.filter(|value| value.to_string().len() > EVIDENCE_BYTES_MAX) {
+            *long = Value::from("left out: too long");
         }
         record
     }
@@ -358,6 +368,7 @@ mod tests {
             reason: Some(long.clone()),
             tenants: vec![long; 2 * TENANTS_MAX],
             evidence: Some(Value::from("x".repeat(2 * EVIDENCE_BYTES_MAX))),
+            verification: Some(Value::from("x".repeat(2 * EVIDENCE_BYTES_MAX))),
             ..Record::new(Timestamp(0), Kind::ActionHeld)
         };
         let bounded = record.bounded();
@@ -365,6 +376,7 @@ mod tests {
         assert_eq!(reason.chars().count(), TEXT_CHARS_MAX + 1);
         assert!(reason.ends_with('…'));
         assert_eq!(bounded.tenants.len(), TENANTS_MAX);
-        assert_eq!(bounded.evidence, Some(Value::from("left out: too long")));
+        let left_out = Some(Value::from("left out: too long"));
+        assert_eq!((&bounded.evidence, &bounded.verification), (&left_out, &left_out));
     }
 }

@@ -92,7 +92,12 @@ impl Record {
             return format!("{count} more receipts were refused in a minute and left out");
         }
         let more = self.count.map(|more| format!("; {more} before it were left out"));
-        format!("a receipt was refused{because}{}", more.unwrap_or_default())
+        format!("a receipt was refused{because}{}{}", self.more(), more.unwrap_or_default())
+    }
+
+    /// More of a reason, behind it.
+    fn more(&self) -> String {
+        self.detail.as_ref().map_or(String::new(), |detail| format!(" ({detail})"))
     }
 
     /// What a tenant's door says.
@@ -141,7 +146,12 @@ impl Record {
                 because("; ")
             ),
             Kind::DocumentRefused => {
-                format!("the document of {} was refused{}", self.who(), because(": "))
+                format!(
+                    "the document of {} was refused{}{}",
+                    self.who(),
+                    because(": "),
+                    self.more()
+                )
             }
             Kind::DocumentRecovered => format!("the document of {} can be read again", self.who()),
             Kind::ClaimRefused => format!("a claim to {} was refused{}", self.who(), because(": ")),

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::evidence::vector;
-use super::{Engine, record};
+use super::{Compared, Engine, record};
 use crate::alerts::AlertState;
 use crate::base::{Labels, Now, Timestamp};
 use crate::policy::{Load, Standing, Taken, plan_binds, standing};
@@ -47,6 +47,8 @@ pub struct Digest {
     pub near: Vec<Near>,
     /// More of these.
     pub near_left_out: usize,
+    /// Services for which a smaller plan would do.
+    pub smaller: Vec<Smaller>,
     /// Actions since, the oldest first.
     pub actions: Vec<Taken>,
     /// For how long actions are remembered at least, if that is less than this digest goes back.
@@ -96,6 +98,19 @@ impl Near {
     }
 }
 
+/// A service for which a smaller plan would do.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Smaller {
+    /// Which.
+    pub service: String,
+    /// The plan it is on.
+    pub plan: String,
+    /// The one that would do.
+    pub would_do: String,
+    /// The figures, for people.
+    pub sentence: String,
+}
+
 /// A setting to change.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Advice {
@@ -131,6 +146,7 @@ impl Engine {
             containers,
             near,
             near_left_out,
+            smaller: self.smaller(),
             actions: self.memory.guards.since(from),
             memory: Some(memory).filter(|memory| now.wall.since(from) > *memory),
             holds,
@@ -182,6 +198,18 @@ impl Engine {
         let mut near: Vec<Near> = judged.collect();
         near.sort_by(|a, b| b.worst().total_cmp(&a.worst()).then_with(|| a.name.cmp(&b.name)));
         (loads.len(), near)
+    }
+
+    fn smaller(&self) -> Vec<Smaller> {
+        let all = self.owners.fits.iter().filter_map(|(service, Compared { plan, fit })| {
+            Some(Smaller {
+                service: service.clone(),
+                plan: plan.clone(),
+                would_do: fit.smaller()?.to_owned(),
+                sentence: fit.sentence.clone(),
+            })
+        });
+        all.collect()
     }
 
     fn advice(&self) -> Vec<Advice> {

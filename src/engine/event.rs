@@ -97,6 +97,8 @@ pub enum Event {
         id: String,
         /// Why.
         refusal: Refusal,
+        /// More of that: how far its clock is off, what is missing.
+        detail: Option<String>,
     },
     /// The audit is written this far, or cannot be.
     Audited(audit::State),

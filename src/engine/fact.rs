@@ -59,6 +59,8 @@ pub enum Fact {
         subject: String,
         /// What is said with it, of advice.
         why: Option<String>,
+        /// How it will be seen whether it works, of a restart.
+        verification: Option<Box<outbox::Verification>>,
         judged: Box<Judged>,
     },
     /// An action was decided and held.
@@ -99,7 +101,7 @@ pub enum Fact {
     /// More receipts were not believed, and are not told of one by one.
     ReceiptsLeftOut { count: u64 },
     /// A receipt was not believed. `left_out`: how many before it are not told of.
-    ReceiptRefused { id: String, refusal: outbox::Refusal, left_out: u64 },
+    ReceiptRefused { id: String, refusal: outbox::Refusal, detail: Option<String>, left_out: u64 },
     /// The host itself is the patient, or no longer.
     HostIncident { started: bool, reason: String, tenants: Vec<String> },
     /// The edge lane moved.

@@ -16,7 +16,7 @@ use super::view::GateView;
 use super::{Engine, Fact, Request, Step};
 use crate::base::{Labels, METRIC_NAME, Now, START_SKEW_S, Timestamp};
 use crate::outbox::{
-    Action, ActionKind, ActionMode, Data, Draft, Event, WireTime, checksum, trace_id,
+    Action, ActionKind, ActionMode, Data, Draft, Event, GateResult, WireTime, checksum, trace_id,
 };
 use crate::policy::{
     GateKey, GateSeen, History, HoldReason, Miss, Mode, Outcome, Page, Place, Proposal, Reading,
@@ -230,7 +230,7 @@ impl Engine {
                 tenant: place.tenant.clone(),
                 what: "deploy",
                 change_id: None,
-                replaced: usage.replaced(),
+                replaced: usage.replaced(None),
                 since,
                 until: None,
                 before: BTreeMap::new(),
@@ -518,6 +518,17 @@ impl Engine {
             Some((key.gate.clone(), reading.value.clone()))
         });
         passing.collect()
+    }
+
+    /// The gates a restart of this service has to leave open, as they are now.
+    pub(super) fn gates_now(&self, tenant: &str, service: &str) -> Vec<GateResult> {
+        let all = self.gates.of(tenant, service).map(|(key, reading)| GateResult {
+            gate: key.gate.clone(),
+            passes: reading.map(|reading| reading.passes),
+            previous: None,
+            current: reading.map(|reading| reading.value.clone()),
+        });
+        all.collect()
     }
 
     /// The state of every door, as series rules can read.

@@ -2,6 +2,7 @@
 //! holds actions from outside.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::evidence::vector;
@@ -119,6 +120,7 @@ impl Engine {
             let warm_up = self.setup.policy.limits.start_grace;
             self.changes.extend(self.memory.usage.observe(&service, &seen, warm_up, then));
         }
+        self.owners.fits = Arc::new(self.compare_plans(at));
     }
 
     fn observations(&self, at: Timestamp) -> BTreeMap<String, Observation> {

@@ -215,6 +215,10 @@ impl Engine {
         // A rule that sums the label away does not change whose host this is.
         let host = Some(&self.setup.host).filter(|host| !host.is_empty());
         event.data.host = event.data.host.or_else(|| host.cloned());
+        if proposal.action.kind == ActionKind::Restart {
+            let gates = self.gates_now(&proposal.tenant, &proposal.subject);
+            event.data.verification = Some(self.setup.policy.verify.promise(gates));
+        }
         let id = proposal.delivery_id(now);
         self.counters.actions_sent += 1;
         self.facts.push(Fact::Decided {
@@ -223,6 +227,7 @@ impl Engine {
             dry_run: proposal.action.mode == ActionMode::DryRun,
             subject: proposal.subject.clone(),
             why: proposal.action.params.get("why").and_then(Value::as_str).map(str::to_owned),
+            verification: event.data.verification.clone().map(Box::new),
             judged: judged(incident, found, Some(&id)),
         });
         self.watch(now, (proposal, &id), incident, found);
@@ -263,7 +268,17 @@ impl Engine {
         let mut judged = judged(incident, found, None);
         judged.evidence.offenders = self.offenders(reason, incident, now.wall);
         lifted_by += &named(&judged.evidence.offenders);
+        lifted_by += &self.what_changed(reason, incident);
         self.facts.push(Fact::Held { labels, action, reason, lifted_by, judged });
+    }
+
+    /// For people, of a hold that blames a change: `: image app:1 → app:2`, if that was seen.
+    fn what_changed(&self, reason: HoldReason, incident: &Incident) -> String {
+        let service = self.memory.usage.get(&incident.subject());
+        let name = Some(incident.label("name")).filter(|name| !name.is_empty());
+        let changed = service.filter(|_| reason == HoldReason::RecentChange);
+        let replaced = changed.and_then(|service| service.replaced(name));
+        replaced.map(|replaced| format!(": {replaced}")).unwrap_or_default()
     }
 
     /// The alert has ended: whatever was asked for it is over, and the host is free for the next.

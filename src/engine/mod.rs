@@ -23,6 +23,7 @@ mod evaluate;
 mod event;
 mod evidence;
 mod fact;
+mod fits;
 mod gates;
 mod group;
 mod heartbeat;
@@ -78,10 +79,11 @@ use crate::policy::{Gates, Memory};
 use crate::promql::Memo;
 use crate::window::{SeriesId, Window};
 
-pub use digest::{Advice, CPU_USED, Digest, Near};
+pub use digest::{Advice, CPU_USED, Digest, Near, Smaller};
 pub use docker::{AskDocker, DockerState};
 pub use event::{Event, OutboxCommand, ScrapeFailure, Scraped, Switches, TargetInfo};
 pub use fact::{Fact, Judged};
+pub use fits::Compared;
 pub use group::Pace;
 pub use mail::{Mail, MailFailure, MailKind, MailPlan, MailView, Sink};
 pub use owners::Told;
@@ -329,8 +331,8 @@ impl Engine {
             Event::Statement { ticket, id, statement } => {
                 self.take_statement(now, ticket, (id, statement), step);
             }
-            Event::StatementRefused { ticket, id, refusal } => {
-                self.refuse_statement(now, ticket, (id, refusal), step);
+            Event::StatementRefused { ticket, id, refusal, detail } => {
+                self.refuse_statement(now, ticket, (id, refusal, detail), step);
             }
             Event::Audited(state) => self.take_audit(state),
             Event::Recorded(state) => {
@@ -549,6 +551,7 @@ impl Engine {
             },
             documents: self.document_views(now),
             owners: self.owners_view(),
+            fits: Arc::clone(&self.owners.fits),
             mail: self.mail_view(),
             gates: self.gate_views(),
             gates_unasked: self.gates.unasked(),

@@ -11,6 +11,7 @@ use super::Engine;
 use super::event::TargetInfo;
 use super::evidence::vector;
 use super::fact::Fact;
+use super::fits::Compared;
 use super::pinned::SETTING;
 use super::view::{DocumentView, OwnersView};
 use crate::base::{Labels, METRIC_NAME, Now, quoted};
@@ -51,6 +52,8 @@ pub(super) struct Owners {
     foreign: BTreeMap<String, String>,
     /// As readers see it.
     view: Arc<OwnersView>,
+    /// How demand lay to the plans when usage was looked at last, by service.
+    pub(super) fits: Arc<BTreeMap<String, Compared>>,
 }
 
 /// How a document is.

@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use super::{Answer, Content, Engine, Fact, Step};
+use crate::audit::kept;
 use crate::base::{Batch, DeliveryId, Now};
 use crate::outbox::{self, Refusal, Statement};
 use crate::policy::DONE;
@@ -37,7 +38,8 @@ impl Engine {
         step: &mut Step,
     ) {
         let Some(asked) = self.memory.guards.asked(&statement.delivery_id) else {
-            return self.refuse_statement(now, ticket, (id, Refusal::UnknownId), step);
+            let asked = Some(format!("delivery_id is {}", kept(statement.delivery_id)));
+            return self.refuse_statement(now, ticket, (id, Refusal::UnknownId, asked), step);
         };
         let fresh = self.receipts.fresh.iter().find(|(known, _)| *known == id);
         if let Some((_, batch)) = fresh.filter(|(_, batch)| *batch > self.durable) {
@@ -45,7 +47,7 @@ impl Engine {
             return self.operators.push((*batch, ticket));
         }
         if self.memory.receipts.knows(&id) {
-            return self.refuse_statement(now, ticket, (id, Refusal::Replayed), step);
+            return self.refuse_statement(now, ticket, (id, Refusal::Replayed, None), step);
         }
         let delivery = DeliveryId(statement.delivery_id.clone());
         let (batch, durable) = (self.batch(), self.durable);
@@ -72,7 +74,7 @@ impl Engine {
         &mut self,
         now: Now,
         ticket: u64,
-        (id, refusal): (String, Refusal),
+        (id, refusal, detail): (String, Refusal, Option<String>),
         step: &mut Step,
     ) {
         *self.receipts.counts.refused.entry(refusal.name()).or_default() += 1;
@@ -83,7 +85,7 @@ impl Engine {
         match self.receipts.told <= TOLD_PER_MINUTE {
             true => {
                 let left_out = std::mem::take(&mut self.receipts.left_out);
-                self.facts.push(Fact::ReceiptRefused { id, refusal, left_out });
+                self.facts.push(Fact::ReceiptRefused { id, refusal, detail, left_out });
             }
             false => self.receipts.left_out += 1,
         }

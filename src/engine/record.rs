@@ -60,10 +60,11 @@ pub(super) fn of(fact: &Fact, at: Timestamp) -> Option<Record> {
         Fact::AlertKnown { labels, started_at } => {
             about((at, Kind::AlertKnown), labels, *started_at)
         }
-        Fact::Decided { labels, action, dry_run, subject, why, judged } => Record {
+        Fact::Decided { labels, action, dry_run, subject, why, verification, judged } => Record {
             action: Some((*action).to_owned()),
             reason: why.clone(),
             mode: Some(if *dry_run { "dry_run" } else { "request" }.to_owned()),
+            verification: verification.as_ref().and_then(|it| serde_json::to_value(it).ok()),
             subject: Some(subject.clone()).filter(|subject| !subject.starts_with("alert:")),
             ..weighed((at, Kind::ActionDecided), labels, judged)
         },
@@ -127,9 +128,10 @@ fn of_receipt(fact: &Fact, at: Timestamp) -> Option<Record> {
             change_id: said.change_id.clone(),
             ..Record::new(at, Kind::ReceiptTaken)
         },
-        Fact::ReceiptRefused { id, refusal, left_out } => Record {
+        Fact::ReceiptRefused { id, refusal, detail, left_out } => Record {
             receipt_id: Some(id.clone()),
             reason: Some(refusal.name().to_owned()),
+            detail: detail.clone(),
             count: Some(*left_out).filter(|count| *count > 0),
             ..Record::new(at, Kind::ReceiptRefused)
         },
@@ -205,9 +207,14 @@ fn of_owners(fact: &Fact, at: Timestamp) -> Option<Record> {
             reason: doubt.clone(),
             ..about(Kind::DocumentTaken, document)
         },
-        Fact::DocumentRefused { document, error, first: true, .. } => {
-            Record { reason: Some(error.clone()), ..about(Kind::DocumentRefused, document) }
-        }
+        Fact::DocumentRefused { document, error, first: true, age } => Record {
+            reason: Some(error.clone()),
+            detail: Some(match age {
+                Some(age) => format!("what is in force is {} s old", age.as_secs()),
+                None => "it was never read".to_owned(),
+            }),
+            ..about(Kind::DocumentRefused, document)
+        },
         Fact::DocumentRecovered { document } => about(Kind::DocumentRecovered, document),
         Fact::ClaimRefused { container, why } => {
             Record { reason: Some(why.clone()), ..about(Kind::ClaimRefused, container) }

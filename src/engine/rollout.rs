@@ -116,6 +116,7 @@ impl Engine {
             dry_run: proposal.action.mode == ActionMode::DryRun,
             subject: proposal.subject.clone(),
             why: Some(why.clone()),
+            verification: None,
             judged,
         });
         let data = Data {

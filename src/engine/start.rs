@@ -1,6 +1,7 @@
 //! How an engine begins: what the journal held becomes its state; what cannot be read is told.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::clock::Clock;
 use super::containers::Containers;

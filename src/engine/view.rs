@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::docker::DockerState;
+use super::fits::Compared;
 use super::mail::MailView;
 use super::quality::Quality;
 use super::recent::Evaluation;
@@ -58,6 +59,8 @@ pub struct View {
     pub gates_unasked: usize,
     /// Who is who.
     pub owners: Arc<OwnersView>,
+    /// How demand lies to the plans, by service.
+    pub fits: Arc<BTreeMap<String, Compared>>,
     /// Why the last reload failed, if it did.
     pub reload_error: Option<String>,
     /// What queries and rules may use beyond the stable language.

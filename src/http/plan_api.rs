@@ -15,7 +15,7 @@ use super::error::{ApiError, ErrorKind};
 use super::format::{self, Notes};
 use super::{QUERY_TIMEOUT, Server, Shared};
 use crate::base::{Labels, Timestamp};
-use crate::engine::{CPU_USED, OwnersView, View};
+use crate::engine::{CPU_USED, Compared, View};
 use crate::policy::{Load, Plan, Standing, TenantState, plan_binds, standing};
 use crate::promql::eval::Value;
 use crate::promql::{ParseOptions, parse};
@@ -74,7 +74,18 @@ struct Row<'a> {
     enforced: Limits,
     used: Amount,
     headroom: Amount,
+    /// How the demand of the last weeks lies to the plans; `null` while too little was seen.
+    fit: Option<Fitting<'a>>,
     verdict: &'static str,
+}
+
+#[derive(Serialize)]
+struct Fitting<'a> {
+    /// The smallest plan that fits; `null`: no plan helps.
+    plan: Option<&'a str>,
+    direction: &'static str,
+    confidence: f64,
+    sentence: &'a str,
 }
 
 #[derive(Clone, Copy, PartialEq, Debug, Serialize)]
@@ -143,7 +154,7 @@ async fn ask(server: &Server, query: &str, at: Timestamp) -> Result<QueryAnswer,
 fn answer<'a>(view: &'a View, figures: &'a Figures) -> Answer<'a> {
     let owners = &*view.owners;
     let mut containers: Vec<Row<'_>> =
-        figures.iter().map(|(labels, figures)| row(owners, labels, figures)).collect();
+        figures.iter().map(|(labels, figures)| row(view, labels, figures)).collect();
     containers.sort_by_key(|row| (row.tenant, row.container));
     let sold = |plan: &'a Plan| Sold { plan: &plan.name, order: plan.order, limits: promise(plan) };
     let documents = view.documents.iter().map(|document| Document {
@@ -161,7 +172,8 @@ fn answer<'a>(view: &'a View, figures: &'a Figures) -> Answer<'a> {
     }
 }
 
-fn row<'a>(owners: &'a OwnersView, labels: &'a Labels, figures: &BTreeMap<Figure, f64>) -> Row<'a> {
+fn row<'a>(view: &'a View, labels: &'a Labels, figures: &BTreeMap<Figure, f64>) -> Row<'a> {
+    let owners = &*view.owners;
     let label = |name| labels.get(name).unwrap_or_default();
     let get = |figure| figures.get(&figure).copied();
     let load = Load {
@@ -194,12 +206,24 @@ fn row<'a>(owners: &'a OwnersView, labels: &'a Labels, figures: &BTreeMap<Figure
             memory_bytes: room(load.mem_limit_bytes, load.mem_used_bytes),
             cpu_cores: room(load.cpu_limit_cores, load.cpu_used_cores),
         },
+        fit: fitting(view, label("service"), plan).filter(|_| binds),
         verdict: verdict(
             standing(&load, promised, owners.thresholds.memory),
             plan,
             promised.is_some() || !binds,
         ),
     }
+}
+
+/// Of a plan that was changed since, nothing is known yet.
+fn fitting<'a>(view: &'a View, service: &str, plan: &str) -> Option<Fitting<'a>> {
+    let Compared { fit, .. } = view.fits.get(service).filter(|known| known.plan == plan)?;
+    Some(Fitting {
+        plan: fit.plan.as_deref(),
+        direction: fit.direction.name(),
+        confidence: fit.confidence,
+        sentence: &fit.sentence,
+    })
 }
 
 /// Room below a limit says nothing where nobody knows what the plan promises.
@@ -221,7 +245,8 @@ fn promise(plan: &Plan) -> Limits {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::Tenant;
+    use crate::engine::OwnersView;
+    use crate::policy::{Direction, Fit, Tenant};
 
     #[test]
     fn every_query_parses() {
@@ -246,8 +271,9 @@ mod tests {
     fn a_row_has_what_was_promised_what_is_enforced_and_what_is_left() {
         let gib = 1_073_741_824.0;
         let of = |name, plan, role| {
-            let pairs = [("name", name), ("tenant", "acme"), ("plan", plan), ("role", role)];
-            Labels::from_pairs(pairs)
+            let whose = [("tenant", "acme"), ("service", "acme/app")];
+            let pairs = [("name", name), ("plan", plan), ("role", role)];
+            Labels::from_pairs(pairs.into_iter().chain(whose))
         };
         let figures = BTreeMap::from([
             (Figure::Used, 0.25 * gib),
@@ -260,7 +286,15 @@ mod tests {
             tenants: BTreeMap::from([("acme".to_owned(), suspended)]),
             ..OwnersView::default()
         };
-        let view = View { owners: Arc::new(owners), ..View::default() };
+        let fit = Fit {
+            plan: Some("free".to_owned()),
+            direction: Direction::Down,
+            confidence: 0.95,
+            sentence: "on free, …".to_owned(),
+        };
+        let of_plan = |plan: &str| Compared { plan: plan.to_owned(), fit: fit.clone() };
+        let fits = BTreeMap::from([("acme/app".to_owned(), of_plan("pro"))]);
+        let view = View { owners: Arc::new(owners), fits: Arc::new(fits), ..View::default() };
         let all = Figures::from([
             (of("b", "free", "app"), figures.clone()),
             (of("a", "pro", "app"), figures.clone()),
@@ -283,6 +317,8 @@ mod tests {
                 ("f", "fits"),
             ]
         );
+        let fits = answer.containers.iter().map(|row| Some(row.fit.as_ref()?.direction));
+        assert_eq!(fits.collect::<Vec<_>>(), [Some("down"), None, None, None, None, None]);
         let b = &answer.containers[1];
         assert_eq!(b.headroom, Amount { memory_bytes: Some(0.75 * gib), cpu_cores: Some(0.375) });
         assert_eq!(b.believed.and_then(|limits| limits.mem_limit_bytes), Some(gib));

@@ -2,7 +2,7 @@
 
 use super::Letter;
 use super::page::{Cell, Page, minutes, span};
-use crate::engine::{Digest, Near};
+use crate::engine::{Digest, Near, Smaller};
 use crate::outbox::{ActionKind, ActionMode};
 use crate::policy::{HoldReason, Taken};
 
@@ -30,6 +30,7 @@ pub(super) fn write(digest: &Digest) -> Letter {
     ));
     firing(&mut page, digest);
     loads(&mut page, digest);
+    smaller(&mut page, digest);
     actions(&mut page, digest);
     holds(&mut page, digest);
     advice(&mut page, digest);
@@ -101,6 +102,18 @@ fn loads(page: &mut Page, digest: &Digest) {
         page.line(&format!("And {} more of {}.", digest.near_left_out, digest.containers));
     }
     page.line("`needs` is what 95 % of the last weeks' demand for memory stays below, per limit.");
+}
+
+/// Nobody is written to for that: who pays for more than they need may know why.
+fn smaller(page: &mut Page, digest: &Digest) {
+    if digest.smaller.is_empty() {
+        return;
+    }
+    page.heading("A smaller plan would do");
+    let line = |it: &Smaller| {
+        format!("{}: {} instead of {}; {}", it.service, it.would_do, it.plan, it.sentence)
+    };
+    list(page, &digest.smaller.iter().map(line).collect::<Vec<_>>());
 }
 
 fn mebibytes(bytes: f64) -> String {

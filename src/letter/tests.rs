@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::base::parse_rfc3339;
-use crate::engine::{Advice, Digest, Near};
+use crate::engine::{Advice, Digest, Near, Smaller};
 use crate::outbox::{ActionKind, ActionMode};
 use crate::policy::Taken;
 
@@ -57,6 +57,14 @@ fn digest() -> Digest {
             taken(ActionKind::Restart, "gamma/app", Some("withdrawn")),
             taken(ActionKind::Advise, "alert:00ff", None),
         ],
+        smaller: vec![Smaller {
+            service: "umbrella/app".to_owned(),
+            plan: "enterprise".to_owned(),
+            would_do: "free".to_owned(),
+            sentence: "on free, demand for CPU above the quota would have been <1 % of the time \
+                       instead of <1 %"
+                .to_owned(),
+        }],
         holds: vec![("cool_down", 2), ("observe", 7)],
         holds_since: Some(at("2026-11-28T09:30:00Z")),
         advice: vec![

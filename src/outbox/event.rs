@@ -15,7 +15,7 @@ use crate::base::{Timestamp, format_rfc3339, parse_rfc3339};
 
 /// Of the contract with the Control Plane: types, fields, headers, answers, receipts (semantic
 /// versioning: a field or type more is minor; one that goes or changes its meaning is major).
-pub const CONTRACT_VERSION: &str = "2.0.0";
+pub const CONTRACT_VERSION: &str = "2.1.0";
 
 /// What an event says. The list is closed; the alert's own name is in `data.alert`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
@@ -217,7 +217,8 @@ pub struct Data {
     /// What the decision rests on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub evidence: Option<Box<Evidence>>,
-    /// How an action ended; on `action.verified` and `action.failed`.
+    /// How it is seen whether an action works; on `container.restart.requested`, `action.verified` and
+    /// `action.failed`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub verification: Option<Verification>,
     /// Who is affected; on `host.incident.*`.
@@ -459,37 +460,47 @@ pub struct LastAction {
     pub result: Option<String>,
 }
 
-/// How an action ended.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+/// How it is seen whether an action works; with the outcome, when there is one.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Verification {
-    /// `effective`, `ineffective` or `relapsed`.
-    pub result: String,
-    /// The condition that was to become true.
+    /// `effective`, `ineffective` or `relapsed`; absent in the request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result: Option<String>,
+    /// The condition that has to become true.
     pub condition: String,
-    /// Until when it was watched.
-    #[cfg_attr(test, schemars(with = "String"))]
-    pub deadline: WireTime,
-    /// The delivery that asked for the action.
-    pub delivery_id: String,
+    /// In the request: how long its effect is watched, from the acknowledgement on, or from the receipt
+    /// that it is done. A later `verify_until` of the receiver counts instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub within_seconds: Option<f64>,
+    /// In the request: how long the condition has to hold.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settle_seconds: Option<f64>,
+    /// Until when it was watched; absent in the request, as it begins with the acknowledgement.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schemars(with = "Option<String>"))]
+    pub deadline: Option<WireTime>,
+    /// The delivery that asked for the action; absent in the request, which is that delivery.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delivery_id: Option<String>,
     /// The Control Plane's own id of the change, if it gave one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub change_id: Option<String>,
-    /// The tenant's gates, if any are watched.
+    /// The tenant's gates, if any are watched: as they are when it is asked, or after the action.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gates: Vec<GateResult>,
 }
 
-/// A gate after an action.
+/// A gate before or after an action.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct GateResult {
     /// `health`, `login`, `api` or another name.
     pub gate: String,
-    /// Whether it passes; absent if it was not heard of since the container started.
+    /// Whether it passes; absent if it was not heard of, after an action since the container started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub passes: Option<bool>,
-    /// What it answered before the action, when it passed.
+    /// What it answered before the action, when it passed; only after an action.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous: Option<String>,
     /// What it answers now.

@@ -1,7 +1,8 @@
 //! Which plan would have fitted: the demand of weeks held against what each plan promises.
 //!
-//! The answer is a share of time, not a guess of a size: "on pro, demand would have been above the
-//! quota in <1 % of the time, instead of 38 %". It may also be that a smaller plan would do, or that
+//! The answer is a share of time, not a guess of a size: "on pro, demand for CPU above the quota would
+//! have been <1 % of the time instead of 38 %". How many periods were throttled stands beside it in a
+//! nudge: that was measured, of the present plan alone. It may also be that a smaller plan would do, or that
 //! none helps; then nobody is nudged.
 
 use std::time::Duration;
@@ -9,6 +10,9 @@ use std::time::Duration;
 use super::config::DAY;
 use super::plan::{Plan, Plans};
 use super::usage::Service;
+
+/// To take something away it must have been seen for a day. Ours.
+const SMALLER_CONFIDENCE: f64 = 0.9;
 
 /// When demand fits a plan, and how much of it must have been seen to say so.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -49,6 +53,14 @@ pub struct Fit {
     pub sentence: String,
 }
 
+impl Fit {
+    /// A smaller plan that would do, if so much was seen that somebody may be told.
+    pub fn smaller(&self) -> Option<&str> {
+        let sure = self.direction == Direction::Down && self.confidence >= SMALLER_CONFIDENCE;
+        self.plan.as_deref().filter(|_| sure)
+    }
+}
+
 /// Where the plan that fits stands to the present one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Direction {
@@ -60,6 +72,18 @@ pub enum Direction {
     Down,
     /// Not even the biggest fits.
     NoneHelps,
+}
+
+impl Direction {
+    /// The stable name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Direction::Stay => "stay",
+            Direction::Up => "up",
+            Direction::Down => "down",
+            Direction::NoneHelps => "none_helps",
+        }
+    }
 }
 
 /// Compares a service's demand with the catalogue; `None` if the plan is unknown or nothing was seen.
@@ -113,7 +137,8 @@ fn sentence(plan: &str, (now, then): (Shortage, Shortage), of_memory: f64) -> St
     )
 }
 
-fn percent(share: f64) -> String {
+/// A share in percent, for people.
+pub(super) fn percent(share: f64) -> String {
     if share < 0.01 { "<1 %".to_owned() } else { format!("{:.0} %", share * 100.0) }
 }
 

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::config::{DAY, Mode, PolicyConfig};
 use super::diagnose::{Cause, diagnose};
-use super::fit::{Direction, Fit};
+use super::fit::{Direction, Fit, percent};
 use super::history::is_void;
 use super::hold::HoldReason;
 use super::incident::{Case, Evidence, Incident};
@@ -27,8 +27,6 @@ const RESTARTABLE: [&str; 2] = ["app", "worker"];
 const KILLED_AGAIN: f64 = 2.0;
 /// Kills are counted over the last ten minutes.
 const KILLS_COUNTED_SECONDS: f64 = 600.0;
-/// To take something away it must have been seen for a day. Ours.
-const SMALLER_CONFIDENCE: f64 = 0.9;
 
 /// What stands in the place of a comparison.
 const OWN_SIZE: &str = "not compared: its limits are its own, not its plan's";
@@ -338,7 +336,7 @@ fn nudge(case: &Case<'_>, config: &PolicyConfig) -> Chosen {
     };
     let mut params = texts([("from", plan.name.as_str()), ("to", to.as_str())]);
     let sentence = match fit {
-        Some(fit) => fit.sentence.clone(),
+        Some(fit) => measured(case, cause) + &fit.sentence,
         None if evidence.own_limits => OWN_SIZE.to_owned(),
         None => not_compared(config),
     };
@@ -346,6 +344,16 @@ fn nudge(case: &Case<'_>, config: &PolicyConfig) -> Chosen {
     params.insert("fit".to_owned(), Value::from(sentence));
     params.insert("confidence".to_owned(), Value::from(confidence));
     Ok(Choice { kind: ActionKind::Nudge, params })
+}
+
+/// How often it is throttled now, where that is the trouble, to stand before what another plan would do.
+fn measured(case: &Case<'_>, cause: Cause) -> String {
+    match case.evidence.symptoms.throttled_ratio {
+        Some(ratio) if cause == Cause::CpuSaturation => {
+            format!("throttled in {} of its periods; ", percent(ratio))
+        }
+        _ => String::new(),
+    }
 }
 
 /// Whether a nudge offers what would be offered now: plans come, go and change while it waits.
@@ -358,8 +366,7 @@ pub(super) fn is_still_offered(nudge: &Action, case: &Case<'_>, config: &PolicyC
 
 /// What the operator hears where a smaller plan would do.
 fn smaller(plan: &Plan, fit: &Fit) -> Option<Choice> {
-    let sure = fit.direction == Direction::Down && fit.confidence >= SMALLER_CONFIDENCE;
-    let recommended = fit.plan.as_deref().filter(|_| sure)?;
+    let recommended = fit.smaller()?;
     let why = format!("a smaller plan would do: {}", fit.sentence);
     let mut choice = advice("plan", &why);
     choice.params.extend(texts([("current", plan.name.as_str()), ("recommended", recommended)]));

@@ -6,6 +6,7 @@
 //! by name, so that a neighbour of the same service neither hides a leak nor counts as its deploy.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -72,6 +73,30 @@ pub struct Replaced {
     pub from: RunsAs,
     /// … and what runs since.
     pub to: RunsAs,
+}
+
+impl fmt::Display for Replaced {
+    /// For people, what differs: `image app:1 → app:2, memory limit 512 MiB → 1024 MiB`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let amount = |amount: f64, unit: &str| match amount > 0.0 {
+            true => format!("{}{unit}", (amount * 100.0).round() / 100.0),
+            false => "none".to_owned(),
+        };
+        let memory = |runs_as: &RunsAs| amount(runs_as.limit_bytes / 1_048_576.0, " MiB");
+        let cores = |runs_as: &RunsAs| runs_as.cpu_limit_cores.map(|cores| amount(cores, " cores"));
+        let (from, to) = (&self.from, &self.to);
+        let all = [
+            ("image", Some(from.image.clone()).zip(Some(to.image.clone()))),
+            ("memory limit", Some(memory(from)).zip(Some(memory(to)))),
+            ("CPU limit", cores(from).zip(cores(to))),
+        ];
+        let told = all.into_iter().filter_map(|(what, both)| {
+            let (from, to) = both.filter(|(from, to)| from != to)?;
+            let known = |text: String| if text.is_empty() { "?".to_owned() } else { text };
+            Some(format!("{what} {} → {}", known(from), known(to)))
+        });
+        f.write_str(&told.collect::<Vec<_>>().join(", "))
+    }
 }
 
 /// What is seen of one container at one moment. What is not known is `None`.

@@ -281,10 +281,14 @@ impl Service {
         }
     }
 
-    /// What its last deploy changed, if that was seen.
-    pub fn replaced(&self) -> Option<Replaced> {
-        let newest = self.containers.values().max_by_key(|trail| trail.changed_at)?;
-        newest.replaced()
+    /// What the last deploy of a container of it changed, if that was seen; of no container in
+    /// particular: the last of all.
+    pub fn replaced(&self, container: Option<&str>) -> Option<Replaced> {
+        let trail = match container {
+            Some(name) => self.containers.get(name),
+            None => self.containers.values().max_by_key(|trail| trail.changed_at),
+        };
+        trail?.replaced()
     }
 
     /// What the last hour says of a container of it that was started then, if that is known: of a life that

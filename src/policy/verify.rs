@@ -51,6 +51,19 @@ impl Default for VerifyConfig {
     }
 }
 
+impl VerifyConfig {
+    /// What a request says of how its effect will be watched, with the gates as they are now.
+    pub fn promise(&self, gates: Vec<GateResult>) -> Verification {
+        Verification {
+            condition: CONDITION.to_owned(),
+            within_seconds: Some(self.within.as_secs_f64()),
+            settle_seconds: Some(self.settle.as_secs_f64()),
+            gates,
+            ..Verification::default()
+        }
+    }
+}
+
 /// A request whose effect is to be watched.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct Request {
@@ -475,12 +488,13 @@ fn verdict(watch: Watch, outcome: Outcome, why: String) -> Verdict {
         | State::Effective { deadline, change_id, .. } => (*deadline, change_id.clone()),
     };
     let verification = Verification {
-        result: outcome.name().to_owned(),
+        result: Some(outcome.name().to_owned()),
         condition: CONDITION.to_owned(),
-        deadline: WireTime(deadline),
-        delivery_id: watch.request.delivery_id.clone(),
+        deadline: Some(WireTime(deadline)),
+        delivery_id: Some(watch.request.delivery_id.clone()),
         change_id,
         gates: watch.gates,
+        ..Verification::default()
     };
     Verdict { request: watch.request, outcome, why, verification }
 }

@@ -143,8 +143,8 @@ fn of_judgement(fact: &Fact) {
                 None => info!(id, %delivery, subject, decision, "a receipt was taken"),
             }
         }
-        Fact::ReceiptRefused { id, refusal, left_out } => {
-            warn!(id, reason = refusal.name(), left_out, "a receipt was refused");
+        Fact::ReceiptRefused { id, refusal, detail, left_out } => {
+            warn!(id, reason = refusal.name(), detail, left_out, "a receipt was refused");
         }
         Fact::ReceiptsLeftOut { count } => {
             warn!(count, "more receipts were refused than are told one by one");

@@ -81,7 +81,7 @@ fn what_was_read_last_stays_in_force() {
     let shown = String::from_utf8(output.stdout).expect("text");
     let row = shown.lines().nth(1).unwrap_or_default();
     let words: Vec<&str> = row.split_whitespace().collect();
-    let want = "acme (suspended) trial acme-1 512 MiB, 0.50 cores 512 MiB 477 MiB 35 MiB near";
+    let want = "acme (suspended) trial acme-1 512 MiB, 0.50 cores 512 MiB 477 MiB 35 MiB - near";
     assert_eq!(words.join(" "), want, "{shown}");
 
     asked.down.store(true, Ordering::SeqCst);

@@ -1,9 +1,11 @@
 //! Receipts over the real address: signed, fresh, new and about a request that was made, or refused.
 
 use std::process::Command;
+use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::support::{ControlPlane, Home, Page, Plan, SECRET, wait_for, wait_until};
+use crate::support::server::Server;
+use crate::support::{ControlPlane, Home, Page, Plan, SECRET, answer, wait_for, wait_until};
 
 const RULE: &str = "{alert: High, expr: 'max by (name, service, tenant, plan, role) \
                     (container_memory_working_set_bytes) > 90', labels: {action: restart}}";
@@ -96,10 +98,10 @@ fn what_is_believed_has_its_effect_once_and_the_rest_is_refused() {
     assert!(places.iter().all(Option::is_some) && places[0] < places[1], "{told}");
     assert!(places[1] < places[2] && places[2] < places[3], "{told}");
     assert!(!told.contains('\u{1b}'), "no colours into a pipe");
-    let answer: serde_json::Value =
+    let answered: serde_json::Value =
         serde_json::from_str(&home.get("/api/v1/plimsoll/incidents?tenant=acme")).expect("JSON");
-    assert_eq!(answer["data"]["incidents"][0]["alert"], "High", "{answer}");
-    assert_eq!(answer["data"]["incidents"][0]["standing"], "firing", "{answer}");
+    assert_eq!(answered["data"]["incidents"][0]["alert"], "High", "{answered}");
+    assert_eq!(answered["data"]["incidents"][0]["standing"], "firing", "{answered}");
 
     // The head that a heartbeat told stands in the audit, and one that was not told does not.
     let head = wait_for("a heartbeat with a head", 20, || {
@@ -121,4 +123,99 @@ fn nobody_is_listened_to_where_there_is_no_secret() {
     let (status, said) = home.post(PATH, &signed("msg_1", "{}"), "{}");
     assert_eq!(status, 404);
     assert!(said.contains("control_plane"), "{said}");
+}
+
+const ACME: &str = "{match: {name: 'acme-.*'}, tenant: acme, plan: free, role: app}";
+
+/// What more the audit says of the first refusal of this kind, for this reason.
+fn refusal(home: &Home, kind: &str, reason: &str) -> Option<String> {
+    let (_, text) = audit(home, &["show", "--format", "json"]);
+    let records: Vec<serde_json::Value> = serde_json::from_str(&text).expect("JSON");
+    let is_it = |record: &&serde_json::Value| {
+        record["kind"] == kind && record["reason"].as_str().is_some_and(|r| r.contains(reason))
+    };
+    let record = records.iter().find(is_it)?;
+    Some(record["detail"].as_str().unwrap_or_default().to_owned())
+}
+
+/// Waits for it; `detail` is part of what more is said, or nothing is.
+fn assert_refused(home: &Home, (kind, reason): (&str, &str), detail: &str) {
+    let told = wait_for(reason, 20, || refusal(home, kind, reason));
+    assert!(told.contains(detail) && told.is_empty() == detail.is_empty(), "{reason}: {told}");
+}
+
+#[test]
+fn every_refused_receipt_is_in_the_audit_with_its_reason_and_what_more_there_is_to_say() {
+    let target = Page::new(&page(95));
+    let control_plane = ControlPlane::start();
+    let plan = Plan {
+        rules: RULE.to_owned(),
+        control_plane: Some(control_plane.address()),
+        more: MORE.to_owned(),
+        ..Plan::default()
+    };
+    let home = Home::new(&plan.job("t", target.address(), ""));
+    let _process = home.start();
+    let request = wait_for("a restart is asked for", 30, || {
+        let heard = control_plane.heard("High");
+        heard.into_iter().find(|heard| heard.kind == "container.restart.requested")
+    });
+    let body = format!("{{\"delivery_id\":\"{}\",\"decision\":\"accepted\"}}", request.id);
+    let unknown = "{\"delivery_id\":\"evt_x\",\"decision\":\"declined\"}";
+    let old = signed("msg_2", &body).replacen("webhook-timestamp: 1", "webhook-timestamp: ", 1);
+    for (reason, headers, body, detail) in [
+        ("signature", signed("msg_1", "{}"), body.as_str(), ""),
+        ("unknown_id", signed("msg_1", unknown), unknown, "delivery_id is evt_x"),
+        ("", signed("msg_1", &body), &body, ""),
+        ("replayed", signed("msg_1", &body), &body, ""),
+        ("stale", old, &body, " behind this clock"),
+    ] {
+        let status = home.post(PATH, &headers, body).0;
+        assert_eq!(status == 200, reason.is_empty(), "{reason}: {status}");
+        if !reason.is_empty() {
+            assert_refused(&home, ("receipt.refused", reason), detail);
+        }
+    }
+}
+
+#[test]
+fn every_refused_document_and_claim_is_in_the_audit_with_the_age_of_what_stays_in_force() {
+    let of = |limit: &str| {
+        format!(
+            "{{\"plan_limits\": {{\"free\": {{\"mem_limit\": \"{limit}\", \"cpu_limit\": 0.5}}}}}}"
+        )
+    };
+    let catalogue = Arc::new(Mutex::new(of("1g")));
+    let said = Arc::clone(&catalogue);
+    let plans = Server::start(move |_| match said.lock().expect("whole").as_str() {
+        "" => answer("503 Service Unavailable", "", b""),
+        body => answer("200 OK", "", body.as_bytes()),
+    });
+    let target = Page::new(&page(95));
+    let more = format!(
+        "plans_from: {{url: 'http://{}/plans', refresh_interval: 200ms}}\n\
+         tenants_from: {{file: tenants.yml}}\n",
+        plans.address()
+    );
+    let plan = Plan { rules: RULE.to_owned(), more, ..Plan::default() };
+    let home = Home::new(&plan.job("t", target.address(), ""));
+    let two =
+        format!("tenants: [{ACME}, {{match: {{name: '.*-web'}}, tenant: globex, role: app}}]\n");
+    home.write("tenants.yml", &format!("tenants: [{ACME}]\n"));
+    let _process = home.start();
+    wait_until("both documents are read", 20, || {
+        let page = home.get("/metrics");
+        ["plans", "tenants"].iter().all(|document| {
+            page.contains(&format!("plimsoll_document_age_seconds{{document=\"{document}\"}}"))
+        })
+    });
+    let in_force = "what is in force is ";
+    *catalogue.lock().expect("whole") = of("-1g");
+    assert_refused(&home, ("document.refused", "mem_limit"), in_force);
+    catalogue.lock().expect("whole").clear();
+    assert_refused(&home, ("document.refused", "503"), in_force);
+    home.write("tenants.yml", &two[..40]);
+    assert_refused(&home, ("document.refused", "tenants.yml:"), in_force);
+    home.write("tenants.yml", &two);
+    assert_refused(&home, ("claim.refused", "globex"), "");
 }

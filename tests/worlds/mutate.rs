@@ -239,8 +239,8 @@ impl Mutation {
             }
             (Mutation::CallGood, EventType::ActionFailed) => {
                 let result = event.data.verification.as_mut().map(|done| &mut done.result);
-                let result = result.filter(|result| *result == "ineffective")?;
-                *result = "effective".to_owned();
+                let result = result.filter(|result| result.as_deref() == Some("ineffective"))?;
+                *result = Some("effective".to_owned());
                 event.event_type = EventType::ActionVerified;
             }
             (Mutation::OfferTheSame, EventType::UpgradeSuggested) => {

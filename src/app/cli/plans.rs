@@ -7,8 +7,8 @@ use super::ask::ask;
 use super::out::{Ink, Out};
 use super::{exit, finish, runtime};
 
-const HEAD: [&str; 8] =
-    ["TENANT", "PLAN", "CONTAINER", "BELIEVED", "ENFORCED", "USED", "HEADROOM", "VERDICT"];
+const HEAD: [&str; 9] =
+    ["TENANT", "PLAN", "CONTAINER", "BELIEVED", "ENFORCED", "USED", "HEADROOM", "FIT", "VERDICT"];
 /// Verdicts nobody need look at.
 const QUIET: [&str; 1] = ["fits"];
 
@@ -47,7 +47,7 @@ fn say_troubles(data: &Value, out: &mut Out<'_>) {
     }
 }
 
-fn cells(row: &Value) -> [String; 8] {
+fn cells(row: &Value) -> [String; 9] {
     let tenant = match row["state"].as_str().filter(|state| *state != "active") {
         Some(state) => format!("{} ({state})", text(&row["tenant"])),
         None => text(&row["tenant"]).to_owned(),
@@ -62,8 +62,23 @@ fn cells(row: &Value) -> [String; 8] {
         limits(&row["enforced"]),
         used(&row["used"]),
         used(&row["headroom"]),
+        fit(&row["fit"]),
         text(&row["verdict"]).to_owned(),
     ]
+}
+
+/// Which plan would have fitted the demand of the last weeks, and how much of it was seen.
+fn fit(fit: &Value) -> String {
+    let plan = text(&fit["plan"]);
+    let words = match fit["direction"].as_str() {
+        Some("stay") => "the present plan".to_owned(),
+        Some("up") => format!("needs {plan}"),
+        Some("down") => format!("{plan} would do"),
+        Some(_) => "no plan helps".to_owned(),
+        None => return "-".to_owned(),
+    };
+    let seen = fit["confidence"].as_f64().unwrap_or_default() * 100.0;
+    format!("{words} ({seen:.0} % sure)")
 }
 
 /// Memory and cores: `512 MiB, 0.50 cores`.
@@ -74,19 +89,19 @@ fn amounts(bytes: &Value, cores: &Value) -> String {
     if known.is_empty() { "-".to_owned() } else { known.join(", ") }
 }
 
-fn table(rows: &[[String; 8]], out: &Out<'_>) -> String {
+fn table(rows: &[[String; 9]], out: &Out<'_>) -> String {
     let widths: Vec<usize> = (0..HEAD.len())
         .map(|column| {
             let cells = rows.iter().map(|row| row[column].chars().count());
             cells.chain([HEAD[column].len()]).max().unwrap_or_default()
         })
         .collect();
-    let line = |cells: &[String; 8]| {
-        let (verdict, rest) = cells.split_last().expect("eight cells");
+    let line = |cells: &[String; 9]| {
+        let (verdict, rest) = cells.split_last().expect("nine cells");
         let padded = rest.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}  "));
         let shown = Out::on_a_line(&padded.collect::<String>());
         let verdict = Out::on_a_line(verdict);
-        let quiet = QUIET.contains(&verdict.as_str()) || verdict == HEAD[7];
+        let quiet = QUIET.contains(&verdict.as_str()) || verdict == HEAD[8];
         let verdict = if quiet { verdict } else { out.inked(Ink::Bad, &verdict) };
         format!("{shown}{verdict}\n")
     };
@@ -116,6 +131,7 @@ mod tests {
             "enforced": {"mem_limit_bytes": 536_870_912.0, "cpu_limit_cores": null},
             "used": {"memory_bytes": 268_435_456.0, "cpu_cores": 0.125},
             "headroom": {"memory_bytes": null, "cpu_cores": null},
+            "fit": {"plan": "mini", "direction": "down", "confidence": 0.951, "sentence": "on mini, …"},
             "verdict": "limit differs",
         });
         let want = [
@@ -126,6 +142,7 @@ mod tests {
             "512 MiB",
             "256 MiB, 0.12 cores",
             "-",
+            "mini would do (95 % sure)",
             "limit differs",
         ];
         assert_eq!(cells(&row), want.map(str::to_owned));
@@ -138,9 +155,9 @@ mod tests {
         let (mut data, mut talk) = (Vec::new(), Vec::new());
         let (format, colours) = (Format::Text, (false, false));
         let out = Out { data: &mut data, talk: &mut talk, format, colours };
-        let fits = [forged; 7].map(str::to_owned).into_iter().chain(["fits".to_owned()]);
+        let fits = [forged; 8].map(str::to_owned).into_iter().chain(["fits".to_owned()]);
         let fits: Vec<String> = fits.collect();
-        let shown = table(&[fits.try_into().expect("eight cells"), row], &out);
+        let shown = table(&[fits.try_into().expect("nine cells"), row], &out);
         let lines: Vec<&str> = shown.split('\n').collect();
         assert_eq!(
             (lines[0].split_whitespace().next(), lines.len()),

@@ -77,6 +77,11 @@ fn run(args: &ReplayArgs, out: &mut Out<'_>) -> anyhow::Result<u8> {
     };
     let recording = Recording::open(&args.folder, job)?;
     recording.problems().for_each(|problem| out.say(&format!("note: {problem}")));
+    if !config.policy.policy.gates.is_empty() {
+        out.say(
+            "note: gates are not asked in a replay: what a failing one would have held is not held",
+        );
+    }
     let documents = documents(&config, out)?;
     let first = match &args.rules[..] {
         [] => config.groups.clone(),
@@ -318,6 +323,11 @@ fn actuals(report: &Report) -> String {
 fn standing(report: &Report) -> String {
     let mut text = String::new();
     for standing in &report.standing {
+        if standing.would_restart == 0 {
+            let (alert, nudges) = (Out::plain(&standing.alert), standing.would_nudge);
+            let _ = writeln!(text, "\n{alert}: {nudges} nudges observed; {}", standing.why);
+            continue;
+        }
         let verdict = if standing.earned { "has earned `act`" } else { "has not earned `act` yet" };
         let (would, needed, needless) =
             (standing.would_restart, standing.needed, standing.needless);

@@ -388,6 +388,7 @@ mod tests {
             dry_run: false,
             subject: "acme/app".to_owned(),
             why: None,
+            verification: None,
             judged: judged(),
         };
         let observed = Fact::Held {
@@ -416,6 +417,7 @@ mod tests {
                 dry_run: false,
                 subject: guarded.to_owned(),
                 why: None,
+                verification: None,
                 judged: Box::new(Judged {
                     whose: labels.clone(),
                     started_at: Timestamp(0),

@@ -20,6 +20,9 @@ const ENOUGH: usize = 5;
 const DAYS: f64 = 7.0;
 /// Share of them that must have been needed. Ours.
 const PRECISION: f64 = 0.9;
+/// What is said of a rule that would only nudge: whether a customer needs a bigger plan is in no recording.
+const NOT_JUDGED: &str = "nudges are not judged: switch `actions.nudge` on when you would have \
+                          written to these tenants yourself";
 /// Diagnoses that memory is short, where the harm to be averted is a kill.
 const MEMORY: [&str; 5] = ["leak", "memory", "undersized", "traffic", "page_cache"];
 /// So long a kill is waited for. Ours.
@@ -34,7 +37,9 @@ pub struct Standing {
     pub alert: String,
     /// Restarts it would have asked for.
     pub would_restart: usize,
-    /// Of these, those that were needed.
+    /// Nudges it would have asked for, which are not judged.
+    pub would_nudge: usize,
+    /// Of the restarts, those that were needed.
     pub needed: usize,
     /// Those whose alert ended by itself.
     pub needless: usize,
@@ -44,14 +49,20 @@ pub struct Standing {
     pub why: String,
 }
 
-/// How every rule stands that asked for restarts which were only observed or rehearsed.
+/// How every rule stands that asked for restarts or nudges which were only observed or rehearsed.
 pub(super) fn standings(report: &Report, expiry: Duration) -> Vec<Standing> {
     let mut all: BTreeMap<&str, Standing> = BTreeMap::new();
-    for action in report.actions.iter().filter(|a| a.action == "restart") {
-        if action.how == How::Requested {
+    for action in report.actions.iter().filter(|a| a.how != How::Requested) {
+        let is_nudge = match action.action.as_str() {
+            "restart" => false,
+            "nudge" => true,
+            _ => continue,
+        };
+        let standing = all.entry(&action.alert).or_default();
+        if is_nudge {
+            standing.would_nudge += 1;
             continue;
         }
-        let standing = all.entry(&action.alert).or_default();
         standing.would_restart += 1;
         match was_needed(report, action, expiry) {
             Some(true) => standing.needed += 1,
@@ -97,7 +108,9 @@ fn was_needed(report: &Report, action: &Action, expiry: Duration) -> Option<bool
 fn judge(alert: &str, standing: Standing, days: f64) -> Standing {
     let decided = standing.needed + standing.needless;
     let share = standing.needed as f64 / decided.max(1) as f64;
-    let why = if decided < ENOUGH {
+    let why = if standing.would_restart == 0 && standing.would_nudge > 0 {
+        NOT_JUDGED.to_owned()
+    } else if decided < ENOUGH {
         format!("{decided} of {ENOUGH} restarts decided")
     } else if days < DAYS {
         format!("{days:.1} of {DAYS} days observed")
@@ -211,9 +224,22 @@ mod tests {
     }
 
     #[test]
+    fn a_rule_that_would_only_nudge_is_named_and_not_judged() {
+        let mut report = observed("cpu_saturation", Some(20), None, 9);
+        report.actions[0].action = "nudge".to_owned();
+        let all = standings(&report, Duration::from_secs(15 * 60));
+        let [standing] = &all[..] else { panic!("one: {all:?}") };
+        assert_eq!((standing.would_restart, standing.would_nudge, standing.earned), (0, 1, false));
+        assert!(standing.why.starts_with("nudges are not judged"), "{}", standing.why);
+        report.actions[0].how = How::Requested;
+        assert!(standings(&report, Duration::ZERO).is_empty(), "what was sent is no shadow");
+    }
+
+    #[test]
     fn act_is_earned_by_number_days_and_precision() {
         let check = |needed, needless, days, want: &str| {
-            let standing = Standing { needed, needless, ..Standing::default() };
+            let would_restart = needed + needless;
+            let standing = Standing { would_restart, needed, needless, ..Standing::default() };
             let judged = judge("A", standing, days);
             assert_eq!(judged.why, want);
             judged.earned

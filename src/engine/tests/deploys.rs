@@ -1,6 +1,8 @@
 //! Deploys by others that shut a door, told from mere starts however seldom their container is scraped.
 
-use super::gates::{RULES, event, guarded, running};
+use serde_json::json;
+
+use super::gates::{RULES, event, guarded, restarted, running};
 use super::judgement::until;
 use super::*;
 
@@ -89,4 +91,33 @@ fn a_deploy_is_told_with_the_cpu_limit_it_changed() {
     let params = &event(&world, "change.verification.failed")["action"]["params"];
     let cores = |end: &str| params[end]["cpu_limit_cores"].as_f64();
     assert_eq!((cores("from"), cores("to")), (Some(1.5), Some(0.5)), "{params}");
+}
+
+#[test]
+fn a_hold_that_blames_a_deploy_says_what_it_changed() {
+    let mut world = World::new(RULES, acting());
+    (0..20).for_each(|_| drop(world.slot(Some(&running(50, -9000, "erp:15")))));
+    (0..20).for_each(|_| drop(world.slot(Some(&running(50, -9000, "erp:16")))));
+    let deployed = running(95, -9000, "erp:16");
+    assert!(until(&mut world, &deployed, "held restart: recent_change", 20).is_some());
+    let held = world.holds.iter().find(|(reason, _)| *reason == "recent_change");
+    let (_, lifted_by) = held.expect("it is held");
+    assert_eq!(lifted_by, "the change growing older: image erp:15 → erp:16");
+}
+
+#[test]
+fn a_restart_is_asked_for_with_the_condition_the_time_and_the_gates_it_will_be_judged_by() {
+    let world = restarted(guarded());
+    let asked = &event(&world, "container.restart.requested")["verification"];
+    let door = |gate| json!({"gate": gate, "passes": true, "current": "200"});
+    let want = json!({
+        "condition": "restarted, no alert on it or its service, gates pass, working set below 80 % of the limit",
+        "within_seconds": 600.0,
+        "settle_seconds": 60.0,
+        "gates": [door("api"), door("health"), door("login")],
+    });
+    assert_eq!(*asked, want);
+    let decided = |record: &&crate::audit::Record| record.kind == crate::audit::Kind::ActionDecided;
+    let record = world.records.iter().find(decided).expect("it was decided");
+    assert_eq!(record.verification.as_ref(), Some(&want));
 }

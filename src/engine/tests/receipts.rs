@@ -157,8 +157,12 @@ fn a_flood_of_refusals_is_counted_and_does_not_fill_the_audit() {
     let (mut world, _, _) = asked();
     world.records.clear();
     for n in 0..50 {
-        let event =
-            Event::StatementRefused { ticket: n, id: "x".to_owned(), refusal: Refusal::Signature };
+        let event = Event::StatementRefused {
+            ticket: n,
+            id: "x".to_owned(),
+            refusal: Refusal::Signature,
+            detail: None,
+        };
         let step = world.engine.handle(at(world.second, 0), event);
         world.records.extend(step.records);
         assert_eq!(step.answers.len(), 1);
@@ -167,8 +171,12 @@ fn a_flood_of_refusals_is_counted_and_does_not_fill_the_audit() {
     assert_eq!(world.engine.receipts_view().refused.get("signature"), Some(&50));
     world.second += 60;
     for n in 0..2 {
-        let event =
-            Event::StatementRefused { ticket: n, id: "x".to_owned(), refusal: Refusal::Signature };
+        let event = Event::StatementRefused {
+            ticket: n,
+            id: "x".to_owned(),
+            refusal: Refusal::Signature,
+            detail: None,
+        };
         let step = world.engine.handle(at(world.second, 0), event);
         world.records.extend(step.records);
     }

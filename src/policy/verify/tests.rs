@@ -107,7 +107,7 @@ fn it_did_not_if_anything_is_missing_at_the_deadline() {
         let (verdict, _) = accepted().check("k", &bad, at(600), &VerifyConfig::default());
         let verdict = verdict.expect("the deadline is over");
         assert!(verdict.why.contains(why), "{}", verdict.why);
-        assert_eq!(verdict.verification.result, "ineffective");
+        assert_eq!(verdict.verification.result.as_deref(), Some("ineffective"));
     }
     // Good at the deadline, but not yet for long enough: it is given that time.
     check(accepted(), &[(590, &GOOD), (600, &GOOD), (650, &GOOD)], &["650:effective"]);
@@ -168,7 +168,7 @@ fn the_receiver_has_a_say() {
         assert_eq!(verifier.check("k", &bad, at(deadline - 1), &config).0, None);
         let verdict = verifier.check("k", &bad, at(deadline), &config).0.expect("is due");
         assert_eq!(verdict.verification.change_id.as_deref(), Some("chg_7"));
-        assert_eq!(verdict.verification.deadline, WireTime(at(deadline).wall));
+        assert_eq!(verdict.verification.deadline, Some(WireTime(at(deadline).wall)));
     }
     let mut verifier = watching();
     assert!(verifier.accepted("evt_2", (None, None), at(0), &config).is_none(), "nobody asked");

@@ -75,7 +75,8 @@ impl Doors {
                 self.told.push((service, now.monotonic));
             }
             EventType::ActionVerified => {
-                let id = event.data.verification.as_ref().map(|done| &done.delivery_id);
+                let done = event.data.verification.as_ref();
+                let id = done.and_then(|done| done.delivery_id.as_ref());
                 let request = guards.requests.iter().find(|r| Some(&r.id.0) == id);
                 let executed = request.and_then(|r| r.executed).unwrap_or_default();
                 let stepped = truth.stepped.last().is_some_and(|at| *at >= executed);

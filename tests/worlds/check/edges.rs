@@ -44,7 +44,8 @@ fn content(event: &Event) -> Option<String> {
         return Some(format!("{name} {}", action.dedup_key));
     }
     if let Some(done) = &data.verification {
-        return Some(format!("{name} {} {}", done.delivery_id, done.result));
+        let said = (done.delivery_id.as_deref(), done.result.as_deref());
+        return Some(format!("{name} {said:?}"));
     }
     let fingerprint = data.fingerprint.as_ref()?;
     Some(format!("{name} {fingerprint} {}", data.revision?))

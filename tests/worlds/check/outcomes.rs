@@ -26,18 +26,16 @@ pub fn note(guards: &mut Guards, now: Now, event: &Event, view: &View<'_>, red: 
     let failed = event.event_type != EventType::ActionVerified;
     match event.event_type {
         EventType::ActionVerified | EventType::ActionFailed => {
-            if let Some(done) = &event.data.verification {
-                let of = |request: &&Request| request.id.0 == done.delivery_id;
+            let done = event.data.verification.as_ref();
+            if let Some(id) = done.and_then(|done| done.delivery_id.as_ref()) {
+                let of = |request: &&Request| request.id.0 == *id;
                 let request = guards.requests.iter().rev().find(of).filter(|_| !failed);
                 if let Some(why) = request.and_then(|request| against_success(request, view)) {
                     red.add(Check::TrueVerdict, || {
-                        format!(
-                            "{:?}: {} is called effective, {why}",
-                            now.monotonic, done.delivery_id
-                        )
+                        format!("{:?}: {id} is called effective, {why}", now.monotonic)
                     });
                 }
-                guards.request(&done.delivery_id, |request| request.conclude_again(now, failed));
+                guards.request(id, |request| request.conclude_again(now, failed));
             }
         }
         EventType::ActionExpired => {

@@ -61,7 +61,10 @@ fn a_nudge_says_how_sure_it_is_and_when_it_is_not() {
         (params["confidence"].as_f64(), params["fit"].as_str().unwrap_or_default().to_owned())
     };
     let unsure = "not compared: less than 2h24m of demand were seen";
-    assert_eq!(offered(Some(0.5)), (Some(0.5), "on enterprise, …".to_owned()));
+    assert_eq!(
+        offered(Some(0.5)),
+        (Some(0.5), "throttled in 60 % of its periods; on enterprise, …".to_owned())
+    );
     assert_eq!(offered(Some(0.05)), (Some(0.05), unsure.to_owned()));
     assert_eq!(offered(None), (Some(0.0), unsure.to_owned()));
 }
