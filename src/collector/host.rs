@@ -283,6 +283,7 @@ impl Host {
                 Err(Away::Over) => {
                     over.push(std::mem::take(&mut tracked.slots));
                     tracked.failure = None;
+                    is_blind = false;
                     continue;
                 }
             }
@@ -309,7 +310,7 @@ impl Host {
             }
             let failed = tracked.failed;
             let all_failed = failed & USAGE != 0 || parts & !(failed | AVAILABLE) == 0;
-            is_blind &= all_failed;
+            is_blind &= all_failed && !tracked.is_over();
             let seen = Seen {
                 figures: &figures,
                 container,

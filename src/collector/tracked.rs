@@ -192,6 +192,11 @@ impl Tracked {
         Ok(())
     }
 
+    /// Whether nothing runs in it. Its cgroup was read for that.
+    pub fn is_over(&self) -> bool {
+        self.life.is_over
+    }
+
     /// What was read of it was taken: one that is over has said its last word.
     pub fn was_taken(&mut self, figures: &Figures) {
         self.life.has_spoken = self.life.is_over;
