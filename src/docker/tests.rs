@@ -349,7 +349,10 @@ async fn what_happened_waits_for_one_silence_alone() {
     let told = bench.until("lost").await;
     for (word, want) in [("Start", 60), ("oom", 400)] {
         let count = told.iter().filter(|told| told.starts_with(word)).count();
-        assert_eq!(count, want, "{word}: what was read is told before it is said that Docker is lost");
+        assert_eq!(
+            count, want,
+            "{word}: what was read is told before it is said that Docker is lost"
+        );
     }
     let asked = bench.daemon.asked.lock().expect("held briefly");
     let waited = asked.iter().filter(|line| line.contains(FREEZING)).count();

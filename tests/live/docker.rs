@@ -316,7 +316,7 @@ fn what_is_written_is_counted(docker: &Daemon, plimsoll: &Plimsoll) {
             "max(container_fs_writes_bytes_total{name=\"writer\"}) >= bool 8 * 1024 * 1024",
             1.0,
         ),
-        false => eprintln!("the file system below Docker is on no disk that {file} tells of"),
+        false => eprintln!("the kernel counts nothing in {file}"),
     }
 }
 
