@@ -23,6 +23,13 @@ fn main() {
         Some("ramp") => ramp(number_at(2), number_at(3), number_at(4)),
         // Page cache alone, at such a pace, read twice so that it counts as being used.
         Some("cache") => cache(number_at(2), number_at(3)),
+        // Writes so many MiB to the disk itself.
+        Some("write") => write(number_at(2)),
+        // Is killed in so many runs, each of which makes a mark, and ends by itself in the next.
+        Some("killed") => match mark() > u64::from(number_at(2).unsigned_abs()) {
+            true => exit(0),
+            false => ramp(16, 14, 0),
+        },
         // Its child is killed, it stays.
         Some("parent") => drop(Command::new(&words[0]).arg("climb").status()),
         // Holds so many MiB and uses all the CPU it gets.
@@ -57,6 +64,23 @@ fn ramp(mebibytes: i32, seconds: i32, quiet: i32) {
         std::mem::forget(std::hint::black_box(vec![1_u8; STEP_BYTES / 4]));
         sleep((pause * step).saturating_sub(began.elapsed()));
     }
+}
+
+/// Writes a file, and waits for each MiB until the disk has it.
+fn write(mebibytes: i32) {
+    let mut file = OpenOptions::new().create(true).append(true).open("/file").expect("a file");
+    for _ in 0..mebibytes {
+        file.write_all(&vec![1_u8; STEP_BYTES])
+            .and_then(|()| file.sync_all())
+            .expect("there is room");
+    }
+}
+
+/// Makes a mark, which outlives this run; returns how many there are.
+fn mark() -> u64 {
+    let mut file = OpenOptions::new().create(true).append(true).open("/marks").expect("a file");
+    file.write_all(b"x").and_then(|()| file.sync_all()).expect("there is room");
+    file.metadata().expect("it is there").len()
 }
 
 /// Writes a file that grows and reads all of it again after every MiB.

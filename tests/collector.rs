@@ -713,6 +713,33 @@ fn an_empty_cgroup_does_not_tell_again_of_a_kill_that_was_told() {
     }
 }
 
+/// A folder that is too deep to be entered may have containers in it, and says nothing against those that were found.
+#[test]
+fn the_last_word_of_the_only_container_is_heard_beside_a_folder_that_is_not_entered() {
+    for layout in [Layout::V1Cgroupfs, Layout::V2Systemd] {
+        let dir = folder();
+        let cgroups = Cgroups::new(dir.path(), layout);
+        let top = if layout.is_v1() { "memory" } else { "" };
+        let deep = cgroups.cgroup_root().join(top).join("d/".repeat(14));
+        std::fs::create_dir_all(deep).expect("made");
+        let small = Load { usage: 336 << 10, ..Load::default() };
+        cgroups.put(&id(1), small);
+        let mut collector = collector(&cgroups, Selection::all());
+        let mut known = Known::default();
+        let mut kills = Vec::new();
+        for round in 0..4 {
+            if round == 1 {
+                cgroups.put(&id(1), Load { usage: 8192, oom_kills: 1, ..small });
+                cgroups.populate(&id(1), 0);
+            }
+            let batch = collector.collect(START + Duration::from_secs(5) * round);
+            known.take(&batch.expect("what was found is read"));
+            kills.push(known.value("container_oom_events_total"));
+        }
+        assert_eq!(kills, [Some(0.0), Some(1.0), None, None], "{layout:?}");
+    }
+}
+
 #[test]
 fn what_cannot_be_read_is_told_and_costs_only_itself() {
     for (layout, controller, file) in

@@ -41,7 +41,7 @@ const KILLS_REMEMBERED: usize = 4096;
 #[derive(thiserror::Error, Debug)]
 pub enum CollectError {
     /// The cgroups cannot be listed at all.
-    #[error("cgroups at {} cannot be read: {source}; mount the host's /sys/fs/cgroup read-only, or set collector.cgroup_root", path.display())]
+    #[error("cgroups at {} cannot be read: {source}; {}", path.display(), remedy(source))]
     Root {
         /// `collector.cgroup_root`
         path: PathBuf,
@@ -67,6 +67,16 @@ pub enum CollectError {
     Off,
 }
 
+/// What can be done where the cgroups cannot be listed.
+fn remedy(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            "plimsoll's user, or the sandbox it runs in, has no right to look there"
+        }
+        _ => "mount the host's /sys/fs/cgroup read-only, or set collector.cgroup_root",
+    }
+}
+
 /// What becomes of each container that was read.
 pub(super) type Visit<'a> = dyn FnMut(&mut Tracked, &Seen<'_>, &Machine) + 'a;
 
@@ -79,6 +89,8 @@ pub(super) struct Host {
     pub reader: Reader,
     tree: Option<Tree>,
     pub tracked: BTreeMap<String, Tracked>,
+    /// Where each of them is.
+    places: HashMap<ContainerId, String>,
     inventory: Option<Arc<Inventory>>,
     unseen: Unseen,
     docker: Place,
@@ -129,6 +141,7 @@ impl Host {
             reader: Reader::new(handles_allowed()),
             tree: None,
             tracked: BTreeMap::new(),
+            places: HashMap::default(),
             inventory: None,
             unseen: Unseen::new(WALK_EVERY),
             docker: Place::default(),
@@ -151,7 +164,7 @@ impl Host {
         (self.inventory, self.kills) = (old.inventory, old.kills);
         if self.config.cgroup_root == old.config.cgroup_root {
             (self.reader, self.tree, self.tracked) = (old.reader, old.tree, old.tracked);
-            (self.next_walk, self.unseen) = (old.next_walk, old.unseen);
+            (self.places, self.next_walk, self.unseen) = (old.places, old.next_walk, old.unseen);
             if self.config.docker_afar == old.config.docker_afar {
                 self.docker = old.docker;
             }
@@ -164,14 +177,18 @@ impl Host {
 
     /// Takes Docker's word for who the containers are. One that is known as another by now is named anew.
     pub fn know(&mut self, inventory: Arc<Inventory>) {
-        for tracked in self.tracked.values_mut().filter(|tracked| tracked.named) {
-            let named = tracked.labels.as_ref().and_then(|labels| labels.get("name"));
-            let known_as = inventory.known_as(&tracked.id);
-            tracked.named = known_as.is_none() || known_as == named;
-        }
         let is_known = |id: &ContainerId| inventory.get(id).is_some();
-        let inside = |path: &&String| is_inside(path, is_known);
-        let inside: Vec<String> = self.tracked.keys().filter(inside).cloned().collect();
+        let mut inside = Vec::new();
+        for (path, tracked) in &mut self.tracked {
+            if tracked.named {
+                let named = tracked.labels.as_ref().and_then(|labels| labels.get("name"));
+                let known_as = inventory.known_as(&tracked.id);
+                tracked.named = known_as.is_none() || known_as == named;
+            }
+            if is_inside(path, is_known) {
+                inside.push(path.clone());
+            }
+        }
         inside.iter().for_each(|path| self.let_go(path));
         self.inventory = Some(inventory);
     }
@@ -275,6 +292,7 @@ impl Host {
                 Err(Away::Over) => {
                     over.push(std::mem::take(&mut tracked.slots));
                     tracked.failure = None;
+                    is_blind = false;
                     continue;
                 }
             }
@@ -301,7 +319,7 @@ impl Host {
             }
             let failed = tracked.failed;
             let all_failed = failed & USAGE != 0 || parts & !(failed | AVAILABLE) == 0;
-            is_blind &= all_failed;
+            is_blind &= all_failed && !tracked.is_over();
             let seen = Seen {
                 figures: &figures,
                 container,
@@ -373,6 +391,7 @@ impl Host {
         }
         found.gone.iter().for_each(|path| self.let_go(path));
         for (path, id) in self.choose(found.come) {
+            self.places.insert(id.clone(), path.clone());
             self.tracked.entry(path).or_insert_with(|| Tracked::new(id, at, !is_first));
         }
         Ok(())
@@ -385,8 +404,10 @@ impl Host {
         }
         let known = self.inventory.as_ref();
         let is_known = |id: &ContainerId| known.is_some_and(|known| known.get(id).is_some());
-        let followed = self.tracked.iter().map(|(path, tracked)| (path.as_str(), &tracked.id));
         let newly = come.iter().map(|(path, id)| (path.as_str(), id));
+        // Of those who are followed, whoever has the id of one that came.
+        let followed =
+            newly.clone().filter_map(|(_, id)| Some((self.places.get(id)?.as_str(), id)));
         let choice = choose(followed.clone().chain(newly.clone()), is_known);
         let is_left = |(path, id): &(&str, &ContainerId)| !choice.is(path, id);
         let lost: Vec<String> = followed.filter(is_left).map(|(path, _)| path.to_owned()).collect();
@@ -474,6 +495,9 @@ impl Host {
             tree.forget(path);
         }
         let Some(mut tracked) = self.tracked.remove(path) else { return };
+        if self.places.get(&tracked.id).is_some_and(|place| place == path) {
+            self.places.remove(&tracked.id);
+        }
         tracked.close(&mut self.reader);
         self.kills.entry(tracked.id).and_modify(Kills::begin_anew);
         end(&mut self.ended, tracked.slots);
@@ -609,6 +633,79 @@ mod tests {
         tracked.is_another_run = true;
         counts.push(count(&mut kills, &mut tracked, 1.0));
         assert_eq!(counts, [0.0, 2.0, 2.0, 3.0, 3.0, 3.0, 4.0, 5.0], "it shows what the last did");
+    }
+
+    /// As where more containers run than handles may be kept.
+    #[test]
+    fn a_cgroup_that_was_made_anew_with_as_many_kills_is_told_apart_without_a_handle() {
+        let dir = tempfile::tempdir().expect("a folder");
+        std::fs::write(dir.path().join("cgroup.controllers"), "memory\n").expect("written");
+        let folder = dir.path().join(format!("docker/{:064x}", 1));
+        let make = || {
+            std::fs::create_dir_all(&folder).expect("made");
+            std::fs::write(folder.join("memory.current"), "1").expect("written");
+            std::fs::write(folder.join("memory.events"), "oom_kill 1\n").expect("written");
+        };
+        make();
+        let mut host = bounded(dir.path(), 0);
+        let mut kills = Vec::new();
+        for round in 0..4 {
+            // Aside, so that the next has another number.
+            if round == 2 {
+                std::fs::rename(&folder, dir.path().join("aside")).expect("moved");
+                make();
+            }
+            host.each(Timestamp(round * 5000), USAGE | EVENTS, &mut |tracked, seen, _| {
+                kills.extend(seen.oom_kills);
+                tracked.was_taken(seen.figures);
+            })
+            .expect("reads");
+        }
+        assert_eq!(kills, [1.0, 1.0, 2.0, 2.0]);
+    }
+
+    #[test]
+    fn who_may_not_look_is_told_so_and_who_sees_nothing_what_to_mount() {
+        let told = |kind: io::ErrorKind| {
+            let path = PathBuf::from("/sys/fs/cgroup");
+            CollectError::Root { path, source: kind.into() }.to_string()
+        };
+        let forbidden = told(io::ErrorKind::PermissionDenied);
+        assert!(forbidden.ends_with("has no right to look there"), "{forbidden}");
+        let missing = told(io::ErrorKind::NotFound);
+        assert!(missing.contains("mount the host's /sys/fs/cgroup"), "{missing}");
+    }
+
+    /// Each look in which somebody comes costs as much as came, however many are there.
+    #[test]
+    fn whoever_comes_is_compared_with_whoever_has_its_id() {
+        let dir = tempfile::tempdir().expect("a folder");
+        std::fs::write(dir.path().join("cgroup.controllers"), "memory\n").expect("written");
+        let folder = |top: &str, n: usize| dir.path().join(format!("{top}/{n:064x}"));
+        let make = |top: &str, n: usize| {
+            std::fs::create_dir_all(folder(top, n)).expect("made");
+            std::fs::write(folder(top, n).join("memory.current"), "1").expect("written");
+        };
+        let mut host = bounded(dir.path(), 5);
+        let look = |host: &mut Host, at| {
+            let each = host.each(Timestamp(at), USAGE, &mut |_, _, _| {});
+            each.expect("reads");
+            let mut paths: Vec<&String> = host.tracked.keys().collect();
+            paths.sort();
+            let mut places: Vec<&String> = host.places.values().collect();
+            places.sort();
+            assert_eq!(paths, places);
+            paths.iter().map(|path| path[..path.len() - 63].to_owned()).collect::<Vec<_>>()
+        };
+        (1..4).for_each(|n| make("machine.slice", n));
+        assert_eq!(look(&mut host, 0), ["/machine.slice/0"; 3]);
+        make("docker", 2);
+        make("docker", 9);
+        let after = ["/docker/0", "/docker/0", "/machine.slice/0", "/machine.slice/0"];
+        assert_eq!(look(&mut host, 5000), after, "the better of the two of one id");
+        std::fs::remove_dir_all(folder("docker", 9)).expect("removed");
+        std::fs::remove_dir_all(folder("machine.slice", 1)).expect("removed");
+        assert_eq!(look(&mut host, 10_000), ["/docker/0", "/machine.slice/0"]);
     }
 
     #[test]

@@ -75,6 +75,8 @@ pub(super) struct Tracked {
     pub is_another_run: bool,
     /// The number of its cgroup when that was seen empty.
     emptied: Option<u64>,
+    /// The number of its cgroup when its first file was opened last: no handle says that it is another.
+    number: Option<u64>,
     /// The kernel's count of kills in this cgroup that was taken last.
     told_kills: Option<f64>,
     life: Life,
@@ -114,6 +116,7 @@ impl Tracked {
             tries: 0,
             is_another_run: false,
             emptied: None,
+            number: None,
             told_kills: None,
             life: Life::default(),
             believed: None,
@@ -138,6 +141,14 @@ impl Tracked {
             if self.emptied.take() != number_of(eyes.tree, path) {
                 self.be_another_run();
             }
+        }
+        if self.lacks(0) {
+            let number = number_of(eyes.tree, path);
+            if self.number.zip(number).is_some_and(|(before, now)| before != now) {
+                self.begin_anew(eyes.reader);
+                self.be_another_run();
+            }
+            self.number = number;
         }
         let read = match self.read_files(eyes, path, parts, figures) {
             Err(Away::Gone) => {
@@ -184,6 +195,11 @@ impl Tracked {
         Ok(())
     }
 
+    /// Whether nothing runs in it. Its cgroup was read for that.
+    pub fn is_over(&self) -> bool {
+        self.life.is_over
+    }
+
     /// What was read of it was taken: one that is over has said its last word.
     pub fn was_taken(&mut self, figures: &Figures) {
         self.life.has_spoken = self.life.is_over;
@@ -205,7 +221,7 @@ impl Tracked {
     fn begin_anew(&mut self, reader: &mut Reader) {
         self.close(reader);
         self.kept.clear();
-        self.life = Life::default();
+        (self.life, self.number) = (Life::default(), None);
         (self.high_water, self.sampled) = (Some(0.0), None);
         (self.started_at, self.tries) = (None, 0);
     }

@@ -1,5 +1,7 @@
 //! The few questions asked, each with a deadline and a bound on its answer.
 
+use std::error::Error;
+use std::io;
 use std::time::Duration;
 
 use reqwest::{Response, Url};
@@ -176,7 +178,7 @@ impl Client {
         if let Some(host) = &client.host {
             request = request.header("Host", host);
         }
-        request.send().await.map_err(explain)
+        request.send().await.map_err(unsent)
     }
 
     fn url(&self, path: &str) -> Url {
@@ -238,6 +240,24 @@ fn too_long(path: &str) -> String {
 
 fn late(path: &str, within: Duration) -> String {
     format!("{path}: no answer within {within:?}")
+}
+
+/// Why a question was not sent.
+fn unsent(error: reqwest::Error) -> String {
+    let is_forbidden = is_forbidden(&error);
+    let why = explain(error);
+    match is_forbidden {
+        true => format!(
+            "{why}; plimsoll's user must be in the group of the socket (mostly `docker`), or ask a socket proxy"
+        ),
+        false => why,
+    }
+}
+
+/// Whether the system gives no right to something.
+fn is_forbidden(error: &(dyn Error + 'static)) -> bool {
+    let system = error.downcast_ref::<io::Error>().map(io::Error::kind);
+    system == Some(io::ErrorKind::PermissionDenied) || error.source().is_some_and(is_forbidden)
 }
 
 /// Why the daemon did not answer with what was asked.

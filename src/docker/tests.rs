@@ -342,11 +342,18 @@ async fn a_daemon_that_freezes_is_missed_before_its_answers_are_due() {
 #[tokio::test]
 async fn what_happened_waits_for_one_silence_alone() {
     let frozen = |n: i64| event(200 + n, "start").replace(ID, &format!("{FREEZING}{n:054}"));
-    let text: String = (0..60).map(frozen).chain([event(300, "oom")]).collect();
+    // More than Docker tells again, and than are handled together.
+    let others = (300..700).map(|second| event(second, "oom"));
+    let text: String = (0..60).map(frozen).chain(others).collect();
     let mut bench = Bench::new(vec![Script::Stay(text)], None);
-    let told = bench.until("oom 300").await;
-    assert_eq!(told.iter().filter(|word| word.starts_with("Start")).count(), 60);
-    bench.until("lost").await;
+    let told = bench.until("lost").await;
+    for (word, want) in [("Start", 60), ("oom", 400)] {
+        let count = told.iter().filter(|told| told.starts_with(word)).count();
+        assert_eq!(
+            count, want,
+            "{word}: what was read is told before it is said that Docker is lost"
+        );
+    }
     let asked = bench.daemon.asked.lock().expect("held briefly");
     let waited = asked.iter().filter(|line| line.contains(FREEZING)).count();
     assert_eq!(waited, 1, "silences were waited for");
@@ -442,9 +449,25 @@ async fn an_answer_without_end_is_left_and_asked_for_again() {
     let mut bench = Bench::with(vec![Script::Stay(event(101, "oom"))], follow);
     bench.daemon.is_endless.store(true, Ordering::SeqCst);
     let told = bench.until("lost").await;
-    assert!(told[0].ends_with("a list of more than 67108864 bytes"), "{told:?}");
+    assert_eq!(told[0], "oom 101", "what was read meanwhile is not lost");
+    assert!(told[1].ends_with("a list of more than 67108864 bytes"), "{told:?}");
     bench.daemon.is_endless.store(false, Ordering::SeqCst);
-    bench.until("oom 101").await;
+    bench.until("listed").await;
+}
+
+/// Docker drops events for a reader that does not keep up, and says nothing of it.
+#[tokio::test]
+async fn a_storm_that_is_not_read_in_time_is_followed_by_a_list() {
+    for (events, lists) in [(9000, true), (7000, false)] {
+        let storm: String = (0..events).map(|n| event(1000 + n, "oom")).collect();
+        let mut bench = Bench::with(vec![Script::Stay(storm)], follow_briefly);
+        bench.until("listed").await;
+        // Nobody takes the reports, so nobody takes the events.
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        bench.until(&format!("oom {}", 999 + events)).await;
+        let next = tokio::time::timeout(Duration::from_secs(1), bench.until("listed")).await;
+        assert_eq!(next.is_ok(), lists, "{events}: {next:?}");
+    }
 }
 
 #[tokio::test]

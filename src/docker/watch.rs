@@ -4,7 +4,8 @@
 //! a break it is opened a little before the newest event seen: what is told again the listener knows
 //! ([`Heard`](crate::containers::Heard)). Docker keeps its last 256 events in memory: whatever a longer break lost shows in the list
 //! that follows, as a container that is new, gone or was flagged `OOMKilled`. What Docker is [`busy`]
-//! with hides itself alone. A line of the stream that does not read may have told anything, so a list follows it.
+//! with hides itself alone. A line of the stream that does not read may have told anything, so a list follows it;
+//! likewise when so many events wait that no more are read: Docker drops some then, and does not say so.
 //!
 //! Once a list was told, and all that Docker told for `TOLD_WITHIN` after it, everything is told that had
 //! happened before it. How long that takes here says nothing of it: containers may be looked at in between.
@@ -175,7 +176,23 @@ impl Watch {
         }
         let since = self.cursor.map(|nanos| nanos.saturating_sub(OVERLAP_NANOS));
         let mut stream = Stream::open(&client, since, Arc::clone(&self.unread)).await?;
-        let mut look = Look { client, busy: Busy::new(), patience: self.patience };
+        let look = Look { client, busy: Busy::new(), patience: self.patience };
+        let Err(end) = self.follow(look, &mut stream, failures).await;
+        // Docker tells its last 256 events again, and many more may have been read.
+        stream.lines.close();
+        while let Some(happening) = stream.lines.recv().await {
+            self.tell_happening(happening).await?;
+        }
+        Err(end)
+    }
+
+    /// Lists and follows, until something goes wrong. What was read by then may wait in the stream.
+    async fn follow(
+        &mut self,
+        mut look: Look,
+        stream: &mut Stream,
+        failures: &mut usize,
+    ) -> Result<std::convert::Infallible, End> {
         let containers = look.everything().await?;
         *failures = 0;
         let version = look.client.version.clone();
@@ -244,17 +261,22 @@ impl Watch {
             }
         }
         for happening in batch {
-            self.cursor = Some(match self.cursor {
-                // Older than events may be that are not stamped in order: the clock was set back.
-                Some(newest) if newest.saturating_sub(happening.at_nanos) > OVERLAP_NANOS => {
-                    happening.at_nanos
-                }
-                newest => newest.map_or(happening.at_nanos, |at| at.max(happening.at_nanos)),
-            });
-            self.tell.say(Report::Happened(happening)).await?;
+            self.tell_happening(happening).await?;
         }
         // Once Docker answers again, its list says what was not heard here.
         silence.map_or(Ok(()), |why| Err(End::Broken(why)))
+    }
+
+    /// Tells an event. Those after it are asked for next time.
+    async fn tell_happening(&mut self, happening: Happening) -> Result<(), End> {
+        self.cursor = Some(match self.cursor {
+            // Older than events may be that are not stamped in order: the clock was set back.
+            Some(newest) if newest.saturating_sub(happening.at_nanos) > OVERLAP_NANOS => {
+                happening.at_nanos
+            }
+            newest => newest.map_or(happening.at_nanos, |at| at.max(happening.at_nanos)),
+        });
+        self.tell.say(Report::Happened(happening)).await
     }
 }
 
@@ -351,7 +373,7 @@ impl Look {
 /// The stream, read by a task of its own: Docker drops events for a reader that does not keep up.
 struct Stream {
     lines: mpsc::Receiver<Happening>,
-    /// Told when a line was not read.
+    /// Told when a line was not read, or may not have been sent.
     missed: Arc<Notify>,
     reader: JoinHandle<String>,
 }
@@ -365,12 +387,8 @@ impl Stream {
         let response = client.events(since).await?;
         let (sender, lines) = mpsc::channel(READ_AHEAD);
         let missed = Arc::new(Notify::new());
-        let tell_missed = Arc::clone(&missed);
-        let miss = move |why: &str| {
-            tell_missed.notify_one();
-            tell_unread(&unread, why);
-        };
-        Ok(Stream { lines, missed, reader: tokio::spawn(read(response, sender, miss)) })
+        let reader = tokio::spawn(read(response, sender, Arc::clone(&missed), unread));
+        Ok(Stream { lines, missed, reader })
     }
 
     /// Why it ended.
@@ -385,7 +403,7 @@ impl Drop for Stream {
     }
 }
 
-/// Waits for a line that was not read, and for the time from which a list may follow.
+/// Waits for a line that was missed, and for the time from which a list may follow.
 async fn missed_line(missed: &Notify, mut may_list: Pin<&mut Sleep>) {
     if !may_list.is_elapsed() {
         may_list.as_mut().await;
@@ -393,13 +411,18 @@ async fn missed_line(missed: &Notify, mut may_list: Pin<&mut Sleep>) {
     missed.notified().await;
 }
 
-/// Reads until the stream ends; returns why it did. A line that does not read, `miss` is told of.
+/// Reads until the stream ends; returns why it did.
 async fn read(
     mut response: reqwest::Response,
     sender: mpsc::Sender<Happening>,
-    miss: impl Fn(&str),
+    missed: Arc<Notify>,
+    unread: Arc<Unread>,
 ) -> String {
     let mut lines = Lines::default();
+    let miss = |why: &str| {
+        missed.notify_one();
+        tell_unread(&unread, why);
+    };
     loop {
         let chunk = match response.chunk().await {
             Ok(Some(chunk)) => chunk,
@@ -416,6 +439,10 @@ async fn read(
             miss("it is too long");
         }
         for happening in found {
+            // While this waits, Docker drops what it has no room for.
+            if sender.capacity() == 0 {
+                missed.notify_one();
+            }
             if sender.send(happening).await.is_err() {
                 return String::new();
             }

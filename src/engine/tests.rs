@@ -30,6 +30,7 @@ mod rollout;
 mod set_back;
 mod silence;
 mod slow;
+mod storm;
 mod targets;
 mod texts;
 mod told_anew;
@@ -86,6 +87,8 @@ struct World {
     told: Vec<String>,
     /// Every hold told, and what lifts it.
     holds: Vec<(&'static str, String)>,
+    /// How many ends of containers were told, by reason.
+    ends: BTreeMap<&'static str, usize>,
     events: Vec<serde_json::Value>,
     rows: Vec<Change>,
     records: Vec<crate::audit::Record>,
@@ -168,6 +171,7 @@ impl World {
             post_office: Some(Ok(())),
             told: Vec::new(),
             holds: Vec::new(),
+            ends: BTreeMap::new(),
             events: Vec::new(),
             rows,
             records: Vec::new(),
@@ -241,6 +245,11 @@ impl World {
                 Fact::Held { reason, lifted_by, .. } => Some((reason.name(), lifted_by.clone())),
                 _ => None,
             }));
+            for fact in &step.facts {
+                if let Fact::ContainerEnded { reason, .. } = fact {
+                    *self.ends.entry(reason).or_default() += 1;
+                }
+            }
             self.records.extend(step.records);
             if let Some((batch, changes)) = step.changes {
                 self.rows.extend(changes);

@@ -1,8 +1,11 @@
 //! A plain host with nothing configured but where its files are: collector, built-in rules, and a
 //! Docker that is not there.
 
+use std::fs;
 use std::net::SocketAddr;
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
@@ -64,6 +67,7 @@ fn in_an_empty_folder_without_any_configuration_it_watches_by_the_built_in_rules
     let mut command = Command::new(env!("CARGO_BIN_EXE_plimsoll"));
     command.arg("run").current_dir(folder.path());
     command.env("STATE_DIRECTORY", folder.path().join("state")).env("NO_COLOR", "1");
+    let full = FullContainer::make();
     let mut process = Process::start(command, &log);
     let web = SocketAddr::from(([127, 0, 0, 1], 9469));
     let shows = |path: &str, word: &str| get(web, path).is_some_and(|body| body.contains(word));
@@ -74,15 +78,117 @@ fn in_an_empty_folder_without_any_configuration_it_watches_by_the_built_in_rules
             && shows("/metrics/containers", "machine_memory_bytes")
     );
     assert!(shows("/-/ready", "") && process.is_running());
-    let said = std::fs::read_to_string(&log).expect("written");
+    let said = fs::read_to_string(&log).expect("written");
     for words in [
         "there is no such file: this host's containers are measured",
         "alerts show in the API only",
     ] {
         assert_eq!(said.matches(words).count(), 1, "{words}: {said}");
     }
+    if let Some(full) = &full {
+        let told = || {
+            let told: Value = serde_json::from_str(&get(web, "/api/v1/alerts")?).ok()?;
+            let of_it = |alert: &&Value| {
+                let labels = &alert["labels"];
+                labels["alertname"] == "TenantMemoryNearLimit" && labels["name"] == full.id[..12]
+            };
+            let alert = told["data"]["alerts"].as_array()?.iter().find(of_it).cloned();
+            alert.filter(|alert| alert["state"] == "firing")
+        };
+        wait_for("a container near its limit is told", 150, told);
+    }
     process.signal("TERM");
     assert!(process.wait(30).success());
+}
+
+/// A cgroup of the kernel's, as Docker would make it for a container, with 95 % of its memory limit in use.
+struct FullContainer {
+    id: String,
+    folder: PathBuf,
+    _load: Process,
+}
+
+impl FullContainer {
+    const LIMIT: &str = "64M";
+
+    /// Nothing where this process may make none, or cgroups are those of v2.
+    fn make() -> Option<FullContainer> {
+        let id = format!("{:064x}", u128::from(std::process::id()) << 96);
+        let folder = Path::new("/sys/fs/cgroup/memory/docker").join(&id);
+        let is_v1 = Path::new("/sys/fs/cgroup/memory/memory.limit_in_bytes").exists();
+        if !is_v1 || fs::create_dir_all(&folder).is_err() {
+            return None;
+        }
+        fs::write(folder.join("memory.limit_in_bytes"), Self::LIMIT).expect("it can be limited");
+        // What has no line break `tail` holds until there is more to read.
+        let words =
+            "echo $$ > \"$0/cgroup.procs\"; (head -c 60M /dev/zero; exec sleep 600) | tail -n 1";
+        let mut command = Command::new("sh");
+        command.args(["-c", words]).arg(&folder);
+        let load = Process::start(command, Path::new("/dev/null"));
+        let full = FullContainer { id, folder, _load: load };
+        let usage = || fs::read_to_string(full.folder.join("memory.usage_in_bytes")).ok();
+        let usage = || usage().and_then(|text| text.trim().parse::<u64>().ok()).unwrap_or(0);
+        wait_until("it is full", 20, || usage() > 60 << 20);
+        Some(full)
+    }
+
+    /// Who runs in it.
+    fn processes(&self) -> Vec<String> {
+        let text = fs::read_to_string(self.folder.join("cgroup.procs")).unwrap_or_default();
+        text.lines().map(str::to_owned).collect()
+    }
+}
+
+impl Drop for FullContainer {
+    fn drop(&mut self) {
+        for _ in 0..100 {
+            let left = self.processes();
+            if left.is_empty() && fs::remove_dir(&self.folder).is_ok() {
+                break;
+            }
+            Command::new("kill").arg("-9").args(left).status().ok();
+            pause(50);
+        }
+    }
+}
+
+/// As a unit with a user of its own that is in no group of Docker's. Whoever is not root may read anything of
+/// his own, so it takes root to be somebody else.
+#[test]
+fn who_may_not_open_docker_s_socket_is_told_what_to_do() {
+    const NOBODY: u32 = 65_534;
+    let home = Home::new(&Plan::default());
+    let socket = home.path().join("docker.sock");
+    let _door = UnixListener::bind(&socket).expect("a socket");
+    fs::set_permissions(&socket, PermissionsExt::from_mode(0o000)).expect("it can");
+    if chown(home.path(), Some(NOBODY), Some(NOBODY)).is_err() {
+        return;
+    }
+    let config = format!(
+        "collector: {{}}\ndocker: {{host: 'unix://{}'}}\nweb: {{listen: '127.0.0.1:0'}}\n\
+         storage: {{path: '{}'}}\n",
+        socket.display(),
+        home.path().join("state").display(),
+    );
+    home.write("plimsoll.yaml", &config);
+    // The program may lie where nobody else may look.
+    let program = home.path().join("plimsoll");
+    fs::copy(env!("CARGO_BIN_EXE_plimsoll"), &program).expect("copied");
+    let mut command = Command::new("setpriv");
+    let nobody = NOBODY.to_string();
+    command.args(["--reuid", &nobody, "--regid", &nobody, "--clear-groups"]).arg(&program);
+    command.args(["run", "--config"]).arg(home.path().join("plimsoll.yaml"));
+    command.env("NO_COLOR", "1");
+    let mut process = Process::start(command, &home.path().join("log"));
+    home.wait_for_log(LOST, 20);
+    let log = home.log();
+    for words in
+        ["Permission denied", "in the group of the socket (mostly `docker`)", "socket proxy"]
+    {
+        assert!(log.contains(words), "{words}: {log}");
+    }
+    assert!(process.is_running());
 }
 
 #[test]
@@ -97,7 +203,7 @@ fn a_file_that_cannot_be_read_makes_its_containers_alert_unknown_over_a_restart_
     });
     let cgroups = Cgroups::new(home.path(), Layout::V2Systemd);
     (1..3).for_each(|n| cgroups.put(&id(n), Load::default()));
-    let config = std::fs::read_to_string(home.path().join("plimsoll.yaml")).expect("written");
+    let config = fs::read_to_string(home.path().join("plimsoll.yaml")).expect("written");
     let eyes = format!(
         "collector: {{interval: 400ms, cgroup_root: '{}', proc_root: '{}'}}\n",
         cgroups.cgroup_root().display(),
@@ -109,7 +215,7 @@ fn a_file_that_cannot_be_read_makes_its_containers_alert_unknown_over_a_restart_
     let heard = || control_plane.kinds("Full");
     wait_until("both containers are full", 20, || heard() == ["firing", "firing"]);
 
-    std::fs::write(cgroups.file(&id(1), "", "memory.current"), "rubbish\n").expect("written");
+    fs::write(cgroups.file(&id(1), "", "memory.current"), "rubbish\n").expect("written");
     wait_until("one alert becomes unknown", 20, || heard() == ["firing", "firing", "unknown"]);
     let unknown = || {
         let told = home.get("/api/v1/plimsoll/alerts");

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use crate::peers::Prometheus;
 use crate::support::client::get;
-use crate::support::{Home, Plan, Process, free_address, query, wait_for, wait_until};
+use crate::support::{Home, Plan, Process, free_address, pause, query, wait_for, wait_until};
 
 /// Slow machines included.
 const SOON_S: u64 = 40;
@@ -41,13 +41,7 @@ impl Daemon {
     pub fn start() -> Daemon {
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         let dir = tempfile::tempdir().expect("a folder");
-        let path = |name: &str| dir.path().join(name).display().to_string();
-        let mut command = Command::new("dockerd");
-        command.args(["--host", &format!("unix://{}", path("docker.sock"))]);
-        command.args(["--data-root", &path("data"), "--exec-root", &path("exec")]);
-        command.args(["--pidfile", &path("pid"), "--storage-driver=vfs", "--bridge=none"]);
-        command.args(["--iptables=false", "--ip6tables=false"]);
-        let process = Process::start(command, &dir.path().join("log"));
+        let process = Daemon::serve(dir.path());
         let daemon = Daemon { dir, process, _turn: turn };
         wait_until("dockerd answers", SOON_S, || daemon.try_run(&["info"]).is_some());
         let image = daemon.dir.path().join("image");
@@ -68,6 +62,26 @@ impl Daemon {
         std::fs::write(image.join("Dockerfile"), recipe).expect("written");
         daemon.build("load:1", &image);
         daemon
+    }
+
+    /// Starts the daemon over what this folder has.
+    fn serve(dir: &Path) -> Process {
+        let path = |name: &str| dir.join(name).display().to_string();
+        let mut command = Command::new("dockerd");
+        command.args(["--host", &format!("unix://{}", path("docker.sock"))]);
+        command.args(["--data-root", &path("data"), "--exec-root", &path("exec")]);
+        command.args(["--pidfile", &path("pid"), "--storage-driver=vfs", "--bridge=none"]);
+        command.args(["--iptables=false", "--ip6tables=false"]);
+        Process::start(command, &dir.join("log"))
+    }
+
+    /// The daemon dies, `meanwhile` happens, and the next one goes on with what there is.
+    fn dies_and_begins_anew(&mut self, meanwhile: impl FnOnce()) {
+        self.process.signal("KILL");
+        wait_until("dockerd is gone", SOON_S, || !self.process.is_running());
+        meanwhile();
+        self.process = Daemon::serve(self.dir.path());
+        wait_until("dockerd answers again", SOON_S, || self.try_run(&["info"]).is_some());
     }
 
     fn build(&self, name: &str, folder: &Path) {
@@ -100,6 +114,17 @@ impl Daemon {
 
 impl Drop for Daemon {
     fn drop(&mut self) {
+        if !self.process.is_running() {
+            // What a daemon that died has left, the next one ends.
+            self.process = Daemon::serve(self.dir.path());
+            let answers = || self.try_run(&["info"]).is_some();
+            let _ = (0..SOON_S * 10).any(|_| {
+                answers() || {
+                    pause(100);
+                    false
+                }
+            });
+        }
         let all = self.try_run(&["ps", "--all", "--quiet"]).unwrap_or_default();
         let all: Vec<&str> = all.lines().collect();
         self.try_run(&[&["rm", "--force"], all.as_slice()].concat());
@@ -188,6 +213,7 @@ fn containers_of_a_real_docker_are_measured_counted_and_known() {
     let mut process = a_restart_beside_a_docker_that_hangs((&home, process), &docker, &plimsoll);
     a_kill_beside_a_docker_that_hangs(&docker, &plimsoll);
     a_kill_that_takes_long(&docker, &plimsoll);
+    what_is_written_is_counted(&docker, &plimsoll);
     if std::env::var_os(SETS_CLOCK).is_some() {
         a_clock_that_is_set(&docker, &plimsoll);
     }
@@ -227,6 +253,71 @@ fn health_checks_of_a_real_docker_are_told() {
     wait_until("Docker calls it unhealthy", SOON_S, || of_ill() == "unhealthy");
     is_well("ill", 0.0);
     assert!(process.is_running());
+}
+
+/// A container is killed again and again, and so is Docker: each kill and each end counts once. A run is longer than
+/// a counter may be late: a kill that only the cgroup tells of can be no other's.
+#[test]
+fn kills_and_ends_are_exact_over_a_docker_that_dies() {
+    const KILLS: u32 = 4;
+    let mut docker = Daemon::start();
+    let (_home, mut process, plimsoll) = run_plimsoll(&docker.socket());
+    let small = ["--memory", "16m", "--memory-swap", "16m", "--restart", "on-failure"];
+    docker.load("acme-again", &small, &["killed", &KILLS.to_string()]);
+    let counted = "plimsoll_oom_total{container=\"acme-again\",scope=\"pid1\"}";
+    plimsoll.until(counted, |kills| kills >= 2.0);
+    let id = docker.run(&["inspect", "--format", "{{.Id}}", "acme-again"]);
+    let all = if is_v2() { "/sys/fs/cgroup/docker" } else { "/sys/fs/cgroup/memory/docker" };
+    let file = if is_v2() { "memory.current" } else { "memory.usage_in_bytes" };
+    let usage = Path::new(all).join(id).join(file);
+    let usage = || std::fs::read_to_string(&usage).ok()?.trim().parse::<f64>().ok();
+    // Before that it may be Docker's own process that makes it ready.
+    let is_under_way = || usage().is_some_and(|bytes| (6.0 * MIB..10.0 * MIB).contains(&bytes));
+    wait_until("its third run is under way", SOON_S, is_under_way);
+    docker.dies_and_begins_anew(|| {
+        plimsoll.is("plimsoll_docker_up", 0.0);
+        // Nobody tells of this one but its empty cgroup, which the next Docker removes.
+        plimsoll.until(counted, |kills| kills >= 3.0);
+    });
+    let state = || {
+        docker.run(&["inspect", "--format", "{{.State.Status}} {{.State.ExitCode}}", "acme-again"])
+    };
+    wait_until("it ends by itself", 2 * SOON_S, || state() == "exited 0");
+    plimsoll.is("plimsoll_docker_up", 1.0);
+    plimsoll.kills("acme-again", f64::from(KILLS), 0.0);
+    let ends = |reason: &str| {
+        format!("plimsoll_container_ends_total{{container=\"acme-again\",reason=\"{reason}\"}}")
+    };
+    plimsoll.is(&ends("oom"), f64::from(KILLS));
+    plimsoll.is(&ends("exit"), 1.0);
+    let all = "sum(plimsoll_container_ends_total{container=\"acme-again\"})";
+    plimsoll.is(all, f64::from(KILLS) + 1.0);
+    assert!(process.is_running());
+}
+
+/// What a container writes to the disk, where the kernel counts it for the container.
+fn what_is_written_is_counted(docker: &Daemon, plimsoll: &Plimsoll) {
+    docker.load("writer", &[], &["write", "8"]);
+    let id = docker.run(&["inspect", "--format", "{{.Id}}", "writer"]);
+    let file = match is_v2() {
+        true => format!("/sys/fs/cgroup/docker/{id}/io.stat"),
+        false => {
+            format!("/sys/fs/cgroup/blkio/docker/{id}/blkio.throttle.io_service_bytes_recursive")
+        }
+    };
+    plimsoll.until("container_memory_usage_bytes{name=\"writer\"}", |bytes| bytes > 0.0);
+    let counted = || std::fs::read_to_string(&file).is_ok_and(|text| text.contains(':'));
+    let waited = std::time::Instant::now();
+    while !counted() && waited.elapsed().as_secs() < 5 {
+        pause(200);
+    }
+    match counted() {
+        true => plimsoll.is(
+            "max(container_fs_writes_bytes_total{name=\"writer\"}) >= bool 8 * 1024 * 1024",
+            1.0,
+        ),
+        false => eprintln!("the kernel counts nothing in {file}"),
+    }
 }
 
 /// Limits, working set, throttling: in cAdvisor's names, with Docker's names and our owner.
@@ -367,6 +458,10 @@ fn one_service_through_everything(docker: &Daemon, plimsoll: &Plimsoll) {
     let started = plimsoll.find(&of("container_start_time_seconds")).expect("it runs").1;
     docker.run(&["restart", "--time", "0", "acme-web"]);
     plimsoll.until(&of("container_start_time_seconds"), |at| at > started);
+    let ends = |reason: &str| {
+        format!("plimsoll_container_ends_total{{container=\"acme-web\",reason=\"{reason}\"}}")
+    };
+    plimsoll.is(&ends("stop"), 1.0);
     docker.run(&["rename", "acme-web", "other"]);
     docker.run(&["update", "--memory", "96m", "--memory-swap", "96m", "other"]);
     // Under its first name, or a rename would resolve an alert and forget a cool-down.
@@ -376,6 +471,8 @@ fn one_service_through_everything(docker: &Daemon, plimsoll: &Plimsoll) {
     wait_until("its series end", SOON_S, || {
         plimsoll.find(&of("container_memory_usage_bytes")).is_none()
     });
+    plimsoll.is(&ends("kill"), 1.0);
+    plimsoll.is("sum(plimsoll_container_ends_total{container=\"acme-web\"})", 2.0);
     docker.load("acme-web", &["--memory", "48m"], &["burn", "8"]);
     plimsoll.is(&of("container_spec_memory_limit_bytes"), 48.0 * MIB);
     let labels = plimsoll.until(&of("container_memory_usage_bytes"), |bytes| bytes > 0.0);
