@@ -5,6 +5,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tempfile::TempDir;
 
@@ -75,13 +76,15 @@ impl Plan {
 /// A folder with a configuration; may outlive many processes.
 pub struct Home {
     dir: TempDir,
+    /// Where in the log the newest process begins.
+    log_begins: AtomicUsize,
 }
 
 impl Home {
     /// Writes the configuration.
     pub fn new(plan: &Plan) -> Home {
         let dir = tempfile::tempdir().expect("a folder");
-        let home = Home { dir };
+        let home = Home { dir, log_begins: AtomicUsize::new(0) };
         home.write("secret", SECRET);
         home.configure(plan);
         home
@@ -133,7 +136,7 @@ impl Home {
     /// Where the newest process listens.
     pub fn address(&self) -> SocketAddr {
         wait_for("the address it listens on", 15, || {
-            let log = self.log();
+            let log = self.log().split_off(self.log_begins.load(Ordering::Relaxed));
             let tail = log.rsplit_once("listening")?.1.split_once("address=")?.1;
             Some(tail.split_whitespace().next()?.parse::<SocketAddr>().expect("an address"))
         })
@@ -157,6 +160,7 @@ impl Home {
 
     /// Starts the program.
     pub fn start(&self) -> Process {
+        self.log_begins.store(self.log().len(), Ordering::Relaxed);
         let mut command = Command::new(env!("CARGO_BIN_EXE_plimsoll"));
         command.args(["run", "--config"]).arg(self.path().join("plimsoll.yaml"));
         // A proxy nobody listens on: whatever goes to loopback must not take it.
