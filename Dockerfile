@@ -9,6 +9,8 @@ WORKDIR /tmp
 WORKDIR /
 COPY target/image/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 COPY target/x86_64-unknown-linux-gnu/release/plimsoll /plimsoll
+# As in packaging/plimsoll.service, which says why.
+ENV MALLOC_MMAP_THRESHOLD_=1048576 MALLOC_ARENA_MAX=1
 VOLUME /var/lib/plimsoll
 EXPOSE 9469
 STOPSIGNAL SIGTERM
