@@ -26,6 +26,9 @@ use super::rows::Rows;
 use super::stint::{Counts, Stints};
 use crate::base::{Change, Table, Timestamp};
 
+/// Docker's events are asked for again from so long before the newest that was heard: what was read and not
+/// told yet comes again, and is no old news.
+const ON_ITS_WAY: Duration = Duration::from_secs(5);
 /// A daemon that hangs for no longer than this is not noticed, and stamps its events afterwards.
 const STAMPED_LATE: Duration = Duration::from_secs(20);
 /// An event that a daemon stamped after it had hung is not believed to be of longer ago than this.
@@ -102,9 +105,10 @@ impl OomLedger {
         }
     }
 
-    /// Docker has told all until then, if it ever did: whoever watched later may not have heard it.
+    /// Docker has told all until then, if it ever did: whoever watched later may not have heard it. What had
+    /// happened shortly before may have been on its way still, and is told again.
     pub fn docker_told(&mut self, until: Option<Timestamp>) {
-        self.told_until = until.unwrap_or(self.told_until);
+        self.told_until = until.map_or(self.told_until, |at| at - ON_ITS_WAY);
     }
 
     /// The ledger as its rows tell it, and which could not be read. Nothing is believed that ended

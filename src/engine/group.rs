@@ -94,8 +94,8 @@ pub(super) struct RuleState {
     pub recent: Recent,
     /// Names it reads, records followed back.
     pub reads: Reads,
-    /// How far its ranges and offsets reach back.
-    pub ranges: Ranges,
+    /// How far its ranges and offsets reach back; zero for instant selectors.
+    pub range: Duration,
     /// Whether it may yield a result because something is missing.
     pub fires_on_absence: bool,
     /// What its alerts say, where it is an alert.
@@ -193,27 +193,6 @@ impl RuleState {
     }
 }
 
-/// How far the ranges and offsets of a rule reach back. Instant selectors count for nothing.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(super) struct Ranges {
-    /// The longest; zero if there is none.
-    pub longest: Duration,
-    /// The shortest, if there is one: a series with no sample in it has nothing to say.
-    pub shortest: Option<Duration>,
-}
-
-impl Ranges {
-    /// That of one selector; zero for an instant one.
-    fn of(range: Duration) -> Ranges {
-        Ranges { longest: range, shortest: (!range.is_zero()).then_some(range) }
-    }
-
-    fn add(&mut self, other: Ranges) {
-        self.longest = self.longest.max(other.longest);
-        self.shortest = self.shortest.into_iter().chain(other.shortest).min();
-    }
-}
-
 /// Which metric names an expression reads.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(super) struct Reads {
@@ -291,7 +270,7 @@ fn rule_state(rule: &Rule) -> RuleState {
             Some(name) => drop(state.reads.names.insert(Arc::from(name))),
             None => state.reads.all = true,
         }
-        state.ranges.add(Ranges::of(reach.history.unwrap_or_default()));
+        state.range = state.range.max(reach.history.unwrap_or_default());
     }
     state.fires_on_absence = fires_on_absence(&rule.expr);
     if let RuleKind::Alert(alert) = &rule.kind {
@@ -353,7 +332,7 @@ fn find_scraped(states: &mut [GroupState]) {
 }
 
 /// What feeds a record, and how far that looks back.
-type Behind = BTreeMap<Arc<str>, (Reads, Ranges)>;
+type Behind = BTreeMap<Arc<str>, (Reads, Duration)>;
 
 /// A rule that reads a record is fed by whatever feeds the record.
 fn follow_records(states: &mut [GroupState]) {
@@ -367,7 +346,7 @@ fn follow_records(states: &mut [GroupState]) {
                 if let RuleKind::Record { name } = &rule.kind {
                     let record = behind.entry(Arc::from(name.as_str())).or_default();
                     record.0.add(&own.reads);
-                    record.1.add(own.ranges);
+                    record.1 = own.range.max(record.1);
                 }
             }
         }
@@ -382,12 +361,12 @@ fn follow_records(states: &mut [GroupState]) {
 
 /// Adds to a rule what stands behind the records it reads; returns whether that was news.
 fn follow(own: &mut RuleState, behind: &Behind) -> bool {
-    let before = (own.reads.clone(), own.ranges);
-    for (reads, ranges) in before.0.names.iter().filter_map(|name| behind.get(name)) {
+    let before = (own.reads.clone(), own.range);
+    for (reads, range) in before.0.names.iter().filter_map(|name| behind.get(name)) {
         own.reads.add(reads);
-        own.ranges.add(*ranges);
+        own.range = own.range.max(*range);
     }
-    before != (own.reads.clone(), own.ranges)
+    before != (own.reads.clone(), own.range)
 }
 
 impl GroupState {

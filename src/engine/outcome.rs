@@ -16,7 +16,7 @@ use crate::base::{DeliveryId, Labels, Now, Timestamp, parse_rfc3339, quoted};
 use crate::outbox::{
     self, ActionKind, ActionMode, Answer, Data, Draft, Event, EventType, delivery_id, trace_id,
 };
-use crate::policy::{Evidence, Incident, Outcome, Proposal, Request, Seen, Verdict};
+use crate::policy::{Evidence, HoldReason, Incident, Outcome, Proposal, Request, Seen, Verdict};
 use crate::rules::Action;
 
 /// What tells how much of the CPU a container has used.
@@ -267,18 +267,21 @@ impl Engine {
     }
 
     /// Whether an alert fires that asks for something to be done to this container of a service, or to the
-    /// service as a whole. What ails a container beside it says nothing of this one.
+    /// service as a whole. What ails a container beside it says nothing of this one, nor what a neighbour does
+    /// to it.
     fn is_firing(&self, (service, name): (&str, &str)) -> bool {
         let is_about = |labels: &Labels| {
             let theirs = labels.get("name").unwrap_or_default();
             name.is_empty() || theirs.is_empty() || theirs == name
         };
+        let is_others = |held: &HoldReason| *held == HoldReason::Neighbour;
         self.groups.iter().any(|group| {
             let rules = group.group.rules.iter().zip(&group.rules);
             rules.filter(|(rule, _)| matches!(asks(rule), Action::Restart | Action::Decide)).any(
                 |(_, state)| {
                     state.alerts.values().any(|alert| {
                         alert.state == AlertState::Firing
+                            && !state.held.get(&alert.labels).is_some_and(is_others)
                             && is_about(&alert.labels)
                             && self.service_of(&alert.labels) == service
                     })

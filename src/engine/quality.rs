@@ -109,32 +109,8 @@ impl Engine {
 }
 
 /// The age at which samples that a target of this interval stamps itself are too old.
-fn too_old(interval: Duration) -> Duration {
+pub(super) fn too_old(interval: Duration) -> Duration {
     TOO_OLD.max(interval * TOO_OLD_INTERVALS)
-}
-
-/// The ages at which one series of a target says nothing to a rule: that of its newest sample, and
-/// that of the one before, since a rate over less than two samples in its range is none.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Silent {
-    newest: Duration,
-    before: Duration,
-}
-
-impl Silent {
-    /// For a target of this interval, and a rule whose shortest range is so long, if it has one.
-    pub fn of(interval: Duration, shortest: Option<Duration>) -> Silent {
-        let newest = too_old(interval);
-        // A rule that is too fast for the target misses samples of every series, always.
-        let before = |range: Duration| range.max(interval * TOO_OLD_INTERVALS);
-        Silent { newest, before: shortest.map_or(Duration::MAX, before) }
-    }
-
-    /// Whether a series has nothing to say of which these are the ages of the last two samples.
-    pub fn is(self, newest: Duration, before: Option<Duration>) -> bool {
-        // A range does not take in its own beginning.
-        newest > self.newest || before.is_some_and(|before| before >= self.before)
-    }
 }
 
 /// Whether a series of this name only grows, until it begins anew.

@@ -9,7 +9,7 @@ use super::coverage::Asked;
 use super::event::{ScrapeFailure, TargetInfo};
 use super::fact::Fact;
 use super::group::Reads;
-use super::quality::{Meter, Silent, is_counter};
+use super::quality::{Meter, is_counter, too_old};
 use super::view::{Counters, Health, TargetView, target_name};
 use crate::base::{Labels, LabelsBuilder, METRIC_NAME, Sample, Timestamp, is_stale};
 use crate::containers::{ContainerId, id_in_cgroup};
@@ -365,23 +365,19 @@ impl Target {
         self.series.iter().flatten().map(|fed| fed.id).collect()
     }
 
-    /// Of the series it shows and `wanted` picks, those that are silent at `slot`, each with the time
-    /// of its newest sample.
+    /// Of the series it shows and `wanted` picks, those whose newest sample is too old at `slot`, each with
+    /// the time of that sample.
     pub fn silent<'a>(
         &'a self,
-        (slot, silent): (Timestamp, Silent),
+        slot: Timestamp,
         window: &'a Window,
         wanted: impl Fn(&Labels) -> bool + 'a,
     ) -> impl Iterator<Item = (&'a Labels, Timestamp)> {
+        let limit = too_old(self.info.interval);
         self.series.iter().flatten().filter_map(move |fed| {
-            let [newest, before] = window.last_two(fed.id);
-            let newest = newest.filter(|newest| !is_stale(newest.value))?.at;
-            let before = before.filter(|before| !is_stale(before.value)).map(|before| before.at);
-            if !silent.is(slot.since(newest), before.map(|before| slot.since(before))) {
-                return None;
-            }
-            let labels = window.labels(fed.id).filter(|labels| wanted(labels))?;
-            Some((labels, newest))
+            let newest = window.newest(fed.id).filter(|newest| !is_stale(newest.value))?.at;
+            let labels = window.labels(fed.id).filter(|_| slot.since(newest) > limit)?;
+            wanted(labels).then_some((labels, newest))
         })
     }
 

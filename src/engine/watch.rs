@@ -9,8 +9,7 @@ use std::time::Duration;
 
 use super::containers::Containers;
 use super::docker::Witness;
-use super::group::{Ranges, Reads};
-use super::quality::Silent;
+use super::group::Reads;
 use super::target::Target;
 use super::view::Health;
 use crate::alerts::{Alert, Doubt};
@@ -41,7 +40,7 @@ pub(super) struct Watch<'a> {
     all_answered: bool,
 }
 
-/// A series that a target shows, but with samples of too long ago for the rule.
+/// A series that a target shows, but with samples of too long ago.
 struct SilentSeries<'a> {
     target: &'a Target,
     series: &'a Labels,
@@ -53,17 +52,17 @@ struct SilentSeries<'a> {
 pub(super) struct Asks<'a> {
     rule: &'a Rule,
     reads: &'a Reads,
-    ranges: Ranges,
+    range: Duration,
     fires_on_absence: bool,
 }
 
 impl<'a> Asks<'a> {
     pub fn of(
         rule: &'a Rule,
-        (reads, ranges): (&'a Reads, Ranges),
+        (reads, range): (&'a Reads, Duration),
         fires_on_absence: bool,
     ) -> Asks<'a> {
-        Asks { rule, reads, ranges, fires_on_absence }
+        Asks { rule, reads, range, fires_on_absence }
     }
 }
 
@@ -96,7 +95,7 @@ impl<'a> Watch<'a> {
             }
         }
         let docker = containers.witness(asks.reads, (slot, interval));
-        let covered = covered || asks.ranges.longest.is_zero();
+        let covered = covered || asks.range.is_zero();
         let has_answered = |target: &Target| {
             target.answered && target.asked.as_ref().is_none_or(|asked| asked.answered)
         };
@@ -152,7 +151,7 @@ impl<'a> Watch<'a> {
     /// The series that might have fed the alert and has nothing to say since it is too old, though its
     /// target answers with newer ones of others. What was silent before the alert began did not feed it.
     fn silenced_by(&self, alert: &Alert) -> Option<Doubt> {
-        let speaks_for = LOOKBACK.max(self.asks.ranges.longest);
+        let speaks_for = LOOKBACK.max(self.asks.range);
         let has_fed = |silent: &&SilentSeries<'_>| {
             silent.newest + speaks_for >= alert.active_at
                 && self.may_feed(silent.series, &alert.labels)
@@ -163,11 +162,11 @@ impl<'a> Watch<'a> {
     }
 
     fn find_silent(&self) -> Vec<SilentSeries<'a>> {
-        let (reads, shortest) = (self.asks.reads, self.asks.ranges.shortest);
-        let is_read = |series: &Labels| reads.has(series.metric_name());
+        let reads = self.asks.reads;
         let of = |(target, _): &(&'a Target, Option<Doubt>)| {
-            let (target, silent) = (*target, Silent::of(target.info.interval, shortest));
-            let found = target.silent((self.slot, silent), self.window, is_read);
+            let target = *target;
+            let is_read = |series: &Labels| reads.has(series.metric_name());
+            let found = target.silent(self.slot, self.window, is_read);
             found.map(move |(series, newest)| SilentSeries { target, series, newest })
         };
         self.feeders.iter().flat_map(of).collect()

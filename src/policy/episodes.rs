@@ -33,8 +33,9 @@ impl Need {
     /// What is short by this diagnosis.
     pub fn of(cause: Cause) -> Need {
         match cause {
-            Cause::CpuSaturation | Cause::CpuBurst | Cause::CpuStarvation => Need::Cpu,
-            Cause::Unclear => Need::Other,
+            Cause::CpuSaturation | Cause::CpuBurst => Need::Cpu,
+            // Of whom others have the CPU nothing is short that a plan gives.
+            Cause::CpuStarvation | Cause::Unclear => Need::Other,
             // Every other cause is one of memory.
             _ => Need::Memory,
         }

@@ -189,14 +189,6 @@ impl Window {
         self.series.get(id.0 as usize)?.as_ref()?.newest()
     }
 
-    /// The newest sample of a series and the one before it.
-    pub fn last_two(&self, id: SeriesId) -> [Option<Sample>; 2] {
-        let series = self.series.get(id.0 as usize).and_then(Option::as_ref);
-        let samples = series.map_or(&[][..], |series| series.samples());
-        let mut last = samples.iter().rev().copied();
-        [last.next(), last.next()]
-    }
-
     /// Forgets samples past their retention, and series that have none left; returns the ids of
     /// those, which may be given out again from now on.
     pub fn forget_expired(&mut self, now: Timestamp) -> Vec<SeriesId> {

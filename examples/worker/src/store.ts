@@ -170,7 +170,7 @@ export class Store {
   /** Hosts whose plimsoll has given no sign of life since then, as far as webhooks are remembered. */
   async silent(since: number): Promise<string[]> {
     const sql = `SELECT coalesce(json_extract(event, '$.data.host'), 'plimsoll') AS host FROM webhooks
-      WHERE json_extract(event, '$.type') = 'sidecar.heartbeat' GROUP BY host HAVING max(taken_at) < ?`;
+      WHERE iif(json_valid(event), json_extract(event, '$.type'), '') = 'sidecar.heartbeat' GROUP BY host HAVING max(taken_at) < ?`;
     const { results } = await this.db.prepare(sql).bind(since).all();
     return results.map((row) => String(row.host));
   }

@@ -95,27 +95,6 @@ fn what_was_silent_before_an_alert_began_did_not_feed_it() {
 }
 
 #[test]
-fn a_series_with_less_than_two_samples_in_the_shortest_range_has_nothing_to_say() {
-    let rules = "groups: [{name: g, rules: [{alert: Rate, \
-                 expr: 'rate(container_memory_working_set_bytes[1m]) > 0.1'}]}]";
-    let mut world = World::new(rules, acting());
-    let mut bytes = 0;
-    for _ in 0..20 {
-        bytes += 5;
-        let page = stamps(&world, &[("acme-web", bytes, 0), ("acme-db", 1, 0)]);
-        world.slot(Some(&page));
-    }
-    let began = world.second;
-    let mut told = Vec::new();
-    for _ in 0..18 {
-        let ago = world.second + STEP_S - began;
-        let page = stamps(&world, &[("acme-web", bytes, ago), ("acme-db", 1, 0)]);
-        told.extend(world.slot(Some(&page)));
-    }
-    assert_eq!(told, ["unknown"]);
-}
-
-#[test]
 fn quality_is_measured_per_target() {
     let mut world = World::new(HIGH, acting());
     let page = |first: u32| format!("a_total {first}\na 1\nb{{x=\"1\"}} 2\n");

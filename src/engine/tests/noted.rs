@@ -109,3 +109,25 @@ fn an_end_that_only_the_list_told_outlives_our_restart_beside_one_that_was_noted
     world.slots(3, "");
     assert_eq!((ends(&world, "acme-web"), ends(&world, "acme-api")), (1, 1));
 }
+
+/// Docker's mark is noted with every end, and what another one's kill said may still wait in the watch then.
+#[test]
+fn a_kill_that_was_on_its_way_when_docker_s_mark_was_noted_is_news_after_our_restart() {
+    let mut world = begun();
+    world.docker_has('b', "acme-api");
+    world.slots(4, "");
+    // Killed three seconds before the mark, and told after the restart alone.
+    let killed_at = world.second;
+    world.second += 3;
+    world.docker('a', "acme-web", What::Die { exit_code: 1 });
+    let mut again = world.begin_anew();
+    again.list(&[('b', "acme-api")]);
+    let at_nanos = at(killed_at, 0).wall.0 * 1_000_000;
+    for what in [What::Oom, What::Die { exit_code: 137 }] {
+        let (id, name) = (container_id('b'), "acme-api".to_owned());
+        let happening = Happening { id, name, at_nanos, what };
+        again.handle(Event::Docker(Report::Happened(happening)), None);
+    }
+    again.slots(4, "");
+    assert_eq!(again.kills("acme-api").pid1 + again.kills("acme-api").child, 1);
+}
