@@ -171,10 +171,6 @@ pub struct Alert {
     pub unknown_told: bool,
     /// When an Alertmanager first accepted this incident.
     pub accepted_at: Option<Timestamp>,
-    /// When that was, if it had ended by then: since when it is shown as firing, late. Moves with the
-    /// wall clock's steps.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub late_since: Option<Timestamp>,
     /// Until when it stays in the book after its end; moves with the wall clock's steps.
     #[serde(default)]
     pub kept_until: Option<Timestamp>,
@@ -211,7 +207,6 @@ impl Alert {
             unknown: None,
             unknown_told: false,
             accepted_at: None,
-            late_since: None,
             kept_until: None,
             tallies: BTreeMap::new(),
             previous: None,
@@ -265,7 +260,6 @@ impl Alert {
     pub fn accept(&mut self, wall: Timestamp) {
         self.accepted_at = Some(wall);
         if self.resolved.is_some() {
-            self.late_since = Some(wall);
             self.kept_until = Some(wall + self.retention());
         }
     }
@@ -309,7 +303,6 @@ impl Alert {
         }
         self.keep_firing_since = self.keep_firing_since.map(shift);
         self.kept_until = self.kept_until.map(shift);
-        self.late_since = self.late_since.map(shift);
         if let Some(previous) = &mut self.previous {
             previous.rebase(by_ms);
         }

@@ -101,8 +101,7 @@ impl Instance {
         // An earlier incident of the same labels says nothing about this one.
         let told = self.told.get(&key).filter(|told| told.fired_at == alert.starts_at());
         let again = told.is_some_and(|told| moment.at > told.at + config.resend_delay);
-        let hold = self.hold.unwrap_or(config.hold);
-        let phase = phase_due(alert, told, (moment.now, hold), again)?;
+        let phase = phase_due(alert, told, moment.now, again)?;
         let (Some(ended_at), Some(base)) = (alert.ended_at(), alert.tallies.get(&self.name)) else {
             return Some(phase);
         };
@@ -115,7 +114,7 @@ impl Instance {
             fired_at: alert.starts_at(),
             base: *base,
             left: config.max_hold.saturating_sub(moment.now.wall.since(ended_at)),
-            turn: hold,
+            turn: self.hold.unwrap_or(config.hold),
         };
         match self.holds.gate(end, moment.now.monotonic) {
             Gate::Open => Some(phase),

@@ -25,19 +25,18 @@ impl Told {
     }
 }
 
-/// What this alert should be presented as now, if anything. `hold`: how long a late incident is shown as
-/// firing.
+/// What this alert should be presented as now, if anything.
 pub(super) fn phase_due(
     alert: &Alert,
     told: Option<&Told>,
-    (now, hold): (Now, Duration),
+    now: Now,
     again: bool,
 ) -> Option<Phase> {
     match alert.state {
         AlertState::Pending => None,
         AlertState::Firing => (told.is_none() || again).then_some(Phase::Firing),
         AlertState::Resolved => match told {
-            None if is_shown_late(alert, now.wall, hold) => Some(Phase::LateFiring),
+            None if alert.accepted_at.is_none() => Some(Phase::LateFiring),
             None => Some(Phase::Resolved),
             Some(told) if told.ended() => {
                 let late = told.late_until.is_some();
@@ -50,13 +49,6 @@ pub(super) fn phase_due(
             Some(_) => Some(Phase::Resolved),
         },
     }
-}
-
-/// Whether an incident that has ended is to be shown as firing first: nobody has accepted it, or it was
-/// accepted after its end, before a restart of ours, and has not been shown for long enough.
-fn is_shown_late(alert: &Alert, wall: Timestamp, hold: Duration) -> bool {
-    let is_shown = |since: Timestamp| (since..since + hold).contains(&wall);
-    alert.accepted_at.is_none() || alert.late_since.is_some_and(is_shown)
 }
 
 /// What an alert whose end is held should be presented as now, if anything.
