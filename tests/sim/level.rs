@@ -12,7 +12,7 @@ use super::check::Edge;
 use super::host::Mood;
 use super::plan::{Outages, Plan};
 use super::promise::{Promise, Red};
-use super::receiver::{GROUP_WAIT, Receiver};
+use super::receiver::{GROUP_INTERVAL, GROUP_WAIT, Receiver};
 use super::run::HOLD;
 
 /// A receiver that came back less than this before an incident ended may have heard of another one
@@ -159,9 +159,12 @@ impl Level {
             if is_brief(&said[&incident]) && told(&self.receivers) {
                 continue;
             }
-            // A receiver that went away again keeps the end waiting, and another start replaces it.
+            // A receiver that went away again before the next notification was due keeps the end waiting in
+            // Alertmanager, and another start replaces it there.
             let end_at = said[&incident].iter().find(|said| !said.is_start()).map(|said| said.at);
-            let back = end_at.and_then(|at| away.iter().find(|(from, to)| *from <= at && at < *to));
+            let back = end_at.and_then(|at| {
+                away.iter().find(|(from, to)| *from <= at + GROUP_INTERVAL && at < *to)
+            });
             if back.zip(next).is_some_and(|((_, to), next)| next < *to + JUST_BACK) {
                 continue;
             }

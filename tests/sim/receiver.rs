@@ -15,7 +15,8 @@ use super::plan::Outages;
 
 /// From the first word of an alert to the first notification.
 pub const GROUP_WAIT: Duration = Duration::from_secs(2);
-const GROUP_INTERVAL: Duration = Duration::from_secs(5);
+/// From one notification that was taken to the next.
+pub const GROUP_INTERVAL: Duration = Duration::from_secs(5);
 /// While the receiver refuses, attempts are this far apart.
 const TRY_EVERY: Duration = Duration::from_secs(4);
 
