@@ -133,6 +133,12 @@ mod tests {
     }
 
     #[test]
+    fn nothing_that_a_plan_gives_is_short_where_a_neighbour_has_the_cpu() {
+        assert_eq!(Need::of(Cause::CpuSaturation), Need::Cpu);
+        assert_eq!(Need::of(Cause::CpuStarvation), Need::Other);
+    }
+
+    #[test]
     fn a_week_is_counted_and_survives_a_restart() {
         let mut episodes = Episodes::default();
         let mut record =

@@ -43,6 +43,30 @@ fn an_alert_on_the_service_as_a_whole_speaks_for_each_of_its_containers() {
 }
 
 #[test]
+fn what_a_neighbour_does_to_a_container_is_no_failure_of_its_restart() {
+    let slow = "  - alert: Slow\n    expr: app_slow == 1\n    labels: {action: decide}\n";
+    let outcome = |waits: f64| {
+        let mut policy = acting();
+        policy.limits.after_change = Duration::ZERO;
+        let mut world = World::new(&format!("{RULES}{slow}"), policy);
+        let ill = container("acme", 95, -9000);
+        assert!(until(&mut world, &ill, "decided restart", 3).is_some());
+        let started = world.second;
+        let told = (0..130).flat_map(|_| {
+            let labels = "name=\"acme-1\",tenant=\"acme\",role=\"app\",plan=\"pro\"";
+            let waited = waits * (world.second + STEP_S) as f64;
+            let cpu = "container_pressure_cpu_waiting_seconds_total";
+            let page = container("acme", 20, started)
+                + &format!("app_slow{{{labels}}} 1\n{cpu}{{{labels}}} {waited}\n");
+            world.slot(Some(&page))
+        });
+        told.into_iter().find(|told| told.starts_with("outcome"))
+    };
+    assert_eq!(outcome(0.7).as_deref(), Some("outcome effective"));
+    assert_eq!(outcome(0.0).as_deref(), Some("outcome ineffective"), "nobody else is to blame");
+}
+
+#[test]
 fn a_restart_that_is_on_its_way_when_it_expires_is_open_still() {
     let mut policy = acting();
     policy.limits.after_change = Duration::ZERO;
