@@ -10,6 +10,8 @@ mod client;
 mod escapes;
 pub mod read;
 mod redaction;
+#[cfg(test)]
+pub(crate) mod testing;
 mod tls;
 
 pub use auth::{Auth, Secret};

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::support::server::Server;
-use crate::support::{ControlPlane, Home, Page, Plan, SECRET, answer, wait_for, wait_until};
+use crate::support::{ControlPlane, Heard, Home, Page, Plan, SECRET, answer, wait_for, wait_until};
 
 const RULE: &str = "{alert: High, expr: 'max by (name, service, tenant, plan, role) \
                     (container_memory_working_set_bytes) > 90', labels: {action: restart}}";
@@ -21,6 +21,26 @@ fn page(percent: u32) -> String {
          container_spec_memory_limit_bytes{{name=\"acme-web\"}} 100\n\
          container_start_time_seconds{{name=\"acme-web\"}} 1700000000\n"
     )
+}
+
+/// One that acts on what the page says.
+fn home(target: &Page, control_plane: &ControlPlane) -> Home {
+    let plan = Plan {
+        rules: RULE.to_owned(),
+        control_plane: Some(control_plane.address()),
+        control_plane_keys: ", heartbeat_interval: 2s".to_owned(),
+        more: MORE.to_owned(),
+        ..Plan::default()
+    };
+    Home::new(&plan.job("t", target.address(), ""))
+}
+
+/// The request for a restart, as soon as it is heard.
+fn request(control_plane: &ControlPlane) -> Heard {
+    wait_for("a restart is asked for", 30, || {
+        let heard = control_plane.heard("High");
+        heard.into_iter().find(|heard| heard.kind == "container.restart.requested")
+    })
 }
 
 /// The headers of a receipt that is signed now.
@@ -45,19 +65,9 @@ fn audit(home: &Home, words: &[&str]) -> (i32, String) {
 fn what_is_believed_has_its_effect_once_and_the_rest_is_refused() {
     let target = Page::new(&page(95));
     let control_plane = ControlPlane::start();
-    let plan = Plan {
-        rules: RULE.to_owned(),
-        control_plane: Some(control_plane.address()),
-        control_plane_keys: ", heartbeat_interval: 2s".to_owned(),
-        more: MORE.to_owned(),
-        ..Plan::default()
-    };
-    let home = Home::new(&plan.job("t", target.address(), ""));
+    let home = home(&target, &control_plane);
     let _process = home.start();
-    let request = wait_for("a restart is asked for", 30, || {
-        let heard = control_plane.heard("High");
-        heard.into_iter().find(|heard| heard.kind == "container.restart.requested")
-    });
+    let request = request(&control_plane);
     let decline = |id: &str| format!("{{\"delivery_id\":\"{id}\",\"decision\":\"declined\"}}");
     let body = decline(&request.id);
     let send = |headers: &str, body: &str| home.post(PATH, headers, body).0;
@@ -148,18 +158,9 @@ fn assert_refused(home: &Home, (kind, reason): (&str, &str), detail: &str) {
 fn every_refused_receipt_is_in_the_audit_with_its_reason_and_what_more_there_is_to_say() {
     let target = Page::new(&page(95));
     let control_plane = ControlPlane::start();
-    let plan = Plan {
-        rules: RULE.to_owned(),
-        control_plane: Some(control_plane.address()),
-        more: MORE.to_owned(),
-        ..Plan::default()
-    };
-    let home = Home::new(&plan.job("t", target.address(), ""));
+    let home = home(&target, &control_plane);
     let _process = home.start();
-    let request = wait_for("a restart is asked for", 30, || {
-        let heard = control_plane.heard("High");
-        heard.into_iter().find(|heard| heard.kind == "container.restart.requested")
-    });
+    let request = request(&control_plane);
     let body = format!("{{\"delivery_id\":\"{}\",\"decision\":\"accepted\"}}", request.id);
     let unknown = "{\"delivery_id\":\"evt_x\",\"decision\":\"declined\"}";
     let old = signed("msg_2", &body).replacen("webhook-timestamp: 1", "webhook-timestamp: ", 1);

@@ -6,34 +6,16 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex};
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::WebPkiClientVerifier;
-use rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned};
+use rustls::{ServerConnection, StreamOwned};
 
+use self::testing::{TESTDATA, server_config};
 use crate::support::{Home, Page, Plan, SECRET, wait_until};
 
-/// A throw-away authority with a server's and a client's certificate, made for tests alone.
-const TESTDATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/send/testdata");
+#[path = "../../src/endpoint/testing.rs"]
+mod testing;
+
 const TOKEN: &str = "eyJ.a-token.of-minutes";
 const RULE: &str = "{alert: High, expr: 'load > 0.9'}";
-
-fn config() -> Arc<ServerConfig> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let file = |name: &str| format!("{TESTDATA}/{name}");
-    let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_file(file("ca.pem")).expect("reads")).expect("a CA");
-    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone());
-    let config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .expect("versions")
-        .with_client_cert_verifier(verifier.build().expect("a verifier"))
-        .with_single_cert(
-            vec![CertificateDer::from_pem_file(file("server.pem")).expect("reads")],
-            PrivateKeyDer::from_pem_file(file("server.pem")).expect("reads"),
-        );
-    Arc::new(config.expect("a certificate"))
-}
 
 /// What was posted, headers and body, by whoever passed the handshake; and how many did not.
 #[derive(Default)]
@@ -46,7 +28,7 @@ fn serve() -> (SocketAddr, Arc<Mutex<Heard>>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("bound");
     let heard = Arc::new(Mutex::new(Heard::default()));
-    let (log, config) = (Arc::clone(&heard), config());
+    let (log, config) = (Arc::clone(&heard), server_config());
     std::thread::spawn(move || {
         for socket in listener.incoming().flatten() {
             let connection = ServerConnection::new(Arc::clone(&config)).expect("a connection");

@@ -2,36 +2,14 @@
 
 use std::path::Path;
 
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::WebPkiClientVerifier;
-use rustls::{RootCertStore, ServerConfig};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
 use super::*;
+use crate::endpoint::testing::{TESTDATA, server_config};
 use crate::yaml::{Cursor, Problems, parse};
 
-/// A throw-away authority with a server's and a client's certificate, made for tests alone.
-const TESTDATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/send/testdata");
 const OURS: &str = "{ca_file: ca.pem, cert_file: client.pem, key_file: client.pem}";
-
-fn acceptor() -> TlsAcceptor {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let file = |name: &str| format!("{TESTDATA}/{name}");
-    let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_file(file("ca.pem")).expect("reads")).expect("a CA");
-    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone());
-    let config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .expect("versions")
-        .with_client_cert_verifier(verifier.build().expect("a verifier"))
-        .with_single_cert(
-            vec![CertificateDer::from_pem_file(file("server.pem")).expect("reads")],
-            PrivateKeyDer::from_pem_file(file("server.pem")).expect("reads"),
-        );
-    TlsAcceptor::from(Arc::new(config.expect("a certificate")))
-}
 
 /// The section as somebody writes it.
 fn section(text: &str) -> DockerConfig {
@@ -47,7 +25,7 @@ fn section(text: &str) -> DockerConfig {
 async fn bench(scripts: Vec<Script>, tls_config: &str) -> Bench {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let port = listener.local_addr().expect("bound").port();
-    let (daemon, acceptor) = (Arc::new(Daemon::new(scripts)), acceptor());
+    let (daemon, acceptor) = (Arc::new(Daemon::new(scripts)), TlsAcceptor::from(server_config()));
     let shared = Arc::clone(&daemon);
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {

@@ -8,10 +8,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Bytes;
 use axum::http::{HeaderMap, Response as HttpResponse};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::WebPkiClientVerifier;
-use rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned};
+use rustls::{ServerConnection, StreamOwned};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -20,12 +17,12 @@ mod table;
 
 use super::*;
 use crate::base::DeliveryId;
+use crate::endpoint::testing::{TESTDATA, server_config};
 use crate::outbox::EventType;
 
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 /// Sun, 22 Nov 2026 02:00:00 GMT.
 const AT: Timestamp = Timestamp(1_795_312_800_500);
-const TESTDATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/send/testdata");
 
 struct Fixture {
     folder: tempfile::TempDir,
@@ -294,21 +291,7 @@ fn bad_configurations_are_refused_at_once() {
 
 /// A TLS server on a thread of its own that wants a client certificate of the test CA.
 fn tls_server() -> SocketAddr {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let file = |name: &str| format!("{TESTDATA}/{name}");
-    let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_file(file("ca.pem")).expect("reads")).expect("a CA");
-    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone());
-    let config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .expect("versions")
-        .with_client_cert_verifier(verifier.build().expect("a verifier"))
-        .with_single_cert(
-            vec![CertificateDer::from_pem_file(file("server.pem")).expect("reads")],
-            PrivateKeyDer::from_pem_file(file("server.pem")).expect("reads"),
-        )
-        .expect("a certificate");
-    let config = Arc::new(config);
+    let config = server_config();
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("binds");
     let address = listener.local_addr().expect("bound");
     std::thread::spawn(move || {

@@ -16,7 +16,7 @@ pub mod smtp;
 
 pub use alertmanager::FakeAlertmanager;
 pub use client::{free_address, get, query};
-pub use control_plane::{ControlPlane, SECRET};
+pub use control_plane::{ControlPlane, Heard, SECRET};
 pub use incident::{BESIDE, an_incident};
 pub use page::Page;
 pub use process::{Home, Plan, Process};
