@@ -157,6 +157,11 @@ pub fn add(evidence: &mut Vec<Evidence>, new: Evidence) -> bool {
     true
 }
 
+/// Brings statements into the order that [`add`] keeps.
+pub fn sort(evidence: &mut [Evidence]) {
+    evidence.sort_by_key(Evidence::rank);
+}
+
 /// The fewest kills that explain everything said. `evidence` is in the order [`add`] keeps.
 pub fn explain(evidence: &[Evidence]) -> Vec<Kills> {
     assume_all(evidence).into_iter().flat_map(Assumed::split).collect()

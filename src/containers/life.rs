@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::evidence::{Evidence, Kills, Witness, add, explain, fold, settled};
-use super::reading::{Base, Last, SKEW};
+use super::evidence::{Evidence, Kills, Witness, add, explain, fold, settled, sort};
+use super::reading::{Base, Last, Reading, SKEW};
 use super::stint::{Counts, Share, Stints};
 use crate::base::Timestamp;
 
@@ -23,7 +23,7 @@ pub const CHILD_AFTER: Duration = Duration::from_secs(5);
 /// and Docker (20.10 on v1, measured: 24 times within 0.2 s beside other load) makes an event of each.
 const SAME_KILL: Duration = Duration::from_secs(1);
 /// Docker tells of a kill when it begins, and the kernel counts it when it is done: 10 to 400 ms later (measured).
-const DONE_WITHIN: Duration = Duration::from_secs(3);
+pub(super) const DONE_WITHIN: Duration = Duration::from_secs(3);
 /// Where a counter is read this kill is waited for to be counted, and no longer: not every kernel counts each.
 const COUNTED_WITHIN: Duration = Duration::from_secs(15);
 /// Docker waits this long at least before it starts anew what has ended.
@@ -236,6 +236,27 @@ impl Life {
         self.deaths.iter().any(|death| (from..=to).contains(death))
     }
 
+    /// When the run of a kill that an event tells ended, if that was soon.
+    fn end_after(&self, said: &Evidence) -> Option<Timestamp> {
+        let told = said.told_at()?;
+        let ends = self.deaths.iter().chain(&self.ends);
+        ends.copied().filter(|end| (told..=said.to).contains(end)).min()
+    }
+
+    /// Since when the kills may have happened that a reading shows and the one before, at `since`, did not. What
+    /// our own collector reads is the kernel's count of this run's cgroup; another's reader may be late.
+    pub fn counted_from(&self, reading: &Reading, since: Timestamp) -> Timestamp {
+        if !reading.is_ours {
+            return since - LATE;
+        }
+        // A start may be rounded, and a cgroup whose run has just ended may be read for a moment yet.
+        let began = reading.started_at.map(|start| start.min(reading.at - 2 * SKEW) + SKEW);
+        let is_before = |end: &&Timestamp| began.is_some_and(|began| **end <= began);
+        let ended = self.ends.iter().filter(is_before).max();
+        let of_run = ended.map(|end| *end + Duration::from_millis(1));
+        of_run.unwrap_or(Timestamp(i64::MIN)).max(since - DONE_WITHIN)
+    }
+
     /// Takes two events for two words about one kill, and knows them again.
     fn take_for_one(&mut self, kill: i64, again: i64) {
         let mut take = |key| {
@@ -261,7 +282,7 @@ impl Life {
         if std::mem::take(&mut self.news).is_some_and(is_over) {
             self.told_late_at.get_or_insert(now);
         }
-        let kills = explain(&self.evidence);
+        let kills = explain(&self.bounded_by_ends());
         let (spare, _) = claim(&kills, &self.deaths);
         // Whoever is read again lives on.
         let lives_on = |to: Timestamp| self.counters.values().any(|last| last.at > to);
@@ -307,14 +328,26 @@ impl Life {
         self.settle(Timestamp(i64::MAX)).1
     }
 
+    /// What is said, in order. A kill was over when its run had ended: what a counter says of the next is none
+    /// of it.
+    fn bounded_by_ends(&self) -> Vec<Evidence> {
+        let bounded =
+            |said: &Evidence| Evidence { to: self.end_after(said).unwrap_or(said.to), ..*said };
+        let mut said: Vec<Evidence> = self.evidence.iter().map(bounded).collect();
+        sort(&mut said);
+        said
+    }
+
     /// Folds what is old, and what is too much to remember.
     fn forget(&mut self) {
         let Some(newest) = self.evidence.last().map(|said| said.to) else { return };
         let too_many = self.evidence.len().saturating_sub(MOST_STATEMENTS);
-        let at = settled(&self.evidence, newest - REMEMBERED).max(too_many);
+        let said = self.bounded_by_ends();
+        let at = settled(&said, newest - REMEMBERED).max(too_many);
         if at == 0 {
             return;
         }
+        self.evidence = said;
         let kills = fold(&mut self.evidence, at);
         let upto = kills.iter().map(|kills| kills.to).max().unwrap_or(newest);
         let (spare, unclaimed) = claim(&kills, &self.deaths);
@@ -366,5 +399,5 @@ fn first_told(event: &Evidence) -> Timestamp {
 }
 
 fn last_told(event: &Evidence) -> Timestamp {
-    event.to - SKEW
+    (event.to - SKEW).max(first_told(event))
 }

@@ -244,12 +244,13 @@ impl OomLedger {
         let last = Last { at, value, started_at, unknown, carried, awaits_start, is_read: true };
         life.counters.insert(source, last);
         life.patience = if interval <= NEXT_READING { interval } else { Duration::ZERO };
+        let from = life.counted_from(&reading, told.from);
         let has_judged = life.bound(source, (at, value), told.base);
         if has_judged || (told.is_news && value > 0.0) {
             self.open.insert(who.id.clone());
         }
         if told.kills > 0 {
-            let (witness, from, kills) = (Witness::Counter(source), told.from - LATE, told.kills);
+            let (witness, kills) = (Witness::Counter(source), told.kills);
             self.hear(who, Evidence { witness, key: at.0, from, to: at, kills });
         }
         // Before Docker is heard of a container its start is the process's, and may be a second off.
@@ -711,6 +712,36 @@ mod tests {
             bench.restart(41.0).oom(42.0).read(OURS, 45.0, 1.0, 12.0).read(OURS, 48.0, 1.0, 12.0);
             bench.restart(49.0).oom(50.0).read(OURS, 53.0, 2.0, 12.0).check(90.0, want);
         }
+    }
+
+    /// Docker tells of the first, and is dead when the next comes: it is told by our own counter alone.
+    #[test]
+    fn a_kill_that_our_counter_alone_tells_is_none_of_the_run_before_nor_one_it_counted_before() {
+        for start in [6.2, 5.4] {
+            let mut bench = Bench::new();
+            bench.is_watched = true;
+            bench.read(OURS, 5.0, 0.0, 1.0).oom(6.0).die(6.05);
+            bench.read(OURS, 10.0, 1.0, start).check(60.0, "1+1");
+            bench.restart(60.0).check(90.0, "1+1");
+        }
+        // In one run, and the first was not counted by this kernel.
+        let mut bench = Bench::new();
+        bench.read(OURS, 5.0, 0.0, 1.0).oom(5.9).read(OURS, 10.0, 0.0, 1.0);
+        bench.read(OURS, 15.0, 1.0, 1.0).check(60.0, "0+2");
+        // It was told, and not done yet when it was read; or read while its cgroup went.
+        let mut bench = Bench::new();
+        bench.read(OURS, 5.0, 0.0, 1.0).oom(9.8).read(OURS, 10.0, 0.0, 1.0);
+        bench.read(OURS, 15.0, 1.0, 1.0).check(60.0, "0+1");
+        let mut bench = Bench::new();
+        bench.read(OURS, 5.0, 0.0, 1.0).oom(9.8).die(9.85).read(OURS, 9.9, 1.0, 1.0);
+        bench.read(OURS, 15.0, 1.0, 10.1).check(60.0, "1+0");
+        let mut bench = Bench::new();
+        bench.read(OURS, 5.0, 0.0, 1.0).oom(6.0).die(6.05).oom(6.3).die(6.35);
+        bench.read(OURS, 6.4, 1.0, 6.2).read(OURS, 11.4, 1.0, 6.5).check(60.0, "2+0");
+        // Another's counter may be late.
+        let mut bench = Bench::new();
+        bench.read(1, 5.0, 0.0, 1.0).oom(6.0).read(1, 10.0, 0.0, 1.0);
+        bench.read(1, 15.0, 1.0, 1.0).check(60.0, "0+1");
     }
 
     #[test]

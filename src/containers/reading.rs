@@ -105,13 +105,14 @@ impl Told {
         }
         // A run that has ended by now began nothing that is read now, and its kills are in no counter of it.
         let has_ended = |start: Timestamp| ends.iter().any(|end| *end > start && *end < at);
-        let as_begun = |began: Option<Timestamp>| {
-            Base::Anew(began.filter(|start| !has_ended(*start)).map_or((at, value), |it| (it, 0.0)))
+        let as_begun = |began: Option<Timestamp>, with: f64| {
+            let began = began.filter(|start| !has_ended(*start));
+            Base::Anew(began.map_or((at, value), |start| (start, with)))
         };
         let Some(last) = last else {
             let began = started_at.filter(|start| *start > watched_from);
             let (from, kills) = began.map_or((at, 0.0), |start| (start, value));
-            let base = as_begun(began);
+            let base = as_begun(began, 0.0);
             let unknown = if started_at.is_none() { value } else { 0.0 };
             let (is_news, is_later, kills) = (true, false, most(kills));
             let (carried, awaits_start) = (0.0, false);
@@ -138,10 +139,10 @@ impl Told {
         } else {
             (last.at, 0.0)
         };
-        // A run's counter begins with none, a reader's anywhere.
+        // A run's counter begins with none, a reader's anywhere, our own with what it has carried.
         let began = started_at.filter(|start| *start > last.at);
         let base = if value < last.value || is_later || last.has_ended(ends) {
-            as_begun(began)
+            as_begun(began, if reading.is_ours { last.value } else { 0.0 })
         } else {
             Base::Before((last.at, last.value))
         };
@@ -149,7 +150,7 @@ impl Told {
         // The start is known by now, of the same run: all of it is new, if it began in our time.
         let began = started_at.filter(|start| *start > watched_from && *start <= last.at);
         let (from, kills, base) = match began.filter(|_| last.unknown > 0.0 && !is_later) {
-            Some(start) => (start, kills + last.unknown, as_begun(began)),
+            Some(start) => (start, kills + last.unknown, as_begun(began, 0.0)),
             None => (from, kills, base),
         };
         let is_open = started_at.is_none() && value >= last.value;
