@@ -10,7 +10,7 @@ use std::time::Duration;
 use cgroups::{Cgroups, Layout, Load, id};
 use plimsoll::base::{Labels, LabelsBuilder, Timestamp};
 use plimsoll::collector::{CollectError, Collector, CollectorConfig, Settings};
-use plimsoll::containers::{Container, ContainerId, Health, Inventory, Status};
+use plimsoll::containers::{Container, ContainerId, Health, Inventory, KillsById, Status};
 use plimsoll::exposition::{Batch, Format, Limits, Scan, Selection, SeriesCache};
 
 const START: Timestamp = Timestamp(1_795_312_441_000);
@@ -595,6 +595,28 @@ fn a_restart_under_the_same_id_is_noticed() {
     assert_eq!(known.value("container_oom_events_total"), Some(3.0), "the count goes on");
     let peak = known.value("plimsoll_container_memory_peak_bytes");
     assert_eq!(peak, Some(9.0 * MIB), "all of its life lies within this interval");
+}
+
+#[test]
+fn a_kill_that_took_its_cgroup_along_is_shown_and_the_kernel_s_own_count_stays_what_it_is() {
+    let dir = folder();
+    let cgroups = Cgroups::new(dir.path(), Layout::V2Systemd);
+    cgroups.put(&id(1), Load::default());
+    let mut collector = collector(&cgroups, Selection::all());
+    let container = ContainerId::new(&id(1)).expect("an id");
+    let mut shown = |counted: u64| {
+        collector.know_kills(Arc::new(KillsById::from([(container.clone(), counted)])));
+        let mut known = Known::default();
+        known.take(&collector.collect(START).expect("collects"));
+        collector.renew();
+        let kernel = known.get("plimsoll_container_memory_events_total");
+        let is_kill = |(labels, _): &&(String, f64)| labels.contains("oom_kill");
+        (known.value("container_oom_events_total"), kernel.iter().find(is_kill).map(|k| k.1))
+    };
+    assert_eq!(shown(1), (Some(1.0), Some(0.0)), "no file tells of it");
+    cgroups.put(&id(1), Load { oom_kills: 2, ..Load::default() });
+    assert_eq!(shown(1), (Some(2.0), Some(2.0)), "not everything is counted yet");
+    assert_eq!(shown(3), (Some(3.0), Some(2.0)));
 }
 
 #[test]

@@ -162,6 +162,9 @@ impl Crank {
         if let Some(inventory) = self.engine.take_inventory(now) {
             self.shell.collector.know(inventory);
         }
+        if let Some(kills) = self.engine.take_kills() {
+            self.shell.collector.know_kills(kills);
+        }
         if let Some(view) = self.engine.take_view(now) {
             self.views.send_replace(view);
         }

@@ -18,7 +18,7 @@ use super::series::{Ids, Slots};
 use super::sources::{AVAILABLE, Parts};
 use super::tracked::{Tracked, all_parts};
 use crate::base::{Labels, LabelsBuilder, METRIC_NAME, Timestamp};
-use crate::containers::Inventory;
+use crate::containers::{Inventory, KillsById};
 use crate::exposition::{Batch, Metadata, MetricKind, Selection};
 use crate::telemetry::{Kind, Page};
 
@@ -134,6 +134,11 @@ impl Collector {
     /// Takes Docker's word for who the containers are.
     pub fn know(&mut self, inventory: Arc<Inventory>) {
         self.host.know(inventory);
+    }
+
+    /// Takes the OOM kills that were counted of each container by everybody's word.
+    pub fn know_kills(&mut self, counted: Arc<KillsById>) {
+        self.host.know_kills(counted);
     }
 
     /// The last batch was taken by nobody.

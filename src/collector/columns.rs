@@ -25,8 +25,10 @@ pub(super) struct Seen<'a> {
     pub at: Timestamp,
     /// The most memory it used since the last collection, bytes.
     pub peak: Option<f64>,
-    /// OOM kills, over restarts of the container.
+    /// OOM kills that the kernel counted in its cgroups, over restarts of the container.
     pub oom_kills: Option<f64>,
+    /// OOM kills, also those that took the cgroup that counted them with them.
+    pub oom_events: Option<f64>,
     /// When its first process started, seconds.
     pub started_at: Option<f64>,
     /// What a file yields that could not be read.
@@ -219,7 +221,7 @@ pub(super) static COLUMNS: &[Column] = columns! {
         [] (NETWORK) PerInterface(|i| i.sent.packets);
     }
     counter container_oom_events_total "Count of out of memory events observed for the container" {
-        [] (EVENTS) One(|s| s.oom_kills);
+        [] (EVENTS) One(|s| s.oom_events);
     }
     counter container_pressure_cpu_stalled_seconds_total "Total time duration no tasks in the container could make progress due to CPU congestion." {
         [] (CPU_PRESSURE) One(|s| s.figures.cpu_pressure.full);
@@ -263,10 +265,10 @@ pub(super) static COLUMNS: &[Column] = columns! {
     gauge plimsoll_container_cpu_limit_believed_cores "CPU limit that Docker believes the container has; 0 is none." {
         [] (0) One(|s| believed(s, Limits::cpu_cores));
     }
-    counter plimsoll_container_memory_events_total "Cumulative count of events in the kernel's memory.events." {
+    counter plimsoll_container_memory_events_total "Cumulative count of events in the kernel's memory.events; kills go on over the cgroups of a container." {
         ["event" => "low"] (EVENTS) One(|s| s.figures.low_events);
         ["event" => "oom"] (EVENTS) One(|s| s.figures.oom_events);
-        ["event" => "oom_kill"] (EVENTS) One(|s| s.figures.oom_kills);
+        ["event" => "oom_kill"] (EVENTS) One(|s| s.oom_kills);
     }
     gauge plimsoll_container_memory_limit_believed_bytes "Memory limit that Docker believes the container has; 0 is none." {
         [] (0) One(|s| believed(s, |l| l.memory_bytes.map(|b| b as f64)));

@@ -17,7 +17,7 @@ use super::collect::{Collector, Settings};
 use super::failure::Told;
 use super::host::CollectError;
 use crate::base::Timestamp;
-use crate::containers::Inventory;
+use crate::containers::{Inventory, KillsById};
 use crate::exposition::Batch;
 
 /// Commands that wait: a collection, a page or two, and news. More means that it hangs.
@@ -42,6 +42,8 @@ pub struct Handle {
     settings: watch::Sender<Option<Settings>>,
     /// Who the containers are.
     known: watch::Sender<Option<Arc<Inventory>>>,
+    /// OOM kills of each container, by everybody's word.
+    kills: watch::Sender<Arc<KillsById>>,
     /// That series are to be announced anew.
     renewals: watch::Sender<()>,
 }
@@ -50,6 +52,7 @@ pub struct Handle {
 struct News {
     settings: watch::Receiver<Option<Settings>>,
     known: watch::Receiver<Option<Arc<Inventory>>>,
+    kills: watch::Receiver<Arc<KillsById>>,
     renewals: watch::Receiver<()>,
 }
 
@@ -60,12 +63,18 @@ impl Handle {
         let collector = settings.clone().map(Collector::new);
         let (settings, new_settings) = watch::channel(settings);
         let (known, newly_known) = watch::channel(None);
+        let (kills, newly_counted) = watch::channel(Arc::default());
         let (renewals, renewed) = watch::channel(());
-        let news = News { settings: new_settings, known: newly_known, renewals: renewed };
+        let news = News {
+            settings: new_settings,
+            known: newly_known,
+            kills: newly_counted,
+            renewals: renewed,
+        };
         thread::Builder::new()
             .name("collector".to_owned())
             .spawn(move || work(collector, &inbox, news))?;
-        Ok(Handle { commands, settings, known, renewals })
+        Ok(Handle { commands, settings, known, kills, renewals })
     }
 
     /// Works by new settings, or not at all.
@@ -78,6 +87,11 @@ impl Handle {
     /// Tells who the containers are, for the next collection.
     pub fn know(&self, inventory: Arc<Inventory>) {
         self.known.send_replace(Some(inventory));
+    }
+
+    /// Tells how many OOM kills were counted of each container, for the next collection.
+    pub fn know_kills(&self, counted: Arc<KillsById>) {
+        self.kills.send_replace(counted);
     }
 
     /// Series are announced anew in the next batch.
@@ -128,6 +142,7 @@ impl News {
                 }
                 (None, Some(settings)) => {
                     self.known.mark_changed();
+                    self.kills.mark_changed();
                     Some(Collector::new(settings))
                 }
                 (_, None) => None,
@@ -137,6 +152,9 @@ impl News {
         if is_new(&self.known) {
             let known = self.known.borrow_and_update().clone();
             known.into_iter().for_each(|inventory| collector.know(inventory));
+        }
+        if is_new(&self.kills) {
+            collector.know_kills(Arc::clone(&self.kills.borrow_and_update()));
         }
         if is_new(&self.renewals) {
             self.renewals.mark_unchanged();
@@ -387,8 +405,9 @@ mod tests {
         drop(sender);
         let (_settings, settings_news) = watch::channel(None);
         let (_known, known) = watch::channel(None);
+        let (_kills, kills) = watch::channel(Arc::default());
         let (_renewals, renewals) = watch::channel(());
-        let news = News { settings: settings_news, known, renewals };
+        let news = News { settings: settings_news, known, kills, renewals };
         let collector = Some(Collector::new(settings.clone()));
         tracing::subscriber::with_default(subscriber.finish(), || work(collector, &inbox, news));
         let text = log.0.lock().expect("no panic").clone();

@@ -22,7 +22,7 @@ use super::tracked::{Away, Eyes, Tracked, sources};
 use super::tree::{Found, Listed, Tree, Version};
 use super::unseen::Unseen;
 use crate::base::{HashMap, HashSet, Labels, LabelsBuilder, START_SKEW_S, Timestamp};
-use crate::containers::{Container, ContainerId, Inventory};
+use crate::containers::{Container, ContainerId, Inventory, KillsById};
 
 /// The whole tree is walked this often: what lies outside the usual folders is found by then.
 const WALK_EVERY: Duration = Duration::from_secs(60);
@@ -95,6 +95,8 @@ pub(super) struct Host {
     unseen: Unseen,
     docker: Place,
     kills: HashMap<ContainerId, Kills>,
+    /// OOM kills by everybody's word.
+    counted: Arc<KillsById>,
     pub machine: Machine,
     /// None before the first look.
     next_walk: Option<Timestamp>,
@@ -146,6 +148,7 @@ impl Host {
             unseen: Unseen::new(WALK_EVERY),
             docker: Place::default(),
             kills: HashMap::default(),
+            counted: Arc::default(),
             machine: Machine::default(),
             next_walk: None,
             looked_at: Timestamp(0),
@@ -161,7 +164,7 @@ impl Host {
     /// go on.
     pub fn reconfigure(&mut self, config: CollectorConfig, target: Labels) {
         let old = std::mem::replace(self, Host::new(config, target));
-        (self.inventory, self.kills) = (old.inventory, old.kills);
+        (self.inventory, self.kills, self.counted) = (old.inventory, old.kills, old.counted);
         if self.config.cgroup_root == old.config.cgroup_root {
             (self.reader, self.tree, self.tracked) = (old.reader, old.tree, old.tracked);
             (self.places, self.next_walk, self.unseen) = (old.places, old.next_walk, old.unseen);
@@ -191,6 +194,12 @@ impl Host {
         }
         inside.iter().for_each(|path| self.let_go(path));
         self.inventory = Some(inventory);
+    }
+
+    /// Takes the OOM kills that were counted of each container by everybody's word: where the first process is
+    /// killed its cgroup goes with it, and the kernel's count.
+    pub fn know_kills(&mut self, counted: Arc<KillsById>) {
+        self.counted = counted;
     }
 
     /// Which version of cgroups this host has, once it was looked at.
@@ -276,7 +285,7 @@ impl Host {
         let (mut gone, mut over) = (Vec::new(), Vec::new());
         let (mut failures, mut first) = self.out_of_sight();
         let mut is_blind = self.may_be_blind();
-        let inventory = self.inventory.clone();
+        let (inventory, counted) = (self.inventory.clone(), Arc::clone(&self.counted));
         let mut figures = Figures::default();
         let (eyes, tracked, kills) = self.eyes(parts);
         let mut eyes = eyes.expect("the tree was opened to follow it");
@@ -313,6 +322,7 @@ impl Host {
             let is_read = parts & EVENTS & !tracked.failed != 0;
             let oom_kills =
                 figures.oom_kills.filter(|_| is_read).map(|now| count(kills, tracked, now));
+            let said = counted.get(&tracked.id).map_or(0.0, |kills| *kills as f64);
             if let Some(failure) = &tracked.failure {
                 failures += 1;
                 first.get_or_insert_with(|| failure.to_string());
@@ -327,6 +337,7 @@ impl Host {
                 at,
                 peak,
                 oom_kills,
+                oom_events: oom_kills.map(|kernel| kernel.max(said)),
                 started_at,
                 failed,
             };

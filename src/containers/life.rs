@@ -71,6 +71,9 @@ pub(super) struct Life {
     #[serde(skip)]
     pub gone_at: Option<Timestamp>,
     pub counters: BTreeMap<u64, Last>,
+    /// So many kills the kernel had counted before anybody watched.
+    #[serde(default)]
+    pub before: u64,
     /// How much longer than [`CHILD_AFTER`] an end is waited for.
     #[serde(skip)]
     pub patience: Duration,
@@ -100,6 +103,7 @@ impl Life {
             started_at: None,
             gone_at: None,
             counters: BTreeMap::new(),
+            before: 0,
             patience: Duration::ZERO,
             news: None,
             told_late_at: None,

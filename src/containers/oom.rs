@@ -46,6 +46,9 @@ const LIVES: &str = "oom_life:";
 /// The row that says since when kills are counted on this host.
 const WATCHED_FROM: &str = "oom_watched_from";
 
+/// How many OOM kills each incarnation had.
+pub type KillsById = BTreeMap<ContainerId, u64>;
+
 /// Of which container something is said.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Who<'a> {
@@ -224,7 +227,7 @@ impl OomLedger {
 
     /// A counter was read; what that says stands in [`reading`](super::reading).
     pub fn read(&mut self, who: Who<'_>, reading: Reading) {
-        let Reading { source, at, value, started_at, is_watched, interval, .. } = reading;
+        let Reading { source, at, value, started_at, is_watched, interval, is_ours } = reading;
         let life = self.lives.get(who.id);
         let is_new = life.is_none_or(|life| life.is_new);
         let watched_from = match life {
@@ -237,12 +240,18 @@ impl OomLedger {
         let last = life.and_then(|life| life.counters.get(&source)).copied();
         let ends = life.map_or(&[][..], |life| &life.ends);
         let last = last.map(|last| if is_new { last } else { last.known() });
+        let is_first = last.is_none();
         let Some(told) = Told::by(&reading, last, ends, watched_from) else { return };
         // A container without kills costs its last readings and no row, unless it dies by SIGKILL.
         let life = self.life(who, at);
         let Told { unknown, carried, awaits_start, .. } = told;
         let last = Last { at, value, started_at, unknown, carried, awaits_start, is_read: true };
         life.counters.insert(source, last);
+        if is_first && is_ours {
+            life.before = (value as u64)
+                .saturating_sub(u64::from(told.kills))
+                .saturating_sub(life.stints.total());
+        }
         life.patience = if interval <= NEXT_READING { interval } else { Duration::ZERO };
         let from = life.counted_from(&reading, told.from);
         let has_judged = life.bound(source, (at, value), told.base);
@@ -371,6 +380,13 @@ impl OomLedger {
     /// The kills of a name.
     pub fn counts(&self, name: &str) -> Counts {
         self.names.get(name).map(|tally| tally.counts).unwrap_or_default()
+    }
+
+    /// The kills of each incarnation that had some, and what its counter showed before anybody watched.
+    pub fn kills(&self) -> KillsById {
+        let kills = |life: &Life| Some(life.stints.total()).filter(|kills| *kills > 0);
+        let of = |(id, life): (&ContainerId, &Life)| Some((id.clone(), life.before + kills(life)?));
+        self.lives.iter().filter_map(of).collect()
     }
 
     /// The names that have more kills since this was asked last.
@@ -742,6 +758,23 @@ mod tests {
         let mut bench = Bench::new();
         bench.read(1, 5.0, 0.0, 1.0).oom(6.0).read(1, 10.0, 0.0, 1.0);
         bench.read(1, 15.0, 1.0, 1.0).check(60.0, "0+1");
+    }
+
+    /// What the collector shows goes on from what the kernel had counted before anybody watched.
+    #[test]
+    fn the_kills_of_an_incarnation_are_those_from_before_and_those_that_count() {
+        let kills = |bench: &Bench| bench.ledger.kills().get(&bench.id).copied();
+        let mut bench = Bench::new();
+        bench.read(OURS, 5.0, 4.0, -50.0).check(6.0, "0+0");
+        assert_eq!(kills(&bench), None);
+        bench.oom(10.0).die(10.05).check(20.0, "1+0");
+        assert_eq!(kills(&bench), Some(5));
+        bench.restart(20.0).read(OURS, 25.0, 0.0, 10.2).check(40.0, "1+0");
+        assert_eq!(kills(&bench), Some(5));
+        // Of one that began with us all are new, told before or not.
+        let mut bench = Bench::new();
+        bench.oom(3.0).read(OURS, 5.0, 2.0, 1.0).check(20.0, "0+2");
+        assert_eq!(kills(&bench), Some(2));
     }
 
     #[test]

@@ -92,6 +92,12 @@ impl Stints {
         Stints { before: Vec::new(), now: Stint::new(name) }
     }
 
+    /// Kills that were told, under whatever name.
+    pub fn total(&self) -> u64 {
+        let told = self.before.iter().chain([&self.now]).map(|stint| stint.told.total());
+        told.sum()
+    }
+
     /// What it is called now.
     pub fn name(&self) -> &str {
         &self.now.name

@@ -23,8 +23,8 @@ use super::ended::{End, Ended};
 use super::group::Reads;
 use crate::base::{Change, Labels, Now, Timestamp};
 use crate::containers::{
-    Before, Container, ContainerId, Counts, Fates, Happening, Heard, Inventory, OomLedger, Rows,
-    STUCK, What, Who,
+    Before, Container, ContainerId, Counts, Fates, Happening, Heard, Inventory, KillsById,
+    OomLedger, Rows, STUCK, What, Who,
 };
 
 /// Kills of the kernel for lack of memory, fused from every witness.
@@ -118,6 +118,8 @@ pub(super) struct Containers {
     missing: BTreeMap<ContainerId, Missing>,
     ended: Ended,
     inventory_is_new: bool,
+    /// There are kills that the collector has not been told of.
+    kills_are_new: bool,
     /// Since the last note something was counted, or a loop has begun or ended. Readers are shown it at once, and
     /// after a restart of ours it would be less, or an alert would change back.
     pub wants_note: bool,
@@ -163,6 +165,7 @@ impl Containers {
             missing: BTreeMap::new(),
             ended,
             inventory_is_new: false,
+            kills_are_new: true,
             wants_note: false,
             noted_at: None,
             is_news: false,
@@ -506,6 +509,13 @@ impl Engine {
             containers.inventory_is_new = false;
             Arc::clone(&containers.inventory)
         })
+    }
+
+    /// The OOM kills of each incarnation that had some, if there are more since this was asked last, or none was yet.
+    pub fn take_kills(&mut self) -> Option<Arc<KillsById>> {
+        let containers = &mut self.containers;
+        let is_due = std::mem::take(&mut containers.kills_are_new);
+        is_due.then(|| Arc::new(containers.ledger.kills()))
     }
 
     /// The containers as they are known now.

@@ -11,6 +11,7 @@ use super::judge::asks;
 use super::mail::MailPlan;
 use super::pinned::{BYTES, DOCS, DOCS_PEAK, UPTIME};
 use super::recent::RECENT;
+use super::target::KERNEL_COUNTER;
 use crate::alerts::PresenterConfig;
 use crate::base::{HashMap, Labels};
 use crate::containers::id_in_cgroup;
@@ -138,7 +139,8 @@ impl Setup {
         }
         let evidence = if self.judges() { &EVIDENCE_NAMES[..] } else { &[] };
         // The fused count is made of these, among others.
-        let fused = if self.reads_oom() { &[OOM_COUNTER, START_TIME][..] } else { &[] };
+        let fused =
+            if self.reads_oom() { &[OOM_COUNTER, KERNEL_COUNTER, START_TIME][..] } else { &[] };
         let counted = if reads.names().any(|(name, _)| name == DOCS_PEAK) {
             &[DOCS, BYTES, UPTIME][..]
         } else {

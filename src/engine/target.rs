@@ -11,7 +11,7 @@ use super::fact::Fact;
 use super::group::Reads;
 use super::quality::{Meter, is_counter, too_old};
 use super::view::{Counters, Health, TargetView, target_name};
-use crate::base::{Labels, LabelsBuilder, METRIC_NAME, Sample, Timestamp, is_stale};
+use crate::base::{Labels, LabelsBuilder, METRIC_NAME, Sample, TargetId, Timestamp, is_stale};
 use crate::containers::{ContainerId, id_in_cgroup};
 use crate::exposition::{Batch, Metadata, Stats};
 use crate::rules::Grid;
@@ -19,6 +19,8 @@ use crate::window::{Appended, SeriesId, Window};
 
 /// Samples stamped further ahead than this are refused (`scrape.maxAheadTime`).
 const MAX_AHEAD: Duration = Duration::from_secs(600);
+/// What the kernel alone counted, by our own collector: its [`OOM_COUNTER`] shows what is counted here.
+pub(super) const KERNEL_COUNTER: &str = "plimsoll_container_memory_events_total";
 /// Families of one target whose metadata is kept: five times those of the largest exporter known
 /// (node_exporter with every collector, some 2,000), against names that never end.
 const MAX_FAMILIES: usize = 10_000;
@@ -336,7 +338,7 @@ impl Target {
             self.was_refused = true;
             *refused += 1;
         }
-        if name == OOM_COUNTER || name == START_TIME {
+        if name == START_TIME || self.is_oom_counter(labels) {
             self.note_counter(labels, id);
         }
         !self.feeds.contains(name) && self.feeds.insert(Arc::from(name))
@@ -398,6 +400,17 @@ impl Target {
         is_over.then(|| Fact::SeriesFit { target: self.name() })
     }
 
+    /// Whether this is where a container's OOM kills are told by whoever saw them: what our own collector shows as
+    /// their number is made of what is counted here.
+    fn is_oom_counter(&self, labels: &Labels) -> bool {
+        match self.info.id == TargetId::COLLECTOR {
+            true => {
+                labels.metric_name() == KERNEL_COUNTER && labels.get("event") == Some("oom_kill")
+            }
+            false => labels.metric_name() == OOM_COUNTER,
+        }
+    }
+
     /// Remembers where a container's OOM kills are told. Without a name nobody could say whose.
     fn note_counter(&mut self, labels: &Labels, series: Option<SeriesId>) {
         let id = labels.get("id").and_then(id_in_cgroup);
@@ -405,8 +418,8 @@ impl Target {
         let counter = self.counters.entry(id).or_default();
         name.clone_into(&mut counter.name);
         match labels.metric_name() {
-            OOM_COUNTER => counter.oom = series,
-            _ => counter.start = series,
+            START_TIME => counter.start = series,
+            _ => counter.oom = series,
         }
     }
 
@@ -521,7 +534,6 @@ impl Target {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::TargetId;
     use crate::exposition::Batch;
     use crate::window::{Caps, Retention};
 

@@ -274,6 +274,8 @@ fn kills_and_ends_are_exact_over_a_docker_that_dies() {
     // Before that it may be Docker's own process that makes it ready.
     let is_under_way = || usage().is_some_and(|bytes| (6.0 * MIB..10.0 * MIB).contains(&bytes));
     wait_until("its third run is under way", SOON_S, is_under_way);
+    // Also kills that took the cgroup along which had counted them, as cAdvisor has it.
+    plimsoll.is("container_oom_events_total{name=\"acme-again\"}", 2.0);
     docker.dies_and_begins_anew(|| {
         plimsoll.is("plimsoll_docker_up", 0.0);
         // Nobody tells of this one but its empty cgroup, which the next Docker removes.

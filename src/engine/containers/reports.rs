@@ -299,6 +299,7 @@ impl Engine {
     fn tell_kills(&mut self, now: Now) {
         for name in self.containers.ledger.take_credited() {
             self.containers.wants_note = true;
+            self.containers.kills_are_new = true;
             let counts = self.containers.ledger.counts(&name);
             if let Some(facts) = self.told_kills.tell(&name, counts, now) {
                 self.facts.extend(facts);

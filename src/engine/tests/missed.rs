@@ -4,6 +4,7 @@
 use super::containers::container_id;
 use super::names::{begun, die};
 use super::*;
+use crate::containers::KillsById;
 
 impl World {
     /// `web`, of which the run before this one ended at `finished_ms` from now, if it did.
@@ -24,14 +25,20 @@ impl World {
         view.map_or(0, |view| view.ends.iter().sum())
     }
 
-    /// What our own collector shows of `web`: kills, and when the run began, seconds after the start.
-    fn collected(&mut self, slots: u32, kills: u8, began: i64) {
-        let of = format!("{{id=\"/docker/{}\",name=\"web\"}}", container_id('a').as_str());
+    /// What our own collector shows of `web`: kills by the kernel and by everybody, and when the run began,
+    /// seconds after the start.
+    fn collected(&mut self, slots: u32, kills: u64, began: i64) {
+        let id = container_id('a');
+        let of = format!("id=\"/docker/{}\",name=\"web\"", id.as_str());
         let began = at(began, 0).wall.0 / 1000;
-        self.other.1 = Some(format!(
-            "container_start_time_seconds{of} {began}\ncontainer_oom_events_total{of} {kills}\n"
-        ));
-        (0..slots).for_each(|_| drop(self.slot(Some(""))));
+        for _ in 0..slots {
+            let shown = self.kills("web").total().max(kills);
+            self.other.1 = Some(format!(
+                "container_start_time_seconds{{{of}}} {began}\ncontainer_oom_events_total{{{of}}} {shown}\n\
+                 plimsoll_container_memory_events_total{{{of},event=\"oom_kill\"}} {kills}\n"
+            ));
+            self.slot(Some(""));
+        }
     }
 
     /// The collector is the only target.
@@ -285,6 +292,26 @@ fn a_loop_that_was_told_to_be_over_is_over_after_our_restart() {
         world.second -= 1;
         assert_eq!(world.slots(4, ""), [""; 0], "{slots}");
     }
+}
+
+/// It shows what is counted here, also of a cgroup that is gone, and is no witness of that.
+#[test]
+fn what_our_own_collector_shows_of_kills_is_not_counted_again() {
+    let mut world = begun();
+    world.collects();
+    world.collected(2, 0, 0);
+    assert_eq!(world.engine.take_kills().as_deref(), Some(&KillsById::new()));
+    world.told('a', "web", (0, What::Oom));
+    world.told('a', "web", (10, What::Die { exit_code: 137 }));
+    let began = world.second + 1;
+    world.collected(9, 0, began);
+    let told = |world: &mut World| Some(world.engine.take_kills()?[&container_id('a')]);
+    assert_eq!((told(&mut world), told(&mut world)), (Some(1), None));
+    // Another of which the kernel's count alone tells.
+    world.collected(9, 1, began);
+    assert_eq!(told(&mut world), Some(2));
+    let Counts { pid1, child } = world.kills("web");
+    assert_eq!((pid1, child), (1, 1));
 }
 
 /// Over the runs of a container it goes on, over our restart it does not.
