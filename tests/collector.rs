@@ -578,6 +578,38 @@ fn what_docker_said_last_is_a_name_and_no_health() {
 }
 
 #[test]
+fn the_first_container_of_a_folder_that_nobody_knows_waits_for_no_walk() {
+    for is_told in [true, false] {
+        let dir = folder();
+        let cgroups = Cgroups::new(dir.path(), Layout::V2Rootless);
+        let mut collector = collector(&cgroups, Selection::all());
+        let tell = |collector: &mut Collector, runs: bool| {
+            let mut inventory = Inventory::new();
+            if runs {
+                let container = ContainerId::new(&id(1)).expect("an id");
+                let container = Container::new(container, "web", START);
+                let pid = is_told.then_some(77);
+                inventory.put(Container { status: Status::Running, pid, ..container }, START);
+            }
+            inventory.set_heard(true);
+            collector.know(Arc::new(inventory));
+        };
+        tell(&mut collector, false);
+        let mut known = Known::default();
+        known.take(&collector.collect(START).expect("collects"));
+        cgroups.put(&id(1), Load::default());
+        let process = format!("0::{}\n", cgroups.path(&id(1)));
+        std::fs::write(cgroups.proc_root().join("77/cgroup"), process).expect("written");
+        tell(&mut collector, true);
+        for second in [5, 10] {
+            known.take(&collector.collect(START + Duration::from_secs(second)).expect("collects"));
+        }
+        let seen = known.value("container_memory_usage_bytes").is_some();
+        assert_eq!(seen, is_told, "its process was told: {is_told}");
+    }
+}
+
+#[test]
 fn a_restart_under_the_same_id_is_noticed() {
     let dir = folder();
     let cgroups = Cgroups::new(dir.path(), Layout::V1Systemd);

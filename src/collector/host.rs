@@ -14,6 +14,7 @@ use super::failure::Failure;
 use super::figures::Figures;
 use super::files::{Reader, handles_allowed};
 use super::kept::{Moment, tell_rest};
+use super::kills::{Kills, count};
 use super::machine::Machine;
 use super::place::Place;
 use super::series::Slots;
@@ -21,6 +22,7 @@ use super::sources::{AVAILABLE, EVENTS, NETWORK, PULSE, Parts, Source, USAGE};
 use super::tracked::{Away, Eyes, Tracked, sources};
 use super::tree::{Found, Listed, Tree, Version};
 use super::unseen::Unseen;
+use super::whereabouts::folder_of;
 use crate::base::{HashMap, HashSet, Labels, LabelsBuilder, START_SKEW_S, Timestamp};
 use crate::containers::{Container, ContainerId, Inventory, KillsById};
 
@@ -121,20 +123,6 @@ const NETWORKS: &str = "network counters of containers: `proc_root`/1/ns/net can
 const STARTS: &str =
     "start times of containers that Docker does not tell of: `proc_root`/<pid>/stat cannot be read";
 
-/// The kernel's count of OOM kills begins at 0 with each cgroup; this one does not.
-#[derive(Clone, Copy, Debug, Default)]
-struct Kills {
-    carried: f64,
-    last: f64,
-}
-
-impl Kills {
-    /// The next reading is of another cgroup.
-    fn begin_anew(&mut self) {
-        self.carried += std::mem::take(&mut self.last);
-    }
-}
-
 impl Host {
     pub fn new(config: CollectorConfig, target: Labels) -> Host {
         Host {
@@ -221,11 +209,30 @@ impl Host {
         let seen = self.tracked.values().map(|tracked| &tracked.id);
         self.unseen.look(at, self.inventory.as_deref(), seen);
         self.place_docker();
+        self.learn_folders();
         if parts & AVAILABLE != 0 || tell_rest(parts) {
             self.machine.look_at_memory(&mut self.reader, &self.config.proc_root);
         }
         self.note_hidden(parts);
         Ok(())
+    }
+
+    /// Learns where containers are that Docker says run, and that are in no folder that is listed.
+    fn learn_folders(&mut self) {
+        let Host { inventory: Some(inventory), tree: Some(tree), docker, .. } = self else {
+            return;
+        };
+        if *docker == Place::Elsewhere {
+            return;
+        }
+        let (reader, proc_root) = (&mut self.reader, &self.config.proc_root);
+        let known = self.unseen.lacking().filter_map(|id| Some((id, inventory.get(id)?.pid?)));
+        for (id, pid) in known {
+            let text = reader.read_once(&proc_root.join(pid.to_string()).join("cgroup")).ok();
+            if let Some(folder) = text.and_then(|text| folder_of(id, text)) {
+                tree.learn(folder);
+            }
+        }
     }
 
     /// Finds out whether Docker runs on this machine, where its address does not tell.
@@ -548,16 +555,6 @@ fn end(ended: &mut Vec<Slots>, slots: Slots) {
     if !slots.is_empty() {
         ended.push(slots);
     }
-}
-
-/// The running count of a container's OOM kills, of which the kernel counts `now` in its cgroup.
-fn count(kills: &mut HashMap<ContainerId, Kills>, tracked: &mut Tracked, now: f64) -> f64 {
-    let kills = kills.entry(tracked.id.clone()).or_default();
-    if std::mem::take(&mut tracked.is_another_run) || now < kills.last {
-        kills.begin_anew();
-    }
-    kills.last = now;
-    kills.carried + now
 }
 
 /// The labels of a container's series, as cAdvisor writes them with `store_container_labels=false`

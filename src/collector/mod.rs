@@ -22,6 +22,7 @@ mod files;
 mod handle;
 mod host;
 mod kept;
+mod kills;
 mod life;
 mod machine;
 mod parse;
@@ -31,6 +32,7 @@ mod sources;
 mod tracked;
 mod tree;
 mod unseen;
+mod whereabouts;
 
 pub use collect::{Collector, Effort, Settings};
 pub use config::CollectorConfig;

@@ -4,7 +4,9 @@
 //! `docker-<id>.scope` (systemd driver), `libpod-<id>.scope` (Podman), below `user.slice` when
 //! rootless. The whole tree is walked at the start and once a minute; in between only the folders
 //! that had containers, and those where runtimes put them, are listed. So a start or a stop costs
-//! its folder's listing, never a walk. Symbolic links are not followed.
+//! its folder's listing, never a walk. A new folder is learnt from the first process
+//! of its first container, where Docker tells that ([`whereabouts`](super::whereabouts)). Symbolic links are
+//! not followed.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ffi::{OsStr, OsString};
@@ -217,6 +219,11 @@ impl Tree {
             }
         }
         Ok(found)
+    }
+
+    /// There is a container in this folder: it is listed from now on, until a walk finds none there.
+    pub fn learn(&mut self, folder: String) {
+        self.parents.entry(folder).or_default();
     }
 
     /// A container was let go of: if it is listed again it came.

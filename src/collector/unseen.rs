@@ -53,6 +53,12 @@ impl Unseen {
         self.since = Some(lacking.map(|c| (c.id.clone(), since(&c.id))).collect());
     }
 
+    /// Those who lack a cgroup and are not unseen yet.
+    pub fn lacking(&self) -> impl Iterator<Item = &ContainerId> {
+        let is_new = |since: &Timestamp| self.at.since(*since) < self.grace;
+        self.since.iter().flatten().filter(move |(_, since)| is_new(since)).map(|(id, _)| id)
+    }
+
     /// Those who are unseen.
     pub fn iter(&self) -> impl Iterator<Item = &ContainerId> {
         let is_unseen = |since: &Timestamp| self.at.since(*since) >= self.grace;
