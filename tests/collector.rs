@@ -609,6 +609,35 @@ fn the_first_container_of_a_folder_that_nobody_knows_waits_for_no_walk() {
     }
 }
 
+/// Of a container that is started again Docker tells a moment later than its cgroup does.
+#[test]
+fn a_run_of_which_docker_has_not_told_yet_began_when_its_process_did() {
+    let dir = folder();
+    let cgroups = Cgroups::new(dir.path(), Layout::V1Cgroupfs);
+    cgroups.put(&id(1), Load::default());
+    let mut collector = collector(&cgroups, Selection::all());
+    let mut known = Known::default();
+    // The process of the fixture began at 1,795,300,042.
+    let second = |second: i64| Timestamp((1_795_300_000 + second) * 1000);
+    let mut start = |at: i64, told: i64| {
+        let container = ContainerId::new(&id(1)).expect("an id");
+        let container = Container::new(container, "web", second(0));
+        let (status, started_at) = (Status::Running, Some(second(told)));
+        let mut inventory = Inventory::new();
+        inventory.put(Container { status, started_at, ..container }, second(at));
+        inventory.set_heard(true);
+        collector.know(Arc::new(inventory));
+        known.take(&collector.collect(second(at)).expect("collects"));
+        known.value("container_start_time_seconds").map(|start| start - 1_795_300_000.0)
+    };
+    assert_eq!([start(35, 7), start(40, 7)], [Some(7.0); 2], "Docker's word counts");
+    cgroups.remove(&id(1));
+    start(41, 7);
+    cgroups.put(&id(1), Load::default());
+    assert_eq!(start(45, 7), Some(42.0), "this is another run");
+    assert_eq!(start(50, 43), Some(43.0));
+}
+
 #[test]
 fn a_restart_under_the_same_id_is_noticed() {
     let dir = folder();

@@ -319,16 +319,18 @@ impl Host {
                 tracked.read_network(&mut eyes, (path, pid), &mut figures);
             }
             let health = heard.map(|container| container.health);
+            let is_read = parts & EVENTS & !tracked.failed != 0;
+            let kernel = figures.oom_kills.filter(|_| is_read);
+            let oom_kills = kernel.map(|now| count(kills, tracked, (now, at)));
             let started = container.and_then(|c| c.started_at).map(|at| at.0 as f64 / 1000.0);
-            let seen_start =
-                if heard.is_some() { None } else { tracked.find_start(&mut eyes, path) };
+            // Docker may not have told yet that this run has begun.
+            let is_its = |said: &f64| kills.get(&tracked.id).is_none_or(|k| k.may_be_of(*said));
+            let is_told = heard.is_some() && started.as_ref().is_none_or(is_its);
+            let seen_start = if is_told { None } else { tracked.find_start(&mut eyes, path) };
             let is_over =
                 |said: &f64| seen_start.is_some_and(|seen| seen > said + START_SKEW_S as f64);
             let started_at = started.filter(|said| !is_over(said)).or(seen_start);
             let peak = tracked.peak(&figures);
-            let is_read = parts & EVENTS & !tracked.failed != 0;
-            let oom_kills =
-                figures.oom_kills.filter(|_| is_read).map(|now| count(kills, tracked, now));
             let said = counted.get(&tracked.id).map_or(0.0, |kills| *kills as f64);
             if let Some(failure) = &tracked.failure {
                 failures += 1;
@@ -636,10 +638,10 @@ mod tests {
         let mut tracked = Tracked::new(id, Timestamp(0), true);
         let mut kills = HashMap::default();
         let mut counts = [0.0, 2.0, 0.0, 1.0, 1.0, 0.0, 1.0]
-            .map(|now| count(&mut kills, &mut tracked, now))
+            .map(|now| count(&mut kills, &mut tracked, (now, Timestamp(0))))
             .to_vec();
         tracked.is_another_run = true;
-        counts.push(count(&mut kills, &mut tracked, 1.0));
+        counts.push(count(&mut kills, &mut tracked, (1.0, Timestamp(0))));
         assert_eq!(counts, [0.0, 2.0, 2.0, 3.0, 3.0, 3.0, 4.0, 5.0], "it shows what the last did");
     }
 
@@ -724,7 +726,7 @@ mod tests {
         for n in 0..KILLS_REMEMBERED + 100 {
             let path = format!("/docker/{}", id(n));
             host.tracked.insert(path, Tracked::new(id(n), Timestamp(0), true));
-            host.kills.insert(id(n), Kills { carried: 0.0, last: 3.0 });
+            host.kills.insert(id(n), Kills { last: 3.0, ..Kills::default() });
         }
         host.let_go(&format!("/docker/{}", id(7)));
         host.forget_kills();

@@ -4,7 +4,7 @@
 //! not read any more is not in here: others saw that (`know_kills`).
 
 use super::tracked::Tracked;
-use crate::base::HashMap;
+use crate::base::{HashMap, Timestamp};
 use crate::containers::ContainerId;
 
 /// The kernel's count of OOM kills begins at 0 with each cgroup; this one does not.
@@ -12,25 +12,35 @@ use crate::containers::ContainerId;
 pub(super) struct Kills {
     pub carried: f64,
     pub last: f64,
+    /// When it was read last.
+    pub read_at: Option<Timestamp>,
+    /// When another run was read last, before this one: what began earlier is not this one's beginning.
+    pub other_at: Option<Timestamp>,
 }
 
 impl Kills {
     /// The next reading is of another cgroup.
     pub fn begin_anew(&mut self) {
         self.carried += std::mem::take(&mut self.last);
+        self.other_at = self.read_at.take().or(self.other_at);
+    }
+
+    /// Whether a run that began then, seconds, can be the one that was read last.
+    pub fn may_be_of(&self, began: f64) -> bool {
+        self.other_at.is_none_or(|other| began > other.0 as f64 / 1000.0)
     }
 }
 
-/// The running count of a container's OOM kills, of which the kernel counts `now` in its cgroup.
+/// The running count of a container's OOM kills, of which the kernel counts `now` in its cgroup at that time.
 pub(super) fn count(
     kills: &mut HashMap<ContainerId, Kills>,
     tracked: &mut Tracked,
-    now: f64,
+    (now, at): (f64, Timestamp),
 ) -> f64 {
     let kills = kills.entry(tracked.id.clone()).or_default();
     if std::mem::take(&mut tracked.is_another_run) || now < kills.last {
         kills.begin_anew();
     }
-    kills.last = now;
+    (kills.last, kills.read_at) = (now, Some(at));
     kills.carried + now
 }

@@ -372,8 +372,7 @@ fn claim(kills: &[Kills], deaths: &[Timestamp]) -> (Vec<u64>, Vec<Timestamp>) {
     let is_of_then = |kills: &Kills, death: Timestamp| {
         kills.told_at.is_some_and(|told| told <= death + SKEW && death <= told + SKEW)
     };
-    let fits =
-        |kills: &Kills, death: Timestamp| kills.from <= death + SKEW && death - LATE <= kills.to;
+    let fits = |kills: &Kills, death: Timestamp| kills.from <= death && death - LATE <= kills.to;
     let unclaimed = take_out(kills, &mut spare, deaths, is_of_then);
     let unclaimed = take_out(kills, &mut spare, &unclaimed, fits);
     (spare, unclaimed)

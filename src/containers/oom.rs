@@ -635,6 +635,18 @@ mod tests {
     }
 
     #[test]
+    fn the_end_of_the_run_before_is_no_consequence_of_a_kill() {
+        // Ended by hand, started at once, and a child killed seconds later.
+        for second in [2.0, 6.0, 12.0, 18.0] {
+            let mut bench = Bench::new();
+            bench.read(OURS, 5.0, 0.0, 1.0).die(10.0);
+            bench.say(|ledger, who| ledger.started(who, at(10.3)));
+            let kill = 10.0 + second;
+            bench.oom(kill).read(OURS, kill + 1.0, 1.0, 10.3).check(60.0, "0+1");
+        }
+    }
+
+    #[test]
     fn one_kill_is_one_however_often_docker_tells_of_it() {
         // A victim that gets little processor time dies slowly: the kernel asks again and again.
         let mut bench = Bench::new();
