@@ -609,6 +609,33 @@ fn the_first_container_of_a_folder_that_nobody_knows_waits_for_no_walk() {
     }
 }
 
+/// A Docker or a systemd in a container: on version 1 each cgroup counts for itself.
+#[test]
+fn kills_of_a_container_with_cgroups_of_its_own_are_not_the_count_of_its_outermost() {
+    for layout in [Layout::V1Cgroupfs, Layout::V2Cgroupfs] {
+        let dir = folder();
+        let cgroups = Cgroups::new(dir.path(), layout);
+        cgroups.put(&id(1), Load { oom_kills: 1, ..Load::default() });
+        let mut collector = collector(&cgroups, Selection::all());
+        let container = ContainerId::new(&id(1)).expect("an id");
+        collector.know_kills(Arc::new(KillsById::from([(container, 3)])));
+        let mut known = Known::default();
+        let mut kernel = |at: Timestamp| {
+            known.take(&collector.collect(at).expect("collects"));
+            let events = known.get("plimsoll_container_memory_events_total");
+            let kills = events.iter().find(|(labels, _)| labels.contains("oom_kill"));
+            (kills.map(|kills| kills.1), known.value("container_oom_events_total"))
+        };
+        assert_eq!(kernel(START), (Some(1.0), Some(3.0)), "{layout:?}");
+        let within = cgroups.file(&id(1), "memory", "init.scope");
+        std::fs::create_dir(within).expect("made");
+        cgroups.put(&id(1), Load { oom_kills: 1, cpu_microseconds: 5_000_000, ..Load::default() });
+        let whole = if layout.is_v1() { None } else { Some(1.0) };
+        let at = START + Duration::from_secs(5);
+        assert_eq!(kernel(at), (whole, Some(3.0)), "{layout:?}");
+    }
+}
+
 /// Of a container that is started again Docker tells a moment later than its cgroup does.
 #[test]
 fn a_run_of_which_docker_has_not_told_yet_began_when_its_process_did() {

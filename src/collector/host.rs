@@ -346,7 +346,10 @@ impl Host {
                 at,
                 peak,
                 oom_kills,
-                oom_events: oom_kills.map(|kernel| kernel.max(said)),
+                oom_events: match oom_kills {
+                    Some(kernel) => Some(kernel.max(said)),
+                    None => (is_read && tracked.counts_elsewhere).then_some(said),
+                },
                 started_at,
                 failed,
             };

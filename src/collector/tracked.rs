@@ -73,6 +73,8 @@ pub(super) struct Tracked {
     tries: u8,
     /// Its cgroup was removed and made anew since this was asked last: the kernel counts from 0 again.
     pub is_another_run: bool,
+    /// Kills in it are counted where nobody reads.
+    pub counts_elsewhere: bool,
     /// The number of its cgroup when that was seen empty.
     emptied: Option<u64>,
     /// The number of its cgroup when its first file was opened last: no handle says that it is another.
@@ -115,6 +117,7 @@ impl Tracked {
             is_start_hidden: false,
             tries: 0,
             is_another_run: false,
+            counts_elsewhere: false,
             emptied: None,
             number: None,
             told_kills: None,
@@ -266,6 +269,11 @@ impl Tracked {
         let due = parts & !standing;
         for (at, source) in others.iter().enumerate().filter(|(_, s)| s.parts & due != 0) {
             self.read_file(eyes, (path, PULSE + at, source), figures)?;
+        }
+        if due & EVENTS != 0 {
+            self.counts_elsewhere =
+                figures.oom_kills.is_some() && counts_elsewhere(eyes.tree, path);
+            figures.oom_kills = figures.oom_kills.filter(|_| !self.counts_elsewhere);
         }
         self.life.count(figures.oom_kills);
         let is_near = |(usage, limit): (f64, f64)| usage >= NEAR_THE_LIMIT * limit;
@@ -447,6 +455,17 @@ fn is_there(tree: &Tree, path: &str, source: &Source) -> bool {
 fn number_of(tree: &Tree, path: &str) -> Option<u64> {
     let folder = tree.hierarchy("memory")?.join(path.trim_start_matches('/'));
     std::fs::metadata(folder).ok().map(|folder| folder.ino())
+}
+
+/// Whether a cgroup has cgroups of its own in which kills are counted that are in none of its figures: on version
+/// 1 each counts for itself, as where a Docker or systemd runs in a container. A folder has a link for each of its
+/// folders, and two more.
+fn counts_elsewhere(tree: &Tree, path: &str) -> bool {
+    let Some(top) = tree.hierarchy("memory").filter(|_| tree.version() == Version::V1) else {
+        return false;
+    };
+    let folder = std::fs::metadata(top.join(path.trim_start_matches('/')));
+    folder.is_ok_and(|folder| folder.nlink() > 2)
 }
 
 fn larger(a: Option<f64>, b: Option<f64>) -> Option<f64> {

@@ -191,7 +191,7 @@ impl Life {
             key: one.key.min(old.key),
             from: one.from.min(old.from),
             to: one.to.max(old.to),
-            kills: one.kills.max(old.kills),
+            kills: one.kills.min(old.kills),
             ..one
         });
         add(&mut self.evidence, one);
@@ -200,14 +200,22 @@ impl Life {
     /// A counter shows `value` at `at`. One that was read before and after has seen all kills that were done in
     /// between: what events tell of more is an earlier kill that takes long. It is read again after `patience`,
     /// if that is worth waiting for. True if events were found to tell of one kill.
-    pub fn bound(&mut self, source: u64, (at, value): (Timestamp, f64), base: Base) -> bool {
+    pub fn bound(
+        &mut self,
+        (source, is_ours): (u64, bool),
+        (at, value): (Timestamp, f64),
+        base: Base,
+    ) -> bool {
         let base = match base {
             Base::Anew(base) => base,
             Base::Before(last) => self.counted.get(&source).map_or(last, |counted| counted.base),
         };
         let done_by = at - DONE_WITHIN;
         let kills = (value - base.1).max(0.0) as usize;
-        let has_judged = self.leave_out_repeats((base.0, done_by), kills);
+        let has_judged = match is_ours {
+            true => self.deny_uncounted((base.0, done_by), kills),
+            false => self.leave_out_repeats((base.0, done_by), kills),
+        };
         let from = base.0.max(done_by);
         let is_undone = |said: &Evidence| said.witness == Witness::Event && last_told(said) > from;
         let is_judged = !self.evidence.iter().any(is_undone);
@@ -217,13 +225,46 @@ impl Life {
         has_judged
     }
 
-    fn leave_out_repeats(&mut self, (from, to): (Timestamp, Timestamp), kills: usize) -> bool {
+    /// Whether an event tells of a kill that was done within this time, in a run that went on.
+    fn is_done_in(&self, said: &Evidence, (from, to): (Timestamp, Timestamp)) -> bool {
         // Docker tells of a kill until it is done.
-        let is_in = |said: &Evidence| {
-            last_told(said) > from && last_told(said) <= to && !self.took_it_down(said)
-        };
+        let last = last_told(said);
+        last > from && last <= to && !self.took_it_down(said)
+    }
+
+    /// Events that tell of a kill, as far as anybody knows.
+    fn told(&self) -> impl Iterator<Item = &Evidence> {
+        self.evidence.iter().filter(|said| said.witness == Witness::Event && said.kills > 0)
+    }
+
+    /// What the kernel has not counted in this very cgroup was no kill of it: Docker makes an event for every
+    /// container below a cgroup that is full (v1), where the kernel is not to kill, and several of one kill that
+    /// takes long.
+    fn deny_uncounted(&mut self, within: (Timestamp, Timestamp), kills: usize) -> bool {
         let told: Vec<Evidence> =
-            self.evidence.iter().copied().filter(|said| said.witness == Witness::Event).collect();
+            self.told().copied().filter(|said| self.is_done_in(said, within)).collect();
+        let again = |pair: &[Evidence]| !self.are_divided(&pair[0], &pair[1], LATE);
+        // What may have been told again is denied first.
+        let (again, once): (Vec<usize>, Vec<usize>) =
+            (0..told.len()).rev().partition(|at| *at > 0 && again(&told[at - 1..=*at]));
+        let surplus = told.len().saturating_sub(kills);
+        for at in again.into_iter().chain(once).take(surplus) {
+            let is_it = |said: &&mut Evidence| **said == told[at];
+            self.evidence.iter_mut().filter(is_it).for_each(|said| said.kills = 0);
+        }
+        surplus > 0
+    }
+
+    /// Whether Docker has told of a kill in this time that was none, or is counted for good.
+    pub fn was_told_in(&self, from: Timestamp, to: Timestamp) -> bool {
+        let is_void = |said: &&Evidence| said.kills == 0;
+        let told = self.evidence.iter().filter(is_void).filter_map(Evidence::told_at);
+        told.into_iter().any(|at| (from..=to).contains(&at))
+    }
+
+    fn leave_out_repeats(&mut self, within: (Timestamp, Timestamp), kills: usize) -> bool {
+        let is_in = |said: &Evidence| self.is_done_in(said, within);
+        let told: Vec<Evidence> = self.told().copied().collect();
         let surplus = told.iter().filter(|said| is_in(said)).count().saturating_sub(kills);
         let repeats = told.windows(2).filter(|pair| is_in(&pair[1]));
         let repeats = repeats.filter(|pair| !self.are_divided(&pair[0], &pair[1], LATE));

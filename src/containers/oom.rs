@@ -188,7 +188,9 @@ impl OomLedger {
     /// The kernel ended the first process of a run between `from` and `to`, by Docker's `OOMKilled` and no
     /// event. However old the run is, that is no old news.
     pub fn killed_as_flagged(&mut self, who: Who<'_>, from: Timestamp, to: Timestamp) {
-        if to <= self.told_until {
+        // Docker sets it when it makes the event.
+        let was_told = |life: &Life| life.was_told_in(from, to);
+        if to <= self.told_until || self.lives.get(who.id).is_some_and(was_told) {
             return;
         }
         let evidence = Evidence {
@@ -254,7 +256,7 @@ impl OomLedger {
         }
         life.patience = if interval <= NEXT_READING { interval } else { Duration::ZERO };
         let from = life.counted_from(&reading, told.from);
-        let has_judged = life.bound(source, (at, value), told.base);
+        let has_judged = life.bound((source, is_ours), (at, value), told.base);
         if has_judged || (told.is_news && value > 0.0) {
             self.open.insert(who.id.clone());
         }
@@ -373,7 +375,8 @@ impl OomLedger {
 
     /// Whether somebody saw a kill about then.
     pub fn saw_kill(&self, id: &ContainerId, at: Timestamp) -> bool {
-        let is_close = |said: &Evidence| said.from <= at + SKEW && said.to + LATE >= at;
+        let is_close =
+            |said: &Evidence| said.kills > 0 && said.from <= at + SKEW && said.to + LATE >= at;
         self.lives.get(id).is_some_and(|life| life.evidence.iter().any(is_close))
     }
 
@@ -634,6 +637,28 @@ mod tests {
         quick.die(10.57).check(11.1, "4+0").check(60.0, "4+0");
     }
 
+    /// Docker makes an event for each container below a cgroup that is full, on version 1.
+    #[test]
+    fn what_the_kernel_has_not_counted_in_its_cgroup_was_no_kill() {
+        let mut bench = Bench::new();
+        bench.read(OURS, 5.0, 0.0, 1.0).oom(6.0).read(OURS, 10.0, 0.0, 1.0).check(30.0, "0+0");
+        // Nor when it is told again, nor by the flag that Docker sets with it.
+        bench.oom(6.0).oom(6.5).check(40.0, "0+0").restart(41.0).oom(6.0).check(50.0, "0+0");
+        bench.flag(1.0, 55.0).die(55.0).check(80.0, "0+0");
+        assert!(!bench.ledger.saw_kill(&bench.id, at(6.0)));
+        // One that was slow to be done is counted then, and so is one in the run that follows.
+        let mut bench = Bench::new();
+        bench.read(OURS, 5.0, 0.0, 1.0).oom(6.0).read(OURS, 10.0, 0.0, 1.0);
+        bench.oom(12.0).read(OURS, 15.0, 1.0, 1.0).read(OURS, 20.0, 2.0, 1.0).check(40.0, "0+2");
+        // Of a run that has ended no counter was read to its end.
+        let mut bench = Bench::new();
+        bench.read(OURS, 5.0, 0.0, 1.0).oom(6.0).end(8.0);
+        bench.read(OURS, 10.0, 0.0, 8.5).read(OURS, 15.0, 0.0, 8.5).check(40.0, "0+1");
+        // Another's counter is read late, or of the log.
+        let mut bench = Bench::new();
+        bench.read(1, 5.0, 0.0, 1.0).oom(6.0).read(1, 10.0, 0.0, 1.0).check(30.0, "0+1");
+    }
+
     #[test]
     fn the_end_of_the_run_before_is_no_consequence_of_a_kill() {
         // Ended by hand, started at once, and a child killed seconds later.
@@ -752,10 +777,6 @@ mod tests {
             bench.read(OURS, 10.0, 1.0, start).check(60.0, "1+1");
             bench.restart(60.0).check(90.0, "1+1");
         }
-        // In one run, and the first was not counted by this kernel.
-        let mut bench = Bench::new();
-        bench.read(OURS, 5.0, 0.0, 1.0).oom(5.9).read(OURS, 10.0, 0.0, 1.0);
-        bench.read(OURS, 15.0, 1.0, 1.0).check(60.0, "0+2");
         // It was told, and not done yet when it was read; or read while its cgroup went.
         let mut bench = Bench::new();
         bench.read(OURS, 5.0, 0.0, 1.0).oom(9.8).read(OURS, 10.0, 0.0, 1.0);
