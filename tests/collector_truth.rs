@@ -19,9 +19,12 @@ use plimsoll::containers::{
 use plimsoll::docker::read_event;
 use plimsoll::exposition::{Format, Limits, Scan, Selection, SeriesCache};
 use serde_json::Value;
+use truth::lay_out;
 
 #[path = "support/cgroups.rs"]
 mod cgroups;
+#[path = "support/truth.rs"]
+mod truth;
 
 /// The oldest sample that is compared, milliseconds before the files were read.
 const AGE_MAX_MS: i64 = 250;
@@ -117,33 +120,6 @@ impl Counted {
     }
 }
 
-/// Writes what the files of one container held.
-fn lay_out(cgroups: &Cgroups, id: &str, truth: &Value) {
-    cgroups.put(id, Load::default());
-    let text = |key: &str| truth[key].as_str().expect(key).to_owned();
-    let pairs = |key: &str| {
-        let map = truth[key].as_object().expect(key);
-        let line = |(key, value): (&String, &Value)| {
-            format!("{key} {}\n", value.as_str().expect("a number"))
-        };
-        map.iter().map(line).collect::<String>()
-    };
-    for (controller, file, text) in [
-        ("memory", "memory.usage_in_bytes", text("usage")),
-        ("memory", "memory.limit_in_bytes", text("limit")),
-        ("memory", "memory.soft_limit_in_bytes", text("soft")),
-        ("memory", "memory.memsw.limit_in_bytes", text("memsw_limit")),
-        ("memory", "memory.max_usage_in_bytes", text("max")),
-        ("memory", "memory.failcnt", text("failcnt")),
-        ("memory", "memory.stat", pairs("stat")),
-        ("memory", "memory.oom_control", text("oom").replace(';', "\n")),
-        ("cpu", "cpu.stat", pairs("cpu")),
-        ("cpuacct", "cpuacct.usage", text("cpuacct")),
-    ] {
-        std::fs::write(cgroups.file(id, controller, file), text).expect("written");
-    }
-}
-
 #[test]
 fn formulas_agree_with_cadvisor_where_both_looked_at_one_moment() {
     let dir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).expect("a folder");
@@ -167,6 +143,7 @@ fn formulas_agree_with_cadvisor_where_both_looked_at_one_moment() {
         for (_, id) in cadvisor.keys() {
             let held = &truth["c"][&id[..12]];
             if held["cpuacct"].is_string() && !cgroups.file(id, "memory", "memory.stat").exists() {
+                cgroups.put(id, Load::default());
                 lay_out(&cgroups, id, held);
             }
         }

@@ -13,21 +13,29 @@ use plimsoll::app::capture::Capture;
 use plimsoll::base::Timestamp;
 use plimsoll::containers::{Happening, Report, What};
 use plimsoll::docker::read_event;
-use plimsoll::engine::{Event, Fact};
+use plimsoll::engine::{Event, Fact, Setup};
 use serde_json::Value;
 
 #[path = "support/cast.rs"]
 mod cast;
+#[path = "support/cgroups.rs"]
+mod cgroups;
+#[path = "replay/collected.rs"]
+mod collected;
 #[path = "support/driver.rs"]
 mod driver;
 #[path = "replay/early.rs"]
 mod early;
+#[path = "replay/either.rs"]
+mod either;
 #[path = "replay/judged.rs"]
 mod judged;
 #[path = "replay/m2.rs"]
 mod m2;
 #[path = "support/mod.rs"]
 mod support;
+#[path = "support/truth.rs"]
+mod truth;
 
 use driver::{Driver, Episode};
 
@@ -59,12 +67,20 @@ fn oom_kills(capture: &str, container: &str) -> Vec<Timestamp> {
 
 /// The capture replayed, with every long `for` cut to `percent` of it.
 fn replay(name: &str, percent: u32) -> Driver {
+    let (mut driver, end) = scraped(name, cast::recorded_host(percent));
+    driver.run(INTERVAL, end);
+    assert_eq!(driver.troubles(), Vec::<&Fact>::new());
+    driver
+}
+
+/// The capture under this setup, which has not begun, and when it ends.
+fn scraped(name: &str, setup: Setup) -> (Driver, Timestamp) {
     let scrapes = capture(name);
     let first = *scrapes.keys().next().expect("a capture has scrapes");
     let last = *scrapes.keys().next_back().expect("a capture has scrapes");
     let phase = Duration::from_millis((first.0 % 5000) as u64);
     let start = first - Duration::from_secs(1);
-    let mut driver = Driver::new(cast::recorded_host(percent), phase, start);
+    let mut driver = Driver::new(setup, phase, start);
     let script = move |at: Timestamp| {
         // The recorder was a few milliseconds late now and then; a slot's scrape is the next one.
         let (made, body) = scrapes.range(at..).next()?;
@@ -72,9 +88,7 @@ fn replay(name: &str, percent: u32) -> Driver {
         Some(body.clone())
     };
     driver.add_target("cadvisor", "127.0.0.1:8080", Box::new(script));
-    driver.run(INTERVAL, last + Duration::from_secs(1));
-    assert_eq!(driver.troubles(), Vec::<&Fact>::new());
-    driver
+    (driver, last + Duration::from_secs(1))
 }
 
 /// How many of the kills a warning preceded, after the kill before and before the kill itself.

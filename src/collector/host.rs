@@ -322,14 +322,8 @@ impl Host {
             let is_read = parts & EVENTS & !tracked.failed != 0;
             let kernel = figures.oom_kills.filter(|_| is_read);
             let oom_kills = kernel.map(|now| count(kills, tracked, (now, at)));
-            let started = container.and_then(|c| c.started_at).map(|at| at.0 as f64 / 1000.0);
-            // Docker may not have told yet that this run has begun.
-            let is_its = |said: &f64| kills.get(&tracked.id).is_none_or(|k| k.may_be_of(*said));
-            let is_told = heard.is_some() && started.as_ref().is_none_or(is_its);
-            let seen_start = if is_told { None } else { tracked.find_start(&mut eyes, path) };
-            let is_over =
-                |said: &f64| seen_start.is_some_and(|seen| seen > said + START_SKEW_S as f64);
-            let started_at = started.filter(|said| !is_over(said)).or(seen_start);
+            let kills = kills.get(&tracked.id);
+            let started_at = began((path, tracked), &mut eyes, (container, heard.is_some()), kills);
             let peak = tracked.peak(&figures);
             let said = counted.get(&tracked.id).map_or(0.0, |kills| *kills as f64);
             if let Some(failure) = &tracked.failure {
@@ -560,6 +554,22 @@ fn end(ended: &mut Vec<Slots>, slots: Slots) {
     if !slots.is_empty() {
         ended.push(slots);
     }
+}
+
+/// When the run that is read began, seconds: by Docker, or by its process, while Docker is not heard or may not have
+/// told yet that another run has begun.
+fn began(
+    (path, tracked): (&str, &mut Tracked),
+    eyes: &mut Eyes<'_>,
+    (container, is_heard): (Option<&Container>, bool),
+    kills: Option<&Kills>,
+) -> Option<f64> {
+    let started = container.and_then(|c| c.started_at).map(|at| at.0 as f64 / 1000.0);
+    let is_its = |said: &f64| kills.is_none_or(|kills| kills.may_be_of(*said));
+    let is_told = is_heard && started.as_ref().is_none_or(is_its);
+    let seen = if is_told { None } else { tracked.find_start(eyes, path) };
+    let is_over = |said: &f64| seen.is_some_and(|seen| seen > said + START_SKEW_S as f64);
+    started.filter(|said| !is_over(said)).or(seen)
 }
 
 /// The labels of a container's series, as cAdvisor writes them with `store_container_labels=false`

@@ -38,7 +38,12 @@ pub fn shipped_rules(percent: u32) -> Vec<(String, String)> {
 
 /// The recorded host under the shipped rules, hurried like [`shipped_rules`].
 pub fn recorded_host(percent: u32) -> Setup {
-    let mut setup = support::setup(CONFIG, &shipped_rules(percent));
+    recorded_under(&shipped_rules(percent))
+}
+
+/// The recorded host under these rule files.
+pub fn recorded_under(rules: &[(String, String)]) -> Setup {
+    let mut setup = support::setup(CONFIG, rules);
     // The targets are the test's own, and one of them is what a collector would have told.
     setup.identity.as_mut().expect("there are tenants").measurers = Measurers::Unnamed;
     setup

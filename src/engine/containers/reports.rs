@@ -265,6 +265,8 @@ impl Engine {
         self.tell_held(now.wall);
         let changes = self.containers.ledger.settle(now.wall);
         if !changes.is_empty() {
+            // The first group of this slot may have run before a scrape told this; the others must not miss it.
+            self.own_written_at = None;
             self.changes.extend(changes);
             self.tell_kills(now);
         }

@@ -108,6 +108,24 @@ fn a_kill_fires_and_neither_a_rename_nor_a_recreation_resolves() {
     assert_eq!(again.slot(Some("")), Vec::<String>::new());
 }
 
+/// A scrape tells of it after the first groups of its slot have run, and the others have waited for that.
+#[test]
+fn a_kill_that_a_scrape_tells_fires_in_its_own_slot() {
+    let alone = OOM
+        .replace("groups:", "groups:\n  - {name: first, rules: [{record: one, expr: vector(1)}]}");
+    let rules = format!("{alone}          or container_oom_events_total > 1e9\n");
+    let mut world = World::new(&rules, acting());
+    let id = container_id('a');
+    let page = |kills: u8| {
+        format!("container_oom_events_total{{id=\"/docker/{id}\",name=\"acme-web\"}} {kills}\n")
+    };
+    for kills in [0, 0, 1] {
+        assert_eq!(world.slot(Some(&page(kills))), Vec::<String>::new());
+    }
+    let told = world.slot(Some(&page(1)));
+    assert_eq!(told, ["firing"], "its scope is known by now");
+}
+
 #[test]
 fn docker_kill_and_docker_restart_are_no_oom() {
     let mut world = World::new(OOM, acting());
