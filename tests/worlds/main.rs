@@ -323,7 +323,7 @@ fn each_planted_fault_turns_its_checker_red_and_no_other() {
 fn every_checker_is_proved_by_a_planted_fault() {
     let proved: BTreeSet<Check> =
         Mutation::ALL.iter().flat_map(|(_, _, must, _)| must.iter().copied()).collect();
-    let unproved: Vec<&Check> = Check::PROVED.iter().filter(|c| !proved.contains(c)).collect();
+    let unproved: Vec<&Check> = Check::ALL.iter().filter(|c| !proved.contains(c)).collect();
     assert!(unproved.is_empty(), "{unproved:?}");
 }
 
@@ -343,8 +343,8 @@ fn the_documentation_lists_every_checker() {
     let told = include_str!("../../docs/judgement.md");
     let rows = told.lines().skip_while(|line| *line != "| checker | it turns red when |");
     let table: String = rows.take_while(|line| line.starts_with('|')).collect();
-    let mut all = Check::PROVED.iter().chain([&Check::Sound]);
-    let missing: Vec<_> = all.by_ref().filter(|c| !table.contains(&format!("`{c:?}`"))).collect();
+    let is_told = |check: &&Check| table.contains(&format!("`{check:?}`"));
+    let missing: Vec<_> = Check::ALL.iter().filter(|check| !is_told(check)).collect();
     assert!(missing.is_empty(), "{missing:?}");
 }
 

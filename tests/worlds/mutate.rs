@@ -68,6 +68,8 @@ pub enum Mutation {
     SellAdvice,
     NudgeAtOnce,
     NudgeOften,
+    /// After a restart of the process what was needed in the last weeks cannot be read.
+    SpoilRows,
     /// After a restart of the process nobody knows whose the services are that were spoken of before.
     ForgetCustomers,
     /// Customers are spoken to, whatever was said of that.
@@ -115,7 +117,7 @@ const ON_LEAVING: &[Check] = &[
 impl Mutation {
     /// Each with a world in which it showed itself, the checkers that must turn red, and those that
     /// may besides.
-    pub const ALL: [(Mutation, u64, &[Check], &[Check]); 46] = {
+    pub const ALL: [(Mutation, u64, &[Check], &[Check]); 47] = {
         use Check::*;
         use Mutation::*;
         [
@@ -179,6 +181,7 @@ impl Mutation {
             ),
             (NudgeAtOnce, 2, &[NudgeGoverned], &[]),
             (NudgeOften, 2, &[NudgeGoverned], &[]),
+            (SpoilRows, 1, &[Sound], &[]),
             (ForgetCustomers, 1, &[NudgeGoverned], &[]),
             (NudgeAnyway, 1, &[OffByDefault], &[]),
             (OfferTheSame, 2, &[PlanFits], &[]),
@@ -219,6 +222,9 @@ impl Mutation {
 
     /// What a process that starts finds of this row.
     pub fn recalled(self, mut row: Change) -> Option<Change> {
+        if self == Mutation::SpoilRows && row.key.starts_with("usage/") {
+            row.value = Some(b"?".to_vec());
+        }
         if !row.key.starts_with("actions/") {
             return Some(row);
         }
