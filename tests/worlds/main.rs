@@ -7,6 +7,7 @@
 //! `FAULT=NoCoolDown SEEDS=400 cargo test --test worlds planted` looks for one planted fault alone.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -30,7 +31,7 @@ mod spans;
 
 use plimsoll::policy::{HoldReason, Mode};
 
-use check::Check;
+use check::{Check, Red};
 use mutate::Mutation;
 use plan::{Nature, Plan, Spec};
 use run::Report;
@@ -153,14 +154,32 @@ fn asked(name: &str) -> Option<u64> {
     Some(text.parse().unwrap_or_else(|_| panic!("{name} is not a number")))
 }
 
-/// Runs worlds on every core; `each` is given every report, in no order.
-fn run_all(seeds: std::ops::Range<u64>, hours: u64, each: impl Fn(u64, Report) + Sync) {
+/// Lives through a world, which this command shows again; the command also stands for one that panics.
+fn live(command: &str, world: impl FnOnce() -> Report) -> Result<Report, String> {
+    catch_unwind(AssertUnwindSafe(world)).map_err(|_| format!("{command}\n  it panics"))
+}
+
+/// What is red in a world, and how to see it again.
+fn told(command: &str, red: &Red) -> Option<String> {
+    let faults = red.0.iter().flat_map(|(check, all)| all.iter().map(move |what| (check, what)));
+    let faults: Vec<String> = faults.map(|(check, what)| format!("  {check:?}: {what}")).collect();
+    (!faults.is_empty()).then(|| format!("{command}\n{}", faults.join("\n")))
+}
+
+/// Runs worlds on every core; `each` is given the command for each and what came of it, in no order.
+fn run_all(
+    seeds: std::ops::Range<u64>,
+    hours: u64,
+    each: impl Fn(&str, Result<Report, String>) + Sync,
+) {
     let trace = asked_text("TRACE");
     let next = AtomicU64::new(seeds.start);
     let work = || {
         while let Some(seed) = Some(next.fetch_add(1, Ordering::Relaxed)).filter(|s| *s < seeds.end)
         {
-            each(seed, run::run(Plan::draw(seed, hours), seed, None, trace.as_deref()));
+            let command = format!("SEED={seed} HOURS={hours} cargo test --test worlds every_world");
+            let world = || run::run(Plan::draw(seed, hours), seed, None, trace.as_deref());
+            each(&command, live(&command, world));
         }
     };
     std::thread::scope(|scope| {
@@ -177,15 +196,19 @@ fn every_world_keeps_every_promise() {
         None => 0..asked("SEEDS").unwrap_or(SEEDS),
     };
     let (hours, seeds_asked) = (asked("HOURS").unwrap_or(HOURS), seeds.end - seeds.start);
-    let found = Mutex::new((BTreeMap::new(), BTreeMap::<&str, u64>::new()));
-    run_all(seeds, hours, |seed, report| {
+    let found = Mutex::new((Vec::new(), BTreeMap::<&str, u64>::new()));
+    run_all(seeds, hours, |command, report| {
         let mut found = found.lock().expect("no thread panics with it");
-        for (what, times) in report.counts {
-            *found.1.entry(what).or_default() += times;
-        }
-        if !report.red.0.is_empty() {
-            found.0.insert(seed, report.red);
-        }
+        let failure = match report {
+            Err(failure) => Some(failure),
+            Ok(report) => {
+                for (what, times) in report.counts {
+                    *found.1.entry(what).or_default() += times;
+                }
+                told(command, &report.red)
+            }
+        };
+        found.0.extend(failure);
     });
     let (failures, counts) = found.into_inner().expect("no thread panicked");
     println!("{counts:#?}");
@@ -193,17 +216,14 @@ fn every_world_keeps_every_promise() {
         let never: Vec<&&str> = MUST_HAPPEN.iter().filter(|w| !counts.contains_key(**w)).collect();
         assert!(never.is_empty(), "a check of what never happens proves nothing: {never:?}");
     }
-    let told = failures.iter().map(|(seed, red)| {
-        let faults = red.0.iter().flat_map(|(check, all)| all.iter().map(move |w| (check, w)));
-        let faults: Vec<String> =
-            faults.map(|(check, what)| format!("  {check:?}: {what}")).collect();
-        format!(
-            "SEED={seed} HOURS={hours} cargo test --test worlds every_world\n{}",
-            faults.join("\n")
-        )
-    });
-    let told: Vec<String> = told.collect();
-    assert!(told.is_empty(), "{} worlds failed:\n{}", told.len(), told.join("\n"));
+    assert!(failures.is_empty(), "{} worlds failed:\n{}", failures.len(), failures.join("\n"));
+}
+
+#[test]
+fn a_world_that_panics_is_told_with_the_command_that_shows_it_again() {
+    let command = "SEED=7 HOURS=48 cargo test --test worlds every_world";
+    let told = live(command, || panic!("on purpose")).err();
+    assert_eq!(told.as_deref(), Some(format!("{command}\n  it panics").as_str()));
 }
 
 /// Makes the first tenant with two services short of memory in both, and all else well.
@@ -234,7 +254,9 @@ fn plant(
     (mutation, hint, must, may): &(Mutation, u64, &[Check], &[Check]),
 ) -> Result<Vec<(u64, Vec<Check>)>, String> {
     let (mut red, mut shown) = (BTreeSet::new(), Vec::new());
-    for seed in std::iter::once(*hint).chain(0..asked("SEEDS").unwrap_or(MUTANT_SEEDS)) {
+    let seeds = asked("SEEDS").unwrap_or(MUTANT_SEEDS);
+    let command = format!("FAULT={mutation:?} SEEDS={seeds} cargo test --test worlds planted");
+    for seed in std::iter::once(*hint).chain(0..seeds) {
         let mut plan = Plan::draw(seed, MUTANT_HOURS);
         if *mutation == Mutation::NoCoolDown {
             // A service rarely needs two restarts within an hour: here the second one waits for hours.
@@ -275,11 +297,14 @@ fn plant(
                 _ => {}
             }
         }
-        let report = run::run(plan, seed, Some(*mutation), asked_text("TRACE").as_deref());
+        let trace = asked_text("TRACE");
+        let world = || run::run(plan, seed, Some(*mutation), trace.as_deref());
+        let report = live(&format!("{command}\n  seed {seed}"), world)?;
         let new: BTreeSet<Check> = report.red.0.keys().copied().collect();
         if let Some(other) = new.iter().find(|check| !must.contains(check) && !may.contains(check))
         {
-            return Err(format!("{mutation:?}, seed {seed}: {other:?}: {:?}", report.red.0[other]));
+            let what = &report.red.0[other];
+            return Err(format!("{command}\n  seed {seed}: {other:?}: {what:?}"));
         }
         if !new.is_subset(&red) {
             shown.push((seed, new.difference(&red).copied().collect()));
@@ -289,7 +314,7 @@ fn plant(
             return Ok(shown);
         }
     }
-    Err(format!("{mutation:?}: only {red:?} of {must:?} in {MUTANT_SEEDS} worlds"))
+    Err(format!("{command}\n  only {red:?} of {must:?}"))
 }
 
 #[test]
