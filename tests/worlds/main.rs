@@ -45,12 +45,20 @@ const MUTANT_SEEDS: u64 = 60;
 const MUTANT_HOURS: u64 = 24;
 
 /// What must have happened somewhere in many worlds.
-const MUST_HAPPEN: [&str; 39] = [
+const MUST_HAPPEN: [&str; 47] = [
     "starts",
+    "deploy",
+    "OOM kill",
+    "crash loop",
     "blind",
     "clock steps",
+    "disk full",
+    "sink dead",
+    "sink slow",
     "executed",
     "receipts",
+    "receipt lost",
+    "receipt doubled",
     "action.expired",
     "action.failed",
     "action.verified",

@@ -117,7 +117,10 @@ pub fn run(plan: Plan, seed: u64, mutation: Option<Mutation>, trace: Option<&str
     run.start();
     while run.turn() {}
     run.check.finish(run.now, &run.host);
-    Report { red: run.check.red, counts: run.check.counts }
+    let of_host = [("OOM kill", run.host.kills), ("crash loop", run.host.crashes)];
+    let mut counts = run.check.counts;
+    counts.extend(of_host.into_iter().filter(|(_, times)| *times > 0));
+    Report { red: run.check.red, counts }
 }
 
 impl Run {
@@ -200,6 +203,7 @@ impl Run {
             }
             Coming::Deploy(number) => {
                 self.host.deploy(number, self.now);
+                self.check.count("deploy");
                 self.may_shut(number);
             }
             Coming::Execute(number, id) => {
@@ -378,6 +382,7 @@ impl Run {
 
     fn commit(&mut self) {
         if self.plan.disk.at(self.now.monotonic) {
+            self.check.count("disk full");
             self.tell(MILLISECOND, Event::JournalFailing("no space left on device".to_owned()));
             self.later(Duration::from_secs(20), Coming::Commit(self.process));
             return;

@@ -186,7 +186,8 @@ impl Checker {
         }
     }
 
-    fn count(&mut self, what: &'static str) {
+    /// Something that matters happened in the world.
+    pub fn count(&mut self, what: &'static str) {
         *self.counts.entry(what).or_default() += 1;
     }
 
