@@ -10,7 +10,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 #[path = "../sim/rng.rs"]
 mod rng;
@@ -29,13 +28,12 @@ mod plan;
 mod run;
 mod spans;
 
-use plimsoll::policy::{HoldReason, Mode};
+use plimsoll::policy::HoldReason;
 
 use check::{Check, Red};
 use mutate::Mutation;
-use plan::{Nature, Plan, Spec};
+use plan::Plan;
 use run::Report;
-use spans::Spans;
 
 /// Worlds, and their hours, where nobody asks for more.
 const SEEDS: u64 = 16;
@@ -234,28 +232,6 @@ fn a_world_that_panics_is_told_with_the_command_that_shows_it_again() {
     assert_eq!(told.as_deref(), Some(format!("{command}\n  it panics").as_str()));
 }
 
-/// Makes the first tenant with two services short of memory in both, and all else well.
-fn customer_of_two(plan: &mut Plan) {
-    let all = &plan.specs;
-    let tenant =
-        all.windows(2).find(|two| two[0].tenant == two[1].tenant).map(|two| &two[0].tenant);
-    let tenant = tenant.cloned().unwrap_or_default();
-    for spec in &mut plan.specs {
-        let is_theirs = spec.tenant == tenant;
-        let fill = if is_theirs { "burst 0.4/0.95 every 150m high 60m" } else { "0.3" };
-        spec.nature = if is_theirs { Nature::Bursts } else { Nature::Calm };
-        spec.fill = shape::Shape::parse(&[fill.to_owned()]).expect("a course");
-        (spec.by_start, spec.dies, spec.drifts) = (false, false, false);
-        spec.storm = Spans::default();
-    }
-    plan.limits.nudge_episodes = 2;
-    plan.limits.nudge_cool_down = Duration::from_secs(7 * 86_400);
-    plan.nudge = Some(Mode::Act);
-    plan.killed_once_in = Some(40);
-    plan.calendar.clear();
-    plan.wishes.clear();
-}
-
 /// Looks for the worlds in which a planted fault turns every checker red that it must; returns what
 /// is wrong with what was found.
 fn plant(
@@ -266,45 +242,7 @@ fn plant(
     let command = format!("FAULT={mutation:?} SEEDS={seeds} cargo test --test worlds planted");
     for seed in std::iter::once(*hint).chain(0..seeds) {
         let mut plan = Plan::draw(seed, MUTANT_HOURS);
-        if *mutation == Mutation::NoCoolDown {
-            // A service rarely needs two restarts within an hour: here the second one waits for hours.
-            plan.limits.restart_cool_down = Duration::from_secs(4 * 3600);
-        }
-        if *mutation == Mutation::HidePressure {
-            // A nudge within one of a few short stretches is rare: here the host is always short.
-            plan.pressure = Spans::default();
-            plan.pressure.add(Duration::ZERO, Duration::from_secs(MUTANT_HOURS * 3600));
-        }
-        if *mutation == Mutation::ForgetCustomers {
-            // Two services of one tenant that are both spoken of: here the first of those has bursts
-            // everywhere, alone on its host, whose process dies often.
-            customer_of_two(&mut plan);
-        }
-        if *mutation == Mutation::NoChangeGrace {
-            // Few fall ill of a deploy so that something is done within minutes: here all do.
-            let ill = |(number, spec): (usize, &Spec)| {
-                let spans = spec.ill.iter().chain(spec.storm.iter());
-                spans.map(|(from, _)| (*from, number)).collect::<Vec<_>>()
-            };
-            plan.deploys = plan.specs.iter().enumerate().flat_map(ill).collect();
-        }
-        if *mutation == Mutation::LingeringRequests {
-            // So is a request on its way when a switch is thrown: here that is done every 40 minutes.
-            let often = || {
-                let minutes = |n: u64| Duration::from_secs(60 * n);
-                let mut spans = Spans::default();
-                (0..MUTANT_HOURS * 60).step_by(40).for_each(|at| {
-                    spans.add(minutes(at + 30), minutes(at + 39));
-                });
-                spans
-            };
-            match must {
-                [Check::KillSwitch] => plan.kill = often(),
-                [Check::Stale] => plan.down = often(),
-                [Check::Busy] => plan.specs.iter_mut().for_each(|spec| spec.busy = often()),
-                _ => {}
-            }
-        }
+        plan.make_occasions(*mutation, must);
         let trace = asked_text("TRACE");
         let world = || run::run(plan, seed, Some(*mutation), trace.as_deref());
         let report = live(&format!("{command}\n  seed {seed}"), world)?;

@@ -101,6 +101,7 @@ const ON_LEAVING: &[Check] = &[
     Check::Order,
     Check::Expired,
     Check::Interlock,
+    Check::Blind,
     Check::Busy,
     Check::Maintenance,
     Check::Stale,
@@ -117,7 +118,7 @@ const ON_LEAVING: &[Check] = &[
 impl Mutation {
     /// Each with a world in which it showed itself, the checkers that must turn red, and those that
     /// may besides.
-    pub const ALL: [(Mutation, u64, &[Check], &[Check]); 47] = {
+    pub const ALL: [(Mutation, u64, &[Check], &[Check]); 52] = {
         use Check::*;
         use Mutation::*;
         [
@@ -126,11 +127,16 @@ impl Mutation {
             (Overtaken, 0, &[Order], &[EdgeLost]),
             (EarlyReceipts, 0, &[BeforeCommit], &[EdgeLost, SecondId]),
             (LateRequests, 0, &[Expired], ON_LEAVING),
-            (LingeringRequests, 10, &[Interlock], ON_LEAVING),
+            (LingeringRequests, 2, &[Interlock], ON_LEAVING),
+            (LingeringRequests, 2, &[Blind], ON_LEAVING),
             (LingeringRequests, 201, &[Maintenance], ON_LEAVING),
             (LingeringRequests, 8, &[Stale], ON_LEAVING),
             (LingeringRequests, 0, &[KillSwitch], ON_LEAVING),
             (LingeringRequests, 0, &[Busy], ON_LEAVING),
+            (LingeringRequests, 2, &[QuietHours], ON_LEAVING),
+            (LingeringRequests, 0, &[ShutDoor], ON_LEAVING),
+            (LingeringRequests, 0, &[NotActive], ON_LEAVING),
+            (LingeringRequests, 0, &[NotAgreed], ON_LEAVING),
             (NoTenantBudget, 0, &[TenantBudget], &[LeakerEscalated]),
             (NoHostBudget, 1, &[HostBudget], &[]),
             (NoCoolDown, 0, &[CoolDown], &[]),
@@ -152,7 +158,7 @@ impl Mutation {
             ),
             (FreshStamps, 2, &[Stale], &[Victim, EdgeLost, LeakNudged, LeakerEscalated]),
             (HideWaiting, 1, &[Victim], &[]),
-            (HidePressure, 5, &[Pressure], &[]),
+            (HidePressure, 2, &[Pressure], &[]),
             (HideDeadTargets, 1, &[Blind], &[]),
             (DatabaseIsApp, 26, &[Role], &[]),
             (OldStarts, 1, &[StartGrace], &[]),
@@ -192,7 +198,7 @@ impl Mutation {
             (BelieveForged, 0, &[Foreign], &[Role, StartGrace, LeakerEscalated]),
             (HideDrift, 105, &[Drift], &[PlanFits]),
             (HideReclaimable, 5, &[PageCache], &[]),
-            (HideDoors, 7, &[ShutDoor, SilentPass], &[GateTold]),
+            (HideDoors, 20, &[ShutDoor, SilentPass], &[GateTold]),
             (DropGateNews, 7, &[GateTold], &[]),
         ]
     };

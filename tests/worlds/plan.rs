@@ -2,6 +2,7 @@
 //! them. Everything is drawn from the seed; the run only lets it happen.
 
 mod more;
+mod occasions;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
