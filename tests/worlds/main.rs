@@ -43,8 +43,10 @@ const MUTANT_SEEDS: u64 = 60;
 const MUTANT_HOURS: u64 = 24;
 
 /// What must have happened somewhere in many worlds.
-const MUST_HAPPEN: [&str; 47] = [
+const MUST_HAPPEN: [&str; 49] = [
     "starts",
+    "killed after changes",
+    "killed after no change",
     "deploy",
     "OOM kill",
     "crash loop",
