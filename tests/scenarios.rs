@@ -1,6 +1,7 @@
 //! Scenario files (docs/scenarios.md) under the real engine and the shipped rules, in virtual time:
 //! each says what happens on a host and what must and must not be done. `PLIMSOLL_SCENARIO_DIR` runs
-//! the files of another folder; `UPDATE_GOLDEN=1` writes docs/judgement-table.md.
+//! the files of another folder; `UPDATE_GOLDEN=1` writes docs/judgement-table.md, and its totals into
+//! docs/judgement.md.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -36,6 +37,8 @@ use verdict::Verdict;
 
 /// What `tests/replay/judged.rs` found of the recorded host.
 const RECORDED: &str = include_str!("replay/judged.md");
+/// What stands before and behind the totals in docs/judgement.md.
+const MARKS: [&str; 2] = ["<!-- totals, by tests/scenarios.rs -->", "<!-- end of totals -->"];
 /// How many scenarios the tree has at least.
 const LEAST: usize = 40;
 
@@ -199,27 +202,45 @@ fn table(all: &[Judged]) -> String {
          hosts of others.\n\n\
          | scenario | what happens | right | wrong | missed | lead |\n|---|---|---|---|---|---|\n",
     );
-    let (mut right, mut wrong, mut missed) = (0, 0, 0);
     for (name, verdict) in all {
         let Ok(verdict) = verdict else { continue };
         let (path, title) = name.split_once('\n').unwrap_or((name, ""));
         let file = Path::new(path).file_stem().unwrap_or_default().to_string_lossy();
         let lead = verdict.lead.map_or("–".to_owned(), format_duration);
-        let Verdict { right: r, wrong: w, missed: m, .. } = verdict;
-        writeln!(text, "| `{file}` | {title} | {r} | {w} | {m} | {lead} |").expect("a string");
-        (right, wrong, missed) = (right + r, wrong + w, missed + m);
+        let Verdict { right, wrong, missed, .. } = verdict;
+        writeln!(text, "| `{file}` | {title} | {right} | {wrong} | {missed} | {lead} |")
+            .expect("a string");
     }
+    text + "\n" + &totals(all)
+}
+
+/// The sums of the table, and what came of the recorded host.
+fn totals(all: &[Judged]) -> String {
+    let verdicts = || all.iter().filter_map(|(_, verdict)| verdict.as_ref().ok());
+    let sum = |of: fn(&Verdict) -> usize| verdicts().map(of).sum::<usize>();
+    let (right, wrong, missed) = (sum(|v| v.right), sum(|v| v.wrong), sum(|v| v.missed));
     let share = |part: usize, rest: usize| 100.0 * part as f64 / (part + rest).max(1) as f64;
-    writeln!(
-        text,
-        "\n{} scenarios: {right} right actions, {wrong} wrong, {missed} missed; precision {:.1} %, recall {:.1} %.",
+    format!(
+        "{} scenarios: {right} right actions, {wrong} wrong, {missed} missed; precision {:.1} %, recall {:.1} %.\n\n{RECORDED}",
         all.len(),
         share(right, wrong),
         share(right, missed),
     )
-    .expect("a string");
-    write!(text, "\n{RECORDED}").expect("a string");
-    text
+}
+
+/// The pages that tell of the scenarios, as they should be.
+fn pages(all: &[Judged]) -> [(PathBuf, String); 2] {
+    let judgement = root("docs/judgement.md");
+    let page = std::fs::read_to_string(&judgement).expect("can be read");
+    let page = between_marks(&page, &totals(all));
+    [(root("docs/judgement-table.md"), table(all)), (judgement, page)]
+}
+
+/// A page with this between its marks.
+fn between_marks(page: &str, text: &str) -> String {
+    let (before, rest) = page.split_once(MARKS[0]).expect("a mark");
+    let (_, after) = rest.split_once(MARKS[1]).expect("a mark");
+    [before, MARKS[0], "\n", text, MARKS[1], after].concat()
 }
 
 fn failures(all: &[Judged]) -> Vec<String> {
@@ -244,20 +265,22 @@ fn every_scenario_does_what_it_says() {
     assert!(!files.is_empty(), "{}: no scenario in it", folder.display());
     let all = run_all(&files);
     let failures = failures(&all);
-    let (path, table) = (root("docs/judgement-table.md"), table(&all));
+    let pages = pages(&all);
     if other.is_some() {
-        println!("{table}");
+        println!("{}", table(&all));
     } else if std::env::var_os("UPDATE_GOLDEN").is_some() {
         // Also where something failed: what is missed is not hidden by an older table.
-        std::fs::write(&path, &table).expect("can be written");
+        pages.iter().for_each(|(path, page)| std::fs::write(path, page).expect("can be written"));
     }
     assert!(failures.is_empty(), "{} failures\n{}", failures.len(), failures.join("\n"));
     if other.is_some() {
         return;
     }
     assert!(files.len() >= LEAST, "{} scenarios", files.len());
-    let written = std::fs::read_to_string(&path).unwrap_or_default();
-    assert_eq!(written, table, "docs/judgement-table.md is old: run with UPDATE_GOLDEN=1");
+    for (path, page) in pages {
+        let written = std::fs::read_to_string(&path).unwrap_or_default();
+        assert_eq!(written, page, "{} is old: run with UPDATE_GOLDEN=1", path.display());
+    }
 }
 
 /// Reasons that no scenario demands as a hold, and why not.

@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bigger_plan_has_no_lower_limit() {
+    fn a_bigger_plan_is_of_a_higher_order_and_has_no_lower_limit() {
         let plan = |name: &str, order, mem_limit_bytes, cpu_limit_cores| Plan {
             name: name.to_owned(),
             order,
@@ -208,6 +208,11 @@ mod tests {
         };
         let free = || plan("free", 1, GIB, 0.5);
         assert_eq!(refused(vec![plan("pro", 2, GIB, 0.5), free()]), "", "as much is enough");
+        let plans =
+            Plans::new(vec![plan("max", 90, 8 * GIB, 4.0), free(), plan("pro", 7, GIB, 1.0)]);
+        let plans = plans.expect("an order may have gaps");
+        let next = |name| plans.next(name).map(|plan| plan.name.as_str());
+        assert_eq!((next("free"), next("pro"), next("max")), (Some("pro"), Some("max"), None));
         for (pro, what) in [((2 * GIB, 0.25), "cpu_limit"), ((GIB / 2, 1.0), "mem_limit")] {
             let said = refused(vec![free(), plan("pro", 2, pro.0, pro.1)]);
             let want = format!("plan `pro` (order 2) has a lower {what} than `free` (order 1)");

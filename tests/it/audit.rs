@@ -27,6 +27,18 @@ fn kinds(home: &Home) -> Vec<String> {
     records.iter().map(|r| r["kind"].as_str().expect("a kind").to_owned()).collect()
 }
 
+/// What the program that runs tells of the one incident: the kinds of its first three moments.
+fn moments(home: &Home) -> Vec<String> {
+    let body = home.get("/api/v1/plimsoll/incidents");
+    let body: Value = serde_json::from_str(&body).expect("JSON");
+    let incidents = body["data"]["incidents"].as_array().expect("a list");
+    let of_rule: Vec<&Value> = incidents.iter().filter(|one| one["alert"] == "High").collect();
+    let [incident] = of_rule[..] else { panic!("one incident over both processes: {body}") };
+    assert_eq!(incident["standing"], "resolved", "{body}");
+    let moments = incident["moments"].as_array().expect("a list").iter();
+    moments.take(3).map(|one| one["kind"].as_str().expect("a kind").to_owned()).collect()
+}
+
 /// Killed in the middle, cut in a line, and changed by hand.
 #[test]
 fn the_chain_survives_a_kill_and_shows_what_was_touched() {
@@ -57,6 +69,7 @@ fn the_chain_survives_a_kill_and_shows_what_was_touched() {
     wait_until("and the start", 10, || kinds(&home).iter().any(|k| k == "sidecar.started"));
     page.set("load 0.5\n");
     wait_until("the end", 20, || kinds(&home).iter().any(|k| k == "alert.resolved"));
+    assert_eq!(moments(&home), ["alert.firing", "delivery.accepted", "alert.resolved"]);
     assert_eq!(plimsoll(&home, &["audit", "verify", "--head", &head]).0, 0);
     process.kill();
 

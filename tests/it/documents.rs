@@ -1,10 +1,10 @@
 //! Plans from an address and tenants from a file, both of which fail: what was good stays in force.
 
 use std::process::Command;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
-use crate::support::server::Server;
+use crate::support::server::{Reply, Server};
 use crate::support::{Home, Page, Plan, answer, wait_until};
 
 const PLANS: &str = r#"{"plan_limits": {"trial": {"mem_limit": "512m", "cpu_limit": 0.5}}}"#;
@@ -102,4 +102,40 @@ fn what_was_read_last_stays_in_force() {
     wait_until("both recover", 30, || (failing("plans"), failing("tenants")) == (0.0, 0.0));
     assert!(fires(&home));
     assert_eq!(home.log().matches("a document can be read again").count(), 2);
+}
+
+#[test]
+fn tenants_from_an_address_are_taken_up_and_stay_while_it_fails() {
+    let tenants = |state: &str| {
+        format!("{{\"tenants\": [{{\"tenant\": \"acme\", \"state\": \"{state}\"}}]}}")
+    };
+    let ok = |text: &str| answer("200 OK", "", text.as_bytes());
+    let said = Arc::new(Mutex::new(ok(&tenants("suspended"))));
+    let says = Arc::clone(&said);
+    let control_plane = Server::start(move |request| match request.line.as_str() {
+        "GET /v1/tenants" => says.lock().expect("no panic holds it").clone(),
+        _ => answer("404 Not Found", "", b""),
+    });
+    let url = format!("http://{}/v1/tenants", control_plane.address());
+    let plan = Plan {
+        rules: "{alert: A, expr: 'plimsoll_tenant_info == 1'}".to_owned(),
+        more: format!("tenants_from: {{url: '{url}', refresh_interval: 200ms}}\n"),
+        ..Plan::default()
+    };
+    let home = Home::new(&plan);
+    let _process = home.start();
+    let is = |state: &str| home.get("/api/v1/alerts").contains(&format!("\"state\":\"{state}\""));
+    let failing = || home.figure("plimsoll_document_failing{document=\"tenants\"}");
+    let say = |reply: Reply| *said.lock().expect("no panic holds it") = reply;
+    wait_until("the document is read", 20, || is("suspended"));
+    say(ok(&tenants("provisioning")));
+    wait_until("a change is taken up", 20, || is("provisioning") && !is("suspended"));
+    let half = tenants("active");
+    for reply in [ok(&half[..half.len() - 9]), answer("503 Service Unavailable", "", b"")] {
+        say(reply);
+        wait_until("it fails", 20, || failing() == 1.0);
+        assert!(is("provisioning"), "what was good is in force");
+        say(ok(&tenants("provisioning")));
+        wait_until("it recovers", 20, || failing() == 0.0);
+    }
 }

@@ -18,7 +18,7 @@ tenants: [{match: {name: 'acme-.*'}, tenant: acme, plan: free, role: app}]
 gates:
 ";
 
-/// A header's name and value.
+/// A header's name and value; `:path` is the path that was asked for.
 type Header = (String, String);
 
 /// A site whose doors open and shut.
@@ -34,9 +34,11 @@ impl Site {
         let heads: Arc<Mutex<Vec<Header>>> = Arc::default();
         let (known, seen) = (Arc::clone(&doors), Arc::clone(&heads));
         let server = Server::start(move |request| {
-            seen.lock().expect("no panic").extend(request.headers.clone());
-            let path = request.line.rsplit_once('/').expect("a path").1;
-            let reply = known.lock().expect("no panic").get(path).cloned();
+            let path = request.line.trim_start_matches("GET ").to_owned();
+            let door = path.rsplit_once('/').expect("a path").1.to_owned();
+            let heads = request.headers.iter().cloned().chain([(":path".to_owned(), path)]);
+            seen.lock().expect("no panic").extend(heads);
+            let reply = known.lock().expect("no panic").get(&door).cloned();
             reply.unwrap_or_else(|| answer("200 OK", "", b"<h1>Welcome to ERP, pong</h1>"))
         });
         Site { server, doors, heads }
@@ -49,7 +51,7 @@ impl Site {
     fn gates(&self) -> String {
         let gate = |(name, more): (&str, &str)| {
             format!(
-                "- {{name: {name}, url: 'http://{}/{name}', host_header: '{{tenant}}.example.com', \
+                "- {{name: {name}, url: 'http://{}/{{tenant}}/{name}', host_header: '{{tenant}}.example.com', \
                  tenants: [acme], interval: 300ms, timeout: 300ms{more}}}\n",
                 self.server.address()
             )
@@ -146,6 +148,7 @@ fn a_site_that_turns_blank_is_a_failed_change_and_a_failed_action() {
     let heads = scene.site.heads.lock().expect("no panic").clone();
     let sent = |name: &str, value: &str| heads.iter().any(|(n, v)| n == name && v == value);
     assert!(sent("host", "acme.example.com"), "several sites share an address");
+    assert!(sent(":path", "/acme/health") && sent(":path", "/acme/login"), "each at its own path");
     assert!(sent("authorization", "Basic cHJvYmU6aHVudGVyMg=="), "with its password");
     assert!(!scene.home.log().contains("hunter2"));
     drop(scene.target);

@@ -94,6 +94,30 @@ fn whom_we_cannot_reach_is_mailed_about_once_and_so_is_the_return() {
 }
 
 #[test]
+fn an_alertmanager_that_takes_nothing_is_mailed_about_once_and_so_is_its_return() {
+    let (post, target) = (PostOffice::start(), Page::new(page()));
+    let alertmanager = FakeAlertmanager::start();
+    alertmanager.refuse("High", answer("503 Service Unavailable", "", b""));
+    let plan = Plan {
+        rules: RULE.to_owned(),
+        alertmanagers: vec![alertmanager.address()],
+        more: mail(&post, ", urgent_after: 2s"),
+        ..Plan::default()
+    };
+    let home = Home::new(&plan.job("t", target.address(), ""));
+    let _process = home.start();
+    let urgent = wait_for("the outage is told", 40, || post.about("URGENT").pop());
+    assert!(urgent.header("Subject").contains("Alertmanager cannot be reached"), "{urgent:?}");
+    assert!(urgent.words().contains("High acme/app"), "what fires is named: {}", urgent.words());
+    pause(3000);
+    assert_eq!(post.about("URGENT").len(), 1, "once");
+    alertmanager.refuse("nobody", answer("503 Service Unavailable", "", b""));
+    wait_until("the return is told", 60, || post.about("is back").len() == 1);
+    pause(1000);
+    assert_eq!((post.about("URGENT").len(), post.about("is back").len()), (1, 1));
+}
+
+#[test]
 fn a_mail_server_of_any_manner_costs_a_second_and_no_password() {
     let (post, target) = (PostOffice::start(), Page::new(page()));
     let plan = Plan {

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use plimsoll::app::config::Config;
 use plimsoll::app::documents::Documents;
-use plimsoll::app::replay::{Kill, Recording, Report, replay};
+use plimsoll::app::replay::{Action, Hold, Kill, Recording, Report, replay};
 use plimsoll::engine::Setup;
 use plimsoll::outbox::WireTime;
 use plimsoll::yaml::Problems;
@@ -48,13 +48,18 @@ plans:
 
 /// The replay, with the configuration as `text` has it.
 fn judged(text: &str) -> Report {
+    judged_by(text, cast::shipped_rules(10))
+}
+
+/// The same by these rules: file names and texts.
+fn judged_by(text: &str, rules: Vec<(String, String)>) -> Report {
     let mut problems = Problems::default();
     let config = Config::read("plimsoll.yaml", text, Path::new("/"), &mut problems);
     assert!(!problems.has_errors(), "{problems}");
     let config = config.expect("without errors there is a configuration");
     let recording = Recording::open(&data("trim"), Some("cadvisor")).expect("a recording");
     let text = text.to_owned();
-    let setup = move || -> Setup { support::setup(&text, &cast::shipped_rules(10)) };
+    let setup = move || -> Setup { support::setup(&text, &rules) };
     replay(&recording, &config, &Documents::default(), setup, |_| {})
 }
 
@@ -163,4 +168,27 @@ fn who_is_killed_again_and_again_is_spoken_to_once_the_restarts_of_the_day_are_s
         (vec!["restart".into(), "nudge".into()], vec!["nudge".into()])
     );
     assert_eq!(left[0].1, spent[0].1);
+}
+
+#[test]
+fn a_tenant_whose_restart_of_the_day_is_spent_on_one_container_gets_none_for_another() {
+    let one_a_day = CONFIG.replace("tenant_day: 2", "tenant_day: 1");
+    // What is done first about the tenant's second alert, and when.
+    let second = |report: &Report| -> Option<(String, WireTime)> {
+        let about = |a: &&Action| a.subject == "acme/app" && a.alert == "TenantMemoryWillOom";
+        report.actions.iter().find(about).map(|a| (a.action.clone(), a.at))
+    };
+    let (two, one) = (judged(CONFIG), judged(&one_a_day));
+    let (kind, at) = second(&two).expect("with two a day it is restarted");
+    assert_eq!(kind, "restart");
+    assert_eq!(second(&one), Some(("advise".to_owned(), at)), "a person is told in its place");
+    let acme = &one.tenants["acme"];
+    assert_eq!((acme.restarts_day, acme.restarts_day_limit), (1, 1));
+    // A rule that leaves no choice is held.
+    let by =
+        |(name, text): (String, String)| (name, text.replace("action: decide", "action: restart"));
+    let held = judged_by(&one_a_day, cast::shipped_rules(10).into_iter().map(by).collect());
+    assert_eq!(second(&held), None);
+    let is_it = |hold: &Hold| hold.subject == "acme/app" && hold.reason == "tenant_budget";
+    assert!(held.holds.iter().any(|(hold, _)| is_it(hold)), "{:?}", held.holds);
 }

@@ -1,4 +1,5 @@
-//! Simulation: the pure engine in worlds where everything goes wrong, judged from outside.
+//! Simulation: the pure engine in worlds where everything goes wrong, judged from outside. Here it is one
+//! host and whether all is delivered; hosts of 1 to 200 tenants, and what is done to them, are `tests/worlds`.
 //!
 //! Seeds × worlds, each 75 minutes of virtual time that jumps from one happening to the next. The
 //! same seed gives the same run, so a failure names the one command that shows it again:

@@ -99,6 +99,9 @@ pub struct Host {
     mutation: Option<Mutation>,
     pub containers: Vec<Container>,
     feeds: [Feed; 2],
+    /// How often the kernel has killed one, and how often one has ended by itself.
+    pub kills: u64,
+    pub crashes: u64,
     /// The last page of the containers' target.
     last: Option<(Vec<Vec<f64>>, Timestamp, Vec<Sight>)>,
 }
@@ -129,6 +132,8 @@ impl Host {
             plan: Rc::clone(plan),
             mutation,
             feeds: [Feed::default(), Feed::default()],
+            kills: 0,
+            crashes: 0,
             last: None,
         }
     }
@@ -222,8 +227,10 @@ impl Host {
             let age = seconds - container.started;
             if spec.dies && fill >= 1.0 && !spec.storm.at(after) {
                 container.ooms += 1.0;
+                self.kills += 1;
                 self.restart(number, now);
             } else if is_ill && spec.nature == Nature::CrashLoop && age > 240.0 {
+                self.crashes += 1;
                 self.restart(number, now);
             }
         }

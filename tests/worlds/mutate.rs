@@ -68,6 +68,8 @@ pub enum Mutation {
     SellAdvice,
     NudgeAtOnce,
     NudgeOften,
+    /// After a restart of the process what was needed in the last weeks cannot be read.
+    SpoilRows,
     /// After a restart of the process nobody knows whose the services are that were spoken of before.
     ForgetCustomers,
     /// Customers are spoken to, whatever was said of that.
@@ -99,6 +101,7 @@ const ON_LEAVING: &[Check] = &[
     Check::Order,
     Check::Expired,
     Check::Interlock,
+    Check::Blind,
     Check::Busy,
     Check::Maintenance,
     Check::Stale,
@@ -115,7 +118,7 @@ const ON_LEAVING: &[Check] = &[
 impl Mutation {
     /// Each with a world in which it showed itself, the checkers that must turn red, and those that
     /// may besides.
-    pub const ALL: [(Mutation, u64, &[Check], &[Check]); 46] = {
+    pub const ALL: [(Mutation, u64, &[Check], &[Check]); 52] = {
         use Check::*;
         use Mutation::*;
         [
@@ -124,11 +127,16 @@ impl Mutation {
             (Overtaken, 0, &[Order], &[EdgeLost]),
             (EarlyReceipts, 0, &[BeforeCommit], &[EdgeLost, SecondId]),
             (LateRequests, 0, &[Expired], ON_LEAVING),
-            (LingeringRequests, 10, &[Interlock], ON_LEAVING),
+            (LingeringRequests, 2, &[Interlock], ON_LEAVING),
+            (LingeringRequests, 2, &[Blind], ON_LEAVING),
             (LingeringRequests, 201, &[Maintenance], ON_LEAVING),
             (LingeringRequests, 8, &[Stale], ON_LEAVING),
             (LingeringRequests, 0, &[KillSwitch], ON_LEAVING),
             (LingeringRequests, 0, &[Busy], ON_LEAVING),
+            (LingeringRequests, 2, &[QuietHours], ON_LEAVING),
+            (LingeringRequests, 0, &[ShutDoor], ON_LEAVING),
+            (LingeringRequests, 0, &[NotActive], ON_LEAVING),
+            (LingeringRequests, 0, &[NotAgreed], ON_LEAVING),
             (NoTenantBudget, 0, &[TenantBudget], &[LeakerEscalated]),
             (NoHostBudget, 1, &[HostBudget], &[]),
             (NoCoolDown, 0, &[CoolDown], &[]),
@@ -150,7 +158,7 @@ impl Mutation {
             ),
             (FreshStamps, 2, &[Stale], &[Victim, EdgeLost, LeakNudged, LeakerEscalated]),
             (HideWaiting, 1, &[Victim], &[]),
-            (HidePressure, 5, &[Pressure], &[]),
+            (HidePressure, 2, &[Pressure], &[]),
             (HideDeadTargets, 1, &[Blind], &[]),
             (DatabaseIsApp, 26, &[Role], &[]),
             (OldStarts, 1, &[StartGrace], &[]),
@@ -179,6 +187,7 @@ impl Mutation {
             ),
             (NudgeAtOnce, 2, &[NudgeGoverned], &[]),
             (NudgeOften, 2, &[NudgeGoverned], &[]),
+            (SpoilRows, 1, &[Sound], &[]),
             (ForgetCustomers, 1, &[NudgeGoverned], &[]),
             (NudgeAnyway, 1, &[OffByDefault], &[]),
             (OfferTheSame, 2, &[PlanFits], &[]),
@@ -189,7 +198,7 @@ impl Mutation {
             (BelieveForged, 0, &[Foreign], &[Role, StartGrace, LeakerEscalated]),
             (HideDrift, 105, &[Drift], &[PlanFits]),
             (HideReclaimable, 5, &[PageCache], &[]),
-            (HideDoors, 7, &[ShutDoor, SilentPass], &[GateTold]),
+            (HideDoors, 20, &[ShutDoor, SilentPass], &[GateTold]),
             (DropGateNews, 7, &[GateTold], &[]),
         ]
     };
@@ -219,6 +228,9 @@ impl Mutation {
 
     /// What a process that starts finds of this row.
     pub fn recalled(self, mut row: Change) -> Option<Change> {
+        if self == Mutation::SpoilRows && row.key.starts_with("usage/") {
+            row.value = Some(b"?".to_vec());
+        }
         if !row.key.starts_with("actions/") {
             return Some(row);
         }

@@ -2,6 +2,7 @@
 //! them. Everything is drawn from the seed; the run only lets it happen.
 
 mod more;
+mod occasions;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -133,7 +134,7 @@ pub struct Plan {
     pub deploys: Vec<(Duration, usize)>,
     /// The process is not there.
     pub dead: Spans,
-    /// It is killed right after a step with changes, once in so many.
+    /// It is killed right after a step that changes something, once in so many; after any other once in twenty times as many.
     pub killed_once_in: Option<u64>,
     pub disk: Spans,
     pub steps: Vec<(Duration, i64)>,

@@ -117,7 +117,10 @@ pub fn run(plan: Plan, seed: u64, mutation: Option<Mutation>, trace: Option<&str
     run.start();
     while run.turn() {}
     run.check.finish(run.now, &run.host);
-    Report { red: run.check.red, counts: run.check.counts }
+    let of_host = [("OOM kill", run.host.kills), ("crash loop", run.host.crashes)];
+    let mut counts = run.check.counts;
+    counts.extend(of_host.into_iter().filter(|(_, times)| *times > 0));
+    Report { red: run.check.red, counts }
 }
 
 impl Run {
@@ -200,6 +203,7 @@ impl Run {
             }
             Coming::Deploy(number) => {
                 self.host.deploy(number, self.now);
+                self.check.count("deploy");
                 self.may_shut(number);
             }
             Coming::Execute(number, id) => {
@@ -341,11 +345,11 @@ impl Run {
                 self.check.receipt_taken(&id, *times);
             }
         }
-        let mut killed = false;
+        let mut matters = false;
         if let Some((batch, mut changes)) = step.changes {
             self.mutant.alter_changes(&mut changes);
             self.check.decided(self.now, &changes);
-            let matters = changes.iter().any(|change| change.table != Table::Meta);
+            matters = changes.iter().any(|change| change.table != Table::Meta);
             self.submitted.push_back((batch, changes));
             if self.mutant.mutation == Some(Mutation::EarlyReceipts) {
                 self.tell(Duration::ZERO, Event::Committed(Receipt::of(batch)));
@@ -355,10 +359,6 @@ impl Run {
                 let takes = self.rng.millis(1, 60);
                 self.later(takes, Coming::Commit(self.process));
             }
-            let calm = self.now.monotonic + super::plan::CALM >= self.plan.lasts;
-            let stepped = self.check.stepped_since(self.now.monotonic.saturating_sub(QUIET));
-            let once_in = self.plan.killed_once_in.filter(|_| matters && !calm && !stepped);
-            killed = once_in.is_some_and(|once_in| self.rng.between(0, once_in) == 0);
         }
         for request in step.requests {
             match request {
@@ -369,15 +369,31 @@ impl Run {
                 Request::Mail { .. } => unreachable!("no world has these"),
             }
         }
-        if killed {
+        if self.is_killed(matters) {
+            self.check.count(if matters {
+                "killed after changes"
+            } else {
+                "killed after no change"
+            });
             self.crash();
             let away = self.rng.seconds(1, 300);
             self.later(away, Coming::Start);
         }
     }
 
+    /// Whether the process is killed after a step, which has changed something that matters or not. There are
+    /// many more of the latter.
+    fn is_killed(&mut self, matters: bool) -> bool {
+        let calm = self.now.monotonic + super::plan::CALM >= self.plan.lasts;
+        let stepped = self.check.stepped_since(self.now.monotonic.saturating_sub(QUIET));
+        let once_in = self.plan.killed_once_in.filter(|_| !calm && !stepped);
+        let once_in = once_in.map(|once_in| if matters { once_in } else { 20 * once_in });
+        once_in.is_some_and(|once_in| self.rng.between(0, once_in) == 0)
+    }
+
     fn commit(&mut self) {
         if self.plan.disk.at(self.now.monotonic) {
+            self.check.count("disk full");
             self.tell(MILLISECOND, Event::JournalFailing("no space left on device".to_owned()));
             self.later(Duration::from_secs(20), Coming::Commit(self.process));
             return;

@@ -147,6 +147,48 @@ fn a_hold_that_blames_the_host_names_who_presses_on_it() {
     assert!(until(&mut world, &all, "held nudge: host_pressure", 3).is_none(), "as configured");
 }
 
+#[test]
+fn a_hold_that_blames_a_neighbour_names_who_takes_the_cpu() {
+    let rules = "groups: [{name: g, rules: [{alert: Slow, expr: 'app_slow == 1', \
+                 labels: {action: restart}}]}]";
+    let mut world = World::new(rules, policy(Mode::Act));
+    // Its own database takes more than anybody, and who takes most of the others has least memory.
+    let database = container("acme", 40, -9000).replace("acme-1", "acme-2");
+    let used = [
+        (database.replace("\"app\"", "\"db\""), 1.8),
+        (container("acme", 20, -9000), 0.2),
+        (container("initech", 60, -9000), 0.6),
+        (container("umbrella", 70, -9000), 0.15),
+        (container("globex", 10, -9000), 1.25),
+    ];
+    let mut slot = || {
+        let seconds = (world.second + STEP_S) as f64;
+        let one = |(page, cores): &(String, f64)| {
+            let labels = &page[page.find('{').expect("labels")..=page.find('}').expect("labels")];
+            format!("{page}container_cpu_usage_seconds_total{labels} {}\n", cores * seconds)
+        };
+        let labels = "{name=\"acme-1\",tenant=\"acme\",role=\"app\",plan=\"pro\"}";
+        let waited = 0.7 * seconds;
+        let slow = format!(
+            "app_slow{labels} 1\ncontainer_pressure_cpu_waiting_seconds_total{labels} {waited}\n"
+        );
+        world.slot(Some(&(used.iter().map(one).collect::<String>() + &slow)))
+    };
+    assert!((0..62).any(|_| slot().contains(&"held restart: neighbour".to_owned())));
+    let lifted_by = world.holds.iter().find(|(reason, _)| *reason == "neighbour");
+    let want = "the neighbour using less: globex/app has 31 % of the cpu, initech/app 15 %";
+    assert_eq!(lifted_by.expect("held").1, want);
+    let records = world.records.iter().map(|r| serde_json::to_value(r).expect("JSON"));
+    let held = records.into_iter().find(|record| record["reason"] == "neighbour");
+    let held = held.expect("in the audit");
+    let named = held["evidence"]["offenders"].as_array().expect("a list");
+    let told = named.iter().map(|one| {
+        let percent = (100.0 * one["share"].as_f64().expect("a share")).round();
+        format!("{} {} {percent}", one["tenant_id"], one["resource"])
+    });
+    assert_eq!(told.collect::<Vec<_>>(), ["\"globex\" \"cpu\" 31", "\"initech\" \"cpu\" 15"]);
+}
+
 /// What was offered is gone before anybody heard of it; what there is instead is offered.
 #[test]
 fn a_plan_that_is_gone_is_not_offered_though_the_nudge_waited() {

@@ -28,6 +28,9 @@ impl Run {
         let timed_out = || Outcome::Unanswered { after: None, why: "timed out".to_owned() };
         let is_bad = self.plan.sink.at(self.now.monotonic);
         let is_slow = self.plan.slow.at(self.now.monotonic);
+        if is_bad || is_slow {
+            self.check.count(if is_bad { "sink dead" } else { "sink slow" });
+        }
         let quick = if is_slow { self.rng.seconds(2, 14) } else { self.rng.millis(2, 200) };
         match (is_bad, self.rng.between(0, 100)) {
             (false, 0..97) => {
@@ -120,9 +123,13 @@ impl Run {
             ..Answer::default()
         };
         if self.rng.chance(self.plan.receipts_lost) {
+            self.check.count("receipt lost");
             return;
         }
         let times = if self.rng.chance(self.plan.receipts_twice) { 2 } else { 1 };
+        if times == 2 {
+            self.check.count("receipt doubled");
+        }
         for copy in 0..times {
             let late = after + self.rng.seconds(1, 100);
             self.receipt(late, (&id, copy), &answer);
