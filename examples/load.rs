@@ -1,4 +1,4 @@
-//! What runs in the containers of `tests/live/docker.rs`: one static program that misbehaves as it is told.
+//! What runs in the containers of `tests/live`: one static program that misbehaves as it is told.
 //!
 //! Compiled by the test itself with `rustc` and nothing but the standard library, because the image
 //! has no other file.
@@ -30,6 +30,11 @@ fn main() {
             true => exit(0),
             false => ramp(16, 14, 0),
         },
+        // Holds so many MiB at once and one more every so many seconds, until it is started anew: then nothing.
+        Some("leak") if mark() == 1 => {
+            climb(number() as usize);
+            ramp(1, number_at(3), 0);
+        }
         // Its child is killed, it stays.
         Some("parent") => drop(Command::new(&words[0]).arg("climb").status()),
         // Holds so many MiB and uses all the CPU it gets.

@@ -194,12 +194,11 @@ fn table(all: &[Judged]) -> String {
         "# Judgement over all scenarios\n\nMade by `tests/scenarios.rs` (`UPDATE_GOLDEN=1 cargo test --test scenarios`) \
          from the files in `tests/scenarios/`, whose\nformat is in [scenarios.md](scenarios.md). Right: actions \
          that a scenario demands and that came. Wrong: actions that happen today and\nthat its author holds to be \
-         wrong (`wrong: true`), and restarts, nudges and rollbacks that no entry mentions. Missed: what a scenario\ndemands \
-         and did not come. Lead: from the first alert above `info` to the OOM kill that came, or that would \
-         have come if\nnothing had been done; the least of the containers.\n\nAny of the last two \
-         fails the test, and stands in the table all the same. So it tells how\nmuch is demanded \
-         and what is known to be wrong, by the judgement of those who wrote the scenarios; it is no measurement on \
-         hosts of others.\n\n\
+         wrong (`wrong: true`), and those that no entry mentions, advice too. Missed: what a scenario\ndemands and did \
+         not come. Lead: from the first alert above `info` to the OOM kill that came, or that would have come if\nnothing \
+         had been done; the least of the containers.\n\nWhat no entry mentions, and what is missed, fails the test, \
+         and stands in the table all the same. So it tells how\nmuch is demanded and what is known to be wrong, by the \
+         judgement of those who wrote the scenarios; it is no measurement on hosts of others.\n\n\
          | scenario | what happens | right | wrong | missed | lead |\n|---|---|---|---|---|---|\n",
     );
     for (name, verdict) in all {
@@ -220,8 +219,10 @@ fn totals(all: &[Judged]) -> String {
     let sum = |of: fn(&Verdict) -> usize| verdicts().map(of).sum::<usize>();
     let (right, wrong, missed) = (sum(|v| v.right), sum(|v| v.wrong), sum(|v| v.missed));
     let share = |part: usize, rest: usize| 100.0 * part as f64 / (part + rest).max(1) as f64;
+    let wrong_advice = sum(|v| v.wrong_advice);
     format!(
-        "{} scenarios: {right} right actions, {wrong} wrong, {missed} missed; precision {:.1} %, recall {:.1} %.\n\n{RECORDED}",
+        "{} scenarios: {right} right actions, {wrong} wrong, {missed} missed; precision {:.1} %, recall {:.1} %. Of those \
+         that are\nwrong {wrong_advice} are advice, which touches nobody.\n\n{RECORDED}",
         all.len(),
         share(right, wrong),
         share(right, missed),
@@ -308,8 +309,13 @@ fn every_reason_to_hold_is_demanded_by_a_scenario_or_says_why_not() {
 
 /// A leak that is restarted once, of which this is expected.
 fn leak(expect: &str) -> Verdict {
+    leak_of("app", expect)
+}
+
+/// A leak of a container in a role, of which this is expected.
+fn leak_of(role: &str, expect: &str) -> Verdict {
     let text = format!(
-        "scenario: x\nlasts: 40m\ncontainers:\n  acme-app:\n    working_set: ['0.5..1 over 30m']\n    \
+        "scenario: x\nlasts: 40m\ncontainers:\n  acme-{role}:\n    working_set: ['0.5..1 over 30m']\n    \
          after_restart: 0.3\nexpect: {expect}\n"
     );
     run(file::load("x.yml", &text).unwrap_or_else(|e| panic!("{e}")))
@@ -341,6 +347,20 @@ fn what_is_missed_or_unexpected_fails_and_lowers_the_figures() {
         assert_eq!(failed, failures, "{actions}");
         assert!(table.contains(figures), "{actions}: {table}");
     }
+}
+
+/// A database is not restarted; that a person is warned and then asked to look is a decision, too.
+#[test]
+fn advice_that_nobody_expected_fails_and_lowers_the_precision() {
+    let alert = "alerts: [{alert: TenantMemoryWillOom}]";
+    let unexpected = leak_of("db", &format!("{{{alert}}}"));
+    let said = unexpected.failures.join("\n");
+    assert!(said.contains("nobody expected advise acme/db for TenantMemoryWillOom"), "{said}");
+    assert_eq!((unexpected.right, unexpected.wrong, unexpected.missed), (0, 2, 0));
+    assert_eq!((unexpected.wrong_advice, leak("{}").wrong_advice), (2, 0), "a restart is none");
+    let expected = leak_of("db", &format!("{{{alert}, actions: [{{action: advise, times: 2}}]}}"));
+    assert_eq!(expected.failures, Vec::<String>::new());
+    assert_eq!((expected.right, expected.wrong, expected.missed), (2, 0, 0));
 }
 
 /// The same, told wrongly in each of these ways.

@@ -23,7 +23,7 @@ use super::tracked::{Away, Eyes, Tracked, sources};
 use super::tree::{Found, Listed, Tree, Version};
 use super::unseen::Unseen;
 use super::whereabouts::folder_of;
-use crate::base::{HashMap, HashSet, Labels, LabelsBuilder, START_SKEW_S, Timestamp};
+use crate::base::{HashMap, HashSet, Labels, LabelsBuilder, Timestamp};
 use crate::containers::{Container, ContainerId, Inventory, KillsById};
 
 /// The whole tree is walked this often: what lies outside the usual folders is found by then.
@@ -321,11 +321,14 @@ impl Host {
             let health = heard.map(|container| container.health);
             let is_read = parts & EVENTS & !tracked.failed != 0;
             let kernel = figures.oom_kills.filter(|_| is_read);
-            let oom_kills = kernel.map(|now| count(kills, tracked, (now, at)));
+            let oom_kills = kernel.map(|now| {
+                let is_another_run = std::mem::take(&mut tracked.is_another_run);
+                count(kills, (&tracked.id, is_another_run), (now, at))
+            });
             let kills = kills.get(&tracked.id);
-            let started_at = began((path, tracked), &mut eyes, (container, heard.is_some()), kills);
+            let said = (container, heard.is_some());
+            let started_at = tracked.began((&mut eyes, path), said, kills);
             let peak = tracked.peak(&figures);
-            let said = counted.get(&tracked.id).map_or(0.0, |kills| *kills as f64);
             if let Some(failure) = &tracked.failure {
                 failures += 1;
                 first.get_or_insert_with(|| failure.to_string());
@@ -340,10 +343,7 @@ impl Host {
                 at,
                 peak,
                 oom_kills,
-                oom_events: match oom_kills {
-                    Some(kernel) => Some(kernel.max(said)),
-                    None => (is_read && tracked.counts_elsewhere).then_some(said),
-                },
+                oom_events: tracked.oom_events(oom_kills, counted.get(&tracked.id), is_read),
                 started_at,
                 failed,
             };
@@ -556,22 +556,6 @@ fn end(ended: &mut Vec<Slots>, slots: Slots) {
     }
 }
 
-/// When the run that is read began, seconds: by Docker, or by its process, while Docker is not heard or may not have
-/// told yet that another run has begun.
-fn began(
-    (path, tracked): (&str, &mut Tracked),
-    eyes: &mut Eyes<'_>,
-    (container, is_heard): (Option<&Container>, bool),
-    kills: Option<&Kills>,
-) -> Option<f64> {
-    let started = container.and_then(|c| c.started_at).map(|at| at.0 as f64 / 1000.0);
-    let is_its = |said: &f64| kills.is_none_or(|kills| kills.may_be_of(*said));
-    let is_told = is_heard && started.as_ref().is_none_or(is_its);
-    let seen = if is_told { None } else { tracked.find_start(eyes, path) };
-    let is_over = |said: &f64| seen.is_some_and(|seen| seen > said + START_SKEW_S as f64);
-    started.filter(|said| !is_over(said)).or(seen)
-}
-
 /// The labels of a container's series, as cAdvisor writes them with `store_container_labels=false`
 /// and a whitelist. Without Docker the name is the id's first twelve digits.
 fn labels(
@@ -648,13 +632,10 @@ mod tests {
     #[test]
     fn a_count_of_kills_goes_on_over_restarts() {
         let id = ContainerId::new(&"ab".repeat(32)).expect("an id");
-        let mut tracked = Tracked::new(id, Timestamp(0), true);
         let mut kills = HashMap::default();
-        let mut counts = [0.0, 2.0, 0.0, 1.0, 1.0, 0.0, 1.0]
-            .map(|now| count(&mut kills, &mut tracked, (now, Timestamp(0))))
-            .to_vec();
-        tracked.is_another_run = true;
-        counts.push(count(&mut kills, &mut tracked, (1.0, Timestamp(0))));
+        let mut read = |now, is_another| count(&mut kills, (&id, is_another), (now, Timestamp(0)));
+        let mut counts = [0.0, 2.0, 0.0, 1.0, 1.0, 0.0, 1.0].map(|now| read(now, false)).to_vec();
+        counts.push(read(1.0, true));
         assert_eq!(counts, [0.0, 2.0, 2.0, 3.0, 3.0, 3.0, 4.0, 5.0], "it shows what the last did");
     }
 

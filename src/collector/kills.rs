@@ -3,7 +3,6 @@
 //! A cgroup goes with its container's run, and its count with it. What was counted in one that is gone and was
 //! not read any more is not in here: others saw that (`know_kills`).
 
-use super::tracked::Tracked;
 use crate::base::{HashMap, Timestamp};
 use crate::containers::ContainerId;
 
@@ -34,11 +33,11 @@ impl Kills {
 /// The running count of a container's OOM kills, of which the kernel counts `now` in its cgroup at that time.
 pub(super) fn count(
     kills: &mut HashMap<ContainerId, Kills>,
-    tracked: &mut Tracked,
+    (id, is_another_run): (&ContainerId, bool),
     (now, at): (f64, Timestamp),
 ) -> f64 {
-    let kills = kills.entry(tracked.id.clone()).or_default();
-    if std::mem::take(&mut tracked.is_another_run) || now < kills.last {
+    let kills = kills.entry(id.clone()).or_default();
+    if is_another_run || now < kills.last {
         kills.begin_anew();
     }
     (kills.last, kills.read_at) = (now, Some(at));

@@ -8,13 +8,14 @@ use super::failure::Failure;
 use super::figures::Figures;
 use super::files::{Handle, Reader, is_gone};
 use super::kept::{Kept, Moment, tell_rest};
+use super::kills::Kills;
 use super::life::{Life, is_populated};
 use super::machine::{Machine, first_pid, network_of};
 use super::parse::single;
 use super::series::Slots;
 use super::sources::{EVENTS, LIMITS, NETWORK, PULSE, Parts, Source, USAGE, V1, V2, network};
 use super::tree::{Tree, Version};
-use crate::base::{Labels, Timestamp};
+use crate::base::{Labels, START_SKEW_S, Timestamp};
 use crate::containers::{Container, ContainerId, Limits};
 
 /// From this share of its memory limit a container is read whole each time: whoever raises a limit
@@ -414,8 +415,37 @@ impl Tracked {
         }
     }
 
+    /// OOM kills, of which the kernel counted `kernel` and everybody together `counted`. Where the kernel counts
+    /// elsewhere what others saw is all that is known.
+    pub fn oom_events(
+        &self,
+        kernel: Option<f64>,
+        counted: Option<&u64>,
+        is_read: bool,
+    ) -> Option<f64> {
+        let counted = counted.map_or(0.0, |kills| *kills as f64);
+        let kernel = kernel.or((is_read && self.counts_elsewhere).then_some(0.0))?;
+        Some(kernel.max(counted))
+    }
+
+    /// When the run that is read began, seconds: by Docker, or by its process, while Docker is not heard or may not
+    /// have told yet that another run has begun.
+    pub fn began(
+        &mut self,
+        (eyes, path): (&mut Eyes<'_>, &str),
+        (container, is_heard): (Option<&Container>, bool),
+        kills: Option<&Kills>,
+    ) -> Option<f64> {
+        let started = container.and_then(|c| c.started_at).map(|at| at.0 as f64 / 1000.0);
+        let is_its = |said: &f64| kills.is_none_or(|kills| kills.may_be_of(*said));
+        let is_told = is_heard && started.as_ref().is_none_or(is_its);
+        let seen = if is_told { None } else { self.find_start(eyes, path) };
+        let is_over = |said: &f64| seen.is_some_and(|seen| seen > said + START_SKEW_S as f64);
+        started.filter(|said| !is_over(said)).or(seen)
+    }
+
     /// When its first process started, asked of `/proc` until it is known.
-    pub fn find_start(&mut self, eyes: &mut Eyes<'_>, path: &str) -> Option<f64> {
+    fn find_start(&mut self, eyes: &mut Eyes<'_>, path: &str) -> Option<f64> {
         if self.started_at.is_none() && self.tries < TRIES_FOR_START {
             self.tries += 1;
             let pid = pid_in(eyes, path)?;

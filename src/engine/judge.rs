@@ -45,6 +45,7 @@ impl Engine {
         for (index, at) in std::mem::take(&mut self.to_judge) {
             self.judge(now, index, at);
         }
+        self.forget_old_actions(now);
     }
 
     /// Judges the firing alerts of one rule that asks for something.
@@ -189,10 +190,8 @@ impl Engine {
 
     /// Remembers what is asked for, and how if it is sent.
     pub(super) fn remember(&mut self, now: Now, asked: (&Proposal, Option<ActionMode>)) {
-        let standing = self.standing_keys(&asked.0.subject, now);
-        let limits = &self.setup.policy.limits;
-        let row = self.memory.guards.record(asked, &standing, now, limits);
-        self.changes.push(row);
+        self.asked_in_round.insert(asked.0.subject.clone());
+        self.changes.push(self.memory.guards.record(asked, now));
     }
 
     /// Tells a person, once, of a restart that is due and that nobody will allow.

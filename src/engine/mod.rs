@@ -137,6 +137,8 @@ pub struct Engine {
     owners: Owners,
     /// Rules that ran in this round, with the time they looked at.
     to_judge: Vec<((usize, usize), Timestamp)>,
+    /// Subjects that something was asked for since the last round ended.
+    asked_in_round: BTreeSet<String>,
     /// Alerts were judged in this step.
     round_judged: bool,
     /// The order in which groups of one round run: records before the rules that read them.

@@ -5,7 +5,7 @@
 //! Control Plane as `action.verified` or `action.failed`, and lets the alert be judged again, so that
 //! the ladder is climbed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::evidence::vector;
@@ -234,7 +234,7 @@ impl Engine {
             whose: labels.clone(),
             labels,
             owner_differs: false,
-            annotations: std::collections::BTreeMap::new(),
+            annotations: BTreeMap::new(),
             asks: Action::None,
             unknown: false,
         };
@@ -292,31 +292,40 @@ impl Engine {
 
     /// Whom active alerts that ask for something are about.
     pub(super) fn subjects_of_alerts(&self) -> BTreeSet<String> {
-        let mut subjects = BTreeSet::new();
-        for group in &self.groups {
-            let rules = group.group.rules.iter().zip(&group.rules);
-            for (rule, state) in rules.filter(|(rule, _)| asks(rule) != Action::None) {
-                let active = state.alerts.values().filter(|alert| alert.is_active());
-                subjects.extend(active.map(|alert| self.incident(rule, alert).subject()));
-            }
-        }
-        subjects
+        self.active_incidents().map(|incident| incident.subject()).collect()
     }
 
-    /// The keys under which something may have been asked for about active alerts on a subject; none are
-    /// looked for where nothing was asked for so long ago that only they would keep it.
-    pub(super) fn standing_keys(&self, subject: &str, now: Now) -> BTreeSet<String> {
-        if !self.memory.guards.has_old(subject, now, &self.setup.policy.limits) {
-            return BTreeSet::new();
-        }
+    /// Active alerts that ask for something.
+    fn active_incidents(&self) -> impl Iterator<Item = Incident> {
         let rules = self.groups.iter().flat_map(|group| group.group.rules.iter().zip(&group.rules));
         let asking = rules.filter(|(rule, _)| asks(rule) != Action::None);
-        let incidents = asking.flat_map(|(rule, state)| {
+        asking.flat_map(move |(rule, state)| {
             let active = state.alerts.values().filter(|alert| alert.is_active());
             active.map(move |alert| self.incident(rule, alert))
-        });
-        let own = incidents.filter(|incident| incident.subject() == subject);
-        own.flat_map(|incident| incident.keys().map(|(_, key)| key).collect::<Vec<_>>()).collect()
+        })
+    }
+
+    /// Of the subjects that something was asked for in this round, forgets what was asked for so long ago that
+    /// it can matter no longer, unless it is about an alert that still holds: else that would be asked for again.
+    /// All of them in one walk over the alerts, because thousands may be judged anew in one round.
+    pub(super) fn forget_old_actions(&mut self, now: Now) {
+        let limits = &self.setup.policy.limits;
+        let asked = std::mem::take(&mut self.asked_in_round).into_iter();
+        let old = asked.map(|subject| (self.memory.guards.old(&subject, now, limits), subject));
+        let mut over: BTreeMap<String, BTreeSet<String>> = old
+            .filter(|(keys, _)| !keys.is_empty())
+            .map(|(keys, subject)| (subject, keys))
+            .collect();
+        if over.is_empty() {
+            return;
+        }
+        for incident in self.active_incidents() {
+            if let Some(keys) = over.get_mut(&incident.subject()) {
+                incident.keys().for_each(|(_, standing)| _ = keys.remove(&standing));
+            }
+        }
+        let guards = &mut self.memory.guards;
+        self.changes.extend(over.iter().filter_map(|(subject, keys)| guards.forget(subject, keys)));
     }
 
     fn conclude(&mut self, now: Now, verdict: Verdict) {

@@ -24,8 +24,7 @@ impl Engine {
         let by_ms = restored.set_back_ms(now.wall);
         let (outbox, shelved, moved) = recovered_outbox(&setup, rows, (now, by_ms), &mut facts);
         let (memory, problems, remembered) = recovered_memory(rows, (now, by_ms));
-        let (mut containers, rest) = Containers::recover(rows, restored.watched_until(now.wall));
-        containers.begin(restored.docker_heard(now.wall), setup.docker);
+        let (containers, rest) = recovered_containers(rows, &restored, setup.docker, now);
         let (postman, unread) = mail::Postman::recover(rows, now);
         facts.extend(problems.into_iter().chain(rest).chain(unread).map(unreadable));
         let counters = Counters { rows_unreadable: facts.len() as u64, ..Counters::default() };
@@ -52,6 +51,7 @@ impl Engine {
             switches: Switches::default(),
             owners: Owners::default(),
             to_judge: Vec::new(),
+            asked_in_round: BTreeSet::new(),
             round_judged: false,
             order: Vec::new(),
             writes_alert_series: false,
@@ -89,6 +89,18 @@ impl Engine {
         engine.begin(now, by_ms);
         engine
     }
+}
+
+/// What was known of containers when somebody watched them last, and which rows could not be read.
+fn recovered_containers(
+    rows: &[Change],
+    restored: &durable::Restored,
+    docker: AskDocker,
+    now: Now,
+) -> (Containers, Vec<String>) {
+    let (mut containers, problems) = Containers::recover(rows, restored.watched_until(now.wall));
+    containers.begin(restored.docker_heard(now.wall), docker);
+    (containers, problems)
 }
 
 /// The edge lane as its rows tell it; if there is none, its rows, for a reload may bring one. Where the

@@ -23,9 +23,17 @@ const PLAN: &str = "plan";
 /// Evidence about the host, which nobody owns.
 const OF_THE_HOST: [&str; 3] = ["node_", "machine_", "plimsoll_machine_"];
 
+#[cfg(test)]
+thread_local! {
+    /// How often this thread has looked at an alert as judgement sees it: a test holds it to the number of alerts.
+    pub(super) static INCIDENTS_MADE: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
 impl Engine {
     /// A firing alert as judgement sees it.
     pub(super) fn incident(&self, rule: &Rule, alert: &Alert) -> Incident {
+        #[cfg(test)]
+        INCIDENTS_MADE.set(INCIDENTS_MADE.get() + 1);
         let (whose, owner_differs) = self.whose(&alert.labels);
         Incident { whose, owner_differs, ..as_it_stands(rule, alert) }
     }

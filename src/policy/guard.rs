@@ -241,26 +241,29 @@ impl Guards {
         }
     }
 
-    /// Whether something was asked for on a subject so long ago that it can matter no longer by itself.
-    pub fn has_old(&self, subject: &str, now: Now, limits: &Limits) -> bool {
-        let mut own = self.subjects.get(subject).into_iter().flatten();
-        own.any(|done| done.age(now) >= limits.memory())
+    /// The keys of what was asked for on a subject so long ago that it can matter no longer by itself.
+    pub fn old(&self, subject: &str, now: Now, limits: &Limits) -> BTreeSet<String> {
+        let own = self.subjects.get(subject).into_iter().flatten();
+        let old = own.filter(|done| done.age(now) >= limits.memory());
+        old.map(|done| done.dedup_key.clone()).collect()
+    }
+
+    /// Forgets what was asked for on a subject under these keys.
+    pub fn forget(&mut self, subject: &str, keys: &BTreeSet<String>) -> Option<Change> {
+        let actions = self.subjects.get_mut(subject).filter(|_| !keys.is_empty())?;
+        actions.retain(|done| !keys.contains(&done.dedup_key));
+        Some(row(subject, actions))
     }
 
     /// Remembers an action that was decided, also in `observe`: a dry mode shows the pace of the
     /// real one. `sent` is how it was asked for, if it was. The row belongs to the same batch as the
-    /// delivery. `standing`: the keys of alerts on its subject that still hold; of these nothing is
-    /// forgotten, else it would be asked for again.
+    /// delivery.
     pub fn record(
         &mut self,
         (proposal, sent): (&Proposal, Option<ActionMode>),
-        standing: &BTreeSet<String>,
         now: Now,
-        limits: &Limits,
     ) -> Change {
         let actions = self.subjects.entry(proposal.subject.clone()).or_default();
-        let matters = |d: &Done| d.age(now) < limits.memory() || standing.contains(&d.dedup_key);
-        actions.retain(matters);
         actions.push(Done {
             kind: proposal.action.kind,
             tenant: proposal.tenant.clone(),

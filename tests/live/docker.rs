@@ -93,12 +93,8 @@ impl Daemon {
         format!("unix://{}", self.dir.path().join("docker.sock").display())
     }
 
-    /// What a command of Docker's prints, if it succeeds.
     fn try_run(&self, args: &[&str]) -> Option<String> {
-        let mut command = Command::new("/usr/bin/docker");
-        command.env("DOCKER_BUILDKIT", "0").args(["--host", &self.socket()]).args(args);
-        let output = command.stderr(Stdio::null()).output().expect("docker runs");
-        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+        run_at(&self.socket(), args)
     }
 
     pub fn run(&self, args: &[&str]) -> String {
@@ -110,6 +106,14 @@ impl Daemon {
         let begin = ["run", "--detach", "--network", "none", "--name", name];
         self.run(&[&begin, options, &["load:1"], words].concat());
     }
+}
+
+/// What a command of Docker's prints, if it succeeds.
+pub fn run_at(socket: &str, args: &[&str]) -> Option<String> {
+    let mut command = Command::new("/usr/bin/docker");
+    command.env("DOCKER_BUILDKIT", "0").args(["--host", socket]).args(args);
+    let output = command.stderr(Stdio::null()).output().expect("docker runs");
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
 impl Drop for Daemon {

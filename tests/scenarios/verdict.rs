@@ -12,9 +12,6 @@ use plimsoll::outbox::Event;
 use super::file::{Happening, Scenario, Want};
 use super::host::{EPOCH, Host};
 
-/// Actions that touch a container or a customer: none may come that was not expected.
-const TOUCHING: [&str; 3] = ["restart", "nudge", "rollback_advice"];
-
 /// One thing that happened.
 struct Seen {
     what: String,
@@ -29,8 +26,17 @@ pub struct Verdict {
     pub right: usize,
     pub wrong: usize,
     pub missed: usize,
+    /// Of the wrong ones, those that touch no container and no customer.
+    pub wrong_advice: usize,
     /// From the first warning to the OOM kill that came, or would have come if nothing had been done.
     pub lead: Option<Duration>,
+}
+
+impl Verdict {
+    fn call_wrong(&mut self, action: &str, count: usize) {
+        self.wrong += count;
+        self.wrong_advice += if action == "advise" { count } else { 0 };
+    }
 }
 
 fn map(labels: &Labels) -> BTreeMap<String, String> {
@@ -50,6 +56,7 @@ pub fn judge(scenario: &Scenario, world: &World<Host>, report: &Report) -> Verdi
         right: 0,
         wrong: 0,
         missed: 0,
+        wrong_advice: 0,
         lead: lead(scenario, report),
     };
     let kinds: [(&str, &[Want], &[Seen]); 6] = [
@@ -63,18 +70,18 @@ pub fn judge(scenario: &Scenario, world: &World<Host>, report: &Report) -> Verdi
     for (kind, wants, seen) in kinds {
         for want in wants {
             let count = check(kind, want, seen, &mut verdict.failures);
-            if kind == "action" && want.wrong {
-                verdict.wrong += count;
-            } else if kind == "action" {
-                verdict.right += count.min(want.times.1);
-                verdict.wrong += count.saturating_sub(want.times.1);
-                verdict.missed += want.times.0.saturating_sub(count);
+            if kind == "action" {
+                let right = if want.wrong { 0 } else { count.min(want.times.1) };
+                verdict.right += right;
+                verdict.call_wrong(&want.what, count - right);
+                verdict.missed += if want.wrong { 0 } else { want.times.0.saturating_sub(count) };
             }
         }
     }
-    for action in actions.iter().filter(|a| TOUCHING.contains(&a.what.as_str())) {
+    // Advice, too: who is told of what is none of their business soon reads nothing any more.
+    for action in &actions {
         if !expect.actions.iter().any(|want| want.fits(action)) {
-            verdict.wrong += 1;
+            verdict.call_wrong(&action.what, 1);
             verdict.failures.push(format!("nobody expected {}", action.shown()));
         }
     }
@@ -133,7 +140,8 @@ impl Seen {
     fn shown(&self) -> String {
         let who = ["service", "subject", "tenant", "name", "phase"];
         let who = who.into_iter().find_map(|name| self.of.get(name)).cloned().unwrap_or_default();
-        format!("{} {who} at {}", self.what, format_duration(self.at))
+        let why = self.of.get("alert").map(|alert| format!(" for {alert}")).unwrap_or_default();
+        format!("{} {who}{why} at {}", self.what, format_duration(self.at))
     }
 }
 

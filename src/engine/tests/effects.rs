@@ -3,6 +3,7 @@
 use super::judgement::{RULES, container, until, world};
 use super::*;
 use crate::base::DeliveryId;
+use crate::engine::whose::INCIDENTS_MADE;
 use crate::outbox::{Data, Draft, Event as Webhook};
 
 /// One of several containers of `acme`'s service.
@@ -131,6 +132,37 @@ fn what_was_asked_for_about_an_alert_that_fires_on_is_known_though_others_come_a
     assert!(until(&mut world, &page, "outcome", 130).is_some());
     until(&mut world, &page, "never", 200);
     assert_eq!(restarted(&world), ["acme-1", "acme-2"]);
+}
+
+/// Thousands of services that were advised on a day ago may fall ill again in one round.
+#[test]
+fn what_is_old_is_forgotten_in_one_walk_over_the_alerts_of_a_round() {
+    let rules = RULES.replace("restart", "advise");
+    let mut policy = acting();
+    policy.limits.nudge_cool_down = Duration::from_secs(3600);
+    let looks = |tenants: usize| {
+        let page = |percent| -> String {
+            (0..tenants).map(|n| container(&format!("t{n}"), percent, -9000)).collect()
+        };
+        let mut world = World::new(&rules, policy.clone());
+        assert!(until(&mut world, &page(95), "decided advise", 3).is_some());
+        assert!(until(&mut world, &page(30), "resolved", 3).is_some());
+        world = World::recovered(setup(&rules, policy.clone()), latest(&world.rows), 26 * 3600);
+        let ill = page(95);
+        let rounds = (0..3).map(|_| {
+            let before = INCIDENTS_MADE.get();
+            let told = world.slot(Some(&ill));
+            let advised = told.iter().filter(|told| told.starts_with("decided advise")).count();
+            (advised, INCIDENTS_MADE.get() - before)
+        });
+        let rounds: Vec<(usize, usize)> = rounds.collect();
+        let all_at_once = rounds.iter().find(|(advised, _)| *advised == tenants);
+        let known = world.engine.memory.guards.since(Timestamp(0)).len();
+        assert_eq!(known, tenants, "what is over is forgotten");
+        all_at_once.unwrap_or_else(|| panic!("not in one round: {rounds:?}")).1
+    };
+    let (few, many) = (looks(5), looks(50));
+    assert!(few >= 5 && many <= 12 * few, "{few} looks at 5 alerts, {many} at 50");
 }
 
 #[test]

@@ -22,15 +22,9 @@ fn proposal(subject: &str, kind: ActionKind, key: &str) -> Proposal {
 }
 
 fn restarts(guards: &mut Guards, seconds: &[u64]) -> Vec<Change> {
-    let limits = Limits::default();
     let record = |second: &u64| {
         let proposal = proposal("acme/app", ActionKind::Restart, &format!("k{second}"));
-        guards.record(
-            (&proposal, Some(ActionMode::Request)),
-            &BTreeSet::new(),
-            at(*second),
-            &limits,
-        )
+        guards.record((&proposal, Some(ActionMode::Request)), at(*second))
     };
     seconds.iter().map(record).collect()
 }
@@ -82,14 +76,14 @@ fn history_counts_what_is_recent() {
 fn a_tenant_is_spoken_to_as_one_whatever_the_service() {
     let (mut guards, limits) = (Guards::default(), Limits::default());
     let nudge = proposal("acme/app", ActionKind::Nudge, "k");
-    let _ = guards.record((&nudge, Some(ActionMode::Request)), &BTreeSet::new(), at(0), &limits);
+    let _ = guards.record((&nudge, Some(ActionMode::Request)), at(0));
     let other = history(&guards, "acme/worker", at(60));
     assert_eq!((other.since.len(), other.tenant_nudged), (0, Some(Duration::from_secs(60))));
     let strangers = guards.history(("x", "other"), at(60), &limits, &|_| false);
     assert_eq!(strangers.tenant_nudged, None);
     assert_eq!(guards.open("k").and_then(|asked| asked.mode), Some(ActionMode::Request));
     let observed = proposal("acme/web", ActionKind::Nudge, "o");
-    let _ = guards.record((&observed, None), &BTreeSet::new(), at(0), &limits);
+    let _ = guards.record((&observed, None), at(0));
     assert_eq!(guards.open("o").map(|asked| asked.mode), Some(None), "nobody heard of it");
 }
 
@@ -148,19 +142,24 @@ fn what_cannot_matter_is_forgotten() {
 }
 
 #[test]
-fn what_stands_is_known_beyond_its_time_though_others_come_after_it() {
+fn what_is_old_is_told_apart_and_forgotten_by_its_key() {
     let limits = Limits::default();
     let late = at(limits.memory().as_secs());
-    for standing in [BTreeSet::from(["k0".to_owned()]), BTreeSet::new()] {
-        let mut guards = Guards::default();
-        let _ = restarts(&mut guards, &[0, 1]);
-        assert!(guards.has_old("acme/app", late, &limits), "k0 alone");
-        assert!(!guards.has_old("acme/web", late, &limits));
-        let next = proposal("acme/app", ActionKind::Restart, "next");
-        let _ = guards.record((&next, None), &standing, at(late.monotonic.as_secs() + 1), &limits);
-        let known: Vec<bool> = ["k0", "k1", "next"].map(|key| guards.knows(key)).to_vec();
-        assert_eq!(known, [!standing.is_empty(), false, true]);
-    }
+    let mut guards = Guards::default();
+    let _ = restarts(&mut guards, &[0, 1]);
+    let old = guards.old("acme/app", late, &limits);
+    assert_eq!(old, BTreeSet::from(["k0".to_owned()]));
+    assert_eq!(guards.old("acme/web", late, &limits), BTreeSet::new());
+    assert_eq!(
+        guards.forget("acme/app", &BTreeSet::new()),
+        None,
+        "what stands is known beyond its time"
+    );
+    assert_eq!(guards.forget("acme/web", &old), None);
+    let row = guards.forget("acme/app", &old).expect("it is written down");
+    let known = |guards: &Guards| ["k0", "k1"].map(|key| guards.knows(key));
+    assert_eq!(known(&guards), [false, true]);
+    assert_eq!(known(&Guards::recover([row], late).0), [false, true]);
 }
 
 #[test]
@@ -218,11 +217,10 @@ fn what_nobody_carried_out_is_no_restart() {
             assert_eq!(found.tenant_restarts_day, 3, "{void}, and it may have been done");
         }
     }
-    let (mut guards, limits) = (Guards::default(), Limits::default());
+    let mut guards = Guards::default();
     for (key, result, heard) in [("w", "withdrawn", false), ("d", "declined", true)] {
         let nudge = proposal("acme/app", ActionKind::Nudge, key);
-        let _ =
-            guards.record((&nudge, Some(ActionMode::Request)), &BTreeSet::new(), at(0), &limits);
+        let _ = guards.record((&nudge, Some(ActionMode::Request)), at(0));
         assert!(guards.finish(key, result).is_some());
         assert_eq!(history(&guards, "acme/app", at(1)).tenant_nudged.is_some(), heard, "{result}");
     }
@@ -243,14 +241,9 @@ fn the_start_of_a_restart_is_known_whoever_tells_of_it() {
 
 #[test]
 fn what_was_only_observed_counts_no_more_where_it_may_be_done() {
-    let (mut guards, limits) = (Guards::default(), Limits::default());
+    let mut guards = Guards::default();
     let mut note = |kind, key: &str, sent| {
-        let _ = guards.record(
-            (&proposal("acme/app", kind, key), sent),
-            &BTreeSet::new(),
-            at(0),
-            &limits,
-        );
+        let _ = guards.record((&proposal("acme/app", kind, key), sent), at(0));
         let _ = guards.finish(key, "resolved");
     };
     note(ActionKind::Restart, "seen", None);
@@ -273,11 +266,10 @@ fn what_was_only_observed_counts_no_more_where_it_may_be_done() {
 
 #[test]
 fn a_call_for_a_human_and_other_advice_leave_each_other_alone() {
-    let (mut guards, limits) = (Guards::default(), Limits::default());
+    let mut guards = Guards::default();
     let mut call = proposal("acme/app", ActionKind::Advise, "call");
     call.action.params.insert("escalation".to_owned(), "human".into());
-    let rows =
-        [guards.record((&call, Some(ActionMode::Request)), &BTreeSet::new(), at(0), &limits)];
+    let rows = [guards.record((&call, Some(ActionMode::Request)), at(0))];
     let (guards, _) = Guards::recover(rows, at(60));
     let own = history(&guards, "acme/app", at(60));
     assert_eq!((own.escalated, own.since.len()), (Some(Duration::from_secs(60)), 0));
