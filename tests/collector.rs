@@ -633,6 +633,11 @@ fn kills_of_a_container_with_cgroups_of_its_own_are_not_the_count_of_its_outermo
         let whole = if layout.is_v1() { None } else { Some(1.0) };
         let at = START + Duration::from_secs(5);
         assert_eq!(kernel(at), (whole, Some(3.0)), "{layout:?}");
+        // They are gone again, and nobody knows what was counted in them.
+        std::fs::remove_dir(cgroups.file(&id(1), "memory", "init.scope")).expect("removed");
+        cgroups.put(&id(1), Load { oom_kills: 1, cpu_microseconds: 9_000_000, ..Load::default() });
+        let at = START + Duration::from_secs(10);
+        assert_eq!(kernel(at), (whole, Some(3.0)), "{layout:?}");
     }
 }
 

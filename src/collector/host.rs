@@ -343,7 +343,11 @@ impl Host {
                 at,
                 peak,
                 oom_kills,
-                oom_events: tracked.oom_events(oom_kills, counted.get(&tracked.id), is_read),
+                oom_events: tracked.oom_events(
+                    oom_kills,
+                    (counted.get(&tracked.id), kills),
+                    is_read,
+                ),
                 started_at,
                 failed,
             };

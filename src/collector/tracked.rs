@@ -190,6 +190,7 @@ impl Tracked {
         for (at, source) in sources.iter().enumerate().filter(|(_, s)| s.parts & EVENTS != 0) {
             self.read_file(eyes, (path, at, source), figures)?;
         }
+        self.leave_out_part(eyes, path, figures);
         self.close(eyes.reader);
         if figures.oom_kills == self.told_kills {
             self.life.has_spoken = true;
@@ -217,7 +218,7 @@ impl Tracked {
 
     /// Its cgroup was removed and made anew.
     fn be_another_run(&mut self) {
-        self.is_another_run = true;
+        (self.is_another_run, self.counts_elsewhere) = (true, false);
         self.told_kills = None;
     }
 
@@ -272,9 +273,7 @@ impl Tracked {
             self.read_file(eyes, (path, PULSE + at, source), figures)?;
         }
         if due & EVENTS != 0 {
-            self.counts_elsewhere =
-                figures.oom_kills.is_some() && counts_elsewhere(eyes.tree, path);
-            figures.oom_kills = figures.oom_kills.filter(|_| !self.counts_elsewhere);
+            self.leave_out_part(eyes, path, figures);
         }
         self.life.count(figures.oom_kills);
         let is_near = |(usage, limit): (f64, f64)| usage >= NEAR_THE_LIMIT * limit;
@@ -290,6 +289,14 @@ impl Tracked {
             self.resting_at = figures.usage.filter(|_| is_at_rest);
         }
         Ok(())
+    }
+
+    /// A count that is not all of the container's is none, from when it has been that to the end of the run: nobody
+    /// knows what was counted elsewhere meanwhile.
+    fn leave_out_part(&mut self, eyes: &mut Eyes<'_>, path: &str, figures: &mut Figures) {
+        let has_count = figures.oom_kills.is_some();
+        self.counts_elsewhere |= has_count && counts_elsewhere(eyes.tree, path);
+        figures.oom_kills = figures.oom_kills.filter(|_| !self.counts_elsewhere);
     }
 
     /// Takes in what it uses now, bytes. Whoever uses another amount than at rest has begun to move.
@@ -420,11 +427,12 @@ impl Tracked {
     pub fn oom_events(
         &self,
         kernel: Option<f64>,
-        counted: Option<&u64>,
+        (counted, before): (Option<&u64>, Option<&Kills>),
         is_read: bool,
     ) -> Option<f64> {
         let counted = counted.map_or(0.0, |kills| *kills as f64);
-        let kernel = kernel.or((is_read && self.counts_elsewhere).then_some(0.0))?;
+        let before = || before.map_or(0.0, |kills| kills.carried + kills.last);
+        let kernel = kernel.or_else(|| (is_read && self.counts_elsewhere).then(before))?;
         Some(kernel.max(counted))
     }
 
@@ -438,7 +446,7 @@ impl Tracked {
     ) -> Option<f64> {
         let started = container.and_then(|c| c.started_at).map(|at| at.0 as f64 / 1000.0);
         let is_its = |said: &f64| kills.is_none_or(|kills| kills.may_be_of(*said));
-        let is_told = is_heard && started.as_ref().is_none_or(is_its);
+        let is_told = is_heard && started.as_ref().is_some_and(is_its);
         let seen = if is_told { None } else { self.find_start(eyes, path) };
         let is_over = |said: &f64| seen.is_some_and(|seen| seen > said + START_SKEW_S as f64);
         started.filter(|said| !is_over(said)).or(seen)

@@ -112,7 +112,7 @@ impl Life {
 
     /// Whether there is no kill in it, as far as anybody knows.
     pub fn is_quiet(&self) -> bool {
-        self.evidence.is_empty() && self.stints.are_empty()
+        self.evidence.iter().all(|said| said.kills == 0) && self.stints.are_empty()
     }
 
     /// Docker has started another run: by then it had told of the last one, however late. Its flag is of
@@ -232,6 +232,12 @@ impl Life {
         last > from && last <= to && !self.took_it_down(said)
     }
 
+    /// How many kills there are by what is known, told or waiting.
+    pub fn explained(&self) -> u64 {
+        let kills = explain(&self.bounded_by_ends());
+        self.stints.folded() + kills.iter().map(|kills| u64::from(kills.count)).sum::<u64>()
+    }
+
     /// Events that tell of a kill, as far as anybody knows.
     fn told(&self) -> impl Iterator<Item = &Evidence> {
         self.evidence.iter().filter(|said| said.witness == Witness::Event && said.kills > 0)
@@ -247,7 +253,9 @@ impl Life {
         // What may have been told again is denied first.
         let (again, once): (Vec<usize>, Vec<usize>) =
             (0..told.len()).rev().partition(|at| *at > 0 && again(&told[at - 1..=*at]));
-        let surplus = told.len().saturating_sub(kills);
+        // What was told of a kill is not taken back: else the next would be none.
+        let untold = self.explained().saturating_sub(self.stints.total());
+        let surplus = told.len().saturating_sub(kills).min(untold as usize);
         for at in again.into_iter().chain(once).take(surplus) {
             let is_it = |said: &&mut Evidence| **said == told[at];
             self.evidence.iter_mut().filter(is_it).for_each(|said| said.kills = 0);

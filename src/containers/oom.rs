@@ -250,9 +250,8 @@ impl OomLedger {
         let last = Last { at, value, started_at, unknown, carried, awaits_start, is_read: true };
         life.counters.insert(source, last);
         if is_first && is_ours {
-            life.before = (value as u64)
-                .saturating_sub(u64::from(told.kills))
-                .saturating_sub(life.stints.total());
+            let new = u64::from(told.kills) + told.unknown as u64 + life.explained();
+            life.before = (value as u64).saturating_sub(new);
         }
         life.patience = if interval <= NEXT_READING { interval } else { Duration::ZERO };
         let from = life.counted_from(&reading, told.from);
@@ -637,6 +636,15 @@ mod tests {
         quick.die(10.57).check(11.1, "4+0").check(60.0, "4+0");
     }
 
+    /// What was told never falls, so it is not denied either: the next kill would be untold.
+    #[test]
+    fn a_kill_that_was_told_before_it_could_be_denied_takes_no_other_s_place() {
+        let mut bench = Bench::new();
+        bench.read(OURS, 5.0, 0.0, 1.0).oom(6.0).check(24.0, "0+1");
+        bench.read(OURS, 25.0, 0.0, 1.0).check(26.0, "0+1");
+        bench.oom(40.0).read(OURS, 45.0, 1.0, 1.0).check(80.0, "0+2");
+    }
+
     /// Docker makes an event for each container below a cgroup that is full, on version 1.
     #[test]
     fn what_the_kernel_has_not_counted_in_its_cgroup_was_no_kill() {
@@ -804,6 +812,10 @@ mod tests {
         assert_eq!(kills(&bench), Some(5));
         bench.restart(20.0).read(OURS, 25.0, 0.0, 10.2).check(40.0, "1+0");
         assert_eq!(kills(&bench), Some(5));
+        // What may be new is not from before: its start is told late.
+        let mut bench = Bench::new();
+        bench.read(OURS, 5.0, 1.0, 0.0).read(OURS, 10.0, 1.0, 2.0).check(20.0, "0+1");
+        assert_eq!(kills(&bench), Some(1));
         // Of one that began with us all are new, told before or not.
         let mut bench = Bench::new();
         bench.oom(3.0).read(OURS, 5.0, 2.0, 1.0).check(20.0, "0+2");

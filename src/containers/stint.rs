@@ -98,6 +98,12 @@ impl Stints {
         told.sum()
     }
 
+    /// Kills that are explained for good.
+    pub fn folded(&self) -> u64 {
+        let folded = self.before.iter().chain([&self.now]).map(|stint| stint.folded.total());
+        folded.sum()
+    }
+
     /// What it is called now.
     pub fn name(&self) -> &str {
         &self.now.name

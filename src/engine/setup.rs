@@ -162,7 +162,7 @@ impl Setup {
     }
 
     fn reads_oom(&self) -> bool {
-        rules::reads(&self.groups).names().any(|(name, _)| name == OOM_TOTAL)
+        rules::reads(&self.groups).names().any(|(name, _)| name == OOM_TOTAL || name == OOM_COUNTER)
     }
 }
 

@@ -83,8 +83,15 @@ struct Fed {
 pub(super) struct OomCounter {
     pub name: String,
     pub oom: Option<SeriesId>,
+    /// Whether that is the kernel's count.
+    is_kernel_s: bool,
     /// When it was started.
     pub start: Option<SeriesId>,
+}
+
+/// Whether a series is the kernel's count of a container's kills, of a collector of ours or another's.
+fn is_kernel_s(labels: &Labels) -> bool {
+    labels.metric_name() == KERNEL_COUNTER && labels.get("event") == Some("oom_kill")
 }
 
 /// What taking a batch in did.
@@ -401,14 +408,10 @@ impl Target {
     }
 
     /// Whether this is where a container's OOM kills are told by whoever saw them: what our own collector shows as
-    /// their number is made of what is counted here.
+    /// their number is made of what is counted here. So it is of another plimsoll, as far as its page has both.
     fn is_oom_counter(&self, labels: &Labels) -> bool {
-        match self.info.id == TargetId::COLLECTOR {
-            true => {
-                labels.metric_name() == KERNEL_COUNTER && labels.get("event") == Some("oom_kill")
-            }
-            false => labels.metric_name() == OOM_COUNTER,
-        }
+        let is_ours = self.info.id == TargetId::COLLECTOR;
+        is_kernel_s(labels) || (labels.metric_name() == OOM_COUNTER && !is_ours)
     }
 
     /// Remembers where a container's OOM kills are told. Without a name nobody could say whose.
@@ -419,7 +422,8 @@ impl Target {
         name.clone_into(&mut counter.name);
         match labels.metric_name() {
             START_TIME => counter.start = series,
-            _ => counter.oom = series,
+            OOM_COUNTER if counter.is_kernel_s => {}
+            _ => (counter.oom, counter.is_kernel_s) = (series, is_kernel_s(labels)),
         }
     }
 

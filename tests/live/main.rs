@@ -16,6 +16,7 @@ mod exporters;
 mod inhibitions;
 mod mail;
 mod peers;
+mod plain_host;
 mod promtool;
 mod rest;
 #[allow(dead_code, unused_imports, reason = "shared with tests/it, which uses the rest")]

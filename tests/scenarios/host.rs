@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use plimsoll::alerts::{Post, Verdict};
 use plimsoll::app::replay::Surroundings;
-use plimsoll::base::{Now, TargetId, Timestamp};
+use plimsoll::base::{Now, Timestamp};
 use plimsoll::outbox::{self, Answer, Outcome};
 use plimsoll::policy::{Miss, Page, Probe};
 
@@ -205,11 +205,10 @@ impl Host {
 }
 
 impl Surroundings for Host {
-    fn page(&mut self, target: TargetId, now: Now) -> Result<Vec<u8>, String> {
+    fn page(&mut self, place: usize, now: Now) -> Result<Vec<u8>, String> {
         self.advance(now);
-        let other = targets(&self.scenario)
-            .get(target.0 as usize)
-            .and_then(|(job, _)| self.scenario.pages.get(*job));
+        let other =
+            targets(&self.scenario).get(place).and_then(|(job, _)| self.scenario.pages.get(*job));
         if let Some(page) = other {
             if within(&page.down, now.monotonic) {
                 return Err("connection refused".to_owned());

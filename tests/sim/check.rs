@@ -111,7 +111,7 @@ impl Checker {
 
     /// The engine is told how a scrape ended.
     pub fn scraped(&mut self, scraped: &Scraped) {
-        let target = &mut self.targets[scraped.target.0 as usize];
+        let target = &mut self.targets[scraped.target.0 as usize - 1];
         let Ok(batch) = &scraped.result else {
             target.said = Some(Err(()));
             return;

@@ -284,7 +284,7 @@ impl Run {
     fn find_targets(&mut self) {
         let interval = if self.config.seldom { SELDOM } else { INTERVAL };
         let info = |target: usize| TargetInfo {
-            id: TargetId(target as u32),
+            id: TargetId(target as u32 + 1),
             labels: host::labels(target),
             discovered: host::labels(target),
             url: String::new(),
@@ -407,7 +407,7 @@ impl Run {
     }
 
     fn scrape(&mut self, target: TargetId, anew: bool) {
-        let number = target.0 as usize;
+        let number = target.0 as usize - 1;
         if anew {
             self.caches[number].reset();
         }

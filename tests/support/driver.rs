@@ -83,7 +83,7 @@ impl Driver {
             let body = script(at).ok_or("connection refused".to_owned())?;
             scan(&mut cache, &selection, &target, &body)
         };
-        let id = TargetId(self.targets.len() as u32);
+        let id = TargetId(self.targets.len() as u32 + 1);
         self.targets.push(Target { id, labels, source: Box::new(source) });
     }
 

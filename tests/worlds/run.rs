@@ -172,7 +172,7 @@ impl Run {
                 self.handle(event);
             }
             Coming::Scraped(process, scraped, shown) if process == self.process => {
-                self.check.answered(self.now, scraped.target.0 as usize, shown.is_some());
+                self.check.answered(self.now, scraped.target.0 as usize - 1, shown.is_some());
                 if let Some(shown) = shown {
                     self.check.scraped(self.now, shown);
                 }
@@ -274,7 +274,7 @@ impl Run {
         }
         self.engine = Some(engine);
         let info = |target: usize| TargetInfo {
-            id: TargetId(target as u32),
+            id: TargetId(target as u32 + 1),
             labels: target_labels(target),
             discovered: target_labels(target),
             url: String::new(),
@@ -415,7 +415,7 @@ impl Run {
 
     fn scrape(&mut self, target: TargetId, anew: bool) {
         let now = self.now;
-        let number = target.0 as usize;
+        let number = target.0 as usize - 1;
         let down = match number {
             0 => Some(&self.plan.down),
             1 => Some(&self.plan.node_down),

@@ -19,7 +19,7 @@ use super::world::{Surroundings, World};
 use crate::app::capture::{Capture, PageReader};
 use crate::app::config::Config;
 use crate::app::documents::Documents;
-use crate::base::{Labels, Now, TargetId, Timestamp, format_rfc3339};
+use crate::base::{Labels, Now, Timestamp, format_rfc3339};
 use crate::containers::{Happening, Report as Told};
 use crate::docker::read_event;
 use crate::engine::{Event, Setup};
@@ -239,8 +239,8 @@ struct Recorded<'a>(&'a [Track]);
 impl Surroundings for Recorded<'_> {
     const KEEPS_HEARD: bool = false;
 
-    fn page(&mut self, target: TargetId, now: Now) -> Result<Vec<u8>, String> {
-        self.0[target.0 as usize].page(now.wall)
+    fn page(&mut self, place: usize, now: Now) -> Result<Vec<u8>, String> {
+        self.0[place].page(now.wall)
     }
 }
 

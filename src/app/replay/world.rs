@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::alerts::{Post, Presented, Verdict};
 use crate::app::capture::PageReader;
+use crate::app::config::COLLECTOR_JOB;
 use crate::base::{Now, Receipt, TargetId, Timestamp};
 use crate::engine::{
     Content, Engine, Event, Fact, Flaws, Request, ScrapeFailure, Scraped, Setup, TargetInfo,
@@ -31,8 +32,8 @@ pub trait Surroundings {
     /// Whether what Alertmanager took is kept for whoever asks afterwards: a day of it is large.
     const KEEPS_HEARD: bool = true;
 
-    /// What a target says when it is asked, or why it says nothing.
-    fn page(&mut self, target: TargetId, now: Now) -> Result<Vec<u8>, String>;
+    /// What the target that was added as this one says when it is asked, or why it says nothing.
+    fn page(&mut self, place: usize, now: Now) -> Result<Vec<u8>, String>;
 
     /// Whether an Alertmanager instance takes a post.
     fn post(&mut self, _now: Now, _post: &Post) -> Verdict {
@@ -126,10 +127,14 @@ impl<S: Surroundings> World<S> {
         }
     }
 
-    /// Adds a target; its id is its place in the order of addition.
+    /// Adds a target. What our own collector recorded is its own again.
     pub fn add_target(&mut self, reader: PageReader, interval: Duration) {
+        let id = match reader.labels().get("job") == Some(COLLECTOR_JOB) {
+            true => TargetId::COLLECTOR,
+            false => TargetId(self.targets.len() as u32 + 1),
+        };
         let info = TargetInfo {
-            id: TargetId(self.targets.len() as u32),
+            id,
             labels: reader.labels().clone(),
             discovered: reader.labels().clone(),
             url: String::new(),
@@ -292,12 +297,16 @@ impl<S: Surroundings> World<S> {
     }
 
     fn scrape(&mut self, id: TargetId, anew: bool) {
-        let Some(target) = self.targets.get_mut(id.0 as usize) else { return };
+        let place = self.targets.iter().position(|target| target.info.id == id);
+        let Some((place, target)) = place.and_then(|at| Some((at, self.targets.get_mut(at)?)))
+        else {
+            return;
+        };
         if anew {
             target.cache.reset();
         }
         let read = |body: Vec<u8>| target.reader.read(&mut target.cache, &self.selection, &body);
-        let result = self.surroundings.page(id, self.now).and_then(read);
+        let result = self.surroundings.page(place, self.now).and_then(read);
         let result = result.map_err(|message| ScrapeFailure {
             reason: FAILED,
             message,

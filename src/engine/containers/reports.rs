@@ -265,8 +265,6 @@ impl Engine {
         self.tell_held(now.wall);
         let changes = self.containers.ledger.settle(now.wall);
         if !changes.is_empty() {
-            // The first group of this slot may have run before a scrape told this; the others must not miss it.
-            self.own_written_at = None;
             self.changes.extend(changes);
             self.tell_kills(now);
         }
@@ -302,6 +300,8 @@ impl Engine {
         for name in self.containers.ledger.take_credited() {
             self.containers.wants_note = true;
             self.containers.kills_are_new = true;
+            // The first group of this slot may have run before a scrape told this; the others must not miss it.
+            self.own_written_at = None;
             let counts = self.containers.ledger.counts(&name);
             if let Some(facts) = self.told_kills.tell(&name, counts, now) {
                 self.facts.extend(facts);

@@ -219,7 +219,7 @@ fn write_counter(
     (before, value): (u64, u64),
 ) -> Option<SeriesId> {
     let id = window.series(labels).ok()?;
-    if before != value && !window.is_live(id) {
+    if !window.is_live(id) {
         window.append(id, Sample { at: Timestamp(at.0 - 1), value: before as f64 });
     }
     window.append(id, Sample { at, value: value as f64 });

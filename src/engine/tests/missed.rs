@@ -314,6 +314,25 @@ fn what_our_own_collector_shows_of_kills_is_not_counted_again() {
     assert_eq!((pid1, child), (1, 1));
 }
 
+/// Another plimsoll's page shows what that one has counted, later than it was; the kernel's count is beside it.
+#[test]
+fn what_another_plimsoll_has_counted_is_no_witness_where_the_kernel_s_count_stands_beside_it() {
+    let mut world = begun();
+    let of = format!("id=\"/docker/{}\",name=\"web\"", container_id('a').as_str());
+    let page = |shown: u8, kernel: u8| {
+        format!(
+            "container_oom_events_total{{{of}}} {shown}\n\
+             plimsoll_container_memory_events_total{{{of},event=\"oom_kill\"}} {kernel}\n"
+        )
+    };
+    for (shown, kernel, want) in [(0, 0, 0), (3, 0, 0), (3, 1, 1)] {
+        for _ in 0..4 {
+            world.slot(Some(&page(shown, kernel)));
+        }
+        assert_eq!(world.kills("web").total(), want, "{shown} shown, {kernel} counted");
+    }
+}
+
 /// Over the runs of a container it goes on, over our restart it does not.
 #[test]
 fn our_own_counter_begins_anew_with_us_and_what_it_had_carried_is_no_kill_of_less() {
