@@ -1,0 +1,87 @@
+//! Ends that a dockerd told as it died, or that happened while there was none: a run has one.
+
+use super::containers::container_id;
+use super::names::{asking, begun};
+use super::*;
+
+/// `web`, by what Docker lists, in milliseconds from now: started then, and ended then.
+fn web(world: &World, status: Status, (started_ms, finished_ms): (i64, i64)) -> Container {
+    let made = Container::new(container_id('a'), "web", Timestamp(0));
+    let (started_at, finished_at) = (Some(world.wall(started_ms)), Some(world.wall(finished_ms)));
+    Container { status, started_at, finished_at, exit_code: 255, ..made }
+}
+
+impl World {
+    /// Docker lists `web` alone.
+    fn lists(&mut self, web: Container) {
+        self.handle(Event::Docker(Report::Listed(vec![web])), None);
+    }
+
+    /// How containers ended, as it was told.
+    fn told_ends(&self) -> Vec<(&'static str, usize)> {
+        let mut ends: Vec<_> = self.ends.iter().map(|(reason, count)| (*reason, *count)).collect();
+        ends.sort();
+        ends
+    }
+}
+
+/// `web` runs for a minute.
+fn running() -> World {
+    let mut world = World::recovered(asking(), Vec::new(), 0);
+    world.lists(web(&world, Status::Running, (-60_000, -90_000)));
+    world.slots(3, "");
+    world
+}
+
+/// The stream breaks as it tells of the end, so nobody looks at the container; the daemon that comes after says
+/// that it ended when that came.
+#[test]
+fn an_end_that_a_dying_docker_told_is_the_one_that_the_next_one_lists() {
+    for status in [Some(Status::Exited), Some(Status::Running), None] {
+        for is_our_restart in [false, true] {
+            let mut world = running();
+            let began_ms = world.wall(-75_000).0;
+            world.told('a', "web", (0, What::Die { exit_code: 255 }));
+            world.lose_docker();
+            world.slots(2, "");
+            let mut told = world.told_ends();
+            if is_our_restart {
+                world = world.again(true);
+                told.clear();
+            }
+            let started_ms = began_ms - world.wall(0).0;
+            let list = match status {
+                Some(Status::Running) => vec![web(&world, Status::Running, (-3_000, -4_000))],
+                Some(status) => vec![web(&world, status, (started_ms, -4_000))],
+                None => Vec::new(),
+            };
+            world.handle(Event::Docker(Report::Listed(list)), None);
+            world.slots(3, "");
+            assert_eq!(world.told_ends(), told, "{status:?}, after our restart: {is_our_restart}");
+        }
+    }
+}
+
+#[test]
+fn a_start_that_is_told_late_or_again_is_no_end() {
+    // Docker was busy with it, and nobody knew since when it ran. Listed, and told a moment later.
+    let mut world = begun();
+    world.lists(web(&world, Status::Running, (-900, -4_000)));
+    world.told('a', "web", (-600, What::Start));
+    world.slots(3, "");
+    assert_eq!(world.told_ends(), []);
+    // Told again to us who were started again, and a restart by hand.
+    world.told('a', "web", (-2_000, What::Die { exit_code: 0 }));
+    world.told('a', "web", (-1_000, What::Start));
+    world.told('a', "web", (-1_000, What::Restart));
+    let started_ms = world.wall(-1_000).0;
+    assert_eq!(world.told_ends(), [("exit", 1)]);
+    for is_noted in [true, false] {
+        let mut again = world.again(is_noted);
+        let ago = started_ms - again.wall(0).0;
+        again.lists(web(&again, Status::Running, (ago - 50, ago - 1_000)));
+        again.told('a', "web", (ago, What::Start));
+        again.slots(3, "");
+        assert_eq!(again.told_ends(), [], "noted: {is_noted}");
+    }
+}
