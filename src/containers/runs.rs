@@ -156,3 +156,98 @@ impl Runs {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::container::Status;
+    use super::*;
+
+    fn web(status: Status, (started, finished): (i64, i64)) -> Container {
+        let id = ContainerId::new(&"a".repeat(64)).expect("64 digits");
+        let made = Container::new(id, "web", Timestamp(0));
+        let at = |second: i64| (second > 0).then_some(Timestamp(second * 1000));
+        Container { status, started_at: at(started), finished_at: at(finished), ..made }
+    }
+
+    /// A container that was seen like this first.
+    fn seen(status: Status, times: (i64, i64)) -> (Runs, ContainerId) {
+        let (mut runs, container) = (Runs::default(), web(status, times));
+        assert!(!runs.see(&container) && !runs.see(&container), "it is no news");
+        (runs, container.id)
+    }
+
+    /// The ends that a list tells, in seconds, and of a run that began then.
+    fn believed(runs: &mut Runs, status: Status, times: (i64, i64)) -> Vec<(i64, i64)> {
+        let container = web(status, times);
+        let (is_news, before) = (runs.see(&container), runs.clone());
+        let untold = runs.believe(&container);
+        assert_eq!(is_news, *runs != before);
+        let seconds = |at: Timestamp| at.0 / 1000;
+        let pair = |end: Untold| (end.began.map_or(0, seconds), seconds(end.at));
+        untold.into_iter().map(pair).collect()
+    }
+
+    #[test]
+    fn a_list_tells_the_ends_of_runs_that_events_did_not_end() {
+        use Status::{Created, Exited, Running};
+        for (ended, status, times, want) in [
+            (None, Running, (10, 5), &[][..]),
+            (None, Exited, (10, 20), &[(10, 20)]),
+            (None, Running, (30, 20), &[(10, 20)]),
+            (None, Running, (30, 5), &[(10, 30)]),
+            (None, Exited, (30, 40), &[(10, 30), (30, 40)]),
+            (None, Exited, (0, 0), &[]),
+            // Told, and the list says that it was later, or earlier.
+            (Some(15), Exited, (10, 20), &[]),
+            (Some(25), Exited, (10, 20), &[]),
+            (Some(15), Running, (30, 20), &[]),
+            (Some(15), Exited, (30, 40), &[(30, 40)]),
+        ] {
+            let (mut runs, id) = seen(Running, (10, 5));
+            ended.iter().for_each(|second| runs.end(&id, Timestamp(second * 1000)));
+            assert_eq!(believed(&mut runs, status, times), want, "{ended:?} {status:?} {times:?}");
+            assert_eq!(believed(&mut runs, status, times), [], "once");
+        }
+        // Of one that runs since nobody knows when.
+        let (mut runs, _) = seen(Running, (0, 0));
+        assert_eq!(believed(&mut runs, Running, (10, 5)), []);
+        let (mut runs, id) = seen(Running, (0, 0));
+        assert_eq!(
+            (runs.is_open(&id), believed(&mut runs, Exited, (10, 20))),
+            (true, vec![(10, 20)])
+        );
+        let (runs, id) = seen(Created, (0, 0));
+        assert!(!runs.is_open(&id));
+    }
+
+    #[test]
+    fn a_start_tells_the_end_of_the_run_before_it_unless_it_is_the_start_of_that() {
+        let start = |runs: &mut Runs, id: &ContainerId, ms: i64| {
+            runs.start(id, Timestamp(ms)).map(|end| (end.began, end.at.0))
+        };
+        let (mut runs, id) = seen(Status::Running, (10, 5));
+        assert_eq!(start(&mut runs, &id, 9_000), None, "one before");
+        assert_eq!(start(&mut runs, &id, 10_400), None, "it was listed before it was told");
+        assert_eq!(start(&mut runs, &id, 12_000), Some((Some(Timestamp(10_000)), 12_000)));
+        assert_eq!(start(&mut runs, &id, 12_000), None, "told again");
+        assert_eq!(start(&mut runs, &id, 12_100), Some((Some(Timestamp(12_000)), 12_100)));
+        runs.end(&id, Timestamp(12_050));
+        assert!(runs.is_open(&id), "that was one before");
+        runs.end(&id, Timestamp(13_000));
+        assert_eq!((runs.is_open(&id), start(&mut runs, &id, 13_100)), (false, None));
+        // Nobody knows since when it runs.
+        let (mut runs, id) = seen(Status::Running, (0, 0));
+        assert_eq!(start(&mut runs, &id, 9_000), None);
+        runs.retain(|_| false);
+        assert_eq!((start(&mut runs, &id, 9_000), runs.is_open(&id)), (None, true));
+    }
+
+    #[test]
+    fn an_end_that_was_told_before_our_restart_is_the_end_of_the_run_that_began_before_it() {
+        for (end, want) in [(None, true), (Some(9_000), true), (Some(15_000), false)] {
+            let (mut runs, container) = (Runs::default(), web(Status::Running, (10, 5)));
+            runs.restore(&container, end.map(Timestamp));
+            assert_eq!(runs.is_open(&container.id), want, "{end:?}");
+        }
+    }
+}

@@ -89,8 +89,12 @@ impl Engine {
         let name = containers.name_at(happening);
         match what {
             What::Start => {
-                containers.runs.start(id, at);
-                containers.say((id, &name), |ledger, who| ledger.started(who, at));
+                let untold = containers.runs.start(id, at);
+                // Where nothing was missed, what Docker left out may be told again.
+                if let Some(end) = untold.filter(|_| !containers.daemon.has_told()) {
+                    self.take_untold((id, &name), end, None);
+                }
+                self.containers.say((id, &name), |ledger, who| ledger.started(who, at));
             }
             What::Oom => {
                 let since = containers.daemon.not_before(at);
@@ -99,6 +103,7 @@ impl Engine {
             What::Die { .. } => containers.runs.end(id, at),
             _ => {}
         }
+        let containers = &mut self.containers;
         let is_flagged = containers.inventory.get(id).is_some_and(|known| known.oom_killed);
         let was_at = match what {
             What::Die { .. } => containers.true_end(id, at),
@@ -196,7 +201,8 @@ impl Engine {
             for look in looks {
                 for end in self.containers.runs.believe(&look.container) {
                     let name = self.containers.name_of(&id, &look.container.name);
-                    self.take_untold((&id, &name), end, &look);
+                    let last = Some(&look).filter(|_| end.is_last);
+                    self.take_untold((&id, &name), end, last);
                 }
             }
             if is_gone && self.containers.runs.is_open(&id) {
@@ -220,16 +226,17 @@ impl Engine {
         self.containers.remove(id);
     }
 
-    /// No event told how a container ended that is there still, or again: what the list said of it does, as
-    /// far as it goes. A signal may have been anybody's.
-    fn take_untold(&mut self, who: (&ContainerId, &str), end: Untold, look: &Look) {
+    /// No event told how a container ended that is there still, or again: what the list said of it does, if it
+    /// was its last end, as far as that goes. A signal may have been anybody's.
+    fn take_untold(&mut self, who: (&ContainerId, &str), end: Untold, last: Option<&Look>) {
         let (id, name) = who;
         let containers = &mut self.containers;
-        let Untold { at, is_last, .. } = end;
-        let Look { container: Container { exit_code, oom_killed, .. }, was_flagged } = *look;
+        let Untold { at, .. } = end;
         // A Docker that was away has not flagged what a counter saw.
-        let (exit_code, has_flag) =
-            if is_last { (exit_code, oom_killed) } else { (SIGKILLED, false) };
+        let (exit_code, has_flag) = last.map_or((SIGKILLED, false), |look| {
+            (look.container.exit_code, look.container.oom_killed)
+        });
+        let was_flagged = last.is_some_and(|look| look.was_flagged);
         let is_flagged = has_flag || containers.ledger.saw_kill(id, at);
         let death = if is_flagged || !SIGNALLED.contains(&exit_code) {
             containers.fates.take(who, at, &What::Die { exit_code }, is_flagged)

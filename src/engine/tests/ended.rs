@@ -1,7 +1,7 @@
 //! Ends that a dockerd told as it died, or that happened while there was none: a run has one.
 
 use super::containers::container_id;
-use super::names::{asking, begun};
+use super::names::{asking, begun, die};
 use super::*;
 
 /// `web`, by what Docker lists, in milliseconds from now: started then, and ended then.
@@ -58,6 +58,43 @@ fn an_end_that_a_dying_docker_told_is_the_one_that_the_next_one_lists() {
             world.handle(Event::Docker(Report::Listed(list)), None);
             world.slots(3, "");
             assert_eq!(world.told_ends(), told, "{status:?}, after our restart: {is_our_restart}");
+        }
+    }
+}
+
+/// The daemon that comes starts it again, it ends once more, and only then somebody listens.
+#[test]
+fn an_end_that_only_the_next_start_tells_of_counts_once() {
+    let start = || What::Start;
+    for is_told in [true, false] {
+        for has_restarted in [true, false] {
+            let mut world = running();
+            world.lose_docker();
+            world.slots(3, "");
+            let list = match has_restarted {
+                true => web(&world, Status::Running, (-3_050, -4_000)),
+                false => web(&world, Status::Exited, (-8_050, -4_000)),
+            };
+            world.lists(list.clone());
+            if is_told {
+                world.told('a', "web", (-8_000, start()));
+                world.told('a', "web", (-4_000, die()));
+            }
+            if is_told && has_restarted {
+                world.told('a', "web", (-3_000, start()));
+            }
+            world.slots(3, "");
+            let want = match (is_told, has_restarted) {
+                (true, _) => vec![("crash", 1), ("vanished", 1)],
+                (false, false) => vec![("crash", 1), ("vanished", 1)],
+                // Of more than one end nobody knows.
+                (false, true) => vec![("vanished", 1)],
+            };
+            assert_eq!(world.told_ends(), want, "told: {is_told}, restarted: {has_restarted}");
+            world.lose_docker();
+            world.lists(list);
+            world.slots(3, "");
+            assert_eq!(world.told_ends(), want, "listed again: {is_told}, {has_restarted}");
         }
     }
 }
