@@ -118,6 +118,9 @@ pub struct Fate {
     /// Of which incarnation they are.
     #[serde(default)]
     started: Option<ContainerId>,
+    /// When that was started last.
+    #[serde(default)]
+    started_at: Option<Timestamp>,
     /// When somebody stopped it in a loop, if it was not started again.
     #[serde(default)]
     stopped_at: Option<Timestamp>,
@@ -268,6 +271,7 @@ impl Fates {
                 fate.asked = None;
                 fate.stopped_at = None;
                 fate.oom_at = None;
+                fate.started_at = Some(at);
                 fate.held.iter_mut().for_each(|held| held.start(at));
                 // What another one does under this name is no part of a loop.
                 if fate.started.replace(id.clone()).is_some_and(|before| before != *id) {
@@ -318,7 +322,8 @@ impl Fates {
         self.settle_held(name, false);
         let fate = self.names.entry(name.to_owned()).or_default();
         if death.end == End::Crash && death.exit_code == SIGKILLED {
-            fate.held = Some(Held::new(id.clone(), death, fate.oom_at.is_some()));
+            let began = fate.started_at.filter(|_| fate.started.as_ref() == Some(id));
+            fate.held = Some(Held::new(id.clone(), death, (began, fate.oom_at.is_some())));
             fate.last = Some(death);
             self.held.insert(name.to_owned());
             return death;
@@ -341,11 +346,11 @@ impl Fates {
     }
 
     /// The ends that were held and are known for good by now, with name and incarnation. A kill that
-    /// `saw_kill` knows of, from whatever witness, brought one that no event explains.
+    /// `saw_kill` knows of in the run that began then, from whatever witness, brought one that no event explains.
     pub fn take_settled(
         &mut self,
         now: Timestamp,
-        saw_kill: impl Fn(&ContainerId, Timestamp) -> bool,
+        saw_kill: impl Fn(&ContainerId, Option<Timestamp>, Timestamp) -> bool,
     ) -> Vec<(String, ContainerId, Death)> {
         let mut over = Vec::new();
         for name in &self.held {
@@ -478,7 +483,8 @@ impl Fates {
             self.rows.touch(name);
             fate.restarts.iter_mut().for_each(shift);
             fate.last.iter_mut().for_each(|death| shift(&mut death.at));
-            let single = [&mut fate.oom_at, &mut fate.removed_at, &mut fate.stopped_at];
+            let Fate { started_at, oom_at, removed_at, stopped_at, .. } = fate;
+            let single = [started_at, oom_at, removed_at, stopped_at];
             single.into_iter().flatten().for_each(shift);
             fate.asked.iter_mut().for_each(|asked| shift(&mut asked.at));
             fate.held.iter_mut().for_each(|held| held.rebase(shift));
@@ -757,7 +763,7 @@ mod tests {
         for (ms, what) in story {
             let told = fates.take((&id(), "web"), Timestamp(*ms), what, false);
             let counts_now = told.filter(|_| !fates.is_held("web"));
-            let late = fates.take_settled(Timestamp(*ms), |_, _| saw_kill);
+            let late = fates.take_settled(Timestamp(*ms), |_, _, _| saw_kill);
             settled.extend(late.into_iter().map(|(_, _, death)| death.end));
             settled.extend(counts_now.map(|death| death.end));
             let fate = fates.get("web").expect("heard of");
@@ -797,7 +803,7 @@ mod tests {
     fn an_end_that_waits_goes_on_waiting_through_a_restart_of_ours_and_a_step_of_the_clock() {
         let (mut fates, mut rows) = (Fates::default(), BTreeMap::new());
         let settled = |fates: &mut Fates, second: i64| -> Vec<End> {
-            let settled = fates.take_settled(at(second), |_, _| false);
+            let settled = fates.take_settled(at(second), |_, _, _| false);
             settled.into_iter().map(|(_, _, death)| death.end).collect()
         };
         fates.take((&id(), "web"), at(9), &What::Die { exit_code: 137 }, false);

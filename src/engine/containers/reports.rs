@@ -145,7 +145,8 @@ impl Engine {
     /// The ends that were not told at once: what brought them is known by now.
     fn tell_held(&mut self, now: Timestamp) {
         let Containers { fates, ledger, .. } = &mut self.containers;
-        let settled = fates.take_settled(now, |id, at| ledger.saw_kill(id, at));
+        let saw_kill = |id: &ContainerId, began, at| ledger.saw_kill(id, began, (at, at)).is_some();
+        let settled = fates.take_settled(now, saw_kill);
         for (name, id, death) in settled {
             self.containers.is_news = true;
             self.tell_end(&name, &id, death.end, death.exit_code);
@@ -231,13 +232,17 @@ impl Engine {
     fn take_untold(&mut self, who: (&ContainerId, &str), end: Untold, last: Option<&Look>) {
         let (id, name) = who;
         let containers = &mut self.containers;
-        let Untold { at, .. } = end;
+        let Untold { began, at, .. } = end;
         // A Docker that was away has not flagged what a counter saw.
         let (exit_code, has_flag) = last.map_or((SIGKILLED, false), |look| {
             (look.container.exit_code, look.container.oom_killed)
         });
         let was_flagged = last.is_some_and(|look| look.was_flagged);
-        let is_flagged = has_flag || containers.ledger.saw_kill(id, at);
+        // When the first of two runs ended nobody knows: by the kill, if there was one.
+        let since = if last.is_some() { at } else { containers.daemon.not_before(at) };
+        let killed_at = containers.ledger.saw_kill(id, began, (since, at));
+        let at = killed_at.filter(|killed_at| last.is_none() && *killed_at < at).unwrap_or(at);
+        let is_flagged = has_flag || killed_at.is_some();
         let death = if is_flagged || !SIGNALLED.contains(&exit_code) {
             containers.fates.take(who, at, &What::Die { exit_code }, is_flagged)
         } else {

@@ -4,6 +4,8 @@ use super::containers::container_id;
 use super::names::{asking, begun, die};
 use super::*;
 
+const KILLED: What = What::Die { exit_code: 137 };
+
 /// `web`, by what Docker lists, in milliseconds from now: started then, and ended then.
 fn web(world: &World, status: Status, (started_ms, finished_ms): (i64, i64)) -> Container {
     let made = Container::new(container_id('a'), "web", Timestamp(0));
@@ -120,5 +122,51 @@ fn a_start_that_is_told_late_or_again_is_no_end() {
         again.told('a', "web", (ago, What::Start));
         again.slots(3, "");
         assert_eq!(again.told_ends(), [], "noted: {is_noted}");
+    }
+}
+
+/// Docker was away, and the kernel's count tells.
+#[test]
+fn an_end_that_nobody_told_is_the_kernel_s_if_it_killed_in_that_run() {
+    for kills in [0, 1] {
+        let mut world = running();
+        let id = container_id('a');
+        let of = format!("{{id=\"/docker/{id}\",name=\"web\"}}");
+        let page = |kills: u64| format!("container_oom_events_total{of} {kills}\n");
+        world.slots(2, &page(0));
+        world.lose_docker();
+        world.slots(1, &page(kills));
+        world.slots(8, "");
+        world.lists(web(&world, Status::Exited, (-8_050, -4_000)));
+        world.told('a', "web", (-8_000, What::Start));
+        world.told('a', "web", (-4_000, die()));
+        world.slots(6, "");
+        let want = if kills == 0 { "vanished" } else { "oom" };
+        assert_eq!(world.told_ends(), [("crash", 1), (want, 1)]);
+        let counts = world.engine.told_kills.counts("web");
+        assert_eq!(counts, Counts { pid1: kills, child: 0 });
+    }
+}
+
+#[test]
+fn a_kill_ends_the_run_in_which_it_was_and_none_after_it() {
+    for is_heard in [true, false] {
+        let mut world = running();
+        world.told('a', "web", (-4_000, What::Oom));
+        world.told('a', "web", (-3_990, KILLED));
+        world.told('a', "web", (-3_800, What::Start));
+        let run = (-3_850, -1_000);
+        let dead = Container { exit_code: 137, ..web(&world, Status::Exited, run) };
+        if is_heard {
+            world.told('a', "web", (-1_000, KILLED));
+        } else {
+            world.lose_docker();
+            world.lists(dead);
+        }
+        world.slots(3, "");
+        let other = if is_heard { "crash" } else { "vanished" };
+        let mut want = vec![("oom", 1), (other, 1)];
+        want.sort();
+        assert_eq!(world.told_ends(), want, "heard: {is_heard}");
     }
 }
