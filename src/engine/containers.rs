@@ -178,7 +178,7 @@ impl Containers {
         // Whoever lists it again after a restart of ours must find once more that it has ended.
         let waits = |id: &ContainerId| self.missing.contains_key(id);
         let mut changes = self.rows.take_unless(waits, row);
-        changes.extend(self.fates.take_rows());
+        changes.extend(self.fates.take_rows(now.wall));
         changes.extend(self.ended.take_rows());
         changes.extend(self.ledger.take_note());
         let heard_until = self.daemon.heard_until(now);

@@ -64,6 +64,24 @@ fn an_end_that_a_dying_docker_told_is_the_one_that_the_next_one_lists() {
     }
 }
 
+/// It was looked at, and the stream broke before it told what had happened.
+#[test]
+fn an_end_that_was_seen_and_not_told_is_as_it_looked_though_its_container_is_gone() {
+    for status in [Status::Exited, Status::Running] {
+        let mut world = running();
+        let looks = match status {
+            Status::Exited => web(&world, status, (-75_000, -1_000)),
+            _ => web(&world, status, (-900, -1_000)),
+        };
+        world.handle(Event::Docker(Report::Inspected(Box::new(looks))), None);
+        world.lose_docker();
+        world.handle(Event::Docker(Report::Listed(Vec::new())), None);
+        world.slots(3, "");
+        let want = if status == Status::Exited { ("crash", 1) } else { ("vanished", 2) };
+        assert_eq!(world.told_ends(), [want], "{status:?}");
+    }
+}
+
 /// The daemon that comes starts it again, it ends once more, and only then somebody listens.
 #[test]
 fn an_end_that_only_the_next_start_tells_of_counts_once() {
@@ -115,6 +133,10 @@ fn a_start_that_is_told_late_or_again_is_no_end() {
     world.told('a', "web", (-1_000, What::Restart));
     let started_ms = world.wall(-1_000).0;
     assert_eq!(world.told_ends(), [("exit", 1)]);
+    // Docker may have left out an end, and tell it when it is asked again.
+    let mut left_out = running();
+    left_out.told('a', "web", (0, What::Start));
+    assert_eq!(left_out.told_ends(), []);
     for is_noted in [true, false] {
         let mut again = world.again(is_noted);
         let ago = started_ms - again.wall(0).0;
@@ -169,4 +191,21 @@ fn a_kill_ends_the_run_in_which_it_was_and_none_after_it() {
         want.sort();
         assert_eq!(world.told_ends(), want, "heard: {is_heard}");
     }
+}
+
+/// As Compose makes one anew, and we are stopped in between.
+#[test]
+fn ends_of_a_name_go_on_though_we_were_stopped_while_nobody_bore_it() {
+    let mut world = running();
+    world.told('a', "web", (-900, die()));
+    world.slots(3, "");
+    world.looks('b', "0123_web", (-800, Status::Created));
+    world.told('a', "web", (0, What::Destroy));
+    let mut world = world.again(true);
+    world.looks('b', "web", (-60_000, Status::Running));
+    world.list(&[('b', "web")]);
+    world.slots(3, "");
+    let view = world.engine.view(at(world.second, 0));
+    let web = view.containers.iter().find(|container| container.known_as == "web");
+    assert_eq!(web.map(|web| web.ends.iter().sum()), Some(1u64));
 }
