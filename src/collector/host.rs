@@ -321,10 +321,7 @@ impl Host {
             let health = heard.map(|container| container.health);
             let is_read = parts & EVENTS & !tracked.failed != 0;
             let kernel = figures.oom_kills.filter(|_| is_read);
-            let oom_kills = kernel.map(|now| {
-                let is_another_run = std::mem::take(&mut tracked.is_another_run);
-                count(kills, (&tracked.id, is_another_run), (now, at))
-            });
+            let oom_kills = kernel.map(|now| count(kills, tracked.run(), (now, at)));
             let kills = kills.get(&tracked.id);
             let said = (container, heard.is_some());
             let started_at = tracked.began((&mut eyes, path), said, kills);
@@ -333,9 +330,7 @@ impl Host {
                 failures += 1;
                 first.get_or_insert_with(|| failure.to_string());
             }
-            let failed = tracked.failed;
-            let all_failed = failed & USAGE != 0 || parts & !(failed | AVAILABLE) == 0;
-            is_blind &= all_failed && !tracked.is_over();
+            is_blind &= tracked.has_failed(parts) && !tracked.is_over();
             let seen = Seen {
                 figures: &figures,
                 container,
@@ -349,7 +344,7 @@ impl Host {
                     is_read,
                 ),
                 started_at,
-                failed,
+                failed: tracked.failed,
             };
             visit(tracked, &seen, eyes.machine);
         }
@@ -637,7 +632,9 @@ mod tests {
     fn a_count_of_kills_goes_on_over_restarts() {
         let id = ContainerId::new(&"ab".repeat(32)).expect("an id");
         let mut kills = HashMap::default();
-        let mut read = |now, is_another| count(&mut kills, (&id, is_another), (now, Timestamp(0)));
+        let mut read = |now, mut is_another: bool| {
+            count(&mut kills, (&id, &mut is_another), (now, Timestamp(0)))
+        };
         let mut counts = [0.0, 2.0, 0.0, 1.0, 1.0, 0.0, 1.0].map(|now| read(now, false)).to_vec();
         counts.push(read(1.0, true));
         assert_eq!(counts, [0.0, 2.0, 2.0, 3.0, 3.0, 3.0, 4.0, 5.0], "it shows what the last did");

@@ -33,11 +33,11 @@ impl Kills {
 /// The running count of a container's OOM kills, of which the kernel counts `now` in its cgroup at that time.
 pub(super) fn count(
     kills: &mut HashMap<ContainerId, Kills>,
-    (id, is_another_run): (&ContainerId, bool),
+    (id, is_another_run): (&ContainerId, &mut bool),
     (now, at): (f64, Timestamp),
 ) -> f64 {
     let kills = kills.entry(id.clone()).or_default();
-    if is_another_run || now < kills.last {
+    if std::mem::take(is_another_run) || now < kills.last {
         kills.begin_anew();
     }
     (kills.last, kills.read_at) = (now, Some(at));

@@ -13,7 +13,9 @@ use super::life::{Life, is_populated};
 use super::machine::{Machine, first_pid, network_of};
 use super::parse::single;
 use super::series::Slots;
-use super::sources::{EVENTS, LIMITS, NETWORK, PULSE, Parts, Source, USAGE, V1, V2, network};
+use super::sources::{
+    AVAILABLE, EVENTS, LIMITS, NETWORK, PULSE, Parts, Source, USAGE, V1, V2, network,
+};
 use super::tree::{Tree, Version};
 use crate::base::{Labels, START_SKEW_S, Timestamp};
 use crate::containers::{Container, ContainerId, Limits};
@@ -434,6 +436,16 @@ impl Tracked {
         let before = || before.map_or(0.0, |kills| kills.carried + kills.last);
         let kernel = kernel.or_else(|| (is_read && self.counts_elsewhere).then(before))?;
         Some(kernel.max(counted))
+    }
+
+    /// Whose run it is that is read, and whether that is another one than before.
+    pub fn run(&mut self) -> (&ContainerId, &mut bool) {
+        (&self.id, &mut self.is_another_run)
+    }
+
+    /// Whether nothing of these parts could be read.
+    pub fn has_failed(&self, parts: Parts) -> bool {
+        self.failed & USAGE != 0 || parts & !(self.failed | AVAILABLE) == 0
     }
 
     /// When the run that is read began, seconds: by Docker, or by its process, while Docker is not heard or may not

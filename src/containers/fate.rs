@@ -36,6 +36,9 @@ const STAYS_STOPPED: Duration = Duration::from_secs(15);
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
 /// How long the fate of a removed container is told.
 const TOLD_AFTER_REMOVAL: Duration = Duration::from_secs(3600);
+/// Whoever makes a container anew removes the old one and gives the new one its name within a moment; its row
+/// stays in the journal for so long. Ours.
+const KEPT_AFTER_REMOVAL: Duration = Duration::from_secs(60);
 const PREFIX: &str = "fate:";
 /// Names remembered at most; those of which nothing was heard for the longest go first.
 const MOST_NAMES: usize = 10_000;
@@ -118,6 +121,9 @@ pub struct Fate {
     /// Of which incarnation they are.
     #[serde(default)]
     started: Option<ContainerId>,
+    /// When that was started last.
+    #[serde(default)]
+    started_at: Option<Timestamp>,
     /// When somebody stopped it in a loop, if it was not started again.
     #[serde(default)]
     stopped_at: Option<Timestamp>,
@@ -241,11 +247,16 @@ impl Fates {
         (fates, problems)
     }
 
-    /// The rows that have changed. Of what was removed none is kept: it is told of for an hour, or
-    /// until a restart of ours.
-    pub fn take_rows(&mut self) -> Vec<Change> {
-        let lasting = |name: &String| self.names.get(name).filter(|fate| fate.removed_at.is_none());
-        self.rows.take(lasting)
+    /// The rows that have changed. That of a name whose container was removed is kept for a moment, if there is
+    /// one: we may be stopped before the next one comes. Until a restart of ours it is told of for an hour.
+    pub fn take_rows(&mut self, now: Timestamp) -> Vec<Change> {
+        let is_kept = |at: Timestamp| now.since(at) < KEPT_AFTER_REMOVAL;
+        let names = &self.names;
+        self.rows.take_again(|name, is_stored| {
+            let fate = names.get(name)?;
+            let lasts = fate.removed_at.is_none_or(|at| is_stored && is_kept(at));
+            lasts.then_some(fate)
+        })
     }
 
     /// Something happened to a container that is known by `name`. `is_flagged`: Docker says
@@ -268,6 +279,7 @@ impl Fates {
                 fate.asked = None;
                 fate.stopped_at = None;
                 fate.oom_at = None;
+                fate.started_at = Some(at);
                 fate.held.iter_mut().for_each(|held| held.start(at));
                 // What another one does under this name is no part of a loop.
                 if fate.started.replace(id.clone()).is_some_and(|before| before != *id) {
@@ -318,7 +330,8 @@ impl Fates {
         self.settle_held(name, false);
         let fate = self.names.entry(name.to_owned()).or_default();
         if death.end == End::Crash && death.exit_code == SIGKILLED {
-            fate.held = Some(Held::new(id.clone(), death, fate.oom_at.is_some()));
+            let began = fate.started_at.filter(|_| fate.started.as_ref() == Some(id));
+            fate.held = Some(Held::new(id.clone(), death, (began, fate.oom_at.is_some())));
             fate.last = Some(death);
             self.held.insert(name.to_owned());
             return death;
@@ -341,11 +354,11 @@ impl Fates {
     }
 
     /// The ends that were held and are known for good by now, with name and incarnation. A kill that
-    /// `saw_kill` knows of, from whatever witness, brought one that no event explains.
+    /// `saw_kill` knows of in the run that began then, from whatever witness, brought one that no event explains.
     pub fn take_settled(
         &mut self,
         now: Timestamp,
-        saw_kill: impl Fn(&ContainerId, Timestamp) -> bool,
+        saw_kill: impl Fn(&ContainerId, Option<Timestamp>, Timestamp) -> bool,
     ) -> Vec<(String, ContainerId, Death)> {
         let mut over = Vec::new();
         for name in &self.held {
@@ -430,13 +443,26 @@ impl Fates {
                 let is_looping = fate.settle(now, is_heard);
                 changed.extend(is_looping.map(|is_looping| (name.clone(), is_looping)));
             }
-            self.names.retain(|_, fate| {
-                fate.removed_at.is_none_or(|at| now.since(at) <= TOLD_AFTER_REMOVAL)
-            });
+            if is_heard {
+                self.forget_removed(now);
+            }
             self.forget_most();
         }
         changed.iter().for_each(|(name, _)| self.rows.touch(name));
         changed
+    }
+
+    /// Whoever was removed before our restart may have a successor that Docker has not told of, as long as it is
+    /// not heard.
+    fn forget_removed(&mut self, now: Timestamp) {
+        let Fates { names, rows, .. } = self;
+        names.retain(|name, fate| {
+            let Some(gone_for) = fate.removed_at.map(|at| now.since(at)) else { return true };
+            if gone_for >= KEPT_AFTER_REMOVAL && rows.is_stored(name) {
+                rows.touch(name);
+            }
+            gone_for <= TOLD_AFTER_REMOVAL
+        });
     }
 
     /// Keeps the number of names bounded: those of which nothing was heard for the longest go.
@@ -478,7 +504,8 @@ impl Fates {
             self.rows.touch(name);
             fate.restarts.iter_mut().for_each(shift);
             fate.last.iter_mut().for_each(|death| shift(&mut death.at));
-            let single = [&mut fate.oom_at, &mut fate.removed_at, &mut fate.stopped_at];
+            let Fate { started_at, oom_at, removed_at, stopped_at, .. } = fate;
+            let single = [started_at, oom_at, removed_at, stopped_at];
             single.into_iter().flatten().for_each(shift);
             fate.asked.iter_mut().for_each(|asked| shift(&mut asked.at));
             fate.held.iter_mut().for_each(|held| held.rebase(shift));
@@ -713,7 +740,8 @@ mod tests {
 
     /// What is left after a restart of ours.
     fn again(fates: &mut Fates, rows: &mut BTreeMap<String, Change>) -> Fates {
-        rows.extend(fates.take_rows().into_iter().map(|row| (row.key.clone(), row)));
+        let changes = fates.take_rows(Timestamp(i64::MAX));
+        rows.extend(changes.into_iter().map(|row| (row.key.clone(), row)));
         rows.retain(|_, row| row.value.is_some());
         let (recovered, problems) = Fates::recover(rows.values());
         assert_eq!(problems, Vec::<String>::new());
@@ -757,7 +785,7 @@ mod tests {
         for (ms, what) in story {
             let told = fates.take((&id(), "web"), Timestamp(*ms), what, false);
             let counts_now = told.filter(|_| !fates.is_held("web"));
-            let late = fates.take_settled(Timestamp(*ms), |_, _| saw_kill);
+            let late = fates.take_settled(Timestamp(*ms), |_, _, _| saw_kill);
             settled.extend(late.into_iter().map(|(_, _, death)| death.end));
             settled.extend(counts_now.map(|death| death.end));
             let fate = fates.get("web").expect("heard of");
@@ -797,7 +825,7 @@ mod tests {
     fn an_end_that_waits_goes_on_waiting_through_a_restart_of_ours_and_a_step_of_the_clock() {
         let (mut fates, mut rows) = (Fates::default(), BTreeMap::new());
         let settled = |fates: &mut Fates, second: i64| -> Vec<End> {
-            let settled = fates.take_settled(at(second), |_, _| false);
+            let settled = fates.take_settled(at(second), |_, _, _| false);
             settled.into_iter().map(|(_, _, death)| death.end).collect()
         };
         fates.take((&id(), "web"), at(9), &What::Die { exit_code: 137 }, false);
@@ -838,6 +866,37 @@ mod tests {
         assert!(fates.get("web").is_some());
         fates.settle(at(4000), true);
         assert!(fates.get("web").is_none());
+    }
+
+    #[test]
+    fn the_row_of_what_was_removed_stays_for_a_minute_if_there_was_one() {
+        for was_noted in [true, false] {
+            let mut fates = Fates::default();
+            let rows = |fates: &mut Fates, second: i64| {
+                fates.settle(at(second), true);
+                let rows = fates.take_rows(at(second)).into_iter();
+                rows.map(|row| row.value.is_some()).collect::<Vec<_>>()
+            };
+            fates.take((&id(), "web"), at(0), &What::Die { exit_code: 1 }, false);
+            if was_noted {
+                assert_eq!(rows(&mut fates, 0), [true]);
+            }
+            fates.take((&id(), "web"), at(1), &What::Destroy, false);
+            assert_eq!(rows(&mut fates, 2), if was_noted { &[true][..] } else { &[] });
+            assert_eq!(rows(&mut fates, 55), [true; 0]);
+            assert_eq!(rows(&mut fates, 66), if was_noted { &[false][..] } else { &[] });
+            assert!(fates.get("web").is_some(), "it is told of still");
+        }
+    }
+
+    #[test]
+    fn what_was_removed_before_our_restart_is_remembered_until_docker_has_told_who_came_after_it() {
+        let mut fates = Fates::default();
+        fates.vanished("web", at(0));
+        fates.settle(at(9_000), false);
+        fates.is_there("web");
+        fates.settle(at(9_010), true);
+        assert_eq!(fates.get("web").map(|fate| fate.ends[End::Vanished as usize]), Some(1));
     }
 
     #[test]

@@ -22,6 +22,9 @@ pub(super) struct Held {
     pub id: ContainerId,
     /// As far as it is known.
     pub death: Death,
+    /// When that run began, if anybody said so.
+    #[serde(default)]
+    began: Option<Timestamp>,
     /// The kernel told of a kill in this run, too long before: any witness may mean that one.
     is_explained: bool,
     /// When the next run began: what is told of later is about that.
@@ -32,8 +35,9 @@ pub(super) struct Held {
 }
 
 impl Held {
-    pub fn new(id: ContainerId, death: Death, is_explained: bool) -> Held {
-        Held { id, death, is_explained, started_at: None, until: None }
+    pub fn new(id: ContainerId, death: Death, run: (Option<Timestamp>, bool)) -> Held {
+        let (began, is_explained) = run;
+        Held { id, death, began, is_explained, started_at: None, until: None }
     }
 
     /// The container was started again.
@@ -55,9 +59,12 @@ impl Held {
         now >= until || until.since(now) > TOLD_WITHIN
     }
 
-    /// Whether a kill that somebody saw about then, and no event told, brought this end.
-    pub fn is_by_seen(&self, saw_kill: impl Fn(&ContainerId, Timestamp) -> bool) -> bool {
-        !self.is_explained && saw_kill(&self.id, self.death.at)
+    /// Whether a kill that somebody saw about then, in this run, and no event told, brought this end.
+    pub fn is_by_seen(
+        &self,
+        saw_kill: impl Fn(&ContainerId, Option<Timestamp>, Timestamp) -> bool,
+    ) -> bool {
+        !self.is_explained && saw_kill(&self.id, self.began, self.death.at)
     }
 
     /// The end, by the kernel or not.
@@ -71,6 +78,7 @@ impl Held {
     /// The wall clock has stepped.
     pub fn rebase(&mut self, shift: impl FnMut(&mut Timestamp)) {
         let at = std::iter::once(&mut self.death.at);
-        at.chain(&mut self.started_at).chain(&mut self.until).for_each(shift);
+        let single = [&mut self.began, &mut self.started_at, &mut self.until];
+        at.chain(single.into_iter().flatten()).for_each(shift);
     }
 }

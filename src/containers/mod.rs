@@ -15,6 +15,7 @@ mod life;
 mod oom;
 mod reading;
 mod rows;
+mod runs;
 mod stint;
 
 pub use container::{
@@ -28,6 +29,7 @@ pub use life::CHILD_AFTER;
 pub use oom::{KillsById, OomLedger, STUCK, Who};
 pub use reading::Reading;
 pub use rows::Rows;
+pub use runs::{Runs, Untold};
 pub use stint::Counts;
 
 #[cfg(test)]

@@ -286,7 +286,8 @@ impl OomLedger {
     pub fn vanished(&mut self, who: Who<'_>, source: u64, is_watched: bool) {
         let Some(life) = self.lives.get(who.id) else { return };
         let Some(seen_at) = life.counters.get(&source).map(|last| last.at) else { return };
-        if life.ended_about(seen_at) || !self.saw_kill(who.id, seen_at) {
+        let saw_kill = self.saw_kill(who.id, None, (seen_at, seen_at));
+        if life.ended_about(seen_at) || saw_kill.is_none() {
             return;
         }
         match is_watched {
@@ -372,11 +373,20 @@ impl OomLedger {
         changes
     }
 
-    /// Whether somebody saw a kill about then.
-    pub fn saw_kill(&self, id: &ContainerId, at: Timestamp) -> bool {
-        let is_close =
-            |said: &Evidence| said.kills > 0 && said.from <= at + SKEW && said.to + LATE >= at;
-        self.lives.get(id).is_some_and(|life| life.evidence.iter().any(is_close))
+    /// When somebody told of a kill last that may have brought the end, between those two, of a run that began
+    /// then: a kill that was told of before is one of a run before.
+    pub fn saw_kill(
+        &self,
+        id: &ContainerId,
+        began: Option<Timestamp>,
+        (since, at): (Timestamp, Timestamp),
+    ) -> Option<Timestamp> {
+        let told_at = |said: &Evidence| said.told_at().unwrap_or(Timestamp(said.key));
+        let is_its = |said: &&Evidence| {
+            let is_close = said.kills > 0 && said.from <= at + SKEW && said.to + LATE >= since;
+            is_close && began.is_none_or(|began| told_at(said) >= began)
+        };
+        self.lives.get(id)?.evidence.iter().filter(is_its).map(told_at).max()
     }
 
     /// The kills of a name.
@@ -653,7 +663,7 @@ mod tests {
         // Nor when it is told again, nor by the flag that Docker sets with it.
         bench.oom(6.0).oom(6.5).check(40.0, "0+0").restart(41.0).oom(6.0).check(50.0, "0+0");
         bench.flag(1.0, 55.0).die(55.0).check(80.0, "0+0");
-        assert!(!bench.ledger.saw_kill(&bench.id, at(6.0)));
+        assert_eq!(bench.ledger.saw_kill(&bench.id, None, (at(6.0), at(6.0))), None);
         // One that was slow to be done is counted then, and so is one in the run that follows.
         let mut bench = Bench::new();
         bench.read(OURS, 5.0, 0.0, 1.0).oom(6.0).read(OURS, 10.0, 0.0, 1.0);

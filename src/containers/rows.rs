@@ -51,11 +51,24 @@ impl<K: Ord + Clone + AsRef<str>> Rows<K> {
         self.take_unless(|_| false, row)
     }
 
+    /// The same; `row` is told whether there is a row in the journal already.
+    pub fn take_again<R: Serialize>(&mut self, row: impl Fn(&K, bool) -> Option<R>) -> Vec<Change> {
+        self.take_all(|_| false, row)
+    }
+
     /// The same, without those that wait for the next time.
     pub fn take_unless<R: Serialize>(
         &mut self,
         waits: impl Fn(&K) -> bool,
         row: impl Fn(&K) -> Option<R>,
+    ) -> Vec<Change> {
+        self.take_all(waits, |key, _| row(key))
+    }
+
+    fn take_all<R: Serialize>(
+        &mut self,
+        waits: impl Fn(&K) -> bool,
+        row: impl Fn(&K, bool) -> Option<R>,
     ) -> Vec<Change> {
         let mut changes = Vec::new();
         for key in std::mem::take(&mut self.touched) {
@@ -63,7 +76,7 @@ impl<K: Ord + Clone + AsRef<str>> Rows<K> {
                 self.touched.insert(key);
                 continue;
             }
-            let row = row(&key);
+            let row = row(&key, self.is_stored(&key));
             let is_due = if row.is_some() { true } else { self.stored.remove(&key) };
             let value = row.map(|row| serde_json::to_vec(&row).expect("text keys and numbers"));
             let name = format!("{}{}", self.prefix, key.as_ref());

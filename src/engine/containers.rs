@@ -24,7 +24,7 @@ use super::group::Reads;
 use crate::base::{Change, Labels, Now, Timestamp};
 use crate::containers::{
     Before, Container, ContainerId, Counts, Fates, Happening, Heard, Inventory, KillsById,
-    OomLedger, Rows, STUCK, What, Who,
+    OomLedger, Rows, Runs, STUCK, What, Who,
 };
 
 /// Kills of the kernel for lack of memory, fused from every witness.
@@ -45,38 +45,23 @@ const SHOWN_EVERY: Duration = Duration::from_millis(250);
 const NOTED_PER_EVENT: Duration = Duration::from_micros(250);
 /// An end is told, at the latest, so long after the start that follows it.
 const LATE_START: Duration = Duration::from_secs(1);
-/// Lists that follow one another before events could come tell of so many ends of one container at most.
-const MOST_LISTED_ENDS: usize = 8;
+/// Looks at one container that are remembered at most, where lists follow one another before events could come.
+const MOST_LOOKS: usize = 8;
 const PREFIX: &str = "container:";
 
-/// How a run ended, as a list says it.
-#[derive(Clone, Copy, Debug)]
-struct ListedEnd {
-    at: Timestamp,
-    /// Docker's exit code, and whether the flag `OOMKilled` was set; of one that was started again nobody knows.
-    last: Option<(i64, bool)>,
-    /// The flag was set before.
+/// A container as a list showed it, or as it was known when a list did not show it.
+#[derive(Clone, Debug)]
+struct Look {
+    container: Container,
+    /// The flag of this run was known before.
     was_flagged: bool,
 }
 
-impl ListedEnd {
-    fn of(container: &Container, before: &Container) -> Option<ListedEnd> {
-        let is_dead = !container.status.is_alive();
-        let last = is_dead.then_some((container.exit_code, container.oom_killed));
-        let was_flagged = before.oom_killed && before.started_at == container.started_at;
-        Some(ListedEnd { at: container.finished_at?, last, was_flagged })
-    }
-}
-
-/// A container that must have ended, and how is not known yet.
-#[derive(Clone, Debug)]
+/// A container of which no event has told all that lists do: it must have ended, and how is not known yet.
+#[derive(Clone, Debug, Default)]
 struct Missing {
-    /// The ends that events have told of since.
-    told: Vec<Timestamp>,
-    /// The last that was told before.
-    told_before: Option<Timestamp>,
-    /// How it had ended by the last list, or one before, as that said: it may have ended again since.
-    listed: Vec<ListedEnd>,
+    /// How it looked, the last look last.
+    looks: Vec<Look>,
     /// It is not on the last list.
     is_gone: bool,
 }
@@ -114,7 +99,8 @@ pub(super) struct Containers {
     written: BTreeMap<String, Counts>,
     /// The ends that were written last.
     ends_written: BTreeMap<String, [u64; 6]>,
-    /// Alive before the last list, and on it not there or not alive.
+    runs: Runs,
+    /// By the last lists their runs are not what events have told of them.
     missing: BTreeMap<ContainerId, Missing>,
     ended: Ended,
     inventory_is_new: bool,
@@ -151,6 +137,12 @@ impl Containers {
                 Err(error) => problems.push(format!("row {} of table guards: {error}", row.key)),
             }
         }
+        let mut runs = Runs::default();
+        for container in inventory.iter() {
+            let name = inventory.known_as(&container.id).unwrap_or_default();
+            let last = fates.get(name).and_then(|fate| fate.last);
+            runs.restore(container, last.map(|death| death.at));
+        }
         let containers = Containers {
             daemon: Daemon::default(),
             heard,
@@ -162,6 +154,7 @@ impl Containers {
             ends_written: fates.iter().map(|(name, fate)| (name.to_owned(), fate.ends)).collect(),
             fates,
             labels: BTreeMap::new(),
+            runs,
             missing: BTreeMap::new(),
             ended,
             inventory_is_new: false,
@@ -185,7 +178,7 @@ impl Containers {
         // Whoever lists it again after a restart of ours must find once more that it has ended.
         let waits = |id: &ContainerId| self.missing.contains_key(id);
         let mut changes = self.rows.take_unless(waits, row);
-        changes.extend(self.fates.take_rows());
+        changes.extend(self.fates.take_rows(now.wall));
         changes.extend(self.ended.take_rows());
         changes.extend(self.ledger.take_note());
         let heard_until = self.daemon.heard_until(now);
@@ -309,6 +302,7 @@ impl Containers {
         self.rows.touch(id);
         self.inventory_is_new = true;
         self.missing.remove(id);
+        self.runs.remove(id);
         self.scraped.remove(id);
         self.ledger.gone(id);
         if !name.is_empty() {
@@ -336,30 +330,29 @@ impl Containers {
         if is_last && is_late { finished } else { told_at }
     }
 
-    /// It must have ended, and events may tell how until Docker has told everything.
-    fn miss(&mut self, id: &ContainerId) -> &mut Missing {
-        let name = self.name_of(id, "");
-        let last = self.fates.get(&name).and_then(|fate| fate.last);
-        let told_before = last.map(|death| death.at);
-        let (told, listed) = (Vec::new(), Vec::new());
-        let missing = Missing { told, told_before, listed, is_gone: false };
-        self.missing.entry(id.clone()).or_insert(missing)
-    }
-
-    /// The same, as the list says of one that is on it.
-    fn note_listed_end(&mut self, id: &ContainerId, end: ListedEnd) {
-        let missing = self.miss(id);
-        missing.listed.push(end);
-        if missing.listed.len() > MOST_LISTED_ENDS {
-            missing.listed.remove(0);
+    /// A list shows this of a container, and events may tell of it until Docker has told everything.
+    fn look_at(&mut self, container: &Container, before: Option<&Container>) {
+        // It may have been inspected, and no event told that it began.
+        if let Some(before) = before {
+            self.runs.see(before);
+        }
+        if !self.runs.see(container) {
+            return;
+        }
+        let same_run = before.filter(|before| before.started_at == container.started_at);
+        let was_flagged = same_run.is_some_and(|before| before.oom_killed);
+        let looks = &mut self.missing.entry(container.id.clone()).or_default().looks;
+        looks.push(Look { container: container.clone(), was_flagged });
+        if looks.len() > MOST_LOOKS {
+            looks.remove(0);
         }
     }
 
-    /// It is on the list, so it has not vanished. How it ended as a list before this one said is not told yet:
-    /// the connection that would have done so was lost, and another may.
+    /// It is on the list, so it has not vanished. What a list before this one said of it is not told yet: the
+    /// connection that would have done so was lost, and another may.
     fn found(&mut self, id: &ContainerId) {
         match self.missing.get_mut(id) {
-            Some(missing) if !missing.listed.is_empty() => missing.is_gone = false,
+            Some(missing) if !missing.looks.is_empty() => missing.is_gone = false,
             _ => drop(self.missing.remove(id)),
         }
     }
@@ -432,6 +425,7 @@ impl Containers {
         *Arc::make_mut(&mut self.inventory) = Inventory::new();
         self.fates.clear();
         self.missing.clear();
+        self.runs = Runs::default();
         self.labels.clear();
         self.inventory_is_new = true;
     }
@@ -489,6 +483,7 @@ impl Containers {
         self.daemon.rebase(by_ms);
         self.ended.rebase(by_ms);
         let shift = |at: &mut Timestamp| *at = Timestamp(at.0.saturating_add(by_ms));
+        self.runs.rebase(shift);
         for id in Arc::make_mut(&mut self.inventory).rebase(shift) {
             self.rows.touch(&id);
         }

@@ -10,6 +10,7 @@ mod deploys;
 mod docker;
 mod durable;
 mod effects;
+mod ended;
 mod gates;
 mod heartbeat;
 mod holds;

@@ -2,16 +2,15 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
 
-use super::{Containers, ListedEnd, Missing};
+use super::{Containers, Look, Missing};
 use crate::base::{Labels, Now, TargetId, Timestamp, fingerprint, is_stale};
-use crate::containers::{Container, ContainerId, Death, End, Happening, Reading, Report, What};
+use crate::containers::{
+    Container, ContainerId, Death, End, Happening, Reading, Report, Untold, What,
+};
 use crate::engine::{Engine, Fact, Health};
 use crate::window::SeriesId;
 
-/// An event and a list tell one end up to this far apart.
-const SAME_END: Duration = Duration::from_secs(2);
 /// Exit codes of a process that SIGINT, SIGKILL or SIGTERM ended.
 const SIGNALLED: [i64; 3] = [130, SIGKILLED, 143];
 const SIGKILLED: i64 = 137;
@@ -54,8 +53,11 @@ impl Engine {
         list.sort_by_key(|container| (known.get(&container.id).is_none(), container.created_at));
         let listed: BTreeSet<&ContainerId> = list.iter().map(|container| &container.id).collect();
         for gone in known.iter().filter(|container| !listed.contains(&container.id)) {
-            if gone.status.is_alive() || self.containers.missing.contains_key(&gone.id) {
-                self.containers.miss(&gone.id).is_gone = true;
+            // What it looked like last may be news, too: events have not told of it.
+            self.containers.look_at(gone, Some(gone));
+            let Containers { runs, missing, .. } = &mut self.containers;
+            if runs.is_open(&gone.id) || missing.contains_key(&gone.id) {
+                missing.entry(gone.id.clone()).or_default().is_gone = true;
             } else {
                 self.containers.remove_ended(&gone.id, now.wall);
             }
@@ -67,13 +69,10 @@ impl Engine {
                 self.containers.note_flag(container, known.get(&container.id));
             }
             // Docker's memory of events does not outlive Docker.
-            let before = known.get(&container.id).filter(|before| before.status.is_alive());
-            if let Some(before) = before.filter(|before| has_ended(before, container))
-                && let Some(end) = ListedEnd::of(container, before)
-            {
-                self.containers.note_listed_end(&container.id, end);
-            }
+            self.containers.look_at(container, known.get(&container.id));
         }
+        let Containers { runs, inventory, .. } = &mut self.containers;
+        runs.retain(|id| inventory.get(id).is_some());
         if is_first {
             // Series taken in before were attributed without Docker's word.
             self.targets.values_mut().for_each(|target| target.wants_epoch = true);
@@ -89,13 +88,22 @@ impl Engine {
         }
         let name = containers.name_at(happening);
         match what {
-            What::Start => containers.say((id, &name), |ledger, who| ledger.started(who, at)),
+            What::Start => {
+                let untold = containers.runs.start(id, at);
+                // Where nothing was missed, what Docker left out may be told again.
+                if let Some(end) = untold.filter(|_| !containers.daemon.has_told()) {
+                    self.take_untold((id, &name), end, None);
+                }
+                self.containers.say((id, &name), |ledger, who| ledger.started(who, at));
+            }
             What::Oom => {
                 let since = containers.daemon.not_before(at);
                 containers.say((id, &name), |ledger, who| ledger.killed(who, *at_nanos, since));
             }
+            What::Die { .. } => containers.runs.end(id, at),
             _ => {}
         }
+        let containers = &mut self.containers;
         let is_flagged = containers.inventory.get(id).is_some_and(|known| known.oom_killed);
         let was_at = match what {
             What::Die { .. } => containers.true_end(id, at),
@@ -108,9 +116,6 @@ impl Engine {
             false => containers.fates.take((id, &name), was_at, what, is_flagged),
         };
         if let Some(death) = death {
-            if let Some(missing) = containers.missing.get_mut(id) {
-                missing.told.push(death.at);
-            }
             self.take_death((id, &name), death);
         }
         if *what == What::Destroy {
@@ -140,7 +145,8 @@ impl Engine {
     /// The ends that were not told at once: what brought them is known by now.
     fn tell_held(&mut self, now: Timestamp) {
         let Containers { fates, ledger, .. } = &mut self.containers;
-        let settled = fates.take_settled(now, |id, at| ledger.saw_kill(id, at));
+        let saw_kill = |id: &ContainerId, began, at| ledger.saw_kill(id, began, (at, at)).is_some();
+        let settled = fates.take_settled(now, saw_kill);
         for (name, id, death) in settled {
             self.containers.is_news = true;
             self.tell_end(&name, &id, death.end, death.exit_code);
@@ -190,15 +196,17 @@ impl Engine {
         }
     }
 
-    /// What is still missing, though everything was told, has ended as the list says, or unseen.
+    /// What lists showed, and no event told though everything was told, is as they showed it, or unseen.
     fn give_up_missing(&mut self, now: Now) {
-        for (id, missing) in std::mem::take(&mut self.containers.missing) {
-            let Missing { mut told, told_before, listed, is_gone } = missing;
-            let last_listed = listed.last().map(|end| end.at + SAME_END);
-            let is_told = told.iter().any(|at| Some(*at) > last_listed);
-            told.extend(told_before);
-            listed.into_iter().for_each(|end| self.take_end_as_listed(&id, end, &told));
-            if is_gone && !is_told && self.containers.is_alive(&id) {
+        for (id, Missing { looks, is_gone }) in std::mem::take(&mut self.containers.missing) {
+            for look in looks {
+                for end in self.containers.runs.believe(&look.container) {
+                    let name = self.containers.name_of(&id, &look.container.name);
+                    let last = Some(&look).filter(|_| end.is_last);
+                    self.take_untold((&id, &name), end, last);
+                }
+            }
+            if is_gone && self.containers.runs.is_open(&id) {
                 self.take_vanished(&id, now);
             } else if is_gone {
                 self.containers.remove_ended(&id, now.wall);
@@ -219,35 +227,33 @@ impl Engine {
         self.containers.remove(id);
     }
 
-    /// No event told how a container ended that is there still, or again: what the list said of it does, as
-    /// far as it goes. A signal may have been anybody's.
-    fn take_end_as_listed(
-        &mut self,
-        id: &ContainerId,
-        ListedEnd { at, last, was_flagged }: ListedEnd,
-        told: &[Timestamp],
-    ) {
+    /// No event told how a container ended that is there still, or again: what the list said of it does, if it
+    /// was its last end, as far as that goes. A signal may have been anybody's.
+    fn take_untold(&mut self, who: (&ContainerId, &str), end: Untold, last: Option<&Look>) {
+        let (id, name) = who;
         let containers = &mut self.containers;
-        let Some(known) = containers.inventory.get(id) else { return };
-        let name = containers.name_of(id, &known.name);
-        let is_it = |told: &Timestamp| told.since(at).max(at.since(*told)) <= SAME_END;
-        if told.iter().any(is_it) {
-            return;
-        }
+        let Untold { began, at, .. } = end;
         // A Docker that was away has not flagged what a counter saw.
-        let (exit_code, is_flagged) = last.unwrap_or((SIGKILLED, false));
-        let is_flagged = is_flagged || containers.ledger.saw_kill(id, at);
+        let (exit_code, has_flag) = last.map_or((SIGKILLED, false), |look| {
+            (look.container.exit_code, look.container.oom_killed)
+        });
+        let was_flagged = last.is_some_and(|look| look.was_flagged);
+        // When the first of two runs ended nobody knows: by the kill, if there was one.
+        let since = if last.is_some() { at } else { containers.daemon.not_before(at) };
+        let killed_at = containers.ledger.saw_kill(id, began, (since, at));
+        let at = killed_at.filter(|killed_at| last.is_none() && *killed_at < at).unwrap_or(at);
+        let is_flagged = has_flag || killed_at.is_some();
         let death = if is_flagged || !SIGNALLED.contains(&exit_code) {
-            containers.fates.take((id, &name), at, &What::Die { exit_code }, is_flagged)
+            containers.fates.take(who, at, &What::Die { exit_code }, is_flagged)
         } else {
-            Some(containers.fates.unseen(&name, at, exit_code))
+            Some(containers.fates.unseen(name, at, exit_code))
         };
         let Some(death) = death else { return };
-        if death.end == End::Oom && last.is_some_and(|(_, flag)| flag) && !was_flagged {
+        if death.end == End::Oom && has_flag && !was_flagged {
             let from = self.containers.daemon.not_before(at);
-            self.containers.say((id, &name), |l, who| l.killed_as_flagged(who, from, at));
+            self.containers.say(who, |l, who| l.killed_as_flagged(who, from, at));
         }
-        self.take_death((id, &name), death);
+        self.take_death(who, death);
     }
 
     /// Containers whose series are all gone from a page have ended, whether Docker says so yet or not.
@@ -309,9 +315,4 @@ impl Engine {
             }
         }
     }
-}
-
-/// Whether a container that was alive has ended since, started again or not.
-fn has_ended(before: &Container, now: &Container) -> bool {
-    !now.status.is_alive() || now.started_at > before.started_at
 }

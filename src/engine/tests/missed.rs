@@ -11,10 +11,9 @@ impl World {
     fn run(&self, status: Status, finished_ms: Option<i64>) -> Container {
         let made = Container::new(container_id('a'), "web", Timestamp(0));
         let finished_at = finished_ms.map(|ms| self.wall(ms));
-        let started_at = finished_at.map_or(Timestamp(1_000), |at| match status.is_alive() {
-            true => at + Duration::from_secs(1),
-            false => at - Duration::from_secs(1),
-        });
+        // If it is dead that was the first one.
+        let again = finished_at.filter(|_| status.is_alive());
+        let started_at = again.map_or(Timestamp(1_000), |at| at + Duration::from_secs(1));
         Container { status, started_at: Some(started_at), finished_at, exit_code: 1, ..made }
     }
 
@@ -172,8 +171,8 @@ fn a_kill_that_only_the_flag_tells_counts_also_in_a_run_from_before_we_watched()
 /// How many ends of it are known then, and after an hour and another restart of ours.
 fn given_on(old: Status, is_told: bool) -> [u64; 2] {
     let mut world = begun();
-    world.told('a', "web", (0, die()));
-    world.looks('a', "web", (-60_000, old));
+    world.told('a', "web", (-1_000, die()));
+    world.looks('a', "web", (0, old));
     world.slots(3, "");
     let mut world = world.again(true);
     world.looks('b', "web", (-3_000, Status::Running));

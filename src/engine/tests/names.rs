@@ -10,7 +10,7 @@ const RULES: &str = "groups:
     expr: plimsoll_oom_total > 99
 ";
 
-fn asking() -> Setup {
+pub(super) fn asking() -> Setup {
     Setup { docker: AskDocker::IfThere, ..setup(RULES, acting()) }
 }
 

@@ -1,0 +1,211 @@
+//! Ends that a dockerd told as it died, or that happened while there was none: a run has one.
+
+use super::containers::container_id;
+use super::names::{asking, begun, die};
+use super::*;
+
+const KILLED: What = What::Die { exit_code: 137 };
+
+/// `web`, by what Docker lists, in milliseconds from now: started then, and ended then.
+fn web(world: &World, status: Status, (started_ms, finished_ms): (i64, i64)) -> Container {
+    let made = Container::new(container_id('a'), "web", Timestamp(0));
+    let (started_at, finished_at) = (Some(world.wall(started_ms)), Some(world.wall(finished_ms)));
+    Container { status, started_at, finished_at, exit_code: 255, ..made }
+}
+
+impl World {
+    /// Docker lists `web` alone.
+    fn lists(&mut self, web: Container) {
+        self.handle(Event::Docker(Report::Listed(vec![web])), None);
+    }
+
+    /// How containers ended, as it was told.
+    fn told_ends(&self) -> Vec<(&'static str, usize)> {
+        let mut ends: Vec<_> = self.ends.iter().map(|(reason, count)| (*reason, *count)).collect();
+        ends.sort();
+        ends
+    }
+}
+
+/// `web` runs for a minute.
+fn running() -> World {
+    let mut world = World::recovered(asking(), Vec::new(), 0);
+    world.lists(web(&world, Status::Running, (-60_000, -90_000)));
+    world.slots(3, "");
+    world
+}
+
+/// The stream breaks as it tells of the end, so nobody looks at the container; the daemon that comes after says
+/// that it ended when that came.
+#[test]
+fn an_end_that_a_dying_docker_told_is_the_one_that_the_next_one_lists() {
+    for status in [Some(Status::Exited), Some(Status::Running), None] {
+        for is_our_restart in [false, true] {
+            let mut world = running();
+            let began_ms = world.wall(-75_000).0;
+            world.told('a', "web", (0, What::Die { exit_code: 255 }));
+            world.lose_docker();
+            world.slots(2, "");
+            let mut told = world.told_ends();
+            if is_our_restart {
+                world = world.again(true);
+                told.clear();
+            }
+            let started_ms = began_ms - world.wall(0).0;
+            let list = match status {
+                Some(Status::Running) => vec![web(&world, Status::Running, (-3_000, -4_000))],
+                Some(status) => vec![web(&world, status, (started_ms, -4_000))],
+                None => Vec::new(),
+            };
+            world.handle(Event::Docker(Report::Listed(list)), None);
+            world.slots(3, "");
+            assert_eq!(world.told_ends(), told, "{status:?}, after our restart: {is_our_restart}");
+        }
+    }
+}
+
+/// It was looked at, and the stream broke before it told what had happened.
+#[test]
+fn an_end_that_was_seen_and_not_told_is_as_it_looked_though_its_container_is_gone() {
+    for status in [Status::Exited, Status::Running] {
+        let mut world = running();
+        let looks = match status {
+            Status::Exited => web(&world, status, (-75_000, -1_000)),
+            _ => web(&world, status, (-900, -1_000)),
+        };
+        world.handle(Event::Docker(Report::Inspected(Box::new(looks))), None);
+        world.lose_docker();
+        world.handle(Event::Docker(Report::Listed(Vec::new())), None);
+        world.slots(3, "");
+        let want = if status == Status::Exited { ("crash", 1) } else { ("vanished", 2) };
+        assert_eq!(world.told_ends(), [want], "{status:?}");
+    }
+}
+
+/// The daemon that comes starts it again, it ends once more, and only then somebody listens.
+#[test]
+fn an_end_that_only_the_next_start_tells_of_counts_once() {
+    let start = || What::Start;
+    for is_told in [true, false] {
+        for has_restarted in [true, false] {
+            let mut world = running();
+            world.lose_docker();
+            world.slots(3, "");
+            let list = match has_restarted {
+                true => web(&world, Status::Running, (-3_050, -4_000)),
+                false => web(&world, Status::Exited, (-8_050, -4_000)),
+            };
+            world.lists(list.clone());
+            if is_told {
+                world.told('a', "web", (-8_000, start()));
+                world.told('a', "web", (-4_000, die()));
+            }
+            if is_told && has_restarted {
+                world.told('a', "web", (-3_000, start()));
+            }
+            world.slots(3, "");
+            let want = match (is_told, has_restarted) {
+                (true, _) => vec![("crash", 1), ("vanished", 1)],
+                (false, false) => vec![("crash", 1), ("vanished", 1)],
+                // Of more than one end nobody knows.
+                (false, true) => vec![("vanished", 1)],
+            };
+            assert_eq!(world.told_ends(), want, "told: {is_told}, restarted: {has_restarted}");
+            world.lose_docker();
+            world.lists(list);
+            world.slots(3, "");
+            assert_eq!(world.told_ends(), want, "listed again: {is_told}, {has_restarted}");
+        }
+    }
+}
+
+#[test]
+fn a_start_that_is_told_late_or_again_is_no_end() {
+    // Docker was busy with it, and nobody knew since when it ran. Listed, and told a moment later.
+    let mut world = begun();
+    world.lists(web(&world, Status::Running, (-900, -4_000)));
+    world.told('a', "web", (-600, What::Start));
+    world.slots(3, "");
+    assert_eq!(world.told_ends(), []);
+    // Told again to us who were started again, and a restart by hand.
+    world.told('a', "web", (-2_000, What::Die { exit_code: 0 }));
+    world.told('a', "web", (-1_000, What::Start));
+    world.told('a', "web", (-1_000, What::Restart));
+    let started_ms = world.wall(-1_000).0;
+    assert_eq!(world.told_ends(), [("exit", 1)]);
+    // Docker may have left out an end, and tell it when it is asked again.
+    let mut left_out = running();
+    left_out.told('a', "web", (0, What::Start));
+    assert_eq!(left_out.told_ends(), []);
+    for is_noted in [true, false] {
+        let mut again = world.again(is_noted);
+        let ago = started_ms - again.wall(0).0;
+        again.lists(web(&again, Status::Running, (ago - 50, ago - 1_000)));
+        again.told('a', "web", (ago, What::Start));
+        again.slots(3, "");
+        assert_eq!(again.told_ends(), [], "noted: {is_noted}");
+    }
+}
+
+/// Docker was away, and the kernel's count tells.
+#[test]
+fn an_end_that_nobody_told_is_the_kernel_s_if_it_killed_in_that_run() {
+    for kills in [0, 1] {
+        let mut world = running();
+        let id = container_id('a');
+        let of = format!("{{id=\"/docker/{id}\",name=\"web\"}}");
+        let page = |kills: u64| format!("container_oom_events_total{of} {kills}\n");
+        world.slots(2, &page(0));
+        world.lose_docker();
+        world.slots(1, &page(kills));
+        world.slots(8, "");
+        world.lists(web(&world, Status::Exited, (-8_050, -4_000)));
+        world.told('a', "web", (-8_000, What::Start));
+        world.told('a', "web", (-4_000, die()));
+        world.slots(6, "");
+        let want = if kills == 0 { "vanished" } else { "oom" };
+        assert_eq!(world.told_ends(), [("crash", 1), (want, 1)]);
+        let counts = world.engine.told_kills.counts("web");
+        assert_eq!(counts, Counts { pid1: kills, child: 0 });
+    }
+}
+
+#[test]
+fn a_kill_ends_the_run_in_which_it_was_and_none_after_it() {
+    for is_heard in [true, false] {
+        let mut world = running();
+        world.told('a', "web", (-4_000, What::Oom));
+        world.told('a', "web", (-3_990, KILLED));
+        world.told('a', "web", (-3_800, What::Start));
+        let run = (-3_850, -1_000);
+        let dead = Container { exit_code: 137, ..web(&world, Status::Exited, run) };
+        if is_heard {
+            world.told('a', "web", (-1_000, KILLED));
+        } else {
+            world.lose_docker();
+            world.lists(dead);
+        }
+        world.slots(3, "");
+        let other = if is_heard { "crash" } else { "vanished" };
+        let mut want = vec![("oom", 1), (other, 1)];
+        want.sort();
+        assert_eq!(world.told_ends(), want, "heard: {is_heard}");
+    }
+}
+
+/// As Compose makes one anew, and we are stopped in between.
+#[test]
+fn ends_of_a_name_go_on_though_we_were_stopped_while_nobody_bore_it() {
+    let mut world = running();
+    world.told('a', "web", (-900, die()));
+    world.slots(3, "");
+    world.looks('b', "0123_web", (-800, Status::Created));
+    world.told('a', "web", (0, What::Destroy));
+    let mut world = world.again(true);
+    world.looks('b', "web", (-60_000, Status::Running));
+    world.list(&[('b', "web")]);
+    world.slots(3, "");
+    let view = world.engine.view(at(world.second, 0));
+    let web = view.containers.iter().find(|container| container.known_as == "web");
+    assert_eq!(web.map(|web| web.ends.iter().sum()), Some(1u64));
+}
