@@ -42,6 +42,8 @@ pub(super) const MOST_STATEMENTS: usize = 256;
 struct Counted {
     /// What it showed before the kills that are not judged by it yet: when, and what.
     base: (Timestamp, f64),
+    /// A later reading, to be the base once all that was told before it has been heard.
+    next: (Timestamp, f64),
     /// Until when its next reading must have come.
     until: Timestamp,
 }
@@ -65,7 +67,7 @@ pub(super) struct Life {
     #[serde(skip)]
     counted: BTreeMap<u64, Counted>,
     /// When Docker started it last.
-    #[serde(skip)]
+    #[serde(default)]
     pub started_at: Option<Timestamp>,
     /// When it was seen last, if it is gone and Docker, which is heard, has not told of its end.
     #[serde(skip)]
@@ -206,9 +208,11 @@ impl Life {
         (at, value): (Timestamp, f64),
         base: Base,
     ) -> bool {
-        let base = match base {
-            Base::Anew(base) => base,
-            Base::Before(last) => self.counted.get(&source).map_or(last, |counted| counted.base),
+        let (base, next) = match base {
+            Base::Anew(base) => (base, base),
+            Base::Before(last) => {
+                self.counted.get(&source).map_or((last, last), |known| (known.base, known.next))
+            }
         };
         let done_by = at - DONE_WITHIN;
         let kills = (value - base.1).max(0.0) as usize;
@@ -219,9 +223,10 @@ impl Life {
         let from = base.0.max(done_by);
         let is_undone = |said: &Evidence| said.witness == Witness::Event && last_told(said) > from;
         let is_judged = !self.evidence.iter().any(is_undone);
-        let base = if is_judged { (at, value) } else { base };
+        let is_heard = is_judged && next.0 <= done_by;
+        let (base, next) = if is_heard { (next, (at, value)) } else { (base, next) };
         let until = if self.patience.is_zero() { at } else { at + 2 * self.patience };
-        self.counted.insert(source, Counted { base, until });
+        self.counted.insert(source, Counted { base, next, until });
         has_judged
     }
 
@@ -365,8 +370,9 @@ impl Life {
         }
         self.deaths.iter_mut().chain(&mut self.ends).for_each(&shift);
         self.counters.values_mut().for_each(|last| shift(&mut last.at));
-        for Counted { base: (at, _), until } in self.counted.values_mut() {
-            shift(at);
+        for Counted { base, next, until } in self.counted.values_mut() {
+            shift(&mut base.0);
+            shift(&mut next.0);
             shift(until);
         }
         self.stints.rebase(&shift);

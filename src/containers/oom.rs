@@ -171,7 +171,8 @@ impl OomLedger {
 
     /// Docker has started another run. Of whom nothing is known it divides nothing.
     pub fn started(&mut self, who: Who<'_>, at: Timestamp) {
-        if self.lives.get_mut(who.id).is_some_and(|life| life.start(at)) {
+        let is_stored = self.life_rows.is_stored(who.id);
+        if self.lives.get_mut(who.id).is_some_and(|life| life.start(at) || is_stored) {
             self.open.insert(who.id.clone());
         }
     }
@@ -644,6 +645,27 @@ mod tests {
             quick.oom(second).die(second + 0.05);
         }
         quick.die(10.57).check(11.1, "4+0").check(60.0, "4+0");
+    }
+
+    /// Docker's word comes a moment after the reading that follows it.
+    #[test]
+    fn what_was_told_just_before_a_reading_is_judged_by_the_next() {
+        let mut bench = Bench::new();
+        bench.is_watched = true;
+        bench.read(OURS, 5.0, 0.0, 1.0).read(OURS, 10.0, 0.0, 1.0).oom(9.9);
+        bench.read(OURS, 15.0, 0.0, 1.0).check(40.0, "0+0");
+        // One that was counted by that reading is one all the same.
+        let mut bench = Bench::new();
+        bench.read(OURS, 5.0, 0.0, 1.0).oom(9.5).read(OURS, 10.0, 1.0, 1.0);
+        bench.read(OURS, 15.0, 1.0, 1.0).read(OURS, 20.0, 1.0, 1.0).check(40.0, "0+1");
+    }
+
+    #[test]
+    fn the_end_of_the_run_before_is_known_over_our_restart() {
+        let mut bench = Bench::new();
+        bench.die(10.0).heard(10.1);
+        bench.say(|ledger, who| ledger.started(who, at(10.5))).heard(11.0);
+        bench.restart(13.0).oom(26.0).check(60.0, "0+1");
     }
 
     /// What was told never falls, so it is not denied either: the next kill would be untold.
