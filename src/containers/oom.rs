@@ -660,6 +660,18 @@ mod tests {
         bench.read(OURS, 15.0, 1.0, 1.0).read(OURS, 20.0, 1.0, 1.0).check(40.0, "0+1");
     }
 
+    /// The first of us has read it once, by the start of the run before, the next by its own.
+    #[test]
+    fn a_kill_is_not_counted_anew_where_two_restarts_of_ours_are_around_one_of_its_container() {
+        let mut bench = Bench::new();
+        bench.is_watched = true;
+        bench.read(OURS, 5.0, 0.0, 1.0).oom(6.0).read(OURS, 10.0, 1.0, 1.0).check(20.0, "0+1");
+        bench.end(21.0).check(21.5, "0+1").restart(21.5);
+        bench.read(OURS, 25.0, 1.0, 1.0).check(26.0, "0+1");
+        bench.restart(26.0);
+        bench.read(OURS, 30.0, 1.0, 21.3).heard(31.0).check(60.0, "0+2");
+    }
+
     #[test]
     fn the_end_of_the_run_before_is_known_over_our_restart() {
         let mut bench = Bench::new();

@@ -131,7 +131,9 @@ impl Told {
             return None;
         }
         let is_later = reading.is_later(last.started_at, ends);
-        let last = last.as_goes_on(reading, is_later || last.has_ended(ends));
+        // Of a run whose start is told only now it is the same.
+        let is_another = last.has_ended(ends) || (is_later && !last.awaits_start);
+        let last = last.as_goes_on(reading, is_another);
         let (from, kills) = if value >= last.value {
             (last.at, value - last.value)
         } else if is_later {
