@@ -37,7 +37,7 @@ pub struct Evidence {
     pub from: Timestamp,
     /// … and no later.
     pub to: Timestamp,
-    /// So many kills, at least one; none once those it told of are counted for good.
+    /// So many kills, at least one; none once those it told of are counted for good, or were found to be none.
     pub kills: u32,
 }
 

@@ -23,7 +23,7 @@ pub const CHILD_AFTER: Duration = Duration::from_secs(5);
 /// and Docker (20.10 on v1, measured: 24 times within 0.2 s beside other load) makes an event of each.
 const SAME_KILL: Duration = Duration::from_secs(1);
 /// Docker tells of a kill when it begins, and the kernel counts it when it is done: 10 to 400 ms later (measured).
-pub(super) const DONE_WITHIN: Duration = Duration::from_secs(3);
+const DONE_WITHIN: Duration = Duration::from_secs(3);
 /// Where a counter is read this kill is waited for to be counted, and no longer: not every kernel counts each.
 const COUNTED_WITHIN: Duration = Duration::from_secs(15);
 /// Docker waits this long at least before it starts anew what has ended.

@@ -698,6 +698,9 @@ mod tests {
         bench.oom(6.0).oom(6.5).check(40.0, "0+0").restart(41.0).oom(6.0).check(50.0, "0+0");
         bench.flag(1.0, 55.0).die(55.0).check(80.0, "0+0");
         assert_eq!(bench.ledger.saw_kill(&bench.id, None, (at(6.0), at(6.0))), None);
+        // Nor is it kept for that.
+        bench.say(|ledger, who| ledger.gone(who.id)).heard(81.0);
+        assert!(bench.ledger.lives.is_empty());
         // One that was slow to be done is counted then, and so is one in the run that follows.
         let mut bench = Bench::new();
         bench.read(OURS, 5.0, 0.0, 1.0).oom(6.0).read(OURS, 10.0, 0.0, 1.0);

@@ -316,19 +316,20 @@ fn what_our_own_collector_shows_of_kills_is_not_counted_again() {
 /// Another plimsoll's page shows what that one has counted, later than it was; the kernel's count is beside it.
 #[test]
 fn what_another_plimsoll_has_counted_is_no_witness_where_the_kernel_s_count_stands_beside_it() {
-    let mut world = begun();
     let of = format!("id=\"/docker/{}\",name=\"web\"", container_id('a').as_str());
-    let page = |shown: u8, kernel: u8| {
-        format!(
-            "container_oom_events_total{{{of}}} {shown}\n\
-             plimsoll_container_memory_events_total{{{of},event=\"oom_kill\"}} {kernel}\n"
-        )
-    };
-    for (shown, kernel, want) in [(0, 0, 0), (3, 0, 0), (3, 1, 1)] {
-        for _ in 0..4 {
-            world.slot(Some(&page(shown, kernel)));
+    // Whichever stands first.
+    for is_kernel_first in [false, true] {
+        let mut world = begun();
+        for (shown, kernel, want) in [(0, 0, 0), (3, 0, 0), (3, 1, 1)] {
+            let shown = format!("container_oom_events_total{{{of}}} {shown}\n");
+            let counter = "plimsoll_container_memory_events_total";
+            let kernel = format!("{counter}{{{of},event=\"oom_kill\"}} {kernel}\n");
+            let page = if is_kernel_first { kernel + &shown } else { shown + &kernel };
+            for _ in 0..4 {
+                world.slot(Some(&page));
+            }
+            assert_eq!(world.kills("web").total(), want, "{page}");
         }
-        assert_eq!(world.kills("web").total(), want, "{shown} shown, {kernel} counted");
     }
 }
 
