@@ -264,6 +264,10 @@ pub struct Container {
     pub exit_code: i64,
     /// Whether Docker saw the kernel kill something in it for lack of memory during its last run.
     pub oom_killed: bool,
+    /// The kernel is not to kill in it (`--oom-kill-disable`, cgroup v1): what Docker calls an OOM is that it
+    /// hangs.
+    #[serde(default)]
+    pub oom_kill_disabled: bool,
     /// The first process, in the host's numbers, while it is alive.
     pub pid: Option<u32>,
     /// Only what a list tells of it was to be had: no limits, no health, no times, no flag.
@@ -299,6 +303,7 @@ impl Container {
             finished_at: None,
             exit_code: 0,
             oom_killed: false,
+            oom_kill_disabled: false,
             pid: None,
             is_glimpse: false,
         }

@@ -129,6 +129,7 @@ struct HostConfig {
     cpu_quota: i64,
     cpu_period: i64,
     cpu_shares: i64,
+    oom_kill_disable: Option<bool>,
     restart_policy: Policy,
 }
 
@@ -151,6 +152,7 @@ pub(super) fn container(body: &[u8]) -> Result<Container, String> {
     let name = read.name.strip_prefix('/').unwrap_or(&read.name);
     let made = Container::new(id, name, time(&read.created).unwrap_or(Timestamp(0)));
     let state = read.state;
+    let oom_kill_disabled = read.host_config.oom_kill_disable == Some(true);
     Ok(Container {
         image: read.config.image,
         image_id: read.image,
@@ -166,7 +168,8 @@ pub(super) fn container(body: &[u8]) -> Result<Container, String> {
         started_at: time(&state.started_at),
         finished_at: time(&state.finished_at),
         exit_code: state.exit_code,
-        oom_killed: state.oom_killed,
+        oom_killed: state.oom_killed && !oom_kill_disabled,
+        oom_kill_disabled,
         pid: Some(state.pid).filter(|pid| *pid > 0),
         ..made
     })
@@ -327,6 +330,14 @@ mod tests {
             (Restart::OnFailure, 5)
         );
         assert_eq!((read.status, read.oom_killed, read.exit_code), (Status::Exited, true, 137));
+        for (disables, want) in
+            [("true", (false, true)), ("false", (true, false)), ("null", (true, false))]
+        {
+            let disabling = format!("\"OomKillDisable\":{disables},\"CpuShares\"");
+            let read =
+                container(body.replace("\"CpuShares\"", &disabling).as_bytes()).expect("reads");
+            assert_eq!((read.oom_killed, read.oom_kill_disabled), want, "{disables}");
+        }
         assert_eq!(read.finished_at, Some(Timestamp(1_795_312_805_500)));
         assert_eq!((read.health, read.pid, read.restart_count), (Health::None, None, 3));
     }

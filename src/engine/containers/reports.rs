@@ -86,6 +86,10 @@ impl Engine {
         if !containers.heard.take(happening) {
             return;
         }
+        let hangs = || containers.inventory.get(id).is_some_and(|known| known.oom_kill_disabled);
+        if *what == What::Oom && hangs() {
+            return;
+        }
         let name = containers.name_at(happening);
         match what {
             What::Start => {

@@ -193,6 +193,24 @@ fn a_kill_ends_the_run_in_which_it_was_and_none_after_it() {
     }
 }
 
+/// It hangs, and somebody kills it by hand.
+#[test]
+fn where_the_kernel_is_not_to_kill_no_word_of_docker_s_is_a_kill() {
+    for (is_disabled, kills, want) in [(true, 0, "crash"), (false, 1, "oom")] {
+        let mut world = running();
+        let hangs = Container {
+            oom_kill_disabled: is_disabled,
+            ..web(&world, Status::Running, (-8_000, -9_000))
+        };
+        world.handle(Event::Docker(Report::Inspected(Box::new(hangs))), None);
+        world.told('a', "web", (-4_000, What::Oom));
+        world.told('a', "web", (-3_990, KILLED));
+        world.slots(6, "");
+        assert_eq!(world.told_ends(), [(want, 1)], "disabled: {is_disabled}");
+        assert_eq!(world.engine.told_kills.counts("web").total(), kills);
+    }
+}
+
 /// As Compose makes one anew, and we are stopped in between.
 #[test]
 fn ends_of_a_name_go_on_though_we_were_stopped_while_nobody_bore_it() {
