@@ -151,10 +151,13 @@ impl Life {
         }
     }
 
-    /// Whether an end is known of about that time.
+    /// Whether the end is known, about that time, of the run that was seen then: what ended before it began was
+    /// another.
     pub fn ended_about(&self, at: Timestamp) -> bool {
+        let began = self.started_at.filter(|began| *began <= at);
         let is_close = |end: &Timestamp| end.since(at).max(at.since(*end)) <= LATE;
-        self.deaths.iter().chain(&self.ends).any(is_close)
+        let is_its = |end: &Timestamp| is_close(end) && began.is_none_or(|began| *end >= began);
+        self.deaths.iter().chain(&self.ends).any(is_its)
     }
 
     /// When something was said last.

@@ -1015,9 +1015,17 @@ mod tests {
         // It told of the end, and of the next start, before anybody missed the cgroup.
         let mut bench = Bench::new();
         bench.is_watched = true;
-        bench.read(1, 5.0, 0.0, 1.0).read(1, 10.0, 1.0, 1.0).end(11.0).gone(1).check(60.0, "0+1");
+        bench.read(1, 5.0, 0.0, 1.0).read(1, 10.0, 1.0, 1.0).end(11.0);
+        bench.say(|ledger, who| ledger.started(who, at(11.2))).gone(1).check(60.0, "0+1");
         // It hangs, and says nothing.
         killed(29.0).check(30.0, "1+0");
+        // The run before had ended a moment earlier: that is no end of this one.
+        let mut bench = Bench::new();
+        bench.is_watched = true;
+        bench.read(OURS, 5.0, 0.0, 1.0).oom(6.0).die(6.05);
+        bench.say(|ledger, who| ledger.started(who, at(7.0)));
+        bench.read(OURS, 8.0, 0.0, 7.0).read(OURS, 9.0, 1.0, 7.0).gone(OURS).check(28.0, "1+0");
+        bench.check(30.0, "2+0").read(OURS, 35.0, 0.0, 32.0).check(60.0, "2+0");
         let mut lost = killed(25.0);
         lost.is_watched = false;
         lost.gone(1).check(25.0, "1+0");
