@@ -38,7 +38,7 @@ const TOLD_WITHIN: Duration = Duration::from_secs(20);
 pub(super) const MOST_STATEMENTS: usize = 256;
 
 /// A counter that is read in a run.
-#[derive(Clone, Copy, PartialEq, Debug)]
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
 struct Counted {
     /// What it showed before the kills that are not judged by it yet: when, and what.
     base: (Timestamp, f64),
@@ -64,7 +64,7 @@ pub(super) struct Life {
     /// Ends of whatever kind: what comes after is another run's.
     pub ends: Vec<Timestamp>,
     /// Counters that are read in this run.
-    #[serde(skip)]
+    #[serde(default)]
     counted: BTreeMap<u64, Counted>,
     /// When Docker started it last.
     #[serde(default)]
@@ -231,6 +231,13 @@ impl Life {
         let until = if self.patience.is_zero() { at } else { at + 2 * self.patience };
         self.counted.insert(source, Counted { base, next, until });
         has_judged
+    }
+
+    /// A counter goes on that begins anew with us: `carried` of what it showed is of runs before this one.
+    pub fn begin_anew(&mut self, source: u64, carried: f64) {
+        if let Some(Counted { base, next, .. }) = self.counted.get_mut(&source) {
+            (base.1, next.1) = (base.1 - carried, next.1 - carried);
+        }
     }
 
     /// Whether an event tells of a kill that was done within this time, in a run that went on.

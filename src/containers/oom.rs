@@ -241,12 +241,14 @@ impl OomLedger {
             _ => self.since,
         };
         let last = life.and_then(|life| life.counters.get(&source)).copied();
+        let begins_anew = last.filter(|last| is_ours && !last.is_read);
         let ends = life.map_or(&[][..], |life| &life.ends);
         let last = last.map(|last| if is_new { last } else { last.known() });
         let is_first = last.is_none();
         let Some(told) = Told::by(&reading, last, ends, watched_from) else { return };
         // A container without kills costs its last readings and no row, unless it dies by SIGKILL.
         let life = self.life(who, at);
+        begins_anew.iter().for_each(|last| life.begin_anew(source, last.carried));
         let Told { unknown, carried, awaits_start, .. } = told;
         let last = Last { at, value, started_at, unknown, carried, awaits_start, is_read: true };
         life.counters.insert(source, last);
@@ -819,6 +821,25 @@ mod tests {
             let mut bench = before(was_killed);
             bench.restart(41.0).oom(42.0).read(OURS, 45.0, 1.0, 12.0).read(OURS, 48.0, 1.0, 12.0);
             bench.restart(49.0).oom(50.0).read(OURS, 53.0, 2.0, 12.0).check(90.0, want);
+        }
+    }
+
+    /// A neighbour below a full parent is killed around a crash of ours, which lasts for a moment, or for long.
+    #[test]
+    fn what_was_told_before_a_restart_of_ours_is_judged_after_it() {
+        for (again, carried) in [(12.0, 0.0), (40.0, 0.0), (12.0, 3.0), (40.0, 3.0)] {
+            for (kills, want) in [(0.0, "0+0"), (1.0, "0+1"), (2.0, "0+2")] {
+                let mut bench = Bench::new();
+                bench.is_watched = true;
+                bench.read(OURS, 0.5, carried, -50.0).end(0.8).read(OURS, 1.0, carried, 0.9);
+                bench.read(OURS, 5.0, carried, 0.9).oom(9.5).read(OURS, 10.0, carried, 0.9);
+                bench.oom(11.2).check(11.2, "0+0").restart(11.3).heard(again);
+                bench.read(OURS, again, kills, 0.9).heard(again + 1.0);
+                bench.read(OURS, again + 5.0, kills, 0.9).check(again + 30.0, want);
+                let told = bench.ledger.lives[&bench.id].evidence.iter();
+                let told = told.filter(|said| said.witness == Witness::Event && said.kills > 0);
+                assert_eq!(told.count() as f64, kills, "as many words of Docker's are believed");
+            }
         }
     }
 
