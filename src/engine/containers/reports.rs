@@ -14,6 +14,8 @@ use crate::window::SeriesId;
 /// Exit codes of a process that SIGINT, SIGKILL or SIGTERM ended.
 const SIGNALLED: [i64; 3] = [130, SIGKILLED, 143];
 const SIGKILLED: i64 = 137;
+/// Our own collector, among the counters: there is one, whatever a reload calls the host.
+const OURS: u64 = 0;
 
 impl Engine {
     /// Takes one report of Docker's.
@@ -173,9 +175,9 @@ impl Engine {
         if target.counters.is_empty() {
             return;
         }
-        let source = fingerprint(&target.info.labels);
-        let (interval, answers) = (target.info.interval, target.health == Health::Good);
         let is_ours = target.info.id == TargetId::COLLECTOR;
+        let source = if is_ours { OURS } else { fingerprint(&target.info.labels) };
+        let (interval, answers) = (target.info.interval, target.health == Health::Good);
         for (id, counter) in &target.counters {
             let last = |series: Option<SeriesId>| Some(self.window.newest(series?)?.value);
             let newest = |series| last(series).filter(|value| !is_stale(*value));

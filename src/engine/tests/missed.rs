@@ -42,9 +42,13 @@ impl World {
 
     /// The collector is the only target.
     fn collects(&mut self) {
+        self.collects_as(labels_of(TargetId::COLLECTOR));
+    }
+
+    fn collects_as(&mut self, labels: Labels) {
         let info = TargetInfo {
             id: TargetId::COLLECTOR,
-            labels: labels_of(TargetId::COLLECTOR),
+            labels,
             discovered: Labels::empty(),
             url: "collector".to_owned(),
             interval: Duration::from_secs(5),
@@ -331,6 +335,23 @@ fn what_another_plimsoll_has_counted_is_no_witness_where_the_kernel_s_count_stan
             assert_eq!(world.kills("web").total(), want, "{page}");
         }
     }
+}
+
+/// A reload gives the host another name.
+#[test]
+fn our_own_counter_is_the_same_whatever_it_is_labelled() {
+    let mut world = begun();
+    world.collects();
+    world.collected(1, 0, 0);
+    world.told('a', "web", (-1_000, What::Oom));
+    world.collected(2, 1, 0);
+    world.told('a', "web", (-900, What::Die { exit_code: 0 }));
+    world.told('a', "web", (-800, What::Start));
+    let began = world.second;
+    world.collected(3, 1, began);
+    world.collects_as(Labels::from_pairs([("job", "collector"), ("instance", "renamed")]));
+    world.collected(6, 1, began);
+    assert_eq!(world.kills("web").total(), 1);
 }
 
 /// Over the runs of a container it goes on, over our restart it does not.
