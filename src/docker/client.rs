@@ -242,22 +242,37 @@ fn late(path: &str, within: Duration) -> String {
     format!("{path}: no answer within {within:?}")
 }
 
-/// Why a question was not sent.
+/// Why a question was not sent, and what would help.
 fn unsent(error: reqwest::Error) -> String {
-    let is_forbidden = is_forbidden(&error);
+    let help = help(&error);
     let why = explain(error);
-    match is_forbidden {
-        true => format!(
-            "{why}; plimsoll's user must be in the group of the socket (mostly `docker`), or ask a socket proxy"
-        ),
-        false => why,
-    }
+    help.map_or(why.clone(), |help| format!("{why}; {help}"))
 }
 
-/// Whether the system gives no right to something.
-fn is_forbidden(error: &(dyn Error + 'static)) -> bool {
-    let system = error.downcast_ref::<io::Error>().map(io::Error::kind);
-    system == Some(io::ErrorKind::PermissionDenied) || error.source().is_some_and(is_forbidden)
+/// What would help where the system gives no right to something, or one of both sides does not believe the
+/// other. An error of a stream hides the one that it is made of.
+fn help(error: &(dyn Error + 'static)) -> Option<&'static str> {
+    let of_system = error.downcast_ref::<io::Error>();
+    if of_system.is_some_and(|error| error.kind() == io::ErrorKind::PermissionDenied) {
+        return Some(
+            "plimsoll's user must be in the group of the socket (mostly `docker`), or ask a socket proxy",
+        );
+    }
+    match error.downcast_ref() {
+        Some(rustls::Error::InvalidCertificate(_)) => {
+            return Some(
+                "`docker.tls_config.ca_file` must be who signed what the daemon shows (`--tlscert`)",
+            );
+        }
+        Some(rustls::Error::AlertReceived(_)) => {
+            return Some(
+                "`docker.tls_config.cert_file` must be signed by whom the daemon believes (`--tlscacert`)",
+            );
+        }
+        _ => {}
+    }
+    let made_of = of_system.and_then(io::Error::get_ref).and_then(|inner| help(inner));
+    made_of.or_else(|| error.source().and_then(help))
 }
 
 /// Why the daemon did not answer with what was asked.

@@ -17,7 +17,7 @@ use crate::support::client::get;
 use crate::support::{Home, Plan, Process, free_address, pause, query, wait_for, wait_until};
 
 /// Slow machines included.
-const SOON_S: u64 = 40;
+pub const SOON_S: u64 = 40;
 const MIB: f64 = (1 << 20) as f64;
 
 /// Whether the kernel's cgroups are those of v2.
@@ -28,6 +28,7 @@ fn is_v2() -> bool {
 /// A daemon; its containers and itself are gone with this value.
 pub struct Daemon {
     dir: TempDir,
+    options: Vec<String>,
     process: Process,
     _turn: MutexGuard<'static, ()>,
 }
@@ -39,10 +40,16 @@ static TURN: Mutex<()> = Mutex::new(());
 impl Daemon {
     /// Starts it and builds the image `load:1` from nothing but `examples/load.rs`.
     pub fn start() -> Daemon {
+        Daemon::start_with(&[])
+    }
+
+    /// With these options of `dockerd`, too.
+    pub fn start_with(options: &[&str]) -> Daemon {
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         let dir = tempfile::tempdir().expect("a folder");
-        let process = Daemon::serve(dir.path());
-        let daemon = Daemon { dir, process, _turn: turn };
+        let options: Vec<String> = options.iter().copied().map(str::to_owned).collect();
+        let process = Daemon::serve(dir.path(), &options);
+        let daemon = Daemon { dir, options, process, _turn: turn };
         wait_until("dockerd answers", SOON_S, || daemon.try_run(&["info"]).is_some());
         let image = daemon.dir.path().join("image");
         std::fs::create_dir(&image).expect("made");
@@ -65,22 +72,22 @@ impl Daemon {
     }
 
     /// Starts the daemon over what this folder has.
-    fn serve(dir: &Path) -> Process {
+    fn serve(dir: &Path, options: &[String]) -> Process {
         let path = |name: &str| dir.join(name).display().to_string();
         let mut command = Command::new("dockerd");
         command.args(["--host", &format!("unix://{}", path("docker.sock"))]);
         command.args(["--data-root", &path("data"), "--exec-root", &path("exec")]);
         command.args(["--pidfile", &path("pid"), "--storage-driver=vfs", "--bridge=none"]);
-        command.args(["--iptables=false", "--ip6tables=false"]);
+        command.args(["--iptables=false", "--ip6tables=false"]).args(options);
         Process::start(command, &dir.join("log"))
     }
 
     /// The daemon dies, `meanwhile` happens, and the next one goes on with what there is.
-    fn dies_and_begins_anew(&mut self, meanwhile: impl FnOnce()) {
+    pub fn dies_and_begins_anew(&mut self, meanwhile: impl FnOnce()) {
         self.process.signal("KILL");
         wait_until("dockerd is gone", SOON_S, || !self.process.is_running());
         meanwhile();
-        self.process = Daemon::serve(self.dir.path());
+        self.process = Daemon::serve(self.dir.path(), &self.options);
         wait_until("dockerd answers again", SOON_S, || self.try_run(&["info"]).is_some());
     }
 
@@ -120,7 +127,7 @@ impl Drop for Daemon {
     fn drop(&mut self) {
         if !self.process.is_running() {
             // What a daemon that died has left, the next one ends.
-            self.process = Daemon::serve(self.dir.path());
+            self.process = Daemon::serve(self.dir.path(), &self.options);
             let answers = || self.try_run(&["info"]).is_some();
             let _ = (0..SOON_S * 10).any(|_| {
                 answers() || {
@@ -142,7 +149,7 @@ impl Drop for Daemon {
 const SETS_CLOCK: &str = "PLIMSOLL_TEST_SETS_CLOCK";
 
 /// The program's API.
-struct Plimsoll(SocketAddr);
+pub struct Plimsoll(SocketAddr);
 
 impl Plimsoll {
     /// The one series that a selector finds.
@@ -158,12 +165,12 @@ impl Plimsoll {
         wait_for(selector, SOON_S, found).0
     }
 
-    fn is(&self, selector: &str, want: f64) {
+    pub fn is(&self, selector: &str, want: f64) {
         self.until(selector, |value| (value - want).abs() < 0.5);
     }
 
     /// The kills that are counted, of the first process and of others.
-    fn kills(&self, container: &str, pid1: f64, child: f64) {
+    pub fn kills(&self, container: &str, pid1: f64, child: f64) {
         for (scope, want) in [("pid1", pid1), ("child", child)] {
             self.is(
                 &format!("plimsoll_oom_total{{container=\"{container}\",scope=\"{scope}\"}}"),
@@ -173,13 +180,21 @@ impl Plimsoll {
     }
 }
 
-fn run_plimsoll(docker: &str) -> (Home, Process, Plimsoll) {
+/// The program beside a Docker whose socket is this.
+fn beside(socket: &str) -> (Home, Process, Plimsoll) {
+    let (home, process, plimsoll) = run_plimsoll(&format!("{{host: '{socket}'}}"));
+    home.wait_for_log("Docker answers", SOON_S);
+    (home, process, plimsoll)
+}
+
+/// The program with this section `docker`.
+pub fn run_plimsoll(docker: &str) -> (Home, Process, Plimsoll) {
     let web = free_address();
     let home = Home::new(&Plan::default());
     let state = home.path().join("state");
     let config = format!(
         "global: {{scrape_interval: 1s, scrape_timeout: 900ms, evaluation_interval: 1s}}\n\
-         collector: {{interval: 1s}}\ndocker: {{host: '{docker}'}}\nhost: dock\n\
+         collector: {{interval: 1s}}\ndocker: {docker}\nhost: dock\n\
          web: {{listen: '{web}'}}\nstorage: {{path: '{}'}}\n\
          window: {{keep: ['(container|plimsoll)_.*', ALERTS, up]}}\n\
          tenants: [{{match: {{name: 'acme-.*'}}, tenant: acme, role: app}}]\n",
@@ -187,14 +202,13 @@ fn run_plimsoll(docker: &str) -> (Home, Process, Plimsoll) {
     );
     home.write("plimsoll.yaml", &config);
     let process = home.start();
-    home.wait_for_log("Docker answers", SOON_S);
     (home, process, Plimsoll(web))
 }
 
 #[test]
 fn containers_of_a_real_docker_are_measured_counted_and_known() {
     let docker = Daemon::start();
-    let (home, process, plimsoll) = run_plimsoll(&docker.socket());
+    let (home, process, plimsoll) = beside(&docker.socket());
     let memory = ["--memory", "64m", "--memory-swap", "64m", "--memory-reservation", "32m"];
     docker.load("acme-web", &[&memory[..], &["--cpus", "0.2"]].concat(), &["burn", "20"]);
     let small = ["--memory", "16m", "--memory-swap", "16m"];
@@ -235,7 +249,7 @@ fn containers_of_a_real_docker_are_measured_counted_and_known() {
 #[test]
 fn health_checks_of_a_real_docker_are_told() {
     let docker = Daemon::start();
-    let (_home, mut process, plimsoll) = run_plimsoll(&docker.socket());
+    let (_home, mut process, plimsoll) = beside(&docker.socket());
     let is_well = |name: &str, want: f64| {
         plimsoll.is(&format!("container_health_state{{name=\"{name}\"}}"), want);
     };
@@ -265,7 +279,7 @@ fn health_checks_of_a_real_docker_are_told() {
 fn kills_and_ends_are_exact_over_a_docker_that_dies() {
     const KILLS: u32 = 4;
     let mut docker = Daemon::start();
-    let (_home, mut process, plimsoll) = run_plimsoll(&docker.socket());
+    let (_home, mut process, plimsoll) = beside(&docker.socket());
     let small = ["--memory", "16m", "--memory-swap", "16m", "--restart", "on-failure"];
     docker.load("acme-again", &small, &["killed", &KILLS.to_string()]);
     let counted = "plimsoll_oom_total{container=\"acme-again\",scope=\"pid1\"}";
@@ -506,7 +520,7 @@ const AHEAD_S: f64 = 30.0;
 #[test]
 fn kills_are_announced_half_a_minute_before() {
     let docker = Daemon::start();
-    let (_home, mut process, plimsoll) = run_plimsoll(&docker.socket());
+    let (_home, mut process, plimsoll) = beside(&docker.socket());
     // A rule with `unless` may not fire before the longest of its ranges, a minute, has been seen.
     let rounds = || plimsoll.find("count_over_time(up{job=\"collector\"}[3m])");
     wait_until("a minute has been seen", 150, || rounds().is_some_and(|(_, n)| n >= 65.0));

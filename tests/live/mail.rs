@@ -2,9 +2,9 @@
 //! says.
 
 use std::net::TcpListener;
-use std::path::Path;
 use std::process::Command;
 
+use crate::certificates::certificate;
 use crate::support::{Home, Plan, Process, free_address, wait_until};
 
 /// Listens with AUTH required, and with STARTTLS required or, told `implicit`, TLS from the first byte; writes each
@@ -36,33 +36,6 @@ else:
 controller.start()
 while True: time.sleep(60)
 "#;
-
-/// A certificate for these names, signed by itself.
-fn certificate(dir: &Path, name: &str, names: &str) {
-    let mut command = Command::new("openssl");
-    command.args([
-        "req",
-        "-x509",
-        "-newkey",
-        "ec",
-        "-pkeyopt",
-        "ec_paramgen_curve:prime256v1",
-        "-nodes",
-    ]);
-    command.args([
-        "-days",
-        "2",
-        "-subj",
-        "/CN=post",
-        "-addext",
-        "basicConstraints=critical,CA:FALSE",
-    ]);
-    command.arg("-addext").arg(format!("subjectAltName={names}"));
-    command.arg("-keyout").arg(dir.join(format!("{name}key.pem")));
-    command.arg("-out").arg(dir.join(format!("{name}cert.pem")));
-    let output = command.output().expect("openssl is there");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-}
 
 struct Post {
     home: Home,

@@ -9,9 +9,11 @@
 )]
 
 mod alertmanager;
+mod certificates;
 mod control_plane;
 mod disk;
 mod docker;
+mod docker_tls;
 mod exporters;
 mod inhibitions;
 mod mail;

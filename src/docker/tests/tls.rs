@@ -69,7 +69,7 @@ async fn lost(tls_config: &str) -> String {
 #[tokio::test]
 async fn a_daemon_of_another_authority_is_asked_nothing_and_it_is_said_why() {
     let why = lost("{ca_file: client.pem, cert_file: client.pem, key_file: client.pem}").await;
-    assert!(why.contains("certificate: UnknownIssuer"), "{why}");
+    assert!(why.contains("certificate: UnknownIssuer; `docker.tls_config.ca_file` must"), "{why}");
     let why = lost("{ca_file: none.pem}").await;
     assert!(why.contains("tls_config.ca_file") && why.contains("none.pem"), "{why}");
 }
@@ -77,7 +77,7 @@ async fn a_daemon_of_another_authority_is_asked_nothing_and_it_is_said_why() {
 #[tokio::test]
 async fn without_a_certificate_of_ours_or_without_tls_it_is_said_why() {
     let why = lost("{ca_file: ca.pem}").await;
-    assert!(why.contains("CertificateRequired"), "{why}");
+    assert!(why.contains("CertificateRequired; `docker.tls_config.cert_file` must"), "{why}");
     let why = lost("").await;
     assert!(why.starts_with("lost http://127.0.0.1:"), "{why}");
 }
