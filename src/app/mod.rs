@@ -34,6 +34,5 @@ pub use setup::engine_setup;
 /// Logs a warning about a file that is in use all the same.
 fn warn(problem: &crate::yaml::Problem) {
     let crate::yaml::Problem { file, line, column, message, hint, .. } = problem;
-    let hint = hint.as_deref().unwrap_or_default();
-    tracing::warn!(file, line, column, hint, "{message}");
+    tracing::warn!(file, line, column, hint = hint.as_deref(), "{message}");
 }

@@ -27,7 +27,8 @@ pub async fn turn_and_serve(
     stop: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
     if let Ok(address) = listener.local_addr() {
-        tracing::info!(%address, "listening");
+        let alerts = format!("http://{address}/api/v1/alerts");
+        tracing::info!(%address, alerts, "listening");
     }
     let (stopping, stopped) = oneshot::channel();
     let shutdown = async {

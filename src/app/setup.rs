@@ -81,7 +81,7 @@ pub fn engine_setup(config: &Config, host: &str) -> Setup {
         docker: AskDocker::No,
         identity: config.identity(host),
         policy: config.policy.policy.clone(),
-        constants: constants(if config.identity(host).is_some() { host } else { "" }),
+        constants: constants(config, if config.identity(host).is_some() { host } else { "" }),
         mail: config.mail.as_ref().map(|(_, plan)| plan.clone()),
         unknown_timeout: config.alerting.unknown_timeout.unwrap_or(UNKNOWN_TIMEOUT),
     }
@@ -179,10 +179,10 @@ fn daemon(config: &DockerConfig) -> Daemon {
 }
 
 /// What the host itself shows: which version of cgroups its limits are written in.
-fn constants(host: &str) -> Vec<(Labels, f64)> {
-    let unified = Path::new("/sys/fs/cgroup/cgroup.controllers").exists();
+fn constants(config: &Config, host: &str) -> Vec<(Labels, f64)> {
+    let is_v2 = config.collector.clone().unwrap_or_default().is_cgroup_v2();
     let labels = [("__name__", "plimsoll_host_cgroup_version"), ("host", host)];
-    vec![(Labels::from_pairs(labels), if unified { 2.0 } else { 1.0 })]
+    vec![(Labels::from_pairs(labels), if is_v2 { 2.0 } else { 1.0 })]
 }
 
 /// Hosts of a fleet begin their slots at different moments, so that they do not all knock at the
@@ -275,6 +275,19 @@ pub fn left_behind(storage: &StorageConfig, here: &Path) -> Option<(PathBuf, Pat
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn limits_are_written_in_the_version_of_the_cgroups_that_are_read() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let text = format!("collector: {{cgroup_root: '{}'}}", dir.path().display());
+        let version = || {
+            let config = Config::read("p.yml", &text, Path::new(""), &mut Default::default());
+            constants(&config.expect("it reads"), "dock").remove(0).1
+        };
+        assert!((version() - 1.0).abs() < f64::EPSILON);
+        fs::write(dir.path().join("cgroup.controllers"), "memory").expect("written");
+        assert!((version() - 2.0).abs() < f64::EPSILON);
+    }
 
     /// Of a service's folder its users see no more than that they may not look.
     #[test]

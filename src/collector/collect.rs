@@ -158,7 +158,7 @@ impl Collector {
         self.host.docker_elsewhere()
     }
 
-    /// What was asked for so far that this process has no right to see.
+    /// What was asked for so far that cannot be seen from here.
     pub fn hidden(&self) -> &BTreeSet<&'static str> {
         &self.host.hidden
     }
@@ -394,6 +394,40 @@ fn write_page(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Where `/proc` is not mounted as it is written.
+    #[test]
+    fn a_machine_that_cannot_be_read_is_told_until_it_can() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let (root, proc_root) = (dir.path().join("cgroup"), dir.path().join("proc"));
+        let folder = root.join(format!("docker/{:064x}", 1));
+        std::fs::create_dir_all(&folder).expect("made");
+        std::fs::write(root.join("cgroup.controllers"), "memory\n").expect("written");
+        std::fs::write(folder.join("memory.current"), "1").expect("written");
+        let config = CollectorConfig {
+            cgroup_root: root,
+            proc_root: proc_root.clone(),
+            ..CollectorConfig::default()
+        };
+        let (selection, target) = (Arc::new(Selection::all()), Labels::empty());
+        let mut collector = Collector::new(Settings { config, target, selection });
+        let mut told = |second: i64| {
+            let trouble = collector.collect(Timestamp(second * 1000)).expect("read").trouble;
+            let page = collector.page(Timestamp(second * 1000)).expect("read");
+            let is_shown = page.contains("container_scrape_error 1\n");
+            assert_eq!(
+                (trouble.is_some(), collector.failures().count() == 1),
+                (is_shown, is_shown)
+            );
+            trouble.unwrap_or_default()
+        };
+        assert!(told(0).contains("proc/meminfo cannot be read: No such file"), "{}", told(0));
+        std::fs::create_dir(&proc_root).expect("made");
+        std::fs::write(proc_root.join("meminfo"), "MemTotal: 5 kB\n").expect("written");
+        assert!(told(61).contains("proc/stat cannot be read: No such file"), "{}", told(61));
+        std::fs::write(proc_root.join("stat"), "cpu0 1\nbtime 1\n").expect("written");
+        assert_eq!(told(122), "");
+    }
 
     /// Containers come and go, and nobody ever gets a batch.
     #[test]

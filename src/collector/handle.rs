@@ -203,11 +203,7 @@ fn work(mut collector: Option<Collector>, inbox: &Receiver<Command>, mut news: N
         for what in collector.iter().flat_map(Collector::hidden) {
             if told_hidden.insert(what) {
                 let hint = "docs/configuration.md, `collector`, says which rights show it";
-                tracing::info!(
-                    what,
-                    hint,
-                    "this process has no right to see something, and leaves it out"
-                );
+                tracing::info!(what, hint, "something cannot be seen from here, and is left out");
             }
         }
     }

@@ -109,9 +109,9 @@ pub(super) struct Host {
     /// Series whose container is gone, or has another name now.
     pub ended: Vec<Slots>,
     /// What could not be read in the last look: how many containers, a folder that cannot be listed
-    /// counting as one, and the first such thing.
+    /// and the machine counting as one each, and the first such thing.
     pub trouble: Option<(usize, String)>,
-    /// What was asked for and this process has no right to see; it grows only.
+    /// What was asked for and cannot be seen from here; it grows only.
     pub hidden: BTreeSet<&'static str>,
     /// The first cgroup that is not followed since another has its id, and that other.
     pub doubled: Option<(String, String)>,
@@ -350,13 +350,23 @@ impl Host {
         }
         gone.iter().for_each(|path: &String| self.let_go(path));
         over.into_iter().for_each(|slots| end(&mut self.ended, slots));
-        self.trouble = first.map(|first| (failures, first));
-        match &self.trouble {
+        let unread = first.map(|first| (failures, first));
+        self.note_trouble(unread.clone());
+        match unread {
             Some((containers, first)) if is_blind => {
-                Err(CollectError::Unreadable { containers: *containers, first: first.clone() })
+                Err(CollectError::Unreadable { containers, first })
             }
             _ => Ok(()),
         }
+    }
+
+    /// Notes how much of the containers was not read, and what of the machine.
+    fn note_trouble(&mut self, unread: Option<(usize, String)>) {
+        let of_machine = self.machine.failure.as_ref().map(Failure::to_string);
+        self.trouble = match (unread, of_machine) {
+            (Some((count, first)), of_machine) => Some((count + of_machine.iter().len(), first)),
+            (None, of_machine) => of_machine.map(|failure| (1, failure)),
+        };
     }
 
     /// The host's parts, borrowed apart, to read `parts` of each container.
@@ -488,7 +498,8 @@ impl Host {
     /// What could not be read in the last look: more than one of a folder or a container is not told.
     pub fn failures(&self) -> impl Iterator<Item = Cow<'_, Failure>> {
         let of_containers = self.tracked.values().filter_map(|tracked| tracked.failure.as_ref());
-        self.lost_sight_of().chain(of_containers.map(Cow::Borrowed))
+        let all = of_containers.chain(&self.machine.failure).map(Cow::Borrowed);
+        self.lost_sight_of().chain(all)
     }
 
     /// What is known of containers that are not shown and may have been shown before we started: the

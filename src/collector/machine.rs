@@ -2,8 +2,10 @@
 //!
 //! Parsing is pure; the host's `/proc` may be mounted elsewhere.
 
+use std::io;
 use std::path::Path;
 
+use super::failure::Failure;
 use super::files::Reader;
 use crate::base::HashMap;
 
@@ -27,6 +29,8 @@ pub(super) struct Machine {
     pub devices: HashMap<(u32, u32), String>,
     /// The host's network, as the kernel names it; containers in it have no network of their own.
     pub network: Option<String>,
+    /// The first file that everybody may read and that cannot be.
+    pub failure: Option<Failure>,
 }
 
 /// With less than this share of its memory available a host is short of it; its rule says the same.
@@ -37,15 +41,25 @@ impl Machine {
     pub fn look(reader: &mut Reader, proc_root: &Path) -> Machine {
         let mut machine = Machine::default();
         let mut text = |name: &str| {
-            let bytes = reader.read_whole(&proc_root.join(name)).ok()?;
-            Some(String::from_utf8_lossy(bytes).into_owned())
+            let bytes = reader.read_whole(&proc_root.join(name))?;
+            io::Result::Ok(String::from_utf8_lossy(bytes).into_owned())
         };
-        if let Some(text) = text("meminfo") {
-            machine.memory = kilobytes(&text, "MemTotal:");
-            machine.swap = kilobytes(&text, "SwapTotal:");
+        let failed = |name: &str, error: io::Error| Failure {
+            what: proc_root.join(name).display().to_string(),
+            why: format!("cannot be read: {error}"),
+        };
+        match text("meminfo") {
+            Ok(text) => {
+                machine.memory = kilobytes(&text, "MemTotal:");
+                machine.swap = kilobytes(&text, "SwapTotal:");
+            }
+            Err(error) => machine.failure = Some(failed("meminfo", error)),
         }
-        if let Some(text) = text("stat") {
-            (machine.cores, machine.booted_at) = cores_and_boot(&text);
+        match text("stat") {
+            Ok(text) => (machine.cores, machine.booted_at) = cores_and_boot(&text),
+            Err(error) => {
+                machine.failure.get_or_insert_with(|| failed("stat", error));
+            }
         }
         machine.devices = devices(&text("diskstats").unwrap_or_default());
         machine.network = network_of(proc_root, 1);

@@ -37,6 +37,14 @@ pub(super) enum Version {
     V2,
 }
 
+/// Which version is mounted at `root`.
+pub(super) fn version_at(root: &Path) -> Version {
+    match root.join("cgroup.controllers").exists() {
+        true => Version::V2,
+        false => Version::V1,
+    }
+}
+
 /// The tree of cgroups.
 #[derive(Debug)]
 pub(super) struct Tree {
@@ -81,10 +89,7 @@ pub(super) struct Found {
 impl Tree {
     /// Looks at what is mounted at `root`.
     pub fn open(root: &Path) -> io::Result<Tree> {
-        let version = match root.join("cgroup.controllers").exists() {
-            true => Version::V2,
-            false => Version::V1,
-        };
+        let version = version_at(root);
         let folders = match version {
             Version::V1 => hierarchies(root)?,
             Version::V2 => BTreeMap::new(),

@@ -197,7 +197,9 @@ async fn live(
         }),
     };
     let options = http::Options { enable_lifecycle: config.web.enable_lifecycle };
-    tracing::info!(version = env!("CARGO_PKG_VERSION"), "plimsoll runs");
+    let rules: usize = config.groups.iter().map(|group| group.rules.len()).sum();
+    let actions = config.policy.policy.mode.name();
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), rules, actions, "plimsoll runs");
     serve::turn_and_serve(crank, listener, Arc::new(api), options, stop).await
 }
 

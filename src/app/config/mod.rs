@@ -143,7 +143,8 @@ impl Config {
         let why = "there is no such file: this host's containers are measured, and the built-in \
                    rules watch them";
         let start = Position { line: 1, column: 1 };
-        problems.push(Problem::in_file(DEFAULT_FILE, start, why).warning());
+        let hint = "plimsoll.example.yaml has what can be written in one";
+        problems.push(Problem::in_file(DEFAULT_FILE, start, why).hint(hint).warning());
         let config = Config::read(DEFAULT_FILE, DEFAULTS, Path::new(""), &mut problems);
         (config.map(|config| Config { is_built_in: true, ..config }), problems)
     }
