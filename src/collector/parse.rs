@@ -20,7 +20,10 @@ impl Malformed {
 
 impl fmt::Display for Malformed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "`{}` is not what the kernel writes there", self.0)
+        match self.0.as_str() {
+            "" => f.write_str("nothing stands where the kernel writes a number"),
+            text => write!(f, "`{text}` is not what the kernel writes there"),
+        }
     }
 }
 
@@ -132,6 +135,16 @@ mod tests {
         assert_eq!(single_or_max(b"max\n"), Ok(None));
         assert_eq!(single_or_max(b"5\n"), Ok(Some(5)));
         assert!(single_or_max(b"maximum").is_err());
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_in_words() {
+        let said = |text: &str| single(text.as_bytes()).map_err(|bad| bad.to_string());
+        assert_eq!(said("x\n"), Err("`x` is not what the kernel writes there".to_owned()));
+        for empty in ["", "\n"] {
+            let want = "nothing stands where the kernel writes a number";
+            assert_eq!(said(empty), Err(want.to_owned()), "{empty:?}");
+        }
     }
 
     #[test]
