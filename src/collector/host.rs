@@ -825,6 +825,32 @@ mod tests {
         assert_eq!([0; 6].map(|_| sample()), [0, 0, 3, 0, 0, 3], "open, read, close");
     }
 
+    /// Numbers of processes begin from below again, and the kernel lists them in their order (v1).
+    #[test]
+    fn a_container_began_with_its_oldest_process_whatever_that_is_called() {
+        let dir = tempfile::tempdir().expect("a folder");
+        std::fs::write(dir.path().join("cgroup.controllers"), "memory\n").expect("written");
+        let folder = dir.path().join(format!("docker/{:064x}", 1));
+        std::fs::create_dir_all(&folder).expect("made");
+        std::fs::write(folder.join("memory.current"), "1").expect("written");
+        std::fs::write(folder.join("cgroup.procs"), "5\n17\n18\n99\n").expect("written");
+        let proc_root = dir.path().join("proc");
+        for (pid, ticks) in [(5, 9000), (17, 2000), (99, 50_000)] {
+            let process = proc_root.join(pid.to_string());
+            std::fs::create_dir_all(&process).expect("made");
+            let stat = format!("{pid} (p) S 1 1 1 0 -1 0 1 2 3 4 5 6 7 8 20 0 1 0 {ticks} 9 1");
+            std::fs::write(process.join("stat"), stat).expect("written");
+        }
+        std::fs::write(proc_root.join("stat"), "cpu0 1\nbtime 1000\n").expect("written");
+        let mut host = bounded(dir.path(), 5);
+        host.config.proc_root = proc_root;
+        let mut starts = Vec::new();
+        let visit =
+            &mut |_: &mut Tracked, seen: &Seen<'_>, _: &Machine| starts.push(seen.started_at);
+        host.each(Timestamp(10_000), USAGE, visit).expect("reads");
+        assert_eq!(starts, [Some(1020.0)]);
+    }
+
     /// As under a unit that may not look at other users' processes.
     #[test]
     fn what_there_is_no_right_to_see_is_named_and_only_if_it_is_asked_for() {

@@ -96,10 +96,12 @@ pub(super) fn network_of(proc_root: &Path, pid: u32) -> Option<String> {
     Some(link.to_string_lossy().into_owned())
 }
 
-/// The first process of a `cgroup.procs`. 0 is a process of another host's pid namespace.
-pub(super) fn first_pid(text: &[u8]) -> Option<u32> {
-    let line = text.split(|byte| *byte == b'\n').next()?;
-    std::str::from_utf8(line).ok()?.trim().parse().ok().filter(|pid| *pid > 0)
+/// The processes of a `cgroup.procs`, in no order that tells their age: numbers are given again. 0 is one of another
+/// host's pid namespace.
+pub(super) fn pids(text: &[u8]) -> impl Iterator<Item = u32> {
+    let lines = text.split(|byte| *byte == b'\n');
+    let pids = lines.filter_map(|line| std::str::from_utf8(line).ok()?.trim().parse().ok());
+    pids.filter(|pid| *pid > 0)
 }
 
 /// `MemTotal:       24587240 kB` in bytes.
@@ -171,8 +173,9 @@ mod tests {
         let process = b"42 (a) b (c)) S 1 42 42 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 12345 99 1";
         assert_eq!(start_ticks(process), Some(12_345.0));
         assert_eq!(start_ticks(b"42 (cut"), None);
-        for (text, want) in [("17\n18\n", Some(17)), ("", None), ("0\n", None), ("x\n", None)] {
-            assert_eq!(first_pid(text.as_bytes()), want, "{text:?}");
+        for (text, want) in [("17\n18\n", &[17, 18][..]), ("", &[]), ("0\n4\n", &[4]), ("x\n", &[])]
+        {
+            assert_eq!(pids(text.as_bytes()).collect::<Vec<_>>(), want, "{text:?}");
         }
     }
 }

@@ -10,7 +10,7 @@ use super::files::{Handle, Reader, is_gone};
 use super::kept::{Kept, Moment, tell_rest};
 use super::kills::Kills;
 use super::life::{Life, is_populated};
-use super::machine::{Machine, first_pid, network_of};
+use super::machine::{Machine, network_of, pids};
 use super::parse::single;
 use super::series::Slots;
 use super::sources::{
@@ -25,6 +25,8 @@ use crate::containers::{Container, ContainerId, Limits};
 const NEAR_THE_LIMIT: f64 = 0.85;
 /// A process is looked for this often; a cgroup whose processes are all in its children has none.
 pub(super) const TRIES_FOR_START: u8 = 3;
+/// Processes of one container that are asked when they started, for the oldest.
+const PROCESSES_ASKED: usize = 1000;
 
 /// Why a container is not read any more.
 pub(super) enum Away {
@@ -372,7 +374,8 @@ impl Tracked {
         (path, pid): (&str, Option<u32>),
         figures: &mut Figures,
     ) {
-        let Some(pid) = pid.or_else(|| pid_in(eyes, path)) else { return };
+        let any = |pids: Vec<u32>| pids.first().copied();
+        let Some(pid) = pid.or_else(|| pids_in(eyes, path).and_then(any)) else { return };
         let own = network_of(eyes.proc_root, pid);
         // What cannot be told from the host's network is not shown as the container's.
         if own.is_none() || eyes.machine.network.is_none() || own == eyes.machine.network {
@@ -464,12 +467,13 @@ impl Tracked {
         started.filter(|said| !is_over(said)).or(seen)
     }
 
-    /// When its first process started, asked of `/proc` until it is known.
+    /// When its first process started, the oldest that it has, asked of `/proc` until it is known.
     fn find_start(&mut self, eyes: &mut Eyes<'_>, path: &str) -> Option<f64> {
         if self.started_at.is_none() && self.tries < TRIES_FOR_START {
             self.tries += 1;
-            let pid = pid_in(eyes, path)?;
-            self.started_at = eyes.machine.started_at(eyes.reader, eyes.proc_root, pid);
+            let pids = pids_in(eyes, path).filter(|pids| !pids.is_empty())?;
+            let start = |pid: &u32| eyes.machine.started_at(eyes.reader, eyes.proc_root, *pid);
+            self.started_at = pids.iter().filter_map(start).reduce(f64::min);
             self.is_start_hidden = self.started_at.is_none() && self.tries == TRIES_FOR_START;
         }
         self.started_at
@@ -522,10 +526,11 @@ fn larger(a: Option<f64>, b: Option<f64>) -> Option<f64> {
     a.zip(b).map(|(a, b)| a.max(b)).or(a).or(b)
 }
 
-fn pid_in(eyes: &mut Eyes<'_>, path: &str) -> Option<u32> {
+/// Processes of a cgroup, so many at most as are asked when they started.
+fn pids_in(eyes: &mut Eyes<'_>, path: &str) -> Option<Vec<u32>> {
     let top = eyes.tree.hierarchy("memory")?;
     let file = top.join(path.trim_start_matches('/')).join("cgroup.procs");
-    first_pid(eyes.reader.read_once(&file).ok()?)
+    Some(pids(eyes.reader.read_once(&file).ok()?).take(PROCESSES_ASKED).collect())
 }
 
 /// Everything there is, for a page.
