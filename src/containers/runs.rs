@@ -79,7 +79,7 @@ impl Runs {
     pub fn restore(&mut self, container: &Container, last_end: Option<Timestamp>) {
         let Some(run) = Run::of(container) else { return };
         let is_its = |end: &Timestamp| run.began.is_some_and(|began| *end >= began);
-        let ended = run.ended.or(last_end.filter(is_its));
+        let ended = run.ended.max(last_end.filter(is_its));
         self.by_id.insert(container.id.clone(), Run { ended, ..run });
     }
 
@@ -240,6 +240,19 @@ mod tests {
         assert_eq!(start(&mut runs, &id, 9_000), None);
         runs.retain(|_| false);
         assert_eq!((start(&mut runs, &id, 9_000), runs.is_open(&id)), (None, true));
+    }
+
+    /// The run began and ended while nobody wrote down more of the container than that it had ended before.
+    #[test]
+    fn an_end_that_was_told_is_none_of_the_list_after_our_restart_however_old_the_container_s_row()
+    {
+        for (last, want) in
+            [(None, vec![(20, 30)]), (Some(12_000), vec![(20, 30)]), (Some(30_000), vec![])]
+        {
+            let mut runs = Runs::default();
+            runs.restore(&web(Status::Exited, (10, 12)), last.map(Timestamp));
+            assert_eq!(believed(&mut runs, Status::Exited, (20, 30)), want, "{last:?}");
+        }
     }
 
     #[test]
