@@ -317,8 +317,13 @@ impl Life {
         if !reading.is_ours {
             return since - LATE;
         }
-        // A start may be rounded, and a cgroup whose run has just ended may be read for a moment yet.
-        let began = reading.started_at.map(|start| start.min(reading.at - 2 * SKEW) + SKEW);
+        // A start that Docker has told is exact. Another may be rounded, and a cgroup whose run has just ended may be
+        // read for a moment yet.
+        let is_told = |start: Timestamp| {
+            self.started_at.filter(|told| start.since(*told).max(told.since(start)) <= SKEW)
+        };
+        let rounded = |start: Timestamp| start.min(reading.at - 2 * SKEW) + SKEW;
+        let began = reading.started_at.map(|start| is_told(start).unwrap_or(rounded(start)));
         let is_before = |end: &&Timestamp| began.is_some_and(|began| **end <= began);
         let ended = self.ends.iter().filter(is_before).max();
         let of_run = ended.map(|end| *end + Duration::from_millis(1));

@@ -824,6 +824,24 @@ mod tests {
         }
     }
 
+    /// Within a second of the end before it, that is; then Docker is dead, and our own counter alone tells the next.
+    #[test]
+    fn a_kill_that_was_told_and_read_soon_after_a_start_is_none_of_the_run_before() {
+        for is_child in [true, false] {
+            let mut bench = Bench::new();
+            bench.is_watched = true;
+            bench.read(OURS, 43.9, 0.0, 41.0).oom(44.1).die(44.19);
+            bench.say(|ledger, who| ledger.started(who, at(44.4)));
+            bench.oom(44.77).read(OURS, 44.88, 1.0, 44.39);
+            bench.read(OURS, 45.88, 1.0, 44.39).read(OURS, 46.88, 2.0, 44.39);
+            let want = if is_child { "1+2" } else { "2+1" };
+            if !is_child {
+                bench.gone(OURS);
+            }
+            bench.check(80.0, want);
+        }
+    }
+
     /// A neighbour below a full parent is killed around a crash of ours, which lasts for a moment, or for long.
     #[test]
     fn what_was_told_before_a_restart_of_ours_is_judged_after_it() {
