@@ -16,6 +16,7 @@ use super::files::{Reader, handles_allowed};
 use super::kept::{Moment, tell_rest};
 use super::kills::{Kills, count};
 use super::machine::Machine;
+use super::naming::{labels, with_target};
 use super::place::Place;
 use super::series::Slots;
 use super::sources::{AVAILABLE, EVENTS, NETWORK, PULSE, Parts, Source, USAGE};
@@ -23,8 +24,8 @@ use super::tracked::{Away, Eyes, Tracked, sources};
 use super::tree::{Found, Listed, Tree, Version};
 use super::unseen::Unseen;
 use super::whereabouts::folder_of;
-use crate::base::{HashMap, HashSet, Labels, LabelsBuilder, Timestamp};
-use crate::containers::{Container, ContainerId, Inventory, KillsById};
+use crate::base::{HashMap, HashSet, Labels, Timestamp};
+use crate::containers::{ContainerId, Inventory, KillsById};
 
 /// The whole tree is walked this often: what lies outside the usual folders is found by then.
 const WALK_EVERY: Duration = Duration::from_secs(60);
@@ -566,42 +567,6 @@ fn end(ended: &mut Vec<Slots>, slots: Slots) {
     }
 }
 
-/// The labels of a container's series, as cAdvisor writes them with `store_container_labels=false`
-/// and a whitelist. Without Docker the name is the id's first twelve digits.
-fn labels(
-    (path, id): (&str, &ContainerId),
-    known: Option<(&str, &Container)>,
-    keys: &[String],
-) -> Labels {
-    let mut labels = LabelsBuilder::from(&Labels::empty());
-    labels.set("id", path);
-    let Some((name, container)) = known else {
-        return labels.set("name", id.short()).build();
-    };
-    labels.set("name", name).set("image", &container.image);
-    // Of keys that become one label name the first that is configured wins, in every collection.
-    for key in keys.iter().rev() {
-        if let Some(value) = container.labels.get(key) {
-            labels.set(&label_name(key), value);
-        }
-    }
-    labels.build()
-}
-
-/// `com.docker.compose.project` as `container_label_com_docker_compose_project`.
-fn label_name(key: &str) -> String {
-    let plain = |c: char| if c.is_ascii_alphanumeric() || c == '_' { c } else { '_' };
-    format!("container_label_{}", key.chars().map(plain).collect::<String>())
-}
-
-fn with_target(labels: &Labels, target: &Labels) -> Labels {
-    let mut labels = LabelsBuilder::from(labels);
-    for (name, value) in target.iter() {
-        labels.set(name, value);
-    }
-    labels.build()
-}
-
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::FileExt;
@@ -613,6 +578,7 @@ mod tests {
         CPU_PRESSURE, CPU_USAGE, IO_PRESSURE, LIMIT, MEMORY_PRESSURE, STAT,
     };
     use super::*;
+    use crate::containers::Container;
 
     /// Over such a tree, with so many handles at most.
     fn bounded(cgroup_root: &Path, kept_max: usize) -> Host {

@@ -25,6 +25,7 @@ mod kept;
 mod kills;
 mod life;
 mod machine;
+mod naming;
 mod parse;
 mod place;
 mod series;
