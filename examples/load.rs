@@ -23,8 +23,8 @@ fn main() {
         Some("ramp") => ramp(number_at(2), number_at(3), number_at(4)),
         // Page cache alone, at such a pace, read twice so that it counts as being used.
         Some("cache") => cache(number_at(2), number_at(3)),
-        // Writes so many MiB to the disk itself.
-        Some("write") => write(number_at(2)),
+        // Writes so many MiB to this disk, and reads all of the disk.
+        Some("write") => write(number_at(2), &words[3]),
         // Is killed in so many runs, each of which makes a mark, and ends by itself in the next.
         Some("killed") => match mark() > u64::from(number_at(2).unsigned_abs()) {
             true => exit(0),
@@ -71,14 +71,17 @@ fn ramp(mebibytes: i32, seconds: i32, quiet: i32) {
     }
 }
 
-/// Writes a file, and waits for each MiB until the disk has it.
-fn write(mebibytes: i32) {
-    let mut file = OpenOptions::new().create(true).append(true).open("/file").expect("a file");
+/// Writes to a disk, and waits for each MiB until the disk has it; once nobody has the disk open its cache is gone.
+fn write(mebibytes: i32, disk: &str) {
+    let mut file = OpenOptions::new().write(true).open(disk).expect("a disk");
     for _ in 0..mebibytes {
         file.write_all(&vec![1_u8; STEP_BYTES])
             .and_then(|()| file.sync_all())
             .expect("there is room");
     }
+    drop(file);
+    let mut file = std::fs::File::open(disk).expect("a disk");
+    std::io::copy(&mut file, &mut std::io::sink()).expect("it reads");
 }
 
 /// Makes a mark, which outlives this run; returns how many there are.

@@ -641,6 +641,53 @@ fn kills_of_a_container_with_cgroups_of_its_own_are_not_the_count_of_its_outermo
     }
 }
 
+/// Nobody counted beside the kernel: what it told over two runs stands, and what it tells of a part does not.
+#[test]
+fn what_the_kernel_had_counted_before_a_container_made_cgroups_of_its_own_is_still_shown() {
+    let dir = folder();
+    let cgroups = Cgroups::new(dir.path(), Layout::V1Cgroupfs);
+    let mut collector = collector(&cgroups, Selection::all());
+    let mut known = Known::default();
+    let mut at = START;
+    let mut kills = || {
+        at = at + Duration::from_secs(5);
+        known.take(&collector.collect(at).expect("collects"));
+        known.value("container_oom_events_total")
+    };
+    let load = |oom_kills, seconds: u64| Load {
+        oom_kills,
+        cpu_microseconds: seconds * 1_000_000,
+        ..Load::default()
+    };
+    cgroups.put(&id(1), load(2, 1));
+    assert_eq!(kills(), Some(2.0));
+    cgroups.remove(&id(1));
+    assert_eq!(kills(), None);
+    cgroups.put(&id(1), load(1, 1));
+    assert_eq!(kills(), Some(3.0));
+    std::fs::create_dir(cgroups.file(&id(1), "memory", "init.scope")).expect("made");
+    for (in_outermost, seconds) in [(1, 2), (5, 3)] {
+        cgroups.put(&id(1), load(in_outermost, seconds));
+        assert_eq!(kills(), Some(3.0), "{in_outermost}");
+    }
+}
+
+/// As of one that Docker lists and is too busy with to say more.
+#[test]
+fn a_container_of_which_docker_tells_no_start_began_when_its_process_did() {
+    let dir = folder();
+    let cgroups = Cgroups::new(dir.path(), Layout::V2Systemd);
+    cgroups.put(&id(1), Load::default());
+    let mut collector = collector(&cgroups, Selection::all());
+    let inventory = running(&[1]);
+    let its = inventory.get(&ContainerId::new(&id(1)).expect("an id")).expect("known");
+    assert_eq!(its.started_at, None);
+    collector.know(Arc::new(inventory));
+    let mut known = Known::default();
+    known.take(&collector.collect(START).expect("collects"));
+    assert_eq!(known.value("container_start_time_seconds"), Some(1_795_300_042.0));
+}
+
 /// Of a container that is started again Docker tells a moment later than its cgroup does.
 #[test]
 fn a_run_of_which_docker_has_not_told_yet_began_when_its_process_did() {

@@ -126,6 +126,28 @@ fn a_kill_that_a_scrape_tells_fires_in_its_own_slot() {
     assert_eq!(told, ["firing"], "its scope is known by now");
 }
 
+/// The name is written with no kill by the first group of its first slot, and again before the next.
+#[test]
+fn a_kill_in_the_very_slot_that_a_name_begins_in_is_an_increase() {
+    let alone = OOM
+        .replace("groups:", "groups:\n  - {name: first, rules: [{record: one, expr: vector(1)}]}");
+    let mut world = World::new(&format!("{alone}          or late > 1e9\n"), acting());
+    world.slot(Some("late 1\n"));
+    world.docker_has('a', "acme-web");
+    world.second += STEP_S;
+    let now = at(world.second, 0);
+    let step = world.engine.handle(now, Event::Tick);
+    let is_scrape = |request: &Request| matches!(request, Request::Scrape { .. });
+    assert!(step.requests.iter().any(is_scrape), "{step:?}");
+    assert_eq!(world.live("plimsoll_oom_total"), ["acme-web"; 2]);
+    world.docker('a', "acme-web", What::Oom);
+    world.docker('a', "acme-web", What::Die { exit_code: 137 });
+    let batch = scan(&mut world.cache, &world.selection, &labels_of(TargetId(1)), "late 1\n");
+    let (target, duration) = (TargetId(1), Duration::ZERO);
+    world.handle(Event::Scraped(Scraped { target, duration, result: Ok(batch) }), None);
+    assert_eq!(world.told, ["firing"]);
+}
+
 #[test]
 fn docker_kill_and_docker_restart_are_no_oom() {
     let mut world = World::new(OOM, acting());

@@ -317,6 +317,23 @@ fn what_our_own_collector_shows_of_kills_is_not_counted_again() {
     assert_eq!((pid1, child), (1, 1));
 }
 
+/// What our own collector shows is made of what is counted here, and that of what the kernel counted.
+#[test]
+fn a_rule_that_reads_the_collector_s_count_alone_keeps_the_kernel_s() {
+    let rules =
+        "groups: [{name: g, rules: [{alert: Killed, expr: 'container_oom_events_total > 99'}]}]";
+    let setup = setup(rules, acting());
+    let selection = setup.selection();
+    let mut world = World::recovered(setup, Vec::new(), 0);
+    world.selection = selection;
+    world.collects();
+    let began = world.second + 1;
+    world.docker_has('a', "web");
+    world.collected(3, 0, began);
+    world.collected(9, 1, began);
+    assert_eq!(world.kills("web").total(), 1);
+}
+
 /// Another plimsoll's page shows what that one has counted, later than it was; the kernel's count is beside it.
 #[test]
 fn what_another_plimsoll_has_counted_is_no_witness_where_the_kernel_s_count_stands_beside_it() {

@@ -160,8 +160,12 @@ impl Home {
 
     /// Starts the program.
     pub fn start(&self) -> Process {
+        self.start_by(Command::new(env!("CARGO_BIN_EXE_plimsoll")))
+    }
+
+    /// Starts a command that becomes the program and takes its arguments.
+    pub fn start_by(&self, mut command: Command) -> Process {
         self.log_begins.store(self.log().len(), Ordering::Relaxed);
-        let mut command = Command::new(env!("CARGO_BIN_EXE_plimsoll"));
         command.args(["run", "--config"]).arg(self.path().join("plimsoll.yaml"));
         // A proxy nobody listens on: whatever goes to loopback must not take it.
         command.env("NO_COLOR", "1").env("http_proxy", "http://127.0.0.1:1");

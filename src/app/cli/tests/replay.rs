@@ -80,6 +80,40 @@ fn the_last_page_stands_where_scrapes_lay_further_apart_than_most() {
     assert_eq!((code, problems(&said)), (0, Vec::new()));
 }
 
+/// Docker tells of a kill in every container below a cgroup that is full. What the kernel did not count in this very
+/// one was none of it, and only our own collector reads that.
+#[test]
+fn what_our_own_collector_recorded_is_its_own_in_a_replay() {
+    let (dir, write) = folder();
+    let config = write("plimsoll.yaml", CONFIG);
+    let rules = write(
+        "a.yml",
+        "groups: [{name: g, rules: [{alert: A, expr: 'container_oom_events_total > 9'}]}]",
+    );
+    fs::create_dir_all(dir.path().join("r/eyes")).expect("made");
+    let (id, seconds) = ("ab".repeat(32), T0 - 60);
+    let of = format!("id=\"/docker/{id}\",name=\"acme-app\"");
+    let page = format!(
+        "container_start_time_seconds{{{of}}} {seconds}\ncontainer_oom_events_total{{{of}}} 0\n\
+         plimsoll_container_memory_events_total{{{of},event=\"oom_kill\"}} 0\n"
+    );
+    for round in 0..60 {
+        write(&format!("r/eyes/{}.txt", (T0 + round * 5) * 1000), &page);
+    }
+    let event = format!(
+        "{{\"Type\":\"container\",\"Action\":\"oom\",\"Actor\":{{\"ID\":\"{id}\",\"Attributes\":\
+         {{\"name\":\"acme-app\"}}}},\"time\":{0},\"timeNano\":{0}500000000}}\n",
+        T0 + 100
+    );
+    write("r/docker-events.jsonl", &event);
+    for (job, kills) in [("collector", 0), ("cadvisor", 1)] {
+        write("r/eyes/target.json", &format!("{{\"job\":\"{job}\",\"instance\":\"h\"}}"));
+        let (code, said, err) = replayed(&dir.path().join("r"), &config, &["--rules", &rules]);
+        assert_eq!(code, 0, "{err} {said}");
+        assert_eq!(said["a"]["kills"].as_array().map(Vec::len), Some(kills), "{job}: {said}");
+    }
+}
+
 #[test]
 fn plans_and_tenants_are_read_where_others_write_them() {
     let (dir, write) = folder();
