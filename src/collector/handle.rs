@@ -1,13 +1,13 @@
 //! The collector on a thread of its own, and the way to reach it.
 //!
 //! Reading files blocks, and a file system may hang; so one thread owns the collector, everyone
-//! else sends it commands and waits no longer than they want to. Between commands the thread looks
+//! else gives it commands (`inbox`) and waits no longer than they want to. Between commands the thread looks
 //! at memory, for the peaks, if anyone reads them. Dropping every handle ends it.
 
 use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::mpsc::RecvTimeoutError;
 use std::thread;
 use std::time::Duration;
 
@@ -16,29 +16,21 @@ use tokio::sync::{oneshot, watch};
 use super::collect::{Collector, Settings};
 use super::failure::Told;
 use super::host::CollectError;
+use super::inbox::{Command, Door, inbox};
 use crate::base::Timestamp;
 use crate::containers::{Inventory, KillsById};
 use crate::exposition::Batch;
 
-/// Commands that wait: a collection, a page or two, and news. More means that it hangs.
-const WAITING: usize = 16;
 /// While the collector is off, or nobody reads peaks, its thread only waits.
 const IDLE: Duration = Duration::from_secs(3600);
 /// Nobody waits longer for a page.
 const PAGE_WITHIN: Duration = Duration::from_secs(10);
 
-enum Command {
-    /// There are news.
-    Look,
-    Collect(Timestamp, oneshot::Sender<Result<Batch, CollectError>>),
-    Page(Timestamp, oneshot::Sender<Result<String, CollectError>>),
-}
-
 /// The way to a collector. Of what is told and not asked the newest is what counts, so it waits in no
 /// queue and is never lost.
 #[derive(Clone, Debug)]
 pub struct Handle {
-    commands: SyncSender<Command>,
+    door: Door,
     settings: watch::Sender<Option<Settings>>,
     /// Who the containers are.
     known: watch::Sender<Option<Arc<Inventory>>>,
@@ -59,7 +51,7 @@ struct News {
 impl Handle {
     /// Starts the thread; without settings the collector is off.
     pub fn start(settings: Option<Settings>) -> io::Result<Handle> {
-        let (commands, inbox) = sync_channel(WAITING);
+        let (door, inbox) = inbox();
         let collector = settings.clone().map(Collector::new);
         let (settings, new_settings) = watch::channel(settings);
         let (known, newly_known) = watch::channel(None);
@@ -73,15 +65,14 @@ impl Handle {
         };
         thread::Builder::new()
             .name("collector".to_owned())
-            .spawn(move || work(collector, &inbox, news))?;
-        Ok(Handle { commands, settings, known, kills, renewals })
+            .spawn(move || work(collector, |wait| inbox.next(wait), news))?;
+        Ok(Handle { door, settings, known, kills, renewals })
     }
 
     /// Works by new settings, or not at all.
     pub fn configure(&self, settings: Option<Settings>) {
         self.settings.send_replace(settings);
-        // If there is no room the thread has enough to wake up for.
-        self.commands.try_send(Command::Look).ok();
+        self.door.give(Command::Look).ok();
     }
 
     /// Tells who the containers are, for the next collection.
@@ -115,7 +106,7 @@ impl Handle {
         within: Duration,
     ) -> Result<T, CollectError> {
         let (reply, mut answer) = oneshot::channel();
-        self.commands.try_send(command(reply)).map_err(|_| CollectError::Busy)?;
+        self.door.give(command(reply))?;
         match tokio::time::timeout(within, &mut answer).await {
             Ok(answered) => answered.unwrap_or(Err(CollectError::Off)),
             Err(_) => last_word(&mut answer).unwrap_or(Err(CollectError::TimedOut(within))),
@@ -168,14 +159,19 @@ fn is_new<T>(news: &watch::Receiver<T>) -> bool {
     news.has_changed().unwrap_or(false)
 }
 
-fn work(mut collector: Option<Collector>, inbox: &Receiver<Command>, mut news: News) {
+/// `next` waits so long for a command.
+fn work(
+    mut collector: Option<Collector>,
+    mut next: impl FnMut(Duration) -> Result<Command, RecvTimeoutError>,
+    mut news: News,
+) {
     let mut told = Told::default();
     let mut told_hidden: BTreeSet<&str> = BTreeSet::new();
     let mut told_elsewhere = None;
     let mut told_doubled = false;
     loop {
         let wait = collector.as_ref().and_then(Collector::sample_interval).unwrap_or(IDLE);
-        let command = inbox.recv_timeout(wait);
+        let command = next(wait);
         news.take(&mut collector);
         // What a page alone reads is in the page.
         let is_collection = matches!(command, Ok(Command::Collect(..)));
@@ -254,6 +250,7 @@ fn tell_trouble(collector: &Collector, told: &mut Told) {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::VecDeque;
     use std::path::PathBuf;
     use std::sync::Mutex;
 
@@ -293,16 +290,15 @@ mod tests {
     }
 
     impl Hung {
-        /// Asks until nothing more finds room.
+        /// One collection hangs, and another waits: nothing more finds room.
         async fn fill(&self) {
             let at = Timestamp(0);
-            let first = self.handle.collect(at, SOON).await.expect_err("it hangs");
-            assert!(matches!(first, CollectError::TimedOut(_)), "{first}");
-            let mut asked = 0;
-            while !matches!(self.handle.collect(at, SOON).await, Err(CollectError::Busy)) {
-                asked += 1;
-                assert!(asked <= WAITING, "what waits is bounded");
+            for _ in 0..2 {
+                let late = self.handle.collect(at, SOON).await.expect_err("it hangs");
+                assert!(matches!(late, CollectError::TimedOut(_)), "{late}");
             }
+            let refused = self.handle.collect(at, SOON).await.expect_err("it hangs");
+            assert!(matches!(refused, CollectError::Busy), "what waits is bounded: {refused}");
         }
 
         /// Lets it go on, and collects.
@@ -343,6 +339,31 @@ mod tests {
         handle.collect(at, LATE).await.expect("on");
         let page = handle.page(at).await.expect("a page");
         assert!(page.contains("name=\"name-19\""), "who began late knows, too: {page}");
+    }
+
+    #[tokio::test]
+    async fn pages_that_hang_and_wait_take_no_collection_its_place() {
+        let hung = hung();
+        let ask = || {
+            let handle = hung.handle.clone();
+            tokio::spawn(async move { handle.page(Timestamp(0)).await })
+        };
+        let readers: Vec<_> = (0..40).map(|_| ask()).collect();
+        tokio::task::yield_now().await;
+        let late = hung.handle.collect(Timestamp(0), SOON).await.expect_err("a page hangs");
+        assert!(matches!(late, CollectError::TimedOut(_)), "it waits in its place: {late}");
+        let batch = hung.let_go().await.expect("collects");
+        assert!(!batch.points.is_empty());
+        let mut refused = 0;
+        for reader in readers {
+            match reader.await.expect("ends") {
+                // The one that hung has read a pipe, which is no file of the kernel's.
+                Ok(_) | Err(CollectError::Unreadable { .. }) => {}
+                Err(CollectError::BusyForPages) => refused += 1,
+                Err(error) => panic!("{error}"),
+            }
+        }
+        assert!((38..40).contains(&refused), "one page is made and one waits: {refused}");
     }
 
     #[tokio::test]
@@ -391,21 +412,21 @@ mod tests {
     }
 
     /// Does these commands, and says what the log says.
-    fn log_of(settings: &Settings, commands: Vec<Command>) -> String {
+    fn log_of(settings: &Settings, mut commands: VecDeque<Command>) -> String {
         let log = Log::default();
         let writer = log.clone();
         let subscriber =
             tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone());
-        let (sender, inbox) = sync_channel(commands.len());
-        commands.into_iter().for_each(|command| sender.send(command).expect("room"));
-        drop(sender);
+        let mut next = || commands.pop_front().ok_or(RecvTimeoutError::Disconnected);
         let (_settings, settings_news) = watch::channel(None);
         let (_known, known) = watch::channel(None);
         let (_kills, kills) = watch::channel(Arc::default());
         let (_renewals, renewals) = watch::channel(());
         let news = News { settings: settings_news, known, kills, renewals };
         let collector = Some(Collector::new(settings.clone()));
-        tracing::subscriber::with_default(subscriber.finish(), || work(collector, &inbox, news));
+        tracing::subscriber::with_default(subscriber.finish(), || {
+            work(collector, |_| next(), news)
+        });
         let text = log.0.lock().expect("no panic").clone();
         String::from_utf8(text).expect("text")
     }
@@ -427,10 +448,10 @@ mod tests {
             let names = names.iter().map(|name| (*name).to_owned());
             let selection = Arc::new(Selection::only(names, Vec::new()));
             let settings = Settings { config: config.clone(), target: Labels::empty(), selection };
-            let mut commands = Vec::new();
+            let mut commands = VecDeque::new();
             for at in [0, 5000, 10_000].map(Timestamp) {
-                commands.push(Command::Collect(at, oneshot::channel().0));
-                commands.push(Command::Page(at, oneshot::channel().0));
+                commands.push_back(Command::Collect(at, oneshot::channel().0));
+                commands.push_back(Command::Page(at, oneshot::channel().0));
             }
             log_of(&settings, commands)
         };

@@ -59,9 +59,14 @@ pub enum CollectError {
         /// What is wrong with the first.
         first: String,
     },
-    /// A collection takes longer than its interval.
-    #[error("the last collection still runs")]
+    /// A collection waits that was asked for before; who asked has given up.
+    #[error(
+        "the collector is held up, mostly by a file system that hangs: the last collection still waits"
+    )]
     Busy,
+    /// A page waits that was asked for before.
+    #[error("the collector is held up: the last page that was asked for still waits; ask again")]
+    BusyForPages,
     /// A file system hangs.
     #[error("no answer within {0:?}")]
     TimedOut(Duration),

@@ -21,6 +21,7 @@ mod figures;
 mod files;
 mod handle;
 mod host;
+mod inbox;
 mod kept;
 mod kills;
 mod life;
