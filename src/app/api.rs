@@ -51,9 +51,7 @@ const TOO_MANY: &str =
 /// Writes plimsoll's own metrics from a view, in the text format.
 pub type MetricsText = Box<dyn Fn(&View) -> String + Send + Sync>;
 /// Writes every container's figures in the text format; the error says why it cannot.
-pub type ContainersText = Box<
-    dyn Fn(Timestamp) -> Pin<Box<dyn Future<Output = Result<String, String>> + Send>> + Send + Sync,
->;
+pub type ContainersText = Box<dyn Fn(Timestamp) -> Answering<'static, String> + Send + Sync>;
 /// Reads the configuration again; the error says why the old one stays.
 pub type Reload =
     Box<dyn Fn() -> Pin<Box<dyn Future<Output = Result<(), String>> + Send>> + Send + Sync>;
@@ -303,8 +301,7 @@ impl Backend for Api {
 
     fn containers_text(&self) -> Answering<'_, String> {
         Box::pin(async {
-            let page = (self.containers)(self.clock.now().wall).await;
-            let page = page.map_err(|why| ApiError::new(ErrorKind::Unavailable, why))?;
+            let page = (self.containers)(self.clock.now().wall).await?;
             Ok(page + &telemetry::fates_text(&self.views.borrow()))
         })
     }
@@ -441,7 +438,9 @@ mod tests {
                 .1,
             questions,
             metrics: Box::new(|view| format!("at {}\n", view.at.0)),
-            containers: Box::new(|_| Box::pin(async { Err("it is off".to_owned()) })),
+            containers: Box::new(|_| {
+                Box::pin(async { Err(ApiError::new(ErrorKind::Unavailable, "off")) })
+            }),
             reload: Box::new(|| Box::pin(async { Err("no".to_owned()) })),
         }
     }

@@ -5,7 +5,7 @@
 
 use std::io::Write as _;
 
-use axum::body::{Body, HttpBody as _, to_bytes};
+use axum::body::{Body, Bytes, HttpBody as _, to_bytes};
 use axum::extract::Request;
 use axum::http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, VARY};
 use axum::http::{HeaderMap, HeaderValue};
@@ -17,40 +17,54 @@ use flate2::write::GzEncoder;
 use super::error::{ApiError, ErrorKind};
 
 /// What fits one packet gains nothing.
-const MIN_BYTES: u64 = 1400;
+pub(super) const MIN_BYTES: usize = 1400;
 
-/// Compresses the answer if the client takes gzip and it is worth it.
+/// Compresses the answer if the client takes gzip, it is worth it, and nobody has done it.
 pub(super) async fn compressed(request: Request, next: Next) -> Response {
     let wanted = takes_gzip(request.headers());
     let response = next.run(request).await;
-    if !wanted || response.body().size_hint().lower() < MIN_BYTES {
+    let is_small = response.body().size_hint().lower() < MIN_BYTES as u64;
+    if !wanted || is_small || response.headers().contains_key(CONTENT_ENCODING) {
         return response;
     }
     let (mut parts, body) = response.into_parts();
-    let failed = |why: String| ApiError::new(ErrorKind::Internal, why).into_response();
     let plain = match to_bytes(body, usize::MAX).await {
         Ok(plain) => plain,
-        Err(error) => return failed(error.to_string()),
+        Err(error) => return failed(error).into_response(),
     };
+    match pack(plain).await {
+        Ok(packed) => {
+            parts.headers.remove(CONTENT_LENGTH);
+            packed_answer(Response::from_parts(parts, Body::from(packed)))
+        }
+        Err(error) => error.into_response(),
+    }
+}
+
+/// The bytes in gzip.
+pub(super) async fn pack(plain: Bytes) -> Result<Bytes, ApiError> {
     let pack = move || {
         let packed = Vec::with_capacity(plain.len() / 8);
         let mut encoder = GzEncoder::new(packed, Compression::fast());
         encoder.write_all(&plain).and_then(|()| encoder.finish())
     };
-    match tokio::task::spawn_blocking(pack).await {
-        Ok(Ok(packed)) => {
-            parts.headers.remove(CONTENT_LENGTH);
-            parts.headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-            parts.headers.append(VARY, HeaderValue::from_static("Accept-Encoding"));
-            Response::from_parts(parts, Body::from(packed))
-        }
-        Ok(Err(error)) => failed(error.to_string()),
-        Err(error) => failed(error.to_string()),
-    }
+    let packed = tokio::task::spawn_blocking(pack).await.map_err(failed)?;
+    Ok(Bytes::from(packed.map_err(failed)?.into_boxed_slice()))
+}
+
+/// Says of an answer that its body is in gzip.
+pub(super) fn packed_answer(mut answer: Response) -> Response {
+    answer.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    answer.headers_mut().append(VARY, HeaderValue::from_static("Accept-Encoding"));
+    answer
+}
+
+fn failed(error: impl std::fmt::Display) -> ApiError {
+    ApiError::new(ErrorKind::Internal, error.to_string())
 }
 
 /// Whether `gzip` is among the accepted and not at weight zero.
-fn takes_gzip(headers: &HeaderMap) -> bool {
+pub(super) fn takes_gzip(headers: &HeaderMap) -> bool {
     let lines = headers.get_all(ACCEPT_ENCODING).iter().filter_map(|line| line.to_str().ok());
     lines.flat_map(|line| line.split(',')).any(|coding| {
         let (name, weight) = coding.split_once(';').unwrap_or((coding, ""));

@@ -6,8 +6,8 @@
 //! part.
 //!
 //! Everything is bounded: connections, the time a request may take to arrive, to be answered and to
-//! be read, its body, queries at once, the size of an answer and of all that are not read yet. It holds no lock, keeps no state between
-//! requests, never talks to the engine directly, and never answers `/api/v1/status/flags`, which
+//! be read, its body, queries at once, the size of an answer and of all that are not read yet. It holds no lock, keeps nothing between
+//! requests but a page that is being shared, never talks to the engine directly, and never answers `/api/v1/status/flags`, which
 //! Grafana would take for Thanos.
 
 mod backend;
@@ -34,6 +34,7 @@ mod room;
 mod rule_api;
 #[cfg(test)]
 mod scripted;
+mod shared_page;
 mod status_api;
 mod target_api;
 #[cfg(test)]
@@ -54,6 +55,7 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
 use self::room::Room;
+use self::shared_page::SharedPage;
 
 pub use self::backend::{
     Answering, Backend, QueryAnswer, QueryRequest, QueryTimes, SeriesAnswer, SeriesRequest, Signed,
@@ -95,7 +97,8 @@ struct Server {
     backend: Arc<dyn Backend>,
     options: Options,
     queries: Arc<Semaphore>,
-    room: Room,
+    room: Arc<Room>,
+    page: SharedPage,
 }
 
 type Shared = Arc<Server>;
@@ -140,6 +143,8 @@ fn router(backend: Arc<dyn Backend>, options: Options) -> Router {
 
 fn router_with(room: Room, backend: Arc<dyn Backend>, options: Options) -> Router {
     let queries = Arc::new(Semaphore::new(QUERIES_AT_ONCE));
+    let room = Arc::new(room);
+    let page = SharedPage::start(Arc::clone(&backend), Arc::clone(&room));
     let api = Router::new()
         .route("/query", get(query_api::query).post(query_api::query))
         .route("/query_range", get(query_api::query_range).post(query_api::query_range))
@@ -182,7 +187,7 @@ fn router_with(room: Room, backend: Arc<dyn Backend>, options: Options) -> Route
         .layer(middleware::from_fn(compress::compressed))
         .layer(middleware::from_fn(room::bound))
         .layer(middleware::from_fn(within_deadline))
-        .with_state(Arc::new(Server { backend, options, queries, room }))
+        .with_state(Arc::new(Server { backend, options, queries, room, page }))
 }
 
 async fn within_deadline(request: Request, next: Next) -> Response {

@@ -56,18 +56,30 @@ impl Room {
         bytes_max: usize,
         deadline: &mut Deadline,
     ) -> Result<Taken, ApiError> {
+        self.wait(bytes_max, deadline).await.ok_or_else(|| self.refuse())
+    }
+
+    /// The same, for bytes that several answers share.
+    pub(super) async fn wait(&self, bytes_max: usize, deadline: &mut Deadline) -> Option<Taken> {
         if bytes_max <= SMALL_BYTES {
-            return Ok(Taken(None));
+            return Some(Taken(None));
         }
         let wanted = u32::try_from(bytes_max.min(self.bytes)).unwrap_or(u32::MAX);
         let permit = Arc::clone(&self.free_bytes).acquire_many_owned(wanted);
-        match deadline.within(permit).await {
-            Some(permit) => Ok(Taken(Some(Arc::new(permit.expect("nobody closes it"))))),
-            None => {
-                self.refused.fetch_add(1, Ordering::Relaxed);
-                Err(self.full())
-            }
-        }
+        let permit = deadline.within(permit).await?;
+        Some(Taken(Some(Arc::new(permit.expect("nobody closes it")))))
+    }
+
+    /// Counts an answer that found no room, and says so.
+    pub(super) fn refuse(&self) -> ApiError {
+        self.refused.fetch_add(1, Ordering::Relaxed);
+        let why = format!(
+            "no room for the answer came in time: {} bytes of answers may wait for their readers \
+             at once; ask again, for less where that can be: fewer series, a shorter range or a \
+             longer step",
+            self.bytes
+        );
+        ApiError::new(ErrorKind::Timeout, why)
     }
 
     /// What the server says of it on its own page of metrics.
@@ -84,15 +96,6 @@ impl Room {
         );
         page.finish()
     }
-
-    fn full(&self) -> ApiError {
-        let why = format!(
-            "no room for the answer came in time: {} bytes of answers may wait for their readers \
-             at once; select fewer series, a shorter range or a longer step, or ask again",
-            self.bytes
-        );
-        ApiError::new(ErrorKind::Timeout, why)
-    }
 }
 
 impl Taken {
@@ -102,8 +105,8 @@ impl Taken {
         answer
     }
 
-    /// These bytes; what room they do not need is given back now, the rest with them.
-    fn around(self, bytes: Bytes) -> Bytes {
+    /// These bytes; what room they do not need is given back now, the rest with the last copy of them.
+    pub(super) fn around(self, bytes: Bytes) -> Bytes {
         let Some(mut permit) = self.0.and_then(Arc::into_inner) else { return bytes };
         let spare_bytes = permit.num_permits().saturating_sub(bytes.len());
         drop(permit.split(spare_bytes));

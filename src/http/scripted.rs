@@ -32,6 +32,31 @@ pub(super) struct Scripted {
     pub(super) view: Mutex<Arc<View>>,
     pub(super) asked: Mutex<Vec<QueryRequest>>,
     pub(super) reloads: Mutex<Vec<Result<(), ApiError>>>,
+    pub(super) pages: Mutex<Pages>,
+}
+
+/// Pages of containers: each tells its number.
+#[derive(Default)]
+pub(super) struct Pages {
+    pub(super) made: usize,
+    /// How long one takes.
+    pub(super) takes: Duration,
+    /// How many it has beside its number, which gzip does not pack.
+    pub(super) bytes: usize,
+}
+
+impl Pages {
+    fn text(&self) -> String {
+        let mut text = format!("container_last_seen {}\n", self.made);
+        let mut state = 1_u32;
+        while text.len() < self.bytes {
+            state ^= state << 13;
+            state ^= state >> 17;
+            state ^= state << 5;
+            text.extend(char::from_u32(0x20 + state % 95));
+        }
+        text
+    }
 }
 
 fn v_labels() -> Labels {
@@ -191,7 +216,15 @@ impl Backend for Scripted {
     }
 
     fn containers_text(&self) -> Answering<'_, String> {
-        Box::pin(async { Ok("container_last_seen 1\n".to_owned()) })
+        Box::pin(async {
+            let (text, takes) = {
+                let mut pages = self.pages.lock().expect("not poisoned");
+                pages.made += 1;
+                (pages.text(), pages.takes)
+            };
+            tokio::time::sleep(takes).await;
+            Ok(text)
+        })
     }
 
     fn reload(&self) -> Answering<'_, ()> {
@@ -210,6 +243,7 @@ pub(super) fn scripted() -> Arc<Scripted> {
         view: Mutex::new(Arc::new(view())),
         asked: Mutex::default(),
         reloads: Mutex::default(),
+        pages: Mutex::default(),
     })
 }
 

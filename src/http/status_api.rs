@@ -1,12 +1,15 @@
 //! Health, readiness, reload, own metrics, build information, and what is not here.
 
 use axum::extract::State;
-use axum::http::{Method, StatusCode, header};
+use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use super::Shared;
+use super::compress;
+use super::error::ErrorKind;
 use super::format::{self, Notes};
+use super::shared_page::Shown;
 
 /// The Prometheus whose API and PromQL this is; Grafana chooses features by it.
 const PROMETHEUS_VERSION: &str = "3.14.0";
@@ -44,11 +47,20 @@ pub(super) async fn metrics(State(server): State<Shared>) -> Response {
     (TEXT, server.backend.metrics_text() + &server.room.page()).into_response()
 }
 
+/// When what could not be had in time can be asked for again, in seconds.
+const SOON: [(header::HeaderName, &str); 1] = [(header::RETRY_AFTER, "1")];
+
 /// A drop-in for cAdvisor's page. What fails fails the scrape, in words.
-pub(super) async fn containers(State(server): State<Shared>) -> Response {
-    match server.backend.containers_text().await {
-        Ok(page) => (TEXT, page).into_response(),
-        Err(error) => (StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")).into_response(),
+pub(super) async fn containers(State(server): State<Shared>, headers: HeaderMap) -> Response {
+    let error = match server.page.get(compress::takes_gzip(&headers)).await {
+        Ok(Shown::Plain(page)) => return (TEXT, page).into_response(),
+        Ok(Shown::Packed(page)) => return compress::packed_answer((TEXT, page).into_response()),
+        Err(error) => error,
+    };
+    let answer = (StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n"));
+    match error.kind {
+        ErrorKind::Timeout => (SOON, answer).into_response(),
+        _ => answer.into_response(),
     }
 }
 

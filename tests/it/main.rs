@@ -24,6 +24,7 @@
 //! | rows of a sound journal that cannot be read | `tests/it/storage.rs::a_row_that_cannot_be_read_is_counted_and_left_alone` |
 //! | a corrupt checkpoint (said, not counted: it is read once) | `tests/it/storage.rs::a_damaged_checkpoint_costs_the_window_and_nothing_else` |
 //! | a container's file that cannot be read | `tests/it/own_eyes.rs::a_file_that_cannot_be_read_makes_its_containers_alert_unknown_over_a_restart_too` |
+//! | readers of pages that do not read, and readers without end | `tests/it/drop_in.rs::readers_that_do_not_read_fill_no_memory` |
 //! | a Docker socket that may not be opened (said) | `tests/it/own_eyes.rs::who_may_not_open_docker_s_socket_is_told_what_to_do` |
 //! | more of Docker's events than are read in time (no figure: a list follows) | `src/docker/tests.rs::a_storm_that_is_not_read_in_time_is_followed_by_a_list` |
 //! | a target file that hangs at a reload (said) | `tests/it/inputs.rs::a_file_that_hangs_at_a_reload_holds_neither_the_loop_nor_the_stop` |
@@ -46,6 +47,7 @@ mod case;
 mod cgroups;
 mod control_plane;
 mod documents;
+mod drop_in;
 mod executor;
 mod gates;
 mod inputs;

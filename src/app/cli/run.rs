@@ -19,6 +19,8 @@ use super::super::{process, serve, setup};
 use super::args::{Format, LogLevel, RunArgs};
 use super::out::Out;
 use super::{exit, finish, runtime};
+use crate::collector::CollectError;
+use crate::http::{ApiError, ErrorKind};
 use crate::journal::{self, StoreKind};
 use crate::send::{Webhook, WebhookError};
 use crate::yaml::Problems;
@@ -189,7 +191,7 @@ async fn live(
         metrics: Box::new(move |view| telemetry::metrics_text(view, &process::look(started_at))),
         containers: Box::new(move |at| {
             let collector = handles.collector.clone();
-            Box::pin(async move { collector.page(at).await.map_err(|error| error.to_string()) })
+            Box::pin(async move { collector.page(at).await.map_err(|error| no_page(&error)) })
         }),
         reload: Box::new(move || {
             let reloader = reloader.clone();
@@ -201,6 +203,19 @@ async fn live(
     let actions = config.policy.policy.mode.name();
     tracing::info!(version = env!("CARGO_PKG_VERSION"), rules, actions, "plimsoll runs");
     serve::turn_and_serve(crank, listener, Arc::new(api), options, stop).await
+}
+
+/// What is late may come the next time; what is off or cannot be read does not.
+fn no_page(error: &CollectError) -> ApiError {
+    let kind = match error {
+        CollectError::Busy | CollectError::BusyForPages | CollectError::TimedOut(_) => {
+            ErrorKind::Timeout
+        }
+        CollectError::Root { .. } | CollectError::Unreadable { .. } | CollectError::Off => {
+            ErrorKind::Unavailable
+        }
+    };
+    ApiError::new(kind, error.to_string())
 }
 
 fn state_dir(config: &Config, environment: &Environment) -> PathBuf {

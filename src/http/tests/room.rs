@@ -4,15 +4,20 @@ use tokio::net::TcpSocket;
 
 use super::*;
 use crate::http::room::Room;
+use crate::http::scripted::Scripted;
 
 /// Room for one answer of [`LARGE`], and not for two.
 const ROOM_BYTES: usize = 16 << 20;
 const LARGE: &str = "/api/v1/query?query=large";
 
 async fn start_with(room: Room) -> SocketAddr {
+    start_over(scripted(), room).await
+}
+
+async fn start_over(backend: Arc<Scripted>, room: Room) -> SocketAddr {
     let inner = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = inner.local_addr().expect("bound");
-    let router = router_with(room, scripted(), Options::default());
+    let router = router_with(room, backend, Options::default());
     let listener = listen::Listener::new(inner, listen::Limits::default());
     let long = Duration::from_secs(600);
     tokio::spawn(serve_router(listener, router, long, std::future::pending()));
@@ -98,4 +103,50 @@ async fn trees_and_listings_take_room_as_queries_do() {
     let asked = ask(address, "POST", "/api/v1/parse_query", Some(&form));
     let waited = tokio::time::timeout(Duration::from_secs(5), asked).await;
     assert!(waited.is_err(), "answered in {} bytes", waited.map_or(0, |reply| reply.body.len()));
+}
+
+/// A page of containers is large too; whoever finds no room may come again soon.
+#[tokio::test]
+async fn pages_of_containers_that_nobody_reads_are_bounded_too() {
+    const PAGE_BYTES: usize = 9 << 20;
+    const PATH: &str = "/metrics/containers";
+    let backend = scripted();
+    backend.pages.lock().expect("not poisoned").bytes = PAGE_BYTES;
+    let address = start_over(backend, Room::of(ROOM_BYTES)).await;
+    let unread = [ask_and_wait(address, PATH).await, ask_and_wait(address, PATH).await];
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    let held = figure(address, "plimsoll_http_unsent_bytes").await;
+    assert_eq!(held, PAGE_BYTES as f64, "both have one page");
+    let mut stream = TcpStream::connect(address).await.expect("connects");
+    let request = format!("GET {PATH} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.expect("sends");
+    let mut refused = String::new();
+    stream.read_to_string(&mut refused).await.expect("an answer");
+    assert!(refused.starts_with("HTTP/1.1 503"), "{refused}");
+    assert!(refused.contains("\r\nretry-after: 1\r\n"), "{refused}");
+    assert!(refused.contains("\r\n\r\nno room for the answer came in time"), "{refused}");
+    assert_eq!(figure(address, "plimsoll_http_answers_without_room_total").await, 1.0);
+    drop(unread);
+    assert_eq!(ask(address, "GET", PATH, None).await.status, 200, "there is room again");
+}
+
+#[tokio::test]
+async fn a_page_of_containers_is_packed_once_for_each_who_takes_gzip() {
+    let backend = scripted();
+    backend.pages.lock().expect("not poisoned").bytes = 100_000;
+    let address = start_over(Arc::clone(&backend), Room::default()).await;
+    let mut stream = TcpStream::connect(address).await.expect("connects");
+    let request =
+        b"GET /metrics/containers HTTP/1.1\r\nHost: x\r\nAccept-Encoding: gzip\r\nConnection: close\r\n\r\n";
+    stream.write_all(request).await.expect("sends");
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.expect("an answer");
+    let end = answer.windows(4).position(|part| part == b"\r\n\r\n").expect("a head");
+    let head = String::from_utf8_lossy(&answer[..end]);
+    assert_eq!(head.matches("content-encoding: gzip").count(), 1, "{head}");
+    assert!(head.contains("vary: Accept-Encoding") && head.contains("version=0.0.4"), "{head}");
+    let mut text = String::new();
+    let mut unpacked = flate2::read::GzDecoder::new(&answer[end + 4..]);
+    io::Read::read_to_string(&mut unpacked, &mut text).expect("it was packed once");
+    assert!(text.starts_with("container_last_seen 1\n") && text.len() >= 100_000);
 }
