@@ -6,6 +6,9 @@
     python3 benches/own_eyes.py target/release/plimsoll --tree --containers 500       a tree of version 2 in memory that it makes
     python3 benches/own_eyes.py target/release/plimsoll --root /dev/shm/tree --containers 500    a tree that is there
     python3 benches/own_eyes.py target/release/plimsoll --peaks --containers 500      without and with samples of memory in between
+    python3 benches/own_eyes.py target/release/plimsoll --tree --reader --containers 500    without and with a reader of /metrics/containers
+
+The reader takes the page each five seconds, in gzip as Prometheus does.
 
 Several programs are measured one after the other on the same cgroups. A busy container's process wakes every second,
 computes for a millisecond and touches a page more; the others are empty, which is the least a container can do. In a tree in
@@ -16,6 +19,7 @@ mount makes their paths as short as a real host's, because opening a file costs 
 """
 
 import argparse
+import gzip
 import hashlib
 import os
 import pathlib
@@ -24,7 +28,9 @@ import socket
 import statistics
 import subprocess
 import tempfile
+import threading
 import time
+import urllib.request
 
 HIERARCHIES = ["memory", "cpu", "cpuacct", "blkio"]
 BASE = pathlib.Path(f"plimsoll-bench-{os.getpid()}", *[str(depth) for depth in range(13)])
@@ -155,7 +161,22 @@ def processor_ms(pid):
     return collector, others
 
 
-def measure(binary, root, given, peaks):
+def read_pages(port, over):
+    """Takes the page of containers each five seconds."""
+    request = urllib.request.Request(f"http://127.0.0.1:{port}/metrics/containers", headers={"Accept-Encoding": "gzip"})
+    took = []
+    while not over.wait(5):
+        began = time.monotonic()
+        with urllib.request.urlopen(request) as answer:
+            packed = answer.read()
+        took.append(time.monotonic() - began)
+    print(
+        f"{len(took)} pages of {len(gzip.decompress(packed))} bytes, {len(packed)} in gzip; "
+        f"ms until one is read: median {1e3 * statistics.median(took):.0f}"
+    )
+
+
+def measure(binary, root, given, peaks, reader):
     containers, rounds = given.containers, given.rounds
     state = tempfile.mkdtemp()
     config = pathlib.Path(state, "plimsoll.yaml")
@@ -164,8 +185,13 @@ def measure(binary, root, given, peaks):
     config.write_text(CONFIG.format(root=root, port=port, state=pathlib.Path(state, "data")) + PEAKS * peaks)
     log = open(pathlib.Path(state, "log"), "w")
     program = subprocess.Popen([binary, "run", "--config", config], stdin=subprocess.DEVNULL, stderr=log)
+    over = threading.Event()
+    reading = threading.Thread(target=read_pages, args=[port, over])
     try:
-        time.sleep(30)
+        time.sleep(15)
+        if reader:
+            reading.start()
+        time.sleep(15)
         before, spent = processor_ms(program.pid), []
         began = time.monotonic()
         for number in range(1, rounds + 1):
@@ -185,16 +211,19 @@ def measure(binary, root, given, peaks):
         rss = next(line for line in (proc / "status").read_text().splitlines() if line.startswith("VmRSS"))
         print(rss, len(list((proc / "fd").iterdir())), "open files")
     finally:
+        over.set()
+        if reader:
+            reading.join()
         program.send_signal(signal.SIGTERM)
         program.wait()
 
 
 def compare(given, root):
     for binary in given.binaries:
-        for peaks in [False, True][: 1 + given.peaks]:
-            sampled = ", sampled each second" * peaks
-            print(f"{binary}, {given.containers} containers, {given.busy} of them busy{sampled}:", flush=True)
-            measure(binary, root, given, peaks)
+        for peaks, reader in [(False, False)] + [(True, False)] * given.peaks + [(False, True)] * given.reader:
+            how = ", sampled each second" * peaks + ", with a reader of pages" * reader
+            print(f"{binary}, {given.containers} containers, {given.busy} of them busy{how}:", flush=True)
+            measure(binary, root, given, peaks, reader)
 
 
 def main():
@@ -205,6 +234,7 @@ def main():
     arguments.add_argument("--root")
     arguments.add_argument("--tree", action="store_true")
     arguments.add_argument("--peaks", action="store_true")
+    arguments.add_argument("--reader", action="store_true")
     arguments.add_argument("--rounds", type=int, default=12)
     given = arguments.parse_args()
     if given.root:

@@ -5,6 +5,8 @@
 
 use std::fmt::Write;
 
+use memchr::memchr3;
+
 use crate::base::format_value;
 
 /// What a metric does over time.
@@ -68,19 +70,27 @@ impl Family<'_> {
             self.text.push(if index == 0 { '{' } else { ',' });
             self.text.push_str(name);
             self.text.push_str("=\"");
-            for character in value.chars() {
-                match character {
-                    '\\' => self.text.push_str("\\\\"),
-                    '"' => self.text.push_str("\\\""),
-                    '\n' => self.text.push_str("\\n"),
-                    other => self.text.push(other),
-                }
-            }
+            self.escape(value);
             self.text.push('"');
         }
         self.text.push_str(if labels.is_empty() { " " } else { "} " });
         self.text.push_str(&format_value(value));
         self.text.push('\n');
+    }
+
+    /// Adds the value of a label. Nearly all have nothing to escape and are copied at once.
+    fn escape(&mut self, value: &str) {
+        let mut rest = value;
+        while let Some(at) = memchr3(b'\\', b'"', b'\n', rest.as_bytes()) {
+            self.text.push_str(&rest[..at]);
+            self.text.push_str(match rest.as_bytes()[at] {
+                b'\\' => "\\\\",
+                b'"' => "\\\"",
+                _ => "\\n",
+            });
+            rest = &rest[at + 1..];
+        }
+        self.text.push_str(rest);
     }
 }
 
