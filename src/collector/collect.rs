@@ -17,6 +17,7 @@ use super::machine::Machine;
 use super::series::{Ids, Slots};
 use super::sources::{AVAILABLE, Parts};
 use super::tracked::{Tracked, all_parts};
+use super::tree::Version;
 use crate::base::{Labels, LabelsBuilder, METRIC_NAME, Timestamp};
 use crate::containers::{Inventory, KillsById};
 use crate::exposition::{Batch, Metadata, MetricKind, Selection};
@@ -151,6 +152,14 @@ impl Collector {
     /// Announces every series anew in the next batch: what was announced is lost.
     pub fn renew(&mut self) {
         self.ids.renew();
+    }
+
+    /// The version of this host's cgroups, once they were looked at.
+    pub(super) fn version(&self) -> Option<&'static str> {
+        self.host.version().map(|version| match version {
+            Version::V1 => "v1",
+            Version::V2 => "v2",
+        })
     }
 
     /// `docker.host`, if that is another machine, whose containers are not measured here.

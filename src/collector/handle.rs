@@ -168,7 +168,7 @@ fn work(
     let mut told = Told::default();
     let mut told_hidden: BTreeSet<&str> = BTreeSet::new();
     let mut told_elsewhere = None;
-    let mut told_doubled = false;
+    let (mut told_doubled, mut has_read) = (false, false);
     loop {
         let wait = collector.as_ref().and_then(Collector::sample_interval).unwrap_or(IDLE);
         let command = next(wait);
@@ -181,7 +181,10 @@ fn work(
             Err(RecvTimeoutError::Disconnected) => return,
         }
         match &collector {
-            Some(collector) if is_collection => tell_trouble(collector, &mut told),
+            Some(collector) if is_collection => {
+                tell_first(collector, &mut has_read);
+                tell_trouble(collector, &mut told);
+            }
             Some(_) => {}
             None => told = Told::default(),
         }
@@ -231,6 +234,14 @@ fn tell_elsewhere(docker: Option<&str>) {
         ),
         None => tracing::info!("Docker runs on this machine after all, or is not asked any more"),
     }
+}
+
+/// Says what there is to see, once that was seen.
+fn tell_first(collector: &Collector, has_read: &mut bool) {
+    let Some(cgroups) = collector.version().filter(|_| !*has_read) else { return };
+    *has_read = true;
+    let containers = collector.effort().containers;
+    tracing::info!(containers, cgroups, "this host's containers are measured");
 }
 
 /// Names what fails in collections once.

@@ -44,6 +44,8 @@ fn without_docker_containers_go_by_their_ids_and_it_is_said_once() {
         query(web, "container_memory_usage_bytes{job=\"collector\"}").pop()
     });
     assert_eq!((usage.0["name"].as_str(), usage.1), (Some("000000000000"), (50 << 20) as f64));
+    let said = "this host's containers are measured containers=1 cgroups=\"v2\"";
+    assert_eq!(home.log().matches(said).count(), 1, "{}", home.log());
     let is_watched =
         || alertmanager.alerts().iter().any(|a| a["labels"]["alertname"] == "Watchdog");
     wait_until("the built-in rules are at work", 20, is_watched);
