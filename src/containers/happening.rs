@@ -15,6 +15,8 @@ pub enum Report {
     Lost {
         /// Why, for people.
         why: String,
+        /// Whether somebody is there: not where there is no socket, or nobody listens at it.
+        is_there: bool,
     },
     /// Every container there is, after a connection was made or a line of the stream was not read.
     Listed(Vec<Container>),

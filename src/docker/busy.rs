@@ -13,6 +13,7 @@ use tokio::sync::Semaphore;
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::client::{Client, Inspected};
+use super::failure::Failure;
 use crate::containers::ContainerId;
 
 /// So many are asked about at a time: each question is a connection, and a task of the daemon's that waits.
@@ -43,7 +44,7 @@ impl Moments {
 
 /// Those that are asked about aside.
 pub(super) struct Busy {
-    asked: JoinSet<(ContainerId, Result<Inspected, String>)>,
+    asked: JoinSet<(ContainerId, Result<Inspected, Failure>)>,
     handles: BTreeMap<ContainerId, AbortHandle>,
     turns: Arc<Semaphore>,
 }
@@ -81,7 +82,7 @@ impl Busy {
     }
 
     /// The next answer; none while nobody is asked about.
-    pub async fn next(&mut self) -> (ContainerId, Result<Inspected, String>) {
+    pub async fn next(&mut self) -> (ContainerId, Result<Inspected, Failure>) {
         loop {
             match self.asked.join_next_with_id().await {
                 Some(Ok((task, (id, answer)))) => {

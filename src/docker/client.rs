@@ -1,13 +1,12 @@
 //! The few questions asked, each with a deadline and a bound on its answer.
 
-use std::error::Error;
-use std::io;
 use std::time::Duration;
 
 use reqwest::{Response, Url};
 
 use super::config::DockerConfig;
 use super::entries::{Entries, Entry};
+use super::failure::{Failure, late, no_docker, refused, too_long};
 use super::{MOST_BYTES, json};
 use crate::base::{Timestamp, parse_rfc3339};
 use crate::containers::{Container, ContainerId};
@@ -48,7 +47,7 @@ pub(super) enum Inspected {
 
 impl Client {
     /// Asks the daemon which versions it speaks.
-    pub async fn connect(config: &DockerConfig) -> Result<Client, String> {
+    pub async fn connect(config: &DockerConfig) -> Result<Client, Failure> {
         let mut client = Client {
             config: config.clone(),
             pool: Pool::default(),
@@ -57,16 +56,16 @@ impl Client {
         };
         let body = client.get("version").await?;
         let version: json::Version =
-            serde_json::from_slice(&body).map_err(|error| format!("version: {error}"))?;
+            serde_json::from_slice(&body).map_err(|error| no_docker("version", error))?;
         client.api = negotiate(&version)?;
         client.version = version.version;
         Ok(client)
     }
 
     /// Whether it still answers, within this time.
-    pub async fn ping(&self, within: Duration) -> Result<(), String> {
+    pub async fn ping(&self, within: Duration) -> Result<(), Failure> {
         let answer = tokio::time::timeout(within, self.get("version")).await;
-        answer.map_err(|_| format!("version: no answer within {within:?}"))?.map(drop)
+        answer.map_err(|_| late("version", within))?.map(drop)
     }
 
     /// The daemon's clock, where it may be asked (a socket proxy may forbid it).
@@ -77,33 +76,33 @@ impl Client {
     }
 
     /// Every container, running or not, as far as a list tells of it.
-    pub async fn list(&self) -> Result<Vec<Listed>, String> {
+    pub async fn list(&self) -> Result<Vec<Listed>, Failure> {
         self.listed("containers/json?all=1").await
     }
 
     /// A list, taken apart as it comes: what is odd of it, or too long, hides no other.
-    async fn listed(&self, path: &str) -> Result<Vec<Listed>, String> {
+    async fn listed(&self, path: &str) -> Result<Vec<Listed>, Failure> {
         let whole = async {
             let mut response = self.send(path).await?;
             let status = response.status().as_u16();
             if status != 200 {
                 let body = body_of(response).await?.unwrap_or_default();
-                return Err(format!("{path}: {}", refused(status, &body)));
+                return Err(Failure::from(refused(status, &body)).at(path));
             }
             let (mut entries, mut found) = (Entries::default(), Vec::new());
             while let Some(chunk) = response.chunk().await.map_err(explain)? {
                 let each = |entry: Entry<'_>| found.extend(read(entry));
-                entries.feed(&chunk, each).map_err(|why| format!("{path}: {why}"))?;
+                entries.feed(&chunk, each).map_err(|failure| failure.at(path))?;
             }
             let is_whole = entries.are_over();
-            is_whole.then_some(found).ok_or_else(|| format!("{path}: the list breaks off"))
+            is_whole.then_some(found).ok_or_else(|| format!("{path}: the list breaks off").into())
         };
         let timeout = self.config.timeout;
         tokio::time::timeout(timeout, whole).await.map_err(|_| late(path, timeout))?
     }
 
     /// What a list tells of one container, whatever the daemon is doing with it.
-    pub async fn glimpse(&self, id: &ContainerId) -> Result<Option<Container>, String> {
+    pub async fn glimpse(&self, id: &ContainerId) -> Result<Option<Container>, Failure> {
         let filter = format!("containers/json?all=1&filters=%7B%22id%22%3A%5B%22{id}%22%5D%7D");
         let listed = self.listed(&filter).await?.into_iter();
         Ok(listed.filter(|listed| listed.id == *id).find_map(|listed| listed.container))
@@ -111,7 +110,7 @@ impl Client {
 
     /// One container, within this time or the deadline, whichever comes first. An error is the daemon's, not
     /// the container's.
-    pub async fn inspect(&self, id: &ContainerId, within: Duration) -> Result<Inspected, String> {
+    pub async fn inspect(&self, id: &ContainerId, within: Duration) -> Result<Inspected, Failure> {
         let path = format!("containers/{id}/json");
         let within = within.min(self.config.timeout);
         let Some(answer) = self.ask_within(within, &path).await? else {
@@ -125,12 +124,12 @@ impl Client {
                 Err(why) => Inspected::Unreadable(why),
             }),
             (status @ 500.., Some(body)) => Ok(Inspected::Unreadable(refused(status, &body))),
-            (status, Some(body)) => Err(refused(status, &body)),
+            (status, Some(body)) => Err(refused(status, &body).into()),
         }
     }
 
     /// The stream of events about containers, those after `since` (nanoseconds) first.
-    pub async fn events(&self, since: Option<i64>) -> Result<Response, String> {
+    pub async fn events(&self, since: Option<i64>) -> Result<Response, Failure> {
         let mut path = "events?filters=%7B%22type%22%3A%5B%22container%22%5D%7D".to_owned();
         if let Some(nanos) = since {
             let (seconds, rest) =
@@ -142,17 +141,17 @@ impl Client {
         let response = response.map_err(|_| late(&path, timeout))??;
         match response.status().as_u16() {
             200 => Ok(response),
-            status => Err(refused(status, b"")),
+            status => Err(refused(status, b"").into()),
         }
     }
 
-    async fn get(&self, path: &str) -> Result<Vec<u8>, String> {
+    async fn get(&self, path: &str) -> Result<Vec<u8>, Failure> {
         let timeout = self.config.timeout;
         let answer = self.ask_within(timeout, path).await?;
         match answer.ok_or_else(|| late(path, timeout))? {
-            (_, None) => Err(too_long(path)),
+            (_, None) => Err(Failure::too_long(too_long(path))),
             (200, Some(body)) => Ok(body),
-            (status, Some(body)) => Err(format!("{path}: {}", refused(status, &body))),
+            (status, Some(body)) => Err(Failure::from(refused(status, &body)).at(path)),
         }
     }
 
@@ -161,7 +160,7 @@ impl Client {
         &self,
         within: Duration,
         path: &str,
-    ) -> Result<Option<(u16, Option<Vec<u8>>)>, String> {
+    ) -> Result<Option<(u16, Option<Vec<u8>>)>, Failure> {
         let whole = async {
             let response = self.send(path).await?;
             Ok((response.status().as_u16(), body_of(response).await?))
@@ -170,7 +169,7 @@ impl Client {
     }
 
     /// Sends a request and waits for the head of the answer.
-    async fn send(&self, path: &str) -> Result<Response, String> {
+    async fn send(&self, path: &str) -> Result<Response, Failure> {
         let url = self.url(path);
         let DockerConfig { socket, http, .. } = &self.config;
         let client = self.pool.client(&url, socket.as_ref(), http).await?;
@@ -178,7 +177,7 @@ impl Client {
         if let Some(host) = &client.host {
             request = request.header("Host", host);
         }
-        request.send().await.map_err(unsent)
+        request.send().await.map_err(Failure::unsent)
     }
 
     fn url(&self, path: &str) -> Url {
@@ -232,61 +231,6 @@ fn read(entry: Entry<'_>) -> Option<Listed> {
             id.map(|id| Listed { id, container: None })
         }
     }
-}
-
-fn too_long(path: &str) -> String {
-    format!("{path}: an answer of more than {MOST_BYTES} bytes")
-}
-
-fn late(path: &str, within: Duration) -> String {
-    format!("{path}: no answer within {within:?}")
-}
-
-/// Why a question was not sent, and what would help.
-fn unsent(error: reqwest::Error) -> String {
-    let help = help(&error);
-    let why = explain(error);
-    help.map_or(why.clone(), |help| format!("{why}; {help}"))
-}
-
-/// What would help where the system gives no right to something, or one of both sides does not believe the
-/// other. An error of a stream hides the one that it is made of.
-fn help(error: &(dyn Error + 'static)) -> Option<&'static str> {
-    let of_system = error.downcast_ref::<io::Error>();
-    if of_system.is_some_and(|error| error.kind() == io::ErrorKind::PermissionDenied) {
-        return Some(
-            "plimsoll's user must be in the group of the socket (mostly `docker`), or ask a socket proxy",
-        );
-    }
-    match error.downcast_ref() {
-        Some(rustls::Error::InvalidCertificate(_)) => {
-            return Some(
-                "`docker.tls_config.ca_file` must be who signed what the daemon shows (`--tlscert`)",
-            );
-        }
-        Some(rustls::Error::AlertReceived(_)) => {
-            return Some(
-                "`docker.tls_config.cert_file` must be signed by whom the daemon believes (`--tlscacert`)",
-            );
-        }
-        _ => {}
-    }
-    let made_of = of_system.and_then(io::Error::get_ref).and_then(|inner| help(inner));
-    made_of.or_else(|| error.source().and_then(help))
-}
-
-/// Why the daemon did not answer with what was asked.
-fn refused(status: u16, body: &[u8]) -> String {
-    let text = String::from_utf8_lossy(body);
-    let text: String = text.trim().chars().take(200).collect();
-    match status {
-        403 => format!(
-            "refused (403): a socket proxy must allow version, containers and events {text}"
-        ),
-        _ => format!("status {status} {text}"),
-    }
-    .trim_end()
-    .to_owned()
 }
 
 #[cfg(test)]

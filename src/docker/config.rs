@@ -13,6 +13,8 @@ use crate::yaml::{Cursor, Fields, read};
 const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
 /// A daemon that needs longer for one answer hangs.
 const TIMEOUT: Duration = Duration::from_secs(10);
+/// Where `tcp://` without a port leads, as for Docker's own client: without TLS and with it.
+const PORTS: [u16; 2] = [2375, 2376];
 
 /// How the daemon is reached.
 #[derive(Clone, PartialEq, Debug)]
@@ -92,7 +94,7 @@ impl DockerConfig {
     }
 }
 
-/// `unix://path`, `tcp://host:port`, `http://…` or `https://…`, as `DOCKER_HOST` has them.
+/// `unix://path`, `tcp://host`, `tcp://host:port`, `http://…` or `https://…`, as `DOCKER_HOST` has them.
 fn parse_host(text: &str, is_tls: bool) -> Result<DockerConfig, String> {
     let shown = read::shown_url(text);
     if let Some(path) = text.strip_prefix("unix://") {
@@ -106,9 +108,14 @@ fn parse_host(text: &str, is_tls: bool) -> Result<DockerConfig, String> {
         Some(rest) => format!("{scheme}://{rest}"),
         None => text.to_owned(),
     };
-    let url = Url::parse(&full).map_err(|error| format!("{shown} is not a host: {error}"))?;
+    let mut url = Url::parse(&full).map_err(|error| format!("{shown} is not a host: {error}"))?;
     if !["http", "https"].contains(&url.scheme()) || url.host_str().is_none() {
         return Err(format!("{shown} is not a host of Docker"));
+    }
+    // What HTTP takes for granted is written all the same: `tcp://` has no port of its own.
+    let is_bare = |url: Url| url.scheme() == "tcp" && url.port().is_none();
+    if Url::parse(text).is_ok_and(is_bare) {
+        url.set_port(Some(PORTS[usize::from(is_tls)])).ok();
     }
     let host = crate::endpoint::redact(&url);
     Ok(DockerConfig { host, url, socket: None, ..DockerConfig::default() })
@@ -157,6 +164,11 @@ mod tests {
         check("host: unix:///run/user/1000/docker.sock", "/run/user/1000/docker.sock");
         check("host: tcp://127.0.0.1:2375", "http://127.0.0.1:2375/ ");
         check("host: tcp://db:2376\ntls_config: {ca_file: ca.pem}", "https://db:2376/ ");
+        check("host: tcp://127.0.0.1", "http://127.0.0.1:2375/ ");
+        check("host: 'tcp://[::1]'", "http://[::1]:2375/ ");
+        check("host: tcp://db\ntls_config: {ca_file: ca.pem}", "https://db:2376/ ");
+        check("host: tcp://db:80", "http://db/ ");
+        check("host: http://db", "http://db/ ");
         check("host: unix://docker.sock", "begins with `/`");
         check("host: npipe:////./pipe/docker", "is not a host");
         check("tls_config: {ca_file: ca.pem}", "has no meaning at the socket");

@@ -1,6 +1,7 @@
 //! The entries of a JSON array out of chunks, bounded: one that is too long costs its bound and is cut.
 
 use super::MOST_BYTES;
+use super::failure::Failure;
 
 /// The list of five thousand containers of Compose's, with their labels, mounts and networks, is 13 MiB.
 /// Whoever answers without end costs this much.
@@ -30,11 +31,11 @@ pub(super) struct Entries {
 
 impl Entries {
     /// Takes a chunk; calls `each` with every entry that ends in it. An error is the list's, as a whole.
-    pub fn feed(&mut self, chunk: &[u8], mut each: impl FnMut(Entry<'_>)) -> Result<(), String> {
+    pub fn feed(&mut self, chunk: &[u8], mut each: impl FnMut(Entry<'_>)) -> Result<(), Failure> {
         for byte in chunk {
             self.taken += usize::from(!self.skips);
             if self.taken > MOST_IN_ALL {
-                return Err(format!("a list of more than {MOST_IN_ALL} bytes"));
+                return Err(Failure::too_long(format!("a list of more than {MOST_IN_ALL} bytes")));
             }
             let is_text = self.is_in_string;
             if self.is_in_string {
@@ -46,7 +47,7 @@ impl Entries {
                 _ if is_text => self.hold(*byte),
                 b'[' if self.depth == 0 && !self.is_over => self.depth = 1,
                 _ if self.held.is_empty() && byte.is_ascii_whitespace() => {}
-                _ if self.depth == 0 => return Err("no list".to_owned()),
+                _ if self.depth == 0 => return Err("no list".to_owned().into()),
                 b',' if self.depth == 1 => self.end_entry(&mut each),
                 b']' if self.depth == 1 => {
                     self.end_entry(&mut each);
@@ -104,7 +105,7 @@ mod tests {
     use super::*;
 
     /// What is read of a list that comes in these chunks.
-    fn read(chunks: &[&[u8]]) -> Result<(Vec<String>, bool), String> {
+    fn read(chunks: &[&[u8]]) -> Result<(Vec<String>, bool), Failure> {
         let (mut entries, mut found) = (Entries::default(), Vec::new());
         for chunk in chunks {
             entries.feed(chunk, |entry| {
@@ -133,7 +134,7 @@ mod tests {
         assert_eq!(read(&[b"[{}, {"]), Ok((vec!["{}".to_owned()], false)), "it broke off");
         assert_eq!(read(&[b""]), Ok((vec![], false)));
         for text in ["null", "{}", "\"[]\"", "[] []"] {
-            assert_eq!(read(&[text.as_bytes()]), Err("no list".to_owned()), "{text}");
+            assert_eq!(read(&[text.as_bytes()]), Err("no list".to_owned().into()), "{text}");
         }
     }
 
@@ -148,7 +149,9 @@ mod tests {
     #[test]
     fn what_is_taken_in_all_is_bounded_and_what_is_thrown_away_is_not_counted() {
         let chunk = vec![b' '; MOST_IN_ALL / 2];
-        assert!(read(&[b"[", &chunk, &chunk]).is_err_and(|why| why.contains("67108864")));
+        assert!(
+            read(&[b"[", &chunk, &chunk]).is_err_and(|failure| failure.why.contains("67108864"))
+        );
         let text = vec![b'x'; MOST_IN_ALL / 2];
         let want = vec![format!("{MOST_BYTES} bytes")];
         assert_eq!(read(&[b"[\"", &text, &text, &text, b"\"]"]), Ok((want, true)));

@@ -5,10 +5,12 @@
 //! absent, hangs, restarts or talks nonsense costs nothing but its own news: every request has a
 //! deadline, every line a bound, and a lost stream is taken up where it broke.
 
+mod backoff;
 mod busy;
 mod client;
 mod config;
 mod entries;
+mod failure;
 mod json;
 mod lines;
 mod watch;

@@ -22,9 +22,11 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::{Sleep, sleep};
 
+use super::backoff::{Backoff, Came, Waits};
 use super::busy::{Busy, Moments};
 use super::client::{Client, Inspected, Listed};
 use super::config::DockerConfig;
+use super::failure::{Failure, Kind};
 use super::json;
 use super::lines::Lines;
 use crate::base::Timestamp;
@@ -32,9 +34,6 @@ use crate::containers::{Container, ContainerId, Happening, Report, What};
 use crate::endpoint::explain;
 use crate::engine::Event;
 
-/// How long to wait after each failure in a row; the last one from then on. Docker may be back any
-/// moment, and a question on a socket costs nothing.
-const RETRY_AFTER_S: [u64; 4] = [1, 2, 5, 10];
 /// A silent stream may be a quiet host or a daemon that hangs: it is asked this often. Until an answer is
 /// missing a hang is taken for quiet, and an answer costs next to nothing.
 const PING_EVERY: Duration = Duration::from_secs(10);
@@ -73,6 +72,8 @@ pub(super) struct Patience {
     pub ping_timeout: Duration,
     /// Until an answer about a container is waited for aside.
     pub moments: Moments,
+    /// Until it is asked again after a failure.
+    pub waits: Waits,
 }
 
 /// Watches the daemon until the receiver is gone. `since` is when the last watch ended: events after
@@ -84,6 +85,7 @@ pub async fn watch(config: DockerConfig, since: Option<Timestamp>, tell: mpsc::S
         ping_every: PING_EVERY,
         ping_timeout: PING_TIMEOUT,
         moments: MOMENTS,
+        waits: Waits::DEFAULT,
     };
     watch_with(patience, config, since, tell).await;
 }
@@ -100,21 +102,23 @@ pub(super) async fn watch_with(
         tell: Tell(tell),
         cursor: since.map(|at| at.0.saturating_mul(1_000_000)),
         unread: Arc::default(),
+        came: Came::Nowhere,
     };
-    let mut failures = 0;
+    let mut backoff = Backoff::default();
     loop {
-        let why = match watch.session(&config, &mut failures).await {
+        let failure = match watch.session(&config).await {
             Ok(never) => match never {},
             Err(End::NobodyListens) => return,
-            Err(End::Broken(why)) => why,
+            Err(End::Broken(failure)) => failure,
         };
-        let why = format!("{}: {why}", config.host);
-        if watch.tell.say(Report::Lost { why }).await.is_err() {
+        let came = std::mem::take(&mut watch.came);
+        let wait = backoff.after(&patience.waits, came, failure.kind);
+        let is_there = failure.kind != Kind::Absent;
+        let why = failure.at(&config.host).why;
+        if watch.tell.say(Report::Lost { why, is_there }).await.is_err() {
             return;
         }
-        let wait = RETRY_AFTER_S[failures.min(RETRY_AFTER_S.len() - 1)];
-        failures += 1;
-        sleep(Duration::from_secs(wait)).await;
+        sleep(wait).await;
     }
 }
 
@@ -123,12 +127,12 @@ enum End {
     /// The program stops.
     NobodyListens,
     /// Something went wrong.
-    Broken(String),
+    Broken(Failure),
 }
 
-impl From<String> for End {
-    fn from(why: String) -> End {
-        End::Broken(why)
+impl From<Failure> for End {
+    fn from(failure: Failure) -> End {
+        End::Broken(failure)
     }
 }
 
@@ -161,15 +165,13 @@ struct Watch {
     /// The time of the newest event, in nanoseconds.
     cursor: Option<i64>,
     unread: Arc<Unread>,
+    /// How far the session came that is under way.
+    came: Came,
 }
 
 impl Watch {
     /// One connection, from the first question to its end, which is always a failure.
-    async fn session(
-        &mut self,
-        config: &DockerConfig,
-        failures: &mut usize,
-    ) -> Result<std::convert::Infallible, End> {
+    async fn session(&mut self, config: &DockerConfig) -> Result<std::convert::Infallible, End> {
         let client = Arc::new(Client::connect(config).await?);
         if self.cursor.is_none() {
             self.cursor = client.time().await.map(|at| at.0.saturating_mul(1_000_000));
@@ -177,7 +179,7 @@ impl Watch {
         let since = self.cursor.map(|nanos| nanos.saturating_sub(OVERLAP_NANOS));
         let mut stream = Stream::open(&client, since, Arc::clone(&self.unread)).await?;
         let look = Look { client, busy: Busy::new(), patience: self.patience };
-        let Err(end) = self.follow(look, &mut stream, failures).await;
+        let Err(end) = self.follow(look, &mut stream).await;
         // Docker tells its last 256 events again, and many more may have been read.
         stream.lines.close();
         while let Some(happening) = stream.lines.recv().await {
@@ -191,21 +193,22 @@ impl Watch {
         &mut self,
         mut look: Look,
         stream: &mut Stream,
-        failures: &mut usize,
     ) -> Result<std::convert::Infallible, End> {
         let containers = look.everything().await?;
-        *failures = 0;
+        self.came = Came::ToAList;
         let version = look.client.version.clone();
         self.tell.say(Report::Connected { version }).await?;
         self.tell.say(Report::Listed(containers)).await?;
         let Patience { told_within, listed_again_after, ping_every, .. } = self.patience;
         let (told_all, may_list) = (sleep(told_within), sleep(listed_again_after));
-        tokio::pin!(told_all, may_list);
+        let lasted = sleep(self.patience.waits.lasted);
+        tokio::pin!(told_all, may_list, lasted);
         let mut has_told = false;
         loop {
             let mut batch = Vec::new();
             tokio::select! {
                 biased;
+                () = &mut lasted, if self.came != Came::Far => self.came = Came::Far,
                 (id, answer) = look.busy.next() => {
                     if let Some(container) = look.take_late(&id, answer).await? {
                         self.tell.say(Report::Inspected(container)).await?;
@@ -213,7 +216,7 @@ impl Watch {
                 }
                 count = stream.lines.recv_many(&mut batch, AT_ONCE) => {
                     if count == 0 {
-                        return Err(End::Broken(stream.why().await));
+                        return Err(stream.why().await.into());
                     }
                     self.take(&mut look, batch).await?;
                 }
@@ -254,8 +257,8 @@ impl Watch {
                     }
                 }
                 // Each of the others would take as long, and what happened waits.
-                Err(why) => {
-                    silence = Some(why);
+                Err(failure) => {
+                    silence = Some(failure);
                     break;
                 }
             }
@@ -264,7 +267,7 @@ impl Watch {
             self.tell_happening(happening).await?;
         }
         // Once Docker answers again, its list says what was not heard here.
-        silence.map_or(Ok(()), |why| Err(End::Broken(why)))
+        silence.map_or(Ok(()), |failure| Err(End::Broken(failure)))
     }
 
     /// Tells an event. Those after it are asked for next time.
@@ -289,13 +292,13 @@ struct Look {
 
 impl Look {
     /// Whether the daemon still answers.
-    async fn ping(&self) -> Result<(), String> {
+    async fn ping(&self) -> Result<(), Failure> {
         self.client.ping(self.patience.ping_timeout).await
     }
 
     /// Every container, looked at one by one. What goes in between is left out; of one that cannot be
     /// looked at, the list's word is taken, so that it hides neither itself nor the others.
-    async fn everything(&mut self) -> Result<Vec<Container>, String> {
+    async fn everything(&mut self) -> Result<Vec<Container>, Failure> {
         let mut found = Vec::new();
         let mut moments = self.patience.moments;
         for Listed { id, container } in self.client.list().await? {
@@ -318,7 +321,7 @@ impl Look {
         &mut self,
         id: &ContainerId,
         moments: &mut Moments,
-    ) -> Result<Option<Box<Container>>, String> {
+    ) -> Result<Option<Box<Container>>, Failure> {
         if self.busy.has(id) {
             // An answer from before the news may be as old as that.
             self.busy.ask(&self.client, id, Duration::ZERO);
@@ -337,7 +340,7 @@ impl Look {
 
     /// What the daemon says of one in a moment; what takes longer is asked about aside, if the daemon
     /// answers otherwise.
-    async fn ask(&mut self, id: &ContainerId, moments: &mut Moments) -> Result<Inspected, String> {
+    async fn ask(&mut self, id: &ContainerId, moments: &mut Moments) -> Result<Inspected, Failure> {
         let moment = moments.next();
         let answer = self.client.inspect(id, moment).await?;
         if let Inspected::Late(_) = answer {
@@ -352,8 +355,8 @@ impl Look {
     async fn take_late(
         &mut self,
         id: &ContainerId,
-        answer: Result<Inspected, String>,
-    ) -> Result<Option<Box<Container>>, String> {
+        answer: Result<Inspected, Failure>,
+    ) -> Result<Option<Box<Container>>, Failure> {
         match answer? {
             Inspected::Found(container) => return Ok(Some(container)),
             Inspected::Gone => {}
@@ -375,7 +378,7 @@ struct Stream {
     lines: mpsc::Receiver<Happening>,
     /// Told when a line was not read, or may not have been sent.
     missed: Arc<Notify>,
-    reader: JoinHandle<String>,
+    reader: JoinHandle<Failure>,
 }
 
 impl Stream {
@@ -383,7 +386,7 @@ impl Stream {
         client: &Client,
         since: Option<i64>,
         unread: Arc<Unread>,
-    ) -> Result<Stream, String> {
+    ) -> Result<Stream, Failure> {
         let response = client.events(since).await?;
         let (sender, lines) = mpsc::channel(READ_AHEAD);
         let missed = Arc::new(Notify::new());
@@ -392,8 +395,8 @@ impl Stream {
     }
 
     /// Why it ended.
-    async fn why(&mut self) -> String {
-        (&mut self.reader).await.unwrap_or_else(|error| error.to_string())
+    async fn why(&mut self) -> Failure {
+        (&mut self.reader).await.unwrap_or_else(|error| error.to_string().into())
     }
 }
 
@@ -417,7 +420,7 @@ async fn read(
     sender: mpsc::Sender<Happening>,
     missed: Arc<Notify>,
     unread: Arc<Unread>,
-) -> String {
+) -> Failure {
     let mut lines = Lines::default();
     let miss = |why: &str| {
         missed.notify_one();
@@ -426,14 +429,20 @@ async fn read(
     loop {
         let chunk = match response.chunk().await {
             Ok(Some(chunk)) => chunk,
-            Ok(None) => return "the stream of events ended".to_owned(),
-            Err(error) => return format!("the stream of events broke: {}", explain(error)),
+            Ok(None) => return "the stream of events ended".to_owned().into(),
+            Err(error) => return format!("the stream of events broke: {}", explain(error)).into(),
         };
         let dropped = lines.dropped;
         let mut found = Vec::new();
-        lines.feed(&chunk, |line| match json::happening(line) {
-            Ok(happening) => found.extend(happening),
-            Err(why) => miss(&why),
+        let fed = lines.feed(&chunk, |line| match json::happening(line) {
+            Ok(happening) => {
+                found.extend(happening);
+                true
+            }
+            Err(why) => {
+                miss(&why);
+                false
+            }
         });
         for _ in dropped..lines.dropped {
             miss("it is too long");
@@ -444,8 +453,11 @@ async fn read(
                 missed.notify_one();
             }
             if sender.send(happening).await.is_err() {
-                return String::new();
+                return String::new().into();
             }
+        }
+        if let Err(why) = fed {
+            return Failure::too_long(format!("the stream of events has {why}"));
         }
     }
 }

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use super::containers::{CRASH_LOOP, ENDS_TOTAL};
 use super::ended::{End, Ended, REPLACED_WITHIN};
+use super::fact::Fact;
 use super::group::Reads;
+use super::said::Speaker;
 use crate::alerts::{Alert, Doubt};
 use crate::base::{Labels, Now, Timestamp};
 use crate::containers::Inventory;
@@ -52,7 +54,12 @@ pub(super) struct Daemon {
     gap: Option<(Timestamp, Timestamp)>,
     /// Whether a host without it lacks something.
     is_expected: bool,
+    /// Whether somebody was there when it was asked, be it to refuse us.
+    was_there: bool,
+    /// Whether the last connection broke before everything was told.
+    broke_early: bool,
     why: String,
+    speaker: Speaker,
 }
 
 /// Whether Docker is asked.
@@ -89,10 +96,21 @@ impl Daemon {
         self.ask(ask);
     }
 
+    /// A connection was made.
+    pub fn connected(&mut self, version: String, now: Now) -> Fact {
+        self.speaker.connected(version, now.monotonic)
+    }
+
+    /// What is to be said of it by and by.
+    pub fn settle(&mut self, now: Now) -> Option<Fact> {
+        self.speaker.settle(now.monotonic)
+    }
+
     /// It has said what there is.
     pub fn listed(&mut self, now: Now) {
         self.heard_until = self.heard_until(now);
-        if !self.is_heard() {
+        self.was_there = true;
+        if self.standing != Standing::Heard {
             self.gap = self.heard_until.map(|from| (from, now.wall));
         }
         (self.standing, self.has_listed, self.has_told) = (Standing::Heard, true, false);
@@ -100,26 +118,32 @@ impl Daemon {
 
     /// It has told what happened before it said what there is.
     pub fn told_all(&mut self) {
-        self.has_told = true;
+        (self.has_told, self.broke_early) = (true, false);
     }
 
-    /// It is not heard; true if that is news.
-    pub fn lost(&mut self, why: &str, now: Now) -> bool {
+    /// It is not heard; somebody may be there.
+    pub fn lost(&mut self, why: String, is_there: bool, now: Now) -> Fact {
         self.heard_until = self.heard_until(now);
+        self.was_there |= is_there;
+        if self.standing == Standing::Heard {
+            self.broke_early = !self.has_told;
+        }
+        self.standing = Standing::Lost;
         why.clone_into(&mut self.why);
-        std::mem::replace(&mut self.standing, Standing::Lost) != Standing::Lost
+        self.speaker.lost(why, now.monotonic)
     }
 
-    /// Whether it tells what happens.
+    /// Whether it tells what happens. After a connection that broke too early to tell everything the next one
+    /// must have told it: a Docker that lists and breaks, and does so again, is not heard in between.
     pub fn is_heard(&self) -> bool {
-        self.standing == Standing::Heard
+        self.standing == Standing::Heard && !self.broke_early
     }
 
-    /// Whether it should, and does not. One that nobody wrote of and that never was heard, here or before our
-    /// restart, is no input: many a host has none.
+    /// Whether it should, and does not. One that nobody wrote of, that never was heard, here or before our
+    /// restart, and whose socket nobody stands behind is no input: many a host has none.
     pub fn is_silent(&self) -> bool {
-        let is_input = self.is_expected || self.heard_until.is_some();
-        matches!(self.standing, Standing::Awaited | Standing::Lost) && is_input
+        let is_input = self.is_expected || self.was_there || self.heard_until.is_some();
+        self.standing != Standing::NotAsked && !self.is_heard() && is_input
     }
 
     /// Whether it was heard once and is not now: it will say what became of whoever has ended.
@@ -140,8 +164,9 @@ impl Daemon {
 
     /// How it is heard, for readers; nothing if nobody asks it.
     pub fn state(&self) -> Option<DockerState> {
-        let why = (self.standing == Standing::Lost).then(|| self.why.clone());
         let (is_heard, heard_until) = (self.is_heard(), self.heard_until);
+        let was_tried = self.standing != Standing::Awaited;
+        let why = (was_tried && !is_heard).then(|| self.why.clone());
         let state = DockerState { is_heard, is_silent: self.is_silent(), why, heard_until };
         (self.standing != Standing::NotAsked).then_some(state)
     }

@@ -23,6 +23,17 @@ pub struct Judged {
     pub delivery: Option<DeliveryId>,
 }
 
+/// How it is that Docker does not answer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Loss {
+    /// It did before, or nothing was said of it yet.
+    First,
+    /// It did not before either, for another reason.
+    Otherwise,
+    /// That was said.
+    Again,
+}
+
 /// One thing worth telling. The set is closed.
 #[derive(Clone, PartialEq, Debug)]
 #[allow(missing_docs, reason = "the fields say what they are")]
@@ -126,10 +137,14 @@ pub enum Fact {
     AuditFailing { error: String, first: bool },
     /// It can again; so many records were given up meanwhile.
     AuditRecovered { lost: u64 },
-    /// Docker answers.
-    DockerConnected { version: String },
-    /// Docker does not; `first` if it did before.
-    DockerLost { error: String, first: bool },
+    /// Docker answers; no news if its connections break one after the other.
+    DockerConnected { version: String, is_news: bool },
+    /// Docker does not.
+    DockerLost { error: String, loss: Loss },
+    /// It does, but so many connections in a row have not lasted.
+    DockerBreaks { error: String, breaks: u64 },
+    /// One has lasted again, after so many.
+    DockerLasts { breaks: u64 },
     /// A container's first process ended.
     ContainerEnded { name: String, id: String, reason: &'static str, exit_code: i64 },
     /// The kernel killed in a container for lack of memory; `unsaid` kills since that was said aloud, if it

@@ -35,6 +35,7 @@ mod storm;
 mod targets;
 mod texts;
 mod told_anew;
+mod unheard;
 mod waiting;
 mod whose;
 

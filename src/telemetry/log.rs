@@ -7,7 +7,7 @@
 
 use tracing::{debug, error, info, warn};
 
-use crate::engine::Fact;
+use crate::engine::{Fact, Loss};
 use crate::outbox::{self, Delivery};
 use crate::policy::{GateKey, SHUT_MAX, Shut};
 
@@ -45,6 +45,10 @@ pub fn record(fact: &Fact) {
         Fact::ContainerEnded { .. } | Fact::OomKilled { .. } | Fact::CrashLoop { .. } => {
             of_containers(fact);
         }
+        Fact::DockerConnected { .. }
+        | Fact::DockerLost { .. }
+        | Fact::DockerBreaks { .. }
+        | Fact::DockerLasts { .. } => of_docker(fact),
         Fact::Outbox(fact) => of_outbox(fact),
         Fact::AlertmanagerFailed { .. }
         | Fact::AlertRefused { .. }
@@ -56,8 +60,6 @@ pub fn record(fact: &Fact) {
         | Fact::JournalRecovered
         | Fact::AuditFailing { .. }
         | Fact::AuditRecovered { .. }
-        | Fact::DockerConnected { .. }
-        | Fact::DockerLost { .. }
         | Fact::ClockStepped { .. }
         | Fact::Recovered { .. }
         | Fact::RowUnreadable { .. }
@@ -229,6 +231,36 @@ fn of_containers(fact: &Fact) {
     }
 }
 
+fn of_docker(fact: &Fact) {
+    match fact {
+        Fact::DockerConnected { version, is_news: true } => info!(version, "Docker answers"),
+        Fact::DockerConnected { version, is_news: false } => {
+            debug!(version, "Docker answers again")
+        }
+        Fact::DockerLost { error, loss: Loss::First } => warn!(
+            error,
+            hint = "containers' names, ends and events are not known until it answers",
+            "Docker does not answer"
+        ),
+        Fact::DockerLost { error, loss: Loss::Otherwise } => {
+            warn!(error, "Docker still does not answer, for another reason");
+        }
+        Fact::DockerLost { error, loss: Loss::Again } => {
+            debug!(error, "Docker still does not answer");
+        }
+        Fact::DockerBreaks { error, breaks } => warn!(
+            error,
+            breaks,
+            hint = "a proxy in between may cut quiet streams; what happened meanwhile is told after each break",
+            "Docker answers, and its connections break again and again"
+        ),
+        Fact::DockerLasts { breaks } => {
+            warn!(breaks, "a connection to Docker lasts again");
+        }
+        _ => {}
+    }
+}
+
 fn of_outbox(fact: &outbox::Fact) {
     match fact {
         outbox::Fact::Delivered { delivery, answer } => {
@@ -338,13 +370,6 @@ fn of_operation(fact: &Fact) {
         Fact::AuditRecovered { lost } => {
             error!(lost, "the audit can be written again; records were given up meanwhile");
         }
-        Fact::DockerConnected { version } => info!(version, "Docker answers"),
-        Fact::DockerLost { error, first: true } => warn!(
-            error,
-            hint = "containers' names, ends and events are not known until it answers",
-            "Docker does not answer"
-        ),
-        Fact::DockerLost { error, first: false } => debug!(error, "Docker still does not answer"),
         Fact::ClockStepped { by_ms } => warn!(by_ms, "the wall clock stepped"),
         Fact::Recovered { alerts, deliveries, down_for } => {
             info!(alerts, deliveries, ?down_for, "state was taken over from the journal");
@@ -527,6 +552,25 @@ mod tests {
         let fact = Fact::AuditRecovered { lost: 3 };
         let message = "the audit can be written again; records were given up meanwhile";
         check(&fact, "ERROR", message, ("lost", "3"));
+    }
+
+    #[test]
+    fn each_trouble_with_docker_is_said_aloud_once() {
+        let error = "No such file".to_owned();
+        let lost = |loss| Fact::DockerLost { error: error.clone(), loss };
+        let answers = |is_news| Fact::DockerConnected { version: "20.10".to_owned(), is_news };
+        let of_error = ("error", error.as_str());
+        check(&lost(Loss::First), "WARN", "Docker does not answer", of_error);
+        let otherwise = "Docker still does not answer, for another reason";
+        check(&lost(Loss::Otherwise), "WARN", otherwise, of_error);
+        check(&lost(Loss::Again), "DEBUG", "Docker still does not answer", of_error);
+        check(&answers(true), "INFO", "Docker answers", ("version", "20.10"));
+        check(&answers(false), "DEBUG", "Docker answers again", ("version", "20.10"));
+        let fact = Fact::DockerBreaks { error: error.clone(), breaks: 3 };
+        let breaks = "Docker answers, and its connections break again and again";
+        check(&fact, "WARN", breaks, ("breaks", "3"));
+        let fact = Fact::DockerLasts { breaks: 7 };
+        check(&fact, "WARN", "a connection to Docker lasts again", ("breaks", "7"));
     }
 
     #[test]

@@ -80,4 +80,5 @@ async fn without_a_certificate_of_ours_or_without_tls_it_is_said_why() {
     assert!(why.contains("CertificateRequired; `docker.tls_config.cert_file` must"), "{why}");
     let why = lost("").await;
     assert!(why.starts_with("lost http://127.0.0.1:"), "{why}");
+    assert!(why.contains("a daemon with TLS needs `docker.tls_config`"), "{why}");
 }

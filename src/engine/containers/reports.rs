@@ -21,11 +21,12 @@ impl Engine {
     /// Takes one report of Docker's.
     pub(in crate::engine) fn take_docker(&mut self, now: Now, report: Report) {
         match report {
-            Report::Connected { version } => self.facts.push(Fact::DockerConnected { version }),
-            Report::Lost { why } => {
-                let first = self.containers.daemon.lost(&why, now);
+            Report::Connected { version } => {
+                self.facts.push(self.containers.daemon.connected(version, now));
+            }
+            Report::Lost { why, is_there } => {
+                self.facts.push(self.containers.daemon.lost(why, is_there, now));
                 self.containers.set_heard(false);
-                self.facts.push(Fact::DockerLost { error: why, first });
             }
             Report::Listed(list) => self.take_list(now, list),
             Report::ToldAll => {
@@ -275,6 +276,7 @@ impl Engine {
     /// Brings counts and fates up to date, and tells what changed.
     pub(in crate::engine) fn settle_containers(&mut self, now: Now) {
         self.tell_held(now.wall);
+        self.facts.extend(self.containers.daemon.settle(now));
         let changes = self.containers.ledger.settle(now.wall);
         if !changes.is_empty() {
             self.changes.extend(changes);

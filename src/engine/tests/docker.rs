@@ -17,7 +17,7 @@ groups:
         for: 1h
 ";
 
-fn asking() -> Setup {
+pub(super) fn asking() -> Setup {
     Setup { docker: AskDocker::IfThere, ..setup(RULES, acting()) }
 }
 
@@ -27,7 +27,7 @@ pub(super) fn begun() -> World {
     world
 }
 
-fn page(digit: char, name: &str, bytes: u32) -> String {
+pub(super) fn page(digit: char, name: &str, bytes: u32) -> String {
     let id = container_id(digit);
     format!("container_memory_working_set_bytes{{id=\"/docker/{id}\",name=\"{name}\"}} {bytes}\n")
 }
@@ -44,8 +44,13 @@ impl World {
     }
 
     pub(super) fn lose_docker(&mut self) {
+        self.miss_docker(true);
+    }
+
+    /// It does not answer; somebody is there or not.
+    pub(super) fn miss_docker(&mut self, is_there: bool) {
         let why = "no answer".to_owned();
-        self.handle(Event::Docker(Report::Lost { why }), None);
+        self.handle(Event::Docker(Report::Lost { why, is_there }), None);
     }
 
     /// Our own restart: what the journal holds is left, and the window is not.
@@ -122,18 +127,7 @@ fn nothing_begins_because_docker_is_silent() {
     assert_eq!(newest(&world, "plimsoll_docker_up"), Some(1.0));
 }
 
-#[test]
-fn a_host_that_never_had_docker_misses_nothing() {
-    let mut world = World::recovered(asking(), Vec::new(), 0);
-    world.lose_docker();
-    assert_eq!(world.slots(1, &page('a', "aaaaaaaaaaaa", 95)), ["firing", "pending"]);
-    assert_eq!(newest(&world, "plimsoll_docker_up"), None);
-    let mut world = world.begin_anew();
-    world.lose_docker();
-    assert_eq!(world.slots(1, &page('a', "aaaaaaaaaaaa", 10)), ["resolved"]);
-}
-
-fn newest(world: &World, metric: &str) -> Option<f64> {
+pub(super) fn newest(world: &World, metric: &str) -> Option<f64> {
     let mut live = world.engine.window.live().filter(|(_, l)| l.metric_name() == metric);
     let newest = live.next().and_then(|(id, _)| world.engine.window.newest(id));
     newest.map(|sample| sample.value)
