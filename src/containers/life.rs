@@ -218,10 +218,14 @@ impl Life {
             }
         };
         let done_by = at - DONE_WITHIN;
-        let kills = (value - base.1).max(0.0) as usize;
+        let kills = |since: f64| (value - since).max(0.0) as usize;
         let has_judged = match is_ours {
-            true => self.deny_uncounted((base.0, done_by), kills),
-            false => self.leave_out_repeats((base.0, done_by), kills),
+            // What was told since the later reading is judged by that first: else older words were denied for it.
+            true => {
+                let is_late_denied = self.deny_uncounted((next.0, done_by), kills(next.1));
+                self.deny_uncounted((base.0, done_by), kills(base.1)) || is_late_denied
+            }
+            false => self.leave_out_repeats((base.0, done_by), kills(base.1)),
         };
         let from = base.0.max(done_by);
         let is_undone = |said: &Evidence| said.witness == Witness::Event && last_told(said) > from;

@@ -842,6 +842,22 @@ mod tests {
         }
     }
 
+    /// Two words about one kill, another kill, and long afterwards a neighbour's: of these four two were none.
+    #[test]
+    fn for_a_neighbour_s_kill_no_older_word_is_denied() {
+        let mut bench = Bench::new();
+        bench.is_watched = true;
+        bench
+            .read(OURS, 20.0, 0.0, 19.5)
+            .oom(20.5)
+            .oom(21.51)
+            .oom(22.6)
+            .read(OURS, 25.0, 2.0, 19.5);
+        bench.read(OURS, 30.0, 2.0, 19.5).oom(32.9).read(OURS, 35.0, 2.0, 19.5);
+        bench.read(OURS, 40.0, 2.0, 19.5).check(41.0, "0+2").oom(44.9).read(OURS, 45.0, 2.0, 19.5);
+        bench.die(45.05).check(80.0, "1+2");
+    }
+
     /// A neighbour below a full parent is killed around a crash of ours, which lasts for a moment, or for long.
     #[test]
     fn what_was_told_before_a_restart_of_ours_is_judged_after_it() {
