@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::UnixListener;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 use super::backoff::Waits;
 use super::busy::Moments;
@@ -32,6 +32,8 @@ enum Script {
     Stay(String),
     /// Is silent for so long and cuts the line.
     CutAfter(Duration),
+    /// Shuts the door once it has listed, says the one, says the other a while later and cuts the line.
+    Stop(String, String),
     /// Never answers.
     Hang,
 }
@@ -44,6 +46,10 @@ struct Daemon {
     asked: Mutex<Vec<String>>,
     /// What another one was recorded to answer, by the path's end.
     recorded: Vec<(String, String)>,
+    /// Its socket, until it shuts that.
+    door: Mutex<Option<PathBuf>>,
+    /// Tells all on which nobody waits that it does.
+    shuts: Notify,
     /// Whether it answers nobody any more.
     is_frozen: AtomicBool,
     /// Whether its list has no end.
@@ -98,7 +104,10 @@ async fn first_line(stream: &mut (impl AsyncRead + Unpin)) -> Option<String> {
 }
 
 async fn answer(mut stream: impl AsyncRead + AsyncWrite + Unpin, daemon: Arc<Daemon>) {
-    while let Some(line) = first_line(&mut stream).await {
+    while let Some(line) = tokio::select! {
+        line = first_line(&mut stream) => line,
+        () = daemon.shuts.notified() => None,
+    } {
         assert!(line.starts_with("GET "), "read only: {line}");
         daemon.asked.lock().expect("held briefly").push(line.clone());
         if daemon.is_frozen.load(Ordering::SeqCst) {
@@ -172,6 +181,20 @@ async fn stream_events(mut stream: impl AsyncRead + AsyncWrite + Unpin, daemon: 
         _ => Duration::ZERO,
     };
     let (text, stays) = match script {
+        Script::Stop(first, last) => {
+            let head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+            stream.write_all(head).await.ok();
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            let door = daemon.door.lock().expect("held briefly").take();
+            std::fs::remove_file(door.expect("it is open")).expect("shut");
+            daemon.shuts.notify_waiters();
+            for text in [first, last] {
+                let chunk = format!("{:x}\r\n{text}\r\n", text.len());
+                stream.write_all(chunk.as_bytes()).await.ok();
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+            return;
+        }
         Script::Hang => (None, true),
         Script::CutAfter(_) => (Some(String::new()), false),
         Script::Cut(text) => (Some(text), false),
@@ -210,6 +233,7 @@ impl Bench {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("docker.sock");
         let listener = UnixListener::bind(&path).expect("a socket");
+        *daemon.door.lock().expect("held briefly") = Some(path.clone());
         let daemon = Arc::new(daemon);
         let shared = Arc::clone(&daemon);
         tokio::spawn(async move {
@@ -272,7 +296,16 @@ fn patience() -> Patience {
         lasted: 15 * brief,
         too_long_again_after: 20 * brief,
     };
-    Patience { told_within, listed_again_after, ping_every, ping_timeout, moments, waits }
+    let heard_out = 10 * brief;
+    Patience {
+        told_within,
+        listed_again_after,
+        ping_every,
+        ping_timeout,
+        moments,
+        heard_out,
+        waits,
+    }
 }
 
 fn follow(path: PathBuf, since: Option<Timestamp>) -> mpsc::Receiver<Event> {

@@ -40,6 +40,8 @@ const PING_EVERY: Duration = Duration::from_secs(10);
 /// Its version is the least that can be asked of it: a daemon that takes this long to say it hangs,
 /// however long other answers may take.
 const PING_TIMEOUT: Duration = Duration::from_secs(5);
+/// As long as dockerd gives its containers when it stops (`--shutdown-timeout`).
+const HEARD_OUT: Duration = Duration::from_secs(15);
 /// An answer about one container takes milliseconds, and longer than this if Docker is busy with it.
 const MOMENTS: Moments = Moments {
     each: Duration::from_secs(2),
@@ -72,6 +74,8 @@ pub(super) struct Patience {
     pub ping_timeout: Duration,
     /// Until an answer about a container is waited for aside.
     pub moments: Moments,
+    /// Until nothing more is heard from one that has shut its door.
+    pub heard_out: Duration,
     /// Until it is asked again after a failure.
     pub waits: Waits,
 }
@@ -85,6 +89,7 @@ pub async fn watch(config: DockerConfig, since: Option<Timestamp>, tell: mpsc::S
         ping_every: PING_EVERY,
         ping_timeout: PING_TIMEOUT,
         moments: MOMENTS,
+        heard_out: HEARD_OUT,
         waits: Waits::DEFAULT,
     };
     watch_with(patience, config, since, tell).await;
@@ -180,12 +185,31 @@ impl Watch {
         let mut stream = Stream::open(&client, since, Arc::clone(&self.unread)).await?;
         let look = Look { client, busy: Busy::new(), patience: self.patience };
         let Err(end) = self.follow(look, &mut stream).await;
+        if matches!(&end, End::Broken(failure) if failure.kind == Kind::Absent) {
+            self.hear_out(&mut stream).await?;
+        }
         // Docker tells its last 256 events again, and many more may have been read.
         stream.lines.close();
         while let Some(happening) = stream.lines.recv().await {
             self.tell_happening(happening).await?;
         }
         Err(end)
+    }
+
+    /// A daemon that is told to stop shuts its door, ends its containers and tells of that on what is open still. The next
+    /// one does not know it.
+    async fn hear_out(&mut self, stream: &mut Stream) -> Result<(), End> {
+        let until = sleep(self.patience.heard_out);
+        tokio::pin!(until);
+        loop {
+            tokio::select! {
+                happening = stream.lines.recv() => match happening {
+                    Some(happening) => self.tell_happening(happening).await?,
+                    None => return Ok(()),
+                },
+                () = &mut until => return Ok(()),
+            }
+        }
     }
 
     /// Lists and follows, until something goes wrong. What was read by then may wait in the stream.

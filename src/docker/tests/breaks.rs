@@ -20,6 +20,15 @@ async fn a_stream_of_one_line_without_end_is_left_and_said() {
     assert!(began.elapsed() >= patience().waits.too_long_again_after, "{:?}", began.elapsed());
 }
 
+/// As dockerd does by SIGTERM: whoever asks for the container that has started finds nobody.
+#[tokio::test]
+async fn a_daemon_that_stops_is_heard_out() {
+    let scripts = vec![Script::Stop(event(200, "start"), event(201, "oom"))];
+    let mut bench = Bench::with(scripts, follow_briefly);
+    let told = bench.until("lost").await;
+    assert_eq!(told[..4], ["connected 20.10", LISTED, "Start 200", "oom 201"]);
+}
+
 /// Each connection costs a list and a question for each container.
 #[tokio::test]
 async fn a_daemon_that_lists_and_ends_its_stream_is_asked_less_and_less() {
