@@ -169,7 +169,7 @@ impl Host {
                 (tracked.labels, tracked.named) = (None, false);
             }
         }
-        self.machine = Machine::look(&mut self.reader, &self.config.proc_root);
+        self.machine = Machine::look(&mut self.reader, &self.config.proc_root, None);
     }
 
     /// Takes Docker's word for who the containers are. One that is known as another by now is named anew.
@@ -418,7 +418,7 @@ impl Host {
         })?;
         if is_walk {
             self.next_walk = Some(at + WALK_EVERY);
-            self.machine = Machine::look(&mut self.reader, &self.config.proc_root);
+            self.machine = Machine::look(&mut self.reader, &self.config.proc_root, Some(at));
             self.tracked.values_mut().for_each(Tracked::forget_absent);
         }
         found.gone.iter().for_each(|path| self.let_go(path));

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use super::failure::Failure;
 use super::files::Reader;
-use crate::base::HashMap;
+use crate::base::{HashMap, Timestamp};
 
 /// `starttime` in `/proc/<pid>/stat` counts in USER_HZ, which is 100 on every Linux.
 const TICKS_PER_SECOND: f64 = 100.0;
@@ -33,12 +33,16 @@ pub(super) struct Machine {
     pub failure: Option<Failure>,
 }
 
+/// `btime` is in whole seconds, and `uptime` is read a moment after the time is known that it is counted from. A
+/// container that is shown an uptime of its own has another.
+const SAME_BOOT_S: f64 = 2.0;
+
 /// With less than this share of its memory available a host is short of it; its rule says the same.
 const SHORT: f64 = 0.1;
 
 impl Machine {
-    /// Looks; what cannot be read is not known.
-    pub fn look(reader: &mut Reader, proc_root: &Path) -> Machine {
+    /// Looks, at this time if it is known; what cannot be read is not known.
+    pub fn look(reader: &mut Reader, proc_root: &Path, at: Option<Timestamp>) -> Machine {
         let mut machine = Machine::default();
         let mut text = |name: &str| {
             let bytes = reader.read_whole(&proc_root.join(name))?;
@@ -61,6 +65,10 @@ impl Machine {
                 machine.failure.get_or_insert_with(|| failed("stat", error));
             }
         }
+        let exact = at.zip(text("uptime").ok()).and_then(|(at, text)| boot(at, &text));
+        machine.booted_at = machine.booted_at.map(|rough| {
+            exact.filter(|exact| (exact - rough).abs() <= SAME_BOOT_S).unwrap_or(rough)
+        });
         machine.devices = devices(&text("diskstats").unwrap_or_default());
         machine.network = network_of(proc_root, 1);
         machine
@@ -121,6 +129,12 @@ fn cores_and_boot(text: &str) -> (Option<f64>, Option<f64>) {
     ((cores > 0).then_some(cores as f64), boot)
 }
 
+/// When a machine was booted whose `uptime` is this now, seconds: the line is `1234.56 789.01`.
+fn boot(at: Timestamp, uptime: &str) -> Option<f64> {
+    let up: f64 = uptime.split_whitespace().next()?.parse().ok()?;
+    Some(at.as_seconds() - up)
+}
+
 /// Lines `   8       0 sda 1 2 3…`.
 fn devices(text: &str) -> HashMap<(u32, u32), String> {
     let device = |line: &str| {
@@ -154,8 +168,22 @@ mod tests {
             let page = buffer.len().min(4096);
             file.read_at(&mut buffer[..page], at)
         });
-        let machine = Machine::look(&mut reader, dir.path());
+        let machine = Machine::look(&mut reader, dir.path(), None);
         assert_eq!((machine.devices.len(), &*machine.device(254, 499)), (500, "/dev/vd499"));
+    }
+
+    /// A start that is early by up to a second can lie before the end of the run before.
+    #[test]
+    fn starts_are_told_to_the_hundredth_of_a_second() {
+        let dir = tempfile::tempdir().expect("a folder");
+        std::fs::write(dir.path().join("stat"), "cpu0 1\nbtime 1000\n").expect("written");
+        let mut reader = Reader::new(0);
+        let now = Timestamp(1_500_000);
+        for (uptime, want) in [("499.25 1.00\n", 1000.75), ("3.00 1.00\n", 1000.0), ("x", 1000.0)] {
+            std::fs::write(dir.path().join("uptime"), uptime).expect("written");
+            let machine = Machine::look(&mut reader, dir.path(), Some(now));
+            assert_eq!(machine.booted_at, Some(want), "{uptime}");
+        }
     }
 
     #[test]
