@@ -46,6 +46,9 @@ struct Counted {
     next: (Timestamp, f64),
     /// Until when its next reading must have come.
     until: Timestamp,
+    /// Whether anything was judged by it since our start.
+    #[serde(skip)]
+    judges: bool,
 }
 
 /// What is known of one incarnation.
@@ -204,10 +207,11 @@ impl Life {
 
     /// A counter shows `value` at `at`. One that was read before and after has seen all kills that were done in
     /// between: what events tell of more is an earlier kill that takes long. It is read again after `patience`,
-    /// if that is worth waiting for. True if events were found to tell of one kill.
+    /// if that is worth waiting for. What our own shows first since our start may be of a run whose beginning Docker has
+    /// not told yet: nothing is judged by that (`judges`). True if events were found to tell of one kill.
     pub fn bound(
         &mut self,
-        (source, is_ours): (u64, bool),
+        (source, is_ours, judges): (u64, bool, bool),
         (at, value): (Timestamp, f64),
         base: Base,
     ) -> bool {
@@ -220,6 +224,7 @@ impl Life {
         let done_by = at - DONE_WITHIN;
         let kills = |since: f64| (value - since).max(0.0) as usize;
         let has_judged = match is_ours {
+            _ if !judges => false,
             // What was told since the later reading is judged by that first: else older words were denied for it.
             true => {
                 let is_late_denied = self.deny_uncounted((next.0, done_by), kills(next.1));
@@ -229,11 +234,11 @@ impl Life {
         };
         let from = base.0.max(done_by);
         let is_undone = |said: &Evidence| said.witness == Witness::Event && last_told(said) > from;
-        let is_judged = !self.evidence.iter().any(is_undone);
+        let is_judged = judges && !self.evidence.iter().any(is_undone);
         let is_heard = is_judged && next.0 <= done_by;
         let (base, next) = if is_heard { (next, (at, value)) } else { (base, next) };
         let until = if self.patience.is_zero() { at } else { at + 2 * self.patience };
-        self.counted.insert(source, Counted { base, next, until });
+        self.counted.insert(source, Counted { base, next, until, judges });
         has_judged
     }
 
@@ -369,9 +374,11 @@ impl Life {
             now < to + CHILD_AFTER || is_patient || is_late(to) || self.gone_at.is_some()
         };
         let is_read = self.counted.values().any(|counter| now <= counter.until);
+        let awaits_judge = self.counted.values().any(|c| now <= c.until && !c.judges);
         let is_uncounted = |kills: &Kills| {
             let is_young = kills.told_at.is_some_and(|told| now < told + COUNTED_WITHIN);
-            is_read && is_young && !kills.is_counted
+            let is_awaited = is_young || (awaits_judge && kills.told_at.is_some());
+            is_read && is_awaited && !kills.is_counted
         };
         let shares = kills.iter().zip(spare).map(|(kills, spare)| {
             let waiting = if waits(kills.to) || is_uncounted(kills) { spare } else { 0 };
@@ -389,7 +396,7 @@ impl Life {
         }
         self.deaths.iter_mut().chain(&mut self.ends).for_each(&shift);
         self.counters.values_mut().for_each(|last| shift(&mut last.at));
-        for Counted { base, next, until } in self.counted.values_mut() {
+        for Counted { base, next, until, .. } in self.counted.values_mut() {
             shift(&mut base.0);
             shift(&mut next.0);
             shift(until);

@@ -242,6 +242,7 @@ impl OomLedger {
         };
         let last = life.and_then(|life| life.counters.get(&source)).copied();
         let begins_anew = last.filter(|last| is_ours && !last.is_read);
+        let judges = !is_ours || last.is_some_and(|last| last.is_read);
         let ends = life.map_or(&[][..], |life| &life.ends);
         let last = last.map(|last| if is_new { last } else { last.known() });
         let is_first = last.is_none();
@@ -258,7 +259,7 @@ impl OomLedger {
         }
         life.patience = if interval <= NEXT_READING { interval } else { Duration::ZERO };
         let from = life.counted_from(&reading, told.from);
-        let has_judged = life.bound((source, is_ours), (at, value), told.base);
+        let has_judged = life.bound((source, is_ours, judges), (at, value), told.base);
         if has_judged || (told.is_news && value > 0.0) {
             self.open.insert(who.id.clone());
         }
@@ -858,6 +859,26 @@ mod tests {
         bench.die(45.05).check(80.0, "1+2");
     }
 
+    /// A child is killed, the container is started again, and Docker tells of that after the reading.
+    #[test]
+    fn nothing_is_judged_by_what_our_counter_shows_first() {
+        for is_known in [true, false] {
+            let mut bench = Bench::new();
+            bench.is_watched = true;
+            if is_known {
+                bench
+                    .read(OURS, 6.0, 0.0, 5.0)
+                    .oom(6.5)
+                    .read(OURS, 9.0, 1.0, 5.0)
+                    .check(10.0, "0+0");
+            }
+            let kills = u8::from(is_known);
+            bench.restart(11.0).oom(12.0).read(OURS, 15.9, f64::from(kills), 5.0).heard(15.9);
+            bench.end(14.9).say(|ledger, who| ledger.started(who, at(15.7)));
+            bench.read(OURS, 20.9, 0.0, 15.7).check(60.0, &format!("0+{}", 1 + kills));
+        }
+    }
+
     /// A neighbour below a full parent is killed around a crash of ours, which lasts for a moment, or for long.
     #[test]
     fn what_was_told_before_a_restart_of_ours_is_judged_after_it() {
@@ -868,8 +889,8 @@ mod tests {
                 bench.read(OURS, 0.5, carried, -50.0).end(0.8).read(OURS, 1.0, carried, 0.9);
                 bench.read(OURS, 5.0, carried, 0.9).oom(9.5).read(OURS, 10.0, carried, 0.9);
                 bench.oom(11.2).check(11.2, "0+0").restart(11.3).heard(again);
-                bench.read(OURS, again, kills, 0.9).heard(again + 1.0);
-                bench.read(OURS, again + 5.0, kills, 0.9).check(again + 30.0, want);
+                bench.read(OURS, again, kills, 0.9).heard(again + 5.1);
+                bench.read(OURS, again + 5.2, kills, 0.9).check(again + 30.0, want);
                 let told = bench.ledger.lives[&bench.id].evidence.iter();
                 let told = told.filter(|said| said.witness == Witness::Event && said.kills > 0);
                 assert_eq!(told.count() as f64, kills, "as many words of Docker's are believed");
