@@ -813,13 +813,14 @@ mod tests {
             std::fs::write(process.join("stat"), stat).expect("written");
         }
         std::fs::write(proc_root.join("stat"), "cpu0 1\nbtime 1000\n").expect("written");
+        std::fs::write(proc_root.join("uptime"), "499.25 1.00\n").expect("written");
         let mut host = bounded(dir.path(), 5);
         host.config.proc_root = proc_root;
         let mut starts = Vec::new();
         let visit =
             &mut |_: &mut Tracked, seen: &Seen<'_>, _: &Machine| starts.push(seen.started_at);
-        host.each(Timestamp(10_000), USAGE, visit).expect("reads");
-        assert_eq!(starts, [Some(1020.0)]);
+        host.each(Timestamp(1_500_000), USAGE, visit).expect("reads");
+        assert_eq!(starts, [Some(1020.75)]);
     }
 
     /// As under a unit that may not look at other users' processes.
