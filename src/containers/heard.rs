@@ -10,6 +10,7 @@ use std::collections::{BTreeSet, VecDeque};
 
 use super::container::ContainerId;
 use super::happening::Happening;
+use super::runs::Runs;
 use crate::base::{Change, Table, Timestamp};
 
 /// Remembered at most: more than fit into what any storm that Docker keeps tells again.
@@ -65,6 +66,18 @@ impl Heard {
     fn forget_first(&mut self) {
         if let Some(first) = self.order.pop_front() {
             self.all.remove(&first);
+        }
+    }
+
+    /// What began and ended by these, in the order they came.
+    pub fn tell(&self, runs: &mut Runs) {
+        for (at_nanos, id, word) in &self.order {
+            let at = Timestamp(at_nanos.div_euclid(1_000_000));
+            match word.as_ref() {
+                "start" => drop(runs.start(id, at)),
+                "die" => runs.end(id, at),
+                _ => {}
+            }
         }
     }
 

@@ -106,8 +106,9 @@ pub(super) struct Containers {
     inventory_is_new: bool,
     /// There are kills that the collector has not been told of.
     kills_are_new: bool,
-    /// Since the last note something was counted, or a loop has begun or ended. Readers are shown it at once, and
-    /// after a restart of ours it would be less, or an alert would change back.
+    /// Since the last note something was counted, a run has begun, or a loop has begun or ended. Readers are shown
+    /// it at once, and after a restart of ours it would be less, the run would have no end, or an alert would
+    /// change back.
     pub wants_note: bool,
     /// When what is known was noted last, on the monotonic clock.
     noted_at: Option<Duration>,
@@ -143,6 +144,8 @@ impl Containers {
             let last = fates.get(name).and_then(|fate| fate.last);
             runs.restore(container, last.map(|death| death.at));
         }
+        // A run that began just before we ended is in no container's row yet.
+        heard.tell(&mut runs);
         let containers = Containers {
             daemon: Daemon::default(),
             heard,

@@ -96,6 +96,7 @@ impl Engine {
         let name = containers.name_at(happening);
         match what {
             What::Start => {
+                containers.wants_note = true;
                 let untold = containers.runs.start(id, at);
                 // Where nothing was missed, what Docker left out may be told again.
                 if let Some(end) = untold.filter(|_| !containers.daemon.has_told()) {

@@ -133,6 +133,7 @@ fn a_start_that_is_told_late_or_again_is_no_end() {
     world.told('a', "web", (-1_000, What::Restart));
     let started_ms = world.wall(-1_000).0;
     assert_eq!(world.told_ends(), [("exit", 1)]);
+    world.slots(1, "");
     // Docker may have left out an end, and tell it when it is asked again.
     let mut left_out = running();
     left_out.told('a', "web", (0, What::Start));

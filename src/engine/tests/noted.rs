@@ -30,6 +30,46 @@ fn an_end_that_was_counted_is_in_the_journal_at_once() {
     assert_eq!((ends(&again, "acme-web"), ends(&again, "young")), (1, 1));
 }
 
+/// Docker and we died a moment after it began; when both are back a third run is listed.
+#[test]
+fn a_run_that_had_just_begun_when_we_died_has_an_end() {
+    let mut world = begun();
+    world.slots(4, "");
+    world.docker('a', "acme-web", What::Die { exit_code: 1 });
+    world.second += 1;
+    world.docker('a', "acme-web", What::Start);
+    let mut again = world.begin_anew();
+    let seen_at = |second| Some(at(second, 0).wall);
+    let container = Container::new(container_id('a'), "acme-web", Timestamp(0));
+    let (started_at, finished_at) = (seen_at(world.second + 9), seen_at(world.second + 1));
+    let running = Container { status: Status::Running, started_at, finished_at, ..container };
+    again.second = world.second + 10;
+    for _ in 0..2 {
+        again.handle(Event::Docker(Report::Listed(vec![running.clone()])), None);
+        again.slots(4, "");
+        assert_eq!(ends(&again, "acme-web"), 2, "and that once");
+    }
+}
+
+/// Docker told of its begin and end, and was not asked about it any more.
+#[test]
+fn a_run_that_began_and_ended_just_before_we_died_has_one_end() {
+    let mut world = begun();
+    world.slots(4, "");
+    let began_at = world.second;
+    world.docker('b', "young", What::Start);
+    world.second += 1;
+    world.docker('b', "young", What::Die { exit_code: 1 });
+    let mut again = world.begin_anew();
+    let seen_at = |second| Some(at(second, 0).wall);
+    let container = Container::new(container_id('b'), "young", Timestamp(0));
+    let (started_at, finished_at) = (seen_at(began_at), seen_at(world.second));
+    let ended = Container { status: Status::Exited, started_at, finished_at, ..container };
+    again.handle(Event::Docker(Report::Listed(vec![ended])), None);
+    again.slots(4, "");
+    assert_eq!(ends(&again, "young"), 1);
+}
+
 #[test]
 fn a_storm_of_ends_is_noted_now_and_then() {
     let mut world = begun();
