@@ -112,6 +112,9 @@ pub struct Death {
 pub struct Fate {
     /// The last end.
     pub last: Option<Death>,
+    /// Of which incarnation that was.
+    #[serde(default)]
+    last_of: Option<ContainerId>,
     /// Ends since we watch, by [`End::ALL`].
     pub ends: [u64; 6],
     /// Whether it is being started again and again.
@@ -183,9 +186,13 @@ impl Fate {
         Some((id, death))
     }
 
+    /// Who asked for such an end.
+    fn asked_for(&self, id: &ContainerId, at: Timestamp, exit_code: i64) -> Option<&Asked> {
+        self.asked.as_ref().filter(|asked| asked.id == *id && asked.explains(at, exit_code))
+    }
+
     fn end(&self, id: &ContainerId, at: Timestamp, exit_code: i64, is_flagged: bool) -> End {
-        let asked = self.asked.as_ref();
-        let asked = asked.filter(|asked| asked.id == *id && asked.explains(at, exit_code));
+        let asked = self.asked_for(id, at, exit_code);
         let is_killed = exit_code == SIGKILLED;
         let kernel_told = self.oom_at.map(|oom| at.since(oom) <= OOM_BEFORE_END);
         match asked {
@@ -332,11 +339,11 @@ impl Fates {
         if death.end == End::Crash && death.exit_code == SIGKILLED {
             let began = fate.started_at.filter(|_| fate.started.as_ref() == Some(id));
             fate.held = Some(Held::new(id.clone(), death, (began, fate.oom_at.is_some())));
-            fate.last = Some(death);
+            (fate.last, fate.last_of) = (Some(death), Some(id.clone()));
             self.held.insert(name.to_owned());
             return death;
         }
-        fate.note(death)
+        fate.note(id, death)
     }
 
     fn settle_held(&mut self, name: &str, is_oom: bool) {
@@ -375,12 +382,28 @@ impl Fates {
         std::mem::take(&mut self.settled)
     }
 
+    /// Whether an end of which no event tells is what somebody asked for.
+    pub fn was_asked(
+        &self,
+        (id, name): (&ContainerId, &str),
+        at: Timestamp,
+        exit_code: i64,
+    ) -> bool {
+        let fate = self.names.get(name);
+        fate.is_some_and(|fate| fate.asked_for(id, at, exit_code).is_some())
+    }
+
     /// It ended, and nobody saw how; it is there still, or again.
-    pub fn unseen(&mut self, name: &str, at: Timestamp, exit_code: i64) -> Death {
+    pub fn unseen(
+        &mut self,
+        (id, name): (&ContainerId, &str),
+        at: Timestamp,
+        exit_code: i64,
+    ) -> Death {
         let fate = self.names.entry(name.to_owned()).or_default();
         self.rows.touch(&name.to_owned());
         fate.heard_at = fate.heard_at.max(at);
-        fate.note(Death { at, end: End::Vanished, exit_code })
+        fate.note(id, Death { at, end: End::Vanished, exit_code })
     }
 
     /// A container that had ended was removed, and no event told of it.
@@ -414,13 +437,13 @@ impl Fates {
     }
 
     /// A container that was alive is not there any more, and nobody saw it end.
-    pub fn vanished(&mut self, name: &str, at: Timestamp) -> Death {
+    pub fn vanished(&mut self, (id, name): (&ContainerId, &str), at: Timestamp) -> Death {
         let fate = self.names.entry(name.to_owned()).or_default();
         self.rows.touch(&name.to_owned());
         fate.removed_at = Some(at);
         fate.restarts.clear();
         fate.heard_at = fate.heard_at.max(at);
-        fate.note(Death { at, end: End::Vanished, exit_code: 0 })
+        fate.note(id, Death { at, end: End::Vanished, exit_code: 0 })
     }
 
     /// Finds the loops that began or ended by now, with the name of each, and forgets what is over.
@@ -492,6 +515,14 @@ impl Fates {
         self.names.get(name)
     }
 
+    /// When this incarnation ended last, if it was the last one of its name that did.
+    pub fn last_end(&self, (id, name): (&ContainerId, &str)) -> Option<Timestamp> {
+        let fate = self.names.get(name)?;
+        // Rows of before did not say whose it was.
+        let is_its = fate.last_of.as_ref().is_none_or(|last| last == id);
+        fate.last.filter(|_| is_its).map(|death| death.at)
+    }
+
     /// Every fate, by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Fate)> {
         self.names.iter().map(|(name, fate)| (name.as_str(), fate))
@@ -535,10 +566,10 @@ impl Fate {
         changed.then_some(loops)
     }
 
-    fn note(&mut self, death: Death) -> Death {
+    fn note(&mut self, id: &ContainerId, death: Death) -> Death {
         // One that a list told of may be older than what events have told since.
         if self.last.is_none_or(|last| last.at <= death.at) {
-            self.last = Some(death);
+            (self.last, self.last_of) = (Some(death), Some(id.clone()));
         }
         self.ends[death.end as usize] += 1;
         if death.end.is_asked_for() {
@@ -851,7 +882,7 @@ mod tests {
     fn an_older_end_that_is_told_late_counts_and_is_not_the_last() {
         let mut fates = Fates::default();
         fates.take((&id(), "web"), at(20), &What::Die { exit_code: 1 }, false);
-        fates.unseen("web", at(10), 137);
+        fates.unseen((&id(), "web"), at(10), 137);
         let fate = fates.get("web").expect("known");
         assert_eq!(fate.last.map(|death| (death.at, death.end)), Some((at(20), End::Crash)));
         assert_eq!(fate.ends.iter().sum::<u64>(), 2);
@@ -860,7 +891,7 @@ mod tests {
     #[test]
     fn what_vanished_or_was_removed_is_told_for_an_hour() {
         let mut fates = Fates::default();
-        assert_eq!(fates.vanished("web", at(10)).end, End::Vanished);
+        assert_eq!(fates.vanished((&id(), "web"), at(10)).end, End::Vanished);
         assert_eq!(fates.get("web").map(|f| f.word(None)), Some("vanished"));
         fates.settle(at(3000), true);
         assert!(fates.get("web").is_some());
@@ -892,7 +923,7 @@ mod tests {
     #[test]
     fn what_was_removed_before_our_restart_is_remembered_until_docker_has_told_who_came_after_it() {
         let mut fates = Fates::default();
-        fates.vanished("web", at(0));
+        fates.vanished((&id(), "web"), at(0));
         fates.settle(at(9_000), false);
         fates.is_there("web");
         fates.settle(at(9_010), true);
@@ -905,7 +936,7 @@ mod tests {
         let mut is_told = |second: i64| {
             fates.settle(at(second), true);
             let told = fates.get("web").is_some();
-            fates.vanished("web", at(0));
+            fates.vanished((&id(), "web"), at(0));
             told
         };
         is_told(10_000);

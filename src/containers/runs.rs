@@ -18,6 +18,8 @@ struct Run {
     is_told: bool,
     /// When it ended, if it did.
     ended: Option<Timestamp>,
+    /// What Docker stamped it with as it began, if the clock was set back since: it lists that still.
+    stamped: Option<Timestamp>,
 }
 
 /// An end that no event told.
@@ -38,7 +40,11 @@ impl Run {
         let Container { started_at: began, finished_at, status, .. } = container;
         let ended = finished_at.filter(|_| !status.is_alive());
         let is_one = status.is_alive() || ended.is_some();
-        is_one.then_some(Run { began: *began, is_told: false, ended })
+        is_one.then_some(Run { ended, ..Run::begun(*began, false) })
+    }
+
+    fn begun(began: Option<Timestamp>, is_told: bool) -> Run {
+        Run { began, is_told, ended: None, stamped: None }
     }
 
     /// Whether a run that began then came after it, as Docker's word of a container goes.
@@ -46,18 +52,25 @@ impl Run {
         self.ended.or(self.began).is_none_or(|at| start > at)
     }
 
+    /// Whether a container that is listed with this start is in the run that it was in before the clock was set
+    /// back.
+    fn was_stamped(&self, start: Timestamp) -> bool {
+        self.stamped.is_some_and(|stamped| stamped.is_same_start(start))
+    }
+
     /// Goes on to what a container looks like; the ends in it that were not told.
     fn go_on(&mut self, container: &Container) -> Vec<Untold> {
         let is_alive = container.status.is_alive();
         let finished_at = container.finished_at;
         let mut untold = Vec::new();
-        if let Some(start) = container.started_at.filter(|start| self.is_before(*start)) {
+        let is_another = |start: &Timestamp| self.is_before(*start) && !self.was_stamped(*start);
+        if let Some(start) = container.started_at.filter(is_another) {
             if let (Some(began), None) = (self.began, self.ended) {
                 let is_its = |end: &Timestamp| is_alive && (began..=start).contains(end);
                 let at = finished_at.filter(is_its).unwrap_or(start);
                 untold.push(Untold { began: self.began, at, is_last: false });
             }
-            *self = Run { began: Some(start), is_told: false, ended: None };
+            *self = Run::begun(Some(start), false);
         }
         let is_its = |end: &Timestamp| self.began.is_none_or(|began| *end >= began);
         if let (false, None, Some(at)) = (is_alive, self.ended, finished_at.filter(is_its)) {
@@ -75,7 +88,7 @@ pub struct Runs {
 }
 
 impl Runs {
-    /// As a container was known before our restart, and the last end that was told under its name.
+    /// As a container was known before our restart, and the last end of it that was told.
     pub fn restore(&mut self, container: &Container, last_end: Option<Timestamp>) {
         let Some(run) = Run::of(container) else { return };
         let is_its = |end: &Timestamp| run.began.is_some_and(|began| *end >= began);
@@ -85,7 +98,7 @@ impl Runs {
 
     /// An event tells that a run began. If that of before has not ended yet, it has.
     pub fn start(&mut self, id: &ContainerId, at: Timestamp) -> Option<Untold> {
-        let begun = Run { began: Some(at), is_told: true, ended: None };
+        let begun = Run::begun(Some(at), true);
         let Some(run) = self.by_id.get_mut(id) else {
             self.by_id.insert(id.clone(), begun);
             return None;
@@ -152,6 +165,7 @@ impl Runs {
     /// The wall clock has stepped.
     pub fn rebase(&mut self, shift: impl Fn(&mut Timestamp)) {
         for run in self.by_id.values_mut() {
+            run.stamped = run.stamped.or(run.began);
             run.began.iter_mut().chain(&mut run.ended).for_each(&shift);
         }
     }

@@ -141,8 +141,7 @@ impl Containers {
         let mut runs = Runs::default();
         for container in inventory.iter() {
             let name = inventory.known_as(&container.id).unwrap_or_default();
-            let last = fates.get(name).and_then(|fate| fate.last);
-            runs.restore(container, last.map(|death| death.at));
+            runs.restore(container, fates.last_end((&container.id, name)));
         }
         // A run that began just before we ended is in no container's row yet.
         heard.tell(&mut runs);

@@ -227,8 +227,8 @@ impl Engine {
         let name = self.containers.name_of(id, "");
         let is_replaced = self.containers.inventory.has_another(id, &name);
         let death = match is_replaced {
-            true => self.containers.fates.unseen(&name, now.wall, 0),
-            false => self.containers.fates.vanished(&name, now.wall),
+            true => self.containers.fates.unseen((id, &name), now.wall, 0),
+            false => self.containers.fates.vanished((id, &name), now.wall),
         };
         self.note_ended((id, &name), now.wall);
         self.tell_end(&name, id, death.end, 0);
@@ -236,7 +236,8 @@ impl Engine {
     }
 
     /// No event told how a container ended that is there still, or again: what the list said of it does, if it
-    /// was its last end, as far as that goes. A signal may have been anybody's.
+    /// was its last end, as far as that goes. A signal may have been anybody's, unless Docker told before that
+    /// somebody asked for it: a daemon that stops tells that first.
     fn take_untold(&mut self, who: (&ContainerId, &str), end: Untold, last: Option<&Look>) {
         let (id, name) = who;
         let containers = &mut self.containers;
@@ -251,10 +252,11 @@ impl Engine {
         let killed_at = containers.ledger.saw_kill(id, began, (since, at));
         let at = killed_at.filter(|killed_at| last.is_none() && *killed_at < at).unwrap_or(at);
         let is_flagged = has_flag || killed_at.is_some();
-        let death = if is_flagged || !SIGNALLED.contains(&exit_code) {
+        let is_known = is_flagged || !SIGNALLED.contains(&exit_code);
+        let death = if is_known || containers.fates.was_asked(who, at, exit_code) {
             containers.fates.take(who, at, &What::Die { exit_code }, is_flagged)
         } else {
-            Some(containers.fates.unseen(name, at, exit_code))
+            Some(containers.fates.unseen(who, at, exit_code))
         };
         let Some(death) = death else { return };
         if death.end == End::Oom && has_flag && !was_flagged {

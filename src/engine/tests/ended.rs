@@ -148,6 +148,90 @@ fn a_start_that_is_told_late_or_again_is_no_end() {
     }
 }
 
+/// A daemon that is told to stop says that it ends its containers, and may not be heard any more when they end.
+#[test]
+fn an_end_that_somebody_asked_for_is_that_though_only_a_list_tells_it() {
+    for (signal, status, want) in [
+        (15, Status::Exited, "stop"),
+        (15, Status::Running, "stop"),
+        (9, Status::Exited, "kill"),
+        // That ends nothing.
+        (28, Status::Exited, "vanished"),
+    ] {
+        let mut world = running();
+        let began_ms = world.wall(-75_000).0;
+        world.told('a', "web", (0, What::Kill { signal }));
+        world.lose_docker();
+        world.slots(2, "");
+        let started_ms = if status.is_alive() { -3_000 } else { began_ms - world.wall(0).0 };
+        let looks = web(&world, status, (started_ms, -4_000));
+        world.lists(Container { exit_code: 137, ..looks });
+        world.slots(3, "");
+        assert_eq!(world.told_ends(), [(want, 1)], "{signal} {status:?}");
+    }
+}
+
+/// Started beside the one whose name it takes, it runs while that ends; and the list after our restart tells of
+/// its own end alone.
+#[test]
+fn the_end_of_whoever_bore_a_name_before_is_none_of_who_bears_it() {
+    let mut world = running();
+    let made = Container::new(container_id('b'), "web-new", Timestamp(0));
+    let started_at = Some(world.wall(-20_000));
+    let green = Container { status: Status::Running, started_at, ..made };
+    world.handle(Event::Docker(Report::Inspected(Box::new(green.clone()))), None);
+    world.told('a', "web", (0, What::Die { exit_code: 0 }));
+    world.told('a', "web", (0, What::Destroy));
+    let green = Container { name: "web".to_owned(), ..green };
+    world.handle(Event::Docker(Report::Inspected(Box::new(green.clone()))), None);
+    world.told('b', "web", (0, What::Rename { from: "web-new".to_owned() }));
+    world.slots(3, "");
+    assert_eq!(world.told_ends(), [("exit", 1)]);
+    let mut again = world.again(true);
+    assert_eq!(again.engine.inventory().known_as(&green.id), Some("web"));
+    let finished_at = Some(again.wall(-500));
+    let ended = Container { status: Status::Exited, finished_at, exit_code: 1, ..green };
+    again.handle(Event::Docker(Report::Listed(vec![ended])), None);
+    again.slots(3, "");
+    assert_eq!(again.told_ends(), [("crash", 1)]);
+}
+
+/// What Docker has stamped before stays what it was.
+#[test]
+fn a_clock_that_is_set_back_ends_no_run() {
+    for status in [Status::Running, Status::Exited] {
+        for is_our_restart in [false, true] {
+            let mut world = World::recovered(asking(), Vec::new(), 0);
+            let listed = web(&world, status, (-60_000, -10_000));
+            world.lists(listed.clone());
+            world.slots(3, "");
+            if is_our_restart {
+                let end = world.engine.end(at(world.second, 0));
+                world.rows.extend(end.changes.expect("there is news").1);
+                let rows = latest(&world.rows);
+                world = World::recovered(asking(), rows, world.second - 3600);
+            } else {
+                world.skew_s = -3600;
+            }
+            for _ in 0..2 {
+                world.lists(listed.clone());
+                world.slots(3, "");
+                assert_eq!(world.told_ends(), [], "{status:?}, our restart: {is_our_restart}");
+            }
+            // What happens from now on is what it is.
+            if status.is_alive() {
+                world.told('a', "web", (-300, What::Die { exit_code: 0 }));
+            }
+            world.lose_docker();
+            world.lists(web(&world, Status::Exited, (-150, 0)));
+            world.slots(3, "");
+            let mut want = vec![("crash", 1)];
+            want.extend(status.is_alive().then_some(("exit", 1)));
+            assert_eq!(world.told_ends(), want, "{status:?}, our restart: {is_our_restart}");
+        }
+    }
+}
+
 /// Docker was away, and the kernel's count tells.
 #[test]
 fn an_end_that_nobody_told_is_the_kernel_s_if_it_killed_in_that_run() {

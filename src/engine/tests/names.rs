@@ -21,7 +21,7 @@ pub(super) fn die() -> What {
 impl World {
     /// So many milliseconds from now.
     pub(super) fn wall(&self, ms: i64) -> Timestamp {
-        Timestamp(at(self.second, 0).wall.0 + ms)
+        Timestamp(at(self.second, self.skew_s).wall.0 + ms)
     }
 
     /// Docker tells of something that was called so then.
