@@ -251,7 +251,7 @@ impl Host {
         let lacks_cgroup = self.unseen.iter().next().is_some();
         let file = self.config.proc_root.join("self/mountinfo");
         // Where that cannot be read, nothing says that we are one of Docker's.
-        let mounts = || self.reader.read_once(&file).map(<[u8]>::to_vec).unwrap_or_default();
+        let mounts = || self.reader.read_whole(&file).map(<[u8]>::to_vec).unwrap_or_default();
         self.docker = self.docker.look(&running, |id| seen.contains(id), lacks_cgroup, mounts);
     }
 
@@ -804,9 +804,12 @@ mod tests {
         let folder = dir.path().join(format!("docker/{:064x}", 1));
         std::fs::create_dir_all(&folder).expect("made");
         std::fs::write(folder.join("memory.current"), "1").expect("written");
-        std::fs::write(folder.join("cgroup.procs"), "5\n17\n18\n99\n").expect("written");
+        // It has more than the kernel shows at once.
+        let others: String = (100..900).map(|pid| format!("{pid}\n")).collect();
+        std::fs::write(folder.join("cgroup.procs"), format!("5\n{others}917\n918\n999\n"))
+            .expect("written");
         let proc_root = dir.path().join("proc");
-        for (pid, ticks) in [(5, 9000), (17, 2000), (99, 50_000)] {
+        for (pid, ticks) in [(5, 9000), (917, 2000), (999, 50_000)] {
             let process = proc_root.join(pid.to_string());
             std::fs::create_dir_all(&process).expect("made");
             let stat = format!("{pid} (p) S 1 1 1 0 -1 0 1 2 3 4 5 6 7 8 20 0 1 0 {ticks} 9 1");
@@ -815,6 +818,10 @@ mod tests {
         std::fs::write(proc_root.join("stat"), "cpu0 1\nbtime 1000\n").expect("written");
         std::fs::write(proc_root.join("uptime"), "499.25 1.00\n").expect("written");
         let mut host = bounded(dir.path(), 5);
+        host.reader = Reader::of(|file, buffer, at| {
+            let line = buffer.len().min(2048);
+            file.read_at(&mut buffer[..line], at)
+        });
         host.config.proc_root = proc_root;
         let mut starts = Vec::new();
         let visit =

@@ -33,8 +33,8 @@ pub(super) struct Machine {
     pub failure: Option<Failure>,
 }
 
-/// `btime` is in whole seconds, and `uptime` is read a moment after the time is known that it is counted from. A
-/// container that is shown an uptime of its own has another.
+/// `btime` is in whole seconds, rounded down, and `uptime` is read a moment after the time is known that it is counted
+/// from, or longer where this thread waits. A container that is shown an uptime of its own has another.
 const SAME_BOOT_S: f64 = 2.0;
 
 /// With less than this share of its memory available a host is short of it; its rule says the same.
@@ -66,8 +66,10 @@ impl Machine {
             }
         }
         let exact = at.zip(text("uptime").ok()).and_then(|(at, text)| boot(at, &text));
+        let is_same = |exact: f64, rough: f64| (exact - rough).abs() <= SAME_BOOT_S;
         machine.booted_at = machine.booted_at.map(|rough| {
-            exact.filter(|exact| (exact - rough).abs() <= SAME_BOOT_S).unwrap_or(rough)
+            let exact = exact.filter(|exact| is_same(*exact, rough)).unwrap_or(rough);
+            exact.clamp(rough, rough + 1.0)
         });
         machine.devices = devices(&text("diskstats").unwrap_or_default());
         machine.network = network_of(proc_root, 1);
@@ -179,7 +181,14 @@ mod tests {
         std::fs::write(dir.path().join("stat"), "cpu0 1\nbtime 1000\n").expect("written");
         let mut reader = Reader::new(0);
         let now = Timestamp(1_500_000);
-        for (uptime, want) in [("499.25 1.00\n", 1000.75), ("3.00 1.00\n", 1000.0), ("x", 1000.0)] {
+        for (uptime, want) in [
+            ("499.25 1.00\n", 1000.75),
+            // It was read late, and early by a clock that was moved since.
+            ("501.50 1.00\n", 1000.0),
+            ("498.50 1.00\n", 1001.0),
+            ("3.00 1.00\n", 1000.0),
+            ("x", 1000.0),
+        ] {
             std::fs::write(dir.path().join("uptime"), uptime).expect("written");
             let machine = Machine::look(&mut reader, dir.path(), Some(now));
             assert_eq!(machine.booted_at, Some(want), "{uptime}");

@@ -374,8 +374,7 @@ impl Tracked {
         (path, pid): (&str, Option<u32>),
         figures: &mut Figures,
     ) {
-        let any = |pids: Vec<u32>| pids.first().copied();
-        let Some(pid) = pid.or_else(|| pids_in(eyes, path).and_then(any)) else { return };
+        let Some(pid) = pid.or_else(|| first_pid(eyes, path)) else { return };
         let own = network_of(eyes.proc_root, pid);
         // What cannot be told from the host's network is not shown as the container's.
         if own.is_none() || eyes.machine.network.is_none() || own == eyes.machine.network {
@@ -526,11 +525,21 @@ fn larger(a: Option<f64>, b: Option<f64>) -> Option<f64> {
     a.zip(b).map(|(a, b)| a.max(b)).or(a).or(b)
 }
 
+/// The file that lists the processes of a cgroup.
+fn processes(tree: &Tree, path: &str) -> Option<PathBuf> {
+    Some(tree.hierarchy("memory")?.join(path.trim_start_matches('/')).join("cgroup.procs"))
+}
+
+/// Any process of a cgroup.
+fn first_pid(eyes: &mut Eyes<'_>, path: &str) -> Option<u32> {
+    let file = processes(eyes.tree, path)?;
+    pids(eyes.reader.read_once(&file).ok()?).next()
+}
+
 /// Processes of a cgroup, so many at most as are asked when they started.
 fn pids_in(eyes: &mut Eyes<'_>, path: &str) -> Option<Vec<u32>> {
-    let top = eyes.tree.hierarchy("memory")?;
-    let file = top.join(path.trim_start_matches('/')).join("cgroup.procs");
-    Some(pids(eyes.reader.read_once(&file).ok()?).take(PROCESSES_ASKED).collect())
+    let file = processes(eyes.tree, path)?;
+    Some(pids(eyes.reader.read_whole(&file).ok()?).take(PROCESSES_ASKED).collect())
 }
 
 /// Everything there is, for a page.

@@ -15,8 +15,9 @@ use crate::base::{Change, Table, Timestamp};
 
 /// Remembered at most: more than fit into what any storm that Docker keeps tells again.
 const MOST: usize = 4096;
-/// Nothing is told again of longer ago than this before the newest, or before Docker was heard last.
-const TOLD_AGAIN_NANOS: i64 = 10_000_000_000;
+/// Nothing is told again of longer ago than this before the newest, or before Docker was heard last: after a restart of
+/// ours a watch asks for the 25 seconds before.
+const TOLD_AGAIN_NANOS: i64 = 30_000_000_000;
 const KEY: &str = "docker_events";
 
 /// What tells an event from all others.
@@ -129,10 +130,10 @@ mod tests {
         assert_eq!(heard.take_row(Timestamp(86_400_000)), None);
         assert!(!heard.take(&die));
         // What was missed is told: a watch that begins before it was all told asks for it again.
-        heard.take(&event('a', 20_000, What::Start));
-        heard.take_row(Timestamp(7_000));
+        heard.take(&event('a', 40_000, What::Start));
+        heard.take_row(Timestamp(27_000));
         assert!(!heard.take(&die));
-        heard.take_row(Timestamp(21_000));
+        heard.take_row(Timestamp(41_000));
         assert_eq!(heard.order.len(), 1, "nobody tells of the others any more");
     }
 
@@ -141,8 +142,8 @@ mod tests {
         let mut heard = Heard::default();
         let (old, new) = (event('a', 5_000, What::Start), event('a', 12_000, What::Oom));
         assert!(heard.take(&old) && heard.take(&new));
-        let row = heard.take_row(Timestamp(16_000)).expect("there is news");
-        let late = event('a', 17_000, What::Oom);
+        let row = heard.take_row(Timestamp(36_000)).expect("there is news");
+        let late = event('a', 37_000, What::Oom);
         assert!(heard.take(&late));
         let mut again = Heard::default();
         assert_eq!(again.restore(&row), Ok(()));

@@ -26,7 +26,7 @@ pub use happening::{Happening, Report, What};
 pub use heard::Heard;
 pub use inventory::{Before, Inventory};
 pub use life::CHILD_AFTER;
-pub use oom::{KillsById, OomLedger, STUCK, Who};
+pub use oom::{KillsById, ON_ITS_WAY, OomLedger, STUCK, Who};
 pub use reading::Reading;
 pub use rows::Rows;
 pub use runs::{Runs, Untold};

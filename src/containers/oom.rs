@@ -26,9 +26,9 @@ use super::rows::Rows;
 use super::stint::{Counts, Stints};
 use crate::base::{Change, Table, Timestamp};
 
-/// Docker's events are asked for again from so long before the newest that was heard: what was read and not
-/// told yet comes again, and is no old news.
-const ON_ITS_WAY: Duration = Duration::from_secs(5);
+/// What was read by then may have waited for answers about its containers when we died: after a restart of ours Docker's
+/// events are asked for again from so long before the time until which it was heard, and are no old news.
+pub const ON_ITS_WAY: Duration = Duration::from_secs(20);
 /// A daemon that hangs for no longer than this is not noticed, and stamps its events afterwards.
 const STAMPED_LATE: Duration = Duration::from_secs(20);
 /// An event that a daemon stamped after it had hung is not believed to be of longer ago than this.

@@ -22,7 +22,7 @@ const READ_MS: i64 = 5_000;
 /// Of what Docker tells later than this after a kill nobody thinks that it hung, and means that one.
 const STAMPED_MS: i64 = 20_000;
 /// Docker tells again what it has told so long before a new connection.
-const OVERLAP_MS: i64 = 5_000;
+const OVERLAP_MS: i64 = 20_000;
 
 /// A kill that may count twice is judged by a counter that is read so long without another.
 const QUIET_MS: i64 = 3_000 + 5_000 + 500;

@@ -24,7 +24,7 @@ use super::group::Reads;
 use crate::base::{Change, Labels, Now, Timestamp};
 use crate::containers::{
     Before, Container, ContainerId, Counts, Fates, Happening, Heard, Inventory, KillsById,
-    OomLedger, Rows, Runs, STUCK, What, Who,
+    ON_ITS_WAY, OomLedger, Rows, Runs, STUCK, What, Who,
 };
 
 /// Kills of the kernel for lack of memory, fused from every witness.
@@ -184,7 +184,8 @@ impl Containers {
         changes.extend(self.ended.take_rows());
         changes.extend(self.ledger.take_note());
         let heard_until = self.daemon.heard_until(now);
-        changes.extend(heard_until.and_then(|until| self.heard.take_row(until)));
+        // Before Docker has told everything for the first time, too, what was counted must be known again.
+        changes.extend(self.heard.take_row(heard_until.unwrap_or(now.wall)));
         (heard_until, changes)
     }
 
@@ -520,10 +521,9 @@ impl Engine {
         Arc::clone(&self.containers.inventory)
     }
 
-    /// Until when Docker's events were heard before they stopped, here or before our restart: a new
-    /// watch goes on from there.
-    pub fn docker_heard_until(&self) -> Option<Timestamp> {
-        self.containers.daemon.stopped_at()
+    /// From when a new watch asks Docker for its events: a little before they stopped, here or before our restart.
+    pub fn asks_docker_from(&self) -> Option<Timestamp> {
+        self.containers.daemon.stopped_at().map(|at| at - ON_ITS_WAY)
     }
 
     /// The wall clock has stepped.

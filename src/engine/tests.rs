@@ -42,7 +42,9 @@ mod whose;
 use self::page::{labels_of, scan};
 use crate::alerts::{AlertState, PresenterConfig, Verdict};
 use crate::base::{Receipt, TargetId};
-use crate::containers::{Container, ContainerId, Counts, Happening, Report, Status, What};
+use crate::containers::{
+    Container, ContainerId, Counts, Happening, ON_ITS_WAY, Report, Status, What,
+};
 use crate::exposition::{self, Selection, SeriesCache};
 use crate::outbox::{Answer as Reply2xx, Attempt, EventType, OutboxConfig, Outcome, Reply};
 use crate::policy::{Identity, Miss, Mode, Page, PolicyConfig, Probe, TenantRule};

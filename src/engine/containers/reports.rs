@@ -239,7 +239,7 @@ impl Engine {
     /// was its last end, as far as that goes. A signal may have been anybody's, unless Docker told before that
     /// somebody asked for it: a daemon that stops tells that first.
     fn take_untold(&mut self, who: (&ContainerId, &str), end: Untold, last: Option<&Look>) {
-        let (id, name) = who;
+        let id = who.0;
         let containers = &mut self.containers;
         let Untold { began, at, .. } = end;
         // A Docker that was away has not flagged what a counter saw.

@@ -144,11 +144,15 @@ fn what_was_missed_is_asked_for_again_until_it_was_told() {
     world.slots(4, "");
     world.list(&[('a', "web")]);
     let mut world = world.again(true);
-    assert_eq!(world.engine.docker_heard_until(), Some(heard_until), "its list is no news yet");
+    assert_eq!(
+        world.engine.asks_docker_from(),
+        Some(heard_until - ON_ITS_WAY),
+        "its list is no news yet"
+    );
     world.list(&[('a', "web")]);
     world.slots(2, "");
     let heard_until = world.wall(0);
-    assert_eq!(world.again(true).engine.docker_heard_until(), Some(heard_until));
+    assert_eq!(world.again(true).engine.asks_docker_from(), Some(heard_until - ON_ITS_WAY));
 }
 
 #[test]

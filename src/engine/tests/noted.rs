@@ -71,6 +71,19 @@ fn a_run_that_began_and_ended_just_before_we_died_has_one_end() {
 }
 
 #[test]
+fn an_end_that_was_counted_before_docker_has_ever_told_everything_counts_once() {
+    let mut world = begun();
+    world.docker_has('b', "young");
+    world.docker('b', "young", What::Die { exit_code: 1 });
+    let mut again = world.begin_anew();
+    assert_eq!(ends(&again, "young"), 1);
+    again.second = world.second;
+    again.list(&[('a', "acme-web"), ('b', "young")]);
+    again.docker('b', "young", What::Die { exit_code: 1 });
+    assert_eq!(ends(&again, "young"), 1);
+}
+
+#[test]
 fn a_storm_of_ends_is_noted_now_and_then() {
     let mut world = begun();
     world.slots(4, "");
@@ -156,9 +169,9 @@ fn a_kill_that_was_on_its_way_when_docker_s_mark_was_noted_is_news_after_our_res
     let mut world = begun();
     world.docker_has('b', "acme-api");
     world.slots(4, "");
-    // Killed three seconds before the mark, and told after the restart alone.
+    // Killed long before the mark, while Docker was asked about another, and told after the restart alone.
     let killed_at = world.second;
-    world.second += 3;
+    world.second += 17;
     world.docker('a', "acme-web", What::Die { exit_code: 1 });
     let mut again = world.begin_anew();
     again.list(&[('b', "acme-api")]);
