@@ -14,6 +14,7 @@
 
 use std::borrow::Borrow;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -38,7 +39,8 @@ pub struct Inventory {
 /// A container, and what it is known as.
 #[derive(Clone, Debug)]
 struct Known {
-    container: Container,
+    /// Shared by the copies that readers hold.
+    container: Arc<Container>,
     known_as: String,
     /// What it was known as before.
     before: Option<Before>,
@@ -77,6 +79,7 @@ impl Inventory {
     /// name from now on, for its sake.
     pub fn put(&mut self, container: Container, now: Timestamp) -> Vec<ContainerId> {
         let mut moved = Vec::new();
+        let container = Arc::new(container);
         let known = match self.by_id.get(&container.id) {
             Some(known) if !known.is_being_made() => {
                 let is_renamed = known.container.name != container.name;
@@ -108,6 +111,7 @@ impl Inventory {
 
     /// Takes a container under the names it was known as before our restart.
     pub fn restore(&mut self, container: Container, known_as: String, before: Option<Before>) {
+        let container = Arc::new(container);
         self.insert(Known { container, known_as, before, seen_at: None, named_at: None });
     }
 
@@ -203,7 +207,7 @@ impl Inventory {
     }
 
     /// A container is gone.
-    pub fn remove(&mut self, id: &ContainerId) -> Option<Container> {
+    pub fn remove(&mut self, id: &ContainerId) -> Option<Arc<Container>> {
         let Known { container, known_as, before, .. } = self.by_id.remove(id)?;
         drop_from(&mut self.by_name, container.name.as_str(), id);
         drop_from(&mut self.by_known, known_as.as_str(), id);
@@ -215,7 +219,7 @@ impl Inventory {
 
     /// The container with this id.
     pub fn get(&self, id: &ContainerId) -> Option<&Container> {
-        self.by_id.get(id).map(|known| &known.container)
+        self.by_id.get(id).map(|known| known.container.as_ref())
     }
 
     /// What a container is known as.
@@ -267,6 +271,11 @@ impl Inventory {
 
     /// Every container, ordered by id.
     pub fn iter(&self) -> impl Iterator<Item = &Container> {
+        self.shared().map(Arc::as_ref)
+    }
+
+    /// The same, for whoever keeps them.
+    pub fn shared(&self) -> impl Iterator<Item = &Arc<Container>> {
         self.by_id.values().map(|known| &known.container)
     }
 
@@ -356,7 +365,7 @@ mod tests {
         assert_eq!(put('c', "web"), ("api old web".to_owned(), Some(id('c'))));
         assert_eq!(inventory.names().collect::<Vec<_>>(), ["api", "old", "web"]);
         assert_eq!(bearer(&inventory, "web"), 'c');
-        assert_eq!(inventory.remove(&id('c')).map(|c| c.name), Some("web".to_owned()));
+        assert_eq!(inventory.remove(&id('c')).map(|c| c.name.clone()), Some("web".to_owned()));
         assert_eq!((inventory.by_known("web"), inventory.len()), (None, 2));
     }
 

@@ -265,7 +265,9 @@ impl OomLedger {
         }
         if told.kills > 0 {
             let (witness, kills) = (Witness::Counter(source), told.kills);
-            self.hear(who, Evidence { witness, key: at.0, from, to: at, kills });
+            // It was read later than its slot if it knows of a run that began after that.
+            let to = if from > at { from + SKEW } else { at };
+            self.hear(who, Evidence { witness, key: at.0, from, to, kills });
         }
         // Before Docker is heard of a container its start is the process's, and may be a second off.
         if let (true, false, Some(start)) = (told.is_later, is_watched, started_at) {
@@ -648,6 +650,17 @@ mod tests {
             quick.oom(second).die(second + 0.05);
         }
         quick.die(10.57).check(11.1, "4+0").check(60.0, "4+0");
+    }
+
+    /// A reading is of the slot that it was asked for in; a host that is busy reads two seconds later.
+    #[test]
+    fn a_kill_after_a_start_that_the_reading_s_own_slot_did_not_know_is_one() {
+        let mut bench = Bench::new();
+        bench.is_watched = true;
+        bench.read(OURS, 5.0, 0.0, 1.0).end(11.0);
+        bench.say(|ledger, who| ledger.started(who, at(11.5)));
+        bench.oom(11.8).read(OURS, 10.0, 1.0, 11.5).read(OURS, 15.0, 1.0, 11.5);
+        bench.check(60.0, "0+1");
     }
 
     /// Docker's word comes a moment after the reading that follows it.

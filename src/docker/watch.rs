@@ -40,7 +40,8 @@ const PING_EVERY: Duration = Duration::from_secs(10);
 /// Its version is the least that can be asked of it: a daemon that takes this long to say it hangs,
 /// however long other answers may take.
 const PING_TIMEOUT: Duration = Duration::from_secs(5);
-/// As long as dockerd gives its containers when it stops (`--shutdown-timeout`).
+/// As long as dockerd gives its containers when it stops, unless one of them or its own `--shutdown-timeout` asks for
+/// more: what is not heard then the next list tells, and who asked for it was told before.
 const HEARD_OUT: Duration = Duration::from_secs(15);
 /// An answer about one container takes milliseconds, and longer than this if Docker is busy with it.
 const MOMENTS: Moments = Moments {

@@ -250,7 +250,7 @@ pub(super) fn target_name(labels: &Labels) -> String {
 #[derive(Clone, Debug)]
 pub struct ContainerView {
     /// As Docker describes it.
-    pub container: Container,
+    pub container: Arc<Container>,
     /// The name its series, counts and history go by: the one it was first known by.
     pub known_as: String,
     /// Whose it is, if that is known.

@@ -54,7 +54,7 @@ mod tests {
         let container = |digit: &str, state| {
             let id = ContainerId::new(&digit.repeat(64)).expect("64 digits");
             Arc::new(ContainerView {
-                container: Container::new(id, "renamed", Timestamp(0)),
+                container: Arc::new(Container::new(id, "renamed", Timestamp(0))),
                 known_as: "acme-web".to_owned(),
                 tenant: None,
                 service: None,

@@ -176,7 +176,7 @@ impl Engine {
 
     /// Containers as readers see them, by name.
     pub(in crate::engine) fn container_views(&self) -> Vec<Arc<ContainerView>> {
-        let view = |container: &Container| {
+        let view = |container: &Arc<Container>| {
             let first = self.containers.inventory.known_as(&container.id);
             let first = first.unwrap_or(&container.name);
             let fate = self.containers.fates.get(first);
@@ -184,7 +184,7 @@ impl Engine {
             let label =
                 |name: &str| labels.and_then(|labels| labels.base.get(name)).map(str::to_owned);
             Arc::new(ContainerView {
-                container: container.clone(),
+                container: Arc::clone(container),
                 known_as: first.to_owned(),
                 tenant: label("tenant"),
                 service: label("service"),
@@ -195,7 +195,7 @@ impl Engine {
             })
         };
         let mut views: Vec<Arc<ContainerView>> =
-            self.containers.inventory.iter().map(view).collect();
+            self.containers.inventory.shared().map(view).collect();
         views.sort_by(|a, b| a.container.name.cmp(&b.container.name));
         views
     }

@@ -14,7 +14,7 @@ async fn a_container_is_told_with_its_fate_its_kills_and_both_kinds_of_limits() 
     container.limits =
         Limits { memory_bytes: Some(512 << 20), cpu_quota_us: Some(50_000), ..Limits::default() };
     let view = ContainerView {
-        container,
+        container: Arc::new(container),
         known_as: "acme-web".to_owned(),
         tenant: Some("acme".to_owned()),
         service: None,
