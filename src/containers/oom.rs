@@ -87,6 +87,8 @@ pub struct OomLedger {
     since: Timestamp,
     /// What Docker says of before was taken in when it told it.
     told_until: Timestamp,
+    /// When our own collector was read first since our start.
+    read_from: Option<Timestamp>,
     /// When the first watch began: what Docker's flag says of a run that began before is old news, or told
     /// by others. Whether the journal has it.
     watched_from: (Timestamp, bool),
@@ -104,6 +106,7 @@ impl OomLedger {
             life_rows: Rows::new(LIVES),
             since,
             told_until: since,
+            read_from: None,
             watched_from: (since, false),
         }
     }
@@ -242,7 +245,15 @@ impl OomLedger {
         };
         let last = life.and_then(|life| life.counters.get(&source)).copied();
         let begins_anew = last.filter(|last| is_ours && !last.is_read);
-        let judges = !is_ours || last.is_some_and(|last| last.is_read);
+        // What it shows first since our start may be of a run whose beginning Docker has not told yet.
+        let is_ours_to_judge =
+            |read_from: Timestamp| started_at.is_some_and(|start| start > read_from);
+        let judges = !is_ours
+            || last.is_some_and(|last| last.is_read)
+            || self.read_from.is_some_and(is_ours_to_judge);
+        if is_ours {
+            self.read_from.get_or_insert(at);
+        }
         let ends = life.map_or(&[][..], |life| &life.ends);
         let last = last.map(|last| if is_new { last } else { last.known() });
         let is_first = last.is_none();
@@ -432,6 +443,7 @@ impl OomLedger {
         let shift = |at: &mut Timestamp| *at = Timestamp(at.0.saturating_add(by_ms));
         shift(&mut self.since);
         shift(&mut self.told_until);
+        self.read_from.iter_mut().for_each(shift);
         shift(&mut self.watched_from.0);
         self.watched_from.1 = false;
         for (id, life) in &mut self.lives {
@@ -661,6 +673,17 @@ mod tests {
         bench.say(|ledger, who| ledger.started(who, at(11.5)));
         bench.oom(11.8).read(OURS, 10.0, 1.0, 11.5).read(OURS, 15.0, 1.0, 11.5);
         bench.check(60.0, "0+1");
+    }
+
+    /// Of one that began while we read others the first reading is no first of ours.
+    #[test]
+    fn what_was_told_of_a_new_container_is_judged_by_its_first_reading() {
+        let mut bench = Bench::new();
+        bench.is_watched = true;
+        bench.id = id('b');
+        bench.read(OURS, 5.0, 0.0, 1.0);
+        bench.id = id('a');
+        bench.oom(6.0).read(OURS, 10.0, 0.0, 5.9).die(13.0).check(60.0, "0+0");
     }
 
     /// Docker's word comes a moment after the reading that follows it.
