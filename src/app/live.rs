@@ -86,7 +86,7 @@ pub fn wire(start: Start) -> anyhow::Result<(Crank, Handles)> {
     let checkpoint =
         checkpoint.map(|path| CheckpointWriter::start(path, clock.monotonic())).transpose()?;
     let mut watch = DockerWatch::default();
-    watch.follow(docker, engine.asks_docker_from(), inbox.clone());
+    watch.follow(docker, engine.asks_docker_from(now), inbox.clone());
     let mut switch_watch = SwitchWatch::default();
     let (held_by, switched) = switches;
     switch_watch.follow(held_by, switched.clone(), inbox.clone());

@@ -210,7 +210,7 @@ impl Crank {
             tracing::warn!(problem, "target");
         }
         self.shell.unreadable_files += parts.unreadable_files;
-        let since = self.engine.asks_docker_from();
+        let since = self.engine.asks_docker_from(self.shell.clock.now());
         self.docker.follow(parts.docker, since, self.shell.inbox.clone());
         let running = self.shell.recorder.take();
         self.shell.recorder = recording::renew(running, parts.recorder, &self.shell.inbox);

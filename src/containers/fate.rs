@@ -382,6 +382,14 @@ impl Fates {
         std::mem::take(&mut self.settled)
     }
 
+    /// The run that ends began then, whether an event told that or not: what was asked for before, and whom the kernel
+    /// killed, was of another.
+    pub fn began(&mut self, name: &str, at: Timestamp) {
+        let Some(fate) = self.names.get_mut(name) else { return };
+        fate.asked.take_if(|asked| asked.at < at);
+        fate.oom_at.take_if(|oom_at| *oom_at < at);
+    }
+
     /// Whether an end of which no event tells is what somebody asked for.
     pub fn was_asked(
         &self,

@@ -333,6 +333,15 @@ impl Containers {
         if is_last && is_late { finished } else { told_at }
     }
 
+    /// A run ends: when it began Docker has said of its container, if not in an event.
+    fn note_began(&mut self, (id, name): (&ContainerId, &str), ended_at: Timestamp) {
+        let began = self.inventory.get(id).and_then(|known| known.started_at);
+        // It may have been started again since.
+        if let Some(began) = began.filter(|began| *began <= ended_at) {
+            self.fates.began(name, began);
+        }
+    }
+
     /// A list shows this of a container, and events may tell of it until Docker has told everything.
     fn look_at(&mut self, container: &Container, before: Option<&Container>) {
         // It may have been inspected, and no event told that it began.
@@ -521,9 +530,10 @@ impl Engine {
         Arc::clone(&self.containers.inventory)
     }
 
-    /// From when a new watch asks Docker for its events: a little before they stopped, here or before our restart.
-    pub fn asks_docker_from(&self) -> Option<Timestamp> {
-        self.containers.daemon.stopped_at().map(|at| at - ON_ITS_WAY)
+    /// From when a new watch asks Docker for its events: a little before now, or before they stopped, here or before our
+    /// restart.
+    pub fn asks_docker_from(&self, now: Now) -> Option<Timestamp> {
+        self.containers.daemon.heard_until(now).map(|at| at - ON_ITS_WAY)
     }
 
     /// The wall clock has stepped.

@@ -76,13 +76,21 @@ pub enum AskDocker {
 
 impl Daemon {
     /// A configuration asks for it, or does not.
-    pub fn ask(&mut self, ask: AskDocker) {
+    fn ask(&mut self, ask: AskDocker) {
         self.is_expected = ask == AskDocker::Yes;
         self.standing = match (ask, self.standing) {
             (AskDocker::No, _) => Standing::NotAsked,
             (_, Standing::NotAsked) => Standing::Awaited,
             (_, standing) => standing,
         };
+    }
+
+    /// A reload asks for it, or no longer: what it tells meanwhile is missed.
+    pub fn ask_anew(&mut self, ask: AskDocker, now: Now) {
+        if ask == AskDocker::No {
+            (self.heard_until, self.has_told) = (self.heard_until(now), false);
+        }
+        self.ask(ask);
     }
 
     /// Whether nobody asks it.
@@ -169,11 +177,6 @@ impl Daemon {
         let why = (was_tried && !is_heard).then(|| self.why.clone());
         let state = DockerState { is_heard, is_silent: self.is_silent(), why, heard_until };
         (self.standing != Standing::NotAsked).then_some(state)
-    }
-
-    /// Until when events were heard before they stopped.
-    pub fn stopped_at(&self) -> Option<Timestamp> {
-        self.heard_until
     }
 
     /// Until when everything was heard: what was missed is told after the list.

@@ -65,7 +65,7 @@ impl Engine {
         let setup = setup.settled();
         // The files were read a while ago: what was thrown since then stays so until the next look.
         self.switches.add(switches);
-        self.containers.daemon.ask(setup.docker);
+        self.containers.daemon.ask_anew(setup.docker, now);
         if self.containers.daemon.is_unasked() {
             self.containers.stop_asking();
         }

@@ -117,6 +117,9 @@ impl Engine {
             What::Die { .. } => containers.true_end(id, at),
             _ => at,
         };
+        if matches!(what, What::Die { .. }) {
+            containers.note_began((id, &name), was_at);
+        }
         // Nothing of a name is removed while another goes by it.
         let is_replaced = *what == What::Destroy && containers.inventory.has_another(id, &name);
         let death = match is_replaced {
@@ -239,7 +242,7 @@ impl Engine {
     /// was its last end, as far as that goes. A signal may have been anybody's, unless Docker told before that
     /// somebody asked for it: a daemon that stops tells that first.
     fn take_untold(&mut self, who: (&ContainerId, &str), end: Untold, last: Option<&Look>) {
-        let id = who.0;
+        let (id, name) = who;
         let containers = &mut self.containers;
         let Untold { began, at, .. } = end;
         // A Docker that was away has not flagged what a counter saw.
@@ -252,6 +255,7 @@ impl Engine {
         let killed_at = containers.ledger.saw_kill(id, began, (since, at));
         let at = killed_at.filter(|killed_at| last.is_none() && *killed_at < at).unwrap_or(at);
         let is_flagged = has_flag || killed_at.is_some();
+        began.iter().for_each(|began| containers.fates.began(name, *began));
         let is_known = is_flagged || !SIGNALLED.contains(&exit_code);
         let death = if is_known || containers.fates.was_asked(who, at, exit_code) {
             containers.fates.take(who, at, &What::Die { exit_code }, is_flagged)

@@ -171,6 +171,34 @@ fn an_end_that_somebody_asked_for_is_that_though_only_a_list_tells_it() {
     }
 }
 
+/// Docker has forgotten the start by the time that somebody listens again: its last events are few.
+#[test]
+fn what_was_asked_of_a_run_is_not_asked_of_the_next_though_no_start_was_told() {
+    for is_told in [true, false] {
+        let mut world = running();
+        world.told('a', "web", (0, What::Kill { signal: 9 }));
+        world.told('a', "web", (50, KILLED));
+        world.lose_docker();
+        world.slots(2, "");
+        let began = world.wall(-3_000);
+        world.lists(web(&world, Status::Running, (-3_000, -9_950)));
+        world.slots(4, "");
+        assert_eq!(world.told_ends(), [("kill", 1)]);
+        let ago = began.0 - world.wall(0).0;
+        if is_told {
+            world.told('a', "web", (-50, What::Oom));
+            world.told('a', "web", (0, KILLED));
+        } else {
+            world.lose_docker();
+            let looks = web(&world, Status::Exited, (ago, 0));
+            world.lists(Container { exit_code: 137, ..looks });
+        }
+        world.slots(3, "");
+        let want = if is_told { "oom" } else { "vanished" };
+        assert_eq!(world.told_ends(), [("kill", 1), (want, 1)], "told: {is_told}");
+    }
+}
+
 /// Started beside the one whose name it takes, it runs while that ends; and the list after our restart tells of
 /// its own end alone.
 #[test]

@@ -46,6 +46,11 @@ impl World {
         view.map_or((0, 0), |view| (view.oom.total(), view.ends.iter().sum()))
     }
 
+    /// From when a watch that begins now asks for events.
+    fn asks_from(&self) -> Option<Timestamp> {
+        self.engine.asks_docker_from(at(self.second, self.skew_s))
+    }
+
     /// Our own restart; `is_noted`, in good order.
     pub(super) fn again(&mut self, is_noted: bool) -> World {
         let mut rows = latest(&self.rows);
@@ -136,6 +141,22 @@ fn one_of_which_nothing_was_counted_yet_has_both_its_names() {
     }
 }
 
+/// A reload that changes how Docker is asked begins a watch: what was told long ago is not told to it again.
+#[test]
+fn a_watch_that_a_reload_begins_asks_from_now_on() {
+    let mut world = begun().again(true);
+    world.list(&[('a', "web")]);
+    world.slots(9, "");
+    let now = world.wall(0);
+    assert_eq!(world.asks_from(), Some(now - ON_ITS_WAY));
+    // Nobody asks for a while.
+    world.reload(Setup { docker: AskDocker::No, ..asking() });
+    world.slots(9, "");
+    world.reload(Setup { docker: AskDocker::IfThere, ..asking() });
+    world.slots(1, "");
+    assert_eq!(world.asks_from(), Some(now - ON_ITS_WAY), "and what was told meanwhile is news");
+}
+
 #[test]
 fn what_was_missed_is_asked_for_again_until_it_was_told() {
     let mut world = begun();
@@ -144,15 +165,11 @@ fn what_was_missed_is_asked_for_again_until_it_was_told() {
     world.slots(4, "");
     world.list(&[('a', "web")]);
     let mut world = world.again(true);
-    assert_eq!(
-        world.engine.asks_docker_from(),
-        Some(heard_until - ON_ITS_WAY),
-        "its list is no news yet"
-    );
+    assert_eq!(world.asks_from(), Some(heard_until - ON_ITS_WAY), "its list is no news yet");
     world.list(&[('a', "web")]);
     world.slots(2, "");
     let heard_until = world.wall(0);
-    assert_eq!(world.again(true).engine.asks_docker_from(), Some(heard_until - ON_ITS_WAY));
+    assert_eq!(world.again(true).asks_from(), Some(heard_until - ON_ITS_WAY));
 }
 
 #[test]
