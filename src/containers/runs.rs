@@ -88,12 +88,15 @@ pub struct Runs {
 }
 
 impl Runs {
-    /// As a container was known before our restart, and the last end of it that was told.
-    pub fn restore(&mut self, container: &Container, last_end: Option<Timestamp>) {
+    /// As a container was known before our restart, and the last end of it that was told. What is stamped with a time
+    /// that is to come was before the clock was set back.
+    pub fn restore(&mut self, container: &Container, last_end: Option<Timestamp>, now: Timestamp) {
         let Some(run) = Run::of(container) else { return };
         let is_its = |end: &Timestamp| run.began.is_some_and(|began| *end >= began);
-        let ended = run.ended.max(last_end.filter(is_its));
-        self.by_id.insert(container.id.clone(), Run { ended, ..run });
+        let ended = run.ended.max(last_end.filter(is_its)).map(|end| end.min(now));
+        let stamped = run.began.filter(|began| *began > now);
+        let began = run.began.filter(|_| stamped.is_none());
+        self.by_id.insert(container.id.clone(), Run { began, ended, stamped, ..run });
     }
 
     /// An event tells that a run began. If that of before has not ended yet, it has.
@@ -264,7 +267,7 @@ mod tests {
             [(None, vec![(20, 30)]), (Some(12_000), vec![(20, 30)]), (Some(30_000), vec![])]
         {
             let mut runs = Runs::default();
-            runs.restore(&web(Status::Exited, (10, 12)), last.map(Timestamp));
+            runs.restore(&web(Status::Exited, (10, 12)), last.map(Timestamp), Timestamp(99_000));
             assert_eq!(believed(&mut runs, Status::Exited, (20, 30)), want, "{last:?}");
         }
     }
@@ -273,7 +276,7 @@ mod tests {
     fn an_end_that_was_told_before_our_restart_is_the_end_of_the_run_that_began_before_it() {
         for (end, want) in [(None, true), (Some(9_000), true), (Some(15_000), false)] {
             let (mut runs, container) = (Runs::default(), web(Status::Running, (10, 5)));
-            runs.restore(&container, end.map(Timestamp));
+            runs.restore(&container, end.map(Timestamp), Timestamp(99_000));
             assert_eq!(runs.is_open(&container.id), want, "{end:?}");
         }
     }

@@ -120,7 +120,7 @@ pub(super) struct Containers {
 
 impl Containers {
     /// As the journal's rows tell it; `since` is when the last watch ended.
-    pub fn recover(rows: &[Change], since: Timestamp) -> (Containers, Vec<String>) {
+    pub fn recover(rows: &[Change], since: Timestamp, now: Timestamp) -> (Containers, Vec<String>) {
         let (ledger, mut problems) = OomLedger::recover(rows, since);
         let (fates, unread) = Fates::recover(rows);
         let (ended, unread_ends) = Ended::recover(rows);
@@ -141,7 +141,7 @@ impl Containers {
         let mut runs = Runs::default();
         for container in inventory.iter() {
             let name = inventory.known_as(&container.id).unwrap_or_default();
-            runs.restore(container, fates.last_end((&container.id, name)));
+            runs.restore(container, fates.last_end((&container.id, name)), now);
         }
         // A run that began just before we ended is in no container's row yet.
         heard.tell(&mut runs);

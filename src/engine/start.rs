@@ -98,7 +98,8 @@ fn recovered_containers(
     docker: AskDocker,
     now: Now,
 ) -> (Containers, Vec<String>) {
-    let (mut containers, problems) = Containers::recover(rows, restored.watched_until(now.wall));
+    let (mut containers, problems) =
+        Containers::recover(rows, restored.watched_until(now.wall), now.wall);
     containers.begin(restored.docker_heard(now.wall), docker);
     (containers, problems)
 }

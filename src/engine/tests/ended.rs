@@ -228,23 +228,26 @@ fn the_end_of_whoever_bore_a_name_before_is_none_of_who_bears_it() {
 #[test]
 fn a_clock_that_is_set_back_ends_no_run() {
     for status in [Status::Running, Status::Exited] {
-        for is_our_restart in [false, true] {
+        // While we run, over a restart of ours, and before one.
+        for (sets_back, restarts) in [(true, false), (false, true), (true, true)] {
             let mut world = World::recovered(asking(), Vec::new(), 0);
             let listed = web(&world, status, (-60_000, -10_000));
             world.lists(listed.clone());
             world.slots(3, "");
-            if is_our_restart {
-                let end = world.engine.end(at(world.second, 0));
+            if sets_back {
+                world.skew_s = -3600;
+                world.slots(3, "");
+            }
+            if restarts {
+                let end = world.engine.end(at(world.second, world.skew_s));
                 world.rows.extend(end.changes.expect("there is news").1);
                 let rows = latest(&world.rows);
                 world = World::recovered(asking(), rows, world.second - 3600);
-            } else {
-                world.skew_s = -3600;
             }
             for _ in 0..2 {
                 world.lists(listed.clone());
                 world.slots(3, "");
-                assert_eq!(world.told_ends(), [], "{status:?}, our restart: {is_our_restart}");
+                assert_eq!(world.told_ends(), [], "{status:?} {sets_back} {restarts}");
             }
             // What happens from now on is what it is.
             if status.is_alive() {
@@ -255,7 +258,7 @@ fn a_clock_that_is_set_back_ends_no_run() {
             world.slots(3, "");
             let mut want = vec![("crash", 1)];
             want.extend(status.is_alive().then_some(("exit", 1)));
-            assert_eq!(world.told_ends(), want, "{status:?}, our restart: {is_our_restart}");
+            assert_eq!(world.told_ends(), want, "{status:?} {sets_back} {restarts}");
         }
     }
 }
