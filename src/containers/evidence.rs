@@ -10,9 +10,14 @@
 //! kills already assumed within its time that its own witness has not spoken of yet, and assumes
 //! what is missing at its very end, where most later statements can share it.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::base::Timestamp;
+
+/// Docker tells of a kill when it begins, and the kernel counts it when it is done; a reading may be of a moment before.
+const PROMPT: Duration = Duration::from_millis(200);
 
 /// Who speaks.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
@@ -39,6 +44,9 @@ pub struct Evidence {
     pub to: Timestamp,
     /// So many kills, at least one; none once those it told of are counted for good, or were found to be none.
     pub kills: u32,
+    /// So many more words of the same witness were taken for the same: maybe they told of as many more kills.
+    #[serde(default)]
+    pub repeats: u32,
 }
 
 impl Evidence {
@@ -58,6 +66,11 @@ impl Evidence {
         is_event.then(|| Timestamp(self.key.div_euclid(1_000_000)))
     }
 
+    /// How many more kills than it needs it may have told of.
+    fn spare(&self) -> u32 {
+        if self.kills > 0 { self.repeats } else { 0 }
+    }
+
     /// By the end of their time; ties in a fixed order.
     fn rank(&self) -> (Timestamp, Timestamp, Witness, i64) {
         (self.to, self.from, self.witness, self.key)
@@ -73,6 +86,8 @@ pub struct Kills {
     pub to: Timestamp,
     /// When, if an event told of it; it is one then.
     pub told_at: Option<Timestamp>,
+    /// When the event was stamped: a daemon that hung stamps it late, and the end that followed as late.
+    pub stamped_at: Option<Timestamp>,
     /// Whether a counter has counted it.
     pub is_counted: bool,
     /// How many.
@@ -94,20 +109,29 @@ struct Assumed {
     count: u32,
     /// Of how many each witness has spoken.
     spoken: Vec<(Witness, u32)>,
-    /// When events told of some of them.
-    told: Vec<Timestamp>,
+    /// When events that told of some of them were stamped.
+    stamped: Vec<Timestamp>,
 }
 
 impl Assumed {
     /// As many as this statement misses.
     fn new(said: &Evidence, count: u32) -> Assumed {
         let Evidence { from, to, witness, .. } = *said;
-        let told = said.told_at().into_iter().collect();
-        Assumed { from, to, count, spoken: vec![(witness, count)], told }
+        let stamped = said.told_at().into_iter().collect();
+        Assumed { from, to, count, spoken: vec![(witness, count)], stamped }
     }
 
     /// Lets a statement speak of as many as its witness has not spoken of, at most `wanted`; how many that was.
     fn speak(&mut self, said: &Evidence, wanted: u32) -> u32 {
+        let free = self.take_up(said, wanted);
+        if free > 0 {
+            self.stamped.extend(said.told_at());
+        }
+        free
+    }
+
+    /// The same, of words that were taken for another: no later word of that witness is about these.
+    fn take_up(&mut self, said: &Evidence, wanted: u32) -> u32 {
         if self.to < said.from {
             return 0;
         }
@@ -120,27 +144,25 @@ impl Assumed {
         };
         let free = self.count.saturating_sub(*slot).min(wanted);
         *slot += free;
-        if free > 0 {
-            self.told.extend(said.told_at().map(|at| at.min(self.to)));
-        }
         free
     }
 
     /// Those that events told of one by one, and the rest. Of fewer a counter has counted the earlier.
     fn split(self) -> impl Iterator<Item = Kills> {
-        let Assumed { from, to, count, told, .. } = self;
+        let Assumed { from, to, count, stamped, .. } = self;
         let spoken = |(witness, spoken): &(Witness, u32)| match witness {
             Witness::Counter(_) => *spoken,
             Witness::Event | Witness::Flag => 0,
         };
         let counted = self.spoken.iter().map(spoken).max().unwrap_or(0);
-        let rest = count.saturating_sub(told.len() as u32);
-        let told = (0..).zip(told).map(move |(nth, at)| (Some(at), 1, nth < counted));
+        let rest = count.saturating_sub(stamped.len() as u32);
+        let told = (0..).zip(stamped).map(move |(nth, at)| (Some(at), 1, nth < counted));
         let parts = told.chain((rest > 0).then_some((None, rest, true)));
-        parts.map(move |(told_at, count, is_counted)| Kills {
+        parts.map(move |(stamped_at, count, is_counted)| Kills {
             from,
             to,
-            told_at,
+            told_at: stamped_at.map(|at| at.min(to)),
+            stamped_at,
             is_counted,
             count,
         })
@@ -164,45 +186,86 @@ pub fn sort(evidence: &mut [Evidence]) {
 
 /// The fewest kills that explain everything said. `evidence` is in the order [`add`] keeps.
 pub fn explain(evidence: &[Evidence]) -> Vec<Kills> {
-    assume_all(evidence).into_iter().flat_map(Assumed::split).collect()
+    Found::by(evidence).kills.into_iter().flat_map(Assumed::split).collect()
 }
 
-fn assume_all(evidence: &[Evidence]) -> Vec<Assumed> {
-    let mut found = Vec::new();
-    for said in evidence {
-        assume(&mut found, said);
-    }
-    found
+/// What explains the statements so far.
+#[derive(Default)]
+struct Found {
+    kills: Vec<Assumed>,
+    /// Words that were taken for others, and told of no kill yet that is known: of each statement, how many.
+    spare: Vec<(Evidence, u32)>,
 }
 
-/// Explains one statement more; how many of its kills each of the kills found before explains.
-fn assume(found: &mut Vec<Assumed>, said: &Evidence) -> Vec<u32> {
-    let mut missing = said.kills;
-    let explained = found.iter_mut().map(|assumed| {
-        let spoken = assumed.speak(said, missing);
-        missing -= spoken;
-        spoken
-    });
-    let explained = explained.collect();
-    if missing > 0 {
-        found.push(Assumed::new(said, missing));
+impl Found {
+    fn by(evidence: &[Evidence]) -> Found {
+        let mut found = Found::default();
+        for said in evidence {
+            found.assume(said);
+        }
+        found
     }
-    explained
+
+    /// Explains one statement more; how many of its kills each of the kills found before explains.
+    fn assume(&mut self, said: &Evidence) -> Vec<u32> {
+        let mut explained = vec![0; self.kills.len()];
+        // A word that comes later than such a kill was counted is about it if no other word can have been.
+        let is_prompt =
+            |assumed: &Assumed| said.told_at().is_none_or(|at| at <= assumed.to + PROMPT);
+        let mut missing = self.speak(said, said.kills, &mut explained, is_prompt);
+        if missing > 0 {
+            self.use_spare(said.witness);
+            missing = self.speak(said, missing, &mut explained, |_| true);
+        }
+        if missing > 0 {
+            self.kills.push(Assumed::new(said, missing));
+        }
+        if said.spare() > 0 {
+            self.spare.push((*said, said.spare()));
+        }
+        explained
+    }
+
+    /// Lets a statement speak of so many of these kills, and notes of how many of each; how many are missing.
+    fn speak(
+        &mut self,
+        said: &Evidence,
+        mut missing: u32,
+        explained: &mut [u32],
+        may: impl Fn(&Assumed) -> bool,
+    ) -> u32 {
+        for (assumed, explained) in self.kills.iter_mut().zip(explained) {
+            let spoken = if may(assumed) { assumed.speak(said, missing) } else { 0 };
+            missing -= spoken;
+            *explained += spoken;
+        }
+        missing
+    }
+
+    /// The words of this witness that were taken for others were about kills that it has not spoken of.
+    fn use_spare(&mut self, witness: Witness) {
+        for (word, left) in self.spare.iter_mut().filter(|(word, _)| word.witness == witness) {
+            // What can only have been later is none of these.
+            for assumed in self.kills.iter_mut().filter(|assumed| assumed.from <= word.to) {
+                *left -= assumed.take_up(word, *left);
+            }
+        }
+    }
 }
 
 /// Takes so many statements from the front, and the kills that explain them. What later ones say of these
 /// same kills is taken off them: else a kill that two witnesses tell of would count on both sides.
 pub fn fold(evidence: &mut Vec<Evidence>, at: usize) -> Vec<Kills> {
     let later = evidence.split_off(at);
-    let mut found = assume_all(evidence);
-    let folded = found.len();
+    let mut found = Found::by(evidence);
+    let folded = found.kills.len();
     *evidence = later;
     for said in &mut *evidence {
-        let explained = assume(&mut found, said);
+        let explained = found.assume(said);
         said.kills -= explained.iter().take(folded).sum::<u32>();
     }
-    found.truncate(folded);
-    found.into_iter().flat_map(Assumed::split).collect()
+    found.kills.truncate(folded);
+    found.kills.into_iter().flat_map(Assumed::split).collect()
 }
 
 /// How many statements at the front lie before `cutoff` and overlap nothing that follows: their
@@ -228,7 +291,7 @@ mod tests {
     use super::*;
 
     fn said(witness: Witness, from: i64, to: i64, kills: u32) -> Evidence {
-        Evidence { witness, key: to, from: Timestamp(from), to: Timestamp(to), kills }
+        Evidence { witness, key: to, from: Timestamp(from), to: Timestamp(to), kills, repeats: 0 }
     }
 
     fn count(all: &[Evidence]) -> u32 {

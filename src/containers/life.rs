@@ -28,6 +28,9 @@ const DONE_WITHIN: Duration = Duration::from_secs(3);
 const COUNTED_WITHIN: Duration = Duration::from_secs(15);
 /// Docker waits this long at least before it starts anew what has ended.
 pub(super) const SAME_DEATH: Duration = Duration::from_millis(100);
+/// Docker stamps what it heard of the kernel, and what it has done itself, so long after it was at most: a kill 8 ms after
+/// the end that it brought, a start 2 ms after the end of its run (measured).
+const STAMPED_AFTER: Duration = Duration::from_millis(50);
 /// What was said is remembered this long before the newest that was said, to know it again.
 pub(super) const REMEMBERED: Duration = Duration::from_secs(3600);
 /// Ends remembered per incarnation, to divide what was said before and after.
@@ -124,8 +127,10 @@ impl Life {
     /// no kill after that. True if there was one.
     pub fn start(&mut self, at: Timestamp) -> bool {
         self.started_at = self.started_at.max(Some(at));
+        // A run may be over before its start is stamped.
+        let is_of_before = |said: &Evidence| Timestamp(said.key) + STAMPED_AFTER <= at;
         let is_before = |said: &mut Evidence| {
-            said.witness == Witness::Flag && said.key <= at.0 && said.to > at && said.from < at
+            said.witness == Witness::Flag && is_of_before(said) && said.to > at && said.from < at
         };
         let flags: Vec<Evidence> = self.evidence.extract_if(.., is_before).collect();
         for flag in &flags {
@@ -186,7 +191,7 @@ impl Life {
     /// and could have been started again.
     fn are_divided(&self, first: &Evidence, last: &Evidence, within: Duration) -> bool {
         let (ended, began) = (last_told(first), first_told(last));
-        let divides = |end: &Timestamp| *end >= ended && *end + SAME_DEATH <= began;
+        let divides = |end: &Timestamp| *end + STAMPED_AFTER >= ended && *end + SAME_DEATH <= began;
         began.since(ended) > within || self.deaths.iter().chain(&self.ends).any(divides)
     }
 
@@ -194,12 +199,16 @@ impl Life {
     pub fn repeat(&mut self, said: Evidence) {
         let same = |old: &Evidence| self.is_same_kill(old, &said);
         let all: Vec<Evidence> = self.evidence.iter().copied().filter(same).collect();
+        let told = first_told(&said);
+        let is_new = all.iter().all(|old| told < first_told(old) || told > last_told(old));
+        let words = all.iter().map(|old| 1 + old.repeats).sum::<u32>() + u32::from(is_new);
         self.evidence.retain(|old| !all.contains(old));
         let one = all.into_iter().fold(said, |one, old| Evidence {
             key: one.key.min(old.key),
             from: one.from.min(old.from),
             to: one.to.max(old.to),
             kills: one.kills.min(old.kills),
+            repeats: words.saturating_sub(1),
             ..one
         });
         add(&mut self.evidence, one);
@@ -450,8 +459,9 @@ impl Life {
 /// it can belong to.
 fn claim(kills: &[Kills], deaths: &[Timestamp]) -> (Vec<u64>, Vec<Timestamp>) {
     let mut spare: Vec<u64> = kills.iter().map(|kills| u64::from(kills.count)).collect();
-    let is_of_then = |kills: &Kills, death: Timestamp| {
-        kills.told_at.is_some_and(|told| told <= death + SKEW && death <= told + SKEW)
+    let is_close = |told: Timestamp, death| told <= death + SKEW && death <= told + SKEW;
+    let is_of_then = |kills: &Kills, death| {
+        [kills.told_at, kills.stamped_at].into_iter().flatten().any(|told| is_close(told, death))
     };
     let fits = |kills: &Kills, death: Timestamp| kills.from <= death && death - LATE <= kills.to;
     let unclaimed = take_out(kills, &mut spare, deaths, is_of_then);

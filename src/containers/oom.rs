@@ -161,7 +161,8 @@ impl OomLedger {
         let from = (since.min(at).max(at - STUCK) - STAMPED_LATE)
             .max(started_at.unwrap_or(Timestamp(i64::MIN)));
         let to = at + SKEW;
-        let said = Evidence { witness: Witness::Event, key: at_nanos, from, to, kills: 1 };
+        let said =
+            Evidence { witness: Witness::Event, key: at_nanos, from, to, kills: 1, repeats: 0 };
         let is_known = |life: &Life| life.evidence.iter().any(|old| life.is_same_kill(old, &said));
         match life.is_some_and(is_known) {
             true => {
@@ -204,6 +205,7 @@ impl OomLedger {
             // A daemon that hung stamps the end late, and knows when it was.
             to: to + STAMPED_LATE,
             kills: 1,
+            repeats: 0,
         };
         self.hear(who, evidence);
     }
@@ -278,7 +280,7 @@ impl OomLedger {
             let (witness, kills) = (Witness::Counter(source), told.kills);
             // It was read later than its slot if it knows of a run that began after that.
             let to = if from > at { from + SKEW } else { at };
-            self.hear(who, Evidence { witness, key: at.0, from, to, kills });
+            self.hear(who, Evidence { witness, key: at.0, from, to, kills, repeats: 0 });
         }
         // Before Docker is heard of a container its start is the process's, and may be a second off.
         if let (true, false, Some(start)) = (told.is_later, is_watched, started_at) {
@@ -673,6 +675,44 @@ mod tests {
         bench.say(|ledger, who| ledger.started(who, at(11.5)));
         bench.oom(11.8).read(OURS, 10.0, 1.0, 11.5).read(OURS, 15.0, 1.0, 11.5);
         bench.check(60.0, "0+1");
+    }
+
+    /// Docker tells of quick kills as if they were one, and the kernel counts them all: none is left for a word that comes
+    /// later to be about.
+    #[test]
+    fn a_kill_after_many_quick_ones_is_none_of_those() {
+        let mut bench = Bench::new();
+        bench.is_watched = true;
+        bench.read(OURS, 5.0, 0.0, 1.0).oom(10.0).oom(10.1).oom(10.2);
+        bench.read(OURS, 11.0, 3.0, 1.0).read(OURS, 16.0, 3.0, 1.0);
+        bench.oom(17.2).die(17.25).check(40.0, "1+3");
+    }
+
+    /// It hangs for a while that nobody notices, and stamps both when it comes to.
+    #[test]
+    fn an_end_that_docker_stamps_late_with_its_kill_is_by_that() {
+        let mut bench = Bench::new();
+        bench.is_watched = true;
+        bench.read(OURS, 5.0, 0.0, 1.0).read(OURS, 10.0, 1.0, 1.0).gone(OURS).heard(10.5);
+        bench.oom(27.4).die(27.5).check(60.0, "1+0");
+    }
+
+    /// Docker stamps a kill a moment after the end that it brought.
+    #[test]
+    fn kills_of_two_quick_runs_are_two() {
+        let mut bench = Bench::new();
+        bench.oom(10.008).die(10.0);
+        bench.say(|ledger, who| ledger.started(who, at(10.3)));
+        bench.oom(10.5).die(10.495).check(60.0, "2+0");
+    }
+
+    /// And the start of a run after its end, if that was soon.
+    #[test]
+    fn a_flag_is_of_the_run_whose_start_was_stamped_after_its_end() {
+        let mut bench = Bench::new();
+        bench.oom(9.0).die(9.0).flag(8.0, 9.0);
+        bench.flag(10.2, 10.267).say(|ledger, who| ledger.started(who, at(10.269)));
+        bench.oom(10.271).die(10.267).check(60.0, "2+0");
     }
 
     /// Of one that began while we read others the first reading is no first of ours.
