@@ -31,6 +31,8 @@ pub(super) const SAME_DEATH: Duration = Duration::from_millis(100);
 /// Docker stamps what it heard of the kernel, and what it has done itself, so long after it was at most: a kill 8 ms after
 /// the end that it brought, a start 2 ms after the end of its run (measured).
 const STAMPED_AFTER: Duration = Duration::from_millis(50);
+/// On a busy host a kill is stamped so long after its end, and still before the start that follows: 180 ms (measured).
+const STAMPED_BEFORE_START: Duration = Duration::from_millis(500);
 /// What was said is remembered this long before the newest that was said, to know it again.
 pub(super) const REMEMBERED: Duration = Duration::from_secs(3600);
 /// Ends remembered per incarnation, to divide what was said before and after.
@@ -191,7 +193,12 @@ impl Life {
     /// and could have been started again.
     fn are_divided(&self, first: &Evidence, last: &Evidence, within: Duration) -> bool {
         let (ended, began) = (last_told(first), first_told(last));
-        let divides = |end: &Timestamp| *end + STAMPED_AFTER >= ended && *end + SAME_DEATH <= began;
+        let is_between = |start: &Timestamp| (ended + STAMPED_AFTER..=began).contains(start);
+        let (late, next) = match self.started_at.filter(is_between) {
+            Some(start) => (STAMPED_BEFORE_START, start),
+            None => (STAMPED_AFTER, began),
+        };
+        let divides = |end: &Timestamp| *end + late >= ended && *end + SAME_DEATH <= next;
         began.since(ended) > within || self.deaths.iter().chain(&self.ends).any(divides)
     }
 

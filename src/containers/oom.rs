@@ -114,7 +114,12 @@ impl OomLedger {
     /// Docker has told all until then, if it ever did: whoever watched later may not have heard it. What had
     /// happened shortly before may have been on its way still, and is told again.
     pub fn docker_told(&mut self, until: Option<Timestamp>) {
-        self.told_until = until.map_or(self.told_until, |at| at - ON_ITS_WAY);
+        self.told_until = until.map_or(self.told_until, |at| self.told_anew_from(at));
+    }
+
+    /// From when Docker is asked again that has told all until then: nothing is news that was before the first watch.
+    pub fn told_anew_from(&self, until: Timestamp) -> Timestamp {
+        (until - ON_ITS_WAY).max(self.watched_from.0.min(until))
     }
 
     /// The ledger as its rows tell it, and which could not be read. Nothing is believed that ended
@@ -305,7 +310,7 @@ impl OomLedger {
     pub fn vanished(&mut self, who: Who<'_>, source: u64, is_watched: bool) {
         let Some(life) = self.lives.get(who.id) else { return };
         let Some(seen_at) = life.counters.get(&source).map(|last| last.at) else { return };
-        let saw_kill = self.saw_kill(who.id, None, (seen_at, seen_at));
+        let saw_kill = self.saw_kill(who.id, (None, None), (seen_at, seen_at));
         if life.ended_about(seen_at) || saw_kill.is_none() {
             return;
         }
@@ -393,17 +398,18 @@ impl OomLedger {
     }
 
     /// When somebody told of a kill last that may have brought the end, between those two, of a run that began
-    /// then: a kill that was told of before is one of a run before.
+    /// then, and before the next: a kill that was told of before is one of a run before.
     pub fn saw_kill(
         &self,
         id: &ContainerId,
-        began: Option<Timestamp>,
+        (began, next): (Option<Timestamp>, Option<Timestamp>),
         (since, at): (Timestamp, Timestamp),
     ) -> Option<Timestamp> {
         let told_at = |said: &Evidence| said.told_at().unwrap_or(Timestamp(said.key));
         let is_its = |said: &&Evidence| {
             let is_close = said.kills > 0 && said.from <= at + SKEW && said.to + LATE >= since;
-            is_close && began.is_none_or(|began| told_at(said) >= began)
+            let is_of_run = began.is_none_or(|began| told_at(said) >= began);
+            is_close && is_of_run && next.is_none_or(|next| told_at(said) <= next)
         };
         self.lives.get(id)?.evidence.iter().filter(is_its).map(told_at).max()
     }
@@ -706,6 +712,31 @@ mod tests {
         bench.oom(10.5).die(10.495).check(60.0, "2+0");
     }
 
+    /// On a busy host long after: then the start between the two divides them.
+    #[test]
+    fn a_start_that_was_told_divides_the_kills_before_and_after_it() {
+        let mut bench = Bench::new();
+        bench.oom(10.256).die(10.076);
+        bench.say(|ledger, who| ledger.started(who, at(10.673)));
+        bench.oom(10.72).die(10.71).check(60.0, "2+0");
+        // A word of the run that has just begun, and its repetition.
+        let mut bench = Bench::new();
+        bench.die(10.0).oom(10.31);
+        bench.say(|ledger, who| ledger.started(who, at(10.32)));
+        bench.oom(10.5).check(60.0, "1+0");
+    }
+
+    #[test]
+    fn a_kill_of_the_next_run_brought_no_end_of_the_one_before() {
+        let mut bench = Bench::new();
+        bench.read(OURS, 5.0, 0.0, 1.0).read(OURS, 10.0, 1.0, 1.0).heard(11.0);
+        bench.say(|ledger, who| ledger.started(who, at(22.0)));
+        bench.read(OURS, 22.2, 1.0, 22.0).oom(22.1).heard(23.0);
+        let seen = |next| bench.ledger.saw_kill(&bench.id, (None, next), (at(8.0), at(22.0)));
+        assert_eq!(seen(Some(at(22.0))), Some(at(10.0)));
+        assert!(seen(None) > Some(at(22.0)));
+    }
+
     /// And the start of a run after its end, if that was soon.
     #[test]
     fn a_flag_is_of_the_run_whose_start_was_stamped_after_its_end() {
@@ -776,7 +807,7 @@ mod tests {
         // Nor when it is told again, nor by the flag that Docker sets with it.
         bench.oom(6.0).oom(6.5).check(40.0, "0+0").restart(41.0).oom(6.0).check(50.0, "0+0");
         bench.flag(1.0, 55.0).die(55.0).check(80.0, "0+0");
-        assert_eq!(bench.ledger.saw_kill(&bench.id, None, (at(6.0), at(6.0))), None);
+        assert_eq!(bench.ledger.saw_kill(&bench.id, (None, None), (at(6.0), at(6.0))), None);
         // Nor is it kept for that.
         bench.say(|ledger, who| ledger.gone(who.id)).heard(81.0);
         assert!(bench.ledger.lives.is_empty());

@@ -24,7 +24,7 @@ use super::group::Reads;
 use crate::base::{Change, Labels, Now, Timestamp};
 use crate::containers::{
     Before, Container, ContainerId, Counts, Fates, Happening, Heard, Inventory, KillsById,
-    ON_ITS_WAY, OomLedger, Rows, Runs, STUCK, What, Who,
+    OomLedger, Rows, Runs, STUCK, What, Who,
 };
 
 /// Kills of the kernel for lack of memory, fused from every witness.
@@ -533,7 +533,8 @@ impl Engine {
     /// From when a new watch asks Docker for its events: a little before now, or before they stopped, here or before our
     /// restart.
     pub fn asks_docker_from(&self, now: Now) -> Option<Timestamp> {
-        self.containers.daemon.heard_until(now).map(|at| at - ON_ITS_WAY)
+        let heard_until = self.containers.daemon.heard_until(now)?;
+        Some(self.containers.ledger.told_anew_from(heard_until))
     }
 
     /// The wall clock has stepped.

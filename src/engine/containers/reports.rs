@@ -156,7 +156,8 @@ impl Engine {
     /// The ends that were not told at once: what brought them is known by now.
     fn tell_held(&mut self, now: Timestamp) {
         let Containers { fates, ledger, .. } = &mut self.containers;
-        let saw_kill = |id: &ContainerId, began, at| ledger.saw_kill(id, began, (at, at)).is_some();
+        let saw_kill =
+            |id: &ContainerId, began, at| ledger.saw_kill(id, (began, None), (at, at)).is_some();
         let settled = fates.take_settled(now, saw_kill);
         for (name, id, death) in settled {
             self.containers.is_news = true;
@@ -252,7 +253,8 @@ impl Engine {
         let was_flagged = last.is_some_and(|look| look.was_flagged);
         // When the first of two runs ended nobody knows: by the kill, if there was one.
         let since = if last.is_some() { at } else { containers.daemon.not_before(at) };
-        let killed_at = containers.ledger.saw_kill(id, began, (since, at));
+        let next = Some(at).filter(|_| last.is_none());
+        let killed_at = containers.ledger.saw_kill(id, (began, next), (since, at));
         let at = killed_at.filter(|killed_at| last.is_none() && *killed_at < at).unwrap_or(at);
         let is_flagged = has_flag || killed_at.is_some();
         began.iter().for_each(|began| containers.fates.began(name, *began));

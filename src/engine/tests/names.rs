@@ -141,6 +141,21 @@ fn one_of_which_nothing_was_counted_yet_has_both_its_names() {
     }
 }
 
+#[test]
+fn what_was_before_the_first_watch_is_no_news_after_our_restart() {
+    let mut world = World::recovered(asking(), Vec::new(), 0);
+    let first = world.wall(0);
+    world.list(&[('a', "web")]);
+    world.slots(2, "");
+    let mut again = world.again(true);
+    assert_eq!(again.asks_from(), Some(first));
+    again.list(&[('a', "web")]);
+    let ago = first.0 - again.wall(0).0 - 4_000;
+    again.told('a', "web", (ago, What::Oom));
+    again.slots(3, "");
+    assert_eq!(again.of("web").0, 0, "nor a kill that Docker tells of all the same");
+}
+
 /// A reload that changes how Docker is asked begins a watch: what was told long ago is not told to it again.
 #[test]
 fn a_watch_that_a_reload_begins_asks_from_now_on() {
@@ -160,6 +175,7 @@ fn a_watch_that_a_reload_begins_asks_from_now_on() {
 #[test]
 fn what_was_missed_is_asked_for_again_until_it_was_told() {
     let mut world = begun();
+    world.slots(3, "");
     world.lose_docker();
     let heard_until = world.wall(0);
     world.slots(4, "");
