@@ -54,7 +54,6 @@ mod started;
 mod step;
 mod target;
 mod texts;
-mod unbroken;
 mod view;
 mod waiting;
 mod watch;

@@ -10,7 +10,6 @@ use super::event::{ScrapeFailure, TargetInfo};
 use super::fact::Fact;
 use super::group::Reads;
 use super::quality::{Meter, is_counter, too_old};
-use super::unbroken::Unbroken;
 use super::view::{Counters, Health, TargetView, target_name};
 use crate::base::{Labels, LabelsBuilder, METRIC_NAME, Sample, TargetId, Timestamp, is_stale};
 use crate::containers::{ContainerId, id_in_cgroup};
@@ -44,7 +43,6 @@ pub(super) struct Target {
     pub last_scrape: Option<Timestamp>,
     /// The slot since which every scrape has failed.
     pub failing_since: Option<Timestamp>,
-    pub unbroken: Unbroken,
     last_duration: Duration,
     last_samples: u64,
     pub quality: Meter,
@@ -165,7 +163,6 @@ impl Target {
             last_error: None,
             last_scrape: None,
             failing_since: None,
-            unbroken: Unbroken::default(),
             last_duration: Duration::ZERO,
             last_samples: 0,
             quality: Meter::default(),
@@ -219,7 +216,6 @@ impl Target {
         self.last_scrape = self.last_scrape.map(shift);
         self.rescheduled_at = self.rescheduled_at.map(shift);
         self.failing_since = self.failing_since.map(shift);
-        self.unbroken.rebase(by_ms);
         self.quality.rebase(by_ms);
     }
 
@@ -479,8 +475,7 @@ impl Target {
         match result {
             Ok(batch) => {
                 self.health = Health::Good;
-                let has_failed = self.failing_since.take().is_some();
-                self.unbroken.note(slot, self.info.interval, has_failed);
+                self.failing_since = None;
                 self.last_error.clone_from(&batch.trouble);
                 self.last_samples = batch.points.len() as u64;
             }
