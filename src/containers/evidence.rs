@@ -9,6 +9,9 @@
 //! It is found by stabbing intervals from the left: by the end of their time, each statement uses
 //! kills already assumed within its time that its own witness has not spoken of yet, and assumes
 //! what is missing at its very end, where most later statements can share it.
+//!
+//! Quick words of Docker's are taken for one, and may have been of as many kills: before a word that comes later than a
+//! kill was counted is taken for one about that, those are.
 
 use std::time::Duration;
 
