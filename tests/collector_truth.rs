@@ -113,9 +113,9 @@ impl Counted {
                 What::Start => self.ledger.started(who, at),
                 _ => {}
             }
-            self.ledger.settle(at);
+            self.ledger.settle(at, false);
         }
-        self.ledger.settle(now);
+        self.ledger.settle(now, false);
         self.ledger.kills()
     }
 }

@@ -47,6 +47,10 @@ pub struct Evidence {
     pub to: Timestamp,
     /// So many kills, at least one; none once those it told of are counted for good, or were found to be none.
     pub kills: u32,
+    /// When the run began that it speaks of, if it speaks of that one alone and an end may be told that was before. Of
+    /// a flag, if no event has told of that start yet.
+    #[serde(default)]
+    pub began: Option<Timestamp>,
     /// So many more words of the same witness were taken for the same: maybe they told of as many more kills.
     #[serde(default)]
     pub repeats: u32,
@@ -61,6 +65,7 @@ impl Evidence {
         self.key = key.0.saturating_mul(nanos).saturating_add(self.key.rem_euclid(nanos));
         shift(&mut self.from);
         shift(&mut self.to);
+        self.began.iter_mut().for_each(shift);
     }
 
     /// When an event was told: its key says so, its end has a margin.
@@ -294,7 +299,8 @@ mod tests {
     use super::*;
 
     fn said(witness: Witness, from: i64, to: i64, kills: u32) -> Evidence {
-        Evidence { witness, key: to, from: Timestamp(from), to: Timestamp(to), kills, repeats: 0 }
+        let (from, to) = (Timestamp(from), Timestamp(to));
+        Evidence { witness, key: to.0, from, to, kills, began: None, repeats: 0 }
     }
 
     fn count(all: &[Evidence]) -> u32 {

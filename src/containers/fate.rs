@@ -16,6 +16,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::container::{ContainerId, Status};
+use super::end::{Death, End};
 use super::happening::What;
 use super::held::Held;
 use super::rows::Rows;
@@ -54,58 +55,6 @@ const UNNAMED_BEFORE_END: Duration = Duration::from_secs(10);
 const DRAINS: Duration = Duration::from_secs(600);
 /// Signals that ask a process to end: HUP and USR1 ask for something else.
 const ENDING: [u8; 4] = [2, 3, SIGKILL, 15];
-
-/// Why a container's first process ended.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum End {
-    /// The kernel killed it for lack of memory.
-    Oom,
-    /// By itself, with an exit code other than 0, or by a signal nobody sent through Docker.
-    Crash,
-    /// By itself, with exit code 0.
-    Exit,
-    /// `docker stop`, `docker restart` or another polite signal through Docker.
-    Stop,
-    /// `docker kill`, `docker rm -f`.
-    Kill,
-    /// Nobody saw: it was there, and at the next look it was not.
-    Vanished,
-}
-
-impl End {
-    /// Every end, in the order of its number.
-    pub const ALL: [End; 6] =
-        [End::Oom, End::Crash, End::Exit, End::Stop, End::Kill, End::Vanished];
-
-    /// The word in series, logs and the API.
-    pub fn name(self) -> &'static str {
-        match self {
-            End::Oom => "oom",
-            End::Crash => "crash",
-            End::Exit => "exit",
-            End::Stop => "stop",
-            End::Kill => "kill",
-            End::Vanished => "vanished",
-        }
-    }
-
-    /// Whether somebody asked for it.
-    pub fn is_asked_for(self) -> bool {
-        matches!(self, End::Stop | End::Kill)
-    }
-}
-
-/// One end of a first process.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Death {
-    /// When.
-    pub at: Timestamp,
-    /// Why.
-    pub end: End,
-    /// Docker's exit code; 0 if nobody saw it.
-    pub exit_code: i64,
-}
 
 /// What has become of the containers of one name.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
@@ -388,6 +337,13 @@ impl Fates {
         let Some(fate) = self.names.get_mut(name) else { return };
         fate.asked.take_if(|asked| asked.at < at);
         fate.oom_at.take_if(|oom_at| *oom_at < at);
+    }
+
+    /// A kill that somebody saw brought the end of that time, however long before the kernel's word of it was.
+    pub fn killed(&mut self, name: &str, at: Timestamp) {
+        if let Some(fate) = self.names.get_mut(name) {
+            fate.oom_at = Some(at);
+        }
     }
 
     /// Whether an end of which no event tells is what somebody asked for.

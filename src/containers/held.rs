@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::container::ContainerId;
-use super::fate::{Death, End};
+use super::end::{Death, End};
 use crate::base::Timestamp;
 
 /// A kill is told this long after the end at most.

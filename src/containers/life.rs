@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::evidence::{Evidence, Kills, Witness, add, explain, fold, settled, sort};
-use super::reading::{Base, Last, Reading, SKEW};
+use super::reading::{Base, Last, Reading, SAID_LATE, SKEW};
 use super::stint::{Counts, Share, Stints};
 use crate::base::Timestamp;
 
@@ -129,20 +129,28 @@ impl Life {
     /// no kill after that. True if there was one.
     pub fn start(&mut self, at: Timestamp) -> bool {
         self.started_at = self.started_at.max(Some(at));
-        // A run may be over before its start is stamped.
-        let is_of_before = |said: &Evidence| Timestamp(said.key) + STAMPED_AFTER <= at;
         let is_before = |said: &mut Evidence| {
-            said.witness == Witness::Flag && is_of_before(said) && said.to > at && said.from < at
+            let ended = Timestamp(said.key);
+            // A run may be over before its start is stamped, and is before a start where its own was told.
+            let is_own = said.began.is_some() && at < ended + SAID_LATE;
+            let is_over = !is_own && said.to > at && said.from < at;
+            said.witness == Witness::Flag && is_over && ended + STAMPED_AFTER <= at
         };
         let flags: Vec<Evidence> = self.evidence.extract_if(.., is_before).collect();
         for flag in &flags {
             add(&mut self.evidence, Evidence { to: at - Duration::from_millis(1), ..*flag });
         }
+        let own = self.evidence.iter_mut().filter(|said| said.witness == Witness::Flag);
+        own.for_each(|said| said.began = None);
         !flags.is_empty()
     }
 
-    /// A run has ended.
+    /// A run has ended. What was counted in one that began after it is of none before, however late the end is told.
     pub fn end(&mut self, at: Timestamp) {
+        let after = |said: &&mut Evidence| said.began.is_some_and(|began| began >= at);
+        let (end, later) = (at + Duration::from_millis(1), self.evidence.iter_mut().filter(after));
+        later.for_each(|said| said.from = said.from.max(end));
+        sort(&mut self.evidence);
         self.gone_at = None;
         self.counted.clear();
         self.ends.push(at);
@@ -337,10 +345,15 @@ impl Life {
     }
 
     /// Since when the kills may have happened that a reading shows and the one before, at `since`, did not. What
-    /// our own collector reads is the kernel's count of this run's cgroup; another's reader may be late.
-    pub fn counted_from(&self, reading: &Reading, since: Timestamp) -> Timestamp {
+    /// our own collector reads is the kernel's count of this run's cgroup; another's reader may be late. And when that
+    /// run began, where it matters.
+    pub fn counted_from(
+        &self,
+        reading: &Reading,
+        since: Timestamp,
+    ) -> (Timestamp, Option<Timestamp>) {
         if !reading.is_ours {
-            return since - LATE;
+            return (since - LATE, None);
         }
         // A start that Docker has told is exact. Another may be rounded, and a cgroup whose run has just ended may be
         // read for a moment yet.
@@ -352,7 +365,7 @@ impl Life {
         let is_before = |end: &&Timestamp| began.is_some_and(|began| **end <= began);
         let ended = self.ends.iter().filter(is_before).max();
         let of_run = ended.map(|end| *end + Duration::from_millis(1));
-        of_run.unwrap_or(Timestamp(i64::MIN)).max(since - DONE_WITHIN)
+        (of_run.unwrap_or(Timestamp(i64::MIN)).max(since - DONE_WITHIN), began)
     }
 
     /// Takes two events for two words about one kill, and knows them again.
@@ -368,8 +381,12 @@ impl Life {
     }
 
     /// Tells what is known by now of whom the kills hit: which name has how many more. True while a kill
-    /// waits for its scope.
-    pub fn settle(&mut self, now: Timestamp) -> (bool, Vec<(String, Counts)>) {
+    /// waits for its scope. Docker has owed news `behind_since` then, if it does.
+    pub fn settle(
+        &mut self,
+        now: Timestamp,
+        behind_since: Option<Timestamp>,
+    ) -> (bool, Vec<(String, Counts)>) {
         if let Some(at) = self.gone_at.filter(|at| now.since(*at) >= TOLD_WITHIN) {
             self.die(at);
         }
@@ -385,9 +402,11 @@ impl Life {
         // Whoever is read again lives on.
         let lives_on = |to: Timestamp| self.counters.values().any(|last| last.at > to);
         let is_late = |to: Timestamp| self.told_late_at.is_some_and(|told| to <= told);
+        let is_owed = |to: Timestamp| behind_since.is_some_and(|at| now < to.max(at) + TOLD_WITHIN);
         let waits = |to: Timestamp| {
             let is_patient = now < to + CHILD_AFTER + self.patience && !lives_on(to);
-            now < to + CHILD_AFTER || is_patient || is_late(to) || self.gone_at.is_some()
+            let may_end = is_patient || is_late(to) || is_owed(to) || self.gone_at.is_some();
+            now < to + CHILD_AFTER || may_end
         };
         let is_read = self.counted.values().any(|counter| now <= counter.until);
         let awaits_judge = self.counted.values().any(|c| now <= c.until && !c.judges);
@@ -426,7 +445,7 @@ impl Life {
     /// Nothing more is waited for: which name has how many more.
     pub fn finish(&mut self) -> Vec<(String, Counts)> {
         (self.news, self.told_late_at, self.gone_at) = (None, None, None);
-        self.settle(Timestamp(i64::MAX)).1
+        self.settle(Timestamp(i64::MAX), None).1
     }
 
     /// What is said, in order. A kill was over when its run had ended: what a counter says of the next is none

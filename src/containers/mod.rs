@@ -5,6 +5,7 @@
 //! Nothing here asks Docker (`docker` does), and nothing here reads a cgroup (`collector` does).
 
 mod container;
+mod end;
 mod evidence;
 mod fate;
 mod happening;
@@ -21,7 +22,8 @@ mod stint;
 pub use container::{
     Container, ContainerId, Health, Limits, Restart, RestartPolicy, Status, id_in_cgroup,
 };
-pub use fate::{Death, End, Fate, Fates};
+pub use end::{Death, End};
+pub use fate::{Fate, Fates};
 pub use happening::{Happening, Report, What};
 pub use heard::Heard;
 pub use inventory::{Before, Inventory};

@@ -87,8 +87,10 @@ pub struct OomLedger {
     since: Timestamp,
     /// What Docker says of before was taken in when it told it.
     told_until: Timestamp,
-    /// When our own collector was read first since our start.
-    read_from: Option<Timestamp>,
+    /// When it was settled first since our start.
+    begun_at: Option<Timestamp>,
+    /// Since when Docker has owed news, if it does.
+    behind_since: Option<Timestamp>,
     /// When the first watch began: what Docker's flag says of a run that began before is old news, or told
     /// by others. Whether the journal has it.
     watched_from: (Timestamp, bool),
@@ -106,7 +108,8 @@ impl OomLedger {
             life_rows: Rows::new(LIVES),
             since,
             told_until: since,
-            read_from: None,
+            begun_at: None,
+            behind_since: None,
             watched_from: (since, false),
         }
     }
@@ -166,8 +169,8 @@ impl OomLedger {
         let from = (since.min(at).max(at - STUCK) - STAMPED_LATE)
             .max(started_at.unwrap_or(Timestamp(i64::MIN)));
         let to = at + SKEW;
-        let said =
-            Evidence { witness: Witness::Event, key: at_nanos, from, to, kills: 1, repeats: 0 };
+        let (witness, key) = (Witness::Event, at_nanos);
+        let said = Evidence { witness, key, from, to, kills: 1, began: None, repeats: 0 };
         let is_known = |life: &Life| life.evidence.iter().any(|old| life.is_same_kill(old, &said));
         match life.is_some_and(is_known) {
             true => {
@@ -188,16 +191,25 @@ impl OomLedger {
 
     /// A run that lasted from `from` to `to` has ended with Docker's `OOMKilled`: there was at least
     /// one kill in it. The flag stays set while the container lives on after a child's death, so
-    /// it says nothing about how the run ended.
-    pub fn flagged(&mut self, who: Who<'_>, from: Timestamp, to: Timestamp) {
+    /// it says nothing about how the run ended. On a busy host it may be over before its start is told (`is_begun`).
+    pub fn flagged(&mut self, who: Who<'_>, (from, to): (Timestamp, Timestamp), is_begun: bool) {
         if from > self.watched_from.0 {
-            self.killed_as_flagged(who, from, to);
+            self.take_flag(who, (from, to), Some(from).filter(|_| !is_begun));
         }
     }
 
     /// The kernel ended the first process of a run between `from` and `to`, by Docker's `OOMKilled` and no
     /// event. However old the run is, that is no old news.
     pub fn killed_as_flagged(&mut self, who: Who<'_>, from: Timestamp, to: Timestamp) {
+        self.take_flag(who, (from, to), None);
+    }
+
+    fn take_flag(
+        &mut self,
+        who: Who<'_>,
+        (from, to): (Timestamp, Timestamp),
+        began: Option<Timestamp>,
+    ) {
         // Docker sets it when it makes the event.
         let was_told = |life: &Life| life.was_told_in(from, to);
         if to <= self.told_until || self.lives.get(who.id).is_some_and(was_told) {
@@ -210,6 +222,7 @@ impl OomLedger {
             // A daemon that hung stamps the end late, and knows when it was.
             to: to + STAMPED_LATE,
             kills: 1,
+            began,
             repeats: 0,
         };
         self.hear(who, evidence);
@@ -253,14 +266,10 @@ impl OomLedger {
         let last = life.and_then(|life| life.counters.get(&source)).copied();
         let begins_anew = last.filter(|last| is_ours && !last.is_read);
         // What it shows first since our start may be of a run whose beginning Docker has not told yet.
-        let is_ours_to_judge =
-            |read_from: Timestamp| started_at.is_some_and(|start| start > read_from);
+        let is_since = |begun: Timestamp| started_at.is_some_and(|start| start > begun);
         let judges = !is_ours
             || last.is_some_and(|last| last.is_read)
-            || self.read_from.is_some_and(is_ours_to_judge);
-        if is_ours {
-            self.read_from.get_or_insert(at);
-        }
+            || self.begun_at.is_some_and(is_since);
         let ends = life.map_or(&[][..], |life| &life.ends);
         let last = last.map(|last| if is_new { last } else { last.known() });
         let is_first = last.is_none();
@@ -276,7 +285,7 @@ impl OomLedger {
             life.before = (value as u64).saturating_sub(new);
         }
         life.patience = if interval <= NEXT_READING { interval } else { Duration::ZERO };
-        let from = life.counted_from(&reading, told.from);
+        let (from, began) = life.counted_from(&reading, told.from);
         let has_judged = life.bound((source, is_ours, judges), (at, value), told.base);
         if has_judged || (told.is_news && value > 0.0) {
             self.open.insert(who.id.clone());
@@ -285,7 +294,7 @@ impl OomLedger {
             let (witness, kills) = (Witness::Counter(source), told.kills);
             // It was read later than its slot if it knows of a run that began after that.
             let to = if from > at { from + SKEW } else { at };
-            self.hear(who, Evidence { witness, key: at.0, from, to, kills, repeats: 0 });
+            self.hear(who, Evidence { witness, key: at.0, from, to, kills, began, repeats: 0 });
         }
         // Before Docker is heard of a container its start is the process's, and may be a second off.
         if let (true, false, Some(start)) = (told.is_later, is_watched, started_at) {
@@ -373,14 +382,17 @@ impl OomLedger {
         is_due.then(|| Change { table: Table::Guards, key: WATCHED_FROM.to_owned(), value })
     }
 
-    /// Brings every count up to date; returns the rows that changed.
-    pub fn settle(&mut self, now: Timestamp) -> Vec<Change> {
+    /// Brings every count up to date; returns the rows that changed. While Docker owes news (`is_behind`) it may yet tell
+    /// how a run ended.
+    pub fn settle(&mut self, now: Timestamp, is_behind: bool) -> Vec<Change> {
+        self.begun_at.get_or_insert(now);
+        self.behind_since = is_behind.then(|| self.behind_since.unwrap_or(now));
         let said = std::mem::take(&mut self.open);
         let waiting = std::mem::take(&mut self.waiting);
         for id in said.union(&waiting) {
             let Some(life) = self.lives.get_mut(id) else { continue };
             let name = life.stints.name().to_owned();
-            let (waits, news) = life.settle(now);
+            let (waits, news) = life.settle(now, self.behind_since);
             if waits {
                 self.waiting.insert(id.clone());
             }
@@ -451,7 +463,7 @@ impl OomLedger {
         let shift = |at: &mut Timestamp| *at = Timestamp(at.0.saturating_add(by_ms));
         shift(&mut self.since);
         shift(&mut self.told_until);
-        self.read_from.iter_mut().for_each(shift);
+        self.begun_at.iter_mut().chain(&mut self.behind_since).for_each(shift);
         shift(&mut self.watched_from.0);
         self.watched_from.1 = false;
         for (id, life) in &mut self.lives {
@@ -566,6 +578,7 @@ mod tests {
         now_s: f64,
         id: ContainerId,
         is_watched: bool,
+        is_behind: bool,
     }
 
     fn id(digit: char) -> ContainerId {
@@ -582,7 +595,14 @@ mod tests {
     impl Bench {
         fn new() -> Bench {
             let (ledger, _) = OomLedger::recover([], at(0.0));
-            Bench { ledger, rows: Vec::new(), now_s: 0.0, id: id('a'), is_watched: false }
+            Bench {
+                ledger,
+                rows: Vec::new(),
+                now_s: 0.0,
+                id: id('a'),
+                is_watched: false,
+                is_behind: false,
+            }
         }
 
         fn say(&mut self, what: impl FnOnce(&mut OomLedger, Who<'_>)) -> &mut Bench {
@@ -594,7 +614,7 @@ mod tests {
         /// What was said is heard at that time, at the earliest.
         fn heard(&mut self, second: f64) -> &mut Bench {
             self.now_s = second.max(self.now_s);
-            self.rows.extend(self.ledger.settle(at(self.now_s)));
+            self.rows.extend(self.ledger.settle(at(self.now_s), self.is_behind));
             self
         }
 
@@ -617,7 +637,7 @@ mod tests {
         }
 
         fn flag(&mut self, from: f64, to: f64) -> &mut Bench {
-            self.say(|ledger, who| ledger.flagged(who, at(from), at(to)));
+            self.say(|ledger, who| ledger.flagged(who, (at(from), at(to)), true));
             self.heard(to)
         }
 
@@ -635,7 +655,7 @@ mod tests {
             assert!(second >= self.now_s, "time goes on");
             self.now_s = second;
             let before = self.ledger.counts("web");
-            self.rows.extend(self.ledger.settle(at(second)));
+            self.rows.extend(self.ledger.settle(at(second), self.is_behind));
             let counts = self.ledger.counts("web");
             assert!(counts.pid1 >= before.pid1 && counts.child >= before.child, "{before:?}");
             assert_eq!(format!("{}+{}", counts.pid1, counts.child), want, "at {second}");
@@ -694,6 +714,30 @@ mod tests {
         bench.oom(17.2).die(17.25).check(40.0, "1+3");
     }
 
+    /// A busy host: what the container looks like is told before its start, and shows how it ended.
+    #[test]
+    fn a_run_that_is_over_before_its_start_is_told_has_one_kill() {
+        for late in [0.02, 0.08, 1.5] {
+            let mut bench = Bench::new();
+            bench.say(|ledger, who| ledger.flagged(who, (at(10.0), at(10.1)), false));
+            let start = 10.1 + late;
+            bench.say(|ledger, who| ledger.started(who, at(start)));
+            bench.oom(start + 0.07).die(start + 0.14);
+            bench.say(|ledger, who| ledger.started(who, at(start + 0.8)));
+            bench.oom(start + 0.9).die(start + 0.95).check(60.0, "2+0");
+        }
+        // The next start is that of the next run.
+        let mut bench = Bench::new();
+        bench.flag(10.0, 10.1).die(10.1);
+        bench.say(|ledger, who| ledger.started(who, at(10.5)));
+        bench.oom(10.7).die(10.75).check(60.0, "2+0");
+        // That it began was never told.
+        let mut bench = Bench::new();
+        bench.say(|ledger, who| ledger.flagged(who, (at(10.0), at(10.1)), false));
+        bench.die(10.1).say(|ledger, who| ledger.started(who, at(15.0)));
+        bench.oom(15.2).die(15.3).check(60.0, "2+0");
+    }
+
     /// It hangs for a while that nobody notices, and stamps both when it comes to.
     #[test]
     fn an_end_that_docker_stamps_late_with_its_kill_is_by_that() {
@@ -746,15 +790,12 @@ mod tests {
         bench.oom(10.271).die(10.267).check(60.0, "2+0");
     }
 
-    /// Of one that began while we read others the first reading is no first of ours.
+    /// Of one that began after us nothing else was ever read.
     #[test]
     fn what_was_told_of_a_new_container_is_judged_by_its_first_reading() {
         let mut bench = Bench::new();
         bench.is_watched = true;
-        bench.id = id('b');
-        bench.read(OURS, 5.0, 0.0, 1.0);
-        bench.id = id('a');
-        bench.oom(6.0).read(OURS, 10.0, 0.0, 5.9).die(13.0).check(60.0, "0+0");
+        bench.heard(5.0).oom(6.0).read(OURS, 10.0, 0.0, 5.9).die(13.0).check(60.0, "0+0");
     }
 
     /// Docker's word comes a moment after the reading that follows it.
@@ -1230,15 +1271,55 @@ mod tests {
         Bench::new().check(40.0, "0+0").oom(10.0).check(44.0, "0+0").check(46.0, "0+1");
     }
 
+    /// It tells of a kill and dies, and so do we; the next one tells how the run ended.
+    #[test]
+    fn while_docker_owes_news_nobody_knows_whom_the_kernel_killed() {
+        let owed = |start: f64| {
+            let mut bench = Bench::new();
+            bench.oom(10.0);
+            bench.restart(10.5).is_behind = true;
+            bench.check(start, "0+0").check(start + 15.0, "0+0");
+            bench
+        };
+        for start in [11.0, 300.0] {
+            owed(start).die(10.1).check(start + 15.1, "1+0").check(start + 60.0, "1+0");
+            let mut child = owed(start);
+            child.is_behind = false;
+            child.check(start + 15.1, "0+1").check(start + 60.0, "0+1");
+            // That a child was killed is not kept back for ever.
+            owed(start).check(start + 20.1, "0+1").check(start + 60.0, "0+1");
+        }
+        // A kill that a counter shows long after Docker was lost.
+        let mut bench = Bench::new();
+        (bench.is_watched, bench.is_behind) = (true, true);
+        bench.check(10.0, "0+0").read(OURS, 95.0, 0.0, 1.0).read(OURS, 100.0, 1.0, 1.0);
+        bench.check(115.0, "0+0").check(120.1, "0+1");
+    }
+
+    /// A daemon that died did not tell how the run ended, and the next one tells it after the kill of the next run was
+    /// read.
+    #[test]
+    fn a_kill_that_was_read_is_of_no_run_whose_end_is_told_after_it() {
+        let mut bench = Bench::new();
+        bench.is_watched = true;
+        bench.read(OURS, 5.0, 0.0, 1.0).oom(10.0).read(OURS, 17.0, 1.0, 14.5).heard(18.0);
+        bench.die(10.05).check(40.0, "1+1");
+        // Nobody told of the one before.
+        let mut bench = Bench::new();
+        bench.is_watched = true;
+        bench.read(OURS, 5.0, 0.0, 1.0).read(OURS, 17.0, 1.0, 14.5).heard(18.0);
+        bench.die(10.05).check(40.0, "0+1");
+    }
+
     #[test]
     fn what_was_before_anybody_watched_is_no_kill() {
         let (mut ledger, _) = OomLedger::recover([], at(100.0));
         let who = |ledger: &mut OomLedger, from, to| {
             let id = id('a');
             let who = Who { id: &id, name: "web", before: None };
-            ledger.flagged(who, at(from), at(to));
-            ledger.settle(at(1000.0));
-            ledger.settle(at(1010.0));
+            ledger.flagged(who, (at(from), at(to)), true);
+            ledger.settle(at(1000.0), false);
+            ledger.settle(at(1010.0), false);
             ledger.counts("web").total()
         };
         assert_eq!(who(&mut ledger, 1.0, 95.0), 0, "it ended before");

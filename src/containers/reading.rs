@@ -15,7 +15,7 @@ use crate::base::Timestamp;
 /// can differ.
 pub(super) const SKEW: Duration = Duration::from_secs(1);
 /// A process starts so long before Docker says that its container runs: 1.7 s on a busy host (measured).
-const SAID_LATE: Duration = Duration::from_secs(3);
+pub(super) const SAID_LATE: Duration = Duration::from_secs(3);
 /// Kills one reading may tell of: a counter that jumps by more is broken.
 const MOST_KILLS: f64 = 10_000.0;
 

@@ -150,6 +150,12 @@ impl Runs {
         run.map_or_else(Vec::new, |run| run.go_on(container))
     }
 
+    /// Whether an event has told that the run began that Docker says began then.
+    pub fn has_told_start(&self, id: &ContainerId, at: Timestamp) -> bool {
+        let run = self.by_id.get(id).filter(|run| run.is_told);
+        run.and_then(|run| run.began).is_some_and(|began| began >= at)
+    }
+
     /// Whether its last run has not ended, as far as that was told.
     pub fn is_open(&self, id: &ContainerId) -> bool {
         self.by_id.get(id).is_some_and(|run| run.ended.is_none())

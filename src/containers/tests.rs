@@ -225,7 +225,7 @@ impl Bench {
         match said {
             Said::Killed => ledger.killed(who, at_ms * 1_000_000, at),
             Said::Died => ledger.died(who, at),
-            Said::Flagged { from } => ledger.flagged(who, Timestamp(from), at),
+            Said::Flagged { from } => ledger.flagged(who, (Timestamp(from), at), true),
             Said::Ended => ledger.ended(who, at),
             Said::Started => ledger.started(who, at),
             Said::Gone => ledger.gone(&id),
@@ -237,7 +237,7 @@ impl Bench {
     }
 
     fn settle(&mut self, at_ms: i64) {
-        let rows = self.ledger.settle(Timestamp(at_ms)).into_iter();
+        let rows = self.ledger.settle(Timestamp(at_ms), false).into_iter();
         self.rows.extend(rows.map(|row| (row.key.clone(), row)));
     }
 

@@ -327,8 +327,9 @@ impl Containers {
     fn true_end(&self, id: &ContainerId, told_at: Timestamp) -> Timestamp {
         let Some(known) = self.inventory.get(id) else { return told_at };
         let Some(finished) = known.finished_at else { return told_at };
-        // It may have been started again since, but not before that was told.
-        let is_last = known.started_at.is_none_or(|s| s <= finished || told_at <= s + LATE_START);
+        // It may have been started again since, but not before that was told: whose start was told has not ended before.
+        let may_be_next = |s| told_at <= s + LATE_START && !self.runs.has_told_start(id, s);
+        let is_last = known.started_at.is_none_or(|s| s <= finished || may_be_next(s));
         let is_late = finished <= told_at && told_at.since(finished) <= STUCK;
         if is_last && is_late { finished } else { told_at }
     }
@@ -485,7 +486,8 @@ impl Containers {
         let run = container.started_at.zip(container.finished_at);
         let Some((from, to)) = run.filter(|(from, to)| is_new && to >= from) else { return };
         let name = self.name_of(&container.id, &container.name);
-        self.say((&container.id, &name), |ledger, who| ledger.flagged(who, from, to));
+        let is_begun = self.runs.has_told_start(&container.id, from);
+        self.say((&container.id, &name), |ledger, who| ledger.flagged(who, (from, to), is_begun));
     }
 
     /// The wall clock has stepped.

@@ -170,6 +170,11 @@ impl Daemon {
         self.is_heard() && self.has_told
     }
 
+    /// Whether it was heard once, and has not told all that happened since.
+    pub fn is_behind(&self) -> bool {
+        !self.is_unasked() && self.heard_until.is_some() && !self.has_told()
+    }
+
     /// How it is heard, for readers; nothing if nobody asks it.
     pub fn state(&self) -> Option<DockerState> {
         let (is_heard, heard_until) = (self.is_heard(), self.heard_until);

@@ -255,11 +255,16 @@ impl Engine {
         let since = if last.is_some() { at } else { containers.daemon.not_before(at) };
         let next = Some(at).filter(|_| last.is_none());
         let killed_at = containers.ledger.saw_kill(id, (began, next), (since, at));
-        let at = killed_at.filter(|killed_at| last.is_none() && *killed_at < at).unwrap_or(at);
         let is_flagged = has_flag || killed_at.is_some();
         began.iter().for_each(|began| containers.fates.began(name, *began));
-        let is_known = is_flagged || !SIGNALLED.contains(&exit_code);
-        let death = if is_known || containers.fates.was_asked(who, at, exit_code) {
+        let was_asked = containers.fates.was_asked(who, at, exit_code);
+        // It ended with the kill: Docker may have stamped that when it came back.
+        let by_kill = killed_at.filter(|_| exit_code == SIGKILLED && !was_asked);
+        let at = by_kill.map_or(at, |killed_at| killed_at.min(at));
+        if by_kill.is_some() {
+            containers.fates.killed(name, at);
+        }
+        let death = if is_flagged || !SIGNALLED.contains(&exit_code) || was_asked {
             containers.fates.take(who, at, &What::Die { exit_code }, is_flagged)
         } else {
             Some(containers.fates.unseen(who, at, exit_code))
@@ -286,7 +291,8 @@ impl Engine {
     pub(in crate::engine) fn settle_containers(&mut self, now: Now) {
         self.tell_held(now.wall);
         self.facts.extend(self.containers.daemon.settle(now));
-        let changes = self.containers.ledger.settle(now.wall);
+        let is_behind = self.containers.daemon.is_behind();
+        let changes = self.containers.ledger.settle(now.wall, is_behind);
         if !changes.is_empty() {
             self.changes.extend(changes);
             self.tell_kills(now);

@@ -286,6 +286,55 @@ fn an_end_that_nobody_told_is_the_kernel_s_if_it_killed_in_that_run() {
     }
 }
 
+/// It told of the kill and died; the next one stamps the end with the time at which it came.
+#[test]
+fn an_end_that_is_told_late_is_by_the_kill_that_docker_and_a_counter_saw_before_it() {
+    for seconds in [5, 10, 15] {
+        let mut world = running();
+        let id = container_id('a');
+        let of = format!("{{id=\"/docker/{id}\",name=\"web\"}}");
+        let page = |kills: u64| format!("container_oom_events_total{of} {kills}\n");
+        world.slots(2, &page(0));
+        let began_ms = -75_000 - 10_000;
+        world.told('a', "web", (0, What::Oom));
+        world.lose_docker();
+        world.slots(1, &page(1));
+        world.slots((seconds - 5) / 5, "");
+        let began_ms = began_ms - 1_000 * seconds as i64;
+        let dead = web(&world, Status::Exited, (began_ms, -10));
+        world.lists(Container { exit_code: 137, ..dead });
+        world.slots(6, "");
+        assert_eq!(world.told_ends(), [("oom", 1)], "{seconds} s later");
+        assert_eq!(world.kills("web"), Counts { pid1: 1, child: 0 }, "{seconds} s later");
+    }
+}
+
+/// A child was killed long before, and Docker told of that.
+#[test]
+fn an_end_that_is_told_late_is_by_a_kill_that_a_counter_alone_saw_unless_somebody_asked_for_it() {
+    for (is_asked, want) in [(false, "oom"), (true, "stop")] {
+        let mut world = running();
+        let id = container_id('a');
+        let of = format!("{{id=\"/docker/{id}\",name=\"web\"}}");
+        let page = |kills: u64| format!("container_oom_events_total{of} {kills}\n");
+        world.slots(2, &page(0));
+        world.told('a', "web", (0, What::Oom));
+        world.slots(4, &page(1));
+        if is_asked {
+            world.told('a', "web", (0, What::Kill { signal: 15 }));
+        }
+        world.lose_docker();
+        world.slots(1, &page(2));
+        world.slots(1, "");
+        let dead = web(&world, Status::Exited, (-115_000, -10));
+        world.lists(Container { exit_code: 137, ..dead });
+        world.slots(6, "");
+        assert_eq!(world.told_ends(), [(want, 1)], "asked for: {is_asked}");
+        let pid1 = u64::from(!is_asked);
+        assert_eq!(world.kills("web"), Counts { pid1, child: 2 - pid1 });
+    }
+}
+
 #[test]
 fn a_kill_ends_the_run_in_which_it_was_and_none_after_it() {
     for is_heard in [true, false] {
@@ -307,6 +356,44 @@ fn a_kill_ends_the_run_in_which_it_was_and_none_after_it() {
         want.sort();
         assert_eq!(world.told_ends(), want, "heard: {is_heard}");
     }
+}
+
+/// On a busy host a run is over before its start is told; what the container looks like by then is told first.
+#[test]
+fn what_docker_flags_is_of_the_run_whose_start_it_tells_next_or_told_before() {
+    let flagged = |world: &World, run| {
+        let dead = web(world, Status::Exited, run);
+        Container { exit_code: 137, oom_killed: true, ..dead }
+    };
+    let shows = |world: &mut World, run| {
+        let looks = flagged(world, run);
+        world.handle(Event::Docker(Report::Inspected(Box::new(looks))), None);
+    };
+    // Of one kill Docker's flag and its word.
+    let mut world = running();
+    let exit = || What::Die { exit_code: 0 };
+    for (ms, what) in [(-6_000, exit()), (-5_000, What::Start), (-900, exit())] {
+        world.told('a', "web", (ms, what));
+    }
+    shows(&mut world, (-300, -220));
+    for (ms, what) in [(-140, What::Start), (-70, What::Oom), (-10, KILLED)] {
+        world.told('a', "web", (ms, what));
+    }
+    world.slots(3, "");
+    assert_eq!(world.kills("web"), Counts { pid1: 1, child: 0 });
+    // Of two, one each.
+    let mut world = running();
+    world.told('a', "web", (-2_000, exit()));
+    world.told('a', "web", (-1_500, What::Start));
+    shows(&mut world, (-1_550, -900));
+    world.told('a', "web", (-890, KILLED));
+    let again = web(&world, Status::Running, (-550, -900));
+    world.handle(Event::Docker(Report::Inspected(Box::new(again))), None);
+    for (ms, what) in [(-500, What::Start), (-100, What::Oom), (-90, KILLED)] {
+        world.told('a', "web", (ms, what));
+    }
+    world.slots(3, "");
+    assert_eq!(world.kills("web"), Counts { pid1: 2, child: 0 });
 }
 
 /// It hangs, and somebody kills it by hand.
