@@ -49,7 +49,11 @@ impl Run {
 
     /// Whether a run that began then came after it, as Docker's word of a container goes.
     fn is_before(&self, start: Timestamp) -> bool {
-        self.ended.or(self.began).is_none_or(|at| start > at)
+        match self.ended {
+            // Of an end that nobody saw no more is known than when the next run began.
+            Some(ended) => start >= ended && Some(start) != self.began,
+            None => self.began.is_none_or(|began| start > began),
+        }
     }
 
     /// Whether a container that is listed with this start is in the run that it was in before the clock was set

@@ -358,6 +358,19 @@ fn a_kill_ends_the_run_in_which_it_was_and_none_after_it() {
     }
 }
 
+/// Docker and we die, and once more before it has told everything: what is noted of the end is when the next run began.
+#[test]
+fn every_run_has_an_end_though_docker_and_we_die_twice() {
+    let mut world = running().again(false);
+    for _ in 0..2 {
+        world.lists(web(&world, Status::Running, (-550, -900)));
+        world.told('a', "web", (-500, What::Start));
+        world.handle(Event::Tick, None);
+        assert_eq!(world.told_ends(), [("vanished", 1)]);
+        world = world.again(false);
+    }
+}
+
 /// On a busy host a run is over before its start is told; what the container looks like by then is told first.
 #[test]
 fn what_docker_flags_is_of_the_run_whose_start_it_tells_next_or_told_before() {
