@@ -27,17 +27,8 @@ def missing_near_deaths(stage, found):
     )
 
 
-def told_as_a_childs(stage, found):
-    """One kill of a first process, and none is missing."""
-    missing = {(different.container, different.label): different.true - different.counted for different in found}
-    return not missing or sorted(missing.values()) == [-1, 1] and all(
-        what == "kills" and missing.get((container, "pid1")) == 1 for _, what, container, *_ in found
-    )
-
-
 # What docs/configuration.md names, at `plimsoll_oom_total`.
 KNOWN = {
-    "docker_hangs": Known("a kill that no Docker tells the end of after a start is a child's", told_as_a_childs),
     "docker_dies": Known("kills near a death of dockerd are missed", missing_near_deaths),
     "both_die": Known("what happens while both are dead is missed", missing_near_deaths),
     "both_die_at_a_start": Known("what happens while both are dead is missed", missing_near_deaths),
