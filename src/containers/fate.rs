@@ -370,6 +370,17 @@ impl Fates {
         fate.note(id, Death { at, end: End::Vanished, exit_code })
     }
 
+    /// Whether somebody has sent SIGKILL to this incarnation since it began.
+    pub fn is_being_killed(
+        &self,
+        (id, name): (&ContainerId, &str),
+        began: Option<Timestamp>,
+    ) -> bool {
+        let asked = self.names.get(name).and_then(|fate| fate.asked.as_ref());
+        let asked = asked.filter(|asked| asked.id == *id && began.is_none_or(|at| at <= asked.at));
+        asked.is_some_and(|asked| asked.is_forced || asked.signal == SIGKILL)
+    }
+
     /// A container that had ended was removed, and no event told of it.
     pub fn removed(&mut self, name: &str, at: Timestamp) {
         if let Some(fate) = self.names.get_mut(name) {

@@ -24,6 +24,8 @@ pub const CHILD_AFTER: Duration = Duration::from_secs(5);
 const SAME_KILL: Duration = Duration::from_secs(1);
 /// Docker tells of a kill when it begins, and the kernel counts it when it is done: 10 to 400 ms later (measured).
 const DONE_WITHIN: Duration = Duration::from_secs(3);
+/// Whose first process the kernel kills is gone so soon: what was done when it was read later was another kill.
+const GONE_WITHIN: Duration = Duration::from_millis(500);
 /// Where a counter is read this kill is waited for to be counted, and no longer: not every kernel counts each.
 const COUNTED_WITHIN: Duration = Duration::from_secs(15);
 /// Docker waits this long at least before it starts anew what has ended.
@@ -81,6 +83,9 @@ pub(super) struct Life {
     #[serde(skip)]
     pub gone_at: Option<Timestamp>,
     pub counters: BTreeMap<u64, Last>,
+    /// When our own collector read this run last.
+    #[serde(skip)]
+    read_at: Option<Timestamp>,
     /// So many kills the kernel had counted before anybody watched.
     #[serde(default)]
     pub before: u64,
@@ -113,6 +118,7 @@ impl Life {
             started_at: None,
             gone_at: None,
             counters: BTreeMap::new(),
+            read_at: None,
             before: 0,
             patience: Duration::ZERO,
             news: None,
@@ -151,7 +157,7 @@ impl Life {
         let (end, later) = (at + Duration::from_millis(1), self.evidence.iter_mut().filter(after));
         later.for_each(|said| said.from = said.from.max(end));
         sort(&mut self.evidence);
-        self.gone_at = None;
+        (self.gone_at, self.read_at) = (None, None);
         self.counted.clear();
         self.ends.push(at);
         if self.ends.len() > MOST_ENDS {
@@ -161,12 +167,27 @@ impl Life {
 
     /// The first process has ended by SIGKILL, and nobody had asked for it.
     pub fn die(&mut self, at: Timestamp) {
+        self.bring_down(at);
         self.end(at);
         self.deaths.push(at);
         self.deaths.sort();
         if self.deaths.len() > MOST_STATEMENTS {
             self.deaths.remove(0);
         }
+    }
+
+    /// The kill that Docker told of with this end brought it: none after which the run was read once more, just before. A
+    /// daemon that hung tells both late, and the run was not read for long.
+    fn bring_down(&mut self, at: Timestamp) {
+        let patience = self.patience + GONE_WITHIN;
+        let is_just_before = |read: &Timestamp| *read < at && at.since(*read) <= patience;
+        let Some(read_at) = self.read_at.filter(is_just_before) else { return };
+        let told = |said: &Evidence| said.told_at().filter(|told| *told <= at && at <= said.to);
+        for said in &mut self.evidence {
+            said.from =
+                told(said).map_or(said.from, |t| said.from.max(t.min(read_at - GONE_WITHIN)));
+        }
+        sort(&mut self.evidence);
     }
 
     /// Whether the end is known, about that time, of the run that was seen then: what ended before it began was
@@ -247,6 +268,7 @@ impl Life {
         };
         let done_by = at - DONE_WITHIN;
         let kills = |since: f64| (value - since).max(0.0) as usize;
+        self.read_at = if is_ours { Some(at) } else { self.read_at };
         let has_judged = match is_ours {
             _ if !judges => false,
             // What was told since the later reading is judged by that first: else older words were denied for it.
@@ -438,7 +460,8 @@ impl Life {
         }
         self.stints.rebase(&shift);
         shift(&mut self.heard_from);
-        let single = [&mut self.started_at, &mut self.gone_at, &mut self.told_late_at];
+        let Life { started_at, gone_at, told_late_at, read_at, .. } = self;
+        let single = [started_at, gone_at, told_late_at, read_at];
         single.into_iter().flatten().for_each(shift);
     }
 

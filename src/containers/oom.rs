@@ -738,6 +738,21 @@ mod tests {
         bench.oom(15.2).die(15.3).check(60.0, "2+0");
     }
 
+    /// Docker was dead and tells of one of them; the kernel's count was read between the two.
+    #[test]
+    fn a_kill_that_brings_the_end_is_none_after_which_the_run_went_on() {
+        for (read, want) in [(true, "1+1"), (false, "1+0")] {
+            let mut bench = Bench::new();
+            bench.is_watched = true;
+            bench.read(OURS, 5.0, 0.0, 1.0).read(OURS, 10.0, 1.0, 1.0);
+            if read {
+                bench.read(OURS, 15.0, 1.0, 1.0);
+            }
+            bench.say(|ledger, who| ledger.killed(who, at(16.0).0 * 1_000_000, at(6.0)));
+            bench.die(16.1).heard(16.5).check(60.0, want);
+        }
+    }
+
     /// It hangs for a while that nobody notices, and stamps both when it comes to.
     #[test]
     fn an_end_that_docker_stamps_late_with_its_kill_is_by_that() {

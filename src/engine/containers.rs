@@ -334,6 +334,15 @@ impl Containers {
         if is_last && is_late { finished } else { told_at }
     }
 
+    /// Whether the kernel has killed nobody where Docker tells of a kill: it is not to, or the container is being killed
+    /// by hand, and lacks memory once more while it dies.
+    fn is_no_kill(&self, (id, name): (&ContainerId, &str)) -> bool {
+        let known = self.inventory.get(id);
+        let began = known.and_then(|known| known.started_at);
+        let is_dying = || self.fates.is_being_killed((id, name), began);
+        known.is_some_and(|known| known.oom_kill_disabled) || is_dying()
+    }
+
     /// A run ends: when it began Docker has said of its container, if not in an event.
     fn note_began(&mut self, (id, name): (&ContainerId, &str), ended_at: Timestamp) {
         let began = self.inventory.get(id).and_then(|known| known.started_at);

@@ -128,7 +128,7 @@ def parse():
     arguments.add_argument("--seed", type=int, help="what a line of an earlier run said")
     arguments.add_argument("--keep", action="store_true", help="keep what passed, too")
     arguments.add_argument("--list", action="store_true", help="name the scenarios")
-    given = arguments.parse_args()
+    given = arguments.parse_intermixed_args()
     named = {scenario.name: scenario for scenario in SCENARIOS}
     unknown = [name for name in given.scenarios if name not in named]
     if unknown or not (given.binary or given.list):

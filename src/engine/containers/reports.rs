@@ -89,11 +89,10 @@ impl Engine {
         if !containers.heard.take(happening) {
             return;
         }
-        let hangs = || containers.inventory.get(id).is_some_and(|known| known.oom_kill_disabled);
-        if *what == What::Oom && hangs() {
+        let name = containers.name_at(happening);
+        if *what == What::Oom && containers.is_no_kill((id, &name)) {
             return;
         }
-        let name = containers.name_at(happening);
         match what {
             What::Start => {
                 containers.wants_note = true;
