@@ -1,5 +1,7 @@
 """Docker hangs or dies, alone or together with plimsoll."""
 
+import time
+
 
 def docker_hangs(stage):
     """dockerd is stopped while kills go on; plimsoll is killed meanwhile, or is not."""
@@ -68,6 +70,7 @@ def both_die(stage):
 
 def both_killed(stage, is_plimsoll_first):
     stage.say("both die")
+    began = time.time()
     if is_plimsoll_first:
         stage.plimsolls.die()
         stage.pause(0, 2)
@@ -76,6 +79,8 @@ def both_killed(stage, is_plimsoll_first):
         stage.docker.die()
         stage.pause(stage.random.choice([0, 0, 0.5, 2]))
         stage.plimsolls.die()
+    # What Docker alone saw it has forgotten, too.
+    stage.docker.deaths[-1][0] = began
     stage.docker.rest()
 
 
