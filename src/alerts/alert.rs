@@ -62,6 +62,11 @@ pub enum Doubt {
         /// The series' metric, and whose it is.
         series: String,
     },
+    /// A target that feeds the rule is back after an outage, and has too few samples in the rule's range.
+    RangeTooShort {
+        /// Its `job` and `instance`.
+        target: String,
+    },
     /// The rule's ranges reach back to before the window's first sample of what it reads.
     RangeNotCovered,
     /// Docker, which alone knows what the rule reads, does not answer.
@@ -80,6 +85,7 @@ impl Doubt {
             Doubt::TargetFailed { target }
             | Doubt::TargetLate { target }
             | Doubt::NotAnsweredYet { target }
+            | Doubt::RangeTooShort { target }
             | Doubt::SamplesOld { target, .. }
             | Doubt::SamplesMissed { target, .. } => Some(target),
             Doubt::RangeNotCovered | Doubt::DockerSilent | Doubt::ContainerEnded { .. } => None,
@@ -110,6 +116,9 @@ impl fmt::Display for Doubt {
             }
             Doubt::SamplesMissed { target, series } => {
                 write!(f, "target {target} answers, but could not read {series}")
+            }
+            Doubt::RangeTooShort { target } => {
+                write!(f, "target {target} is back, and too little of the rule's range was seen")
             }
             Doubt::RangeNotCovered => {
                 f.write_str("the rule looks back to before the start or a reload")

@@ -54,6 +54,7 @@ mod started;
 mod step;
 mod target;
 mod texts;
+mod unbroken;
 mod view;
 mod waiting;
 mod watch;

@@ -10,6 +10,7 @@ use super::event::{ScrapeFailure, TargetInfo};
 use super::fact::Fact;
 use super::group::Reads;
 use super::quality::{Meter, is_counter, too_old};
+use super::unbroken::Unbroken;
 use super::view::{Counters, Health, TargetView, target_name};
 use crate::base::{Labels, LabelsBuilder, METRIC_NAME, Sample, TargetId, Timestamp, is_stale};
 use crate::containers::{ContainerId, id_in_cgroup};
@@ -43,6 +44,7 @@ pub(super) struct Target {
     pub last_scrape: Option<Timestamp>,
     /// The slot since which every scrape has failed.
     pub failing_since: Option<Timestamp>,
+    pub unbroken: Unbroken,
     last_duration: Duration,
     last_samples: u64,
     pub quality: Meter,
@@ -163,6 +165,7 @@ impl Target {
             last_error: None,
             last_scrape: None,
             failing_since: None,
+            unbroken: Unbroken::default(),
             last_duration: Duration::ZERO,
             last_samples: 0,
             quality: Meter::default(),
@@ -216,6 +219,7 @@ impl Target {
         self.last_scrape = self.last_scrape.map(shift);
         self.rescheduled_at = self.rescheduled_at.map(shift);
         self.failing_since = self.failing_since.map(shift);
+        self.unbroken.rebase(by_ms);
         self.quality.rebase(by_ms);
     }
 
@@ -475,7 +479,8 @@ impl Target {
         match result {
             Ok(batch) => {
                 self.health = Health::Good;
-                self.failing_since = None;
+                let has_failed = self.failing_since.take().is_some();
+                self.unbroken.note(slot, self.info.interval, has_failed);
                 self.last_error.clone_from(&batch.trouble);
                 self.last_samples = batch.points.len() as u64;
             }

@@ -89,7 +89,8 @@ impl<'a> Watch<'a> {
                 let unasked = || Some(Doubt::NotAnsweredYet { target: target.name() });
                 feeders.push((target, doubt_of(target, slot).or_else(unasked)));
             } else if asks.reads.any(&target.feeds) {
-                feeders.push((target, doubt_of(target, slot)));
+                let cut_short = || cut_short(target, (slot, asks.range));
+                feeders.push((target, doubt_of(target, slot).or_else(cut_short)));
             } else if target.is_stranger_to(asks.reads) {
                 strangers.push((target, doubt_of(target, slot)));
             }
@@ -217,4 +218,10 @@ fn doubt_of(target: &Target, slot: Timestamp) -> Option<Doubt> {
         }
         Some(_) => None,
     }
+}
+
+/// One that is back, and was not scraped well often enough within the range.
+fn cut_short(target: &Target, (slot, range): (Timestamp, Duration)) -> Option<Doubt> {
+    let is_too_short = target.unbroken.is_too_short(slot, range, target.info.interval);
+    (is_too_short && !range.is_zero()).then(|| Doubt::RangeTooShort { target: target.name() })
 }

@@ -103,14 +103,10 @@ impl Level {
         moods: &[(String, Mood)],
         plan: &Plan,
     ) -> usize {
-        let truths = truths(edges, plan, &self.red);
+        let (truths, fired) = truths(edges, plan, &self.red);
         for (incident, truth) in &truths {
-            let next = truths
-                .range((incident.0, Timestamp(i64::MIN))..=(incident.0, Timestamp(i64::MAX)))
-                .map(|(_, other)| other.fired)
-                .filter(|fired| *fired > truth.fired)
-                .min();
-            self.is_heard(*incident, truth, next, plan);
+            let next = fired[&incident.0].iter().filter(|fired| **fired > truth.fired).min();
+            self.is_heard(*incident, truth, next.copied(), plan);
         }
         for (number, instance) in self.said.iter().enumerate() {
             for (incident, said) in instance {
@@ -232,12 +228,14 @@ fn is_brief(said: &[Said]) -> bool {
     end.is_some_and(|end| end.at <= said[0].at + GROUP_WAIT)
 }
 
+/// The incidents that can be told apart, and when each alert fired, those included that cannot.
 fn truths<'a>(
     edges: impl Iterator<Item = &'a Edge>,
     plan: &Plan,
     red: &Red,
-) -> BTreeMap<Incident, Truth<'a>> {
+) -> (BTreeMap<Incident, Truth<'a>>, BTreeMap<u64, Vec<Duration>>) {
     let mut truths: BTreeMap<Incident, Truth<'a>> = BTreeMap::new();
+    let mut fired: BTreeMap<u64, Vec<Duration>> = BTreeMap::new();
     let (mut twins, mut newest) = (BTreeSet::new(), BTreeMap::new());
     for edge in edges {
         let data = &edge.data;
@@ -249,7 +247,11 @@ fn truths<'a>(
             fired: edge.decided,
             resolved: None,
         });
+        fired.entry(key).or_default().push(truth.fired);
         let again = status != Status::Resolved && truth.resolved.is_some();
+        if again {
+            fired.entry(key).or_default().push(edge.decided);
+        }
         if again {
             // Only a clock that was set back does that, either twice, with another incident in
             // between, or after the earlier one was forgotten, or while nobody watched the clock.
@@ -269,5 +271,5 @@ fn truths<'a>(
         }
     }
     truths.retain(|incident, _| !twins.contains(incident));
-    truths
+    (truths, fired)
 }

@@ -32,6 +32,36 @@ fn a_target_that_answers_with_old_samples_makes_its_alerts_unknown() {
     assert_eq!(world.slot(Some(&low)), ["resolved"]);
 }
 
+/// A slope is computed of two samples in its range: after an outage that is longer there is one at first.
+#[test]
+fn a_slope_that_cannot_be_computed_after_an_outage_is_not_over() {
+    let rules = "
+groups:
+  - name: g
+    rules:
+      - alert: Rises
+        expr: deriv(container_memory_working_set_bytes[30s]) > 0
+";
+    for goes_on in [true, false] {
+        let mut world = World::new(rules, acting());
+        let page = |bytes: i64| {
+            format!("container_memory_working_set_bytes{{name=\"acme-web\"}} {bytes}\n")
+        };
+        let mut told = Vec::new();
+        for nth in 0..6 {
+            told.extend(world.slot(Some(&page(1000 + nth))));
+        }
+        assert_eq!(told, ["firing"]);
+        let told: Vec<String> = (0..12).flat_map(|_| world.slot(None)).collect();
+        assert_eq!(told, ["unknown", "host incident"], "its target fails");
+        assert_eq!(world.slot(Some(&page(3000))), Vec::<String>::new(), "it is back");
+        let reason = "target j/i1 is back, and too little of the rule's range was seen";
+        assert_eq!(why(&world, "acme-web").as_deref(), Some(reason));
+        let told = world.slot(Some(&page(if goes_on { 3001 } else { 3000 })));
+        assert_eq!(told, [if goes_on { "known" } else { "resolved" }]);
+    }
+}
+
 /// A page on which each container's memory has a stamp of its own: so many seconds ago.
 fn stamps(world: &World, all: &[(&str, u32, i64)]) -> String {
     let stamp = |ago: i64| at(world.second + STEP_S, 0).wall.0 - ago * 1000;
