@@ -83,9 +83,11 @@ pub(super) struct Life {
     #[serde(skip)]
     pub gone_at: Option<Timestamp>,
     pub counters: BTreeMap<u64, Last>,
-    /// When our own collector read this run last.
+    /// When our own collector read this run last, and the one before, whose end may not have been told.
     #[serde(skip)]
     read_at: Option<Timestamp>,
+    #[serde(skip)]
+    read_before: Option<Timestamp>,
     /// So many kills the kernel had counted before anybody watched.
     #[serde(default)]
     pub before: u64,
@@ -119,6 +121,7 @@ impl Life {
             gone_at: None,
             counters: BTreeMap::new(),
             read_at: None,
+            read_before: None,
             before: 0,
             patience: Duration::ZERO,
             news: None,
@@ -157,7 +160,7 @@ impl Life {
         let (end, later) = (at + Duration::from_millis(1), self.evidence.iter_mut().filter(after));
         later.for_each(|said| said.from = said.from.max(end));
         sort(&mut self.evidence);
-        (self.gone_at, self.read_at) = (None, None);
+        self.gone_at = None;
         self.counted.clear();
         self.ends.push(at);
         if self.ends.len() > MOST_ENDS {
@@ -176,13 +179,21 @@ impl Life {
         }
     }
 
+    fn note_reading(&mut self, at: Timestamp, is_another_run: bool) {
+        if is_another_run {
+            self.read_before = self.read_at;
+        }
+        self.read_at = Some(at);
+    }
+
     /// The kill that Docker told of with this end brought it: none after which the run was read once more, just before. A
     /// daemon that hung tells both late, and the run was not read for long.
     fn bring_down(&mut self, at: Timestamp) {
         let patience = self.patience + GONE_WITHIN;
         let is_just_before = |read: &Timestamp| *read < at && at.since(*read) <= patience;
-        let Some(read_at) = self.read_at.filter(is_just_before) else { return };
-        let told = |said: &Evidence| said.told_at().filter(|told| *told <= at && at <= said.to);
+        let read = [self.read_at, self.read_before].into_iter().flatten();
+        let Some(read_at) = read.filter(is_just_before).max() else { return };
+        let told = |said: &Evidence| said.told_at().filter(|_| is_brought(said, at));
         for said in &mut self.evidence {
             said.from =
                 told(said).map_or(said.from, |t| said.from.max(t.min(read_at - GONE_WITHIN)));
@@ -260,6 +271,9 @@ impl Life {
         (at, value): (Timestamp, f64),
         base: Base,
     ) -> bool {
+        if is_ours {
+            self.note_reading(at, matches!(base, Base::Anew(_)));
+        }
         let (base, next) = match base {
             Base::Anew(base) => (base, base),
             Base::Before(last) => {
@@ -268,7 +282,6 @@ impl Life {
         };
         let done_by = at - DONE_WITHIN;
         let kills = |since: f64| (value - since).max(0.0) as usize;
-        self.read_at = if is_ours { Some(at) } else { self.read_at };
         let has_judged = match is_ours {
             _ if !judges => false,
             // What was told since the later reading is judged by that first: else older words were denied for it.
@@ -355,15 +368,14 @@ impl Life {
 
     /// Whether the first process ended by the kill that an event tells: its counter went with it.
     fn took_it_down(&self, event: &Evidence) -> bool {
-        let (from, to) = (first_told(event), event.to);
-        self.deaths.iter().any(|death| (from..=to).contains(death))
+        self.deaths.iter().any(|death| is_brought(event, *death))
     }
 
     /// When the run of a kill that an event tells ended, if that was soon.
     fn end_after(&self, said: &Evidence) -> Option<Timestamp> {
-        let told = said.told_at()?;
+        said.told_at()?;
         let ends = self.deaths.iter().chain(&self.ends);
-        ends.copied().filter(|end| (told..=said.to).contains(end)).min()
+        ends.copied().filter(|end| is_brought(said, *end)).min()
     }
 
     /// Since when the kills may have happened that a reading shows and the one before, at `since`, did not. What
@@ -460,8 +472,8 @@ impl Life {
         }
         self.stints.rebase(&shift);
         shift(&mut self.heard_from);
-        let Life { started_at, gone_at, told_late_at, read_at, .. } = self;
-        let single = [started_at, gone_at, told_late_at, read_at];
+        let Life { started_at, gone_at, told_late_at, read_at, read_before, .. } = self;
+        let single = [started_at, gone_at, told_late_at, read_at, read_before];
         single.into_iter().flatten().for_each(shift);
     }
 
@@ -534,6 +546,12 @@ fn take_out(
         }
     }
     left
+}
+
+/// Whether an end came with the kill that an event tells: Docker may stamp the kill a moment after it.
+fn is_brought(event: &Evidence, end: Timestamp) -> bool {
+    let from = event.from.max(first_told(event) - STAMPED_AFTER);
+    (from..=event.to).contains(&end)
 }
 
 /// When Docker told of this kill first, and last: an event's end has a margin.

@@ -753,6 +753,30 @@ mod tests {
         }
     }
 
+    /// A dead Docker tells of a child's kill when it is back, within a second of the first process's, and all of it when the
+    /// next run has been read.
+    #[test]
+    fn what_was_read_before_an_end_is_known_when_it_is_told_after_the_next_start() {
+        let mut bench = Bench::new();
+        bench.is_watched = true;
+        bench.read(OURS, 5.0, 0.0, 1.0).read(OURS, 10.0, 1.0, 1.0).read(OURS, 15.0, 1.0, 1.0);
+        bench.read(OURS, 25.0, 1.0, 22.0);
+        for told in [14.9, 15.8] {
+            bench.say(|ledger, who| ledger.killed(who, at(told).0 * 1_000_000, at(6.0)));
+        }
+        bench.die(15.9).heard(26.0).check(60.0, "1+1");
+    }
+
+    /// Docker stamps a kill a moment after the end that it brought, and dies; the next run's is known by its count alone.
+    #[test]
+    fn a_kill_that_was_stamped_after_its_end_is_none_of_the_next_run() {
+        let mut bench = Bench::new();
+        bench.is_watched = true;
+        bench.read(OURS, 5.0, 0.0, 1.0).oom(10.01).die(10.0);
+        bench.say(|ledger, who| ledger.started(who, at(10.9)));
+        bench.read(OURS, 12.0, 1.0, 10.9).check(60.0, "1+1");
+    }
+
     /// It hangs for a while that nobody notices, and stamps both when it comes to.
     #[test]
     fn an_end_that_docker_stamps_late_with_its_kill_is_by_that() {
