@@ -27,6 +27,12 @@ impl World {
     }
 }
 
+/// What the kernel has counted in `web`.
+fn page(kills: u64) -> String {
+    let id = container_id('a');
+    format!("container_oom_events_total{{id=\"/docker/{id}\",name=\"web\"}} {kills}\n")
+}
+
 /// `web` runs for a minute.
 fn running() -> World {
     let mut world = World::recovered(asking(), Vec::new(), 0);
@@ -268,9 +274,6 @@ fn a_clock_that_is_set_back_ends_no_run() {
 fn an_end_that_nobody_told_is_the_kernel_s_if_it_killed_in_that_run() {
     for kills in [0, 1] {
         let mut world = running();
-        let id = container_id('a');
-        let of = format!("{{id=\"/docker/{id}\",name=\"web\"}}");
-        let page = |kills: u64| format!("container_oom_events_total{of} {kills}\n");
         world.slots(2, &page(0));
         world.lose_docker();
         world.slots(1, &page(kills));
@@ -291,16 +294,12 @@ fn an_end_that_nobody_told_is_the_kernel_s_if_it_killed_in_that_run() {
 fn an_end_that_is_told_late_is_by_the_kill_that_docker_and_a_counter_saw_before_it() {
     for seconds in [5, 10, 15] {
         let mut world = running();
-        let id = container_id('a');
-        let of = format!("{{id=\"/docker/{id}\",name=\"web\"}}");
-        let page = |kills: u64| format!("container_oom_events_total{of} {kills}\n");
         world.slots(2, &page(0));
-        let began_ms = -75_000 - 10_000;
         world.told('a', "web", (0, What::Oom));
         world.lose_docker();
         world.slots(1, &page(1));
         world.slots((seconds - 5) / 5, "");
-        let began_ms = began_ms - 1_000 * seconds as i64;
+        let began_ms = -85_000 - 1_000 * seconds as i64;
         let dead = web(&world, Status::Exited, (began_ms, -10));
         world.lists(Container { exit_code: 137, ..dead });
         world.slots(6, "");
@@ -314,9 +313,6 @@ fn an_end_that_is_told_late_is_by_the_kill_that_docker_and_a_counter_saw_before_
 fn an_end_that_is_told_late_is_by_a_kill_that_a_counter_alone_saw_unless_somebody_asked_for_it() {
     for (is_asked, want) in [(false, "oom"), (true, "stop")] {
         let mut world = running();
-        let id = container_id('a');
-        let of = format!("{{id=\"/docker/{id}\",name=\"web\"}}");
-        let page = |kills: u64| format!("container_oom_events_total{of} {kills}\n");
         world.slots(2, &page(0));
         world.told('a', "web", (0, What::Oom));
         world.slots(4, &page(1));
