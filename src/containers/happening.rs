@@ -20,6 +20,8 @@ pub enum Report {
     },
     /// Every container there is, after a connection was made or a line of the stream was not read.
     Listed(Vec<Container>),
+    /// So many lines of the stream that could not be read, since this was told last.
+    Unread(u64),
     /// Whatever happened before the last list has been told.
     ToldAll,
     /// One container, looked at after something happened to it.

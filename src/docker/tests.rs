@@ -257,6 +257,7 @@ impl Bench {
                     let shown = all.iter().map(|c| format!(" {} {}", c.name, c.status.name()));
                     format!("listed{}", shown.collect::<String>())
                 }
+                Report::Unread(lines) => format!("unread {lines}"),
                 Report::ToldAll => "told all".to_owned(),
                 Report::Inspected(one) if one.is_glimpse => format!("glimpsed {}", one.name),
                 Report::Inspected(one) => format!("inspected {}", one.name),
@@ -450,6 +451,7 @@ async fn nonsense_and_endless_lines_cost_themselves_alone() {
     let text = [event(200, "oom"), "{\"Type\":\n".to_owned(), huge, event(201, "oom")].concat();
     let mut bench = Bench::new(vec![Script::Stay(text)], None);
     assert_eq!(bench.until("oom 201").await[2..], ["oom 200", "oom 201"]);
+    assert_eq!(bench.until("unread").await.last().expect("it came"), "unread 2");
 }
 
 /// What is logged, for all to see.

@@ -154,13 +154,23 @@ impl Tell {
 /// Lines of the stream that told nothing. A daemon that writes nonsense writes a lot of it: the first is
 /// logged, then the 2nd, the 4th, the 8th and so on.
 #[derive(Default)]
-struct Unread(AtomicU64);
+struct Unread {
+    lines: AtomicU64,
+    told: AtomicU64,
+}
 
 impl Unread {
     /// One more; returns how many there were if that is to be logged.
     fn count(&self) -> Option<u64> {
-        let lines = self.0.fetch_add(1, Ordering::Relaxed) + 1;
+        let lines = self.lines.fetch_add(1, Ordering::Relaxed) + 1;
         lines.is_power_of_two().then_some(lines)
+    }
+
+    /// How many came since this was asked last.
+    fn news(&self) -> Option<u64> {
+        let lines = self.lines.load(Ordering::Relaxed);
+        let told = self.told.swap(lines, Ordering::Relaxed);
+        (lines > told).then(|| lines - told)
     }
 }
 
@@ -194,6 +204,7 @@ impl Watch {
         while let Some(happening) = stream.lines.recv().await {
             self.tell_happening(happening).await?;
         }
+        self.tell_unread().await?;
         Err(end)
     }
 
@@ -251,6 +262,7 @@ impl Watch {
                     has_told = true;
                 }
                 () = missed_line(&stream.missed, may_list.as_mut()) => {
+                    self.tell_unread().await?;
                     let containers = look.everything().await?;
                     self.tell.say(Report::Listed(containers)).await?;
                     has_told = false;
@@ -293,6 +305,13 @@ impl Watch {
         }
         // Once Docker answers again, its list says what was not heard here.
         silence.map_or(Ok(()), |failure| Err(End::Broken(failure)))
+    }
+
+    async fn tell_unread(&self) -> Result<(), End> {
+        match self.unread.news() {
+            Some(lines) => self.tell.say(Report::Unread(lines)).await,
+            None => Ok(()),
+        }
     }
 
     /// Tells an event. Those after it are asked for next time.

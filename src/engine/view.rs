@@ -356,6 +356,8 @@ pub struct Counters {
     pub alerts_resolved: u64,
     /// Alerts that became unknown.
     pub alerts_unknown: u64,
+    /// Lines of Docker's events that could not be read.
+    pub docker_lines_unread: u64,
     /// Posts Alertmanager accepted.
     pub posts_accepted: u64,
     /// Posts that failed.

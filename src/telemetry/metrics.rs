@@ -45,6 +45,7 @@ pub fn metrics_text(view: &View, process: &Process) -> String {
     of_window(&mut page, view);
     of_rules(&mut page, view);
     of_alerts(&mut page, view);
+    of_docker(&mut page, view);
     of_alertmanagers(&mut page, view);
     of_outbox(&mut page, view);
     of_journal(&mut page, view);
@@ -315,10 +316,16 @@ fn of_alerts(page: &mut Page, view: &View) {
     actions.add(&[("outcome", "held")], counters.actions_held as f64);
 }
 
-fn of_alertmanagers(page: &mut Page, view: &View) {
+fn of_docker(page: &mut Page, view: &View) {
     if let Some(is_up) = view.docker.as_ref().and_then(DockerState::is_up) {
         page.gauge("plimsoll_docker_up", flag(is_up), "Whether Docker tells what happens.");
+        let help = "Lines of Docker's events that could not be read.";
+        let lines = view.counters.docker_lines_unread;
+        page.counter("plimsoll_docker_events_unreadable_total", lines, help);
     }
+}
+
+fn of_alertmanagers(page: &mut Page, view: &View) {
     page.gauge(
         "prometheus_notifications_alertmanagers_discovered",
         view.alertmanagers.len() as f64,
@@ -448,7 +455,7 @@ mod tests {
 
     use super::*;
     use crate::base::LabelsBuilder;
-    use crate::engine::{AlertmanagerView, DocumentView, OutboxView, RuleView};
+    use crate::engine::{AlertmanagerView, Counters, DocumentView, OutboxView, RuleView};
     use crate::exposition::{Format, Limits, Scan, Selection, SeriesCache};
 
     fn view() -> View {
@@ -503,6 +510,7 @@ mod tests {
                 why: None,
                 heard_until: None,
             }),
+            counters: Counters { docker_lines_unread: 5, ..Counters::default() },
             outbox,
             reload_error: Some("no".to_owned()),
             ..View::default()
@@ -552,6 +560,7 @@ mod tests {
             "plimsoll_outbox_dead_total{sink=\"control_plane\"} 2".to_owned(),
             "plimsoll_journal_failing 0".to_owned(),
             "plimsoll_docker_up 1".to_owned(),
+            "plimsoll_docker_events_unreadable_total 5".to_owned(),
             "plimsoll_alertmanager_up{alertmanager=\"http://a:9093/\"} 1".to_owned(),
             "plimsoll_alertmanager_up{alertmanager=\"http://b:9093/\"} 0".to_owned(),
             "plimsoll_alertmanager_alerts_refused_total{alertmanager=\"http://a:9093/\",reason=\"too_large\"} 7"

@@ -33,6 +33,7 @@ impl Engine {
                 self.containers.daemon.told_all();
                 self.give_up_missing(now);
             }
+            Report::Unread(lines) => self.counters.docker_lines_unread += lines,
             Report::Inspected(container) => {
                 let before = self.containers.inventory.get(&container.id).cloned();
                 self.containers.put(&container, now.wall);

@@ -116,6 +116,15 @@ fn a_loop_goes_on_through_our_restart_even_while_docker_hangs() {
 }
 
 #[test]
+fn lines_that_do_not_read_are_counted() {
+    let mut world = begun();
+    for lines in [2, 3] {
+        world.handle(Event::Docker(Report::Unread(lines)), None);
+    }
+    assert_eq!(world.engine.view(at(world.second, 0)).counters.docker_lines_unread, 5);
+}
+
+#[test]
 fn nothing_begins_because_docker_is_silent() {
     let mut world = begun();
     world.slots(4, "");
