@@ -13,14 +13,9 @@
 //! Quick words of Docker's are taken for one, and may have been of as many kills: before a word that comes later than a
 //! kill was counted is taken for one about that, those are.
 
-use std::time::Duration;
-
 use serde::{Deserialize, Serialize};
 
 use crate::base::Timestamp;
-
-/// Docker tells of a kill when it begins, and the kernel counts it when it is done; a reading may be of a moment before.
-const PROMPT: Duration = Duration::from_millis(200);
 
 /// Who speaks.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
@@ -218,9 +213,8 @@ impl Found {
     fn assume(&mut self, said: &Evidence) -> Vec<u32> {
         let mut explained = vec![0; self.kills.len()];
         // A word that comes later than such a kill was counted is about it if no other word can have been.
-        let is_prompt =
-            |assumed: &Assumed| said.told_at().is_none_or(|at| at <= assumed.to + PROMPT);
-        let mut missing = self.speak(said, said.kills, &mut explained, is_prompt);
+        let is_within = |assumed: &Assumed| said.told_at().is_none_or(|at| at <= assumed.to);
+        let mut missing = self.speak(said, said.kills, &mut explained, is_within);
         if missing > 0 {
             self.use_spare(said.witness);
             missing = self.speak(said, missing, &mut explained, |_| true);

@@ -712,6 +712,11 @@ mod tests {
         bench.read(OURS, 5.0, 0.0, 1.0).oom(10.0).oom(10.1).oom(10.2);
         bench.read(OURS, 11.0, 3.0, 1.0).read(OURS, 16.0, 3.0, 1.0);
         bench.oom(17.2).die(17.25).check(40.0, "1+3");
+        // Also where it follows a reading so soon that the reading might have seen it.
+        let mut bench = Bench::new();
+        bench.is_watched = true;
+        bench.read(OURS, 5.0, 0.0, 1.0).oom(10.0).oom(10.1).oom(10.2);
+        bench.read(OURS, 12.0, 3.0, 1.0).oom(12.16).die(12.2).check(40.0, "1+3");
     }
 
     /// A busy host: what the container looks like is told before its start, and shows how it ended.

@@ -44,6 +44,7 @@ class Docker:
         self.socket = folder / "docker.sock"
         self.process = None
         self.options = []
+        self.containers = set()
         # From when to when it was dead; of now, from when.
         self.deaths = []
 
@@ -98,6 +99,12 @@ class Docker:
             tar.add(program, arcname="load")
         entry = "ENTRYPOINT%20%5B%22/load%22%5D"
         self.ask("POST", f"/images/create?fromSrc=-&repo={IMAGE}&changes={entry}", archive.getvalue())
+
+    def create(self, name, body):
+        """The container's id."""
+        id = self.ask("POST", f"/containers/create?name={name}", body)["Id"]
+        self.containers.add(id)
+        return id
 
     def die(self):
         """As by `kill -9`; its containers live on until the next one looks at them."""
@@ -155,7 +162,15 @@ class Docker:
             for process in self.processes(program):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(process, signal.SIGKILL)
+        self.remove_cgroups()
         self.unmount()
+
+    def remove_cgroups(self):
+        """Of containers whose start a daemon's death broke off: no other daemon knows of them."""
+        for folder, cgroups, _ in os.walk("/sys/fs/cgroup", topdown=False):
+            for cgroup in self.containers.intersection(cgroups):
+                with contextlib.suppress(OSError):
+                    os.rmdir(os.path.join(folder, cgroup))
 
     def unmount(self):
         mounts = [line.split()[1] for line in pathlib.Path("/proc/mounts").read_text().splitlines()]

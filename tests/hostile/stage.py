@@ -79,7 +79,8 @@ class Stage:
         environment = [f"TOKEN={self.show.token}", f"NUMBER={number}"]
         body = {"Image": IMAGE, "Cmd": words.split(), "Env": environment, "HostConfig": host}
         full = self.full(name)
-        container = Container(number, self.ask("POST", f"/containers/create?name={full}", body)["Id"], full)
+        self.say(f"create {full}")
+        container = Container(number, self.docker.create(full, body), full)
         self.truth.containers[number] = container
         self.current[name] = container
 
