@@ -7,13 +7,16 @@ use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Arc, Mutex};
+use std::time::SystemTime;
 
 use serde_json::Value;
 
 use crate::cgroups::{Cgroups, Layout, Load, id};
+use crate::support::server::Server;
 use crate::support::{
-    ControlPlane, FakeAlertmanager, Home, Plan, Process, free_address, get, pause, query, wait_for,
-    wait_until,
+    ControlPlane, FakeAlertmanager, Home, Plan, Process, Reply, answer, free_address, get, pause,
+    query, wait_for, wait_until,
 };
 
 const LOST: &str = "Docker does not answer";
@@ -65,6 +68,49 @@ fn without_docker_containers_go_by_their_ids_and_it_is_said_once() {
     let said = [LOST, LOST_OTHERWISE].map(|words| log.matches(words).count());
     assert_eq!(said, [1, 1], "{log}");
     assert!(process.is_running());
+}
+
+/// A daemon without containers that says nothing; it notes with which query its events were asked for.
+fn silent_docker() -> (Server, Arc<Mutex<Vec<String>>>) {
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let log = Arc::clone(&asked);
+    let server = Server::start(move |request| {
+        let path = request.line.trim_start_matches("GET /");
+        match path.rsplit_once('/').map_or(path, |(_, last)| last) {
+            "version" => answer("200 OK", "", br#"{"Version":"20","ApiVersion":"1.41"}"#),
+            "json?all=1" => answer("200 OK", "", b"[]"),
+            query if query.starts_with("events") => {
+                log.lock().expect("no panic").push(query.to_owned());
+                Reply::Hang(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec())
+            }
+            _ => answer("404 Not Found", "", b""),
+        }
+    });
+    (server, asked)
+}
+
+/// Docker has told everything until the reload, so no event is between the two watches.
+#[test]
+fn a_watch_that_a_reload_begins_goes_on_where_the_one_before_ended() {
+    let dockers = [silent_docker(), silent_docker()];
+    let plan = |nth: usize| {
+        let more = format!("docker: {{host: 'tcp://{}'}}\n", dockers[nth].0.address());
+        Plan { more, ..Plan::default() }
+    };
+    let home = Home::new(&plan(0));
+    let asked = |nth: usize| dockers[nth].1.lock().expect("no panic").first().cloned();
+    let process = home.start();
+    let first = wait_for("the first is asked", 20, || asked(0));
+    assert!(!first.contains("since="), "nobody knows of a time before: {first}");
+    // What happened before the list has been told.
+    pause(6000);
+    home.configure(&plan(1));
+    process.signal("HUP");
+    let second = wait_for("the other is asked", 20, || asked(1));
+    let since = second.split_once("since=").and_then(|(_, rest)| rest.split('.').next());
+    let since: u64 = since.and_then(|text| text.parse().ok()).unwrap_or_else(|| panic!("{second}"));
+    let now = SystemTime::UNIX_EPOCH.elapsed().expect("after 1970").as_secs();
+    assert!((now - 30..=now).contains(&since), "{second} at {now}");
 }
 
 /// As a unit that names nothing but where state lives. The port is the usual one: nothing else may have it.
