@@ -373,6 +373,11 @@ impl Target {
         !reads.is_empty() && (!self.feeds_known || (!self.answered && reported()))
     }
 
+    /// Whether it sends this metric, or it is one that is said of every target.
+    pub fn brings(&self, name: &str) -> bool {
+        self.feeds.contains(name) || REPORTED.contains(&name)
+    }
+
     /// The series it feeds.
     pub fn series(&self) -> BTreeSet<SeriesId> {
         self.series.iter().flatten().map(|fed| fed.id).collect()

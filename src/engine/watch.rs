@@ -5,6 +5,7 @@
 
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::containers::Containers;
@@ -26,6 +27,7 @@ pub(super) struct Watch<'a> {
     /// Targets that feed the rule, and those that have yet to show what they feed.
     feeders: Vec<(&'a Target, Option<Doubt>)>,
     strangers: Vec<(&'a Target, Option<Doubt>)>,
+    targets: &'a BTreeMap<TargetId, Target>,
     docker: Witness<'a>,
     /// Series of what the rule reads that could not be read.
     missed: Vec<(&'a Target, &'a Labels)>,
@@ -104,6 +106,7 @@ impl<'a> Watch<'a> {
         Watch {
             feeders,
             strangers,
+            targets,
             docker,
             missed: targets.values().flat_map(missed_of).collect(),
             silent: OnceCell::new(),
@@ -127,19 +130,33 @@ impl<'a> Watch<'a> {
         if !self.covered {
             return Some(Doubt::RangeNotCovered);
         }
-        // A target the alert names feeds it, even while the first page is yet to come.
-        let all = || self.feeders.iter().chain(&self.strangers);
-        let own: Vec<_> = all().filter(|(target, _)| is_of(alert, target)).collect();
-        // An alert from before the start may have been fed by any target that has yet to answer.
-        let relevant = match (own.is_empty(), alert.restored) {
-            (false, _) => own,
-            (true, true) => all().collect(),
-            (true, false) => self.feeders.iter().collect(),
+        let own: Vec<&Target> = self.targets.values().filter(|own| is_of(alert, own)).collect();
+        let doubt = match (own.is_empty(), alert.restored) {
+            (false, is_restored) => self.doubt_of_named(&own, is_restored),
+            // An alert from before the start may have been fed by any target that has yet to answer.
+            (true, true) => first_doubt(self.feeders.iter().chain(&self.strangers)),
+            (true, false) => first_doubt(&self.feeders),
         };
-        let doubt = relevant.into_iter().find_map(|(_, doubt)| doubt.clone());
         let doubt = doubt.or_else(|| self.missed_by(&alert.labels));
         let doubt = doubt.or_else(|| self.silenced_by(alert)).or_else(|| self.as_before(alert));
         doubt.or_else(|| self.docker.doubt(alert))
+    }
+
+    /// Of an alert that names these targets: they feed it, even while the first page is yet to come. Others do where they
+    /// bring what these do not, as where a rule joins the metrics of one with those of another.
+    fn doubt_of_named(&self, own: &[&Target], is_restored: bool) -> Option<Doubt> {
+        let is_own = |target: &Target| own.iter().any(|own| std::ptr::eq(*own, target));
+        let named = self.feeders.iter().chain(&self.strangers).filter(|(other, _)| is_own(other));
+        let reads = self.asks.reads;
+        let is_lacking = |name: &&Arc<str>| !own.iter().any(|own| own.brings(name));
+        let lacking: Vec<_> = reads.names.iter().filter(is_lacking).collect();
+        let adds = |other: &Target| {
+            lacking.iter().any(|name| other.brings(name) || other.is_asked_for(reads))
+        };
+        let others = self.feeders.iter().filter(|(other, _)| adds(other));
+        let may_add = is_restored && !lacking.is_empty();
+        let strangers = self.strangers.iter().filter(|_| may_add);
+        first_doubt(named.chain(others).chain(strangers))
     }
 
     /// The series that might have fed an alert of these labels and could not be read.
@@ -188,6 +205,10 @@ impl<'a> Watch<'a> {
         let mut both = alert.iter().filter(|(name, _)| own(name));
         both.all(|(name, text)| series.get(name).is_none_or(|other| other == text))
     }
+}
+
+fn first_doubt<'a>(of: impl IntoIterator<Item = &'a (&'a Target, Option<Doubt>)>) -> Option<Doubt> {
+    of.into_iter().find_map(|(_, doubt)| doubt.clone())
 }
 
 /// A series for people: its metric, and the container it is of.

@@ -67,3 +67,47 @@ fn a_target_that_never_answers_casts_doubt_only_on_what_it_fed() {
     blind.other.1 = Some("y 1\n".to_owned());
     assert_eq!(rounds(&mut blind, &low), ["resolved"], "until it has answered");
 }
+
+/// An alert that names the one target, and rests on what the other says, too.
+#[test]
+fn an_alert_is_unknown_while_the_other_target_that_its_rule_joins_is_silent() {
+    let rules = "groups: [{name: g, rules: [\
+                 {alert: Over, expr: 'x > on (name) group_left () y'}, {alert: High, expr: 'x > 90'}]}]";
+    let begun = || {
+        let mut world = World::new(rules, acting());
+        world.find_targets(2);
+        world.other.1 = Some("y{name=\"web\"} 80\n".to_owned());
+        let told: Vec<String> =
+            (0..3).flat_map(|_| world.slot(Some("x{name=\"web\"} 95\n"))).collect();
+        assert_eq!(told.iter().filter(|told| *told == "firing").count(), 2, "{told:?}");
+        world
+    };
+    let rounds = |world: &mut World, x: u32| -> Vec<String> {
+        (0..4).flat_map(|_| world.slot(Some(&format!("x{{name=\"web\"}} {x}\n")))).collect()
+    };
+    let mut world = begun();
+    world.other.1 = None;
+    assert_eq!(rounds(&mut world, 95), ["unknown"], "what it is compared with is not known");
+    assert_eq!(rounds(&mut world, 85), ["resolved"], "the other rule reads nothing of it");
+    world.other.1 = Some("y{name=\"web\"} 90\n".to_owned());
+    assert_eq!(rounds(&mut world, 85), ["resolved"]);
+    // After our restart without a window it is not known who sends what.
+    let before = begun();
+    let mut blind = World::recovered(setup(rules, acting()), latest(&before.rows), before.second);
+    blind.find_targets(2);
+    assert_eq!(rounds(&mut blind, 95), ["unknown"]);
+    blind.other.1 = Some("y{name=\"web\"} 99\n".to_owned());
+    assert_eq!(rounds(&mut blind, 95), ["resolved"]);
+}
+
+/// What is said of every target needs no other one.
+#[test]
+fn a_target_that_is_back_is_known_to_be_though_another_never_answered() {
+    let rules = "groups: [{name: g, rules: [{alert: Down, expr: 'up == 0'}]}]";
+    let mut before = World::new(rules, acting());
+    assert_eq!(before.slot(None), ["firing"]);
+    let mut after = World::recovered(setup(rules, acting()), latest(&before.rows), before.second);
+    after.find_targets(2);
+    let told: Vec<String> = (0..4).flat_map(|_| after.slot(Some("x 1\n"))).collect();
+    assert_eq!(told, ["firing", "resolved"], "the other, and this one");
+}
