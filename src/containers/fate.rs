@@ -122,6 +122,11 @@ impl Fate {
         }
     }
 
+    /// Whether the last end was not the first.
+    fn has_ended_before(&self) -> bool {
+        self.ends.iter().sum::<u64>() > 1
+    }
+
     /// The end that waits, under the name it has by now; it is counted.
     fn settle_held(&mut self, is_oom: bool) -> Option<(ContainerId, Death)> {
         let held = self.held.take()?;
@@ -204,13 +209,15 @@ impl Fates {
     }
 
     /// The rows that have changed. That of a name whose container was removed is kept for a moment, if there is
-    /// one: we may be stopped before the next one comes. Until a restart of ours it is told of for an hour.
+    /// one or another had that name before: we may be stopped before the next one comes. Until a restart of ours it
+    /// is told of for an hour.
     pub fn take_rows(&mut self, now: Timestamp) -> Vec<Change> {
         let is_kept = |at: Timestamp| now.since(at) < KEPT_AFTER_REMOVAL;
         let names = &self.names;
         self.rows.take_again(|name, is_stored| {
             let fate = names.get(name)?;
-            let lasts = fate.removed_at.is_none_or(|at| is_stored && is_kept(at));
+            let is_known = is_stored || fate.has_ended_before();
+            let lasts = fate.removed_at.is_none_or(|at| is_known && is_kept(at));
             lasts.then_some(fate)
         })
     }
@@ -893,6 +900,20 @@ mod tests {
             assert_eq!(rows(&mut fates, 66), if was_noted { &[false][..] } else { &[] });
             assert!(fates.get("web").is_some(), "it is told of still");
         }
+    }
+
+    /// As where plimsoll itself hung for a while.
+    #[test]
+    fn what_came_and_went_twice_between_two_notes_is_noted() {
+        let mut fates = Fates::default();
+        for (second, digit) in [(0, 'a'), (1, 'b')] {
+            let id = ContainerId::new(&digit.to_string().repeat(64)).expect("64 digits");
+            fates.take((&id, "job"), at(second), &What::Die { exit_code: 0 }, false);
+            fates.take((&id, "job"), at(second), &What::Destroy, false);
+        }
+        let rows = fates.take_rows(at(2));
+        let (recovered, _) = Fates::recover(&rows);
+        assert_eq!(recovered.get("job").map(|fate| fate.ends[End::Exit as usize]), Some(2));
     }
 
     #[test]

@@ -58,6 +58,8 @@ def restarts_in_a_row(stage):
     stage.plimsolls.forget()
     stage.run("old", "children:3:300 hang")
     stage.run("old-loop", "sleep:300 eat")
+    # docs/api.md: a first start may tell of ends that Docker's memory of events still holds.
+    stage.truth.unjudged.add(stage.full("old-loop"))
     stage.pause(4)
     stage.count_from_now()
     stage.plimsolls.start()
