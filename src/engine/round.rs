@@ -125,7 +125,7 @@ impl Engine {
                 }
                 RuleKind::Alert(_) => {
                     let found = evaluate::candidates(rule, state, vector, &self.window, &context)?;
-                    let back = at - state.range;
+                    let back = context.at - state.range;
                     let known = self.coverage.covers(&state.reads, back, self.covered_since);
                     let feeds = (&self.targets, &self.containers, &self.window);
                     let asks = Asks::of(rule, (&state.reads, state.range), state.fires_on_absence);

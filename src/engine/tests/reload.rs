@@ -39,7 +39,11 @@ fn firing(exprs: &[&str]) -> World {
 
 /// As the shell does it: pages are read anew, for what the new rules read.
 fn reload(world: &mut World, exprs: &[&str]) {
-    let setup = setup(&text(exprs), acting());
+    reload_text(world, &text(exprs));
+}
+
+fn reload_text(world: &mut World, text: &str) {
+    let setup = setup(text, acting());
     world.selection = setup.selection();
     world.cache.reset();
     world.reload(setup);
@@ -100,18 +104,22 @@ fn a_scrape_under_way_answers_to_the_rules_it_began_under() {
 
 #[test]
 fn ranges_are_covered_from_when_their_samples_were_kept() {
-    let slot_of = |before: &str, after: &str| {
+    let slot_by = |before: &str, after: &str| {
         let mut world = firing(&[before]);
         let low = "bar 0\nfoo 0\n";
         assert_eq!(rounds(&mut world, Some(low), 100), [""; 0]);
-        reload(&mut world, &[after]);
+        reload_text(&mut world, after);
         (1..99).find(|_| world.slot(Some(low)).contains(&"resolved".to_owned()))
     };
+    let slot_of = |before: &str, after: &str| slot_by(before, &text(&[after]));
     let (newest, range) = ("bar > -1", "max_over_time(bar[5m]) > -1");
     assert_eq!(slot_of(range, "max_over_time(bar[2m]) > 1"), Some(1), "all of it was kept");
     assert_eq!(slot_of(range, "max_over_time(foo[2m]) > 1"), Some(24), "none of it was");
     assert_eq!(slot_of(range, "max_over_time(bar[10m]) > 1"), Some(60), "half of it was");
     assert_eq!(slot_of(newest, "max_over_time(bar[2m]) > 1"), Some(12), "a minute of it was");
+    let late =
+        text(&["max_over_time(bar[2m]) > 1"]).replace("name: g", "name: g, query_offset: 1m");
+    assert_eq!(slot_by(newest, &late), Some(24), "of the minute before it nothing was");
 }
 
 #[test]
