@@ -373,6 +373,11 @@ impl Target {
         !reads.is_empty() && (!self.feeds_known || (!self.answered && reported()))
     }
 
+    /// Whether anything that is read is of this target, as far as that is known.
+    pub fn may_bring(&self, reads: &Reads) -> bool {
+        reads.all || !self.feeds_known || reads.names.iter().any(|name| self.brings(name))
+    }
+
     /// Whether it sends this metric, or it is one that is said of every target.
     pub fn brings(&self, name: &str) -> bool {
         self.feeds.contains(name) || REPORTED.contains(&name)

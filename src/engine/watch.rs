@@ -130,9 +130,10 @@ impl<'a> Watch<'a> {
         if !self.covered {
             return Some(Doubt::RangeNotCovered);
         }
-        let own: Vec<&Target> = self.targets.values().filter(|own| is_of(alert, own)).collect();
+        let is_own = |target: &&Target| is_of(alert, target) && target.may_bring(self.asks.reads);
+        let own: Vec<&Target> = self.targets.values().filter(is_own).collect();
         let doubt = match (own.is_empty(), alert.restored) {
-            (false, is_restored) => self.doubt_of_named(&own, is_restored),
+            (false, _) => self.doubt_of_named(&own),
             // An alert from before the start may have been fed by any target that has yet to answer.
             (true, true) => first_doubt(self.feeders.iter().chain(&self.strangers)),
             (true, false) => first_doubt(&self.feeders),
@@ -143,20 +144,15 @@ impl<'a> Watch<'a> {
     }
 
     /// Of an alert that names these targets: they feed it, even while the first page is yet to come. Others do where they
-    /// bring what these do not, as where a rule joins the metrics of one with those of another.
-    fn doubt_of_named(&self, own: &[&Target], is_restored: bool) -> Option<Doubt> {
+    /// bring what these do not, as where a rule joins the metrics of one with those of another. Who is not known to
+    /// bring anything is not waited for: it may never answer.
+    fn doubt_of_named(&self, own: &[&Target]) -> Option<Doubt> {
         let is_own = |target: &Target| own.iter().any(|own| std::ptr::eq(*own, target));
         let named = self.feeders.iter().chain(&self.strangers).filter(|(other, _)| is_own(other));
-        let reads = self.asks.reads;
         let is_lacking = |name: &&Arc<str>| !own.iter().any(|own| own.brings(name));
-        let lacking: Vec<_> = reads.names.iter().filter(is_lacking).collect();
-        let adds = |other: &Target| {
-            lacking.iter().any(|name| other.brings(name) || other.is_asked_for(reads))
-        };
-        let others = self.feeders.iter().filter(|(other, _)| adds(other));
-        let may_add = is_restored && !lacking.is_empty();
-        let strangers = self.strangers.iter().filter(|_| may_add);
-        first_doubt(named.chain(others).chain(strangers))
+        let lacking: Vec<_> = self.asks.reads.names.iter().filter(is_lacking).collect();
+        let adds = |other: &Target| lacking.iter().any(|name| other.brings(name));
+        first_doubt(named.chain(self.feeders.iter().filter(|(other, _)| adds(other))))
     }
 
     /// The series that might have fed an alert of these labels and could not be read.

@@ -91,13 +91,6 @@ fn an_alert_is_unknown_while_the_other_target_that_its_rule_joins_is_silent() {
     assert_eq!(rounds(&mut world, 85), ["resolved"], "the other rule reads nothing of it");
     world.other.1 = Some("y{name=\"web\"} 90\n".to_owned());
     assert_eq!(rounds(&mut world, 85), ["resolved"]);
-    // After our restart without a window it is not known who sends what.
-    let before = begun();
-    let mut blind = World::recovered(setup(rules, acting()), latest(&before.rows), before.second);
-    blind.find_targets(2);
-    assert_eq!(rounds(&mut blind, 95), ["unknown"]);
-    blind.other.1 = Some("y{name=\"web\"} 99\n".to_owned());
-    assert_eq!(rounds(&mut blind, 95), ["resolved"]);
 }
 
 /// What is said of every target needs no other one.
@@ -110,4 +103,20 @@ fn a_target_that_is_back_is_known_to_be_though_another_never_answered() {
     after.find_targets(2);
     let told: Vec<String> = (0..4).flat_map(|_| after.slot(Some("x 1\n"))).collect();
     assert_eq!(told, ["firing", "resolved"], "the other, and this one");
+}
+
+/// A label `instance` may be what a sender says of others (`honor_labels`).
+#[test]
+fn a_target_that_feeds_nothing_of_a_rule_is_no_source_of_its_alert() {
+    let rules = "groups: [{name: g, rules: [{alert: High, expr: \
+                 'label_replace(max by (of) (x) > 90, \"instance\", \"$1\", \"of\", \"(.*)\")'}]}]";
+    let mut before = World::new(rules, acting());
+    before.find_targets(2);
+    before.other.1 = Some("x{of=\"i1\"} 95\n".to_owned());
+    let told: Vec<String> = (0..3).flat_map(|_| before.slot(Some("y 1\n"))).collect();
+    assert!(told.contains(&"firing".to_owned()), "{told:?}");
+    let mut blind = World::recovered(setup(rules, acting()), latest(&before.rows), before.second);
+    blind.find_targets(2);
+    let told: Vec<String> = (0..4).flat_map(|_| blind.slot(Some("y 1\n"))).collect();
+    assert_eq!(told, ["unknown"], "the other may be its source, and does not answer");
 }
