@@ -179,7 +179,8 @@ impl Life {
         }
     }
 
-    fn note_reading(&mut self, at: Timestamp, is_another_run: bool) {
+    /// Our own collector has read it, and it ran.
+    pub fn note_reading(&mut self, at: Timestamp, is_another_run: bool) {
         if is_another_run {
             self.read_before = self.read_at;
         }
@@ -271,9 +272,6 @@ impl Life {
         (at, value): (Timestamp, f64),
         base: Base,
     ) -> bool {
-        if is_ours {
-            self.note_reading(at, matches!(base, Base::Anew(_)));
-        }
         let (base, next) = match base {
             Base::Anew(base) => (base, base),
             Base::Before(last) => {

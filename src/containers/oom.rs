@@ -21,7 +21,7 @@ use std::time::Duration;
 use super::container::ContainerId;
 use super::evidence::{Evidence, Witness, add};
 use super::life::{LATE, Life, REMEMBERED, SAME_DEATH};
-use super::reading::{Last, Reading, SKEW, Told};
+use super::reading::{Base, Last, Reading, SKEW, Told};
 use super::rows::Rows;
 use super::stint::{Counts, Stints};
 use crate::base::{Change, Table, Timestamp};
@@ -286,6 +286,10 @@ impl OomLedger {
         }
         life.patience = if interval <= NEXT_READING { interval } else { Duration::ZERO };
         let (from, began) = life.counted_from(&reading, told.from);
+        // The last word of an empty cgroup knows of no start.
+        if is_ours && reading.started_at.is_some() {
+            life.note_reading(at, matches!(told.base, Base::Anew(_)));
+        }
         let has_judged = life.bound((source, is_ours, judges), (at, value), told.base);
         if has_judged || (told.is_news && value > 0.0) {
             self.open.insert(who.id.clone());
@@ -789,6 +793,17 @@ mod tests {
         bench.is_watched = true;
         bench.read(OURS, 5.0, 0.0, 1.0).read(OURS, 10.0, 1.0, 1.0).gone(OURS).heard(10.5);
         bench.oom(27.4).die(27.5).check(60.0, "1+0");
+    }
+
+    /// Docker hangs, and we are started again; what is empty by then is read once for its last word.
+    #[test]
+    fn what_is_read_of_a_run_that_is_over_divides_nothing() {
+        let mut bench = Bench::new();
+        (bench.is_watched, bench.is_behind) = (true, true);
+        bench.read(OURS, 5.0, 0.0, 1.0).read(OURS, 9.06, 1.0, 0.0).heard(9.1).restart(18.0);
+        bench.read(OURS, 19.06, 1.0, 0.0).gone(OURS).heard(19.1).oom(20.25).die(20.3);
+        bench.is_behind = false;
+        bench.check(60.0, "1+0");
     }
 
     /// Docker stamps a kill a moment after the end that it brought.
