@@ -13,7 +13,7 @@ use super::view::{AlertingView, GroupView, Health, RuleView};
 use crate::alerts::{Alert, Terms};
 use crate::base::{Labels, LabelsBuilder, METRIC_NAME, Remembered, RuleId, Timestamp};
 use crate::policy::{Cause, HoldReason, Symptoms, diagnose};
-use crate::promql::ast::{BinaryOp, Expr, ExprKind};
+use crate::promql::ast::{BinaryOp, Expr, ExprKind, Matching};
 use crate::promql::{QueryTimes, reach};
 use crate::rules::{Grid, Group, Rule, RuleKind};
 use crate::template::Template;
@@ -94,6 +94,8 @@ pub(super) struct RuleState {
     pub recent: Recent,
     /// Names it reads, records followed back.
     pub reads: Reads,
+    /// Those of them that it joins with series of other targets.
+    pub joins: BTreeSet<Arc<str>>,
     /// How far its ranges and offsets reach back; zero for instant selectors.
     pub range: Duration,
     /// Whether it may yield a result because something is missing.
@@ -272,6 +274,7 @@ fn rule_state(rule: &Rule) -> RuleState {
         }
         state.range = state.range.max(reach.history.unwrap_or_default());
     }
+    state.joins = joined(&rule.expr);
     state.fires_on_absence = fires_on_absence(&rule.expr);
     if let RuleKind::Alert(alert) = &rule.kind {
         let compile = |(name, text): &(String, String)| {
@@ -283,6 +286,26 @@ fn rule_state(rule: &Rule) -> RuleState {
         state.texts = Texts::new(labels, alert.annotations.iter().filter_map(compile).collect());
     }
     state
+}
+
+/// Metrics without which it finds nothing, though they may be of another target than the one whose labels it yields:
+/// what it matches by labels that leave `instance` out (`x > on (name) group_left () y`). What we write ourselves is
+/// always there.
+fn joined(expr: &Expr) -> BTreeSet<Arc<str>> {
+    let mut names = BTreeSet::new();
+    expr.walk(&mut |part| {
+        let ExprKind::Binary(binary) = &part.kind else { return };
+        let Matching { on, labels, .. } = &binary.matching;
+        let is_apart = *on != labels.iter().any(|label| label == "instance");
+        if !is_apart || matches!(binary.op, BinaryOp::Or | BinaryOp::Unless) {
+            return;
+        }
+        for reach in reach(part, QueryTimes::default()) {
+            let name = reach.selector.metric_name().filter(|name| !name.starts_with("plimsoll_"));
+            names.extend(name.map(Arc::from));
+        }
+    });
+    names
 }
 
 fn fires_on_absence(expr: &Expr) -> bool {
@@ -362,9 +385,13 @@ fn follow_records(states: &mut [GroupState]) {
 /// Adds to a rule what stands behind the records it reads; returns whether that was news.
 fn follow(own: &mut RuleState, behind: &Behind) -> bool {
     let before = (own.reads.clone(), own.range);
-    for (reads, range) in before.0.names.iter().filter_map(|name| behind.get(name)) {
+    let known = before.0.names.iter().filter_map(|name| Some((name, behind.get(name)?)));
+    for (name, (reads, range)) in known {
         own.reads.add(reads);
         own.range = own.range.max(*range);
+        if own.joins.iter().any(|join| join == name) {
+            own.joins.extend(reads.names.iter().cloned());
+        }
     }
     before != (own.reads.clone(), own.range)
 }

@@ -128,7 +128,9 @@ impl Engine {
                     let back = context.at - state.range;
                     let known = self.coverage.covers(&state.reads, back, self.covered_since);
                     let feeds = (&self.targets, &self.containers, &self.window);
-                    let asks = Asks::of(rule, (&state.reads, state.range), state.fires_on_absence);
+                    let names = (&state.reads, &state.joins);
+                    let reach = (state.range, at.since(context.at));
+                    let asks = Asks::of(rule, names, reach, state.fires_on_absence);
                     let watch = Watch::new(asks, feeds, (slot, group.interval), known);
                     let round = Round {
                         slot,

@@ -373,14 +373,12 @@ impl Target {
         !reads.is_empty() && (!self.feeds_known || (!self.answered && reported()))
     }
 
-    /// Whether anything that is read is of this target, as far as that is known.
-    pub fn may_bring(&self, reads: &Reads) -> bool {
-        reads.all || !self.feeds_known || reads.names.iter().any(|name| self.brings(name))
-    }
-
-    /// Whether it sends this metric, or it is one that is said of every target.
-    pub fn brings(&self, name: &str) -> bool {
-        self.feeds.contains(name) || REPORTED.contains(&name)
+    /// Whether an alert that names this target may rest on it, as far as it is known what it sends. What is said of
+    /// every target is of this one, if the rule reads nothing else.
+    pub fn may_feed(&self, reads: &Reads, joins: &BTreeSet<Arc<str>>) -> bool {
+        let is_reported = |name: &Arc<str>| REPORTED.contains(&&**name);
+        let is_all_reported = joins.is_empty() && reads.names.iter().all(is_reported);
+        !self.feeds_known || reads.any(&self.feeds) || (is_all_reported && !reads.is_empty())
     }
 
     /// The series it feeds.

@@ -34,13 +34,18 @@ impl Unbroken {
     /// Whether a range that ends now has too few good scrapes for a slope, because of a break.
     pub fn is_too_short(&self, now: Timestamp, range: Duration, interval: Duration) -> bool {
         let (Some((before, back)), Some(last)) = (self.broken, self.last) else { return false };
+        if before.is_some_and(|before| before >= now) {
+            return false;
+        }
         let from = now - range;
         let interval_ms = interval.as_millis().max(1);
         let from_to = |from: Timestamp, to: Timestamp| 1 + to.since(from).as_millis() / interval_ms;
         // What was good before is counted as if it had always been: whatever is missing there was missed then.
         let earlier =
             before.filter(|before| *before > from).map_or(0, |before| from_to(from, before));
-        back > from && from_to(back, last) + earlier < LEAST_SAMPLES
+        // A group that looks from some time ago may look into the break itself.
+        let later = if back > now { 0 } else { from_to(back, last.min(now)) };
+        back > from && later + earlier < LEAST_SAMPLES
     }
 
     /// The wall clock has stepped.
@@ -77,6 +82,9 @@ mod tests {
         // Nobody said that it failed: it was not scraped.
         assert_eq!(good(170, false), (true, false));
         assert_eq!(good(175, false), (false, false));
+        // Whoever looks from some time ago looks into the break, before it or after it.
+        let of_one = |second| scrapes.is_too_short(at(second), Duration::ZERO, interval);
+        assert_eq!([99, 101, 169, 171].map(of_one), [false, true, true, false]);
         // One that never was good before.
         let mut scrapes = Unbroken::default();
         scrapes.note(at(50), interval, true);

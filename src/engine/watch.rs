@@ -4,7 +4,7 @@
 //! each series of theirs, Docker, and the whole of the rule's ranges. Else the alert is unknown.
 
 use std::cell::OnceCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -54,17 +54,21 @@ struct SilentSeries<'a> {
 pub(super) struct Asks<'a> {
     rule: &'a Rule,
     reads: &'a Reads,
+    joins: &'a BTreeSet<Arc<str>>,
     range: Duration,
+    /// How long ago its group looks from (`query_offset`).
+    offset: Duration,
     fires_on_absence: bool,
 }
 
 impl<'a> Asks<'a> {
     pub fn of(
         rule: &'a Rule,
-        (reads, range): (&'a Reads, Duration),
+        (reads, joins): (&'a Reads, &'a BTreeSet<Arc<str>>),
+        (range, offset): (Duration, Duration),
         fires_on_absence: bool,
     ) -> Asks<'a> {
-        Asks { rule, reads, range, fires_on_absence }
+        Asks { rule, reads, joins, range, offset, fires_on_absence }
     }
 }
 
@@ -91,14 +95,14 @@ impl<'a> Watch<'a> {
                 let unasked = || Some(Doubt::NotAnsweredYet { target: target.name() });
                 feeders.push((target, doubt_of(target, slot).or_else(unasked)));
             } else if asks.reads.any(&target.feeds) {
-                let cut_short = || cut_short(target, (slot, asks.range));
+                let cut_short = || cut_short(target, (slot - asks.offset, asks.range));
                 feeders.push((target, doubt_of(target, slot).or_else(cut_short)));
             } else if target.is_stranger_to(asks.reads) {
                 strangers.push((target, doubt_of(target, slot)));
             }
         }
         let docker = containers.witness(asks.reads, (slot, interval));
-        let covered = covered || asks.range.is_zero();
+        let covered = covered || (asks.range.is_zero() && asks.offset.is_zero());
         let has_answered = |target: &Target| {
             target.answered && target.asked.as_ref().is_none_or(|asked| asked.answered)
         };
@@ -130,10 +134,11 @@ impl<'a> Watch<'a> {
         if !self.covered {
             return Some(Doubt::RangeNotCovered);
         }
-        let is_own = |target: &&Target| is_of(alert, target) && target.may_bring(self.asks.reads);
+        let Asks { reads, joins, .. } = self.asks;
+        let is_own = |target: &&Target| is_of(alert, target) && target.may_feed(reads, joins);
         let own: Vec<&Target> = self.targets.values().filter(is_own).collect();
         let doubt = match (own.is_empty(), alert.restored) {
-            (false, _) => self.doubt_of_named(&own),
+            (false, is_restored) => self.doubt_of_named(&own, is_restored),
             // An alert from before the start may have been fed by any target that has yet to answer.
             (true, true) => first_doubt(self.feeders.iter().chain(&self.strangers)),
             (true, false) => first_doubt(&self.feeders),
@@ -143,16 +148,23 @@ impl<'a> Watch<'a> {
         doubt.or_else(|| self.docker.doubt(alert))
     }
 
-    /// Of an alert that names these targets: they feed it, even while the first page is yet to come. Others do where they
-    /// bring what these do not, as where a rule joins the metrics of one with those of another. Who is not known to
-    /// bring anything is not waited for: it may never answer.
-    fn doubt_of_named(&self, own: &[&Target]) -> Option<Doubt> {
+    /// Of an alert that names these targets: they feed it, even while the first page is yet to come. Others do where the
+    /// rule joins what these do not bring.
+    fn doubt_of_named(&self, own: &[&Target], is_restored: bool) -> Option<Doubt> {
+        let Asks { reads, joins, .. } = self.asks;
         let is_own = |target: &Target| own.iter().any(|own| std::ptr::eq(*own, target));
         let named = self.feeders.iter().chain(&self.strangers).filter(|(other, _)| is_own(other));
-        let is_lacking = |name: &&Arc<str>| !own.iter().any(|own| own.brings(name));
-        let lacking: Vec<_> = self.asks.reads.names.iter().filter(is_lacking).collect();
-        let adds = |other: &Target| lacking.iter().any(|name| other.brings(name));
-        first_doubt(named.chain(self.feeders.iter().filter(|(other, _)| adds(other))))
+        let is_lacking = |name: &&Arc<str>| !own.iter().any(|own| own.feeds.contains(*name));
+        let lacking: Vec<_> = joins.iter().filter(is_lacking).collect();
+        let brings = |other: &Target| lacking.iter().any(|name| other.feeds.contains(*name));
+        let may_bring = |other: &Target| brings(other) || other.is_asked_for(reads);
+        let others =
+            self.feeders.iter().filter(|(other, _)| !lacking.is_empty() && may_bring(other));
+        // Who has never answered is waited for only where nobody is known to bring it.
+        let is_unheard =
+            is_restored && !lacking.is_empty() && !self.feeders.iter().any(|(f, _)| brings(f));
+        let strangers = self.strangers.iter().filter(|_| is_unheard);
+        first_doubt(named.chain(others).chain(strangers))
     }
 
     /// The series that might have fed an alert of these labels and could not be read.
@@ -240,5 +252,5 @@ fn doubt_of(target: &Target, slot: Timestamp) -> Option<Doubt> {
 /// One that is back, and was not scraped well often enough within the range.
 fn cut_short(target: &Target, (slot, range): (Timestamp, Duration)) -> Option<Doubt> {
     let is_too_short = target.unbroken.is_too_short(slot, range, target.info.interval);
-    (is_too_short && !range.is_zero()).then(|| Doubt::RangeTooShort { target: target.name() })
+    is_too_short.then(|| Doubt::RangeTooShort { target: target.name() })
 }

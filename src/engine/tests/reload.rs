@@ -120,6 +120,8 @@ fn ranges_are_covered_from_when_their_samples_were_kept() {
     let late =
         text(&["max_over_time(bar[2m]) > 1"]).replace("name: g", "name: g, query_offset: 1m");
     assert_eq!(slot_by(newest, &late), Some(24), "of the minute before it nothing was");
+    let late = text(&["foo > 1"]).replace("name: g", "name: g, query_offset: 1m");
+    assert_eq!(slot_by(newest, &late), Some(12), "and nothing a minute ago");
 }
 
 #[test]
