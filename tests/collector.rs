@@ -839,6 +839,28 @@ fn a_cgroup_that_nobody_removes_is_a_container_that_ended_once_nothing_runs_in_i
     }
 }
 
+/// We are started again while Docker hangs, and know from the journal when it had been started.
+#[test]
+fn an_empty_cgroup_has_no_start() {
+    for layout in Layout::ALL {
+        let dir = folder();
+        let cgroups = Cgroups::new(dir.path(), layout);
+        cgroups.put(&id(1), Load { usage: 8192, oom_kills: 1, ..Load::default() });
+        cgroups.populate(&id(1), 0);
+        let mut collector = collector(&cgroups, Selection::all());
+        let mut inventory = Inventory::new();
+        let (status, started_at) = (Status::Running, Some(START - Duration::from_secs(60)));
+        let container = Container::new(ContainerId::new(&id(1)).expect("an id"), "acme-api", START);
+        inventory.put(Container { status, started_at, ..container }, START);
+        inventory.set_heard(false);
+        collector.know(Arc::new(inventory));
+        let mut known = Known::default();
+        known.take(&collector.collect(START).expect("collects"));
+        assert_eq!(known.value("container_oom_events_total"), Some(1.0), "{layout:?}");
+        assert_eq!(known.value("container_start_time_seconds"), None, "{layout:?}");
+    }
+}
+
 /// Else whoever is told of the kill takes that for a container that lives on.
 #[test]
 fn an_empty_cgroup_does_not_tell_again_of_a_kill_that_was_told() {

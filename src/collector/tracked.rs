@@ -451,13 +451,16 @@ impl Tracked {
     }
 
     /// When the run that is read began, seconds: by Docker, or by its process, while Docker is not heard or may not
-    /// have told yet that another run has begun.
+    /// have told yet that another run has begun. Where nothing runs any more nobody says: a start is of what runs.
     pub fn began(
         &mut self,
         (eyes, path): (&mut Eyes<'_>, &str),
         (container, is_heard): (Option<&Container>, bool),
         kills: Option<&Kills>,
     ) -> Option<f64> {
+        if self.life.is_over {
+            return None;
+        }
         let started = container.and_then(|c| c.started_at).map(|at| at.0 as f64 / 1000.0);
         let is_its = |said: &f64| kills.is_none_or(|kills| kills.may_be_of(*said));
         let is_told = is_heard && started.as_ref().is_some_and(is_its);

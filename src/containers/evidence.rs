@@ -13,9 +13,15 @@
 //! Quick words of Docker's are taken for one, and may have been of as many kills: before a word that comes later than a
 //! kill was counted is taken for one about that, those are.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::base::Timestamp;
+
+/// A reading has the time of its slot and is made a little later, and Docker stamps a kill 2 to 180 ms after it was done
+/// (measured beside other load): a word that follows a reading by less may be about a kill that it counted.
+const PROMPT: Duration = Duration::from_millis(200);
 
 /// Who speaks.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
@@ -213,8 +219,9 @@ impl Found {
     fn assume(&mut self, said: &Evidence) -> Vec<u32> {
         let mut explained = vec![0; self.kills.len()];
         // A word that comes later than such a kill was counted is about it if no other word can have been.
-        let is_within = |assumed: &Assumed| said.told_at().is_none_or(|at| at <= assumed.to);
-        let mut missing = self.speak(said, said.kills, &mut explained, is_within);
+        let is_prompt =
+            |assumed: &Assumed| said.told_at().is_none_or(|at| at <= assumed.to + PROMPT);
+        let mut missing = self.speak(said, said.kills, &mut explained, is_prompt);
         if missing > 0 {
             self.use_spare(said.witness);
             missing = self.speak(said, missing, &mut explained, |_| true);

@@ -122,9 +122,9 @@ impl Fate {
         }
     }
 
-    /// Whether the last end was not the first.
+    /// Whether the last end was not the first, be it known for good or not.
     fn has_ended_before(&self) -> bool {
-        self.ends.iter().sum::<u64>() > 1
+        self.ends.iter().sum::<u64>() + u64::from(self.held.is_some()) > 1
     }
 
     /// The end that waits, under the name it has by now; it is counted.
@@ -209,8 +209,8 @@ impl Fates {
     }
 
     /// The rows that have changed. That of a name whose container was removed is kept for a moment, if there is
-    /// one or another had that name before: we may be stopped before the next one comes. Until a restart of ours it
-    /// is told of for an hour.
+    /// one or more than one end is known: we may be stopped before the next one comes. Until a restart of ours it is
+    /// told of for an hour.
     pub fn take_rows(&mut self, now: Timestamp) -> Vec<Change> {
         let is_kept = |at: Timestamp| now.since(at) < KEPT_AFTER_REMOVAL;
         let names = &self.names;

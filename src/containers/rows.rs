@@ -1,8 +1,8 @@
 //! Rows of the journal that say what is known of a host's containers, written now and then.
 //!
 //! Docker tells again what happened since it was heard last, so these rows need not follow each event:
-//! they are written together with the note of how far it was heard. What came and went in between
-//! leaves no row at all, and a storm of containers costs the journal nothing.
+//! they are written together with the note of how far it was heard. What came and went once in between
+//! leaves no row at all, and a storm of new containers costs the journal nothing.
 
 use std::collections::BTreeSet;
 

@@ -36,9 +36,16 @@ def under_another_name(stage, found):
     )
 
 
+def one_of_a_burst(stage, found):
+    """A child's, where bursts lie around restarts."""
+    missing = [different.true - different.counted for different in found]
+    return missing in ([], [1]) and all((one.what, one.label) == ("kills", "child") for one in found)
+
+
 # What docs/configuration.md names, at `plimsoll_oom_total`.
 KNOWN = {
     "renamed": Known("of quick kills some go by the name of the reading that shows them", under_another_name),
+    "restarts_among_kills": Known("of two bursts within an interval one kill may be missed", one_of_a_burst),
     "docker_dies": Known("kills near a death of dockerd are missed", missing_near_deaths),
     "both_die": Known("what happens while both are dead is missed", missing_near_deaths),
     "both_die_at_a_start": Known("what happens while both are dead is missed", missing_near_deaths),
