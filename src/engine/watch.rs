@@ -22,6 +22,9 @@ use crate::window::Window;
 /// A target that has not been scraped for this many intervals is late.
 const LATE_AFTER_INTERVALS: u32 = 2;
 
+/// Labels that say which target a series is of.
+const OF_TARGETS: [&str; 2] = ["instance", "job"];
+
 /// Whether the absence of an alert can be believed, for one rule in one round.
 pub(super) struct Watch<'a> {
     /// Targets that feed the rule, and those that have yet to show what they feed.
@@ -135,7 +138,8 @@ impl<'a> Watch<'a> {
             return Some(Doubt::RangeNotCovered);
         }
         let Asks { reads, joins, .. } = self.asks;
-        let is_own = |target: &&Target| is_of(alert, target) && target.may_feed(reads, joins);
+        let is_own =
+            |target: &&Target| is_of(&alert.labels, target) && target.may_feed(reads, joins);
         let own: Vec<&Target> = self.targets.values().filter(is_own).collect();
         let doubt = match (own.is_empty(), alert.restored) {
             (false, is_restored) => self.doubt_of_named(&own, is_restored),
@@ -165,6 +169,12 @@ impl<'a> Watch<'a> {
             is_restored && !lacking.is_empty() && !self.feeders.iter().any(|(f, _)| brings(f));
         let strangers = self.strangers.iter().filter(|_| is_unheard);
         first_doubt(named.chain(others).chain(strangers))
+    }
+
+    /// Whether the rule joins this metric with what an alert of these labels is of, and from another target.
+    fn is_joined_to(&self, alert: &Labels, metric: &str) -> bool {
+        let sends = |target: &Target| is_of(alert, target) && target.feeds.contains(metric);
+        self.asks.joins.contains(metric) && !self.targets.values().any(sends)
     }
 
     /// The series that might have fed an alert of these labels and could not be read.
@@ -207,9 +217,12 @@ impl<'a> Watch<'a> {
         self.feeders.iter().any(|(feeder, _)| is_awaited(feeder)).then(|| doubt.clone())
     }
 
-    /// Whether no label that the series and an alert both have differs.
+    /// Whether no label that the series and an alert both have differs. Of what is joined from another target those
+    /// that name the target do.
     fn may_feed(&self, series: &Labels, alert: &Labels) -> bool {
-        let own = |name: &str| !self.constants.contains(&name);
+        let is_from_another = self.is_joined_to(alert, series.metric_name());
+        let names_a_target = |name: &str| is_from_another && OF_TARGETS.contains(&name);
+        let own = |name: &str| !self.constants.contains(&name) && !names_a_target(name);
         let mut both = alert.iter().filter(|(name, _)| own(name));
         both.all(|(name, text)| series.get(name).is_none_or(|other| other == text))
     }
@@ -227,12 +240,12 @@ fn whose(series: &Labels) -> String {
 }
 
 /// Whether an alert names this target as its source.
-fn is_of(alert: &Alert, target: &Target) -> bool {
+fn is_of(alert: &Labels, target: &Target) -> bool {
     let same = |label| {
-        let named = alert.labels.get(label);
+        let named = alert.get(label);
         named.is_some() && named == target.info.labels.get(label)
     };
-    same("instance") && (same("job") || alert.labels.get("job").is_none())
+    same("instance") && (same("job") || alert.get("job").is_none())
 }
 
 fn doubt_of(target: &Target, slot: Timestamp) -> Option<Doubt> {

@@ -209,6 +209,32 @@ fn what_a_target_cannot_read_of_a_container_makes_its_alerts_unknown_and_no_othe
     assert_eq!(world.slot(Some(limits)), ["resolved"], "it can be read, and is not there");
 }
 
+/// The limit is of another target than what it is compared with, and of another `instance`.
+#[test]
+fn what_is_joined_from_another_target_and_cannot_be_read_makes_the_alert_unknown() {
+    let rules =
+        "groups: [{name: g, rules: [{alert: Over, expr: 'x > on (name) group_left () y'}]}]";
+    let mut world = World::new(rules, acting());
+    world.find_targets(2);
+    world.other.1 = Some("x{name=\"web\"} 95\nx{name=\"db\"} 95\n".to_owned());
+    let both = "y{name=\"web\"} 80\ny{name=\"db\"} 80\n";
+    assert_eq!(told(&mut world, both, 3), ["firing"; 2]);
+    world.missed = vec![unread("y", "web")];
+    assert_eq!(told(&mut world, "z 1\n", 3), ["resolved", "unknown"], "and the other's is gone");
+    let reason = "target j/i1 answers, but could not read y of web";
+    assert_eq!(why(&world, "web").as_deref(), Some(reason));
+    world.missed.clear();
+    assert_eq!(told(&mut world, both, 1), ["firing", "known"]);
+    // Who sends both itself needs no other.
+    let mut world = World::new(rules, acting());
+    world.find_targets(2);
+    world.missed = vec![unread("y", "web")];
+    for (x, want) in [(95, "firing"), (70, "resolved")] {
+        world.other.1 = Some(format!("x{{name=\"web\"}} {x}\ny{{name=\"web\"}} 80\n"));
+        assert_eq!(told(&mut world, "z 1\n", 3), [want]);
+    }
+}
+
 #[test]
 fn what_cannot_be_read_is_not_absent() {
     let rules = "groups: [{name: g, rules: [{alert: Gone, labels: {host: here}, \
