@@ -375,9 +375,8 @@ impl Target {
 
     /// Whether an alert that names this target may rest on it, as far as it is known what it sends. What is said of
     /// every target is of this one, if the rule reads nothing else.
-    pub fn may_feed(&self, reads: &Reads, joins: &BTreeSet<Arc<str>>) -> bool {
-        let is_reported = |name: &Arc<str>| REPORTED.contains(&&**name);
-        let is_all_reported = joins.is_empty() && reads.names.iter().all(is_reported);
+    pub fn may_feed(&self, reads: &Reads) -> bool {
+        let is_all_reported = reads.names.iter().all(|name| REPORTED.contains(&&**name));
         !self.feeds_known || reads.any(&self.feeds) || (is_all_reported && !reads.is_empty())
     }
 

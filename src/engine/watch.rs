@@ -137,9 +137,8 @@ impl<'a> Watch<'a> {
         if !self.covered {
             return Some(Doubt::RangeNotCovered);
         }
-        let Asks { reads, joins, .. } = self.asks;
-        let is_own =
-            |target: &&Target| is_of(&alert.labels, target) && target.may_feed(reads, joins);
+        let reads = self.asks.reads;
+        let is_own = |target: &&Target| is_of(&alert.labels, target) && target.may_feed(reads);
         let own: Vec<&Target> = self.targets.values().filter(is_own).collect();
         let doubt = match (own.is_empty(), alert.restored) {
             (false, is_restored) => self.doubt_of_named(&own, is_restored),

@@ -122,3 +122,18 @@ fn a_target_that_feeds_nothing_of_a_rule_is_no_source_of_its_alert() {
     let told: Vec<String> = (0..4).flat_map(|_| blind.slot(Some("y 1\n"))).collect();
     assert_eq!(told, ["unknown"], "the other may be its source, and does not answer");
 }
+
+#[test]
+fn what_is_said_of_another_target_is_not_of_the_one_that_the_alert_names() {
+    let rules = "groups: [{name: g, rules: [{alert: Both, expr: \
+                 'up{instance=\"i1\"} == 1 and on (job) up{instance!=\"i1\"} == 1'}]}]";
+    let mut before = World::new(rules, acting());
+    before.find_targets(2);
+    before.other.1 = Some("y 1\n".to_owned());
+    let told: Vec<String> = (0..3).flat_map(|_| before.slot(Some("x 1\n"))).collect();
+    assert!(told.contains(&"firing".to_owned()), "{told:?}");
+    let mut after = World::recovered(setup(rules, acting()), latest(&before.rows), before.second);
+    after.find_targets(2);
+    let told: Vec<String> = (0..4).flat_map(|_| after.slot(Some("x 1\n"))).collect();
+    assert_eq!(told, ["unknown"], "the other has not answered since we began");
+}
