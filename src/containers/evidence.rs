@@ -13,6 +13,7 @@
 //! Quick words of Docker's are taken for one, and may have been of as many kills: before a word that comes later than a
 //! kill was counted is taken for one about that, those are.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -196,6 +197,20 @@ pub fn sort(evidence: &mut [Evidence]) {
 /// The fewest kills that explain everything said. `evidence` is in the order [`add`] keeps.
 pub fn explain(evidence: &[Evidence]) -> Vec<Kills> {
     Found::by(evidence).kills.into_iter().flat_map(Assumed::split).collect()
+}
+
+/// Which events tell after that time of kills that others have told of, and that were over by then: their keys.
+pub fn told_late(evidence: &[Evidence], by: Timestamp) -> BTreeSet<i64> {
+    let mut found = Found::default();
+    let mut late = BTreeSet::new();
+    for said in evidence {
+        let explained = found.assume(said);
+        let is_late = found.kills.iter().zip(explained).any(|(k, many)| many > 0 && k.to <= by);
+        if is_late && said.told_at().is_some_and(|at| at > by) {
+            late.insert(said.key);
+        }
+    }
+    late
 }
 
 /// What explains the statements so far.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::evidence::{Evidence, Kills, Witness, add, explain, fold, settled, sort};
+use super::evidence::{Evidence, Kills, Witness, add, explain, fold, settled, sort, told_late};
 use super::reading::{Base, Last, Reading, SAID_LATE, SKEW};
 use super::stint::{Counts, Share, Stints};
 use crate::base::Timestamp;
@@ -328,8 +328,10 @@ impl Life {
     /// container below a cgroup that is full (v1), where the kernel is not to kill, and several of one kill that
     /// takes long.
     fn deny_uncounted(&mut self, within: (Timestamp, Timestamp), kills: usize) -> bool {
-        let told: Vec<Evidence> =
-            self.told().copied().filter(|said| self.is_done_in(said, within)).collect();
+        // A daemon that hung may tell only now of what had been counted before.
+        let late = told_late(&self.bounded_by_ends(), within.0);
+        let is_in = |said: &Evidence| self.is_done_in(said, within) && !late.contains(&said.key);
+        let told: Vec<Evidence> = self.told().copied().filter(is_in).collect();
         let again = |pair: &[Evidence]| !self.are_divided(&pair[0], &pair[1], LATE);
         // What may have been told again is denied first.
         let (again, once): (Vec<usize>, Vec<usize>) =

@@ -899,6 +899,17 @@ mod tests {
         bench.oom(40.0).read(OURS, 45.0, 1.0, 1.0).check(80.0, "0+2");
     }
 
+    /// A daemon that hung tells late of what had been counted, and has as many words less for what followed.
+    #[test]
+    fn a_word_of_what_was_counted_before_leaves_no_later_one_over() {
+        let mut bench = Bench::new();
+        bench.is_watched = true;
+        bench.read(OURS, 5.0, 0.0, 1.0).read(OURS, 10.0, 1.0, 1.0).read(OURS, 15.0, 2.0, 1.0);
+        bench.oom(20.3).oom(20.33).read(OURS, 20.0, 2.0, 1.0).oom(21.4).oom(23.7);
+        bench.read(OURS, 25.0, 4.0, 1.0).read(OURS, 30.0, 4.0, 1.0);
+        bench.oom(32.2).end(32.3).check(60.0, "0+5");
+    }
+
     /// Docker makes an event for each container below a cgroup that is full, on version 1.
     #[test]
     fn what_the_kernel_has_not_counted_in_its_cgroup_was_no_kill() {
