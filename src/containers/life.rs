@@ -396,6 +396,8 @@ impl Life {
         };
         let rounded = |start: Timestamp| start.min(reading.at - 2 * SKEW) + SKEW;
         let began = reading.started_at.map(|start| is_told(start).unwrap_or(rounded(start)));
+        // Where nothing runs any more in what is read, that is of the run that was told last, if not of a later one.
+        let began = began.or(self.started_at.filter(|told| *told <= reading.at));
         let is_before = |end: &&Timestamp| began.is_some_and(|began| **end <= began);
         let ended = self.ends.iter().filter(is_before).max();
         let of_run = ended.map(|end| *end + Duration::from_millis(1));

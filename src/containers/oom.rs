@@ -899,6 +899,18 @@ mod tests {
         bench.oom(40.0).read(OURS, 45.0, 1.0, 1.0).check(80.0, "0+2");
     }
 
+    /// Docker hangs, and both kills of a run are read where nothing runs any more.
+    #[test]
+    fn what_is_read_of_a_run_that_is_over_is_none_of_the_run_before() {
+        let mut bench = Bench::new();
+        bench.is_watched = true;
+        bench.read(OURS, 8.0, 0.0, 5.2).oom(8.8).oom(11.1).die(11.13);
+        bench.say(|ledger, who| ledger.started(who, at(11.5))).heard(13.0);
+        bench.restart(13.0).read(OURS, 18.0, 2.0, 0.0).oom(25.15).oom(25.154).die(25.2);
+        bench.say(|ledger, who| ledger.started(who, at(25.55)));
+        bench.oom(27.4).read(OURS, 28.0, 3.0, 25.5).check(60.0, "2+3");
+    }
+
     /// A daemon that hung tells late of what had been counted, and has as many words less for what followed.
     #[test]
     fn a_word_of_what_was_counted_before_leaves_no_later_one_over() {
