@@ -79,8 +79,11 @@ pub(super) struct Life {
     /// When Docker started it last.
     #[serde(default)]
     pub started_at: Option<Timestamp>,
+    /// When what our own collector read last had started.
+    #[serde(default)]
+    seen_start: Option<Timestamp>,
     /// When it was seen last, if it is gone and Docker, which is heard, has not told of its end.
-    #[serde(skip)]
+    #[serde(default)]
     pub gone_at: Option<Timestamp>,
     pub counters: BTreeMap<u64, Last>,
     /// When our own collector read this run last, and the one before, whose end may not have been told.
@@ -118,6 +121,7 @@ impl Life {
             counted: BTreeMap::new(),
             ends: Vec::new(),
             started_at: None,
+            seen_start: None,
             gone_at: None,
             counters: BTreeMap::new(),
             read_at: None,
@@ -154,6 +158,15 @@ impl Life {
         !flags.is_empty()
     }
 
+    /// When the run that was told last by then began, at the earliest: a daemon that hung stamps a start after our own
+    /// collector has seen the process.
+    pub fn began_after(&self, at: Timestamp) -> Option<Timestamp> {
+        let start = self.started_at.filter(|start| *start <= at)?;
+        let has_ended = |seen: Timestamp| self.ends.iter().any(|end| (seen..=start).contains(end));
+        let seen = self.seen_start.filter(|seen| !has_ended(*seen));
+        Some(seen.map_or(start, |seen| start.min(seen)))
+    }
+
     /// A run has ended. What was counted in one that began after it is of none before, however late the end is told.
     pub fn end(&mut self, at: Timestamp) {
         let after = |said: &&mut Evidence| said.began.is_some_and(|began| began >= at);
@@ -171,16 +184,26 @@ impl Life {
     /// The first process has ended by SIGKILL, and nobody had asked for it.
     pub fn die(&mut self, at: Timestamp) {
         self.bring_down(at);
+        let death = self.stamped_late(at).unwrap_or(at);
         self.end(at);
-        self.deaths.push(at);
+        self.deaths.push(death);
         self.deaths.sort();
         if self.deaths.len() > MOST_STATEMENTS {
             self.deaths.remove(0);
         }
     }
 
-    /// Our own collector has read it, and it ran.
-    pub fn note_reading(&mut self, at: Timestamp, is_another_run: bool) {
+    /// When a run was gone by our own eyes whose end a daemon that hung has stamped later; no kill was stamped with it.
+    fn stamped_late(&self, at: Timestamp) -> Option<Timestamp> {
+        let is_with = |said: &Evidence| said.told_at().is_some_and(|told| is_close(told, at));
+        let has_begun = |by: Timestamp| self.started_at.max(self.seen_start) <= Some(by);
+        let gone_at = self.gone_at.filter(|gone| *gone < at && has_begun(*gone));
+        gone_at.filter(|_| !self.told().any(is_with))
+    }
+
+    /// Our own collector has read it, and it ran, since then.
+    pub fn note_reading(&mut self, at: Timestamp, start: Timestamp, is_another_run: bool) {
+        self.seen_start = Some(start);
         if is_another_run {
             self.read_before = self.read_at;
         }
@@ -436,7 +459,9 @@ impl Life {
         let kills = explain(&self.bounded_by_ends());
         let (spare, _) = claim(&kills, &self.deaths);
         // Whoever is read again lives on.
-        let lives_on = |to: Timestamp| self.counters.values().any(|last| last.at > to);
+        let seen_at =
+            self.counters.values().filter(|last| !last.is_empty).map(|last| last.at).max();
+        let lives_on = |to: Timestamp| seen_at.is_some_and(|at| at > to);
         let is_late = |to: Timestamp| self.told_late_at.is_some_and(|told| to <= told);
         let is_owed = |to: Timestamp| behind_since.is_some_and(|at| now < to.max(at) + TOLD_WITHIN);
         let waits = |to: Timestamp| {
@@ -474,8 +499,8 @@ impl Life {
         }
         self.stints.rebase(&shift);
         shift(&mut self.heard_from);
-        let Life { started_at, gone_at, told_late_at, read_at, read_before, .. } = self;
-        let single = [started_at, gone_at, told_late_at, read_at, read_before];
+        let Life { started_at, seen_start, gone_at, told_late_at, read_at, read_before, .. } = self;
+        let single = [started_at, seen_start, gone_at, told_late_at, read_at, read_before];
         single.into_iter().flatten().for_each(shift);
     }
 
@@ -522,7 +547,6 @@ impl Life {
 /// it can belong to.
 fn claim(kills: &[Kills], deaths: &[Timestamp]) -> (Vec<u64>, Vec<Timestamp>) {
     let mut spare: Vec<u64> = kills.iter().map(|kills| u64::from(kills.count)).collect();
-    let is_close = |told: Timestamp, death| told <= death + SKEW && death <= told + SKEW;
     let is_of_then = |kills: &Kills, death| {
         [kills.told_at, kills.stamped_at].into_iter().flatten().any(|told| is_close(told, death))
     };
@@ -530,6 +554,10 @@ fn claim(kills: &[Kills], deaths: &[Timestamp]) -> (Vec<u64>, Vec<Timestamp>) {
     let unclaimed = take_out(kills, &mut spare, deaths, is_of_then);
     let unclaimed = take_out(kills, &mut spare, &unclaimed, fits);
     (spare, unclaimed)
+}
+
+fn is_close(told: Timestamp, death: Timestamp) -> bool {
+    told <= death + SKEW && death <= told + SKEW
 }
 
 /// Gives each death to the earliest kill that is free and is one of its; those that are left.

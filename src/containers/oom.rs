@@ -165,9 +165,9 @@ impl OomLedger {
     pub fn killed(&mut self, who: Who<'_>, at_nanos: i64, since: Timestamp) {
         let at = Timestamp(at_nanos.div_euclid(1_000_000));
         let life = self.lives.get(who.id);
-        let started_at = life.and_then(|life| life.started_at).filter(|started| *started <= at);
+        let of_run = life.and_then(|life| life.began_after(at));
         let from = (since.min(at).max(at - STUCK) - STAMPED_LATE)
-            .max(started_at.unwrap_or(Timestamp(i64::MIN)));
+            .max(of_run.unwrap_or(Timestamp(i64::MIN)));
         let to = at + SKEW;
         let (witness, key) = (Witness::Event, at_nanos);
         let said = Evidence { witness, key, from, to, kills: 1, began: None, repeats: 0 };
@@ -236,7 +236,8 @@ impl OomLedger {
         }
         let life = self.life(who, at);
         // Docker's event and its list tell of one death a few milliseconds apart.
-        if life.deaths.iter().all(|other| at.since(*other).max(other.since(at)) > SAME_DEATH) {
+        let mut ends = life.deaths.iter().chain(&life.ends);
+        if ends.all(|other| at.since(*other).max(other.since(at)) > SAME_DEATH) {
             life.die(at);
             self.open.insert(who.id.clone());
         }
@@ -278,7 +279,10 @@ impl OomLedger {
         let life = self.life(who, at);
         begins_anew.iter().for_each(|last| life.begin_anew(source, last.carried));
         let Told { unknown, carried, awaits_start, .. } = told;
-        let last = Last { at, value, started_at, unknown, carried, awaits_start, is_read: true };
+        // The last word of an empty cgroup knows of no start.
+        let is_empty = is_ours && started_at.is_none();
+        let last =
+            Last { at, value, started_at, unknown, carried, awaits_start, is_empty, is_read: true };
         life.counters.insert(source, last);
         if is_first && is_ours {
             let new = u64::from(told.kills) + told.unknown as u64 + life.explained();
@@ -286,9 +290,8 @@ impl OomLedger {
         }
         life.patience = if interval <= NEXT_READING { interval } else { Duration::ZERO };
         let (from, began) = life.counted_from(&reading, told.from);
-        // The last word of an empty cgroup knows of no start.
-        if is_ours && reading.started_at.is_some() {
-            life.note_reading(at, matches!(told.base, Base::Anew(_)));
+        if let Some(start) = started_at.filter(|_| is_ours) {
+            life.note_reading(at, start, matches!(told.base, Base::Anew(_)));
         }
         let has_judged = life.bound((source, is_ours, judges), (at, value), told.base);
         if has_judged || (told.is_news && value > 0.0) {
@@ -328,7 +331,10 @@ impl OomLedger {
             return;
         }
         match is_watched {
-            true => self.life(who, seen_at).gone_at = Some(seen_at),
+            true => {
+                self.life(who, seen_at).gone_at.get_or_insert(seen_at);
+                self.open.insert(who.id.clone());
+            }
             false => self.died(who, seen_at),
         }
     }
@@ -909,6 +915,63 @@ mod tests {
         bench.restart(13.0).read(OURS, 18.0, 2.0, 0.0).oom(25.15).oom(25.154).die(25.2);
         bench.say(|ledger, who| ledger.started(who, at(25.55)));
         bench.oom(27.4).read(OURS, 28.0, 3.0, 25.5).check(60.0, "2+3");
+    }
+
+    /// A run began before Docker hung, and its start is stamped afterwards, a moment before its kill.
+    #[test]
+    fn a_start_that_was_stamped_late_divides_no_kill_from_its_count() {
+        let mut bench = Bench::new();
+        bench.is_watched = true;
+        bench.read(OURS, 8.0, 0.0, 2.0).oom(9.9).die(10.0).read(OURS, 13.0, 0.0, 10.4);
+        bench.read(OURS, 18.0, 1.0, 10.4).heard(20.0);
+        bench.say(|ledger, who| ledger.started(who, at(22.0)));
+        bench.oom(22.01).die(22.05).check(60.0, "2+0");
+    }
+
+    /// Docker hangs between the word of a kill and the end that it brought, and we are started again meanwhile.
+    #[test]
+    fn an_end_that_is_stamped_late_was_when_the_run_was_gone() {
+        let restart_and_read = |bench: &mut Bench, read_at: Option<f64>| {
+            bench.restart(17.0);
+            if let Some(second) = read_at {
+                bench.read(OURS, second, 1.0, 0.0).gone(OURS);
+            }
+        };
+        for restart in [None, Some(None), Some(Some(20.0)), Some(Some(25.0))] {
+            let mut bench = Bench::new();
+            (bench.is_watched, bench.is_behind) = (true, true);
+            bench.read(OURS, 5.0, 0.0, 1.0).read(OURS, 10.0, 0.0, 1.0).oom(11.0);
+            bench.read(OURS, 15.0, 1.0, 0.0).gone(OURS).heard(16.0);
+            restart.iter().for_each(|read_at| restart_and_read(&mut bench, *read_at));
+            // An event and Docker's list tell of it.
+            bench.check(26.9, "0+0").die(27.0).die(27.05).check(27.1, "1+0");
+            bench.oom(32.0).check(60.0, "1+1");
+        }
+    }
+
+    /// The end of a run that is gone is owed still when the next one ends.
+    #[test]
+    fn the_end_of_the_next_run_was_not_when_the_one_before_was_gone() {
+        for is_told in [false, true] {
+            let mut bench = Bench::new();
+            bench.is_watched = true;
+            bench.read(OURS, 5.0, 0.0, 1.0).read(OURS, 10.0, 0.0, 1.0).oom(11.0);
+            bench.read(OURS, 15.0, 1.0, 0.0).gone(OURS).heard(16.0);
+            match is_told {
+                true => bench.say(|ledger, who| ledger.started(who, at(17.0))),
+                false => bench.read(OURS, 20.0, 1.0, 17.0),
+            };
+            bench.die(27.0).check(60.0, "0+1");
+        }
+    }
+
+    #[test]
+    fn what_is_read_where_nothing_runs_is_no_sign_of_life() {
+        let mut bench = Bench::new();
+        bench.is_watched = true;
+        bench.read(OURS, 10.0, 0.0, 1.0).read(OURS, 15.0, 1.0, 1.0).check(19.9, "0+0");
+        bench.read(OURS, 20.0, 1.0, 0.0).check(20.1, "0+0");
+        bench.oom(21.6).die(21.7).check(60.0, "1+0");
     }
 
     /// A daemon that hung tells late of what had been counted, and has as many words less for what followed.

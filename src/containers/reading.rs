@@ -55,6 +55,9 @@ pub(super) struct Last {
     /// It is of a run whose start is not told yet.
     #[serde(default)]
     pub awaits_start: bool,
+    /// Nothing ran any more in what our own collector read.
+    #[serde(default)]
+    pub is_empty: bool,
     /// It was read since our start.
     #[serde(skip)]
     pub is_read: bool,

@@ -18,6 +18,8 @@ Event = collections.namedtuple("Event", "at action id text")
 QUICK_S = 1.12
 # A reading that is due is late by no more.
 READ_S = 3
+# Docker tells of a signal that it has sent so long afterwards at most.
+SENT_S = 0.1
 
 
 class KernelLog(threading.Thread):
@@ -150,7 +152,8 @@ class Truth:
         """Kills that may be missing, as the documentation says, by name and scope.
 
         They are those that Docker told nothing of, or with one word that it used for the next one of the run, too, where
-        the run came to its end before the kernel's count was surely read.
+        the run came to its end before the kernel's count was surely read; and those of a container that is being killed by
+        hand just then.
         """
         found = collections.Counter()
         for container in self.containers.values():
@@ -159,7 +162,8 @@ class Truth:
                 end = self.end_of_run(container, kill.at)
                 shares = kill.scope == "child" and later and later.at <= min(kill.at + QUICK_S, end)
                 last = later.at if shares else kill.at
-                if end < last + 2 * interval_s + READ_S and (shares or not self.is_told(container, kill.at, end)):
+                is_unsure = (shares or not self.is_told(container, kill.at, end)) and end < last + 2 * interval_s + READ_S
+                if is_unsure or self.is_killed_by_hand(container, kill.at):
                     found[container.name_at(kill.at), kill.scope] += 1
         return found
 
@@ -181,6 +185,12 @@ class Truth:
         begin = max((start for start in starts if start < at), default=at)
         until = min([end + QUICK_S, *[start for start in starts if start > at]])
         return any(begin < word < until for word in self.told(container, "oom"))
+
+    def is_killed_by_hand(self, container, at):
+        """Whether Docker had sent a SIGKILL, and had not seen yet what that did."""
+        words = [event for event in self.events.heard if event.id == container.id]
+        sent = [event.at for event in words if event.action == "kill" and event.text.endswith("signal=9")]
+        return any(by_hand - SENT_S < at < self.end_of_run(container, by_hand) for by_hand in sent)
 
     def end_of_run(self, container, at):
         """When Docker had seen to it, or the next run began."""
