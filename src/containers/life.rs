@@ -193,6 +193,11 @@ impl Life {
         }
     }
 
+    /// Whether a run that ended then, nobody knows how, may have done so by a kill.
+    pub fn may_end_by_kill(&self, at: Timestamp) -> bool {
+        self.gone_at.is_some() || self.told().any(|said| (said.from..=said.to).contains(&at))
+    }
+
     /// When a run was gone by our own eyes whose end a daemon that hung has stamped later; no kill was stamped with it.
     fn stamped_late(&self, at: Timestamp) -> Option<Timestamp> {
         let is_with = |said: &Evidence| said.told_at().is_some_and(|told| is_close(told, at));

@@ -243,6 +243,14 @@ impl OomLedger {
         }
     }
 
+    /// A run has ended while Docker was dead, and nobody knows how: by a kill, if one is known that may have brought it.
+    pub fn lost(&mut self, who: Who<'_>, at: Timestamp) {
+        match self.lives.get(who.id).is_some_and(|life| life.may_end_by_kill(at)) {
+            true => self.died(who, at),
+            false => self.ended(who, at),
+        }
+    }
+
     /// A run has ended otherwise. Of whom nothing is known it divides nothing.
     pub fn ended(&mut self, who: Who<'_>, at: Timestamp) {
         let Some(life) = self.lives.get_mut(who.id) else { return };
@@ -963,6 +971,30 @@ mod tests {
             };
             bench.die(27.0).check(60.0, "0+1");
         }
+    }
+
+    /// A Docker that was dead when a run ended knows no exit code, and has the kernel's word of its kill late.
+    #[test]
+    fn an_end_that_docker_lost_is_by_a_kill_that_may_have_brought_it() {
+        let lost = |bench: &mut Bench, second: f64| {
+            bench.say(|ledger, who| ledger.lost(who, at(second))).heard(second + 12.0);
+        };
+        let mut bench = Bench::new();
+        bench.is_watched = true;
+        bench.read(OURS, 5.0, 0.0, 1.0).read(OURS, 10.0, 1.0, 0.0).gone(OURS).heard(11.0);
+        lost(&mut bench, 9.0);
+        bench.check(60.0, "1+0");
+        // Nobody has read it.
+        let mut bench = Bench::new();
+        bench.say(|ledger, who| ledger.killed(who, at(11.0).0 * 1_000_000, at(5.0)));
+        lost(&mut bench, 9.9);
+        bench.check(60.0, "1+0");
+        // It went on after that kill.
+        let mut bench = Bench::new();
+        bench.is_watched = true;
+        bench.oom(5.0).read(OURS, 10.0, 1.0, 1.0).heard(10.5);
+        lost(&mut bench, 12.0);
+        bench.check(60.0, "0+1");
     }
 
     #[test]

@@ -144,6 +144,8 @@ class Stage:
 
     def check(self):
         """Compares until all is right, and again some seconds later; gives up after a while and keeps what differs."""
+        for member in self.plimsolls.members:
+            member.wait_until_it_hears_docker()
         until = time.monotonic() + PATIENCE_S
         while self.differences() and time.monotonic() < until:
             time.sleep(1)

@@ -14,6 +14,8 @@ use crate::window::SeriesId;
 /// Exit codes of a process that SIGINT, SIGKILL or SIGTERM ended.
 const SIGNALLED: [i64; 3] = [130, SIGKILLED, 143];
 const SIGKILLED: i64 = 137;
+/// What Docker says of a run that ended while it was dead.
+const LOST: i64 = 255;
 /// Our own collector, among the counters: there is one, whatever a reload calls the host.
 const OURS: u64 = 0;
 
@@ -143,9 +145,10 @@ impl Engine {
 
     fn take_death(&mut self, (id, name): (&ContainerId, &str), death: Death) {
         let is_unasked = death.exit_code == SIGKILLED && !death.end.is_asked_for();
-        self.containers.say((id, name), |ledger, who| match is_unasked {
-            true => ledger.died(who, death.at),
-            false => ledger.ended(who, death.at),
+        self.containers.say((id, name), |ledger, who| match death.exit_code {
+            _ if is_unasked => ledger.died(who, death.at),
+            LOST => ledger.lost(who, death.at),
+            _ => ledger.ended(who, death.at),
         });
         self.note_ended((id, name), death.at);
         if !self.containers.fates.is_held(name) {

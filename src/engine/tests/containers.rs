@@ -389,6 +389,25 @@ fn kills_stay_with_the_name_they_were_counted_by() {
 
 /// It stamps the end when it comes to, and says when it was; by then it may have started it again.
 #[test]
+fn an_end_whose_code_docker_lost_is_by_the_kill_that_is_told_with_it() {
+    for (exit_code, want) in [(255, [1, 0]), (1, [0, 1])] {
+        let setup = Setup { docker: AskDocker::IfThere, ..setup(OOM_RULES, acting()) };
+        let mut world = World::recovered(setup, Vec::new(), 0);
+        let began = at(world.second, 0).wall + Duration::from_secs(1);
+        let mut container = Container::new(container_id('a'), "acme-web", Timestamp(0));
+        (container.status, container.started_at) = (Status::Running, Some(began));
+        world.handle(Event::Docker(Report::Listed(vec![container])), None);
+        world.slots(3, "");
+        world.docker('a', "acme-web", What::Oom);
+        world.docker('a', "acme-web", What::Die { exit_code });
+        world.slots(8, "");
+        let view = world.engine.view(at(world.second, 0));
+        let counts = view.containers[0].oom;
+        assert_eq!([counts.pid1, counts.child], want, "{exit_code}");
+    }
+}
+
+#[test]
 fn an_end_that_docker_stamps_late_is_by_the_kill_all_the_same() {
     for (is_again, told_before) in [(false, false), (false, true), (true, true)] {
         let setup = Setup { docker: AskDocker::IfThere, ..setup(OOM_RULES, acting()) };
